@@ -1,0 +1,40 @@
+# `make run` and `make test` do all their own set-up. Needs Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+export PORT ?= 8000
+export DATA_DIR ?= $(CURDIR)/var
+BIN := $(VENV)/bin
+
+.PHONY: run test lint lock
+
+run: $(VENV)/runs
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py demo
+	@exec $(BIN)/gunicorn twofa_site.wsgi --config gunicorn.conf.py --bind 127.0.0.1:$(PORT) \
+	  --graceful-timeout 1
+
+# REQUIRE_SERVICES=1 makes a missing service a failure; PYTEST_ARGS selects tests.
+test: $(VENV)/tests
+	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy optin twofa_site tests bench manage.py
+	$(BIN)/djlint --quiet --check --lint templates
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runs: requirements.txt | $(VENV)/bin/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/tests: requirements-dev.txt | $(VENV)/bin/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Choose newer versions: needs uv.
+lock:
+	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements.in -o requirements.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-dev.in -o requirements-dev.txt -c requirements.txt
