@@ -1,0 +1,32 @@
+"""Opting people in to two-factor authentication by SMS.
+
+The map, from the ground up; a module imports its own level or a lower one:
+
+words and pure functions (no database, no HTTP)
+    ``errors``    refusals: the reasons why an operation did nothing
+    ``conf``      every setting: name, type, default, unit, source
+    ``phones``    parse, normalise and mask numbers
+    ``keys``      the key ring: derive, encrypt, digest
+    ``codes``     one-time codes: derive, compare
+
+rows
+    ``models``    what is stored, and what the database itself guarantees
+
+the way out
+    ``gateways``  one small module per SMS gateway
+    ``delivery``  send one message and record what became of it
+    ``limits``    who may be sent how many messages
+
+the operations
+    ``services``  everything that changes state: one function, one transaction,
+                  one audit event
+    ``sign_in``   passwords and tokens, on the same terms
+
+the faces (parse, call one operation, present)
+    ``api``       the wire contract
+    ``web``       the pages for people
+    ``management`` commands for operators
+
+The path of one request to verify a code: ``twofa_site.urls`` -> ``api.views``
+(``VerifyView``) -> ``services.verify_opt_in`` -> ``services.judge`` -> commit.
+"""

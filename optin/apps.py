@@ -1,0 +1,11 @@
+"""Start-up of the app."""
+
+from django.apps import AppConfig
+
+
+class OptinConfig(AppConfig):
+    name = "optin"
+    verbose_name = "Two-factor opt-in"
+
+    def ready(self) -> None:
+        from optin import checks  # noqa: F401  (registers the system checks)

@@ -1,0 +1,39 @@
+"""Refusals that leave nothing behind: what was sent has the wrong shape.
+
+They are raised before a transaction begins. What is *decided* inside one is
+returned instead, because an exception would take the count and the audit event
+back (see ``services``).
+"""
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """Base of every refusal. ``code`` is stable and safe to show to clients."""
+
+    code: ClassVar[str]
+    message: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(self.message)
+
+
+class MalformedCode(Refusal):
+    """The text can never be a code, so it is no guess and costs no try."""
+
+    code = "invalid_request"
+    message = "The code must be the digits of the text message, nothing else."
+
+
+class InvalidMobileNumber(Refusal):
+    """The text is not a mobile number of any region."""
+
+    code = "mobile_number_invalid"
+    message = "That is not a mobile number."
+
+
+class MissingReason(Refusal):
+    """A staff action was asked for without a reason."""
+
+    code = "reason_required"
+    message = "Give a reason; it is kept in the audit trail."

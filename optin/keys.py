@@ -1,0 +1,97 @@
+"""Keys: a ring that encrypts and makes codes, and one key that makes digests.
+
+``OPTIN_KEYS`` is the ring. Its first key is current; the others still decrypt and
+verify, so a key is rotated by putting a new one in front. Every ciphertext and
+every pending code carries the id of its key.
+
+``OPTIN_DIGEST_KEY`` makes the digests by which rows are found and audit events
+are proved. It is not rotated while the service runs: a new key would find nothing.
+
+No key is used for two things: each use has a label, and works with
+HMAC-SHA256(key, label).
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from optin.conf import conf
+
+_NONCE_BYTES = 12  # NIST SP 800-38D 8.2.1: 96 bits
+
+
+class UndecryptableError(Exception):
+    """A stored value does not open: wrong ring, or a row that was tampered with."""
+
+
+def derive(secret: str, label: str) -> bytes:
+    """Return the 32-byte key that stands under *label* for any text *secret*."""
+    return hmac.digest(secret.encode(), label.encode(), "sha256")
+
+
+@lru_cache(maxsize=64)
+def _subkey(key: bytes, label: str) -> bytes:
+    return hmac.digest(key, label.encode(), "sha256")
+
+
+def current_id() -> str:
+    """Return the id of the key that new ciphertexts and codes use."""
+    return next(iter(conf.keys))
+
+
+def code_key(kid: str) -> bytes:
+    """Return the key for codes under *kid*.
+
+    :raises UndecryptableError: if the ring no longer holds it.
+    """
+    return _ring_key(kid, "code")
+
+
+def encrypt(text: str, *, context: str) -> str:
+    """Return *text* as ``kid:base64``, openable only with the same *context*."""
+    kid = current_id()
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = AESGCM(_ring_key(kid, "encrypt")).encrypt(nonce, text.encode(), context.encode())
+    return f"{kid}:{base64.urlsafe_b64encode(nonce + sealed).decode()}"
+
+
+def decrypt(stored: str, *, context: str) -> str:
+    """Return the text that was encrypted with the same *context*.
+
+    :raises UndecryptableError: wrong ring, wrong context or damaged value.
+    """
+    kid, _, encoded = stored.partition(":")
+    raw = base64.urlsafe_b64decode(encoded)
+    box = AESGCM(_ring_key(kid, "encrypt"))
+    try:
+        return box.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
+    except InvalidTag:
+        raise UndecryptableError("a stored value does not open with its key") from None
+
+
+def digest(label: str, text: str) -> str:
+    """Return the keyed digest of *text* for look-ups under *label*, in hex."""
+    key = _subkey(conf.digest_key, label)
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+
+
+def digest_key_id() -> str:
+    """Return a short public name of the digest key, kept with audit events."""
+    return _subkey(conf.digest_key, "key id").hex()[:8]
+
+
+def sha256(text: str) -> str:
+    """Return the plain digest of *text*, in hex: for random secrets only."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _ring_key(kid: str, label: str) -> bytes:
+    try:
+        return _subkey(conf.keys[kid], label)
+    except KeyError:
+        raise UndecryptableError(f"key {kid!r} is not in OPTIN_KEYS") from None

@@ -1,0 +1,50 @@
+"""Who asked for an operation, and from where."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from django.db.models import TextChoices
+
+from optin.conf import conf
+
+
+class Face(TextChoices):
+    """The way in."""
+
+    API = "api", "API"
+    TOKEN = "token", "Token call"
+    WEB = "web", "Page"
+    ADMIN = "admin", "Admin"
+    COMMAND = "command", "Command"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Kept with every audit event; its address counts for the limits."""
+
+    face: Face
+    actor_id: int | None = None  # the user who acts
+    client: str = ""  # "key:<id>" or "app:<id>": what spoke for the user
+    ip: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+
+
+def client_ip(remote: str, forwarded_for: str) -> str:
+    """Return the address of the client, "" where there is none (a Unix socket).
+
+    *remote* is the peer of the socket. *forwarded_for* is the ``X-Forwarded-For``
+    header: anybody can write it, so it is read from its end, and only as far as each
+    hop is one of ``OPTIN_TRUSTED_PROXIES``.
+    """
+    hops = [remote, *reversed([hop.strip() for hop in forwarded_for.split(",")])]
+    nearest = ""
+    for hop in hops:
+        try:
+            address = ipaddress.ip_address(hop)
+        except ValueError:
+            break
+        nearest = str(address)
+        if not any(address in network for network in conf.trusted_proxies):
+            break
+    return nearest
