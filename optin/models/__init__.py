@@ -1,0 +1,21 @@
+"""What is stored, and what the database itself guarantees."""
+
+from optin.models.audit import AuditEvent
+from optin.models.factors import PendingOtp, ProviderUser, Purpose
+from optin.models.files import AccessKey, File, Membership
+from optin.models.messages import Notice, SendCounter, SmsMessage
+from optin.models.users import User
+
+__all__ = [
+    "AccessKey",
+    "AuditEvent",
+    "File",
+    "Membership",
+    "Notice",
+    "PendingOtp",
+    "ProviderUser",
+    "Purpose",
+    "SendCounter",
+    "SmsMessage",
+    "User",
+]

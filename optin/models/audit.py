@@ -1,0 +1,152 @@
+"""The audit trail: what was decided, for whom, by whom, from where.
+
+Rows are only ever added. The database refuses everything else (the triggers of
+migration 0002); each row carries a keyed digest of its own content, so that a
+change in a restored copy shows.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.db.models import Q
+
+from optin import keys
+from optin.origin import Face, Origin
+
+MAX_USER_AGENT = 200
+"""Characters of a user agent that are kept."""
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def record(
+        self,
+        kind: "AuditEvent.Kind",
+        outcome: str,
+        *,
+        now: datetime,
+        origin: Origin,
+        user_id: int | None,
+        file_id: int | None = None,
+        provider_user_id: int | None = None,
+        other_user_id: int | None = None,
+        number_digest: str = "",
+        last_three: str = "",
+        reason: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> "AuditEvent":
+        """Add one event. Call it last, in the transaction of what it tells.
+
+        *data* holds the rule and the counts that decided: plain JSON, no secret.
+        """
+        event = AuditEvent(
+            at=now,
+            kind=kind,
+            outcome=outcome,
+            face=origin.face,
+            actor_id=origin.actor_id,
+            client=origin.client,
+            ip=origin.ip or None,
+            user_agent=origin.user_agent[:MAX_USER_AGENT],
+            request_id=origin.request_id,
+            user_id=user_id,
+            file_id=file_id,
+            provider_user_id=provider_user_id,
+            other_user_id=other_user_id,
+            number_digest=number_digest,
+            last_three=last_three,
+            reason=reason,
+            data=dict(data or {}),
+            key_id=keys.digest_key_id(),
+        )
+        event.digest = event.content_digest()
+        event.save(force_insert=True)
+        return event
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
+
+    def delete(self) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
+
+
+class AuditEvent(models.Model):
+    """One decision. It holds ids, not names: names are looked up when shown."""
+
+    class Kind(models.TextChoices):
+        # A released value is never renamed or used for something else.
+        OPT_IN = "opt_in", "Opt-in: text asked for"
+        VERIFY_OPT_IN = "verify_opt_in", "Opt-in: code entered"
+        CHALLENGE = "challenge", "Text asked for"
+        CHECK = "check", "Code entered"
+        OPT_OUT = "opt_out", "Opt-out: code entered"
+        SIGN_IN = "sign_in", "Signed in with a password"
+        REFRESH = "refresh", "Token refreshed"
+        TOKEN = "token", "Token given at /o/token/"
+        ACCESS = "access", "Access refused"
+        SUSPEND = "suspend", "Suspended by staff"
+        RESUME = "resume", "Suspension ended by staff"
+        UNLOCK = "unlock", "Unlocked by staff"
+        REVOKE = "revoke", "Number removed by staff"
+
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    outcome = models.CharField(max_length=32)
+    face = models.CharField(max_length=8, choices=Face.choices)
+    # Plain numbers, no foreign keys: history outlives the rows it tells of.
+    actor_id = models.BigIntegerField(null=True)
+    user_id = models.BigIntegerField(null=True)
+    other_user_id = models.BigIntegerField(null=True)
+    file_id = models.BigIntegerField(null=True)
+    provider_user_id = models.BigIntegerField(null=True)
+    number_digest = models.CharField(max_length=64, blank=True)
+    last_three = models.CharField(max_length=3, blank=True)
+    client = models.CharField(max_length=32, blank=True)
+    ip = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=MAX_USER_AGENT, blank=True)
+    request_id = models.CharField(max_length=36, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    data = models.JSONField(default=dict)
+    key_id = models.CharField(max_length=8)
+    digest = models.CharField(max_length=64)
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user_id", "-id"], name="audit_event_by_user"),
+            models.Index(fields=["-at", "-id"], name="audit_event_by_time"),
+            models.Index(
+                fields=["number_digest", "-id"],
+                condition=~Q(number_digest=""),
+                name="audit_event_by_number",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.outcome}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None:
+            raise PermissionDenied("The audit trail is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
+
+    def content_digest(self) -> str:
+        """Return the keyed digest of all that this row says, in hex.
+
+        Its id is not part of it: the database gives that on insertion. That no row
+        was removed or added is for seals over ranges of rows to show.
+        """
+        content = {
+            field.attname: getattr(self, field.attname)
+            for field in self._meta.concrete_fields
+            if field.attname not in {"id", "digest"}
+        }
+        content["at"] = int(self.at.timestamp() * 1_000_000)
+        return keys.digest("audit event", json.dumps(content, sort_keys=True, default=str))

@@ -1,0 +1,198 @@
+"""Second factors, and the codes that prove them."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Q
+from django_otp import user_has_device
+from django_otp.models import Device, DeviceManager
+
+from optin import codes, keys, phones
+from optin.models.files import File
+from optin.models.users import User
+
+CLOCK_SLACK = timedelta(seconds=5)
+"""A clock that stands further than this before a code was made has jumped back."""
+
+
+class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
+    """django-otp's manager of devices, typed."""
+
+
+class ProviderUser(Device):
+    """One mobile number of one user: the contract's ``ProviderUserId``.
+
+    ``confirmed`` means active: proved and not released. It is a django-otp device, so
+    that ``devices_for_user`` and ``user.is_verified`` see it, but it checks no code by
+    itself: ``services`` is the one way.
+    """
+
+    id = models.AutoField(primary_key=True)  # the contract's ids are .NET ``int``
+    user = models.ForeignKey(User, models.CASCADE, related_name="provider_users")
+    file = models.ForeignKey(File, models.PROTECT, related_name="provider_users")
+    confirmed = models.BooleanField(default=False)
+    number_encrypted = models.TextField()
+    number_digest = models.CharField(max_length=64)
+    last_three = models.CharField(max_length=3)
+    created_at = models.DateTimeField()
+    verified_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ProviderUserManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "number_digest"], name="provider_user_one_row_per_number"
+            ),
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(confirmed=True),
+                name="provider_user_one_active_per_user",
+            ),
+            models.UniqueConstraint(
+                fields=["number_digest"],
+                condition=Q(confirmed=True),
+                name="provider_user_one_active_owner_per_number",
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed=True, verified_at__isnull=False, released_at__isnull=True)
+                | Q(confirmed=False, verified_at__isnull=True)
+                | Q(confirmed=False, released_at__isnull=False),
+                name="provider_user_active_is_proved_and_not_released",
+            ),
+            models.CheckConstraint(
+                condition=Q(suspended_at__isnull=True) | Q(confirmed=True),
+                name="provider_user_only_an_active_one_is_suspended",
+            ),
+        ]
+        # Texts to a number count over all users (limits).
+        indexes = [models.Index(fields=["number_digest"], name="provider_user_by_number")]
+
+    def __str__(self) -> str:
+        # No number: __str__ reaches logs, tracebacks and breadcrumbs.
+        return f"provider user {self.pk}"
+
+    def verify_token(self, token: str) -> bool:
+        """Refuse: a code is checked by ``services``, which counts and audits it."""
+        return False
+
+    @property
+    def masked_number(self) -> str:
+        return phones.mask(self.last_three)
+
+    @staticmethod
+    def seal(e164: str, user: User) -> str:
+        """Return *e164* encrypted so that only rows of *user* can open it."""
+        return keys.encrypt(e164, context=f"number of user {user.pk}")
+
+    def open_number(self) -> str:
+        """Return the number in E.164, for the gateway.
+
+        :raises keys.UndecryptableError: wrong ring, or the row of another user.
+        """
+        return keys.decrypt(self.number_encrypted, context=f"number of user {self.user_id}")
+
+    @staticmethod
+    def digest_of(e164: str) -> str:
+        """Return the keyed digest by which a number is found and counted, in hex."""
+        return keys.digest("number", e164)
+
+
+class Purpose(models.TextChoices):
+    """What a code is for. A code for one purpose is nothing for another."""
+
+    OPT_IN = "opt_in", "opt in"
+    SIGN_IN = "sign_in", "sign in"
+    OPT_OUT = "opt_out", "turn off two-factor sign-in"
+    CHANGE = "change", "change the number"
+
+
+class PendingOtpQuerySet(models.QuerySet["PendingOtp"]):
+    def open(self) -> Self:
+        """Codes that nothing has closed; they may be expired or used up."""
+        return self.filter(closed_at=None)
+
+    def close(self, now: datetime, closed_as: "PendingOtp.Closed") -> int:
+        """Close the open ones among these; returns how many."""
+        return self.open().update(closed_at=now, closed_as=closed_as)
+
+
+class PendingOtp(models.Model):
+    """A code waiting to be proved. The code itself is not here: see ``codes``."""
+
+    class Closed(models.TextChoices):
+        PROVED = "proved", "Proved"
+        SUPERSEDED = "superseded", "A newer code took its place"
+        RELEASED = "released", "The number was released"
+        OTHER_PROVED = "other_proved", "Another number was proved"
+
+    provider_user = models.ForeignKey(ProviderUser, models.CASCADE, related_name="pending_otps")
+    purpose = models.CharField(max_length=8, choices=Purpose.choices)
+    # Only an opt-in is bound to a file.
+    file = models.ForeignKey(File, models.PROTECT, null=True, blank=True, related_name="+")
+    nonce = models.CharField(max_length=40, unique=True)
+    key_id = models.CharField(max_length=16)
+    digits = models.PositiveSmallIntegerField()
+    tries = models.PositiveSmallIntegerField(default=0)
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_as = models.CharField(max_length=12, choices=Closed.choices, blank=True)
+
+    objects = PendingOtpQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider_user", "purpose"],
+                condition=Q(closed_at__isnull=True),
+                name="pending_otp_one_open_per_purpose",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("issued_at")), name="pending_otp_expires_after_issue"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, closed_as="")
+                | (Q(closed_at__isnull=False) & ~Q(closed_as="")),
+                name="pending_otp_closed_for_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pending otp {self.pk}"
+
+    def is_expired(self, now: datetime) -> bool:
+        """Dead at its lifetime's end, and before its birth: a clock went back then."""
+        return now >= self.expires_at or now < self.issued_at - CLOCK_SLACK
+
+    def code(self) -> str:
+        """Return the digits, for the text message.
+
+        :raises keys.UndecryptableError: if the key has left the ring.
+        """
+        return codes.derive(self._binding, kid=self.key_id, digits=self.digits)
+
+    def matches(self, code: str) -> bool:
+        """Whether *code* is right; ``provider_user`` must be at hand."""
+        return codes.matches(code, self._binding, kid=self.key_id, digits=self.digits)
+
+    @property
+    def _binding(self) -> codes.Binding:
+        return codes.Binding(
+            nonce=self.nonce,
+            provider_user_id=self.provider_user_id,
+            purpose=self.purpose,
+            file_id=self.file_id,
+            number_digest=self.provider_user.number_digest,
+        )
+
+
+def has_active_factor(user: User) -> bool:
+    """Whether signing in needs a second factor: any confirmed device will do.
+
+    Disabled and suspended ones count: nothing fails open.
+    """
+    return bool(user_has_device(user, confirmed=True))

@@ -1,0 +1,102 @@
+"""Tenants, who belongs to them, and the legacy keys to them."""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import Max, Q
+
+from optin import keys
+from optin.models.users import User
+
+MAX_FILE_ID = 2_147_483_647
+"""The contract's ids are .NET ``int``."""
+
+_USED_AT_MOST_EVERY = timedelta(hours=1)
+
+
+class FileQuerySet(models.QuerySet["File"]):
+    def open_to(self, user: User) -> Self:
+        """The door to files: active ones of which *user* is an active member."""
+        return self.filter(active=True, memberships__user=user, memberships__active=True)
+
+    def next_id(self) -> int:
+        """Return an id after all that exist."""
+        highest: int | None = self.aggregate(highest=Max("id"))["highest"]
+        return (highest or 0) + 1
+
+
+class File(models.Model):  # type: ignore[django-manager-missing]
+    """A tenant: what the contract calls a file, by its ``FileId``."""
+
+    # Not an AutoField: the ids often come from the system that this one stands in for.
+    id = models.PositiveIntegerField(
+        primary_key=True, validators=[MinValueValidator(1), MaxValueValidator(MAX_FILE_ID)]
+    )
+    name = models.CharField(max_length=200)
+    active = models.BooleanField(default=True)
+
+    objects = FileQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(id__gte=1, id__lte=MAX_FILE_ID), name="file_id_in_range"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pk})"
+
+
+class Membership(models.Model):
+    """A user who may act in a file."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    file = models.ForeignKey(File, models.CASCADE, related_name="memberships")
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "file"], name="membership_unique")]
+
+    def __str__(self) -> str:
+        return f"user {self.user_id} in file {self.file_id}"
+
+
+class AccessKeyManager(models.Manager["AccessKey"]):
+    def make(self, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
+        """Make a key; its text is returned here and never again."""
+        return self.keep(secrets.token_urlsafe(32), user, file, now)
+
+    def keep(self, text: str, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
+        """Store *text*, at least 128 random bits, as a key: by its digest only."""
+        with transaction.atomic():
+            key = self.create(
+                user=user, file=file, digest=keys.sha256(text), prefix=text[:6], created_at=now
+            )
+        return key, text
+
+
+class AccessKey(models.Model):
+    """A legacy ``WsAccessKey`` of one user for one file."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="access_keys")
+    file = models.ForeignKey(File, models.CASCADE, related_name="access_keys")
+    # Plain SHA-256: the key is random, so there is nothing to guess from its digest.
+    digest = models.CharField(max_length=64, unique=True)
+    prefix = models.CharField(max_length=6)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AccessKeyManager()
+
+    def __str__(self) -> str:
+        return f"access key {self.prefix}..."
+
+    @staticmethod
+    def is_stale(last_used_at: datetime | None, now: datetime) -> bool:
+        """Whether a use at *now* is worth a write: at most one an hour is."""
+        return last_used_at is None or now - last_used_at >= _USED_AT_MOST_EVERY

@@ -1,0 +1,159 @@
+"""What leaves the service, and how much of it."""
+
+from datetime import datetime, timedelta
+from typing import Self, TypeVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from optin.models.factors import PendingOtp
+from optin.models.users import User
+
+# Longer than any gateway may take (see gateways.Gateway.send), so that a lease runs out
+# only when its sender is gone.
+LEASE = timedelta(seconds=30)
+
+MAX_TRIES = 2
+"""A message whose sender died may be sent once more: at most twice, never lost."""
+
+
+class State(models.TextChoices):
+    """How far a message came."""
+
+    QUEUED = "queued", "Waiting to be sent"
+    SENDING = "sending", "Being sent"
+    SENT = "sent", "Taken by the gateway"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+    EXPIRED = "expired", "Not sent: its code had expired"
+
+
+M = TypeVar("M", bound="Outgoing")
+
+
+class OutboxQuerySet(models.QuerySet[M]):
+    def due(self, now: datetime) -> Self:
+        """Messages that should leave at *now*: queued, or left by a sender that died."""
+        return self.filter(
+            Q(state=State.QUEUED)
+            | Q(state=State.SENDING, claimed_at__lte=now - LEASE, tries__lt=MAX_TRIES)
+        )
+
+    def claim(self, pk: int, now: datetime) -> bool:
+        """Take the message for sending; of many who try at once, one gets it."""
+        return bool(
+            self.due(now)
+            .filter(pk=pk)
+            .update(state=State.SENDING, claimed_at=now, tries=F("tries") + 1)
+        )
+
+    def give_up(self, now: datetime) -> int:
+        """End the messages whose last sender died; returns how many."""
+        return self.filter(
+            state=State.SENDING, claimed_at__lte=now - LEASE, tries__gte=MAX_TRIES
+        ).update(state=State.FAILED, reason="its sender stopped, twice")
+
+
+class Outgoing(models.Model):
+    """What a text and a mail have in common: an outbox entry and its delivery record."""
+
+    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
+    tries = models.PositiveSmallIntegerField(default=0)
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OutboxQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save_claimed(self) -> None:
+        """Save the new row as claimed by this process, from the time it was made."""
+        self.state = State.SENDING
+        self.claimed_at = self.created_at
+        self.tries = 1
+        self.save(force_insert=True)
+
+    def finish(self, state: State, **changes: object) -> None:
+        """Record what became of the message that this process claimed."""
+        type(self)._default_manager.filter(
+            pk=self.pk, state=State.SENDING, tries=self.tries
+        ).update(state=state, **changes)
+
+
+class SmsMessage(Outgoing):
+    """One text message. Its words are made when it is sent: no code is stored."""
+
+    pending_otp = models.ForeignKey(PendingOtp, models.CASCADE, related_name="messages")
+    gateway = models.CharField(max_length=32, blank=True)
+    gateway_message_id = models.CharField(max_length=100, blank=True)
+    segments = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=Q(state__in=[State.QUEUED, State.SENDING]),
+                name="sms_message_waiting",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"text message {self.pk}"
+
+    @property
+    def reference(self) -> str:
+        """The same for every attempt at this message: the gateway's idempotency key."""
+        return f"sms-{self.pk}"
+
+
+class Notice(Outgoing):
+    """One e-mail that tells a user what happened to their account."""
+
+    class Kind(models.TextChoices):
+        ACTIVATED = "activated", "Two-factor sign-in was turned on"
+        RELEASED = "released", "Two-factor sign-in was turned off"
+        REVOKED = "revoked", "Staff removed the mobile number"
+        LOCKED = "locked", "Codes are refused for a while"
+        DISABLED = "disabled", "Codes by text message were disabled"
+        SUSPENDED = "suspended", "Staff suspended the mobile number"
+        RESUMED = "resumed", "Staff ended the suspension"
+        UNLOCKED = "unlocked", "Staff unlocked the account"
+        NUMBER_CLAIMED = "number_claimed", "Somebody else proved this number"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="notices")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    last_three = models.CharField(max_length=3, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=Q(state__in=[State.QUEUED, State.SENDING]),
+                name="notice_waiting",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"notice {self.pk}"
+
+
+class SendCounter(models.Model):
+    """How often something was done in one fixed window of time."""
+
+    scope = models.CharField(max_length=40)
+    key = models.CharField(max_length=64)  # a keyed digest: no number, name or address
+    window_start = models.DateTimeField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["scope", "key", "window_start"], name="send_counter_one_per_window"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scope} counter"
