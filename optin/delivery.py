@@ -1,0 +1,115 @@
+"""Send one message, and record what became of it.
+
+A row is saved inside the operation's transaction and sent after its commit: no
+network inside a transaction, and no text for an operation that did not happen. The
+process that saved the row sends it; if it dies in between, ``send_due`` sends the
+message once more, with the same reference.
+"""
+
+from datetime import datetime
+from functools import partial
+from urllib.parse import urlsplit
+
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from optin import gateways
+from optin.conf import conf
+from optin.gateways import SmsError
+from optin.models import Notice, PendingOtp, Purpose, SmsMessage
+from optin.models.messages import MAX_TRIES, State
+
+# What the code is for, in the words of the text. What a thief would want a person to
+# read out is said plainly.
+_PURPOSE_WORDS = {
+    Purpose.OPT_IN: "to turn ON two-factor sign-in",
+    Purpose.SIGN_IN: "to sign in",
+    Purpose.OPT_OUT: "to turn OFF two-factor sign-in",
+    Purpose.CHANGE: "to CHANGE your mobile number",
+}
+
+
+def dispatch(row: SmsMessage | Notice) -> None:
+    """Save the new *row*, and send it once the transaction around this call commits.
+
+    The answer to the person does not wait for success: an error while sending is
+    recorded with the row, one that nobody foresaw is logged by Django.
+    """
+    row.save_claimed()
+    transaction.on_commit(partial(_send, row), robust=True)
+
+
+def send_due(now: datetime) -> int:
+    """Send what was left queued or half sent; return how many messages left.
+
+    Call it outside a transaction: it waits for the network.
+    """
+    sent = 0
+    for model in (SmsMessage, Notice):
+        model.objects.give_up(now)
+        for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
+            if model.objects.claim(pk, now):
+                sent += _send(model.objects.get(pk=pk))
+    return sent
+
+
+def text_for(pending: PendingOtp) -> str:
+    """Return the words of the text: one GSM-7 segment, the code first.
+
+    The last line lets browsers fill in the code on that host only (WICG "Origin-bound
+    one-time codes delivered via SMS").
+    """
+    code = pending.code()
+    purpose = _PURPOSE_WORDS[Purpose(pending.purpose)]
+    host = urlsplit(conf.base_url).hostname
+    return f"{code} is your {conf.service_name} code {purpose}. Do not share it.\n\n@{host} #{code}"
+
+
+def mail_for(notice: Notice) -> EmailMessage:
+    """Return the e-mail: what happened, and what to do if it was not the person."""
+    context = {"notice": notice, "service": conf.service_name, "base_url": conf.base_url}
+    subject, _, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
+    return EmailMessage(subject.strip(), body, to=[notice.user.email])
+
+
+def _send(row: SmsMessage | Notice) -> bool:
+    """Send the *row* that this process claimed; return whether it left."""
+    try:
+        if isinstance(row, SmsMessage):
+            return _send_text(row)
+        return _send_notice(row)
+    except SmsError as exc:
+        final = exc.permanent or row.tries >= MAX_TRIES
+        row.finish(State.FAILED if final else State.QUEUED, reason=str(exc)[:200])
+        return False
+
+
+def _send_text(message: SmsMessage) -> bool:
+    pending = message.pending_otp
+    now = timezone.now()
+    if pending.closed_at or pending.is_expired(now):
+        message.finish(State.EXPIRED, reason="its code was no longer open")
+        return False
+    gateway = gateways.first()
+    theirs = gateway.send(
+        to=pending.provider_user.open_number(),
+        body=text_for(pending),
+        reference=message.reference,
+    )
+    message.finish(
+        State.SENT, sent_at=now, gateway=gateway.name, gateway_message_id=theirs, segments=1
+    )
+    return True
+
+
+def _send_notice(notice: Notice) -> bool:
+    if not notice.user.email:
+        raise SmsError("the user has no e-mail address", permanent=True)
+    try:
+        mail_for(notice).send()
+    except OSError as exc:  # those of smtplib are OSErrors too
+        raise SmsError(type(exc).__name__) from exc
+    notice.finish(State.SENT, sent_at=timezone.now())
+    return True
