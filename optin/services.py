@@ -1,0 +1,673 @@
+"""The operations: everything that changes the state of a second factor.
+
+Each takes plain values and domain objects and returns a frozen result. Each is one
+durable transaction: lock the user, read, decide in a pure function, write, record one
+audit event, commit. So guesses at one user queue up, no answer leaves before the
+commit that counted it, and no event stands without its change.
+
+What has the wrong shape is raised (``errors``) and leaves nothing. What was decided
+is returned: an exception would take the count and the audit event back.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Value, When
+from django.utils import timezone
+
+from optin import codes, delivery, keys, limits, phones
+from optin.conf import conf
+from optin.errors import MalformedCode, MissingReason
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.origin import Origin
+
+REPEAT_WHILE = timedelta(minutes=2)
+"""A resend repeats a code that has at least this long to live (design, section 2)."""
+
+Kind = AuditEvent.Kind
+Closed = PendingOtp.Closed
+
+
+class Outcome(StrEnum):
+    """What was decided. The refusals are the codes of the contract, section 4."""
+
+    OK = "ok"
+    SENT = "sent"
+    RESENT = "resent"
+    WAITING = "waiting"  # a text went out a moment ago: no other one now
+    OTP_INCORRECT = "otp_incorrect"
+    OTP_EXPIRED = "otp_expired"
+    OTP_EXHAUSTED = "otp_exhausted"
+    FACTOR_DISABLED = "factor_disabled"
+    LOCKED = "locked"
+    ALREADY_VERIFIED = "already_verified"
+    ALREADY_OPTED_IN = "already_opted_in"
+    NOT_OPTED_IN = "not_opted_in"
+    MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
+    REGION_NOT_ALLOWED = "region_not_allowed"
+    SEND_LIMIT = "send_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The answer to a request for a text."""
+
+    outcome: Outcome
+    provider_user_id: int | None = None
+    retry_after: timedelta | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The answer to one guess."""
+
+    outcome: Outcome
+    tries_left: int | None = None
+    retry_after: timedelta | None = None
+    compared: bool = False  # only a guess that was compared can be a failure
+    data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What an operation reads of the user that it has locked."""
+
+    user: User
+    rows: dict[int, ProviderUser]  # by ProviderUserId
+    pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
+
+    @property
+    def active(self) -> ProviderUser | None:
+        return next((row for row in self.rows.values() if row.confirmed), None)
+
+    def pending_of(self, row: ProviderUser) -> PendingOtp | None:
+        return self.pending.get(row.pk)
+
+
+# -- opting in ---------------------------------------------------------------------
+
+
+def opt_in(user: User, file: File, mobile_number: str, *, origin: Origin) -> Sending:
+    """Text a code to *mobile_number*; asked again, text it again.
+
+    :raises InvalidMobileNumber: unless it is a mobile number of some region.
+    """
+    number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
+    digest = ProviderUser.digest_of(number.e164)
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.OPT_IN)
+        result = _may_opt_in(factors, number, now) or _send(
+            factors, number, digest, file, origin, now
+        )
+        AuditEvent.objects.record(
+            Kind.OPT_IN,
+            result.outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            file_id=file.pk,
+            provider_user_id=result.provider_user_id,
+            number_digest=digest,
+            last_three=number.last_three,
+            data=result.data,
+        )
+    return result
+
+
+def _may_opt_in(factors: Factors, number: phones.MobileNumber, now: datetime) -> Sending | None:
+    """Say why no code may be made for *number*, if so."""
+    if number.region not in conf.sms_regions:
+        return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    if barred := _barred(factors, now):
+        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if factors.active:
+        return Sending(Outcome.ALREADY_OPTED_IN)
+    return None
+
+
+def _send(
+    factors: Factors,
+    number: phones.MobileNumber,
+    digest: str,
+    file: File,
+    origin: Origin,
+    now: datetime,
+) -> Sending:
+    """Reserve a text for *number* and send its code, unless a limit says no."""
+    user = factors.user
+    refused = limits.reserve_text(
+        user_id=user.pk,
+        number_digest=digest,
+        purpose=Purpose.OPT_IN,
+        file_id=file.pk,
+        origin=origin,
+        now=now,
+    )
+    if refused:
+        return Sending(Outcome.SEND_LIMIT, retry_after=refused.retry_after, data=refused.data)
+    row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
+    if row is None:
+        row = ProviderUser.objects.create(
+            user=user,
+            file=file,
+            number_encrypted=ProviderUser.seal(number.e164, user),
+            number_digest=digest,
+            last_three=number.last_three,
+            created_at=now,
+        )
+    elif row.file_id != file.pk:
+        row.file = file
+        row.save(update_fields=["file"])
+    return _text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, now)
+
+
+def verify_opt_in(
+    user: User, file: File, provider_user_id: int, otp: str, *, origin: Origin
+) -> Verification:
+    """Check one guess at the code of an opt-in; the right one activates the number.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    now = timezone.now()
+    code = _parse(otp, user)
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.OPT_IN)
+        row = factors.rows.get(provider_user_id)
+        result = _judge_opt_in(factors, row, file, code, now)
+        other: ProviderUser | None = None
+        if result.outcome is Outcome.OK and row:
+            other = _activate(factors, row, now)
+            if other:
+                result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
+        elif result.compared and row:
+            result = _count_failure(factors, factors.pending[row.pk], result, now)
+        AuditEvent.objects.record(
+            Kind.VERIFY_OPT_IN,
+            result.outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            file_id=file.pk,
+            provider_user_id=provider_user_id,
+            other_user_id=other.user_id if other else None,
+            number_digest=row.number_digest if row else "",
+            last_three=row.last_three if row else "",
+            data=result.data,
+        )
+    return result
+
+
+def _judge_opt_in(
+    factors: Factors, row: ProviderUser | None, file: File, code: str, now: datetime
+) -> Verification:
+    """Decide, and change nothing: in the order of the contract, section 4."""
+    if barred := _barred(factors, now):
+        return barred
+    if row is None or row.file_id != file.pk:
+        return _incorrect("unknown here")
+    pending = factors.pending_of(row)
+    if pending is None:
+        if row.confirmed:
+            return Verification(Outcome.ALREADY_VERIFIED)
+        return _incorrect("nothing pending")
+    return _judge_code(pending, code, now)
+
+
+def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUser | None:
+    """Make *row* the user's active number, now that its code was right.
+
+    Returns the row of the user who has the number active already, if somebody has:
+    then the code is used up, and nothing else changes but the count.
+    """
+    user = factors.user
+    other = _owner(row.number_digest) or _confirm(row, now)
+    if other:
+        _close(factors.pending[row.pk], Closed.PROVED, now)
+        User.objects.filter(pk=user.pk).update(otp_failures=0, otp_locked_until=None)
+        _notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
+        return other
+    # Proving a number closes the user's other pending opt-ins too.
+    PendingOtp.objects.open().filter(provider_user__user=user, purpose=Purpose.OPT_IN).update(
+        closed_at=now,
+        closed_as=Case(
+            When(provider_user=row, then=Value(Closed.PROVED)),
+            default=Value(Closed.OTHER_PROVED),
+        ),
+    )
+    # What was signed in before had no second factor.
+    User.objects.filter(pk=user.pk).update(
+        otp_failures=0, otp_locked_until=None, session_epoch=F("session_epoch") + 1
+    )
+    user.revoke_grants(now)
+    _notify(user, Notice.Kind.ACTIVATED, now, row)
+    return None
+
+
+def _confirm(row: ProviderUser, now: datetime) -> ProviderUser | None:
+    """Set *row* active; return the owner who got there first, if one did just now."""
+    try:
+        with transaction.atomic():
+            ProviderUser.objects.filter(pk=row.pk).update(
+                confirmed=True, verified_at=now, released_at=None
+            )
+    except IntegrityError:
+        # Two users proved one number at the same time: they lock different rows, so
+        # the unique owner is for the database to decide.
+        return _owner(row.number_digest)
+    return None
+
+
+def _owner(number_digest: str) -> ProviderUser | None:
+    return (
+        ProviderUser.objects.filter(number_digest=number_digest, confirmed=True)
+        .select_related("user")
+        .first()
+    )
+
+
+# -- proving it again --------------------------------------------------------------
+
+
+def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
+    """Text a code for *purpose* to the user's active number."""
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, purpose)
+        result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
+    return result
+
+
+def challenge_locked(
+    factors: Factors,
+    purpose: Purpose,
+    *,
+    origin: Origin,
+    now: datetime,
+    file: File | None = None,
+) -> Sending:
+    """``challenge`` for a caller that holds the lock of the user."""
+    row = factors.active
+    result = _challenge(factors, row, purpose, origin, file, now)
+    _record(Kind.CHALLENGE, result, factors, row, origin, now, purpose=purpose, file=file)
+    return result
+
+
+def check(
+    user: User, purpose: Purpose, otp: str, *, origin: Origin, file: File | None = None
+) -> Verification:
+    """Check one guess at the code for *purpose*; it can be right once.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    now = timezone.now()
+    code = _parse(otp, user)
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, purpose)
+        result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
+    return result
+
+
+def check_locked(
+    factors: Factors,
+    purpose: Purpose,
+    code: str,
+    *,
+    origin: Origin,
+    now: datetime,
+    file: File | None = None,
+) -> Verification:
+    """``check`` for a caller that holds the lock of the user and parsed the code."""
+    row = factors.active
+    result = _check(factors, row, code, now)
+    _record(Kind.CHECK, result, factors, row, origin, now, purpose=purpose, file=file)
+    return result
+
+
+def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification:
+    """Check one guess at the opt-out code; the right one releases the number.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    now = timezone.now()
+    code = _parse(otp, user)
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.OPT_OUT)
+        row = factors.active
+        result = _check(factors, row, code, now)
+        if result.outcome is Outcome.OK and row:
+            _release(row, now)
+            _notify(factors.user, Notice.Kind.RELEASED, now, row)
+        _record(Kind.OPT_OUT, result, factors, row, origin, now, file=file)
+    return result
+
+
+def _challenge(
+    factors: Factors,
+    row: ProviderUser | None,
+    purpose: Purpose,
+    origin: Origin,
+    file: File | None,
+    now: datetime,
+) -> Sending:
+    if barred := _barred(factors, now):
+        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if row is None:
+        return Sending(Outcome.NOT_OPTED_IN)
+    refused = limits.reserve_text(
+        user_id=factors.user.pk,
+        number_digest=row.number_digest,
+        purpose=purpose,
+        file_id=file.pk if file else None,
+        origin=origin,
+        now=now,
+    )
+    if refused:
+        waiting = refused.rule == limits.RESEND_WAIT
+        return Sending(
+            Outcome.WAITING if waiting else Outcome.SEND_LIMIT,
+            retry_after=refused.retry_after,
+            data=refused.data,
+        )
+    return _text_code(row, purpose, factors.pending_of(row), None, now)
+
+
+def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
+    """Judge a guess at the code of the active number, and count it."""
+    result = _judge(factors, row, code, now)
+    if row is None or not result.compared:
+        return result
+    pending = factors.pending[row.pk]
+    if result.outcome is not Outcome.OK:
+        return _count_failure(factors, pending, result, now)
+    _close(pending, Closed.PROVED, now)
+    User.objects.filter(pk=factors.user.pk).update(otp_failures=0, otp_locked_until=None)
+    return result
+
+
+def _judge(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
+    """Decide, and change nothing: in the order of the contract, section 4."""
+    if barred := _barred(factors, now):
+        return barred
+    if row is None:
+        return Verification(Outcome.NOT_OPTED_IN)
+    pending = factors.pending_of(row)
+    if pending is None:
+        return _incorrect("nothing pending")
+    return _judge_code(pending, code, now)
+
+
+# -- staff -------------------------------------------------------------------------
+
+
+def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """Stop texted codes for the user's active number; the factor stays required.
+
+    :raises MissingReason: without a reason.
+    """
+    return _staff_action(Kind.SUSPEND, user, reason, origin)
+
+
+def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """End a suspension.
+
+    :raises MissingReason: without a reason.
+    """
+    return _staff_action(Kind.RESUME, user, reason, origin)
+
+
+def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """Release the user's active number. The count of failures stays as it is.
+
+    :raises MissingReason: without a reason.
+    """
+    return _staff_action(Kind.REVOKE, user, reason, origin)
+
+
+def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """End a lock or a disabling, and start the count of failures again.
+
+    :raises MissingReason: without a reason.
+    """
+    return _staff_action(Kind.UNLOCK, user, reason, origin)
+
+
+def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> None:
+    """Record that *user* was refused at the door of a file."""
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            Kind.ACCESS,
+            code,
+            now=timezone.now(),
+            origin=origin,
+            user_id=user.pk,
+            file_id=file_id,
+        )
+
+
+_NOTICE_OF = {
+    Kind.SUSPEND: Notice.Kind.SUSPENDED,
+    Kind.RESUME: Notice.Kind.RESUMED,
+    Kind.REVOKE: Notice.Kind.REVOKED,
+    Kind.UNLOCK: Notice.Kind.UNLOCKED,
+}
+
+
+def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin) -> Outcome:
+    reason = reason.strip()
+    if not reason:
+        raise MissingReason
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.SIGN_IN)
+        row = factors.active
+        data = {"failures": factors.user.otp_failures}
+        outcome = Outcome.OK
+        if kind is Kind.UNLOCK:
+            User.objects.filter(pk=user.pk).update(
+                otp_failures=0, otp_locked_until=None, otp_disabled_at=None
+            )
+        elif row is None:
+            outcome = Outcome.NOT_OPTED_IN
+        elif kind is Kind.REVOKE:
+            _release(row, now)
+        else:
+            ProviderUser.objects.filter(pk=row.pk).update(
+                suspended_at=now if kind is Kind.SUSPEND else None
+            )
+        if outcome is Outcome.OK:
+            _notify(factors.user, _NOTICE_OF[kind], now, row)
+        AuditEvent.objects.record(
+            kind,
+            outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            provider_user_id=row.pk if row else None,
+            number_digest=row.number_digest if row else "",
+            last_three=row.last_three if row else "",
+            reason=reason,
+            data=data,
+        )
+    return outcome
+
+
+# -- what they share ---------------------------------------------------------------
+
+
+def read_locked(user: User, purpose: Purpose) -> Factors:
+    """Lock *user*, and read the factors and the open codes for *purpose*."""
+    locked = User.objects.locked(user.pk)
+    rows = {row.pk: row for row in ProviderUser.objects.filter(user=locked)}
+    pending: dict[int, PendingOtp] = {}
+    for otp in PendingOtp.objects.open().filter(provider_user__user=locked, purpose=purpose):
+        otp.provider_user = rows[otp.provider_user_id]
+        otp.provider_user.user = locked
+        pending[otp.provider_user_id] = otp
+    return Factors(locked, rows, pending)
+
+
+def _parse(otp: str, user: User) -> str:
+    """Return the digits of *otp*.
+
+    :raises MalformedCode: unless their count is the configured one, or that of a code
+        which was sent before the setting changed.
+    """
+    code = codes.parse(otp)
+    if len(code) == conf.otp_digits:
+        return code
+    older = PendingOtp.objects.open().filter(provider_user__user=user, digits=len(code))
+    if not older.exists():
+        raise MalformedCode
+    return code
+
+
+def _barred(factors: Factors, now: datetime) -> Verification | None:
+    """Say why no code of this user is heard at all, if so."""
+    active = factors.active
+    if factors.user.otp_disabled_at or (active and active.suspended_at):
+        return Verification(Outcome.FACTOR_DISABLED)
+    if left := factors.user.locked_for(now):
+        return Verification(Outcome.LOCKED, retry_after=left)
+    return None
+
+
+def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
+    if pending.is_expired(now):
+        return Verification(Outcome.OTP_EXPIRED)
+    if pending.tries >= conf.otp_tries:
+        return Verification(Outcome.OTP_EXHAUSTED)
+    if len(code) != pending.digits:
+        return _incorrect("another length")  # it could not have been right: no guess
+    if not pending.matches(code):
+        return Verification(Outcome.OTP_INCORRECT, compared=True)
+    return Verification(Outcome.OK, compared=True)
+
+
+def _incorrect(why: str) -> Verification:
+    """The answer where nothing was compared: the same to the client, told to staff."""
+    return Verification(Outcome.OTP_INCORRECT, data={"why": why})
+
+
+def _count_failure(
+    factors: Factors, pending: PendingOtp, result: Verification, now: datetime
+) -> Verification:
+    """Count a wrong code: a try of the code and a failure of the user, who may lock."""
+    user = factors.user
+    tries = pending.tries + 1
+    failures = user.otp_failures + 1
+    changes: dict[str, Any] = {"otp_failures": failures}
+    if failures >= conf.disable_after:
+        changes["otp_disabled_at"] = now
+        _notify(user, Notice.Kind.DISABLED, now)
+    elif failures % conf.lock_after == 0:
+        nth = failures // conf.lock_after
+        seconds = conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1]
+        changes["otp_locked_until"] = now + timedelta(seconds=seconds)
+        _notify(user, Notice.Kind.LOCKED, now)
+    PendingOtp.objects.filter(pk=pending.pk).update(tries=tries)
+    User.objects.filter(pk=user.pk).update(**changes)
+    data: dict[str, Any] = {"try": tries, "failures": failures}
+    if "otp_locked_until" in changes:
+        data["locked_until"] = changes["otp_locked_until"].isoformat()
+    if "otp_disabled_at" in changes:
+        data["disabled"] = True
+    return Verification(
+        result.outcome, tries_left=max(conf.otp_tries - tries, 0), compared=True, data=data
+    )
+
+
+def _text_code(
+    row: ProviderUser,
+    purpose: Purpose,
+    pending: PendingOtp | None,
+    file: File | None,
+    now: datetime,
+) -> Sending:
+    """Text the open code of *row* again while it is good; else make a new one."""
+    file_id = file.pk if file else None
+    repeat = (
+        pending is not None
+        and pending.file_id == file_id
+        and not pending.is_expired(now)
+        and pending.tries < conf.otp_tries
+        and pending.expires_at - now >= REPEAT_WHILE
+    )
+    if pending is None or not repeat:
+        if pending:
+            _close(pending, Closed.SUPERSEDED, now)
+        pending = PendingOtp.objects.create(
+            provider_user=row,
+            purpose=purpose,
+            file=file,
+            nonce=codes.new_nonce(),
+            key_id=keys.current_id(),
+            digits=conf.otp_digits,
+            issued_at=now,
+            expires_at=now + timedelta(seconds=conf.otp_lifetime),
+        )
+    message = SmsMessage(pending_otp=pending, created_at=now)
+    delivery.dispatch(message)
+    return Sending(
+        Outcome.RESENT if repeat else Outcome.SENT,
+        provider_user_id=row.pk,
+        data={"message": message.pk},
+    )
+
+
+def _release(row: ProviderUser, now: datetime) -> None:
+    """Make *row* inactive. The count of failures is the user's, and stays."""
+    ProviderUser.objects.filter(pk=row.pk).update(
+        confirmed=False, released_at=now, suspended_at=None
+    )
+    PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
+
+
+def _close(pending: PendingOtp, closed_as: PendingOtp.Closed, now: datetime) -> None:
+    PendingOtp.objects.filter(pk=pending.pk).close(now, closed_as)
+
+
+def _notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | None = None) -> None:
+    """Tell the user by e-mail, with no more of the number than may be shown."""
+    last_three = row.last_three if row else ""
+    delivery.dispatch(Notice(user=user, kind=kind, last_three=last_three, created_at=now))
+
+
+def _record(
+    kind: AuditEvent.Kind,
+    result: Sending | Verification,
+    factors: Factors,
+    row: ProviderUser | None,
+    origin: Origin,
+    now: datetime,
+    *,
+    purpose: Purpose | None = None,
+    file: File | None = None,
+) -> None:
+    """Add the event of a decision about the active number."""
+    data = {**result.data, "purpose": purpose} if purpose else result.data
+    AuditEvent.objects.record(
+        kind,
+        result.outcome,
+        now=now,
+        origin=origin,
+        user_id=factors.user.pk,
+        file_id=file.pk if file else None,
+        provider_user_id=row.pk if row else None,
+        number_digest=row.number_digest if row else "",
+        last_three=row.last_three if row else "",
+        data=data,
+    )

@@ -1,0 +1,289 @@
+"""Passwords and refresh tokens, on the terms of ``services``.
+
+A user with an active second factor gets no token without a code, whatever else is
+right. Tokens are rows of django-oauth-toolkit, made here because the vendor's
+clients use a password grant without a client id, which the toolkit rightly refuses.
+"""
+
+import secrets
+import unicodedata
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from oauth2_provider.models import (
+    AbstractApplication,
+    AccessToken,
+    RefreshToken,
+    get_application_model,
+    set_token_value,
+)
+from oauth2_provider.settings import oauth2_settings
+
+from optin import codes, keys, limits, services
+from optin.models import AuditEvent, File, Purpose, User
+from optin.models.factors import has_active_factor
+from optin.origin import Origin
+from optin.services import Outcome
+
+PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
+"""Client id of the one first-party application that serves clients without one."""
+
+Kind = AuditEvent.Kind
+
+
+class Grant(StrEnum):
+    """What a request for a token came to. The refusals are RFC 6749's, and ours."""
+
+    ISSUED = "issued"
+    INVALID_GRANT = "invalid_grant"  # the password
+    INVALID_REFRESH = "invalid_refresh"
+    INVALID_CODE = "invalid_code"
+    INVALID_SCOPE = "invalid_scope"
+    CODE_REQUIRED = "2fa_code_required"
+    NOT_NOW = "temporarily_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a client gets once; only digests are kept."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int  # seconds
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """The answer to a request for a token."""
+
+    grant: Grant
+    tokens: Tokens | None = None
+    retry_after: timedelta | None = None
+
+
+def application() -> AbstractApplication | None:
+    """Return the application of clients without a client id, where it is enabled."""
+    found: AbstractApplication | None = (
+        get_application_model().objects.filter(client_id=PASSWORD_CLIENTS).first()
+    )
+    return found
+
+
+def enable_password_clients() -> None:
+    """Make the application of clients without a client id, unless it exists."""
+    model = get_application_model()
+    model.objects.get_or_create(
+        client_id=PASSWORD_CLIENTS,
+        defaults={
+            "name": "Clients without a client id",
+            "client_type": model.CLIENT_PUBLIC,
+            "authorization_grant_type": model.GRANT_PASSWORD,
+        },
+    )
+
+
+def disable_password_clients() -> None:
+    """Delete that application; its tokens go with it."""
+    get_application_model().objects.filter(client_id=PASSWORD_CLIENTS).delete()
+
+
+def password_grant(
+    username: str,
+    password: str,
+    *,
+    scope: str,
+    verification_code: str,
+    client: AbstractApplication,
+    origin: Origin,
+) -> TokenAnswer:
+    """Give tokens for a password and, where 2FA is active, a code.
+
+    The failed sign-in is charged before the password is looked at, and given back
+    when it was right: so the limit holds however many try at once.
+
+    :raises MalformedCode: if *verification_code* is neither empty nor a code.
+    """
+    code = _code(verification_code)
+    name = unicodedata.normalize("NFKC", username).casefold()
+    now = timezone.now()
+    user = User.objects.by_login(name)
+    with transaction.atomic(durable=True):
+        refused = limits.reserve_sign_in(name, origin, now)
+        if refused:
+            _record(Grant.NOT_NOW, user, origin, now, refused.data)
+            return TokenAnswer(Grant.NOT_NOW, retry_after=refused.retry_after)
+    # Slow by design, so outside any transaction; as slow for a name that nobody has.
+    if user:
+        right = user.check_password(password)
+    else:
+        make_password(password)
+        right = False
+    with transaction.atomic(durable=True):
+        if not (user and right and user.is_active):
+            _record(Grant.INVALID_GRANT, user, origin, now)
+            return TokenAnswer(Grant.INVALID_GRANT)
+        return _grant_locked(user, name, scope, code, client, origin, now)
+
+
+def refresh_grant(
+    refresh_token: str, *, scope: str, client: AbstractApplication, origin: Origin
+) -> TokenAnswer:
+    """Swap a refresh token for new tokens; used twice, its whole family ends."""
+    now = timezone.now()
+    found = (
+        RefreshToken.objects.filter(token_checksum=keys.sha256(refresh_token), application=client)
+        .order_by(F("revoked").desc(nulls_first=True))
+        .first()
+    )
+    if found is None:
+        return TokenAnswer(Grant.INVALID_REFRESH)
+    with transaction.atomic(durable=True):
+        user = User.objects.locked(found.user_id)
+        token = RefreshToken.objects.select_related("access_token").get(pk=found.pk)
+        grant = _judge_refresh(token, user, scope, now)
+        tokens = None
+        if grant is Grant.ISSUED:
+            granted = " ".join(scope.split()) or token.access_token.scope
+            token.revoke()
+            tokens = _issue(user, client, granted, now, replaces=token)
+        elif token.revoked:
+            RefreshToken.revoke_family(token.token_family)
+        AuditEvent.objects.record(Kind.REFRESH, grant, now=now, origin=origin, user_id=user.pk)
+    return TokenAnswer(grant, tokens)
+
+
+def _code(text: str) -> str:
+    """Return the code in *text*, "" if there is none.
+
+    :raises MalformedCode: if it can be no code.
+    """
+    return codes.parse(text) if codes.clean(text) else ""
+
+
+def _grant_locked(
+    user: User,
+    name: str,
+    scope: str,
+    code: str,
+    client: AbstractApplication,
+    origin: Origin,
+    now: datetime,
+) -> TokenAnswer:
+    """Decide about a right password. Exactly one event: of the code, or of the sign-in."""
+    password = user.password
+    factors = services.read_locked(user, Purpose.SIGN_IN)
+    user = factors.user
+    if user.password != password or not user.is_active:
+        # Changed while it was being checked.
+        _record(Grant.INVALID_GRANT, user, origin, now)
+        return TokenAnswer(Grant.INVALID_GRANT)
+    limits.refund_sign_in(name, origin, now)
+    granted = grantable(scope, user)
+    if granted is None:
+        _record(Grant.INVALID_SCOPE, user, origin, now)
+        return TokenAnswer(Grant.INVALID_SCOPE)
+    if has_active_factor(user):
+        refusal = _second_factor(factors, code, origin, now)
+        if refusal:
+            return refusal
+    else:
+        _record(Grant.ISSUED, user, origin, now)
+    return TokenAnswer(Grant.ISSUED, _issue(user, client, granted, now))
+
+
+def _second_factor(
+    factors: services.Factors, code: str, origin: Origin, now: datetime
+) -> TokenAnswer | None:
+    """Ask for a code, or check the one given. Nothing is returned for the right one."""
+    if not code:
+        sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+        if sending.outcome in {Outcome.LOCKED, Outcome.SEND_LIMIT}:
+            return TokenAnswer(Grant.NOT_NOW, retry_after=sending.retry_after)
+        return TokenAnswer(Grant.CODE_REQUIRED)
+    verified = services.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
+    if verified.outcome is Outcome.LOCKED:
+        return TokenAnswer(Grant.NOT_NOW, retry_after=verified.retry_after)
+    if verified.outcome is not Outcome.OK:
+        return TokenAnswer(Grant.INVALID_CODE)
+    return None
+
+
+def grantable(scope: str, user: User) -> str | None:
+    """Return the scope to grant for a *scope* asked for, or nothing if it is invalid.
+
+    Every token names the files that it works for: the ones asked for, or all that are
+    open to the user now.
+    """
+    own = {f"fileid:{pk}": pk for pk in File.objects.open_to(user).values_list("pk", flat=True)}
+    asked = dict.fromkeys(scope.split())
+    words = [word for word in ("full", "2fa") if word in asked] or ["full"]
+    files = [word for word in asked if word not in {"full", "2fa"}]
+    if not own.keys() >= set(files):
+        return None
+    return " ".join([*words, *sorted(files or own, key=own.__getitem__)])
+
+
+def _judge_refresh(token: RefreshToken, user: User, scope: str, now: datetime) -> Grant:
+    lifetime = timedelta(seconds=oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS)
+    if token.revoked or token.access_token is None or not user.is_active:
+        return Grant.INVALID_REFRESH
+    if now >= token.created + lifetime:
+        return Grant.INVALID_REFRESH
+    if not set(scope.split()) <= set(token.access_token.scope.split()):
+        return Grant.INVALID_SCOPE
+    return Grant.ISSUED
+
+
+def _issue(
+    user: User,
+    client: AbstractApplication,
+    scope: str,
+    now: datetime,
+    *,
+    replaces: RefreshToken | None = None,
+) -> Tokens:
+    """Make an access token and its refresh token; call with the user locked."""
+    seconds = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS
+    tokens = Tokens(secrets.token_urlsafe(32), secrets.token_urlsafe(32), seconds, scope)
+    access = AccessToken(
+        user=user,
+        application=client,
+        scope=scope,
+        expires=now + timedelta(seconds=seconds),
+        source_refresh_token=replaces,
+    )
+    set_token_value(access, tokens.access_token)
+    access.save()
+    refresh = RefreshToken(
+        user=user,
+        application=client,
+        access_token=access,
+        token_family=replaces.token_family if replaces else uuid.uuid4(),
+    )
+    set_token_value(refresh, tokens.refresh_token)
+    refresh.save()
+    return tokens
+
+
+def _record(
+    grant: Grant,
+    user: User | None,
+    origin: Origin,
+    now: datetime,
+    data: dict[str, int | str] | None = None,
+) -> None:
+    AuditEvent.objects.record(
+        Kind.SIGN_IN,
+        grant,
+        now=now,
+        origin=origin,
+        user_id=user.pk if user else None,
+        data=data,
+    )
