@@ -1,0 +1,271 @@
+"""Every answer that is not a success: one table of codes, and how one is written.
+
+The code is the stable, machine-readable name of the contract, section 4. It stands
+as the ``title`` of the last link of an answer, and names its anchor on the page
+``/Help/Errors``, which is made from this table too.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from optin.conf import conf
+
+Link = dict[str, str]
+
+
+class Body(dict[str, object]):
+    """The data of an answer, with the name that it has as an XML root element."""
+
+    def __init__(self, root: str, data: dict[str, object]) -> None:
+        super().__init__(data)
+        self.root = root
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One code: its HTTP status, its sentence for a person, what it means."""
+
+    status: int
+    message: str
+    meaning: str
+
+
+ERRORS: dict[str, Row] = {
+    "invalid_request": Row(
+        400,
+        "The request is not well-formed.",
+        "A parameter or a field is missing, malformed or given twice, or the body is not what "
+        "its content type says. Nothing was counted.",
+    ),
+    "otp_incorrect": Row(
+        400,
+        "The code is not right.",
+        "The code is wrong; or there is nothing to prove under this id: it is unknown, not "
+        "yours, under another file, or has no code waiting. The answer is the same for all.",
+    ),
+    "otp_expired": Row(
+        400,
+        "The code has expired. Ask for a new one.",
+        "Your code is older than its lifetime. Call opt-in-to-2fa again for a new one.",
+    ),
+    "otp_exhausted": Row(
+        400,
+        "The code was entered wrongly too often. Ask for a new one.",
+        "Your code has used up its tries. Call opt-in-to-2fa again for a new one; the count of "
+        "wrong codes stays.",
+    ),
+    "mobile_number_invalid": Row(
+        400,
+        "That is not a mobile number.",
+        "MobileNumber is not a valid mobile number. Write it as 0499 999 999 or +61 499 999 999.",
+    ),
+    "region_not_allowed": Row(
+        400,
+        "Mobile numbers of that country cannot be used here.",
+        "MobileNumber belongs to a region to which this service sends no texts.",
+    ),
+    "not_authenticated": Row(
+        401,
+        "Sign in first: send an OAuth 2 bearer token.",
+        "The request has neither a bearer token nor a WsAccessKey.",
+    ),
+    "invalid_token": Row(
+        401,
+        "The token or access key is not valid.",
+        "The token has expired or was revoked, the key is unknown or revoked, its user is "
+        "deactivated, or both were sent and do not belong to one user.",
+    ),
+    "2fa_code_required": Row(
+        401,
+        "Enter the code that was sent to your mobile phone.",
+        "The call needs a code; one was texted now or a moment ago. Send it with the same call.",
+    ),
+    "insufficient_scope": Row(
+        403,
+        "The token does not allow this call.",
+        "The token lacks the scope: full, or 2fa for the User/ calls.",
+    ),
+    "file_access_denied": Row(
+        403,
+        "You cannot use this file.",
+        "The file does not exist, or you are no active member of it, or the token or key is "
+        "for another file. The answer is the same for all.",
+    ),
+    "factor_disabled": Row(
+        403,
+        "Codes by text message are switched off for this account. Contact support.",
+        "Too many wrong codes disabled the second factor, or staff suspended it. Two-factor "
+        "sign-in stays required.",
+    ),
+    "not_found": Row(404, "There is nothing here.", "No call has this address."),
+    "method_not_allowed": Row(
+        405, "That method is not allowed here.", "See the Allow header for the methods that are."
+    ),
+    "already_verified": Row(
+        409,
+        "This mobile number is verified already.",
+        "ProviderUserId is your active number and no code is waiting for it.",
+    ),
+    "already_opted_in": Row(
+        409,
+        "Two-factor authentication is on already.",
+        "You have an active number. Opt out first, or change the number in the browser.",
+    ),
+    "not_opted_in": Row(
+        409,
+        "Two-factor authentication is not on.",
+        "You have no active number to release.",
+    ),
+    "mobile_number_in_use": Row(
+        409,
+        "Another account uses this mobile number. Contact support.",
+        "The code was right, but the number is another user's active one. The code is used up.",
+    ),
+    "too_large": Row(413, "The body is too large.", "A body may have 16 KiB at most."),
+    "unsupported_media_type": Row(
+        415,
+        "Send the body as JSON or XML.",
+        "The content type of the body is none of application/json, text/json, "
+        "application/xml and text/xml.",
+    ),
+    "locked": Row(
+        429,
+        "Too many wrong codes. Try again later.",
+        "Wrong codes, all counted together, have locked the account for a while; right and "
+        "wrong codes get this answer until then. See the Retry-After header.",
+    ),
+    "send_limit": Row(
+        429,
+        "No further text message can be sent now. Try again later.",
+        "A limit on text messages is reached, or the last one was sent a moment ago. A code "
+        "that is waiting stays good. See the Retry-After header.",
+    ),
+    "throttled": Row(429, "Too many requests. Try again later.", "See the Retry-After header."),
+    "internal_error": Row(
+        500, "Something went wrong on our side.", "Please report it, with the X-Request-Id header."
+    ),
+    "unavailable": Row(
+        503,
+        "The service cannot do this now. Nothing happened; try again later.",
+        "The database or the audit trail cannot be written. See the Retry-After header.",
+    ),
+}
+
+TOKEN_ERRORS: dict[str, Row] = {
+    "invalid_grant": Row(
+        400,
+        "The user name or the password is not right.",
+        "The user name, the password or the refresh token is wrong or no longer valid; or the "
+        "code is wrong, expired or used up, or texted while the factor is disabled.",
+    ),
+    "invalid_scope": Row(
+        400,
+        "The scope names a file or a word that cannot be granted.",
+        "scope holds an unknown word, or a file that is not open to the user.",
+    ),
+    "unsupported_grant_type": Row(
+        400, "This call does not serve that grant_type.", "grant_type is not the one of this call."
+    ),
+    "unauthorized_client": Row(
+        400,
+        "Sign-in by password is not enabled on this server.",
+        "The operator has not enabled clients without a client id.",
+    ),
+    "2fa_code_required": Row(
+        401,
+        "Two-factor authentication is on. Send the code as verification_code.",
+        "The password is right, and a code is needed; one was texted now or a moment ago if a "
+        "mobile number is the factor.",
+    ),
+    "temporarily_unavailable": Row(
+        429,
+        "Too many attempts. Try again later.",
+        "Too many wrong passwords or codes, or no further text can be sent; see the Retry-After "
+        "header. With status 503: the database cannot be written.",
+    ),
+}
+"""The decisions of the token calls, by their RFC 6749 error code."""
+
+_OAUTH_ERROR_OF_STATUS = {500: "server_error", 503: "temporarily_unavailable"}
+
+RETRY_UNAVAILABLE = timedelta(seconds=5)
+"""When to try again after a 503."""
+
+REALM = 'Bearer realm="api"'
+
+
+class ApiError(Exception):
+    """One row of the table, as the answer to a request."""
+
+    rows: ClassVar[dict[str, Row]] = ERRORS
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        retry_after: timedelta | None = None,
+        allow: str = "",
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message or self.rows[code].message
+        self.retry_after = retry_after
+        self.allow = allow
+
+    @property
+    def status(self) -> int:
+        return self.rows[self.code].status
+
+    @property
+    def oauth_code(self) -> str:
+        """The RFC 6749 code: 400, 405, 413 and 415 are all one there."""
+        return _OAUTH_ERROR_OF_STATUS.get(self.status, "invalid_request")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the status asks for (S-61)."""
+        headers: dict[str, str] = {}
+        if self.code in {"not_authenticated", "2fa_code_required"}:
+            headers["WWW-Authenticate"] = REALM
+        if self.code in {"invalid_token", "insufficient_scope"}:
+            headers["WWW-Authenticate"] = f'{REALM}, error="{self.code}"'
+        if self.allow:
+            headers["Allow"] = self.allow
+        if self.retry_after is not None:
+            # Rounded up: a client that waits as long as it was told is let in.
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after.total_seconds())))
+        return headers
+
+
+class TokenError(ApiError):
+    """A decision of a token call."""
+
+    rows = TOKEN_ERRORS
+
+    @property
+    def oauth_code(self) -> str:
+        return self.code
+
+
+def link(rel: str, path: str, title: str, method: str = "POST") -> Link:
+    """Return a link below the configured address, never below a request's ``Host``."""
+    return {"rel": rel, "href": f"{conf.base_url}{path}", "method": method, "title": title}
+
+
+def help_link(code: str) -> Link:
+    return link("help", f"/Help/Errors#{code}", code, "GET")
+
+
+def base_response(message: str, links: Iterable[Link] = ()) -> Body:
+    return Body("BaseResponseModel", {"StatusMessage": message, "_links": list(links)})
+
+
+def oauth_error(error: ApiError) -> Body:
+    return Body(
+        "OAuthGrantRequestError",
+        {"error": error.oauth_code, "error_description": error.message},
+    )

@@ -1,0 +1,102 @@
+"""Who calls: a bearer token in the header, a legacy access key in the query, or both.
+
+Each credential is one query by its digest. The rows and rules of tokens are those of
+django-oauth-toolkit; its own look-up takes several times as long, and takes tokens
+from bodies too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+from oauth2_provider.models import AccessToken
+
+from optin import keys
+from optin.api.answers import ApiError
+from optin.conf import conf
+from optin.models import AccessKey, File, User
+
+CALL_SCOPES = frozenset({"full", "2fa"})
+"""Any of these allows the ``User/`` calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The user that the credentials stand for, and what these allow."""
+
+    user: User
+    client: str  # "app:<id>" or "key:<id>", for limits and the audit trail
+    scopes: frozenset[str] | None = None  # of the token, if there is one
+    key_file_id: int | None = None  # of the access key, if there is one
+
+    def may_call(self) -> bool:
+        """Whether the scope is enough for the ``User/`` calls; a key always is."""
+        return self.scopes is None or bool(self.scopes & CALL_SCOPES)
+
+    def file(self, file_id: int) -> File | None:
+        """Return the file, if the user and each credential may use it."""
+        if self.key_file_id not in {None, file_id} or not self._in_scope(file_id):
+            return None
+        return File.objects.open_to(self.user).filter(pk=file_id).first()
+
+    def _in_scope(self, file_id: int) -> bool:
+        named = [word for word in self.scopes or () if word.startswith("fileid:")]
+        return not named or f"fileid:{file_id}" in named
+
+
+def authenticate(meta: Mapping[str, str], access_key: str) -> Caller:
+    """Return who calls; *access_key* is the query's ``WsAccessKey``, "" if none.
+
+    :raises ApiError: 401, unless each credential sent is valid and, where both are,
+        they belong to one user.
+    """
+    now = timezone.now()
+    token = _bearer_token(meta.get("HTTP_AUTHORIZATION", ""))
+    if not conf.legacy_access_keys:
+        access_key = ""
+    if token is None and not access_key:
+        raise ApiError("not_authenticated")
+    by_token = _by_token(token, now) if token is not None else None
+    by_key = _by_key(access_key, now) if access_key else None
+    if by_token and by_key:
+        if by_token.user != by_key.user:
+            raise ApiError("invalid_token")
+        return Caller(by_token.user, by_token.client, by_token.scopes, by_key.key_file_id)
+    caller = by_token or by_key
+    if caller is None:
+        raise ApiError("invalid_token")
+    return caller
+
+
+def _bearer_token(header: str) -> str | None:
+    """Return the token of an ``Authorization`` header; other schemes are not ours."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _by_token(token: str, now: datetime) -> Caller:
+    found = (
+        AccessToken.objects.filter(token_checksum=keys.sha256(token), expires__gt=now)
+        .select_related("user")
+        .first()
+    )
+    # Client credentials have no user; RFC 8707 tokens may be for somebody else.
+    if found is None or found.user is None or not found.user.is_active:
+        raise ApiError("invalid_token")
+    if not found.allows_audience(conf.base_url):
+        raise ApiError("invalid_token")
+    return Caller(found.user, f"app:{found.application_id}", scopes=frozenset(found.scope.split()))
+
+
+def _by_key(text: str, now: datetime) -> Caller:
+    key = (
+        AccessKey.objects.filter(digest=keys.sha256(text), revoked_at=None)
+        .select_related("user")
+        .first()
+    )
+    if key is None or not key.user.is_active:
+        raise ApiError("invalid_token")
+    if AccessKey.is_stale(key.last_used_at, now):
+        AccessKey.objects.filter(pk=key.pk).update(last_used_at=now)
+    return Caller(key.user, f"key:{key.pk}", key_file_id=key.file_id)

@@ -1,0 +1,132 @@
+"""Answers in JSON and XML, and which of them a request gets.
+
+The XML renderer of djangorestframework-xml writes a declaration and a root of its own;
+here the root is the model's name, with the declarations of the vendor's samples, so
+that .NET's ``XmlSerializer`` reads it.
+"""
+
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from typing import Any
+from xml.sax.xmlreader import AttributesImpl
+
+from django.utils.http import parse_header_parameters
+from django.utils.xmlutils import SimplerXMLGenerator
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework_xml.renderers import XMLRenderer
+
+from optin.api.answers import Body
+
+JSON = "application/json"
+MEDIA_TYPES = (JSON, "text/json", "application/xml", "text/xml")
+"""What the calls take and give, in order of preference."""
+
+_NAMESPACES = {
+    "xmlns:xsd": "http://www.w3.org/2001/XMLSchema",
+    "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+}
+
+
+class ApplicationJSON(JSONRenderer):
+    media_type = JSON
+    charset = "utf-8"
+    ensure_ascii = True
+
+
+class TextJSON(ApplicationJSON):
+    media_type = "text/json"
+
+
+class ApplicationXML(XMLRenderer):
+    """Write a ``Body`` as its root element: no declaration, no white space between."""
+
+    media_type = "application/xml"
+    item_tag_name = "Link"
+
+    def render(
+        self,
+        data: Body | None,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> str:
+        if data is None:
+            return ""
+        stream = StringIO()
+        xml = SimplerXMLGenerator(stream, self.charset)
+        xml.startElement(data.root, AttributesImpl(_NAMESPACES))
+        # XmlSerializer reads elements in the order of the vendor's sample: links first.
+        self._to_xml(xml, dict(sorted(data.items(), key=lambda item: item[0] != "_links")))
+        xml.endElement(data.root)
+        return stream.getvalue()
+
+
+class TextXML(ApplicationXML):
+    media_type = "text/xml"
+
+
+RENDERERS: list[type[BaseRenderer]] = [ApplicationJSON, TextJSON, ApplicationXML, TextXML]
+_BY_MEDIA_TYPE = {renderer.media_type: renderer() for renderer in RENDERERS}
+
+
+class Negotiation(BaseContentNegotiation):
+    """Content negotiation that never fails."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        kind = media_type(request.META.get("CONTENT_TYPE", ""))
+        return next((parser for parser in parsers if parser.media_type == kind), None)
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        renderer = renderer_for(request.META)
+        return renderer, str(renderer.media_type)
+
+
+def renderer_for(meta: Mapping[str, Any]) -> BaseRenderer:
+    """Return the renderer for a request with these WSGI variables.
+
+    ``Accept`` comes first. Where it is missing, or nothing in it but ``*/*`` fits, the
+    answer has the type of the request's body; else it is JSON.
+    """
+    body = media_type(meta.get("CONTENT_TYPE", ""))
+    own = body if body in _BY_MEDIA_TYPE else JSON
+    return _BY_MEDIA_TYPE[_accepted(meta.get("HTTP_ACCEPT", ""), own) or own]
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type of a ``Content-Type`` header, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _accepted(header: str, own: str) -> str | None:
+    """Return the best of our types that *header* names, by its q-values."""
+    best, best_q = None, 0.0
+    for entry in header.split(","):
+        name, parameters = parse_header_parameters(entry)
+        fits = _fitting(name.strip().lower(), own)
+        quality = _quality(parameters.get("q", "1"))
+        if fits and quality > best_q:
+            best, best_q = fits, quality
+    return best
+
+
+def _fitting(accept: str, own: str) -> str | None:
+    if accept in _BY_MEDIA_TYPE:
+        return accept
+    family = accept.removesuffix("*")
+    if accept in {"application/*", "text/*"}:
+        return own if own.startswith(family) else f"{family}json"
+    return None
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

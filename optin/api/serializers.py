@@ -1,0 +1,197 @@
+"""The models of the wire contract: names, types and help as the vendor has them.
+
+``source`` turns wire names into our own; nothing inside knows ``Otp``. A serializer
+checks shape only: whether a code is right is for ``services``, which counts.
+"""
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from optin import codes
+from optin.models.files import MAX_FILE_ID
+
+# Not int() or \d: both take the digits of other scripts; int() takes "1_000" too.
+_ID = re.compile(r"[1-9][0-9]{0,9}")
+
+
+def parse_id(text: str) -> int | None:
+    """Return the id that *text* writes in plain digits, if it is in range."""
+    if not _ID.fullmatch(text):
+        return None
+    number = int(text)
+    return number if number <= MAX_FILE_ID else None
+
+
+class IdField(serializers.Field[int, Any, int, Any]):
+    """An id from 1 to 2147483647: a number, or a string of digits."""
+
+    default_error_messages = {
+        "invalid": "must be a whole number from 1 to 2147483647, in plain digits.",
+    }
+
+    def to_internal_value(self, data: Any) -> int:
+        # A bool is an int in Python, and 1.0 is not the text of an id.
+        text = str(data) if type(data) is int else data
+        number = parse_id(text) if isinstance(text, str) else None
+        if number is None:
+            self.fail("invalid")
+        return number
+
+    def to_representation(self, value: int) -> int:
+        return value
+
+
+class TextField(serializers.Field[str, Any, str, Any]):
+    """A string of at most *max_length* characters; never a number taken for one."""
+
+    default_error_messages = {
+        "invalid": "must be a string.",
+        "too_long": "is too long.",
+        "blank": "must not be empty.",
+    }
+
+    def __init__(self, *, max_length: int, allow_blank: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_length = max_length
+        self.allow_blank = allow_blank
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if len(data) > self.max_length:
+            self.fail("too_long")
+        if not data and not self.allow_blank:
+            self.fail("blank")
+        return data
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
+class OtpField(TextField):
+    """A one-time code: a string, because leading zeros count."""
+
+    default_error_messages = {
+        "invalid": "must be a string: a number loses leading zeros.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=codes.MAX_LENGTH, **kwargs)
+
+
+class Model(serializers.Serializer[Any]):
+    """A model of the contract; its name is its XML root element."""
+
+    @classmethod
+    def model_name(cls) -> str:
+        return cls.__name__
+
+
+class OptInTo2FARequest(Model):
+    MobileNumber = TextField(
+        source="mobile_number",
+        # Longer texts are no mobile number, which is an answer of its own.
+        max_length=16 * 1024,
+        help_text="The mobile number to register for 2FA, at most 32 characters, written in "
+        "any usual way: 0499 999 999 or +61 499 999 999.",
+    )
+
+
+class Verify2FAOptInRequest(Model):
+    ProviderUserId = IdField(
+        source="provider_user_id",
+        help_text="The provider user id of the mobile number registered for 2FA.",
+    )
+    Otp = OtpField(
+        source="otp",
+        help_text="The one time password (OTP) sms-ed to the registered mobile number when you "
+        "opt-in to 2FA.",
+    )
+
+
+class OptOutFrom2FARequest(Model):
+    Otp = OtpField(
+        source="otp",
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        default="",
+        help_text="The one time password (OTP) sms-ed to the registered mobile number when you "
+        "call this without one.",
+    )
+
+
+class OptInTo2FAResult(Model):
+    ProviderUserId = IdField(
+        help_text="The provider user id of the mobile number registered for 2FA."
+    )
+
+
+class Link(Model):
+    rel = TextField(max_length=20, help_text="How the target relates to this answer.")
+    href = TextField(max_length=500, help_text="The absolute address of the target.")
+    method = TextField(max_length=10, help_text="The HTTP method to use there.")
+    title = TextField(
+        max_length=100,
+        help_text="What the target does; in a link with rel help, the code of the answer.",
+    )
+
+
+class BaseResponseModel(Model):
+    StatusMessage = TextField(
+        max_length=500, help_text="Status message from the response (if any)."
+    )
+    _links = Link(
+        many=True,
+        help_text="Hypermedia links. Contains contextual links to possible next actions related "
+        "to this resource. Only present in responses. This data is not to be sent to the server.",
+    )
+
+
+class OAuthPasswordCredentialsGrantRequest(Model):
+    grant_type = TextField(max_length=64, help_text='"password".')
+    username = TextField(max_length=254, help_text="The user name or e-mail address.")
+    password = TextField(max_length=1024, help_text="The password.")
+    scope = TextField(
+        max_length=1024,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        default="",
+        help_text="full, 2fa and fileid:N, with spaces between; without it, full and all files.",
+    )
+    verification_code = OtpField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        default="",
+        help_text="The code of the text message, where two-factor authentication is on.",
+    )
+
+
+class OAuthRefreshAccessTokenRequest(Model):
+    grant_type = TextField(max_length=64, help_text='"refresh_token".')
+    refresh_token = TextField(max_length=512, help_text="The refresh token; it works once.")
+    scope = TextField(
+        max_length=1024,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        default="",
+        help_text="Some of the scope that the token has; without it, all of that.",
+    )
+
+
+class OAuthAccessTokenGrant(Model):
+    access_token = TextField(max_length=512, help_text="Send it as Authorization: Bearer ...")
+    token_type = TextField(max_length=6, help_text='"Bearer".')
+    expires_in = IdField(help_text="Seconds that the access token lives.")
+    refresh_token = TextField(max_length=512, help_text="Swap it once for new tokens.")
+    scope = TextField(max_length=1024, help_text="What was granted.")
+
+
+class OAuthGrantRequestError(Model):
+    error = TextField(max_length=64, help_text="An error code of RFC 6749, or 2fa_code_required.")
+    error_description = TextField(max_length=500, help_text="A sentence for a person.")

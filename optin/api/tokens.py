@@ -1,0 +1,88 @@
+"""The vendor-compatible token calls: a password grant without a client id.
+
+New clients should use ``/o/``; see ``oauth``.
+"""
+
+from oauth2_provider.models import AbstractApplication
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from optin import sign_in
+from optin.api import parsers
+from optin.api.answers import ApiError, Body, TokenError, oauth_error
+from optin.api.serializers import (
+    OAuthPasswordCredentialsGrantRequest,
+    OAuthRefreshAccessTokenRequest,
+)
+from optin.api.views import Call
+from optin.origin import Face
+from optin.sign_in import Grant
+
+# What the two are called on the wire: RFC 6749 has one word for them.
+_MESSAGE = {
+    Grant.INVALID_CODE: "The code is not right, or not valid any more.",
+    Grant.INVALID_REFRESH: "The refresh token is not valid any more. Sign in again.",
+}
+
+
+class TokenCall(Call):
+    parser_classes: list[type[BaseParser]] = [*Call.parser_classes, parsers.Form]
+    face = Face.TOKEN
+    grant_type = "password"
+
+    def client(self, grant_type: str) -> AbstractApplication:
+        """Return the application that serves clients without an id."""
+        if grant_type != self.grant_type:
+            raise TokenError("unsupported_grant_type")
+        application = sign_in.application()
+        if application is None:
+            raise TokenError("unauthorized_client")
+        return application
+
+    def answer(self, result: sign_in.TokenAnswer) -> Response:
+        if result.tokens is None:
+            message = _MESSAGE.get(result.grant, "")
+            code = "invalid_grant" if message else str(result.grant)
+            raise TokenError(code, message, retry_after=result.retry_after)
+        tokens = {
+            "access_token": result.tokens.access_token,
+            "token_type": "Bearer",
+            "expires_in": result.tokens.expires_in,
+            "refresh_token": result.tokens.refresh_token,
+            "scope": result.tokens.scope,
+        }
+        return Response(Body("OAuthAccessTokenGrant", tokens))
+
+    def refusal(self, error: ApiError) -> Body:
+        return oauth_error(error)
+
+
+class TokenView(TokenCall):
+    """``token`` and ``token-2fa``: a password, and a code where 2FA is active."""
+
+    def post(self, request: Request) -> Response:
+        body = self.read(OAuthPasswordCredentialsGrantRequest)
+        result = sign_in.password_grant(
+            body["username"],
+            body["password"],
+            scope=body["scope"] or "",
+            verification_code=body["verification_code"] or "",
+            client=self.client(body["grant_type"]),
+            origin=self.origin,
+        )
+        return self.answer(result)
+
+
+class RefreshView(TokenCall):
+    grant_type = "refresh_token"
+
+    def post(self, request: Request) -> Response:
+        body = self.read(OAuthRefreshAccessTokenRequest)
+        result = sign_in.refresh_grant(
+            body["refresh_token"],
+            scope=body["scope"] or "",
+            client=self.client(body["grant_type"]),
+            origin=self.origin,
+        )
+        return self.answer(result)

@@ -1,0 +1,35 @@
+"""Addresses of the calls: matched without regard to case, with or without a last slash."""
+
+from django.urls import URLPattern, URLResolver, re_path
+
+from optin.api import oauth
+from optin.api.tokens import RefreshView, TokenView
+from optin.api.views import NotFound, OptInView, OptOutView, PingView, VerifyView
+
+
+def any_case(path: str) -> str:
+    """Return a pattern for *path* in any case.
+
+    Not ``(?i)``: with that, no ``reverse()`` works. The given case stands first, so it
+    is the one that ``reverse()`` writes.
+    """
+    return "".join(f"[{char}{char.swapcase()}]" if char.isalpha() else char for char in path)
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(rf"^{any_case(address)}/?$", view.as_view(), name=name)
+    for address, view, name in [
+        ("User/verify-2fa-opt-in", VerifyView, "verify"),
+        ("User/opt-in-to-2fa", OptInView, "opt-in"),
+        ("User/opt-out-from-2fa", OptOutView, "opt-out"),
+        ("authorisation/token", TokenView, "token"),
+        ("authorisation/token-2fa", TokenView, "token-2fa"),
+        ("authorisation/refresh", RefreshView, "refresh"),
+        ("authorisation/ping", PingView, "ping"),
+    ]
+]
+urlpatterns += [
+    re_path(rf"^{any_case('User')}/", NotFound.as_view()),
+    re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
+    *oauth.urlpatterns,
+]

@@ -1,0 +1,336 @@
+"""The ``User/`` calls, and the order in which any call is refused.
+
+A view reads its body, calls one operation and writes its answer. ``Call`` holds what
+all have in common; the steps of ``Call.initial`` stand in the order of the contract,
+section 2.
+"""
+
+import io
+import logging
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from optin import codes, services
+from optin.api import parsers, throttle
+from optin.api.answers import (
+    RETRY_UNAVAILABLE,
+    ApiError,
+    Body,
+    Link,
+    base_response,
+    help_link,
+    link,
+)
+from optin.api.credentials import Caller, authenticate
+from optin.api.renderers import RENDERERS, Negotiation
+from optin.api.serializers import (
+    Model,
+    OptInTo2FARequest,
+    OptOutFrom2FARequest,
+    Verify2FAOptInRequest,
+    parse_id,
+)
+from optin.errors import Refusal
+from optin.models import File, Purpose
+from optin.origin import Face, Origin, client_ip
+from optin.services import Outcome
+
+MAX_BODY = 16 * 1024
+"""Bytes of a body; a larger one is refused before it is parsed."""
+
+logger = logging.getLogger("optin.api")
+
+
+class Call(APIView):
+    """One call of the contract."""
+
+    authentication_classes = []
+    permission_classes = []
+    renderer_classes = RENDERERS
+    content_negotiation_class = Negotiation
+    parser_classes: list[type[BaseParser]] = [
+        parsers.ApplicationJSON,
+        parsers.TextJSON,
+        parsers.ApplicationXML,
+        parsers.TextXML,
+    ]
+    http_method_names = ["post"]
+    face = Face.API
+    format_kwarg = None
+    caller: Caller | None = None
+    file: File | None = None
+    body: bytes | None = b""
+
+    # -- the way in ----------------------------------------------------------------
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what can be refused before the operation is known."""
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+            request
+        )
+        if str(request.method).lower() not in self.http_method_names:
+            raise ApiError("method_not_allowed", allow=", ".join(self.allowed_methods))
+        self.body = _read_body(request._request)
+        self.admit(request)
+
+    def admit(self, request: Request) -> None:
+        """Refuse who may not call."""
+
+    def read(self, shape: type[Model]) -> dict[str, Any]:
+        """Return the body as *shape* has it, under our own names.
+
+        :raises ApiError: 415, or 400 with a message that names the field.
+        """
+        body = shape(data=self._parse(shape))
+        if not body.is_valid():
+            raise ApiError("invalid_request", _first_message(body.errors))
+        data: dict[str, Any] = body.validated_data
+        return data
+
+    def _parse(self, shape: type[Model]) -> dict[str, Any]:
+        if self.body is None:
+            raise ApiError("invalid_request", "The body could not be read.")
+        if not self.body:
+            return {}
+        negotiator = self.get_content_negotiator()
+        parser = negotiator.select_parser(self.request, self.get_parsers())
+        if parser is None:
+            raise ApiError("unsupported_media_type")
+        context = {"root": shape.model_name(), "fields": list(shape().fields)}
+        content_type = self.request.META.get("CONTENT_TYPE", "")
+        try:
+            data: Any = parser.parse(io.BytesIO(self.body), content_type, context)
+        except parsers.MalformedBody as exc:
+            raise ApiError("invalid_request", str(exc)) from None
+        return dict(data)
+
+    @property
+    def origin(self) -> Origin:
+        meta = self.request.META
+        return Origin(
+            self.face,
+            actor_id=self.caller.user.pk if self.caller else None,
+            client=self.caller.client if self.caller else "",
+            ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
+            user_agent=meta.get("HTTP_USER_AGENT", ""),
+            request_id=getattr(self.request, "request_id", ""),
+        )
+
+    # -- the way out ---------------------------------------------------------------
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Turn every exception into an answer; what is not a refusal is logged."""
+        error = _error_of(exc)
+        if error.status >= 500:
+            logger.exception("%s: %s", error.code, type(exc).__name__, exc_info=exc)
+        else:
+            logger.info("refused %s %s: %s", self.request.method, self.request.path, error.code)
+        return Response(self.refusal(error), status=error.status, headers=error.headers)
+
+    def refusal(self, error: ApiError) -> Body:
+        links = [*self.next_links(error.code), help_link(error.code)]
+        return base_response(error.message, links)
+
+    def next_links(self, code: str) -> list[Link]:
+        """What can be done after a refusal with *code*."""
+        return []
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
+        answer["Cache-Control"] = "no-store"
+        return answer
+
+
+class NotFound(Call):
+    """Any address below ``/User/`` and ``/authorisation/`` that is no call."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise ApiError("not_found")
+
+
+class UserCall(Call):
+    """A call for a user under a file, by bearer token or access key."""
+
+    # Set by admit, before any handler runs.
+    caller: Caller
+    file: File
+    file_id: int | None = None
+
+    def admit(self, request: Request) -> None:
+        query = _query(request.META)
+        access_key = _once(query, "wsaccesskey")
+        self.caller = authenticate(request.META, access_key)
+        if any(len(values) > 1 for values in query.values()):
+            raise ApiError("invalid_request", "A query parameter is given twice.")
+        self.file_id = parse_id(_once(query, "fileid"))
+        if self.file_id is None:
+            raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
+        if not self.caller.may_call():
+            self._refuse_access("insufficient_scope", self.file_id)
+        file = self.caller.file(self.file_id)
+        if file is None:
+            self._refuse_access("file_access_denied", self.file_id)
+        self.file = file
+        _throttle(self.caller)
+
+    def _refuse_access(self, code: str, file_id: int) -> NoReturn:
+        services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
+        raise ApiError(code)
+
+    def link(self, rel: str, call: str, title: str) -> Link:
+        return link(rel, f"/User/{call}?FileId={self.file_id}", title)
+
+
+class OptInView(UserCall):
+    def post(self, request: Request) -> Response:
+        body = self.read(OptInTo2FARequest)
+        sending = services.opt_in(
+            self.caller.user, self.file, body["mobile_number"], origin=self.origin
+        )
+        if sending.outcome not in {Outcome.SENT, Outcome.RESENT}:
+            raise ApiError(sending.outcome, retry_after=sending.retry_after)
+        return Response(Body("OptInTo2FAResult", {"ProviderUserId": sending.provider_user_id}))
+
+    def next_links(self, code: str) -> list[Link]:
+        if code == Outcome.ALREADY_OPTED_IN:
+            return [self.link("related", "opt-out-from-2fa", "Turn two-factor off")]
+        return []
+
+
+class VerifyView(UserCall):
+    def post(self, request: Request) -> Response:
+        body = self.read(Verify2FAOptInRequest)
+        result = services.verify_opt_in(
+            self.caller.user,
+            self.file,
+            body["provider_user_id"],
+            body["otp"],
+            origin=self.origin,
+        )
+        if result.outcome is not Outcome.OK:
+            raise ApiError(result.outcome, retry_after=result.retry_after)
+        off = self.link("related", "opt-out-from-2fa", "Turn two-factor off")
+        return Response(base_response("Two-factor authentication is on.", [off]))
+
+    def next_links(self, code: str) -> list[Link]:
+        again = self.link("self", "verify-2fa-opt-in", "Try again")
+        new = self.link("related", "opt-in-to-2fa", "Send a new code")
+        if code == Outcome.OTP_INCORRECT:
+            return [again, new]
+        return [new] if code in {Outcome.OTP_EXPIRED, Outcome.OTP_EXHAUSTED} else []
+
+
+class OptOutView(UserCall):
+    def post(self, request: Request) -> Response:
+        otp = codes.clean(self.read(OptOutFrom2FARequest)["otp"] or "")
+        if not otp:
+            self._send_code()
+        result = services.opt_out(self.caller.user, self.file, otp, origin=self.origin)
+        if result.outcome is not Outcome.OK:
+            raise ApiError(result.outcome, retry_after=result.retry_after)
+        on = self.link("related", "opt-in-to-2fa", "Turn two-factor on")
+        return Response(base_response("Two-factor authentication is off.", [on]))
+
+    def _send_code(self) -> NoReturn:
+        sending = services.challenge(
+            self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file
+        )
+        if sending.outcome in {Outcome.SENT, Outcome.RESENT, Outcome.WAITING}:
+            raise ApiError("2fa_code_required")
+        raise ApiError(sending.outcome, retry_after=sending.retry_after)
+
+    def next_links(self, code: str) -> list[Link]:
+        again = self.link("self", "opt-out-from-2fa", "Send the code")
+        new = self.link("related", "opt-out-from-2fa", "Send a new code")
+        return {
+            "2fa_code_required": [again],
+            Outcome.OTP_INCORRECT: [again, new],
+            Outcome.OTP_EXPIRED: [new],
+            Outcome.OTP_EXHAUSTED: [new],
+        }.get(code, [])
+
+
+class PingView(Call):
+    """Tells whether a bearer token is good."""
+
+    http_method_names = ["get", "head"]
+
+    def admit(self, request: Request) -> None:
+        self.caller = authenticate(request.META, access_key="")
+        _throttle(self.caller)
+
+    def get(self, request: Request) -> Response:
+        return Response(base_response("The token is valid."))
+
+
+def _read_body(request: HttpRequest) -> bytes | None:
+    """Return the body, or nothing if it breaks off or is badly chunked.
+
+    :raises ApiError: if it is larger than ``MAX_BODY``.
+    """
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
+        raise ApiError("too_large")
+    # Without a length there is a body only if it is chunked; Django would not read it.
+    stream = request if length else request.META.get("wsgi.input")
+    if stream is None or not (length or request.META.get("wsgi.input_terminated")):
+        return b""
+    try:
+        body: bytes = stream.read(MAX_BODY + 1)
+    except Exception:
+        # Servers raise what they like for a body that breaks off or is badly chunked.
+        logger.info("a body could not be read", exc_info=True)
+        return None
+    if len(body) > MAX_BODY:
+        raise ApiError("too_large")
+    return body
+
+
+def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the query's parameters by name, without regard to ASCII case."""
+    query: dict[str, list[str]] = {}
+    for name, value in parse_qsl(meta.get("QUERY_STRING", ""), keep_blank_values=True):
+        query.setdefault(name.lower() if name.isascii() else name, []).append(value)
+    return query
+
+
+def _once(query: Mapping[str, list[str]], name: str) -> str:
+    values = query.get(name, [""])
+    if len(values) > 1:
+        raise ApiError("invalid_request", "A query parameter is given twice.")
+    return values[0]
+
+
+def _throttle(caller: Caller) -> None:
+    wait = throttle.hit(caller.user.pk)
+    if wait:
+        raise ApiError("throttled", retry_after=wait)
+
+
+def _first_message(errors: Mapping[str, Any]) -> str:
+    """Return one sentence that names the field; it never repeats the value."""
+    field, messages = next(iter(errors.items()))
+    if messages[0].code in {"required", "null"}:
+        return f"{field} is required."
+    return f"{field} {messages[0]}"
+
+
+def _error_of(exc: Exception) -> ApiError:
+    if isinstance(exc, ApiError):
+        return exc
+    if isinstance(exc, Refusal):
+        message = exc.message if exc.code == "invalid_request" else ""
+        return ApiError(exc.code, message)
+    if isinstance(exc, (DatabaseError, InterfaceError)):
+        return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)
+    return ApiError("internal_error")

@@ -1,0 +1,79 @@
+"""System checks: a wrong setting stops the start, not a customer."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from optin.conf import conf, every_setting
+from optin.gateways import Simulator
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@register()
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Each setting of ``optin.conf`` by its own rule."""
+    errors: list[CheckMessage] = []
+    for setting in every_setting():
+        fault = setting.fault(setting.__get__(conf, type(conf)))
+        if fault:
+            errors.append(
+                Error(f"{setting.name} {fault}.", hint=setting.__doc__, id=setting.check_id)
+            )
+    return errors
+
+
+@register()
+def check_together(**kwargs: Any) -> list[CheckMessage]:
+    """What only shows when several settings are seen together."""
+    base = urlsplit(conf.base_url)
+    problems: list[CheckMessage] = []
+    if settings.DEBUG and base.hostname not in _LOOPBACK:
+        problems.append(
+            Error(
+                "DEBUG is for this machine only: BASE_URL names another.",
+                hint="Set DEBUG=0, and give the settings of docs/production.env.",
+                id="optin.E101",
+            )
+        )
+    if not settings.DEBUG and base.scheme != "https":
+        problems.append(
+            Error(
+                "BASE_URL must begin with https://.",
+                hint="Codes, passwords and tokens travel over it.",
+                id="optin.E102",
+            )
+        )
+    if not settings.DEBUG and Simulator.name in conf.gateways:
+        problems.append(
+            Error(
+                "The simulator is a gateway for development only.",
+                hint="It writes codes to a file. Name a real gateway in OPTIN_GATEWAYS.",
+                id="optin.E103",
+            )
+        )
+    if settings.DATABASES["default"].get("ATOMIC_REQUESTS"):
+        problems.append(
+            Error(
+                "ATOMIC_REQUESTS must be off.",
+                hint="An exception would roll back what an operation counted.",
+                id="optin.E104",
+            )
+        )
+    return problems
+
+
+@register(Tags.security, deploy=True)
+def check_mail(**kwargs: Any) -> list[CheckMessage]:
+    """People are told by e-mail what happens to their account (S-54)."""
+    if settings.EMAIL_BACKEND.endswith(("dummy.EmailBackend", "console.EmailBackend")):
+        return [
+            Warning(
+                "No e-mail is sent: EMAIL_URL is not set.",
+                hint="Nobody would learn that a stolen key turned their second factor off.",
+                id="optin.W201",
+            )
+        ]
+    return []

@@ -1,0 +1,215 @@
+"""Settings. The environment comes in here and nowhere else.
+
+A development start needs no variable at all; ``docs/operators.md`` lists them.
+Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so on.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import FileAwareEnv
+
+from optin import keys
+from optin.conf import every_setting
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Reads NAME_FILE in place of NAME where that is set.
+env = FileAwareEnv()
+
+# A development start is one that was told neither a secret nor an address. It serves
+# this machine only: optin.checks refuses DEBUG with any other BASE_URL.
+_given = [name for name in ("SECRET_KEY", "SECRET_KEY_FILE", "BASE_URL") if env.str(name, "")]
+DEBUG: bool = env.bool("DEBUG", not _given)
+PORT: int = env.int("PORT", 8000)
+DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var")))
+
+
+def _development_secret() -> str:
+    """Return a secret that is made at the first development start and kept."""
+    path = DATA_DIR / "secret_key"
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="utf-8")
+
+
+SECRET_KEY: str = env.str("SECRET_KEY", "") or (_development_secret() if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is not set. See docs/production.env.")
+
+# -- the service's own settings: names, defaults and meaning are in optin.conf -----
+
+if DEBUG:
+    OPTIN_KEYS = {"dev": keys.derive(SECRET_KEY, "development ring")}
+    OPTIN_DIGEST_KEY = keys.derive(SECRET_KEY, "development digest key")
+BASE_URL = env.str("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+
+for _setting in every_setting():
+    _text = env.str(_setting.name, None)
+    if _text is not None:
+        try:
+            globals()[_setting.name] = _setting.parse(_text)
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{_setting.name} {exc}.") from None
+
+# -- where it is reached -----------------------------------------------------------
+
+_base = urlsplit(BASE_URL)
+HTTPS = _base.scheme == "https"
+ALLOWED_HOSTS = [_base.hostname or "invalid"]
+if DEBUG:
+    ALLOWED_HOSTS += ["127.0.0.1", "localhost", "[::1]"]
+USE_X_FORWARDED_HOST = False
+SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+# The proxy in front ends TLS and redirects; the service speaks HTTP to it alone.
+SECURE_SSL_REDIRECT = False
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+X_FRAME_OPTIONS = "DENY"
+
+# -- what it is made of ------------------------------------------------------------
+
+ROOT_URLCONF = "twofa_site.urls"
+WSGI_APPLICATION = "twofa_site.wsgi.application"
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "oauth2_provider",
+    "django_otp",
+    "optin",
+]
+MIDDLEWARE = [
+    "optin.api.middleware.ApiEdge",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+# Paths are matched by the API without regard to case and trailing slash.
+APPEND_SLASH = False
+
+# -- rows --------------------------------------------------------------------------
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "optin.User"
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+}
+_database = DATABASES["default"]
+if _database["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a transaction takes the write lock first, as FOR UPDATE would.
+    # recursive_triggers: REPLACE then fires the delete trigger of the audit trail.
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+        "PRAGMA recursive_triggers=ON;",
+    }
+else:
+    _database.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8, "timeout": 5}
+
+REDIS_URL: str = env.str("REDIS_URL", "")
+
+# -- passwords, tokens -------------------------------------------------------------
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "optin.api.oauth.RandomSecretHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+
+OAUTH2_PROVIDER = {
+    "SCOPES": {
+        "full": "Act for you in every way the API allows",
+        "2fa": "Opt in to and out of two-factor authentication",
+    },
+    "DEFAULT_SCOPES": ["2fa"],
+    "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",
+    "OAUTH2_VALIDATOR_CLASS": "optin.api.oauth.Validator",
+    "OIDC_ISS_ENDPOINT": BASE_URL,
+    "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "client_credentials", "refresh_token"],
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,  # RFC 6750 5.3
+    "REFRESH_TOKEN_EXPIRE_SECONDS": 30 * 86400,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,  # RFC 9700 4.14.2
+    "ROTATE_REFRESH_TOKEN": True,
+    "PKCE_REQUIRED": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+    # Client secrets are 128 random characters: a slow hash protects nothing.
+    "CLIENT_SECRET_HASHER": "random_secret",
+    **{
+        f"COMPLIANT_BCP_RFC9700_{gate}": True
+        for gate in (
+            "IMPLICIT_GRANT",
+            "PASSWORD_GRANT",
+            "PKCE_METHOD",
+            "ACCESS_TOKEN_TRANSPORT",
+            "AUTHZ_RESPONSE_ISS",
+            "TOKEN_STORAGE",
+            "REFRESH_TOKEN",
+            "REDIRECT_URI_SCHEME",
+            "REDIRECT_URI_MATCHING",
+            "PKCE_REQUIRED",
+        )
+    },
+}
+
+# -- mail, time, logs --------------------------------------------------------------
+
+_email = env.dj_email_url("EMAIL_URL", "console://" if DEBUG else "dummy://")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST = _email["EMAIL_HOST"]
+EMAIL_PORT = _email["EMAIL_PORT"]
+EMAIL_HOST_USER = _email["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = _email["EMAIL_USE_TLS"]
+EMAIL_USE_SSL = _email["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
+
+LANGUAGE_CODE = "en-au"
+TIME_ZONE: str = env.str("TIME_ZONE", "Australia/Sydney")
+USE_TZ = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "loggers": {
+        # Its message names the path only; the refusal itself is logged by optin.api.
+        "django.request": {"level": "ERROR"},
+        "django": {"handlers": [], "propagate": True},
+    },
+}
