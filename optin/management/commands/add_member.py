@@ -1,0 +1,19 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from optin.management.commands import find_file, find_user
+from optin.models import Membership
+
+
+class Command(BaseCommand):
+    help = "Let a user act in a file; again for one who was put out of it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", help="User name or e-mail address.")
+        parser.add_argument("file_id", type=int)
+
+    def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
+        member, file = find_user(user), find_file(file_id)
+        Membership.objects.update_or_create(user=member, file=file, defaults={"active": True})
+        self.stdout.write(f"{member.get_username()} may act in file {file.pk}.")

@@ -1,0 +1,25 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError
+
+from optin.models import File
+from optin.models.files import MAX_FILE_ID
+
+
+class Command(BaseCommand):
+    help = "Make a file (a tenant). Prints its FileId alone on the last line."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--id", type=int, help="Its FileId; without it, the next free one.")
+
+    def handle(self, *args: Any, name: str, id: int | None, **options: Any) -> None:
+        file_id = File.objects.next_id() if id is None else id
+        if not 1 <= file_id <= MAX_FILE_ID:
+            raise CommandError(f"A FileId is from 1 to {MAX_FILE_ID}.")
+        try:
+            file = File.objects.create(id=file_id, name=name)
+        except IntegrityError:
+            raise CommandError(f"There is a file {file_id} already.") from None
+        self.stdout.write(str(file.pk))

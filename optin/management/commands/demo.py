@@ -1,0 +1,125 @@
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils import timezone
+from oauth2_provider.models import AccessToken
+
+from optin import keys, sign_in
+from optin.conf import conf
+from optin.models import AccessKey, File, Membership, ProviderUser, SendCounter, User
+
+FILES = {777: "Harbour Books", 888: "Ridge Bakery"}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    username: str
+    role: str
+    file_ids: tuple[int, ...]
+
+    @property
+    def password(self) -> str:
+        return _secret(f"password {self.username}", 12)
+
+    def access_key(self, file_id: int) -> str:
+        return _secret(f"access key {self.username} {file_id}", 32)
+
+
+PEOPLE = (
+    Person("ann", "person", (777,)),
+    Person("ben", "person", (888,)),
+    Person("cam", "person", (777, 888)),
+    Person("sam", "staff", ()),
+)
+
+
+class Command(BaseCommand):
+    help = "Make the sample data of a development start, and print how to try it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print the data as JSON.")
+        parser.add_argument(
+            "--reset", action="store_true", help="Put the demo people back to the start."
+        )
+
+    def handle(self, *args: Any, reset: bool, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("The demo data is for a development start only.")
+        with transaction.atomic():
+            _make()
+            if reset:
+                _reset()
+        self.stdout.write(
+            json.dumps(_summary(), indent=2) if options["json"] else _guide(), ending="\n"
+        )
+
+
+def _secret(label: str, length: int) -> str:
+    """Return *length* letters and digits that stand under *label* for this SECRET_KEY."""
+    raw = keys.derive(settings.SECRET_KEY, f"demo {label}")
+    return base64.b32encode(raw).decode().lower()[:length]
+
+
+def _make() -> None:
+    for file_id, name in FILES.items():
+        File.objects.get_or_create(id=file_id, defaults={"name": name})
+    for person in PEOPLE:
+        user = User.objects.filter(username=person.username).first()
+        if user is None:
+            user = User.objects.create_user(
+                person.username,
+                f"{person.username}@example.com",
+                person.password,
+                is_staff=person.role == "staff",
+                is_superuser=person.role == "staff",
+            )
+        for file_id in person.file_ids:
+            file = File.objects.get(pk=file_id)
+            Membership.objects.get_or_create(user=user, file=file)
+            key = person.access_key(file_id)
+            if not AccessKey.objects.filter(digest=keys.sha256(key)).exists():
+                AccessKey.objects.keep(key, user, file, timezone.now())
+    sign_in.enable_password_clients()
+
+
+def _reset() -> None:
+    """Undo what the demo people did; only the audit trail remembers it."""
+    users = User.objects.filter(username__in=[person.username for person in PEOPLE])
+    ProviderUser.objects.filter(user__in=users).delete()
+    AccessToken.objects.filter(user__in=users).delete()
+    SendCounter.objects.all().delete()
+    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None)
+
+
+def _summary() -> dict[str, Any]:
+    return {
+        "base_url": conf.base_url,
+        "simulator_url": f"{conf.base_url}/simulator/",
+        "users": [
+            {
+                "username": person.username,
+                "password": person.password,
+                "role": person.role,
+                "file_ids": list(person.file_ids),
+                "access_keys": {str(pk): person.access_key(pk) for pk in person.file_ids},
+            }
+            for person in PEOPLE
+        ],
+    }
+
+
+def _guide() -> str:
+    context = {
+        "base_url": conf.base_url,
+        "people": PEOPLE,
+        "phone": settings.DATA_DIR / "sms.jsonl",
+        "ann_key": PEOPLE[0].access_key(777),
+        "ben_key": PEOPLE[1].access_key(888),
+    }
+    return render_to_string("demo.txt", context)

@@ -1,0 +1,13 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from optin import delivery
+
+
+class Command(BaseCommand):
+    help = "Send the texts and mails that an interrupted request left behind. Run it each minute."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")

@@ -1,0 +1,17 @@
+from django.core.management.base import CommandError
+
+from optin import services
+from optin.errors import MissingReason
+from optin.management.commands import ORIGIN, StaffCommand
+from optin.models import User
+
+
+class Command(StaffCommand):
+    help = "End a lock or a disabling, and start the count of wrong codes again."
+
+    def act(self, user: User, reason: str) -> None:
+        try:
+            services.unlock(user, reason=reason, origin=ORIGIN)
+        except MissingReason as exc:
+            raise CommandError(exc.message) from None
+        self.stdout.write(f"Unlocked {user.get_username()}.")
