@@ -1,0 +1,168 @@
+"""States with names, one fake (the gateway), a clock that stands still."""
+
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+from django.db import connection
+from django.utils import timezone
+
+from optin import gateways, services, sign_in
+from optin.api import throttle
+from optin.gateways import SmsError
+from optin.models import AccessKey, File, Membership, ProviderUser, User
+from optin.origin import Face, Origin
+
+NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+NUMBER = "+61491570156"
+OTHER_NUMBER = "+61491570157"
+PASSWORD = "correct horse battery"
+ORIGIN = Origin(Face.API, client="test:1", ip="192.0.2.1")
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[time_machine.Traveller]:
+    """The clock stands still at noon; ``clock.shift(seconds)`` moves it."""
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+@dataclass
+class Phone:
+    """Stands in for the gateway and the handset behind it."""
+
+    name: str = "phone"
+    messages: list[tuple[str, str]] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
+    fail_with: SmsError | None = None
+
+    def send(self, *, to: str, body: str, reference: str) -> str:
+        if self.fail_with:
+            raise self.fail_with
+        self.messages.append((to, body))
+        self.references.append(reference)
+        return f"gw-{len(self.messages)}"
+
+    @property
+    def body(self) -> str:
+        return self.messages[-1][1]
+
+    def code(self) -> str:
+        """The code of the newest text."""
+        found = re.match(r"[0-9]+", self.body)
+        assert found
+        return found[0]
+
+    def code_to(self, number: str) -> str:
+        """The code of the newest text to *number*."""
+        body = next(body for to, body in reversed(self.messages) if to == number)
+        return body.split()[0]
+
+
+@pytest.fixture(autouse=True)
+def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
+    phone = Phone()
+    monkeypatch.setattr(gateways, "first", lambda: phone)
+    return phone
+
+
+@pytest.fixture(autouse=True)
+def fresh_throttle() -> Iterator[None]:
+    """Each test begins with no requests counted."""
+    yield
+    throttle._limiter.cache_clear()
+
+
+def wrong(code: str) -> str:
+    """A code of the same length that is not *code*."""
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
+
+
+@pytest.fixture
+def file(db: None) -> File:
+    return File.objects.create(id=777, name="Harbour Books")
+
+
+@pytest.fixture
+def other_file(db: None) -> File:
+    return File.objects.create(id=888, name="Ridge Bakery")
+
+
+def make_user(name: str, *files: File) -> User:
+    user = User.objects.create_user(name, f"{name}@example.com", PASSWORD)
+    for file in files:
+        Membership.objects.create(user=user, file=file)
+    return user
+
+
+@pytest.fixture
+def user(file: File) -> User:
+    """A member of ``file`` who has not opted in."""
+    return make_user("ann", file)
+
+
+@pytest.fixture
+def stranger(file: File) -> User:
+    """Another member of the same file."""
+    return make_user("ben", file)
+
+
+@pytest.fixture
+def access_key(user: User, file: File) -> str:
+    return AccessKey.objects.make(user, file, timezone.now())[1]
+
+
+@pytest.fixture
+def pending(user: User, file: File, phone: Phone) -> ProviderUser:
+    """``user`` asked for a code for ``NUMBER``, and the phone has it."""
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    return ProviderUser.objects.get(user=user)
+
+
+@pytest.fixture
+def active(user: User, file: File, pending: ProviderUser, phone: Phone) -> ProviderUser:
+    """``user`` has ``NUMBER`` active."""
+    services.verify_opt_in(user, file, pending.pk, phone.code(), origin=ORIGIN)
+    pending.refresh_from_db()
+    return pending
+
+
+@pytest.fixture
+def password_clients(db: None) -> None:
+    sign_in.enable_password_clients()
+
+
+def needs(service: str, present: bool) -> None:
+    """Skip the test, by name, where a service is missing; fail where it is required."""
+    if present:
+        return
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{service} is required (REQUIRE_SERVICES=1) and missing")
+    pytest.skip(f"{service} is not here")
+
+
+@pytest.fixture(autouse=True)
+def _postgresql(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("postgresql"):
+        needs("PostgreSQL (DATABASE_URL)", connection.vendor == "postgresql")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """Let the flush between tests empty the audit trail, which its triggers forbid."""
+    migration = importlib.import_module("optin.migrations.0002_append_only_audit")
+    flush = connection.ops.execute_sql_flush
+
+    def flush_without_triggers(statements: list[str]) -> None:
+        with connection.schema_editor() as editor:
+            migration.unprotect(None, editor)
+        flush(statements)
+        with connection.schema_editor() as editor:
+            migration.protect(None, editor)
+
+    connection.ops.execute_sql_flush = flush_without_triggers  # type: ignore[method-assign]

@@ -1,0 +1,23 @@
+"""The settings of a test run: those of the service, in a folder of its own."""
+
+import os
+import tempfile
+
+# A variable of the machine that runs the tests must not reach them.
+for _name in list(os.environ):
+    if _name.startswith("OPTIN_") or _name in {"BASE_URL", "SECRET_KEY", "DEBUG", "PORT"}:
+        del os.environ[_name]
+os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="optin-tests-")
+
+from twofa_site.settings import *  # noqa: E402, F403
+
+DEBUG = False
+BASE_URL = "https://2fa.example.com"
+ALLOWED_HOSTS = ["2fa.example.com", "testserver"]
+# Fast: the tests sign in a lot. How long a real hash takes has a test of its own.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    "optin.api.oauth.RandomSecretHasher",
+]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+LOGGING = {**LOGGING, "root": {"handlers": [], "level": "DEBUG"}}  # noqa: F405
