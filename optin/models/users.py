@@ -1,7 +1,7 @@
 """People who sign in."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -51,7 +51,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
 
-    objects = UserManagerWithLock()
+    objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
     class Meta:
         verbose_name = "user"
