@@ -3,7 +3,7 @@
 import importlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -94,7 +94,7 @@ def other_file(db: None) -> File:
 
 
 def make_user(name: str, *files: File) -> User:
-    user = User.objects.create_user(name, f"{name}@example.com", PASSWORD)
+    user: User = User.objects.create_user(name, f"{name}@example.com", PASSWORD)
     for file in files:
         Membership.objects.create(user=user, file=file)
     return user
@@ -158,7 +158,7 @@ def django_db_setup(django_db_setup: None) -> None:
     migration = importlib.import_module("optin.migrations.0002_append_only_audit")
     flush = connection.ops.execute_sql_flush
 
-    def flush_without_triggers(statements: list[str]) -> None:
+    def flush_without_triggers(statements: Iterable[str]) -> None:
         with connection.schema_editor() as editor:
             migration.unprotect(None, editor)
         flush(statements)
