@@ -165,4 +165,4 @@ def django_db_setup(django_db_setup: None) -> None:
         with connection.schema_editor() as editor:
             migration.protect(None, editor)
 
-    connection.ops.execute_sql_flush = flush_without_triggers  # type: ignore[method-assign]
+    connection.ops.execute_sql_flush = flush_without_triggers  # type: ignore[assignment,method-assign]
