@@ -10,7 +10,6 @@ from io import StringIO
 from typing import Any
 from xml.sax.xmlreader import AttributesImpl
 
-from django.utils.http import parse_header_parameters
 from django.utils.xmlutils import SimplerXMLGenerator
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -68,6 +67,7 @@ class TextXML(ApplicationXML):
 
 
 RENDERERS: list[type[BaseRenderer]] = [ApplicationJSON, TextJSON, ApplicationXML, TextXML]
+_UNWANTED = (0.0, 0)  # a q-value, and minus the place in the header
 _BY_MEDIA_TYPE = {renderer.media_type: renderer() for renderer in RENDERERS}
 
 
@@ -105,28 +105,29 @@ def media_type(content_type: str) -> str:
 
 
 def _accepted(header: str, own: str) -> str | None:
-    """Return the best of our types that *header* names, by its q-values."""
-    best, best_q = None, 0.0
-    for entry in header.split(","):
-        name, parameters = parse_header_parameters(entry)
-        fits = _fitting(name.strip().lower(), own)
-        quality = _quality(parameters.get("q", "1"))
-        if fits and quality > best_q:
-            best, best_q = fits, quality
-    return best
+    """Return the one of our types that *header* likes best, if any but by ``*/*``.
+
+    A type's own entry rules out that of its family (RFC 9110, section 12.5.1); of
+    equals, what comes first in the header wins, then the type of the request's body.
+    """
+    wanted: dict[str, tuple[float, int]] = {}
+    for place, entry in enumerate(header.lower().split(",")):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        wanted[name] = max(wanted.get(name, _UNWANTED), (_quality(parameters), -place))
+
+    def rank(kind: str) -> tuple[float, int]:
+        family = f"{kind.partition('/')[0]}/*"
+        return wanted.get(kind) or wanted.get(family) or _UNWANTED
+
+    best = max([own, *MEDIA_TYPES], key=rank)
+    return best if rank(best)[0] > 0 else None
 
 
-def _fitting(accept: str, own: str) -> str | None:
-    if accept in _BY_MEDIA_TYPE:
-        return accept
-    family = accept.removesuffix("*")
-    if accept in {"application/*", "text/*"}:
-        return own if own.startswith(family) else f"{family}json"
-    return None
-
-
-def _quality(text: str) -> float:
+def _quality(parameters: Iterable[str]) -> float:
+    """Return the q-value among *parameters*: 1 without one, 0 for a malformed one."""
+    text = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
     try:
-        return float(text)
+        quality = float(text)
     except ValueError:
         return 0.0
+    return quality if 0 <= quality <= 1 else 0.0
