@@ -79,10 +79,22 @@ class Call(APIView):
         if str(request.method).lower() not in self.http_method_names:
             raise ApiError("method_not_allowed", allow=", ".join(self.allowed_methods))
         self.body = _read_body(request._request)
-        self.admit(request)
+        query = _query(request.META)
+        access_key = _once(query, "wsaccesskey")
+        self.caller = self.identify(request.META, access_key)
+        if any(len(values) > 1 for values in query.values()):
+            raise _repeated()
+        self.admit(query)
 
-    def admit(self, request: Request) -> None:
-        """Refuse who may not call."""
+    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller | None:
+        """Return who calls, where a call asks for that.
+
+        :raises ApiError: 401.
+        """
+        return None
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
+        """Refuse a query that is not well-formed, and a caller who may not do this."""
 
     def read(self, shape: type[Model]) -> dict[str, Any]:
         """Return the body as *shape* has it, under our own names.
@@ -96,14 +108,14 @@ class Call(APIView):
         return data
 
     def _parse(self, shape: type[Model]) -> dict[str, Any]:
-        if self.body is None:
-            raise ApiError("invalid_request", "The body could not be read.")
-        if not self.body:
+        if self.body == b"":
             return {}
         negotiator = self.get_content_negotiator()
         parser = negotiator.select_parser(self.request, self.get_parsers())
         if parser is None:
             raise ApiError("unsupported_media_type")
+        if self.body is None:
+            raise ApiError("invalid_request", "The body could not be read.")
         context = {"root": shape.model_name(), "fields": list(shape().fields)}
         content_type = self.request.META.get("CONTENT_TYPE", "")
         try:
@@ -132,7 +144,8 @@ class Call(APIView):
         if error.status >= 500:
             logger.exception("%s: %s", error.code, type(exc).__name__, exc_info=exc)
         else:
-            logger.info("refused %s %s: %s", self.request.method, self.request.path, error.code)
+            # %r: a path may hold a line break, and would forge a line.
+            logger.info("refused %s %r: %s", self.request.method, self.request.path, error.code)
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
     def refusal(self, error: ApiError) -> Body:
@@ -161,17 +174,15 @@ class NotFound(Call):
 class UserCall(Call):
     """A call for a user under a file, by bearer token or access key."""
 
-    # Set by admit, before any handler runs.
+    # Set by identify and admit, before any handler runs.
     caller: Caller
     file: File
     file_id: int | None = None
 
-    def admit(self, request: Request) -> None:
-        query = _query(request.META)
-        access_key = _once(query, "wsaccesskey")
-        self.caller = authenticate(request.META, access_key)
-        if any(len(values) > 1 for values in query.values()):
-            raise ApiError("invalid_request", "A query parameter is given twice.")
+    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
+        return authenticate(meta, access_key)
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
         self.file_id = parse_id(_once(query, "fileid"))
         if self.file_id is None:
             raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
@@ -265,8 +276,13 @@ class PingView(Call):
 
     http_method_names = ["get", "head"]
 
-    def admit(self, request: Request) -> None:
-        self.caller = authenticate(request.META, access_key="")
+    # Set by identify, before any handler runs.
+    caller: Caller
+
+    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
+        return authenticate(meta, access_key="")
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
         _throttle(self.caller)
 
     def get(self, request: Request) -> Response:
@@ -279,7 +295,8 @@ def _read_body(request: HttpRequest) -> bytes | None:
     :raises ApiError: if it is larger than ``MAX_BODY``.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
+    # A longer text is no number to int(), and larger in any case.
+    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY:
         raise ApiError("too_large")
     # Without a length there is a body only if it is chunked; Django would not read it.
     stream = request if length else request.META.get("wsgi.input")
@@ -307,8 +324,12 @@ def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:
 def _once(query: Mapping[str, list[str]], name: str) -> str:
     values = query.get(name, [""])
     if len(values) > 1:
-        raise ApiError("invalid_request", "A query parameter is given twice.")
+        raise _repeated()
     return values[0]
+
+
+def _repeated() -> ApiError:
+    return ApiError("invalid_request", "A query parameter is given twice.")
 
 
 def _throttle(caller: Caller) -> None:
