@@ -36,7 +36,7 @@ class ApiEdge:
             request.get_host()
         except DisallowedHost:
             error = ApiError("invalid_request", "The Host header is not the one of this service.")
-            is_token_call = path.rstrip("/") in _TOKEN_CALLS
+            is_token_call = path.removesuffix("/") in _TOKEN_CALLS
             body = (
                 oauth_error(error)
                 if is_token_call
