@@ -511,12 +511,10 @@ def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin
 def read_locked(user: User, purpose: Purpose) -> Factors:
     """Lock *user*, and read the factors and the open codes for *purpose*."""
     locked = User.objects.locked(user.pk)
-    rows = {row.pk: row for row in ProviderUser.objects.filter(user=locked)}
-    pending: dict[int, PendingOtp] = {}
-    for otp in PendingOtp.objects.open().filter(provider_user__user=locked, purpose=purpose):
+    rows = {row.pk: row for row in ProviderUser.objects.of(locked)}
+    pending = {otp.provider_user_id: otp for otp in PendingOtp.objects.open_for(locked, purpose)}
+    for otp in pending.values():
         otp.provider_user = rows[otp.provider_user_id]
-        otp.provider_user.user = locked
-        pending[otp.provider_user_id] = otp
     return Factors(locked, rows, pending)
 
 
@@ -567,26 +565,25 @@ def _count_failure(
 ) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
     user = factors.user
-    tries = pending.tries + 1
-    failures = user.otp_failures + 1
-    changes: dict[str, Any] = {"otp_failures": failures}
-    if failures >= conf.disable_after:
-        changes["otp_disabled_at"] = now
-        _notify(user, Notice.Kind.DISABLED, now)
-    elif failures % conf.lock_after == 0:
-        nth = failures // conf.lock_after
-        seconds = conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1]
-        changes["otp_locked_until"] = now + timedelta(seconds=seconds)
-        _notify(user, Notice.Kind.LOCKED, now)
-    PendingOtp.objects.filter(pk=pending.pk).update(tries=tries)
-    User.objects.filter(pk=user.pk).update(**changes)
-    data: dict[str, Any] = {"try": tries, "failures": failures}
-    if "otp_locked_until" in changes:
-        data["locked_until"] = changes["otp_locked_until"].isoformat()
-    if "otp_disabled_at" in changes:
+    pending.count_try()
+    user.otp_failures += 1
+    data: dict[str, Any] = {"try": pending.tries, "failures": user.otp_failures}
+    if user.otp_failures >= conf.disable_after:
+        user.otp_disabled_at = now
         data["disabled"] = True
+        _notify(user, Notice.Kind.DISABLED, now)
+    elif user.otp_failures % conf.lock_after == 0:
+        nth = user.otp_failures // conf.lock_after
+        seconds = conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1]
+        user.otp_locked_until = now + timedelta(seconds=seconds)
+        data["locked_until"] = user.otp_locked_until.isoformat()
+        _notify(user, Notice.Kind.LOCKED, now)
+    user.save_counts()
     return Verification(
-        result.outcome, tries_left=max(conf.otp_tries - tries, 0), compared=True, data=data
+        result.outcome,
+        tries_left=max(conf.otp_tries - pending.tries, 0),
+        compared=True,
+        data=data,
     )
 
 

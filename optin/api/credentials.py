@@ -8,14 +8,17 @@ from bodies too.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
-from optin.models import AccessKey, File, User
+from optin.models import AccessKey, File, Membership, User
+from optin.models.prepared import Select, param
 
 CALL_SCOPES = frozenset({"full", "2fa"})
 """Any of these allows the ``User/`` calls."""
@@ -38,7 +41,7 @@ class Caller:
         """Return the file, if the user and each credential may use it."""
         if self.key_file_id not in {None, file_id} or not self._in_scope(file_id):
             return None
-        return File.objects.open_to(self.user).filter(pk=file_id).first()
+        return _FILE.row(user_id=self.user.pk, id=file_id)
 
     def _in_scope(self, file_id: int) -> bool:
         named = [word for word in self.scopes or () if word.startswith("fileid:")]
@@ -76,27 +79,47 @@ def _bearer_token(header: str) -> str | None:
 
 
 def _by_token(token: str, now: datetime) -> Caller:
-    found = (
-        AccessToken.objects.filter(token_checksum=keys.sha256(token), expires__gt=now)
-        .select_related("user")
-        .first()
-    )
-    # Client credentials have no user; RFC 8707 tokens may be for somebody else.
-    if found is None or found.user is None or not found.user.is_active:
+    user: Any = _BY_TOKEN.row(checksum=keys.sha256(token), now=now)
+    # RFC 8707: a token may be meant for another server.
+    if user is None or not AccessToken(resource=user.resource).allows_audience(conf.base_url):
         raise ApiError("invalid_token")
-    if not found.allows_audience(conf.base_url):
-        raise ApiError("invalid_token")
-    return Caller(found.user, f"app:{found.application_id}", scopes=frozenset(found.scope.split()))
+    return Caller(user, f"app:{user.application_id}", scopes=frozenset(user.scope.split()))
 
 
 def _by_key(text: str, now: datetime) -> Caller:
-    key = (
-        AccessKey.objects.filter(digest=keys.sha256(text), revoked_at=None)
-        .select_related("user")
-        .first()
-    )
-    if key is None or not key.user.is_active:
+    user: Any = _BY_KEY.row(digest=keys.sha256(text))
+    if user is None:
         raise ApiError("invalid_token")
-    if AccessKey.is_stale(key.last_used_at, now):
-        AccessKey.objects.filter(pk=key.pk).update(last_used_at=now)
-    return Caller(key.user, f"key:{key.pk}", key_file_id=key.file_id)
+    if AccessKey.is_stale(user.key_used_at, now):
+        AccessKey.objects.filter(pk=user.key_id).update(last_used_at=now)
+    return Caller(user, f"key:{user.key_id}", key_file_id=user.key_file_id)
+
+
+# The inner joins leave out tokens without a user, as client credentials have.
+_BY_TOKEN = Select(
+    lambda: User.objects.filter(
+        oauth2_provider_accesstoken__token_checksum=param(
+            "checksum", AccessToken, "token_checksum"
+        ),
+        oauth2_provider_accesstoken__expires__gt=param("now", AccessToken, "expires"),
+        is_active=True,
+    ).annotate(
+        scope=F("oauth2_provider_accesstoken__scope"),
+        application_id=F("oauth2_provider_accesstoken__application"),
+        resource=F("oauth2_provider_accesstoken__resource"),
+    )
+)
+_BY_KEY = Select(
+    lambda: User.objects.filter(
+        access_keys__digest=param("digest", AccessKey),
+        access_keys__revoked_at=None,
+        is_active=True,
+    ).annotate(
+        key_id=F("access_keys__pk"),
+        key_file_id=F("access_keys__file"),
+        key_used_at=F("access_keys__last_used_at"),
+    )
+)
+_FILE = Select(
+    lambda: File.objects.open_to(param("user_id", Membership, "user")).filter(pk=param("id", File))
+)

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 
 from optin import keys
+from optin.models.prepared import Insert
 from optin.origin import Face, Origin
 
 MAX_USER_AGENT = 200
@@ -63,7 +64,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             key_id=keys.digest_key_id(),
         )
         event.digest = event.content_digest()
-        event.save(force_insert=True)
+        _INSERT.run(event)
         return event
 
     def update(self, **kwargs: Any) -> NoReturn:
@@ -150,3 +151,6 @@ class AuditEvent(models.Model):
         }
         content["at"] = int(self.at.timestamp() * 1_000_000)
         return keys.digest("audit event", json.dumps(content, sort_keys=True, default=str))
+
+
+_INSERT = Insert(AuditEvent)

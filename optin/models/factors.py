@@ -10,6 +10,7 @@ from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
 from optin.models.files import File
+from optin.models.prepared import Select, Update, param
 from optin.models.users import User
 
 CLOCK_SLACK = timedelta(seconds=5)
@@ -18,6 +19,13 @@ CLOCK_SLACK = timedelta(seconds=5)
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
     """django-otp's manager of devices, typed."""
+
+    def of(self, user: User) -> "list[ProviderUser]":
+        """All numbers that *user* has or had, as rows of that very *user*."""
+        rows = _ROWS.rows(user_id=user.pk)
+        for row in rows:
+            row.user = user
+        return rows
 
 
 class ProviderUser(Device):
@@ -115,6 +123,10 @@ class PendingOtpQuerySet(models.QuerySet["PendingOtp"]):
         """Codes that nothing has closed; they may be expired or used up."""
         return self.filter(closed_at=None)
 
+    def open_for(self, user: User, purpose: Purpose) -> "list[PendingOtp]":
+        """The open codes for *purpose* of all numbers of *user*."""
+        return _OPEN.rows(user_id=user.pk, purpose=purpose)
+
     def close(self, now: datetime, closed_as: "PendingOtp.Closed") -> int:
         """Close the open ones among these; returns how many."""
         return self.open().update(closed_at=now, closed_as=closed_as)
@@ -164,6 +176,11 @@ class PendingOtp(models.Model):
     def __str__(self) -> str:
         return f"pending otp {self.pk}"
 
+    def count_try(self) -> None:
+        """Add one wrong try. The caller holds the lock of the user."""
+        self.tries += 1
+        _FAIL.run(id=self.pk, tries=self.tries)
+
     def is_expired(self, now: datetime) -> bool:
         """Dead at its lifetime's end, and before its birth: a clock went back then."""
         return now >= self.expires_at or now < self.issued_at - CLOCK_SLACK
@@ -188,6 +205,20 @@ class PendingOtp(models.Model):
             file_id=self.file_id,
             number_digest=self.provider_user.number_digest,
         )
+
+
+_ROWS = Select(
+    lambda: ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
+)
+_OPEN = Select(
+    lambda: PendingOtp.objects.open().filter(
+        provider_user__user=param("user_id", ProviderUser, "user"),
+        purpose=param("purpose", PendingOtp),
+    )
+)
+_FAIL = Update(
+    lambda: PendingOtp.objects.filter(pk=param("id", PendingOtp)), tries=param("tries", PendingOtp)
+)
 
 
 def has_active_factor(user: User) -> bool:

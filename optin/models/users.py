@@ -10,6 +10,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from oauth2_provider.models import get_grant_model, get_refresh_token_model
 
+from optin.models.prepared import Select, Update, param
+
 
 class UserQuerySet(models.QuerySet["User"]):
     def locked(self, pk: int) -> "User":
@@ -19,7 +21,10 @@ class UserQuerySet(models.QuerySet["User"]):
         parallel guesses cost N failures. The lock leaves foreign keys alone (``NO
         KEY``): others may still insert rows that point at the user.
         """
-        return self.select_for_update(no_key=True).get(pk=pk)
+        user = _LOCK.row(id=pk)
+        if user is None:
+            raise User.DoesNotExist
+        return user
 
     def by_login(self, name: str) -> "User | None":
         """The user who signs in as *name*: a user name or an e-mail, in any case.
@@ -73,6 +78,15 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
             return None
         return self.otp_locked_until - now
 
+    def save_counts(self) -> None:
+        """Save the count of wrong codes and what followed. The caller holds the lock."""
+        _COUNTS.run(
+            id=self.pk,
+            otp_failures=self.otp_failures,
+            otp_locked_until=self.otp_locked_until,
+            otp_disabled_at=self.otp_disabled_at,
+        )
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; a new password or a deactivation ends what was signed in before."""
         ends_sign_ins = self.pk is not None and (
@@ -99,3 +113,12 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         base: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         return f"{base}{self.session_epoch}"
+
+
+_LOCK = Select(
+    lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
+)
+_COUNTS = Update(
+    lambda: User._base_manager.filter(pk=param("id", User)),
+    **{name: param(name, User) for name in ("otp_failures", "otp_locked_until", "otp_disabled_at")},
+)

@@ -1,0 +1,164 @@
+"""Verify beside two floors: a static Django view, and a constant DRF view.
+
+The DRF floor has the same work before it as a stock service has: DRF with
+django-oauth-toolkit's own authentication and scope check, and an answer that never
+changes. Each contender is called through the WSGI application in this process, in
+turns, and timed in processor time, so that a busy machine disturbs all alike.
+
+    python -m bench.verify [--requests N] [--profile]
+"""
+
+import argparse
+import cProfile
+import io
+import json
+import pstats
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench import world
+
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasScope
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+import twofa_site.urls
+from optin.conf import conf
+
+Environ = dict[str, Any]
+
+
+def static(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"{}", content_type="application/json")
+
+
+class Floor(APIView):
+    authentication_classes = [OAuth2Authentication]
+    permission_classes = [TokenHasScope]
+    required_scopes = ["full"]
+
+    def post(self, request: Request) -> Response:
+        return Response({"StatusMessage": "ok", "_links": [], "read": len(request.data)})
+
+
+twofa_site.urls.urlpatterns[:0] = [
+    path("floor/static", static),
+    path("floor/drf", Floor.as_view()),
+]
+
+
+def environ(target: str, query: str, kind: str, body: str, token: str = "") -> Environ:
+    made: Environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": target,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": conf.base_url.rpartition(":")[2],
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": kind,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body.encode()),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": io.StringIO(),
+    }
+    if token:
+        made["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return made
+
+
+def verify(person: world.Person, code: str, kind: str, *, key: bool) -> Environ:
+    if kind == "application/json":
+        body = json.dumps({"ProviderUserId": person.provider_user_id, "Otp": code})
+    else:
+        body = (
+            f"<Verify2FAOptInRequest><ProviderUserId>{person.provider_user_id}"
+            f"</ProviderUserId><Otp>{code}</Otp></Verify2FAOptInRequest>"
+        )
+    query = f"FileId={world.FILE_ID}" + (f"&WsAccessKey={person.access_key}" if key else "")
+    return environ("/User/verify-2fa-opt-in", query, kind, body, "" if key else person.token)
+
+
+JSON, XML = "application/json", "application/xml"
+CONTENDERS: dict[str, tuple[str, Callable[[world.Person], Environ]]] = {
+    "static Django view": ("200 OK", lambda p: environ("/floor/static", "", JSON, "{}")),
+    "DRF constant, stock OAuth": (
+        "200 OK",
+        lambda p: environ("/floor/drf", "", JSON, '{"Otp": "0123456"}', p.token),
+    ),
+    "verify wrong, bearer, JSON": (
+        "400 Bad Request",
+        lambda p: verify(p, p.wrong_code, JSON, key=False),
+    ),
+    "verify wrong, bearer, XML": (
+        "400 Bad Request",
+        lambda p: verify(p, p.wrong_code, XML, key=False),
+    ),
+    "verify wrong, key, JSON": (
+        "400 Bad Request",
+        lambda p: verify(p, p.wrong_code, JSON, key=True),
+    ),
+    "verify wrong, key, XML": ("400 Bad Request", lambda p: verify(p, p.wrong_code, XML, key=True)),
+    "verify right, bearer, JSON": ("200 OK", lambda p: verify(p, p.code, JSON, key=False)),
+    "verify right, key, XML": ("200 OK", lambda p: verify(p, p.code, XML, key=True)),
+}
+
+
+def run(app: WSGIHandler, requests: list[Environ], expected: str) -> float:
+    """Answer all; return the processor time of one request, in milliseconds."""
+
+    def start_response(status: str, headers: Any, exc: Any = None, /) -> Callable[[bytes], object]:
+        if status != expected:
+            raise AssertionError(f"{status}, expected {expected}")
+        return lambda data: None
+
+    begun = time.process_time()
+    for request in requests:
+        app(request, start_response).close()
+    return (time.process_time() - begun) / len(requests) * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200, help="Per contender and round.")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--profile", action="store_true", help="Show what a wrong code costs.")
+    options = parser.parse_args()
+    with world.database():
+        people = world.people(options.requests)
+        app = WSGIHandler()
+        times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+        for _ in range(options.rounds):
+            for name, (expected, make) in CONTENDERS.items():
+                world.rewind()
+                times[name].append(run(app, [make(p) for p in people], expected))
+        if options.profile:
+            world.rewind()
+            _profile(app, people)
+    floor = statistics.median(times["DRF constant, stock OAuth"])
+    print(f"{connection.vendor}, processor time of one request, median of {options.rounds} rounds")
+    for name, values in times.items():
+        median = statistics.median(values)
+        print(f"{name:30} {median:6.3f} ms   {floor / median:5.2f} x the DRF floor")
+
+
+def _profile(app: WSGIHandler, people: list[world.Person]) -> None:
+    expected, make = CONTENDERS["verify wrong, bearer, JSON"]
+    requests = [make(person) for person in people]
+    profile = cProfile.Profile()
+    profile.enable()
+    run(app, requests, expected)
+    profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(35)
+    pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The world of a measurement: a database with many users, each with a code waiting.
+
+Run against ``DATABASE_URL`` (a database of its own is made there and dropped again);
+without one, against SQLite.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
+os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="optin-bench-"))
+os.environ.setdefault("OPTIN_REQUESTS_PER_USER", "0")
+os.environ.setdefault("LOG_LEVEL", "ERROR")
+os.environ.setdefault("EMAIL_URL", "dummy://")
+
+import django
+
+django.setup()
+
+from django.db import connection
+from django.test.utils import setup_databases, setup_test_environment, teardown_databases
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, set_token_value
+
+from optin import codes, keys, sign_in
+from optin.models import AccessKey, File, Membership, PendingOtp, ProviderUser, Purpose, User
+
+FILE_ID = 777
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a client of one user knows."""
+
+    provider_user_id: int
+    code: str
+    token: str
+    access_key: str
+
+    @property
+    def wrong_code(self) -> str:
+        return f"{(int(self.code) + 1) % 10_000_000:07d}"
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """An empty database with all tables, dropped at the end."""
+    setup_test_environment(debug=False)
+    old = setup_databases(verbosity=0, interactive=False)
+    try:
+        yield
+    finally:
+        teardown_databases(old, verbosity=0)
+
+
+def people(count: int, label: str = "person") -> list[Person]:
+    """Make *count* users with a token, an access key and an open code."""
+    now = timezone.now()
+    file, _ = File.objects.get_or_create(id=FILE_ID, defaults={"name": "Bench"})
+    sign_in.enable_password_clients()
+    users = User.objects.bulk_create(
+        User(username=f"{label}{i}", email=f"{label}{i}@example.com", password="!")
+        for i in range(count)
+    )
+    Membership.objects.bulk_create(Membership(user=user, file=file) for user in users)
+    tokens, texts = [], []
+    for user in users:
+        text = secrets.token_urlsafe(24)
+        token = AccessToken(
+            user=user,
+            application=sign_in.application(),
+            expires=now + timedelta(hours=12),
+            scope=f"full fileid:{FILE_ID}",
+        )
+        set_token_value(token, text)
+        tokens.append(token)
+        texts.append(text)
+    AccessToken.objects.bulk_create(tokens)
+    access_keys = [secrets.token_urlsafe(24) for _ in users]
+    AccessKey.objects.bulk_create(
+        AccessKey(
+            user=user,
+            file=file,
+            digest=keys.sha256(key),
+            prefix=key[:6],
+            created_at=now,
+            last_used_at=now,
+        )
+        for user, key in zip(users, access_keys, strict=True)
+    )
+    rows = ProviderUser.objects.bulk_create(
+        ProviderUser(
+            user=user,
+            file=file,
+            number_encrypted="k:none",
+            number_digest=secrets.token_hex(32),
+            last_three="000",
+            created_at=now,
+        )
+        for user in users
+    )
+    pending = PendingOtp.objects.bulk_create(
+        PendingOtp(
+            provider_user=row,
+            purpose=Purpose.OPT_IN,
+            file=file,
+            nonce=codes.new_nonce(),
+            key_id=keys.current_id(),
+            digits=7,
+            issued_at=now,
+            expires_at=now + timedelta(minutes=10),
+        )
+        for row in rows
+    )
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE")
+    return [
+        Person(row.pk, otp.code(), token, key)
+        for row, otp, token, key in zip(rows, pending, texts, access_keys, strict=True)
+    ]
+
+
+def rewind() -> None:
+    """Open every code again, with no tries and no failures."""
+    now = timezone.now()
+    ProviderUser.objects.update(confirmed=False, verified_at=None)
+    PendingOtp.objects.update(
+        tries=0,
+        closed_at=None,
+        closed_as="",
+        issued_at=now,
+        expires_at=now + timedelta(minutes=10),
+    )
+    User.objects.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None)

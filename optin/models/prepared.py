@@ -1,0 +1,132 @@
+"""Statements that Django writes once, and that are then only bound and run.
+
+Building and compiling a queryset costs several times what the database takes to answer
+it. On the path of a request to verify a code each queryset is therefore compiled at its
+first use; later calls bind values to its SQL. What a statement asks is still said as a
+queryset, with a ``Param`` in place of each value, and its rows are the usual models.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from django.db import connection, models
+from django.db.models.sql import InsertQuery, UpdateQuery
+
+M = TypeVar("M", bound=models.Model)
+
+
+class Param(models.Expression):
+    """A value that is given at each call, under *name*, prepared as *field* would."""
+
+    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
+        super().__init__(output_field=field)
+        self.name = name
+        self.source = field
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return "%s", [self]
+
+
+def param(name: str, model: type[models.Model], field: str = "") -> Param:
+    """Return the parameter *name* of the type of *model*'s field, by default that name."""
+    found: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
+    return Param(name, found)
+
+
+class Select(Generic[M]):
+    """A prepared query for the rows of a queryset, with its annotations as attributes."""
+
+    def __init__(self, build: Callable[[], "models.QuerySet[M]"]) -> None:
+        self._build = build
+        self._sql = ""
+
+    def rows(self, **values: Any) -> list[M]:
+        if not self._sql:
+            self._compile()
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, _bind(self._params, values))
+            found: Any = cursor.fetchall()
+        if self._converters:
+            found = self._compiler.apply_converters(found, self._converters)
+        return [self._model(row) for row in found]
+
+    def row(self, **values: Any) -> M | None:
+        """Return the first row, if there is one."""
+        return next(iter(self.rows(**values)), None)
+
+    def _compile(self) -> None:
+        query = self._build().query
+        compiler = query.get_compiler(connection=connection)
+        sql, self._params = compiler.as_sql()
+        info = compiler.klass_info
+        columns = [column[0] for column in compiler.select]
+        self._compiler = compiler
+        self._converters = compiler.get_converters(columns)
+        self._class = info["model"]
+        self._start, self._end = info["select_fields"][0], info["select_fields"][-1] + 1
+        self._names = [c.target.attname for c in columns[self._start : self._end]]
+        self._annotations = compiler.annotation_col_map.items()
+        # Last: other threads take it as the sign that all is there.
+        self._sql = sql
+
+    def _model(self, row: Sequence[Any]) -> M:
+        made: M = self._class.from_db("default", self._names, row[self._start : self._end])
+        for name, column in self._annotations:
+            setattr(made, name, row[column])
+        return made
+
+
+class Update:
+    """A prepared ``UPDATE`` of a queryset's rows."""
+
+    def __init__(
+        self, build: Callable[[], "models.QuerySet[Any]"], **changes: Param | None
+    ) -> None:
+        self._build = build
+        self._changes = changes
+        self._sql = ""
+
+    def run(self, **values: Any) -> None:
+        if not self._sql:
+            query: Any = self._build().query.chain(UpdateQuery)
+            query.add_update_values(self._changes)
+            sql, self._params = query.get_compiler(connection=connection).as_sql()
+            self._sql = sql
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, _bind(self._params, values))
+
+
+class Insert(Generic[M]):
+    """A prepared ``INSERT`` of one row, all columns but the key given."""
+
+    def __init__(self, model: type[M]) -> None:
+        self._model = model
+        self._sql = ""
+
+    def run(self, row: M) -> None:
+        """Insert *row* and give it its key."""
+        if not self._sql:
+            self._compile()
+        values = {param.name: getattr(row, param.name) for param in self._params}
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, _bind(self._params, values))
+            (row.pk,) = cursor.fetchone()
+        row._state.adding = False
+        row._state.db = "default"
+
+    def _compile(self) -> None:
+        fields = [f for f in self._model._meta.concrete_fields if not f.primary_key]
+        blank = self._model(**{f.attname: Param(f.attname, f) for f in fields})
+        query = InsertQuery(self._model)
+        query.insert_values(fields, [blank])
+        compiler = query.get_compiler(connection=connection)
+        compiler.returning_fields = [self._model._meta.pk]
+        ((sql, self._params),) = compiler.as_sql()
+        self._sql = sql
+
+
+def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:
+    return [
+        p.source.get_db_prep_save(values[p.name], connection) if isinstance(p, Param) else p
+        for p in params
+    ]
