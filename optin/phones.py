@@ -16,7 +16,7 @@ MAX_LENGTH = 32
 
 # ASCII digits only: libphonenumber would also take those of other scripts, and
 # letters as on a keypad. The spaces and dashes are the ones people paste.
-_WRITTEN = re.compile(r"\+?[0-9()./\-\s\u2010-\u2015]+", re.ASCII)
+_WRITTEN = re.compile(r"\+?[0-9()./\- ]+")
 _SEPARATORS = re.compile(r"[\s\u2010-\u2015]")
 
 _MOBILE = {
@@ -53,8 +53,11 @@ def parse(text: str, *, home_region: str) -> MobileNumber:
     :raises InvalidMobileNumber: unless it is a valid mobile number written with
         ASCII digits in at most ``MAX_LENGTH`` characters.
     """
-    text = text.strip()
-    if len(text) > MAX_LENGTH or not _WRITTEN.fullmatch(_SEPARATORS.sub(" ", text)):
+    if len(text) > MAX_LENGTH:
+        raise InvalidMobileNumber
+    # libphonenumber knows only some of the spaces that people paste.
+    text = _SEPARATORS.sub(" ", text).strip()
+    if not _WRITTEN.fullmatch(text):
         raise InvalidMobileNumber
     try:
         number = phonenumbers.parse(text, home_region)
