@@ -8,10 +8,13 @@ the environment). Values are read at access, so tests can override them.
 
 import base64
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, overload
+from urllib.parse import urlsplit
 
+import phonenumbers
 from django.conf import settings
 
 T = TypeVar("T")
@@ -24,6 +27,13 @@ MAX_FAILURES = 100
 
 KEY_BYTES = 32
 """Length of every key, in bytes: 256 bits."""
+
+MAX_HOST = 58
+"""Characters of a host name: with it, the longest text still fits one segment (S-43)."""
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+# ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
+_GSM7 = re.compile(r"[A-Za-z0-9 @$_!\"#%&'()*+,\-./:;<=>?]+")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -122,6 +132,10 @@ def rates(text: str) -> tuple[Rate, ...]:
 
 def key(text: str) -> bytes:
     """Read the ``KEY_BYTES`` bytes that *text* writes in base64url."""
+    # The decoder would skip what is no base64url, and take a shorter key for the rest.
+    if not _BASE64URL.fullmatch(text):
+        raise ValueError("must be written in base64url")
+    text = text.rstrip("=")
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
@@ -157,9 +171,11 @@ def between(low: int, high: int) -> Callable[[int], str]:
 
 
 def positive(values: tuple[Rate, ...]) -> str:
-    if all(rate.count > 0 and rate.seconds > 0 for rate in values):
-        return ""
-    return "must have a count and a number of seconds above 0"
+    if not all(rate.count > 0 and rate.seconds > 0 for rate in values):
+        return "must have a count and a number of seconds above 0"
+    if len({rate.seconds for rate in values}) < len(values):
+        return "must have one count for each number of seconds"
+    return ""
 
 
 def waits(values: tuple[int, ...]) -> str:
@@ -170,6 +186,27 @@ def waits(values: tuple[int, ...]) -> str:
 
 def some(values: tuple[str, ...]) -> str:
     return "" if values else "must not be empty"
+
+
+def regions(values: tuple[str, ...]) -> str:
+    if values and set(values) <= phonenumbers.SUPPORTED_REGIONS:
+        return ""
+    return "must be regions by their two capital letters, as in AU,NZ"
+
+
+def address(value: str) -> str:
+    wrong = "must be http:// or https://, a host and perhaps a port, and nothing else"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+    except ValueError:
+        return wrong
+    more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in {"http", "https"} or not host or more:
+        return wrong
+    if not host.isascii() or len(host) > MAX_HOST:
+        return f"must have a host of at most {MAX_HOST} ASCII characters: it is part of a text"
+    return ""
 
 
 def full_keys(values: dict[str, bytes]) -> str:
@@ -240,13 +277,17 @@ class Conf:
     )
     sends_per_number = Setting(
         8,
-        (Rate(5, 600),),
+        (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
         doc="Texts to one number, over all users. Twilio Verify: 5 in 10 minutes.",
     )
     sends_per_user = Setting(
-        9, (Rate(10, 86400),), parse=rates, fault=positive, doc="Texts for one user."
+        9,
+        (Rate(5, 600), Rate(10, 86400)),
+        parse=rates,
+        fault=positive,
+        doc="Texts for one user, over all numbers.",
     )
     sends_per_ip = Setting(
         10,
@@ -304,7 +345,7 @@ class Conf:
         17,
         ("AU",),
         parse=words,
-        fault=some,
+        fault=regions,
         doc="Regions (ISO 3166-1) whose mobile numbers may opt in; a number written "
         "without a country code belongs to the first.",
     )
@@ -355,11 +396,7 @@ class Conf:
         "",
         name="BASE_URL",
         parse=lambda text: text.rstrip("/"),
-        fault=lambda v: (
-            ""
-            if v.startswith(("http://", "https://"))
-            else "must be the address at which people reach the service"
-        ),
+        fault=address,
         doc="Scheme, host and port of every link, mail and text that leaves the service.",
     )
     service_name = Setting(
@@ -368,8 +405,8 @@ class Conf:
         parse=str,
         fault=lambda v: (
             ""
-            if v.isascii() and 0 < len(v) <= 20
-            else "must be 1 to 20 ASCII characters, so that a text fits one segment"
+            if len(v) <= 20 and _GSM7.fullmatch(v)
+            else "must be 1 to 20 letters, digits or usual signs, so that a text fits one segment"
         ),
         doc="What texts and mails call the service.",
     )
