@@ -6,6 +6,7 @@ process that saved the row sends it; if it dies in between, ``send_due`` sends t
 message once more, with the same reference.
 """
 
+import logging
 from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
@@ -18,8 +19,10 @@ from django.utils import timezone
 from optin import gateways
 from optin.conf import conf
 from optin.gateways import SmsError
-from optin.models import Notice, PendingOtp, Purpose, SmsMessage
+from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.messages import MAX_TRIES, State
+
+logger = logging.getLogger(__name__)
 
 # What the code is for, in the words of the text. What a thief would want a person to
 # read out is said plainly.
@@ -35,7 +38,7 @@ def dispatch(row: SmsMessage | Notice) -> None:
     """Save the new *row*, and send it once the transaction around this call commits.
 
     The answer to the person does not wait for success: an error while sending is
-    recorded with the row, one that nobody foresaw is logged by Django.
+    recorded with the row.
     """
     row.save_claimed()
     transaction.on_commit(partial(_send, row), robust=True)
@@ -50,7 +53,8 @@ def send_due(now: datetime) -> int:
     for model in (SmsMessage, Notice):
         model.objects.give_up(now)
         for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
-            if model.objects.claim(pk, now):
+            # Not *now*: a lease that began with the first of many would be too short.
+            if model.objects.claim(pk, timezone.now()):
                 sent += _send(model.objects.get(pk=pk))
     return sent
 
@@ -81,9 +85,18 @@ def _send(row: SmsMessage | Notice) -> bool:
             return _send_text(row)
         return _send_notice(row)
     except SmsError as exc:
-        final = exc.permanent or row.tries >= MAX_TRIES
-        row.finish(State.FAILED if final else State.QUEUED, reason=str(exc)[:200])
-        return False
+        return _fail(row, str(exc), permanent=exc.permanent)
+    except Exception as exc:
+        # A bug, here or in a gateway: the messages after this one must still leave. Not
+        # its words, which may hold the number or the code.
+        logger.error("%s could not be sent: %s", row, type(exc).__name__)
+        return _fail(row, type(exc).__name__)
+
+
+def _fail(row: SmsMessage | Notice, reason: str, *, permanent: bool = False) -> bool:
+    final = permanent or row.tries >= MAX_TRIES
+    row.finish(State.FAILED if final else State.QUEUED, reason=reason[:200])
+    return False
 
 
 def _send_text(message: SmsMessage) -> bool:
@@ -91,6 +104,9 @@ def _send_text(message: SmsMessage) -> bool:
     now = timezone.now()
     if pending.closed_at or pending.is_expired(now):
         message.finish(State.EXPIRED, reason="its code was no longer open")
+        return False
+    if _is_silenced(pending.provider_user, now):
+        message.finish(State.EXPIRED, reason="the user was locked, disabled or suspended")
         return False
     gateway = gateways.first()
     theirs = gateway.send(
@@ -102,6 +118,12 @@ def _send_text(message: SmsMessage) -> bool:
         State.SENT, sent_at=now, gateway=gateway.name, gateway_message_id=theirs, segments=1
     )
     return True
+
+
+def _is_silenced(row: ProviderUser, now: datetime) -> bool:
+    """Whether a text that was queued before must not leave any more (S-07a)."""
+    user = row.user
+    return bool(user.locked_for(now) or user.otp_disabled_at or row.suspended_at)
 
 
 def _send_notice(notice: Notice) -> bool:
