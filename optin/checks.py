@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from optin.conf import conf, every_setting
-from optin.gateways import Simulator
+from optin.gateways import KNOWN, Simulator
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -52,6 +52,14 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
                 "The simulator is a gateway for development only.",
                 hint="It writes codes to a file. Name a real gateway in OPTIN_GATEWAYS.",
                 id="optin.E103",
+            )
+        )
+    if unknown := sorted(set(conf.gateways) - KNOWN):
+        problems.append(
+            Error(
+                f"OPTIN_GATEWAYS names no known gateway: {', '.join(unknown)}.",
+                hint=f"Known are: {', '.join(sorted(KNOWN))}.",
+                id="optin.E105",
             )
         )
     if settings.DATABASES["default"].get("ATOMIC_REQUESTS"):

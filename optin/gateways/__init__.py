@@ -10,7 +10,10 @@ from optin.conf import conf
 from optin.gateways.protocol import Gateway, SmsError
 from optin.gateways.simulator import Simulator
 
-__all__ = ["Gateway", "Simulator", "SmsError", "first"]
+__all__ = ["KNOWN", "Gateway", "Simulator", "SmsError", "first"]
+
+KNOWN = frozenset({Simulator.name})
+"""The names that ``OPTIN_GATEWAYS`` may hold."""
 
 
 def first() -> Gateway:
