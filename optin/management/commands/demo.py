@@ -91,6 +91,15 @@ def _make() -> None:
 def _reset() -> None:
     """Undo what the demo people did; only the audit trail remembers it."""
     users = User.objects.filter(username__in=[person.username for person in PEOPLE])
+    for person in PEOPLE:
+        user = users.get(username=person.username)
+        user.is_active = True
+        user.set_password(person.password)
+        user.save()
+        own = [keys.sha256(person.access_key(file_id)) for file_id in person.file_ids]
+        AccessKey.objects.filter(digest__in=own).update(revoked_at=None)
+        Membership.objects.filter(user=user, file__in=person.file_ids).update(active=True)
+    File.objects.filter(pk__in=FILES).update(active=True)
     ProviderUser.objects.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()
     SendCounter.objects.all().delete()
