@@ -1,20 +1,36 @@
 """The standard OAuth 2 endpoints: django-oauth-toolkit's, on the terms of this service."""
 
+import logging
 import re
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import transaction
+from django.db import DatabaseError, DataError, InterfaceError, transaction
+from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http.response import HttpResponseBase
 from django.urls import include, path
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
-from oauth2_provider.models import get_grant_model, get_refresh_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_grant_model,
+    get_refresh_token_model,
+)
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.scopes import SettingsScopes
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
+from optin import keys, sign_in
+from optin.api.answers import RETRY_UNAVAILABLE
 from optin.models import AuditEvent, User
 from optin.origin import Face, Origin, client_ip
+
+logger = logging.getLogger("optin.api")
 
 _FILE_SCOPE = re.compile(r"fileid:[1-9][0-9]{0,9}")
 
@@ -62,11 +78,26 @@ class Validator(OAuth2Validator):
             )
         return answer
 
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        valid: bool = super().validate_refresh_token(
+            refresh_token, client, request, *args, **kwargs
+        )
+        if valid and request.scope:
+            granted = request.refresh_token_instance.access_token.scope
+            # A scope that asks for more is left as it is, for oauthlib to refuse.
+            request.scope = sign_in.narrowed(request.scope, granted) or request.scope
+        return valid
+
     def _check_grant(self, user: User, request: Any) -> None:
         if request.grant_type == "refresh_token":
+            lifetime = timedelta(seconds=oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS)
             stands = (
                 get_refresh_token_model()
                 .objects.filter(pk=request.refresh_token_instance.pk, revoked=None)
+                # The toolkit adds the lifetime of the access token to it.
+                .filter(created__gt=timezone.now() - lifetime)
                 .exists()
             )
         else:
@@ -86,13 +117,67 @@ def _origin(request: Any) -> Origin:
     )
 
 
+@method_decorator(csrf_exempt, name="dispatch")
+class Endpoint(View):
+    """What is demanded of each endpoint: POST only, nothing in the address (S-35).
+
+    The toolkit leaves both to its clients, and answers 500 to an address that is badly
+    escaped.
+    """
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if request.META.get("QUERY_STRING"):
+            return _refusal("invalid_request", 400)
+        try:
+            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+            return response
+        except DataError:
+            # PostgreSQL keeps no NUL: a text with one is nobody's id, code or token.
+            return _refusal("invalid_request", 400)
+        except (DatabaseError, InterfaceError):
+            logger.exception("unavailable")
+            refusal = _refusal("temporarily_unavailable", 503)
+            refusal["Retry-After"] = str(int(RETRY_UNAVAILABLE.total_seconds()))
+            return refusal
+
+
+class TokenView(Endpoint, views.TokenView):
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Serve the grants of the settings; the toolkit would also serve devices here."""
+        if request.POST.get("grant_type") not in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED:
+            return _refusal("unsupported_grant_type", 400)
+        response: HttpResponseBase = self.authorization_flow_token_response(request)
+        return response
+
+
+class RevokeTokenView(Endpoint, views.RevokeTokenView):
+    pass
+
+
+class IntrospectTokenView(Endpoint, views.IntrospectTokenView):
+    @staticmethod
+    def get_token_response(token_value: str | None = None) -> HttpResponseBase:
+        """Tell about a token; that of a deactivated user works nowhere."""
+        tokens = get_access_token_model().objects.filter(user__is_active=False)
+        if token_value and tokens.filter(token_checksum=keys.sha256(token_value)).exists():
+            return JsonResponse({"active": False})
+        response: HttpResponseBase = views.IntrospectTokenView.get_token_response(token_value)
+        return response
+
+
+def _refusal(error: str, status: int) -> JsonResponse:
+    return JsonResponse({"error": error}, status=status, headers={"Cache-Control": "no-store"})
+
+
 # Named one by one: the toolkit's own list also mounts the device flow, dynamic
 # registration and a page on which anybody registers a client. The authorization
 # endpoint is not among them yet: it needs pages on which people sign in.
 _ENDPOINTS = [
-    path("token/", views.TokenView.as_view(), name="token"),
-    path("revoke_token/", views.RevokeTokenView.as_view(), name="revoke-token"),
-    path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
+    path("token/", TokenView.as_view(), name="token"),
+    path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
+    path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
 ]
 
 urlpatterns = [
