@@ -1,0 +1,401 @@
+"""``/Help``: the reference of the API, in the manner of the vendor's own pages.
+
+``CALLS`` says what the calls are. Fields, their help and samples come from the
+serializers, errors from the tables of ``answers``, and samples are written by the
+renderers of the API: what is shown here is what is served.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from defusedxml.minidom import parseString
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import re_path
+from django.views.decorators.http import require_safe
+from oauth2_provider.settings import oauth2_settings
+from rest_framework import serializers
+
+from optin.api import renderers
+from optin.api.answers import (
+    ERRORS,
+    TOKEN_ERRORS,
+    ApiError,
+    Body,
+    Row,
+    base_response,
+    help_link,
+)
+from optin.api.serializers import (
+    BaseResponseModel,
+    IdField,
+    Model,
+    OAuthAccessTokenGrant,
+    OAuthGrantRequestError,
+    OAuthPasswordCredentialsGrantRequest,
+    OAuthRefreshAccessTokenRequest,
+    OptInTo2FARequest,
+    OptInTo2FAResult,
+    OptOutFrom2FARequest,
+    Verify2FAOptInRequest,
+)
+from optin.api.urls import any_case
+from optin.conf import conf
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One line of a table: a field of a model, or a parameter of the address."""
+
+    name: str
+    description: str
+    type: str
+    information: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A body as it looks in the formats named by *media_types*."""
+
+    media_types: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """One refusal of one call: its code on the wire, and its row in the table."""
+
+    code: str
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A model of the contract, described and shown by sample."""
+
+    model: type[Model]
+    is_request: bool = False
+    takes_forms: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.model.model_name()
+
+    @property
+    def properties(self) -> list[Property]:
+        return [
+            Property(name, str(field.help_text), _type(field), self._information(field))
+            for name, field in self.model().fields.items()
+        ]
+
+    @property
+    def parts(self) -> list["Resource"]:
+        """The models that a property holds a collection of."""
+        fields: Iterable[Any] = self.model().fields.values()
+        return [Resource(type(field.child)) for field in fields if _is_collection(field)]
+
+    @property
+    def samples(self) -> list[Sample]:
+        body = Body(self.name, sample(self.model))
+        samples = [
+            Sample("application/json, text/json", as_json(body)),
+            Sample("application/xml, text/xml", as_xml(body)),
+        ]
+        if self.takes_forms:
+            samples.append(Sample("application/x-www-form-urlencoded", urlencode(body)))
+        return samples
+
+    def _information(self, field: Any) -> str:
+        if not self.is_request:
+            return "None."
+        return "Required" if field.required else "Optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the contract, as its page tells it."""
+
+    method: str
+    path: str
+    summary: str
+    request_model: type[Model] | None
+    response_model: type[Model]
+    codes: tuple[str, ...]
+    """Its refusals, by their names in the tables of ``answers``."""
+
+    refusal_model: type[Model] = BaseResponseModel
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def slug(self) -> str:
+        return self.title.replace(" ", "-").replace("/", "-")
+
+    @property
+    def is_user_call(self) -> bool:
+        return self.path.startswith("User/")
+
+    @property
+    def is_token_call(self) -> bool:
+        return self.refusal_model is OAuthGrantRequestError
+
+    @property
+    def uri_parameters(self) -> tuple[Property, ...]:
+        return _URI_PARAMETERS if self.is_user_call else ()
+
+    @property
+    def request(self) -> Resource | None:
+        if self.request_model is None:
+            return None
+        return Resource(self.request_model, is_request=True, takes_forms=self.is_token_call)
+
+    @property
+    def response(self) -> Resource:
+        return Resource(self.response_model)
+
+    @property
+    def refusal(self) -> Resource:
+        return Resource(self.refusal_model)
+
+    @property
+    def errors(self) -> list[Error]:
+        """Its refusals, by status."""
+        errors = [self._error(code) for code in self.codes]
+        return sorted(errors, key=lambda error: error.row.status)
+
+    def _error(self, code: str) -> Error:
+        if not self.is_token_call:
+            return Error(code, ERRORS[code])
+        if code in TOKEN_ERRORS:
+            return Error(code, TOKEN_ERRORS[code])
+        return Error(ApiError(code).oauth_code, ERRORS[code])
+
+
+# -- what the calls are ------------------------------------------------------------
+
+_URI_PARAMETERS = (
+    Property(
+        "WsAccessKey",
+        "The Web Service access key for this user and file which allows access to the API for "
+        "the associated file (found in File - Settings). Using OAuth authentication mechanism is "
+        "the preferred method to allow API access.",
+        "string",
+        "Optional. Legacy authentication method and only required if not using OAuth. OAuth is "
+        "preferred.",
+    ),
+    Property(
+        "FileId",
+        "Specifies the file id of the file to perform the operation upon.",
+        "integer",
+        "Required",
+    ),
+)
+
+_EVERY_CALL = (
+    "invalid_request",
+    "method_not_allowed",
+    "too_large",
+    "internal_error",
+    "unavailable",
+)
+_WITH_BODY = (*_EVERY_CALL, "unsupported_media_type")
+_USER_CALL = (
+    *_WITH_BODY,
+    "not_authenticated",
+    "invalid_token",
+    "insufficient_scope",
+    "file_access_denied",
+    "not_found",
+    "throttled",
+    "factor_disabled",
+    "locked",
+)
+_CHECKS_A_CODE = ("otp_incorrect", "otp_expired", "otp_exhausted")
+_TOKEN_CALL = (
+    *_WITH_BODY,
+    "invalid_grant",
+    "invalid_scope",
+    "unsupported_grant_type",
+    "unauthorized_client",
+)
+_PASSWORD_CALL = (*_TOKEN_CALL, "2fa_code_required", "temporarily_unavailable")
+
+CALLS = (
+    Call(
+        "POST",
+        "User/opt-in-to-2fa",
+        "Request to opt-in to 2FA by passing in a mobile number, to which an OTP is then sms-ed.",
+        OptInTo2FARequest,
+        OptInTo2FAResult,
+        (
+            *_USER_CALL,
+            "mobile_number_invalid",
+            "region_not_allowed",
+            "already_opted_in",
+            "send_limit",
+        ),
+    ),
+    Call(
+        "POST",
+        "User/verify-2fa-opt-in",
+        "Verify the 2FA opt-in request by passing in the OTP and ProviderUserId.",
+        Verify2FAOptInRequest,
+        BaseResponseModel,
+        (*_USER_CALL, *_CHECKS_A_CODE, "already_verified", "mobile_number_in_use"),
+    ),
+    Call(
+        "POST",
+        "User/opt-out-from-2fa",
+        "Opt-out from 2FA: without an OTP one is sms-ed, with it the mobile number is released.",
+        OptOutFrom2FARequest,
+        BaseResponseModel,
+        (*_USER_CALL, *_CHECKS_A_CODE, "2fa_code_required", "not_opted_in", "send_limit"),
+    ),
+    Call(
+        "POST",
+        "authorisation/token",
+        "Get an access token for a user name and a password, and a code where 2FA is on.",
+        OAuthPasswordCredentialsGrantRequest,
+        OAuthAccessTokenGrant,
+        _PASSWORD_CALL,
+        OAuthGrantRequestError,
+    ),
+    Call(
+        "POST",
+        "authorisation/token-2fa",
+        "Get an access token by passing in the code that authorisation/token asked for.",
+        OAuthPasswordCredentialsGrantRequest,
+        OAuthAccessTokenGrant,
+        _PASSWORD_CALL,
+        OAuthGrantRequestError,
+    ),
+    Call(
+        "POST",
+        "authorisation/refresh",
+        "Swap a refresh token for a new access token and a new refresh token.",
+        OAuthRefreshAccessTokenRequest,
+        OAuthAccessTokenGrant,
+        _TOKEN_CALL,
+        OAuthGrantRequestError,
+    ),
+    Call(
+        "GET",
+        "authorisation/ping",
+        "Find out whether an access token is valid.",
+        None,
+        BaseResponseModel,
+        (*_EVERY_CALL, "not_authenticated", "invalid_token", "throttled"),
+    ),
+)
+
+# What a sample holds where only one kind of text would do.
+_FIXED = {
+    (OAuthPasswordCredentialsGrantRequest, "grant_type"): "password",
+    (OAuthPasswordCredentialsGrantRequest, "scope"): "full fileid:1",
+    (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
+    (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
+    (OAuthAccessTokenGrant, "token_type"): "Bearer",
+    (OAuthAccessTokenGrant, "expires_in"): oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
+    (OAuthAccessTokenGrant, "scope"): "full fileid:1",
+    (OAuthGrantRequestError, "error"): "invalid_grant",
+    (OAuthGrantRequestError, "error_description"): TOKEN_ERRORS["invalid_grant"].message,
+}
+
+# -- pages -------------------------------------------------------------------------
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    return render(request, "help/index.html", {"calls": CALLS, "base_url": conf.base_url})
+
+
+@require_safe
+def call_page(request: HttpRequest, slug: str) -> HttpResponse:
+    call = next((call for call in CALLS if call.slug.lower() == slug.lower()), None)
+    if call is None:
+        return render(request, "404.html", status=404)
+    return render(request, "help/call.html", {"call": call})
+
+
+@require_safe
+def authentication(request: HttpRequest) -> HttpResponse:
+    context = {
+        "base_url": conf.base_url,
+        "takes_access_keys": conf.legacy_access_keys,
+        "access_token_seconds": oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
+        "refresh_token_days": oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS // 86400,
+    }
+    return render(request, "help/authentication.html", context)
+
+
+@require_safe
+def errors(request: HttpRequest) -> HttpResponse:
+    code = "otp_incorrect"
+    context = {
+        "entries": entries(),
+        "example": as_json(base_response(ERRORS[code].message, [help_link(code)])),
+    }
+    return render(request, "help/errors.html", context)
+
+
+def entries() -> dict[str, dict[Row, list[Call]]]:
+    """Every code on the wire: its rows, and which calls answer with each."""
+    found: dict[str, dict[Row, list[Call]]] = {}
+    for call in CALLS:
+        for error in call.errors:
+            found.setdefault(error.code, {}).setdefault(error.row, []).append(call)
+    return dict(sorted(found.items(), key=lambda entry: min(row.status for row in entry[1])))
+
+
+# -- samples -----------------------------------------------------------------------
+
+
+def sample(model: type[Model]) -> dict[str, Any]:
+    """Return a body of *model*, with the values of the vendor's samples."""
+    return {
+        name: _FIXED.get((model, name), _value(field, number))
+        for number, (name, field) in enumerate(model().fields.items(), start=1)
+    }
+
+
+def as_json(body: Body) -> str:
+    text: bytes = renderers.ApplicationJSON().render(body, renderer_context={"indent": 2})
+    return text.decode()
+
+
+def as_xml(body: Body) -> str:
+    document = parseString(renderers.ApplicationXML().render(body))
+    text: str = document.documentElement.toprettyxml(indent="  ")
+    return text.rstrip()
+
+
+def _value(field: Any, number: int) -> Any:
+    if _is_collection(field):
+        return [sample(type(field.child))] * 2
+    return number if isinstance(field, IdField) else f"sample string {number}"
+
+
+def _type(field: Any) -> str:
+    if _is_collection(field):
+        return f"Collection of {field.child.model_name()}"
+    return "integer" if isinstance(field, IdField) else "string"
+
+
+def _is_collection(field: Any) -> bool:
+    return isinstance(field, serializers.ListSerializer)
+
+
+# -- addresses: like those of the calls --------------------------------------------
+
+_HELP = any_case("Help")
+
+urlpatterns = [
+    re_path(rf"^{_HELP}/?$", index, name="help"),
+    re_path(rf"^{_HELP}/{any_case('Authentication')}/?$", authentication, name="help-auth"),
+    re_path(rf"^{_HELP}/{any_case('Errors')}/?$", errors, name="help-errors"),
+    re_path(rf"^{_HELP}/{any_case('Api')}/([\w-]+)/?$", call_page, name="help-call"),
+]

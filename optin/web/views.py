@@ -1,0 +1,42 @@
+"""The pages for people."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from optin.conf import conf
+from optin.gateways import Simulator
+
+_TEXTS_SHOWN = 50
+_LOOK_EVERY = 5
+"""Seconds after which the simulated phone looks for new texts."""
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return render(request, "home.html", {"has_simulator": _has_simulator()})
+
+
+@require_safe
+def simulator(request: HttpRequest) -> HttpResponse:
+    """The phone of a development start: the newest texts, newest first."""
+    if not _has_simulator():
+        return not_found(request)
+    texts = Simulator(settings.DATA_DIR).latest(_TEXTS_SHOWN)
+    response = render(request, "simulator.html", {"texts": texts})
+    response["Refresh"] = str(_LOOK_EVERY)
+    return response
+
+
+def not_found(request: HttpRequest) -> HttpResponse:
+    """Any address that is no other.
+
+    A view, not only a template: in development Django would answer with a page that
+    repeats the query, and with it a ``WsAccessKey``.
+    """
+    return render(request, "404.html", status=404)
+
+
+def _has_simulator() -> bool:
+    return settings.DEBUG and Simulator.name in conf.gateways
