@@ -13,15 +13,17 @@ run: $(VENV)/runs
 	@exec $(BIN)/gunicorn twofa_site.wsgi --config gunicorn.conf.py --bind 127.0.0.1:$(PORT) \
 	  --graceful-timeout 1
 
-# REQUIRE_SERVICES=1 makes a missing service a failure; PYTEST_ARGS selects tests.
+# REQUIRE_SERVICES=1 makes a missing service a failure; SLOW=1 adds the long proofs;
+# PYTEST_ARGS selects tests. On PostgreSQL where DATABASE_URL names one, else on SQLite.
 test: $(VENV)/tests
-	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
 
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy optin twofa_site tests bench manage.py
 	$(BIN)/djlint --quiet --check --lint templates
+	$(BIN)/python manage.py makemigrations --check --dry-run
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
