@@ -1,0 +1,81 @@
+"""The limits of texts are exact, however many processes count (S-41)."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.db.models import Sum
+
+from optin.models import (
+    AuditEvent,
+    File,
+    PendingOtp,
+    ProviderUser,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from tests.conftest import make_user
+from tests.races.conftest import LONG, ByHttp, at_once, number, serving
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+ALLOWED = 7
+ASKED = 60
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Who asks for texts to which numbers, and the setting that stops them."""
+
+    setting: str
+    users: int = ASKED
+    numbers: int = ASKED
+    files: int = 1
+
+
+ATTACKS = [
+    Attack("OPTIN_SENDS_PER_NUMBER", numbers=1),
+    Attack("OPTIN_SENDS_PER_USER", users=1),
+    Attack("OPTIN_SENDS_PER_CLIENT", users=1),
+    Attack("OPTIN_SENDS_PER_FILE"),
+    Attack("OPTIN_SENDS_TOTAL", files=3),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.setting)
+def test_exactly_the_allowed_texts_leave_four_processes(
+    attack: Attack, tmp_path: Path, db: None
+) -> None:
+    env = {
+        "OPTIN_RESEND_WAIT": "0",
+        **{other.setting: "0" for other in ATTACKS},
+        attack.setting: f"{ALLOWED}/{LONG}",
+    }
+    files = [File.objects.create(id=n + 1, name=f"file {n}") for n in range(attack.files)]
+    with serving(tmp_path, env, workers=4) as server:
+        way = ByHttp(server)
+        askers: list[tuple[User, File]] = []
+        for n in range(attack.users):
+            file = files[n % attack.files]
+            askers.append((make_user(f"user{n}", file), file))
+            way.let_in(*askers[-1])
+        calls = [
+            partial(way.opt_in, *askers[n % attack.users], number(n % attack.numbers))
+            for n in range(ASKED)
+        ]
+
+        answers = Counter(at_once(calls))
+
+        assert way.texts() == ALLOWED
+    assert answers == {"ok": ALLOWED, "send_limit": ASKED - ALLOWED}
+    # What was refused has cost and left nothing but its audit event.
+    sums = SendCounter.objects.values_list("scope").annotate(sum=Sum("count"))
+    assert dict(sums)
+    assert {count for _, count in sums} == {ALLOWED}
+    rows = ProviderUser.objects.count(), PendingOtp.objects.count(), SmsMessage.objects.count()
+    assert rows == (ALLOWED, ALLOWED, ALLOWED)
+    assert AuditEvent.objects.count() == ASKED

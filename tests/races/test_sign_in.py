@@ -1,0 +1,123 @@
+"""Passwords and refresh tokens, tried by many at once."""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+from oauth2_provider.models import AccessToken, RefreshToken
+from pytest_django.fixtures import Settings
+
+from optin import sign_in
+from optin.models import AuditEvent, File, SendCounter, User
+from optin.origin import Face, Origin
+from optin.sign_in import Grant
+from tests.conftest import PASSWORD
+from tests.races.conftest import LONG, ROUNDS, Server, at_once, rate, serving
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("password_clients"),
+]
+
+FROM = Origin(Face.TOKEN, ip="192.0.2.1")
+SPELLINGS = ["ann", "ANN", "Ann", "ａｎｎ"]  # noqa: RUF001  (full width letters: NFKC)
+
+
+def checked(user: User) -> tuple[int, Counter[str]]:
+    """How many failures are counted for the name, and what the audit trail tells."""
+    counter = SendCounter.objects.get(scope__startswith="sign-in-name/")
+    events = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN, user_id=user.pk)
+    return counter.count, Counter(events.values_list("outcome", flat=True))
+
+
+def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
+    user: User, settings: Settings
+) -> None:
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = rate(10)
+    client = sign_in.application()
+    assert client
+
+    def attempt(n: int) -> str:
+        return sign_in.password_grant(
+            SPELLINGS[n % len(SPELLINGS)],
+            f"wrong {n}",
+            scope="",
+            verification_code="",
+            client=client,
+            origin=FROM,
+        ).grant
+
+    answers = Counter(at_once([partial(attempt, n) for n in range(100)]))
+
+    assert answers == {"invalid_grant": 10, "temporarily_unavailable": 90}
+    assert checked(user) == (10, answers)
+
+
+@pytest.mark.slow
+def test_of_40_wrong_passwords_at_once_over_http_exactly_ten_are_looked_at(
+    user: User, tmp_path: Path
+) -> None:
+    def attempt(n: int) -> str:
+        body = {"grant_type": "password", "username": SPELLINGS[n % 4], "password": f"wrong {n}"}
+        status, answer = server.post_json("/authorisation/token", body)
+        return f"{status} {answer['error']}"
+
+    with serving(tmp_path, {"OPTIN_FAILED_SIGN_INS_PER_NAME": f"10/{LONG}"}) as server:
+        answers = Counter(at_once([partial(attempt, n) for n in range(40)]))
+
+    assert answers == {"400 invalid_grant": 10, "429 temporarily_unavailable": 30}
+    assert checked(user) == (10, Counter(invalid_grant=10, temporarily_unavailable=30))
+
+
+def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) -> None:
+    """The charge of each is given back: the limit is one of failures."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = rate(16)
+    client = sign_in.application()
+    assert client
+    attempt = partial(
+        sign_in.password_grant,
+        "ann",
+        PASSWORD,
+        scope="",
+        verification_code="",
+        client=client,
+        origin=FROM,
+    )
+
+    answers = Counter(answer.grant for answer in at_once([attempt] * 64))
+
+    assert answers == {Grant.ISSUED: 64}
+    assert checked(user) == (0, Counter(issued=64))
+
+
+def signed_in(user: User) -> sign_in.Tokens:
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
+    )
+    assert answer.tokens
+    return answer.tokens
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_of_16_who_use_one_refresh_token_at_once_one_succeeds_and_the_family_ends(
+    rounds: int, user: User, file: File, server: Server
+) -> None:
+    """S-34."""
+    for _ in range(rounds):
+        body = {"grant_type": "refresh_token", "refresh_token": signed_in(user).refresh_token}
+        refresh = partial(server.post_json, "/authorisation/refresh", body)
+
+        answers = at_once([refresh] * 16)
+
+        kinds = Counter((status, answer.get("error")) for status, answer in answers)
+        assert kinds == {(200, None): 1, (400, "invalid_grant"): 15}
+        assert not RefreshToken.objects.filter(user=user, revoked=None).exists()
+        assert not AccessToken.objects.filter(user=user).exists()
+        # What the one got is of no use any more.
+        (winner,) = (answer for status, answer in answers if status == 200)
+        body["refresh_token"] = winner["refresh_token"]
+        assert server.post_json("/authorisation/refresh", body)[0] == 400
