@@ -1,0 +1,598 @@
+"""What a client may send: paths, parameters, bodies (contract, section 1)."""
+
+import json
+import re
+from urllib.parse import quote
+
+import pytest
+
+from optin.api.answers import ERRORS
+from optin.models import PendingOtp, ProviderUser, User
+from optin.services import Outcome
+from tests.api.client import MEDIA_TYPES, NAMESPACES, Answer, Api, bearer
+from tests.conftest import NUMBER, Phone, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BOM = b"\xef\xbb\xbf"
+XML_TYPES = ("application/xml", "text/xml")
+JSON_TYPES = ("application/json", "text/json")
+UNICODE_SPACES = "\t\n\r \x85\xa0\u1680\u2000\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015"
+
+
+@pytest.fixture
+def api(user: User) -> Api:
+    return Api(token=bearer(user))
+
+
+def assert_refused(answer: Answer, user: User, phone: Phone, *echo: str) -> None:
+    """400, in our words; nothing counted, activated, sent or echoed (security, Input)."""
+    assert answer.brief == (400, "invalid_request")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert all(value.encode() not in answer.content for value in echo if value)
+    user.refresh_from_db()
+    assert user.otp_failures == 0
+    assert not ProviderUser.objects.filter(confirmed=True).exists()
+    assert not PendingOtp.objects.filter(tries__gt=0).exists()
+    # One text for each code that the test began with, and none since.
+    assert len(phone.messages) == PendingOtp.objects.count()
+
+
+# -- the path and the query --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/User/opt-in-to-2fa",
+        "/User/opt-in-to-2fa/",
+        "/user/OPT-IN-TO-2FA",
+        "/uSER/Opt-In-To-2fa/",
+    ],
+)
+def test_path_without_regard_to_case_or_last_slash(api: Api, path: str) -> None:
+    answer = api.send("POST", path, json.dumps({"MobileNumber": NUMBER}), query="FileId=777")
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/authorisation/ping", "/Authorisation/PING/", "/AUTHORISATION/ping"]
+)
+def test_ping_path(api: Api, path: str) -> None:
+    assert api.send("GET", path).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/User/opt-in-to-2fa//",
+        "/User//opt-in-to-2fa",
+        "/User/opt-in-to-2fa/x",
+        "/User/opt-in-to-2fa%0A",
+        "/User/",
+        "/User/verify",
+        "/User/\u0130",
+        "/User/%FF",
+        "/authorisation/",
+        "/authorisation/ping/x",
+    ],
+)
+def test_any_other_path_is_not_found(api: Api, path: str) -> None:
+    assert api.send("POST", path, query="FileId=777").brief == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "wsaccesskey={key}&fileid=777",
+        "WsAccessKey={key}&FileId=777",
+        "FILEID=777&WSACCESSKEY={key}",
+        "%46ileId=777&WsAccessKey={key}",
+        "WsAccessKey={key}&FileId=777&other=1",
+    ],
+)
+def test_parameter_names_without_regard_to_case(access_key: str, query: str) -> None:
+    """The vendor's .NET client sends ``?wsaccesskey=...&fileid=...``."""
+    answer = Api().post(
+        "opt-in-to-2fa",
+        json.dumps({"MobileNumber": NUMBER}),
+        query=query.format(key=access_key),
+    )
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FileId=777&FileId=777",
+        "FileId=777&fileid=888",
+        "fILEiD=777&FileId=777",
+        "FileId=777&FileId=",
+        "FileId=777&%66ileid=777",
+        "FileId=777&x=1&X=1",
+        "FileId=777&x&x",
+        "FileId=777&WsAccessKey=a&wsaccesskey=a",
+        "FileId=777&WsAccessKey=&wsaccesskey=",
+    ],
+)
+def test_parameter_given_twice(api: Api, user: User, phone: Phone, query: str) -> None:
+    answer = api.post("opt-in-to-2fa", json.dumps({"MobileNumber": NUMBER}), query=query)
+    assert_refused(answer, user, phone)
+
+
+@pytest.mark.parametrize("query", ["x=1&X=2", "WsAccessKey=a&wsaccesskey=b"])
+def test_parameter_given_twice_at_ping(api: Api, query: str) -> None:
+    assert api.ping(query=query).brief == (400, "invalid_request")
+
+
+NOT_AN_ID = {
+    "missing": None,
+    "empty": "",
+    "zero": "0",
+    "leading zero": "0777",
+    "negative": "-777",
+    "signed": "+777",
+    "fraction": "777.0",
+    "exponent": "1e3",
+    "hexadecimal": "0x309",
+    "underscore": "7_7_7",
+    "space before": " 777",
+    "space after": "777 ",
+    "line end": "777\n",
+    "Arabic digits": "\u0667\u0667\u0667",
+    "full-width digits": "\uff17\uff17\uff17",
+    "superscript": "\u00b2",
+    "over int": "2147483648",
+    "overlong": "9" * 5000,
+    "true": "true",
+    "NUL": "777\x00",
+    "list": "777,888",
+}
+
+
+@pytest.mark.parametrize("value", NOT_AN_ID.values(), ids=NOT_AN_ID)
+def test_malformed_file_id(api: Api, user: User, phone: Phone, value: str | None) -> None:
+    """S-24"""
+    query = "" if value is None else f"FileId={quote(value)}"
+    answer = api.post("opt-in-to-2fa", json.dumps({"MobileNumber": NUMBER}), query=query)
+    assert_refused(answer, user, phone)
+    assert "FileId" in answer.data["StatusMessage"]
+
+
+@pytest.mark.parametrize("value", ["1", "2147483647"])
+def test_file_id_at_its_bounds_is_an_id(api: Api, value: str) -> None:
+    assert api.verify(1, "1234567", query=f"FileId={value}").brief == (403, "file_access_denied")
+
+
+# -- ids in bodies -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("media_type", JSON_TYPES)
+@pytest.mark.parametrize("form", ['{"ProviderUserId": %d,', '{"ProviderUserId": "%d",'])
+def test_id_in_json_is_a_number_or_digits(
+    api: Api, pending: ProviderUser, phone: Phone, form: str, media_type: str
+) -> None:
+    text = form % pending.pk + f' "Otp": "{phone.code()}"}}'
+    assert api.post("verify-2fa-opt-in", text, media_type=media_type).status == 200
+
+
+NOT_AN_ID_IN_JSON = [
+    *("true", "false", "null", "0", "-1", "1.0", "1e3", "1E0", "2147483648", "9" * 30, "9" * 5000),
+    *('"01"', '"0"', '""', '"-1"', '"+1"', '"1.0"', '"1e3"', '" 1"', '"1\\n"', '"1_0"', '"true"'),
+    *('"\\u0661"', '"\\uff11"', '"2147483648"', "[1]", '{"a": 1}', "[]", "01", "+1", "NaN"),
+]
+
+
+@pytest.mark.parametrize("value", NOT_AN_ID_IN_JSON, ids=lambda value: value[:12])
+def test_malformed_id_in_json(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, value: str
+) -> None:
+    """S-24"""
+    text = f'{{"ProviderUserId": {value}, "Otp": "{phone.code()}"}}'
+    assert_refused(api.post("verify-2fa-opt-in", text), user, phone, phone.code())
+
+
+@pytest.mark.parametrize(
+    "value", ["", "0", "01", "-1", "+1", "1.0", "1e3", "true", " ", "2147483648", "9" * 5000]
+)
+@pytest.mark.parametrize("media_type", XML_TYPES)
+def test_malformed_id_in_xml(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, media_type: str, value: str
+) -> None:
+    """S-24"""
+    answer = api.verify(value, phone.code(), media_type=media_type)
+    assert_refused(answer, user, phone, phone.code())
+
+
+# -- names -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [("provideruserid", "otp"), ("PROVIDERUSERID", "OTP"), ("pRoViDeRuSeRiD", "oTP")]
+)
+def test_json_names_without_regard_to_case(
+    api: Api, pending: ProviderUser, phone: Phone, names: tuple[str, str]
+) -> None:
+    text = json.dumps({names[0]: pending.pk, names[1]: phone.code()})
+    assert api.post("verify-2fa-opt-in", text).status == 200
+
+
+@pytest.mark.parametrize("name", ["otp", "OTP", "oTP"])
+def test_xml_names_are_exact(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, name: str
+) -> None:
+    text = (
+        f"<Verify2FAOptInRequest><ProviderUserId>{pending.pk}</ProviderUserId>"
+        f"<{name}>{phone.code()}</{name}></Verify2FAOptInRequest>"
+    )
+    answer = api.post("verify-2fa-opt-in", text, media_type="text/xml")
+    assert_refused(answer, user, phone)
+    assert answer.data["StatusMessage"] == "Otp is required."
+
+
+def test_json_names_fold_ascii_only(
+    api: Api, user: User, pending: ProviderUser, phone: Phone
+) -> None:
+    """A long s is no s, whatever ``upper()`` says."""
+    text = json.dumps({"ProviderU\u017ferId": pending.pk, "Otp": phone.code()})
+    answer = api.post("verify-2fa-opt-in", text)
+    assert_refused(answer, user, phone)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        '"confirmed": true',
+        '"user": 1, "tries": 0, "file": 888, "verified_at": "2026-01-01"',
+        '"x": {"y": [1, {"Otp": "0000000"}]}',
+        '"_links": [], "StatusMessage": "x"',
+    ],
+)
+def test_unknown_json_properties_are_ignored(
+    api: Api, pending: ProviderUser, phone: Phone, extra: str
+) -> None:
+    """S-25"""
+    head = f'{{{extra}, "ProviderUserId": {pending.pk}, "Otp": '
+    assert api.post("verify-2fa-opt-in", f'{head}"{wrong(phone.code())}"}}').code == "otp_incorrect"
+    pending.refresh_from_db()
+    assert not pending.confirmed
+    assert pending.file_id == 777
+    assert PendingOtp.objects.get().tries == 1
+    assert api.post("verify-2fa-opt-in", f'{head}"{phone.code()}"}}').status == 200
+
+
+@pytest.mark.parametrize("media_type", XML_TYPES)
+def test_unknown_xml_elements_are_ignored_with_their_subtree(
+    api: Api, pending: ProviderUser, phone: Phone, media_type: str
+) -> None:
+    """S-25"""
+    text = (
+        f"<Verify2FAOptInRequest><x><Otp>{wrong(phone.code())}</Otp><ProviderUserId>1"
+        f"</ProviderUserId></x><confirmed>true</confirmed><x/><Otp>{phone.code()}</Otp>"
+        f"<ProviderUserId>{pending.pk}</ProviderUserId></Verify2FAOptInRequest>"
+    )
+    assert api.post("verify-2fa-opt-in", text, media_type=media_type).status == 200
+
+
+DUPLICATES = {
+    "json": '{{"ProviderUserId": {pk}, "Otp": "{code}", "Otp": "{code}"}}',
+    "json in two cases": '{{"ProviderUserId": {pk}, "Otp": "{code}", "otp": "{code}"}}',
+    "json unknown": '{{"ProviderUserId": {pk}, "Otp": "{code}", "x": 1, "X": 2}}',
+    "json nested": '{{"ProviderUserId": {pk}, "Otp": "{code}", "x": {{"a": 1, "A": 1}}}}',
+    "xml": "<Verify2FAOptInRequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
+    "<Otp>{code}</Otp></Verify2FAOptInRequest>",
+    "xml nil then value": f"<Verify2FAOptInRequest {NAMESPACES}><ProviderUserId>{{pk}}"
+    '</ProviderUserId><Otp xsi:nil="true"/><Otp>{code}</Otp></Verify2FAOptInRequest>',
+    "xml nested": "<Verify2FAOptInRequest><ProviderUserId>{pk}</ProviderUserId>"
+    "<Otp>{code}<b/></Otp></Verify2FAOptInRequest>",
+    "xml namespace": '<Verify2FAOptInRequest xmlns="urn:x"><ProviderUserId>{pk}</ProviderUserId>'
+    "<Otp>{code}</Otp></Verify2FAOptInRequest>",
+    "xml namespace of an unknown element": "<Verify2FAOptInRequest><ProviderUserId>{pk}"
+    '</ProviderUserId><Otp>{code}</Otp><x xmlns="urn:x"/></Verify2FAOptInRequest>',
+    "xml root": "<verify2faoptinrequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
+    "</verify2faoptinrequest>",
+    "xml other root": "<OptInTo2FARequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
+    "</OptInTo2FARequest>",
+}
+
+
+@pytest.mark.parametrize("form", DUPLICATES.values(), ids=DUPLICATES)
+def test_ambiguous_body(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, form: str
+) -> None:
+    """S-21, S-23"""
+    media_type = "text/xml" if form.startswith("<") else "application/json"
+    text = form.format(pk=pending.pk, code=phone.code())
+    answer = api.post("verify-2fa-opt-in", text, media_type=media_type)
+    assert_refused(answer, user, phone, phone.code())
+
+
+@pytest.mark.parametrize("nil", ["true", "1"])
+def test_nil_is_absent(api: Api, user: User, active: ProviderUser, phone: Phone, nil: str) -> None:
+    """Fine for an optional property: the opt-out sends a code; 400 for a required one."""
+    text = f'<OptOutFrom2FARequest {NAMESPACES}><Otp xsi:nil="{nil}" /></OptOutFrom2FARequest>'
+    answer = api.post("opt-out-from-2fa", text, media_type="text/xml")
+    assert answer.brief == (401, "2fa_code_required")
+
+    text = (
+        f"<Verify2FAOptInRequest {NAMESPACES}><ProviderUserId>{active.pk}</ProviderUserId>"
+        f'<Otp xsi:nil="{nil}">{phone.code()}</Otp></Verify2FAOptInRequest>'
+    )
+    answer = api.post("verify-2fa-opt-in", text, media_type="text/xml")
+    assert answer.brief == (400, "invalid_request")
+    assert answer.data["StatusMessage"] == "Otp is required."
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("missing", ["ProviderUserId", "Otp"])
+@pytest.mark.parametrize("how", ["left out", "null"])
+def test_missing_field_is_named(
+    api: Api, user: User, phone: Phone, media_type: str, missing: str, how: str
+) -> None:
+    body: dict[str, object] = {"ProviderUserId": 1, "Otp": "1234567"}
+    if how == "null":
+        body[missing] = None
+    else:
+        del body[missing]
+    answer = api.call("verify-2fa-opt-in", body, media_type=media_type)
+    assert_refused(answer, user, phone)
+    assert answer.data["StatusMessage"] == f"{missing} is required."
+
+
+# -- Otp ---------------------------------------------------------------------------
+
+SPELLINGS = {
+    "as it is": "{0}{1}{2}{3}{4}{5}{6}",
+    "groups": "{0}{1}{2} {3}{4}{5}{6}",
+    "hyphen": "{0}{1}{2}-{3}{4}{5}{6}",
+    "around": " \t{0}{1}{2}{3}{4}{5}{6}\n",
+    "all spaces": UNICODE_SPACES + "{0}{1}{2}{3}{4}{5}" + UNICODE_SPACES + "{6}",
+    "all dashes": DASHES + "{0}{1}{2}{3}{4}{5}" + DASHES + "{6}",
+    "at 64 characters": "{0}{1}{2}{3}{4}{5}{6}" + " " * 57,
+}
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_otp_spelling(
+    api: Api, pending: ProviderUser, phone: Phone, spelling: str, media_type: str
+) -> None:
+    """S-10: spellings of one code are one code; a spelt wrong code counts once."""
+    for code, status in ((wrong(phone.code()), 400), (phone.code(), 200)):
+        answer = api.verify(pending.pk, spelling.format(*code), media_type=media_type)
+        assert answer.status == status
+        assert PendingOtp.objects.get().tries == 1
+
+
+NOT_A_CODE = {
+    "empty": "",
+    "spaces": "   ",
+    "letters": "abcdefg",
+    "digits and a letter": "123456a",
+    "six digits": "123456",
+    "eight digits": "12345678",
+    "Arabic digits": "\u0661\u0662\u0663\u0664\u0665\u0666\u0667",
+    "full-width digits": "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",
+    "minus sign": "\u2212" + "1234567",
+    "zero width space": "123\u200b4567",
+    "plus": "+123456",
+    "fraction": "12345.7",
+    "two codes": "1234567,7654321",
+    "65 characters": "1234567" + " " * 58,
+    "overlong": "1" * 8000,
+}
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("otp", NOT_A_CODE.values(), ids=NOT_A_CODE)
+def test_malformed_otp_costs_no_try(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, otp: str, media_type: str
+) -> None:
+    answer = api.verify(pending.pk, otp, media_type=media_type)
+    assert_refused(answer, user, phone, otp.strip() if len(otp) > 6 else "")
+    assert api.verify(pending.pk, phone.code()).status == 200
+
+
+@pytest.mark.parametrize("value", ["1234567", "123456.7", "0", "-1", "1e6"])
+def test_json_number_as_otp_says_why(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, value: str
+) -> None:
+    answer = api.post("verify-2fa-opt-in", f'{{"ProviderUserId": {pending.pk}, "Otp": {value}}}')
+    assert_refused(answer, user, phone)
+    assert re.search(r"^Otp .*a number loses leading zeros", answer.data["StatusMessage"])
+
+
+@pytest.mark.parametrize("value", ["[%s]", '{"a": %s}', "true", "[]", "{}"])
+def test_otp_of_another_type_is_no_guess(
+    api: Api, user: User, pending: ProviderUser, phone: Phone, value: str
+) -> None:
+    """S-11"""
+    value = value.replace("%s", f'"{phone.code()}"')
+    answer = api.post("verify-2fa-opt-in", f'{{"ProviderUserId": {pending.pk}, "Otp": {value}}}')
+    assert_refused(answer, user, phone, phone.code())
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+def test_leading_zeros_count(api: Api, pending: ProviderUser, media_type: str) -> None:
+    """S-01: a code that begins with 0 is right with it, and is no code without it."""
+    nonces = (f"{number:040x}" for number in range(10_000))
+    pending_otp = PendingOtp.objects.select_related("provider_user").get()
+    while not pending_otp.code().startswith("0"):
+        pending_otp.nonce = next(nonces)
+    pending_otp.save()
+    code = pending_otp.code()
+    assert api.verify(pending.pk, code[1:], media_type=media_type).code == "invalid_request"
+    assert api.verify(pending.pk, code, media_type=media_type).status == 200
+
+
+# -- MobileNumber ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize(
+    "number",
+    [
+        "0491 570 156",
+        "0491570156",
+        "+61 491 570 156",
+        "+61491570156",
+        "+61 (0)491 570 156",
+        "(0491) 570-156",
+        "0491.570.156",
+        "0491\u2011570\u2011156",
+        "0491\u00a0570\u00a0156",
+        "0491\u2009570\u202f156",
+        "  0491 570 156  ",
+        "0011 61 491 570 156",
+    ],
+)
+def test_mobile_number_spelling(api: Api, phone: Phone, number: str, media_type: str) -> None:
+    assert api.opt_in(number, media_type=media_type).status == 200
+    assert phone.messages[-1][0] == "+61491570156"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        ("", "invalid_request"),
+        ("0", "mobile_number_invalid"),
+        ("hello", "mobile_number_invalid"),
+        ("02 9374 4000", "mobile_number_invalid"),  # a landline
+        ("1800 123 456", "mobile_number_invalid"),
+        ("000", "mobile_number_invalid"),
+        ("0491 570 15", "mobile_number_invalid"),
+        ("0491 570 1566", "mobile_number_invalid"),
+        ("0491 570 156 ext 5", "mobile_number_invalid"),
+        ("0491 570 156;phone-context=+61", "mobile_number_invalid"),
+        ("0491570156x", "mobile_number_invalid"),
+        ("\u0660\u0664\u0669\u0661\u0665\u0667\u0660\u0661\u0665\u0666", "mobile_number_invalid"),
+        ("0491570156" + "0" * 23, "mobile_number_invalid"),
+        ("0" * 16_000, "mobile_number_invalid"),
+        ("+64 21 123 4567", "region_not_allowed"),
+        ("+44 7400 123456", "region_not_allowed"),
+        ("+1 201 555 0123", "region_not_allowed"),
+    ],
+    ids=lambda value: value[:20],
+)
+@pytest.mark.parametrize("media_type", ["application/json", "text/xml"])
+def test_refused_mobile_number(
+    api: Api, phone: Phone, number: str, code: str, media_type: str
+) -> None:
+    answer = api.opt_in(number, media_type=media_type)
+    assert answer.brief == (400, code)
+    assert phone.messages == []
+    assert not ProviderUser.objects.exists()
+    assert len(number) < 4 or number.encode() not in answer.content
+
+
+@pytest.mark.parametrize("value", ["491570156", "true", "null", "[]", '{"a": "0491570156"}'])
+def test_mobile_number_of_another_type(api: Api, user: User, phone: Phone, value: str) -> None:
+    assert_refused(api.post("opt-in-to-2fa", f'{{"MobileNumber": {value}}}'), user, phone)
+
+
+def test_mobile_number_of_32_characters(api: Api, phone: Phone) -> None:
+    number = "+61{}491570156"
+    assert api.opt_in(number.format(" " * 21)).code == "mobile_number_invalid"
+    assert phone.messages == []
+    assert api.opt_in(number.format(" " * 20)).status == 200
+
+
+# -- empty bodies, and bodies as clients write them ---------------------------------
+
+
+@pytest.mark.parametrize("media_type", ["", *MEDIA_TYPES, "text/plain"])
+def test_empty_body(api: Api, active: ProviderUser, phone: Phone, media_type: str) -> None:
+    """For the opt-out it means ``{}``; for the others, the fields are missing."""
+    for call, field in (("verify-2fa-opt-in", "ProviderUserId"), ("opt-in-to-2fa", "MobileNumber")):
+        answer = api.post(call, b"", media_type=media_type)
+        assert answer.brief == (400, "invalid_request")
+        assert answer.data["StatusMessage"] == f"{field} is required."
+    answer = api.post("opt-out-from-2fa", b"", media_type=media_type)
+    assert answer.brief == (401, "2fa_code_required")
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("otp", [None, "", "  "], ids=["left out", "empty", "spaces"])
+def test_opt_out_without_a_code(
+    api: Api, active: ProviderUser, media_type: str, otp: str | None
+) -> None:
+    assert api.opt_out(otp, media_type=media_type).brief == (401, "2fa_code_required")
+
+
+def test_opt_out_with_null(api: Api, active: ProviderUser) -> None:
+    assert api.call("opt-out-from-2fa", {"Otp": None}).brief == (401, "2fa_code_required")
+
+
+INDENTED = """<Verify2FAOptInRequest{declared}>\r
+  <ProviderUserId>{pk}</ProviderUserId>\r
+  <Otp>{code}</Otp>\r
+</Verify2FAOptInRequest>"""
+
+
+@pytest.mark.parametrize("bom", [b"", BOM], ids=["no BOM", "BOM"])
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "",
+        '<?xml version="1.0"?>\r\n',
+        '<?xml version="1.0" encoding="utf-8"?>\r\n',
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>',
+    ],
+)
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "",
+        f" {NAMESPACES}",
+        ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xmlns:xsd="http://www.w3.org/2001/XMLSchema"',
+    ],
+    ids=["bare", "xsd xsi", "xsi xsd"],
+)
+def test_xml_as_dotnet_writes_it(
+    api: Api, pending: ProviderUser, phone: Phone, bom: bytes, declaration: str, declared: str
+) -> None:
+    text = declaration + INDENTED.format(declared=declared, pk=pending.pk, code=phone.code())
+    answer = api.post(
+        "verify-2fa-opt-in", bom + text.encode(), media_type='application/xml; charset="utf-8"'
+    )
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "otp",
+    [
+        "<![CDATA[{code}]]>",
+        "{head}<!-- x -->{tail}",
+        "{head}<?x y?>{tail}",
+        "&#32;{code}&#x20;",
+        "{head}<![CDATA[{tail}]]>",
+    ],
+)
+def test_what_xml_allows_inside_a_value_does_not_change_it(
+    api: Api, pending: ProviderUser, phone: Phone, otp: str
+) -> None:
+    """S-21"""
+    code = phone.code()
+    text = otp.format(code=code, head=code[:3], tail=code[3:])
+    body = INDENTED.format(declared="", pk=pending.pk, code=text)
+    assert api.post("verify-2fa-opt-in", body, media_type="text/xml").status == 200
+
+
+@pytest.mark.parametrize("bom", [b"", BOM], ids=["no BOM", "BOM"])
+@pytest.mark.parametrize("media_type", JSON_TYPES)
+def test_json_as_dotnet_writes_it(
+    api: Api, pending: ProviderUser, phone: Phone, bom: bytes, media_type: str
+) -> None:
+    text = f'{{\r\n  "ProviderUserId": {pending.pk},\r\n  "Otp": "{phone.code()}"\r\n}}\r\n'
+    answer = api.post(
+        "verify-2fa-opt-in", bom + text.encode(), media_type=f"{media_type}; charset=UTF-8"
+    )
+    assert answer.status == 200
+
+
+def test_the_answers_of_the_operation_are_codes_of_the_contract() -> None:
+    """Every refusal an operation can return has a row in the table of answers."""
+    inner = {Outcome.OK, Outcome.SENT, Outcome.RESENT, Outcome.WAITING}
+    assert {str(outcome) for outcome in Outcome if outcome not in inner} <= ERRORS.keys()
