@@ -1,0 +1,530 @@
+"""Bodies in: what the parsers refuse, what they read, and that there is nothing between."""
+
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rest_framework.parsers import BaseParser
+from rest_framework_xml.parsers import XMLParser
+
+from optin.api import parsers
+from optin.api.parsers import MAX_DEPTH, MalformedBody
+
+ROOT = "Verify2FAOptInRequest"
+FIELDS = ["ProviderUserId", "Otp"]
+CONTEXT = {"root": ROOT, "fields": FIELDS}
+MARK = "zebra7391"
+"""Stands in most of the refused bodies: no answer may repeat it."""
+
+JSON = [parsers.ApplicationJSON, parsers.TextJSON]
+XML = [parsers.ApplicationXML, parsers.TextXML]
+EVERY: list[type[BaseParser]] = [*JSON, *XML, parsers.Form]
+
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+XSD = 'xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
+UTF16 = '<?xml version="1.0" encoding="UTF-16"?>'
+
+
+def xml(inside: str, attributes: str = "") -> bytes:
+    """The request's element with *inside* in it."""
+    return f"<{ROOT}{attributes}>{inside}</{ROOT}>".encode()
+
+
+def otp(inside: str, attributes: str = "") -> bytes:
+    return xml(f"<ProviderUserId>7</ProviderUserId><Otp{attributes}>{inside}</Otp>")
+
+
+def nested_json(levels: int) -> bytes:
+    """An object whose lists and objects are nested *levels* deep, itself included."""
+    return b'{"x":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+
+def nested_list(levels: int) -> bytes:
+    return b'{"x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+def nested_xml(levels: int) -> bytes:
+    return xml("<x>" * (levels - 1) + "</x>" * (levels - 1))
+
+
+LAUGHS = (
+    '<!DOCTYPE x [<!ENTITY a "ha">'
+    + "".join(
+        f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + f"]><{ROOT}><Otp>&i;{MARK}</Otp></{ROOT}>"
+)
+
+JSON_REFUSED = {
+    "white space only": b"  \n",
+    "not JSON": MARK.encode(),
+    "a list": f'["{MARK}"]'.encode(),
+    "a string": f'"{MARK}"'.encode(),
+    "a number": b"7",
+    "null": b"null",
+    "trailing data": f'{{"Otp":"{MARK}"}} {{}}'.encode(),
+    "trailing comma": f'{{"Otp":"{MARK}",}}'.encode(),
+    "single quotes": f"{{'Otp':'{MARK}'}}".encode(),
+    "a comment": f'{{"Otp":"{MARK}"}} // {MARK}'.encode(),
+    "an unfinished object": f'{{"Otp":"{MARK}"'.encode(),
+    "a property twice": f'{{"Otp":"{MARK}","Otp":"{MARK}"}}'.encode(),
+    "a property twice, in two cases": f'{{"Otp":"{MARK}","oTP":"0123456"}}'.encode(),
+    "an unknown property twice": b'{"Otp":"0123456","x":1,"X":2}',
+    "an unknown property twice, with other letters": '{"Éa":1,"ÉA":2}'.encode(),
+    "a property twice, further in": b'{"x":[{"y":1,"Y":2}]}',
+    "a property twice, by escapes": b'{"Otp":"0123456","\\u004ftp":"0123456"}',
+    "NaN": b'{"ProviderUserId":NaN}',
+    "Infinity": b'{"ProviderUserId":Infinity}',
+    "-Infinity, unknown": b'{"x":[-Infinity]}',
+    "1e999": b'{"ProviderUserId":1e999}',
+    "1e999, unknown": b'{"x":{"y":-1e999}}',
+    "2 to the 63rd": b'{"ProviderUserId":9223372036854775808}',
+    "-2 to the 63rd, unknown": b'{"x":-9223372036854775808}',
+    "a number of 5000 digits": b'{"x":' + b"9" * 5000 + b"}",
+    "a NUL": b'{"Otp":"012\x003456"}',
+    "a NUL after the object": b'{"Otp":"0123456"}\x00',
+    "an escaped NUL": b'{"Otp":"\\u0000"}',
+    "an escaped NUL, unknown": b'{"x":[["\\u0000"]]}',
+    "an escaped NUL in a name": b'{"x\\u0000":1}',
+    "a lone surrogate": b'{"Otp":"\\ud800"}',
+    "a lone surrogate, unknown": b'{"x":"a\\udfffb"}',
+    "a lone surrogate in a name": b'{"\\ud800":1}',
+    "a lone surrogate in UTF-8": b'{"Otp":"\xed\xa0\x80"}',
+    "an overlong encoding": b'{"Otp":"\xc0\xb0"}',
+    "invalid UTF-8": b'{"Otp":"\xff"}',
+    "Latin-1": '{"Otp":"é"}'.encode("latin-1"),
+    "UTF-16": '{"Otp":"0123456"}'.encode("utf-16"),
+    "UTF-16 without a mark": '{"Otp":"0123456"}'.encode("utf-16-le"),
+    "UTF-32": '{"Otp":"0123456"}'.encode("utf-32"),
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf{}",
+    "a control character": b'{"Otp":"012\x013456"}',
+    "17 levels of objects": nested_json(17),
+    "17 levels of lists": nested_list(17),
+    "100 000 levels": nested_json(100_000),
+    "100 000 levels of lists": nested_list(100_000),
+    "100 000 opening brackets": b"[" * 100_000,
+}
+
+XML_REFUSED = {
+    "white space only": b"  \n",
+    "not XML": MARK.encode(),
+    "a DTD without anything": f"<!DOCTYPE {ROOT}>".encode() + otp(MARK),
+    "a DTD of its own": f"<!DOCTYPE {ROOT} [<!ELEMENT Otp ANY>]>".encode() + otp(MARK),
+    "a DTD from elsewhere": f'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/{MARK}">'.encode() + otp("1"),
+    "an entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("&a;"),
+    "an unused entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("0123456"),
+    "an unknown entity": otp(f"{MARK}&nbsp;"),
+    "entities of entities": LAUGHS.encode(),
+    "an external entity": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>' + otp("&a;"),
+    "a parameter entity": b'<!DOCTYPE x [<!ENTITY % a SYSTEM "http://127.0.0.1:9/x"> %a;]>'
+    + otp("1"),
+    "an attribute default": b'<!DOCTYPE x [<!ATTLIST Otp a CDATA "1">]>' + otp("0123456"),
+    "an XInclude": xml(
+        '<Otp><xi:include xmlns:xi="http://www.w3.org/2001/XInclude" parse="text" '
+        'href="file:///etc/hostname"/></Otp>'
+    ),
+    "an XInclude, unknown": xml(
+        '<x><xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/hostname"/></x>'
+    ),
+    "another root": f"<{MARK}><Otp>0123456</Otp></{MARK}>".encode(),
+    "a root in another case": f"<{ROOT.lower()}><Otp>{MARK}</Otp></{ROOT.lower()}>".encode(),
+    "two roots": otp(MARK) + otp(MARK),
+    "text after the root": otp("0123456") + MARK.encode(),
+    "an unfinished element": f"<{ROOT}><Otp>{MARK}</Otp>".encode(),
+    "elements that cross": f"<{ROOT}><Otp>{MARK}</{ROOT}></Otp>".encode(),
+    "a default namespace": xml("<Otp>0123456</Otp>", f' xmlns="urn:{MARK}"'),
+    "a prefixed root": f'<a:{ROOT} xmlns:a="urn:a"><Otp>{MARK}</Otp></a:{ROOT}>'.encode(),
+    "a prefixed property": xml("<a:Otp>0123456</a:Otp>", ' xmlns:a="urn:a"'),
+    "a namespace on a property": xml('<Otp xmlns="urn:a">0123456</Otp>'),
+    "a namespace, unknown and within": xml('<x><y xmlns="urn:a"/></x>'),
+    "an unknown prefix": xml("<a:Otp>0123456</a:Otp>"),
+    "an element of xsi": xml("<xsi:Otp>0123456</xsi:Otp>", f" {XSI}"),
+    "a property twice": xml(f"<Otp>{MARK}</Otp><Otp>0123456</Otp>"),
+    "a property twice, one nil": xml(f'<Otp xsi:nil="true"/><Otp>{MARK}</Otp>', f" {XSI}"),
+    "a property in a property": otp(f"<Otp>{MARK}</Otp>"),
+    "an element in a property": otp(f"0123<b>456</b>{MARK}"),
+    "an empty element in a property": otp("0123456<b/>"),
+    "an attribute": otp(MARK, ' type="string"'),
+    "an attribute on the root": xml("<Otp>0123456</Otp>", f' version="{MARK}"'),
+    "an attribute, unknown and within": xml(f'<x><y z="{MARK}"/></x>'),
+    "an attribute of xml:": otp("0123456", ' xml:space="preserve"'),
+    "an attribute twice": xml(f'<Otp xsi:nil="true" xsi:nil="false">{MARK}</Otp>', f" {XSI}"),
+    "an attribute of what begins like xsi": xml(
+        '<Otp a:nil="true">0123456</Otp>',
+        ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance}x"',
+    ),
+    "a NUL": otp("012\x003456"),
+    "a NUL after the root": otp("0123456") + b"\x00",
+    "a reference to NUL": otp("&#0;"),
+    "a reference to a control character": otp("&#1;"),
+    "a control character": otp("012\x013456"),
+    "a reference to a surrogate": otp("&#xD800;"),
+    "invalid UTF-8": b"<" + ROOT.encode() + b"><Otp>\xff</Otp></" + ROOT.encode() + b">",
+    "Latin-1, declared": '<?xml version="1.0" encoding="iso-8859-1"?>'.encode("latin-1") + otp("1"),
+    "Latin-1, found": otp("é").decode().encode("latin-1"),
+    "UTF-16, declared and found": (UTF16 + otp("0123456").decode()).encode("utf-16"),
+    "UTF-16, declared only": (UTF16 + otp("0123456").decode()).encode(),
+    "UTF-16, found only": otp("0123456").decode().encode("utf-16"),
+    "UTF-7, declared": b'<?xml version="1.0" encoding="UTF-7"?>' + otp("0123456"),
+    "UTF-7, declared and found": b'<?xml version="1.0" encoding="utf-7"?>'
+    + otp("0123456").replace(b"<", b"+ADw-").replace(b">", b"+AD4-"),
+    "an unknown encoding": b'<?xml version="1.0" encoding="' + MARK.encode() + b'"?>' + otp("1"),
+    "a mark, and Latin-1 declared": b'\xef\xbb\xbf<?xml version="1.0" encoding="latin-1"?>'
+    + otp("0123456"),
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf" + otp("0123456"),
+    "a declaration too late": b" <?xml version='1.0'?>" + otp("0123456"),
+    "17 levels": nested_xml(17),
+    "17 levels below a property": otp("<x>" * 15 + "</x>" * 15),
+    "100 000 levels": nested_xml(100_000),
+    "100 000 opening tags": b"<a>" * 100_000,
+    "an unclosed comment": otp(f"0123456<!-- {MARK}"),
+}
+
+FORM_REFUSED = {
+    "a property twice": f"Otp={MARK}&Otp={MARK}".encode(),
+    "a property twice, by escapes": f"Otp={MARK}&%4Ftp=1".encode(),
+    "an unknown property twice": b"x=1&x=2",
+    "a NUL": b"Otp=\x00",
+    "an escaped NUL": b"Otp=%00",
+    "an escaped NUL, unknown": b"x=%00",
+    "invalid UTF-8": b"Otp=\xff",
+    "invalid UTF-8, escaped": b"Otp=%ff",
+    "a surrogate, escaped": b"Otp=%ED%A0%80",
+    "101 properties": "&".join(f"a{n}={n}" for n in range(101)).encode(),
+}
+
+REFUSED = [
+    *(pytest.param(p, b, id=f"{p.media_type}: {n}") for p in JSON for n, b in JSON_REFUSED.items()),
+    *(pytest.param(p, b, id=f"{p.media_type}: {n}") for p in XML for n, b in XML_REFUSED.items()),
+    *(pytest.param(parsers.Form, b, id=f"form: {n}") for n, b in FORM_REFUSED.items()),
+]
+
+# What the process opens or connects to, while it is watched.
+_touched: list[str] | None = None
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if _touched is not None and event in {"open", "socket.connect", "socket.getaddrinfo"}:
+        _touched.append(f"{event} {arguments}")
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Collect what the process opens or connects to within the block."""
+    global _touched
+    touched: list[str] = []
+    _touched = touched
+    try:
+        yield touched
+    finally:
+        _touched = None
+
+
+def read(parser: type[BaseParser], body: bytes, content_type: str = "") -> Any:
+    return parser().parse(io.BytesIO(body), content_type or str(parser.media_type), CONTEXT)
+
+
+# -- refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("parser", "body"), REFUSED)
+def test_refused(parser: type[BaseParser], body: bytes) -> None:
+    """S-20 to S-23: refused, quickly, fetching nothing, repeating nothing."""
+    with watched() as touched, pytest.raises(MalformedBody) as caught:
+        read(parser, body)
+
+    assert not touched
+    assert MARK not in str(caught.value)
+
+
+@pytest.mark.parametrize(("parser", "body"), [p for p in REFUSED if len(p.values[1]) <= 16 * 1024])  # type: ignore[arg-type]
+def test_refused_within_50_ms(parser: type[BaseParser], body: bytes) -> None:
+    """S-21. Processor time: other work on the machine does not count."""
+    started = time.process_time()
+    with pytest.raises(MalformedBody):
+        read(parser, body)
+
+    assert time.process_time() - started < 0.05
+
+
+@pytest.mark.parametrize("parser", EVERY)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "charset=utf-16",
+        "charset=UTF-7",
+        "charset=iso-8859-1",
+        "charset=us-ascii",
+        'charset="latin1"',
+        "charset=",
+        "charset=utf-8; charset=utf-16",
+        "charset=utf-16; charset=utf-8",
+        "charset*=utf-8''utf-16",
+        "x=1;CHARSET = utf-16",
+    ],
+)
+def test_content_type_that_names_another_encoding(
+    parser: type[BaseParser], parameters: str
+) -> None:
+    """S-22: whatever the body is, it was declared to be something else."""
+    with pytest.raises(MalformedBody):
+        read(parser, GOOD[parser], f"{parser.media_type}; {parameters}")
+
+
+# -- read --------------------------------------------------------------------------
+
+GOOD: dict[type[BaseParser], bytes] = {
+    **dict.fromkeys(JSON, b'{"ProviderUserId":"7","Otp":"0123456"}'),
+    **dict.fromkeys(XML, otp("0123456")),
+    parsers.Form: b"ProviderUserId=7&Otp=0123456",
+}
+
+
+@pytest.mark.parametrize("parser", EVERY)
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", ';charset="UTF-8"', "; a=b"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_utf8_with_or_without_a_mark(
+    parser: type[BaseParser], parameters: str, mark: bytes
+) -> None:
+    body = mark + GOOD[parser]
+
+    assert read(parser, body, f"{parser.media_type}{parameters}") == {
+        "ProviderUserId": "7",
+        "Otp": "0123456",
+    }
+
+
+@pytest.mark.parametrize("parser", JSON)
+@pytest.mark.parametrize(
+    ("body", "properties"),
+    [
+        pytest.param("{}", {}, id="nothing"),
+        pytest.param('{"otp":"1"}', {"Otp": "1"}, id="lower case"),
+        pytest.param('{"PROVIDERUSERID":7}', {"ProviderUserId": 7}, id="upper case, a number"),
+        pytest.param('{"\\u004ftp":"1"}', {"Otp": "1"}, id="an escaped name"),
+        pytest.param('{"Otp":null}', {"Otp": None}, id="null"),
+        pytest.param('{"Otp":["1","2"]}', {"Otp": ["1", "2"]}, id="a list stays a list"),
+        pytest.param('{"Otp":1234567}', {"Otp": 1234567}, id="a number stays a number"),
+        pytest.param('{"Otp":true}', {"Otp": True}, id="a boolean stays a boolean"),
+        pytest.param('{"Otp":"\\ud83d\\ude00"}', {"Otp": "\U0001f600"}, id="a surrogate pair"),
+        pytest.param('{"Otp":"1","x":{"Otp":"2"}}', {"Otp": "1"}, id="a name further in"),
+        pytest.param('{"x":[{"a":1},{"a":2}]}', {}, id="one name in two objects"),
+        pytest.param('{"prov\u0131derUserId":7}', {}, id="a dotless i"),
+        pytest.param('{"Prov\u0130derUserId":7}', {}, id="a dotted I"),
+        pytest.param('{"Otp ":"1"," Otp":"2"}', {}, id="names with blanks"),
+        pytest.param('{"x":9223372036854775807}', {}, id="the largest number"),
+        pytest.param('{"x":1e308}', {}, id="the largest float"),
+    ],
+)
+def test_json_is_read(parser: type[BaseParser], body: str, properties: dict[str, Any]) -> None:
+    assert read(parser, body.encode()) == properties
+
+
+@pytest.mark.parametrize("parser", JSON)
+@pytest.mark.parametrize("name", ["to\u212aen", "TO\u212aEN", "\u017fcope", "pa\u017fsword"])
+def test_letters_that_only_look_alike_are_other_names(parser: type[BaseParser], name: str) -> None:
+    """The Kelvin sign and the long s become k and s in ``lower()`` or ``casefold()``."""
+    context = {"root": "X", "fields": ["token", "scope", "password"]}
+    body = json.dumps({name: "1"}).encode()
+
+    assert parser().parse(io.BytesIO(body), "application/json", context) == {}
+
+
+@pytest.mark.parametrize("parser", XML)
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        pytest.param(otp("0123456"), "0123456", id="leading zero"),
+        pytest.param(otp("+61491570156"), "+61491570156", id="no number"),
+        pytest.param(otp("2026-11-02 12:00:00"), "2026-11-02 12:00:00", id="no date"),
+        pytest.param(otp("1e5"), "1e5", id="no decimal"),
+        pytest.param(otp(""), "", id="empty"),
+        pytest.param(otp(" 1 "), " 1 ", id="blanks stay"),
+        pytest.param(otp("01<!-- 9 -->23456"), "0123456", id="a comment inside"),
+        pytest.param(otp("01<![CDATA[234]]>56"), "0123456", id="CDATA inside"),
+        pytest.param(otp("01<?php 9?>23456"), "0123456", id="an instruction inside"),
+        pytest.param(otp("&#48;1&#x32;3456"), "0123456", id="character references"),
+        pytest.param(otp("<![CDATA[&#48;]]>"), "&#48;", id="a reference in CDATA is text"),
+        pytest.param(otp("&lt;a&gt;&amp;&quot;&apos;"), "<a>&\"'", id="the five entities"),
+        pytest.param(b"<?xml version='1.0' encoding='UTF-8'?>" + otp("1"), "1", id="declaration"),
+        pytest.param(b"<?xml version='1.0' standalone='yes'?>" + otp("1"), "1", id="standalone"),
+        pytest.param(b"<!-- a --><?b c?>" + otp("1") + b"<!-- d -->\n", "1", id="prolog"),
+        pytest.param(xml("<Otp>1</Otp>", f" {XSD} {XSI}"), "1", id="xsd and xsi declared"),
+        pytest.param(xml("<Otp>1</Otp>", ' xmlns=""'), "1", id="no namespace, declared"),
+        pytest.param(
+            xml("<Otp>1</Otp>", f' {XSI} xsi:schemaLocation="urn:a http://127.0.0.1:9/"'),
+            "1",
+            id="a place of a schema",
+        ),
+        pytest.param(xml('<Otp xsi:type="xsd:int">01</Otp>', f" {XSD} {XSI}"), "01", id="a type"),
+        pytest.param(xml('<Otp xsi:nil="true"/>', f" {XSI}"), None, id="nil"),
+        pytest.param(xml('<Otp xsi:nil=" 1 "/>', f" {XSI}"), None, id="nil, as 1"),
+        pytest.param(xml('<Otp i:nil="true"/>', f" {XSI.replace(':xsi', ':i')}"), None, id="i:nil"),
+        pytest.param(xml('<Otp xsi:nil="false">1</Otp>', f" {XSI}"), "1", id="not nil"),
+        pytest.param(xml('<Otp xsi:nil="0">1</Otp>', f" {XSI}"), "1", id="not nil, as 0"),
+        pytest.param(xml("<x><Otp>9</Otp></x><Otp>1</Otp>"), "1", id="an unknown subtree"),
+        pytest.param(xml("<x>1</x><x>2</x><Otp>1</Otp>"), "1", id="an unknown element twice"),
+        pytest.param(xml("<otp>9</otp><Otp>1</Otp>"), "1", id="another case is another name"),
+        pytest.param(xml("8<x/>9<Otp>1</Otp>"), "1", id="text between elements"),
+    ],
+)
+def test_xml_is_read(parser: type[BaseParser], body: bytes, value: str | None) -> None:
+    """S-21: a value is its text, however it is written."""
+    with watched() as touched:
+        properties = read(parser, body)
+
+    assert properties["Otp"] == value
+    assert properties.keys() <= set(FIELDS)
+    assert not touched
+
+
+@pytest.mark.parametrize(
+    ("body", "properties"),
+    [
+        (b"Otp=0123456&ProviderUserId=7", {"Otp": "0123456", "ProviderUserId": "7"}),
+        (b"Otp=01+23%2B456", {"Otp": "01 23+456"}),
+        (b"Otp=%C3%A9", {"Otp": "é"}),
+        (b"Otp", {"Otp": ""}),
+        (b"otp=1&x=2", {}),
+        (b"Otp=1;ProviderUserId=2", {"Otp": "1;ProviderUserId=2"}),
+        (b"&".join(b"a%d=1" % n for n in range(99)) + b"&Otp=1", {"Otp": "1"}),
+    ],
+)
+def test_form_is_read(body: bytes, properties: dict[str, str]) -> None:
+    assert read(parsers.Form, body) == properties
+
+
+@pytest.mark.parametrize(
+    ("parser", "body"),
+    [
+        *((parser, nest(MAX_DEPTH)) for parser in JSON for nest in (nested_json, nested_list)),
+        *((parser, nested_xml(MAX_DEPTH)) for parser in XML),
+    ],
+)
+def test_sixteen_levels_are_read(parser: type[BaseParser], body: bytes) -> None:
+    assert read(parser, body) == {}
+
+
+@pytest.mark.parametrize("parser", XML)
+def test_nothing_inherited_guesses_types(
+    parser: type[BaseParser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package's own conversion would turn one code in ten into another."""
+
+    def guess(*args: object) -> None:
+        raise AssertionError("the inherited conversion was used")
+
+    monkeypatch.setattr(XMLParser, "_xml_convert", guess)
+    monkeypatch.setattr(XMLParser, "_type_convert", guess)
+
+    assert read(parser, otp("0123456"))["Otp"] == "0123456"
+
+
+# -- whatever is sent --------------------------------------------------------------
+
+_WORDS = [
+    *("<", ">", "/>", "</", "<!--", "-->", "<![CDATA[", "]]>", "<?xml version='1.0'?>", "&#", ";"),
+    *("&amp;", "&lt;", "<!DOCTYPE", "<!ENTITY", "xmlns", "xsi:nil='true'", "=", "&", "+", "%"),
+    *("%00", "{", "}", "[", "]", '"', ",", ":", "\\u", "\\ud800", "NaN", "1e999", "null", "true"),
+    *("0123456", "Otp", "otp", "ProviderUserId", f"<{ROOT}>", f"</{ROOT}>", "<Otp>", "</Otp>"),
+    *('{"Otp":"', '"}', "\x00", "\ufeff", "\n", " ", "é", "\u212a", XSI),
+]
+_SOUP = st.lists(st.sampled_from(_WORDS), max_size=30).map(lambda words: "".join(words).encode())
+_BODIES = st.one_of(
+    st.binary(max_size=200),
+    _SOUP,
+    st.tuples(_SOUP, st.binary(max_size=3), _SOUP).map(b"".join),
+    _SOUP.map(lambda body: xml("").replace(b"><", b">" + body + b"<")),
+    st.sampled_from(
+        [b for table in (JSON_REFUSED, XML_REFUSED) for b in table.values() if len(b) < 999]
+    ),
+)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether *value* is JSON that can be kept: no NaN, no huge number, Unicode text."""
+    if isinstance(value, str):
+        return "\x00" not in value and value.encode().decode() == value
+    if isinstance(value, dict):
+        return all(_is_plain(name) and _is_plain(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool) or (type(value) is int and abs(value) < 2**63)
+
+
+@settings(max_examples=400, deadline=None)
+@given(parser=st.sampled_from(EVERY), body=_BODIES)
+def test_any_bytes_are_refused_or_a_flat_dict(parser: type[BaseParser], body: bytes) -> None:
+    """The law: no other exception, no other name, no value that cannot be kept."""
+    try:
+        properties = read(parser, body)
+    except MalformedBody:
+        return
+    assert type(properties) is dict
+    assert properties.keys() <= set(FIELDS)
+    if parser in JSON:
+        assert all(map(_is_plain, properties.values()))
+    else:
+        assert all(v is None or (isinstance(v, str) and _is_plain(v)) for v in properties.values())
+
+
+# XML has no control characters but these; a bare return would become a line feed.
+_XML_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]) | st.sampled_from("\t\n"))
+_WRITTEN = [
+    escape,
+    lambda text: f"<![CDATA[{text.replace(']]>', ']]]]><![CDATA[>')}]]>",
+    lambda text: "".join(f"&#{ord(char)};" for char in text),
+    lambda text: "".join(f"&#x{ord(char):x};" for char in text),
+    lambda text: f"<!-- 9 -->{escape(text)}",
+    lambda text: f"{escape(text)}<?a 9?>",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=st.lists(st.tuples(_XML_TEXT, st.sampled_from(_WRITTEN)), max_size=5))
+def test_how_a_value_is_written_does_not_change_it(
+    parts: list[tuple[str, Any]],
+) -> None:
+    """S-21: comments, CDATA, instructions and references in any mix."""
+    value = "".join(text for text, _ in parts)
+    body = otp("".join(write(text) for text, write in parts))
+
+    assert read(parsers.ApplicationXML, body)["Otp"] == value
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    value=_VALUES, swap=st.lists(st.booleans(), min_size=3, max_size=3), ascii_only=st.booleans()
+)
+def test_json_values_are_read_as_they_were_written(
+    value: object, swap: list[bool], ascii_only: bool
+) -> None:
+    name = "".join(c.swapcase() if s else c for c, s in zip("Otp", swap, strict=True))
+    body = json.dumps({name: value}, ensure_ascii=ascii_only).encode()
+
+    assert read(parsers.ApplicationJSON, body) == {"Otp": value}
