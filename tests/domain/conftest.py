@@ -1,0 +1,48 @@
+"""Worlds: a user with a code on the phone, for each purpose."""
+
+import pytest
+import time_machine
+
+from optin.models import File, ProviderUser, Purpose, User
+from tests.conftest import Phone
+from tests.domain.world import World
+
+
+@pytest.fixture
+def world(
+    user: User, file: File, pending: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> World:
+    """``user`` asked to opt in, and the phone has the code."""
+    return World(user, file, phone, clock)
+
+
+@pytest.fixture(params=[Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])
+def challenged(
+    request: pytest.FixtureRequest,
+    user: User,
+    file: File,
+    active: ProviderUser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> World:
+    """``user`` has a number, was challenged, and the phone has the code."""
+    world = World(user, file, phone, clock, request.param)
+    assert world.ask().outcome == "sent"
+    return world
+
+
+@pytest.fixture(params=list(Purpose))
+def any_world(
+    request: pytest.FixtureRequest,
+    user: User,
+    file: File,
+    pending: ProviderUser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> World:
+    """A code on the phone, for each purpose."""
+    world = World(user, file, phone, clock, request.param)
+    if request.param is not Purpose.OPT_IN:
+        World(user, file, phone, clock).guess(phone.code())
+        assert world.ask().outcome == "sent"
+    return world

@@ -1,0 +1,389 @@
+"""One table is the truth about a guess: what is answered, counted and recorded."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin import codes, services
+from optin.errors import MalformedCode
+from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
+from optin.services import Outcome
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Given = Callable[[World], object]
+Kind = AuditEvent.Kind
+KIND_OF = {
+    Purpose.OPT_IN: Kind.VERIFY_OPT_IN,
+    Purpose.SIGN_IN: Kind.CHECK,
+    Purpose.OPT_OUT: Kind.OPT_OUT,
+    Purpose.CHANGE: Kind.CHECK,
+}
+
+
+def wait(seconds: float) -> Given:
+    return lambda world: world.clock.shift(timedelta(seconds=seconds))
+
+
+def fail(times: int) -> Given:
+    return lambda world: world.guess_wrong(times)
+
+
+def fail_before(failures: int) -> Given:
+    """Put failures with other codes behind the user."""
+    return lambda world: world.set_user(otp_failures=failures)
+
+
+def fail_and_wait(world: World) -> None:
+    world.guess_wrong(5)
+    world.clock.shift(600)
+
+
+def lock_and_disable(world: World) -> None:
+    world.lock()
+    world.disable()
+
+
+def end_the_lock(world: World) -> None:
+    world.set_user(otp_failures=10, otp_locked_until=timezone.now())
+
+
+def close(world: World) -> None:
+    PendingOtp.objects.close(timezone.now(), PendingOtp.Closed.SUPERSEDED)
+
+
+nothing = wait(0)
+RIGHT, WRONG = World.code, World.wrong
+FAILED_ONCE = {"try": 1, "failures": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "guess", "expected", "tries", "failures", "data"),
+    [
+        pytest.param(nothing, RIGHT, Outcome.OK, 0, 0, {}, id="right"),
+        pytest.param(nothing, WRONG, Outcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong"),
+        pytest.param(fail(4), RIGHT, Outcome.OK, 4, 0, {}, id="right-at-the-last-try"),
+        pytest.param(
+            fail(4), WRONG, Outcome.OTP_INCORRECT, 5, 5, {"try": 5, "failures": 5}, id="fifth-wrong"
+        ),
+        pytest.param(fail(5), WRONG, Outcome.OTP_EXHAUSTED, 5, 5, {}, id="sixth-wrong"),
+        pytest.param(fail(5), RIGHT, Outcome.OTP_EXHAUSTED, 5, 5, {}, id="right-but-exhausted"),
+        pytest.param(wait(599.9), RIGHT, Outcome.OK, 0, 0, {}, id="right-at-599.9-s"),
+        pytest.param(
+            wait(599.9), WRONG, Outcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong-at-599.9-s"
+        ),
+        pytest.param(wait(600), RIGHT, Outcome.OTP_EXPIRED, 0, 0, {}, id="right-at-600-s"),
+        pytest.param(wait(600), WRONG, Outcome.OTP_EXPIRED, 0, 0, {}, id="wrong-at-600-s"),
+        pytest.param(fail_and_wait, RIGHT, Outcome.OTP_EXPIRED, 5, 5, {}, id="expired-first"),
+        pytest.param(wait(-5), RIGHT, Outcome.OK, 0, 0, {}, id="clock-5-s-back"),
+        pytest.param(wait(-5.1), RIGHT, Outcome.OTP_EXPIRED, 0, 0, {}, id="clock-jumped-back"),
+        pytest.param(World.lock, RIGHT, Outcome.LOCKED, 0, 10, {}, id="right-but-locked"),
+        pytest.param(World.lock, WRONG, Outcome.LOCKED, 0, 10, {}, id="wrong-and-locked"),
+        pytest.param(end_the_lock, RIGHT, Outcome.OK, 0, 0, {}, id="right-when-the-lock-ends"),
+        pytest.param(
+            end_the_lock,
+            WRONG,
+            Outcome.OTP_INCORRECT,
+            1,
+            11,
+            {"try": 1, "failures": 11},
+            id="wrong-when-the-lock-ends",
+        ),
+        pytest.param(World.disable, RIGHT, Outcome.FACTOR_DISABLED, 0, 50, {}, id="right-disabled"),
+        pytest.param(World.disable, WRONG, Outcome.FACTOR_DISABLED, 0, 50, {}, id="wrong-disabled"),
+        pytest.param(
+            lock_and_disable, RIGHT, Outcome.FACTOR_DISABLED, 0, 50, {}, id="disabled-before-locked"
+        ),
+        pytest.param(
+            close, WRONG, Outcome.OTP_INCORRECT, 0, 0, {"why": "nothing pending"}, id="superseded"
+        ),
+    ],
+)
+def test_outcome(
+    any_world: World,
+    given: Given,
+    guess: Callable[[World], str],
+    expected: Outcome,
+    tries: int,
+    failures: int,
+    data: dict[str, object],
+) -> None:
+    code = guess(any_world)
+    given(any_world)
+    purpose = any_world.purpose
+    row = any_world.row
+    active_before = row.confirmed
+    if KIND_OF[purpose] == Kind.CHECK:
+        data = {**data, "purpose": purpose}
+    facts = {
+        "user_id": any_world.user.pk,
+        "provider_user_id": row.pk,
+        "number_digest": row.number_digest,
+        "last_three": "156",
+        "face": ORIGIN.face,
+        "client": ORIGIN.client,
+        "ip": ORIGIN.ip,
+        "at": timezone.now(),
+    }
+
+    with one_event(KIND_OF[purpose], expected, data, **facts):
+        result = any_world.guess(code)
+
+    assert result.outcome is expected
+    assert (any_world.pending.tries, any_world.failures) == (tries, failures)
+    row = any_world.row
+    if expected is Outcome.OK:
+        assert any_world.pending.closed_as == PendingOtp.Closed.PROVED or not row.confirmed
+        assert any_world.pending.closed_at == timezone.now()
+        assert row.confirmed is (purpose is not Purpose.OPT_OUT)
+    else:
+        assert row.confirmed is active_before
+    assert (result.retry_after is not None) is (expected is Outcome.LOCKED)
+
+
+@pytest.mark.parametrize("guess", [RIGHT, WRONG], ids=["right", "wrong"])
+def test_suspended_fails_closed(challenged: World, guess: Callable[[World], str]) -> None:
+    """S-07a: no texted code satisfies a suspended factor, which stays required."""
+    code = guess(challenged)
+    challenged.suspend()
+
+    with one_event(KIND_OF[challenged.purpose], Outcome.FACTOR_DISABLED):
+        result = challenged.guess(code)
+
+    assert result.outcome is Outcome.FACTOR_DISABLED
+    assert challenged.row.confirmed
+    assert challenged.failures == 0
+
+
+def test_a_code_is_used_once(any_world: World) -> None:
+    """S-01."""
+    code = any_world.code()
+    assert any_world.guess(code).outcome is Outcome.OK
+
+    second = any_world.guess(code)
+
+    expected = {
+        Purpose.OPT_IN: Outcome.ALREADY_VERIFIED,
+        Purpose.OPT_OUT: Outcome.NOT_OPTED_IN,
+    }.get(any_world.purpose, Outcome.OTP_INCORRECT)
+    assert second.outcome is expected
+    assert any_world.failures == 0
+
+
+@pytest.mark.parametrize("guess", [RIGHT, WRONG], ids=["right", "wrong"])
+def test_active_and_nothing_pending_is_already_verified(
+    world: World, guess: Callable[[World], str]
+) -> None:
+    world.guess(world.code())
+    with one_event(Kind.VERIFY_OPT_IN, Outcome.ALREADY_VERIFIED, {}):
+        assert world.guess(guess(world)).outcome is Outcome.ALREADY_VERIFIED
+    assert world.failures == 0
+
+
+@pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])
+def test_nothing_active_is_not_opted_in(world: World, purpose: Purpose) -> None:
+    world.purpose = purpose
+    with one_event(KIND_OF[purpose], Outcome.NOT_OPTED_IN):
+        assert world.guess(world.code()).outcome is Outcome.NOT_OPTED_IN
+    with one_event(Kind.CHALLENGE, Outcome.NOT_OPTED_IN):
+        assert world.ask().outcome is Outcome.NOT_OPTED_IN
+    assert world.failures == 0
+
+
+# -- ids of others -----------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(world: World, stranger: User, file: File) -> ProviderUser:
+    """A stranger's pending number under the same file."""
+    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    return ProviderUser.objects.get(user=stranger)
+
+
+def test_unknown_and_foreign_ids_answer_alike(
+    world: World, foreign: ProviderUser, other_file: File
+) -> None:
+    """S-09: one answer, the same statements, no count; S-33: whatever the code."""
+    shapes = []
+    answers = []
+    for file, pk in (
+        (world.file, 2_147_483_647),
+        (world.file, 0),
+        (world.file, foreign.pk),
+        (other_file, world.row.pk),
+    ):
+        for code in (world.phone.code_to(OTHER_NUMBER), world.phone.code_to(NUMBER)):
+            with (
+                CaptureQueriesContext(
+                    connection,
+                ) as queries,
+            ):
+                result = services.verify_opt_in(world.user, file, pk, code, origin=ORIGIN)
+            answers.append((result.outcome, result.tries_left, result.retry_after))
+            shapes.append([query["sql"].split(" ", 1)[0] for query in queries])
+
+    assert set(answers) == {(Outcome.OTP_INCORRECT, None, None)}
+    assert all(shape == shapes[0] for shape in shapes)
+    assert world.failures == 0
+    assert not ProviderUser.objects.filter(confirmed=True).exists()
+    assert set(PendingOtp.objects.values_list("tries", flat=True)) == {0}
+
+
+@pytest.mark.parametrize(
+    ("guess", "most"), [(WRONG, 6), (RIGHT, 12)], ids=["wrong-at-most-6", "right-at-most-12"]
+)
+def test_statements(any_world: World, guess: Callable[[World], str], most: int) -> None:
+    """Design, section 3; transaction control aside. What the mail needs comes after."""
+    code = guess(any_world)
+    with CaptureQueriesContext(connection) as queries:
+        any_world.guess(code)
+    said = [query["sql"] for query in queries]
+    control = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT")
+    operation = said[: said.index("COMMIT")]
+    found_the_row = 1 if any_world.purpose is Purpose.OPT_IN else 0  # by the test itself
+    count = len([sql for sql in operation if not sql.startswith(control)]) - found_the_row
+    assert count <= most
+
+
+# -- spellings ---------------------------------------------------------------------
+
+
+def join(separator: str) -> Callable[[str], str]:
+    return lambda code: separator.join(code)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        pytest.param(lambda code: f"{code[:3]} {code[3:]}", id="space"),
+        pytest.param(lambda code: f"  {code}\r\n", id="space-around"),
+        pytest.param(join("-"), id="hyphens"),
+        *(pytest.param(join(chr(dash)), id=f"U+{dash:04X}") for dash in range(0x2010, 0x2016)),
+        pytest.param(join("\u2003"), id="em-space"),
+        pytest.param(join("\u00a0"), id="no-break-space"),
+        pytest.param(join("\u3000"), id="ideographic-space"),
+        pytest.param(join("\t"), id="tab"),
+        pytest.param(lambda code: code.rjust(codes.MAX_LENGTH), id="64-characters"),
+    ],
+)
+def test_spellings_of_one_code_are_one_code(world: World, spell: Callable[[str], str]) -> None:
+    """S-10."""
+    assert world.guess(spell(world.code())).outcome is Outcome.OK
+
+
+def test_a_wrong_code_in_two_spellings_is_two_guesses(world: World) -> None:
+    """S-10: what was normalised is what is counted."""
+    world.guess(" ".join(world.wrong()))
+    world.guess("-".join(world.wrong()))
+    assert world.failures == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "-",
+        "123456",
+        "12345678",
+        "12345a7",
+        "1234567\0",
+        "+1234567",
+        "-1.0e10",
+        "1,234,567",
+        "1_234_567",
+        "\u0661\u0662\u0663\u0664\u0665\u0666\u0667",
+        "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",
+        "123\u200b4567",
+        "123\u22124567",
+        "\ud800234567",
+        "1234567".rjust(65),
+        "None",
+        "null",
+    ],
+    ids=repr,
+)
+def test_a_malformed_code_is_no_guess(any_world: World, text: str) -> None:
+    """It leaves nothing: no count, no event, no closed code (S-12 for the empty ones)."""
+    with nothing_happens(any_world.phone), pytest.raises(MalformedCode):
+        any_world.guess(text)
+
+
+@pytest.mark.parametrize("text", ["0000000", "       0000000", "000-0000"])
+def test_zeros_never_equal_an_unset_code(world: World, text: str) -> None:
+    """S-12, with nothing pending, with a code, and with a used one."""
+    assert world.code() != "0000000"
+    assert world.guess(text).outcome is Outcome.OTP_INCORRECT
+    close(world)
+    assert world.guess(text).outcome is Outcome.OTP_INCORRECT
+    assert not world.row.confirmed
+
+
+# -- audit -------------------------------------------------------------------------
+
+
+def suspend(world: World) -> object:
+    return services.suspend(world.user, reason="r", origin=ORIGIN)
+
+
+def resume(world: World) -> object:
+    return services.resume(world.user, reason="r", origin=ORIGIN)
+
+
+def revoke(world: World) -> object:
+    return services.revoke(world.user, reason="r", origin=ORIGIN)
+
+
+def unlock(world: World) -> object:
+    return services.unlock(world.user, reason="r", origin=ORIGIN)
+
+
+def guess_right(world: World) -> object:
+    return world.guess(world.code())
+
+
+def guess_wrong(world: World) -> object:
+    return world.guess(world.wrong())
+
+
+@pytest.mark.parametrize(
+    "operation", [guess_right, guess_wrong, World.ask, suspend, resume, revoke, unlock]
+)
+def test_without_its_event_nothing_happens(any_world: World, operation: Given) -> None:
+    """S-52. That each operation does something otherwise is seen right after it."""
+    any_world.clock.shift(60)  # past the resend wait
+    with (
+        audit_trail_full(),
+        nothing_happens(any_world.phone),
+        pytest.raises(DatabaseError),
+    ):
+        operation(any_world)
+
+    before = rows()
+    operation(any_world)
+    assert rows() != before
+
+
+@pytest.mark.parametrize(
+    "given", [World.lock, World.disable, fail(5), wait(600)], ids=["locked", "disabled", "5", "old"]
+)
+def test_without_its_event_no_refusal_either(world: World, given: Given) -> None:
+    given(world)
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        world.guess(world.code())
+
+
+def test_no_event_holds_a_code_or_a_number(any_world: World) -> None:
+    """S-50 for the audit trail: every guess and every text leaves none behind."""
+    any_world.guess(any_world.wrong())
+    any_world.guess(any_world.code())
+    secrets = [NUMBER, NUMBER[3:], *(body[:7] for _, body in any_world.phone.messages)]
+    for row in AuditEvent.objects.values():
+        event = {k: v for k, v in row.items() if k not in {"digest", "number_digest"}}
+        assert not [secret for secret in secrets if secret in str(event)]
