@@ -1,0 +1,346 @@
+"""The count of wrong codes is the user's: what locks, what disables, what resets it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import authenticate
+from django.utils import timezone
+
+from optin import services, sign_in
+from optin.errors import MissingReason
+from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.services import Outcome
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
+from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REASON = "asked on the phone"
+
+
+# -- locks -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(10, 900), (20, 1800), (30, 3600), (40, 3600)])
+def test_each_tenth_failure_locks(any_world: World, failures: int, seconds: int) -> None:
+    """S-06: answered as the wrong code that it was, locked from then on."""
+    any_world.set_user(otp_failures=failures - 1)
+
+    result = any_world.guess(any_world.wrong())
+
+    assert result.outcome is Outcome.OTP_INCORRECT
+    until = timezone.now() + timedelta(seconds=seconds)
+    data = newest_event().data
+    assert (data["try"], data["failures"]) == (1, failures)
+    assert data["locked_until"] == until.isoformat()
+    locked = any_world.guess(any_world.wrong())
+    assert locked.outcome is Outcome.LOCKED
+    assert locked.retry_after == timedelta(seconds=seconds)
+    assert notices(any_world.user)[-1:] == [Notice.Kind.LOCKED]
+
+
+@pytest.mark.parametrize("failures", [1, 9, 11, 19, 49, 51])
+def test_no_other_failure_locks(world: World, failures: int) -> None:
+    world.set_user(otp_failures=failures - 1)
+    world.guess_wrong()
+    user = User.objects.get(pk=world.user.pk)
+    assert user.otp_locked_until is None
+
+
+def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
+    """S-06: the right one is not used up."""
+    any_world.lock()
+    right, wrong = any_world.guess(any_world.code()), any_world.guess(any_world.wrong())
+    assert right == wrong
+    assert any_world.pending.closed_at is None
+
+
+def test_a_lock_ends_by_itself(any_world: World) -> None:
+    any_world.set_user(otp_failures=10, otp_locked_until=timezone.now() + timedelta(seconds=300))
+    any_world.clock.shift(299.9)
+    assert any_world.guess(any_world.code()).outcome is Outcome.LOCKED
+    any_world.clock.shift(0.1)
+    assert any_world.guess(any_world.code()).outcome is Outcome.OK
+    assert any_world.failures == 0
+
+
+def test_fifty_failures_by_honest_means(world: World) -> None:
+    """Ten codes, four locks, and the fiftieth disables: NIST's ceiling is never near."""
+    locks = []
+    while not User.objects.get(pk=world.user.pk).otp_disabled_at:
+        assert world.opt_in().outcome in {Outcome.SENT, Outcome.SEND_LIMIT}
+        world.guess_wrong(5)
+        until = User.objects.get(pk=world.user.pk).otp_locked_until
+        if until and until > timezone.now():
+            locks.append((world.failures, (until - timezone.now()).total_seconds()))
+            world.clock.shift(until - timezone.now())
+        world.clock.shift(600)
+
+    assert locks == [(10, 900), (20, 1800), (30, 3600), (40, 3600)]
+    assert world.failures == 50
+    assert notices(world.user) == [*["locked"] * 4, "disabled"]
+
+
+def test_the_fiftieth_failure_disables(any_world: World) -> None:
+    """S-07a: from then on no texted code serves, none is sent, and it does not pass."""
+    any_world.set_user(otp_failures=49)
+
+    with one_event(_kind(any_world), Outcome.OTP_INCORRECT):
+        any_world.guess_wrong()
+
+    data = newest_event().data
+    assert (data["failures"], data["disabled"]) == (50, True)
+    assert notices(any_world.user)[-1:] == [Notice.Kind.DISABLED]
+    any_world.clock.shift(timedelta(days=400))
+    assert any_world.guess(any_world.code()).outcome is Outcome.FACTOR_DISABLED
+    texts = len(any_world.phone.messages)
+    assert any_world.ask().outcome is Outcome.FACTOR_DISABLED
+    assert len(any_world.phone.messages) == texts
+
+
+def _kind(world: World) -> AuditEvent.Kind:
+    return {
+        Purpose.OPT_IN: AuditEvent.Kind.VERIFY_OPT_IN,
+        Purpose.OPT_OUT: AuditEvent.Kind.OPT_OUT,
+    }.get(world.purpose, AuditEvent.Kind.CHECK)
+
+
+@pytest.mark.parametrize(
+    ("bar", "outcome"),
+    [
+        pytest.param(World.lock, Outcome.LOCKED, id="locked"),
+        pytest.param(World.disable, Outcome.FACTOR_DISABLED, id="disabled"),
+        pytest.param(World.suspend, Outcome.FACTOR_DISABLED, id="suspended"),
+    ],
+)
+def test_no_text_while_barred(
+    challenged: World, bar: Callable[[World], None], outcome: Outcome
+) -> None:
+    """S-07a."""
+    bar(challenged)
+    challenged.clock.shift(700)
+    before = len(challenged.phone.messages), PendingOtp.objects.count()
+
+    with one_event(AuditEvent.Kind.CHALLENGE, outcome):
+        asked = challenged.ask()
+
+    assert asked.outcome is outcome
+    with one_event(AuditEvent.Kind.OPT_IN, outcome):
+        opted = services.opt_in(challenged.user, challenged.file, OTHER_NUMBER, origin=ORIGIN)
+    assert opted.outcome is outcome
+    assert (len(challenged.phone.messages), PendingOtp.objects.count()) == before
+    assert challenged.row.confirmed  # still required
+
+
+# -- what does not reset the count (S-05) ------------------------------------------
+
+
+@pytest.fixture
+def failed(challenged: World) -> World:
+    """Seven failures of a user with an active number."""
+    challenged.set_user(otp_failures=7)
+    return challenged
+
+
+def resend(world: World) -> None:
+    world.clock.shift(30)
+    assert world.ask().outcome is Outcome.RESENT
+
+
+def new_code(world: World) -> None:
+    world.clock.shift(600)
+    assert world.ask().outcome is Outcome.SENT
+
+
+def other_purpose(world: World) -> None:
+    for purpose in set(Purpose) - {Purpose.OPT_IN, world.purpose}:
+        services.challenge(world.user, purpose, origin=ORIGIN, file=world.file)
+
+
+def right_password(world: World) -> None:
+    assert authenticate(username=world.user.username, password=PASSWORD)
+    sign_in.enable_password_clients()
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        world.user.username.upper(),
+        PASSWORD,
+        scope="",
+        verification_code="",
+        client=client,
+        origin=ORIGIN,
+    )
+    assert answer.grant == "2fa_code_required"
+
+
+def another_users_success(world: World) -> None:
+    ben = User.objects.create_user("ben")
+    sent = services.opt_in(ben, world.file, OTHER_NUMBER, origin=ORIGIN)
+    assert sent.provider_user_id
+    code = world.phone.code_to(OTHER_NUMBER)
+    result = services.verify_opt_in(ben, world.file, sent.provider_user_id, code, origin=ORIGIN)
+    assert result.outcome is Outcome.OK
+
+
+def time(world: World) -> None:
+    world.clock.shift(timedelta(days=365))
+
+
+def suspended_and_resumed(world: World) -> None:
+    services.suspend(world.user, reason=REASON, origin=ORIGIN)
+    services.resume(world.user, reason=REASON, origin=ORIGIN)
+
+
+def released_by_staff(world: World) -> None:
+    assert services.revoke(world.user, reason=REASON, origin=ORIGIN) is Outcome.OK
+
+
+def released_and_opted_in_again(world: World) -> None:
+    released_by_staff(world)
+    world.clock.shift(600)
+    assert services.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+
+
+def released_and_another_number(world: World) -> None:
+    released_by_staff(world)
+    services.opt_in(world.user, world.file, OTHER_NUMBER, origin=ORIGIN)
+
+
+def new_password(world: World) -> None:
+    user = User.objects.get(pk=world.user.pk)
+    user.set_password("another one")
+    user.save()
+
+
+def rows_deleted(world: World) -> None:
+    """What a purge of used codes and unproved numbers may do."""
+    PendingOtp.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        resend,
+        new_code,
+        other_purpose,
+        right_password,
+        another_users_success,
+        time,
+        suspended_and_resumed,
+        released_by_staff,
+        released_and_opted_in_again,
+        released_and_another_number,
+        new_password,
+        rows_deleted,
+    ],
+)
+def test_the_count_survives(failed: World, event: Callable[[World], None]) -> None:
+    event(failed)
+    assert failed.failures == 7
+
+
+def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
+    """S-05: three wrong codes here, two there; one count."""
+    challenged.guess_wrong(3)
+    released_and_another_number(challenged)
+    row = ProviderUser.objects.get(user=challenged.user, confirmed=False, released_at=None)
+    for _ in range(2):
+        services.verify_opt_in(
+            challenged.user, challenged.file, row.pk, challenged.wrong(), origin=ORIGIN
+        )
+    assert challenged.failures == 5
+    assert newest_event().data == {"try": 2, "failures": 5}
+
+
+# -- what does ---------------------------------------------------------------------
+
+
+def test_a_right_code_resets(failed: World) -> None:
+    assert failed.guess(failed.code()).outcome is Outcome.OK
+    assert failed.failures == 0
+
+
+@pytest.mark.parametrize("bar", [World.lock, World.disable], ids=["locked", "disabled"])
+def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
+    bar(failed)
+    failures = failed.failures
+    with one_event(AuditEvent.Kind.UNLOCK, Outcome.OK, {"failures": failures}, reason=REASON):
+        services.unlock(failed.user, reason=f"  {REASON} ", origin=ORIGIN)
+    user = User.objects.get(pk=failed.user.pk)
+    assert (user.otp_failures, user.otp_locked_until, user.otp_disabled_at) == (0, None, None)
+    assert failed.guess(failed.code()).outcome is Outcome.OK
+
+
+def test_tries_of_a_code_stay_spent_when_it_is_sent_again(world: World) -> None:
+    world.guess_wrong(4)
+    resend(world)
+    assert world.guess(world.wrong()).tries_left == 0
+    assert world.guess(world.code()).outcome is Outcome.OTP_EXHAUSTED
+
+
+def test_one_users_failures_are_not_anothers(
+    world: World, stranger: User, file: File, phone: Phone
+) -> None:
+    """S-07: a stranger's guesses, at my id too, move the stranger's count at most."""
+    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    own = ProviderUser.objects.get(user=stranger)
+    for _ in range(5):
+        services.verify_opt_in(stranger, file, world.row.pk, world.wrong(), origin=ORIGIN)
+        services.verify_opt_in(stranger, file, own.pk, world.wrong(), origin=ORIGIN)
+    assert world.failures == 0
+    assert world.pending.tries == 0
+
+
+# -- staff -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "notice"),
+    [
+        (services.suspend, AuditEvent.Kind.SUSPEND, Notice.Kind.SUSPENDED),
+        (services.resume, AuditEvent.Kind.RESUME, Notice.Kind.RESUMED),
+        (services.revoke, AuditEvent.Kind.REVOKE, Notice.Kind.REVOKED),
+        (services.unlock, AuditEvent.Kind.UNLOCK, Notice.Kind.UNLOCKED),
+    ],
+)
+def test_a_staff_action(
+    failed: World,
+    act: Callable[..., Outcome],
+    kind: AuditEvent.Kind,
+    notice: Notice.Kind,
+) -> None:
+    row = failed.row
+    facts = {"provider_user_id": row.pk, "reason": REASON, "user_id": failed.user.pk}
+    with one_event(kind, Outcome.OK, {"failures": 7}, **facts):
+        assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.OK
+    assert notices(failed.user)[-1] == notice
+    row.refresh_from_db()
+    assert (row.suspended_at is not None) is (kind == AuditEvent.Kind.SUSPEND)
+    assert row.confirmed is (kind != AuditEvent.Kind.REVOKE)
+    if kind == AuditEvent.Kind.REVOKE:
+        assert row.released_at == timezone.now()
+        assert not PendingOtp.objects.open().exists()
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\n\t"])
+@pytest.mark.parametrize(
+    "act", [services.suspend, services.resume, services.revoke, services.unlock]
+)
+def test_staff_give_a_reason(world: World, act: Callable[..., Outcome], reason: str) -> None:
+    with nothing_happens(world.phone), pytest.raises(MissingReason):
+        act(world.user, reason=reason, origin=ORIGIN)
+
+
+@pytest.mark.parametrize("act", [services.suspend, services.resume, services.revoke])
+def test_staff_find_no_number(world: World, act: Callable[..., Outcome]) -> None:
+    kind = AuditEvent.Kind(act.__name__)
+    with one_event(kind, Outcome.NOT_OPTED_IN, provider_user_id=None):
+        assert act(world.user, reason=REASON, origin=ORIGIN) is Outcome.NOT_OPTED_IN
+    assert notices(world.user) == []
+
+
+def test_a_suspension_ends(challenged: World) -> None:
+    services.suspend(challenged.user, reason=REASON, origin=ORIGIN)
+    services.resume(challenged.user, reason=REASON, origin=ORIGIN)
+    assert challenged.guess(challenged.code()).outcome is Outcome.OK
