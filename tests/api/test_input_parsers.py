@@ -442,7 +442,7 @@ _WORDS = [
     *('{"Otp":"', '"}', "\x00", "\ufeff", "\n", " ", "é", "\u212a", XSI),
 ]
 _SOUP = st.lists(st.sampled_from(_WORDS), max_size=30).map(lambda words: "".join(words).encode())
-_BODIES = st.one_of(
+BODIES = st.one_of(
     st.binary(max_size=200),
     _SOUP,
     st.tuples(_SOUP, st.binary(max_size=3), _SOUP).map(b"".join),
@@ -467,7 +467,7 @@ def _is_plain(value: object) -> bool:
 
 
 @settings(max_examples=400, deadline=None)
-@given(parser=st.sampled_from(EVERY), body=_BODIES)
+@given(parser=st.sampled_from(EVERY), body=BODIES)
 def test_any_bytes_are_refused_or_a_flat_dict(parser: type[BaseParser], body: bytes) -> None:
     """The law: no other exception, no other name, no value that cannot be kept."""
     try:

@@ -1,0 +1,256 @@
+"""Bodies over HTTP: nothing that is refused leaves a trace, nothing answers 5xx."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.forms.models import model_to_dict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optin.models import AuditEvent, File, PendingOtp, ProviderUser, SmsMessage, User
+from tests.api.client import MEDIA_TYPES, Answer, Api, write
+from tests.api.test_input_parsers import (
+    BODIES,
+    FORM_REFUSED,
+    JSON_REFUSED,
+    MARK,
+    XML_REFUSED,
+)
+from tests.conftest import NUMBER, PASSWORD, Phone, wrong
+
+MAX_BODY = 16 * 1024
+FORM = "application/x-www-form-urlencoded"
+TABLES = {
+    "application/json": JSON_REFUSED,
+    "text/json": JSON_REFUSED,
+    "application/xml": XML_REFUSED,
+    "text/xml": XML_REFUSED,
+}
+
+
+@pytest.fixture
+def api(access_key: str) -> Api:
+    return Api(key=access_key)
+
+
+def traces() -> tuple[Any, ...]:
+    """All that an operation could have left."""
+    return (
+        list(ProviderUser.objects.values()),
+        list(PendingOtp.objects.values()),
+        list(User.objects.values("otp_failures", "otp_locked_until", "otp_disabled_at")),
+        SmsMessage.objects.count(),
+        AuditEvent.objects.count(),
+    )
+
+
+def refused(answer: Answer, status: int, media_type: str) -> None:
+    assert (answer.status, answer.code) == (
+        status,
+        "too_large" if status == 413 else "invalid_request",
+    )
+    assert answer.media_type == f"{media_type}; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert MARK.encode() not in answer.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("media_type", "name"), [(kind, name) for kind, table in TABLES.items() for name in table]
+)
+def test_refused_body_leaves_no_trace(
+    api: Api, pending: ProviderUser, phone: Phone, media_type: str, name: str
+) -> None:
+    """S-20 to S-23, at the call that can activate a number."""
+    body = TABLES[media_type][name]
+    before = traces()
+
+    started = time.process_time()
+    answer = api.post("verify-2fa-opt-in", body, media_type=media_type)
+    took = time.process_time() - started
+
+    refused(answer, 413 if len(body) > MAX_BODY else 400, media_type)
+    assert traces() == before
+    assert took < 0.05
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", FORM_REFUSED)
+def test_refused_form_leaves_no_trace(user: User, password_clients: None, name: str) -> None:
+    answer = Api().send("POST", "/authorisation/token", FORM_REFUSED[name], media_type=FORM)
+
+    assert answer.status == 400
+    assert answer.data["error"] == "invalid_request"
+    # Refused as a body, not for what is missing in it.
+    assert "required" not in answer.data["error_description"]
+    assert MARK.encode() not in answer.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize(("size", "status"), [(MAX_BODY, 200), (MAX_BODY + 1, 413)])
+def test_body_of_16_kib_is_the_largest(
+    api: Api, phone: Phone, media_type: str, size: int, status: int
+) -> None:
+    """S-20: blanks count, too."""
+    body = write("OptInTo2FARequest", {"MobileNumber": NUMBER}, media_type)
+    before = traces()
+
+    answer = api.post("opt-in-to-2fa", body.ljust(size), media_type=media_type)
+
+    assert answer.status == status
+    if status == 413:
+        refused(answer, 413, media_type)
+        assert traces() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("media_type", [*MEDIA_TYPES, "image/png", ""])
+@pytest.mark.parametrize("body", [b"[", b"<", b"\xff"])
+def test_size_comes_before_everything_in_the_body(api: Api, media_type: str, body: bytes) -> None:
+    """S-20: 413 although it is no such body, or of no type that is taken."""
+    answer = api.post("verify-2fa-opt-in", body * (MAX_BODY + 1), media_type=media_type)
+
+    assert answer.brief == (413, "too_large")
+
+
+@pytest.mark.django_db
+def test_size_is_what_was_announced(api: Api) -> None:
+    answer = api.post("verify-2fa-opt-in", b"{}", CONTENT_LENGTH="99999999999")
+
+    assert answer.brief == (413, "too_large")
+
+
+EXTRA: dict[str, object] = {
+    "confirmed": "true",
+    "Confirmed": "1",
+    "user": "2",
+    "user_id": "2",
+    "file": "888",
+    "file_id": "888",
+    "FileId": "888",
+    "tries": "0",
+    "otp_failures": "0",
+    "id": "99",
+    "pk": "99",
+    "number_encrypted": "x",
+    "verified_at": "2026-11-02T12:00:00Z",
+    "expires_at": "2099-11-02T12:00:00Z",
+    "purpose": "sign_in",
+    "is_staff": "true",
+    "_links": "x",
+    "StatusMessage": "x",
+}
+"""Names of our own columns, as a client might try them."""
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("extra", [EXTRA, {name.upper(): v for name, v in EXTRA.items()}])
+@pytest.mark.django_db(transaction=True)
+def test_extra_fields_write_nothing(
+    api: Api,
+    user: User,
+    stranger: User,
+    file: File,
+    other_file: File,
+    phone: Phone,
+    media_type: str,
+    extra: dict[str, object],
+) -> None:
+    """S-25, at an opt-in and at a wrong guess."""
+    api.media_type = media_type
+    # JSON names have no case: what is given twice there is refused.
+    extra = {name.lower(): value for name, value in extra.items()}
+    people = list(User.objects.order_by("id").values())
+
+    assert api.call("opt-in-to-2fa", {**extra, "MobileNumber": NUMBER}).status == 200
+    row = ProviderUser.objects.get()
+    pending = PendingOtp.objects.get()
+    before = (model_to_dict(row), model_to_dict(pending))
+    guess = {**extra, "ProviderUserId": row.pk, "Otp": wrong(phone.code())}
+    assert api.call("verify-2fa-opt-in", guess).brief == (400, "otp_incorrect")
+
+    assert (row.user, row.file, row.confirmed, row.verified_at) == (user, file, False, None)
+    assert pending.purpose == "opt_in"
+    assert pending.tries == 0
+    row.refresh_from_db()
+    pending.refresh_from_db()
+    assert (model_to_dict(row), {**model_to_dict(pending), "tries": 0}) == before
+    assert pending.tries == 1
+    people[0]["otp_failures"] = 1
+    assert list(User.objects.order_by("id").values()) == people
+    assert len(phone.messages) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_extra_fields_of_a_token_call_write_nothing(user: User, password_clients: None) -> None:
+    body = {**EXTRA, "grant_type": "password", "username": "ann", "password": PASSWORD}
+    for name in ("Confirmed", "_links"):
+        del body[name]
+
+    answer = Api().send("POST", "/authorisation/token", json.dumps(body))
+
+    assert answer.status == 200
+    assert answer.data["scope"] == "full fileid:777"
+    before = User.objects.values().get(pk=user.pk)
+    assert (before["is_staff"], before["otp_failures"]) == (False, 0)
+
+
+HOSTILE = ["\x01", "\x00", "\x1f", "\x7f", "\ufffe", "\ud800", "]]>", "<a>&b;", "\u202e"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("accept", ["application/xml", "application/json"])
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_no_client_can_put_a_control_character_into_an_answer(
+    api: Api, pending: ProviderUser, password_clients: None, accept: str, text: str
+) -> None:
+    """The inherited XML renderer answers 500 to one: no text of a client gets there."""
+    escaped = "%" + "%".join(f"{byte:02x}" for byte in text.encode("utf-8", "surrogatepass"))
+
+    def answers() -> Iterator[Answer]:
+        body = {"MobileNumber": text, "ProviderUserId": text, "Otp": text, text: text}
+        yield api.post("opt-in-to-2fa", json.dumps(body), accept=accept)
+        yield api.post("verify-2fa-opt-in", json.dumps(body), accept=accept)
+        yield api.post("opt-out-from-2fa", json.dumps(body), accept=accept)
+        query = f"WsAccessKey={api.key}&FileId={escaped}"
+        yield api.post("verify-2fa-opt-in", b"{}", query=query, accept=accept)
+        query = f"WsAccessKey={escaped}&FileId=777"
+        yield api.post("verify-2fa-opt-in", b"{}", query=query, accept=accept)
+        yield api.send("POST", f"/User/{escaped}", accept=accept)
+        yield api.send("GET", f"/authorisation/{escaped}", accept=accept)
+        for field in ("grant_type", "username", "password", "scope", "verification_code"):
+            good = {"grant_type": "password", "username": "ann", "password": PASSWORD}
+            body = {**good, field: text}
+            yield api.send("POST", "/authorisation/token", json.dumps(body), accept=accept)
+        body = {"grant_type": "refresh_token", "refresh_token": text}
+        yield api.send("POST", "/authorisation/refresh", json.dumps(body), accept=accept)
+
+    for answer in answers():
+        assert answer.status < 500
+        assert answer.media_type == f"{accept}; charset=utf-8"
+        assert answer.data
+
+
+@pytest.mark.django_db(transaction=True)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=BODIES, media_type=st.sampled_from([*MEDIA_TYPES, FORM]))
+def test_any_bytes_get_an_answer(
+    api: Api, password_clients: None, phone: Phone, body: bytes, media_type: str
+) -> None:
+    """S-20 to S-25, for every call: 4xx (or an opt-out that asks for nothing), no trace."""
+    calls = ("opt-in-to-2fa", "verify-2fa-opt-in", "opt-out-from-2fa")
+    for call in calls:
+        answer = api.post(call, body, media_type=media_type)
+        assert 400 <= answer.status < 500
+        assert answer.code
+    for call in ("token", "token-2fa", "refresh"):
+        answer = api.send("POST", f"/authorisation/{call}", body, media_type=media_type)
+        assert answer.status == 400
+        assert answer.data.keys() == {"error", "error_description"}
+    assert not phone.messages
