@@ -1,10 +1,11 @@
 """Addresses of the pages for people."""
 
-from django.urls import path, re_path
+from django.urls import path
 
 from optin.web import views
 
 urlpatterns = [
     path("", views.home, name="home"),
-    re_path(r"^simulator/?$", views.simulator, name="simulator"),
+    path("simulator", views.simulator),
+    path("simulator/", views.simulator, name="simulator"),
 ]
