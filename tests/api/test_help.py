@@ -1,0 +1,331 @@
+"""``/Help`` (P-14): a page per call, an anchor per code, samples that the API itself takes."""
+
+import io
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, resolve
+from rest_framework.parsers import BaseParser
+
+from optin.api import answers, help, renderers, urls
+from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError, Body
+from optin.api.help import CALLS, Call, Resource
+from optin.api.serializers import Model, OptOutFrom2FARequest, Verify2FAOptInRequest
+from optin.api.views import NotFound
+from optin.services import Outcome
+
+each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.slug)
+each_call_with_a_body = pytest.mark.parametrize(
+    "call", [call for call in CALLS if call.request_model], ids=lambda call: call.slug
+)
+
+VERIFY = "/Help/Api/POST-User-verify-2fa-opt-in"
+
+VERIFY_REQUEST_JSON = """\
+{
+  "ProviderUserId": 1,
+  "Otp": "sample string 2"
+}"""
+
+VERIFY_REQUEST_XML = """\
+<Verify2FAOptInRequest xmlns:xsd="http://www.w3.org/2001/XMLSchema" \
+xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+  <ProviderUserId>1</ProviderUserId>
+  <Otp>sample string 2</Otp>
+</Verify2FAOptInRequest>"""
+
+VERIFY_ANSWER_JSON = """\
+{
+  "StatusMessage": "sample string 1",
+  "_links": [
+    {
+      "rel": "sample string 1",
+      "href": "sample string 2",
+      "method": "sample string 3",
+      "title": "sample string 4"
+    },
+    {
+      "rel": "sample string 1",
+      "href": "sample string 2",
+      "method": "sample string 3",
+      "title": "sample string 4"
+    }
+  ]
+}"""
+
+VERIFY_ANSWER_XML = """\
+<BaseResponseModel xmlns:xsd="http://www.w3.org/2001/XMLSchema" \
+xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+  <_links>
+    <Link>
+      <rel>sample string 1</rel>
+      <href>sample string 2</href>
+      <method>sample string 3</method>
+      <title>sample string 4</title>
+    </Link>
+    <Link>
+      <rel>sample string 1</rel>
+      <href>sample string 2</href>
+      <method>sample string 3</method>
+      <title>sample string 4</title>
+    </Link>
+  </_links>
+  <StatusMessage>sample string 1</StatusMessage>
+</BaseResponseModel>"""
+
+VERIFY_WORDS = """\
+POST User/verify-2fa-opt-in
+Verify the 2FA opt-in request by passing in the OTP and ProviderUserId.
+Request Information
+URI Parameters
+Name Description Type Additional information
+WsAccessKey The Web Service access key for this user and file which allows access to the API for \
+the associated file (found in File - Settings). Using OAuth authentication mechanism is the \
+preferred method to allow API access. string
+Optional. Legacy authentication method and only required if not using OAuth. OAuth is preferred.
+FileId Specifies the file id of the file to perform the operation upon. integer
+Required
+Body Parameters
+Verify2FAOptInRequest
+Name Description Type Additional information
+ProviderUserId The provider user id of the mobile number registered for 2FA. integer
+Required
+Otp The one time password (OTP) sms-ed to the registered mobile number when you opt-in to 2FA. \
+string
+Required
+Request Formats
+application/json, text/json
+Sample:
+application/xml, text/xml
+Sample:
+Response Information
+Resource Description
+BaseResponseModel
+Name Description Type Additional information
+StatusMessage Status message from the response (if any). string
+None.
+_links Hypermedia links. Contains contextual links to possible next actions related to this \
+resource. Only present in responses. This data is not to be sent to the server. Collection of Link
+None.
+Response Formats
+application/json, text/json
+Sample:
+application/xml, text/xml
+Sample:
+"""
+
+
+class Page(HTMLParser):
+    """What a page holds: its words, its samples, its anchors and its links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+        self.samples = [
+            unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", text, re.S)
+        ]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name == "href":
+                self.links.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def get(address: str) -> Page:
+    response = Client().get(address)
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    return Page(response.content.decode())
+
+
+def page_of(call: Call) -> Page:
+    return get(f"/Help/Api/{call.slug}")
+
+
+# -- nothing is missing ------------------------------------------------------------
+
+
+def test_every_route_has_a_page() -> None:
+    routes = {
+        pattern.name
+        for pattern in urls.urlpatterns
+        if isinstance(pattern, URLPattern) and pattern.name and hasattr(pattern.callback, "cls")
+    }
+    assert len(routes) >= 7
+    assert {resolve(f"/{call.path}").url_name for call in CALLS} == routes
+
+
+@each_call
+def test_page_names_a_method_that_the_call_takes(call: Call) -> None:
+    view = resolve(f"/{call.path}").func.cls  # type: ignore[attr-defined]
+    assert view is not NotFound
+    assert call.method.lower() in view.http_method_names
+
+
+@each_call
+def test_index_leads_to_the_page(call: Call) -> None:
+    assert f"/Help/Api/{call.slug}" in get("/Help").links
+    assert " ".join(page_of(call).words).count(call.title) >= 2  # title and heading
+
+
+@pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS, "server_error"}))
+def test_every_code_has_one_anchor(code: str) -> None:
+    assert get("/Help/Errors").ids.count(code) == 1
+
+
+def test_link_of_a_refusal_leads_to_its_anchor() -> None:
+    address, _, anchor = answers.help_link("otp_incorrect")["href"].partition("#")
+    assert anchor in get(address.removeprefix("https://2fa.example.com")).ids
+
+
+@each_call
+def test_every_code_of_a_call_is_in_the_table_and_linked_to_its_anchor(call: Call) -> None:
+    anchors = set(get("/Help/Errors").ids)
+    linked = {link.partition("#")[2] for link in page_of(call).links if "/Help/Errors#" in link}
+    assert call.codes
+    assert {*call.codes} <= {*ERRORS, *TOKEN_ERRORS}
+    assert linked == {error.code for error in call.errors}
+    assert linked <= anchors
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o in ERRORS])
+def test_every_refusal_of_an_operation_is_a_code_of_some_call(outcome: Outcome) -> None:
+    assert any(outcome in call.codes for call in CALLS)
+
+
+@each_call
+def test_codes_are_shown_as_the_call_writes_them(call: Call) -> None:
+    for code, error in zip(call.codes, map(call._error, call.codes), strict=True):
+        if call.is_token_call and code not in TOKEN_ERRORS:
+            assert error.code == ApiError(code).oauth_code
+        else:
+            assert error.code == code
+
+
+def test_errors_page_shows_message_status_and_meaning() -> None:
+    words = " ".join(get("/Help/Errors").words)
+    for row in [*ERRORS.values(), *TOKEN_ERRORS.values()]:
+        assert f"{row.status} {row.message}" in words
+        assert row.meaning in words
+
+
+# -- the page of verify is the vendor's ---------------------------------------------
+
+
+def test_verify_page_says_what_the_vendors_page_says() -> None:
+    """The same words in the same order; ours may stand between."""
+    shown = iter(get(VERIFY).words)
+    missing = [word for word in VERIFY_WORDS.split() if word not in shown]
+    assert not missing
+
+
+def test_verify_page_shows_the_vendors_samples() -> None:
+    assert get(VERIFY).samples == [
+        VERIFY_REQUEST_JSON,
+        VERIFY_REQUEST_XML,
+        VERIFY_ANSWER_JSON,
+        VERIFY_ANSWER_XML,
+    ]
+
+
+# -- samples are what the API reads and writes --------------------------------------
+
+
+@each_call_with_a_body
+def test_samples_of_the_body_are_read_by_the_calls_own_parsers(call: Call) -> None:
+    view: Any = resolve(f"/{call.path}").func.cls  # type: ignore[attr-defined]
+    assert call.request
+    samples = call.request.samples
+    shown = page_of(call).samples
+    model = call.request.model
+    context = {"root": model.model_name(), "fields": list(model().fields)}
+    read = []
+    for parser_class in view.parser_classes:
+        parser: BaseParser = parser_class()
+        fitting = [s for s in samples if str(parser.media_type) in s.media_types.split(", ")]
+        assert len(fitting) == 1, parser.media_type
+        assert fitting[0].text in shown
+        stream = io.BytesIO(fitting[0].text.encode())
+        data = parser.parse(stream, parser.media_type, context)
+        body = model(data=data)
+        assert body.is_valid(), body.errors
+        read.append(body.validated_data)
+    assert all(data == read[0] for data in read)
+    assert len(read) == len(view.parser_classes) >= 4
+
+
+@each_call
+def test_samples_of_the_answer_are_what_the_renderers_write(call: Call) -> None:
+    for resource in (call.response, call.refusal):
+        as_json, as_xml = (sample.text for sample in resource.samples)
+        body = Body(resource.name, help.sample(resource.model))
+        assert json.loads(as_json) == body
+        squeezed = re.sub(r">\s+<", "><", as_xml)
+        assert squeezed == renderers.ApplicationXML().render(body)
+
+
+def test_samples_of_an_answer_hold_every_field() -> None:
+    for call in CALLS:
+        root = ElementTree.fromstring(call.response.samples[1].text)  # noqa: S314
+        assert {child.tag for child in root} == set(call.response.model().fields)
+
+
+@pytest.mark.parametrize(
+    ("model", "information"),
+    [(Verify2FAOptInRequest, ["Required", "Required"]), (OptOutFrom2FARequest, ["Optional"])],
+)
+def test_required_and_optional_come_from_the_serializer(
+    model: type[Model], information: list[str]
+) -> None:
+    properties = Resource(model, is_request=True).properties
+    assert [property.information for property in properties] == information
+
+
+# -- it is a page -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/Help",
+        "/Help/",
+        "/help",
+        "/HELP/Errors",
+        "/Help/Errors/",
+        "/Help/Authentication",
+        "/help/authentication/",
+        "/Help/Api/POST-User-verify-2fa-opt-in/",
+        "/help/api/post-user-verify-2fa-opt-in",
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "text/xml", ""])
+def test_address_in_any_case_with_or_without_a_slash_is_a_page(address: str, accept: str) -> None:
+    response = Client().get(address, headers={"accept": accept})
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_unknown_call_is_a_plain_404() -> None:
+    response = Client().get("/Help/Api/POST-User-nothing", headers={"accept": "application/json"})
+    assert response.status_code == 404
+    assert "There is no such page" in response.content.decode()
+
+
+def test_authentication_says_whether_access_keys_are_taken(settings: Any) -> None:
+    assert "switched off" not in " ".join(get("/Help/Authentication").words)
+    settings.LEGACY_ACCESS_KEYS = False
+    assert "switched off" in " ".join(get("/Help/Authentication").words)

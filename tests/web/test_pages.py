@@ -1,0 +1,220 @@
+"""The pages without an account: start, simulated phone, and what an error looks like."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from django.http import HttpRequest
+from django.test import Client, override_settings
+from django.urls import path
+
+from optin.gateways import Simulator
+from twofa_site.urls import urlpatterns as all_urls
+
+SECRET = "wsk-5f2c"
+
+POLICY = {
+    "default-src 'none'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+}
+
+
+@pytest.fixture
+def development(settings: Any, tmp_path: Path) -> Simulator:
+    """A development start, whose gateway is the simulator."""
+    settings.DEBUG = True
+    settings.DATA_DIR = tmp_path
+    return Simulator(tmp_path)
+
+
+def text_of(response: Any) -> str:
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    text: str = response.content.decode()
+    return text
+
+
+# -- every page --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/", 200),
+        ("/Help", 200),
+        ("/Help/Api/POST-User-verify-2fa-opt-in", 200),
+        ("/Help/Errors", 200),
+        ("/Help/Authentication", 200),
+        ("/simulator/", 200),
+        ("/nothing", 404),
+    ],
+)
+def test_page_is_sound_and_strict(address: str, status: int, development: Simulator) -> None:
+    """S-60: policy, headers; no script, no style of its own, nothing from elsewhere."""
+    response = Client().get(address)
+    text = text_of(response)
+    assert response.status_code == status
+    assert set(response["Content-Security-Policy"].split("; ")) == POLICY
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert response["Cache-Control"] == "no-store"
+    assert '<html lang="en">' in text
+    assert 'name="viewport"' in text
+    assert text.count("<h1") == 1
+    assert text.index('href="#main"') < text.index('id="main"')
+    for forbidden in (
+        "<script",
+        "<style",
+        "style=",
+        "onclick=",
+        'src="http',
+        'rel="stylesheet" href="http',
+    ):
+        assert forbidden not in text
+
+
+def test_hsts_is_sent_over_https(settings: Any) -> None:
+    settings.SECURE_HSTS_SECONDS = 31_536_000
+    assert "max-age=31536000" in Client().get("/", secure=True)["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize("file", ["style.css", "icon.svg"])
+def test_static_files_are_served_from_where_they_lie(file: str) -> None:
+    response = Client().get(f"/static/optin/{file}")
+    assert response.status_code == 200
+    assert b"".join(response.streaming_content)  # type: ignore[attr-defined]
+
+
+# -- start -------------------------------------------------------------------------
+
+
+def test_start_page_leads_to_help_and_hides_the_simulator() -> None:
+    text = text_of(Client().get("/"))
+    assert 'href="/Help"' in text
+    assert "/simulator/" not in text
+
+
+def test_start_page_leads_to_the_simulator_in_development(development: Simulator) -> None:
+    assert 'href="/simulator/"' in text_of(Client().get("/"))
+
+
+# -- the simulated phone (P-15) ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("debug", "gateways", "status"),
+    [
+        (True, ("simulator",), 200),
+        (True, ("kannel", "simulator"), 200),
+        (False, ("simulator",), 404),
+        (True, ("kannel",), 404),
+    ],
+)
+def test_simulator_is_there_in_development_only(
+    debug: bool, gateways: tuple[str, ...], status: int, settings: Any, development: Simulator
+) -> None:
+    development.send(to="+61491570156", body="1234567 is your code", reference="sms-1")
+    settings.DEBUG = debug
+    settings.OPTIN_GATEWAYS = gateways
+    response = Client().get("/simulator/")
+    assert response.status_code == status
+    assert ("1234567" in text_of(response)) == (status == 200)
+
+
+def test_simulator_says_what_it_is_while_empty(development: Simulator) -> None:
+    response = Client().get("/simulator")
+    assert "No text yet" in text_of(response)
+    assert response["Refresh"] == "5"
+
+
+def test_simulator_shows_the_newest_texts_first(development: Simulator) -> None:
+    for number in range(60):
+        development.send(
+            to=f"+614915700{number:02d}",
+            body=f"body <{number}>\n\n@host",
+            reference=f"sms-{number}",
+        )
+    text = text_of(Client().get("/simulator/"))
+    shown = [text.find(f"body &lt;{number}&gt;\n\n@host") for number in range(59, 9, -1)]
+    assert -1 not in shown
+    assert shown == sorted(shown)
+    assert "body &lt;9&gt;" not in text
+    assert "To +61491570059" in text
+    assert "2 Nov, 23:00:00 AEDT" in text  # noon in UTC, with its zone
+
+
+# -- errors ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize(
+    "address", ["/nothing", "/user", "/simulator/x", "/Help/x", "/static/x.css", "/o/x"]
+)
+def test_unknown_address_is_a_plain_404(address: str, debug: bool, settings: Any) -> None:
+    """Also in development, where Django's own page would repeat the query."""
+    settings.DEBUG = debug
+    response = Client().get(address, {"WsAccessKey": SECRET})
+    text = text_of(response)
+    assert response.status_code == 404
+    assert "There is no such page" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("address", ["/User/nothing", "/authorisation/nothing", "/USER/"])
+@pytest.mark.parametrize("debug", [True, False])
+def test_unknown_call_is_no_page(address: str, debug: bool, settings: Any) -> None:
+    settings.DEBUG = debug
+    response = Client().get(address)
+    assert response.status_code == 404
+    assert response["Content-Type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("address", ["/", "/Help", "/simulator/", "/nothing"])
+def test_foreign_host_is_a_plain_400(address: str, debug: bool, settings: Any) -> None:
+    """S-26."""
+    settings.DEBUG = debug
+    response = Client().get(address, {"WsAccessKey": SECRET}, headers={"host": "evil.example"})
+    text = text_of(response)
+    assert response.status_code == 400
+    assert "This request cannot be served" in text
+    assert "evil.example" not in text
+    assert SECRET not in text
+    assert set(response["Content-Security-Policy"].split("; ")) == POLICY
+
+
+def _fail(request: HttpRequest) -> NoReturn:
+    raise RuntimeError(SECRET)
+
+
+urlpatterns = [path("fail/", _fail), *all_urls]
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("quiet")
+@override_settings(ROOT_URLCONF=__name__)
+def test_bug_is_a_plain_500() -> None:
+    response = Client(raise_request_exception=False).get("/fail/", {"WsAccessKey": SECRET})
+    text = text_of(response)
+    assert response.status_code == 500
+    assert "Something went wrong on our side" in text
+    assert SECRET not in text
+    assert set(response["Content-Security-Policy"].split("; ")) == POLICY
+
+
+@pytest.mark.parametrize("address", ["/", "/Help", "/Help/Errors", "/simulator/"])
+def test_pages_are_read_only(address: str, development: Simulator) -> None:
+    response = Client().post(address)
+    assert response.status_code == 405
+    assert response["Allow"] == "GET, HEAD"
