@@ -1,0 +1,146 @@
+"""The type of the answer, and what is refused before anything is read (section 2).
+
+None of it needs a database: none may be touched.
+"""
+
+import logging
+
+import pytest
+
+from tests.api.client import MEDIA_TYPES, Api
+
+JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+# Accept, type of the body, type of the answer.
+NEGOTIATION = [
+    (None, JSON, JSON),
+    (None, TEXT_JSON, TEXT_JSON),
+    (None, XML, XML),
+    (None, TEXT_XML, TEXT_XML),
+    (None, "text/xml; charset=utf-8", TEXT_XML),
+    (None, "TEXT/XML", TEXT_XML),
+    (None, "text/plain", JSON),
+    (None, "", JSON),
+    ("", TEXT_XML, TEXT_XML),
+    ("*/*", TEXT_XML, TEXT_XML),
+    ("*/*", "text/plain", JSON),
+    ("*/*;q=0.1", TEXT_JSON, TEXT_JSON),
+    ("text/html", TEXT_XML, TEXT_XML),
+    ("text/html, image/png;q=0.5", TEXT_XML, TEXT_XML),
+    ("text/html, */*;q=0.8", TEXT_XML, TEXT_XML),
+    (BROWSER, JSON, XML),
+    (JSON, TEXT_XML, JSON),
+    (TEXT_JSON, TEXT_XML, TEXT_JSON),
+    (XML, JSON, XML),
+    (TEXT_XML, JSON, TEXT_XML),
+    ("Text/XML", JSON, TEXT_XML),
+    ("text/xml; charset=utf-8", JSON, TEXT_XML),
+    ("text/xml;version=1.0;q=0.9", JSON, TEXT_XML),
+    ("application/json; indent=4", TEXT_XML, JSON),
+    (" text/xml ", JSON, TEXT_XML),
+    ("text/xml, application/json", JSON, TEXT_XML),
+    ("application/json, text/xml", TEXT_XML, JSON),
+    ("application/json;q=0.5, text/xml", JSON, TEXT_XML),
+    ("application/json;q=0.5, text/xml;q=0.6", JSON, TEXT_XML),
+    ("application/json ; q=0.5 , text/xml ; q=0.4", TEXT_XML, JSON),
+    ("*/*, text/xml;q=0.1", JSON, TEXT_XML),
+    ("text/*", TEXT_XML, TEXT_XML),
+    ("text/*", XML, TEXT_JSON),
+    ("text/*", JSON, TEXT_JSON),
+    ("application/*", XML, XML),
+    ("application/*", TEXT_XML, JSON),
+    ("text/*, application/xml;q=0.5", TEXT_XML, TEXT_XML),
+    ("application/json;q=0", JSON, JSON),  # nothing fits: the type of the body
+    ("application/json;q=0", TEXT_XML, TEXT_XML),
+    ("application/json;q=0, text/xml", JSON, TEXT_XML),
+    ("application/json;q=0.0, application/*", JSON, XML),
+    ("text/xml;q=0, text/*;q=0.5", TEXT_XML, TEXT_JSON),
+    ("application/*;q=0, application/xml", JSON, XML),
+    # What is malformed is passed over.
+    ("application/json;q=x, text/xml;q=0.1", JSON, TEXT_XML),
+    ("application/json;q=2, text/xml;q=0.1", JSON, TEXT_XML),
+    ("application/json;q=inf, text/xml;q=0.1", JSON, TEXT_XML),
+    ("application/json;q=nan, text/xml;q=0.1", JSON, TEXT_XML),
+    ("application/json;q=-1, text/xml;q=0.1", JSON, TEXT_XML),
+    (",,;,text/xml,", JSON, TEXT_XML),
+    (";;q=1", TEXT_XML, TEXT_XML),
+    ("xml", TEXT_XML, TEXT_XML),
+    ("*", TEXT_XML, TEXT_XML),
+    ("*/xml", JSON, JSON),
+    ("text/xml/json", JSON, JSON),
+    ('text/xml;a="', JSON, TEXT_XML),
+    ("text/xml;q*=bogus''1", JSON, TEXT_XML),
+    ("text/xml;a*=utf-16''%00", JSON, TEXT_XML),
+    ("\xe9\xff/\x80", JSON, JSON),
+    ("a/b," * 5000 + "text/xml", JSON, TEXT_XML),
+    ("text/xml;" + "q" * 20_000, JSON, TEXT_XML),
+]
+
+
+@pytest.mark.parametrize(
+    ("accept", "body_type", "answer_type"),
+    NEGOTIATION,
+    ids=[f"{accept!s:.40} on {body}" for accept, body, _ in NEGOTIATION],
+)
+def test_negotiation_never_fails(accept: str | None, body_type: str, answer_type: str) -> None:
+    """The rule needs no credentials: a 401 is negotiated like everything else."""
+    answer = Api(accept=accept).post("opt-in-to-2fa", b"x", media_type=body_type)
+    assert answer.brief == (401, "not_authenticated")
+    assert answer.media_type == f"{answer_type}; charset=utf-8"
+
+
+# -- Host --------------------------------------------------------------------------
+
+FOREIGN = [
+    "evil.example.net",
+    "2fa.example.com.evil.example.net",
+    "evil.example.net:443",
+    "2fa.example.com@evil.example.net",
+    "2fa.example.com:x",
+    "2fa_example.com",
+    "",
+    "\xe9",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/User/verify-2fa-opt-in",
+        "/user/VERIFY-2fa-opt-in/",
+        "/User/nothing",
+        "/authorisation/ping",
+        "/authorisation/nothing",
+        "/authorisation/token//",
+    ],
+)
+def test_foreign_host(path: str, host: str) -> None:
+    """S-26"""
+    answer = Api().send("POST", path, b"{}", headers={"Host": host}, accept="text/xml")
+    assert answer.brief == (400, "invalid_request")
+    assert answer.content.startswith(b"<BaseResponseModel ")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert not host or host.encode() not in answer.content
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("call", ["token", "TOKEN-2fa", "refresh/"])
+def test_foreign_host_at_the_token_calls_answers_in_their_format(call: str, accept: str) -> None:
+    answer = Api(accept=accept).send(
+        "POST", f"/authorisation/{call}", b"{}", headers={"Host": "evil.example.net"}
+    )
+    assert answer.status == 400
+    assert answer.media_type == f"{accept}; charset=utf-8"
+    assert answer.data["error"] == "invalid_request"
+    assert set(answer.data) == {"error", "error_description"}
+    assert "xml" not in accept or answer.content.startswith(b"<OAuthGrantRequestError ")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_log_line_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "optin.api"):
+        Api().send("POST", "/User/%0Aforged")
+    assert all("\n" not in record.getMessage() for record in caplog.records)
