@@ -89,7 +89,7 @@ def test_my_own_code_fails_after_a_swap(
 
 
 @pytest.mark.parametrize(
-    ("purpose", "other"), permutations([Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE], 2)
+    ("purpose", "other"), list(permutations([Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE], 2))
 )
 def test_a_code_for_one_purpose_fails_for_another(
     active: ProviderUser, world: World, purpose: Purpose, other: Purpose

@@ -1,0 +1,179 @@
+"""Codes: derived as documented, uniform, and read as people write them."""
+
+import base64
+import hmac
+import string
+from collections import Counter
+from dataclasses import replace
+
+import pyotp
+import pytest
+from django.conf import LazySettings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optin import codes
+from optin.errors import MalformedCode
+from optin.keys import UndecryptableError
+
+KEY = bytes(range(32))
+BINDING = codes.Binding(
+    nonce="ab" * codes.NONCE_BYTES,
+    provider_user_id=41,
+    purpose="opt_in",
+    file_id=777,
+    number_digest="cd" * 32,
+)
+RFC_4226 = (
+    "755224 287082 359152 969429 338314 254676 287922 162583 399871 520489"  # counters 0 to 9
+)
+
+
+@pytest.fixture(autouse=True)
+def ring(settings: LazySettings) -> None:
+    settings.OPTIN_KEYS = {"k1": KEY, "k2": bytes(32)}
+
+
+def rfc_4226(secret: bytes, counter: int, digits: int) -> str:
+    """RFC 4226, section 5.3, written down once more."""
+    mac = hmac.digest(secret, counter.to_bytes(8, "big"), "sha1")
+    offset = mac[-1] & 0xF
+    number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFF_FFFF
+    return f"{number % 10**digits:0{digits}d}"
+
+
+@pytest.mark.parametrize(("counter", "code"), list(enumerate(RFC_4226.split())))
+def test_vectors_of_rfc_4226_appendix_d(counter: int, code: str) -> None:
+    """The package that is pinned and the lines above agree with the standard."""
+    secret = b"12345678901234567890"
+    assert pyotp.HOTP(base64.b32encode(secret).decode(), digits=6).at(counter) == code
+    assert rfc_4226(secret, counter, 6) == code
+
+
+@pytest.mark.parametrize("digits", codes.LENGTHS)
+@pytest.mark.parametrize("file_id", [None, 777])
+def test_a_code_is_hotp_under_hmac_of_the_fields(digits: int, file_id: int | None) -> None:
+    """Design, section 2: each field with its length in front, under the key's own label."""
+    fields = [
+        b"optin code v1",
+        bytes.fromhex(BINDING.nonce),
+        b"41",
+        b"opt_in",
+        b"777" if file_id else b"",
+        bytes.fromhex(BINDING.number_digest),
+    ]
+    message = b"".join(len(field).to_bytes(2, "big") + field for field in fields)
+    secret = hmac.digest(hmac.digest(KEY, b"code", "sha256"), message, "sha256")
+
+    code = codes.derive(replace(BINDING, file_id=file_id), kid="k1", digits=digits)
+
+    assert code == rfc_4226(secret, 0, digits)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonce": "ac" * codes.NONCE_BYTES},
+        {"provider_user_id": 42},
+        {"purpose": "sign_in"},
+        {"file_id": 778},
+        {"file_id": None},
+        {"number_digest": "ce" * 32},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_field_changes_the_code(change: dict[str, object]) -> None:
+    other = replace(BINDING, **change)  # type: ignore[arg-type]
+    mine = codes.derive(BINDING, kid="k1", digits=7)
+    assert codes.derive(other, kid="k1", digits=7) != mine
+    assert not codes.matches(mine, other, kid="k1", digits=7)
+    assert codes.matches(mine, BINDING, kid="k1", digits=7)
+
+
+def test_each_key_makes_another_code() -> None:
+    assert codes.derive(BINDING, kid="k1", digits=7) != codes.derive(BINDING, kid="k2", digits=7)
+
+
+def test_a_key_that_left_the_ring_makes_none() -> None:
+    with pytest.raises(UndecryptableError):
+        codes.derive(BINDING, kid="k0", digits=7)
+
+
+def chi_square(counts: Counter[str], categories: int, total: int) -> float:
+    expected = total / categories
+    missing = categories - len(counts)
+    return sum((n - expected) ** 2 / expected for n in counts.values()) + missing * expected
+
+
+@pytest.mark.parametrize("digits", codes.LENGTHS)
+def test_codes_are_uniform(digits: int) -> None:
+    """S-01: 20 000 codes of fixed nonces, so that the result is the same each time.
+
+    The bounds are those of p = 0.0001: for 9 degrees of freedom 33.7, for 999 1171.
+    """
+    total = 20_000
+    made = [
+        codes.derive(replace(BINDING, nonce=f"{n:040x}"), kid="k1", digits=digits)
+        for n in range(total)
+    ]
+
+    assert {len(code) for code in made} == {digits}
+    for position in range(digits):
+        assert chi_square(Counter(code[position] for code in made), 10, total) < 33.7
+    assert chi_square(Counter(code[:3] for code in made), 1000, total) < 1171
+    assert chi_square(Counter(code[-3:] for code in made), 1000, total) < 1171
+    # Leading zeros are kept: about one code in ten begins with one.
+    assert 1800 < sum(code.startswith("0") for code in made) < 2200
+
+
+def test_nonces_are_160_random_bits() -> None:
+    nonces = {codes.new_nonce() for _ in range(1000)}
+    assert len(nonces) == 1000
+    assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {20}
+
+
+# -- reading -----------------------------------------------------------------------
+
+digits = st.text(string.digits, min_size=6, max_size=7)
+separators = st.text(
+    " \t\r\n\u00a0\u2003\u3000\u2028-\u2010\u2011\u2012\u2013\u2014\u2015", max_size=4
+)
+
+
+@given(code=digits, noise=st.data())
+def test_separators_are_dropped(code: str, noise: st.DataObject) -> None:
+    """S-10, for every code and every mixture of separators."""
+    dressed = noise.draw(separators) + "".join(d + noise.draw(separators) for d in code)
+    assert codes.parse(dressed) == code
+
+
+@given(code=digits)
+def test_parsing_is_idempotent(code: str) -> None:
+    assert codes.parse(code) == code
+    assert codes.clean(codes.clean(code)) == codes.clean(code)
+
+
+@given(text=st.text(st.characters(), max_size=80))
+def test_parse_returns_digits_or_raises_one_error(text: str) -> None:
+    try:
+        code = codes.parse(text)
+    except MalformedCode:
+        return
+    assert set(code) <= set(string.digits)
+    assert len(code) in codes.LENGTHS
+    kept = [character for character in text if character in string.digits]
+    assert "".join(kept) == code
+
+
+@given(text=st.text(min_size=codes.MAX_LENGTH + 1))
+def test_long_texts_are_not_looked_at(text: str) -> None:
+    """S-20."""
+    with pytest.raises(MalformedCode):
+        codes.clean(text)
+
+
+@given(code=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_matching_never_raises(code: str) -> None:
+    """``compare_digest`` does on text that is not ASCII."""
+    right = codes.derive(BINDING, kid="k1", digits=7)
+    assert codes.matches(code, BINDING, kid="k1", digits=7) is (code == right)

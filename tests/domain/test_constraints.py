@@ -1,0 +1,167 @@
+"""What must never be wrong is refused by the database, whoever writes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, transaction
+from django.db.models import Model, UniqueConstraint
+from django.utils import timezone
+
+from optin import codes
+from optin.models import (
+    AccessKey,
+    File,
+    Membership,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SendCounter,
+    User,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def number(user: User, digest: str = "d1", **changes: Any) -> ProviderUser:
+    fields = {
+        "user": user,
+        "file": File.objects.get(),
+        "number_encrypted": "x",
+        "number_digest": digest,
+        "last_three": "156",
+        "created_at": timezone.now(),
+        **changes,
+    }
+    return ProviderUser.objects.create(**fields)
+
+
+def active(user: User, digest: str = "d1", **changes: Any) -> ProviderUser:
+    proved = {"confirmed": True, "verified_at": timezone.now(), **changes}
+    return number(user, digest, **proved)
+
+
+def otp(row: ProviderUser, **changes: Any) -> PendingOtp:
+    now = timezone.now()
+    fields = {
+        "provider_user": row,
+        "purpose": Purpose.SIGN_IN,
+        "nonce": codes.new_nonce(),
+        "key_id": "k",
+        "digits": 7,
+        "issued_at": now,
+        "expires_at": now + timedelta(seconds=600),
+        **changes,
+    }
+    return PendingOtp.objects.create(**fields)
+
+
+def counter() -> SendCounter:
+    return SendCounter.objects.create(scope="s", key="k", window_start=timezone.now(), count=1)
+
+
+def key(user: User) -> AccessKey:
+    made: AccessKey = AccessKey.objects.keep("text", user, File.objects.get(), timezone.now())[0]
+    return made
+
+
+Write = Callable[[User, User], object]
+
+VIOLATIONS: dict[str, list[Write]] = {
+    "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],
+    "user_email_unique_without_case": [
+        lambda ann, ben: User.objects.create_user("x", ann.email.upper())
+    ],
+    "user_name_never_empty": [lambda ann, ben: User.objects.create(username="")],
+    "membership_unique": [
+        lambda ann, ben: Membership.objects.create(user=ann, file=File.objects.get())
+    ],
+    "file_id_in_range": [
+        lambda ann, ben: File.objects.create(id=0, name="zero"),
+    ],
+    "provider_user_one_row_per_number": [lambda ann, ben: (number(ann), number(ann))],
+    "provider_user_one_active_per_user": [lambda ann, ben: (active(ann), active(ann, "d2"))],
+    "provider_user_one_active_owner_per_number": [lambda ann, ben: (active(ann), active(ben))],
+    "provider_user_active_is_proved_and_not_released": [
+        lambda ann, ben: number(ann, confirmed=True),
+        lambda ann, ben: active(ann, released_at=timezone.now()),
+        lambda ann, ben: number(ann, verified_at=timezone.now()),
+    ],
+    "provider_user_only_an_active_one_is_suspended": [
+        lambda ann, ben: number(ann, suspended_at=timezone.now())
+    ],
+    "pending_otp_one_open_per_purpose": [
+        lambda ann, ben: [otp(row) for row in [number(ann)] * 2],
+    ],
+    "pending_otp_expires_after_issue": [
+        lambda ann, ben: otp(number(ann), expires_at=timezone.now())
+    ],
+    "pending_otp_closed_for_a_reason": [
+        lambda ann, ben: otp(number(ann), closed_at=timezone.now()),
+        lambda ann, ben: otp(number(ann), closed_as=PendingOtp.Closed.PROVED),
+    ],
+    "send_counter_one_per_window": [lambda ann, ben: (counter(), counter())],
+    "nonce": [
+        lambda ann, ben: [otp(number(ann, d), nonce="0" * 40) for d in ("d1", "d2")],
+    ],
+    "digest": [lambda ann, ben: (key(ann), key(ben))],
+    "otp_failures": [lambda ann, ben: User.objects.filter(pk=ann.pk).update(otp_failures=-1)],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "violate"),
+    [
+        pytest.param(name, violate, id=f"{name}-{n}")
+        for name, writes in VIOLATIONS.items()
+        for n, violate in enumerate(writes)
+    ],
+)
+def test_refused(user: User, stranger: User, name: str, violate: Write) -> None:
+    with pytest.raises(IntegrityError) as caught, transaction.atomic():
+        violate(user, stranger)
+    assert name in str(caught.value) or _columns(name) in str(caught.value)
+
+
+def _columns(name: str) -> str:
+    """How SQLite tells which unique constraint was violated: by its columns."""
+    for model in apps.get_app_config("optin").get_models():
+        for constraint in model._meta.constraints:
+            if constraint.name == name and isinstance(constraint, UniqueConstraint):
+                return ", ".join(
+                    f"{model._meta.db_table}.{_column(model, f)}" for f in constraint.fields
+                )
+    return name
+
+
+def _column(model: type[Model], field: str) -> str:
+    return str(model._meta.get_field(field).column)  # type: ignore[union-attr]
+
+
+def test_every_named_constraint_is_in_the_table() -> None:
+    named = {
+        constraint.name
+        for model in apps.get_app_config("optin").get_models()
+        for constraint in model._meta.constraints
+    }
+    assert named <= set(VIOLATIONS)
+
+
+def test_what_may_be(user: User, stranger: User) -> None:
+    """The other side of each rule: these rows all stand together."""
+    released = {"released_at": timezone.now(), "verified_at": timezone.now()}
+    mine = active(user)
+    number(user, "d2", **released)
+    number(stranger, "d1")
+    number(stranger, "d3")
+    ProviderUser.objects.filter(pk=mine.pk).update(suspended_at=timezone.now())
+    for purpose in Purpose:
+        otp(mine, purpose=purpose)
+    otp(mine, closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
+    User.objects.create_user("no-mail-1")
+    User.objects.create_user("no-mail-2")
+    File.objects.create(id=1, name="first")
+    File.objects.create(id=2_147_483_647, name="last")
+    assert ProviderUser.objects.count() == 4
