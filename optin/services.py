@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from optin import codes, delivery, keys, limits, phones
@@ -234,24 +233,19 @@ def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUse
     then the code is used up, and nothing else changes but the count.
     """
     user = factors.user
-    other = _owner(row.number_digest) or _confirm(row, now)
+    factors.pending[row.pk].close_as_proved(now)
+    other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, now)
     if other:
-        _close(factors.pending[row.pk], Closed.PROVED, now)
-        User.objects.filter(pk=user.pk).update(otp_failures=0, otp_locked_until=None)
+        user.forget_failures()
         _notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
         return other
-    # Proving a number closes the user's other pending opt-ins too.
-    PendingOtp.objects.open().filter(provider_user__user=user, purpose=Purpose.OPT_IN).update(
-        closed_at=now,
-        closed_as=Case(
-            When(provider_user=row, then=Value(Closed.PROVED)),
-            default=Value(Closed.OTHER_PROVED),
-        ),
-    )
+    if len(factors.pending) > 1:
+        PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
+            now, Closed.OTHER_PROVED
+        )
     # What was signed in before had no second factor.
-    User.objects.filter(pk=user.pk).update(
-        otp_failures=0, otp_locked_until=None, session_epoch=F("session_epoch") + 1
-    )
+    user.session_epoch += 1
+    user.forget_failures()
     user.revoke_grants(now)
     _notify(user, Notice.Kind.ACTIVATED, now, row)
     return None
@@ -261,22 +255,12 @@ def _confirm(row: ProviderUser, now: datetime) -> ProviderUser | None:
     """Set *row* active; return the owner who got there first, if one did just now."""
     try:
         with transaction.atomic():
-            ProviderUser.objects.filter(pk=row.pk).update(
-                confirmed=True, verified_at=now, released_at=None
-            )
+            row.confirm(now)
     except IntegrityError:
         # Two users proved one number at the same time: they lock different rows, so
         # the unique owner is for the database to decide.
-        return _owner(row.number_digest)
+        return ProviderUser.objects.active_owner(row.number_digest)
     return None
-
-
-def _owner(number_digest: str) -> ProviderUser | None:
-    return (
-        ProviderUser.objects.filter(number_digest=number_digest, confirmed=True)
-        .select_related("user")
-        .first()
-    )
 
 
 # -- proving it again --------------------------------------------------------------
@@ -393,8 +377,8 @@ def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime)
     pending = factors.pending[row.pk]
     if result.outcome is not Outcome.OK:
         return _count_failure(factors, pending, result, now)
-    _close(pending, Closed.PROVED, now)
-    User.objects.filter(pk=factors.user.pk).update(otp_failures=0, otp_locked_until=None)
+    pending.close_as_proved(now)
+    factors.user.forget_failures()
     return result
 
 
@@ -605,7 +589,7 @@ def _text_code(
     )
     if pending is None or not repeat:
         if pending:
-            _close(pending, Closed.SUPERSEDED, now)
+            PendingOtp.objects.filter(pk=pending.pk).close(now, Closed.SUPERSEDED)
         pending = PendingOtp.objects.create(
             provider_user=row,
             purpose=purpose,
@@ -631,10 +615,6 @@ def _release(row: ProviderUser, now: datetime) -> None:
         confirmed=False, released_at=now, suspended_at=None
     )
     PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
-
-
-def _close(pending: PendingOtp, closed_as: PendingOtp.Closed, now: datetime) -> None:
-    PendingOtp.objects.filter(pk=pending.pk).close(now, closed_as)
 
 
 def _notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | None = None) -> None:

@@ -27,6 +27,10 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
             row.user = user
         return rows
 
+    def active_owner(self, number_digest: str) -> "ProviderUser | None":
+        """The row of the one user who has this number active."""
+        return _OWNER.row(number_digest=number_digest)
+
 
 class ProviderUser(Device):
     """One mobile number of one user: the contract's ``ProviderUserId``.
@@ -82,6 +86,13 @@ class ProviderUser(Device):
     def __str__(self) -> str:
         # No number: __str__ reaches logs, tracebacks and breadcrumbs.
         return f"provider user {self.pk}"
+
+    def confirm(self, now: datetime) -> None:
+        """Make the number active.
+
+        :raises IntegrityError: if somebody else has it active.
+        """
+        _CONFIRM.run(id=self.pk, verified_at=now)
 
     def verify_token(self, token: str) -> bool:
         """Refuse: a code is checked by ``services``, which counts and audits it."""
@@ -181,6 +192,10 @@ class PendingOtp(models.Model):
         self.tries += 1
         _FAIL.run(id=self.pk, tries=self.tries)
 
+    def close_as_proved(self, now: datetime) -> None:
+        """Close the code, whose guess was right, for good."""
+        _PROVED.run(id=self.pk, now=now)
+
     def is_expired(self, now: datetime) -> bool:
         """Dead at its lifetime's end, and before its birth: a clock went back then."""
         return now >= self.expires_at or now < self.issued_at - CLOCK_SLACK
@@ -215,6 +230,22 @@ _OPEN = Select(
         provider_user__user=param("user_id", ProviderUser, "user"),
         purpose=param("purpose", PendingOtp),
     )
+)
+_OWNER = Select(
+    lambda: ProviderUser._base_manager.filter(
+        number_digest=param("number_digest", ProviderUser), confirmed=True
+    )
+)
+_CONFIRM = Update(
+    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    confirmed=True,
+    verified_at=param("verified_at", ProviderUser),
+    released_at=None,
+)
+_PROVED = Update(
+    lambda: PendingOtp.objects.open().filter(pk=param("id", PendingOtp)),
+    closed_at=param("now", PendingOtp, "closed_at"),
+    closed_as="proved",
 )
 _FAIL = Update(
     lambda: PendingOtp.objects.filter(pk=param("id", PendingOtp)), tries=param("tries", PendingOtp)

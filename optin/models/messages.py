@@ -1,12 +1,13 @@
 """What leaves the service, and how much of it."""
 
 from datetime import datetime, timedelta
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
 
 from optin.models.factors import PendingOtp
+from optin.models.prepared import Insert
 from optin.models.users import User
 
 # Longer than any gateway may take (see gateways.Gateway.send), so that a lease runs out
@@ -74,7 +75,7 @@ class Outgoing(models.Model):
         self.state = State.SENDING
         self.claimed_at = self.created_at
         self.tries = 1
-        self.save(force_insert=True)
+        _INSERT[type(self)].run(self)
 
     def finish(self, state: State, **changes: object) -> None:
         """Record what became of the message that this process claimed."""
@@ -157,3 +158,8 @@ class SendCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} counter"
+
+
+_INSERT: dict[type[Outgoing], Insert[Any]] = {
+    model: Insert(model) for model in (SmsMessage, Notice)
+}

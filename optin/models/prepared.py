@@ -79,14 +79,13 @@ class Select(Generic[M]):
 class Update:
     """A prepared ``UPDATE`` of a queryset's rows."""
 
-    def __init__(
-        self, build: Callable[[], "models.QuerySet[Any]"], **changes: Param | None
-    ) -> None:
+    def __init__(self, build: Callable[[], "models.QuerySet[Any]"], **changes: Any) -> None:
         self._build = build
         self._changes = changes
         self._sql = ""
 
-    def run(self, **values: Any) -> None:
+    def run(self, **values: Any) -> int:
+        """Run it, and return how many rows it changed."""
         if not self._sql:
             query: Any = self._build().query.chain(UpdateQuery)
             query.add_update_values(self._changes)
@@ -94,6 +93,8 @@ class Update:
             self._sql = sql
         with connection.cursor() as cursor:
             cursor.execute(self._sql, _bind(self._params, values))
+            changed: int = cursor.rowcount
+        return changed
 
 
 class Insert(Generic[M]):

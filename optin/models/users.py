@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
-from oauth2_provider.models import get_grant_model, get_refresh_token_model
+from oauth2_provider.models import RefreshToken, get_grant_model
 
 from optin.models.prepared import Select, Update, param
 
@@ -79,13 +79,14 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         return self.otp_locked_until - now
 
     def save_counts(self) -> None:
-        """Save the count of wrong codes and what followed. The caller holds the lock."""
-        _COUNTS.run(
-            id=self.pk,
-            otp_failures=self.otp_failures,
-            otp_locked_until=self.otp_locked_until,
-            otp_disabled_at=self.otp_disabled_at,
-        )
+        """Save the counts of this row. The caller holds its lock, so nobody's are lost."""
+        _COUNTS.run(id=self.pk, **{name: getattr(self, name) for name in _COUNTED})
+
+    def forget_failures(self) -> None:
+        """Start the count again: a right code was proved. The caller holds the lock."""
+        self.otp_failures = 0
+        self.otp_locked_until = None
+        self.save_counts()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; a new password or a deactivation ends what was signed in before."""
@@ -107,7 +108,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
     def revoke_grants(self, now: datetime) -> None:
         """Revoke the refresh tokens and authorization codes made until now."""
-        get_refresh_token_model().objects.filter(user_id=self.pk, revoked=None).update(revoked=now)
+        _REVOKE.run(user_id=self.pk, now=now)
         get_grant_model().objects.filter(user_id=self.pk).delete()
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
@@ -118,7 +119,12 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 _LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
 )
+_COUNTED = ("otp_failures", "otp_locked_until", "otp_disabled_at", "session_epoch")
 _COUNTS = Update(
     lambda: User._base_manager.filter(pk=param("id", User)),
-    **{name: param(name, User) for name in ("otp_failures", "otp_locked_until", "otp_disabled_at")},
+    **{name: param(name, User) for name in _COUNTED},
+)
+_REVOKE = Update(
+    lambda: RefreshToken.objects.filter(user=param("user_id", RefreshToken, "user"), revoked=None),
+    revoked=param("now", RefreshToken, "revoked"),
 )
