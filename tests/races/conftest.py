@@ -23,15 +23,17 @@ from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.utils import timezone
 
-from optin import services
+from optin import services, sign_in
 from optin.conf import Rate
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
-from tests.conftest import ORIGIN, Phone, make_user
+from optin.origin import Face, Origin
+from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 THREADS = 16
+FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 LONG = 10**9
 """Seconds of a window that no run of the tests crosses: the next one begins in 2033."""
 
@@ -79,18 +81,23 @@ class Server:
     process: subprocess.Popen[bytes]
     folder: Path
 
-    def post(self, path: str, body: str, media_type: str) -> tuple[int, bytes]:
+    def post(self, path: str, body: str, media_type: str, token: str = "") -> tuple[int, bytes]:
         """Send one request over a connection of its own: any worker may take it."""
+        headers = {"Content-Type": media_type}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            line.request("POST", path, body, {"Content-Type": media_type})
+            line.request("POST", path, body, headers)
             response = line.getresponse()
             return response.status, response.read()
         finally:
             line.close()
 
-    def post_json(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        status, answer = self.post(path, json.dumps(body), "application/json")
+    def post_json(
+        self, path: str, body: dict[str, Any], token: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        status, answer = self.post(path, json.dumps(body), "application/json", token)
         return status, json.loads(answer)
 
     def texts(self) -> int:
@@ -191,10 +198,11 @@ class ByService:
 
 @dataclass
 class ByHttp:
-    """Requests with an access key, by turns in JSON and in XML."""
+    """Requests with an access key or a token, by turns in JSON and in XML."""
 
     server: Server
-    keys: dict[tuple[int, int], str] = field(default_factory=dict)
+    keys: dict[tuple[int, int], str] = field(default_factory=dict)  # by user and file
+    tokens: dict[int, str] = field(default_factory=dict)  # by user
     turn: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -203,6 +211,10 @@ class ByHttp:
     def let_in(self, user: User, file: File) -> None:
         """Make the key with which *user* calls."""
         self.keys[user.pk, file.pk] = AccessKey.objects.make(user, file, timezone.now())[1]
+
+    def sign_in(self, user: User) -> None:
+        """Get the token with which *user* calls: all by the same client."""
+        self.tokens[user.pk] = signed_in(user).access_token
 
     def opt_in(self, user: User, file: File, mobile: str) -> str:
         return self._call(user, file, "opt-in-to-2fa", "OptInTo2FARequest", MobileNumber=mobile)
@@ -215,14 +227,16 @@ class ByHttp:
         return self.server.texts() - self.texts_before
 
     def _call(self, user: User, file: File, call: str, model: str, **values: str) -> str:
-        path = f"/User/{call}?FileId={file.pk}&WsAccessKey={self.keys[user.pk, file.pk]}"
+        path, token = f"/User/{call}?FileId={file.pk}", self.tokens.get(user.pk, "")
+        if not token:
+            path += f"&WsAccessKey={self.keys[user.pk, file.pk]}"
         if next(self.turn) % 2:
             fields = "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
             body = f"<{model}>{fields}</{model}>"
-            status, answer = self.server.post(path, body, "application/xml")
+            status, answer = self.server.post(path, body, "application/xml", token)
             titles = [e.text or "" for e in defusedxml.ElementTree.fromstring(answer).iter("title")]
         else:
-            status, json_answer = self.server.post_json(path, values)
+            status, json_answer = self.server.post_json(path, values, token)
             titles = [entry["title"] for entry in json_answer.get("_links", [])]
         return "ok" if status == 200 else titles[-1]
 
@@ -250,6 +264,17 @@ def pend(user: User, file: File, mobile: str) -> PendingOtp:
     assert sending.provider_user_id, sending.outcome
     row = ProviderUser.objects.get(pk=sending.provider_user_id)
     return PendingOtp.objects.open().select_related("provider_user").get(provider_user=row)
+
+
+def signed_in(user: User) -> sign_in.Tokens:
+    """Sign *user* in with the password; needs ``password_clients``."""
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
+    )
+    assert answer.tokens
+    return answer.tokens
 
 
 def rate(count: int) -> tuple[Rate, ...]:

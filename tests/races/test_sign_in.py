@@ -10,10 +10,9 @@ from pytest_django.fixtures import Settings
 
 from optin import sign_in
 from optin.models import AuditEvent, File, SendCounter, User
-from optin.origin import Face, Origin
 from optin.sign_in import Grant
 from tests.conftest import PASSWORD
-from tests.races.conftest import LONG, ROUNDS, Server, at_once, rate, serving
+from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -21,7 +20,6 @@ pytestmark = [
     pytest.mark.usefixtures("password_clients"),
 ]
 
-FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 SPELLINGS = ["ann", "ANN", "Ann", "ａｎｎ"]  # noqa: RUF001  (full width letters: NFKC)
 
 
@@ -90,16 +88,6 @@ def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) ->
 
     assert answers == {Grant.ISSUED: 64}
     assert checked(user) == (0, Counter(issued=64))
-
-
-def signed_in(user: User) -> sign_in.Tokens:
-    client = sign_in.application()
-    assert client
-    answer = sign_in.password_grant(
-        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
-    )
-    assert answer.tokens
-    return answer.tokens
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
