@@ -1,0 +1,579 @@
+"""Tokens for a password: what is granted, what is refused, what is counted."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from django.apps import apps
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from optin import sign_in
+from optin.conf import Rate
+from optin.models import AuditEvent, File, Membership, SmsMessage, User
+from tests.api.client import MEDIA_TYPES, Api
+from tests.api.token_client import BODIES, FORM, TOKEN_CALLS, Tokens, error
+from tests.conftest import PASSWORD, make_user
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
+
+TOO_MANY = (429, "temporarily_unavailable")
+REFUSED = (400, "invalid_grant")
+MALFORMED = (400, "invalid_request")
+
+
+# -- granted -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", [None, *MEDIA_TYPES])
+@pytest.mark.parametrize("media_type", BODIES)
+@pytest.mark.parametrize("call", ["token", "token-2fa"])
+def test_grant(user: User, call: str, media_type: str, accept: str | None) -> None:
+    answer = Tokens(call=call, media_type=media_type, accept=accept).sign_in()
+
+    assert answer.status == 200
+    written = accept or (media_type if media_type != FORM else "application/json")
+    assert answer.media_type == f"{written}; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert list(answer.data) == [
+        "access_token",
+        "token_type",
+        "expires_in",
+        "refresh_token",
+        "scope",
+    ]
+    if "xml" in written:
+        assert answer.content.startswith(
+            b'<OAuthAccessTokenGrant xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
+            b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><access_token>'
+        )
+        assert answer.data["expires_in"] == "3600"
+    else:
+        assert answer.data["expires_in"] == 3600
+    assert answer.data["token_type"] == "Bearer"
+    assert answer.data["scope"] == "full fileid:777"
+    assert Api(token=answer.data["access_token"]).ping().status == 200
+
+
+def test_access_token_lives_for_an_hour(user: User, clock: time_machine.Traveller) -> None:
+    token = Tokens().sign_in().data["access_token"]
+
+    clock.shift(3599.9)
+    assert Api(token=token).ping().status == 200
+    clock.shift(0.1)
+    assert Api(token=token).ping().brief == (401, "invalid_token")
+
+
+@pytest.fixture
+def files(user: User, file: File, other_file: File) -> None:
+    """Two files of ``user``, and three that are not open to them."""
+    Membership.objects.create(user=user, file=other_file)
+    closed = File.objects.create(id=991, name="Closed", active=False)
+    Membership.objects.create(user=user, file=closed)
+    left = File.objects.create(id=992, name="Left")
+    Membership.objects.create(user=user, file=left, active=False)
+    File.objects.create(id=993, name="Foreign")
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (None, "full fileid:777 fileid:888"),
+        ("", "full fileid:777 fileid:888"),
+        (" ", "full fileid:777 fileid:888"),
+        ("full", "full fileid:777 fileid:888"),
+        ("2fa", "2fa fileid:777 fileid:888"),
+        ("fileid:888", "full fileid:888"),
+        ("fileid:888 fileid:777", "full fileid:777 fileid:888"),
+        ("fileid:888 full", "full fileid:888"),
+        ("2fa fileid:777", "2fa fileid:777"),
+        ("2fa 2fa  fileid:777 fileid:777", "2fa fileid:777"),
+    ],
+)
+def test_granted_scope(asked: str | None, granted: str) -> None:
+    assert Tokens().sign_in(scope=asked).data["scope"] == granted
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    "scope",
+    [
+        *("fileid:991", "fileid:992", "fileid:993", "fileid:1", "fileid:0", "fileid:", "fileid:*"),
+        *(
+            "fileid:0777",
+            "fileid:+777",
+            "fileid:777,888",
+            "FILEID:777",
+            "fileid:\u0667\u0667\u0667",
+        ),
+        *("FULL", "Full", "openid", "full,2fa", "introspection", "full fileid:993"),
+    ],
+)
+def test_scope_that_cannot_be_granted(scope: str) -> None:
+    """A foreign file and one that does not exist are refused alike."""
+    answers = [Tokens().sign_in(scope=asked) for asked in (scope, "fileid:404")]
+
+    assert error(answers[0]) == (400, "invalid_scope")
+    assert answers[0].content == answers[1].content
+
+
+def test_token_works_for_its_files_only(
+    user: User, file: File, other_file: File, phone: object
+) -> None:
+    """Membership is read at each call; a file joined later needs a new token."""
+    token = Tokens().sign_in().data["access_token"]
+    membership = Membership.objects.create(user=user, file=other_file)
+
+    def opt_out(token: str, file_id: int) -> tuple[int, str]:
+        return Api(token=token, file_id=file_id).opt_out().brief
+
+    assert opt_out(token, 777) == (409, "not_opted_in")
+    assert opt_out(token, 888) == (403, "file_access_denied")
+    newer = Tokens().sign_in().data["access_token"]
+    assert opt_out(newer, 888) == (409, "not_opted_in")
+    membership.delete()
+    assert opt_out(newer, 888) == (403, "file_access_denied")
+
+
+# -- refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("call", TOKEN_CALLS)
+def test_not_enabled(user: User, call: str, accept: str) -> None:
+    """S-35: off until an operator enables it, and the password is not looked at."""
+    sign_in.disable_password_clients()
+    tokens = Tokens(call=call, accept=accept)
+    answer = tokens.refresh("x") if call == "refresh" else tokens.sign_in()
+
+    assert error(answer) == (400, "unauthorized_client")
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "grant_type"),
+    [
+        *(("token", name) for name in ("refresh_token", "client_credentials", "Password", "x")),
+        *(("token-2fa", name) for name in ("authorization_code", "implicit", "password ")),
+        *(("refresh", name) for name in ("password", "REFRESH_TOKEN")),
+    ],
+)
+def test_other_grant_types(user: User, call: str, grant_type: str) -> None:
+    tokens = Tokens(call=call)
+    answer = (
+        tokens.refresh("x", grant_type=grant_type)
+        if call == "refresh"
+        else tokens.sign_in(grant_type=grant_type)
+    )
+
+    assert error(answer) == (400, "unsupported_grant_type")
+
+
+@pytest.mark.parametrize("media_type", BODIES)
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [
+        *(("token", name) for name in ("grant_type", "username", "password")),
+        *(("refresh", name) for name in ("grant_type", "refresh_token")),
+    ],
+)
+def test_missing_field(user: User, media_type: str, call: str, missing: str) -> None:
+    tokens = Tokens(media_type=media_type)
+    for value in (None, ""):
+        field: dict[str, Any] = {missing: value}
+        body = {"grant_type": "x", "username": "ann", "password": PASSWORD, "refresh_token": "x"}
+        answer = tokens.send(call, body, field)
+
+        assert error(answer) == MALFORMED
+        assert missing in answer.data["error_description"]
+
+
+@pytest.mark.parametrize("value", [7, 1.5, True, ["ann"], {"a": "b"}, []], ids=repr)
+@pytest.mark.parametrize(
+    "field", ["grant_type", "username", "password", "scope", "verification_code"]
+)
+def test_field_of_another_type(user: User, field: str, value: object) -> None:
+    """S-11: a list is never one or many guesses, at a password neither."""
+    body: dict[str, Any] = {field: value}
+    assert error(Tokens().sign_in(**body)) == MALFORMED
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "most"),
+    [
+        ("username", "x", 254),
+        ("password", "x", 1024),
+        ("scope", " ", 1024),
+        ("verification_code", " ", 64),
+    ],
+)
+def test_sizes(user: User, field: str, text: str, most: int) -> None:
+    """S-20: one character more is malformed, and nothing is looked at."""
+    allowed = Tokens().sign_in(**{field: text * most})
+    events = AuditEvent.objects.count()
+    answer = Tokens().sign_in(**{field: text * (most + 1)})
+
+    assert allowed.status == 200 or error(allowed) == REFUSED
+    assert events == 1
+    assert error(answer) == MALFORMED
+    assert AuditEvent.objects.count() == events
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("call", TOKEN_CALLS)
+@pytest.mark.parametrize(
+    ("method", "media_type", "content", "status"),
+    [
+        ("GET", "", b"", 405),
+        ("PUT", "application/json", b"{}", 405),
+        ("DELETE", "", b"", 405),
+        ("OPTIONS", "", b"", 405),
+        ("POST", "application/json", b"{" + b" " * 16 * 1024, 413),
+        ("POST", "text/plain", b"grant_type=password", 415),
+        ("POST", "multipart/form-data; boundary=a", b"--a--", 415),
+        ("POST", "", b"{}", 415),
+        ("POST", "application/json", b"", 400),
+        ("POST", "application/json", b"[]", 400),
+    ],
+)
+def test_statuses_of_invalid_request(
+    call: str, accept: str, method: str, media_type: str, content: bytes, status: int
+) -> None:
+    """RFC 6749 has one code for them; the status still tells them apart."""
+    answer = Tokens(media_type=media_type, accept=accept).post(call, content, method)
+
+    assert error(answer) == (status, "invalid_request")
+    assert answer.media_type == f"{accept}; charset=utf-8"
+    assert answer.headers["Allow"] == "POST"
+    if "xml" in accept:
+        assert answer.content.startswith(b"<OAuthGrantRequestError xmlns:xsd=")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/xml"])
+@pytest.mark.parametrize("call", TOKEN_CALLS)
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (RuntimeError, (500, "server_error")),
+        (KeyError, (500, "server_error")),
+        (OperationalError, (503, "temporarily_unavailable")),
+        (InterfaceError, (503, "temporarily_unavailable")),
+        (DatabaseError, (503, "temporarily_unavailable")),
+    ],
+)
+def test_faults(
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    accept: str,
+    fault: type[Exception],
+    expected: tuple[int, str],
+) -> None:
+    """S-61: a 503 says when to come back. No fault tells what went wrong."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise fault("zebra7391")
+
+    monkeypatch.setattr(sign_in, "application", fail)
+    tokens = Tokens(call=call, accept=accept)
+    answer = tokens.refresh("x") if call == "refresh" else tokens.sign_in()
+
+    assert error(answer) == expected
+    assert b"zebra7391" not in answer.content
+    assert answer.headers.get("Retry-After", "").isdigit() == (expected[0] == 503)
+
+
+# -- who signs in ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ann", "ANN", "aNn", "\uff41\uff4e\uff4e", "\uff21NN"),
+        *("ann@example.com", "Ann@Example.COM", "ann\uff20example.com"),
+    ],
+    ids=ascii,
+)
+def test_spellings_of_a_name(user: User, name: str) -> None:
+    assert Tokens().sign_in(name).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["Stra\u00dfe", "\u0130pek", "\u00c4rger", "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2"]
+)
+def test_names_beyond_ascii(file: File, name: str) -> None:
+    """Folding their case changes their letters: they are found as they are written."""
+    User.objects.create_user(name, "", PASSWORD)
+
+    assert Tokens().sign_in(name).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ann", "ann ", "an", "ann%", "_nn", "\u0251nn", "@example.com"]
+)
+def test_other_names(user: User, name: str) -> None:
+    assert error(Tokens().sign_in(name)) == (REFUSED if name else MALFORMED)
+
+
+def test_dotless_i_is_another_letter(file: File) -> None:
+    """In upper case both are I, and PostgreSQL compares in upper case."""
+    make_user("ian", file)
+
+    assert error(Tokens().sign_in("\u0131an")) == REFUSED
+
+
+def test_user_name_comes_before_somebody_elses_email(user: User, file: File) -> None:
+    impostor = User.objects.create_user("ann@example.com", "", "another password")
+
+    assert error(Tokens().sign_in("ann@example.com", PASSWORD)) == REFUSED
+    assert Tokens().sign_in("ann@example.com", "another password").status == 200
+    assert AuditEvent.objects.latest("id").user_id == impostor.pk
+
+
+def deactivate(user: User) -> None:
+    user.is_active = False
+    user.save()
+
+
+def unusable(user: User) -> None:
+    user.set_unusable_password()
+    user.save()
+
+
+@pytest.mark.parametrize("change", [deactivate, unusable])
+def test_no_sign_in_looks_like_a_wrong_password(user: User, change: Callable[[User], None]) -> None:
+    """S-38, and the failed sign-in is counted."""
+    wrong = Tokens().sign_in(password="wrong")
+    change(user)
+    answers = [Tokens().sign_in() for _ in range(10)]
+
+    assert error(answers[0]) == REFUSED
+    assert answers[0].content == wrong.content
+    assert error(answers[-1]) == TOO_MANY
+
+
+def test_password_changed_while_it_was_checked(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was right when it was checked is decided again with the user locked."""
+    verify = MD5PasswordHasher.verify
+
+    def change_meanwhile(self: Any, password: str, encoded: str) -> bool:
+        right: bool = verify(self, password, encoded)
+        other = User.objects.get(pk=user.pk)
+        other.set_password("another one")
+        other.save()
+        return right
+
+    monkeypatch.setattr(MD5PasswordHasher, "verify", change_meanwhile)
+
+    assert error(Tokens().sign_in()) == REFUSED
+
+
+# -- failed sign-ins ---------------------------------------------------------------
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each hash of a password."""
+    counted: list[str] = []
+    encode = MD5PasswordHasher.encode
+
+    def count(self: Any, password: str, *args: Any, **kwargs: Any) -> str:
+        counted.append(password)
+        return str(encode(self, password, *args, **kwargs))
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", count)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "change"),
+    [
+        ("ann", "wrong", None),
+        ("ann", PASSWORD, None),
+        ("nobody", "wrong", None),
+        ("ann", PASSWORD, deactivate),
+        ("ann", "wrong", deactivate),
+        ("ann", "wrong", unusable),
+    ],
+)
+def test_every_name_costs_one_hash(
+    user: User, hashes: list[str], name: str, password: str, change: Callable[[User], None] | None
+) -> None:
+    """S-38: time does not tell who exists."""
+    if change:
+        change(user)
+    hashes.clear()
+    Tokens().sign_in(name, password)
+
+    assert len(hashes) == 1
+
+
+def test_no_hash_once_there_were_too_many(user: User, hashes: list[str]) -> None:
+    for name in ("ann", "nobody"):
+        for _ in range(10):
+            Tokens().sign_in(name, "wrong")
+        hashes.clear()
+
+        assert error(Tokens().sign_in(name)) == TOO_MANY
+        assert not hashes
+
+
+def test_ten_failed_sign_ins_are_looked_at(user: User, clock: time_machine.Traveller) -> None:
+    """The eleventh is not, right or wrong, until the window ends."""
+    answers = [Tokens().sign_in(password=f"wrong {n}") for n in range(10)]
+    assert {error(answer) for answer in answers} == {REFUSED}
+
+    clock.shift(60)
+    right, wrong = Tokens().sign_in(), Tokens().sign_in(password="wrong")
+    assert error(right) == TOO_MANY
+    assert right.headers["Retry-After"] == "240"
+    assert right.content == wrong.content
+
+    clock.shift(240)
+    assert Tokens().sign_in().status == 200
+
+
+def test_unknown_names_are_counted_alike(user: User) -> None:
+    """S-38: neither the answers nor their order tell that a name is known."""
+    known = [Tokens().sign_in("ann", "wrong") for _ in range(12)]
+    unknown = [Tokens().sign_in("nobody", "wrong") for _ in range(12)]
+
+    assert [error(answer) for answer in known] == [REFUSED] * 10 + [TOO_MANY] * 2
+    assert [answer.content for answer in known] == [answer.content for answer in unknown]
+    assert known[-1].headers["Retry-After"] == unknown[-1].headers["Retry-After"]
+
+
+def test_spellings_count_together(user: User) -> None:
+    """S-05: ten in all, however the name is written."""
+    spellings = ["ann", "ANN", "Ann", "aNN", "\uff41nn", "\uff21\uff2e\uff2e", "anN"]
+    for n in range(10):
+        assert error(Tokens().sign_in(spellings[n % 7], "wrong")) == REFUSED
+
+    for name in spellings:
+        assert error(Tokens().sign_in(name)) == TOO_MANY
+
+
+def test_right_password_gives_the_charge_back(user: User) -> None:
+    """A sign-in that worked is not a failed one, and pardons no failed one."""
+    for _ in range(9):
+        Tokens().sign_in(password="wrong")
+    for _ in range(20):
+        assert Tokens().sign_in().status == 200
+    assert error(Tokens().sign_in(scope="unknown")) == (400, "invalid_scope")
+    assert Tokens().sign_in().status == 200
+
+    assert error(Tokens().sign_in(password="wrong")) == REFUSED
+    assert error(Tokens().sign_in()) == TOO_MANY
+
+
+@pytest.mark.parametrize(
+    ("stranger_at", "owner_at", "gets_in"),
+    [
+        ("192.0.2.1", "198.51.100.1", True),
+        ("192.0.2.255", "192.0.3.1", True),
+        ("192.0.2.1", "192.0.2.200", False),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::1", False),
+        ("192.0.2.1", "2001:db8::1", True),
+    ],
+)
+def test_stranger_elsewhere_cannot_shut_the_owner_out(
+    user: User, stranger_at: str, owner_at: str, *, gets_in: bool
+) -> None:
+    """S-07: failed sign-ins count for a name and a /24 or /64."""
+    for _ in range(15):
+        Tokens(stranger_at).sign_in(password="wrong")
+
+    assert (Tokens(owner_at).sign_in().status == 200) == gets_in
+
+
+def test_failed_sign_ins_of_an_address(user: User, settings: Any) -> None:
+    """Many names from one address: all of them count."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(5, 300),)
+    for n in range(5):
+        assert error(Tokens().sign_in(f"name {n}", "wrong")) == REFUSED
+
+    assert error(Tokens().sign_in()) == TOO_MANY
+    assert Tokens("192.0.2.2").sign_in().status == 200
+
+
+def test_forwarded_address_is_not_believed(user: User) -> None:
+    """S-26: a stranger cannot choose the address that is counted."""
+    for n in range(11):
+        answer = Api().send(
+            "POST",
+            "/authorisation/token",
+            json.dumps({"grant_type": "password", "username": "ann", "password": "wrong"}),
+            headers={"X-Forwarded-For": f"203.0.{n}.1", "Forwarded": f"for=203.0.{n}.1"},
+        )
+
+    assert error(answer) == TOO_MANY
+
+
+# -- what is left ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "outcome", "known"),
+    [
+        ("ann", PASSWORD, "issued", True),
+        ("ann", "wrong", "invalid_grant", True),
+        ("nobody", "wrong", "invalid_grant", False),
+    ],
+)
+def test_one_event_for_each_sign_in(
+    user: User, name: str, password: str, outcome: str, *, known: bool
+) -> None:
+    """S-52."""
+    Tokens().sign_in(name, password)
+
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.face) == ("sign_in", outcome, "token")
+    assert event.user_id == (user.pk if known else None)
+    assert event.ip == "192.0.2.1"
+
+
+def test_one_event_for_a_sign_in_that_was_not_looked_at(user: User) -> None:
+    for _ in range(10):
+        Tokens().sign_in(password="wrong")
+    Tokens().sign_in()
+
+    event = AuditEvent.objects.latest("id")
+    assert AuditEvent.objects.count() == 11
+    assert event.outcome == "temporarily_unavailable"
+    assert event.data["count"] == event.data["limit"] == 10
+
+
+def test_tokens_are_kept_as_digests(user: User) -> None:
+    """S-34: no table holds one, nor the password."""
+    data = Tokens().sign_in().data
+    data = {**data, **Tokens().refresh(data["refresh_token"]).data, "old": data["refresh_token"]}
+    kept = ""
+    with connection.cursor() as cursor:
+        for model in apps.get_models(include_auto_created=True):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")  # noqa: S608
+            kept += repr(cursor.fetchall())
+
+    assert "full fileid:777" in kept
+    for secret in (data["access_token"], data["refresh_token"], data["old"], PASSWORD):
+        assert secret not in kept
+
+
+def test_nothing_is_sent_to_who_has_no_second_factor(user: User) -> None:
+    Tokens(call="token-2fa").sign_in()
+    Tokens(call="token-2fa").sign_in(verification_code="0123456")
+
+    assert not SmsMessage.objects.exists()
+
+
+def test_code_of_who_has_no_second_factor_is_not_looked_at(user: User) -> None:
+    """``token-2fa`` answers like ``token`` then."""
+    answer = Tokens(call="token-2fa").sign_in(verification_code="0123456")
+
+    assert answer.status == 200
+    user.refresh_from_db()
+    assert user.otp_failures == 0
