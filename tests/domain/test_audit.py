@@ -1,0 +1,244 @@
+"""The audit trail: rows are added, never changed, and tell when one was."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from optin.models import AuditEvent
+from optin.models.audit import MAX_USER_AGENT
+from optin.origin import Face, Origin
+from tests.domain.world import database_now
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+ORIGIN = Origin(
+    Face.WEB,
+    actor_id=7,
+    client="app:3",
+    ip="2001:db8::1",
+    user_agent="Mozilla/5.0 \u00e9",
+    request_id="a" * 32,
+)
+COLUMNS = [field.attname for field in AuditEvent._meta.concrete_fields]
+
+
+def record(now: datetime | None = None, origin: Origin = ORIGIN) -> AuditEvent:
+    event: AuditEvent = AuditEvent.objects.record(
+        Kind.VERIFY_OPT_IN,
+        "otp_incorrect",
+        now=now or timezone.now(),
+        origin=origin,
+        user_id=7,
+        file_id=777,
+        provider_user_id=41,
+        other_user_id=8,
+        number_digest="cd" * 32,
+        last_three="156",
+        reason="why \u00e9",
+        data={"try": 1, "failures": 3, "rule": "x", "nested": {"b": [1, None], "a": True}},
+    )
+    return event
+
+
+@pytest.fixture(params=[0, 29, 31], ids=["new", "29-days-old", "31-days-old"])
+def event(request: pytest.FixtureRequest) -> AuditEvent:
+    """By the database's clock: that is the one the triggers read."""
+    return record(database_now() - timedelta(days=request.param))
+
+
+def sql(statement: str, *params: str | int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
+def is_whole(event: AuditEvent) -> bool:
+    """Whether the row, read again, still proves itself."""
+    stored = AuditEvent.objects.get(pk=event.pk)
+    return stored.digest == stored.content_digest() == event.digest
+
+
+# -- by the ORM --------------------------------------------------------------------
+
+
+def save(event: AuditEvent) -> None:
+    event.outcome = "ok"
+    event.save()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        save,
+        lambda event: AuditEvent.objects.get(pk=event.pk).save(update_fields=["outcome"]),
+        lambda event: event.delete(),
+        lambda event: AuditEvent.objects.filter(pk=event.pk).update(outcome="ok"),
+        lambda event: AuditEvent.objects.all().delete(),
+        lambda event: AuditEvent.objects.update_or_create(pk=event.pk, defaults={"outcome": "ok"}),
+        lambda event: AuditEvent.objects.bulk_update([event], ["outcome"]),
+    ],
+    ids=["save", "update_fields", "delete", "update", "delete-all", "update_or_create", "bulk"],
+)
+def test_the_orm_changes_nothing(event: AuditEvent, change: Callable[[AuditEvent], object]) -> None:
+    """S-53."""
+    with pytest.raises(PermissionDenied):
+        change(event)
+    assert is_whole(event)
+
+
+def test_the_orm_does_not_replace(event: AuditEvent) -> None:
+    other = record()
+    other.pk = event.pk
+    with pytest.raises(DatabaseError), transaction.atomic():
+        AuditEvent.objects.bulk_create(
+            [other],
+            update_conflicts=True,
+            update_fields=["outcome"],
+            unique_fields=["id"],
+        )
+    assert is_whole(event)
+
+
+# -- by SQL ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_sql_updates_no_column(event: AuditEvent, column: str) -> None:
+    """S-53, at any age; not even to the value it has."""
+    with pytest.raises(DatabaseError), transaction.atomic():
+        sql(f"UPDATE optin_auditevent SET {column} = {column} WHERE id = %s", event.pk)  # noqa: S608
+    assert is_whole(event)
+
+
+def test_sql_deletes_what_is_older_than_30_days(event: AuditEvent) -> None:
+    young = event.at > database_now() - timedelta(days=30)
+    if young:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql("DELETE FROM optin_auditevent WHERE id = %s", event.pk)
+    else:
+        sql("DELETE FROM optin_auditevent WHERE id = %s", event.pk)
+    assert AuditEvent.objects.filter(pk=event.pk).exists() is young
+
+
+@pytest.mark.parametrize("recursive", ["ON", "OFF"])
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "UPSERT"])
+def test_sqlite_replaces_nothing(event: AuditEvent, verb: str, recursive: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("REPLACE is SQLite's")
+    sql(f"PRAGMA recursive_triggers = {recursive}")
+    columns = ", ".join(COLUMNS)
+    values = columns.replace("outcome", "'ok'")
+    upsert = " WHERE true ON CONFLICT (id) DO UPDATE SET outcome = 'ok'" if verb == "UPSERT" else ""
+    verb = verb.replace("UPSERT", "INSERT")
+    try:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql(
+                f"{verb} INTO optin_auditevent ({columns}) "  # noqa: S608
+                f"SELECT {values} FROM optin_auditevent{upsert}"
+            )
+    finally:
+        sql("PRAGMA recursive_triggers = ON")
+    assert is_whole(event)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE optin_auditevent",
+        "TRUNCATE optin_auditevent CASCADE",
+        "INSERT INTO optin_auditevent SELECT * FROM optin_auditevent "
+        "ON CONFLICT (id) DO UPDATE SET outcome = 'ok'",
+        "MERGE INTO optin_auditevent a USING (SELECT 1) x ON true WHEN MATCHED THEN DELETE",
+    ],
+    ids=["truncate", "truncate-cascade", "upsert", "merge"],
+)
+def test_postgresql_refuses(statement: str) -> None:
+    event = record(database_now())
+    with pytest.raises(DatabaseError), transaction.atomic():
+        sql(statement)
+    assert is_whole(event)
+
+
+# -- the digest --------------------------------------------------------------------
+
+
+def test_the_digest_survives_the_database(event: AuditEvent) -> None:
+    assert is_whole(event)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin(Face.COMMAND),
+        Origin(Face.API, ip="192.0.2.1", user_agent="\u4e16\U0001f512" * 300),
+        Origin(Face.TOKEN, client="app:12", ip="2001:db8:0:1::2"),
+    ],
+    ids=["empty", "long-agent", "ipv6"],
+)
+def test_the_digest_survives_every_origin(origin: Origin) -> None:
+    event = record(origin=origin)
+    assert is_whole(event)
+    assert len(event.user_agent) <= MAX_USER_AGENT
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 499_999, 500_000, 999_999])
+def test_the_digest_survives_any_time(microsecond: int) -> None:
+    assert is_whole(record(timezone.now().replace(microsecond=microsecond)))
+
+
+CHANGED: dict[str, Any] = {
+    "at": timedelta(milliseconds=1),
+    "kind": Kind.CHECK,
+    "outcome": "ok",
+    "face": Face.API,
+    "actor_id": 8,
+    "user_id": 8,
+    "other_user_id": None,
+    "file_id": 778,
+    "provider_user_id": 42,
+    "number_digest": "ce" * 32,
+    "last_three": "157",
+    "client": "",
+    "ip": "2001:db8::2",
+    "user_agent": "",
+    "request_id": "b" * 32,
+    "reason": "",
+    "data": {"try": 2},
+    "key_id": "other",
+}
+
+
+@pytest.mark.parametrize("column", sorted(set(COLUMNS) - {"id", "digest"}))
+def test_a_change_of_any_column_shows(column: str) -> None:
+    """S-53: in a restored copy, where no trigger was in the way."""
+    event = AuditEvent.objects.get(pk=record().pk)
+    value = CHANGED[column]
+    setattr(event, column, event.at + value if column == "at" else value)
+    assert event.content_digest() != event.digest
+
+
+def test_a_value_moved_to_another_column_shows() -> None:
+    event = AuditEvent.objects.get(pk=record().pk)
+    event.user_id, event.actor_id = event.other_user_id, event.user_id
+    assert event.content_digest() != event.digest
+
+
+def test_nobody_without_the_key_makes_a_digest(settings: Any) -> None:
+    event = record()
+    settings.OPTIN_DIGEST_KEY = b"x" * 32
+    assert event.content_digest() != event.digest
+    assert event.key_id != record().key_id
+
+
+def test_kinds_are_closed() -> None:
+    """A released value is never renamed or used again: this list only grows."""
+    assert set(Kind.values) >= {
+        *("opt_in", "verify_opt_in", "challenge", "check", "opt_out", "sign_in", "refresh"),
+        *("token", "access", "suspend", "resume", "unlock", "revoke"),
+    }
