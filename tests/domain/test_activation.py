@@ -1,0 +1,260 @@
+"""What a right code brings about, and what it leaves alone."""
+
+from datetime import timedelta
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.utils import timezone
+from oauth2_provider.models import (
+    AccessToken,
+    RefreshToken,
+    get_application_model,
+    get_grant_model,
+    set_token_value,
+)
+
+from optin import services
+from optin.errors import InvalidMobileNumber
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    User,
+)
+from optin.models.factors import has_active_factor
+from optin.services import Outcome
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+
+
+@pytest.fixture
+def grants(user: User, file: File) -> None:
+    """What somebody holds who signed in with a password alone."""
+    now = timezone.now()
+    client = get_application_model().objects.create(
+        name="client",
+        client_type="public",
+        authorization_grant_type="authorization-code",
+        redirect_uris="https://client.example.com/",
+    )
+    access = AccessToken(
+        user=user, application=client, scope="full", expires=now + timedelta(hours=1)
+    )
+    set_token_value(access, "access token")
+    access.save()
+    refresh = RefreshToken(user=user, application=client, access_token=access)
+    set_token_value(refresh, "refresh token")
+    refresh.save()
+    get_grant_model().objects.create(
+        user=user, application=client, code="code", expires=now + timedelta(minutes=1)
+    )
+    AccessKey.objects.make(user, file, now)
+
+
+def held(user: User) -> dict[str, int]:
+    user.refresh_from_db()
+    return {
+        "access": AccessToken.objects.filter(user=user).count(),
+        "refresh": RefreshToken.objects.filter(user=user, revoked=None).count(),
+        "codes": get_grant_model().objects.filter(user=user).count(),
+        "keys": AccessKey.objects.filter(user=user, revoked_at=None).count(),
+        "epoch": user.session_epoch,
+    }
+
+
+def test_activating_ends_what_had_no_second_factor(world: World, grants: None) -> None:
+    """S-30, S-34: refresh tokens, codes and sessions go; the client at work stays."""
+    epoch = world.user.session_epoch
+    session = world.user.get_session_auth_hash()
+    assert not has_active_factor(world.user)
+
+    world.guess(world.code())
+
+    assert held(world.user) == {
+        "access": 1,
+        "refresh": 0,
+        "codes": 0,
+        "keys": 1,
+        "epoch": epoch + 1,
+    }
+    assert world.user.get_session_auth_hash() != session
+    assert has_active_factor(world.user)
+    assert notices(world.user) == [Notice.Kind.ACTIVATED]
+
+
+def test_opting_out_ends_nothing(active: ProviderUser, world: World, grants: None) -> None:
+    """S-34."""
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+    before = held(world.user)
+    session = world.user.get_session_auth_hash()
+
+    assert world.guess(world.code()).outcome is Outcome.OK
+
+    assert held(world.user) == before
+    assert world.user.get_session_auth_hash() == session
+    assert not has_active_factor(world.user)
+    row = world.row
+    assert (row.confirmed, row.released_at, row.suspended_at) == (False, timezone.now(), None)
+    assert notices(world.user) == [Notice.Kind.ACTIVATED, Notice.Kind.RELEASED]
+
+
+def test_opting_out_works_under_any_file(
+    active: ProviderUser, world: World, other_file: File
+) -> None:
+    """The code is bound to no file."""
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+    world.file = other_file
+    with one_event(Kind.OPT_OUT, Outcome.OK, file_id=888):
+        assert world.guess(world.code()).outcome is Outcome.OK
+
+
+def test_opting_out_closes_the_other_codes(active: ProviderUser, world: World) -> None:
+    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
+        world.purpose = purpose
+        world.ask()
+    world.guess(world.code())
+    assert not PendingOtp.objects.open().exists()
+
+
+def test_opting_in_again_after_opting_out(active: ProviderUser, world: World) -> None:
+    """The same row comes back, under the same id."""
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+    world.guess(world.code())
+    world.purpose = Purpose.OPT_IN
+
+    again = world.opt_in()
+
+    assert (again.outcome, again.provider_user_id) == (Outcome.SENT, active.pk)
+    assert world.guess(world.code()).outcome is Outcome.OK
+    row = world.row
+    assert (row.confirmed, row.released_at, row.verified_at) == (True, None, timezone.now())
+
+
+def test_an_active_number_must_go_first(active: ProviderUser, world: World) -> None:
+    for number in (NUMBER, OTHER_NUMBER):
+        with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN):
+            assert world.opt_in(number).outcome is Outcome.ALREADY_OPTED_IN
+    assert len(world.phone.messages) == 1
+    assert ProviderUser.objects.count() == 1
+
+
+def test_proving_one_number_closes_the_other_opt_ins(world: World) -> None:
+    first, first_code = world.row, world.code()
+    second = world.opt_in(OTHER_NUMBER)
+    assert second.provider_user_id
+    result = services.verify_opt_in(
+        world.user, world.file, second.provider_user_id, world.code(), origin=ORIGIN
+    )
+    assert result.outcome is Outcome.OK
+
+    closed = dict(PendingOtp.objects.values_list("provider_user_id", "closed_as"))
+    assert closed == {first.pk: "other_proved", second.provider_user_id: "proved"}
+    late = services.verify_opt_in(world.user, world.file, first.pk, first_code, origin=ORIGIN)
+    assert late.outcome is Outcome.OTP_INCORRECT
+    assert world.failures == 0
+
+
+# -- a number that somebody else has -----------------------------------------------
+
+
+@pytest.fixture
+def claimant(active: ProviderUser, stranger: User, world: World) -> World:
+    """``stranger`` asked for a code for the number that ``user`` has active."""
+    claimant = World(stranger, world.file, world.phone, world.clock)
+    assert claimant.opt_in().outcome is Outcome.SENT  # it does not say whose it is
+    return claimant
+
+
+def test_a_proved_number_of_somebody_else_is_refused(claimant: World, active: ProviderUser) -> None:
+    claimant.set_user(otp_failures=3)
+    epoch = claimant.user.session_epoch
+    facts = {
+        "user_id": claimant.user.pk,
+        "other_user_id": active.user_id,
+        "provider_user_id": claimant.row.pk,
+    }
+
+    with one_event(Kind.VERIFY_OPT_IN, Outcome.MOBILE_NUMBER_IN_USE, **facts):
+        result = claimant.guess(claimant.code())
+
+    assert result.outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert claimant.pending.closed_as == PendingOtp.Closed.PROVED  # used up
+    assert claimant.failures == 0
+    assert not claimant.row.confirmed
+    active.refresh_from_db()
+    assert active.confirmed
+    assert notices(active.user)[-1] == Notice.Kind.NUMBER_CLAIMED
+    assert notices(claimant.user) == []
+    claimant.user.refresh_from_db()
+    assert claimant.user.session_epoch == epoch
+    assert claimant.guess(claimant.code()).outcome is Outcome.OTP_INCORRECT
+
+
+def test_a_wrong_code_tells_nothing_about_the_owner(claimant: World) -> None:
+    assert claimant.guess(claimant.wrong()).outcome is Outcome.OTP_INCORRECT
+    assert newest_event().other_user_id is None
+    assert claimant.failures == 1
+
+
+def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> None:
+    services.revoke(active.user, reason="recycled", origin=ORIGIN)
+    assert claimant.guess(claimant.code()).outcome is Outcome.OK
+    assert ProviderUser.objects.filter(confirmed=True).count() == 1
+
+
+# -- numbers that may not ----------------------------------------------------------
+
+
+def test_a_region_that_is_not_allowed(user: User, file: File, settings: LazySettings) -> None:
+    with one_event(Kind.OPT_IN, Outcome.REGION_NOT_ALLOWED, {"region": "NZ"}, last_three="456"):
+        result = services.opt_in(user, file, "+64 21 123 456", origin=ORIGIN)
+    assert result.outcome is Outcome.REGION_NOT_ALLOWED
+    assert not ProviderUser.objects.exists()
+    settings.OPTIN_SMS_REGIONS = ("AU", "NZ")
+    assert services.opt_in(user, file, "+64 21 123 456", origin=ORIGIN).outcome is Outcome.SENT
+
+
+def test_the_first_region_is_home(user: User, file: File, settings: LazySettings) -> None:
+    settings.OPTIN_SMS_REGIONS = ("NZ", "AU")
+    services.opt_in(user, file, "021 123 456", origin=ORIGIN)
+    assert ProviderUser.objects.get().open_number() == "+6421123456"
+
+
+@pytest.mark.parametrize("text", ["", "0293744000", "x" * 100])
+def test_no_mobile_number_leaves_nothing(world: World, text: str) -> None:
+    with nothing_happens(world.phone), pytest.raises(InvalidMobileNumber):
+        world.opt_in(text)
+
+
+def test_spellings_of_one_number_are_one_row(world: World) -> None:
+    """S-10: what was normalised is what is stored, limited and compared."""
+    for spelling in ("0491 570 156", "+61 (0)491-570-156", "0491\u2011570\u2011156"):
+        assert world.opt_in(spelling).outcome is Outcome.SEND_LIMIT
+    assert ProviderUser.objects.count() == 1
+
+
+# -- notices -----------------------------------------------------------------------
+
+
+def test_no_mail_holds_a_code_or_a_number(any_world: World) -> None:
+    """S-54."""
+    any_world.guess_wrong()
+    any_world.guess(any_world.code())
+    assert (len(mail.outbox) > 0) is True
+    for message in mail.outbox:
+        said = f"{message.subject} {message.body}"
+        for body in (body for _, body in any_world.phone.messages):
+            assert body.split()[0] not in said
+        assert NUMBER[4:] not in said.replace(" ", "")
