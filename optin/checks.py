@@ -76,7 +76,7 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_mail(**kwargs: Any) -> list[CheckMessage]:
     """People are told by e-mail what happens to their account (S-54)."""
-    if settings.EMAIL_BACKEND.endswith(("dummy.EmailBackend", "console.EmailBackend")):
+    if not settings.SENDS_MAIL:
         return [
             Warning(
                 "No e-mail is sent: EMAIL_URL is not set.",

@@ -19,7 +19,6 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.MD5PasswordHasher",
     "optin.api.oauth.RandomSecretHasher",
 ]
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 LOGGING = {**LOGGING, "root": {"handlers": [], "level": "DEBUG"}}  # noqa: F405
 # Each thread of a race has a connection of its own.
 if "pool" in DATABASES["default"].get("OPTIONS", {}):  # noqa: F405

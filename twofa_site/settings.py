@@ -205,14 +205,27 @@ OAUTH2_PROVIDER = {
 # -- mail, time, logs --------------------------------------------------------------
 
 _email = env.dj_email_url("EMAIL_URL", "console://" if DEBUG else "dummy://")
-EMAIL_BACKEND = _email["EMAIL_BACKEND"]
-EMAIL_HOST = _email["EMAIL_HOST"]
-EMAIL_PORT = _email["EMAIL_PORT"]
-EMAIL_HOST_USER = _email["EMAIL_HOST_USER"]
-EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"]
-EMAIL_USE_TLS = _email["EMAIL_USE_TLS"]
-EMAIL_USE_SSL = _email["EMAIL_USE_SSL"]
-EMAIL_TIMEOUT = 5
+_smtp = {
+    "host": _email["EMAIL_HOST"],
+    "port": _email["EMAIL_PORT"],
+    "username": _email["EMAIL_HOST_USER"],
+    "password": _email["EMAIL_HOST_PASSWORD"],
+    "use_tls": _email["EMAIL_USE_TLS"],
+    "use_ssl": _email["EMAIL_USE_SSL"],
+    "timeout": 5,
+}
+_is_smtp = _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend")
+# What optin.checks looks at: the console and the dummy tell nobody.
+SENDS_MAIL: bool = _is_smtp
+if django.VERSION >= (6, 1):
+    MAILERS = {
+        "default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp if _is_smtp else {}}
+    }
+else:
+    EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+    EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _smtp["host"], _smtp["port"], _smtp["timeout"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp["username"], _smtp["password"]
+    EMAIL_USE_TLS, EMAIL_USE_SSL = _smtp["use_tls"], _smtp["use_ssl"]
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
 
 LANGUAGE_CODE = "en-au"
