@@ -1,0 +1,445 @@
+"""Who may be sent how many texts: each limit by itself, at its boundary."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.utils import timezone
+
+from optin import services
+from optin.conf import Rate
+from optin.models import (
+    AuditEvent,
+    File,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.origin import Face, Origin
+from optin.services import Outcome, Sending
+from tests.conftest import ORIGIN, Phone, make_user
+from tests.domain.world import World, newest_event, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMITS = (
+    "OPTIN_SENDS_PER_NUMBER",
+    "OPTIN_SENDS_PER_USER",
+    "OPTIN_SENDS_PER_IP",
+    "OPTIN_SENDS_PER_CLIENT",
+    "OPTIN_SENDS_PER_FILE",
+    "OPTIN_SENDS_TOTAL",
+)
+PAGE = Origin(Face.WEB, ip="192.0.2.1")
+TOKEN = Origin(Face.TOKEN, ip="192.0.2.1")
+
+
+def mobile(n: int) -> str:
+    """The nth of many mobile numbers."""
+    return f"+6149157{n:04d}"
+
+
+@pytest.fixture
+def alone(settings: LazySettings) -> LazySettings:
+    """No limit and no wait, but the one that a test switches on."""
+    for name in LIMITS:
+        setattr(settings, name, ())
+    settings.OPTIN_RESEND_WAIT = (0,)
+    return settings
+
+
+@dataclass
+class Asker:
+    """Asks to opt in, with something else each time."""
+
+    file: File
+    other_file: File
+    users: list[User]
+
+    def ask(
+        self, *, user: int = 0, number: int = 0, file: File | None = None, origin: Origin = ORIGIN
+    ) -> Sending:
+        return services.opt_in(self.users[user], file or self.file, mobile(number), origin=origin)
+
+
+@pytest.fixture
+def asker(file: File, other_file: File) -> Asker:
+    return Asker(file, other_file, [make_user(f"u{n}", file, other_file) for n in range(6)])
+
+
+Ask = Callable[[Asker, int], Sending]
+
+
+def other_client(asker: Asker, n: int) -> Sending:
+    return asker.ask(user=n, number=n, origin=replace(ORIGIN, client=f"key:{n}", ip=f"192.0.2.{n}"))
+
+
+def other_user(asker: Asker, n: int) -> Sending:
+    return asker.ask(user=n, number=n)
+
+
+# For each limit: the rule that the event names, texts that count together, and one
+# that counts elsewhere.
+TABLE = [
+    pytest.param(
+        "OPTIN_SENDS_PER_NUMBER",
+        "asked-number",
+        lambda a, n: a.ask(user=n, origin=replace(ORIGIN, client=f"key:{n}")),
+        lambda a: a.ask(number=1),
+        id="per-number",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_USER",
+        "asked-user",
+        lambda a, n: a.ask(number=n, origin=replace(ORIGIN, client=f"key:{n}")),
+        lambda a: a.ask(user=1),
+        id="per-user",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_CLIENT",
+        "asked-client",
+        lambda a, n: a.ask(user=n, number=n, origin=replace(ORIGIN, ip=f"192.0.2.{n}")),
+        lambda a: a.ask(user=5, number=5, origin=replace(ORIGIN, client="key:other")),
+        id="per-client",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_CLIENT",
+        "asked-client",
+        other_user,
+        lambda a: a.ask(user=5, number=5, file=a.other_file),
+        id="per-client-and-file",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_IP",
+        "asked-ip",
+        lambda a, n: a.ask(user=n, number=n, origin=PAGE),
+        lambda a: a.ask(user=5, number=5, origin=replace(PAGE, ip="192.0.2.2")),
+        id="per-address",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_IP",
+        "asked-ip",
+        lambda a, n: a.ask(user=n, number=n, origin=replace(PAGE, ip=f"2001:db8:0:1::{n:x}")),
+        lambda a: a.ask(user=5, number=5, origin=replace(PAGE, ip="2001:db8:0:2::1")),
+        id="per-/64",
+    ),
+    pytest.param(
+        "OPTIN_SENDS_PER_FILE",
+        "file",
+        other_client,
+        lambda a: a.ask(user=5, number=5, file=a.other_file),
+        id="per-file",
+    ),
+    pytest.param("OPTIN_SENDS_TOTAL", "total", other_client, None, id="total"),
+]
+
+
+@pytest.mark.parametrize(("setting", "rule", "together", "elsewhere"), TABLE)
+def test_each_limit_by_itself(
+    alone: LazySettings,
+    asker: Asker,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    setting: str,
+    rule: str,
+    together: Ask,
+    elsewhere: Callable[[Asker], Sending] | None,
+) -> None:
+    """Three go, the fourth does not, what counts elsewhere does, a new window opens."""
+    setattr(alone, setting, (Rate(3, 600),))
+    for n in range(3):
+        assert together(asker, n).outcome in {Outcome.SENT, Outcome.RESENT}
+    clock.shift(599)  # noon is the edge of a window: this is its last second
+
+    said = {"rule": f"{rule}/600", "count": 3, "limit": 3, "retry_after": 1}
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+        refused = together(asker, 3)
+    assert refused.outcome is Outcome.SEND_LIMIT
+    assert refused.retry_after == timedelta(seconds=1)
+    if elsewhere:
+        assert elsewhere(asker).outcome is Outcome.SENT
+
+    clock.shift(1)
+    assert together(asker, 3).outcome is Outcome.SENT
+    assert len(phone.messages) == (5 if elsewhere else 4)
+
+
+@pytest.mark.parametrize(("setting", "rule", "together", "elsewhere"), TABLE)
+def test_a_refused_send_costs_nothing(
+    alone: LazySettings,
+    asker: Asker,
+    phone: Phone,
+    setting: str,
+    rule: str,
+    together: Ask,
+    elsewhere: Callable[[Asker], Sending] | None,
+) -> None:
+    """S-41: no row, no count, in no counter; one event."""
+    for name in LIMITS:
+        setattr(alone, name, (Rate(100, 600),))
+    setattr(alone, setting, (Rate(1, 600),))
+    together(asker, 0)
+    before = everything(phone)
+
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT):
+        together(asker, 1)
+
+    assert everything(phone) == before
+
+
+def everything(phone: Phone) -> tuple[object, ...]:
+    return (
+        list(SendCounter.objects.order_by("pk").values()),
+        ProviderUser.objects.count(),
+        PendingOtp.objects.count(),
+        SmsMessage.objects.count(),
+        len(phone.messages),
+    )
+
+
+def test_zero_switches_every_limit_off(alone: LazySettings, asker: Asker) -> None:
+    for _ in range(30):
+        assert asker.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+
+
+@pytest.mark.parametrize(
+    ("setting", "texts"),
+    [("OPTIN_SENDS_PER_NUMBER", 5), ("OPTIN_SENDS_PER_USER", 5)],
+)
+def test_the_defaults_of_a_number_and_a_user(
+    alone: LazySettings, asker: Asker, clock: time_machine.Traveller, setting: str, texts: int
+) -> None:
+    """Design, section 4: 5 in 10 minutes and 10 in 24 hours."""
+    delattr(alone, setting)
+    outcomes = []
+    for _ in range(3):
+        outcomes += [asker.ask().outcome is Outcome.SEND_LIMIT for _ in range(6)]
+        clock.shift(600)
+    assert outcomes == [*[False] * 5, True, *[False] * 5, True, *[True] * 6]
+    assert newest_event().data["rule"].endswith("/86400")
+    clock.shift(86_400)
+    assert asker.ask().outcome is Outcome.SENT
+
+
+def test_the_default_of_an_address(alone: LazySettings, asker: Asker) -> None:
+    delattr(alone, "OPTIN_SENDS_PER_IP")
+    for n in range(25):
+        assert asker.ask(number=n, origin=PAGE).outcome is Outcome.SENT
+    assert asker.ask(number=25, origin=PAGE).outcome is Outcome.SEND_LIMIT
+
+
+def test_an_api_call_counts_for_no_address(alone: LazySettings, asker: Asker) -> None:
+    """One integrator's server is one address for all its users."""
+    alone.OPTIN_SENDS_PER_IP = (Rate(1, 600),)
+    for n in range(3):
+        assert asker.ask(number=n).outcome is Outcome.SENT
+    for face in (Face.WEB, Face.TOKEN):
+        origin = Origin(face, ip=ORIGIN.ip, client="app:1")
+        outcome = asker.ask(number=4 if face is Face.WEB else 5, origin=origin).outcome
+        assert outcome is (Outcome.SENT if face is Face.WEB else Outcome.SEND_LIMIT)
+
+
+def test_counters_hold_no_number_name_or_address(alone: LazySettings, asker: Asker) -> None:
+    """S-50: keyed digests only."""
+    for name in LIMITS:
+        setattr(alone, name, (Rate(100, 600),))
+    asker.ask()
+    asker.ask(number=1, origin=PAGE)
+    for row in SendCounter.objects.values():
+        assert len(row["key"]) == 64
+        assert mobile(0)[3:] not in str(row)
+        assert not [part for part in row["scope"].split("/") if _is_address(part)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not text.isdigit()
+
+
+# -- two classes of texts (S-07) ---------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", LIMITS)
+def test_asked_for_texts_do_not_use_up_the_owners(
+    active: ProviderUser, world: World, alone: LazySettings, setting: str
+) -> None:
+    """Opt-out requests, which a stolen key can make, leave sign-in texts alone."""
+    origins = {Purpose.OPT_OUT: ORIGIN, Purpose.SIGN_IN: TOKEN}
+    if setting == "OPTIN_SENDS_PER_IP":
+        origins[Purpose.OPT_OUT] = PAGE
+    SendCounter.objects.all().delete()
+    setattr(alone, setting, (Rate(1, 600),))
+
+    def ask(purpose: Purpose) -> Outcome:
+        return services.challenge(
+            world.user, purpose, origin=origins[purpose], file=world.file
+        ).outcome
+
+    assert [ask(Purpose.OPT_OUT) for _ in range(2)] == [Outcome.SENT, Outcome.SEND_LIMIT]
+    assert ask(Purpose.SIGN_IN) is Outcome.SENT
+    own = {"OPTIN_SENDS_PER_NUMBER", "OPTIN_SENDS_PER_USER", "OPTIN_SENDS_PER_IP"}
+    # Sign-in texts are never refused for a file's or the total budget.
+    expected = Outcome.SEND_LIMIT if setting in own else Outcome.RESENT
+    assert ask(Purpose.SIGN_IN) is expected
+
+
+@pytest.mark.parametrize("setting", LIMITS)
+def test_the_owners_texts_do_not_use_up_the_asked_for(
+    active: ProviderUser, world: World, alone: LazySettings, setting: str
+) -> None:
+    SendCounter.objects.all().delete()
+    setattr(alone, setting, (Rate(1, 600),))
+    services.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
+    asked = services.challenge(world.user, Purpose.OPT_OUT, origin=TOKEN, file=world.file)
+    assert asked.outcome is Outcome.SENT
+
+
+def test_change_texts_are_the_owners(
+    active: ProviderUser, world: World, alone: LazySettings
+) -> None:
+    alone.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
+    SendCounter.objects.all().delete()
+    services.challenge(world.user, Purpose.OPT_OUT, origin=ORIGIN, file=world.file)
+    changed = services.challenge(world.user, Purpose.CHANGE, origin=PAGE)
+    assert changed.outcome is Outcome.SENT
+
+
+# -- the wait ----------------------------------------------------------------------
+
+
+def waiting(world: World) -> set[Outcome]:
+    return {Outcome.SEND_LIMIT if world.purpose is Purpose.OPT_IN else Outcome.WAITING}
+
+
+def test_waits_of_30_60_and_120_seconds(any_world: World, alone: LazySettings) -> None:
+    alone.OPTIN_RESEND_WAIT = (30, 60, 120)
+    for seconds in (30, 60, 120, 120, 120):
+        any_world.clock.shift(seconds - 0.1)
+        refused = any_world.ask()
+        assert {refused.outcome} == waiting(any_world)
+        assert refused.retry_after
+        assert refused.retry_after.total_seconds() == pytest.approx(0.1)
+        assert newest_event().data["rule"] == "resend-wait"
+        any_world.clock.shift(0.1)
+        assert any_world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+
+
+def test_the_waits_start_again_10_minutes_after_the_last_text(
+    any_world: World, alone: LazySettings
+) -> None:
+    alone.OPTIN_RESEND_WAIT = (30, 60, 120)
+    any_world.clock.shift(30)
+    any_world.ask()
+    any_world.clock.shift(600)
+    assert any_world.ask().outcome is Outcome.SENT
+    any_world.clock.shift(29.9)
+    assert {any_world.ask().outcome} == waiting(any_world)
+    any_world.clock.shift(0.1)
+    assert any_world.ask().outcome is Outcome.RESENT
+
+
+def test_the_waits_start_again_when_a_code_was_used(
+    active: ProviderUser, world: World, alone: LazySettings
+) -> None:
+    alone.OPTIN_RESEND_WAIT = (30, 60, 120)
+    world.purpose = Purpose.SIGN_IN
+    world.ask()
+    world.clock.shift(30)
+    world.ask()
+    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.ask().outcome is Outcome.SENT
+    world.clock.shift(30)
+    assert world.ask().outcome is Outcome.RESENT
+
+
+def test_the_wait_is_per_number_over_all_users(
+    alone: LazySettings, asker: Asker, clock: time_machine.Traveller
+) -> None:
+    alone.OPTIN_RESEND_WAIT = (30, 60, 120)
+    asker.ask(user=0)
+    assert asker.ask(user=1).outcome is Outcome.SEND_LIMIT
+    assert asker.ask(user=0, number=1).outcome is Outcome.SENT
+    clock.shift(30)
+    assert asker.ask(user=1).outcome is Outcome.SENT
+    clock.shift(30)
+    assert asker.ask(user=2).outcome is Outcome.SEND_LIMIT  # the second wait is 60
+
+
+def test_the_wait_is_per_purpose(active: ProviderUser, world: World, alone: LazySettings) -> None:
+    alone.OPTIN_RESEND_WAIT = (30, 60, 120)
+    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
+        world.purpose = purpose
+        assert world.ask().outcome is Outcome.SENT
+
+
+def test_a_refused_wait_leaves_the_code_alone(any_world: World) -> None:
+    code, before = any_world.code(), PendingOtp.objects.values().last()
+    any_world.ask()
+    assert PendingOtp.objects.values().last() == before
+    assert any_world.guess(code).outcome is Outcome.OK
+
+
+def test_twenty_opt_ins_send_one_text(asker: Asker, phone: Phone) -> None:
+    """S-40, one after the other."""
+    outcomes = [asker.ask().outcome for _ in range(20)]
+    assert outcomes == [Outcome.SENT, *[Outcome.SEND_LIMIT] * 19]
+    assert len(phone.messages) == 1
+
+
+def test_no_guess_sends_a_text(any_world: World) -> None:
+    """S-40."""
+    before = len(any_world.phone.messages)
+    any_world.guess_wrong(5)
+    any_world.guess(any_world.code())
+    any_world.clock.shift(600)
+    any_world.guess(any_world.code())
+    assert len(any_world.phone.messages) == before
+
+
+# -- the code of a resend ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tries", "outcome"),
+    [
+        pytest.param(0, 0, Outcome.RESENT, id="at-once"),
+        pytest.param(480, 0, Outcome.RESENT, id="2-minutes-left"),
+        pytest.param(480.1, 0, Outcome.SENT, id="under-2-minutes-left"),
+        pytest.param(600, 0, Outcome.SENT, id="expired"),
+        pytest.param(0, 4, Outcome.RESENT, id="a-try-left"),
+        pytest.param(0, 5, Outcome.SENT, id="no-try-left"),
+        pytest.param(-5.1, 0, Outcome.SENT, id="clock-jumped-back"),
+    ],
+)
+def test_a_resend_repeats_the_code_while_it_is_good(
+    any_world: World, alone: LazySettings, seconds: float, tries: int, outcome: Outcome
+) -> None:
+    """It does not matter in which order two texts arrive; expiry never moves."""
+    first, code, failures = any_world.pending, any_world.code(), any_world.failures
+    any_world.guess_wrong(tries)
+    any_world.clock.shift(timedelta(seconds=seconds))
+
+    assert any_world.ask().outcome is outcome
+
+    again = any_world.pending
+    if outcome is Outcome.RESENT:
+        assert any_world.code() == code
+        assert (again.pk, again.expires_at, again.tries) == (first.pk, first.expires_at, tries)
+    else:
+        assert any_world.code() != code
+        assert again.pk != first.pk
+        assert again.expires_at == timezone.now() + timedelta(seconds=600)
+        first.refresh_from_db()
+        assert first.closed_as == PendingOtp.Closed.SUPERSEDED
+    assert any_world.failures == failures + tries
+    assert any_world.guess(any_world.code()).outcome is Outcome.OK
