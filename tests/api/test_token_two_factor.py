@@ -1,0 +1,482 @@
+"""Tokens where 2FA is active: none without a code, and what a wrong one costs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from oauth2_provider.models import AccessToken
+
+from optin import services
+from optin.conf import Rate
+from optin.models import (
+    AuditEvent,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SendCounter,
+    User,
+)
+from tests.api.client import MEDIA_TYPES, Api
+from tests.api.token_client import BODIES, Tokens, error
+from tests.conftest import NUMBER, ORIGIN, Phone, wrong
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("password_clients", "active"),
+]
+
+CODE_REQUIRED = (401, "2fa_code_required")
+REFUSED = (400, "invalid_grant")
+TOO_MANY = (429, "temporarily_unavailable")
+
+Phones = Callable[[], str]
+
+
+@pytest.fixture
+def texted(phone: Phone) -> Phones:
+    """Ask for a code by signing in without one; return it."""
+
+    def ask() -> str:
+        assert error(Tokens().sign_in()) == CODE_REQUIRED
+        return phone.code()
+
+    return ask
+
+
+def guess_wrongly(phone: Phone, clock: time_machine.Traveller, times: int) -> None:
+    """Guess *times* at codes for signing in, asking for a new one when it is used up."""
+    code = ""
+    for n in range(times):
+        if n % 5 == 0:
+            clock.shift(600)
+            Tokens().sign_in()
+            code = phone.code()
+        assert error(Tokens().sign_in(verification_code=wrong(code))) == REFUSED
+
+
+# -- no code -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("call", ["token", "token-2fa"])
+def test_no_token_without_a_code(phone: Phone, call: str, accept: str) -> None:
+    """S-30: the password alone gets a text, and no token."""
+    answer = Tokens(call=call, accept=accept).sign_in()
+
+    assert error(answer) == CODE_REQUIRED
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
+    assert len(phone.messages) == 2  # the first one opted in
+    assert phone.messages[1][0] == NUMBER
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.parametrize("code", [None, "", " ", "-", "\u00a0\u2014 "], ids=ascii)
+@pytest.mark.parametrize("media_type", BODIES)
+def test_empty_code_is_no_code(phone: Phone, media_type: str, code: str | None) -> None:
+    answer = Tokens(media_type=media_type).sign_in(verification_code=code)
+
+    assert error(answer) == CODE_REQUIRED
+    assert len(phone.messages) == 2
+
+
+def test_no_second_text_within_the_wait(phone: Phone, clock: time_machine.Traveller) -> None:
+    first = Tokens().sign_in()
+    clock.shift(29.9)
+    second = Tokens(call="token-2fa").sign_in()
+    code = phone.code()
+    assert len(phone.messages) == 2
+    clock.shift(0.1)
+    third = Tokens().sign_in()
+
+    assert len(phone.messages) == 3
+    assert phone.code() == code
+    assert first.content == second.content == third.content
+    assert error(third) == CODE_REQUIRED
+
+
+def test_wrong_password_sends_no_text(phone: Phone, texted: Phones) -> None:
+    """... and its code is not looked at."""
+    code = texted()
+    plain = Tokens().sign_in(password="wrong")
+    with_right_code = Tokens().sign_in(password="wrong", verification_code=code)
+    with_wrong_code = Tokens().sign_in(password="wrong", verification_code=wrong(code))
+
+    assert error(plain) == REFUSED
+    assert plain.content == with_right_code.content == with_wrong_code.content
+    assert len(phone.messages) == 2
+    assert PendingOtp.objects.get(purpose="sign_in").tries == 0
+    assert Tokens().sign_in(verification_code=code).status == 200
+
+
+def test_scope_is_judged_first(phone: Phone) -> None:
+    assert error(Tokens().sign_in(scope="unknown")) == (400, "invalid_scope")
+    assert len(phone.messages) == 1
+
+
+# -- a code ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("media_type", BODIES)
+@pytest.mark.parametrize("call", ["token", "token-2fa"])
+def test_right_code(texted: Phones, call: str, media_type: str) -> None:
+    code = texted()
+    answer = Tokens(call=call, media_type=media_type).sign_in(verification_code=code)
+
+    assert answer.status == 200
+    assert Api(token=answer.data["access_token"]).ping().status == 200
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "{0}{1}",
+        "{0} {1}",
+        " {0}-{1} ",
+        "{0}\u00a0{1}",
+        "{0}\u2011{1}",
+        "{0}\u2013{1}",
+        "\t{0}\n{1}",
+        "{0}\u3000\u2015{1}",
+    ],
+    ids=ascii,
+)
+def test_code_is_cleaned_like_otp(texted: Phones, spelling: str) -> None:
+    """S-10."""
+    code = texted()
+
+    answer = Tokens().sign_in(verification_code=spelling.format(code[:3], code[3:]))
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "12345",
+        "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",
+        "0123456!",
+        "+123456",
+        "12.3456",
+        "\u0661" * 7,
+    ],
+    ids=ascii,
+)
+def test_malformed_code_is_no_guess(user: User, phone: Phone, texted: Phones, code: str) -> None:
+    """Nothing is looked at: neither the password nor the code."""
+    right = texted()
+    events = AuditEvent.objects.count()
+    answers = [
+        Tokens().sign_in(verification_code=code),
+        Tokens().sign_in(password="wrong", verification_code=code),
+        Tokens().sign_in("nobody", verification_code=code),
+    ]
+
+    assert {error(answer) for answer in answers} == {(400, "invalid_request")}
+    assert len({answer.content for answer in answers}) == 1
+    user.refresh_from_db()
+    assert user.otp_failures == 0
+    assert AuditEvent.objects.count() == events
+    assert Tokens().sign_in(verification_code=right).status == 200
+    assert len(phone.messages) == 2
+
+
+def test_number_as_code_loses_leading_zeros(texted: Phones) -> None:
+    code = texted()
+    answer = Tokens().sign_in(verification_code=int(code))
+
+    assert error(answer) == (400, "invalid_request")
+    assert "leading zeros" in answer.data["error_description"]
+
+
+def test_code_works_once(texted: Phones) -> None:
+    code = texted()
+    first = Tokens().sign_in(verification_code=code)
+    second = Tokens().sign_in(verification_code=code)
+
+    assert first.status == 200
+    assert error(second) == REFUSED
+
+
+def test_code_for_something_else_is_wrong(user: User, phone: Phone) -> None:
+    """S-08: the code of an opt-out signs nobody in."""
+    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    opt_out = phone.code()
+    Tokens().sign_in()
+
+    assert error(Tokens().sign_in(verification_code=opt_out)) == REFUSED
+
+
+# Each leaves a state in which the code that it returns is refused.
+
+
+def wrong_code(user: User, code: str, clock: time_machine.Traveller) -> str:
+    return wrong(code)
+
+
+def expired(user: User, code: str, clock: time_machine.Traveller) -> str:
+    clock.shift(600)
+    return code
+
+
+def exhausted(user: User, code: str, clock: time_machine.Traveller) -> str:
+    for _ in range(5):
+        Tokens().sign_in(verification_code=wrong(code))
+    return code
+
+
+def used(user: User, code: str, clock: time_machine.Traveller) -> str:
+    Tokens().sign_in(verification_code=code)
+    return code
+
+
+def nothing_sent(user: User, code: str, clock: time_machine.Traveller) -> str:
+    PendingOtp.objects.filter(closed_at=None).delete()
+    return code
+
+
+def another_length(user: User, code: str, clock: time_machine.Traveller) -> str:
+    return code[:-1]
+
+
+def suspended(user: User, code: str, clock: time_machine.Traveller) -> str:
+    services.suspend(user, reason="test", origin=ORIGIN)
+    return code
+
+
+def disabled(user: User, code: str, clock: time_machine.Traveller) -> str:
+    User.objects.filter(pk=user.pk).update(otp_failures=50, otp_disabled_at="2026-11-02T12:00Z")
+    return code
+
+
+REFUSALS = [
+    wrong_code,
+    expired,
+    exhausted,
+    used,
+    nothing_sent,
+    another_length,
+    suspended,
+    disabled,
+]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/xml"])
+def test_one_body_for_all_that_is_wrong_with_a_code(
+    user: User, texted: Phones, clock: time_machine.Traveller, accept: str
+) -> None:
+    answers = {}
+    for state in REFUSALS:
+        User.objects.update(otp_failures=0, otp_disabled_at=None)
+        ProviderUser.objects.update(suspended_at=None)
+        clock.shift(1800)
+        code = state(user, texted(), clock)
+        answer = Tokens(accept=accept).sign_in(verification_code=code)
+        answers[state.__name__] = (answer.status, answer.content)
+
+    assert len(set(answers.values())) == 1, answers
+    assert error(answer) == REFUSED
+
+
+@pytest.mark.parametrize("state", [suspended, disabled])
+@pytest.mark.parametrize("call", ["token", "token-2fa"])
+def test_nothing_fails_open(
+    user: User,
+    phone: Phone,
+    texted: Phones,
+    clock: time_machine.Traveller,
+    call: str,
+    state: Callable[[User, str, time_machine.Traveller], str],
+) -> None:
+    """S-07a: 2FA stays required, without a text."""
+    state(user, texted(), clock)
+    clock.shift(600)
+    answer = Tokens(call=call).sign_in()
+
+    assert error(answer) == CODE_REQUIRED
+    assert len(phone.messages) == 2
+    # No token from before: those of the time before the activation are gone.
+    assert not AccessToken.objects.exists()
+
+
+# -- counting ----------------------------------------------------------------------
+
+
+def sign_ins_counted() -> int:
+    return sum(
+        SendCounter.objects.filter(scope__startswith="sign-in").values_list("count", flat=True)
+    )
+
+
+def test_wrong_code_is_no_failed_sign_in(user: User, texted: Phones) -> None:
+    code = texted()
+    for n in range(1, 5):
+        assert error(Tokens().sign_in(verification_code=wrong(code))) == REFUSED
+        user.refresh_from_db()
+        assert user.otp_failures == n
+
+    assert sign_ins_counted() == 0
+
+
+def test_failed_sign_in_is_no_wrong_code(user: User, texted: Phones) -> None:
+    code = texted()
+    for _ in range(9):
+        Tokens().sign_in(password="wrong", verification_code=code)
+
+    user.refresh_from_db()
+    assert user.otp_failures == 0
+    assert sign_ins_counted() == 18  # for the name and for the address
+    assert Tokens().sign_in(verification_code=code).status == 200
+
+
+def test_right_code_starts_the_count_again(user: User, texted: Phones) -> None:
+    code = texted()
+    Tokens().sign_in(verification_code=wrong(code))
+    Tokens().sign_in(verification_code=code)
+
+    user.refresh_from_db()
+    assert user.otp_failures == 0
+
+
+def test_right_password_does_not(user: User, texted: Phones, clock: time_machine.Traveller) -> None:
+    """S-05: nor a new text, nor another spelling of the name or address."""
+    code = texted()
+    spellings = [("ann", "192.0.2.1"), ("ANN", "198.51.100.1"), ("ann@example.com", "203.0.113.1")]
+    for n, (name, ip) in enumerate(spellings, 1):
+        assert error(Tokens(ip).sign_in(name, verification_code=wrong(code))) == REFUSED
+        clock.shift(120)
+        assert error(Tokens(ip).sign_in(name)) == CODE_REQUIRED
+        user.refresh_from_db()
+        assert user.otp_failures == n
+
+
+def test_count_is_shared_with_other_purposes(
+    user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """S-05: five wrong codes of an opt-out and five here lock."""
+    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    for _ in range(5):
+        services.check(user, Purpose.OPT_OUT, wrong(phone.code()), origin=ORIGIN)
+    guess_wrongly(phone, clock, 5)
+
+    assert error(Tokens().sign_in()) == TOO_MANY
+
+
+def test_tenth_wrong_code_locks(user: User, phone: Phone, clock: time_machine.Traveller) -> None:
+    """S-06: right and wrong codes and none get one answer, no text, and nothing is used up."""
+    guess_wrongly(phone, clock, 9)
+    code, texts = phone.code(), len(phone.messages)
+    assert error(Tokens().sign_in(verification_code=wrong(code))) == REFUSED
+
+    answers = [
+        Tokens().sign_in(verification_code=code),
+        Tokens().sign_in(verification_code=wrong(code)),
+        Tokens().sign_in(),
+    ]
+
+    assert {error(answer) for answer in answers} == {TOO_MANY}
+    assert len({answer.content for answer in answers}) == 1
+    assert {answer.headers["Retry-After"] for answer in answers} == {"900"}
+    assert len(phone.messages) == texts
+    clock.shift(900)
+    assert error(Tokens().sign_in()) == CODE_REQUIRED
+    assert Tokens().sign_in(verification_code=phone.code()).status == 200
+
+
+def test_lock_shows_only_to_who_has_the_password(
+    phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """S-38: a stranger gets the answers of an unknown name."""
+    guess_wrongly(phone, clock, 10)
+    known = Tokens("198.51.100.1").sign_in(password="wrong")
+    unknown = Tokens("198.51.100.1").sign_in("nobody", "wrong")
+
+    assert known.content == unknown.content
+    assert error(known) == REFUSED
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/xml"])
+def test_one_body_for_all_that_is_too_much(
+    user: User, phone: Phone, clock: time_machine.Traveller, settings: Any, accept: str
+) -> None:
+    """Locked, too many failed sign-ins, no further text: and the same for unknown names."""
+    tokens = Tokens(accept=accept)
+    answers = {}
+    guess_wrongly(phone, clock, 10)
+    answers["locked"] = tokens.sign_in()
+    answers["locked, a code"] = tokens.sign_in(verification_code=phone.code())
+    clock.shift(900)
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 86400),)
+    answers["no further text"] = tokens.sign_in()
+    for name in ("ann", "nobody"):
+        for _ in range(10):
+            tokens.sign_in(name, "wrong")
+        answers[f"failed sign-ins of {name}"] = tokens.sign_in(name)
+    settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 300),)
+    answers["failed sign-ins of an address"] = tokens.sign_in("another")
+
+    assert {error(answer) for answer in answers.values()} == {TOO_MANY}
+    assert len({answer.content for answer in answers.values()}) == 1
+    assert all(answer.headers["Retry-After"].isdigit() for answer in answers.values())
+
+
+@pytest.mark.parametrize(
+    "limit", ["OPTIN_SENDS_PER_NUMBER", "OPTIN_SENDS_PER_USER", "OPTIN_SENDS_PER_IP"]
+)
+def test_no_further_text(
+    phone: Phone, clock: time_machine.Traveller, settings: Any, limit: str
+) -> None:
+    """S-41, and the code that was sent stays good."""
+    setattr(settings, limit, (Rate(1, 600),))
+    assert error(Tokens().sign_in()) == CODE_REQUIRED
+    clock.shift(30)
+
+    assert error(Tokens().sign_in()) == TOO_MANY
+    assert len(phone.messages) == 2
+    assert Tokens().sign_in(verification_code=phone.code()).status == 200
+
+
+@pytest.mark.parametrize("limit", ["OPTIN_SENDS_PER_FILE", "OPTIN_SENDS_TOTAL"])
+def test_budget_of_opt_ins_is_not_the_owners(settings: Any, limit: str) -> None:
+    """S-07: what strangers with a key can use up is not the way in."""
+    setattr(settings, limit, (Rate(1, 86400),))
+
+    for _ in range(2):
+        assert error(Tokens().sign_in()) == CODE_REQUIRED
+
+
+# -- what is left ------------------------------------------------------------------
+
+
+def test_one_event_for_each_decision(user: User, texted: Phones) -> None:
+    """S-52: a password that leads to a code is one event, the code another."""
+    events = AuditEvent.objects.count()
+    code = texted()
+    assert AuditEvent.objects.count() == events + 1
+    challenge = AuditEvent.objects.latest("id")
+    Tokens().sign_in(verification_code=wrong(code))
+    Tokens().sign_in(verification_code=code)
+
+    assert AuditEvent.objects.count() == events + 3
+    wrong_one, right_one = AuditEvent.objects.order_by("id")[events + 1 :]
+    assert (challenge.kind, challenge.outcome) == ("challenge", "sent")
+    assert (wrong_one.kind, wrong_one.outcome) == ("check", "otp_incorrect")
+    assert (right_one.kind, right_one.outcome) == ("check", "ok")
+    assert {e.user_id for e in (challenge, wrong_one, right_one)} == {user.pk}
+
+
+def test_signing_in_leaves_the_factor_as_it_is(active: ProviderUser, texted: Phones) -> None:
+    before = ProviderUser.objects.values().get(pk=active.pk)
+    Tokens().sign_in(verification_code=texted())
+
+    assert ProviderUser.objects.values().get(pk=active.pk) == before
+
+
+def test_2fa_is_read_live(user: User, texted: Phones) -> None:
+    """S-31: released, no code is asked for; active again, one is."""
+    texted()
+    services.revoke(user, reason="test", origin=ORIGIN)
+    assert Tokens().sign_in().status == 200
+    ProviderUser.objects.update(confirmed=True, released_at=None)
+
+    assert error(Tokens().sign_in()) == CODE_REQUIRED
