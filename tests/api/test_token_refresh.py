@@ -1,0 +1,269 @@
+"""Refresh tokens: used once, narrowed but never widened, ended by what must end them."""
+
+from collections.abc import Callable
+
+import pytest
+import time_machine
+from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
+
+from optin import services, sign_in
+from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
+from optin.origin import Face, Origin
+from tests.api.client import Answer, Api, bearer
+from tests.api.token_client import BODIES, Tokens, error
+from tests.conftest import NUMBER, ORIGIN, Phone
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
+
+REFUSED = (400, "invalid_grant")
+DAY = 86400
+
+
+@pytest.fixture
+def old(user: User) -> Answer:
+    """Tokens of ``user``, who has no second factor."""
+    return Tokens().sign_in()
+
+
+def works(answer: Answer) -> bool:
+    status = Api(token=answer.data["access_token"]).ping().status
+    assert status in {200, 401}
+    return status == 200
+
+
+def refresh(answer: Answer, scope: str | None = None) -> Answer:
+    return Tokens().refresh(answer.data["refresh_token"], scope=scope)
+
+
+@pytest.mark.parametrize("media_type", BODIES)
+def test_rotation(old: Answer, media_type: str) -> None:
+    """The new tokens take the place of the old ones."""
+    new = Tokens(media_type=media_type).refresh(old.data["refresh_token"])
+
+    assert new.status == 200
+    assert list(new.data) == list(old.data)
+    assert new.data["scope"] == old.data["scope"]
+    assert new.data["refresh_token"] != old.data["refresh_token"]
+    assert works(new)
+    assert not works(old)
+
+
+def test_chain(old: Answer) -> None:
+    answer = old
+    for _ in range(4):
+        answer = refresh(answer)
+        assert works(answer)
+    assert AccessToken.objects.count() == 1
+    assert RefreshToken.objects.filter(revoked=None).count() == 1
+    assert RefreshToken.objects.values("token_family").distinct().count() == 1
+
+
+@pytest.mark.parametrize("generations", [1, 2, 3])
+def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
+    """S-34: access tokens too, however old the token is that was used again."""
+    other = Tokens().sign_in()
+    newest = old
+    for _ in range(generations):
+        newest = refresh(newest)
+
+    assert error(refresh(old)) == REFUSED
+    assert not works(newest)
+    assert error(refresh(newest)) == REFUSED
+    # Another sign-in is another family.
+    assert works(other)
+    assert refresh(other).status == 200
+
+
+def test_reuse_is_recorded(user: User, old: Answer) -> None:
+    refresh(old)
+    refresh(old)
+
+    events = AuditEvent.objects.filter(kind="refresh").order_by("id")
+    assert [event.outcome for event in events] == ["issued", "invalid_refresh"]
+    assert {event.user_id for event in events} == {user.pk}
+
+
+def test_one_body_for_all_that_is_wrong_with_a_token(old: Answer) -> None:
+    refresh(old)
+    answers = [refresh(old), Tokens().refresh("unknown"), Tokens().refresh("x" * 512)]
+
+    assert {error(answer) for answer in answers} == {REFUSED}
+    assert len({answer.content for answer in answers}) == 1
+    assert error(Tokens().refresh("x" * 513)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 0.1, 200), (30 * DAY, 400)])
+def test_thirty_days(
+    old: Answer, clock: time_machine.Traveller, seconds: float, status: int
+) -> None:
+    clock.shift(seconds)
+
+    assert refresh(old).status == status
+
+
+def test_thirty_days_begin_with_each_rotation(old: Answer, clock: time_machine.Traveller) -> None:
+    for _ in range(3):
+        clock.shift(29 * DAY)
+        old = refresh(old)
+        assert old.status == 200
+
+
+# -- scope -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_files(user: User, other_file: File) -> None:
+    Membership.objects.create(user=user, file=other_file)
+
+
+@pytest.mark.usefixtures("two_files")
+@pytest.mark.parametrize(
+    ("had", "asked", "granted"),
+    [
+        ("", None, "full fileid:777 fileid:888"),
+        ("", "", "full fileid:777 fileid:888"),
+        ("", "full fileid:888", "full fileid:888"),
+        ("2fa fileid:777", None, "2fa fileid:777"),
+        ("2fa fileid:777", "fileid:777 2fa", "2fa fileid:777"),
+        # Without its files a token would work for all of them.
+        ("full fileid:777", "full", "full fileid:777"),
+        ("full 2fa fileid:777", "2fa", "2fa fileid:777"),
+        # Without its words it would work for nothing.
+        ("2fa", "fileid:888", "2fa fileid:888"),
+    ],
+)
+def test_scope_is_narrowed(user: User, had: str, asked: str | None, granted: str) -> None:
+    new = refresh(Tokens().sign_in(scope=had), asked)
+
+    assert new.data["scope"] == granted
+    for file_id in (777, 888):
+        answer = Api(token=new.data["access_token"], file_id=file_id).opt_out()
+        assert (answer.status == 403) == (f"fileid:{file_id}" not in granted)
+    # What was given up is gone.
+    assert refresh(new).data["scope"] == granted
+
+
+@pytest.mark.usefixtures("two_files")
+@pytest.mark.parametrize(
+    ("had", "asked"),
+    [
+        ("full fileid:777", "full fileid:777 fileid:888"),
+        ("full fileid:777", "fileid:888"),
+        ("2fa", "full"),
+        ("full", "2fa"),
+        ("full", "openid"),
+        ("full", "FULL"),
+        ("full", "fileid:0777"),
+    ],
+)
+def test_scope_is_never_widened(user: User, had: str, asked: str) -> None:
+    """... and the token that asked stays good."""
+    old = Tokens().sign_in(scope=had)
+
+    assert error(refresh(old, asked)) == (400, "invalid_scope")
+    assert works(old)
+    assert refresh(old).status == 200
+
+
+def test_membership_that_ended_ends_at_once(user: User, old: Answer) -> None:
+    """A scope names the file; whether it is open is read at each call."""
+    Membership.objects.update(active=False)
+    new = refresh(old)
+
+    assert new.status == 200
+    assert Api(token=new.data["access_token"]).opt_out().brief == (403, "file_access_denied")
+
+
+# -- what ends them ----------------------------------------------------------------
+
+
+def change_password(user: User) -> None:
+    user.set_password("another password")
+    user.save()
+
+
+def deactivate(user: User) -> None:
+    user.is_active = False
+    user.save()
+
+
+def deactivate_by_sql(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def disable_password_clients(user: User) -> None:
+    sign_in.disable_password_clients()
+    sign_in.enable_password_clients()
+
+
+@pytest.mark.parametrize(
+    "change", [change_password, deactivate, deactivate_by_sql, disable_password_clients]
+)
+def test_ended(user: User, old: Answer, change: Callable[[User], None]) -> None:
+    """S-34."""
+    change(user)
+
+    assert error(refresh(old)) == REFUSED
+
+
+def test_tokens_from_before_an_activation_do_not_refresh(
+    user: User, file: File, old: Answer, phone: Phone
+) -> None:
+    """S-30: they had no second factor; those from after it had."""
+    row = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    still = refresh(old)
+    assert still.status == 200  # asking for a code changes nothing
+    assert row.provider_user_id
+    services.verify_opt_in(user, file, row.provider_user_id, phone.code(), origin=ORIGIN)
+
+    assert error(refresh(still)) == REFUSED
+    Tokens().sign_in()
+    newer = Tokens().sign_in(verification_code=phone.code())
+    assert refresh(newer).status == 200
+
+
+def test_opting_out_leaves_tokens_as_they_are(
+    user: User, file: File, active: ProviderUser, phone: Phone
+) -> None:
+    Tokens().sign_in()
+    tokens = Tokens().sign_in(verification_code=phone.code())
+    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    result = services.opt_out(user, file, phone.code(), origin=ORIGIN)
+    assert result.outcome is services.Outcome.OK
+
+    assert works(tokens)
+    assert refresh(tokens).status == 200
+
+
+@pytest.mark.parametrize("action", [services.suspend, services.unlock])
+def test_what_staff_do_leaves_tokens_as_they_are(
+    user: User,
+    active: ProviderUser,
+    phone: Phone,
+    action: Callable[..., services.Outcome],
+) -> None:
+    Tokens().sign_in()
+    tokens = Tokens().sign_in(verification_code=phone.code())
+    action(user, reason="test", origin=Origin(Face.COMMAND))
+
+    assert refresh(tokens).status == 200
+
+
+def test_tokens_of_other_applications(user: User) -> None:
+    """A client with an id of its own refreshes at /o/token/, where it must prove it."""
+    model = get_application_model()
+    other = model.objects.create(
+        name="Other",
+        client_type=model.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=model.GRANT_AUTHORIZATION_CODE,
+        redirect_uris="https://client.example.com/",
+    )
+    tokens = Tokens().sign_in()
+    RefreshToken.objects.update(application=other)
+
+    assert error(refresh(tokens)) == REFUSED
+    assert not RefreshToken.objects.exclude(revoked=None).exists()
+
+
+def test_access_token_is_no_refresh_token(user: User) -> None:
+    assert error(Tokens().refresh(bearer(user))) == REFUSED
