@@ -4,6 +4,7 @@ import base64
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -264,16 +265,12 @@ def test_atomic_requests_are_refused(production: LazySettings) -> None:
         databases["default"]["ATOMIC_REQUESTS"] = False
 
 
-@pytest.mark.parametrize(
-    ("backend", "warned"), [("dummy", True), ("console", True), ("smtp", False)]
-)
-def test_a_deployment_without_mail_is_warned(
-    production: LazySettings, backend: str, warned: bool
-) -> None:
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
     """S-39."""
-    production.EMAIL_BACKEND = f"django.core.mail.backends.{backend}.EmailBackend"
+    production.SENDS_MAIL = sends
     found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W201" in found) is warned
+    assert ("optin.W201" in found) is not sends
 
 
 # -- laws --------------------------------------------------------------------------
@@ -293,10 +290,8 @@ READERS = [
 @given(text=st.one_of(st.text(max_size=60), st.text("0123456789,/:. aA=_-", max_size=60)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in READERS:
-        try:
+        with suppress(ValueError):
             read(text)
-        except ValueError as exc:
-            assert str(exc)
 
 
 @given(value=st.lists(st.builds(Rate, st.integers(0), st.integers(0)), max_size=4))
@@ -305,11 +300,11 @@ def test_rates_are_read_as_written(value: list[Rate]) -> None:
     assert conf_module.rates(text) == tuple(value)
 
 
-@given(
-    ring=st.dictionaries(
-        st.text("ak1-_.", min_size=1, max_size=16), st.binary(min_size=32, max_size=32), min_size=1
-    )
-)
+key_ids = st.text("ak1-_.", min_size=1, max_size=16)
+keys = st.binary(min_size=32, max_size=32)
+
+
+@given(ring=st.dictionaries(key_ids, keys, min_size=1))
 def test_rings_are_read_as_written(ring: dict[str, bytes]) -> None:
     text = ",".join(f"{kid}:{base64.urlsafe_b64encode(key).decode()}" for kid, key in ring.items())
     assert list(conf_module.ring(text).items()) == list(ring.items())
