@@ -1,6 +1,7 @@
 """A client of the wire contract: any call, in any format, with either credential."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -134,7 +135,20 @@ def read(response: HttpResponse) -> Answer:
         data = json.loads(response.content)
     elif response.content and "xml" in media_type:
         data = {child.tag: _value(child) for child in fromstring(response.content)}  # noqa: S314
-    return Answer(response.status_code, media_type, response.headers, response.content, data)
+    answer = Answer(response.status_code, media_type, response.headers, response.content, data)
+    check_headers(answer)
+    return answer
+
+
+def check_headers(answer: Answer) -> None:
+    """What holds for every answer, whatever a test looks at (section 5, S-61)."""
+    headers = answer.headers
+    assert headers["Cache-Control"] == "no-store"
+    assert ("WWW-Authenticate" in headers) or answer.status != 401
+    assert ("Allow" in headers) or answer.status != 405
+    if answer.status in {429, 503}:
+        assert re.fullmatch("[1-9][0-9]*", headers["Retry-After"])
+    assert "Set-Cookie" not in headers
 
 
 def _value(element: Element) -> object:

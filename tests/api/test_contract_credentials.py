@@ -1,0 +1,393 @@
+"""Who may call (contract, section 3): roles x tenants x calls, none left out (S-33)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.urls import URLPattern
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin.api import oauth, urls
+from optin.api.views import NotFound, UserCall
+from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, User
+from tests.api.client import MEDIA_TYPES, ROOTS, Answer, Api, bearer
+from tests.conftest import NOON, NUMBER, PASSWORD, Phone, make_user, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REALM = 'Bearer realm="api"'
+CHALLENGES = {
+    "not_authenticated": REALM,
+    "invalid_token": f'{REALM}, error="invalid_token"',
+    "insufficient_scope": f'{REALM}, error="insufficient_scope"',
+    "2fa_code_required": REALM,
+}
+"""The exact header of each code that has one."""
+
+USER_CALLS = {
+    "opt-in": "opt-in-to-2fa",
+    "verify": "verify-2fa-opt-in",
+    "opt-out": "opt-out-from-2fa",
+}
+TOKEN_CALLS = {"token", "token-2fa", "refresh"}
+"""These take a password or a refresh token; see the tests of the token calls."""
+
+
+def test_every_call_has_a_row() -> None:
+    """A call that is added to the addresses without a row here fails (S-33)."""
+    views = {
+        str(pattern.name): getattr(pattern.callback, "cls", None)
+        for pattern in urls.urlpatterns
+        if isinstance(pattern, URLPattern) and pattern not in oauth.urlpatterns
+    }
+    calls = {name for name, view in views.items() if view is not NotFound}
+    assert calls == {*USER_CALLS, *TOKEN_CALLS, "ping"}
+    assert {name for name in calls if issubclass(views[name] or object, UserCall)} == {*USER_CALLS}
+    assert set(USER_CALLS.values()) == ROOTS.keys()
+
+
+# -- the matrix --------------------------------------------------------------------
+
+FILES = {"own": 777, "second": 888, "foreign": 666, "closed": 555, "left": 444, "missing": 12345}
+"""Of the user: two files, one of others, one that is closed, one that the user left."""
+
+
+@pytest.fixture
+def tenants(user: User, file: File, other_file: File) -> None:
+    Membership.objects.create(user=user, file=other_file)
+    foreign = File.objects.create(id=666, name="Foreign")
+    make_user("zoe", foreign)
+    closed = File.objects.create(id=555, name="Closed", active=False)
+    left = File.objects.create(id=444, name="Left")
+    Membership.objects.create(user=user, file=closed)
+    Membership.objects.create(user=user, file=left, active=False)
+
+
+def key_of(user: User, file_id: int, *, revoked: bool = False) -> str:
+    row, text = AccessKey.objects.make(user, File.objects.get(pk=file_id), timezone.now())
+    if revoked:
+        AccessKey.objects.filter(pk=row.pk).update(revoked_at=timezone.now())
+    return text
+
+
+def deactivated(user: User) -> User:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    return user
+
+
+def other(name: str, *file_ids: int) -> User:
+    return make_user(name, *File.objects.filter(pk__in=file_ids))
+
+
+IN = "in"
+ALL = tuple(FILES)
+Expected = dict[str, str]
+
+
+def only(*names: str, otherwise: str = "file_access_denied") -> Expected:
+    return {name: IN if name in names else otherwise for name in ALL}
+
+
+def refused(code: str) -> Expected:
+    return only(otherwise=code)
+
+
+Role = Callable[[User], Api]
+
+ROLES: dict[str, tuple[Role, Expected]] = {
+    "nobody": (lambda u: Api(), refused("not_authenticated")),
+    "token, full": (lambda u: Api(token=bearer(u, "full")), only("own", "second")),
+    "token, 2fa": (lambda u: Api(token=bearer(u, "2fa")), only("own", "second")),
+    "token, full for one file": (lambda u: Api(token=bearer(u, "full fileid:777")), only("own")),
+    "token, 2fa for one file": (lambda u: Api(token=bearer(u, "2fa fileid:888")), only("second")),
+    "token for files of others": (
+        lambda u: Api(token=bearer(u, "full fileid:666 fileid:555 fileid:444 fileid:12345")),
+        only(),
+    ),
+    "token for a file whose id begins alike": (
+        lambda u: Api(token=bearer(u, "full fileid:7770 fileid:77")),
+        only(),
+    ),
+    "token, another scope": (
+        lambda u: Api(token=bearer(u, "read")),
+        refused("insufficient_scope"),
+    ),
+    "token, fileid alone": (
+        lambda u: Api(token=bearer(u, "fileid:777")),
+        refused("insufficient_scope"),
+    ),
+    "token, no scope": (lambda u: Api(token=bearer(u, "")), refused("insufficient_scope")),
+    "token, FULL": (lambda u: Api(token=bearer(u, "FULL 2FA")), refused("insufficient_scope")),
+    "token, unknown": (lambda u: Api(token="nothing"), refused("invalid_token")),
+    "token, expired": (
+        lambda u: Api(token=bearer(u, lifetime=timedelta(0))),
+        refused("invalid_token"),
+    ),
+    "token without a user": (lambda u: Api(token=bearer(None)), refused("invalid_token")),
+    "token of a deactivated user": (
+        lambda u: Api(token=bearer(deactivated(u))),
+        refused("invalid_token"),
+    ),
+    "token of a member of no file": (lambda u: Api(token=bearer(other("kim"))), only()),
+    "token of a member elsewhere": (
+        lambda u: Api(token=bearer(other("kim", 666))),
+        only("foreign"),
+    ),
+    "token of staff": (
+        lambda u: Api(token=bearer(User.objects.create_superuser("root", password=PASSWORD))),
+        only(),
+    ),
+    "key": (lambda u: Api(key=key_of(u, 777)), only("own")),
+    "key of the second file": (lambda u: Api(key=key_of(u, 888)), only("second")),
+    "key of a closed file": (lambda u: Api(key=key_of(u, 555)), only()),
+    "key of a file that was left": (lambda u: Api(key=key_of(u, 444)), only()),
+    "key, unknown": (lambda u: Api(key="nothing"), refused("invalid_token")),
+    "key, revoked": (lambda u: Api(key=key_of(u, 777, revoked=True)), refused("invalid_token")),
+    "key of a deactivated user": (
+        lambda u: Api(key=key_of(deactivated(u), 777)),
+        refused("invalid_token"),
+    ),
+    "both": (lambda u: Api(token=bearer(u), key=key_of(u, 777)), only("own")),
+    "both, token for another file": (
+        lambda u: Api(token=bearer(u, "full fileid:888"), key=key_of(u, 777)),
+        only(),
+    ),
+    "both, token with another scope": (
+        lambda u: Api(token=bearer(u, "read"), key=key_of(u, 777)),
+        refused("insufficient_scope"),
+    ),
+    "both, of two users": (
+        lambda u: Api(token=bearer(other("kim", 777)), key=key_of(u, 777)),
+        refused("invalid_token"),
+    ),
+    "both, token unknown": (
+        lambda u: Api(token="nothing", key=key_of(u, 777)),
+        refused("invalid_token"),
+    ),
+    "both, token expired": (
+        lambda u: Api(token=bearer(u, lifetime=timedelta(0)), key=key_of(u, 777)),
+        refused("invalid_token"),
+    ),
+    "both, key unknown": (
+        lambda u: Api(token=bearer(u), key="nothing"),
+        refused("invalid_token"),
+    ),
+    "both, key revoked": (
+        lambda u: Api(token=bearer(u), key=key_of(u, 777, revoked=True)),
+        refused("invalid_token"),
+    ),
+}
+
+
+def outcome(answer: Answer) -> str:
+    """Whether the caller came in: the body ``{`` is looked at only then."""
+    if answer.code == "invalid_request" and "JSON" in answer.data["StatusMessage"]:
+        return IN
+    assert answer.status == (401 if answer.code in {"not_authenticated", "invalid_token"} else 403)
+    assert answer.headers.get("WWW-Authenticate") == CHALLENGES.get(answer.code)
+    return answer.code
+
+
+@pytest.mark.parametrize("call", USER_CALLS.values())
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_x_tenants_x_calls(user: User, tenants: None, role: str, call: str) -> None:
+    """S-33"""
+    make, expected = ROLES[role]
+    api = make(user)
+    got = {}
+    for name, file_id in FILES.items():
+        api.file_id = file_id
+        got[name] = outcome(api.post(call, "{"))
+    assert got == expected
+
+
+BAD_TOKENS = {
+    "token, unknown",
+    "token, expired",
+    "token without a user",
+    "token of a deactivated user",
+    "both, token unknown",
+    "both, token expired",
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_x_ping(user: User, tenants: None, role: str) -> None:
+    """It needs a bearer token, of any scope; a key is nothing to it."""
+    api = ROLES[role][0](user)
+    answer = api.ping(query=api.query())
+    if not api.token:
+        assert answer.brief == (401, "not_authenticated")
+    elif role in BAD_TOKENS:
+        assert answer.brief == (401, "invalid_token")
+    else:
+        assert answer.status == 200
+    assert answer.headers.get("WWW-Authenticate") == CHALLENGES.get(answer.code)
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("call", USER_CALLS.values())
+def test_what_is_not_ones_own_is_as_what_does_not_exist(
+    user: User, tenants: None, call: str, accept: str
+) -> None:
+    """One body, and one set of headers, for a missing, foreign, closed or left file."""
+    api = Api(token=bearer(user), accept=accept)
+    bodies, headers = set(), set()
+    for name in ("missing", "foreign", "closed", "left"):
+        api.file_id = FILES[name]
+        answer = api.post(call, b"")
+        assert answer.brief == (403, "file_access_denied")
+        bodies.add(answer.content)
+        headers.add(tuple((n, v) for n, v in answer.headers.items() if n != "X-Request-Id"))
+    api = Api(key=key_of(user, 888), accept=accept)
+    bodies.add(api.post(call, b"").content)
+    assert len(bodies) == len(headers) == 1
+
+
+def test_refused_at_the_door_leaves_one_event(user: User, tenants: None) -> None:
+    """S-52; a 401 is logged only."""
+    Api(token="nothing").opt_in(NUMBER)
+    Api().opt_in(NUMBER)
+    assert not AuditEvent.objects.exists()
+    Api(token=bearer(user), file_id=666).opt_in(NUMBER)
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.user_id, event.file_id) == (
+        AuditEvent.Kind.ACCESS,
+        "file_access_denied",
+        user.pk,
+        666,
+    )
+
+
+# -- how a token is sent -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_scheme_without_regard_to_case(user: User, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme} {bearer(user)}"}
+    assert Api().ping(headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "not_authenticated"),
+        ("Basic YW5uOng=", "not_authenticated"),
+        ("{token}", "not_authenticated"),
+        ("Token {token}", "not_authenticated"),
+        ("Bearer", "invalid_token"),
+        ("Bearer ", "invalid_token"),
+        ("Bearer {token}x", "invalid_token"),
+        ("Bearer {token} {token}", "invalid_token"),
+        ('Bearer "{token}"', "invalid_token"),
+        ("Bearer {token},{token}", "invalid_token"),
+        ("Bearer \xe9\xff", "invalid_token"),
+        ("Bearer " + "x" * 20_000, "invalid_token"),
+    ],
+)
+def test_other_headers(user: User, header: str, code: str) -> None:
+    """S-12 among them: an empty token is no token's."""
+    headers = {"Authorization": header.format(token=bearer(user))}
+    answer = Api().ping(headers=headers)
+    assert answer.brief == (401, code)
+    assert answer.headers["WWW-Authenticate"] == CHALLENGES[code]
+
+
+@pytest.mark.parametrize("name", ["access_token", "token", "bearer", "Authorization"])
+def test_token_in_the_query_or_the_body_is_not_looked_at(
+    user: User, phone: Phone, name: str
+) -> None:
+    token = bearer(user)
+    body = f'{{"MobileNumber": "{NUMBER}", "{name}": "{token}"}}'
+    answer = Api().post("opt-in-to-2fa", body, query=f"FileId=777&{name}={token}")
+    assert answer.brief == (401, "not_authenticated")
+    answer = Api().post(
+        "opt-in-to-2fa",
+        f"{name}={token}&MobileNumber={NUMBER}",
+        media_type="application/x-www-form-urlencoded",
+    )
+    assert answer.brief == (401, "not_authenticated")
+    assert phone.messages == []
+
+
+@pytest.mark.parametrize("where", ["header", "body", "token as key", "key as token"])
+def test_each_credential_in_its_own_place(user: User, access_key: str, where: str) -> None:
+    body = f'{{"MobileNumber": "{NUMBER}", "WsAccessKey": "{access_key}"}}'
+    if where == "header":
+        answer = Api().opt_in(NUMBER, headers={"WsAccessKey": access_key})
+    elif where == "body":
+        answer = Api().post("opt-in-to-2fa", body)
+    elif where == "token as key":
+        answer = Api(key=bearer(user)).opt_in(NUMBER)
+    else:
+        answer = Api(token=access_key).opt_in(NUMBER)
+    assert answer.status == 401
+
+
+def test_cookies_are_ignored(user: User, phone: Phone) -> None:
+    """A signed-in browser is nobody here, and a broken cookie breaks nothing."""
+    api = Api()
+    api.http.cookies.load({"sessionid": "x", "csrftoken": "y", "access_token": bearer(user)})
+    assert api.opt_in(NUMBER).brief == (401, "not_authenticated")
+    api.token = bearer(user)
+    assert api.opt_in(NUMBER).status == 200
+
+
+# -- access keys -------------------------------------------------------------------
+
+
+def test_legacy_keys_switched_off(
+    user: User, access_key: str, settings: Settings, phone: Phone
+) -> None:
+    settings.LEGACY_ACCESS_KEYS = False
+    answer = Api(key=access_key).opt_in(NUMBER)
+    assert answer.brief == (401, "not_authenticated")
+    assert AccessKey.objects.get().last_used_at is None
+    assert Api(token=bearer(user), key=access_key).opt_in(NUMBER).status == 200
+
+
+def test_last_use_is_written_once_an_hour(access_key: str, clock: time_machine.Traveller) -> None:
+    used = []
+    for seconds in (0, 1, 3598, 1, 1):
+        clock.shift(seconds)
+        Api(key=access_key).verify(1, "1234567")
+        used.append(AccessKey.objects.get().last_used_at)
+    assert used == [NOON, NOON, NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=1)]
+
+
+def test_key_is_kept_as_a_digest(access_key: str) -> None:
+    """S-34"""
+    row = AccessKey.objects.values().get()
+    assert access_key not in str(row)
+    assert row["prefix"] == access_key[:6]
+
+
+# -- live rows ---------------------------------------------------------------------
+
+
+def test_membership_is_read_on_each_call(
+    user: User, file: File, pending: ProviderUser, phone: Phone
+) -> None:
+    api = Api(token=bearer(user))
+    guess = wrong(phone.code())
+    assert api.verify(pending.pk, guess).code == "otp_incorrect"
+    Membership.objects.update(active=False)
+    assert api.verify(pending.pk, guess).code == "file_access_denied"
+    Membership.objects.update(active=True)
+    File.objects.update(active=False)
+    assert api.verify(pending.pk, guess).code == "file_access_denied"
+    File.objects.update(active=True)
+    User.objects.update(is_active=False)
+    assert api.verify(pending.pk, guess).code == "invalid_token"
+    User.objects.update(is_active=True)
+    assert api.verify(pending.pk, phone.code()).status == 200
+
+
+def test_token_ends_with_its_hour(user: User, clock: time_machine.Traveller) -> None:
+    api = Api(token=bearer(user))
+    clock.shift(3599.9)
+    assert api.ping().status == 200
+    clock.shift(0.1)
+    assert api.ping().brief == (401, "invalid_token")
