@@ -1,0 +1,174 @@
+"""Application servers side by side: the same workload, in turns.
+
+Each server gets two worker processes on this machine and the same PostgreSQL or SQLite
+database. ``wrk`` (Debian's package) drives wrong codes of many users, and ``ping``.
+
+    python -m bench.servers [--seconds N] [--rounds N] [--granian PATH]
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import world
+
+from django.db import connection, connections
+
+SCRIPT = """
+local requests = {}
+for line in io.lines("%s") do
+  local token, body = line:match("^(%%S+) (.*)$")
+  requests[#requests + 1] = wrk.format("%s", "%s", {
+    ["Host"] = "127.0.0.1", ["Authorization"] = "Bearer " .. token,
+    ["Content-Type"] = "application/json"
+  }, body)
+end
+local at = 0
+request = function()
+  at = at %% #requests + 1
+  return requests[at]
+end
+"""
+
+
+def commands(port: int, granian: str) -> dict[str, list[str]]:
+    python = str(Path(sys.executable).parent)
+    made = {
+        "gunicorn gthread, 2 x 8": [
+            f"{python}/gunicorn",
+            "twofa_site.wsgi",
+            "--config",
+            "gunicorn.conf.py",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--log-level",
+            "error",
+        ],
+    }
+    if granian:
+        made["granian WSGI, 2 x 8"] = [
+            granian,
+            "--interface",
+            "wsgi",
+            "--workers",
+            "2",
+            "--blocking-threads",
+            "8",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--log-level",
+            "error",
+            "twofa_site.wsgi:application",
+        ]
+    return made
+
+
+@contextmanager
+def serving(command: list[str], port: int, database: str) -> Iterator[int]:
+    """Run the server; yields its pid."""
+    env = os.environ | {"PORT": str(port), "DATABASE_URL": database}
+    process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        time.sleep(1)
+        yield process.pid
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=40)
+
+
+def drive(port: int, script: Path, seconds: int) -> tuple[float, str]:
+    """Return requests a second and the 99th percentile, as wrk says them."""
+    out = subprocess.run(  # noqa: S603
+        [
+            shutil.which("wrk") or "wrk",
+            "-t1",
+            "-c16",
+            f"-d{seconds}s",
+            "--latency",
+            "-s",
+            str(script),
+            f"http://127.0.0.1:{port}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
+    tail = re.search(r"99%\s+([0-9.]+m?s)", out)
+    # A wrong code is a 400; where every answer should be a 200, a refusal is a fault.
+    refused = "Non-2xx" in out and "ping" in script.read_text()
+    if not rate or not tail or refused or "Socket errors" in out:
+        raise AssertionError(out)
+    return float(rate[1]), tail[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--granian", default="", help="Path of granian, to compare with.")
+    options = parser.parse_args()
+    port = 18_764
+    results: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    with world.database(), tempfile.TemporaryDirectory() as folder:
+        people = world.people(2000)
+        data = Path(folder, "people")
+        data.write_text(
+            "".join(
+                f"{p.token} "
+                + json.dumps({"ProviderUserId": p.provider_user_id, "Otp": p.wrong_code})
+                + "\n"
+                for p in people
+            )
+        )
+        workloads = {
+            "wrong codes": ("POST", f"/User/verify-2fa-opt-in?FileId={world.FILE_ID}"),
+            "ping": ("GET", "/authorisation/ping"),
+        }
+        database = _url()
+        connections.close_all()
+        for _ in range(options.rounds):
+            for server, command in commands(port, options.granian).items():
+                for workload, (method, target) in workloads.items():
+                    world.rewind()
+                    script = Path(folder, "script.lua")
+                    script.write_text(SCRIPT % (data, method, target))
+                    with serving(command, port, database):
+                        drive(port, script, 2)
+                        results[workload, server].append(drive(port, script, options.seconds))
+        connections.close_all()
+    print(f"{connection.vendor}: requests a second, median of {options.rounds}; 99th percentile")
+    for (workload, server), values in sorted(results.items()):
+        rate = statistics.median(rate for rate, _ in values)
+        print(f"{workload:12} {server:26} {rate:8.0f}   {', '.join(tail for _, tail in values)}")
+
+
+def _url() -> str:
+    config = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{config['NAME']}"
+    return f"postgres://{config['USER']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
+
+
+if __name__ == "__main__":
+    main()
