@@ -1,0 +1,693 @@
+"""The endpoints below /o/: which there are, and the terms on which they give tokens."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import pytest
+import time_machine
+from django.apps import apps
+from django.contrib.auth.hashers import identify_hasher
+from django.core.checks import run_checks
+from django.core.exceptions import ValidationError
+from django.db import DataError, OperationalError, connection
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+from oauth2_provider.models import (
+    AbstractApplication,
+    AccessToken,
+    Grant,
+    RefreshToken,
+    get_application_model,
+)
+
+from optin import services
+from optin.api.oauth import RandomSecretHasher
+from optin.models import AuditEvent, File, Membership, User
+from tests.api.client import Api, bearer
+from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Application = get_application_model()
+FORM = "application/x-www-form-urlencoded"
+SECRET = "s" * 128
+REDIRECT = "https://client.example.com/callback"
+VERIFIER = "v" * 64
+CHALLENGE = (
+    base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
+)
+DAY = 86400
+
+
+def make_client(grant_type: str, client_id: str = "client", **fields: Any) -> AbstractApplication:
+    return cast(
+        AbstractApplication,
+        Application.objects.create(
+            client_id=client_id,
+            client_secret=SECRET,
+            name="Client",
+            client_type=Application.CLIENT_CONFIDENTIAL,
+            authorization_grant_type=grant_type,
+            **{"redirect_uris": REDIRECT, **fields},
+        ),
+    )
+
+
+@pytest.fixture
+def machine(db: None) -> AbstractApplication:
+    """A client that speaks for nobody."""
+    return make_client(Application.GRANT_CLIENT_CREDENTIALS, "machine")
+
+
+@pytest.fixture
+def client_app(db: None) -> AbstractApplication:
+    """A client that speaks for people who let it."""
+    return make_client(Application.GRANT_AUTHORIZATION_CODE)
+
+
+def post(
+    endpoint: str, body: dict[str, str], client_id: str = "client", secret: str = SECRET
+) -> HttpResponse:
+    """Call *endpoint* as a client; with no *secret* only the body names it."""
+    headers = {}
+    if secret:
+        basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+        headers["Authorization"] = f"Basic {basic}"
+    else:
+        body = {**body, "client_id": client_id}
+    http = Client(raise_request_exception=False)
+    return cast(
+        HttpResponse,
+        http.post(f"/o/{endpoint}/", urlencode(body), content_type=FORM, headers=headers),
+    )
+
+
+def data(response: HttpResponse) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(response.content)
+    return answer
+
+
+def error(response: HttpResponse) -> tuple[int, str]:
+    return response.status_code, data(response)["error"]
+
+
+def grant(user: User, application: AbstractApplication, code: str = "code", **fields: Any) -> str:
+    """Make the authorization code that a person's consent would make."""
+    Grant.objects.create(
+        user=user,
+        application=application,
+        code=code,
+        **{
+            "expires": timezone.now() + timedelta(seconds=60),
+            "redirect_uri": REDIRECT,
+            "scope": "2fa fileid:777",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            **fields,
+        },
+    )
+    return code
+
+
+def exchange(code: str, **how: str) -> HttpResponse:
+    body = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": VERIFIER}
+    client = {name: how.pop(name) for name in ("client_id", "secret") if name in how}
+    return post("token", {**body, "code": code, **how}, **client)
+
+
+def refresh(response: HttpResponse, **body: str) -> HttpResponse:
+    token = data(response)["refresh_token"]
+    return post("token", {"grant_type": "refresh_token", "refresh_token": token, **body})
+
+
+def works(response: HttpResponse) -> bool:
+    return Api(token=data(response)["access_token"]).ping().status == 200
+
+
+# -- which there are ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("o/", "o/applications/", "o/applications/register/", "o/authorized_tokens/"),
+        *("o/device-authorization/", "o/device/", "o/register/", "o/userinfo/", "o/logout/"),
+        *("o/.well-known/openid-configuration", "o/.well-known/jwks.json", "o/token", "O/TOKEN/"),
+        *(".well-known/openid-configuration", ".well-known/oauth-protected-resource"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_else_is_mounted(path: str, method: str) -> None:
+    """The toolkit's own list would let anybody register a client."""
+    response = Client(raise_request_exception=False).generic(method, f"/{path}")
+
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize("host", ["2fa.example.com", "testserver"])
+def test_metadata(settings: Any, host: str) -> None:
+    """RFC 8414; every address from ``BASE_URL``, whatever the Host (S-26)."""
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "OIDC_ISS_ENDPOINT": settings.BASE_URL,
+    }
+    response = Client().get(
+        "/.well-known/oauth-authorization-server",
+        headers={"Host": host, "X-Forwarded-Host": "evil.example.com"},
+    )
+
+    metadata = response.json()
+    base = "https://2fa.example.com"
+    assert metadata["issuer"] == base
+    assert metadata["token_endpoint"] == f"{base}/o/token/"
+    assert metadata["revocation_endpoint"] == f"{base}/o/revoke_token/"
+    assert metadata["introspection_endpoint"] == f"{base}/o/introspect/"
+    assert metadata["grant_types_supported"] == [
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+    ]
+    assert metadata["response_types_supported"] == ["code"]
+    assert metadata["scopes_supported"] == ["2fa", "full"]
+    assert "registration_endpoint" not in metadata
+    assert "device_authorization_endpoint" not in metadata
+    assert "evil" not in response.content.decode()
+
+
+def test_metadata_of_a_foreign_host() -> None:
+    response = Client(raise_request_exception=False).get(
+        "/.well-known/oauth-authorization-server", headers={"Host": "evil.example.com"}
+    )
+
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_post_only(machine: AbstractApplication, endpoint: str, method: str) -> None:
+    response = Client(raise_request_exception=False).generic(method, f"/o/{endpoint}/")
+
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
+@pytest.mark.parametrize("query", ["token=x", "access_token=x", "a=%zz", "a=\x7f", "grant_type=x"])
+def test_nothing_in_the_address(machine: AbstractApplication, endpoint: str, query: str) -> None:
+    """S-35: what stands there stands in logs."""
+    response = Client(raise_request_exception=False).generic(
+        "POST", f"/o/{endpoint}/", b"token=x", content_type=FORM, QUERY_STRING=query
+    )
+
+    assert error(cast(HttpResponse, response)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, b""),
+        (FORM, b"\xff\x00&&=;%zz"),
+        (FORM, b"grant_type=%00&token=%00&client_id=%00&client_secret=%00"),
+        (FORM, b"grant_type=authorization_code&code=%00&client_id=client&code_verifier=%00"),
+        (FORM, b"grant_type=refresh_token&refresh_token=%ed%a0%80&client_id=client"),
+        (FORM, b"grant_type=client_credentials&grant_type=password"),
+        (FORM, b"grant_type=client_credentials&resource=nonsense"),
+        ("application/json", b'{"grant_type": "client_credentials"}'),
+        ("application/json", b"["),
+        ("multipart/form-data; boundary=a", b"--a\r\nbad"),
+        ("multipart/form-data", b""),
+        (f"{FORM}; charset=utf-16", b"grant_type=x"),
+        (f"{FORM}; charset=nonsense", b"grant_type=x"),
+        ("", b""),
+    ],
+)
+@pytest.mark.parametrize(
+    "authorization", [None, "Basic", "Basic !!!", "Basic AAAA", "Basic Y2xpZW50OgA=", "Bearer x"]
+)
+def test_bad_input_is_never_our_fault(
+    client_app: AbstractApplication,
+    endpoint: str,
+    content_type: str,
+    body: bytes,
+    authorization: str | None,
+) -> None:
+    response = Client(raise_request_exception=False).generic(
+        "POST",
+        f"/o/{endpoint}/",
+        body,
+        content_type=content_type,
+        headers={"Authorization": authorization} if authorization else {},
+    )
+
+    assert 400 <= response.status_code < 500
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (OperationalError, (503, "temporarily_unavailable")),
+        # What PostgreSQL says to a NUL.
+        (DataError, (400, "invalid_request")),
+    ],
+)
+def test_no_token_without_its_event(
+    machine: AbstractApplication,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: type[Exception],
+    expected: tuple[int, str],
+) -> None:
+    """S-52: what cannot be recorded does not happen."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(type(AuditEvent.objects), "record", fail)
+    response = post("token", {"grant_type": "client_credentials"}, "machine")
+
+    assert error(response) == expected
+    assert ("Retry-After" in response.headers) == (expected[0] == 503)
+    assert not AccessToken.objects.exists()
+
+
+def test_deploy_checks_of_the_toolkit_are_clean() -> None:
+    """S-62."""
+    problems = run_checks(include_deployment_checks=True)
+
+    assert [p for p in problems if str(p.id).startswith("oauth2_provider")] == []
+
+
+# -- clients -----------------------------------------------------------------------
+
+
+def test_client_secret_is_hashed_fast(machine: AbstractApplication) -> None:
+    """A slow hash of 128 random characters would cost 200 ms a request for nothing."""
+    kept = Application.objects.get().client_secret
+
+    assert SECRET not in kept
+    assert isinstance(identify_hasher(kept), RandomSecretHasher)
+    assert RandomSecretHasher().decode(kept)["iterations"] == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("http://client.example.com/callback", "http://127.0.0.1:9000/", "http://localhost/"),
+        *("client://callback", "javascript:alert(1)", "https://*.example.com/", "//example.com/"),
+    ],
+)
+def test_redirects_go_to_https_only(uri: str) -> None:
+    client = Application(
+        client_id="x",
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+        redirect_uris=uri,
+    )
+
+    with pytest.raises(ValidationError) as caught:
+        client.full_clean()
+    assert "redirect_uris" in caught.value.message_dict
+
+
+def test_redirects_are_compared_exactly(client_app: AbstractApplication) -> None:
+    assert client_app.redirect_uri_allowed(REDIRECT)
+    for uri in (f"{REDIRECT}/x", f"{REDIRECT}?a=b", REDIRECT.replace("https", "http")):
+        assert not client_app.redirect_uri_allowed(uri)
+
+
+@pytest.mark.parametrize(
+    "grant_type",
+    [
+        *("password", "implicit", "token", "", "x", "Client_Credentials"),
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ],
+)
+@pytest.mark.parametrize(
+    "registered_for",
+    [
+        Application.GRANT_PASSWORD,
+        Application.GRANT_IMPLICIT,
+        Application.GRANT_AUTHORIZATION_CODE,
+        Application.GRANT_DEVICE_CODE,
+    ],
+)
+def test_other_grants_are_refused(user: User, registered_for: str, grant_type: str) -> None:
+    """S-35: even to a client that was registered for them."""
+    make_client(registered_for)
+    person = {"username": "ann", "password": PASSWORD, "device_code": "x", "scope": "full"}
+
+    response = post("token", {"grant_type": grant_type, **person})
+
+    assert error(response) == (400, "unsupported_grant_type")
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.usefixtures("password_clients")
+@pytest.mark.parametrize("grant_type", ["password", "client_credentials", "authorization_code"])
+def test_clients_without_an_id_get_nothing_here(user: User, grant_type: str) -> None:
+    """The application behind the token calls is no client of these endpoints."""
+    body = {"grant_type": grant_type, "username": "ann", "password": PASSWORD, "code": "x"}
+    response = post("token", body, "password-clients", secret="")
+
+    assert 400 <= response.status_code < 500
+    assert not AccessToken.objects.exists()
+
+
+# -- client credentials, introspection, revocation ---------------------------------
+
+
+def test_client_credentials(machine: AbstractApplication, file: File) -> None:
+    """Such a token has no user: no call is open to it."""
+    response = post("token", {"grant_type": "client_credentials", "scope": "full"}, "machine")
+
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "refresh_token" not in data(response)
+    assert data(response)["expires_in"] == 3600
+    api = Api(token=data(response)["access_token"])
+    for answer in (api.opt_in(NUMBER), api.verify(1, "0123456"), api.opt_out(), api.ping()):
+        assert answer.brief == (401, "invalid_token")
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.user_id) == ("token", "client_credentials", None)
+    assert event.client == f"app:{machine.pk}"
+
+
+@pytest.mark.parametrize("secret", ["wrong", ""])
+def test_client_must_prove_itself(machine: AbstractApplication, secret: str) -> None:
+    response = post("token", {"grant_type": "client_credentials"}, "machine", secret)
+
+    assert error(response) == (401, "invalid_client")
+    assert response.headers["WWW-Authenticate"]
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize("scope", ["admin", "full admin", "fileid:0", "fileid:x", "introspection"])
+def test_unknown_scope(machine: AbstractApplication, scope: str) -> None:
+    body = {"grant_type": "client_credentials", "scope": scope}
+
+    assert error(post("token", body, "machine")) == (400, "invalid_scope")
+
+
+def test_introspection(machine: AbstractApplication, user: User) -> None:
+    token = bearer(user, "2fa fileid:777")
+    found = data(post("introspect", {"token": token}, "machine"))
+
+    assert found["active"] is True
+    assert found["scope"] == "2fa fileid:777"
+    assert found["username"] == "ann"
+    assert data(post("introspect", {"token": "unknown"}, "machine")) == {"active": False}
+
+
+def test_introspection_of_what_works_nowhere(
+    machine: AbstractApplication, user: User, clock: time_machine.Traveller
+) -> None:
+    token = bearer(user)
+    User.objects.update(is_active=False)
+    assert data(post("introspect", {"token": token}, "machine")) == {"active": False}
+    User.objects.update(is_active=True)
+    assert data(post("introspect", {"token": token}, "machine"))["active"] is True
+    clock.shift(3600)
+    assert data(post("introspect", {"token": token}, "machine")) == {"active": False}
+
+
+def test_introspection_is_for_clients(machine: AbstractApplication, user: User) -> None:
+    """Not for anybody who has a token."""
+    token = bearer(user, "full introspection")
+    for secret in ("wrong", ""):
+        response = post("introspect", {"token": token}, "machine", secret)
+        assert response.status_code == 403
+    response = cast(
+        HttpResponse,
+        Client().post("/o/introspect/", {"token": token, "access_token": bearer(user)}),
+    )
+    assert response.status_code == 403
+    assert b"ann" not in response.content
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+@pytest.mark.parametrize("hint", [True, False])
+def test_revocation(user: User, client_app: AbstractApplication, kind: str, *, hint: bool) -> None:
+    """Either token takes the other with it."""
+    tokens = exchange(grant(user, client_app))
+    body = {"token": data(tokens)[kind], **({"token_type_hint": kind} if hint else {})}
+
+    assert post("revoke_token", body).status_code == 200
+    assert not works(tokens)
+    assert error(refresh(tokens)) == (400, "invalid_grant")
+
+
+def test_revocation_of_somebody_elses_token(
+    user: User, client_app: AbstractApplication, machine: AbstractApplication
+) -> None:
+    tokens = exchange(grant(user, client_app))
+    body = {"token": data(tokens)["access_token"]}
+
+    assert post("revoke_token", body, "machine").status_code == 200
+    assert post("revoke_token", body, secret="wrong").status_code == 401
+    assert works(tokens)
+
+
+# -- authorization code ------------------------------------------------------------
+
+
+def test_code(user: User, client_app: AbstractApplication) -> None:
+    response = exchange(grant(user, client_app))
+
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert data(response)["scope"] == "2fa fileid:777"
+    assert works(response)
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.face) == ("token", "authorization_code", "token")
+    assert (event.user_id, event.client) == (user.pk, f"app:{client_app.pk}")
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"code_verifier": ""}, (400, "invalid_grant")),
+        ({"code_verifier": "w" * 64}, (400, "invalid_grant")),
+        ({"code_verifier": CHALLENGE}, (400, "invalid_grant")),
+        ({"code_verifier": "v"}, (400, "invalid_grant")),
+        ({"redirect_uri": f"{REDIRECT}/"}, (400, "invalid_request")),
+        ({"code": "another"}, (400, "invalid_grant")),
+        ({"client_id": "machine"}, (400, "unauthorized_client")),
+        ({"client_id": "other"}, (400, "invalid_grant")),
+        ({"secret": "wrong"}, (401, "invalid_client")),
+        ({"secret": ""}, (401, "invalid_client")),
+    ],
+    ids=str,
+)
+def test_code_is_bound(
+    user: User,
+    client_app: AbstractApplication,
+    machine: AbstractApplication,
+    how: dict[str, str],
+    expected: tuple[int, str],
+) -> None:
+    """S-34, S-35: to its client, its address and the one who has the verifier."""
+    make_client(Application.GRANT_AUTHORIZATION_CODE, "other")
+    code = grant(user, client_app)
+
+    assert error(exchange(**{"code": code, **how})) == expected
+    assert not AccessToken.objects.exists()
+    assert works(exchange(code))
+
+
+@pytest.mark.parametrize("verifier", ["", VERIFIER])
+def test_code_without_a_challenge(
+    user: User, client_app: AbstractApplication, verifier: str
+) -> None:
+    """S-35: PKCE is required, whatever let such a code come to be."""
+    code = grant(user, client_app, code_challenge="", code_challenge_method="")
+
+    assert error(exchange(code, code_verifier=verifier)) == (400, "invalid_grant")
+
+
+def test_code_works_once(user: User, client_app: AbstractApplication) -> None:
+    code = grant(user, client_app)
+    assert works(exchange(code))
+
+    assert error(exchange(code)) == (400, "invalid_grant")
+
+
+def test_code_works_for_a_minute(
+    user: User, client_app: AbstractApplication, clock: time_machine.Traveller
+) -> None:
+    code = grant(user, client_app)
+    clock.shift(60)
+
+    assert error(exchange(code)) == (400, "invalid_grant")
+
+
+# Each must end what was granted before it.
+
+
+def activate(user: User, file: File, phone: Phone) -> None:
+    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+
+
+def change_password(user: User, file: File, phone: Phone) -> None:
+    user.set_password("another password")
+    user.save()
+
+
+def deactivate(user: User, file: File, phone: Phone) -> None:
+    user.is_active = False
+    user.save()
+
+
+def deactivate_by_sql(user: User, file: File, phone: Phone) -> None:
+    User.objects.update(is_active=False)
+
+
+ENDINGS = [activate, change_password, deactivate, deactivate_by_sql]
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_code_from_before(
+    user: User,
+    file: File,
+    phone: Phone,
+    client_app: AbstractApplication,
+    end: Callable[[User, File, Phone], None],
+) -> None:
+    """S-30, S-34: a code from before the second factor is worth nothing."""
+    code = grant(user, client_app)
+    end(user, file, phone)
+
+    assert error(exchange(code)) == (400, "invalid_grant")
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_refresh_token_from_before(
+    user: User,
+    file: File,
+    phone: Phone,
+    client_app: AbstractApplication,
+    end: Callable[[User, File, Phone], None],
+) -> None:
+    tokens = exchange(grant(user, client_app))
+    end(user, file, phone)
+
+    assert error(refresh(tokens)) == (400, "invalid_grant")
+
+
+# -- refresh -----------------------------------------------------------------------
+
+
+def test_refresh_rotates(user: User, client_app: AbstractApplication) -> None:
+    old = exchange(grant(user, client_app))
+    new = refresh(old)
+
+    assert data(new)["scope"] == "2fa fileid:777"
+    assert data(new)["refresh_token"] != data(old)["refresh_token"]
+    assert works(new)
+    assert not works(old)
+    assert [event.outcome for event in AuditEvent.objects.order_by("id")] == [
+        "authorization_code",
+        "refresh_token",
+    ]
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+def test_reuse_ends_the_family(
+    user: User, client_app: AbstractApplication, generations: int
+) -> None:
+    """S-34: access tokens too."""
+    old = newest = exchange(grant(user, client_app))
+    other = exchange(grant(user, client_app, "another"))
+    for _ in range(generations):
+        newest = refresh(newest)
+
+    assert error(refresh(old)) == (400, "invalid_grant")
+    assert not works(newest)
+    assert error(refresh(newest)) == (400, "invalid_grant")
+    assert works(other)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 1, 200), (30 * DAY, 400)])
+def test_refresh_tokens_live_for_thirty_days(
+    user: User,
+    client_app: AbstractApplication,
+    clock: time_machine.Traveller,
+    seconds: int,
+    status: int,
+) -> None:
+    tokens = exchange(grant(user, client_app))
+    clock.shift(seconds)
+
+    assert refresh(tokens).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        ("2fa", "2fa fileid:777 fileid:888"),
+        ("fileid:888", "2fa fileid:888"),
+        ("2fa fileid:777", "2fa fileid:777"),
+        ("full", None),
+        ("2fa fileid:999", None),
+        ("2fa admin", None),
+    ],
+)
+def test_scope_is_narrowed_and_never_widened(
+    user: User,
+    other_file: File,
+    client_app: AbstractApplication,
+    asked: str,
+    granted: str | None,
+) -> None:
+    """A token that named no file would work for all of them."""
+    Membership.objects.create(user=user, file=other_file)
+    tokens = exchange(grant(user, client_app, scope="2fa fileid:777 fileid:888"))
+    response = refresh(tokens, scope=asked)
+
+    if granted is None:
+        assert error(response) == (400, "invalid_scope")
+        assert works(tokens)
+    else:
+        assert data(response)["scope"] == granted
+        kept = AccessToken.objects.get()
+        assert kept.scope == granted
+
+
+def test_refresh_token_is_bound_to_its_client(user: User, client_app: AbstractApplication) -> None:
+    make_client(Application.GRANT_AUTHORIZATION_CODE, "other")
+    token = data(exchange(grant(user, client_app)))["refresh_token"]
+    body = {"grant_type": "refresh_token", "refresh_token": token}
+
+    assert error(post("token", body, "other")) == (400, "invalid_grant")
+    assert error(post("token", body, secret="")) == (401, "invalid_client")
+    assert RefreshToken.objects.filter(revoked=None).exists()
+
+
+def test_secrets_are_kept_as_digests(user: User, client_app: AbstractApplication) -> None:
+    """S-34."""
+    first = data(exchange(grant(user, client_app)))
+    second = data(post("token", {"grant_type": "refresh_token", **_only_refresh(first)}))
+    kept = ""
+    with connection.cursor() as cursor:
+        for model in apps.get_models(include_auto_created=True):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")  # noqa: S608
+            kept += repr(cursor.fetchall())
+
+    assert "2fa fileid:777" in kept
+    for tokens in (first, second):
+        assert tokens["access_token"] not in kept
+        assert tokens["refresh_token"] not in kept
+    assert SECRET not in kept
+
+
+def _only_refresh(tokens: dict[str, Any]) -> dict[str, str]:
+    return {"refresh_token": tokens["refresh_token"]}
