@@ -1,0 +1,204 @@
+"""Every address that yields a session or a token, and that 2FA stands before each.
+
+A new address must be named here: in ``WAYS_IN``, with a proof, or in ``NO_WAYS_IN``.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+from oauth2_provider.models import (
+    AbstractApplication,
+    AccessToken,
+    Grant,
+    RefreshToken,
+    get_application_model,
+)
+
+from optin import services
+from optin.models import File, User
+from tests.api.token_client import Tokens
+from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, wrong
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
+
+SECRET = "s" * 128
+VERIFIER = "v" * 64
+REDIRECT = "https://client.example.com/"
+
+
+@dataclass
+class Scene:
+    """A user who had tokens and a code before 2FA became active."""
+
+    user: User
+    phone: Phone
+    refresh_token: str
+    refresh_token_of_client: str
+    code: str
+
+    def at_o_token(self, **body: str) -> None:
+        credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
+        Client().post("/o/token/", body, headers={"Authorization": f"Basic {credentials}"})
+
+
+def make_client(grant_type: str, client_id: str) -> AbstractApplication:
+    model = get_application_model()
+    client: AbstractApplication = model.objects.create(
+        client_id=client_id,
+        client_secret=SECRET,
+        client_type=model.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=grant_type,
+        redirect_uris=REDIRECT,
+    )
+    return client
+
+
+def exchange(code: str) -> dict[str, str]:
+    return {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": REDIRECT,
+        "code_verifier": VERIFIER,
+    }
+
+
+@pytest.fixture
+def scene(user: User, file: File, phone: Phone) -> Scene:
+    client = make_client(get_application_model().GRANT_AUTHORIZATION_CODE, "client")
+    digest = hashlib.sha256(VERIFIER.encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    for code in ("first", "second"):
+        Grant.objects.create(
+            user=user,
+            application=client,
+            code=code,
+            expires=timezone.now() + timedelta(seconds=60),
+            redirect_uri=REDIRECT,
+            scope="full",
+            code_challenge=challenge,
+            code_challenge_method="S256",
+        )
+    scene = Scene(user, phone, "", "", "second")
+    scene.refresh_token = Tokens().sign_in().data["refresh_token"]
+    credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
+    response = Client().post(
+        "/o/token/", exchange("first"), headers={"Authorization": f"Basic {credentials}"}
+    )
+    scene.refresh_token_of_client = response.json()["refresh_token"]
+    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    return scene
+
+
+# Each tries its way in with all that somebody without the phone can have.
+
+
+def by_password(call: str) -> Callable[[Scene], None]:
+    def attempt(scene: Scene) -> None:
+        tokens = Tokens(call=call)
+        for name in ("ann", "ANN", "ann@example.com"):
+            tokens.sign_in(name)
+            tokens.sign_in(name, verification_code="")
+        tokens.sign_in(verification_code=wrong(scene.phone.code()))
+        tokens.sign_in(scope="2fa")
+        services.suspend(scene.user, reason="test", origin=ORIGIN)
+        tokens.sign_in()
+
+    return attempt
+
+
+def by_refresh(scene: Scene) -> None:
+    Tokens().refresh(scene.refresh_token)
+    Tokens().refresh(scene.refresh_token_of_client)
+
+
+def by_o_token(scene: Scene) -> None:
+    scene.at_o_token(**exchange(scene.code))
+    scene.at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token_of_client)
+    scene.at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token)
+    for grant_type in ("password", "implicit", "urn:ietf:params:oauth:grant-type:device_code"):
+        scene.at_o_token(grant_type=grant_type, username="ann", password=PASSWORD)
+    scene.at_o_token(grant_type="client_credentials", username="ann", password=PASSWORD)
+
+
+WAYS_IN: dict[str, Callable[[Scene], None]] = {
+    "token": by_password("token"),
+    "token-2fa": by_password("token-2fa"),
+    "refresh": by_refresh,
+    "oauth2_provider:token": by_o_token,
+}
+"""By the name of the address."""
+
+NO_WAYS_IN = {
+    # need a token or a key
+    *("verify", "opt-in", "opt-out", "ping"),
+    # need a client, and give nothing
+    *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
+    # tell the same to everybody
+    *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call"),
+    # development only
+    *("simulator", "optin.web.views.simulator"),
+    # answer 404
+    *("optin.api.views.NotFound", "optin.web.views.not_found"),
+}
+
+
+def addresses(patterns: Iterable[URLPattern | URLResolver], namespace: str = "") -> Iterator[str]:
+    """Name every address; one without a name by the view behind it."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
+            yield from addresses(pattern.url_patterns, inner)
+        elif pattern.name:
+            yield f"{namespace}{pattern.name}"
+        else:
+            view = getattr(pattern.callback, "view_class", pattern.callback)
+            yield f"{view.__module__}.{view.__qualname__}"
+
+
+def test_every_address_is_named_here() -> None:
+    """S-30: a new one fails until somebody has decided which it is."""
+    there = set(addresses(get_resolver().url_patterns))
+
+    assert there - WAYS_IN.keys() - NO_WAYS_IN == set()
+    assert WAYS_IN.keys() <= there
+
+
+@pytest.mark.parametrize("name", WAYS_IN)
+def test_no_way_in_skips_the_second_factor(scene: Scene, name: str) -> None:
+    """S-30: with the password and all that was given before, but no code: nothing new."""
+    tokens = AccessToken.objects.filter(user=scene.user)
+    before = set(tokens.values_list("pk", flat=True))
+    live = RefreshToken.objects.filter(user=scene.user, revoked=None)
+    assert not live.exists()
+
+    WAYS_IN[name](scene)
+
+    assert set(tokens.values_list("pk", flat=True)) <= before
+    assert not live.exists()
+    assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize("call", ["token", "token-2fa"])
+def test_with_the_code_the_same_ways_are_open(scene: Scene, call: str) -> None:
+    """... so that what is refused above is refused for want of the code."""
+    Tokens(call=call).sign_in()
+    answer = Tokens(call=call).sign_in(verification_code=scene.phone.code())
+
+    assert answer.status == 200
+    assert Tokens().refresh(answer.data["refresh_token"]).status == 200
+
+
+def test_without_2fa_the_other_ways_are_open(user: User) -> None:
+    tokens = Tokens().sign_in()
+
+    assert Tokens().refresh(tokens.data["refresh_token"]).status == 200
