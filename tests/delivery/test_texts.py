@@ -1,0 +1,120 @@
+"""The words that reach a person: one segment, the code first, the purpose plain (S-43)."""
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.template.loader import get_template
+
+from optin import delivery
+from optin.conf import MAX_HOST
+from optin.models import Notice, Purpose, User
+from tests.conftest import NUMBER
+from tests.domain.world import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# 3GPP TS 23.038, 6.2.1: the default alphabet, without the escape to its extension.
+GSM_7 = set(
+    "@\u00a3$\u00a5\u00e8\u00e9\u00f9\u00ec\u00f2\u00c7\n\u00d8\u00f8\r\u00c5\u00e5"
+    "\u0394_\u03a6\u0393\u039b\u03a9\u03a0\u03a8\u03a3\u0398\u039e\u00c6\u00e6\u00df\u00c9"
+    " !\"#\u00a4%&'()*+,-./0123456789:;<=>?"
+    "\u00a1ABCDEFGHIJKLMNOPQRSTUVWXYZ\u00c4\u00d6\u00d1\u00dc\u00a7"
+    "\u00bfabcdefghijklmnopqrstuvwxyz\u00e4\u00f6\u00f1\u00fc\u00e0"
+)
+WORDS = {
+    Purpose.OPT_IN: "to turn ON two-factor sign-in",
+    Purpose.SIGN_IN: "to sign in",
+    Purpose.OPT_OUT: "to turn OFF two-factor sign-in",
+    Purpose.CHANGE: "to CHANGE your mobile number",
+}
+
+
+def test_the_whole_text(any_world: World) -> None:
+    code = any_world.code()
+    words = WORDS[any_world.purpose]
+    assert any_world.phone.messages[-1] == (
+        NUMBER,
+        f"{code} is your Two-Factor code {words}. Do not share it.\n\n@2fa.example.com #{code}",
+    )
+
+
+@pytest.mark.parametrize("name", ["n" * 20, "Anne's (Books) & Co."])
+@pytest.mark.parametrize("host", ["h" * (MAX_HOST - 12) + ".example.com", "127.0.0.1"])
+def test_the_longest_text_is_one_segment(
+    any_world: World, settings: LazySettings, name: str, host: str
+) -> None:
+    settings.OPTIN_SERVICE_NAME = name
+    settings.BASE_URL = f"https://{host}:8443"
+    any_world.clock.shift(30)
+    any_world.ask()
+
+    body = any_world.phone.body
+
+    assert len(body) <= 160
+    assert set(body) <= GSM_7
+    code = any_world.pending.code()
+    assert body.startswith(f"{code} is your {name} code {WORDS[any_world.purpose]}.")
+    assert "Do not share" in body
+    assert body.splitlines()[-1] == f"@{host} #{code}"
+    assert "://" not in body
+
+
+def test_the_purpose_of_every_code_has_words() -> None:
+    assert set(WORDS) == set(Purpose)
+
+
+# -- mails (S-54) ------------------------------------------------------------------
+
+SUBJECTS = {
+    Notice.Kind.ACTIVATED: ("Two-factor sign-in is on", "needs your password and a code"),
+    Notice.Kind.RELEASED: ("Two-factor sign-in is off", "is no longer used to sign in"),
+    Notice.Kind.REVOKED: ("Your mobile number was removed by staff", "Staff removed"),
+    Notice.Kind.LOCKED: ("locked for a while", "The lock ends by itself"),
+    Notice.Kind.DISABLED: ("switched off", "Two-factor sign-in stays required"),
+    Notice.Kind.SUSPENDED: ("was suspended by staff", "Two-factor sign-in stays required"),
+    Notice.Kind.RESUMED: ("works again", "Staff ended the suspension"),
+    Notice.Kind.UNLOCKED: ("was unlocked by staff", "Codes are accepted again"),
+    Notice.Kind.NUMBER_CLAIMED: ("Somebody else proved", "Nothing has changed for you"),
+}
+
+
+@pytest.mark.parametrize("kind", list(SUBJECTS))
+@pytest.mark.parametrize("last_three", ["156", ""])
+def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
+    """What happened, to which account, what to do if it was not them; in plain text."""
+    user.username = "o'brien & <co>"
+    notice = Notice(user=user, kind=kind, last_three=last_three, created_at=user.date_joined)
+
+    message = delivery.mail_for(notice)
+
+    subject, words = SUBJECTS[kind]
+    assert subject in message.subject
+    assert "\n" not in message.subject
+    assert message.to == [user.email]
+    body = " ".join(str(message.body).split())
+    assert words in body
+    assert "Account: o'brien & <co>" in body
+    assert "If this was not you, change your password now" in body
+    assert "https://2fa.example.com" in body
+    shown = kind not in {Notice.Kind.LOCKED, Notice.Kind.DISABLED, Notice.Kind.UNLOCKED}
+    assert ("ending in 156" in body) is (shown and last_three == "156")
+    assert "ending in  " not in body
+
+
+@pytest.mark.parametrize("kind", list(Notice.Kind))
+def test_each_kind_of_notice_has_a_template(kind: Notice.Kind) -> None:
+    assert get_template(f"mail/{kind}.txt")
+
+
+def test_the_mail_of_a_lock(world: World) -> None:
+    world.set_user(otp_failures=9)
+    world.guess_wrong()
+    (message,) = mail.outbox
+    assert "locked for a while" in message.subject
+    assert world.code() not in str(message.body)
+
+
+def test_times_are_shown_with_their_zone(user: User, world: World) -> None:
+    """Noon UTC is 23:00 in a Sydney summer."""
+    world.guess(world.code())
+    assert "2 November 2026, 23:00 AEDT" in str(mail.outbox[0].body)
