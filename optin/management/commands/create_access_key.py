@@ -16,6 +16,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
         member, file = find_user(user), find_file(file_id)
+        if not member.is_active:
+            raise CommandError(f"{member.get_username()} is not active.")
         if not File.objects.open_to(member).filter(pk=file.pk).exists():
             raise CommandError(f"{member.get_username()} may not act in file {file.pk}.")
         _, text = AccessKey.objects.make(member, file, timezone.now())

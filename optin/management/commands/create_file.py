@@ -6,6 +6,8 @@ from django.db import IntegrityError
 from optin.models import File
 from optin.models.files import MAX_FILE_ID
 
+MAX_NAME = File._meta.get_field("name").max_length or 0
+
 
 class Command(BaseCommand):
     help = "Make a file (a tenant). Prints its FileId alone on the last line."
@@ -18,6 +20,9 @@ class Command(BaseCommand):
         file_id = File.objects.next_id() if id is None else id
         if not 1 <= file_id <= MAX_FILE_ID:
             raise CommandError(f"A FileId is from 1 to {MAX_FILE_ID}.")
+        name = name.strip()
+        if not 0 < len(name) <= MAX_NAME:
+            raise CommandError(f"A name has 1 to {MAX_NAME} characters.")
         try:
             file = File.objects.create(id=file_id, name=name)
         except IntegrityError:
