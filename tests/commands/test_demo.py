@@ -1,0 +1,154 @@
+"""The sample data of a development start."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth import authenticate
+from django.core.management import CommandError, call_command
+from oauth2_provider.models import AccessToken, RefreshToken
+
+from optin import keys, services, sign_in
+from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, SendCounter, User
+from optin.models.factors import has_active_factor
+from tests.conftest import NUMBER, ORIGIN, Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BASE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(autouse=True)
+def development(settings: LazySettings) -> LazySettings:
+    settings.DEBUG = True
+    settings.BASE_URL = BASE
+    return settings
+
+
+def demo(*arguments: str) -> str:
+    out = StringIO()
+    call_command("demo", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def stored() -> list[object]:
+    fields = ("pk", "username", "password", "is_staff", "is_superuser")
+    return [
+        list(User.objects.order_by("pk").values(*fields)),
+        list(File.objects.order_by("pk").values()),
+        list(Membership.objects.order_by("pk").values()),
+        list(AccessKey.objects.order_by("pk").values("pk", "digest", "revoked_at")),
+    ]
+
+
+def test_it_is_for_development_only(settings: LazySettings) -> None:
+    settings.DEBUG = False
+    for arguments in ([], ["--json"], ["--reset"]):
+        with pytest.raises(CommandError, match="development start only"):
+            demo(*arguments)
+    assert not User.objects.exists()
+
+
+def test_the_json_has_the_documented_shape() -> None:
+    """Design, section 5."""
+    data = json.loads(demo("--json"))
+    assert list(data) == ["base_url", "simulator_url", "users"]
+    assert (data["base_url"], data["simulator_url"]) == (BASE, f"{BASE}/simulator/")
+    for user in data["users"]:
+        assert list(user) == ["username", "password", "role", "file_ids", "access_keys"]
+        assert {type(pk) for pk in user["file_ids"]} <= {int}
+        assert list(user["access_keys"]) == [str(pk) for pk in user["file_ids"]]
+    assert {user["role"] for user in data["users"]} >= {"person", "staff"}
+    assert any(user["file_ids"] == [777] for user in data["users"])
+
+
+def test_what_it_prints_is_true() -> None:
+    for person in json.loads(demo("--json"))["users"]:
+        user = authenticate(username=person["username"], password=person["password"])
+        assert isinstance(user, User)
+        assert user.is_staff is (person["role"] == "staff")
+        assert set(File.objects.open_to(user).values_list("pk", flat=True)) == set(
+            person["file_ids"]
+        )
+        for file_id, text in person["access_keys"].items():
+            key = AccessKey.objects.get(digest=keys.sha256(text))
+            assert (key.user, key.file_id, key.revoked_at) == (user, int(file_id), None)
+    assert sign_in.application()
+
+
+def test_a_second_start_prints_and_changes_the_same() -> None:
+    first, before = demo("--json"), stored()
+    assert demo("--json") == first
+    assert stored() == before
+    assert demo() == demo()
+
+
+def test_another_secret_makes_other_keys(settings: LazySettings) -> None:
+    first = json.loads(demo("--json"))
+    settings.SECRET_KEY = "another"
+    second = json.loads(demo("--json"))
+    assert first["users"][0]["access_keys"] != second["users"][0]["access_keys"]
+
+
+def test_the_guide_says_how_to_try_it(settings: LazySettings) -> None:
+    said = demo()
+    for person in json.loads(demo("--json"))["users"]:
+        assert person["username"] in said
+        assert person["password"] in said
+    assert f"{BASE}/simulator/" in said
+    assert f"curl -s -X POST '{BASE}/User/opt-in-to-2fa?FileId=777&WsAccessKey=" in said
+    assert "application/xml" in said
+    assert "&amp;" not in said
+    assert str(settings.DATA_DIR / "sms.jsonl") in said
+
+
+def opt_in(phone: Phone) -> User:
+    ann: User = User.objects.get(username="ann")
+    file = File.objects.get(pk=777)
+    sent = services.opt_in(ann, file, NUMBER, origin=ORIGIN)
+    assert sent.provider_user_id
+    done = services.verify_opt_in(ann, file, sent.provider_user_id, phone.code(), origin=ORIGIN)
+    assert done.outcome == "ok"
+    return ann
+
+
+def test_a_second_start_leaves_what_was_done(phone: Phone) -> None:
+    demo()
+    ann = opt_in(phone)
+    demo()
+    assert has_active_factor(ann)
+
+
+def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
+    printed = demo("--json")
+    ann = opt_in(phone)
+    ann.refresh_from_db()
+    ann.is_active = False
+    ann.otp_failures = 7
+    ann.set_password("changed")
+    ann.save()
+    AccessKey.objects.update(revoked_at=ann.date_joined)
+    Membership.objects.update(active=False)
+    File.objects.update(active=False)
+    events = AuditEvent.objects.count()
+
+    assert demo("--json", "--reset") == printed
+
+    assert not ProviderUser.objects.exists()
+    assert not SendCounter.objects.exists()
+    assert not AccessToken.objects.exists()
+    assert not RefreshToken.objects.filter(revoked=None).exists()
+    assert AuditEvent.objects.count() == events  # the trail remembers
+    ann.refresh_from_db()
+    assert ann.otp_failures == 0
+    test_what_it_prints_is_true()
+    opt_in(phone)
+
+
+def test_reset_leaves_other_people_alone(user: User, active: ProviderUser, phone: Phone) -> None:
+    """Somebody who is not of the demo keeps number and password."""
+    User.objects.filter(pk=user.pk).update(username="zoe", email="zoe@example.com")
+    demo("--reset")
+    assert has_active_factor(user)
+    assert authenticate(username="zoe", password="correct horse battery")
