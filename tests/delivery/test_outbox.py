@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -41,18 +42,25 @@ def left(phone: Phone) -> list[str]:
     return [reference for reference in phone.references if reference == newest().reference]
 
 
-def stop_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process die after the commit and before the send."""
-    monkeypatch.setattr(delivery, "_send", lambda row: False)
+@contextmanager
+def killed_while_sending(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the process after the commit, before the gateway takes the text."""
+
+    def kill(**kwargs: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phone, "send", kill)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.fixture
 def abandoned(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A text whose sender died before it sent it."""
     world.clock.shift(30)
-    with monkeypatch.context() as patch:
-        stop_in_between(patch)
-        assert world.ask().outcome is Outcome.RESENT
+    with killed_while_sending(world.phone, monkeypatch):
+        world.ask()
     assert newest().state == State.SENDING
     return world
 
@@ -133,8 +141,7 @@ def test_a_text_whose_sender_died_twice_is_given_up(
     abandoned: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     abandoned.clock.shift(LEASE)
-    with monkeypatch.context() as patch:
-        stop_in_between(patch)
+    with killed_while_sending(abandoned.phone, monkeypatch):
         send_due()
     assert (newest().state, newest().tries) == (State.SENDING, 2)
 
@@ -207,8 +214,7 @@ def test_one_broken_message_stops_no_other(
 ) -> None:
     """A number that does not open any more, and a text after it."""
     other = World(stranger, abandoned.file, abandoned.phone, abandoned.clock)
-    with monkeypatch.context() as patch:
-        stop_in_between(patch)
+    with killed_while_sending(abandoned.phone, monkeypatch):
         other.opt_in("+61491570158")
     row = abandoned.row
     row.number_encrypted = "gone:AAAA"
@@ -217,7 +223,7 @@ def test_one_broken_message_stops_no_other(
 
     assert send_due() == 1
 
-    broken, good = SmsMessage.objects.order_by("-pk")[1::-1]
+    good, broken = SmsMessage.objects.order_by("-pk")[:2]
     assert (broken.state, broken.reason) == (State.FAILED, "UndecryptableError")
     assert good.state == State.SENT
 
@@ -230,15 +236,15 @@ def test_a_text_that_was_sent_late_keeps_its_lease(
     abandoned.clock.shift(LEASE)
     claimed = []
 
-    def slow(row: SmsMessage) -> bool:
-        claimed.append((SmsMessage.objects.get(pk=row.pk).claimed_at, timezone.now()))
+    def slow(*, reference: str, **kwargs: str) -> str:
+        pk = int(reference.removeprefix("sms-"))
+        claimed.append(SmsMessage.objects.get(pk=pk).claimed_at == timezone.now())
         abandoned.clock.shift(LEASE)
-        return False
+        return "gw"
 
-    monkeypatch.setattr(delivery, "_send", slow)
-    send_due()
-    assert len(claimed) == 2
-    assert all(at == now for at, now in claimed)
+    monkeypatch.setattr(abandoned.phone, "send", slow)
+    assert send_due() == 2
+    assert claimed == [True, True]
 
 
 # -- mails -------------------------------------------------------------------------
