@@ -159,7 +159,7 @@ def test_body_that_breaks_off(api: Api, phone: Phone) -> None:
 # -- chunked bodies ----------------------------------------------------------------
 
 
-def post_chunked(api: Api, stream: object, **how: Any) -> Answer:
+def post_chunked(api: Api, stream: object, *, call: str = "opt-in-to-2fa", **how: Any) -> Answer:
     """POST *stream* as a server passes on a chunked body: with no length, and an end."""
     how.setdefault("media_type", JSON)
     environ = {
@@ -168,7 +168,7 @@ def post_chunked(api: Api, stream: object, **how: Any) -> Answer:
         "CONTENT_TYPE": how["media_type"],
         "HTTP_TRANSFER_ENCODING": "chunked",
     }
-    return api.post("opt-in-to-2fa", b"", **how, **environ)
+    return api.post(call, b"", **how, **environ)
 
 
 class Broken(io.RawIOBase):
@@ -210,7 +210,17 @@ def test_chunked_body_of_no_chunks_is_empty(api: Api) -> None:
 def test_malformed_chunk(api: Api, media_type: str, error: Exception) -> None:
     answer = post_chunked(api, Broken(error), media_type=media_type)
     assert answer.brief == (400, "invalid_request")
+    assert answer.data["StatusMessage"] == "The body could not be read."
     assert answer.media_type == f"{media_type}; charset=utf-8"
+
+
+def test_malformed_chunk_is_no_empty_body(api: Api, active: ProviderUser, phone: Phone) -> None:
+    """An empty body of an opt-out asks for a text; one that broke off asks for nothing."""
+    texts = len(phone.messages)
+    answer = post_chunked(api, Broken(OSError()), call="opt-out-from-2fa")
+    assert answer.brief == (400, "invalid_request")
+    assert len(phone.messages) == texts
+    assert post_chunked(api, io.BytesIO(), call="opt-out-from-2fa").code == "2fa_code_required"
 
 
 def test_malformed_chunk_comes_after_the_other_refusals(user: User) -> None:
