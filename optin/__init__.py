@@ -8,6 +8,7 @@ words and pure functions (no database, no HTTP)
     ``phones``    parse, normalise and mask numbers
     ``keys``      the key ring: derive, encrypt, digest
     ``codes``     one-time codes: derive, compare
+    ``origin``    who asked for an operation, and from where
 
 rows
     ``models``    what is stored, and what the database itself guarantees
@@ -18,6 +19,7 @@ the way out
     ``limits``    who may be sent how many messages
 
 the operations
+    ``guesses``   one guess at a code: read, judge, count
     ``services``  everything that changes state: one function, one transaction,
                   one audit event
     ``sign_in``   passwords and tokens, on the same terms
@@ -28,5 +30,5 @@ the faces (parse, call one operation, present)
     ``management`` commands for operators
 
 The path of one request to verify a code: ``twofa_site.urls`` -> ``api.views``
-(``VerifyView``) -> ``services.verify_opt_in`` -> ``services.judge`` -> commit.
+(``VerifyView``) -> ``services.verify_opt_in`` -> ``guesses.judge_opt_in`` -> commit.
 """

@@ -19,7 +19,7 @@ from django.utils import timezone
 from optin import gateways
 from optin.conf import conf
 from optin.gateways import SmsError
-from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
+from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.models.messages import MAX_TRIES, State
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,12 @@ def dispatch(row: SmsMessage | Notice) -> None:
     """
     row.save_claimed()
     transaction.on_commit(partial(_send, row), robust=True)
+
+
+def notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | None = None) -> None:
+    """Tell *user* by e-mail, with no more of the number of *row* than may be shown."""
+    last_three = row.last_three if row else ""
+    dispatch(Notice(user=user, kind=kind, last_three=last_three, created_at=now))
 
 
 def send_due(now: datetime) -> int:

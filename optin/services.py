@@ -11,15 +11,15 @@ is returned: an exception would take the count and the audit event back.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from optin import codes, delivery, keys, limits, phones
+from optin import codes, delivery, guesses, keys, limits, phones
 from optin.conf import conf
-from optin.errors import MalformedCode, MissingReason
+from optin.errors import MissingReason
+from optin.guesses import Factors, Outcome, Verification, read_locked
 from optin.models import (
     AuditEvent,
     File,
@@ -35,28 +35,28 @@ from optin.origin import Origin
 REPEAT_WHILE = timedelta(minutes=2)
 """A resend repeats a code that has at least this long to live (design, section 2)."""
 
+__all__ = [
+    "Factors",
+    "Outcome",
+    "Sending",
+    "Verification",
+    "challenge",
+    "challenge_locked",
+    "check",
+    "check_locked",
+    "opt_in",
+    "opt_out",
+    "read_locked",
+    "refuse_access",
+    "resume",
+    "revoke",
+    "suspend",
+    "unlock",
+    "verify_opt_in",
+]
+
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
-
-
-class Outcome(StrEnum):
-    """What was decided. The refusals are the codes of the contract, section 4."""
-
-    OK = "ok"
-    SENT = "sent"
-    RESENT = "resent"
-    WAITING = "waiting"  # a text went out a moment ago: no other one now
-    OTP_INCORRECT = "otp_incorrect"
-    OTP_EXPIRED = "otp_expired"
-    OTP_EXHAUSTED = "otp_exhausted"
-    FACTOR_DISABLED = "factor_disabled"
-    LOCKED = "locked"
-    ALREADY_VERIFIED = "already_verified"
-    ALREADY_OPTED_IN = "already_opted_in"
-    NOT_OPTED_IN = "not_opted_in"
-    MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
-    REGION_NOT_ALLOWED = "region_not_allowed"
-    SEND_LIMIT = "send_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +67,6 @@ class Sending:
     provider_user_id: int | None = None
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The answer to one guess."""
-
-    outcome: Outcome
-    tries_left: int | None = None
-    retry_after: timedelta | None = None
-    compared: bool = False  # only a guess that was compared can be a failure
-    data: dict[str, Any] = field(default_factory=dict)  # for the audit event
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """What an operation reads of the user that it has locked."""
-
-    user: User
-    rows: dict[int, ProviderUser]  # by ProviderUserId
-    pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
-
-    @property
-    def active(self) -> ProviderUser | None:
-        return next((row for row in self.rows.values() if row.confirmed), None)
-
-    def pending_of(self, row: ProviderUser) -> PendingOtp | None:
-        return self.pending.get(row.pk)
 
 
 # -- opting in ---------------------------------------------------------------------
@@ -131,7 +104,7 @@ def _may_opt_in(factors: Factors, number: phones.MobileNumber, now: datetime) ->
     """Say why no code may be made for *number*, if so."""
     if number.region not in conf.sms_regions:
         return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
-    if barred := _barred(factors, now):
+    if barred := guesses.barred(factors, now):
         return Sending(barred.outcome, retry_after=barred.retry_after)
     if factors.active:
         return Sending(Outcome.ALREADY_OPTED_IN)
@@ -182,18 +155,18 @@ def verify_opt_in(
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     now = timezone.now()
-    code = _parse(otp, user)
+    code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.OPT_IN)
         row = factors.rows.get(provider_user_id)
-        result = _judge_opt_in(factors, row, file, code, now)
+        result = guesses.judge_opt_in(factors, row, file, code, now)
         other: ProviderUser | None = None
         if result.outcome is Outcome.OK and row:
             other = _activate(factors, row, now)
             if other:
                 result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
         elif result.compared and row:
-            result = _count_failure(factors, factors.pending[row.pk], result, now)
+            result = guesses.count_failure(factors, factors.pending[row.pk], result, now)
         AuditEvent.objects.record(
             Kind.VERIFY_OPT_IN,
             result.outcome,
@@ -210,22 +183,6 @@ def verify_opt_in(
     return result
 
 
-def _judge_opt_in(
-    factors: Factors, row: ProviderUser | None, file: File, code: str, now: datetime
-) -> Verification:
-    """Decide, and change nothing: in the order of the contract, section 4."""
-    if barred := _barred(factors, now):
-        return barred
-    if row is None or row.file_id != file.pk:
-        return _incorrect("unknown here")
-    pending = factors.pending_of(row)
-    if pending is None:
-        if row.confirmed:
-            return Verification(Outcome.ALREADY_VERIFIED)
-        return _incorrect("nothing pending")
-    return _judge_code(pending, code, now)
-
-
 def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUser | None:
     """Make *row* the user's active number, now that its code was right.
 
@@ -237,7 +194,7 @@ def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUse
     other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, now)
     if other:
         user.forget_failures()
-        _notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
+        delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
         return other
     if len(factors.pending) > 1:
         PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
@@ -247,7 +204,7 @@ def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUse
     user.session_epoch += 1
     user.forget_failures()
     user.revoke_grants(now)
-    _notify(user, Notice.Kind.ACTIVATED, now, row)
+    delivery.notify(user, Notice.Kind.ACTIVATED, now, row)
     return None
 
 
@@ -298,7 +255,7 @@ def check(
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     now = timezone.now()
-    code = _parse(otp, user)
+    code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
         factors = read_locked(user, purpose)
         result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
@@ -327,14 +284,14 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     now = timezone.now()
-    code = _parse(otp, user)
+    code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.OPT_OUT)
         row = factors.active
         result = _check(factors, row, code, now)
         if result.outcome is Outcome.OK and row:
             _release(row, now)
-            _notify(factors.user, Notice.Kind.RELEASED, now, row)
+            delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
         _record(Kind.OPT_OUT, result, factors, row, origin, now, file=file)
     return result
 
@@ -347,7 +304,7 @@ def _challenge(
     file: File | None,
     now: datetime,
 ) -> Sending:
-    if barred := _barred(factors, now):
+    if barred := guesses.barred(factors, now):
         return Sending(barred.outcome, retry_after=barred.retry_after)
     if row is None:
         return Sending(Outcome.NOT_OPTED_IN)
@@ -371,27 +328,15 @@ def _challenge(
 
 def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
     """Judge a guess at the code of the active number, and count it."""
-    result = _judge(factors, row, code, now)
+    result = guesses.judge(factors, row, code, now)
     if row is None or not result.compared:
         return result
     pending = factors.pending[row.pk]
     if result.outcome is not Outcome.OK:
-        return _count_failure(factors, pending, result, now)
+        return guesses.count_failure(factors, pending, result, now)
     pending.close_as_proved(now)
     factors.user.forget_failures()
     return result
-
-
-def _judge(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
-    """Decide, and change nothing: in the order of the contract, section 4."""
-    if barred := _barred(factors, now):
-        return barred
-    if row is None:
-        return Verification(Outcome.NOT_OPTED_IN)
-    pending = factors.pending_of(row)
-    if pending is None:
-        return _incorrect("nothing pending")
-    return _judge_code(pending, code, now)
 
 
 # -- staff -------------------------------------------------------------------------
@@ -473,7 +418,7 @@ def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin
                 suspended_at=now if kind is Kind.SUSPEND else None
             )
         if outcome is Outcome.OK:
-            _notify(factors.user, _NOTICE_OF[kind], now, row)
+            delivery.notify(factors.user, _NOTICE_OF[kind], now, row)
         AuditEvent.objects.record(
             kind,
             outcome,
@@ -490,85 +435,6 @@ def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin
 
 
 # -- what they share ---------------------------------------------------------------
-
-
-def read_locked(user: User, purpose: Purpose) -> Factors:
-    """Lock *user*, and read the factors and the open codes for *purpose*."""
-    locked = User.objects.locked(user.pk)
-    rows = {row.pk: row for row in ProviderUser.objects.of(locked)}
-    pending = {otp.provider_user_id: otp for otp in PendingOtp.objects.open_for(locked, purpose)}
-    for otp in pending.values():
-        otp.provider_user = rows[otp.provider_user_id]
-    return Factors(locked, rows, pending)
-
-
-def _parse(otp: str, user: User) -> str:
-    """Return the digits of *otp*.
-
-    :raises MalformedCode: unless their count is the configured one, or that of a code
-        which was sent before the setting changed.
-    """
-    code = codes.parse(otp)
-    if len(code) == conf.otp_digits:
-        return code
-    older = PendingOtp.objects.open().filter(provider_user__user=user, digits=len(code))
-    if not older.exists():
-        raise MalformedCode
-    return code
-
-
-def _barred(factors: Factors, now: datetime) -> Verification | None:
-    """Say why no code of this user is heard at all, if so."""
-    active = factors.active
-    if factors.user.otp_disabled_at or (active and active.suspended_at):
-        return Verification(Outcome.FACTOR_DISABLED)
-    if left := factors.user.locked_for(now):
-        return Verification(Outcome.LOCKED, retry_after=left)
-    return None
-
-
-def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
-    if pending.is_expired(now):
-        return Verification(Outcome.OTP_EXPIRED)
-    if pending.tries >= conf.otp_tries:
-        return Verification(Outcome.OTP_EXHAUSTED)
-    if len(code) != pending.digits:
-        return _incorrect("another length")  # it could not have been right: no guess
-    if not pending.matches(code):
-        return Verification(Outcome.OTP_INCORRECT, compared=True)
-    return Verification(Outcome.OK, compared=True)
-
-
-def _incorrect(why: str) -> Verification:
-    """The answer where nothing was compared: the same to the client, told to staff."""
-    return Verification(Outcome.OTP_INCORRECT, data={"why": why})
-
-
-def _count_failure(
-    factors: Factors, pending: PendingOtp, result: Verification, now: datetime
-) -> Verification:
-    """Count a wrong code: a try of the code and a failure of the user, who may lock."""
-    user = factors.user
-    pending.count_try()
-    user.otp_failures += 1
-    data: dict[str, Any] = {"try": pending.tries, "failures": user.otp_failures}
-    if user.otp_failures >= conf.disable_after:
-        user.otp_disabled_at = now
-        data["disabled"] = True
-        _notify(user, Notice.Kind.DISABLED, now)
-    elif user.otp_failures % conf.lock_after == 0:
-        nth = user.otp_failures // conf.lock_after
-        seconds = conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1]
-        user.otp_locked_until = now + timedelta(seconds=seconds)
-        data["locked_until"] = user.otp_locked_until.isoformat()
-        _notify(user, Notice.Kind.LOCKED, now)
-    user.save_counts()
-    return Verification(
-        result.outcome,
-        tries_left=max(conf.otp_tries - pending.tries, 0),
-        compared=True,
-        data=data,
-    )
 
 
 def _text_code(
@@ -615,12 +481,6 @@ def _release(row: ProviderUser, now: datetime) -> None:
         confirmed=False, released_at=now, suspended_at=None
     )
     PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
-
-
-def _notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | None = None) -> None:
-    """Tell the user by e-mail, with no more of the number than may be shown."""
-    last_three = row.last_three if row else ""
-    delivery.dispatch(Notice(user=user, kind=kind, last_three=last_three, created_at=now))
 
 
 def _record(
