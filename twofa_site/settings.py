@@ -48,18 +48,19 @@ if not SECRET_KEY:
 
 # -- the service's own settings: names, defaults and meaning are in optin.conf -----
 
-if DEBUG:
-    OPTIN_KEYS = {"dev": keys.derive(SECRET_KEY, "development ring")}
-    OPTIN_DIGEST_KEY = keys.derive(SECRET_KEY, "development digest key")
-BASE_URL = env.str("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
-
 for _setting in every_setting():
     _text = env.str(_setting.name, None)
-    if _text is not None:
-        try:
-            globals()[_setting.name] = _setting.parse(_text)
-        except ValueError as exc:
-            raise ImproperlyConfigured(f"{_setting.name} {exc}.") from None
+    try:
+        globals()[_setting.name] = _setting.default if _text is None else _setting.parse(_text)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"{_setting.name} {exc}.") from None
+
+BASE_URL: str = globals()["BASE_URL"] or f"http://127.0.0.1:{PORT}"
+if DEBUG:
+    OPTIN_KEYS = globals()["OPTIN_KEYS"] or {"dev": keys.derive(SECRET_KEY, "development ring")}
+    OPTIN_DIGEST_KEY = globals()["OPTIN_DIGEST_KEY"] or keys.derive(
+        SECRET_KEY, "development digest key"
+    )
 
 # -- where it is reached -----------------------------------------------------------
 

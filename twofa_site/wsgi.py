@@ -2,11 +2,14 @@
 
 import os
 
+import django
 from django.core.management.base import BaseCommand
-from django.core.wsgi import get_wsgi_application
+
+from twofa_site.handler import Handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
-application = get_wsgi_application()
+django.setup(set_prefix=False)
+application = Handler()
 
 # An application server runs no system checks by itself: a wrong setting must stop this
 # start too, not only a command's.
