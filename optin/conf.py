@@ -86,10 +86,8 @@ class Setting(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> Self | T:
         if instance is None:
             return self
-        if hasattr(settings, self.name):
-            value: T = getattr(settings, self.name)
-            return value
-        return self.default
+        value: T = getattr(settings, self.name)
+        return value
 
     @property
     def default(self) -> T:

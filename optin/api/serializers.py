@@ -88,6 +88,11 @@ class Model(serializers.Serializer[Any]):
     def model_name(cls) -> str:
         return cls.__name__
 
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """The properties, by their wire names."""
+        return list(cls._declared_fields)
+
 
 class OptInTo2FARequest(Model):
     MobileNumber = TextField(

@@ -116,7 +116,7 @@ class Call(APIView):
             raise ApiError("unsupported_media_type")
         if self.body is None:
             raise ApiError("invalid_request", "The body could not be read.")
-        context = {"root": shape.model_name(), "fields": list(shape().fields)}
+        context = {"root": shape.model_name(), "fields": shape.field_names()}
         content_type = self.request.META.get("CONTENT_TYPE", "")
         try:
             data: Any = parser.parse(io.BytesIO(self.body), content_type, context)

@@ -15,6 +15,17 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 M = TypeVar("M", bound=models.Model)
 
 
+# Their values reach the driver as they are; the preparing of the others (times, JSON,
+# addresses) depends on the database.
+_PLAIN = (
+    models.BooleanField,
+    models.CharField,
+    models.ForeignKey,
+    models.IntegerField,
+    models.TextField,
+)
+
+
 class Param(models.Expression):
     """A value that is given at each call, under *name*, prepared as *field* would."""
 
@@ -22,6 +33,7 @@ class Param(models.Expression):
         super().__init__(output_field=field)
         self.name = name
         self.source = field
+        self.is_plain = isinstance(field, _PLAIN)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return "%s", [self]
@@ -127,7 +139,8 @@ class Insert(Generic[M]):
 
 
 def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:
-    return [
-        p.source.get_db_prep_save(values[p.name], connection) if isinstance(p, Param) else p
-        for p in params
-    ]
+    return [_prepare(p, values[p.name]) if isinstance(p, Param) else p for p in params]
+
+
+def _prepare(param: Param, value: Any) -> Any:
+    return value if param.is_plain else param.source.get_db_prep_save(value, connection)
