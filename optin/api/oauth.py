@@ -69,21 +69,22 @@ class Validator(OAuth2Validator):
                 user_id = request.user.pk
                 self._check_grant(User.objects.locked(user_id), request)
             answer = super().save_bearer_token(token, request, *args, **kwargs)
-            AuditEvent.objects.record(
-                AuditEvent.Kind.TOKEN,
-                request.grant_type,
-                now=timezone.now(),
-                origin=_origin(request),
-                user_id=user_id,
-            )
+            _record(request.grant_type, user_id, request)
         return answer
 
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
-        valid: bool = super().validate_refresh_token(
-            refresh_token, client, request, *args, **kwargs
-        )
+        with transaction.atomic():
+            valid: bool = super().validate_refresh_token(
+                refresh_token, client, request, *args, **kwargs
+            )
+            if not valid:
+                # Used again, it has just ended its family.
+                tokens = get_refresh_token_model().objects.filter(application=client)
+                known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
+                if known:
+                    _record(sign_in.Grant.INVALID_REFRESH, known.user_id, request)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.
@@ -104,6 +105,16 @@ class Validator(OAuth2Validator):
             stands = get_grant_model().objects.filter(code=request.code).exists()
         if not (stands and user.is_active):
             raise InvalidGrantError(request=request)
+
+
+def _record(outcome: str, user_id: int | None, request: Any) -> None:
+    AuditEvent.objects.record(
+        AuditEvent.Kind.TOKEN,
+        outcome,
+        now=timezone.now(),
+        origin=_origin(request),
+        user_id=user_id,
+    )
 
 
 def _origin(request: Any) -> Origin:

@@ -616,6 +616,22 @@ def test_reuse_ends_the_family(
     assert works(other)
 
 
+def test_reuse_is_recorded(user: User, client_app: AbstractApplication) -> None:
+    """S-52; an unknown token is nobody's, and leaves no event."""
+    old = exchange(grant(user, client_app))
+    refresh(old)
+    refresh(old)
+    post("token", {"grant_type": "refresh_token", "refresh_token": "unknown"})
+
+    events = list(AuditEvent.objects.order_by("id"))
+    assert [event.outcome for event in events] == [
+        "authorization_code",
+        "refresh_token",
+        "invalid_refresh",
+    ]
+    assert {event.user_id for event in events} == {user.pk}
+
+
 @pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 1, 200), (30 * DAY, 400)])
 def test_refresh_tokens_live_for_thirty_days(
     user: User,
