@@ -1,0 +1,260 @@
+"""The documents say what is: settings, commands, links, and lines to paste."""
+
+import itertools
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import get_commands
+
+from optin import conf as conf_module
+from optin.api.answers import ERRORS, TOKEN_ERRORS
+from optin.conf import Rate, Setting, every_setting
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+OPERATORS = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# -- settings ----------------------------------------------------------------------
+
+_FORM: dict[Callable[[str], Any], str] = {
+    conf_module.integer: "number",
+    conf_module.integers: "numbers, commas between",
+    conf_module.rates: "count/seconds, commas between; 0 is off",
+    conf_module.words: "names, commas between",
+    conf_module.boolean: "True or False",
+    conf_module.networks: "networks, commas between",
+    conf_module.key: "key",
+    conf_module.ring: "id:key, commas between",
+}
+
+
+def form(setting: Setting[Any]) -> str:
+    """How a value is written; the range of a number as its own check words it."""
+    written = _FORM.get(setting.parse, "text")
+    if setting.parse is conf_module.integer:
+        written += setting.fault(-1).replace("must be from", " from")
+    return written
+
+
+def written(value: object) -> str:
+    """Return *value* as the environment would give it."""
+    if isinstance(value, tuple):
+        return ",".join(written(part) for part in value)
+    if isinstance(value, Rate):
+        return f"{value.count}/{value.seconds}"
+    return str(value) if value else ""
+
+
+def row(setting: Setting[Any]) -> str:
+    default = written(setting.default)
+    shown = f"`{default}`" if default else ""
+    return f"| `{setting.name}` | {form(setting)} | {shown} | {setting.__doc__} |"
+
+
+@pytest.mark.parametrize("setting", list(every_setting()), ids=lambda setting: setting.name)
+def test_each_setting_is_told_as_it_is(setting: Setting[Any]) -> None:
+    """Name, form, default and meaning stand as one row of the table in operators.md."""
+    assert row(setting) in OPERATORS.splitlines()
+
+
+def test_each_variable_of_the_settings_module_is_told() -> None:
+    source = (ROOT / "twofa_site" / "settings.py").read_text(encoding="utf-8")
+    variables = set(re.findall(r'\benv\.\w+\(\s*"([A-Z_]+)"', source))
+
+    assert {"SECRET_KEY", "DATABASE_URL"} <= variables, "the pattern finds nothing any more"
+    missing = {name for name in variables if f"`{name}`" not in OPERATORS}
+    assert not missing
+
+
+def production_environment() -> dict[str, str]:
+    lines = (ROOT / "docs" / "production.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_production_environment_loads(tmp_path: Path) -> None:
+    """S-62. That there is no gateway but the simulator is all that is wrong with it."""
+    env = {**production_environment(), "DATA_DIR": str(tmp_path)}
+
+    done = manage("check", "--deploy", env=env)
+
+    assert set(re.findall(r"optin\.\w+", done.stderr)) == {"optin.E103"}, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "OPTIN_KEYS", "OPTIN_DIGEST_KEY"])
+def test_the_production_environment_misses_nothing_without_which_it_would_start(
+    tmp_path: Path, name: str
+) -> None:
+    env = {**production_environment(), "DATA_DIR": str(tmp_path)}
+    del env[name]
+
+    done = manage("check", env=env)
+
+    assert done.returncode != 0
+    assert name in done.stderr
+
+
+def test_the_production_environment_has_one_comment_for_each_line() -> None:
+    lines = (ROOT / "docs" / "production.env").read_text(encoding="utf-8").splitlines()
+    bare = [
+        line
+        for before, line in itertools.pairwise(lines)
+        if "=" in line and not line.startswith("#") and not before
+    ]
+    assert not bare
+
+
+# -- commands, codes, links --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(n for n, app in get_commands().items() if app == "optin"))
+def test_each_command_is_told(name: str) -> None:
+    assert re.search(rf"^    manage {name}\b", OPERATORS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
+def test_each_code_is_told_to_client_developers(code: str) -> None:
+    assert f"`{code}`" in CLIENTS
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of *document*."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_documents_that_the_code_names_exist() -> None:
+    for folder in ("optin", "twofa_site", "templates"):
+        for source in (ROOT / folder).rglob("*"):
+            if source.suffix in {".py", ".html", ".txt"}:
+                for name in re.findall(r"docs/[\w.]+\w", source.read_text(encoding="utf-8")):
+                    assert (ROOT / name).exists(), f"{source.name} names {name}"
+
+
+# -- lines to paste ----------------------------------------------------------------
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[str]:
+    """A fresh development start in *folder*, as ``make run`` makes it; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        env = {"PORT": str(port), "DATA_DIR": str(folder / "var")}
+        for command in ("migrate", "demo"):
+            assert manage(command, env=env).returncode == 0
+        with (folder / "server.log").open("wb") as log:
+            server = subprocess.Popen(
+                [
+                    *[sys.executable, "-m", "gunicorn", "twofa_site.wsgi"],
+                    *["--config", "gunicorn.conf.py", "--workers", "1"],
+                    *["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"],
+                ],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], **env},
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
+    """The lines to paste in *document*, each with the answer that follows it, or ""."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    return [
+        (text, found[n][1] if n < len(found) and found[n][0] in {"json", "xml", "text"} else "")
+        for n, (kind, text) in enumerate(found, start=1)
+        if kind == "sh"
+    ]
+
+
+def pattern(answer: str, base: str) -> re.Pattern[str]:
+    """What output is *answer*, whatever its white space; ``...`` stands for anything."""
+    text = re.sub(r"\s+", "", answer.replace("http://127.0.0.1:8000", base))
+    return re.compile(re.escape(text).replace(re.escape("..."), ".+?"))
+
+
+def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Paste *lines* into one shell, as somebody would who started the service."""
+    script = "\necho @@@\n".join(["set -e -o pipefail", *lines])
+    script = script.replace("http://127.0.0.1:8000", base)
+    script = script.replace(".venv/bin/python", sys.executable)
+    script = script.replace(" var/", f" {folder}/var/")
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PORT": base.rpartition(":")[2],
+            "DATA_DIR": str(folder / "var"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "document", [pytest.param(README, id="README"), pytest.param(CLIENTS, id="clients")]
+)
+def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
+    pairs = blocks(document)
+    assert pairs
+    with service(tmp_path) as base:
+        done = paste([text for text, _ in pairs], base, tmp_path)
+    outputs = done.stdout.split("@@@\n")[1:]
+    assert len(outputs) == len(pairs), done.stderr
+    for output, (text, answer) in zip(outputs, pairs, strict=True):
+        assert pattern(answer, base).fullmatch(re.sub(r"\s+", "", output)), f"{text}\n{output}"
+
+
+@pytest.mark.slow
+def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
+    """In the order of the document, once ann has opted in; each must end with success."""
+    commands = re.findall(r"^    (manage (?!changepassword).+)$", OPERATORS, re.MULTILINE)
+    queries = [text for text, _ in blocks(OPERATORS)]
+    # The number of ann is removed by one of the commands; the queries look at it first.
+    lines = [*(text for text, _ in blocks(README)), *queries, *commands]
+    manage_here = 'manage() { .venv/bin/python manage.py "$@"; }'
+    with service(tmp_path) as base:
+        done = paste([manage_here, *lines], base, tmp_path)
+    outputs = done.stdout.split("@@@\n")[1:]
+    assert len(outputs) == 1 + len(lines), f"{lines[len(outputs) - 1]}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
