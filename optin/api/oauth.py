@@ -67,7 +67,7 @@ class Validator(OAuth2Validator):
             user_id = None
             if request.grant_type != "client_credentials":
                 user_id = request.user.pk
-                self._check_grant(User.objects.locked(user_id), request)
+                self._use_grant(User.objects.locked(user_id), request)
             answer = super().save_bearer_token(token, request, *args, **kwargs)
             _record(request.grant_type, user_id, request)
         return answer
@@ -91,7 +91,12 @@ class Validator(OAuth2Validator):
             request.scope = sign_in.narrowed(request.scope, granted) or request.scope
         return valid
 
-    def _check_grant(self, user: User, request: Any) -> None:
+    def invalidate_authorization_code(
+        self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Nothing is left to do: ``save_bearer_token`` has used the code up."""
+
+    def _use_grant(self, user: User, request: Any) -> None:
         if request.grant_type == "refresh_token":
             lifetime = timedelta(seconds=oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS)
             stands = (
@@ -102,7 +107,8 @@ class Validator(OAuth2Validator):
                 .exists()
             )
         else:
-            stands = get_grant_model().objects.filter(code=request.code).exists()
+            codes = get_grant_model().objects.filter(code=request.code, application=request.client)
+            stands = codes.delete()[0] == 1
         if not (stands and user.is_active):
             raise InvalidGrantError(request=request)
 
@@ -159,7 +165,11 @@ class TokenView(Endpoint, views.TokenView):
         """Serve the grants of the settings; the toolkit would also serve devices here."""
         if request.POST.get("grant_type") not in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED:
             return _refusal("unsupported_grant_type", 400)
-        response: HttpResponseBase = self.authorization_flow_token_response(request)
+        try:
+            response: HttpResponseBase = self.authorization_flow_token_response(request)
+        except get_grant_model().DoesNotExist:
+            # Somebody used the code up between two looks of the toolkit.
+            return _refusal("invalid_grant", 400)
         return response
 
 
