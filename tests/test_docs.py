@@ -13,10 +13,16 @@ from typing import Any
 
 import pytest
 from django.core.management import get_commands
+from django.db import ProgrammingError, connection
+from django.utils import timezone
 
 from optin import conf as conf_module
+from optin import delivery, services
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.conf import Rate, Setting, every_setting
+from optin.models import AuditEvent, File, PendingOtp, User
+from optin.services import Outcome
+from tests.conftest import NUMBER, ORIGIN, Phone
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -123,6 +129,64 @@ def test_the_production_environment_has_one_comment_for_each_line() -> None:
         if "=" in line and not line.startswith("#") and not before
     ]
     assert not bare
+
+
+# -- the roles of PostgreSQL -------------------------------------------------------
+
+
+@pytest.fixture
+def service_role(db: None) -> str:
+    """A role with the grants that operators.md gives to the service; gone after the test."""
+    role = f"optin_service_{os.getpid()}"
+    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(f"SET LOCAL ROLE {role}")
+    return role
+
+
+@pytest.mark.postgresql
+def test_the_service_role_can_do_all_that_the_service_does(
+    service_role: str, user: User, file: File, phone: Phone
+) -> None:
+    """The users and files of the fixtures are written by that role too."""
+    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    pending = PendingOtp.objects.get()
+    otp = pending.code()
+    guess = services.verify_opt_in(user, file, sending.provider_user_id, otp, origin=ORIGIN)
+    services.unlock(user, reason="try", origin=ORIGIN)
+    delivery.send_due(timezone.now())
+
+    assert guess.outcome is Outcome.OK
+    assert AuditEvent.objects.count() == 3
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE optin_auditevent SET outcome = 'ok'",
+        "DELETE FROM optin_auditevent",
+        "TRUNCATE optin_auditevent",
+        "DROP TRIGGER optin_auditevent_no_update ON optin_auditevent",
+        "ALTER TABLE optin_auditevent DISABLE TRIGGER ALL",
+        "CREATE OR REPLACE FUNCTION optin_auditevent_refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN NEW; END'",
+        "DROP TABLE optin_auditevent",
+        "CREATE TABLE more (id int)",
+        "DELETE FROM django_migrations",
+        "SET session_replication_role = replica",
+    ],
+)
+def test_the_service_role_cannot_touch_the_audit_trail(service_role: str, statement: str) -> None:
+    """S-53."""
+    with (
+        pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
 
 
 # -- commands, codes, links --------------------------------------------------------
