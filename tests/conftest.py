@@ -179,5 +179,5 @@ def django_db_setup(django_db_setup: None) -> None:
             execute(statements)
             migration.protect(None, editor)
 
-    connection.ops.sql_flush = sql_flush  # type: ignore[assignment,method-assign]
-    connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+    connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
+    connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[assignment,method-assign]
