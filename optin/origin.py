@@ -44,6 +44,11 @@ def client_ip(remote: str, forwarded_for: str) -> str:
             address = ipaddress.ip_address(hop)
         except ValueError:
             break
+        # On a socket for both, IPv4 peers are written ::ffff:192.0.2.1; a link-local one
+        # names its interface. Neither is part of the address.
+        address = getattr(address, "ipv4_mapped", None) or ipaddress.ip_address(
+            str(address).partition("%")[0]
+        )
         nearest = str(address)
         if not any(address in network for network in conf.trusted_proxies):
             break

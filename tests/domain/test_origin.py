@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optin.origin import client_ip
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
-addresses = st.ip_addresses().map(str).filter(lambda ip: "::ffff:" not in ip)
+addresses = st.ip_addresses().map(str).filter(lambda ip: not ip.startswith("::ffff:"))
 hops = st.lists(st.one_of(addresses, st.text(max_size=12)), max_size=5).map(",".join)
 
 
@@ -56,3 +56,18 @@ def test_what_a_client_writes_changes_nothing(client: str, forged: str) -> None:
 def test_the_answer_is_an_address_or_nothing(remote: str, header: str) -> None:
     found = client_ip(remote, header)
     assert found == "" or str(ipaddress.ip_address(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("remote", "ip"),
+    [("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::1")],
+    ids=["IPv4 on a socket for both", "link-local"],
+)
+def test_an_address_is_only_the_address(remote: str, ip: str) -> None:
+    """All IPv4 clients would count as one /64, and no proxy be recognised."""
+    assert client_ip(remote, "") == ip
+
+
+@override_settings(TRUSTED_PROXIES=PROXIES)
+def test_a_mapped_proxy_is_trusted() -> None:
+    assert client_ip("::ffff:10.0.0.1", "192.0.2.7") == "192.0.2.7"
