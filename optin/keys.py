@@ -66,11 +66,11 @@ def decrypt(stored: str, *, context: str) -> str:
     :raises UndecryptableError: wrong ring, wrong context or damaged value.
     """
     kid, _, encoded = stored.partition(":")
-    raw = base64.urlsafe_b64decode(encoded)
     box = AESGCM(_ring_key(kid, "encrypt"))
     try:
+        raw = base64.urlsafe_b64decode(encoded)
         return box.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise UndecryptableError("a stored value does not open with its key") from None
 
 
