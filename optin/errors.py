@@ -32,8 +32,8 @@ class InvalidMobileNumber(Refusal):
     message = "That is not a mobile number."
 
 
-class MissingReason(Refusal):
-    """A staff action was asked for without a reason."""
+class UnfitReason(Refusal):
+    """A staff action was asked for without a reason, or with one that is too long."""
 
     code = "reason_required"
-    message = "Give a reason; it is kept in the audit trail."
+    message = "Give a reason of at most 500 characters; it is kept in the audit trail."

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from optin import codes, delivery, guesses, keys, limits, phones
 from optin.conf import conf
-from optin.errors import MissingReason
+from optin.errors import UnfitReason
 from optin.guesses import Factors, Outcome, Verification, read_locked
 from optin.models import (
     AuditEvent,
@@ -30,6 +30,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.models.audit import MAX_REASON
 from optin.origin import Origin
 
 REPEAT_WHILE = timedelta(minutes=2)
@@ -345,7 +346,7 @@ def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime)
 def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
     """Stop texted codes for the user's active number; the factor stays required.
 
-    :raises MissingReason: without a reason.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     return _staff_action(Kind.SUSPEND, user, reason, origin)
 
@@ -353,7 +354,7 @@ def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
 def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
     """End a suspension.
 
-    :raises MissingReason: without a reason.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     return _staff_action(Kind.RESUME, user, reason, origin)
 
@@ -361,7 +362,7 @@ def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
 def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
     """Release the user's active number. The count of failures stays as it is.
 
-    :raises MissingReason: without a reason.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     return _staff_action(Kind.REVOKE, user, reason, origin)
 
@@ -369,7 +370,7 @@ def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
 def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:
     """End a lock or a disabling, and start the count of failures again.
 
-    :raises MissingReason: without a reason.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     return _staff_action(Kind.UNLOCK, user, reason, origin)
 
@@ -397,8 +398,8 @@ _NOTICE_OF = {
 
 def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin) -> Outcome:
     reason = reason.strip()
-    if not reason:
-        raise MissingReason
+    if not 0 < len(reason) <= MAX_REASON:
+        raise UnfitReason
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN)

@@ -21,6 +21,9 @@ from optin.origin import Face, Origin
 MAX_USER_AGENT = 200
 """Characters of a user agent that are kept."""
 
+MAX_REASON = 500
+"""Characters of a reason that staff give."""
+
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def record(
@@ -51,7 +54,8 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             actor_id=origin.actor_id,
             client=origin.client,
             ip=origin.ip or None,
-            user_agent=origin.user_agent[:MAX_USER_AGENT],
+            # PostgreSQL keeps no NUL.
+            user_agent=origin.user_agent.replace("\0", "")[:MAX_USER_AGENT],
             request_id=origin.request_id,
             user_id=user_id,
             file_id=file_id,
@@ -109,7 +113,7 @@ class AuditEvent(models.Model):
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=MAX_USER_AGENT, blank=True)
     request_id = models.CharField(max_length=36, blank=True)
-    reason = models.CharField(max_length=500, blank=True)
+    reason = models.CharField(max_length=MAX_REASON, blank=True)
     data = models.JSONField(default=dict)
     key_id = models.CharField(max_length=8)
     digest = models.CharField(max_length=64)

@@ -8,7 +8,7 @@ from django.contrib.auth import authenticate
 from django.utils import timezone
 
 from optin import services, sign_in
-from optin.errors import MissingReason
+from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
 from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
@@ -328,7 +328,7 @@ def test_a_staff_action(
     "act", [services.suspend, services.resume, services.revoke, services.unlock]
 )
 def test_staff_give_a_reason(world: World, act: Callable[..., Outcome], reason: str) -> None:
-    with nothing_happens(world.phone), pytest.raises(MissingReason):
+    with nothing_happens(world.phone), pytest.raises(UnfitReason):
         act(world.user, reason=reason, origin=ORIGIN)
 
 

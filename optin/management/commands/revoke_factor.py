@@ -1,7 +1,7 @@
 from django.core.management.base import CommandError
 
 from optin import services
-from optin.errors import MissingReason
+from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 from optin.services import Outcome
@@ -13,7 +13,7 @@ class Command(StaffCommand):
     def act(self, user: User, reason: str) -> None:
         try:
             outcome = services.revoke(user, reason=reason, origin=ORIGIN)
-        except MissingReason as exc:
+        except UnfitReason as exc:
             raise CommandError(exc.message) from None
         if outcome is not Outcome.OK:
             raise CommandError(f"{user.get_username()} has no active mobile number.")

@@ -1,7 +1,7 @@
 from django.core.management.base import CommandError
 
 from optin import services
-from optin.errors import MissingReason
+from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 
@@ -12,6 +12,6 @@ class Command(StaffCommand):
     def act(self, user: User, reason: str) -> None:
         try:
             services.unlock(user, reason=reason, origin=ORIGIN)
-        except MissingReason as exc:
+        except UnfitReason as exc:
             raise CommandError(exc.message) from None
         self.stdout.write(f"Unlocked {user.get_username()}.")
