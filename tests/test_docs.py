@@ -309,6 +309,20 @@ def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
         assert pattern(answer, base).fullmatch(re.sub(r"\s+", "", output)), f"{text}\n{output}"
 
 
+def test_the_lines_that_a_start_prints_work_and_work_again(tmp_path: Path) -> None:
+    """What ``demo`` prints, pasted in order, and again after ``demo --reset``."""
+    reset = ".venv/bin/python manage.py demo --reset >/dev/null"
+    with service(tmp_path) as base:
+        env = {"PORT": base.rpartition(":")[2], "DATA_DIR": str(tmp_path / "var")}
+        printed = manage("demo", env=env).stdout
+        lines = re.findall(r"^(?:ID|OTP|curl).+$", printed, re.MULTILINE)
+        done = paste([*lines, reset, *lines], base, tmp_path)
+
+    assert len(lines) == 6  # opt-in, code, verify: one person by JSON, another by XML
+    assert done.stdout.count('"StatusMessage":"Two-factor authentication is on."') == 2, done.stderr
+    assert done.stdout.count("<StatusMessage>Two-factor authentication is on.<") == 2, done.stderr
+
+
 @pytest.mark.slow
 def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     """In the order of the document, once ann has opted in; each must end with success."""
