@@ -27,6 +27,7 @@ from optin import services, sign_in
 from optin.conf import Rate
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
 from optin.origin import Face, Origin
+from optin.services import Outcome
 from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
 T = TypeVar("T")
@@ -187,7 +188,8 @@ class ByService:
     phone: Phone
 
     def opt_in(self, user: User, file: File, mobile: str) -> str:
-        return services.opt_in(user, file, mobile, origin=ORIGIN).outcome.replace("sent", "ok")
+        outcome = services.opt_in(user, file, mobile, origin=ORIGIN).outcome
+        return "ok" if outcome in {Outcome.SENT, Outcome.RESENT} else outcome
 
     def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
         return services.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome
