@@ -52,6 +52,11 @@ def code_key(kid: str) -> bytes:
     return _ring_key(kid, "code")
 
 
+def is_current(stored: str) -> bool:
+    """Whether the ciphertext *stored* was made with the current key."""
+    return stored.partition(":")[0] == current_id()
+
+
 def encrypt(text: str, *, context: str) -> str:
     """Return *text* as ``kid:base64``, openable only with the same *context*."""
     kid = current_id()

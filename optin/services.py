@@ -142,9 +142,10 @@ def _send(
             last_three=number.last_three,
             created_at=now,
         )
-    elif row.file_id != file.pk:
+    elif row.file_id != file.pk or not keys.is_current(row.number_encrypted):
         row.file = file
-        row.save(update_fields=["file"])
+        row.number_encrypted = ProviderUser.seal(number.e164, user)
+        row.save(update_fields=["file", "number_encrypted"])
     return _text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, now)
 
 

@@ -16,7 +16,10 @@ from optin.conf import conf
 
 
 def hit(user_id: int) -> timedelta | None:
-    """Count one request of the user; return how long to wait if it is one too many."""
+    """Count one request of the user; return how long to wait if it is one too many.
+
+    :raises StorageError: if Redis is configured and does not answer.
+    """
     for rate in conf.requests_per_user:
         item = RateLimitItemPerSecond(rate.count, rate.seconds)
         if not _limiter().hit(item, str(user_id)):
@@ -27,4 +30,9 @@ def hit(user_id: int) -> timedelta | None:
 
 @lru_cache(maxsize=1)
 def _limiter() -> FixedWindowRateLimiter:
-    return FixedWindowRateLimiter(storage_from_string(settings.REDIS_URL or "memory://"))
+    if not settings.REDIS_URL:
+        return FixedWindowRateLimiter(storage_from_string("memory://"))
+    patience = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
+    return FixedWindowRateLimiter(
+        storage_from_string(settings.REDIS_URL, wrap_exceptions=True, **patience)
+    )
