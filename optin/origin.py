@@ -35,7 +35,7 @@ def client_ip(remote: str, forwarded_for: str) -> str:
 
     *remote* is the peer of the socket. *forwarded_for* is the ``X-Forwarded-For``
     header: anybody can write it, so it is read from its end, and only as far as each
-    hop is one of ``OPTIN_TRUSTED_PROXIES``.
+    hop is one of ``TRUSTED_PROXIES``.
     """
     hops = [remote, *reversed([hop.strip() for hop in forwarded_for.split(",")])]
     nearest = ""

@@ -18,8 +18,8 @@ from optin.conf import every_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# Reads NAME_FILE in place of NAME where that is set.
-env = FileAwareEnv()
+# Reads NAME_FILE in place of NAME where that is set, without the last line break.
+env = FileAwareEnv(strip_whitespace=True)
 
 # A development start is one that was told neither a secret nor an address. It serves
 # this machine only: optin.checks refuses DEBUG with any other BASE_URL.

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
+from limits.errors import StorageError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -133,8 +134,13 @@ class Call(APIView):
             client=self.caller.client if self.caller else "",
             ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
             user_agent=meta.get("HTTP_USER_AGENT", ""),
-            request_id=getattr(self.request, "request_id", ""),
+            request_id=self.request_id,
         )
+
+    @property
+    def request_id(self) -> str:
+        """The id in the X-Request-Id header of the answer."""
+        return getattr(self.request, "request_id", "")
 
     # -- the way out ---------------------------------------------------------------
 
@@ -142,10 +148,16 @@ class Call(APIView):
         """Turn every exception into an answer; what is not a refusal is logged."""
         error = _error_of(exc)
         if error.status >= 500:
-            logger.exception("%s: %s", error.code, type(exc).__name__, exc_info=exc)
+            logger.exception("%s: %s, request %s", error.code, type(exc).__name__, self.request_id)
         else:
             # %r: a path may hold a line break, and would forge a line.
-            logger.info("refused %s %r: %s", self.request.method, self.request.path, error.code)
+            logger.info(
+                "refused %s %r: %s, request %s",
+                self.request.method,
+                self.request.path,
+                error.code,
+                self.request_id,
+            )
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
     def refusal(self, error: ApiError) -> Body:
@@ -352,6 +364,6 @@ def _error_of(exc: Exception) -> ApiError:
     if isinstance(exc, Refusal):
         message = exc.message if exc.code == "invalid_request" else ""
         return ApiError(exc.code, message)
-    if isinstance(exc, (DatabaseError, InterfaceError)):
+    if isinstance(exc, (DatabaseError, InterfaceError, StorageError)):
         return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)
     return ApiError("internal_error")
