@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.db import models
-from django.db.models import F, Q
+from django.db import models, transaction
+from django.db.models import F, Q, Value
 from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 from django.utils import timezone
 from oauth2_provider.models import RefreshToken, get_grant_model
 
@@ -33,8 +34,10 @@ class UserQuerySet(models.QuerySet["User"]):
         """
         if not name:
             return None
-        by_name = self.filter(username__iexact=name).first()
-        return by_name or self.filter(email__iexact=name).first()
+        # As the unique indexes have it, so that they are used.
+        lowered = Lower(Value(name))
+        by_name = self.filter(Exact(Lower("username"), lowered)).first()
+        return by_name or self.filter(Exact(Lower("email"), lowered)).exclude(email="").first()
 
 
 class UserManagerWithLock(UserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -89,13 +92,26 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         self.save_counts()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; a new password or a deactivation ends what was signed in before."""
-        ends_sign_ins = self.pk is not None and (
-            self._password is not None or not self.is_active  # type: ignore[attr-defined]
-        )
-        super().save(*args, **kwargs)
-        if ends_sign_ins:
-            self.end_sign_ins(timezone.now())
+        """Save; a new password or a deactivation ends what was signed in before.
+
+        The counts are left out: a form or a command that read this row a while ago would
+        put them back. Only operations write them, under the lock.
+        """
+        if self._state.adding:
+            super().save(*args, **kwargs)
+            return
+        if kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = [
+                field.name
+                for field in self._meta.concrete_fields
+                if not field.primary_key and field.name not in _COUNTED
+            ]
+        ends_sign_ins = self._password is not None or not self.is_active  # type: ignore[attr-defined]
+        # One transaction: a refresh that waits for this row finds its token revoked.
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if ends_sign_ins:
+                self.end_sign_ins(timezone.now())
 
     def end_sign_ins(self, now: datetime) -> None:
         """End all sessions, refresh tokens and authorization codes made until now.

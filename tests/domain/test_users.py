@@ -1,0 +1,61 @@
+"""What saving a person does, and does not do, to what the operations keep on the row."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from oauth2_provider.models import RefreshToken, get_application_model
+
+from optin import sign_in
+from optin.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stale(user: User) -> User:
+    """The person as somebody read them before they were disabled."""
+    read: User = get_user_model().objects.get(pk=user.pk)
+    user.otp_failures, user.otp_disabled_at, user.session_epoch = 50, timezone.now(), 3
+    user.otp_locked_until = timezone.now() + timedelta(minutes=15)
+    user.save_counts()
+    return read
+
+
+def test_a_stale_copy_does_not_put_the_counts_back(stale: User, user: User) -> None:
+    """S-05, S-07a: a form or ``changepassword`` holds the row for as long as a human types."""
+    stale.first_name = "Ann"
+    stale.save()
+
+    user.refresh_from_db()
+    assert user.first_name == "Ann"
+    assert (user.otp_failures, user.session_epoch) == (50, 3)
+    assert user.otp_disabled_at == user.otp_locked_until - timedelta(minutes=15)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("change", ["password", "deactivation"])
+def test_a_change_of_standing_ends_sign_ins(stale: User, user: User, change: str) -> None:
+    """S-34."""
+    sign_in.enable_password_clients()
+    token = RefreshToken.objects.create(
+        user=user, application=get_application_model().objects.get(), token="x"
+    )
+    if change == "password":
+        stale.set_password("a new one")
+    else:
+        stale.is_active = False
+    stale.save()
+
+    user.refresh_from_db()
+    token.refresh_from_db()
+    assert user.session_epoch == 4
+    assert token.revoked is not None
+
+
+def test_a_new_person_is_saved_whole(db: None) -> None:
+    made = User(username="eve", otp_failures=2)
+    made.save()
+
+    made.refresh_from_db()
+    assert made.otp_failures == 2
