@@ -96,6 +96,10 @@ class AuditEvent(models.Model):
         RESUME = "resume", "Suspension ended by staff"
         UNLOCK = "unlock", "Unlocked by staff"
         REVOKE = "revoke", "Number removed by staff"
+        FILE = "file", "File"
+        MEMBER = "member", "Member of a file"
+        ACCESS_KEY = "access_key", "Access key"
+        PASSWORD_CLIENTS = "password_clients", "Sign-in by password for clients without an id"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -124,6 +128,12 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["user_id", "-id"], name="audit_event_by_user"),
             models.Index(fields=["-at", "-id"], name="audit_event_by_time"),
+            # Events that concern a second account: both are flagged for staff.
+            models.Index(
+                fields=["other_user_id", "-id"],
+                condition=Q(other_user_id__isnull=False),
+                name="audit_event_by_other_user",
+            ),
             models.Index(
                 fields=["number_digest", "-id"],
                 condition=~Q(number_digest=""),

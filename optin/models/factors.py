@@ -9,6 +9,7 @@ from django_otp import user_has_device
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
+from optin.conf import conf
 from optin.models.files import File
 from optin.models.prepared import Select, Update, param
 from optin.models.users import User
@@ -104,15 +105,17 @@ class ProviderUser(Device):
 
     @staticmethod
     def seal(e164: str, user: User) -> str:
-        """Return *e164* encrypted so that only rows of *user* can open it."""
-        return keys.encrypt(e164, context=f"number of user {user.pk}")
+        """Return *e164* encrypted so that only its own row of *user* can open it."""
+        return keys.encrypt(e164, context=_context(user.pk, ProviderUser.digest_of(e164)))
 
     def open_number(self) -> str:
         """Return the number in E.164, for the gateway.
 
-        :raises keys.UndecryptableError: wrong ring, or the row of another user.
+        :raises keys.UndecryptableError: wrong ring, or the ciphertext of another row.
         """
-        return keys.decrypt(self.number_encrypted, context=f"number of user {self.user_id}")
+        return keys.decrypt(
+            self.number_encrypted, context=_context(self.user_id, self.number_digest)
+        )
 
     @staticmethod
     def digest_of(e164: str) -> str:
@@ -200,6 +203,10 @@ class PendingOtp(models.Model):
         """Dead at its lifetime's end, and before its birth: a clock went back then."""
         return now >= self.expires_at or now < self.issued_at - CLOCK_SLACK
 
+    def is_used_up(self) -> bool:
+        """Whether it has had all its wrong tries."""
+        return self.tries >= conf.otp_tries
+
     def code(self) -> str:
         """Return the digits, for the text message.
 
@@ -220,6 +227,10 @@ class PendingOtp(models.Model):
             file_id=self.file_id,
             number_digest=self.provider_user.number_digest,
         )
+
+
+def _context(user_id: int, number_digest: str) -> str:
+    return f"number {number_digest} of user {user_id}"
 
 
 _ROWS = Select(

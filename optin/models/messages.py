@@ -26,7 +26,7 @@ class State(models.TextChoices):
     SENT = "sent", "Taken by the gateway"
     DELIVERED = "delivered", "Delivered"
     FAILED = "failed", "Failed"
-    EXPIRED = "expired", "Not sent: its code had expired"
+    EXPIRED = "expired", "Not sent: its code was of no use any more"
 
 
 M = TypeVar("M", bound="Outgoing")

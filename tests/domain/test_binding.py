@@ -8,9 +8,9 @@ from django.conf import LazySettings
 from django.db import connection
 
 from optin import services
+from optin.guesses import Outcome
 from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World
 
@@ -225,3 +225,22 @@ def test_a_clock_that_jumps_back_revives_nothing(world: World) -> None:
     world.clock.shift(-86_400)
     assert world.guess(world.code()).outcome is Outcome.OTP_EXPIRED
     assert PendingOtp.objects.get().tries == 0
+
+
+def test_a_ciphertext_belongs_to_its_own_number(world: World) -> None:
+    """Copied to another row of the same user, it does not open there."""
+    world.opt_in(NUMBER)
+    world.opt_in(OTHER_NUMBER)
+    first, second = ProviderUser.objects.filter(user=world.user).order_by("pk")
+    ProviderUser.objects.filter(pk=second.pk).update(number_encrypted=first.number_encrypted)
+    second.refresh_from_db()
+
+    with pytest.raises(UndecryptableError):
+        second.open_number()
+
+
+def test_a_code_whose_key_is_gone_has_expired(world: World, settings: LazySettings) -> None:
+    code = world.code()
+    settings.OPTIN_KEYS = {"new": b"n" * 32}
+
+    assert world.guess(code).outcome is Outcome.OTP_EXPIRED
