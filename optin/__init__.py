@@ -23,6 +23,7 @@ the operations
     ``services``  everything that changes state: one function, one transaction,
                   one audit event
     ``sign_in``   passwords and tokens, on the same terms
+    ``tenants``   files, members and access keys
 
 the faces (parse, call one operation, present)
     ``api``       the wire contract

@@ -35,5 +35,19 @@ class InvalidMobileNumber(Refusal):
 class UnfitReason(Refusal):
     """A staff action was asked for without a reason, or with one that is too long."""
 
-    code = "reason_required"
+    code = "reason_unfit"
     message = "Give a reason of at most 500 characters; it is kept in the audit trail."
+
+
+class FileIdTaken(Refusal):
+    """There is a file with this id."""
+
+    code = "file_id_taken"
+    message = "There is a file with this id already."
+
+
+class NotAMember(Refusal):
+    """The user may not act in the file."""
+
+    code = "not_a_member"
+    message = "This person may not act in this file."

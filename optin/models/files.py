@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Max, Q
 
 from optin import keys
@@ -69,15 +69,14 @@ class Membership(models.Model):
 class AccessKeyManager(models.Manager["AccessKey"]):
     def make(self, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
         """Make a key; its text is returned here and never again."""
-        return self.keep(secrets.token_urlsafe(32), user, file, now)
+        text = secrets.token_urlsafe(32)
+        return self.keep(text, user, file, now), text
 
-    def keep(self, text: str, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
+    def keep(self, text: str, user: User, file: File, now: datetime) -> "AccessKey":
         """Store *text*, at least 128 random bits, as a key: by its digest only."""
-        with transaction.atomic():
-            key = self.create(
-                user=user, file=file, digest=keys.sha256(text), prefix=text[:6], created_at=now
-            )
-        return key, text
+        return self.create(
+            user=user, file=file, digest=keys.sha256(text), prefix=text[:6], created_at=now
+        )
 
 
 class AccessKey(models.Model):

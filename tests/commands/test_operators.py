@@ -110,7 +110,7 @@ def test_unknown_names(user: User, command: str, name: str, file_id: str, said: 
 
 
 def test_a_key_needs_a_membership(user: User, other_file: File) -> None:
-    with pytest.raises(CommandError, match=r"^ann may not act in file 888\.$"):
+    with pytest.raises(CommandError, match=r"may not act in file 888\.$"):
         run("create_access_key", "ann", "888")
     Membership.objects.create(user=user, file=other_file, active=False)
     with pytest.raises(CommandError, match="may not act"):
@@ -120,7 +120,7 @@ def test_a_key_needs_a_membership(user: User, other_file: File) -> None:
 
 def test_a_key_needs_an_active_user(user: User) -> None:
     User.objects.update(is_active=False)
-    with pytest.raises(CommandError, match=r"^ann is not active\.$"):
+    with pytest.raises(CommandError, match="ann is not active"):
         run("create_access_key", "ann", "777")
 
 

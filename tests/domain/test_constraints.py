@@ -63,7 +63,7 @@ def counter() -> SendCounter:
 
 
 def key(user: User) -> AccessKey:
-    made: AccessKey = AccessKey.objects.keep("text", user, File.objects.get(), timezone.now())[0]
+    made: AccessKey = AccessKey.objects.keep("text", user, File.objects.get(), timezone.now())
     return made
 
 

@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from optin.management.commands import find_file, find_user
-from optin.models import Membership
+from optin import tenants
+from optin.management.commands import ORIGIN, find_file, find_user
 
 
 class Command(BaseCommand):
@@ -15,5 +15,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
         member, file = find_user(user), find_file(file_id)
-        Membership.objects.update_or_create(user=member, file=file, defaults={"active": True})
+        tenants.add_member(member, file, origin=ORIGIN)
         self.stdout.write(f"{member.get_username()} may act in file {file.pk}.")

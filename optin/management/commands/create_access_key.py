@@ -1,10 +1,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
-from optin.management.commands import find_file, find_user
-from optin.models import AccessKey, File
+from optin import tenants
+from optin.errors import NotAMember
+from optin.management.commands import ORIGIN, find_file, find_user
 
 
 class Command(BaseCommand):
@@ -16,10 +16,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
         member, file = find_user(user), find_file(file_id)
-        if not member.is_active:
-            raise CommandError(f"{member.get_username()} is not active.")
-        if not File.objects.open_to(member).filter(pk=file.pk).exists():
-            raise CommandError(f"{member.get_username()} may not act in file {file.pk}.")
-        _, text = AccessKey.objects.make(member, file, timezone.now())
+        try:
+            text = tenants.make_access_key(member, file, origin=ORIGIN)
+        except NotAMember:
+            raise CommandError(
+                f"{member.get_username()} is not active, or may not act in file {file.pk}."
+            ) from None
         self.stderr.write("This key is shown once. Only its digest is kept.")
         self.stdout.write(text)

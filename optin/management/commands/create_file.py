@@ -1,8 +1,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import IntegrityError
 
+from optin import tenants
+from optin.errors import FileIdTaken
+from optin.management.commands import ORIGIN
 from optin.models import File
 from optin.models.files import MAX_FILE_ID
 
@@ -24,7 +26,7 @@ class Command(BaseCommand):
         if not 0 < len(name) <= MAX_NAME:
             raise CommandError(f"A name has 1 to {MAX_NAME} characters.")
         try:
-            file = File.objects.create(id=file_id, name=name)
-        except IntegrityError:
+            file = tenants.create_file(file_id, name, origin=ORIGIN)
+        except FileIdTaken:
             raise CommandError(f"There is a file {file_id} already.") from None
         self.stdout.write(str(file.pk))

@@ -127,6 +127,8 @@ def _guide() -> str:
     context = {
         "base_url": conf.base_url,
         "people": PEOPLE,
+        "port": settings.PORT,
+        "data_dir": settings.DATA_DIR,
         "phone": settings.DATA_DIR / "sms.jsonl",
         "ann_key": PEOPLE[0].access_key(777),
         "ben_key": PEOPLE[1].access_key(888),

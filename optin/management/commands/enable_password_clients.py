@@ -2,7 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from optin import sign_in
+from optin import tenants
+from optin.management.commands import ORIGIN
 
 
 class Command(BaseCommand):
@@ -17,9 +18,5 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, off: bool, **options: Any) -> None:
-        if off:
-            sign_in.disable_password_clients()
-            self.stdout.write("Sign-in by password at /authorisation/ is off.")
-        else:
-            sign_in.enable_password_clients()
-            self.stdout.write("Sign-in by password at /authorisation/ is on.")
+        tenants.switch_password_clients(on=not off, origin=ORIGIN)
+        self.stdout.write(f"Sign-in by password at /authorisation/ is {'off' if off else 'on'}.")

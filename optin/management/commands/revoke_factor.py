@@ -2,9 +2,9 @@ from django.core.management.base import CommandError
 
 from optin import services
 from optin.errors import UnfitReason
+from optin.guesses import Outcome
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
-from optin.services import Outcome
 
 
 class Command(StaffCommand):

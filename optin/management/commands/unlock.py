@@ -2,6 +2,7 @@ from django.core.management.base import CommandError
 
 from optin import services
 from optin.errors import UnfitReason
+from optin.guesses import Outcome
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 
@@ -11,7 +12,10 @@ class Command(StaffCommand):
 
     def act(self, user: User, reason: str) -> None:
         try:
-            services.unlock(user, reason=reason, origin=ORIGIN)
+            outcome = services.unlock(user, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
-        self.stdout.write(f"Unlocked {user.get_username()}.")
+        if outcome is Outcome.UNCHANGED:
+            self.stdout.write(f"{user.get_username()} has no wrong codes to forget.")
+        else:
+            self.stdout.write(f"Unlocked {user.get_username()}.")
