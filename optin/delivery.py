@@ -108,7 +108,7 @@ def _fail(row: SmsMessage | Notice, reason: str, *, permanent: bool = False) -> 
 def _send_text(message: SmsMessage) -> bool:
     pending = message.pending_otp
     now = timezone.now()
-    if pending.closed_at or pending.is_expired(now):
+    if pending.closed_at or pending.is_expired(now) or pending.is_used_up():
         message.finish(State.EXPIRED, reason="its code was no longer open")
         return False
     if _is_silenced(pending.provider_user, now):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from optin import codes, delivery
+from optin import codes, delivery, keys
 from optin.conf import conf
 from optin.errors import MalformedCode
 from optin.models import File, Notice, PendingOtp, ProviderUser, Purpose, User
@@ -19,6 +19,7 @@ class Outcome(StrEnum):
     """What was decided. The refusals are the codes of the contract, section 4."""
 
     OK = "ok"
+    UNCHANGED = "unchanged"  # what staff asked for was so already
     SENT = "sent"
     RESENT = "resent"
     WAITING = "waiting"  # a text went out a moment ago: no other one now
@@ -128,13 +129,16 @@ def barred(factors: Factors, now: datetime) -> Verification | None:
 def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     if pending.is_expired(now):
         return Verification(Outcome.OTP_EXPIRED)
-    if pending.tries >= conf.otp_tries:
+    if pending.is_used_up():
         return Verification(Outcome.OTP_EXHAUSTED)
     if len(code) != pending.digits:
         return _incorrect("another length")  # it could not have been right: no guess
-    if not pending.matches(code):
-        return Verification(Outcome.OTP_INCORRECT, compared=True)
-    return Verification(Outcome.OK, compared=True)
+    try:
+        right = pending.matches(code)
+    except keys.UndecryptableError:
+        # Its key has left the ring: nobody can prove it any more.
+        return Verification(Outcome.OTP_EXPIRED, data={"why": "its key is gone"})
+    return Verification(Outcome.OK if right else Outcome.OTP_INCORRECT, compared=True)
 
 
 def _incorrect(why: str) -> Verification:

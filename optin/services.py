@@ -9,6 +9,7 @@ What has the wrong shape is raised (``errors``) and leaves nothing. What was dec
 is returned: an exception would take the count and the audit event back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,26 +36,6 @@ from optin.origin import Origin
 
 REPEAT_WHILE = timedelta(minutes=2)
 """A resend repeats a code that has at least this long to live (design, section 2)."""
-
-__all__ = [
-    "Factors",
-    "Outcome",
-    "Sending",
-    "Verification",
-    "challenge",
-    "challenge_locked",
-    "check",
-    "check_locked",
-    "opt_in",
-    "opt_out",
-    "read_locked",
-    "refuse_access",
-    "resume",
-    "revoke",
-    "suspend",
-    "unlock",
-    "verify_opt_in",
-]
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -218,7 +199,10 @@ def _confirm(row: ProviderUser, now: datetime) -> ProviderUser | None:
     except IntegrityError:
         # Two users proved one number at the same time: they lock different rows, so
         # the unique owner is for the database to decide.
-        return ProviderUser.objects.active_owner(row.number_digest)
+        owner = ProviderUser.objects.active_owner(row.number_digest)
+        if owner is None:
+            raise  # it was something else: nothing happens
+        return owner
     return None
 
 
@@ -245,7 +229,8 @@ def challenge_locked(
     """``challenge`` for a caller that holds the lock of the user."""
     row = factors.active
     result = _challenge(factors, row, purpose, origin, file, now)
-    _record(Kind.CHALLENGE, result, factors, row, origin, now, purpose=purpose, file=file)
+    data = {**result.data, "purpose": purpose}
+    _record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
     return result
 
 
@@ -276,7 +261,8 @@ def check_locked(
     """``check`` for a caller that holds the lock of the user and parsed the code."""
     row = factors.active
     result = _check(factors, row, code, now)
-    _record(Kind.CHECK, result, factors, row, origin, now, purpose=purpose, file=file)
+    data = {**result.data, "purpose": purpose}
+    _record(Kind.CHECK, result.outcome, factors, row, origin, now, data=data, file=file)
     return result
 
 
@@ -294,7 +280,9 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         if result.outcome is Outcome.OK and row:
             _release(row, now)
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
-        _record(Kind.OPT_OUT, result, factors, row, origin, now, file=file)
+        _record(
+            Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file
+        )
     return result
 
 
@@ -345,35 +333,84 @@ def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime)
 
 
 def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Stop texted codes for the user's active number; the factor stays required.
+    """Stop texted codes for the user's active number; the factor stays required."""
 
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
-    return _staff_action(Kind.SUSPEND, user, reason, origin)
+    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+        if row is None:
+            return Outcome.NOT_OPTED_IN
+        if row.suspended_at:
+            return Outcome.UNCHANGED
+        ProviderUser.objects.filter(pk=row.pk).update(suspended_at=now)
+        return Outcome.OK
+
+    return _staff_action(Kind.SUSPEND, Notice.Kind.SUSPENDED, change, user, reason, origin)
 
 
 def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """End a suspension.
+    """End a suspension."""
 
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
-    return _staff_action(Kind.RESUME, user, reason, origin)
+    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+        if row is None:
+            return Outcome.NOT_OPTED_IN
+        if not row.suspended_at:
+            return Outcome.UNCHANGED
+        ProviderUser.objects.filter(pk=row.pk).update(suspended_at=None)
+        return Outcome.OK
+
+    return _staff_action(Kind.RESUME, Notice.Kind.RESUMED, change, user, reason, origin)
 
 
 def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Release the user's active number. The count of failures stays as it is.
+    """Release the user's active number. The count of failures stays as it is."""
 
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
-    return _staff_action(Kind.REVOKE, user, reason, origin)
+    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+        if row is None:
+            return Outcome.NOT_OPTED_IN
+        _release(row, now)
+        return Outcome.OK
+
+    return _staff_action(Kind.REVOKE, Notice.Kind.REVOKED, change, user, reason, origin)
 
 
 def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """End a lock or a disabling, and start the count of failures again.
+    """End a lock or a disabling, and start the count of failures again."""
+
+    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+        locked = factors.user
+        if not (locked.otp_failures or locked.otp_disabled_at):
+            return Outcome.UNCHANGED
+        locked.otp_disabled_at = None
+        locked.forget_failures()
+        return Outcome.OK
+
+    return _staff_action(Kind.UNLOCK, Notice.Kind.UNLOCKED, change, user, reason, origin)
+
+
+def _staff_action(
+    kind: AuditEvent.Kind,
+    notice: Notice.Kind,
+    change: Callable[[Factors, ProviderUser | None, datetime], Outcome],
+    user: User,
+    reason: str,
+    origin: Origin,
+) -> Outcome:
+    """Make *change* to the locked user; tell the user if it changed anything.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
-    return _staff_action(Kind.UNLOCK, user, reason, origin)
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON:
+        raise UnfitReason
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.SIGN_IN)
+        row = factors.active
+        data = {"failures": factors.user.otp_failures}
+        outcome = change(factors, row, now)
+        if outcome is Outcome.OK:
+            delivery.notify(factors.user, notice, now, row)
+        _record(kind, outcome, factors, row, origin, now, reason=reason, data=data)
+    return outcome
 
 
 def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> None:
@@ -387,53 +424,6 @@ def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> Non
             user_id=user.pk,
             file_id=file_id,
         )
-
-
-_NOTICE_OF = {
-    Kind.SUSPEND: Notice.Kind.SUSPENDED,
-    Kind.RESUME: Notice.Kind.RESUMED,
-    Kind.REVOKE: Notice.Kind.REVOKED,
-    Kind.UNLOCK: Notice.Kind.UNLOCKED,
-}
-
-
-def _staff_action(kind: AuditEvent.Kind, user: User, reason: str, origin: Origin) -> Outcome:
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
-    now = timezone.now()
-    with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.SIGN_IN)
-        row = factors.active
-        data = {"failures": factors.user.otp_failures}
-        outcome = Outcome.OK
-        if kind is Kind.UNLOCK:
-            User.objects.filter(pk=user.pk).update(
-                otp_failures=0, otp_locked_until=None, otp_disabled_at=None
-            )
-        elif row is None:
-            outcome = Outcome.NOT_OPTED_IN
-        elif kind is Kind.REVOKE:
-            _release(row, now)
-        else:
-            ProviderUser.objects.filter(pk=row.pk).update(
-                suspended_at=now if kind is Kind.SUSPEND else None
-            )
-        if outcome is Outcome.OK:
-            delivery.notify(factors.user, _NOTICE_OF[kind], now, row)
-        AuditEvent.objects.record(
-            kind,
-            outcome,
-            now=now,
-            origin=origin,
-            user_id=user.pk,
-            provider_user_id=row.pk if row else None,
-            number_digest=row.number_digest if row else "",
-            last_three=row.last_three if row else "",
-            reason=reason,
-            data=data,
-        )
-    return outcome
 
 
 # -- what they share ---------------------------------------------------------------
@@ -452,7 +442,7 @@ def _text_code(
         pending is not None
         and pending.file_id == file_id
         and not pending.is_expired(now)
-        and pending.tries < conf.otp_tries
+        and not pending.is_used_up()
         and pending.expires_at - now >= REPEAT_WHILE
     )
     if pending is None or not repeat:
@@ -487,20 +477,20 @@ def _release(row: ProviderUser, now: datetime) -> None:
 
 def _record(
     kind: AuditEvent.Kind,
-    result: Sending | Verification,
+    outcome: Outcome,
     factors: Factors,
     row: ProviderUser | None,
     origin: Origin,
     now: datetime,
     *,
-    purpose: Purpose | None = None,
+    data: dict[str, Any],
     file: File | None = None,
+    reason: str = "",
 ) -> None:
-    """Add the event of a decision about the active number."""
-    data = {**result.data, "purpose": purpose} if purpose else result.data
+    """Add the event of a decision about one number of the user."""
     AuditEvent.objects.record(
         kind,
-        result.outcome,
+        outcome,
         now=now,
         origin=origin,
         user_id=factors.user.pk,
@@ -508,5 +498,6 @@ def _record(
         provider_user_id=row.pk if row else None,
         number_digest=row.number_digest if row else "",
         last_three=row.last_three if row else "",
+        reason=reason,
         data=data,
     )

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from optin import services, sign_in
 from optin.errors import UnfitReason
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
 
@@ -311,6 +311,8 @@ def test_a_staff_action(
     notice: Notice.Kind,
 ) -> None:
     row = failed.row
+    if act is services.resume:
+        services.suspend(failed.user, reason=REASON, origin=ORIGIN)
     facts = {"provider_user_id": row.pk, "reason": REASON, "user_id": failed.user.pk}
     with one_event(kind, Outcome.OK, {"failures": 7}, **facts):
         assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.OK
@@ -321,6 +323,27 @@ def test_a_staff_action(
     if kind == AuditEvent.Kind.REVOKE:
         assert row.released_at == timezone.now()
         assert not PendingOtp.objects.open().exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "act"),
+    [
+        (services.suspend, services.suspend),
+        (services.unlock, services.resume),
+        (services.unlock, services.unlock),
+    ],
+    ids=["suspended", "not-suspended", "not-locked"],
+)
+def test_what_is_so_already_is_not_done_again(
+    failed: World, before: Callable[..., Outcome], act: Callable[..., Outcome]
+) -> None:
+    before(failed.user, reason=REASON, origin=ORIGIN)
+    told = len(notices(failed.user))
+
+    assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.UNCHANGED
+    assert len(notices(failed.user)) == told
+    event = AuditEvent.objects.latest("id")
+    assert event.outcome == Outcome.UNCHANGED
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "\n\t"])
