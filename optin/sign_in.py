@@ -25,11 +25,11 @@ from oauth2_provider.models import (
 )
 from oauth2_provider.settings import oauth2_settings
 
-from optin import codes, keys, limits, services
+from optin import codes, guesses, keys, limits, services
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, Purpose, User
 from optin.models.factors import has_active_factor
 from optin.origin import Origin
-from optin.services import Outcome
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -129,7 +129,7 @@ def password_grant(
         if not (user and right and user.is_active):
             _record(Grant.INVALID_GRANT, user, origin, now)
             return TokenAnswer(Grant.INVALID_GRANT)
-        return _grant_locked(user, name, scope, code, client, origin, now)
+        return _grant_locked(user, password, name, scope, code, client, origin, now)
 
 
 def refresh_grant(
@@ -189,6 +189,7 @@ def _code(text: str) -> str:
 
 def _grant_locked(
     user: User,
+    password: str,
     name: str,
     scope: str,
     code: str,
@@ -197,11 +198,12 @@ def _grant_locked(
     now: datetime,
 ) -> TokenAnswer:
     """Decide about a right password. Exactly one event: of the code, or of the sign-in."""
-    password = user.password
-    factors = services.read_locked(user, Purpose.SIGN_IN)
+    checked = user.password
+    factors = guesses.read_locked(user, Purpose.SIGN_IN)
     user = factors.user
-    if user.password != password or not user.is_active:
-        # Changed while it was being checked.
+    # It may have been changed while it was being checked, or only hashed anew.
+    right = user.password == checked or user.check_password(password)
+    if not (right and user.is_active):
         _record(Grant.INVALID_GRANT, user, origin, now)
         return TokenAnswer(Grant.INVALID_GRANT)
     limits.refund_sign_in(name, origin, now)
@@ -219,7 +221,7 @@ def _grant_locked(
 
 
 def _second_factor(
-    factors: services.Factors, code: str, origin: Origin, now: datetime
+    factors: guesses.Factors, code: str, origin: Origin, now: datetime
 ) -> TokenAnswer | None:
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
     if not code:
