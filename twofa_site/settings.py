@@ -23,7 +23,7 @@ env = FileAwareEnv(strip_whitespace=True)
 
 # A development start is one that was told neither a secret nor an address. It serves
 # this machine only: optin.checks refuses DEBUG with any other BASE_URL.
-_given = [name for name in ("SECRET_KEY", "SECRET_KEY_FILE", "BASE_URL") if env.str(name, "")]
+_given = [name for name in ("SECRET_KEY", "BASE_URL") if env.str(name, "")]
 DEBUG: bool = env.bool("DEBUG", not _given)
 PORT: int = env.int("PORT", 8000)
 DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var")))
@@ -243,5 +243,7 @@ LOGGING = {
         # Its message names the path only; the refusal itself is logged by optin.api.
         "django.request": {"level": "ERROR"},
         "django": {"handlers": [], "propagate": True},
+        # It writes tokens at DEBUG.
+        "oauthlib": {"level": "WARNING"},
     },
 }

@@ -6,7 +6,7 @@ from bodies too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import keys
+from optin import keys, sign_in
 from optin.api.answers import ApiError
 from optin.conf import conf
 from optin.models import AccessKey, File, Membership, User
@@ -31,6 +31,7 @@ class Caller:
     user: User
     client: str  # "app:<id>" or "key:<id>", for limits and the audit trail
     scopes: frozenset[str] | None = None  # of the token, if there is one
+    files: frozenset[str] | None = None  # the token's fileid: words, if it names its files
     key_file_id: int | None = None  # of the access key, if there is one
 
     def may_call(self) -> bool:
@@ -39,13 +40,11 @@ class Caller:
 
     def file(self, file_id: int) -> File | None:
         """Return the file, if the user and each credential may use it."""
-        if self.key_file_id not in {None, file_id} or not self._in_scope(file_id):
+        if self.key_file_id not in {None, file_id}:
+            return None
+        if self.files is not None and f"fileid:{file_id}" not in self.files:
             return None
         return _FILE.row(user_id=self.user.pk, id=file_id)
-
-    def _in_scope(self, file_id: int) -> bool:
-        named = [word for word in self.scopes or () if word.startswith("fileid:")]
-        return not named or f"fileid:{file_id}" in named
 
 
 def authenticate(meta: Mapping[str, str], access_key: str) -> Caller:
@@ -65,7 +64,7 @@ def authenticate(meta: Mapping[str, str], access_key: str) -> Caller:
     if by_token and by_key:
         if by_token.user != by_key.user:
             raise ApiError("invalid_token")
-        return Caller(by_token.user, by_token.client, by_token.scopes, by_key.key_file_id)
+        return replace(by_token, key_file_id=by_key.key_file_id)
     caller = by_token or by_key
     if caller is None:
         raise ApiError("invalid_token")
@@ -83,7 +82,14 @@ def _by_token(token: str, now: datetime) -> Caller:
     # RFC 8707: a token may be meant for another server.
     if user is None or not AccessToken(resource=user.resource).allows_audience(conf.base_url):
         raise ApiError("invalid_token")
-    return Caller(user, f"app:{user.application_id}", scopes=frozenset(user.scope.split()))
+    scopes = frozenset(user.scope.split())
+    files = frozenset(word for word in scopes if word.startswith("fileid:"))
+    # A token for a password names the files that were open then; where none was, it
+    # works for none, also when the user joins one later.
+    names_files = bool(files) or user.client_id == sign_in.PASSWORD_CLIENTS
+    return Caller(
+        user, f"app:{user.application_id}", scopes=scopes, files=files if names_files else None
+    )
 
 
 def _by_key(text: str, now: datetime) -> Caller:
@@ -106,6 +112,7 @@ _BY_TOKEN = Select(
     ).annotate(
         scope=F("oauth2_provider_accesstoken__scope"),
         application_id=F("oauth2_provider_accesstoken__application"),
+        client_id=F("oauth2_provider_accesstoken__application__client_id"),
         resource=F("oauth2_provider_accesstoken__resource"),
     )
 )

@@ -22,13 +22,15 @@ class ApiEdge:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
+        # name it: its headers begin with HTTP_.
+        request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
         path = request.path_info.lower()
         if path.startswith(("/user/", "/authorisation/")):
             response = self._refuse_host(request, path) or self.get_response(request)
         else:
             response = self.get_response(request)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response["X-Request-Id"] = request_id
         return response
 
     def _refuse_host(self, request: HttpRequest, path: str) -> HttpResponse | None:

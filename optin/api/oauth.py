@@ -81,7 +81,7 @@ class Validator(OAuth2Validator):
             )
             if not valid:
                 # Used again, it has just ended its family.
-                tokens = get_refresh_token_model().objects.filter(application=client)
+                tokens = get_refresh_token_model().objects.all()
                 known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
                 if known:
                     _record(sign_in.Grant.INVALID_REFRESH, known.user_id, request)
@@ -131,6 +131,7 @@ def _origin(request: Any) -> Origin:
         client=f"app:{request.client.pk}",
         ip=client_ip(headers.get("REMOTE_ADDR", ""), headers.get("HTTP_X_FORWARDED_FOR", "")),
         user_agent=headers.get("HTTP_USER_AGENT", ""),
+        request_id=headers.get("REQUEST_ID", ""),
     )
 
 

@@ -3,6 +3,8 @@
 New clients should use ``/o/``; see ``oauth``.
 """
 
+from typing import Any
+
 from oauth2_provider.models import AbstractApplication
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -12,6 +14,7 @@ from optin import sign_in
 from optin.api import parsers
 from optin.api.answers import ApiError, Body, TokenError, oauth_error
 from optin.api.serializers import (
+    Model,
     OAuthPasswordCredentialsGrantRequest,
     OAuthRefreshAccessTokenRequest,
 )
@@ -31,10 +34,16 @@ class TokenCall(Call):
     face = Face.TOKEN
     grant_type = "password"
 
-    def client(self, grant_type: str) -> AbstractApplication:
-        """Return the application that serves clients without an id."""
-        if grant_type != self.grant_type:
+    def parse(self, shape: type[Model]) -> dict[str, Any]:
+        data = super().parse(shape)
+        # Before the fields are asked for: another grant has others.
+        asked = data.get("grant_type")
+        if isinstance(asked, str) and asked not in {"", self.grant_type}:
             raise TokenError("unsupported_grant_type")
+        return data
+
+    def client(self) -> AbstractApplication:
+        """Return the application that serves clients without an id."""
         application = sign_in.application()
         if application is None:
             raise TokenError("unauthorized_client")
@@ -68,7 +77,7 @@ class TokenView(TokenCall):
             body["password"],
             scope=body["scope"] or "",
             verification_code=body["verification_code"] or "",
-            client=self.client(body["grant_type"]),
+            client=self.client(),
             origin=self.origin,
         )
         return self.answer(result)
@@ -82,7 +91,7 @@ class RefreshView(TokenCall):
         result = sign_in.refresh_grant(
             body["refresh_token"],
             scope=body["scope"] or "",
-            client=self.client(body["grant_type"]),
+            client=self.client(),
             origin=self.origin,
         )
         return self.answer(result)

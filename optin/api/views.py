@@ -40,9 +40,9 @@ from optin.api.serializers import (
     parse_id,
 )
 from optin.errors import Refusal
+from optin.guesses import Outcome
 from optin.models import File, Purpose
 from optin.origin import Face, Origin, client_ip
-from optin.services import Outcome
 
 MAX_BODY = 16 * 1024
 """Bytes of a body; a larger one is refused before it is parsed."""
@@ -102,13 +102,14 @@ class Call(APIView):
 
         :raises ApiError: 415, or 400 with a message that names the field.
         """
-        body = shape(data=self._parse(shape))
+        body = shape(data=self.parse(shape))
         if not body.is_valid():
             raise ApiError("invalid_request", _first_message(body.errors))
         data: dict[str, Any] = body.validated_data
         return data
 
-    def _parse(self, shape: type[Model]) -> dict[str, Any]:
+    def parse(self, shape: type[Model]) -> dict[str, Any]:
+        """Return the known properties of the body, under their wire names."""
         if self.body == b"":
             return {}
         negotiator = self.get_content_negotiator()
@@ -140,7 +141,8 @@ class Call(APIView):
     @property
     def request_id(self) -> str:
         """The id in the X-Request-Id header of the answer."""
-        return getattr(self.request, "request_id", "")
+        request_id: str = self.request.META.get("REQUEST_ID", "")
+        return request_id
 
     # -- the way out ---------------------------------------------------------------
 
@@ -306,23 +308,26 @@ def _read_body(request: HttpRequest) -> bytes | None:
 
     :raises ApiError: if it is larger than ``MAX_BODY``.
     """
-    length = request.META.get("CONTENT_LENGTH") or ""
-    # A longer text is no number to int(), and larger in any case.
-    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY:
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    # A text of more digits is no number to int(), and larger in any case.
+    length = int(declared[:20]) if declared.isascii() and declared.isdigit() else None
+    if length is not None and length > MAX_BODY:
         raise ApiError("too_large")
     # Without a length there is a body only if it is chunked; Django would not read it.
-    stream = request if length else request.META.get("wsgi.input")
-    if stream is None or not (length or request.META.get("wsgi.input_terminated")):
+    stream = request if declared else request.META.get("wsgi.input")
+    if stream is None or not (declared or request.META.get("wsgi.input_terminated")):
         return b""
     try:
         body: bytes = stream.read(MAX_BODY + 1)
-    except Exception:
-        # Servers raise what they like for a body that breaks off or is badly chunked.
-        logger.info("a body could not be read", exc_info=True)
+    except Exception as exc:
+        # Servers raise what they like for a body that breaks off or is badly chunked. Not
+        # their words, which may repeat it.
+        logger.info("a body could not be read: %s", type(exc).__name__)
         return None
     if len(body) > MAX_BODY:
         raise ApiError("too_large")
-    return body
+    # A part is not the whole: half a password is not a wrong one.
+    return None if length is not None and len(body) < length else body
 
 
 def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:

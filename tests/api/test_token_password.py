@@ -172,6 +172,12 @@ def test_other_grant_types(user: User, call: str, grant_type: str) -> None:
     assert error(answer) == (400, "unsupported_grant_type")
 
 
+def test_another_grant_is_told_so_before_its_fields_are_missed(user: User) -> None:
+    answer = Tokens().send("token", {"grant_type": "refresh_token", "refresh_token": "x"}, {})
+
+    assert error(answer) == (400, "unsupported_grant_type")
+
+
 @pytest.mark.parametrize("media_type", BODIES)
 @pytest.mark.parametrize(
     ("call", "missing"),
@@ -184,7 +190,13 @@ def test_missing_field(user: User, media_type: str, call: str, missing: str) -> 
     tokens = Tokens(media_type=media_type)
     for value in (None, ""):
         field: dict[str, Any] = {missing: value}
-        body = {"grant_type": "x", "username": "ann", "password": PASSWORD, "refresh_token": "x"}
+        grant_type = "refresh_token" if call == "refresh" else "password"
+        body = {
+            "grant_type": grant_type,
+            "username": "ann",
+            "password": PASSWORD,
+            "refresh_token": "x",
+        }
         answer = tokens.send(call, body, field)
 
         assert error(answer) == MALFORMED

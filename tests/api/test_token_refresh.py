@@ -7,6 +7,7 @@ import time_machine
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
 from optin import services, sign_in
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
 from optin.origin import Face, Origin
 from tests.api.client import Answer, Api, bearer
@@ -229,7 +230,7 @@ def test_opting_out_leaves_tokens_as_they_are(
     tokens = Tokens().sign_in(verification_code=phone.code())
     services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
     result = services.opt_out(user, file, phone.code(), origin=ORIGIN)
-    assert result.outcome is services.Outcome.OK
+    assert result.outcome is Outcome.OK
 
     assert works(tokens)
     assert refresh(tokens).status == 200
@@ -240,7 +241,7 @@ def test_what_staff_do_leaves_tokens_as_they_are(
     user: User,
     active: ProviderUser,
     phone: Phone,
-    action: Callable[..., services.Outcome],
+    action: Callable[..., Outcome],
 ) -> None:
     Tokens().sign_in()
     tokens = Tokens().sign_in(verification_code=phone.code())
