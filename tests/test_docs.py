@@ -20,8 +20,8 @@ from optin import conf as conf_module
 from optin import delivery, services
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.conf import Rate, Setting, every_setting
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 ROOT = Path(__file__).resolve().parent.parent

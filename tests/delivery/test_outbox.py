@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from optin import delivery, gateways
 from optin.gateways import Simulator, SmsError
+from optin.guesses import Outcome
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
-from optin.services import Outcome
 from tests.conftest import NUMBER, Phone
 from tests.domain.world import World, rows
 

@@ -16,6 +16,7 @@ from oauth2_provider.models import (
 
 from optin import services
 from optin.errors import InvalidMobileNumber
+from optin.guesses import Outcome
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -27,7 +28,6 @@ from optin.models import (
     User,
 )
 from optin.models.factors import has_active_factor
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from optin import codes, services
 from optin.errors import MalformedCode
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows
 

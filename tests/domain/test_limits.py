@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from optin import services
 from optin.conf import Rate, every_setting
+from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
@@ -23,7 +24,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
-from optin.services import Outcome, Sending
+from optin.services import Sending
 from tests.conftest import ORIGIN, Phone, make_user
 from tests.domain.world import World, newest_event, one_event
 

@@ -12,8 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from optin import services
+from optin.guesses import Verification
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
-from optin.services import Sending, Verification
+from optin.services import Sending
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 
 MODELS = [

@@ -12,8 +12,8 @@ from django.test import Client
 from optin import services
 from optin.api import throttle
 from optin.conf import KEY_BYTES
+from optin.guesses import Outcome
 from optin.models import File, ProviderUser, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)

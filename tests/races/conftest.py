@@ -25,9 +25,9 @@ from django.utils import timezone
 
 from optin import services, sign_in
 from optin.conf import Rate
+from optin.guesses import Outcome
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
 from optin.origin import Face, Origin
-from optin.services import Outcome
 from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from optin import services
+from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
-from optin.services import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone, make_user
 from tests.races.conftest import ROUNDS, ByService, Way, at_once, member, number, pend, wrong_codes
 
