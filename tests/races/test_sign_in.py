@@ -1,10 +1,12 @@
 """Passwords and refresh tokens, tried by many at once."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
+from django.db import connection, transaction
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
@@ -109,3 +111,25 @@ def test_of_16_who_use_one_refresh_token_at_once_one_succeeds_and_the_family_end
         (winner,) = (answer for status, answer in answers if status == 200)
         body["refresh_token"] = winner["refresh_token"]
         assert server.post_json("/authorisation/refresh", body)[0] == 400
+
+
+def test_a_refresh_that_meets_a_password_change_gets_nothing(user: User) -> None:
+    """S-34: it waits for the change, and finds its token revoked."""
+    client = sign_in.application()
+    assert client
+    tokens = signed_in(user)
+
+    def refresh() -> sign_in.TokenAnswer:
+        try:
+            return sign_in.refresh_grant(tokens.refresh_token, scope="", client=client, origin=FROM)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            user.set_password("another one")
+            user.save()
+            waiting = pool.submit(refresh)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        assert waiting.result(timeout=30).grant is Grant.INVALID_REFRESH

@@ -1,0 +1,142 @@
+"""What clients send stays out of the log, and a part of it is not taken for the whole."""
+
+import io
+import logging
+from typing import Any
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client, RequestFactory
+
+from optin import guesses
+from optin.models import AuditEvent, ProviderUser, SendCounter, User
+from tests.api.token_client import FORM, Tokens, error
+from tests.conftest import PASSWORD, Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+KEYS = ("access_token", "refresh_token")
+
+
+def send(path: str, content_type: str, body: Any, **environ: Any) -> tuple[int, str]:
+    """Call the application as a server does, with a body of its own kind."""
+    request = RequestFactory().post(path)
+    statuses: list[str] = []
+    answer = WSGIHandler()(
+        request.environ | {"wsgi.input": body, "CONTENT_TYPE": content_type} | environ,
+        lambda status, headers, exc=None: statuses.append(status) or (lambda data: None),  # type: ignore[func-returns-value]
+    )
+    return int(statuses[0][:3]), b"".join(answer).decode()
+
+
+def test_a_form_that_breaks_off_is_no_wrong_password(user: User, password_clients: None) -> None:
+    whole = f"grant_type=password&username=ann&password={PASSWORD}".encode()
+    part = whole[:-5]
+
+    status, text = send(
+        "/authorisation/token", FORM, io.BytesIO(part), CONTENT_LENGTH=str(len(whole))
+    )
+
+    assert (status, "invalid_request" in text) == (400, True)
+    assert not AuditEvent.objects.exists()
+    assert not SendCounter.objects.exists()
+
+
+def test_an_opt_out_that_breaks_off_texts_nothing(
+    active: ProviderUser, access_key: str, phone: Phone
+) -> None:
+    texts = len(phone.messages)
+    path = f"/User/opt-out-from-2fa?FileId=777&WsAccessKey={access_key}"
+
+    status, _ = send(path, "application/json", io.BytesIO(b""), CONTENT_LENGTH="30")
+
+    assert status == 400
+    assert len(phone.messages) == texts
+
+
+class Talkative(io.BytesIO):
+    """A stream whose error repeats what it read, as gunicorn's for a bad chunk does."""
+
+    def read(self, *args: Any) -> bytes:
+        raise ValueError("Invalid chunk size: b'password=SENTINEL'")
+
+
+def test_a_body_that_cannot_be_read_is_not_quoted(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        status, text = send(
+            "/authorisation/token", FORM, Talkative(), **{"wsgi.input_terminated": True}
+        )
+
+    assert status == 400
+    assert "SENTINEL" not in caplog.text + text
+
+
+def test_no_token_is_logged(
+    user: User, password_clients: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where somebody set LOG_LEVEL=DEBUG."""
+    with caplog.at_level(logging.DEBUG):
+        first = Tokens().sign_in().data
+        second = Tokens().refresh(first["refresh_token"]).data
+
+    for secret in (*(first[k] for k in KEYS), *(second[k] for k in KEYS), PASSWORD):
+        assert secret not in caplog.text
+    # At /o/ it would write them at DEBUG.
+    assert not logging.getLogger("oauthlib").isEnabledFor(logging.INFO)
+
+
+def test_a_person_without_a_file_gets_a_token_for_none(
+    db: None, password_clients: None, file: Any, stranger: User
+) -> None:
+    """A file joined later needs a new token."""
+    membership = stranger.memberships.get()
+    membership.delete()
+    answer = Tokens().sign_in("ben")
+    assert answer.data["scope"] == "full"
+    membership.pk = None
+    membership.save()
+
+    joined = Client().post(
+        "/User/opt-in-to-2fa?FileId=777",
+        {"MobileNumber": "0491570156"},
+        content_type="application/json",
+        HTTP_AUTHORIZATION=f"Bearer {answer.data['access_token']}",
+    )
+
+    assert joined.status_code == 403
+
+
+def test_a_password_that_was_hashed_anew_meanwhile_is_right(
+    user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first sign-ins after the hasher became slower: both hash anew."""
+    read_locked = guesses.read_locked
+
+    def after_another_hashed_it(person: User, purpose: Any) -> guesses.Factors:
+        again = User.objects.get(pk=person.pk)
+        again.set_password(PASSWORD)
+        User.objects.filter(pk=person.pk).update(password=again.password)
+        return read_locked(person, purpose)
+
+    monkeypatch.setattr(guesses, "read_locked", after_another_hashed_it)
+
+    assert Tokens().sign_in().status == 200
+
+
+def test_a_password_that_was_changed_meanwhile_is_wrong(
+    user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_locked = guesses.read_locked
+
+    def after_a_change(person: User, purpose: Any) -> guesses.Factors:
+        again = User.objects.get(pk=person.pk)
+        again.set_password("another one")
+        User.objects.filter(pk=person.pk).update(password=again.password)
+        return read_locked(person, purpose)
+
+    monkeypatch.setattr(guesses, "read_locked", after_a_change)
+
+    assert error(Tokens().sign_in()) == (400, "invalid_grant")
