@@ -37,7 +37,7 @@ def test_a_member_is_put_back(user: User, file: File) -> None:
 
 
 def test_a_key_is_made_and_revoked(user: User, file: File, client: Client) -> None:
-    facts = {"user_id": user.pk, "file_id": file.pk}
+    facts: dict[str, Any] = {"user_id": user.pk, "file_id": file.pk}
     with one_event(Kind.ACCESS_KEY, "made", **facts):
         text = tenants.make_access_key(user, file, origin=BY_COMMAND)
     key = AccessKey.objects.get()
