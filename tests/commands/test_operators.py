@@ -124,6 +124,22 @@ def test_a_key_needs_an_active_user(user: User) -> None:
         run("create_access_key", "ann", "777")
 
 
+def test_a_key_is_revoked_by_its_first_characters(user: User) -> None:
+    text = run("create_access_key", "ann", "777").split()[-1]
+    with one_event(AuditEvent.Kind.ACCESS_KEY, "revoked", face=Face.COMMAND):
+        assert run("revoke_access_key", "ann", text[:6]).startswith("Revoked the key")
+    assert AccessKey.objects.get().revoked_at is not None
+    with pytest.raises(CommandError, match="has 0 such keys"):
+        run("revoke_access_key", "ann", text[:6])
+
+
+def test_a_key_that_is_not_told_apart_is_kept(user: User) -> None:
+    for _ in range(2):
+        run("create_access_key", "ann", "777")
+    with pytest.raises(CommandError, match="has 2 such keys"):
+        run("revoke_access_key", "ann", "")
+
+
 # -- clients without a client id ---------------------------------------------------
 
 
