@@ -130,6 +130,17 @@ WHITENOISE_USE_FINDERS = True
 # Paths are matched by the API without regard to case and trailing slash.
 APPEND_SLASH = False
 
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "optin.api.schema.CallSchema"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Opting in to two-factor authentication",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": BASE_URL}],
+    "PREPROCESSING_HOOKS": ["optin.api.schema.calls_only"],
+    "POSTPROCESSING_HOOKS": [],
+    "SORT_OPERATIONS": False,
+}
+
 # -- rows --------------------------------------------------------------------------
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -7,6 +7,7 @@ from optin.web import views
 urlpatterns = [
     path("", include("optin.api.urls")),
     path("", include("optin.api.help")),
+    path("", include("optin.api.schema")),
     path("", include("optin.web.urls")),
     re_path("", views.not_found),
 ]

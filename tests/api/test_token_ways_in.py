@@ -144,7 +144,7 @@ NO_WAYS_IN = {
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
-    *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call"),
+    *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
     # development only
     *("simulator", "optin.web.views.simulator"),
     # answer 404
