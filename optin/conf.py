@@ -408,6 +408,13 @@ class Conf:
         ),
         doc="What texts and mails call the service.",
     )
+    audit_retention = Setting(
+        36,
+        730,
+        parse=integer,
+        fault=between(30, 36_500),
+        doc="Days that audit events are kept; purge deletes older ones.",
+    )
 
 
 conf = Conf()

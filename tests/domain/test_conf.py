@@ -55,6 +55,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("TRUSTED_PROXIES", "", ()),
     ("BASE_URL", "https://2fa.example.com/", "https://2fa.example.com"),
     ("OPTIN_SERVICE_NAME", "Harbour Books", "Harbour Books"),
+    ("OPTIN_AUDIT_RETENTION", "365", 365),
 ]
 
 UNREADABLE = [
@@ -124,6 +125,8 @@ WRONG: list[tuple[str, Any]] = [
     ("BASE_URL", "https://2fa.example.com:port"),
     ("BASE_URL", "https://\u00e9.example.com"),
     ("BASE_URL", f"https://{'a' * (MAX_HOST + 1)}"),
+    ("OPTIN_AUDIT_RETENTION", 29),
+    ("OPTIN_AUDIT_RETENTION", 36_501),
     ("OPTIN_SERVICE_NAME", ""),
     ("OPTIN_SERVICE_NAME", "n" * 21),
     ("OPTIN_SERVICE_NAME", "Caf\u00e9"),
@@ -194,6 +197,7 @@ def test_defaults_are_no_fault(name: str) -> None:
         ("delivery", "inline"),
         ("legacy_access_keys", True),
         ("trusted_proxies", ()),
+        ("audit_retention", 730),
     ],
 )
 def test_the_policy_numbers(name: str, default: Any) -> None:
