@@ -3,8 +3,17 @@
 Why gunicorn and these numbers: docs/measurements.md.
 """
 
+import atexit
+import logging
+import logging.config
 import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from gunicorn.glogging import Logger
 
 worker_class = "gthread"
 workers = 2
@@ -16,9 +25,41 @@ accesslog = None
 control_socket_disable = True
 
 
-def on_starting(server: Any) -> None:
-    """Keep what clients send out of the log: a malformed request line may hold a key."""
-    server.log.error_log.addFilter(lambda r: not str(r.msg).startswith("Invalid request"))
+def _make_metrics_folder() -> str:
+    """Make the folder in which the workers count; it goes with the process that made it."""
+    # In memory where that can be: a worker that writes to a full disk is killed by it.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    folder = tempfile.mkdtemp(prefix="optin-metrics-", dir=memory)
+    master = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == master:  # the workers have inherited this
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+# Before the settings are read, and before prometheus_client is imported. Another one after
+# a reload: its counts begin at nothing, which Prometheus takes for what it is.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _make_metrics_folder()
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
+
+
+class logger_class(Logger):
+    """Write the server's lines as all others are written."""
+
+    def setup(self, cfg: Any) -> None:
+        from django.conf import settings
+
+        super().setup(cfg)
+        logging.config.dictConfig(settings.LOGGING)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        # At DEBUG it quotes what a client's connection failed on.
+        self.error_log.setLevel(max(self.error_log.level, logging.INFO))
 
 
 def post_fork(server: object, worker: object) -> None:

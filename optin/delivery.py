@@ -16,7 +16,7 @@ from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from optin import gateways
+from optin import gateways, metrics
 from optin.conf import conf
 from optin.gateways import SmsError
 from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
@@ -101,18 +101,27 @@ def _send(row: SmsMessage | Notice) -> bool:
 
 def _fail(row: SmsMessage | Notice, reason: str, *, permanent: bool = False) -> bool:
     final = permanent or row.tries >= MAX_TRIES
-    row.finish(State.FAILED if final else State.QUEUED, reason=reason[:200])
+    _finish(row, State.FAILED if final else State.QUEUED, reason=reason[:200])
     return False
+
+
+def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
+    """Record what became of the *row*, and count it."""
+    row.finish(state, **changes)
+    if isinstance(row, SmsMessage):
+        metrics.TEXTS.labels(changes.get("gateway", "none"), state.value).inc()
+    else:
+        metrics.MAILS.labels(row.kind, state.value).inc()
 
 
 def _send_text(message: SmsMessage) -> bool:
     pending = message.pending_otp
     now = timezone.now()
     if pending.closed_at or pending.is_expired(now) or pending.is_used_up():
-        message.finish(State.EXPIRED, reason="its code was no longer open")
+        _finish(message, State.EXPIRED, reason="its code was no longer open")
         return False
     if _is_silenced(pending.provider_user, now):
-        message.finish(State.EXPIRED, reason="the user was locked, disabled or suspended")
+        _finish(message, State.EXPIRED, reason="the user was locked, disabled or suspended")
         return False
     gateway = gateways.first()
     theirs = gateway.send(
@@ -120,8 +129,13 @@ def _send_text(message: SmsMessage) -> bool:
         body=text_for(pending),
         reference=message.reference,
     )
-    message.finish(
-        State.SENT, sent_at=now, gateway=gateway.name, gateway_message_id=theirs, segments=1
+    _finish(
+        message,
+        State.SENT,
+        sent_at=now,
+        gateway=gateway.name,
+        gateway_message_id=theirs,
+        segments=1,
     )
     return True
 
@@ -139,5 +153,5 @@ def _send_notice(notice: Notice) -> bool:
         mail_for(notice).send()
     except OSError as exc:  # those of smtplib are OSErrors too
         raise SmsError(type(exc).__name__) from exc
-    notice.finish(State.SENT, sent_at=timezone.now())
+    _finish(notice, State.SENT, sent_at=timezone.now())
     return True

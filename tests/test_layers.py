@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "optin"
 
 LEVELS = {
-    **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin"), 0),
+    **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
     "models": 1,
     **dict.fromkeys(("gateways", "delivery", "limits"), 2),
     **dict.fromkeys(("guesses", "services", "sign_in", "tenants"), 3),

@@ -13,7 +13,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
 
-from optin import keys
+from optin import keys, logs
 from optin.conf import every_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -244,17 +244,13 @@ LANGUAGE_CODE = "en-au"
 TIME_ZONE: str = env.str("TIME_ZONE", "Australia/Sydney")
 USE_TZ = True
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {
-        # Its message names the path only; the refusal itself is logged by optin.api.
-        "django.request": {"level": "ERROR"},
-        "django": {"handlers": [], "propagate": True},
-        # It writes tokens at DEBUG.
-        "oauthlib": {"level": "WARNING"},
-    },
-}
+LOG_FORMAT: str = env.str("LOG_FORMAT", "plain" if DEBUG else "json")
+if LOG_FORMAT not in logs.FORMATS:
+    raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(logs.FORMATS)}.")
+LOGGING = logs.configuration(env.str("LOG_LEVEL", "INFO"), LOG_FORMAT)
+
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", "")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
+# Made by gunicorn.conf.py, so that all workers count together.
+METRICS_DIR: str = env.str("PROMETHEUS_MULTIPROC_DIR", "")

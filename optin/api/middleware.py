@@ -1,19 +1,36 @@
 """What happens to every request before it is routed."""
 
+import time
 import uuid
 from collections.abc import Callable
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from optin import logs, metrics
 from optin.api.answers import ApiError, base_response, help_link, oauth_error
 from optin.api.renderers import renderer_for
+from optin.origin import Face
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
+_FACES = {
+    "user": Face.API,
+    "authorisation": Face.TOKEN,
+    "o": Face.TOKEN,
+    "admin": Face.ADMIN,
+}
+"""By the first part of the path; all else are pages."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+logger = logs.logger("optin.request")
 
 
 class ApiEdge:
-    """Give each request an id, and refuse a foreign ``Host`` in the API's own words.
+    """Give each request an id and a log line, and refuse a foreign ``Host`` in the API's own words.
+
+    The line names the address that the path led to, not the path: a client may write
+    anything there, its key included.
 
     Django checks ``Host`` only where something asks for it, and the calls never do.
     """
@@ -22,16 +39,34 @@ class ApiEdge:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
         request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
         path = request.path_info.lower()
+        face = _FACES.get(path.lstrip("/").partition("/")[0], Face.WEB)
+        logs.begin(request_id=request_id, face=face.value)
         if path.startswith(("/user/", "/authorisation/")):
             response = self._refuse_host(request, path) or self.get_response(request)
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        self._tell(request, response.status_code, time.perf_counter() - begun)
         return response
+
+    def _tell(self, request: HttpRequest, status: int, seconds: float) -> None:
+        """Log and count a request that was answered."""
+        match = request.resolver_match
+        route = match.view_name if match else "none"
+        metrics.observe(route, status, seconds)
+        logger.info(
+            "request",
+            method=request.method if request.method in _METHODS else "other",
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+        )
+        logs.end()
 
     def _refuse_host(self, request: HttpRequest, path: str) -> HttpResponse | None:
         try:

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from optin import codes, services
+from optin import codes, logs, services
 from optin.api import parsers, throttle
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
@@ -83,6 +83,8 @@ class Call(APIView):
         query = _query(request.META)
         access_key = _once(query, "wsaccesskey")
         self.caller = self.identify(request.META, access_key)
+        if self.caller:
+            logs.add(user_id=self.caller.user.pk, client=self.caller.client)
         if any(len(values) > 1 for values in query.values()):
             raise _repeated()
         self.admit(query)
@@ -149,17 +151,10 @@ class Call(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Turn every exception into an answer; what is not a refusal is logged."""
         error = _error_of(exc)
+        # For the line of this request.
+        logs.add(code=error.code)
         if error.status >= 500:
-            logger.exception("%s: %s, request %s", error.code, type(exc).__name__, self.request_id)
-        else:
-            # %r: a path may hold a line break, and would forge a line.
-            logger.info(
-                "refused %s %r: %s, request %s",
-                self.request.method,
-                self.request.path,
-                error.code,
-                self.request_id,
-            )
+            logger.exception("a call failed")
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
     def refusal(self, error: ApiError) -> Body:

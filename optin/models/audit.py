@@ -8,13 +8,14 @@ change in a restored copy shows.
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
-from optin import keys
+from optin import keys, metrics
 from optin.models.prepared import Insert
 from optin.origin import Face, Origin
 
@@ -69,6 +70,9 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         )
         event.digest = event.content_digest()
         _INSERT.run(event)
+        # What is rolled back was not decided.
+        count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
+        transaction.on_commit(count, robust=True)
         return event
 
     def update(self, **kwargs: Any) -> NoReturn:

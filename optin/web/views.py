@@ -1,10 +1,13 @@
 """The pages for people."""
 
+import hmac
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from optin import metrics
 from optin.conf import conf
 from optin.gateways import Simulator
 
@@ -27,6 +30,23 @@ def simulator(request: HttpRequest) -> HttpResponse:
     response = render(request, "simulator.html", {"texts": texts})
     response["Refresh"] = str(_LOOK_EVERY)
     return response
+
+
+@require_safe
+def metrics_page(request: HttpRequest) -> HttpResponse:
+    """The counts, for Prometheus: for whoever has ``METRICS_TOKEN``."""
+    if not settings.METRICS_TOKEN:
+        return not_found(request)
+    given = request.headers.get("Authorization", "")
+    expected = f"Bearer {settings.METRICS_TOKEN}"
+    if not hmac.compare_digest(given.encode(), expected.encode()):
+        return HttpResponse(
+            "A token is needed.\n",
+            status=401,
+            content_type="text/plain; charset=utf-8",
+            headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
+        )
+    return HttpResponse(metrics.exposition(settings.METRICS_DIR), content_type=metrics.CONTENT_TYPE)
 
 
 def not_found(request: HttpRequest) -> HttpResponse:

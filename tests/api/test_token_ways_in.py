@@ -145,6 +145,8 @@ NO_WAYS_IN = {
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
     *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
+    # needs a token of its own
+    "metrics",
     # development only
     *("simulator", "optin.web.views.simulator"),
     # answer 404

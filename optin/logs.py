@@ -1,0 +1,235 @@
+"""What a log line holds, and what it never does.
+
+One line a request, one form for all lines: those of this service, of Django and of the
+server. What is secret is not put in to begin with: no path, query, header or body, no
+words of a client at all. Two nets hang below that: ``WithoutClientsWords`` for the lines
+of others, and ``redact`` for what looks like a secret by its name or its form.
+
+Of an exception a line has the type and the frames, not the message. That may quote
+anything: PostgreSQL's ``DETAIL`` the row that it refused, a codec the bytes that it could
+not read, a library the address that it could not reach. No values of variables either.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+FORMATS = ("json", "plain")
+
+# Their words are ours or Django's: the operator needs them to mend a wrong setting.
+_SPEAKING = frozenset({"ImproperlyConfigured", "SystemCheckError", "ModuleNotFoundError"})
+
+# Read as "name, signs, value": in a query, a form, JSON, XML or a header.
+_BY_NAME = re.compile(
+    r"(?i)\b(wsaccesskey|access_token|refresh_token|password|verification_code|otp|client_secret"
+    r"|mobilenumber|authorization|cookie)(\W{1,4}(?:(?:bearer|basic)\s+)?)[^\s&\"'<>,;]+"
+)
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
+_NUMBER = re.compile(r"(?<!\w)\+\d{8,15}\b")
+
+
+# -- for the other modules ---------------------------------------------------------
+
+
+def logger(name: str) -> Any:
+    """Return the structlog logger *name*."""
+    return structlog.stdlib.get_logger(name)
+
+
+def begin(**facts: object) -> None:
+    """Begin a request: *facts* stand in each of its lines, and nothing of the last one."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**facts)
+
+
+def add(**facts: object) -> None:
+    """Add *facts* to the lines of this request from here on."""
+    structlog.contextvars.bind_contextvars(**facts)
+
+
+def end() -> None:
+    """End the request: later lines of this thread are not its own."""
+    structlog.contextvars.clear_contextvars()
+
+
+# -- what the settings need --------------------------------------------------------
+
+
+def configuration(level: str, form: str) -> dict[str, Any]:
+    """Set structlog up; return ``LOGGING`` for the standard library's side of it.
+
+    :param form: one of ``FORMATS``.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else plain
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [
+                    structlog.contextvars.merge_contextvars,
+                    structlog.stdlib.add_log_level,
+                    structlog.stdlib.add_logger_name,
+                    structlog.processors.TimeStamper(fmt="iso", utc=True),
+                    describe_exception,
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    redact,
+                    renderer,
+                ],
+            }
+        },
+        "filters": {"clients_words": {"()": WithoutClientsWords}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["clients_words"],
+            }
+        },
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            # Statements with their values, at DEBUG.
+            "django.db.backends": {"level": "INFO"},
+            # The request line with its query: the server of `runserver`.
+            "django.server": {"handlers": [], "propagate": True, "level": "CRITICAL"},
+            # Tokens at DEBUG.
+            "oauthlib": {"level": "WARNING"},
+            # Addresses with their queries: those of gateways hold secrets and numbers.
+            "urllib3": {"level": "CRITICAL"},
+        },
+    }
+
+
+class WithoutClientsWords(logging.Filter):
+    """Take out of a line of Django or the server what a client may have written.
+
+    Their lines name the path, the host, the request line, or quote an exception.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith(("django.request", "django.security")):
+            # Without an exception it says no more than our own line of the request.
+            record.msg, record.args = "a request failed", ()
+            return bool(record.exc_info)
+        if record.name.startswith("gunicorn"):
+            self._gunicorn(record)
+        if record.exc_info and isinstance(record.msg, str):
+            text = record.getMessage()
+            for exc in _chain(record.exc_info[1]):
+                if str(exc):
+                    text = text.replace(str(exc), type(exc).__name__)
+            record.msg, record.args = text, ()
+        return True
+
+    def _gunicorn(self, record: logging.LogRecord) -> None:
+        template = str(record.msg)
+        if template.startswith("Invalid request"):
+            record.msg, record.args = "a request was not well-formed HTTP", ()
+        elif template.startswith("Error handling request") or "Traceback" in record.getMessage():
+            record.msg, record.args = template.partition("%")[0].strip(), ()
+
+
+# -- processors --------------------------------------------------------------------
+
+
+def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace an exception by its type and the frames that it came through."""
+    exc_info = event.pop("exc_info", None)
+    # What the formatter would add by itself.
+    for name in ("exception", "stack_info", "exc_text"):
+        event.pop(name, None)
+    if exc := _exception_of(exc_info, event.get("_record")):
+        event["exception"] = [_described(each) for each in _chain(exc)]
+    return event
+
+
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Blank out what looks like a secret. A net, not the plan."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = redacted(value)
+    return event
+
+
+def redacted(text: str) -> str:
+    if "+" in text:
+        text = _NUMBER.sub("[redacted]", text)
+    if " " in text or "=" in text:
+        text = _BY_NAME.sub(r"\1\2[redacted]", text)
+        text = _BEARER.sub(r"\1[redacted]", text)
+    return text
+
+
+def plain(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """Write a line for a person: the frames of an exception below it."""
+    exception = event.pop("exception", ())
+    head = [event.pop(name, "") for name in ("timestamp", "level", "logger", "event")]
+    # A line break in a message would forge a line.
+    parts = [str(part).replace("\n", "\\n").replace("\r", "\\r") for part in head]
+    facts = [f"{name}={_written(value)}" for name, value in event.items()]
+    below = [
+        f"\n  {each['type']}{_colon(each)}" + "".join(f"\n    {frame}" for frame in each["frames"])
+        for each in exception
+    ]
+    return " ".join([*parts, *facts]) + "".join(below)
+
+
+def _written(value: object) -> str:
+    text = str(value)
+    return text if text.isidentifier() or text.isalnum() else repr(value)
+
+
+def _colon(described: dict[str, Any]) -> str:
+    return f": {described['message']}" if "message" in described else ""
+
+
+def _exception_of(exc_info: ExcInfo | BaseException | bool | None, record: Any) -> Any:
+    """Return the exception of a line, however it was given."""
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if not isinstance(exc_info, tuple):
+        exc_info = getattr(record, "exc_info", None)
+    return exc_info[1] if isinstance(exc_info, tuple) else None
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    """The exception, and those that led to it, last first."""
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+
+
+def _described(exc: BaseException) -> dict[str, Any]:
+    kind = type(exc)
+    described: dict[str, Any] = {
+        "type": f"{kind.__module__}.{kind.__qualname__}",
+        "frames": list(_frames(exc.__traceback__)),
+    }
+    if kind.__name__ in _SPEAKING:
+        described["message"] = str(exc)
+    return described
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[str]:
+    for frame, line in walk_tb(traceback):
+        code = frame.f_code
+        yield f"{code.co_filename}:{line} in {code.co_qualname}"
