@@ -24,6 +24,8 @@ the operations
                   one audit event
     ``sign_in``   passwords and tokens, on the same terms
     ``tenants``   files, members and access keys
+    ``seals``     seals over the audit trail, and the check of it
+    ``upkeep``    what is deleted in time, and erasing a person
 
 the faces (parse, call one operation, present)
     ``api``       the wire contract

@@ -163,7 +163,10 @@ def django_db_setup(django_db_setup: None) -> None:
     truncated; content types and permissions stay, as most tests take less time than
     making them again.
     """
-    migration = importlib.import_module("optin.migrations.0002_append_only_audit")
+    migrations = [
+        importlib.import_module(f"optin.migrations.{name}")
+        for name in ("0002_append_only_audit", "0004_audit_seals")
+    ]
     editor = SimpleNamespace(connection=connection)
     execute, quote = connection.ops.execute_sql_flush, connection.ops.quote_name
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
@@ -175,9 +178,11 @@ def django_db_setup(django_db_setup: None) -> None:
 
     def execute_sql_flush(statements: Iterable[str]) -> None:
         with transaction.atomic():
-            migration.unprotect(None, editor)
+            for migration in migrations:
+                migration.unprotect(None, editor)
             execute(statements)
-            migration.protect(None, editor)
+            for migration in migrations:
+                migration.protect(None, editor)
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
     connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[assignment,method-assign]

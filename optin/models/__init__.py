@@ -1,6 +1,6 @@
 """What is stored, and what the database itself guarantees."""
 
-from optin.models.audit import AuditEvent
+from optin.models.audit import AuditEvent, AuditSeal
 from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.files import AccessKey, File, Membership
 from optin.models.messages import Notice, SendCounter, SmsMessage
@@ -9,6 +9,7 @@ from optin.models.users import User
 __all__ = [
     "AccessKey",
     "AuditEvent",
+    "AuditSeal",
     "File",
     "Membership",
     "Notice",

@@ -13,6 +13,7 @@ from django.utils import timezone
 from optin import codes
 from optin.models import (
     AccessKey,
+    AuditSeal,
     File,
     Membership,
     PendingOtp,
@@ -67,6 +68,10 @@ def key(user: User) -> AccessKey:
     return made
 
 
+def seal(first: int = 1, last: int = 2, count: int = 2) -> AuditSeal:
+    return AuditSeal.objects.create(first_id=first, last_id=last, count=count, at=timezone.now())
+
+
 Write = Callable[[User, User], object]
 
 VIOLATIONS: dict[str, list[Write]] = {
@@ -102,6 +107,9 @@ VIOLATIONS: dict[str, list[Write]] = {
         lambda ann, ben: otp(number(ann), closed_at=timezone.now()),
         lambda ann, ben: otp(number(ann), closed_as=PendingOtp.Closed.PROVED),
     ],
+    "audit_seal_one_from_each_start": [lambda ann, ben: (seal(), seal(last=3))],
+    "audit_seal_ends_after_its_start": [lambda ann, ben: seal(first=3)],
+    "audit_seal_holds_an_event": [lambda ann, ben: seal(count=0)],
     "send_counter_one_per_window": [lambda ann, ben: (counter(), counter())],
     "nonce": [
         lambda ann, ben: [otp(number(ann, d), nonce="0" * 40) for d in ("d1", "d2")],
