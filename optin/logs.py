@@ -109,8 +109,9 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "django.db.backends": {"level": "INFO"},
             # The request line with its query: the server of `runserver`.
             "django.server": {"handlers": [], "propagate": True, "level": "CRITICAL"},
-            # Tokens at DEBUG.
+            # Tokens, and what a client calls itself.
             "oauthlib": {"level": "WARNING"},
+            "oauth2_provider": {"level": "WARNING"},
             # Addresses with their queries: those of gateways hold secrets and numbers.
             "urllib3": {"level": "CRITICAL"},
         },

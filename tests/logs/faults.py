@@ -1,0 +1,49 @@
+"""Faults that a client can order, and whose words hold all that it sent.
+
+For a server of the tests only: ``tests.logs.faulty_settings`` puts this in.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from optin import delivery, services
+from twofa_site.handler import Handler
+
+
+class Faults:
+    """Raise where ``X-Fault`` or the user agent says, with the secrets in the message."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+        verify, serve, text_for = services.verify_opt_in, Handler.__call__, delivery.text_for
+
+        def verify_or_fail(user: Any, file: Any, pk: int, otp: str, *, origin: Any) -> Any:
+            if origin.user_agent == "fault":
+                try:
+                    raise ValueError(f"cannot read {otp}")
+                except ValueError as exc:
+                    raise RuntimeError(f"DETAIL: Failing row contains ({user.pk}, {otp})") from exc
+            return verify(user, file, pk, otp, origin=origin)
+
+        def serve_or_fail(handler: Any, environ: dict[str, Any], start_response: Any) -> Any:
+            if environ.get("HTTP_X_FAULT") == "server":
+                raise RuntimeError(f"{environ}")
+            return serve(handler, environ, start_response)
+
+        def text_or_fail(pending: Any) -> str:
+            if pending.provider_user.user.username == "cam":
+                number = pending.provider_user.open_number()
+                raise RuntimeError(f"no route to {number}: {pending.code()}")
+            return text_for(pending)
+
+        services.verify_opt_in = verify_or_fail
+        Handler.__call__ = serve_or_fail  # type: ignore[method-assign]
+        delivery.text_for = text_or_fail
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.headers.get("X-Fault") == "page":
+            raise RuntimeError(f"{request.get_full_path()} {request.body!r} {request.META}")
+        response: HttpResponseBase = self.get_response(request)
+        return response
