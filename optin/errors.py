@@ -39,6 +39,13 @@ class UnfitReason(Refusal):
     message = "Give a reason of at most 500 characters; it is kept in the audit trail."
 
 
+class TellingReason(Refusal):
+    """A person is to be erased for a reason that names them."""
+
+    code = "reason_tells"
+    message = "Leave the name and the e-mail address out of the reason: the audit trail keeps it."
+
+
 class FileIdTaken(Refusal):
     """There is a file with this id."""
 

@@ -1,0 +1,35 @@
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import upkeep
+from optin.errors import TellingReason, UnfitReason
+from optin.guesses import Outcome
+from optin.management.commands import ORIGIN, find_user
+
+
+class Command(BaseCommand):
+    help = "Delete all that is known of a person, for good. The audit trail keeps the id."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", help="User name or e-mail address.")
+        parser.add_argument(
+            "--reason", required=True, help="Kept in the audit trail: write no name into it."
+        )
+        parser.add_argument("--yes", action="store_true", help="Do not ask.")
+
+    def handle(self, *args: Any, user: str, reason: str, yes: bool, **options: Any) -> None:
+        person = find_user(user)
+        if not (yes or _confirmed(f"Erase {user!r}, user {person.pk}, for good? Type yes: ")):
+            raise CommandError("Nothing was erased. Without a terminal, say --yes.")
+        try:
+            outcome = upkeep.erase(person, reason=reason, origin=ORIGIN)
+        except (UnfitReason, TellingReason) as exc:
+            raise CommandError(exc.message) from None
+        again = " again" if outcome is Outcome.UNCHANGED else ""
+        self.stdout.write(f"Erased user {person.pk}{again}.")
+
+
+def _confirmed(question: str) -> bool:
+    return sys.stdin.isatty() and input(question) == "yes"

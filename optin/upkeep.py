@@ -1,0 +1,334 @@
+"""What is deleted in time, and what is left of a person who goes.
+
+``purge`` deletes what nobody needs any more, in short transactions that each stand
+alone: killed at any point and run again, it ends where it would have ended. It waits
+for nobody and nobody waits long for it: rows that somebody holds are left for the next
+run. It resets nothing: counts and locks are the user's, and what waits and limits read
+is younger than what it deletes.
+"""
+
+import logging
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import ProgrammingError, models, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from oauth2_provider.models import (
+    clear_expired,
+    get_access_token_model,
+    get_application_model,
+    get_grant_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
+
+from optin import seals
+from optin.conf import conf
+from optin.errors import TellingReason, UnfitReason
+from optin.guesses import Outcome
+from optin.models import (
+    AuditEvent,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.audit import MAX_REASON
+from optin.models.messages import LEASE, State
+from optin.origin import Origin
+
+logger = logging.getLogger(__name__)
+
+KEPT = timedelta(hours=24)
+"""Codes, texts, numbers without proof and counters stay so long after their end (S-55)."""
+
+NOTICES_KEPT = timedelta(days=30)
+"""Mails that left, or never will."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""The database guards young audit events by its own clock, which may be behind."""
+
+CHUNK = 500
+"""Rows in one transaction: a few milliseconds, for those who wait."""
+
+KINDS = (
+    "codes",
+    "texts",
+    "numbers",
+    "counters",
+    "notices",
+    "sessions",
+    "tokens",
+    "audit_events",
+)
+"""What ``purge`` counts, in the words of its audit event."""
+
+Kind = AuditEvent.Kind
+Counts = Counter[str]
+
+
+def purge(*, origin: Origin) -> Counts:
+    """Delete what is past its time; return how many rows of each kind.
+
+    One audit event tells of a run that deleted anything.
+    """
+    now = timezone.now()
+    deleted: Counts = Counter()
+    for step in (_codes, _numbers, _counters, _notices, _sessions, _tokens, _audit_events):
+        deleted += step(now)
+    if deleted:
+        with transaction.atomic(durable=True):
+            AuditEvent.objects.record(
+                Kind.PURGE, Outcome.OK, now=now, origin=origin, user_id=None, data=deleted
+            )
+    return deleted
+
+
+# -- one kind of rows after the other ----------------------------------------------
+
+
+def _codes(now: datetime) -> Counts:
+    """Codes that were closed, or expired, a day ago; their texts go with them."""
+    before = now - KEPT
+    past = PendingOtp.objects.filter(
+        Q(closed_at__lte=before) | Q(closed_at=None, expires_at__lte=before)
+    )
+    return _in_chunks(past, lambda ids: _drop_codes(ids, now))
+
+
+def _numbers(now: datetime) -> Counts:
+    """Numbers that were never proved, a day after their last text.
+
+    Under the lock of their user, as every operation: an opt-in that finds the row still
+    has it when it commits. What the user counted stays with the user.
+    """
+    idle = _idle_numbers(now)
+
+    def drop(user_ids: Sequence[Any]) -> Counts:
+        ids = list(idle.filter(user__in=user_ids).values_list("pk", flat=True))
+        deleted = _drop_codes(_locked(PendingOtp.objects.filter(provider_user__in=ids)), now)
+        # Not one with a code that is held, or whose text is under way.
+        empty = ProviderUser.objects.filter(pk__in=ids).exclude(
+            Exists(PendingOtp.objects.filter(provider_user=OuterRef("pk")))
+        )
+        deleted["numbers"] = _delete(empty)
+        return deleted
+
+    return _in_chunks(User.objects.filter(pk__in=idle.values("user")), drop)
+
+
+def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
+    before = now - KEPT
+    texts = SmsMessage.objects.filter(pending_otp__provider_user=OuterRef("pk"))
+    return ProviderUser.objects.filter(
+        ~Exists(texts.filter(created_at__gt=before)), verified_at=None, created_at__lte=before
+    )
+
+
+def _drop_codes(ids: Sequence[Any], now: datetime) -> Counts:
+    """Delete these codes and their texts, but for a text that is just being sent."""
+    under_way = Q(state=State.SENDING, claimed_at__gt=now - LEASE)
+    texts = _delete(SmsMessage.objects.filter(~under_way, pending_otp__in=ids))
+    codes = _delete(
+        PendingOtp.objects.filter(pk__in=ids).exclude(
+            Exists(SmsMessage.objects.filter(pending_otp=OuterRef("pk")))
+        )
+    )
+    return Counter(texts=texts, codes=codes)
+
+
+def _counters(now: datetime) -> Counts:
+    """Counters whose window ended a day ago; how long a window is stands in its scope."""
+    ended = Q(pk__in=[])
+    for scope in SendCounter.objects.values_list("scope", flat=True).distinct():
+        _, _, seconds = scope.rpartition("/")
+        # A window longer than the time since 1970 has not ended yet.
+        if seconds.isdecimal() and int(seconds) < now.timestamp():
+            began = now - KEPT - timedelta(seconds=int(seconds))
+            ended |= Q(scope=scope, window_start__lte=began)
+    return _in_chunks(SendCounter.objects.filter(ended), _dropping("counters", SendCounter))
+
+
+def _notices(now: datetime) -> Counts:
+    """Mails to people that left a month ago, or could not."""
+    waiting = (State.QUEUED, State.SENDING)
+    past = Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(state__in=waiting)
+    return _in_chunks(past, _dropping("notices", Notice))
+
+
+def _sessions(now: datetime) -> Counts:
+    expired = Session.objects.filter(expire_date__lt=now)
+    return _in_chunks(expired, _dropping("sessions", Session))
+
+
+def _tokens(now: datetime) -> Counts:
+    """Tokens and authorization codes past use, by the rules of django-oauth-toolkit.
+
+    A refresh token that was used stays as long as it could be used again: that is how a
+    theft shows (S-34).
+    """
+    kinds = [
+        get_refresh_token_model(),
+        get_access_token_model(),
+        get_id_token_model(),
+        get_grant_model(),
+    ]
+    rows = [kind.objects.filter(pk__lte=_newest(kind)) for kind in kinds]
+    before = sum(row.count() for row in rows)
+    clear_expired()
+    return Counter(tokens=before - sum(row.count() for row in rows))
+
+
+def _newest(kind: type[models.Model]) -> Any:
+    newest = kind._default_manager.order_by("-pk").values_list("pk", flat=True).first()
+    return newest or 0
+
+
+def _audit_events(now: datetime) -> Counts:
+    """Sealed events past retention, a whole range at a time (``seals`` says why)."""
+    deleted: Counts = Counter()
+    seals.seal(now)
+    before = now - timedelta(days=conf.audit_retention) - CLOCKS_APART
+    try:
+        for one in seals.sealed_before(before):
+            sealed = AuditEvent.objects.filter(pk__gte=one.first_id, pk__lte=one.last_id)
+            with transaction.atomic(durable=True):
+                deleted["audit_events"] += _delete(sealed)
+    except ProgrammingError:
+        # A role that may not is as it should be: that of the service (docs/operators.md).
+        logger.warning("This role of the database may not delete from the audit trail.")
+    return deleted
+
+
+# -- chunks ------------------------------------------------------------------------
+
+
+def _in_chunks(rows: "models.QuerySet[Any]", drop: Callable[[Sequence[Any]], Counts]) -> Counts:
+    """Lock a chunk of *rows* and drop it, each in a transaction of its own, to the end.
+
+    Forward by key: so it comes to an end though some rows stay.
+    """
+    deleted: Counts = Counter()
+    rest = rows
+    while True:
+        with transaction.atomic(durable=True):
+            ids = _locked(rest, CHUNK)
+            if ids:
+                deleted += drop(ids)
+        if len(ids) < CHUNK:
+            return deleted
+        rest = rows.filter(pk__gt=ids[-1])
+
+
+def _locked(rows: "models.QuerySet[Any]", limit: int | None = None) -> list[Any]:
+    """Lock *rows*, in the order of their keys, but for those that somebody holds."""
+    free = rows.select_for_update(skip_locked=True, no_key=True).order_by("pk")
+    return list(free.values_list("pk", flat=True)[:limit])
+
+
+def _dropping(name: str, model: type[models.Model]) -> Callable[[Sequence[Any]], Counts]:
+    return lambda ids: Counter({name: _delete(model._default_manager.filter(pk__in=ids))})
+
+
+def _delete(rows: "models.QuerySet[Any]") -> int:
+    """Delete *rows* by one statement, whatever their number.
+
+    ``QuerySet.delete`` would fetch them, and what hangs off them, in many.
+    """
+    return rows._raw_delete(rows.db) or 0  # nothing where the condition is empty
+
+
+# -- erasing a person --------------------------------------------------------------
+
+
+def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """Delete all that is known of *user*, and leave a nameless row that holds the id.
+
+    The audit trail stays: it holds ids, and its events must go on telling of somebody.
+    The row stays so that the id is nobody else's, and what others made under it (OAuth
+    applications) stays in use. Nobody is told by e-mail: there is no address any more.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises TellingReason: if it has the name or the e-mail: it is kept in the trail.
+    """
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON:
+        raise UnfitReason
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        locked = User.objects.locked(user.pk)
+        again = _is_erased(locked)
+        if not again and _tells(reason, _names(locked)):
+            raise TellingReason
+        deleted = _drop_rows_of(locked)
+        if not again:
+            _make_nameless(locked)
+        AuditEvent.objects.record(
+            Kind.ERASE,
+            Outcome.UNCHANGED if again else Outcome.OK,
+            now=now,
+            origin=origin,
+            user_id=locked.pk,
+            reason=reason,
+            data=deleted,
+        )
+    return Outcome.UNCHANGED if again else Outcome.OK
+
+
+def _drop_rows_of(user: User) -> Counts:
+    """Delete every row that belongs to *user*, also of models that come later."""
+    deleted: Counts = Counter()
+    # They are their clients', who go on using them.
+    get_application_model().objects.filter(user=user).update(user=None)
+    for relation in User._meta.related_objects:
+        rows = relation.related_model._base_manager.filter(**{relation.field.name: user})
+        _, each = rows.delete()
+        deleted.update({label.partition(".")[2]: n for label, n in each.items() if n})
+    deleted["Session"] = _drop_sessions_of(user)
+    user.groups.clear()
+    user.user_permissions.clear()
+    return +deleted
+
+
+def _drop_sessions_of(user: User) -> int:
+    """Delete the sessions of *user*; half of one dies by itself, within minutes."""
+    own = [
+        session.pk
+        for session in Session.objects.iterator()
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk)
+    ]
+    deleted, _ = Session.objects.filter(pk__in=own).delete()
+    return deleted
+
+
+def _make_nameless(user: User) -> None:
+    name = f"erased-{user.pk}"
+    if User.objects.by_login(name):
+        name += f"-{secrets.token_hex(4)}"  # somebody is called that
+    user.username = name
+    user.email = user.first_name = user.last_name = ""
+    user.set_unusable_password()
+    user.last_login = None
+    user.is_active = user.is_staff = user.is_superuser = False
+    user.save()  # an inactive one: what was signed in ends
+
+
+def _is_erased(user: User) -> bool:
+    return not user.is_active and not user.email and user.username.startswith(f"erased-{user.pk}")
+
+
+def _names(user: User) -> Iterable[str]:
+    return filter(None, (user.username, user.email, user.first_name, user.last_name))
+
+
+def _tells(text: str, names: Iterable[str]) -> bool:
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names)

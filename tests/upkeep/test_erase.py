@@ -1,0 +1,418 @@
+"""Erasing a person leaves no name and no number, and a valid audit trail (S-55)."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from django.apps import apps
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import Group
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
+from django.db import models
+from django.test import Client
+from oauth2_provider.models import get_application_model, get_grant_model
+
+from optin import seals, services, sign_in, upkeep
+from optin.errors import TellingReason, UnfitReason
+from optin.guesses import Outcome
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    ProviderUser,
+    User,
+)
+from optin.origin import Face, Origin
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
+from tests.upkeep.conftest import COMMAND, everything, now, rows
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NAME, EMAIL = "maximiliane", "max.muster@example.org"
+FROM = Origin(Face.TOKEN, ip="192.0.2.1", user_agent="curl/8")
+# However a number may be written.
+TRACES = (NAME, EMAIL, "Vorname", "Nachname", NUMBER, NUMBER[1:], "0491570156", "491 570 156")
+REASON = "Ticket 20. Jo"
+
+
+@pytest.fixture
+def person(file: File, other_file: File, phone: Phone, password_clients: None) -> User:
+    """Somebody who has all that one can have, and used it."""
+    user = make_user(NAME, file, other_file)
+    user.email, user.first_name, user.last_name = EMAIL, "Vorname", "Nachname"
+    user.is_staff = True
+    user.last_login = now()
+    user.save()
+    user.groups.add(Group.objects.create(name="support"))
+    AccessKey.objects.make(user, file, now())
+    services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    row = ProviderUser.objects.get(last_three=NUMBER[-3:])
+    services.verify_opt_in(user, file, row.pk, wrong(phone.code()), origin=ORIGIN)
+    services.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
+    client = sign_in.application()
+    assert client
+    ask: Callable[[str], sign_in.TokenAnswer] = lambda code: sign_in.password_grant(  # noqa: E731
+        EMAIL, PASSWORD, scope="", verification_code=code, client=client, origin=FROM
+    )
+    ask("")
+    tokens = ask(phone.code()).tokens
+    assert tokens
+    sign_in.refresh_grant(tokens.refresh_token, scope="", client=client, origin=FROM)
+    get_grant_model().objects.create(
+        user=user, application=client, code="c", expires=now(), redirect_uri="https://a.example"
+    )
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session.create()
+    return user
+
+
+def erase(user: User, reason: str = REASON) -> Outcome:
+    return upkeep.erase(user, reason=reason, origin=COMMAND)
+
+
+def found(traces: tuple[str, ...] = TRACES) -> set[str]:
+    """The tables and columns that hold one of *traces*, in any case and writing."""
+    return {
+        f"{table}.{column}"
+        for table, row in everything()
+        for column, value in row.items()
+        if any(trace.lower() in written(value).lower() for trace in traces)
+    }
+
+
+def written(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return bytes(value).decode(errors="replace") if isinstance(value, memoryview) else str(value)
+
+
+def belongings(user: User) -> dict[str, int]:
+    """How many rows of each model point at *user*."""
+    counts = {
+        f"{model.__name__}.{field.name}": model._default_manager.filter(
+            **{field.name: user}
+        ).count()
+        for model in apps.get_models(include_auto_created=True)
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.ForeignKey) and field.related_model is User
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+# -- nothing is left ---------------------------------------------------------------
+
+
+def test_nothing_that_names_the_person_is_left(person: User) -> None:
+    """S-55: in no column of any table."""
+    assert {"optin_user.username", "optin_user.email"} <= found()
+
+    assert erase(person) is Outcome.OK
+
+    assert found() == set()
+
+
+def test_nothing_that_the_person_had_is_left(person: User) -> None:
+    """S-55: numbers (ciphertext too), codes, texts, mails, keys, tokens, memberships."""
+    ciphertexts = tuple(ProviderUser.objects.values_list("number_encrypted", flat=True))
+    assert len(ciphertexts) == 2
+    assert {name.partition(".")[0] for name in belongings(person)} == {
+        "AccessKey",
+        "AccessToken",
+        "Grant",
+        "Membership",
+        "Notice",
+        "ProviderUser",
+        "RefreshToken",
+        "User_groups",
+    }
+
+    erase(person)
+
+    assert belongings(person) == {}
+    assert found(ciphertexts) == set()
+    assert not Session.objects.exists()
+    left = {name for name, stored in rows().items() if stored}
+    assert left <= {
+        "Application",
+        "ContentType",
+        "File",
+        "Group",
+        "Permission",
+        "SendCounter",
+        "User",
+    }
+
+
+def test_every_model_that_points_at_a_person_is_known() -> None:
+    """A new one must be looked at here: what is it worth when its person is gone?"""
+    pointing = {relation.related_model.__name__ for relation in User._meta.related_objects}
+    assert pointing == {
+        "AccessKey",
+        "AccessToken",
+        "Application",  # stays, without an owner
+        "DeviceGrant",
+        "Grant",
+        "IDToken",
+        "Membership",
+        "Notice",
+        "ProviderUser",
+        "RefreshToken",
+    }
+
+
+def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
+    application = get_application_model().objects.create(
+        name="Payroll",
+        user=person,
+        client_type="confidential",
+        authorization_grant_type="client-credentials",
+    )
+    AccessKey.objects.make(stranger, file, now())
+    session = SessionStore()
+    session[SESSION_KEY] = str(stranger.pk)
+    session["tries"] = person.pk
+    session.create()
+    services.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
+    before = belongings(stranger)
+
+    erase(person)
+
+    assert belongings(stranger) == before
+    assert Session.objects.get().pk == session.session_key
+    application.refresh_from_db()
+    assert application.user is None
+    assert stranger == User.objects.by_login("ben")
+    assert File.objects.count() == 2
+
+
+# -- what stays --------------------------------------------------------------------
+
+
+def test_a_nameless_row_stays(person: User) -> None:
+    """So the id is never somebody else's."""
+    joined = person.date_joined
+    epoch = User.objects.get(pk=person.pk).session_epoch
+    erase(person)
+    left = User.objects.get(pk=person.pk)
+    assert left.username == f"erased-{person.pk}"
+    assert (left.email, left.first_name, left.last_name) == ("", "", "")
+    assert (left.is_active, left.is_staff, left.is_superuser) == (False, False, False)
+    assert left.last_login is None
+    assert not left.has_usable_password()
+    assert left.session_epoch > epoch
+    assert left.date_joined == joined
+
+
+def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Traveller) -> None:
+    """S-53, S-55: the same events, each proves itself, and the seals hold."""
+    clock.shift(600)
+    seals.seal(now())
+    before = rows(AuditEvent)["AuditEvent"]
+    assert len(before) >= 7
+
+    erase(person)
+
+    after = rows(AuditEvent)["AuditEvent"]
+    assert after[:-1] == before
+    assert all(event.digest == event.content_digest() for event in AuditEvent.objects.all())
+    assert list(seals.verify(now(), seals.Tally())) == []
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.face) == ("erase", "ok", "command")
+    assert (event.user_id, event.reason) == (person.pk, REASON)
+    assert event.data["ProviderUser"] == 2
+    assert (event.number_digest, event.last_three) == ("", "")
+
+
+def test_the_number_is_free_for_somebody_else(person: User, file: File, phone: Phone) -> None:
+    erase(person)
+    other = make_user("eve", file)
+    row = services.opt_in(other, file, NUMBER, origin=Origin(Face.API, client="test:2"))
+    assert row.provider_user_id
+    assert (
+        services.verify_opt_in(
+            other, file, row.provider_user_id, phone.code_to(NUMBER), origin=ORIGIN
+        ).outcome
+        is Outcome.OK
+    )
+
+
+def test_the_name_is_free_for_somebody_else(person: User, file: File) -> None:
+    erase(person)
+    assert make_user(NAME, file).pk != person.pk
+
+
+def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> None:
+    key = AccessKey.objects.make(person, file, now())[1]
+    url = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={key}"
+    body = {"MobileNumber": NUMBER}
+    assert client.post(url, body, content_type="application/json").status_code == 409
+
+    erase(person)
+
+    assert client.post(url, body, content_type="application/json").status_code == 401
+    application = sign_in.application()
+    assert application
+    for name in (NAME, EMAIL, f"erased-{person.pk}"):
+        answer = sign_in.password_grant(
+            name, PASSWORD, scope="", verification_code="", client=application, origin=FROM
+        )
+        assert answer.grant is sign_in.Grant.INVALID_GRANT
+
+
+# -- at any time, again, and asked ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"otp_failures": 10, "otp_locked_until": datetime(2030, 1, 1).astimezone()},
+        {"otp_failures": 50, "otp_disabled_at": datetime(2026, 11, 1).astimezone()},
+        {"is_active": False},
+    ],
+    ids=["locked", "disabled", "deactivated"],
+)
+def test_in_any_state(person: User, state: dict[str, Any]) -> None:
+    User.objects.filter(pk=person.pk).update(**state)
+    assert erase(person) is Outcome.OK
+    assert found() == set()
+
+
+def test_suspended(person: User) -> None:
+    services.suspend(person, reason="doubt", origin=ORIGIN)
+    assert erase(person) is Outcome.OK
+    assert found() == set()
+
+
+def test_again_changes_nothing_but_is_told(person: User, file: File) -> None:
+    erase(person)
+    before = rows()
+    assert erase(person) is Outcome.UNCHANGED
+    assert rows() == before
+    assert AuditEvent.objects.latest("pk").outcome == "unchanged"
+
+
+def test_again_takes_what_came_meanwhile(person: User, file: File) -> None:
+    """A call that was let in a moment before may still have left a number."""
+    erase(person)
+    services.opt_in(person, file, NUMBER, origin=ORIGIN)
+    assert belongings(person)
+    erase(person)
+    assert belongings(person) == {}
+
+
+def test_purge_takes_what_came_meanwhile(
+    person: User, file: File, clock: time_machine.Traveller
+) -> None:
+    erase(person)
+    clock.shift(timedelta(days=1))
+    services.opt_in(person, file, NUMBER, origin=ORIGIN)
+    clock.shift(timedelta(days=1))
+    upkeep.purge(origin=COMMAND)
+    assert belongings(person) == {}
+
+
+def test_somebody_may_be_called_like_that(person: User) -> None:
+    make_user(f"Erased-{person.pk}")
+    erase(person)
+    left = User.objects.get(pk=person.pk)
+    assert left.username.startswith(f"erased-{person.pk}-")
+    assert erase(person) is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [f"{NAME} asked for it", f"asked from {EMAIL.upper()}.", "Frau Nachname, by phone"],
+    ids=["user name", "e-mail", "last name"],
+)
+def test_a_reason_that_names_the_person_is_refused(person: User, reason: str) -> None:
+    """It would stay in the trail."""
+    before = rows(), rows(AuditEvent)
+    with pytest.raises(TellingReason):
+        erase(person, reason)
+    assert (rows(), rows(AuditEvent)) == before
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "r" * 501], ids=["empty", "blank", "long"])
+def test_a_reason_must_fit(person: User, reason: str) -> None:
+    with pytest.raises(UnfitReason):
+        erase(person, reason)
+    assert User.objects.by_login(NAME)
+
+
+def test_all_or_nothing(person: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-52: without its event it does not happen."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError("disk full")
+
+    before = rows()
+    monkeypatch.setattr(AuditEvent.objects, "record", fail)
+    with pytest.raises(OSError, match="disk full"):
+        erase(person)
+    assert rows() == before
+
+
+# -- the command -------------------------------------------------------------------
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("erase", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def test_the_command_with_yes(person: User) -> None:
+    assert run(EMAIL, "--reason", REASON, "--yes") == f"Erased user {person.pk}.\n"
+    name = f"erased-{person.pk}"
+    assert run(name, "--reason", REASON, "--yes") == f"Erased user {person.pk} again.\n"
+    assert found() == set()
+
+
+def test_the_command_does_not_guess_in_a_script(person: User) -> None:
+    with pytest.raises(CommandError, match="say --yes"):
+        run(NAME, "--reason", REASON)
+    assert User.objects.by_login(NAME)
+
+
+@pytest.mark.parametrize(("answer", "erased"), [("yes", True), ("", False), ("y", False)])
+def test_the_command_asks_at_a_terminal(
+    person: User, monkeypatch: pytest.MonkeyPatch, answer: str, erased: bool
+) -> None:
+    asked: list[str] = []
+
+    def reply(question: str) -> str:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", reply)
+    if erased:
+        run(NAME, "--reason", REASON)
+    else:
+        with pytest.raises(CommandError, match="Nothing was erased"):
+            run(NAME, "--reason", REASON)
+    assert len(asked) == 1
+    assert NAME in asked[0]
+    assert bool(User.objects.by_login(NAME)) is not erased
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "said"),
+    [
+        ("nobody", REASON, "There is no user 'nobody'"),
+        (NAME, " ", "Give a reason"),
+        (NAME, f"for {NAME}", "Leave the name"),
+    ],
+)
+def test_what_the_command_refuses(person: User, name: str, reason: str, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        run(name, "--reason", reason, "--yes")
+    assert User.objects.by_login(NAME)

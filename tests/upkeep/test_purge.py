@@ -1,0 +1,498 @@
+"""What is past its time goes, and nothing else (S-55); nothing is reset (S-05)."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import ProgrammingError, connection
+from django.test.utils import CaptureQueriesContext
+from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
+
+from optin import limits, seals, services, sign_in, upkeep
+from optin.conf import Rate
+from optin.guesses import Outcome
+from optin.models import (
+    AuditEvent,
+    AuditSeal,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import LEASE, State
+from optin.origin import Face, Origin
+from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
+from tests.upkeep.conftest import DAY, MOMENT, code_of, now, number_of, purge, rows, text_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Clock = time_machine.Traveller
+Closed = PendingOtp.Closed
+FROM = Origin(Face.TOKEN, ip="192.0.2.1")
+
+
+@pytest.fixture
+def number(user: User, file: File) -> ProviderUser:
+    """An active number, which stays whatever goes."""
+    long_ago = NOON - 100 * DAY
+    return number_of(user, file, NUMBER, long_ago, confirmed=True, verified_at=long_ago)
+
+
+# -- codes and texts ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("closed", "expired", "stays"),
+    [
+        (DAY, DAY - timedelta(minutes=10), False),
+        (DAY - MOMENT, DAY, True),
+        (None, DAY, False),
+        (None, DAY - MOMENT, True),
+        (3 * DAY, 3 * DAY, False),
+        (MOMENT, 3 * DAY, True),
+    ],
+    ids=[
+        "closed 24 h ago",
+        "closed a moment less ago",
+        "open, expired 24 h ago",
+        "open, expired a moment less ago",
+        "closed long ago",
+        "expired long ago, closed just now",
+    ],
+)
+def test_codes_stay_24_hours_after_their_end(
+    number: ProviderUser, closed: timedelta | None, expired: timedelta, stays: bool
+) -> None:
+    ended: dict[str, Any] = {}
+    if closed is not None:
+        ended = {"closed_at": NOON - closed, "closed_as": Closed.PROVED}
+    made = NOON - expired - timedelta(minutes=10)
+    text_of(code_of(number, made, **ended), made)
+
+    deleted = purge()
+
+    assert PendingOtp.objects.exists() is SmsMessage.objects.exists() is stays
+    gone = 0 if stays else 1
+    assert (deleted["codes"], deleted["texts"]) == (gone, gone)
+    assert ProviderUser.objects.get() == number
+
+
+@pytest.mark.parametrize(
+    ("state", "stays"),
+    [
+        ({"state": State.QUEUED}, False),
+        ({"state": State.SENDING, "claimed_at": NOON - LEASE, "tries": 1}, False),
+        ({"state": State.SENDING, "claimed_at": NOON - MOMENT, "tries": 1}, True),
+        ({"state": State.SENT}, False),
+        ({"state": State.FAILED}, False),
+    ],
+    ids=["waiting", "its sender died", "just being sent", "sent", "failed"],
+)
+def test_a_text_that_is_just_being_sent_keeps_its_code(
+    number: ProviderUser, state: dict[str, Any], stays: bool
+) -> None:
+    """Its sender still reads both."""
+    text_of(code_of(number, NOON - 2 * DAY), NOON - 2 * DAY, **state)
+    purge()
+    assert PendingOtp.objects.exists() is SmsMessage.objects.exists() is stays
+
+
+# -- numbers -----------------------------------------------------------------------
+
+
+def test_an_unproved_number_goes_24_hours_after_its_last_text(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    clock.shift(timedelta(hours=10))
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+
+    clock.shift(DAY - MOMENT)
+    purge()
+    assert ProviderUser.objects.exists()
+
+    clock.shift(MOMENT)
+    deleted = purge()
+    assert not ProviderUser.objects.exists()
+    assert not SmsMessage.objects.exists()
+    assert deleted["numbers"] == 1
+
+
+def test_a_number_that_never_got_a_text_goes_24_hours_after_it_was_named(
+    user: User, file: File, clock: Clock
+) -> None:
+    number_of(user, file, NUMBER, NOON)
+    clock.shift(DAY - MOMENT)
+    assert purge()["numbers"] == 0
+    clock.shift(MOMENT)
+    assert purge()["numbers"] == 1
+
+
+@pytest.mark.parametrize("fate", ["active", "suspended", "released"])
+def test_a_number_that_was_proved_stays(active: ProviderUser, clock: Clock, fate: str) -> None:
+    user = active.user
+    if fate == "suspended":
+        services.suspend(user, reason="try", origin=ORIGIN)
+    if fate == "released":
+        services.revoke(user, reason="try", origin=ORIGIN)
+    before = rows(ProviderUser)
+    clock.shift(400 * DAY)
+    purge()
+    assert rows(ProviderUser) == before
+
+
+def test_the_count_of_the_user_outlives_the_number(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    """S-05: a new opt-in of the same number goes on where the old one stopped."""
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    old = ProviderUser.objects.get()
+    for _ in range(3):
+        services.verify_opt_in(user, file, old.pk, wrong(phone.code()), origin=ORIGIN)
+    clock.shift(2 * DAY)
+    purge()
+    assert not ProviderUser.objects.exists()
+
+    again = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert again.provider_user_id
+    services.verify_opt_in(user, file, again.provider_user_id, wrong(phone.code()), origin=ORIGIN)
+
+    user.refresh_from_db()
+    assert user.otp_failures == 4
+
+
+# -- what must not be reset --------------------------------------------------------
+
+
+def test_purge_resets_nothing(user: User, stranger: User, clock: Clock) -> None:
+    """S-05: failures, locks and disablings stay, however old."""
+    User.objects.filter(pk=user.pk).update(
+        otp_failures=20, otp_locked_until=NOON + timedelta(minutes=30)
+    )
+    User.objects.filter(pk=stranger.pk).update(otp_failures=50, otp_disabled_at=NOON)
+    before = rows(User)
+    for _ in range(2):
+        clock.shift(400 * DAY)
+        purge()
+        assert rows(User) == before
+
+
+def test_waits_and_limits_go_on(
+    user: User, file: File, phone: Phone, clock: Clock, settings: LazySettings
+) -> None:
+    """S-41: a purge between two texts lets neither a wait nor a limit go."""
+    settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 600), Rate(3, 86400))
+    clock.move_to(NOON.replace(hour=0))
+    answers = []
+    for seconds in (0, 29, 1, 590, 40, 60, 600, 86400 - 1320):
+        clock.shift(timedelta(seconds=seconds))
+        before = rows(SendCounter, SmsMessage)
+        assert not purge()
+        assert rows(SendCounter, SmsMessage) == before
+        answers.append(services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome)
+    sent, again, no = Outcome.SENT, Outcome.RESENT, Outcome.SEND_LIMIT
+    assert answers == [sent, no, again, sent, no, no, no, sent]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age", "stays"),
+    [
+        (600, timedelta(seconds=600) + DAY, False),
+        (600, timedelta(seconds=600) + DAY - MOMENT, True),
+        (30 * 86400, 30 * DAY, True),
+        (30 * 86400, 31 * DAY, False),
+        (10**9, 10_000 * DAY, True),
+        (10**15, 10_000 * DAY, True),
+    ],
+    ids=[
+        "10 minutes, ended 24 h ago",
+        "10 minutes, a moment less",
+        "30 days, just ended",
+        "30 days, ended 24 h ago",
+        "31 years",
+        "longer than there are dates",
+    ],
+)
+def test_a_counter_stays_24_hours_after_its_window(
+    db: None, seconds: int, age: timedelta, stays: bool
+) -> None:
+    SendCounter.objects.create(
+        scope=f"asked-number/{seconds}", key="k", window_start=NOON - age, count=3
+    )
+    deleted = purge()
+    assert SendCounter.objects.exists() is stays
+    assert deleted["counters"] == (0 if stays else 1)
+
+
+def test_a_counter_of_another_make_is_left_alone(db: None) -> None:
+    SendCounter.objects.create(scope="other", key="k", window_start=NOON - 400 * DAY, count=1)
+    purge()
+    assert SendCounter.objects.exists()
+
+
+# -- notices, sessions, tokens -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "state", "stays"),
+    [
+        (timedelta(days=30), State.SENT, False),
+        (timedelta(days=30) - MOMENT, State.SENT, True),
+        (timedelta(days=30), State.FAILED, False),
+        (timedelta(days=90), State.QUEUED, True),
+        (timedelta(days=90), State.SENDING, True),
+    ],
+)
+def test_finished_notices_stay_30_days(
+    user: User, age: timedelta, state: State, stays: bool
+) -> None:
+    Notice.objects.create(
+        user=user, kind=Notice.Kind.LOCKED, created_at=NOON - age, state=state, tries=1
+    )
+    purge()
+    assert Notice.objects.exists() is stays
+
+
+def test_expired_sessions_go(db: None, clock: Clock) -> None:
+    old, new = SessionStore(), SessionStore()
+    old.set_expiry(60)
+    new.set_expiry(3600)
+    old.create()
+    new.create()
+    clock.shift(61)
+    assert purge()["sessions"] == 1
+    assert Session.objects.get().pk == new.session_key
+
+
+def test_expired_tokens_go(user: User, password_clients: None, clock: Clock) -> None:
+    """By the rules of the toolkit; what is of use stays, and so does what shows a theft."""
+    first = get_tokens(user)
+    get_tokens(user)
+    client = sign_in.application()
+    assert client
+    sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
+    get_grant_model().objects.create(
+        user=user, application=client, code="c", expires=now(), redirect_uri="https://a.example"
+    )
+
+    clock.shift(timedelta(days=1))
+    deleted = purge()
+    assert deleted["tokens"] == 1  # the authorization code
+    assert RefreshToken.objects.count() == 3
+    again = sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
+    assert again.grant is sign_in.Grant.INVALID_REFRESH
+    assert RefreshToken.objects.filter(revoked=None).count() == 1  # that family is gone
+
+    clock.shift(timedelta(days=31))
+    deleted = purge()
+    assert not RefreshToken.objects.exists()
+    assert not AccessToken.objects.exists()
+    assert deleted["tokens"] == 4
+
+
+def get_tokens(user: User) -> sign_in.Tokens:
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
+    )
+    assert answer.tokens
+    return answer.tokens
+
+
+# -- the audit trail ---------------------------------------------------------------
+
+
+def history(clock: Clock, user: User, *ages: int) -> list[AuditEvent]:
+    """Events of so many days ago, each under a seal of its own, made a day later."""
+    made = []
+    for days in ages:
+        clock.move_to(NOON - timedelta(days=days))
+        services.unlock(user, reason="try", origin=ORIGIN)
+        made.append(AuditEvent.objects.latest("pk"))
+        clock.shift(DAY)
+        seals.seal(now())
+    clock.move_to(NOON)
+    return made
+
+
+def test_sealed_audit_events_past_retention_go(user: User, clock: Clock) -> None:
+    """S-53, S-55: whole ranges, the oldest first; their seals stay, and the check is content."""
+    old, older, kept = history(clock, user, 800, 740, 730)
+
+    deleted = purge()
+
+    assert deleted["audit_events"] == 2
+    left = set(AuditEvent.objects.values_list("pk", flat=True))
+    assert kept.pk in left
+    assert not {old.pk, older.pk} & left
+    assert AuditSeal.objects.count() == 3
+    tally = seals.Tally()
+    assert list(seals.verify(now(), tally)) == []
+    assert tally.purged == 2
+
+
+@pytest.mark.parametrize(("retention", "gone"), [(30, 3), (365, 2), (36_500, 0)])
+def test_retention_is_a_setting(
+    user: User, clock: Clock, settings: LazySettings, retention: int, gone: int
+) -> None:
+    history(clock, user, 800, 400, 200)
+    settings.OPTIN_AUDIT_RETENTION = retention
+    assert purge()["audit_events"] == gone
+
+
+def test_events_without_a_seal_stay_until_they_have_one(user: User, clock: Clock) -> None:
+    clock.move_to(NOON - timedelta(days=800))
+    services.unlock(user, reason="try", origin=ORIGIN)
+    clock.move_to(NOON)
+
+    assert purge()["audit_events"] == 0
+    assert AuditSeal.objects.count() == 1  # purge makes it
+
+
+def test_a_role_that_may_not_delete_events_purges_the_rest(
+    user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the role of the service, where the trail belongs to another."""
+    history(clock, user, 800)
+    Notice.objects.all().delete()
+    number_of(user, File.objects.get(), OTHER_NUMBER, NOON - 2 * DAY)
+    delete = upkeep._delete
+
+    def refuse(rows: Any) -> int:
+        if rows.model is AuditEvent:
+            raise ProgrammingError("permission denied for table optin_auditevent")
+        return delete(rows)
+
+    monkeypatch.setattr(upkeep, "_delete", refuse)
+    deleted = purge()
+
+    assert deleted == {"numbers": 1}
+    assert "may not delete" in caplog.text
+
+
+# -- the run as a whole ------------------------------------------------------------
+
+
+def fill(user: User, file: File, count: int) -> None:
+    """*count* rows of each kind that are past their time."""
+    old = NOON - 40 * DAY
+    people = User.objects.bulk_create(
+        [User(username=f"p{user.pk}-{n}", password="!") for n in range(count)]
+    )
+    for n, person in enumerate(people):
+        row = number_of(person, file, f"+6149{n:07d}", old)
+        text_of(code_of(row, old), old)
+        spent = code_of(row, old, closed_at=old, closed_as=Closed.SUPERSEDED)
+        text_of(spent, old)
+        SendCounter.objects.create(scope="file/600", key=str(n), window_start=old, count=1)
+        Notice.objects.create(
+            user=person, kind=Notice.Kind.LOCKED, created_at=old, state=State.SENT
+        )
+        Session.objects.create(session_key=f"{n:032d}", session_data="", expire_date=old)
+
+
+def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
+    fill(user, file, 3)
+    out = StringIO()
+    call_command("purge", stdout=out)
+
+    assert out.getvalue().splitlines() == [
+        "codes: 6",
+        "texts: 6",
+        "numbers: 3",
+        "counters: 3",
+        "notices: 3",
+        "sessions: 3",
+        "tokens: 0",
+        "audit events: 0",
+    ]
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.face, event.user_id) == (
+        "purge",
+        "ok",
+        "command",
+        None,
+    )
+    assert event.data == {
+        "codes": 6,
+        "texts": 6,
+        "numbers": 3,
+        "counters": 3,
+        "notices": 3,
+        "sessions": 3,
+    }
+
+
+def test_a_run_that_deletes_nothing_leaves_no_event(user: User, pending: ProviderUser) -> None:
+    before = rows(), AuditEvent.objects.count()
+    assert not purge()
+    assert (rows(), AuditEvent.objects.count()) == before
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 7, 500])
+def test_the_size_of_a_chunk_changes_nothing(
+    user: User, file: File, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Rows that stay lie between those that go."""
+    monkeypatch.setattr(upkeep, "CHUNK", chunk)
+    for n in range(12):
+        age = 2 * DAY if n % 3 else timedelta(hours=1)
+        row = number_of(make_user(f"p{n}"), file, f"+6149{n:07d}", NOON - age)
+        text_of(code_of(row, NOON - age), NOON - age)
+    purge()
+    for model in (ProviderUser, PendingOtp, SmsMessage):
+        assert model.objects.count() == 4
+
+
+def test_statements_do_not_grow_with_the_rows(user: User, file: File) -> None:
+    """One chunk of 10 rows takes as many statements as one of 100."""
+
+    def statements(count: int) -> int:
+        fill(make_user(f"u{count}"), file, count)
+        with CaptureQueriesContext(connection) as queries:
+            assert purge()["numbers"] == count
+        return len(queries)
+
+    statements(1)  # from here on there are events to seal
+    assert statements(100) == statements(10)
+
+
+@pytest.mark.parametrize("kind", ["_codes", "_numbers", "_counters", "_notices", "_sessions"])
+def test_each_chunk_takes_as_many_statements_as_the_others(
+    user: User, file: File, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """So the whole grows with the number of chunks, and with nothing else."""
+    step: Callable[[datetime], upkeep.Counts] = getattr(upkeep, kind)
+    monkeypatch.setattr(upkeep, "CHUNK", 5)
+
+    def statements(count: int) -> int:
+        fill(make_user(f"u{count}"), file, count)
+        if kind == "_numbers":
+            upkeep._codes(now())
+        with CaptureQueriesContext(connection) as queries:
+            step(now())
+        purge()
+        return len(queries)
+
+    two, three, four = (statements(5 * chunks) for chunks in (2, 3, 4))
+    assert three - two == four - three <= 10
+
+
+def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None:
+    """The length of the window is the end of each scope."""
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    limits.reserve_sign_in("ann", FROM, now())
+    scopes = SendCounter.objects.values_list("scope", flat=True)
+    assert len(scopes) == 9
+    assert all(scope.rpartition("/")[2].isdecimal() for scope in scopes)

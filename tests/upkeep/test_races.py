@@ -1,0 +1,359 @@
+"""Purge beside operations, beside itself, and killed. Only PostgreSQL lets writers race."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.conf import settings as django_settings
+from django.contrib.sessions.models import Session
+from django.db import connection, models, transaction
+
+from optin import seals, services, upkeep
+from optin.models import (
+    AuditEvent,
+    AuditSeal,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
+from tests.conftest import ORIGIN, make_user
+from tests.races.conftest import ROOT, at_once, database_url, number
+from tests.test_docs import OPERATORS
+from tests.upkeep.conftest import DAY, code_of, now, number_of, purge, rows, text_of
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+ROUNDS = [
+    pytest.param(2, id="2 rounds"),
+    pytest.param(10, id="10 rounds", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time, in place of the clock that stands still: other processes have it too."""
+
+
+def named_long_ago(user: User, file: File, mobile: str) -> ProviderUser:
+    """An unproved number that may be purged now, with two codes and texts."""
+    then = now() - 2 * DAY
+    row = number_of(user, file, mobile, then)
+    spent = code_of(row, then, closed_at=then, closed_as=PendingOtp.Closed.SUPERSEDED)
+    text_of(spent, then)
+    text_of(code_of(row, then), then)
+    return row
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_purge_beside_opt_ins_of_the_same_numbers(
+    file: File, monkeypatch: pytest.MonkeyPatch, settings: LazySettings, rounds: int
+) -> None:
+    """Whoever opts in again gets a text and can prove it, whether purge came before or after."""
+    settings.OPTIN_SENDS_PER_CLIENT = ()
+    monkeypatch.setattr(upkeep, "CHUNK", 1)
+    kept: Counter[bool] = Counter()
+    for n in range(rounds):
+        people = [make_user(f"u{n}-{i}", file) for i in range(8)]
+        mobiles = {person.pk: number(100 * n + i) for i, person in enumerate(people)}
+        old = {p.pk: named_long_ago(p, file, mobiles[p.pk]).pk for p in people}
+
+        def opt_in(person: User, mobiles: dict[int, str] = mobiles) -> str:
+            time.sleep(random.uniform(0, 0.2))
+            return services.opt_in(person, file, mobiles[person.pk], origin=ORIGIN).outcome
+
+        def purge_numbers() -> str:
+            upkeep._numbers(now())
+            return "purged"
+
+        calls: list[Callable[[], str]] = [partial(opt_in, person) for person in people]
+        answers = at_once([purge_numbers, *calls, purge_numbers])
+
+        assert set(answers) == {"purged", "sent"}
+        for person in people:
+            row = ProviderUser.objects.get(user=person)
+            kept[row.pk == old[person.pk]] += 1
+            code = PendingOtp.objects.get(provider_user=row, closed_at=None)
+            assert SmsMessage.objects.filter(pending_otp=code).count() == 1
+            answer = services.verify_opt_in(person, file, row.pk, code.code(), origin=ORIGIN)
+            assert answer.outcome == "ok"
+    if rounds > 2:
+        assert set(kept) == {True, False}, "one side always came first"
+
+
+def test_a_user_who_is_busy_is_left_for_the_next_run(file: File) -> None:
+    """Purge waits for nobody."""
+    busy, free = make_user("busy", file), make_user("free", file)
+    named_long_ago(busy, file, number(1))
+    named_long_ago(free, file, number(2))
+    with transaction.atomic():
+        User.objects.locked(busy.pk)
+        (deleted,) = at_once([purge])
+        assert deleted["numbers"] == 1
+    assert ProviderUser.objects.get().user == busy
+    assert purge()["numbers"] == 1
+
+
+def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
+    """The opposite order: purge has picked the user, and finds that the number was used."""
+    user = make_user("ann", file)
+    row = named_long_ago(user, file, number(1))
+    step = upkeep._locked
+    woken: list[int] = []
+
+    def locked(found: Any, limit: int | None = None) -> list[Any]:
+        if found.model is User and not woken:
+            woken.append(1)
+            at_once([lambda: services.opt_in(user, file, number(1), origin=ORIGIN)])
+        return step(found, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upkeep, "_locked", locked)
+        purge()
+    assert woken
+    assert ProviderUser.objects.get() == row
+    assert PendingOtp.objects.get().closed_at is None
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_several_purges_at_once(file: File, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+    monkeypatch.setattr(upkeep, "CHUNK", 3)
+    for n in range(rounds):
+        for i in range(20):
+            named_long_ago(make_user(f"u{n}-{i}", file), file, number(100 * n + i))
+        runs = at_once([purge] * 4)
+        last = purge()
+        assert sum(run["numbers"] for run in [*runs, last]) == 20
+        assert not ProviderUser.objects.exists()
+        assert not PendingOtp.objects.exists()
+
+
+def test_erasing_beside_guesses(file: File) -> None:
+    """All or nothing: a guess comes before, or finds nobody there."""
+    user = make_user("ann", file)
+    sent = services.opt_in(user, file, number(1), origin=ORIGIN)
+    assert sent.provider_user_id
+    code = PendingOtp.objects.get().code()
+    guess = partial(services.verify_opt_in, user, file, sent.provider_user_id, code, origin=ORIGIN)
+    erase = partial(upkeep.erase, user, reason="asked", origin=ORIGIN)
+    calls: list[Callable[[], Any]] = [guess, guess, erase, guess, guess]
+
+    answers = at_once(calls)
+
+    outcomes = Counter(str(getattr(answer, "outcome", answer)) for answer in answers)
+    assert outcomes["ok"] in {1, 2}  # the erasing, and the guess that came before it
+    assert set(outcomes) <= {"ok", "otp_incorrect", "already_verified"}
+    assert not ProviderUser.objects.exists()
+    assert not Notice.objects.exists()
+
+
+# -- the role of the service -------------------------------------------------------
+
+
+@pytest.fixture
+def service_role(transactional_db: None) -> Iterator[None]:
+    """The grants that operators.md gives to the service, for this connection."""
+    role = f"optin_purge_{os.getpid()}"
+    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(f"SET ROLE {role}")
+        yield
+        cursor.execute("RESET ROLE")
+        cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_the_role_of_the_service_purges_all_but_the_trail(
+    file: File, service_role: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    named_long_ago(make_user("ann", file), file, number(1))
+    expired = fill_trail(now() - 800 * DAY)
+
+    deleted = purge()
+
+    assert deleted == {"numbers": 1, "codes": 2, "texts": 2}
+    assert AuditEvent.objects.filter(pk__in=expired).count() == len(expired)
+    assert "may not delete from the audit trail" in caplog.text
+
+
+# -- kill -9 -----------------------------------------------------------------------
+
+COUNT = 4_000
+KILLS = 6
+# By which time a row is old, in this test.
+TIMES: dict[type[models.Model], str] = {
+    PendingOtp: "issued_at",
+    SmsMessage: "created_at",
+    ProviderUser: "created_at",
+    SendCounter: "window_start",
+    Notice: "created_at",
+    Session: "expire_date",
+}
+
+
+@pytest.mark.slow
+def test_killed_and_run_again(file: File, tmp_path: Path) -> None:
+    """S-55, S-63: what is left in the end is what one undisturbed run leaves."""
+    expired = fill(file)
+    spared, doomed = survivors(), size()
+
+    left_by_the_killed = []
+    for n in range(KILLS):
+        process = start(tmp_path)
+        # At a random point of its share of the work.
+        target = doomed - (n + random.random()) * doomed / (KILLS + 1)
+        until(lambda: size() <= target or process.poll() is not None)  # noqa: B023
+        process.kill()
+        process.wait()
+        left_by_the_killed.append(size())
+        assert survivors() == spared
+    assert start(tmp_path).wait() == 0
+
+    assert size() == 0
+    assert survivors() == spared
+    assert not AuditEvent.objects.filter(pk__in=expired).exists()
+    assert list(seals.verify(now(), seals.Tally())) == []
+    between = {left for left in left_by_the_killed if 0 < left < doomed}
+    assert len(between) > KILLS / 2, f"too early or too late: {left_by_the_killed} of {doomed}"
+
+
+def fill(file: File) -> set[int]:
+    """Rows that go, rows that stay between them; the ids of audit events that go."""
+    then, today = now() - 800 * DAY, now()
+    people = User.objects.bulk_create(
+        [User(username=f"p{n}", password="!") for n in range(COUNT // 4)]
+    )
+    numbers = ProviderUser.objects.bulk_create(
+        [
+            ProviderUser(
+                user=person,
+                file=file,
+                number_encrypted="x",
+                number_digest=f"{person.pk:064d}",
+                last_three="156",
+                created_at=then if n % 4 else today,
+            )
+            for n, person in enumerate(people)
+        ]
+    )
+    many = [(row, i, row.created_at) for row in numbers for i in range(4)]
+    made = PendingOtp.objects.bulk_create(
+        [
+            PendingOtp(
+                provider_user=row,
+                purpose="opt_in",
+                nonce=f"{row.pk}-{i}",
+                key_id="k",
+                digits=7,
+                issued_at=at,
+                expires_at=at + timedelta(minutes=10),
+                closed_at=at if i else None,
+                closed_as="superseded" if i else "",
+            )
+            for row, i, at in many
+        ]
+    )
+    SmsMessage.objects.bulk_create(
+        [SmsMessage(pending_otp=code, created_at=code.issued_at, state="sent") for code in made]
+    )
+    SendCounter.objects.bulk_create(
+        [
+            SendCounter(scope="file/600", key=str(n), window_start=at, count=1)
+            for n, (_, _, at) in enumerate(many)
+        ]
+    )
+    Notice.objects.bulk_create(
+        [
+            Notice(user=row.user, kind="locked", state=State.SENT, created_at=at)
+            for row, _, at in many
+        ]
+    )
+    Session.objects.bulk_create(
+        [
+            Session(session_key=f"{n:032d}", session_data="", expire_date=at + DAY)
+            for n, (_, _, at) in enumerate(many)
+        ]
+    )
+    return fill_trail(then)
+
+
+def fill_trail(then: datetime) -> set[int]:
+    """Two sealed ranges past retention, and one that is not."""
+    old: set[int] = set()
+    for at in (then, then + DAY, now() - DAY):
+        for _ in range(200):
+            event = AuditEvent.objects.record(
+                AuditEvent.Kind.UNLOCK, "ok", now=at, origin=ORIGIN, user_id=1
+            )
+            if at < now() - 730 * DAY:
+                old.add(event.pk)
+        seals.seal(at + timedelta(minutes=6))
+    assert AuditSeal.objects.count() == 3
+    return old
+
+
+def size() -> int:
+    """How many rows there are that will go."""
+    old = now() - DAY
+    return AuditEvent.objects.filter(at__lt=now() - 730 * DAY).count() + sum(
+        model._default_manager.filter(**{f"{field}__lt": old}).count()
+        for model, field in TIMES.items()
+    )
+
+
+def survivors() -> dict[str, Any]:
+    """The rows that stay, with all that is in them."""
+    young = now() - DAY
+    return {
+        **rows(User, File),
+        **{
+            model.__name__: list(
+                model._default_manager.filter(**{f"{field}__gte": young}).order_by("pk").values()
+            )
+            for model, field in TIMES.items()
+        },
+        "AuditSeal": list(AuditSeal.objects.order_by("pk").values()[:3]),
+    }
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    """Run the command on the database of the tests."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "purge"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+            "DEBUG": "1",
+            "SECRET_KEY": django_settings.SECRET_KEY,
+            "BASE_URL": "http://127.0.0.1",
+            "DATABASE_URL": database_url(),
+            "DATA_DIR": str(folder),
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(20_000):
+        if true():
+            return
+        time.sleep(0.001)
+    raise AssertionError("it takes too long")
