@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from optin.conf import conf, every_setting
-from optin.gateways import KNOWN, Simulator
+from optin.gateways import KNOWN, Simulator, make
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -62,6 +62,14 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
                 id="optin.E105",
             )
         )
+    if conf.digest_key in conf.keys.values():
+        problems.append(
+            Error(
+                "OPTIN_DIGEST_KEY must not be one of OPTIN_KEYS.",
+                hint="The ring is rotated, and this key never is.",
+                id="optin.E107",
+            )
+        )
     if settings.DATABASES["default"].get("ATOMIC_REQUESTS"):
         problems.append(
             Error(
@@ -71,6 +79,39 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return problems
+
+
+@register()
+def check_gateways(**kwargs: Any) -> list[CheckMessage]:
+    """Each gateway that is named has what it needs (a wrong name is optin.E105)."""
+    problems: list[CheckMessage] = []
+    for name in dict.fromkeys(conf.gateways):
+        try:
+            if name in KNOWN:
+                make(name)
+        except ValueError as exc:
+            problems.append(
+                Error(
+                    f"The gateway {name} cannot send: {exc}",
+                    hint=f"Give its settings, OPTIN_GATEWAY_{name.upper()}_..., or leave it out.",
+                    id="optin.E106",
+                )
+            )
+    return problems
+
+
+@register(Tags.security, deploy=True)
+def check_database(**kwargs: Any) -> list[CheckMessage]:
+    """SQLite serialises all writers, and has no second role to guard the audit trail from."""
+    if not settings.DEBUG and settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        return [
+            Warning(
+                "DATABASE_URL names no PostgreSQL: SQLite is for trying.",
+                hint="See PostgreSQL in docs/operators.md.",
+                id="optin.W202",
+            )
+        ]
+    return []
 
 
 @register(Tags.security, deploy=True)

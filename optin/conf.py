@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 from django.conf import settings
@@ -28,10 +29,16 @@ MAX_FAILURES = 100
 KEY_BYTES = 32
 """Length of every key, in bytes: 256 bits."""
 
+MIN_SECRET = 50
+"""Characters of ``SECRET_KEY``, as Django's own check wants (security.W009)."""
+
 MAX_HOST = 58
 """Characters of a host name: with it, the longest text still fits one segment (S-43)."""
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+# A header is name: value in visible ASCII (RFC 9110, 5.1 and 5.5), and no second line.
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
 _GSM7 = re.compile(r"[A-Za-z0-9 @$_!\"#%&'()*+,\-./:;<=>?]+")
 
@@ -155,7 +162,28 @@ def ring(text: str) -> dict[str, bytes]:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part) for part in words(text))
+    try:
+        return tuple(ipaddress.ip_network(part) for part in words(text))
+    except ValueError:
+        raise ValueError("must be networks, as in 10.0.0.0/8, with commas between") from None
+
+
+def headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Read ``Name: value || Name: value``; line breaks, as in a file, separate too."""
+    lines = [line.strip() for part in quoted(text).split("||") for line in part.splitlines()]
+    pairs = [line.partition(":") for line in lines if line]
+    if not all(colon for _, colon, _ in pairs):
+        raise ValueError("must be Name: value, with || or a line break between several")
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def quoted(text: str) -> str:
+    """Read *text* without the single quotes around it, which not every reader takes off.
+
+    A shell and systemd do, a container's ``--env-file`` does not.
+    """
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text
 
 
 # -- judging ----------------------------------------------------------------------
@@ -205,6 +233,78 @@ def address(value: str) -> str:
     if not host.isascii() or len(host) > MAX_HOST:
         return f"must have a host of at most {MAX_HOST} ASCII characters: it is part of a text"
     return ""
+
+
+def narrow(values: tuple[Network, ...]) -> str:
+    # 10.0.0.0/8 and fc00::/7 are the widest private ones.
+    if all(net.prefixlen >= (8 if net.version == 4 else 7) for net in values):
+        return ""
+    return "must name your own proxies, not half of the internet: anybody could claim any address"
+
+
+def remote(value: str) -> str:
+    # Never with the address in it: its query may hold a secret.
+    wrong = "must be https://, a host, and perhaps a port, a path and a query"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+    except ValueError:
+        return wrong
+    if not value:
+        return ""
+    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc:
+        return wrong
+    return "" if value.isascii() and value.isprintable() and " " not in value else wrong
+
+
+def sendable(values: tuple[tuple[str, str], ...]) -> str:
+    # Never with a value in it: it may be a secret.
+    for name, value in values:
+        if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            return "must hold names and values in visible ASCII signs"
+        if name.lower() in {"content-length", "transfer-encoding", "host", "connection"}:
+            return f"must not hold {name}, which follows from the request"
+    if len({name.lower() for name, _ in values}) < len(values):
+        return "must hold each header once"
+    return ""
+
+
+def header_name(value: str) -> str:
+    return "" if not value or _HEADER_NAME.fullmatch(value) else "must be the name of a header"
+
+
+def level(value: str) -> str:
+    known = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    return "" if value in known else f"must be one of {', '.join(known)}"
+
+
+def zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, LookupError, OSError):  # the last: a folder of zones, as Australia
+        return "must be the name of a time zone, as in Australia/Sydney"
+    return ""
+
+
+def redis(value: str) -> str:
+    wrong = "must be redis:// or rediss://, a host, and perhaps a port and the number of a database"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port  # reading the port checks it
+    except ValueError:
+        return wrong
+    if not value or (parts.scheme == "unix" and parts.path):
+        return ""
+    database = parts.path.strip("/")
+    fits = parts.scheme in {"redis", "rediss"} and host and (not database or database.isdigit())
+    return "" if fits else wrong
+
+
+def secret(value: str) -> str:
+    # As security.W009 of Django, which only a deployment check tells.
+    if len(value) >= MIN_SECRET and len(set(value)) >= 5:
+        return ""
+    return f"must be at least {MIN_SECRET} random characters"
 
 
 def full_keys(values: dict[str, bytes]) -> str:
@@ -386,6 +486,7 @@ class Conf:
         23,
         (),
         parse=networks,
+        fault=narrow,
         name="TRUSTED_PROXIES",
         doc="Networks whose X-Forwarded-For header is believed.",
     )
@@ -407,6 +508,86 @@ class Conf:
             else "must be 1 to 20 letters, digits or usual signs, so that a text fits one segment"
         ),
         doc="What texts and mails call the service.",
+    )
+    secret_key = Setting(
+        26,
+        "",
+        parse=str,
+        fault=secret,
+        name="SECRET_KEY",
+        doc="Signs sessions and links: 50 random characters or more. A development start makes "
+        "one, keeps it in DATA_DIR, and derives all other keys from it.",
+    )
+    redis_url = Setting(
+        27,
+        "",
+        parse=str.strip,
+        fault=redis,
+        name="REDIS_URL",
+        doc="Where requests are counted for all processes (OPTIN_REQUESTS_PER_USER). Without it, "
+        "each process counts for itself. The calls need it where it is named.",
+    )
+    time_zone = Setting(
+        28,
+        "Australia/Sydney",
+        parse=str.strip,
+        fault=zone,
+        name="TIME_ZONE",
+        doc="Zone of the times in mails and pages.",
+    )
+    log_level = Setting(
+        29,
+        "INFO",
+        parse=lambda text: text.strip().upper(),
+        fault=level,
+        name="LOG_LEVEL",
+        doc="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+    )
+
+    # -- the gateway "http" --------------------------------------------------------
+
+    gateway_http_url = Setting(
+        30,
+        "",
+        parse=str.strip,
+        fault=remote,
+        doc="Where the gateway http posts a text to: https. May hold a secret.",
+    )
+    gateway_http_headers: Setting[tuple[tuple[str, str], ...]] = Setting(
+        31,
+        (),
+        parse=headers,
+        fault=sendable,
+        doc="Headers of the gateway http, as Name: value, with two upright strokes or a line break "
+        "between several. May hold secrets.",
+    )
+    gateway_http_body = Setting(
+        32,
+        "",
+        parse=quoted,
+        doc="What the gateway http posts: JSON, or a form, with {to}, {body}, {reference} and "
+        "{sender} in its values.",
+    )
+    gateway_http_sender = Setting(
+        33,
+        "",
+        parse=quoted,
+        doc="What {sender} stands for: the name or number that texts come from.",
+    )
+    gateway_http_id = Setting(
+        34,
+        "",
+        parse=str.strip,
+        doc="Where the answer of the gateway http, in JSON, has its id of the message, as in "
+        "messages.0.id. Empty: nowhere.",
+    )
+    gateway_http_idempotency_header = Setting(
+        35,
+        "Idempotency-Key",
+        parse=str.strip,
+        fault=header_name,
+        doc="The header of the gateway http that is the same for each attempt at one text. "
+        "Empty: none is sent.",
     )
     audit_retention = Setting(
         36,

@@ -39,6 +39,7 @@ _FORM: dict[Callable[[str], Any], str] = {
     conf_module.words: "names, commas between",
     conf_module.boolean: "True or False",
     conf_module.networks: "networks, commas between",
+    conf_module.headers: "headers",
     conf_module.key: "key",
     conf_module.ring: "id:key, commas between",
 }
@@ -75,9 +76,9 @@ def test_each_setting_is_told_as_it_is(setting: Setting[Any]) -> None:
 
 def test_each_variable_of_the_settings_module_is_told() -> None:
     source = (ROOT / "twofa_site" / "settings.py").read_text(encoding="utf-8")
-    variables = set(re.findall(r'\benv\.\w+\(\s*"([A-Z_]+)"', source))
+    variables = set(re.findall(r'\b(?:env\.\w+\(|_read\(\s*\w[\w.]*,)\s*"([A-Z_]+)"', source))
 
-    assert {"SECRET_KEY", "DATABASE_URL"} <= variables, "the pattern finds nothing any more"
+    assert {"DEFAULT_FROM_EMAIL", "DATABASE_URL"} <= variables, "the pattern finds nothing any more"
     missing = {name for name in variables if f"`{name}`" not in OPERATORS}
     assert not missing
 

@@ -4,28 +4,67 @@ A development start needs no variable at all; ``docs/operators.md`` lists them.
 Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so on.
 """
 
+import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from environs import FileAwareEnv
+from environs import EnvError, FileAwareEnv
 
 from optin import keys, logs
-from optin.conf import every_setting
+from optin.conf import Conf, every_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Reads NAME_FILE in place of NAME where that is set, without the last line break.
 env = FileAwareEnv(strip_whitespace=True)
 
+
+def _read(read: Callable[..., Any], name: str, default: Any, must: str) -> Any:
+    """Return the value of a variable, or stop with a sentence.
+
+    Without the value, and without the error that holds it: it may be a secret.
+    """
+    path = os.environ.get(f"{name}_FILE", "")
+    if path and not os.access(path, os.R_OK):
+        raise ImproperlyConfigured(f"{name}_FILE must be a file that the service can read.")
+    try:
+        return read(name, default)
+    except (EnvError, ValueError):
+        raise ImproperlyConfigured(f"{name} {must}.") from None
+
+
+def _port(name: str, default: int) -> int:
+    port: int = env.int(name, default)
+    if not 1 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _database(name: str, default: str) -> dict[str, Any]:
+    database: dict[str, Any] = env.dj_db_url(name, default)
+    if database["ENGINE"].rpartition(".")[2] not in {"sqlite3", "postgresql"}:
+        raise ValueError
+    return database
+
+
+def _mail(name: str, default: str) -> dict[str, Any]:
+    mail: dict[str, Any] = env.dj_email_url(name, default)
+    backend = mail.get("EMAIL_BACKEND", "")
+    if not backend or (backend.endswith("smtp.EmailBackend") and not mail["EMAIL_HOST"]):
+        raise ValueError
+    return mail
+
+
 # A development start is one that was told neither a secret nor an address. It serves
 # this machine only: optin.checks refuses DEBUG with any other BASE_URL.
-_given = [name for name in ("SECRET_KEY", "BASE_URL") if env.str(name, "")]
-DEBUG: bool = env.bool("DEBUG", not _given)
-PORT: int = env.int("PORT", 8000)
+_given = [name for name in ("SECRET_KEY", "BASE_URL") if _read(env.str, name, "", "must be text")]
+DEBUG: bool = _read(env.bool, "DEBUG", not _given, "must be true or false (optin.E110)")
+PORT: int = _read(_port, "PORT", 8000, "must be from 1 to 65535 (optin.E111)")
 DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var")))
 
 
@@ -42,18 +81,22 @@ def _development_secret() -> str:
     return path.read_text(encoding="utf-8")
 
 
-SECRET_KEY: str = env.str("SECRET_KEY", "") or (_development_secret() if DEBUG else "")
-if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is not set. See docs/production.env.")
-
 # -- the service's own settings: names, defaults and meaning are in optin.conf -----
 
 for _setting in every_setting():
-    _text = env.str(_setting.name, None)
+    _text = _read(env.str, _setting.name, None, "must be text")
     try:
         globals()[_setting.name] = _setting.default if _text is None else _setting.parse(_text)
     except ValueError as exc:
-        raise ImproperlyConfigured(f"{_setting.name} {exc}.") from None
+        raise ImproperlyConfigured(f"{_setting.name} {exc} ({_setting.check_id}).") from None
+
+SECRET_KEY: str = globals()["SECRET_KEY"] or (_development_secret() if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is not set (optin.E026). See docs/production.env.")
+# Django fails on these two before any check could tell.
+for _setting in (Conf.time_zone, Conf.log_level):
+    if _fault := _setting.fault(globals()[_setting.name]):
+        raise ImproperlyConfigured(f"{_setting.name} {_fault} ({_setting.check_id}).")
 
 BASE_URL: str = globals()["BASE_URL"] or f"http://127.0.0.1:{PORT}"
 if DEBUG:
@@ -74,6 +117,12 @@ SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+# The prefix makes browsers refuse such a cookie without Secure, or for another host or path.
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # The proxy in front ends TLS and redirects; the service speaks HTTP to it alone.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
@@ -110,6 +159,7 @@ MIDDLEWARE = [
     "optin.web.middleware.PageEdge",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -145,23 +195,24 @@ SPECTACULAR_SETTINGS = {
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "optin.User"
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
-}
-_database = DATABASES["default"]
-if _database["ENGINE"].endswith("sqlite3"):
+_rows: dict[str, Any] = _read(
+    _database,
+    "DATABASE_URL",
+    f"sqlite:///{DATA_DIR / 'db.sqlite3'}",
+    "must be postgres://user:password@host:port/name, or sqlite:///path (optin.E112)",
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": _rows}
+if _rows["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction takes the write lock first, as FOR UPDATE would.
     # recursive_triggers: REPLACE then fires the delete trigger of the audit trail.
-    _database["OPTIONS"] = {
+    _rows["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
         "PRAGMA recursive_triggers=ON;",
     }
 else:
-    _database.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8, "timeout": 5}
-
-REDIS_URL: str = env.str("REDIS_URL", "")
+    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8, "timeout": 5}
 
 # -- passwords, tokens -------------------------------------------------------------
 
@@ -216,7 +267,12 @@ OAUTH2_PROVIDER = {
 
 # -- mail, time, logs --------------------------------------------------------------
 
-_email = env.dj_email_url("EMAIL_URL", "console://" if DEBUG else "dummy://")
+_email = _read(
+    _mail,
+    "EMAIL_URL",
+    "console://" if DEBUG else "dummy://",
+    "must be submission://user:password@host:port or smtp://host:port (optin.E113)",
+)
 _smtp = {
     "host": _email["EMAIL_HOST"],
     "port": _email["EMAIL_PORT"],
@@ -241,13 +297,12 @@ else:
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
 
 LANGUAGE_CODE = "en-au"
-TIME_ZONE: str = env.str("TIME_ZONE", "Australia/Sydney")
 USE_TZ = True
 
 LOG_FORMAT: str = env.str("LOG_FORMAT", "plain" if DEBUG else "json")
 if LOG_FORMAT not in logs.FORMATS:
     raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(logs.FORMATS)}.")
-LOGGING = logs.configuration(env.str("LOG_LEVEL", "INFO"), LOG_FORMAT)
+LOGGING = logs.configuration(globals()["LOG_LEVEL"], LOG_FORMAT)
 
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", "")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:

@@ -318,6 +318,8 @@ def test_every_known_gateway_can_be_made(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the real ``first``, not the fixture's phone
+    settings.OPTIN_GATEWAY_HTTP_URL = "https://sms.example.com/"
+    settings.OPTIN_GATEWAY_HTTP_BODY = '{"to": "{to}", "text": "{body}"}'
     for name in gateways.KNOWN:
         settings.OPTIN_GATEWAYS = (name,)
         assert gateways.first().name == name

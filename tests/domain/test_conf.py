@@ -2,8 +2,10 @@
 
 import base64
 import os
+import runpy
 import subprocess
 import sys
+import traceback
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,16 +13,21 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.conf import settings as django_settings
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
+import twofa_site.settings as settings_module
+from optin import checks
 from optin import conf as conf_module
 from optin.conf import MAX_HOST, Rate, conf, every_setting
 
 SETTINGS = {setting.name: setting for setting in every_setting()}
 KEY = bytes(range(224, 256))
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
+SECRET = "".join(map(chr, range(40, 100)))
 DAY = 86_400
 
 DOCUMENTED: list[tuple[str, str, Any]] = [
@@ -55,6 +62,29 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("TRUSTED_PROXIES", "", ()),
     ("BASE_URL", "https://2fa.example.com/", "https://2fa.example.com"),
     ("OPTIN_SERVICE_NAME", "Harbour Books", "Harbour Books"),
+    ("SECRET_KEY", "correct horse battery " * 3, "correct horse battery " * 3),
+    ("REDIS_URL", "redis://redis.example.com:6379/0", "redis://redis.example.com:6379/0"),
+    ("REDIS_URL", "rediss://:pass@redis.example.com", "rediss://:pass@redis.example.com"),
+    ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("REDIS_URL", "", ""),
+    ("TIME_ZONE", "Europe/Paris", "Europe/Paris"),
+    ("LOG_LEVEL", "debug", "DEBUG"),
+    (
+        "OPTIN_GATEWAY_HTTP_URL",
+        " https://sms.example.com/v1?k=1 ",
+        "https://sms.example.com/v1?k=1",
+    ),
+    ("OPTIN_GATEWAY_HTTP_URL", "", ""),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "Authorization: Bearer a|b", (("Authorization", "Bearer a|b"),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "'A:1 || B: c, d:e '", (("A", "1"), ("B", "c, d:e"))),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "A: 1\r\nB: 2\n\n", (("A", "1"), ("B", "2"))),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "", ()),
+    ("OPTIN_GATEWAY_HTTP_BODY", '{"to": "{to}"}', '{"to": "{to}"}'),
+    ("OPTIN_GATEWAY_HTTP_BODY", "'to={to}&text={body}'", "to={to}&text={body}"),
+    ("OPTIN_GATEWAY_HTTP_SENDER", "'Harbour Books'", "Harbour Books"),
+    ("OPTIN_GATEWAY_HTTP_ID", "messages.0.id", "messages.0.id"),
+    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "X-Request-Id", "X-Request-Id"),
+    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "", ""),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
 ]
 
@@ -81,6 +111,8 @@ UNREADABLE = [
     ("OPTIN_KEYS", f"k1:{KEY_TEXT},k1:{KEY_TEXT}"),
     ("OPTIN_KEYS", f"{'k' * 17}:{KEY_TEXT}"),
     ("LEGACY_ACCESS_KEYS", "perhaps"),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "Bearer"),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", f"Authorization {KEY_TEXT}"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("TRUSTED_PROXIES", "proxy.example.com"),
 ]
@@ -115,6 +147,38 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_DIGEST_KEY", b"x" * 31),
     ("OPTIN_GATEWAYS", ()),
     ("OPTIN_DELIVERY", "pigeon"),
+    *(
+        ("TRUSTED_PROXIES", tuple(ip_network(part) for part in text.split()))
+        for text in ("0.0.0.0/0", "::/0", "0.0.0.0/1 128.0.0.0/1", "10.0.0.0/8 8000::/1")
+    ),
+    ("SECRET_KEY", "short"),
+    ("SECRET_KEY", "s" * 50),
+    ("SECRET_KEY", "s3cr-" * 9),
+    ("REDIS_URL", "redis.example.com:6379"),
+    ("REDIS_URL", "http://redis.example.com"),
+    ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis://redis.example.com/first"),
+    ("REDIS_URL", "redis://redis.example.com:port"),
+    ("TIME_ZONE", ""),
+    ("TIME_ZONE", "Sydney"),
+    ("LOG_LEVEL", ""),
+    ("LOG_LEVEL", "LOUD"),
+    ("OPTIN_GATEWAY_HTTP_URL", "sms.example.com"),
+    ("OPTIN_GATEWAY_HTTP_URL", "ftp://sms.example.com"),
+    ("OPTIN_GATEWAY_HTTP_URL", "https://"),
+    ("OPTIN_GATEWAY_HTTP_URL", "https://me:secret@sms.example.com"),
+    ("OPTIN_GATEWAY_HTTP_URL", "https://sms.example.com:port"),
+    ("OPTIN_GATEWAY_HTTP_URL", "https://sms.example.com/ x"),
+    ("OPTIN_GATEWAY_HTTP_URL", "https://[::1"),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("", "1"),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("A b", "1"),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", ""),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", "1\r\nB: 2"),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", "caf\u00e9"),)),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", "1"), ("a", "2"))),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", (("content-length", "1"),)),
+    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a b"),
+    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a:"),
     ("BASE_URL", ""),
     ("BASE_URL", "2fa.example.com"),
     ("BASE_URL", "ftp://2fa.example.com"),
@@ -157,7 +221,13 @@ def test_refuses_what_it_cannot_read(name: str, text: str) -> None:
 
 def test_each_setting_has_a_text_and_a_wrong_value() -> None:
     assert {name for name, _, _ in DOCUMENTED} == set(SETTINGS)
-    any_value_goes = {"LEGACY_ACCESS_KEYS", "TRUSTED_PROXIES"}
+    any_value_goes = {
+        "LEGACY_ACCESS_KEYS",
+        # What it must hold shows together with the headers (optin.E106).
+        "OPTIN_GATEWAY_HTTP_BODY",
+        "OPTIN_GATEWAY_HTTP_SENDER",
+        "OPTIN_GATEWAY_HTTP_ID",
+    }
     assert {name for name, _ in WRONG} == set(SETTINGS) - any_value_goes
 
 
@@ -170,7 +240,7 @@ def test_each_setting_says_what_it_is() -> None:
 def test_defaults_are_no_fault(name: str) -> None:
     """But for what has no default: the keys, and the address."""
     setting = SETTINGS[name]
-    needed = name in {"OPTIN_KEYS", "OPTIN_DIGEST_KEY", "BASE_URL"}
+    needed = name in {"OPTIN_KEYS", "OPTIN_DIGEST_KEY", "BASE_URL", "SECRET_KEY"}
     assert bool(setting.fault(setting.default)) is needed
 
 
@@ -206,16 +276,33 @@ def test_the_policy_numbers(name: str, default: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_has_its_check(settings: LazySettings, name: str, value: Any) -> None:
-    """S-62."""
-    setattr(settings, name, value)
+def test_a_wrong_value_has_its_check(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    """S-62. Set without a signal: open connections would take a wrong zone over at once."""
+    monkeypatch.setattr(django_settings, name, value)
     found = {message.id: message for message in run_checks()}
     message = found[SETTINGS[name].check_id]
     assert message.msg.startswith(name)
     assert message.is_serious()
+    assert message.hint
+    if isinstance(value, str) and "secret" in value:
+        assert "secret" not in message.msg
 
 
 # -- what only shows together ------------------------------------------------------
+
+
+HTTP = {
+    "OPTIN_GATEWAYS": ("http",),
+    "OPTIN_GATEWAY_HTTP_URL": "https://sms.example.com/send?key=secret",
+    "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "text": "{body}"}',
+}
+"""What the gateway http must be told."""
+
+
+def typed(content_type: str) -> dict[str, Any]:
+    return {"OPTIN_GATEWAY_HTTP_HEADERS": (("content-type", content_type),)}
 
 
 @pytest.fixture
@@ -224,7 +311,7 @@ def production(settings: LazySettings) -> LazySettings:
     settings.DEBUG = False
     settings.BASE_URL = "https://2fa.example.com"
     settings.OPTIN_KEYS = {"k1": KEY}
-    settings.OPTIN_DIGEST_KEY = KEY
+    settings.OPTIN_DIGEST_KEY = KEY[::-1]
     return settings
 
 
@@ -239,6 +326,20 @@ def ours() -> list[str]:
         ({}, ["optin.E103"]),
         ({"OPTIN_GATEWAYS": ("simulator", "pigeon")}, ["optin.E103", "optin.E105"]),
         ({"OPTIN_GATEWAYS": ("pigeon",)}, ["optin.E105"]),
+        ({"OPTIN_GATEWAYS": ("http",)}, ["optin.E106"]),
+        (HTTP, []),
+        ({**HTTP, "OPTIN_GATEWAYS": ("http", "http")}, []),
+        ({**HTTP, "OPTIN_GATEWAYS": ("http", "simulator")}, ["optin.E103"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": ""}, ["optin.E106"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": "http://sms.example.com/"}, ["optin.E106"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": ""}, ["optin.E106"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": '{"text": "{body}"}'}, ["optin.E106"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}"}'}, ["optin.E106"]),
+        ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": "to={to}&text={body}"}, ["optin.E106"]),
+        ({**HTTP, **typed("application/x-www-form-urlencoded")}, ["optin.E106"]),
+        ({**HTTP, **typed("text/plain")}, ["optin.E106"]),
+        ({**HTTP, **typed("Application/JSON; charset=utf-8")}, []),
+        ({**HTTP, "OPTIN_DIGEST_KEY": KEY}, ["optin.E107"]),
         ({"BASE_URL": "http://2fa.example.com"}, ["optin.E102", "optin.E103"]),
         ({"DEBUG": True, "BASE_URL": "https://2fa.example.com"}, ["optin.E101"]),
         ({"DEBUG": True, "BASE_URL": "http://192.0.2.1:8000"}, ["optin.E101"]),
@@ -265,6 +366,33 @@ def test_atomic_requests_are_refused(production: LazySettings) -> None:
         assert ours() == ["optin.E104"]
     finally:
         databases["default"]["ATOMIC_REQUESTS"] = False
+
+
+def test_what_a_gateway_lacks_is_told_without_its_secrets(production: LazySettings) -> None:
+    for name, value in {**HTTP, "OPTIN_GATEWAY_HTTP_BODY": '{"secret": "'}.items():
+        setattr(production, name, value)
+    [found] = [message for message in run_checks() if message.id == "optin.E106"]
+    assert "OPTIN_GATEWAY_HTTP_BODY" in found.msg
+    assert found.hint
+    assert "secret" not in f"{found.msg} {found.hint}"
+
+
+@pytest.mark.parametrize(
+    ("engine", "debug", "warned"),
+    [("sqlite3", False, True), ("sqlite3", True, False), ("postgresql", False, False)],
+)
+def test_a_deployment_on_sqlite_is_warned(
+    production: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    debug: bool,
+    warned: bool,
+) -> None:
+    production.DEBUG = debug
+    database = production.DATABASES["default"]
+    monkeypatch.setitem(database, "ENGINE", f"django.db.backends.{engine}")
+    found = checks.check_database()
+    assert [(m.id, bool(m.hint)) for m in found] == ([("optin.W202", True)] if warned else [])
 
 
 @pytest.mark.parametrize("sends", [True, False])
@@ -346,27 +474,126 @@ def test_a_development_start_needs_no_variable(tmp_path: Path) -> None:
     assert secret.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"OPTIN_OTP_DIGITS": "8"}, "optin.E001"),
-        ({"OPTIN_OTP_LIFETIME": "900"}, "optin.E002"),
-        ({"OPTIN_RESEND_WAIT": "soon"}, "OPTIN_RESEND_WAIT must be a whole number"),
-        ({"DEBUG": "1", "BASE_URL": "https://2fa.example.com"}, "optin.E101"),
-        ({"BASE_URL": "https://2fa.example.com"}, "SECRET_KEY is not set"),
-        ({"SECRET_KEY": "s" * 50}, "optin.E102"),
-        ({"SECRET_KEY": "s" * 50, "BASE_URL": "https://2fa.example.com"}, "optin.E018"),
-        ({"SECRET_KEY": "s" * 50, "BASE_URL": "https://2fa.example.com"}, "optin.E103"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "+".join(value),
-)
+PRODUCTION = {
+    "SECRET_KEY": SECRET,
+    "BASE_URL": "https://2fa.example.com",
+    "OPTIN_KEYS": f"k1:{KEY_TEXT}",
+    "OPTIN_DIGEST_KEY": base64.urlsafe_b64encode(KEY[::-1]).decode(),
+    "OPTIN_GATEWAYS": "http",
+    "OPTIN_GATEWAY_HTTP_URL": "https://sms.example.com/send",
+    "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "text": "{body}"}',
+}
+"""All that a start without DEBUG needs."""
+
+DANGEROUS: list[tuple[dict[str, str], str]] = [
+    ({"OPTIN_GATEWAYS": "simulator"}, "optin.E103"),
+    ({"OPTIN_GATEWAYS": ""}, "optin.E020"),
+    ({"OPTIN_GATEWAY_HTTP_URL": ""}, "optin.E106"),
+    ({"OPTIN_GATEWAY_HTTP_URL": "http://sms.example.com/send"}, "optin.E106"),
+    ({"OPTIN_OTP_DIGITS": "8"}, "optin.E001"),
+    ({"OPTIN_OTP_LIFETIME": "601"}, "optin.E002"),
+    ({"OPTIN_RESEND_WAIT": "soon"}, "OPTIN_RESEND_WAIT must be a whole number (optin.E007)"),
+    ({"DEBUG": "1"}, "optin.E101"),
+    ({"DEBUG": "1", "BASE_URL": "http://192.0.2.1:8000"}, "optin.E101"),
+    ({"BASE_URL": "http://2fa.example.com"}, "optin.E102"),
+    ({"BASE_URL": ""}, "optin.E102"),
+    ({"SECRET_KEY": ""}, "SECRET_KEY is not set (optin.E026)"),
+    ({"SECRET_KEY": "short"}, "optin.E026"),
+    ({"OPTIN_KEYS": ""}, "optin.E018"),
+    ({"OPTIN_KEYS": "k1:c2hvcnQ"}, "OPTIN_KEYS must be 32 bytes long, not 5 (optin.E018)"),
+    ({"OPTIN_DIGEST_KEY": "c2hvcnQ"}, "OPTIN_DIGEST_KEY must be 32 bytes long"),
+    ({"OPTIN_DIGEST_KEY": KEY_TEXT}, "optin.E107"),
+    ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "optin.E023"),
+    ({"REDIS_URL": "redis.example.com"}, "optin.E027"),
+]
+"""S-62: what is changed, and what is said."""
+
+
+def named(value: object) -> str | None:
+    return ",".join(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else ""
+
+
+def serve(tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Start as an application server does, which runs no command."""
+    return subprocess.run(
+        [sys.executable, "-c", "import twofa_site.wsgi; print('serving')"],
+        cwd=Path(__file__).resolve().parents[2],
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_sound_start_serves(tmp_path: Path) -> None:
+    """Or the refusals that follow would show nothing."""
+    done = serve(tmp_path, PRODUCTION)
+    assert done.stdout == "serving\n", done.stderr
+
+
+@pytest.mark.parametrize(("environment", "said"), DANGEROUS, ids=named)
 def test_a_dangerous_start_is_stopped(
     tmp_path: Path, environment: dict[str, str], said: str
 ) -> None:
     """S-62."""
-    done = manage(tmp_path, "check", **environment)
-    assert done.returncode != 0
+    done = serve(tmp_path, PRODUCTION | environment)
+    assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("name", ["OPTIN_DIGEST_KEY", "OPTIN_KEYS", "SECRET_KEY"])
+def test_a_missing_key_stops_the_start(tmp_path: Path, name: str) -> None:
+    """S-62."""
+    done = serve(tmp_path, {key: text for key, text in PRODUCTION.items() if key != name})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert name in done.stderr
+
+
+@pytest.mark.parametrize(("environment", "said"), DANGEROUS[:1] + DANGEROUS[6:9], ids=named)
+def test_a_command_says_what_is_dangerous(
+    tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    """S-62. Whether a check finds it or the settings cannot be read: in words."""
+    done = manage(tmp_path, "check", **PRODUCTION | environment)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DEBUG": "perhaps"}, "DEBUG must be true or false (optin.E110)."),
+        ({"PORT": "http"}, "PORT must be from 1 to 65535 (optin.E111)."),
+        ({"PORT": "70000"}, "PORT must be from 1 to 65535 (optin.E111)."),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must be postgres://"),
+        ({"DATABASE_URL": "mysql://me:letmein@db.example.com/optin"}, "(optin.E112)."),
+        ({"DATABASE_URL": "postgres://me:letmein@db.example.com:port/optin"}, "(optin.E112)."),
+        ({"DATABASE_URL": "postgres://me:letmein/@db.example.com/optin"}, "(optin.E112)."),
+        ({"EMAIL_URL": "pigeon://me:letmein@mail.example.com"}, "EMAIL_URL must be submission://"),
+        ({"EMAIL_URL": "submission://me:letmein@mail.example.com:port"}, "(optin.E113)."),
+        ({"EMAIL_URL": "submission://"}, "(optin.E113)."),
+        ({"TIME_ZONE": "Sydney"}, "TIME_ZONE must be the name of a time zone"),
+        ({"TIME_ZONE": "Australia"}, "(optin.E028)."),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO"),
+        ({"TRUSTED_PROXIES": "letmein"}, "TRUSTED_PROXIES must be networks"),
+        ({"OPTIN_GATEWAY_HTTP_HEADERS": "letmein"}, "(optin.E031)."),
+        ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE must be a file"),
+        ({"OPTIN_KEYS_FILE": "/nowhere"}, "OPTIN_KEYS_FILE must be a file"),
+    ],
+    ids=named,
+)
+def test_what_cannot_be_read_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    """Without the value, which may be a secret."""
+    environment = {"DATA_DIR": str(tmp_path), **PRODUCTION, **environment}
+    monkeypatch.setattr(os, "environ", environment)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        runpy.run_path(settings_module.__file__)
+    assert said in str(caught.value)
+    assert "letmein" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
