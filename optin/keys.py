@@ -2,7 +2,8 @@
 
 ``OPTIN_KEYS`` is the ring. Its first key is current; the others still decrypt and
 verify, so a key is rotated by putting a new one in front. Every ciphertext and
-every pending code carries the id of its key.
+every pending code carries the id of its key; ``rotation`` encrypts anew, after which
+the old one can go.
 
 ``OPTIN_DIGEST_KEY`` makes the digests by which rows are found and audit events
 are proved. It is not rotated while the service runs: a new key would find nothing.
@@ -44,6 +45,11 @@ def current_id() -> str:
     return next(iter(conf.keys))
 
 
+def has(kid: str) -> bool:
+    """Whether the ring holds a key with this id."""
+    return kid in conf.keys
+
+
 def code_key(kid: str) -> bytes:
     """Return the key for codes under *kid*.
 
@@ -52,9 +58,14 @@ def code_key(kid: str) -> bytes:
     return _ring_key(kid, "code")
 
 
+def key_id(stored: str) -> str:
+    """Return the id of the key with which the ciphertext *stored* was made."""
+    return stored.partition(":")[0]
+
+
 def is_current(stored: str) -> bool:
     """Whether the ciphertext *stored* was made with the current key."""
-    return stored.partition(":")[0] == current_id()
+    return key_id(stored) == current_id()
 
 
 def encrypt(text: str, *, context: str) -> str:

@@ -126,6 +126,7 @@ class AuditEvent(AppendOnly):
         MEMBER = "member", "Member of a file"
         ACCESS_KEY = "access_key", "Access key"
         PASSWORD_CLIENTS = "password_clients", "Sign-in by password for clients without an id"
+        KEYS = "keys", "Keys"
         PURGE = "purge", "Old rows deleted"
         ERASE = "erase", "Person erased"
 
