@@ -24,6 +24,7 @@ the operations
                   one audit event
     ``sign_in``   passwords and tokens, on the same terms
     ``tenants``   files, members and access keys
+    ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
     ``upkeep``    what is deleted in time, and erasing a person
 

@@ -14,6 +14,7 @@ LEVELS = {
     "models": 1,
     **dict.fromkeys(("gateways", "delivery", "limits"), 2),
     **dict.fromkeys(("guesses", "services", "sign_in", "tenants", "seals", "upkeep"), 3),
+    "rotation": 3,
     **dict.fromkeys(("api", "web", "admin", "management"), 4),
     # The start-up may look at everything.
     **dict.fromkeys(("checks", "apps"), 5),

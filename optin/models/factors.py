@@ -108,6 +108,27 @@ class ProviderUser(Device):
         """Return *e164* encrypted so that only its own row of *user* can open it."""
         return keys.encrypt(e164, context=_context(user.pk, ProviderUser.digest_of(e164)))
 
+    def seal_anew(self) -> None:
+        """Encrypt the number with the current key. Not saved.
+
+        :raises keys.UndecryptableError: as ``open_number``.
+        """
+        self._seal(self.open_number())
+
+    def digest_anew(self) -> None:
+        """Make the digest with the digest key at hand, and seal the number for it. Not saved.
+
+        :raises keys.UndecryptableError: as ``open_number``.
+        """
+        e164 = self.open_number()
+        self.number_digest = self.digest_of(e164)
+        self._seal(e164)
+
+    def _seal(self, e164: str) -> None:
+        # For the digest that the row has, whatever the digest key at hand.
+        context = _context(self.user_id, self.number_digest)
+        self.number_encrypted = keys.encrypt(e164, context=context)
+
     def open_number(self) -> str:
         """Return the number in E.164, for the gateway.
 

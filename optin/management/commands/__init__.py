@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from optin.conf import Conf, conf
 from optin.models import File, User
 from optin.origin import Face, Origin
 
@@ -30,6 +31,19 @@ def find_file(file_id: int) -> File:
     if file is None:
         raise CommandError(f"There is no file {file_id}.")
     return file
+
+
+def refuse_faulty_keys() -> None:
+    """For commands that run without the system checks: see that there are keys at all.
+
+    :raises CommandError: if there are none.
+    """
+    for name, fault in (
+        (Conf.keys.name, Conf.keys.fault(conf.keys)),
+        (Conf.digest_key.name, Conf.digest_key.fault(conf.digest_key)),
+    ):
+        if fault:
+            raise CommandError(f"{name} {fault}.")
 
 
 class StaffCommand(BaseCommand):

@@ -1,0 +1,69 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import keys, rotation
+from optin.management.commands import ORIGIN, refuse_faulty_keys
+from optin.rotation import KeysDoNotFit, Misfit, Rotation, Use
+
+_WHY = {
+    Misfit.KEY_MISSING: "a key that this database needs is not in OPTIN_KEYS",
+    Misfit.KEY_CHANGED: "a key in OPTIN_KEYS has another value than when this database was written",
+    Misfit.DIGEST_KEY: "OPTIN_DIGEST_KEY is not the one that this database was written with",
+}
+_SHOWN = 20
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypt all numbers with the first key of OPTIN_KEYS, while the service runs, and tell "
+        "which older keys are still needed. Ends with 0 once none is; until then with 1."
+    )
+    # With a lost key no check is clean before this command has run.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--lost",
+            default="",
+            metavar="KEY_ID",
+            help="A key that is gone for good: what it closed stays closed.",
+        )
+
+    def handle(self, *args: Any, lost: str, **options: Any) -> None:
+        refuse_faulty_keys()
+        if lost and keys.has(lost):
+            raise CommandError(f"The key {lost} is not lost: it is in OPTIN_KEYS.")
+        try:
+            done = rotation.rotate(origin=ORIGIN, lost=lost, progress=self._progress)
+        except KeysDoNotFit as exc:
+            reasons = "; ".join(_WHY[misfit] for misfit in exc.misfits)
+            raise CommandError(f"Nothing was done: {reasons}.") from None
+        self.stdout.write(f"Encrypted with the key {keys.current_id()}: {done.numbers} numbers.")
+        self._report(done, lost)
+
+    def _progress(self, numbers: int) -> None:
+        self.stdout.write(f"{numbers} numbers so far.")
+        self.stdout.flush()
+
+    def _report(self, done: Rotation, lost: str) -> None:
+        if done.unreadable:
+            ids = ", ".join(str(pk) for pk in done.unreadable[:_SHOWN])
+            more = ", ..." if len(done.unreadable) > _SHOWN else ""
+            self.stderr.write(
+                f"{len(done.unreadable)} numbers open with no key of OPTIN_KEYS and were left as "
+                f"they are; provider users {ids}{more}."
+            )
+        if needed := done.needed:
+            uses = "; ".join(f"{kid} ({_used(use)})" for kid, use in sorted(needed.items()))
+            raise CommandError(
+                f"Older keys must stay in OPTIN_KEYS for now: {uses}. Codes are over within 10 "
+                "minutes; then run this again."
+            )
+        self.stdout.write(
+            f"No other key than {keys.current_id()} is in use: older ones may be removed."
+        )
+
+
+def _used(use: Use) -> str:
+    return f"{use.numbers} numbers, {use.codes} codes on their way"

@@ -1,0 +1,265 @@
+"""Whether the keys are the right ones, and new keys in place of old.
+
+The ring rotates while the service runs: ``rotate`` encrypts again, in chunks, what is
+not under the current key. The digest key is changed while the service stands still:
+``redigest`` makes all digests anew, in one transaction.
+
+A chunk of ``rotate`` decides nothing about anybody: number, digest and owner of a row
+stay as they are. So it locks no users, and leaves one event for the run as a whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db import transaction
+from django.db.models import Count, F, QuerySet, Value
+from django.db.models.functions import Concat, StrIndex, Substr
+from django.utils import timezone
+
+from optin import keys
+from optin.keys import UndecryptableError
+from optin.models import AuditEvent, Canary, PendingOtp, ProviderUser, SendCounter
+from optin.origin import Face, Origin
+
+CHUNK = 500
+"""Rows that one transaction encrypts again: an opt-in waits for it some 50 ms at most."""
+
+QUIET = timedelta(minutes=1)
+"""So long nothing must have been decided before digests are made anew."""
+
+Kind = AuditEvent.Kind
+
+
+class Misfit(StrEnum):
+    """What is wrong with the keys, by the canary."""
+
+    KEY_MISSING = "key_missing"  # the key that it was sealed with is not in the ring
+    KEY_CHANGED = "key_changed"  # that key has another value
+    DIGEST_KEY = "digest_key"
+
+
+class KeysDoNotFit(Exception):
+    """The keys are not those with which the data was written."""
+
+    def __init__(self, misfits: list[Misfit]) -> None:
+        super().__init__(", ".join(misfits))
+        self.misfits = misfits
+
+
+class StillRunning(Exception):
+    """The service decided something a moment ago."""
+
+
+class Unreadable(Exception):
+    """Numbers that no key of the ring opens."""
+
+    def __init__(self, provider_user_ids: list[int]) -> None:
+        super().__init__(f"{len(provider_user_ids)} numbers do not open")
+        self.provider_user_ids = provider_user_ids
+
+
+def misfits(canary: Canary) -> list[Misfit]:
+    """Compare the keys at hand with those of *canary*."""
+    found = []
+    if not canary.opens():
+        known = keys.has(canary.key_id)
+        found.append(Misfit.KEY_CHANGED if known else Misfit.KEY_MISSING)
+    if not canary.has_digest():
+        found.append(Misfit.DIGEST_KEY)
+    return found
+
+
+# -- the ring ----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Use:
+    """How much still needs one key of the ring."""
+
+    numbers: int = 0
+    codes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of one run."""
+
+    numbers: int  # encrypted again
+    unreadable: list[int] = field(default_factory=list)  # ProviderUserIds, left as they are
+    in_use: dict[str, Use] = field(default_factory=dict)  # by key id, the current one too
+
+    @property
+    def needed(self) -> dict[str, Use]:
+        """The keys behind the current one that must stay in the ring."""
+        return {kid: use for kid, use in self.in_use.items() if kid != keys.current_id()}
+
+
+def rotate(
+    *, origin: Origin, lost: str = "", progress: Callable[[int], None] = lambda done: None
+) -> Rotation:
+    """Encrypt with the current key what is under another; the service may run meanwhile.
+
+    Killed in the middle, it goes on where it stopped when it is called again: what is
+    left to do is read from the rows. The canary comes last, once nothing needs an
+    older key: until then a start without that key is refused.
+
+    :param lost: the id of a key that is gone for good. What it closed stays closed, and
+        a start without it is no longer refused.
+    :raises KeysDoNotFit: if these keys are not those of the data.
+    """
+    canary = Canary.objects.look()
+    wrong = misfits(canary)
+    if lost and canary.key_id == lost:
+        wrong = [misfit for misfit in wrong if misfit is Misfit.DIGEST_KEY]
+    if wrong:
+        raise KeysDoNotFit(wrong)
+    done, unreadable = 0, set[int]()
+    # Again for the rows that an operation held while their chunk went by.
+    while changed := _pass(done, unreadable, progress):
+        done += changed
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        rotation = Rotation(done, sorted(unreadable), _in_use(unreadable, now))
+        if not rotation.needed and not keys.is_current(canary.sealed):
+            canary.seal_anew()
+        AuditEvent.objects.record(
+            Kind.KEYS,
+            "incomplete" if rotation.needed else "rotated",
+            now=now,
+            origin=origin,
+            user_id=None,
+            data={
+                "key": keys.current_id(),
+                "numbers": done,
+                "unreadable": len(unreadable),
+                "needed": {
+                    kid: {"numbers": use.numbers, "codes": use.codes}
+                    for kid, use in rotation.needed.items()
+                },
+                **({"lost": lost} if lost else {}),
+            },
+        )
+    return rotation
+
+
+def _pass(before: int, unreadable: set[int], progress: Callable[[int], None]) -> int:
+    """Go once through all rows that are under another key; return how many are no more."""
+    after = done = 0
+    while True:
+        with transaction.atomic(durable=True):
+            # No row is changed between reading and writing it, so no opt-in that seals
+            # or moves a row at the same time is lost. Rows that an operation holds are
+            # skipped: this never waits for anybody, and so is part of no deadlock.
+            rows = list(
+                _under_other_keys()
+                .filter(pk__gt=after)
+                .exclude(pk__in=unreadable)
+                .order_by("pk")
+                .select_for_update(no_key=True, skip_locked=True)[:CHUNK]
+            )
+            opened = [row for row in rows if _done(row, row.seal_anew, unreadable)]
+            ProviderUser.objects.bulk_update(opened, ["number_encrypted"])
+        if not rows:
+            return done
+        after, done = rows[-1].pk, done + len(opened)
+        progress(before + done)
+
+
+def _done(row: ProviderUser, change: Callable[[], None], unreadable: set[int]) -> bool:
+    """Make *change* to *row*; remember it among the *unreadable* if its number does not open."""
+    try:
+        change()
+    except UndecryptableError:
+        unreadable.add(row.pk)
+        return False
+    return True
+
+
+def _under_other_keys() -> QuerySet[ProviderUser]:
+    return ProviderUser.objects.exclude(number_encrypted__startswith=f"{keys.current_id()}:")
+
+
+def _in_use(unreadable: set[int], now: datetime) -> dict[str, Use]:
+    """Count what each key is needed for: numbers that it opens, codes that still count."""
+    found: dict[str, Use] = {}
+    # The colon is added for a value that was tampered with.
+    end = StrIndex(Concat(F("number_encrypted"), Value(":")), Value(":")) - 1
+    numbers = ProviderUser.objects.annotate(kid=Substr("number_encrypted", 1, end))
+    for kid, count in numbers.values_list("kid").annotate(count=Count("pk")):
+        found.setdefault(kid, Use()).numbers = count
+    for number in ProviderUser.objects.filter(pk__in=unreadable):
+        found[keys.key_id(number.number_encrypted)].numbers -= 1
+    codes = PendingOtp.objects.open().filter(expires_at__gt=now)
+    for kid, count in codes.values_list("key_id").annotate(count=Count("pk")):
+        found.setdefault(kid, Use()).codes = count
+    return {kid: use for kid, use in found.items() if use.numbers or use.codes}
+
+
+# -- the digest key ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Redigest:
+    """What became of making digests anew."""
+
+    numbers: int
+    unreadable: list[int]
+    codes_closed: int
+
+
+def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | None:
+    """Make all look-up digests with the digest key at hand; nothing, if they are so already.
+
+    For a service that stands still: its processes would go on with the old key. The old
+    key is not needed, for numbers are encrypted, not only digested. Codes on their way
+    are bound to the old digest, and counts are kept under it: they end here. Events of
+    the audit trail keep the digests, and the id of the key, that they were written with.
+
+    :param leave_unreadable: go on though some numbers do not open; they are not found
+        any more.
+    :raises KeysDoNotFit: if the ring is not that of the data.
+    :raises StillRunning: if something was decided within the last minute.
+    :raises Unreadable: if some numbers do not open.
+    """
+    now = timezone.now()
+    unreadable = set[int]()
+    with transaction.atomic(durable=True):
+        canary = Canary.objects.look()
+        wrong = misfits(canary)
+        if not wrong:
+            return None
+        if wrong != [Misfit.DIGEST_KEY]:
+            raise KeysDoNotFit(wrong)
+        _refuse_while_running(now)
+        numbers = _redigest_numbers(unreadable)
+        if unreadable and not leave_unreadable:
+            raise Unreadable(sorted(unreadable))
+        closed = PendingOtp.objects.all().close(now, PendingOtp.Closed.SUPERSEDED)
+        SendCounter.objects.all().delete()
+        canary.digest_anew()
+        AuditEvent.objects.record(
+            Kind.KEYS,
+            "redigested",
+            now=now,
+            origin=origin,
+            user_id=None,
+            data={"numbers": numbers, "unreadable": len(unreadable), "codes_closed": closed},
+        )
+    return Redigest(numbers, sorted(unreadable), closed)
+
+
+def _refuse_while_running(now: datetime) -> None:
+    recent = AuditEvent.objects.filter(at__gt=now - QUIET, at__lte=now)
+    if recent.exclude(face=Face.COMMAND).exists():
+        raise StillRunning
+
+
+def _redigest_numbers(unreadable: set[int]) -> int:
+    after = done = 0
+    while rows := list(ProviderUser.objects.filter(pk__gt=after).order_by("pk")[:CHUNK]):
+        opened = [row for row in rows if _done(row, row.digest_anew, unreadable)]
+        ProviderUser.objects.bulk_update(opened, ["number_digest", "number_encrypted"])
+        after, done = rows[-1].pk, done + len(opened)
+    return done
