@@ -5,9 +5,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError, connection
 
-from optin.conf import conf, every_setting
+from optin import rotation
+from optin.conf import Conf, conf, every_setting
 from optin.gateways import KNOWN, Simulator, make
+from optin.models import Canary
+from optin.rotation import Misfit
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -112,6 +116,45 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def check_keys(**kwargs: Any) -> list[CheckMessage]:
+    """The keys are those with which the database was written: see ``models.canary``.
+
+    Unlike checks that Django tags ``database`` it runs at every start and before every
+    command. It says nothing of a database that is away (the service waits for it, and
+    ``/readyz`` tells) or that has no tables yet.
+    """
+    if Conf.keys.fault(conf.keys) or Conf.digest_key.fault(conf.digest_key):
+        return []  # check_settings tells
+    try:
+        canary = Canary.objects.look()
+    except DatabaseError:
+        return []
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+    return [_misfit(misfit, canary.key_id) for misfit in rotation.misfits(canary)]
+
+
+def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
+    if misfit is Misfit.DIGEST_KEY:
+        return Error(
+            "OPTIN_DIGEST_KEY is not the one that this database was written with.",
+            hint="No number would be found, and one could become active for two people. Put the "
+            "former key back. To change it on purpose, see redigest in docs/operators.md.",
+            id="optin.E302",
+        )
+    what = "is not in OPTIN_KEYS" if misfit is Misfit.KEY_MISSING else "has another value there"
+    return Error(
+        "OPTIN_KEYS is not the ring that this database was written with.",
+        hint=f"It needs the key {key_id!r}, which {what}. Put the former one back, behind the "
+        "current one; rotate_keys tells when it may go. If it is lost for good, see Keys in "
+        "docs/operators.md. (At a development start keys are made from SECRET_KEY, which "
+        "is kept in DATA_DIR.)",
+        id="optin.E301",
+    )
 
 
 @register(Tags.security, deploy=True)

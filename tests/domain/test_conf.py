@@ -30,6 +30,9 @@ KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
 DAY = 86_400
 
+# The checks look at the canary of the keys.
+pytestmark = pytest.mark.django_db
+
 DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_OTP_DIGITS", "6", 6),
     ("OPTIN_OTP_LIFETIME", "300", 300),
