@@ -147,6 +147,8 @@ NO_WAYS_IN = {
     *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
     # needs a token of its own
     "metrics",
+    # for what watches the processes
+    *("livez", "readyz"),
     # development only
     *("simulator", "optin.web.views.simulator"),
     # answer 404

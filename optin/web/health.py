@@ -1,0 +1,78 @@
+"""For what watches the processes: is this one alive, and can it serve?"""
+
+import logging
+from functools import lru_cache
+
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from optin import rotation
+from optin.models import Canary
+
+logger = logging.getLogger(__name__)
+
+_RETRY_AFTER = "5"
+_PATIENCE = 2000
+"""Milliseconds that one statement may take: what asks gives up soon after."""
+
+
+@require_safe
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer while the process runs, whatever the database does."""
+    return _plain("ok")
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 if this process can serve; else 503, with one word for what is wrong.
+
+    ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
+    they are not those with which the database was written.
+    """
+    try:
+        failing = _failing()
+    except DatabaseError as exc:
+        logger.warning("not ready: %s", type(exc).__name__)
+        failing = ["database"]
+    if not failing:
+        return _plain("ok")
+    response = _plain("\n".join(failing), status=503)
+    response["Retry-After"] = _RETRY_AFTER
+    return response
+
+
+def _plain(text: str, status: int = 200) -> HttpResponse:
+    return HttpResponse(
+        f"{text}\n",
+        status=status,
+        content_type="text/plain; charset=utf-8",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _failing() -> list[str]:
+    if connection.vendor != "postgresql":
+        return _look()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE}")
+        return _look()
+
+
+def _look() -> list[str]:
+    applied = set(MigrationRecorder(connection).applied_migrations())
+    if not _newest_migrations() <= applied:
+        return ["migrations"]  # the table of the canary may be among what is missing
+    canary = Canary.objects.first()
+    if canary is None or rotation.misfits(canary):
+        return ["keys"]
+    return []
+
+
+@lru_cache(maxsize=1)
+def _newest_migrations() -> frozenset[tuple[str, str]]:
+    """The last migration of each app, as they lie beside the code."""
+    return frozenset(MigrationLoader(None).graph.leaf_nodes())
