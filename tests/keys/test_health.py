@@ -1,0 +1,135 @@
+"""What watches the processes is told: alive, and ready or not and why."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+
+from optin.models import Canary
+from tests.keys.conftest import NEW, NEW_DIGEST, OLD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+def away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    """A database that does not answer."""
+    raise OperationalError("connection to 10.1.2.3 failed")
+
+
+def wrong_ring(settings: LazySettings) -> None:
+    settings.OPTIN_KEYS = {"new": NEW}
+
+
+def wrong_digest_key(settings: LazySettings) -> None:
+    settings.OPTIN_DIGEST_KEY = NEW_DIGEST
+
+
+def no_canary(settings: LazySettings) -> None:
+    Canary.objects.all().delete()
+
+
+@contextmanager
+def unapplied() -> Iterator[None]:
+    """The newest migration of the app was not applied here."""
+    newest = MigrationRecorder.Migration.objects.filter(app="optin").latest("id")
+    MigrationRecorder.Migration.objects.filter(pk=newest.pk).delete()
+    try:
+        yield
+    finally:
+        newest.save(force_insert=True)
+
+
+def not_ready(word: str) -> None:
+    """S-61: 503, ``Retry-After``, one word and no details."""
+    response = Client().get("/readyz")
+
+    assert (response.status_code, response.content) == (503, f"{word}\n".encode())
+    assert response["Content-Type"] == PLAIN
+    assert response["Cache-Control"] == "no-store"
+    assert response["Retry-After"].isdigit()
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_all_is_well(path: str, ring: LazySettings) -> None:
+    response = Client().get(path)
+
+    assert (response.status_code, response.content) == (200, b"ok\n")
+    assert response["Content-Type"] == PLAIN
+    assert response["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in response
+
+
+@pytest.mark.parametrize(
+    "break_it", [wrong_ring, wrong_digest_key, no_canary], ids=lambda f: f.__name__
+)
+def test_wrong_keys(break_it: Callable[[LazySettings], None], ring: LazySettings) -> None:
+    break_it(ring)
+    not_ready("keys")
+
+
+def test_a_rotated_ring_is_right(ring: LazySettings) -> None:
+    ring.OPTIN_KEYS = {"new": NEW, "old": OLD}
+    assert Client().get("/readyz").status_code == 200
+
+
+def test_the_database_is_away_and_back(ring: LazySettings) -> None:
+    """S-64: recovers without a restart."""
+    with connection.execute_wrapper(away):
+        not_ready("database")
+        assert Client().get("/livez").status_code == 200
+    assert Client().get("/readyz").status_code == 200
+
+
+def test_an_unapplied_migration(ring: LazySettings) -> None:
+    with unapplied():
+        not_ready("migrations")
+    assert Client().get("/readyz").status_code == 200
+
+
+@pytest.mark.postgresql
+def test_a_database_that_hangs_is_not_waited_for(ring: LazySettings) -> None:
+    """Somebody holds the table of the canary: the answer comes nonetheless, and soon."""
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE optin_canary IN ACCESS EXCLUSIVE MODE")
+        before = time.perf_counter()
+        not_ready("database")
+        assert time.perf_counter() - before < 4
+    finally:
+        other.rollback()
+        other.close()
+    assert Client().get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_get_and_head_only(path: str, ring: LazySettings) -> None:
+    head, post = Client().head(path), Client().post(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert post.status_code == 405
+    assert set(post["Allow"].replace(" ", "").split(",")) == {"GET", "HEAD"}
+
+
+def test_alive_asks_no_database(
+    ring: LazySettings, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    with django_assert_num_queries(0):
+        Client().get("/livez")
+
+
+def test_ready_asks_little(
+    ring: LazySettings, django_assert_max_num_queries: Callable[[int], Any]
+) -> None:
+    """It is asked every few seconds, by each who watches."""
+    with django_assert_max_num_queries(6):
+        Client().get("/readyz")

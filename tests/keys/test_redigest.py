@@ -1,0 +1,167 @@
+"""``redigest``: a new digest key, while the service stands still."""
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError
+
+from optin import keys
+from optin.guesses import Outcome
+from optin.models import (
+    AuditEvent,
+    Canary,
+    File,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SendCounter,
+    User,
+)
+from optin.origin import Face
+from tests.conftest import NUMBER, OTHER_NUMBER
+from tests.domain.conftest import world
+from tests.domain.world import World, newest_event, nothing_happens, one_event
+from tests.keys.conftest import NEW, NEW_DIGEST, OLD, add_numbers, run
+
+__all__ = ["world"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stopped(ring: LazySettings, world: World) -> World:
+    """``NUMBER`` is active; the service is stopped for a while, and has a new digest key."""
+    assert world.guess(world.code()).outcome is Outcome.OK
+    world.clock.shift(61)
+    ring.OPTIN_DIGEST_KEY = NEW_DIGEST
+    return world
+
+
+def redigest(*options: str) -> str:
+    return run("redigest", "--offline", *options)
+
+
+def test_all_goes_on_with_the_new_key(stopped: World, stranger: User) -> None:
+    """Found again, read again, opted out, opted in: nobody notices."""
+    row = stopped.row
+    with one_event(AuditEvent.Kind.KEYS, "redigested", face=Face.COMMAND, user_id=None):
+        output = redigest()
+
+    assert (
+        output == "Made the digests of 1 numbers anew; 0 were left; 0 codes on their way ended.\n"
+    )
+    assert newest_event().data == {"numbers": 1, "unreadable": 0, "codes_closed": 0}
+    assert newest_event().key_id == keys.digest_key_id()
+    assert (Canary.objects.get().has_digest(), Canary.objects.get().opens()) == (True, True)
+    found = ProviderUser.objects.active_owner(ProviderUser.digest_of(NUMBER))
+    assert found
+    assert (found.pk, found.open_number()) == (row.pk, NUMBER)
+    assert not ProviderUser.objects.active_owner(row.number_digest)
+    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.OPT_IN):
+        stopped.purpose = purpose
+        assert stopped.ask().outcome is Outcome.SENT
+        assert stopped.guess(stopped.code()).outcome is Outcome.OK
+    assert stopped.row.pk == row.pk
+
+
+def test_a_number_stays_its_owners(stopped: World, stranger: User) -> None:
+    """Else one number could become active for two people."""
+    redigest()
+    theirs = World(stranger, stopped.file, stopped.phone, stopped.clock)
+    assert theirs.opt_in(NUMBER).outcome is Outcome.SENT
+    assert theirs.guess(theirs.code()).outcome is Outcome.MOBILE_NUMBER_IN_USE
+
+
+def test_codes_and_counts_end(stopped: World, settings: LazySettings) -> None:
+    """A code is bound to the old digest, and counts are kept under it."""
+    new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, b"d" * 32
+    stopped.purpose = Purpose.SIGN_IN
+    stopped.ask()
+    code = stopped.code()
+    stopped.clock.shift(61)
+    settings.OPTIN_DIGEST_KEY = new
+
+    assert "1 codes on their way ended" in redigest()
+
+    assert PendingOtp.objects.latest("pk").closed_as == PendingOtp.Closed.SUPERSEDED
+    assert not SendCounter.objects.exists()
+    assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert stopped.failures == 0
+
+
+def test_the_trail_stays_as_it_was_written(stopped: World, settings: LazySettings) -> None:
+    """It is append-only: with the old key, its events are found and proved."""
+    before = list(AuditEvent.objects.order_by("pk").values())
+    redigest()
+    assert list(AuditEvent.objects.order_by("pk").values())[: len(before)] == before
+
+    event = AuditEvent.objects.order_by("pk")[0]
+    assert event.key_id != keys.digest_key_id()
+    settings.OPTIN_DIGEST_KEY = b"d" * 32
+    assert event.key_id == keys.digest_key_id()
+    assert event.content_digest() == event.digest
+    assert event.number_digest == ProviderUser.digest_of(NUMBER)
+
+
+def test_many(stopped: World, other_file: File, settings: LazySettings) -> None:
+    settings.OPTIN_DIGEST_KEY = b"d" * 32
+    add_numbers(other_file, 1100)
+    settings.OPTIN_DIGEST_KEY = NEW_DIGEST
+    redigest()
+    for row in ProviderUser.objects.all():
+        assert row.number_digest == ProviderUser.digest_of(row.open_number())
+
+
+def test_again_does_nothing(stopped: World) -> None:
+    redigest()
+    stopped.clock.shift(61)
+    with nothing_happens(stopped.phone):
+        assert "already" in redigest()
+
+
+# -- refused -----------------------------------------------------------------------
+
+
+def test_without_offline(stopped: World) -> None:
+    with nothing_happens(stopped.phone), pytest.raises(CommandError, match="Stop every process"):
+        run("redigest")
+
+
+def test_while_the_service_decides(stopped: World, settings: LazySettings) -> None:
+    settings.OPTIN_DIGEST_KEY = b"d" * 32
+    stopped.opt_in(OTHER_NUMBER)  # refused, and so decided
+    settings.OPTIN_DIGEST_KEY = NEW_DIGEST
+    stopped.clock.shift(59)
+    with nothing_happens(stopped.phone), pytest.raises(CommandError, match="within the last minu"):
+        redigest()
+    stopped.clock.shift(2)
+    assert "Made the digests of 1 numbers" in redigest()
+
+
+def test_without_the_ring(stopped: World, settings: LazySettings) -> None:
+    settings.OPTIN_KEYS = {"new": NEW}
+    with nothing_happens(stopped.phone), pytest.raises(CommandError, match="not the ring"):
+        redigest()
+
+
+def test_with_the_ring_rotated_at_the_same_time(stopped: World, settings: LazySettings) -> None:
+    settings.OPTIN_KEYS = {"new": NEW, "old": OLD}
+    redigest()
+    assert stopped.row.number_encrypted.startswith("new:")
+    assert stopped.row.open_number() == NUMBER
+
+
+def test_unreadable_numbers_are_left_only_when_told(
+    stopped: World, other_file: File, settings: LazySettings
+) -> None:
+    settings.OPTIN_DIGEST_KEY = b"d" * 32
+    (lost,) = add_numbers(other_file, 1)
+    ProviderUser.objects.filter(pk=lost.pk).update(number_encrypted="gone:AAAA")
+    settings.OPTIN_DIGEST_KEY = NEW_DIGEST
+    with (
+        nothing_happens(stopped.phone),
+        pytest.raises(CommandError, match=f"1 numbers do not open .* {lost.pk}"),
+    ):
+        redigest()
+
+    assert "of 1 numbers anew; 1 were left" in redigest("--leave-unreadable")
+    assert ProviderUser.objects.get(pk=lost.pk).number_digest == lost.number_digest

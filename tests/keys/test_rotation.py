@@ -1,0 +1,281 @@
+"""``rotate_keys``: what is under an old key comes under the new one (S-51)."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError
+from django.db import connection
+
+from optin import rotation, services
+from optin.guesses import Outcome
+from optin.keys import UndecryptableError
+from optin.models import AuditEvent, Canary, File, ProviderUser, Purpose, User
+from optin.origin import Face
+from optin.rotation import Use
+from tests.conftest import NUMBER, ORIGIN
+from tests.domain.conftest import world
+from tests.domain.world import World, newest_event, nothing_happens, one_event
+from tests.keys.conftest import (
+    DIGEST,
+    NEW,
+    NEW_DIGEST,
+    OLD,
+    OTHER,
+    ROOT,
+    add_numbers,
+    environment,
+    key_ids,
+    python,
+    run,
+)
+
+__all__ = ["world"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BOTH = {"new": NEW, "old": OLD}
+
+
+@pytest.fixture
+def seen(ring: LazySettings, world: World) -> World:
+    """A code for ``NUMBER`` is on the phone, all under the old key; the new one is in front."""
+    ring.OPTIN_KEYS = BOTH
+    return world
+
+
+@pytest.fixture
+def used(seen: World) -> World:
+    """The same, and the code is used: the number is active."""
+    assert seen.guess(seen.code()).outcome is Outcome.OK
+    return seen
+
+
+# -- what it does ------------------------------------------------------------------
+
+
+def test_afterwards_the_old_key_can_go(used: World, settings: LazySettings) -> None:
+    with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
+        output = run("rotate_keys")
+
+    assert "Encrypted with the key new: 1 numbers." in output
+    assert output.endswith("No other key than new is in use: older ones may be removed.\n")
+    assert newest_event().data == {"key": "new", "numbers": 1, "unreadable": 0, "needed": {}}
+    settings.OPTIN_KEYS = {"new": NEW}
+    assert Canary.objects.get().opens()
+    assert used.row.open_number() == NUMBER
+    used.purpose = Purpose.SIGN_IN
+    used.clock.shift(30)
+    assert used.ask().outcome is Outcome.SENT
+    assert used.guess(used.code()).outcome is Outcome.OK
+
+
+def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) -> None:
+    """S-65: it works, and the operator hears that its key must stay."""
+    needed = r"must stay in OPTIN_KEYS for now: old \(0 numbers, 1 codes on their way\)"
+    with one_event(AuditEvent.Kind.KEYS, "incomplete"), pytest.raises(CommandError, match=needed):
+        run("rotate_keys")
+
+    assert newest_event().data["needed"] == {"old": {"numbers": 0, "codes": 1}}
+    assert key_ids() == {"new"}
+    settings.OPTIN_KEYS = {"new": NEW}
+    assert not Canary.objects.get().opens()  # whoever removes it now is told at the start
+    settings.OPTIN_KEYS = BOTH
+    assert seen.guess(seen.code()).outcome is Outcome.OK
+    assert "older ones may be removed" in run("rotate_keys")
+    settings.OPTIN_KEYS = {"new": NEW}
+    assert Canary.objects.get().opens()
+
+
+def test_a_code_that_is_over_keeps_nothing(seen: World) -> None:
+    seen.clock.shift(600)
+    assert "older ones may be removed" in run("rotate_keys")
+
+
+def test_only_the_ciphertext_changes(used: World) -> None:
+    def others() -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in row.items() if name != "number_encrypted"}
+            for row in ProviderUser.objects.order_by("pk").values()
+        ]
+
+    before = others()
+    run("rotate_keys")
+    assert others() == before
+
+
+def test_again_changes_nothing(used: World) -> None:
+    run("rotate_keys")
+    sealed = used.row.number_encrypted
+    assert "Encrypted with the key new: 0 numbers." in run("rotate_keys")
+    assert used.row.number_encrypted == sealed
+
+
+def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "CHUNK", 3)
+    add_numbers(file, 7)
+    ring.OPTIN_KEYS = BOTH
+
+    told = [line for line in run("rotate_keys").splitlines() if line.endswith("so far.")]
+
+    assert told == [f"{n} numbers so far." for n in (3, 6, 7)]
+    assert key_ids() == {"new"}
+
+
+def test_what_belongs_to_one_row_still_opens_in_no_other(ring: LazySettings, file: File) -> None:
+    add_numbers(file, 2)
+    ring.OPTIN_KEYS = BOTH
+    run("rotate_keys")
+    first, second = ProviderUser.objects.order_by("pk")
+    second.number_encrypted = first.number_encrypted
+    with pytest.raises(UndecryptableError):
+        second.open_number()
+
+
+def test_every_field_that_is_encrypted_is_known() -> None:
+    """A new one must be rotated too: name it in ``rotation``, and here."""
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "optin").rglob("*.py")
+        if "keys.encrypt(" in path.read_text(encoding="utf-8")
+    }
+    assert source == {"optin/models/canary.py", "optin/models/factors.py"}
+
+
+# -- what does not open ------------------------------------------------------------
+
+
+def test_numbers_that_do_not_open_are_left_and_named(used: World, other_file: File) -> None:
+    rows = add_numbers(other_file, 2)
+    ProviderUser.objects.filter(pk=rows[0].pk).update(number_encrypted="gone:AAAA")
+    ProviderUser.objects.filter(pk=rows[1].pk).update(number_encrypted="no colon")
+
+    output = run("rotate_keys")
+
+    named = f"provider users {rows[0].pk}, {rows[1].pk}."
+    assert "2 numbers open with no key of OPTIN_KEYS" in output
+    assert named in output
+    assert "older ones may be removed" in output
+    assert newest_event().data["unreadable"] == 2
+    assert key_ids() == {"new", "gone", "no colon"}
+
+
+@pytest.mark.parametrize(
+    ("ring_now", "digest", "why"),
+    [
+        ({"new": NEW}, DIGEST, "a key that this database needs is not in OPTIN_KEYS"),
+        ({"new": NEW, "old": OTHER}, DIGEST, "has another value than when"),
+        (BOTH, NEW_DIGEST, "OPTIN_DIGEST_KEY is not the one"),
+        ({}, DIGEST, "OPTIN_KEYS must hold at least one key"),
+    ],
+    ids=["gone", "another", "digest key", "none"],
+)
+def test_keys_that_do_not_fit_change_nothing(
+    ring_now: dict[str, bytes], digest: bytes, why: str, used: World, settings: LazySettings
+) -> None:
+    settings.OPTIN_KEYS, settings.OPTIN_DIGEST_KEY = ring_now, digest
+    with nothing_happens(used.phone), pytest.raises(CommandError, match=why):
+        run("rotate_keys")
+
+
+def test_a_lost_key_is_given_up_by_name(used: World, settings: LazySettings) -> None:
+    """Else the canary would refuse every start for good."""
+    settings.OPTIN_KEYS = {"new": NEW}
+    with pytest.raises(CommandError, match="a key that this database needs"):
+        run("rotate_keys", "--lost", "another")
+
+    output = run("rotate_keys", "--lost", "old")
+
+    assert "1 numbers open with no key of OPTIN_KEYS" in output
+    assert Canary.objects.get().opens()
+    assert newest_event().data["lost"] == "old"
+
+
+def test_a_key_that_is_there_is_not_lost(used: World) -> None:
+    with nothing_happens(used.phone), pytest.raises(CommandError, match="is not lost"):
+        run("rotate_keys", "--lost", "old")
+
+
+# -- killed ------------------------------------------------------------------------
+
+_SEED = """
+from optin.models import Canary, File
+from tests.keys.conftest import add_numbers
+Canary.objects.look()
+add_numbers(File.objects.create(id=777, name="f"), {count})
+"""
+_COUNT = """
+from tests.keys.conftest import key_ids
+from optin.models import Canary, ProviderUser
+print(ProviderUser.objects.filter(number_encrypted__startswith="old:").count(), end=" ")
+print(Canary.objects.get().key_id)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
+    """S-63: it goes on where it stopped, and the canary says old until it is through."""
+    count = 5000
+    database = f"sqlite:///{tmp_path}/db.sqlite3"
+    old = environment(tmp_path, database, {"old": OLD}, DIGEST)
+    both = environment(tmp_path, database, BOTH, DIGEST)
+
+    def shell(script: str) -> list[str]:
+        done = python("manage.py", "shell", "-v", "0", "-c", script, env=old)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert python("manage.py", "migrate", env=old).returncode == 0
+    shell(_SEED.format(count=count))
+
+    command = [sys.executable, "manage.py", "rotate_keys"]
+    with subprocess.Popen(command, cwd=ROOT, env=both, stdout=subprocess.PIPE) as running:
+        assert running.stdout
+        running.stdout.readline()
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+
+    left, canary = shell(_COUNT)
+    assert 0 < int(left) < count
+    assert int(left) % rotation.CHUNK == 0  # each chunk wholly or not at all
+    assert canary == "old"
+    done = python("manage.py", "rotate_keys", env=both)
+    assert done.returncode == 0, done.stderr
+    assert f"Encrypted with the key new: {left} numbers." in done.stdout
+    new = environment(tmp_path, database, {"new": NEW}, DIGEST)
+    assert python("-c", "import twofa_site.wsgi", env=new).returncode == 0
+
+
+@pytest.mark.postgresql
+def test_a_row_that_an_operation_holds_is_not_waited_for(
+    used: World, other_file: File, stranger: User
+) -> None:
+    """It never waits, so it is part of no deadlock; the row is named as still under the old."""
+    add_numbers(other_file, 2)
+    held = used.row.pk
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE optin_provideruser SET number_encrypted = number_encrypted")
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM optin_provideruser WHERE id = %s FOR UPDATE", [held])
+        done = rotation.rotate(origin=ORIGIN)
+    finally:
+        other.rollback()
+        other.close()
+
+    assert done.needed == {"old": Use(numbers=1, codes=0)}
+    assert rotation.rotate(origin=ORIGIN).needed == {}
+
+
+def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
+    """What ``opt_in`` seals anew is nothing to do for the command."""
+    seen.clock.shift(30)
+    assert services.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is Outcome.RESENT
+    with pytest.raises(CommandError, match="0 numbers, 1 codes"):
+        run("rotate_keys")
