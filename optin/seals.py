@@ -27,6 +27,7 @@ from optin import keys
 from optin.models import AuditEvent, AuditSeal
 
 logger = logging.getLogger("optin.audit")
+logger.setLevel(logging.INFO)  # The copies of seals leave whatever LOG_LEVEL says.
 
 AGE = timedelta(minutes=5)
 """How old an event is when it is sealed."""
@@ -342,10 +343,14 @@ def _chunks(first: int, last: int) -> Iterator[list[AuditEvent]]:
 def _read(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
     """Return *rows*. One that cannot be read has only *fields*, and its digest fails."""
     try:
-        return list(rows)
+        found = list(rows)
     except _UNREADABLE:
         values = list(rows.values("pk", *fields))
-    return [_one(rows.model, value) for value in values]
+        found = [_one(rows.model, value) for value in values]
+    for row in found:
+        # What SQLite has in place of a time.
+        row.at = row.at or _NEVER
+    return found
 
 
 def _one(model: type[M], values: dict[str, Any]) -> M:

@@ -1,0 +1,365 @@
+"""Seals: over which events, once, without a gap, and logged; nobody changes one."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, connection, connections, transaction
+from django.utils import timezone
+
+from optin import logs, seals
+from optin.models import AuditEvent, AuditSeal
+from tests.audit.conftest import OLD, record, record_many, remove, seal_rows, sql, verify
+from tests.domain.world import database_now
+from tests.races.conftest import at_once
+from tests.test_docs import service_role
+
+__all__ = ["service_role"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Logged = Callable[[], list[str]]
+YOUNG = timedelta(minutes=5) - timedelta(microseconds=1)
+
+
+def all_seals() -> list[tuple[int, int, int]]:
+    return list(AuditSeal.objects.order_by("pk").values_list("first_id", "last_id", "count"))
+
+
+def id_of(event: AuditEvent) -> int:
+    assert event.pk
+    return int(event.pk)
+
+
+# -- which events ------------------------------------------------------------------
+
+
+def test_events_of_5_minutes_are_sealed_and_younger_ones_wait() -> None:
+    last = id_of(record(timedelta(minutes=5)))
+    record(YOUNG)
+    assert seals.seal(timezone.now()) == 1
+    assert all_seals() == [(1, last, AuditEvent.objects.filter(pk__lte=last).count())]
+
+
+@pytest.mark.parametrize("ages", [[], [YOUNG], [timedelta(0)]], ids=["none", "young", "new"])
+def test_nothing_due_makes_no_seal(ages: list[timedelta], logged: Logged) -> None:
+    for age in ages:
+        record(age)
+    assert seals.seal(timezone.now()) == 0
+    assert not AuditSeal.objects.exists()
+    assert logged() == []
+
+
+def test_a_second_run_makes_no_second_seal() -> None:
+    record()
+    assert [seals.seal(timezone.now()) for _ in range(3)] == [1, 0, 0]
+
+
+def test_seals_follow_each_other_without_a_gap() -> None:
+    """Ids that were rolled back fall into a range, and its count leaves them out."""
+    first = seal_rows(3)[0]
+    with transaction.atomic():
+        record()
+        transaction.set_rollback(True)
+    second = seal_rows(3)[0]
+    assert first.first_id == 1
+    assert second.first_id == first.last_id + 1
+    assert second.count == 3
+    assert verify() == []
+
+
+def test_a_young_event_with_a_lower_id_is_under_the_seal_of_the_next_old_one() -> None:
+    """Clocks of two servers differ; ids rule."""
+    record(timedelta(0))
+    last = id_of(record())
+    seals.seal(timezone.now())
+    assert all_seals()[0][1:] == (last, 2)
+    assert verify() == []
+
+
+def test_a_seal_covers_a_bounded_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "RANGE", 4)
+    record_many(10)
+    assert seals.seal(timezone.now()) == 3
+    assert [count for *_, count in all_seals()] == [4, 4, 2]
+    assert verify() == []
+
+
+# -- logged ------------------------------------------------------------------------
+
+
+def test_each_seal_is_a_line_from_which_it_can_be_checked(logged: Logged) -> None:
+    (seal,) = seal_rows(3)
+    (line,) = logged()
+    copy = AuditSeal.from_line(f'{{"event": "{line}", "level": "info"}}')
+    assert copy
+    assert copy.pk is None
+    assert copy.line() == seal.line() == line
+    assert copy.proof == copy.own_proof()
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_the_line_passes_the_log_as_it_is(form: str, logged: Logged) -> None:
+    """What blanks out secrets and numbers leaves it alone; and so does LOG_LEVEL."""
+    (seal,) = seal_rows(3)
+    formatter = logs.configuration("ERROR", form)["formatters"]["line"]
+    record = logging.getLogger("optin.audit").makeRecord(
+        "optin.audit", logging.INFO, "x", 1, seal.line(), (), None
+    )
+    line = formatter["()"](processors=formatter["processors"]).format(record)
+    assert seal.line() in line
+    assert logging.getLogger("optin.audit").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "seal first=1 last=2",
+        "seal first=1 last=2 count=2 digest=xy at=2026-11-02T12:00:00.000000+00:00 key=a proof=b",
+        f"seal first=1 last=2 count=2 digest={'0' * 64} at={'9' * 32} key=aaaaaaaa "
+        f"proof={'0' * 64}",
+    ],
+    ids=["empty", "cut-off", "no-hex", "no-time"],
+)
+def test_what_is_no_seal_is_passed_over(line: str) -> None:
+    assert AuditSeal.from_line(line) is None
+
+
+# -- append-only -------------------------------------------------------------------
+
+
+@pytest.fixture(params=[0, 29, 31], ids=["new", "29-days-old", "31-days-old"])
+def seal(request: pytest.FixtureRequest) -> AuditSeal:
+    """By the database's clock: that is the one the triggers read."""
+    now = database_now() - timedelta(days=request.param)
+    record(timezone.now() - now + OLD)
+    seals.seal(now)
+    return AuditSeal.objects.get()
+
+
+def is_whole(seal: AuditSeal) -> bool:
+    stored = AuditSeal.objects.get(first_id=seal.first_id)
+    return stored.pk == seal.pk and stored.own_proof() == stored.proof == seal.proof
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda seal: seal.save(),
+        lambda seal: seal.delete(),
+        lambda seal: AuditSeal.objects.update(count=1),
+        lambda seal: AuditSeal.objects.all().delete(),
+        lambda seal: AuditSeal.objects.bulk_update([seal], ["count"]),
+    ],
+    ids=["save", "delete", "update", "delete-all", "bulk"],
+)
+def test_the_orm_changes_no_seal(seal: AuditSeal, act: Callable[[AuditSeal], object]) -> None:
+    """S-53."""
+    with pytest.raises(PermissionDenied):
+        act(seal)
+    assert is_whole(seal)
+
+
+COLUMNS = [field.attname for field in AuditSeal._meta.concrete_fields]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_sql_updates_no_column_of_a_seal(seal: AuditSeal, column: str) -> None:
+    with pytest.raises(DatabaseError), transaction.atomic():
+        sql(f"UPDATE optin_auditseal SET {column} = {column}")  # noqa: S608
+    assert is_whole(seal)
+
+
+def test_sql_deletes_no_seal_of_the_last_30_days(seal: AuditSeal) -> None:
+    young = seal.at > database_now() - timedelta(days=30)
+    if young:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql("DELETE FROM optin_auditseal")
+    else:
+        sql("DELETE FROM optin_auditseal")
+    assert AuditSeal.objects.exists() is young
+
+
+@pytest.mark.parametrize("recursive", ["ON", "OFF"])
+@pytest.mark.parametrize("unique", ["id", "first_id"])
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "REPLACE", "UPSERT"])
+def test_sqlite_replaces_no_seal(seal: AuditSeal, verb: str, unique: str, recursive: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("REPLACE is SQLite's")
+    sql(f"PRAGMA recursive_triggers = {recursive}")
+    columns = ", ".join(COLUMNS)
+    # The other unique value is a new one, and so is the end.
+    values = columns.replace("last_id", "last_id + 9").replace("count", "1")
+    values = (
+        values.replace("first_id", "first_id + 1")
+        if unique == "id"
+        else values.replace("id,", "id + 1,", 1)
+    )
+    upsert = (
+        f" WHERE true ON CONFLICT ({unique}) DO UPDATE SET count = 1" if verb == "UPSERT" else ""
+    )
+    verb = verb.replace("UPSERT", "INSERT")
+    try:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql(
+                f"{verb} INTO optin_auditseal ({columns}) "  # noqa: S608
+                f"SELECT {values} FROM optin_auditseal{upsert}"
+            )
+    finally:
+        sql("PRAGMA recursive_triggers = ON")
+    assert is_whole(seal)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE optin_auditseal",
+        "INSERT INTO optin_auditseal SELECT * FROM optin_auditseal "
+        "ON CONFLICT (first_id) DO UPDATE SET count = 1",
+        "MERGE INTO optin_auditseal a USING (SELECT 1) x ON true WHEN MATCHED THEN DELETE",
+    ],
+    ids=["truncate", "upsert", "merge"],
+)
+def test_postgresql_refuses(statement: str) -> None:
+    record(timezone.now() - database_now() + OLD)
+    seals.seal(database_now())
+    with pytest.raises(DatabaseError), transaction.atomic():
+        sql(statement)
+    assert AuditSeal.objects.count() == 1
+
+
+# -- several at once ---------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+def test_of_many_sealers_at_once_each_range_is_sealed_once(
+    monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr(seals, "RANGE", 10)
+    for _ in range(5):
+        record_many(100)
+        at_once([lambda: seals.seal(timezone.now())] * 8)
+    found = all_seals()
+    assert sum(count for *_, count in found) == 500
+    assert [first for first, *_ in found[1:]] == [last + 1 for _, last, _ in found[:-1]]
+    assert len(logged()) == len(set(logged())) == len(found)
+    assert verify() == []
+
+
+class Writer:
+    """A transaction that has added an old event and stays open."""
+
+    def __init__(self) -> None:
+        self._wrote, self._end = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            with transaction.atomic():
+                record()
+                self._wrote.set()
+                assert self._end.wait(30)
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        assert self._wrote.wait(30)
+        return self
+
+    def commit(self) -> None:
+        self._end.set()
+        self._thread.join(30)
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()
+
+
+@pytest.mark.postgresql
+def test_no_open_transaction_adds_into_a_sealed_range(logged: Logged) -> None:
+    """The event with the lower id is committed after the one with the higher id."""
+    with Writer():
+        record()
+        assert seals.seal(timezone.now(), patience=0.1) == 0
+        assert logged() == ["nothing sealed: a transaction that adds events stays open"]
+    assert seals.seal(timezone.now()) == 1
+    assert all_seals()[0][2] == 2
+    assert verify() == []
+
+
+@pytest.mark.postgresql
+def test_sealing_waits_for_a_transaction_that_ends() -> None:
+    with Writer() as writer:
+        record()
+        ending = threading.Timer(0.3, writer.commit)
+        ending.start()
+        assert seals.seal(timezone.now()) == 1
+        ending.join()
+    assert all_seals()[0][2] == 2
+
+
+@pytest.mark.postgresql
+def test_sealing_waits_for_no_transaction_that_came_later() -> None:
+    """Else a busy service would never be sealed."""
+    record()
+    until = seals._settled(0.1)
+    with Writer():
+        assert until
+        assert seals._seal_next(timezone.now(), until)
+    assert verify() == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_the_role_of_the_service_may_seal_and_check(service_role: str) -> None:
+    record()
+    assert seals.seal(timezone.now()) == 1
+    assert verify() == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "statement", ["UPDATE optin_auditseal SET count = 1", "DELETE FROM optin_auditseal"]
+)
+def test_the_role_of_the_service_changes_no_seal(service_role: str, statement: str) -> None:
+    """S-53: not even an old one."""
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        sql(statement)
+
+
+# -- for the purge -----------------------------------------------------------------
+
+
+def purgeable(cutoff_age: timedelta) -> list[int]:
+    return [seal.first_id for seal in seals.sealed_before(timezone.now() - cutoff_age)]
+
+
+def test_only_sealed_ranges_may_be_purged_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "RANGE", 4)
+    record_many(10)
+    seals.seal(timezone.now())
+    record()
+    firsts = [first for first, *_ in all_seals()]
+    assert purgeable(timedelta(seconds=-1)) == firsts
+    assert purgeable(timedelta(0)) == []
+
+
+def test_what_was_purged_is_not_named_again() -> None:
+    first, second = seal_rows(4, ranges=2)
+    remove(*AuditEvent.objects.filter(pk__lte=first.last_id))
+    assert purgeable(timedelta(seconds=-1)) == [second.first_id]
+    remove(*AuditEvent.objects.all())
+    assert purgeable(timedelta(seconds=-1)) == []
+
+
+def test_seals_are_made_on_after_all_events_were_purged() -> None:
+    (first,) = seal_rows(4)
+    remove(*AuditEvent.objects.all())
+    (second,) = seal_rows(4)
+    assert second.first_id == first.last_id + 1
