@@ -1,0 +1,411 @@
+"""``/schema/`` (P-14): valid, complete, and in step with the addresses and the tables."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from defusedxml.ElementTree import fromstring
+from django.conf import LazySettings
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from optin.api import schema, serializers, views
+from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError, TokenError
+from optin.api.help import CALLS, Call
+from optin.api.serializers import Model
+from optin.models.files import MAX_FILE_ID
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENT = schema.document()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+FOUR = {"application/json", "text/json", "application/xml", "text/xml"}
+FORM = "application/x-www-form-urlencoded"
+WAIT = timedelta(seconds=1)
+
+each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.slug)
+each_model = pytest.mark.parametrize("name", SCHEMAS)
+
+
+def operation(call: Call) -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["paths"][f"/{call.path}"][call.method.lower()]
+    return found
+
+
+def names(schema: dict[str, Any]) -> str:
+    """The model that a media type refers to."""
+    reference: str = schema["schema"]["$ref"]
+    assert reference.startswith("#/components/schemas/")
+    return reference.rpartition("/")[2]
+
+
+# -- as a whole --------------------------------------------------------------------
+
+
+def test_it_is_valid_openapi_3_1() -> None:
+    """Against the meta-schema, with each default and each reference looked at."""
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_it_is_about_this_version_of_this_service() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert DOCUMENT["info"]["version"] == project["version"]
+    assert DOCUMENT["servers"] == [{"url": "https://2fa.example.com"}]
+
+
+def test_its_operations_are_the_calls() -> None:
+    described = [
+        (method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods
+    ]
+
+    assert described == [(call.method, f"/{call.path}") for call in CALLS]
+
+
+def views_of(patterns: list[URLPattern | URLResolver]) -> set[Any]:
+    found: set[Any] = set()
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            found |= views_of(pattern.url_patterns)
+        else:
+            found.add((pattern.name, getattr(pattern.callback, "view_class", None)))
+    return found
+
+
+def test_its_operations_are_those_of_the_addresses() -> None:
+    """Every address of a call is described, and every one described is there."""
+    there = {
+        (name, view)
+        for name, view in views_of(get_resolver().url_patterns)
+        if isinstance(view, type) and issubclass(view, views.Call) and view is not views.NotFound
+    }
+
+    described = set()
+    for path, methods in DOCUMENT["paths"].items():
+        match = resolve(path)
+        view: Any = match.func.view_class  # type: ignore[attr-defined]
+        assert set(methods) == set(view.http_method_names) - {"head"}
+        described.add((match.url_name, view))
+
+    assert described == there
+
+
+def test_operation_ids_are_names_for_programs() -> None:
+    ids = [operation(call)["operationId"] for call in CALLS]
+
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch("[A-Za-z]\\w*", id_) for id_ in ids)
+
+
+# -- the calls ---------------------------------------------------------------------
+
+
+@each_call
+def test_a_request_has_its_model_in_every_media_type(call: Call) -> None:
+    if call.request_model is None:
+        assert "requestBody" not in operation(call)
+        return
+
+    content = operation(call)["requestBody"]["content"]
+
+    assert set(content) == (FOUR | {FORM} if call.is_token_call else FOUR)
+    assert {names(kind) for kind in content.values()} == {call.request_model.model_name()}
+
+
+@each_call
+def test_a_body_is_asked_for_where_one_is_needed(call: Call) -> None:
+    """That of opt-out-from-2fa may be empty."""
+    body = operation(call).get("requestBody")
+
+    assert bool(body and body.get("required")) == (
+        call.method == "POST" and call.path != "User/opt-out-from-2fa"
+    )
+
+
+@each_call
+def test_every_status_has_its_model_in_four_media_types(call: Call) -> None:
+    responses = operation(call)["responses"]
+
+    assert set(responses) == {"200", *(str(error.row.status) for error in call.errors)}
+    for status, response in responses.items():
+        model = call.response_model if status == "200" else call.refusal_model
+        assert set(response["content"]) == FOUR
+        assert {names(kind) for kind in response["content"].values()} == {model.model_name()}
+
+
+@each_call
+def test_every_error_is_told_under_its_status_and_nowhere_else(call: Call) -> None:
+    told = {
+        (int(status), code, meaning)
+        for status, response in operation(call)["responses"].items()
+        for code, meaning in re.findall(r"^- `(\w+)`: (.+)$", response["description"], re.M)
+    }
+
+    assert told == {(error.row.status, error.code, error.row.meaning) for error in call.errors}
+
+
+def test_every_code_of_the_tables_is_told_somewhere() -> None:
+    text = json.dumps(DOCUMENT)
+
+    assert [code for code in {**ERRORS, **TOKEN_ERRORS} if f"`{code}`" not in text] == []
+
+
+@each_call
+def test_user_calls_take_a_file_id(call: Call) -> None:
+    parameters = operation(call).get("parameters", [])
+
+    assert [(p["in"], p["name"], p["required"]) for p in parameters] == (
+        [("query", "FileId", True)] if call.is_user_call else []
+    )
+    for parameter in parameters:
+        assert parameter["schema"] == {"type": "integer", "minimum": 1, "maximum": MAX_FILE_ID}
+
+
+@each_call
+def test_the_credentials_are_alternatives(call: Call) -> None:
+    """Contract, section 3: a token or a key; ping looks at tokens only."""
+    security = operation(call).get("security", [])
+
+    if call.is_user_call:
+        assert security == [{"bearer": []}, {"WsAccessKey": []}]
+    else:
+        assert security == ([] if call.is_token_call else [{"bearer": []}])
+
+
+def test_both_kinds_of_credentials_are_described() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+
+    assert schemes.keys() == {"bearer", "WsAccessKey"}
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    key = schemes["WsAccessKey"]
+    assert (key["type"], key["in"], key["name"]) == ("apiKey", "query", "WsAccessKey")
+
+
+def test_without_access_keys_a_token_is_the_only_way(settings: LazySettings) -> None:
+    settings.LEGACY_ACCESS_KEYS = False
+
+    found = schema.document()
+
+    assert found["components"]["securitySchemes"].keys() == {"bearer"}
+    assert found["paths"]["/User/opt-in-to-2fa"]["post"]["security"] == [{"bearer": []}]
+
+
+def refusals(call: Call, status: str) -> list[ApiError]:
+    """The refusals of *call* with *status*, as the views raise them."""
+    found = [
+        (TokenError if call.is_token_call and code in TOKEN_ERRORS else ApiError)(code)
+        for code in call.codes
+    ]
+    for error in found:
+        error.allow = call.method if error.status == 405 else ""
+        error.retry_after = WAIT if error.status in {429, 503} else None
+    return [error for error in found if str(error.status) == status]
+
+
+@each_call
+def test_the_headers_are_those_of_the_answers(call: Call) -> None:
+    """S-61; one is required where every refusal of that status has it."""
+    for status, response in operation(call)["responses"].items():
+        headers = dict(response["headers"])
+        assert headers.pop("X-Request-Id")["required"]
+        sent = [set(error.headers) for error in refusals(call, status)] or [set()]
+        required = {name for name, header in headers.items() if header.get("required")}
+
+        assert required == set.intersection(*sent), status
+        assert set(headers) >= set.union(*sent), status
+
+
+# -- the models --------------------------------------------------------------------
+
+
+def model(name: str) -> type[Model]:
+    found: type[Model] = getattr(serializers, name)
+    return found
+
+
+def test_every_model_of_the_calls_is_described() -> None:
+    used = {
+        kind
+        for call in CALLS
+        for kind in (call.request_model, call.response_model, call.refusal_model)
+        if kind
+    }
+
+    assert set(SCHEMAS) == {kind.model_name() for kind in used} | {"Link"}
+
+
+@each_model
+def test_a_model_has_its_properties_and_its_name_in_xml(name: str) -> None:
+    described, fields = SCHEMAS[name], model(name)().fields
+
+    assert described["xml"] == {"name": name}
+    assert set(described["properties"]) == set(fields)
+    assert set(described.get("required", [])) == {n for n, f in fields.items() if f.required}
+    for field, shown in described["properties"].items():
+        assert shown["description"] == str(fields[field].help_text)
+
+
+def test_links_are_wrapped() -> None:
+    """<_links><Link>...</Link></_links>: the items by the name of their model."""
+    links = SCHEMAS["BaseResponseModel"]["properties"]["_links"]
+
+    assert links["xml"] == {"wrapped": True}
+    assert links["items"] == {"$ref": "#/components/schemas/Link"}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "taken"),
+    [
+        ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": "0123456"}, True),
+        ("Verify2FAOptInRequest", {"ProviderUserId": "1", "Otp": "0123456"}, True),
+        ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": 123456}, False),
+        ("Verify2FAOptInRequest", {"ProviderUserId": 0, "Otp": "0123456"}, False),
+        ("Verify2FAOptInRequest", {"ProviderUserId": 2**31, "Otp": "0123456"}, False),
+        ("Verify2FAOptInRequest", {"ProviderUserId": "01", "Otp": "0123456"}, False),
+        ("Verify2FAOptInRequest", {"ProviderUserId": True, "Otp": "0123456"}, False),
+        ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": "0123456", "other": []}, True),
+        ("Verify2FAOptInRequest", {"ProviderUserId": 1}, False),
+        ("OptOutFrom2FARequest", {}, True),
+        ("OptOutFrom2FARequest", {"Otp": None}, True),
+        ("OptOutFrom2FARequest", {"Otp": ""}, True),
+        ("OptInTo2FARequest", {"MobileNumber": ""}, False),
+        ("OAuthRefreshAccessTokenRequest", {"grant_type": "password", "refresh_token": "x"}, False),
+    ],
+    ids=str,
+)
+def test_a_description_takes_what_the_serializer_takes(
+    name: str, body: dict[str, Any], taken: bool
+) -> None:
+    described = Draft202012Validator({**DOCUMENT, "$ref": f"#/components/schemas/{name}"})
+
+    assert described.is_valid(body) == taken
+    if "grant_type" not in body:  # which the view looks at
+        assert model(name)(data=body).is_valid() == taken
+
+
+# -- the examples ------------------------------------------------------------------
+
+
+def examples() -> Iterator[Any]:
+    """Each example: the media type, the model, the value."""
+    for path, methods in DOCUMENT["paths"].items():
+        for described in methods.values():
+            for where in (
+                described.get("requestBody", {"content": {}}),
+                *described["responses"].values(),
+            ):
+                for media_type, kind in where["content"].items():
+                    for name, example in kind.get("examples", {}).items():
+                        yield path, name, media_type, names(kind), example["value"]
+
+
+def test_every_example_is_one_of_its_model() -> None:
+    roots = set()
+    for path, name, media_type, kind, value in examples():
+        where = (path, name, media_type)
+        if media_type.endswith("xml"):
+            root = fromstring(value)
+            assert (
+                root.tag,
+                {child.tag for child in root} <= set(SCHEMAS[kind]["properties"]),
+            ) == (
+                kind,
+                True,
+            ), where
+            roots.add(root.tag)
+        else:
+            assert value.keys() <= SCHEMAS[kind]["properties"].keys(), where
+            assert value.keys() >= set(SCHEMAS[kind].get("required", [])), where
+
+    assert roots == set(SCHEMAS) - {"Link"}
+
+
+@each_call
+def test_every_body_has_an_example_in_each_media_type(call: Call) -> None:
+    described = operation(call)
+    bodies = [described["responses"]["200"], *filter(None, [described.get("requestBody")])]
+
+    assert all(kind["examples"] for body in bodies for kind in body["content"].values())
+
+
+@each_call
+def test_every_error_has_an_example_in_json_and_xml(call: Call) -> None:
+    for media_type in ("application/json", "application/xml"):
+        shown = {
+            example.get("summary", name)
+            for status, response in operation(call)["responses"].items()
+            if status != "200"
+            for name, example in response["content"][media_type]["examples"].items()
+        }
+        assert {code.lower() for code in shown} == {error.code for error in call.errors}
+
+
+# -- how it is served --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "media_type"),
+    [
+        ("", None, "application/vnd.oai.openapi+json"),
+        ("", "*/*", "application/vnd.oai.openapi+json"),
+        ("", "application/json", "application/json"),
+        ("", "application/yaml", "application/yaml"),
+        ("", "application/vnd.oai.openapi", "application/vnd.oai.openapi"),
+        ("?format=json", None, "application/json"),
+        ("?format=yaml", None, "application/vnd.oai.openapi"),
+    ],
+)
+def test_it_is_json_or_yaml(
+    client: Client, query: str, accept: str | None, media_type: str
+) -> None:
+    response = client.get(f"/schema/{query}", headers={"Accept": accept} if accept else {})
+
+    assert (response.status_code, response["Content-Type"]) == (200, media_type)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one, where it is
+    is_json = media_type.endswith("json")
+    text = response.content
+    assert (json.loads(text) if is_json else yaml.load(text, loader)) == DOCUMENT  # noqa: S506
+
+
+@pytest.mark.parametrize("address", ["/schema", "/schema/", "/Schema/", "/SCHEMA"])
+def test_its_address_is_matched_as_the_others_are(client: Client, address: str) -> None:
+    assert client.get(address).status_code == 200
+    assert client.head(address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "accept", "status"),
+    [
+        ("GET", "/schema/?format=nonsense", "*/*", 404),
+        ("GET", "/schema/?format=%00", "*/*", 404),
+        ("GET", "/schema/", "image/png", 406),
+        ("GET", "/schema/", ";;;", 406),
+        ("POST", "/schema/", "*/*", 405),
+        ("OPTIONS", "/schema/", "*/*", 405),
+        ("BREW", "/schema/", "*/*", 405),
+    ],
+)
+def test_nothing_that_is_asked_of_it_is_a_500(
+    client: Client, method: str, address: str, accept: str, status: int
+) -> None:
+    response = client.generic(method, address, headers={"Accept": accept})
+
+    assert response.status_code == status
+
+
+def test_it_asks_for_no_credentials_and_no_database(client: Client) -> None:
+    """There is no database in this test: a query would fail it."""
+    response = client.get(
+        "/schema/", headers={"Authorization": "Bearer x", "Cookie": "sessionid=x"}
+    )
+
+    assert response.status_code == 200
+    assert "WsAccessKey=" not in response.content.decode()
