@@ -1,0 +1,149 @@
+"""The ring rotates while people opt in, guess and sign in (S-51, S-65)."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from django.conf import LazySettings
+from django.db import connections
+
+from optin import rotation, services
+from optin.models import Canary, File, ProviderUser, Purpose, User
+from optin.rotation import Rotation
+from tests.conftest import ORIGIN, Phone, make_user, wrong
+from tests.keys.conftest import NEW, OLD, add_numbers, key_ids, number
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+PEOPLE = 48
+"""Half of them have a code on the phone when the new key comes, the others ask later."""
+
+AMONG = 6000
+"""Numbers of nobody, between those of the people."""
+
+THREADS = 6
+FIRST = 1_000_000  # numbers of people begin here
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time: threads wait for each other."""
+
+
+@pytest.fixture
+def limitless(ring: LazySettings) -> LazySettings:
+    for name in ("NUMBER", "USER", "IP", "CLIENT", "FILE"):
+        setattr(ring, f"OPTIN_SENDS_PER_{name}", ())
+    ring.OPTIN_SENDS_TOTAL = ()
+    ring.OPTIN_RESEND_WAIT = (0,)
+    return ring
+
+
+def live(user: User, files: tuple[File, File], mobile: str, phone: Phone) -> Iterator[str]:
+    """What one person does; each outcome as it should read."""
+    home, other = files
+    row = ProviderUser.objects.filter(user=user).first()
+    if row:
+        code = phone.code_to(mobile)  # from before the new key
+        yield f"old wrong {verify(user, home, row.pk, wrong(code))}"
+        yield f"old right {verify(user, home, row.pk, code)}"
+    else:
+        # First under one file, then under another: the row moves there.
+        services.opt_in(user, home, mobile, origin=ORIGIN)
+        sending = services.opt_in(user, other, mobile, origin=ORIGIN)
+        yield f"opt-in {sending.outcome}"
+        code, pk = phone.code_to(mobile), sending.provider_user_id or 0
+        yield f"new wrong {verify(user, other, pk, wrong(code))}"
+        yield f"new right {verify(user, other, pk, code)}"
+    for _ in range(2):
+        yield f"challenge {services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome}"
+        code = phone.code_to(mobile)
+        check = services.check(user, Purpose.SIGN_IN, code, origin=ORIGIN)
+        yield f"sign-in {check.outcome}"
+
+
+def verify(user: User, file: File, pk: int, code: str) -> str:
+    return services.verify_opt_in(user, file, pk, code, origin=ORIGIN).outcome
+
+
+LIVED = Counter(
+    {
+        "old wrong otp_incorrect": PEOPLE // 2,
+        "old right ok": PEOPLE // 2,
+        "opt-in sent": PEOPLE // 2,
+        "new wrong otp_incorrect": PEOPLE // 2,
+        "new right ok": PEOPLE // 2,
+        "challenge sent": 2 * PEOPLE,
+        "sign-in ok": 2 * PEOPLE,
+    }
+)
+
+
+def test_nobody_notices(
+    limitless: LazySettings, file: File, other_file: File, phone: Phone
+) -> None:
+    files = (file, other_file)
+    people = [make_user(f"user{n}", *files) for n in range(PEOPLE)]
+    rows = add_numbers(file, AMONG)
+    mobiles = [number(FIRST + n) for n in range(PEOPLE)]
+    for n in range(PEOPLE // 2):
+        services.opt_in(people[n], file, mobiles[n], origin=ORIGIN)
+    spread(rows)
+    limitless.OPTIN_KEYS = {"new": NEW, "old": OLD}
+
+    started, ended = Event(), Event()
+
+    def rotate() -> Rotation:
+        try:
+            return rotation.rotate(origin=ORIGIN, progress=lambda done: started.set())
+        finally:
+            ended.set()
+            connections.close_all()
+
+    def work(part: list[int]) -> tuple[list[str], int]:
+        """Live the lives of *part*; say also how many steps fell into the rotation."""
+        seen, meanwhile = [], 0
+        assert started.wait(30)
+        try:
+            for n in part:
+                for outcome in live(people[n], files, mobiles[n], phone):
+                    seen.append(outcome)
+                    meanwhile += not ended.is_set()
+        finally:
+            connections.close_all()
+        return seen, meanwhile
+
+    with ThreadPoolExecutor(THREADS + 1) as pool:
+        parts = [pool.submit(work, list(range(n, PEOPLE, THREADS))) for n in range(THREADS)]
+        rotating = pool.submit(rotate)
+        lived = [part.result() for part in parts]
+        first = rotating.result()
+
+    assert Counter(itertools.chain.from_iterable(seen for seen, _ in lived)) == LIVED
+    assert sum(meanwhile for _, meanwhile in lived) > PEOPLE, "too quick to show anything"
+    assert first.numbers >= AMONG
+    assert first.unreadable == []
+
+    # All codes are used by now, so the old key can go; and everything works without it.
+    assert rotation.rotate(origin=ORIGIN).needed == {}
+    limitless.OPTIN_KEYS = {"new": NEW}
+    assert key_ids() == {"new"}
+    assert Canary.objects.get().opens()
+    for n, user in enumerate(people):
+        row = ProviderUser.objects.get(user=user)
+        assert (row.open_number(), row.confirmed) == (mobiles[n], True)
+        assert row.file == (file if n < PEOPLE // 2 else other_file)
+        services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+        assert services.check(user, Purpose.SIGN_IN, phone.code_to(mobiles[n]), origin=ORIGIN)
+
+
+def spread(rows: list[ProviderUser]) -> None:
+    """Put numbers of nobody behind those of the people too, so that chunks meet both."""
+    moved = rows[: AMONG // 2]
+    ProviderUser.objects.filter(pk__in=[row.pk for row in moved]).delete()
+    for row in moved:
+        row.pk = None
+    ProviderUser.objects.bulk_create(moved)
