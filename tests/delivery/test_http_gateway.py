@@ -1,0 +1,618 @@
+"""The gateway ``http``, against a real server on this machine that may do anything."""
+
+import json
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import LazySettings
+from django.utils import timezone
+
+from optin import delivery, gateways, services
+from optin.gateways import Http, SmsError
+from optin.gateways.http import MAX_ANSWER
+from optin.guesses import Outcome
+from optin.models import File, SmsMessage, User
+from optin.models.messages import State
+from tests.conftest import NUMBER, ORIGIN
+
+KEY = "sesame-key"
+"""The secret in the address and in a header."""
+
+CODE = "1234567"
+BODY = f"{CODE} is your code.\n\n@2fa.example.com #{CODE}"
+REFERENCE = "sms-17"
+
+Answer = Callable[[socket.socket], None]
+
+
+@dataclass
+class Request:
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """Reads one request for each connection, and lets ``answer`` do with it what it likes."""
+
+    listener: socket.socket
+    answer: Answer
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    stopped: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
+    deaf: bool = False
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.listener.getsockname()[1]}/send?key={KEY}"
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=[line], daemon=True).start()
+
+    def serve(self, line: socket.socket) -> None:
+        try:
+            with self.tls.wrap_socket(line, server_side=True) if self.tls else line as end:
+                if not self.deaf:
+                    self.requests.append(read(end))
+                self.answer(end)
+        except OSError:
+            pass  # the other side hung up
+
+
+def read(line: socket.socket) -> Request:
+    with line.makefile("rb") as file:
+        first = file.readline().decode().strip()
+        if not first:
+            raise ConnectionError("hung up before anything was asked")
+        headers = {}
+        while header := file.readline().decode().strip():
+            name, _, value = header.partition(": ")
+            headers[name] = value
+        return Request(first, headers, file.read(int(headers["Content-Length"])))
+
+
+def says(status: int, body: bytes | str = b"", *headers: str) -> Answer:
+    """Answer with *status* and *body*."""
+    body = body.encode() if isinstance(body, str) else body
+    head = [f"HTTP/1.1 {status} Word", f"Content-Length: {len(body)}", "Connection: close"]
+
+    def answer(line: socket.socket) -> None:
+        line.sendall("\r\n".join([*head, *headers, "", ""]).encode() + body)
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener, says(200))
+        threading.Thread(target=server.run, daemon=True).start()
+        yield server
+        server.stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+JSON = '{"to": "{to}", "from": "{sender}", "text": "{body}"}'
+
+
+def gateway(server: Server, **changes: Any) -> Http:
+    options: dict[str, Any] = {
+        "url": server.url,
+        "headers": [("Authorization", f"Bearer {KEY}")],
+        "body": JSON,
+        "sender": "Books",
+        "id_path": "messages.0.id",
+        "idempotency_header": "Idempotency-Key",
+        "https_only": False,
+    }
+    return Http(**options | changes)
+
+
+def send(http: Http, **changes: str) -> str:
+    return http.send(**{"to": NUMBER, "body": BODY, "reference": REFERENCE} | changes)
+
+
+# -- what is sent ------------------------------------------------------------------
+
+
+def test_a_text_is_one_post_with_the_headers_and_the_body_of_the_settings(server: Server) -> None:
+    send(gateway(server, headers=[("authorization", f"Bearer {KEY}"), ("X-Account", "42")]))
+
+    [request] = server.requests
+    assert request.line == f"POST /send?key={KEY} HTTP/1.1"
+    assert {name.lower(): value for name, value in request.headers.items()} == {
+        "host": f"127.0.0.1:{server.listener.getsockname()[1]}",
+        "authorization": f"Bearer {KEY}",
+        "x-account": "42",
+        "content-type": "application/json",
+        "content-length": str(len(request.body)),
+        "accept-encoding": "identity",
+        "user-agent": "optin",
+        "idempotency-key": REFERENCE,
+    }
+    assert json.loads(request.body) == {"to": NUMBER, "from": "Books", "text": BODY}
+
+
+AWKWARD = [
+    'say "no", \\ and \\n',
+    "two\r\nlines\tand\x00nothing",
+    "caf\u00e9 \u4f60 \U0001f600",
+    "{to} {sender} {reference} {body} {{to}} {0} %s",
+    '"}, "to": "+61400000000", "x": "',
+    "a=b&to=+61400000000&c=%26+d",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_json_takes_any_text_as_it_is(server: Server, text: str) -> None:
+    template = '{"messages": [{"to": ["{to}"], "text": "<{body}>", "n": 1, "t": true, "u": null}]}'
+    send(gateway(server, body=template), body=text)
+    assert json.loads(server.requests[0].body) == {
+        "messages": [{"to": [NUMBER], "text": f"<{text}>", "n": 1, "t": True, "u": None}]
+    }
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_a_form_takes_any_text_as_it_is(server: Server, text: str) -> None:
+    form = [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]
+    template = "to={to}&text={body}&from={sender}&ref=r-{reference}&empty="
+    send(gateway(server, headers=form, body=template), body=text)
+
+    [request] = server.requests
+    assert request.headers["Content-Type"] == form[0][1]
+    assert parse_qsl(request.body.decode(), keep_blank_values=True) == [
+        ("to", NUMBER),
+        ("text", text),
+        ("from", "Books"),
+        ("ref", f"r-{REFERENCE}"),
+        ("empty", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"), [("X-Client-Ref", {"X-Client-Ref": REFERENCE}), ("", {})], ids=str
+)
+def test_the_reference_goes_in_the_header_that_a_setting_names(
+    server: Server, name: str, sent: dict[str, str]
+) -> None:
+    send(gateway(server, idempotency_header=name))
+    headers = server.requests[0].headers
+    assert {n: v for n, v in headers.items() if v == REFERENCE} == sent
+
+
+def test_no_proxy_and_no_password_come_from_the_environment(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password letmein\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    send(gateway(server, headers=[]))
+
+    assert "Authorization" not in server.requests[0].headers
+
+
+# -- what is answered --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_2xx_is_accepted(server: Server, status: int) -> None:
+    server.answer = says(status)
+    assert send(gateway(server)) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [
+        *[(status, True) for status in (400, 401, 403, 404, 409, 413, 422, 451, 499)],
+        *[(status, False) for status in (408, 425, 429)],
+        *[(status, False) for status in (300, 304, 500, 502, 503, 504, 599)],
+    ],
+)
+def test_a_refusal_is_final_or_may_be_tried_again(
+    server: Server, status: int, permanent: bool
+) -> None:
+    """The reason holds the status alone: the answer could repeat number and code."""
+    server.answer = says(status, f"{NUMBER}: {BODY}")
+    with pytest.raises(SmsError) as caught:
+        send(gateway(server))
+    assert (str(caught.value), caught.value.permanent) == (
+        f"the gateway answered {status}",
+        permanent,
+    )
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
+    server.answer = says(status, b"", f"Location: {server.url}")
+    with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
+        send(gateway(server))
+    assert not caught.value.permanent
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "theirs"),
+    [
+        ("messages.0.id", '{"messages": [{"id": "m-1"}, {"id": "m-2"}]}', "m-1"),
+        ("messages.1.id", '{"messages": [{"id": "m-1"}, {"id": "m-2"}]}', "m-2"),
+        ("id", '{"id": 4711}', "4711"),
+        ("0.id", '[{"id": "m-1"}]', "m-1"),
+        ("a.0", '{"a": {"0": "key"}}', "key"),
+        ("", '{"id": "m-1"}', ""),
+    ],
+)
+def test_the_id_is_read_from_where_a_setting_says(
+    server: Server, path: str, answer: str, theirs: str
+) -> None:
+    server.answer = says(202, answer)
+    assert send(gateway(server, id_path=path)) == theirs
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"OK",
+        b'{"id": ',
+        b"\xff\xfe\x00",
+        b"[]",
+        b'"id"',
+        b"17",
+        b"null",
+        b'{"id": null}',
+        b'{"id": true}',
+        b'{"id": 1.5}',
+        b'{"id": {"id": "m-1"}}',
+        b'{"id": "nul \\u0000"}',
+        b'{"id": "half \\ud800"}',
+        b'{"id": "two\\nlines"}',
+        b'{"id": ' + b"9" * 5000 + b"}",
+        b"[" * 60_000,
+        b'{"id": "m-1", "x": "' + b"x" * MAX_ANSWER + b'"}',
+    ],
+    ids=lambda answer: repr(answer[:24]),
+)
+def test_a_text_is_taken_whatever_nonsense_is_answered(server: Server, answer: bytes) -> None:
+    """To send again would be to send twice."""
+    server.answer = says(200, answer)
+    assert send(gateway(server, id_path="id")) == ""
+
+
+def test_a_long_id_is_cut(server: Server) -> None:
+    """So that it fits its column."""
+    server.answer = says(200, json.dumps({"id": "i" * 500}))
+    assert send(gateway(server, id_path="id")) == "i" * 100
+
+
+def test_an_answer_without_end_is_left(server: Server) -> None:
+    def answer(line: socket.socket) -> None:
+        line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(400):  # 400 MB
+            line.sendall(b"x" * 2**20)
+        pytest.fail("all of it was read")
+
+    server.answer = answer
+    began = time.perf_counter()
+    assert send(gateway(server)) == ""
+    assert time.perf_counter() - began < 2
+
+
+def test_a_packed_answer_is_not_unpacked(server: Server) -> None:
+    server.answer = says(200, b"\x1f\x8b" + b"\x00" * 100, "Content-Encoding: gzip")
+    assert send(gateway(server)) == ""
+
+
+# -- what fails --------------------------------------------------------------------
+
+
+def hangs(line: socket.socket) -> None:
+    time.sleep(8)
+
+
+def trickles(line: socket.socket) -> None:
+    """One byte of a header each half second: each is in time for a socket's time-out."""
+    line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    for _ in range(16):
+        time.sleep(0.5)
+        line.sendall(b"x")
+
+
+def drips(line: socket.socket) -> None:
+    """The status at once, and then a body without end."""
+    line.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"id": "')
+    for _ in range(16):
+        time.sleep(0.5)
+        line.sendall(b"x")
+
+
+def in_5_seconds(began: float) -> bool:
+    return 4.5 < time.perf_counter() - began < 5.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [hangs, trickles])
+def test_a_slow_gateway_is_hung_up_on_after_5_seconds(server: Server, answer: Answer) -> None:
+    """S-44: however slowly its bytes come; and nothing of the call is left."""
+    server.answer = answer
+    began = time.perf_counter()
+    with pytest.raises(SmsError) as caught:
+        send(gateway(server))
+    assert in_5_seconds(began)
+    assert str(caught.value) == "the gateway did not answer within 5 seconds"
+    assert not caught.value.permanent
+    assert no_call_is_left()
+
+
+@pytest.mark.slow
+def test_a_gateway_that_said_yes_is_believed_however_slow_the_rest_is(server: Server) -> None:
+    server.answer = drips
+    began = time.perf_counter()
+    assert send(gateway(server, id_path="id")) == ""
+    assert in_5_seconds(began)
+    assert no_call_is_left()
+
+
+def test_without_an_id_to_read_the_status_is_enough(server: Server) -> None:
+    server.answer = drips
+    began = time.perf_counter()
+    assert send(gateway(server, id_path="")) == ""
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.slow
+def test_a_name_that_takes_too_long_to_look_up_is_given_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once it is found at last, nothing is sent any more."""
+    found, real = threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        found.wait(20)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    began = time.perf_counter()
+    with pytest.raises(SmsError, match="within 5 seconds"):
+        send(gateway(server))
+    assert in_5_seconds(began)
+    found.set()
+    assert no_call_is_left()
+    assert server.requests == []
+
+
+def no_call_is_left() -> bool:
+    """Whether all threads of calls end at once."""
+    for thread in threading.enumerate():
+        if thread.name == "sms-gateway":
+            thread.join(1)
+    return "sms-gateway" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda line: None,
+        lambda line: line.sendall(b"220 mail.example.com\r\n"),
+        lambda line: line.sendall(b"HTTP/1.1 banana OK\r\n\r\n"),
+        lambda line: line.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000),
+        lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n"),
+    ],
+    ids=["nothing", "another-protocol", "no-status", "long-header", "many-headers"],
+)
+def test_what_is_no_answer_may_be_tried_again(server: Server, answer: Answer) -> None:
+    server.answer = answer
+    with pytest.raises(SmsError, match=r"^the gateway could not be reached \(\w+\)$") as caught:
+        send(gateway(server))
+    assert not caught.value.permanent
+
+
+def test_a_gateway_that_is_away_may_be_tried_again(server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(SmsError) as caught:
+        send(gateway(server, url=f"http://127.0.0.1:{port}/{KEY}"))
+    assert str(caught.value) == "the gateway could not be reached (ConnectionError)"
+    assert not caught.value.permanent
+
+
+# -- TLS ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for this machine that nobody else vouches for, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    # The clock of these tests stands still, that of TLS goes on.
+    now = datetime.fromtimestamp(Path("/proc/self").stat().st_ctime, UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=365))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def secure(server: Server, certificate: Path) -> Server:
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.tls.load_cert_chain(certificate)
+    return server
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    secure: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-44. Nor can the environment vouch for it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
+    with pytest.raises(SmsError) as caught:
+        send(gateway(secure, https_only=True))
+    assert str(caught.value) == "the gateway could not be reached (SSLError)"
+    assert secure.connections == 1
+    assert secure.requests == []
+
+
+def test_a_certificate_that_is_trusted_serves(
+    secure: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the refusal would show nothing."""
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    secure.answer = says(200, '{"messages": [{"id": "m-1"}]}')
+    assert send(gateway(secure, https_only=True)) == "m-1"
+
+
+@pytest.mark.slow
+def test_a_slow_handshake_is_hung_up_on_after_5_seconds(server: Server) -> None:
+    server.deaf, server.answer = True, hangs
+    began = time.perf_counter()
+    with pytest.raises(SmsError, match="within 5 seconds"):
+        send(gateway(server, url=server.url.replace("http:", "https:")))
+    assert in_5_seconds(began)
+    assert no_call_is_left()
+
+
+# -- secrets -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(200, KEY), says(400, BODY), says(302, b"", f"Location: /{KEY}"), lambda line: None],
+    ids=["accepted", "refused", "redirected", "broken"],
+)
+def test_no_secret_is_told(
+    server: Server, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-50: neither key, number nor code in a log, an error or a name."""
+    server.answer = answer
+    http = gateway(server)
+    told = repr(http) + str(http)
+    with caplog.at_level(logging.DEBUG):
+        try:
+            send(http)
+        except SmsError as exc:
+            told += f"{exc!r} {exc} {exc.__cause__!r} {exc.__context__!r}"
+    told += caplog.text
+    assert not [secret for secret in (KEY, NUMBER, NUMBER[3:], CODE) if secret in told]
+
+
+# -- end to end --------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(server: Server, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The service sends through ``server``."""
+    settings.DEBUG = True  # the server speaks http
+    settings.OPTIN_GATEWAYS = ("http",)
+    settings.OPTIN_GATEWAY_HTTP_URL = server.url
+    settings.OPTIN_GATEWAY_HTTP_BODY = JSON
+    settings.OPTIN_GATEWAY_HTTP_ID = "id"
+    # The real ``first``, not the phone of the tests.
+    monkeypatch.setattr(gateways, "first", lambda: gateways.make("http"))
+    server.answer = says(202, '{"id": "m-1"}')
+    return server
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None:
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+
+    message = SmsMessage.objects.get()
+    assert (message.state, message.gateway) == (State.SENT, "http")
+    assert message.gateway_message_id == "m-1"
+    [request] = configured.requests
+    text = json.loads(request.body)
+    assert text["to"] == NUMBER
+    assert (
+        services.verify_opt_in(
+            user, file, message.pending_otp.provider_user_id, text["text"][:7], origin=ORIGIN
+        ).outcome
+        is Outcome.OK
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("status", "state"), [(400, State.FAILED), (500, State.QUEUED), (302, State.QUEUED)]
+)
+def test_what_became_of_a_refused_text_is_kept(
+    configured: Server, user: User, file: File, status: int, state: State
+) -> None:
+    configured.answer = says(status, f"{NUMBER} {BODY}")
+    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    message = SmsMessage.objects.get()
+    assert (message.state, message.reason) == (state, f"the gateway answered {status}")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_hanging_gateway_delays_the_person_5_seconds_and_loses_no_text(
+    configured: Server, user: User, file: File
+) -> None:
+    """S-44, S-64. The second attempt has the same reference."""
+    accepts, configured.answer = configured.answer, hangs
+    began = time.perf_counter()
+    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert time.perf_counter() - began < 6
+    message = SmsMessage.objects.get()
+    assert (message.state, message.reason) == (
+        State.QUEUED,
+        "the gateway did not answer within 5 seconds",
+    )
+
+    configured.answer = accepts
+    assert delivery.send_due(timezone.now()) == 1
+
+    message.refresh_from_db()
+    assert (message.state, message.gateway_message_id, message.tries) == (State.SENT, "m-1", 2)
+    first, second = configured.requests
+    assert first.body == second.body
+    keys = {request.headers["Idempotency-Key"] for request in configured.requests}
+    assert keys == {message.reference}
