@@ -38,8 +38,8 @@ class Faults:
                 raise RuntimeError(f"no route to {number}: {pending.code()}")
             return text_for(pending)
 
-        services.verify_opt_in = verify_or_fail
-        Handler.__call__ = serve_or_fail  # type: ignore[method-assign]
+        services.verify_opt_in = verify_or_fail  # type: ignore[assignment]
+        Handler.__call__ = serve_or_fail  # type: ignore[method-assign,assignment]
         delivery.text_for = text_or_fail
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:

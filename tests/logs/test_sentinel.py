@@ -175,7 +175,7 @@ class Scene:
         key, password = self.key("ann"), self.people["ann"]["password"]
         code = self.code()
         known = json.dumps({"Otp": code, "MobileNumber": NOBODYS, "password": password})
-        bodies = [
+        bodies: list[tuple[str | bytes, str]] = [
             (known[:-1], "application/json"),
             (f"{known}{key}", "application/json"),
             (f'{{"ProviderUserId": {code}, "Otp": {code}}}', "application/json"),
@@ -286,7 +286,12 @@ class Scene:
         self.call("ann", "opt-in-to-2fa", {"MobileNumber": ANNS})
         code = self.code()
         body = {"ProviderUserId": 1, "Otp": code}
-        for headers in ({"X_Fault": "page"}, {"X_Fault": "server"}, {"User_Agent": "fault"}):
+        orders: list[dict[str, Any]] = [
+            {"X_Fault": "page"},
+            {"X_Fault": "server"},
+            {"User_Agent": "fault"},
+        ]
+        for headers in orders:
             assert self.call("ann", "verify-2fa-opt-in", body, **headers).status == 500
         # His text cannot be made.
         self.call("cam", "opt-in-to-2fa", {"MobileNumber": CAMS})
