@@ -245,6 +245,7 @@ OAUTH2_PROVIDER = {
     "REFRESH_TOKEN_EXPIRE_SECONDS": 30 * 86400,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,  # RFC 9700 4.14.2
     "ROTATE_REFRESH_TOKEN": True,
+    "CLEAR_EXPIRED_TOKENS_BATCH_SIZE": 500,  # rows in one transaction of purge
     "PKCE_REQUIRED": True,
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
     # Client secrets are 128 random characters: a slow hash protects nothing.

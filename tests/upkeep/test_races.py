@@ -113,19 +113,21 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
     """The opposite order: purge has picked the user, and finds that the number was used."""
     user = make_user("ann", file)
     row = named_long_ago(user, file, number(1))
-    step = upkeep._locked
-    woken: list[int] = []
+    lock = upkeep._locked
+    picked: list[Any] = []
 
     def locked(found: Any, limit: int | None = None) -> list[Any]:
-        if found.model is User and not woken:
-            woken.append(1)
-            at_once([lambda: services.opt_in(user, file, number(1), origin=ORIGIN)])
-        return step(found, limit)
+        if found.model is not User or picked:
+            return lock(found, limit)
+        # The moment between the snapshot of one statement and its locks.
+        picked.extend(found.values_list("pk", flat=True))
+        at_once([lambda: services.opt_in(user, file, number(1), origin=ORIGIN)])
+        return lock(User.objects.filter(pk__in=picked), limit)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upkeep, "_locked", locked)
         purge()
-    assert woken
+    assert picked == [user.pk]
     assert ProviderUser.objects.get() == row
     assert PendingOtp.objects.get().closed_at is None
 
