@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -304,13 +305,31 @@ def test_sealing_waits_for_a_transaction_that_ends() -> None:
 
 
 @pytest.mark.postgresql
-def test_sealing_waits_for_no_transaction_that_came_later() -> None:
+def test_sealing_waits_for_no_transaction_that_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a busy service would never be sealed."""
-    record()
-    until = seals._settled(0.1)
-    with Writer():
-        assert until
-        assert seals._seal_next(timezone.now(), until)
+    looked, look = threading.Event(), seals._writers
+
+    def writers() -> set[str]:
+        found = look()
+        looked.set()
+        return found
+
+    def sealing() -> int:
+        try:
+            return seals.seal(timezone.now())
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(seals, "_writers", writers)
+    with ThreadPoolExecutor(1) as pool, Writer() as early:
+        record()
+        made = pool.submit(sealing)
+        assert looked.wait(30)
+        with Writer():
+            early.commit()
+            assert made.result(30) == 1
+    assert all_seals()[0][2] == 2
+    assert seals.seal(timezone.now()) == 1
     assert verify() == []
 
 
