@@ -47,6 +47,8 @@ class ApiEdge:
         face = _FACES.get(path.lstrip("/").partition("/")[0], Face.WEB)
         logs.begin(request_id=request_id, face=face.value)
         if path.startswith(("/user/", "/authorisation/")):
+            # The calls ignore cookies altogether; what comes after would read and renew them.
+            request.META.pop("HTTP_COOKIE", None)
             response = self._refuse_host(request, path) or self.get_response(request)
         else:
             response = self.get_response(request)
