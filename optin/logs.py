@@ -12,7 +12,7 @@ not read, a library the address that it could not reach. No values of variables 
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any
@@ -56,6 +56,11 @@ def add(**facts: object) -> None:
 def end() -> None:
     """End the request: later lines of this thread are not its own."""
     structlog.contextvars.clear_contextvars()
+
+
+def frames_of(exc: BaseException | None) -> list[str]:
+    """Return what a log says of *exc*, and of those that led to it, line by line."""
+    return list(_lines(_described(each) for each in _chain(exc)))
 
 
 # -- what the settings need --------------------------------------------------------
@@ -184,11 +189,7 @@ def plain(_: WrappedLogger, __: str, event: EventDict) -> str:
     # A line break in a message would forge a line.
     parts = [str(part).replace("\n", "\\n").replace("\r", "\\r") for part in head]
     facts = [f"{name}={_written(value)}" for name, value in event.items()]
-    below = [
-        f"\n  {each['type']}{_colon(each)}" + "".join(f"\n    {frame}" for frame in each["frames"])
-        for each in exception
-    ]
-    return " ".join([*parts, *facts]) + "".join(below)
+    return "\n  ".join([" ".join([*parts, *facts]), *_lines(exception)])
 
 
 def _written(value: object) -> str:
@@ -196,8 +197,10 @@ def _written(value: object) -> str:
     return text if text.isidentifier() or text.isalnum() else repr(value)
 
 
-def _colon(described: dict[str, Any]) -> str:
-    return f": {described['message']}" if "message" in described else ""
+def _lines(exceptions: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for each in exceptions:
+        yield f"{each['type']}: {each['message']}" if "message" in each else each["type"]
+        yield from (f"  {frame}" for frame in each["frames"])
 
 
 def _exception_of(exc_info: ExcInfo | BaseException | bool | None, record: Any) -> Any:

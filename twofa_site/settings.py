@@ -305,6 +305,7 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", "plain" if DEBUG else "json")
 if LOG_FORMAT not in logs.FORMATS:
     raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(logs.FORMATS)}.")
 LOGGING = logs.configuration(globals()["LOG_LEVEL"], LOG_FORMAT)
+DEFAULT_EXCEPTION_REPORTER = "optin.web.reports.FramesOnly"
 
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", "")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:

@@ -292,7 +292,9 @@ class Scene:
             {"User_Agent": "fault"},
         ]
         for headers in orders:
-            assert self.call("ann", "verify-2fa-opt-in", body, **headers).status == 500
+            answer = self.call("ann", "verify-2fa-opt-in", body, **headers)
+            assert answer.status == 500
+            assert self.secrets.found_in(answer.text) == set()
         # His text cannot be made.
         self.call("cam", "opt-in-to-2fa", {"MobileNumber": CAMS})
         self.command("send_due")
