@@ -9,6 +9,8 @@ words and pure functions (no database, no HTTP)
     ``keys``      the key ring: derive, encrypt, digest
     ``codes``     one-time codes: derive, compare
     ``origin``    who asked for an operation, and from where
+    ``logs``      what a log line holds, and what it never does
+    ``metrics``   what is counted
 
 rows
     ``models``    what is stored, and what the database itself guarantees
