@@ -106,11 +106,15 @@ class Server:
         phone = self.folder / "sms.jsonl"
         return len(phone.read_text().splitlines()) if phone.exists() else 0
 
+    def workers(self) -> list[int]:
+        """The ids of the worker processes."""
+        pid = self.process.pid
+        return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def kill_workers(self) -> None:
         """kill -9 every worker; gunicorn starts others."""
-        pid = self.process.pid
-        for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(worker), signal.SIGKILL)
+        for worker in self.workers():
+            os.kill(worker, signal.SIGKILL)
 
 
 @contextmanager
