@@ -169,10 +169,14 @@ AWKWARD = [
 
 @pytest.mark.parametrize("text", AWKWARD)
 def test_json_takes_any_text_as_it_is(server: Server, text: str) -> None:
-    template = '{"messages": [{"to": ["{to}"], "text": "<{body}>", "n": 1, "t": true, "u": null}]}'
+    template = """
+        {"messages": [{"to": ["{to}"], "text": "<{body}>", "n": 1, "t": true, "u": null}],
+         "{to}": "{nothing} {{} {0} {to!r}"}
+    """
     send(gateway(server, body=template), body=text)
     assert json.loads(server.requests[0].body) == {
-        "messages": [{"to": [NUMBER], "text": f"<{text}>", "n": 1, "t": True, "u": None}]
+        "messages": [{"to": [NUMBER], "text": f"<{text}>", "n": 1, "t": True, "u": None}],
+        "{to}": "{nothing} {{} {0} {to!r}",
     }
 
 
