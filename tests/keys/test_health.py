@@ -97,6 +97,8 @@ def test_an_unapplied_migration(ring: LazySettings) -> None:
 @pytest.mark.postgresql
 def test_a_database_that_hangs_is_not_waited_for(ring: LazySettings) -> None:
     """Somebody holds the table of the canary: the answer comes nonetheless, and soon."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '10s'")
     other = connection.copy()
     try:
         other.set_autocommit(False)

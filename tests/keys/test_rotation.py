@@ -3,13 +3,16 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError
-from django.db import connection
+from django.db import connection, connections
 
 from optin import rotation, services
 from optin.guesses import Outcome
@@ -37,6 +40,8 @@ from tests.keys.conftest import (
 __all__ = ["world"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+T = TypeVar("T")
 
 BOTH = {"new": NEW, "old": OLD}
 
@@ -258,7 +263,7 @@ def test_a_row_that_an_operation_holds_is_not_waited_for(
     add_numbers(other_file, 2)
     held = used.row.pk
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE optin_provideruser SET number_encrypted = number_encrypted")
+        cursor.execute("SET lock_timeout = '5s'")
     other = connection.copy()
     try:
         other.set_autocommit(False)
@@ -271,6 +276,37 @@ def test_a_row_that_an_operation_holds_is_not_waited_for(
 
     assert done.needed == {"old": Use(numbers=1, codes=0)}
     assert rotation.rotate(origin=ORIGIN).needed == {}
+
+
+@pytest.mark.postgresql
+def test_no_change_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that becomes active while its row is being encrypted again stays active."""
+    reading, go_on = Event(), Event()
+    seal_anew = ProviderUser.seal_anew
+
+    def slowly(row: ProviderUser) -> None:
+        reading.set()
+        assert go_on.wait(10)
+        seal_anew(row)
+
+    def closing(call: Callable[[], T]) -> T:
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(ProviderUser, "seal_anew", slowly)
+    code = seen.code()
+    with ThreadPoolExecutor(2) as pool:
+        rotating = pool.submit(closing, lambda: rotation.rotate(origin=ORIGIN))
+        assert reading.wait(10)
+        guessing = pool.submit(closing, lambda: seen.guess(code))
+        wait([guessing], timeout=0.5)  # it may be through, or wait for the chunk
+        go_on.set()
+        assert guessing.result().outcome is Outcome.OK
+        assert rotating.result().numbers == 1
+
+    assert (seen.row.confirmed, seen.row.open_number()) == (True, NUMBER)
 
 
 def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
