@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Barrier
@@ -114,7 +114,13 @@ class Server:
     def kill_workers(self) -> None:
         """kill -9 every worker; gunicorn starts others."""
         for worker in self.workers():
-            os.kill(worker, signal.SIGKILL)
+            kill(worker)
+
+
+def kill(worker: int) -> None:
+    """kill -9 one worker, unless it is gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
 
 
 @contextmanager

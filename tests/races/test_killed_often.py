@@ -1,9 +1,7 @@
 """kill -9 at 200 random points, under all that people do at once."""
 
 import json
-import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from optin import delivery
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.messages import LEASE, MAX_TRIES, State
 from tests.conftest import PASSWORD, Phone
-from tests.races.conftest import ByHttp, Server, at_once, member, number, serving, wrong_codes
+from tests.races.conftest import ByHttp, Server, at_once, kill, member, number, serving, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -157,7 +155,7 @@ def kill_again_and_again(server: Server, over: Event) -> None:
             if dice.random() < 0.1:
                 server.kill_workers()
             elif workers := server.workers():
-                os.kill(dice.choice(workers), signal.SIGKILL)
+                kill(dice.choice(workers))
     finally:
         over.set()
 
