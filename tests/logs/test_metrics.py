@@ -1,6 +1,7 @@
 """``/metrics``: what is counted, for whom, and over all processes."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -187,21 +188,28 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
         found = re.search(r'_seconds_count\{route="home",status="2xx"\} (\S+)', text)
         return float(found[1]) if found else 0
 
-    def folders(pid: int) -> set[str]:
-        return set(re.findall(r"\S+/optin-metrics-\w+", Path(f"/proc/{pid}/maps").read_text()))
+    def folder_of(pid: int) -> Path:
+        found = re.search(r"\S+/optin-metrics-\w+", Path(f"/proc/{pid}/maps").read_text())
+        return Path(found[0]) if found else Path("none yet")
 
-    with running(tmp_path, tables=False) as site:
+    def has_served(pid: int) -> bool:
+        own = folder_of(pid) / f"histogram_{pid}.db"
+        return own.exists() and b'"home"' in own.read_bytes()
+
+    with running(tmp_path, tables=False) as site, ThreadPoolExecutor(8) as pool:
         sent = 0
 
         def both_have_served() -> bool:
             nonlocal sent
-            assert site.send("/", method="GET").status == 200
-            sent += 1
-            return all(folders(pid) for pid in site.workers()) and len(site.workers()) == 2
+            answers = list(pool.map(lambda _: site.send("/", method="GET"), range(16)))
+            assert {answer.status for answer in answers} == {200}
+            sent += 16
+            workers = site.workers()
+            return len(workers) == 2 and all(map(has_served, workers))
 
         assert eventually(both_have_served)
-        seen = {counted(site.metrics()) for _ in range(6)}
-        (folder,) = set[str]().union(*map(folders, site.workers()))
+        seen = {counted(text) for text in pool.map(lambda _: site.metrics(), range(16))}
+        (folder,) = {folder_of(pid) for pid in site.workers()}
 
     assert seen == {sent}
-    assert not Path(folder).exists()
+    assert not folder.exists()
