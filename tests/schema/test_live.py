@@ -16,7 +16,7 @@ import pytest
 import requests
 import schemathesis
 from defusedxml.ElementTree import fromstring
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from schemathesis import Case, GenerationMode, Response
@@ -171,6 +171,8 @@ def explore(served: Served, path: str, method: str, media_types: Collection[str]
         deadline=None,
         derandomize=True,
         database=None,
+        # As found: each step of making it smaller would be another request.
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(case=requests_to(served, path, operation), accept=ACCEPT)
