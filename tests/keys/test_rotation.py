@@ -146,7 +146,7 @@ def test_every_field_that_is_encrypted_is_known() -> None:
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "optin").rglob("*.py")
-        if "keys.encrypt(" in path.read_text(encoding="utf-8")
+        if "migrations" not in path.parts and "keys.encrypt(" in path.read_text(encoding="utf-8")
     }
     assert source == {"optin/models/canary.py", "optin/models/factors.py"}
 
