@@ -125,6 +125,7 @@ class Machine(RuleBasedStateMachine):
     def some_are_further_on(self, active: int, rounds: int) -> None:
         """Else few examples would come to active numbers, locks and disabled ones."""
         for who in range(active):
+            self.ask_to_opt_in(who, file=0, number=2)
             self.ask_to_opt_in(who, file=0, number=who)
             self.enter_own_code(who)
             for _ in range(rounds):
@@ -134,7 +135,8 @@ class Machine(RuleBasedStateMachine):
                 self.time_passes(120)
 
     def enter_own_code(self, who: int, wrong_by: int = 0) -> None:
-        for row, purpose, code in list(self.person(who).codes()):
+        """Enter the newest."""
+        for row, purpose, code in list(self.person(who).codes())[-1:]:
             guess = f"{(int(code.text) + wrong_by) % 10**code.digits:0{code.digits}d}"
             self.enter(who, row.file, row.id, purpose, guess)
 
