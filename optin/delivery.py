@@ -60,8 +60,10 @@ def send_due(now: datetime) -> int:
         model.objects.give_up(now)
         for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
             # Not *now*: a lease that began with the first of many would be too short.
-            if model.objects.claim(pk, timezone.now()):
-                sent += _send(model.objects.get(pk=pk))
+            if not model.objects.claim(pk, timezone.now()):
+                continue
+            if row := model.objects.filter(pk=pk).first():  # it may be erased by now
+                sent += _send(row)
     return sent
 
 

@@ -146,7 +146,9 @@ def refresh_grant(
         return TokenAnswer(Grant.INVALID_REFRESH)
     with transaction.atomic(durable=True):
         user = User.objects.locked(found.user_id)
-        token = RefreshToken.objects.select_related("access_token").get(pk=found.pk)
+        token = RefreshToken.objects.select_related("access_token").filter(pk=found.pk).first()
+        if token is None:
+            return TokenAnswer(Grant.INVALID_REFRESH)  # purged or erased just now
         grant = _judge_refresh(token, user, now)
         tokens = None
         if grant is Grant.ISSUED:
