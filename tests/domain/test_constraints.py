@@ -14,6 +14,7 @@ from optin import codes
 from optin.models import (
     AccessKey,
     AuditSeal,
+    Canary,
     File,
     Membership,
     PendingOtp,
@@ -75,6 +76,7 @@ def seal(first: int = 1, last: int = 2, count: int = 2) -> AuditSeal:
 Write = Callable[[User, User], object]
 
 VIOLATIONS: dict[str, list[Write]] = {
+    "canary_is_one": [lambda ann, ben: Canary.objects.create(id=2, sealed="x", digest="x")],
     "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],
     "user_email_unique_without_case": [
         lambda ann, ben: User.objects.create_user("x", ann.email.upper())
