@@ -127,10 +127,12 @@ class _Call:
         thread.start()
         thread.join(TIMEOUT)
         late = thread.is_alive()
+        # Before hanging up: headers that break off then would pass for whole ones.
+        status, answer = self._status, self._answer
         self._hang_up()
         # A status is the gateway's word: to send again would be to send twice.
-        if self._status:
-            return self._status, b"" if late else self._answer
+        if status:
+            return status, b"" if late else answer
         raise SmsError(
             f"the gateway did not answer within {TIMEOUT} seconds"
             if late
