@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 from django.db import models
 from django.db.models import F, Q
 
+from optin import keys
 from optin.models.factors import PendingOtp
 from optin.models.prepared import Insert
 from optin.models.users import User
@@ -106,8 +107,13 @@ class SmsMessage(Outgoing):
 
     @property
     def reference(self) -> str:
-        """The same for every attempt at this message: the gateway's idempotency key."""
-        return f"sms-{self.pk}"
+        """The same for every attempt at this message: the gateway's idempotency key.
+
+        No other message has it, not that of a restored copy of the database either: a
+        gateway would take that for a message that it has sent.
+        """
+        made = f"{self.pk} {self.created_at.isoformat()}"
+        return f"sms-{keys.digest('sms reference', made)[:20]}"
 
 
 class Notice(Outgoing):

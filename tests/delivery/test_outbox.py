@@ -72,7 +72,15 @@ def test_a_sent_text_is_recorded(world: World) -> None:
     message = newest()
     assert (message.state, message.tries, message.sent_at) == (State.SENT, 1, timezone.now())
     assert (message.gateway, message.gateway_message_id, message.segments) == ("phone", "gw-1", 1)
-    assert world.phone.references == [f"sms-{message.pk}"]
+    assert world.phone.references == [message.reference]
+
+
+def test_a_reference_is_of_one_message_only(world: World) -> None:
+    """A copy of the database goes on with the same ids: its texts are other texts."""
+    message = newest()
+    copy = SmsMessage(pk=message.pk, created_at=message.created_at + timedelta(seconds=1))
+    assert message.reference == newest().reference
+    assert copy.reference != message.reference
 
 
 @pytest.mark.parametrize(
@@ -237,8 +245,8 @@ def test_a_text_that_was_sent_late_keeps_its_lease(
     claimed = []
 
     def slow(*, reference: str, **kwargs: str) -> str:
-        pk = int(reference.removeprefix("sms-"))
-        claimed.append(SmsMessage.objects.get(pk=pk).claimed_at == timezone.now())
+        (message,) = (m for m in SmsMessage.objects.all() if m.reference == reference)
+        claimed.append(message.claimed_at == timezone.now())
         abandoned.clock.shift(LEASE)
         return "gw"
 
