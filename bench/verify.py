@@ -16,6 +16,7 @@ import pstats
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench import world
@@ -24,6 +25,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasScope
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -35,6 +37,7 @@ from optin.conf import conf
 Environ = dict[str, Any]
 
 
+@csrf_exempt
 def static(request: HttpRequest) -> HttpResponse:
     return HttpResponse(b"{}", content_type="application/json")
 
@@ -86,6 +89,11 @@ def verify(person: world.Person, code: str, kind: str, *, key: bool) -> Environ:
     return environ("/User/verify-2fa-opt-in", query, kind, body, "" if key else person.token)
 
 
+def _guess(guess: str, kind: str, credential: str, person: world.Person) -> Environ:
+    code = person.code if guess == "right" else person.wrong_code
+    return verify(person, code, kind, key=credential == "key")
+
+
 JSON, XML = "application/json", "application/xml"
 CONTENDERS: dict[str, tuple[str, Callable[[world.Person], Environ]]] = {
     "static Django view": ("200 OK", lambda p: environ("/floor/static", "", JSON, "{}")),
@@ -93,21 +101,12 @@ CONTENDERS: dict[str, tuple[str, Callable[[world.Person], Environ]]] = {
         "200 OK",
         lambda p: environ("/floor/drf", "", JSON, '{"Otp": "0123456"}', p.token),
     ),
-    "verify wrong, bearer, JSON": (
-        "400 Bad Request",
-        lambda p: verify(p, p.wrong_code, JSON, key=False),
-    ),
-    "verify wrong, bearer, XML": (
-        "400 Bad Request",
-        lambda p: verify(p, p.wrong_code, XML, key=False),
-    ),
-    "verify wrong, key, JSON": (
-        "400 Bad Request",
-        lambda p: verify(p, p.wrong_code, JSON, key=True),
-    ),
-    "verify wrong, key, XML": ("400 Bad Request", lambda p: verify(p, p.wrong_code, XML, key=True)),
-    "verify right, bearer, JSON": ("200 OK", lambda p: verify(p, p.code, JSON, key=False)),
-    "verify right, key, XML": ("200 OK", lambda p: verify(p, p.code, XML, key=True)),
+    **{
+        f"verify {guess}, {credential}, {name}": (status, partial(_guess, guess, kind, credential))
+        for guess, status in (("wrong", "400 Bad Request"), ("right", "200 OK"))
+        for credential in ("bearer", "key")
+        for name, kind in (("JSON", JSON), ("XML", XML))
+    },
 }
 
 
