@@ -69,7 +69,8 @@ class Membership(models.Model):
 class AccessKeyManager(models.Manager["AccessKey"]):
     def make(self, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
         """Make a key; its text is returned here and never again."""
-        text = secrets.token_urlsafe(32)
+        # Hex: a key that began with "-" would be an option to a command that names it.
+        text = secrets.token_hex(32)
         return self.keep(text, user, file, now), text
 
     def keep(self, text: str, user: User, file: File, now: datetime) -> "AccessKey":
