@@ -17,7 +17,7 @@ import pytest
 from django.conf import LazySettings
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
-from django.db import connection, models, transaction
+from django.db import ProgrammingError, connection, models, transaction
 
 from optin import seals, services, upkeep
 from optin.models import (
@@ -192,6 +192,33 @@ def test_the_role_of_the_service_purges_all_but_the_trail(
     assert deleted == {"numbers": 1, "codes": 2, "texts": 2}
     assert AuditEvent.objects.filter(pk__in=expired).count() == len(expired)
     assert "may not delete from the audit trail" in caplog.text
+
+
+@pytest.fixture
+def another_guard(transactional_db: None) -> Iterator[None]:
+    """A trigger that refuses, in the words of a missing right, what the role may do."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION another_guard() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN RAISE insufficient_privilege; END'"
+        )
+        cursor.execute(
+            "CREATE TRIGGER another_guard BEFORE DELETE ON optin_auditevent "
+            "EXECUTE FUNCTION another_guard()"
+        )
+        yield
+        cursor.execute("DROP FUNCTION another_guard CASCADE")
+
+
+def test_another_refusal_to_delete_from_the_trail_is_an_error(
+    another_guard: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a role without the right is as it should be; all else must be seen."""
+    expired = fill_trail(now() - 800 * DAY)
+    with pytest.raises(ProgrammingError, match="insufficient_privilege"):
+        purge()
+    assert AuditEvent.objects.filter(pk__in=expired).count() == len(expired)
+    assert "may not delete" not in caplog.text
 
 
 # -- kill -9 -----------------------------------------------------------------------
