@@ -1,8 +1,8 @@
-"""Refusals that leave nothing behind: what was sent has the wrong shape.
+"""Refusals that leave nothing behind: what was sent has the wrong shape, above all.
 
-They are raised before a transaction begins. What is *decided* inside one is
-returned instead, because an exception would take the count and the audit event
-back (see ``services``).
+They are raised before a transaction begins, or before it wrote anything. What is
+*decided* inside one is returned instead, because an exception would take the count and
+the audit event back (see ``services``).
 """
 
 from typing import ClassVar
@@ -23,6 +23,13 @@ class MalformedCode(Refusal):
 
     code = "invalid_request"
     message = "The code must be the digits of the text message, nothing else."
+
+
+class Deactivated(Refusal):
+    """The user was deactivated or erased after their credentials had been looked at."""
+
+    code = "invalid_token"
+    message = "This person is deactivated."
 
 
 class InvalidMobileNumber(Refusal):

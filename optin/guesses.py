@@ -11,7 +11,7 @@ from typing import Any
 
 from optin import codes, delivery, keys
 from optin.conf import conf
-from optin.errors import MalformedCode
+from optin.errors import Deactivated, MalformedCode
 from optin.models import File, Notice, PendingOtp, ProviderUser, Purpose, User
 
 
@@ -71,6 +71,18 @@ def read_locked(user: User, purpose: Purpose) -> Factors:
     for otp in pending.values():
         otp.provider_user = rows[otp.provider_user_id]
     return Factors(locked, rows, pending)
+
+
+def read_caller_locked(user: User, purpose: Purpose) -> Factors:
+    """``read_locked`` for what *user* asks for, in person or through a client.
+
+    :raises Deactivated: if they may ask for nothing any more: the lock may have been
+        waited for, until ``erase`` or a deactivation was through with it.
+    """
+    factors = read_locked(user, purpose)
+    if not factors.user.is_active:
+        raise Deactivated
+    return factors
 
 
 def parse(otp: str, user: User) -> str:

@@ -5,8 +5,9 @@ durable transaction: lock the user, read, decide in a pure function, write, reco
 audit event, commit. So guesses at one user queue up, no answer leaves before the
 commit that counted it, and no event stands without its change.
 
-What has the wrong shape is raised (``errors``) and leaves nothing. What was decided
-is returned: an exception would take the count and the audit event back.
+What has the wrong shape, or comes from somebody who is deactivated by now, is raised
+(``errors``) and leaves nothing. What was decided is returned: an exception would take
+the count and the audit event back.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,13 @@ from django.utils import timezone
 from optin import codes, delivery, guesses, keys, limits, phones
 from optin.conf import conf
 from optin.errors import UnfitReason
-from optin.guesses import Factors, Outcome, Verification, read_locked
+from optin.guesses import (
+    Factors,
+    Outcome,
+    Verification,
+    read_caller_locked,
+    read_locked,
+)
 from optin.models import (
     AuditEvent,
     File,
@@ -63,7 +70,7 @@ def opt_in(user: User, file: File, mobile_number: str, *, origin: Origin) -> Sen
     digest = ProviderUser.digest_of(number.e164)
     now = timezone.now()
     with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.OPT_IN)
+        factors = read_caller_locked(user, Purpose.OPT_IN)
         result = _may_opt_in(factors, number, now) or _send(
             factors, number, digest, file, origin, now
         )
@@ -140,7 +147,7 @@ def verify_opt_in(
     now = timezone.now()
     code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.OPT_IN)
+        factors = read_caller_locked(user, Purpose.OPT_IN)
         row = factors.rows.get(provider_user_id)
         result = guesses.judge_opt_in(factors, row, file, code, now)
         other: ProviderUser | None = None
@@ -213,7 +220,7 @@ def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None
     """Text a code for *purpose* to the user's active number."""
     now = timezone.now()
     with transaction.atomic(durable=True):
-        factors = read_locked(user, purpose)
+        factors = read_caller_locked(user, purpose)
         result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
     return result
 
@@ -244,7 +251,7 @@ def check(
     now = timezone.now()
     code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
-        factors = read_locked(user, purpose)
+        factors = read_caller_locked(user, purpose)
         result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
     return result
 
@@ -274,7 +281,7 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     now = timezone.now()
     code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.OPT_OUT)
+        factors = read_caller_locked(user, Purpose.OPT_OUT)
         row = factors.active
         result = _check(factors, row, code, now)
         if result.outcome is Outcome.OK and row:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from io import StringIO
 from typing import Any
 
@@ -19,18 +19,19 @@ from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
 from optin import seals, services, sign_in, upkeep
-from optin.errors import TellingReason, UnfitReason
+from optin.errors import Deactivated, TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
     AccessKey,
     AuditEvent,
     File,
     ProviderUser,
+    Purpose,
     User,
 )
 from optin.origin import Face, Origin
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
-from tests.upkeep.conftest import COMMAND, everything, now, rows
+from tests.upkeep.conftest import COMMAND, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -300,23 +301,51 @@ def test_again_changes_nothing_but_is_told(person: User, file: File) -> None:
 
 
 def test_again_takes_what_came_meanwhile(person: User, file: File) -> None:
-    """A call that was let in a moment before may still have left a number."""
+    """Whatever brought it."""
     erase(person)
-    services.opt_in(person, file, NUMBER, origin=ORIGIN)
+    number_of(person, file, NUMBER, now())
     assert belongings(person)
     erase(person)
     assert belongings(person) == {}
 
 
-def test_purge_takes_what_came_meanwhile(
-    person: User, file: File, clock: time_machine.Traveller
+def deactivate(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize("end", [deactivate, erase], ids=["deactivated", "erased"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda user, file, code: services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN),
+        lambda user, file, code: services.verify_opt_in(user, file, 1, code, origin=ORIGIN),
+        lambda user, file, code: services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN),
+        lambda user, file, code: services.check(user, Purpose.OPT_OUT, code, origin=ORIGIN),
+        lambda user, file, code: services.opt_out(user, file, code, origin=ORIGIN),
+    ],
+    ids=["opt-in", "verify", "challenge", "check", "opt-out"],
+)
+def test_who_was_let_in_before_it_is_refused_under_the_lock(
+    person: User,
+    file: File,
+    phone: Phone,
+    operation: Callable[[User, File, str], object],
+    end: Callable[[User], object],
 ) -> None:
-    erase(person)
-    clock.shift(timedelta(days=1))
-    services.opt_in(person, file, NUMBER, origin=ORIGIN)
-    clock.shift(timedelta(days=1))
-    upkeep.purge(origin=COMMAND)
-    assert belongings(person) == {}
+    """The right code is nobody's any more; nothing is counted, sent or written."""
+    services.challenge(person, Purpose.OPT_OUT, origin=ORIGIN, file=file)
+    code = phone.code()
+    end(person)
+    before, texts, events = rows(), len(phone.messages), AuditEvent.objects.count()
+    with pytest.raises(Deactivated):
+        operation(person, file, code)
+    assert rows() == before
+    assert (len(phone.messages), AuditEvent.objects.count()) == (texts, events)
+
+
+def test_staff_may_still_release_the_number_of_somebody_deactivated(person: User) -> None:
+    deactivate(person)
+    assert services.revoke(person, reason="try", origin=ORIGIN) is Outcome.OK
 
 
 def test_somebody_may_be_called_like_that(person: User) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, connection, models, transaction
 
 from optin import seals, services, upkeep
+from optin.errors import Deactivated
 from optin.models import (
+    AccessKey,
     AuditEvent,
     AuditSeal,
     File,
@@ -32,7 +35,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from tests.conftest import ORIGIN, make_user
+from tests.api.client import Answer, Api
+from tests.conftest import ORIGIN, Phone, make_user, wrong
 from tests.races.conftest import ROOT, at_once, database_url, number
 from tests.test_docs import OPERATORS
 from tests.upkeep.conftest import DAY, code_of, now, number_of, purge, rows, text_of
@@ -150,18 +154,96 @@ def test_erasing_beside_guesses(file: File) -> None:
     user = make_user("ann", file)
     sent = services.opt_in(user, file, number(1), origin=ORIGIN)
     assert sent.provider_user_id
-    code = PendingOtp.objects.get().code()
-    guess = partial(services.verify_opt_in, user, file, sent.provider_user_id, code, origin=ORIGIN)
-    erase = partial(upkeep.erase, user, reason="asked", origin=ORIGIN)
-    calls: list[Callable[[], Any]] = [guess, guess, erase, guess, guess]
+    row, code = sent.provider_user_id, PendingOtp.objects.get().code()
 
-    answers = at_once(calls)
+    def guess() -> str:
+        try:
+            return services.verify_opt_in(user, file, row, code, origin=ORIGIN).outcome
+        except Deactivated:
+            return "deactivated"
 
-    outcomes = Counter(str(getattr(answer, "outcome", answer)) for answer in answers)
-    assert outcomes["ok"] in {1, 2}  # the erasing, and the guess that came before it
-    assert set(outcomes) <= {"ok", "otp_incorrect", "already_verified"}
+    def erase() -> str:
+        upkeep.erase(user, reason="asked", origin=ORIGIN)
+        return "erased"
+
+    outcomes = Counter(at_once([guess, guess, erase, guess, guess]))
+
+    assert outcomes["erased"] == 1
+    assert outcomes["ok"] <= 1
+    assert set(outcomes) <= {"erased", "ok", "already_verified", "deactivated"}
     assert not ProviderUser.objects.exists()
     assert not Notice.objects.exists()
+
+
+def erase(user: User) -> None:
+    upkeep.erase(user, reason="asked", origin=ORIGIN)
+
+
+def deactivate(user: User) -> None:
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize("end", [erase, deactivate])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda api, row, code: api.opt_in(number(2)),
+        lambda api, row, code: api.verify(row, code),
+        lambda api, row, code: api.verify(row, wrong(code)),
+        lambda api, row, code: api.opt_out(),
+        lambda api, row, code: api.opt_out(code),
+    ],
+    ids=["opt-in", "right code", "wrong code", "opt-out", "opt-out with code"],
+)
+def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
+    file: File,
+    phone: Phone,
+    call: Callable[[Api, int, str], Answer],
+    end: Callable[[User], None],
+) -> None:
+    """Contract, section 3; S-55: it was let in before, and leaves nothing behind."""
+    user = make_user("ann", file)
+    api = Api(key=AccessKey.objects.make(user, file, now())[1])
+    sent = services.opt_in(user, file, number(1), origin=ORIGIN)
+    assert sent.provider_user_id
+    row, code = sent.provider_user_id, phone.code()
+
+    def in_thread(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            User.objects.locked(user.pk)
+            # Whoever waits for the row first gets it first.
+            ending = pool.submit(in_thread, lambda: end(User.objects.get(pk=user.pk)))
+            until(lambda: waiting() == 1)
+            answer = pool.submit(in_thread, lambda: call(api, row, code))
+            until(lambda: waiting() == 2)
+        ending.result(timeout=30)
+        refused = answer.result(timeout=30)
+
+    assert refused.brief == (401, "invalid_token")
+    assert refused.headers["WWW-Authenticate"].endswith('error="invalid_token"')
+    assert len(phone.messages) == 1
+    assert AuditEvent.objects.exclude(kind=AuditEvent.Kind.ERASE).count() == 1  # its first opt-in
+    assert User.objects.get().otp_failures == 0
+    if end is erase:
+        assert not ProviderUser.objects.exists()
+
+
+def waiting() -> int:
+    """How many connections wait for a lock in the database of the tests."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        (count,) = cursor.fetchone()
+    return int(count)
 
 
 # -- the role of the service -------------------------------------------------------
