@@ -3,9 +3,10 @@
 The DRF floor has the same work before it as a stock service has: DRF with
 django-oauth-toolkit's own authentication and scope check, and an answer that never
 changes. Each contender is called through the WSGI application in this process, in
-turns, and timed in processor time, so that a busy machine disturbs all alike.
+turns, and timed in processor time, so that a busy machine disturbs all alike. Every
+answer must be the expected one, or there is no measurement.
 
-    python -m bench.verify [--requests N] [--profile]
+    python -m bench.verify [--requests N] [--rounds N] [--profile]
 """
 
 import argparse
@@ -17,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import world
 
@@ -94,34 +95,56 @@ def _guess(guess: str, kind: str, credential: str, person: world.Person) -> Envi
     return verify(person, code, kind, key=credential == "key")
 
 
+class Contender(NamedTuple):
+    """A kind of request, and the answer to it: its status, and what the body holds."""
+
+    status: str
+    word: bytes
+    make: Callable[[world.Person], Environ]
+
+
 JSON, XML = "application/json", "application/xml"
-CONTENDERS: dict[str, tuple[str, Callable[[world.Person], Environ]]] = {
-    "static Django view": ("200 OK", lambda p: environ("/floor/static", "", JSON, "{}")),
-    "DRF constant, stock OAuth": (
-        "200 OK",
-        lambda p: environ("/floor/drf", "", JSON, '{"Otp": "0123456"}', p.token),
+CONTENDERS: dict[str, Contender] = {
+    "static Django view": Contender(
+        "200 OK", b"{}", lambda p: environ("/floor/static", "", JSON, "{}")
+    ),
+    "DRF constant, stock OAuth": Contender(
+        "200 OK", b"ok", lambda p: environ("/floor/drf", "", JSON, '{"Otp": "0123456"}', p.token)
     ),
     **{
-        f"verify {guess}, {credential}, {name}": (status, partial(_guess, guess, kind, credential))
-        for guess, status in (("wrong", "400 Bad Request"), ("right", "200 OK"))
+        f"verify {guess}, {credential}, {name}": Contender(
+            status, word, partial(_guess, guess, kind, credential)
+        )
+        for guess, status, word in (
+            ("wrong", "400 Bad Request", b"otp_incorrect"),
+            ("right", "200 OK", b"opt-out-from-2fa"),
+        )
         for credential in ("bearer", "key")
         for name, kind in (("JSON", JSON), ("XML", XML))
     },
 }
 
 
-def run(app: WSGIHandler, requests: list[Environ], expected: str) -> float:
+def run(app: WSGIHandler, contender: Contender, people: list[world.Person]) -> float:
     """Answer all; return the processor time of one request, in milliseconds."""
+    requests = [contender.make(person) for person in people]
+    statuses: list[str] = []
+    bodies: list[bytes] = []
 
     def start_response(status: str, headers: Any, exc: Any = None, /) -> Callable[[bytes], object]:
-        if status != expected:
-            raise AssertionError(f"{status}, expected {expected}")
-        return lambda data: None
+        statuses.append(status)
+        return bodies.append
 
     begun = time.process_time()
     for request in requests:
-        app(request, start_response).close()
-    return (time.process_time() - begun) / len(requests) * 1000
+        response = app(request, start_response)
+        bodies.append(b"".join(response))
+        response.close()
+    taken = time.process_time() - begun
+    for status, body in zip(statuses, bodies, strict=True):
+        if status != contender.status or contender.word not in body:
+            raise AssertionError(f"{status} {body!r}, expected {contender[:2]}")
+    return taken / len(requests) * 1000
 
 
 def main() -> None:
@@ -135,9 +158,9 @@ def main() -> None:
         app = WSGIHandler()
         times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         for _ in range(options.rounds):
-            for name, (expected, make) in CONTENDERS.items():
+            for name, contender in CONTENDERS.items():
                 world.rewind()
-                times[name].append(run(app, [make(p) for p in people], expected))
+                times[name].append(run(app, contender, people))
         if options.profile:
             world.rewind()
             _profile(app, people)
@@ -149,11 +172,10 @@ def main() -> None:
 
 
 def _profile(app: WSGIHandler, people: list[world.Person]) -> None:
-    expected, make = CONTENDERS["verify wrong, bearer, JSON"]
-    requests = [make(person) for person in people]
+    contender = CONTENDERS["verify wrong, bearer, JSON"]
     profile = cProfile.Profile()
     profile.enable()
-    run(app, requests, expected)
+    run(app, contender, people)
     profile.disable()
     pstats.Stats(profile).sort_stats("tottime").print_stats(35)
     pstats.Stats(profile).sort_stats("cumulative").print_stats(60)

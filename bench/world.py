@@ -4,8 +4,10 @@ Run against ``DATABASE_URL`` (a database of its own is made there and dropped ag
 without one, against SQLite.
 """
 
+import atexit
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
-os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="optin-bench-"))
+if "DATA_DIR" not in os.environ:
+    os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="optin-bench-")
+    atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 os.environ.setdefault("OPTIN_REQUESTS_PER_USER", "0")
 os.environ.setdefault("LOG_LEVEL", "ERROR")
 os.environ.setdefault("EMAIL_URL", "dummy://")
