@@ -34,6 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Logged = Callable[[], list[str]]
 YEARS = timedelta(days=800)
+NOT_STARTED, UNCHECKED, FOUND = 1, 2, 3
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_changed_field_names_the_row(trail: list[AuditSeal], column: str, seal
     value = CHANGED[column]
     change(event, **{column: event.at + value if column == "at" else value})
     status, lines = run()
-    assert (status, lines[:-1]) == (1, [f"event {event.pk}: its content was changed"])
+    assert (status, lines[:-1]) == (FOUND, [f"event {event.pk}: its content was changed"])
 
 
 def test_a_changed_digest_names_the_row_and_the_range(trail: list[AuditSeal]) -> None:
@@ -110,7 +111,7 @@ def test_a_key_id_that_was_changed_hides_nothing(trail: list[AuditSeal]) -> None
     event = events(trail[1])[4]
     change(event, key_id="deadbeef", outcome="ok")
     status, lines = run()
-    assert status == 1
+    assert status == FOUND
     assert lines[:-1] == [
         f"event {event.pk}: digest key 'deadbeef' is not here",
         f"{over(trail[1])}: not those that were sealed",
@@ -129,7 +130,7 @@ def test_a_row_that_cannot_be_read_is_named(trail: list[AuditSeal]) -> None:
 def test_a_removed_row_names_the_range(trail: list[AuditSeal], place: int) -> None:
     remove(events(trail[1])[place])
     status, lines = run()
-    assert (status, lines[:-1]) == (1, [f"{over(trail[1])}: 1 missing"])
+    assert (status, lines[:-1]) == (FOUND, [f"{over(trail[1])}: 1 missing"])
 
 
 def test_all_rows_of_a_range_removed_name_the_range(trail: list[AuditSeal]) -> None:
@@ -146,7 +147,7 @@ def test_an_inserted_row_names_the_range(trail: list[AuditSeal]) -> None:
     assert verify() == []
     copy_of(event, pk=event.pk + 2)
     status, lines = run()
-    assert (status, lines[:-1]) == (1, [f"{over(seal)}: 1 added"])
+    assert (status, lines[:-1]) == (FOUND, [f"{over(seal)}: 1 added"])
 
 
 def test_rows_exchanged_name_the_range(trail: list[AuditSeal]) -> None:
@@ -195,7 +196,7 @@ def test_a_changed_seal_is_named(trail: list[AuditSeal], column: str) -> None:
     change(seal, **{column: value})
     seal.refresh_from_db()
     status, lines = run()
-    assert status == 1
+    assert status == FOUND
     assert lines[0] == f"seal over {over(seal)}: it was changed or forged"
 
 
@@ -210,7 +211,7 @@ def test_a_seal_that_cannot_be_read_is_named(trail: list[AuditSeal]) -> None:
 def test_a_removed_seal_is_named(trail: list[AuditSeal], place: int) -> None:
     remove(trail[place])
     status, lines = run()
-    assert (status, lines[:-1]) == (1, [f"{over(trail[place])}: their seal was removed"])
+    assert (status, lines[:-1]) == (FOUND, [f"{over(trail[place])}: their seal was removed"])
     assert lines[-1].startswith("31 events checked")
 
 
@@ -254,14 +255,14 @@ def test_what_another_key_made_cannot_be_checked(
     key = trail[0].key_id
     settings.OPTIN_DIGEST_KEY = b"x" * 32
     status, lines = run("--seals", str(copies))
-    assert status == 2
+    assert status == UNCHECKED
     assert lines[0] == f"seal over {over(trail[0])}: digest key {key!r} is not here"
     assert lines[1].endswith(f"digest key {key!r} is not here")
     assert len(lines) == 3 + 3 + 1 + 1
 
     remove(events(trail[1])[4])
     status, lines = run()
-    assert status == 1
+    assert status == FOUND
     assert f"{over(trail[1])}: 1 missing" in lines
 
 
@@ -297,7 +298,7 @@ def test_the_command_knows_retention(trail: list[AuditSeal], clock: Any, setting
     settings.OPTIN_AUDIT_RETENTION = 365
     remove(*events(trail[0]))
     clock.shift(timedelta(days=364))
-    assert run()[0] == 1
+    assert run()[0] == FOUND
     assert run("--kept", "363")[0] == 0
     clock.shift(timedelta(days=2))
     status, lines = run()
@@ -329,7 +330,7 @@ def test_a_removed_tail_with_its_seal_is_found_from_the_log(
     remove(trail[2], *events(trail[2]), AuditEvent.objects.latest("pk"))
     assert run()[0] == 0  # the database alone cannot tell
     status, lines = run("--seals", str(copies))
-    assert status == 1
+    assert status == FOUND
     assert lines[:-1] == [
         f"{over(trail[2])}: their seal was removed",
         f"{over(trail[2])}: 10 missing",
@@ -343,7 +344,7 @@ def test_a_tail_that_was_sealed_again_is_found_from_the_log(
     assert run("--seal")[0] == 0
     status, lines = run("--seals", str(copies))
     assert (status, lines[:-1]) == (
-        1,
+        FOUND,
         [f"{over(trail[2])}: their seal is not the one that was logged"],
     )
 
@@ -354,13 +355,13 @@ def test_the_copies_may_come_by_the_standard_input(
     remove(trail[2], *events(trail[2]))
     with copies.open() as lines:
         monkeypatch.setattr(sys, "stdin", lines)
-        assert run("--seals", "-")[0] == 1
+        assert run("--seals", "-")[0] == FOUND
 
 
 def test_a_changed_copy_accuses_nobody(trail: list[AuditSeal], copies: Path) -> None:
     copies.write_text(copies.read_text().replace(" count=10 ", " count=11 ", 1))
     status, lines = run("--seals", str(copies))
-    assert (status, lines[:-1]) == (2, ["line 2: this copy of a seal was changed"])
+    assert (status, lines[:-1]) == (UNCHECKED, ["line 2: this copy of a seal was changed"])
 
 
 @pytest.mark.parametrize(
@@ -372,7 +373,7 @@ def test_no_copies_is_no_check(
     path = tmp_path / "log"
     if content is not None:
         path.write_bytes(content)
-    assert run("--seals", str(path))[0] == 2
+    assert run("--seals", str(path))[0] == UNCHECKED
 
 
 def test_a_database_that_does_not_answer_is_no_check(
@@ -383,7 +384,31 @@ def test_a_database_that_does_not_answer_is_no_check(
 
     monkeypatch.setattr(AuditEvent, "content_digest", away)
     status, lines = run()
-    assert (status, lines[0]) == (2, "stopped after event 0: gone")
+    assert (status, lines[0]) == (UNCHECKED, "stopped after event 0: gone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "status"),
+    [
+        ([], {"OPTIN_OTP_DIGITS": "many"}, NOT_STARTED),
+        pytest.param([], {"DATABASE_URL": "nowhere"}, NOT_STARTED, marks=pytest.mark.slow),
+        pytest.param([], {"OPTIN_GATEWAYS": "pigeon"}, UNCHECKED, marks=pytest.mark.slow),
+        pytest.param(["--nonsense"], {}, UNCHECKED, marks=pytest.mark.slow),
+        pytest.param([], {}, UNCHECKED, marks=pytest.mark.slow),
+    ],
+    ids=["setting", "address of the database", "check", "option", "no tables"],
+)
+def test_what_does_not_run_found_nothing(
+    tmp_path: Path, arguments: list[str], env: dict[str, str], status: int
+) -> None:
+    """A script must be able to tell that from a finding."""
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "verify_audit", *arguments],
+        cwd=Path(__file__).resolve().parents[2],
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **env},
+        capture_output=True,
+    )
+    assert ended.returncode == status != FOUND
 
 
 # -- any size ----------------------------------------------------------------------
