@@ -235,7 +235,8 @@ class Model:
         return "otp_incorrect"
 
     def _is_malformed(self, person: Person, guess: str) -> bool:
-        return len(guess) not in {self.digits, *(code.digits for *_, code in person.codes())}
+        lengths = {self.digits, *(code.digits for *_, code in person.codes())}
+        return not _could_be_a_code(guess) or len(guess) not in lengths
 
     def _barred(self, person: Person, now: datetime) -> str:
         if person.disabled or (person.active and person.active.suspended):
@@ -248,6 +249,8 @@ class Model:
 
     def sign_in(self, person: Person, guess: str, now: datetime) -> tuple[str, str, Answer]:
         """Return the answer, and the kind and the outcome of what was decided."""
+        if guess and not _could_be_a_code(guess):
+            return MALFORMED, "", Answer(MALFORMED)
         if person.active is None:
             return "issued", "sign_in", Answer("issued")
         if not guess:
@@ -294,3 +297,7 @@ class Model:
     def _release(row: Row) -> None:
         row.active = row.suspended = False
         row.codes.clear()
+
+
+def _could_be_a_code(guess: str) -> bool:
+    return guess.isascii() and guess.isdigit() and len(guess) in {6, 7}

@@ -1,0 +1,356 @@
+"""Moments that matter, each with what leads to it: chance alone comes to few of them.
+
+A story begins wherever the machine is. What it does is judged by the model, step by
+step, as if chance had done it; so none of them says what should happen.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from itertools import product
+
+from tests.machine.machine import NO_CODES, Machine
+from tests.machine.model import CHANGE, DISABLE_AFTER, LOCK_AFTER, OPT_IN, OPT_OUT, SIGN_IN, TRIES
+from tests.machine.model import Row as Number
+
+Story = Callable[[Machine, int], None]
+
+A_MOMENT = timedelta(seconds=0.1)
+LONG_ENOUGH = 3600
+"""Seconds after which no lock, wait, window or code of before is left."""
+
+
+# -- what leads there --------------------------------------------------------------
+
+
+def at_peace(machine: Machine, *people: int) -> None:
+    """Nothing is counted, nothing is pending, and nobody must wait."""
+    for who in people:
+        person = machine.person(who)
+        if person.failures or person.disabled:
+            machine.staff_unlock(who)
+        if person.active and person.active.suspended:
+            machine.staff_act(who, "resume")
+    machine.time_passes(LONG_ENOUGH)
+
+
+def free_numbers(machine: Machine) -> list[int]:
+    taken = {person.active.number for person in machine.model.people if person.active}
+    return [n for n, number in enumerate(machine.numbers) if number not in taken]
+
+
+def ask(machine: Machine, who: int, row: Number, purpose: str) -> None:
+    if purpose == OPT_IN:
+        file = [file.pk for file in machine.files].index(row.file)
+        machine.ask_to_opt_in(who, file, machine.numbers.index(row.number))
+    else:
+        machine.ask_for_a_code(who, purpose)
+
+
+def asked_to_opt_in(machine: Machine, who: int, number: int) -> Number:
+    """Have *who*, at peace, wait for the code of an opt-in."""
+    if machine.person(who).active:
+        machine.staff_act(who, "revoke")
+    machine.ask_to_opt_in(who, 0, number)
+    return machine.person(who).rows[machine.numbers[number]]
+
+
+def with_numbers(machine: Machine, *people: int) -> list[Number]:
+    """Have all of them at peace, each with an active number."""
+    at_peace(machine, *people)
+    for who in people:
+        if not machine.person(who).active:
+            row = asked_to_opt_in(machine, who, free_numbers(machine)[0])
+            machine.enter_code_of(who, row, OPT_IN)
+    at_peace(machine)
+    found = [machine.person(who).active for who in people]
+    return [row for row in found if row]
+
+
+def asked(machine: Machine, who: int, purpose: str) -> Number:
+    """Have *who*, at peace, wait for a code for *purpose*."""
+    if purpose == OPT_IN:
+        at_peace(machine, who)
+        return asked_to_opt_in(machine, who, free_numbers(machine)[0])
+    [row] = with_numbers(machine, who)
+    ask(machine, who, row, purpose)
+    return row
+
+
+def fail(machine: Machine, who: int, row: Number, times: int) -> None:
+    """Enter wrong codes, as many as it takes, through locks and used-up codes."""
+    for _ in range(times):
+        code = row.codes.get(SIGN_IN)
+        if code is None or code.tries >= TRIES or machine.locked_for(machine.person(who)):
+            machine.time_passes(121)  # the longest of waits and locks
+        if code is None or code.tries >= TRIES:
+            ask(machine, who, row, SIGN_IN)
+        machine.enter_code_of(who, row, SIGN_IN, wrong_by=1)
+
+
+# -- texts -------------------------------------------------------------------------
+
+
+def a_text_again(machine: Machine, who: int, purpose: str, left: float) -> None:
+    """With so many seconds left to the code."""
+    row = asked(machine, who, purpose)
+    machine.clock.move_to(row.codes[purpose].expires - timedelta(seconds=left))
+    ask(machine, who, row, purpose)
+
+
+def a_text_again_after_wrong_codes(machine: Machine, who: int, purpose: str, wrong: int) -> None:
+    row = asked(machine, who, purpose)
+    for n in range(wrong):
+        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
+    machine.time_passes(60)
+    ask(machine, who, row, purpose)
+
+
+def a_text_at_once_after_a_right_code(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    machine.enter_code_of(who, row, purpose)
+    if purpose == OPT_IN:
+        machine.staff_act(who, "revoke")
+    ask(machine, who, row, purpose)
+
+
+def a_text_at_once_after_a_wrong_code(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    machine.enter_code_of(who, row, purpose, wrong_by=1)
+    ask(machine, who, row, purpose)
+
+
+# -- codes -------------------------------------------------------------------------
+
+
+def malformed_codes(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    another_length = "123456" if machine.model.digits == 7 else "1234567"
+    for text in (*NO_CODES, another_length):
+        machine.enter(who, row.file, row.id, purpose, text)
+    for nth in range(len(NO_CODES)):
+        machine.sign_in(who, "malformed", nth)
+
+
+def a_code_of_another_length(machine: Machine, who: int, purpose: str) -> None:
+    """Well-formed since the setting changed, and still no guess at a code of before."""
+    row = asked(machine, who, purpose)
+    machine.codes_get_another_length()
+    machine.enter(who, row.file, row.id, purpose, "0" * machine.model.digits)
+
+
+def a_right_code_after_a_wrong_one(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    machine.enter_code_of(who, row, purpose, wrong_by=1)
+    machine.enter_code_of(who, row, purpose)
+
+
+def the_right_code_for_a_number_in_use(machine: Machine, who: int) -> None:
+    other = 1 - who
+    [taken] = with_numbers(machine, other)
+    at_peace(machine, who)
+    row = asked_to_opt_in(machine, who, machine.numbers.index(taken.number))
+    machine.enter_code_of(who, row, OPT_IN, wrong_by=1)
+    machine.enter_code_of(who, row, OPT_IN)
+    ask(machine, who, row, OPT_IN)
+
+
+def the_last_moment(machine: Machine, who: int, purpose: str, left: float) -> None:
+    row = asked(machine, who, purpose)
+    machine.clock.move_to(row.codes[purpose].expires - timedelta(seconds=left))
+    machine.enter_code_of(who, row, purpose)
+
+
+def one_try_too_many(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    for n in range(TRIES):
+        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
+    machine.enter_code_of(who, row, purpose)
+
+
+def an_opt_in_of_somebody_else(machine: Machine, who: int) -> None:
+    """Its row, its code, its file."""
+    other = 1 - who
+    at_peace(machine, who, other)
+    theirs = asked_to_opt_in(machine, other, free_numbers(machine)[0])
+    mine = asked_to_opt_in(
+        machine, who, next(n for n in free_numbers(machine) if machine.numbers[n] != theirs.number)
+    )
+    text = theirs.codes[OPT_IN].text
+    machine.enter(who, theirs.file, theirs.id, OPT_IN, text)
+    machine.enter(2, theirs.file, theirs.id, OPT_IN, text)
+    machine.enter(who, mine.file, mine.id, OPT_IN, text)
+    machine.enter(other, machine.files[1].pk, theirs.id, OPT_IN, text)
+    machine.enter(other, theirs.file, theirs.id, OPT_IN, text)
+
+
+def the_code_of_somebody_else(machine: Machine, who: int, purpose: str) -> None:
+    other = 1 - who
+    mine, theirs = with_numbers(machine, who, other)
+    ask(machine, who, mine, purpose)
+    ask(machine, other, theirs, purpose)
+    machine.enter(who, mine.file, mine.id, purpose, theirs.codes[purpose].text)
+    machine.enter_code_of(other, theirs, purpose)
+
+
+def the_code_for_something_else(machine: Machine, who: int) -> None:
+    [row] = with_numbers(machine, who)
+    for purpose in (SIGN_IN, OPT_OUT, CHANGE):
+        ask(machine, who, row, purpose)
+    for text_for, entered_for in ((SIGN_IN, OPT_OUT), (OPT_OUT, CHANGE), (CHANGE, SIGN_IN)):
+        machine.enter(who, row.file, row.id, entered_for, row.codes[text_for].text)
+
+
+def a_used_code_again(machine: Machine, who: int, purpose: str) -> None:
+    """At once, and while there is a new one."""
+    row = asked(machine, who, purpose)
+    text = row.codes[purpose].text
+    machine.enter_code_of(who, row, purpose)
+    machine.enter(who, row.file, row.id, purpose, text)
+    machine.time_passes(60)
+    ask(machine, who, row, purpose)
+    machine.enter(who, row.file, row.id, purpose, text)
+
+
+def a_superseded_code(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    text = row.codes[purpose].text
+    for n in range(TRIES):
+        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
+    machine.time_passes(60)
+    ask(machine, who, row, purpose)
+    machine.enter(who, row.file, row.id, purpose, text)
+    machine.time_passes(60)
+    machine.enter_code_of(who, row, purpose)
+
+
+def an_opt_in_moves_to_another_file(machine: Machine, who: int) -> None:
+    row = asked(machine, who, OPT_IN)
+    text = row.codes[OPT_IN].text
+    machine.time_passes(60)
+    machine.ask_to_opt_in(who, 1, machine.numbers.index(row.number))
+    for file in machine.files:
+        machine.enter(who, file.pk, row.id, OPT_IN, text)
+    machine.enter_code_of(who, row, OPT_IN)
+
+
+def one_of_two_opt_ins(machine: Machine, who: int) -> None:
+    at_peace(machine, who)
+    first, second = (asked_to_opt_in(machine, who, n) for n in free_numbers(machine)[:2])
+    text = first.codes[OPT_IN].text
+    machine.enter_code_of(who, second, OPT_IN)
+    machine.enter(who, first.file, first.id, OPT_IN, text)
+
+
+def a_new_key(machine: Machine, who: int, purpose: str) -> None:
+    """Between the text, the same text again, and the right code."""
+    row = asked(machine, who, purpose)
+    machine.a_new_key_comes_first()
+    machine.time_passes(60)
+    ask(machine, who, row, purpose)
+    machine.a_new_key_comes_first()
+    machine.enter_code_of(who, row, purpose)
+
+
+# -- locked, disabled, suspended, released -------------------------------------------
+
+
+def a_lock(machine: Machine, who: int) -> None:
+    """The right code to its last moment, and a text for anything; then the right code."""
+    [row] = with_numbers(machine, who)
+    fail(machine, who, row, LOCK_AFTER)
+    for purpose in (SIGN_IN, OPT_OUT, CHANGE, OPT_IN):
+        ask(machine, who, row, purpose)
+    machine.enter_code_of(who, row, SIGN_IN)
+    machine.sign_in(who, "", 0)
+    machine.sign_in(who, "right", 0)
+    ends = machine.person(who).locked_until
+    if ends:
+        machine.clock.move_to(ends - A_MOMENT)
+        machine.enter_code_of(who, row, SIGN_IN)
+        machine.clock.move_to(ends)
+        machine.enter_code_of(who, row, SIGN_IN)
+
+
+def disabled(machine: Machine, who: int) -> None:
+    """Neither a right code nor time helps, but staff do."""
+    [row] = with_numbers(machine, who)
+    fail(machine, who, row, DISABLE_AFTER)
+    machine.enter_code_of(who, row, SIGN_IN)
+    machine.sign_in(who, "right", 0)
+    machine.time_passes(LONG_ENOUGH)
+    for purpose in (SIGN_IN, OPT_OUT, CHANGE, OPT_IN):
+        ask(machine, who, row, purpose)
+    machine.sign_in(who, "", 0)
+    machine.staff_unlock(who)
+    ask(machine, who, row, SIGN_IN)
+    machine.enter_code_of(who, row, SIGN_IN)
+
+
+def suspended(machine: Machine, who: int, purpose: str) -> None:
+    row = asked(machine, who, purpose)
+    machine.staff_act(who, "suspend")
+    machine.enter_code_of(who, row, purpose)
+    machine.time_passes(60)
+    ask(machine, who, row, purpose)
+    machine.sign_in(who, "", 0)
+    machine.sign_in(who, "right", 0)
+    machine.staff_act(who, "resume")
+    machine.enter_code_of(who, row, purpose)
+
+
+def an_opt_out(machine: Machine, who: int) -> None:
+    """What was open before is nothing after it, and another number can come."""
+    [row] = with_numbers(machine, who)
+    ask(machine, who, row, SIGN_IN)
+    ask(machine, who, row, OPT_OUT)
+    text = row.codes[SIGN_IN].text
+    machine.enter_code_of(who, row, OPT_OUT)
+    machine.enter(who, row.file, row.id, SIGN_IN, text)
+    ask(machine, who, row, SIGN_IN)
+    machine.sign_in(who, "", 0)
+    new = asked_to_opt_in(
+        machine, who, next(n for n in free_numbers(machine) if machine.numbers[n] != row.number)
+    )
+    machine.enter_code_of(who, new, OPT_IN)
+
+
+# -- all of them -------------------------------------------------------------------
+
+
+def each(story: Callable[..., None], **kinds: Iterable[object]) -> dict[str, Story]:
+    """One story for each combination, under a name that tells which."""
+    return {
+        " ".join([story.__name__, *map(str, values)]): partial(
+            story, **dict(zip(kinds, values, strict=True))
+        )
+        for values in product(*kinds.values())
+    }
+
+
+PURPOSES = (OPT_IN, SIGN_IN, OPT_OUT, CHANGE)
+
+STORIES: dict[str, Story] = {
+    **each(a_text_again, purpose=PURPOSES[:2], left=(120.1, 120, 119.9, 0.1, 0)),
+    **each(a_text_again_after_wrong_codes, purpose=PURPOSES[:2], wrong=(1, TRIES)),
+    **each(a_text_at_once_after_a_right_code, purpose=(OPT_IN, SIGN_IN, CHANGE)),
+    **each(a_text_at_once_after_a_wrong_code, purpose=[SIGN_IN]),
+    **each(malformed_codes, purpose=PURPOSES),
+    **each(a_code_of_another_length, purpose=PURPOSES),
+    **each(a_right_code_after_a_wrong_one, purpose=PURPOSES),
+    **each(the_right_code_for_a_number_in_use),
+    **each(the_last_moment, purpose=PURPOSES[:2], left=(0.1, 0)),
+    **each(one_try_too_many, purpose=PURPOSES),
+    **each(an_opt_in_of_somebody_else),
+    **each(the_code_of_somebody_else, purpose=(SIGN_IN, OPT_OUT)),
+    **each(the_code_for_something_else),
+    **each(a_used_code_again, purpose=PURPOSES),
+    **each(a_superseded_code, purpose=PURPOSES[:2]),
+    **each(an_opt_in_moves_to_another_file),
+    **each(one_of_two_opt_ins),
+    **each(a_new_key, purpose=PURPOSES),
+    **each(a_lock),
+    **each(disabled),
+    **each(suspended, purpose=(SIGN_IN, OPT_OUT)),
+    **each(an_opt_out),
+}
