@@ -8,28 +8,24 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from optin import metrics
-from optin.conf import conf
 from optin.gateways import Simulator
+from optin.web.context import has_simulator
 
 _TEXTS_SHOWN = 50
-_LOOK_EVERY = 5
-"""Seconds after which the simulated phone looks for new texts."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "home.html", {"has_simulator": _has_simulator()})
+    return render(request, "home.html")
 
 
 @require_safe
 def simulator(request: HttpRequest) -> HttpResponse:
     """The phone of a development start: the newest texts, newest first."""
-    if not _has_simulator():
+    if not has_simulator():
         return not_found(request)
     texts = Simulator(settings.DATA_DIR).latest(_TEXTS_SHOWN)
-    response = render(request, "simulator.html", {"texts": texts})
-    response["Refresh"] = str(_LOOK_EVERY)
-    return response
+    return render(request, "simulator.html", {"texts": texts})
 
 
 @require_safe
@@ -56,7 +52,3 @@ def not_found(request: HttpRequest) -> HttpResponse:
     repeats the query, and with it a ``WsAccessKey``.
     """
     return render(request, "404.html", status=404)
-
-
-def _has_simulator() -> bool:
-    return settings.DEBUG and Simulator.name in conf.gateways
