@@ -32,6 +32,8 @@ MAX_ID = 100
 # RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 6585, 4: of the 4xx, these are about the moment.
 _TRY_AGAIN = {408, 425, 429}
 _WORDS = re.compile(r"\{(to|body|reference|sender)\}")
+_NO_DIGITS, _LONG_NUMBER = re.compile(r"[^0-9]+"), re.compile(r"[0-9]{6,}")
+_LOCAL_DIGITS = 8
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 
 
@@ -78,7 +80,8 @@ class Http:
         if not 200 <= status < 300:
             final = 400 <= status < 500 and status not in _TRY_AGAIN
             raise SmsError(f"the gateway answered {status}", permanent=final)
-        return self._id_in(answer)
+        theirs = self._id_in(answer)
+        return "" if _repeats(theirs, to, body) else theirs[:MAX_ID]
 
     def _encode(self, filled: Any) -> bytes:
         if _media_type(self._headers["Content-Type"]) == _FORM:
@@ -96,8 +99,9 @@ class Http:
             text = str(found) if type(found) in {str, int} else ""
         except (ValueError, LookupError, TypeError, RecursionError):
             return ""
-        # What is no visible text, such as a NUL or half a surrogate, no database keeps.
-        return text[:MAX_ID] if text.isprintable() else ""
+        # What is no visible text, such as a NUL or half a surrogate, no database keeps. And
+        # an id is one word: a sentence may be the request, repeated with all its secrets.
+        return text if text.isprintable() and " " not in text else ""
 
 
 class _Call:
@@ -216,6 +220,15 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         manager: PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+
+def _repeats(theirs: str, to: str, body: str) -> bool:
+    """Whether an id tells the number or the code, which must not be kept with it.
+
+    With whatever stands between the digits, and with or without the country code.
+    """
+    digits = _NO_DIGITS.sub("", theirs)
+    return any(told in digits for told in (to[-_LOCAL_DIGITS:], *_LONG_NUMBER.findall(body)))
 
 
 def _media_type(content_type: str) -> str:
