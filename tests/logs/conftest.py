@@ -48,11 +48,12 @@ class Site:
     def log(self) -> Path:
         return self.folder / "server.log"
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with the settings of the service, and those in *env*."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self.env,
+            env=self.env | env,
             capture_output=True,
             text=True,
             check=False,
@@ -114,6 +115,14 @@ class Site:
                 database.execute(statement)
                 database.commit()
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall())
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+            return list(database.execute(statement))
+
     def dump(self) -> str:
         """All rows of all tables, as text."""
         if connection.vendor == "postgresql":
@@ -130,8 +139,10 @@ class Site:
 
 
 @contextmanager
-def running(folder: Path, *, tables: bool = True, **env: str) -> Iterator[Site]:
-    """Serve a fresh database from two processes, with the settings in *env*."""
+def running(
+    folder: Path, *, tables: bool = True, env: Mapping[str, str] = {}, **more: str
+) -> Iterator[Site]:
+    """Serve a fresh database from two processes, with the settings in *env* and *more*."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         environment = {
@@ -142,6 +153,7 @@ def running(folder: Path, *, tables: bool = True, **env: str) -> Iterator[Site]:
             "OPTIN_REQUESTS_PER_USER": "0",
             "OPTIN_RESEND_WAIT": "0",
             **env,
+            **more,
         }
         if connection.vendor == "postgresql":
             environment["DATABASE_URL"] = database_url()
@@ -151,7 +163,7 @@ def running(folder: Path, *, tables: bool = True, **env: str) -> Iterator[Site]:
         command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
         command += ["--config", "gunicorn.conf.py", "--workers", "2"]
         command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
-        with site.log.open("wb") as log:
+        with site.log.open("ab") as log:
             site.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
