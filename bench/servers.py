@@ -173,7 +173,7 @@ def main() -> None:
             ),
             "ping": ("GET", "/authorisation/ping", 200, "The token is valid."),
         }
-        database = _url()
+        database = world.url()
         connections.close_all()
         for _ in range(options.rounds):
             for server, command in commands(port, options.granian).items():
@@ -189,11 +189,6 @@ def main() -> None:
     for (workload, server), values in sorted(results.items()):
         rate = statistics.median(rate for rate, _ in values)
         print(f"{workload:12} {server:26} {rate:8.0f}   {', '.join(tail for _, tail in values)}")
-
-
-def _url() -> str:
-    config = connection.settings_dict
-    return f"postgres://{config['USER']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
 
 
 if __name__ == "__main__":

@@ -62,6 +62,14 @@ def database() -> Iterator[None]:
         teardown_databases(old, verbosity=0)
 
 
+def url() -> str:
+    """The address of that database, for other processes."""
+    config = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{config['NAME']}"
+    return f"postgres://{config['USER']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
+
+
 def people(count: int, label: str = "person") -> list[Person]:
     """Make *count* users with a token, an access key and an open code."""
     now = timezone.now()
