@@ -135,7 +135,7 @@ def test_simulator_says_what_it_is_while_empty(development: Simulator) -> None:
 
 def test_simulator_loads_itself_again_without_scripts(development: Simulator) -> None:
     text = text_of(Client().get("/simulator/"))
-    assert re.search('<noscript>\\s*<meta http-equiv="refresh" content="5">\\s*</noscript>', text)
+    assert re.search('<noscript>\\s*<meta http-equiv="refresh" content="3">\\s*</noscript>', text)
 
 
 def test_simulator_shows_the_newest_texts_first(development: Simulator) -> None:

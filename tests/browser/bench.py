@@ -1,0 +1,264 @@
+"""A real server and a real browser, and what both are asked."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = shutil.which("chromium")
+NARROW, WIDE = 320, 1280
+"""The widths in CSS pixels: 320 is also what 1280 comes to at 400 % zoom."""
+
+Scheme = Literal["light", "dark"]
+PATIENCE = 10
+"""Seconds until a server must serve, and a text must have arrived."""
+
+_STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# -- the server --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Site:
+    """A development start of the service in processes of its own, with the demo people."""
+
+    url: str
+    data_dir: Path
+    demo: dict[str, Any]
+
+    def password(self, username: str) -> str:
+        """The password of a demo person: ann, ben, cam, or sam of the staff."""
+        found: str = next(p["password"] for p in self.demo["users"] if p["username"] == username)
+        return found
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of the service, beside the server; return what it prints."""
+        return _manage(_environment(self.data_dir, self.url.rpartition(":")[2]), *arguments)
+
+    def reset(self) -> None:
+        """Put the demo people back to the start, and forget what was sent and counted."""
+        self.manage("demo", "--json", "--reset")
+
+    def texts(self, number: str) -> list[str]:
+        """The bodies of all texts to a number in E.164 form, oldest first."""
+        try:
+            lines = (self.data_dir / "sms.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [text["body"] for text in map(json.loads, lines) if text["to"] == number]
+
+    def newest_text(self, number: str, *, after: int = 0) -> str:
+        """The newest text to a number, once more than *after* have arrived there."""
+        until = time.monotonic() + PATIENCE
+        while len(texts := self.texts(number)) <= after:
+            if time.monotonic() > until:
+                raise AssertionError(f"no text arrived within {PATIENCE} s (after {after})")
+            time.sleep(0.05)
+        return texts[-1]
+
+
+def _environment(data_dir: Path, port: str) -> dict[str, str]:
+    """The environment of a development start: nothing of the tests', nor of the machine's."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "DATA_DIR": str(data_dir), "PORT": port}
+
+
+def _manage(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serve(data_dir: Path) -> Iterator[Site]:
+    """Start the service as ``make run`` does, on a free port, and stop it afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = _environment(data_dir, port)
+    _manage(environment, "migrate", "--verbosity", "0")
+    demo = json.loads(_manage(environment, "demo", "--json"))
+    command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
+    with (data_dir / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                *command,
+                "--bind",
+                f"127.0.0.1:{port}",
+                "--graceful-timeout",
+                "1",
+            ],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        site = Site(f"http://127.0.0.1:{port}", data_dir, demo)
+        _wait_for(site, server)
+        yield site
+    finally:
+        server.terminate()
+        try:
+            server.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_for(site: Site, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{site.url}/readyz", timeout=PATIENCE):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError((site.data_dir / "server.log").read_text(encoding="utf-8"))
+
+
+# -- the browser -------------------------------------------------------------------
+
+
+@dataclass
+class Window:
+    """Opens pages of one site in the browser of this worker, and closes them at the end."""
+
+    browser: Browser
+    site: Site
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    def __call__(
+        self,
+        address: str | None = None,
+        *,
+        width: int = WIDE,
+        scripts: bool = True,
+        scheme: Scheme = "light",
+        **options: Any,
+    ) -> Page:
+        """Open a page with cookies of its own; ``page.goto("/path")`` goes on from there.
+
+        *options* are those of ``Browser.new_context``: ``forced_colors``, ``locale``...
+        """
+        context = self.browser.new_context(
+            base_url=self.site.url,
+            viewport={"width": width, "height": 800},
+            java_script_enabled=scripts,
+            color_scheme=scheme,
+            **options,
+        )
+        self.contexts.append(context)
+        context.set_default_timeout(PATIENCE * 1000)
+        page = context.new_page()
+        _listen(page)
+        if address is not None:
+            page.goto(address)
+        return page
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+
+def launch_options() -> dict[str, Any]:
+    return {"executable_path": CHROMIUM, "headless": True, "args": _FLAGS}
+
+
+_complaints: dict[Page, list[str]] = {}
+
+
+def _listen(page: Page) -> None:
+    """Collect what the browser complains about: broken scripts, violations of the policy."""
+    heard = _complaints[page] = []
+
+    def console(message: ConsoleMessage) -> None:
+        # That the document itself is a 404 is no fault of the page.
+        of_page = message.location.get("url") == page.url and "Failed to load" in message.text
+        if message.type == "error" and not of_page:
+            heard.append(message.text)
+
+    def error(error: Error) -> None:
+        heard.append(str(error))
+
+    page.on("console", console)
+    page.on("pageerror", error)
+    page.on("close", lambda _: _complaints.pop(page, None))
+
+
+# -- what is asked -----------------------------------------------------------------
+
+
+def faults(page: Page) -> list[str]:
+    """What is wrong with the page as it stands: for axe, for a narrow window, for the browser."""
+    found = list(_complaints[page])
+    # scrollWidth leaves out what hangs off the left edge, where nobody can scroll to.
+    wide, room = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    if wide > room:
+        found.append(f"scrolls sideways: {wide} px wide in {room} px")
+    options = {
+        "resultTypes": ["violations"],
+        "runOnly": {"type": "tag", "values": _STANDARDS},
+        "rules": {"target-size": {"enabled": True}},
+    }
+    for violation in Axe().run(page, options=options).response["violations"]:
+        for node in violation["nodes"]:
+            found.append(f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})")
+    return found
+
+
+def audit(page: Page) -> None:
+    """P-11: fail with a list of everything that is wrong with the page as it stands."""
+    assert faults(page) == []
+
+
+def audit_everywhere(page: Page, name: str) -> None:
+    """Audit the page, and take its picture, at both widths in both schemes."""
+    found = {}
+    for width in (NARROW, WIDE):
+        page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            shoot(page, f"{name}-{width}-{scheme}")
+            if wrong := faults(page):
+                found[f"{width} px, {scheme}"] = wrong
+    assert found == {}
+
+
+def shoot(page: Page, name: str) -> None:
+    """Take a picture of the whole page into the folder ``SCREENSHOTS``, where one is named."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

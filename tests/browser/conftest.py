@@ -1,0 +1,62 @@
+"""Pages in a real browser: a real server, a real clock, nothing faked.
+
+The browser lives as long as this package, not as the whole run: while it does, an event
+loop runs in this thread, and Django refuses the database there.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser import bench
+from tests.conftest import needs
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """The real one: the server reads it too."""
+
+
+@pytest.fixture(autouse=True)
+def phone() -> None:
+    """The simulator's file: see ``Site.newest_text``."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_throttle() -> None:
+    """The server counts in its own process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(bench.ROOT / "tests" / "browser"):
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _chromium() -> None:
+    needs("Chromium", bench.CHROMIUM is not None)
+
+
+@pytest.fixture(scope="package")
+def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[bench.Site]:
+    """A development start of the service, shared by the tests of this worker."""
+    with bench.serve(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="package")
+def browser(_chromium: None) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**bench.launch_options())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: bench.Site) -> Iterator[bench.Window]:
+    """``open_page("/path", width=320, scripts=False, scheme="dark")``: see ``bench.Window``."""
+    window = bench.Window(browser, site)
+    yield window
+    window.close()
