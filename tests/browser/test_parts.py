@@ -1,0 +1,192 @@
+"""The parts that pages are made of, and the script, on a page that has them all."""
+
+from typing import Any
+
+import pytest
+from django import forms
+from django.template import engines
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.browser.bench import NARROW, Window, audit, audit_everywhere, shoot
+
+
+class Everything(forms.Form):
+    name = forms.CharField(label="User name or e-mail")
+    password = forms.CharField(widget=forms.PasswordInput, help_text="The one of your account.")
+    number = forms.CharField(
+        label="Mobile number",
+        help_text="For example 0491 570 156, or +64 for another country.",
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel"}),
+    )
+    code = forms.CharField(
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"})
+    )
+    file = forms.ChoiceField(choices=[("777", "Harbour Books"), ("888", "Ridge Bakery")])
+    way = forms.ChoiceField(
+        label="How do you want to get the code?",
+        help_text="You can change it later.",
+        choices=[("sms", "A text message"), ("app", "An authenticator app")],
+        widget=forms.RadioSelect,
+    )
+    sure = forms.BooleanField(label="I know that my other devices will be signed out")
+
+
+PAGE = """
+{% extends "base.html" %}
+{% block title %}Everything{% endblock %}
+{% block main %}
+  {% include "parts/errors.html" %}
+  <h1>Set up two-factor authentication</h1>
+  <p class="lead">A code is texted to your phone whenever you sign in.</p>
+  <section class="panel">
+    <h2>By text message <span class="tag on">On</span> <span class="tag off">Off</span></h2>
+    <dl class="facts">
+      <div><dt>Number</dt><dd>... 678</dd></div>
+      <div><dt>On since</dt><dd>2 November 2026</dd></div>
+    </dl>
+  </section>
+  <ul class="secrets"><li>4f7k-29qx</li><li>8m2p-77ta</li><li>k3v9-5jwd</li></ul>
+  <ol class="events"><li>Code entered wrongly <time>2 Nov, 10:41</time></li></ol>
+  <form method="post" novalidate>
+    {% for field in form %}{% include "parts/field.html" %}{% endfor %}
+    <button type="submit" name="go" value="1">Continue</button>
+  </form>
+  <form method="post" action="/again" class="again">
+    {% include "parts/wait.html" with seconds=seconds %}
+    <button type="submit" class="secondary">Send again</button>
+  </form>
+  <div class="actions">
+    <a class="button" href="/">Start</a>
+    <form method="post"><button type="submit" class="danger">Turn off</button></form>
+    <a href="/">Not now</a>
+  </div>
+{% endblock %}
+"""
+
+
+class Show:
+    """Serves the page at /parts, with the policy of the site, and counts what is posted."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.posted: list[str] = []
+
+    def __call__(self, *, data: dict[str, str] | None = None, **context: Any) -> Page:
+        form = Everything(data)
+        html = engines["django"].from_string(PAGE).render({"form": form, **context})
+        policy = self.page.request.get("/").headers["content-security-policy"]
+
+        def answer(route: Route, request: Request) -> None:
+            if request.method == "POST":
+                self.posted.append(request.post_data or "")
+                route.fulfill(status=204)
+            else:
+                headers = {"content-security-policy": policy}
+                route.fulfill(body=html, content_type="text/html", headers=headers)
+
+        self.page.route("**/parts", answer)
+        self.page.route("**/again", answer)
+        self.page.goto("/parts")
+        return self.page
+
+
+@pytest.fixture
+def show(open_page: Window) -> Show:
+    return Show(open_page())
+
+
+def test_parts_can_be_used_by_everybody(show: Show) -> None:
+    """P-11."""
+    audit_everywhere(show(flash="Your number has been changed."), "parts")
+
+
+def test_parts_with_errors_can_be_used_by_everybody(show: Show) -> None:
+    audit_everywhere(show(data={"name": "ann"}), "parts-wrong")
+
+
+def test_parts_in_forced_colours(open_page: Window) -> None:
+    page = Show(open_page(forced_colors="active"))(data={})
+    audit(page)
+    shoot(page, "parts-forced")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_error_summary_has_the_focus_and_leads_to_the_field(
+    scripts: bool, open_page: Window
+) -> None:
+    """P-10."""
+    page = Show(open_page(scripts=scripts))(data={})
+    assert page.title().startswith("Error: Everything")
+    expect(page.get_by_role("alert")).to_be_focused()
+    for field, link in zip(
+        ["name", "password", "number", "code", "file", "way_0", "sure"],
+        page.get_by_role("alert").get_by_role("link").all(),
+        strict=True,
+    ):
+        link.click()
+        expect(page.locator(f"#id_{field}")).to_be_focused()
+
+
+def test_hint_and_error_belong_to_the_field(show: Show) -> None:
+    page = show(data={})
+    password = page.get_by_label("Password")
+    expect(password).to_have_accessible_description(
+        "The one of your account. Error: This field is required."
+    )
+    expect(password).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("group")).to_have_accessible_description(
+        "You can change it later. Error: This field is required."
+    )
+
+
+def test_targets_are_large_enough(show: Show) -> None:
+    """WCAG 2.5.8: 24 by 24 CSS pixels, links in a sentence aside."""
+    page = show(data={})
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    for target in page.locator("a:not(.skip), button, input, select").all():
+        box = target.bounding_box()
+        assert box
+        assert min(box["width"], box["height"]) >= 24, target.evaluate("e => e.outerHTML")
+
+
+def test_double_click_sends_once(show: Show) -> None:
+    """P-12: and what is sent names the button."""
+    page = show()
+    page.get_by_role("button", name="Continue").dblclick()
+    expect(page.get_by_role("button", name="Continue")).to_be_disabled()
+    page.wait_for_timeout(200)
+    assert [post.count("go=1") for post in show.posted] == [1]
+
+
+def test_back_gives_the_form_again(show: Show) -> None:
+    page = show()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("button", name="Continue")).to_be_disabled()
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow'))")
+    expect(page.get_by_role("button", name="Continue")).to_be_enabled()
+
+
+def test_wait_is_counted_down_and_its_end_said_once(show: Show) -> None:
+    """P-05: politely."""
+    page = show(seconds=62)
+    page.clock.install()
+    page.goto("/parts")
+    again, wait = page.get_by_role("button", name="Send again"), page.locator("[data-wait]")
+    status = page.locator(".again").get_by_role("status")
+    expect(again).to_be_disabled()
+    expect(wait).to_have_text("You can send it in: 1 minute 2 seconds")
+    page.clock.run_for(61_000)
+    expect(wait).to_have_text("You can send it in: 1 second")
+    expect(status).to_be_empty()
+    expect(again).to_be_disabled()
+    page.clock.run_for(1_000)
+    expect(wait).to_be_hidden()
+    expect(status).to_have_text("You can send it now.")
+    expect(again).to_be_enabled()
+
+
+def test_wait_is_said_without_scripts(open_page: Window) -> None:
+    """And the button stays usable: the server knows better."""
+    page = Show(open_page(scripts=False))(seconds=42)
+    expect(page.locator("[data-wait]")).to_have_text("You can send it in: 42 seconds")
+    expect(page.get_by_role("button", name="Send again")).to_be_enabled()
