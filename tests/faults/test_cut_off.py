@@ -1,0 +1,308 @@
+"""The process ends before any one of its statements, or its answer leaves: what stands then.
+
+kill -9 comes to such a point by luck; here each point has its turn.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.test import RequestFactory
+from oauth2_provider.models import AccessToken, RefreshToken
+from pytest_django.fixtures import Settings
+
+from optin import services, sign_in
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.origin import Face, Origin
+from tests.conftest import ORIGIN, PASSWORD, Phone, make_user, wrong
+from twofa_site.handler import Handler
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FROM = Origin(Face.TOKEN, ip="192.0.2.1")
+OFF = ("SENDS_PER_NUMBER", "SENDS_PER_USER", "SENDS_PER_IP", "SENDS_PER_CLIENT", "SENDS_PER_FILE")
+# They change nothing by themselves, and a database rolls back for a client that is gone.
+CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+Act = Callable[[], object]
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing outlives kill -9."""
+
+
+@contextmanager
+def killed_before(nth: int) -> Iterator[None]:
+    """End at the n-th statement of this block, the commits among them, if there are so many."""
+    points = count(1)
+    commit = connection.commit
+
+    def statement(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if not sql.lstrip().startswith(CONTROL) and next(points) >= nth:
+            raise Killed
+        return execute(sql, *rest)
+
+    def commit_or_end() -> None:
+        if next(points) >= nth:
+            connection.rollback()
+            raise Killed
+        commit()
+
+    with pytest.MonkeyPatch.context() as patch, connection.execute_wrapper(statement):
+        patch.setattr(connections["default"], "commit", commit_or_end)
+        yield
+
+
+# -- what can be under way ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One person, one number: new for each end."""
+
+    user: User
+    file: File
+    number: str
+    phone: Phone
+
+    def ask(self) -> int:
+        sending = services.opt_in(self.user, self.file, self.number, origin=ORIGIN)
+        assert sending.provider_user_id
+        return sending.provider_user_id
+
+    def activate(self) -> None:
+        row_id = self.ask()
+        services.verify_opt_in(self.user, self.file, row_id, self.phone.code(), origin=ORIGIN)
+
+    def ask_for(self, purpose: Purpose) -> str:
+        """Return the code for *purpose* to the number, active by now."""
+        self.activate()
+        services.challenge(self.user, purpose, origin=ORIGIN)
+        return self.phone.code()
+
+    def verify(self, row_id: int, otp: str) -> Act:
+        return partial(services.verify_opt_in, self.user, self.file, row_id, otp, origin=ORIGIN)
+
+    def token(self, code: str) -> Act:
+        client = sign_in.application()
+        assert client
+        return partial(
+            sign_in.password_grant,
+            self.user.username,
+            PASSWORD,
+            scope="",
+            verification_code=code,
+            client=client,
+            origin=FROM,
+        )
+
+    def staff(self, operation: Callable[..., object]) -> Act:
+        return partial(operation, self.user, reason="a test", origin=ORIGIN)
+
+
+def a_text(stage: Stage) -> Act:
+    return stage.ask
+
+
+def the_same_text_again(stage: Stage) -> Act:
+    stage.ask()
+    return stage.ask
+
+
+def a_wrong_code(stage: Stage) -> Act:
+    return stage.verify(stage.ask(), wrong(stage.phone.code()))
+
+
+def the_right_code(stage: Stage) -> Act:
+    """For the second of two numbers, after a failure."""
+    services.opt_in(stage.user, stage.file, f"{stage.number[:-1]}9", origin=ORIGIN)
+    row_id = stage.ask()
+    stage.verify(row_id, wrong(stage.phone.code()))()
+    return stage.verify(row_id, stage.phone.code())
+
+
+def the_right_code_for_a_number_in_use(stage: Stage) -> Act:
+    row_id = stage.ask()
+    code = stage.phone.code()
+    owner = make_user(f"owner-of-{stage.number}", stage.file)
+    Stage(owner, stage.file, stage.number, stage.phone).activate()
+    stage.verify(row_id, wrong(code))()
+    return stage.verify(row_id, code)
+
+
+def a_text_to_sign_in(stage: Stage) -> Act:
+    stage.activate()
+    return partial(services.challenge, stage.user, Purpose.SIGN_IN, origin=ORIGIN)
+
+
+def a_wrong_code_to_sign_in(stage: Stage) -> Act:
+    return stage.token(wrong(stage.ask_for(Purpose.SIGN_IN)))
+
+
+def the_right_code_to_sign_in(stage: Stage) -> Act:
+    code = stage.ask_for(Purpose.SIGN_IN)
+    stage.token(wrong(code))()
+    return stage.token(code)
+
+
+def a_wrong_code_to_opt_out(stage: Stage) -> Act:
+    otp = wrong(stage.ask_for(Purpose.OPT_OUT))
+    return partial(services.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
+
+
+def the_right_code_to_opt_out(stage: Stage) -> Act:
+    otp = stage.ask_for(Purpose.OPT_OUT)
+    services.opt_out(stage.user, stage.file, wrong(otp), origin=ORIGIN)
+    return partial(services.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
+
+
+def a_suspension(stage: Stage) -> Act:
+    stage.activate()
+    return stage.staff(services.suspend)
+
+
+def a_release_by_staff(stage: Stage) -> Act:
+    stage.ask_for(Purpose.SIGN_IN)
+    return stage.staff(services.revoke)
+
+
+def an_unlock(stage: Stage) -> Act:
+    a_wrong_code(stage)()
+    return stage.staff(services.unlock)
+
+
+CASES = [
+    *(
+        pytest.param(under_way, 10, id=under_way.__name__)
+        for under_way in (
+            a_text,
+            the_same_text_again,
+            a_wrong_code,
+            the_right_code,
+            the_right_code_for_a_number_in_use,
+            a_text_to_sign_in,
+            a_wrong_code_to_sign_in,
+            the_right_code_to_sign_in,
+            a_wrong_code_to_opt_out,
+            the_right_code_to_opt_out,
+            a_suspension,
+            a_release_by_staff,
+            an_unlock,
+        )
+    ),
+    pytest.param(a_wrong_code, 1, id="a_wrong_code_that_locks"),
+    pytest.param(a_wrong_code_to_sign_in, 1, id="a_wrong_code_to_sign_in_that_locks"),
+]
+
+
+def what_stands(user: User) -> dict[str, object]:
+    """All that one operation changes together, without the ids."""
+    user.refresh_from_db()
+    otps = PendingOtp.objects.filter(provider_user__user=user).order_by("pk")
+    rows = ProviderUser.objects.filter(user=user).order_by("pk")
+    events = AuditEvent.objects.filter(user_id=user.pk).order_by("pk")
+    names = ("otp_failures", "otp_locked_until", "otp_disabled_at", "session_epoch")
+    return {
+        **{name: getattr(user, name) for name in names},
+        "codes": list(otps.values_list("purpose", "tries", "closed_as")),
+        "numbers": list(rows.values_list("confirmed", "released_at", "suspended_at")),
+        "events": list(events.values_list("kind", "outcome")),
+        "texts": SmsMessage.objects.filter(pending_otp__provider_user__user=user).count(),
+        "mails": list(Notice.objects.filter(user=user).order_by("pk").values_list("kind")),
+        "tokens": AccessToken.objects.filter(user=user).count(),
+        "refresh": RefreshToken.objects.filter(user=user, revoked=None).count(),
+    }
+
+
+@pytest.mark.parametrize(("under_way", "lock_after"), CASES)
+def test_all_of_it_or_nothing_wherever_it_ends(
+    under_way: Callable[[Stage], Act],
+    lock_after: int,
+    file: File,
+    phone: Phone,
+    password_clients: None,
+    settings: Settings,
+) -> None:
+    """S-04, S-63: the count, the code, the event and what follows stand or fall together."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    for name in OFF:
+        setattr(settings, f"OPTIN_{name}", ())
+
+    def ready(n: int) -> tuple[User, Act]:
+        user = make_user(f"user{n}", file)
+        return user, under_way(Stage(user, file, f"+6149{n:06d}0", phone))
+
+    user, act = ready(0)
+    before = what_stands(user)
+    settings.OPTIN_LOCK_AFTER = lock_after
+    act()
+    after = what_stands(user)
+    assert before != after
+
+    found = []
+    for point in count(1):
+        settings.OPTIN_LOCK_AFTER = 10
+        user, act = ready(point)
+        settings.OPTIN_LOCK_AFTER = lock_after
+        try:
+            with killed_before(point):
+                act()
+        except Killed:
+            found.append(what_stands(user))
+            continue
+        break  # it was over before
+    assert what_stands(user) == after
+    turn = found.index(after) if after in found else len(found)
+    assert turn >= 3, "too few statements to show anything"
+    assert found == [before] * turn + [after] * (len(found) - turn)
+
+
+# -- the answer --------------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("guess", ["right", "wrong"])
+def test_no_answer_leaves_before_the_commit_that_counted_it(
+    guess: str, user: User, file: File, pending: ProviderUser, access_key: str, phone: Phone
+) -> None:
+    """S-04: somebody else's connection sees it all when the first byte is handed over."""
+    otp = phone.code() if guess == "right" else wrong(phone.code())
+    request = RequestFactory().post(
+        f"/User/verify-2fa-opt-in?FileId={file.pk}&WsAccessKey={access_key}",
+        json.dumps({"ProviderUserId": pending.pk, "Otp": otp}),
+        content_type="application/json",
+    )
+    seen: list[object] = []
+
+    def look() -> object:
+        try:
+            found = what_stands(User.objects.get(pk=user.pk))
+        finally:
+            connections.close_all()
+        return found
+
+    def start_response(status: str, headers: object, exc: object = None, /) -> Any:
+        with ThreadPoolExecutor(1) as elsewhere:
+            seen.append((status[:3], elsewhere.submit(look).result()))
+
+    response = Handler()(request.environ, start_response)
+    b"".join(response)
+
+    user.refresh_from_db()
+    assert seen == [("200" if guess == "right" else "400", what_stands(user))]
+    assert user.otp_failures == (guess == "wrong")
