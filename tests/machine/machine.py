@@ -376,8 +376,10 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_text_leaves_unasked(self) -> None:
-        """A lock, a wrong code, a staff action: none of them texts."""
+        """A lock, a wrong code, a staff action: none of them makes one, nor tries to."""
         assert len(self.phone.messages) == self.texts
+        made = SmsMessage.objects.filter(pending_otp__provider_user__user__in=self.ids)
+        assert made.count() == len(self.seen)
 
     @invariant()
     def no_row_holds_a_code(self) -> None:
