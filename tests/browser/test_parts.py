@@ -39,9 +39,9 @@ PAGE = """
   <h1>Set up two-factor authentication</h1>
   <p class="lead">A code is texted to your phone whenever you sign in.</p>
   <section class="panel">
-    <h2>By text message <span class="tag on">On</span> <span class="tag off">Off</span></h2>
+    <h2>By text message <span class="tag on">On</span> <span class="tag">Off</span></h2>
     <dl class="facts">
-      <div><dt>Number</dt><dd>... 678</dd></div>
+      <div><dt>Number</dt><dd>... 678 <span class="tag bad">Locked</span></dd></div>
       <div><dt>On since</dt><dd>2 November 2026</dd></div>
     </dl>
   </section>

@@ -10,7 +10,6 @@ PAGES = {
     "start": "/",
     "help": "/Help",
     "help-call": "/Help/Api/POST-User-verify-2fa-opt-in",
-    "help-token": "/Help/Api/POST-authorisation-token",
     "help-errors": "/Help/Errors",
     "help-authentication": "/Help/Authentication",
     "simulator": "/simulator/",
