@@ -65,3 +65,17 @@ class NotAMember(Refusal):
 
     code = "not_a_member"
     message = "This person may not act in this file."
+
+
+class PasswordNeeded(Refusal):
+    """The session that asks has not proved the password lately."""
+
+    code = "password_needed"
+    message = "Enter your password again."
+
+
+class FactorNeeded(Refusal):
+    """The session that asks has not proved a second factor for such a change lately."""
+
+    code = "factor_needed"
+    message = "Prove your second factor first."

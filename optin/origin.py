@@ -1,7 +1,7 @@
 """Who asked for an operation, and from where."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db.models import TextChoices
 
@@ -28,6 +28,9 @@ class Origin:
     ip: str = ""
     user_agent: str = ""
     request_id: str = ""
+    # What tells the session of a page from others; never kept. A code that one session
+    # sends twice is one guess.
+    session: str = field(default="", repr=False)
 
 
 def client_ip(remote: str, forwarded_for: str) -> str:
