@@ -2,7 +2,13 @@
 
 from optin.models.audit import AuditEvent, AuditSeal
 from optin.models.canary import Canary
-from optin.models.factors import PendingOtp, ProviderUser, Purpose
+from optin.models.factors import (
+    AuthenticatorApp,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+)
 from optin.models.files import AccessKey, File, Membership
 from optin.models.messages import Notice, SendCounter, SmsMessage
 from optin.models.users import User
@@ -11,6 +17,7 @@ __all__ = [
     "AccessKey",
     "AuditEvent",
     "AuditSeal",
+    "AuthenticatorApp",
     "Canary",
     "File",
     "Membership",
@@ -18,6 +25,7 @@ __all__ = [
     "PendingOtp",
     "ProviderUser",
     "Purpose",
+    "RecoveryCode",
     "SendCounter",
     "SmsMessage",
     "User",

@@ -55,6 +55,10 @@ class AppendOnly(models.Model):
 
 
 class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
+    def about(self, user: "models.Model") -> Self:
+        """What happened to *user*, newest first."""
+        return self.filter(user_id=user.pk).order_by("-id")
+
     def record(
         self,
         kind: "AuditEvent.Kind",
@@ -129,6 +133,11 @@ class AuditEvent(AppendOnly):
         KEYS = "keys", "Keys"
         PURGE = "purge", "Old rows deleted"
         ERASE = "erase", "Person erased"
+        PASSWORD = "password", "Password"
+        APP = "app", "Authenticator app"
+        RECOVERY_CODES = "recovery_codes", "Recovery codes"
+        DISOWN = "disown", "This was not me"
+        CONSENT = "consent", "Application allowed to act"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -1,10 +1,11 @@
 """Second factors, and the codes that prove them."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, FilteredRelation, Q
 from django_otp import user_has_device
 from django_otp.models import Device, DeviceManager
 
@@ -21,11 +22,15 @@ CLOCK_SLACK = timedelta(seconds=5)
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
     """django-otp's manager of devices, typed."""
 
-    def of(self, user: User) -> "list[ProviderUser]":
-        """All numbers that *user* has or had, as rows of that very *user*."""
-        rows = _ROWS.rows(user_id=user.pk)
+    def of(self, user: User, purpose: "Purpose") -> "list[ProviderUser]":
+        """All numbers that *user* has or had, each with its ``open_code`` for *purpose*.
+
+        As rows of that very *user*.
+        """
+        rows = _ROWS.rows(user_id=user.pk, purpose=purpose)
         for row in rows:
             row.user = user
+            row.open_code = PendingOtp.of(row)
         return rows
 
     def active_owner(self, number_digest: str) -> "ProviderUser | None":
@@ -52,6 +57,8 @@ class ProviderUser(Device):
     verified_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
+
+    open_code: "PendingOtp | None" = None  # where ``ProviderUserManager.of`` read it
 
     objects = ProviderUserManager()
 
@@ -158,10 +165,6 @@ class PendingOtpQuerySet(models.QuerySet["PendingOtp"]):
         """Codes that nothing has closed; they may be expired or used up."""
         return self.filter(closed_at=None)
 
-    def open_for(self, user: User, purpose: Purpose) -> "list[PendingOtp]":
-        """The open codes for *purpose* of all numbers of *user*."""
-        return _OPEN.rows(user_id=user.pk, purpose=purpose)
-
     def close(self, now: datetime, closed_as: "PendingOtp.Closed") -> int:
         """Close the open ones among these; returns how many."""
         return self.open().update(closed_at=now, closed_as=closed_as)
@@ -211,6 +214,16 @@ class PendingOtp(models.Model):
     def __str__(self) -> str:
         return f"pending otp {self.pk}"
 
+    @classmethod
+    def of(cls, row: ProviderUser) -> Self | None:
+        """Return the open code that was read with *row*, if it has one."""
+        values = [getattr(row, f"open_{name}") for name in _CODE_COLUMNS]
+        if values[0] is None:
+            return None
+        code = cls.from_db("default", _CODE_COLUMNS, values)
+        code.provider_user = row
+        return code
+
     def count_try(self) -> None:
         """Add one wrong try. The caller holds the lock of the user."""
         self.tries += 1
@@ -250,17 +263,158 @@ class PendingOtp(models.Model):
         )
 
 
+class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"]):
+    """django-otp's manager of devices, typed."""
+
+    def active_of(self, user: User) -> "AuthenticatorApp | None":
+        """The app with which *user* signs in, as a row of that very *user*."""
+        return self._one(user, confirmed=True)
+
+    def waiting_of(self, user: User) -> "AuthenticatorApp | None":
+        """The app that *user* is setting up and has not proved yet."""
+        return self._one(user, confirmed=False)
+
+    def _one(self, user: User, *, confirmed: bool) -> "AuthenticatorApp | None":
+        app = self.filter(user=user, confirmed=confirmed).first()
+        if app:
+            app.user = user
+        return app
+
+
+class AuthenticatorApp(Device):
+    """The secret that a user's authenticator app shares with this service.
+
+    ``confirmed`` means proved: signing in needs a code from then on. Removing it deletes
+    the row. Like a ``ProviderUser`` it checks no code by itself.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="authenticator_apps")
+    confirmed = models.BooleanField(default=False)
+    secret_encrypted = models.TextField()
+    # The time step of the last right code: no code works twice.
+    last_step = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AuthenticatorAppManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "confirmed"], name="authenticator_app_one_active_one_waiting"
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed=True, verified_at__isnull=False)
+                | Q(confirmed=False, verified_at__isnull=True),
+                name="authenticator_app_active_is_proved",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"authenticator app {self.pk}"
+
+    def verify_token(self, token: str) -> bool:
+        """Refuse: a code is checked by ``services``, which counts and audits it."""
+        return False
+
+    def step_of(self, code: str, now: datetime) -> int | None:
+        """Return the unused time step that *code* proves at *now*, if it is right.
+
+        :raises keys.UndecryptableError: as ``open_secret``.
+        """
+        return codes.app_step(code, self.open_secret(), now=now, after=self.last_step)
+
+    def was_last(self, code: str, now: datetime) -> bool:
+        """Whether *code* is the one that was right last, a moment ago."""
+        secret = self.open_secret()
+        step = codes.app_step(code, secret, now=now, after=self.last_step - 1)
+        return step == self.last_step
+
+    def use(self, step: int) -> None:
+        """Let no code of *step* or before count again. The caller holds the user's lock."""
+        AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step)
+
+    @staticmethod
+    def seal(secret: str, user_id: int) -> str:
+        """Return *secret* encrypted so that it opens for the same user only."""
+        return keys.encrypt(secret, context=f"authenticator app of user {user_id}")
+
+    def seal_anew(self) -> None:
+        """Encrypt the secret with the current key. Not saved.
+
+        :raises keys.UndecryptableError: as ``open_secret``.
+        """
+        self.secret_encrypted = self.seal(self.open_secret(), self.user_id)
+
+    def open_secret(self) -> str:
+        """Return the secret in base 32.
+
+        :raises keys.UndecryptableError: wrong ring, or the secret of somebody else.
+        """
+        context = f"authenticator app of user {self.user_id}"
+        return keys.decrypt(self.secret_encrypted, context=context)
+
+
+class RecoveryCodeManager(models.Manager["RecoveryCode"]):
+    def unused(self, user: User, code: str) -> "RecoveryCode | None":
+        """The unused row of *user* for the parsed *code*."""
+        return self.filter(
+            user=user, digest=RecoveryCode.digest_of(user, code), used_at=None
+        ).first()
+
+    def left(self, user: User) -> int:
+        """How many codes *user* can still use."""
+        return self.filter(user=user, used_at=None).count()
+
+    def replace(self, user: User, texts: Iterable[str], now: datetime) -> None:
+        """Put the parsed codes *texts* in place of all codes of *user*."""
+        self.filter(user=user).delete()
+        self.bulk_create(
+            RecoveryCode(user=user, digest=RecoveryCode.digest_of(user, text), created_at=now)
+            for text in texts
+        )
+
+
+class RecoveryCode(models.Model):
+    """One code of a list for the day the phone is lost. The code itself is not here."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
+    # Plain SHA-256: the code is random, so there is nothing to guess from its digest.
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RecoveryCodeManager()
+
+    def __str__(self) -> str:
+        return f"recovery code {self.pk}"
+
+    def use(self, now: datetime) -> None:
+        """Let it never count again. The caller holds the lock of the user."""
+        RecoveryCode.objects.filter(pk=self.pk).update(used_at=now)
+
+    @staticmethod
+    def digest_of(user: User, code: str) -> str:
+        return keys.sha256(f"recovery code of user {user.pk}: {code}")
+
+
 def _context(user_id: int, number_digest: str) -> str:
     return f"number {number_digest} of user {user_id}"
 
 
+_CODE_COLUMNS = [field.attname for field in PendingOtp._meta.concrete_fields]
 _ROWS = Select(
-    lambda: ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
-)
-_OPEN = Select(
-    lambda: PendingOtp.objects.open().filter(
-        provider_user__user=param("user_id", ProviderUser, "user"),
-        purpose=param("purpose", PendingOtp),
+    lambda: (
+        ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
+        .annotate(
+            open=FilteredRelation(
+                "pending_otps",
+                condition=Q(
+                    pending_otps__closed_at=None, pending_otps__purpose=param("purpose", PendingOtp)
+                ),
+            )
+        )
+        .annotate(**{f"open_{name}": F(f"open__{name}") for name in _CODE_COLUMNS})
     )
 )
 _OWNER = Select(

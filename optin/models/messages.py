@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin import keys
-from optin.models.factors import PendingOtp
+from optin.models.factors import PendingOtp, ProviderUser
 from optin.models.prepared import Insert
 from optin.models.users import User
 
@@ -65,6 +65,8 @@ class Outgoing(models.Model):
     created_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
+    # Of the page that caused it; "" for the service's own language.
+    language = models.CharField(max_length=8, blank=True)
 
     objects = OutboxQuerySet.as_manager()
 
@@ -86,9 +88,17 @@ class Outgoing(models.Model):
 
 
 class SmsMessage(Outgoing):
-    """One text message. Its words are made when it is sent: no code is stored."""
+    """One text message: a code, or the news to a number that another took its place.
 
-    pending_otp = models.ForeignKey(PendingOtp, models.CASCADE, related_name="messages")
+    Its words are made when it is sent: no code is stored.
+    """
+
+    pending_otp = models.ForeignKey(
+        PendingOtp, models.CASCADE, null=True, blank=True, related_name="messages"
+    )
+    replaced = models.ForeignKey(
+        ProviderUser, models.CASCADE, null=True, blank=True, related_name="farewells"
+    )
     gateway = models.CharField(max_length=32, blank=True)
     gateway_message_id = models.CharField(max_length=100, blank=True)
     segments = models.PositiveSmallIntegerField(default=0)
@@ -101,9 +111,23 @@ class SmsMessage(Outgoing):
                 name="sms_message_waiting",
             )
         ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(pending_otp__isnull=False, replaced__isnull=True)
+                | Q(pending_otp__isnull=True, replaced__isnull=False),
+                name="sms_message_is_a_code_or_a_farewell",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"text message {self.pk}"
+
+    @property
+    def provider_user(self) -> ProviderUser:
+        """The number that it goes to."""
+        number = self.replaced or (self.pending_otp and self.pending_otp.provider_user)
+        assert number  # by the constraint
+        return number
 
     @property
     def reference(self) -> str:
@@ -129,10 +153,20 @@ class Notice(Outgoing):
         RESUMED = "resumed", "Staff ended the suspension"
         UNLOCKED = "unlocked", "Staff unlocked the account"
         NUMBER_CLAIMED = "number_claimed", "Somebody else proved this number"
+        CHANGED = "changed", "The mobile number was changed"
+        APP_ADDED = "app_added", "An authenticator app was added"
+        APP_REMOVED = "app_removed", "The authenticator app was removed"
+        RECOVERY_CODES = "recovery_codes", "New recovery codes were made"
+        RECOVERED = "recovered", "A recovery code was used"
+        PASSWORD = "password", "The password was changed"
+        PASSWORD_RESET = "password_reset", "A new password was asked for"
+        DISOWNED = "disowned", "A change was taken back"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
+    # When its "this was not me" link was used: it works once.
+    disowned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [

@@ -58,6 +58,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     otp_disabled_at = models.DateTimeField(null=True, blank=True)
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
+    # The last guess of a session that was compared, and what came of it: a form that is
+    # sent twice is one guess. A keyed digest (``guesses.attempt``).
+    last_guess = models.CharField(max_length=64, blank=True)
+    last_guess_as = models.CharField(max_length=32, blank=True)
+    last_guess_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
@@ -120,6 +125,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         is often the one that asked for the change.
         """
         User.objects.filter(pk=self.pk).update(session_epoch=F("session_epoch") + 1)
+        self.session_epoch += 1
         self.revoke_grants(now)
 
     def revoke_grants(self, now: datetime) -> None:
@@ -135,7 +141,15 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 _LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
 )
-_COUNTED = ("otp_failures", "otp_locked_until", "otp_disabled_at", "session_epoch")
+_COUNTED = (
+    "otp_failures",
+    "otp_locked_until",
+    "otp_disabled_at",
+    "session_epoch",
+    "last_guess",
+    "last_guess_as",
+    "last_guess_at",
+)
 _COUNTS = Update(
     lambda: User._base_manager.filter(pk=param("id", User)),
     **{name: param(name, User) for name in _COUNTED},
