@@ -7,14 +7,19 @@ message once more, with the same reference.
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
+from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
+from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from django.utils.translation import get_language, override
 
 from optin import gateways, metrics
 from optin.conf import conf
@@ -30,8 +35,24 @@ _PURPOSE_WORDS = {
     Purpose.OPT_IN: "to turn ON two-factor sign-in",
     Purpose.SIGN_IN: "to sign in",
     Purpose.OPT_OUT: "to turn OFF two-factor sign-in",
-    Purpose.CHANGE: "to CHANGE your mobile number",
+    Purpose.CHANGE: "to CHANGE how you sign in",
 }
+
+
+DISOWNABLE = frozenset(
+    {
+        Notice.Kind.ACTIVATED,
+        Notice.Kind.CHANGED,
+        Notice.Kind.RELEASED,
+        Notice.Kind.APP_ADDED,
+        Notice.Kind.APP_REMOVED,
+    }
+)
+"""Mails with a link for the person whom it was not (S-39)."""
+
+DISOWNABLE_FOR = timedelta(hours=72)
+
+_LINKS = Signer(salt="optin.disown")
 
 
 def dispatch(row: SmsMessage | Notice) -> None:
@@ -40,6 +61,7 @@ def dispatch(row: SmsMessage | Notice) -> None:
     The answer to the person does not wait for success: an error while sending is
     recorded with the row.
     """
+    row.language = get_language() or ""
     row.save_claimed()
     transaction.on_commit(partial(_send, row), robust=True)
 
@@ -48,6 +70,18 @@ def notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | Non
     """Tell *user* by e-mail, with no more of the number of *row* than may be shown."""
     last_three = row.last_three if row else ""
     dispatch(Notice(user=user, kind=kind, last_three=last_three, created_at=now))
+
+
+def queue(user: User, kind: Notice.Kind, now: datetime) -> Notice:
+    """Save an e-mail to *user* that somebody sends later: ``send_queued``, or ``send_due``."""
+    language = get_language() or ""
+    return Notice.objects.create(user=user, kind=kind, created_at=now, language=language)
+
+
+def send_queued(notice: Notice) -> None:
+    """Send what ``queue`` saved, unless somebody did."""
+    if Notice.objects.claim(notice.pk, timezone.now()):
+        _send(Notice.objects.get(pk=notice.pk))
 
 
 def send_due(now: datetime) -> int:
@@ -67,12 +101,18 @@ def send_due(now: datetime) -> int:
     return sent
 
 
-def text_for(pending: PendingOtp) -> str:
+def text_for(message: SmsMessage) -> str:
     """Return the words of the text: one GSM-7 segment, the code first.
 
     The last line lets browsers fill in the code on that host only (WICG "Origin-bound
     one-time codes delivered via SMS").
     """
+    pending = message.pending_otp
+    if pending is None:
+        return (
+            f"Your {conf.service_name} account now uses another mobile number. "
+            "Was it not you? Look at our e-mail, or contact support."
+        )
     code = pending.code()
     purpose = _PURPOSE_WORDS[Purpose(pending.purpose)]
     host = urlsplit(conf.base_url).hostname
@@ -81,17 +121,42 @@ def text_for(pending: PendingOtp) -> str:
 
 def mail_for(notice: Notice) -> EmailMessage:
     """Return the e-mail: what happened, and what to do if it was not the person."""
-    context = {"notice": notice, "service": conf.service_name, "base_url": conf.base_url}
+    context = {
+        "notice": notice,
+        "service": conf.service_name,
+        "base_url": conf.base_url,
+        "link": _link_of(notice),
+    }
     subject, _, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
     return EmailMessage(subject.strip(), body, to=[notice.user.email])
+
+
+def disownable(token: str, now: datetime) -> Notice | None:
+    """Return the notice whose mail had the link with *token*, while it works."""
+    try:
+        pk = _LINKS.unsign(token)
+    except BadSignature:
+        return None
+    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR, disowned_at=None)
+    return fresh.filter(pk=int(pk), kind__in=DISOWNABLE, user__is_active=True).first()
+
+
+def _link_of(notice: Notice) -> str:
+    """Return the link of the mail, made when it is sent: none is stored."""
+    user = notice.user
+    if notice.kind == Notice.Kind.PASSWORD_RESET:
+        uid = urlsafe_base64_encode(force_bytes(user.pk))
+        return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
+    if notice.kind in DISOWNABLE:
+        return f"{conf.base_url}/not-me/{_LINKS.sign(str(notice.pk))}/"
+    return ""
 
 
 def _send(row: SmsMessage | Notice) -> bool:
     """Send the *row* that this process claimed; return whether it left."""
     try:
-        if isinstance(row, SmsMessage):
-            return _send_text(row)
-        return _send_notice(row)
+        with override(row.language or None):
+            return _send_text(row) if isinstance(row, SmsMessage) else _send_notice(row)
     except SmsError as exc:
         return _fail(row, str(exc), permanent=exc.permanent)
     except Exception as exc:
@@ -117,19 +182,14 @@ def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
 
 
 def _send_text(message: SmsMessage) -> bool:
-    pending = message.pending_otp
     now = timezone.now()
-    if pending.closed_at or pending.is_expired(now) or pending.is_used_up():
-        _finish(message, State.EXPIRED, reason="its code was no longer open")
-        return False
-    if _is_silenced(pending.provider_user, now):
-        _finish(message, State.EXPIRED, reason="the user was locked, disabled or suspended")
+    number = message.provider_user
+    if reason := _why_not(message.pending_otp, number, now):
+        _finish(message, State.EXPIRED, reason=reason)
         return False
     gateway = gateways.first()
     theirs = gateway.send(
-        to=pending.provider_user.open_number(),
-        body=text_for(pending),
-        reference=message.reference,
+        to=number.open_number(), body=text_for(message), reference=message.reference
     )
     _finish(
         message,
@@ -142,10 +202,16 @@ def _send_text(message: SmsMessage) -> bool:
     return True
 
 
-def _is_silenced(row: ProviderUser, now: datetime) -> bool:
-    """Whether a text that was queued before must not leave any more (S-07a)."""
-    user = row.user
-    return bool(user.locked_for(now) or user.otp_disabled_at or row.suspended_at)
+def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> str:
+    """Say why a text that was queued before must not leave any more, if so (S-07a)."""
+    if pending is None:
+        return ""
+    if pending.closed_at or pending.is_expired(now) or pending.is_used_up():
+        return "its code was no longer open"
+    user = number.user
+    if user.locked_for(now) or user.otp_disabled_at or number.suspended_at:
+        return "the user was locked, disabled or suspended"
+    return ""
 
 
 def _send_notice(notice: Notice) -> bool:

@@ -1,7 +1,8 @@
 """One guess at a code: read what there is, judge it, count it.
 
 Judging is pure: what was read under the user's lock comes in, what is true goes out.
-``services`` and ``sign_in`` do what follows from it, in the same transaction.
+``services``, ``authenticators`` and ``sign_in`` do what follows from it, in the same
+transaction.
 """
 
 from dataclasses import dataclass, field
@@ -10,9 +11,25 @@ from enum import StrEnum
 from typing import Any
 
 from optin import codes, delivery, keys
-from optin.conf import conf
-from optin.errors import Deactivated, MalformedCode
-from optin.models import File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.conf import MAX_FAILURES, conf
+from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded
+from optin.models import (
+    AuthenticatorApp,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
+from optin.origin import Origin
+
+FRESH = timedelta(minutes=20)
+"""So long a proof counts for changes of a factor (ASVS 7.5.1; design, section 4)."""
+
+REPEATED_WITHIN = timedelta(minutes=1)
+"""The same code from the same session within this time is the same guess (P-12)."""
 
 
 class Outcome(StrEnum):
@@ -22,6 +39,8 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"  # what staff asked for was so already
     SENT = "sent"
     RESENT = "resent"
+    STARTED = "started"
+    NOTHING_WAITING = "nothing_waiting"  # there is no app to prove
     WAITING = "waiting"  # a text went out a moment ago: no other one now
     OTP_INCORRECT = "otp_incorrect"
     OTP_EXPIRED = "otp_expired"
@@ -36,6 +55,14 @@ class Outcome(StrEnum):
     SEND_LIMIT = "send_limit"
 
 
+class By(StrEnum):
+    """The kind of code that proves a second factor."""
+
+    TEXT = "text"
+    APP = "app"
+    RECOVERY = "recovery"
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The answer to one guess."""
@@ -44,7 +71,36 @@ class Verification:
     tries_left: int | None = None
     retry_after: timedelta | None = None
     compared: bool = False  # only a guess that was compared can be a failure
+    by: By | None = None  # what was right
+    repeated: bool = False  # it was decided a moment ago: nothing happens
+    tried: PendingOtp | None = None  # the texted code that it was compared with
+    step: int | None = None  # the time step of the app that it proved
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the session that asks has proved of its person, and when."""
+
+    password_at: datetime | None = None
+    factor_at: datetime | None = None
+    factor_by: By | None = None
+
+    @property
+    def is_beyond_texts(self) -> bool:
+        """Whether its factor counts also where staff suspended the number (S-07a)."""
+        return self.factor_by in {By.APP, By.RECOVERY}
+
+    def demand(self, now: datetime, *, factor: bool = False) -> None:
+        """Let pass whoever proved the password lately, and where *factor* a factor too.
+
+        :raises PasswordNeeded: and
+        :raises FactorNeeded: otherwise.
+        """
+        if not _is_fresh(self.password_at, now):
+            raise PasswordNeeded
+        if factor and not _is_fresh(self.factor_at, now):
+            raise FactorNeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +110,12 @@ class Factors:
     user: User
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
+    app: AuthenticatorApp | None = None  # where every factor was asked for
+
+    @property
+    def is_on(self) -> bool:
+        """Whether signing in needs a second factor. Ask where every factor was read."""
+        return bool(self.active or self.app)
 
     @property
     def active(self) -> ProviderUser | None:
@@ -63,23 +125,25 @@ class Factors:
         return self.pending.get(row.pk)
 
 
-def read_locked(user: User, purpose: Purpose) -> Factors:
-    """Lock *user*, and read the factors and the open codes for *purpose*."""
+def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
+    """Lock *user*, and read the numbers and the open codes for *purpose*.
+
+    With *every_factor* the authenticator app too.
+    """
     locked = User.objects.locked(user.pk)
-    rows = {row.pk: row for row in ProviderUser.objects.of(locked)}
-    pending = {otp.provider_user_id: otp for otp in PendingOtp.objects.open_for(locked, purpose)}
-    for otp in pending.values():
-        otp.provider_user = rows[otp.provider_user_id]
-    return Factors(locked, rows, pending)
+    rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
+    pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
+    app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
+    return Factors(locked, rows, pending, app)
 
 
-def read_caller_locked(user: User, purpose: Purpose) -> Factors:
+def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
     """``read_locked`` for what *user* asks for, in person or through a client.
 
     :raises Deactivated: if they may ask for nothing any more: the lock may have been
         waited for, until ``erase`` or a deactivation was through with it.
     """
-    factors = read_locked(user, purpose)
+    factors = read_locked(user, purpose, every_factor=every_factor)
     if not factors.user.is_active:
         raise Deactivated
     return factors
@@ -100,15 +164,19 @@ def parse(otp: str, user: User) -> str:
     return code
 
 
+# -- judging -----------------------------------------------------------------------
+
+
 def judge_opt_in(
     factors: Factors, row: ProviderUser | None, file: File, code: str, now: datetime
 ) -> Verification:
     """Decide, and change nothing: in the order of the contract, section 4."""
-    if refusal := barred(factors, now):
+    pending = factors.pending_of(row) if row else None
+    # A code beside an active number is that of a change: it was begun with a factor.
+    if refusal := barred(factors, now, changing=bool(pending and row is not factors.active)):
         return refusal
     if row is None or row.file_id != file.pk:
         return _incorrect("unknown here")
-    pending = factors.pending_of(row)
     if pending is None:
         if row.confirmed:
             return Verification(Outcome.ALREADY_VERIFIED)
@@ -116,26 +184,79 @@ def judge_opt_in(
     return _judge_code(pending, code, now)
 
 
-def judge(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
-    """Decide, and change nothing: in the order of the contract, section 4."""
+def judge(
+    factors: Factors, code: str, now: datetime, *, recovery: RecoveryCode | None = None
+) -> Verification:
+    """Decide about a guess at any factor that was read, and change nothing.
+
+    :param recovery: the unused row of *code*, if it has the shape of a recovery code.
+    """
+    if codes.is_recovery(code):
+        return _judge_recovery(factors, recovery, now)
+    if factors.app and len(code) == codes.APP_DIGITS:
+        return _judge_app(factors, factors.app, code, now)
+    return _judge_text(factors, code, now)
+
+
+def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verification | None:
+    """Say why no texted code of this user is heard at all, if so.
+
+    :param changing: it is the code of a new number: that staff suspended the present
+        one does not matter.
+    """
+    active = factors.active
+    suspended = bool(active and active.suspended_at and not changing)
+    if factors.user.otp_disabled_at or suspended:
+        return Verification(Outcome.FACTOR_DISABLED)
+    return _locked(factors, now)
+
+
+def _locked(factors: Factors, now: datetime) -> Verification | None:
+    if left := factors.user.locked_for(now):
+        return Verification(Outcome.LOCKED, retry_after=left)
+    return None
+
+
+def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: datetime) -> Verification:
+    if refusal := _locked(factors, now):
+        return refusal
+    if not factors.is_on:
+        return Verification(Outcome.NOT_OPTED_IN)
+    if recovery is None:
+        return Verification(Outcome.OTP_INCORRECT, compared=True)
+    return Verification(Outcome.OK, compared=True, by=By.RECOVERY)
+
+
+def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime) -> Verification:
+    """Decide about a code that may be the app's, or a texted one of the same length.
+
+    A disabling or a suspension stops texts. The app goes on, up to NIST's ceiling.
+    """
+    if refusal := _locked(factors, now):
+        return refusal
+    if factors.user.otp_failures >= MAX_FAILURES:
+        return Verification(Outcome.FACTOR_DISABLED)
+    try:
+        step = app.step_of(code, now)
+    except keys.UndecryptableError:
+        return _incorrect("the app's key is gone")
+    if step is not None:
+        return Verification(Outcome.OK, compared=True, by=By.APP, step=step)
+    by_text = _judge_text(factors, code, now)
+    return by_text if by_text.compared else Verification(Outcome.OTP_INCORRECT, compared=True)
+
+
+def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
+    """Decide about a code for the active number, in the order of the contract, section 4."""
     if refusal := barred(factors, now):
         return refusal
+    row = factors.active
     if row is None:
-        return Verification(Outcome.NOT_OPTED_IN)
+        return _incorrect("no number") if factors.app else Verification(Outcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)
     if pending is None:
         return _incorrect("nothing pending")
     return _judge_code(pending, code, now)
-
-
-def barred(factors: Factors, now: datetime) -> Verification | None:
-    """Say why no code of this user is heard at all, if so."""
-    active = factors.active
-    if factors.user.otp_disabled_at or (active and active.suspended_at):
-        return Verification(Outcome.FACTOR_DISABLED)
-    if left := factors.user.locked_for(now):
-        return Verification(Outcome.LOCKED, retry_after=left)
-    return None
 
 
 def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
@@ -150,7 +271,9 @@ def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     except keys.UndecryptableError:
         # Its key has left the ring: nobody can prove it any more.
         return Verification(Outcome.OTP_EXPIRED, data={"why": "its key is gone"})
-    return Verification(Outcome.OK if right else Outcome.OTP_INCORRECT, compared=True)
+    if right:
+        return Verification(Outcome.OK, compared=True, by=By.TEXT, tried=pending)
+    return Verification(Outcome.OTP_INCORRECT, compared=True, tried=pending)
 
 
 def _incorrect(why: str) -> Verification:
@@ -158,15 +281,88 @@ def _incorrect(why: str) -> Verification:
     return Verification(Outcome.OTP_INCORRECT, data={"why": why})
 
 
+def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
+    return proved_at is not None and proved_at <= now < proved_at + FRESH
+
+
+# -- counting ----------------------------------------------------------------------
+
+
+def check_any(
+    factors: Factors, code: str, purpose: Purpose, origin: Origin, now: datetime
+) -> Verification:
+    """Judge a guess at any factor that was read, and count it. The right code is used up."""
+    guess = attempt(origin, purpose, code)
+    if known := repeated(factors, factors.active, guess, now):
+        return known
+    recovery = None
+    if codes.is_recovery(code):
+        recovery = RecoveryCode.objects.unused(factors.user, code)
+    result = judge(factors, code, now, recovery=recovery)
+    if not result.compared:
+        return result
+    if result.outcome is not Outcome.OK:
+        return count_failure(factors, result, guess, now)
+    if result.tried:
+        result.tried.close_as_proved(now)
+    if factors.app and result.step is not None:
+        factors.app.use(result.step)
+    if recovery:
+        recovery.use(now)
+        delivery.notify(factors.user, Notice.Kind.RECOVERED, now)
+    if result.by is not By.TEXT:
+        # What was disabled is proof by text: this leads out of it (S-07a).
+        factors.user.otp_disabled_at = None
+    count_right(factors, result, guess, now)
+    return result
+
+
+def attempt(origin: Origin, purpose: Purpose, code: str) -> str:
+    """Return what all sendings of *code* by one session have in common, "" without one."""
+    if not origin.session:
+        return ""
+    return keys.digest("guess", f"{origin.session} {purpose} {code}")
+
+
+def repeated(
+    factors: Factors, row: ProviderUser | None, guess: str, now: datetime
+) -> Verification | None:
+    """Return what was decided about *guess* a moment ago, if it was: nothing is counted.
+
+    A double click, a reload and a second tab send the same code again.
+    """
+    user = factors.user
+    if not guess or guess != user.last_guess or user.last_guess_at is None:
+        return None
+    if not user.last_guess_at <= now < user.last_guess_at + REPEATED_WITHIN:
+        return None
+    outcome, _, by = user.last_guess_as.partition(" ")
+    pending = factors.pending_of(row) if row else None
+    return Verification(
+        Outcome(outcome),
+        tries_left=_tries_left(pending) if outcome != Outcome.OK else None,
+        by=By(by) if by else None,
+        repeated=True,
+    )
+
+
+def count_right(factors: Factors, result: Verification, guess: str, now: datetime) -> None:
+    """Start the count again: a right code was proved."""
+    _remember(factors.user, guess, f"{result.outcome} {result.by or ''}", now)
+    factors.user.forget_failures()
+
+
 def count_failure(
-    factors: Factors, pending: PendingOtp, result: Verification, now: datetime
+    factors: Factors, result: Verification, guess: str, now: datetime
 ) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
     user = factors.user
-    pending.count_try()
     user.otp_failures += 1
-    data: dict[str, Any] = {"try": pending.tries, "failures": user.otp_failures}
-    if user.otp_failures >= conf.disable_after:
+    data: dict[str, Any] = {"failures": user.otp_failures}
+    if result.tried:
+        result.tried.count_try()
+        data["try"] = result.tried.tries
+    if user.otp_failures >= conf.disable_after and not user.otp_disabled_at:
         user.otp_disabled_at = now
         data["disabled"] = True
         delivery.notify(user, Notice.Kind.DISABLED, now)
@@ -176,10 +372,22 @@ def count_failure(
         user.otp_locked_until = now + timedelta(seconds=seconds)
         data["locked_until"] = user.otp_locked_until.isoformat()
         delivery.notify(user, Notice.Kind.LOCKED, now)
+    _remember(user, guess, result.outcome, now)
     user.save_counts()
     return Verification(
         result.outcome,
-        tries_left=max(conf.otp_tries - pending.tries, 0),
+        tries_left=_tries_left(result.tried),
         compared=True,
+        tried=result.tried,
         data=data,
     )
+
+
+def _tries_left(pending: PendingOtp | None) -> int | None:
+    return max(conf.otp_tries - pending.tries, 0) if pending else None
+
+
+def _remember(user: User, guess: str, outcome: str, now: datetime) -> None:
+    """Keep the guess of a session; the caller saves the counts."""
+    if guess:
+        user.last_guess, user.last_guess_as, user.last_guess_at = guess, outcome.strip(), now

@@ -92,7 +92,7 @@ def reserve_text(
     limits = _text_limits(user_id, number_digest, purpose, file_id, origin)
     with transaction.atomic():
         over = _over(limits, _add(1, limits, now), now)
-        refused = _resend_wait(number_digest, purpose, now) or over
+        refused = resend_wait(number_digest, purpose, now) or over
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -181,7 +181,7 @@ def _over(limits: Sequence[Limit], counts: Sequence[int], now: datetime) -> Refu
     return None
 
 
-def _resend_wait(number_digest: str, purpose: Purpose, now: datetime) -> Refused | None:
+def resend_wait(number_digest: str, purpose: Purpose, now: datetime) -> Refused | None:
     """Say how long the number must wait for its next text for *purpose*, if it must."""
     waits = conf.resend_wait
     texts = SmsMessage.objects.filter(

@@ -24,6 +24,7 @@ from optin.errors import UnfitReason
 from optin.guesses import (
     Factors,
     Outcome,
+    Standing,
     Verification,
     read_caller_locked,
     read_locked,
@@ -35,10 +36,12 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     Purpose,
+    RecoveryCode,
     SmsMessage,
     User,
 )
 from optin.models.audit import MAX_REASON
+from optin.models.factors import has_active_factor
 from optin.origin import Origin
 
 REPEAT_WHILE = timedelta(minutes=2)
@@ -53,25 +56,45 @@ class Sending:
     """The answer to a request for a text."""
 
     outcome: Outcome
-    provider_user_id: int | None = None
+    provider_user_id: int | None = None  # of the code that waits to be proved
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+
+
+KeepSession = Callable[[User], None]
+
+
+def end_session(user: User) -> None:
+    """Keep no session: a client has none."""
 
 
 # -- opting in ---------------------------------------------------------------------
 
 
-def opt_in(user: User, file: File, mobile_number: str, *, origin: Origin) -> Sending:
+def opt_in(
+    user: User,
+    file: File,
+    mobile_number: str,
+    *,
+    origin: Origin,
+    standing: Standing | None = None,
+) -> Sending:
     """Text a code to *mobile_number*; asked again, text it again.
 
+    :param standing: what the session of a page has proved. There an active number is
+        changed so, by proving another; a client's credentials are not enough for that.
     :raises InvalidMobileNumber: unless it is a mobile number of some region.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
     number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
     digest = ProviderUser.digest_of(number.e164)
     now = timezone.now()
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_IN)
-        result = _may_opt_in(factors, number, now) or _send(
+        factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
+        if standing:
+            standing.demand(now, factor=factors.is_on)
+        result = _may_opt_in(factors, number, digest, standing, now) or _send(
             factors, number, digest, file, origin, now
         )
         AuditEvent.objects.record(
@@ -89,13 +112,22 @@ def opt_in(user: User, file: File, mobile_number: str, *, origin: Origin) -> Sen
     return result
 
 
-def _may_opt_in(factors: Factors, number: phones.MobileNumber, now: datetime) -> Sending | None:
+def _may_opt_in(
+    factors: Factors,
+    number: phones.MobileNumber,
+    digest: str,
+    standing: Standing | None,
+    now: datetime,
+) -> Sending | None:
     """Say why no code may be made for *number*, if so."""
     if number.region not in conf.sms_regions:
         return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
-    if barred := guesses.barred(factors, now):
+    beyond = standing is not None and standing.is_beyond_texts
+    if barred := guesses.barred(factors, now, changing=beyond):
         return Sending(barred.outcome, retry_after=barred.retry_after)
-    if factors.active:
+    if factors.active and factors.active.number_digest == digest:
+        return Sending(Outcome.ALREADY_OPTED_IN)
+    if factors.is_on and standing is None:
         return Sending(Outcome.ALREADY_OPTED_IN)
     return None
 
@@ -110,6 +142,7 @@ def _send(
 ) -> Sending:
     """Reserve a text for *number* and send its code, unless a limit says no."""
     user = factors.user
+    row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
     refused = limits.reserve_text(
         user_id=user.pk,
         number_digest=digest,
@@ -119,8 +152,12 @@ def _send(
         now=now,
     )
     if refused:
-        return Sending(Outcome.SEND_LIMIT, retry_after=refused.retry_after, data=refused.data)
-    row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
+        return Sending(
+            Outcome.SEND_LIMIT,
+            row.pk if row and row.open_code else None,
+            retry_after=refused.retry_after,
+            data=refused.data,
+        )
     if row is None:
         row = ProviderUser.objects.create(
             user=user,
@@ -137,26 +174,45 @@ def _send(
     return _text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, now)
 
 
+def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: Standing) -> Sending:
+    """``opt_in`` again for a number that was named before, on a page that does not show it."""
+    row = ProviderUser.objects.select_related("file").filter(user=user, pk=provider_user_id).first()
+    if row is None:
+        return Sending(Outcome.NOT_OPTED_IN)  # purged, a day later
+    return opt_in(user, row.file, row.open_number(), origin=origin, standing=standing)
+
+
 def verify_opt_in(
-    user: User, file: File, provider_user_id: int, otp: str, *, origin: Origin
+    user: User,
+    file: File,
+    provider_user_id: int,
+    otp: str,
+    *,
+    origin: Origin,
+    keep_session: KeepSession = end_session,
 ) -> Verification:
     """Check one guess at the code of an opt-in; the right one activates the number.
 
+    :param keep_session: called within the transaction once all sessions are ended: the
+        one in which it was done goes on.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     now = timezone.now()
     code = guesses.parse(otp, user)
+    guess = guesses.attempt(origin, Purpose.OPT_IN, code)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
         row = factors.rows.get(provider_user_id)
+        if known := guesses.repeated(factors, row, guess, now):
+            return known
         result = guesses.judge_opt_in(factors, row, file, code, now)
-        other: ProviderUser | None = None
+        old, other = factors.active, None
         if result.outcome is Outcome.OK and row:
-            other = _activate(factors, row, now)
-            if other:
-                result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
-        elif result.compared and row:
-            result = guesses.count_failure(factors, factors.pending[row.pk], result, now)
+            result, other = _activate(factors, row, result, guess, now)
+            if not other:
+                keep_session(factors.user)
+        elif result.compared:
+            result = guesses.count_failure(factors, result, guess, now)
         AuditEvent.objects.record(
             Kind.VERIFY_OPT_IN,
             result.outcome,
@@ -168,40 +224,52 @@ def verify_opt_in(
             other_user_id=other.user_id if other else None,
             number_digest=row.number_digest if row else "",
             last_three=row.last_three if row else "",
-            data=result.data,
+            data={**result.data, **_replaced(old, result)},
         )
     return result
 
 
-def _activate(factors: Factors, row: ProviderUser, now: datetime) -> ProviderUser | None:
+def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
+    """Say for the event which number gave way, if one did."""
+    return {"replaced": old.pk} if old and result.outcome is Outcome.OK else {}
+
+
+def _activate(
+    factors: Factors, row: ProviderUser, result: Verification, guess: str, now: datetime
+) -> tuple[Verification, ProviderUser | None]:
     """Make *row* the user's active number, now that its code was right.
 
     Returns the row of the user who has the number active already, if somebody has:
     then the code is used up, and nothing else changes but the count.
     """
-    user = factors.user
+    user, old = factors.user, factors.active
     factors.pending[row.pk].close_as_proved(now)
-    other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, now)
+    other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
     if other:
-        user.forget_failures()
+        result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
+        guesses.count_right(factors, result, guess, now)
         delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
-        return other
+        return result, other
     if len(factors.pending) > 1:
         PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
             now, Closed.OTHER_PROVED
         )
-    # What was signed in before had no second factor.
+    # What was signed in before had no second factor, or another one.
     user.session_epoch += 1
-    user.forget_failures()
+    guesses.count_right(factors, result, guess, now)
     user.revoke_grants(now)
-    delivery.notify(user, Notice.Kind.ACTIVATED, now, row)
-    return None
+    delivery.notify(user, Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED, now, row)
+    if old:
+        delivery.dispatch(SmsMessage(replaced=old, created_at=now))
+    return result, None
 
 
-def _confirm(row: ProviderUser, now: datetime) -> ProviderUser | None:
-    """Set *row* active; return the owner who got there first, if one did just now."""
+def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
+    """Set *row* active in place of *old*; return the owner who got there first, if one did."""
     try:
         with transaction.atomic():
+            if old:
+                release(old, now)
             row.confirm(now)
     except IntegrityError:
         # Two users proved one number at the same time: they lock different rows, so
@@ -237,21 +305,21 @@ def challenge_locked(
     row = factors.active
     result = _challenge(factors, row, purpose, origin, file, now)
     data = {**result.data, "purpose": purpose}
-    _record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
+    record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
     return result
 
 
 def check(
     user: User, purpose: Purpose, otp: str, *, origin: Origin, file: File | None = None
 ) -> Verification:
-    """Check one guess at the code for *purpose*; it can be right once.
+    """Check one guess at any of the user's factors, for *purpose*; it can be right once.
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     now = timezone.now()
-    code = guesses.parse(otp, user)
+    code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, purpose)
+        factors = read_caller_locked(user, purpose, every_factor=True)
         result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
     return result
 
@@ -266,15 +334,20 @@ def check_locked(
     file: File | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    row = factors.active
-    result = _check(factors, row, code, now)
-    data = {**result.data, "purpose": purpose}
-    _record(Kind.CHECK, result.outcome, factors, row, origin, now, data=data, file=file)
+    result = guesses.check_any(factors, code, purpose, origin, now)
+    if not result.repeated:
+        by = {"by": result.by} if result.by else {}
+        data = {**result.data, **by, "purpose": purpose}
+        record(
+            Kind.CHECK, result.outcome, factors, factors.active, origin, now, data=data, file=file
+        )
     return result
 
 
 def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification:
     """Check one guess at the opt-out code; the right one releases the number.
+
+    It must be the texted one: a client's call proves the phone.
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
@@ -283,13 +356,12 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT)
         row = factors.active
-        result = _check(factors, row, code, now)
+        result = guesses.check_any(factors, code, Purpose.OPT_OUT, origin, now)
         if result.outcome is Outcome.OK and row:
-            _release(row, now)
+            release(row, now)
+            forget_recovery_codes(factors.user)
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
-        _record(
-            Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file
-        )
+        record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file)
     return result
 
 
@@ -323,17 +395,32 @@ def _challenge(
     return _text_code(row, purpose, factors.pending_of(row), None, now)
 
 
-def _check(factors: Factors, row: ProviderUser | None, code: str, now: datetime) -> Verification:
-    """Judge a guess at the code of the active number, and count it."""
-    result = guesses.judge(factors, row, code, now)
-    if row is None or not result.compared:
-        return result
-    pending = factors.pending[row.pk]
-    if result.outcome is not Outcome.OK:
-        return guesses.count_failure(factors, pending, result, now)
-    pending.close_as_proved(now)
-    factors.user.forget_failures()
-    return result
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A code that was texted and waits to be entered, for a page that asks for it."""
+
+    number: ProviderUser
+    code: PendingOtp
+    text: SmsMessage  # the newest
+    resend_in: timedelta | None  # nothing: now
+
+    def tries_left(self) -> int:
+        return max(conf.otp_tries - self.code.tries, 0)
+
+
+def waiting(user: User, purpose: Purpose, provider_user_id: int | None = None) -> Waiting | None:
+    """Return the code for *purpose* that *user* was texted: for one number, or the active one."""
+    now = timezone.now()
+    rows = ProviderUser.objects.of(user, purpose)
+    wanted = [row for row in rows if row.pk == provider_user_id or provider_user_id is None]
+    number = next(
+        (row for row in wanted if row.open_code and not row.open_code.is_expired(now)), None
+    )
+    if number is None or number.open_code is None:
+        return None
+    text = SmsMessage.objects.filter(pending_otp=number.open_code).latest("pk")
+    wait = limits.resend_wait(number.number_digest, purpose, now)
+    return Waiting(number, number.open_code, text, wait.retry_after if wait else None)
 
 
 # -- staff -------------------------------------------------------------------------
@@ -348,6 +435,9 @@ def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
         if row.suspended_at:
             return Outcome.UNCHANGED
         ProviderUser.objects.filter(pk=row.pk).update(suspended_at=now)
+        # A change that a text to this number has begun ends too.
+        begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
+        begun.close(now, Closed.SUPERSEDED)
         return Outcome.OK
 
     return _staff_action(Kind.SUSPEND, Notice.Kind.SUSPENDED, change, user, reason, origin)
@@ -368,12 +458,16 @@ def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
 
 
 def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Release the user's active number. The count of failures stays as it is."""
+    """Remove all factors of the user. The count of failures stays as it is."""
 
     def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        if row is None:
+        if not factors.is_on:
             return Outcome.NOT_OPTED_IN
-        _release(row, now)
+        if row:
+            release(row, now)
+        if factors.app:
+            factors.app.delete()
+        forget_recovery_codes(factors.user)
         return Outcome.OK
 
     return _staff_action(Kind.REVOKE, Notice.Kind.REVOKED, change, user, reason, origin)
@@ -410,13 +504,13 @@ def _staff_action(
         raise UnfitReason
     now = timezone.now()
     with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.SIGN_IN)
+        factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
         row = factors.active
         data = {"failures": factors.user.otp_failures}
         outcome = change(factors, row, now)
         if outcome is Outcome.OK:
             delivery.notify(factors.user, notice, now, row)
-        _record(kind, outcome, factors, row, origin, now, reason=reason, data=data)
+        record(kind, outcome, factors, row, origin, now, reason=reason, data=data)
     return outcome
 
 
@@ -474,7 +568,7 @@ def _text_code(
     )
 
 
-def _release(row: ProviderUser, now: datetime) -> None:
+def release(row: ProviderUser, now: datetime) -> None:
     """Make *row* inactive. The count of failures is the user's, and stays."""
     ProviderUser.objects.filter(pk=row.pk).update(
         confirmed=False, released_at=now, suspended_at=None
@@ -482,7 +576,13 @@ def _release(row: ProviderUser, now: datetime) -> None:
     PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
 
 
-def _record(
+def forget_recovery_codes(user: User) -> None:
+    """Delete the recovery codes of *user*, unless there is still a factor they stand in for."""
+    if not has_active_factor(user):
+        RecoveryCode.objects.filter(user=user).delete()
+
+
+def record(
     kind: AuditEvent.Kind,
     outcome: Outcome,
     factors: Factors,

@@ -115,11 +115,11 @@ def test_a_password_that_was_hashed_anew_meanwhile_is_right(
     """Two first sign-ins after the hasher became slower: both hash anew."""
     read_locked = guesses.read_locked
 
-    def after_another_hashed_it(person: User, purpose: Any) -> guesses.Factors:
+    def after_another_hashed_it(person: User, purpose: Any, **options: Any) -> guesses.Factors:
         again = User.objects.get(pk=person.pk)
         again.set_password(PASSWORD)
         User.objects.filter(pk=person.pk).update(password=again.password)
-        return read_locked(person, purpose)
+        return read_locked(person, purpose, **options)
 
     monkeypatch.setattr(guesses, "read_locked", after_another_hashed_it)
 
@@ -131,11 +131,11 @@ def test_a_password_that_was_changed_meanwhile_is_wrong(
 ) -> None:
     read_locked = guesses.read_locked
 
-    def after_a_change(person: User, purpose: Any) -> guesses.Factors:
+    def after_a_change(person: User, purpose: Any, **options: Any) -> guesses.Factors:
         again = User.objects.get(pk=person.pk)
         again.set_password("another one")
         User.objects.filter(pk=person.pk).update(password=again.password)
-        return read_locked(person, purpose)
+        return read_locked(person, purpose, **options)
 
     monkeypatch.setattr(guesses, "read_locked", after_a_change)
 

@@ -25,7 +25,7 @@ WORDS = {
     Purpose.OPT_IN: "to turn ON two-factor sign-in",
     Purpose.SIGN_IN: "to sign in",
     Purpose.OPT_OUT: "to turn OFF two-factor sign-in",
-    Purpose.CHANGE: "to CHANGE your mobile number",
+    Purpose.CHANGE: "to CHANGE how you sign in",
 }
 
 
@@ -68,13 +68,29 @@ def test_the_purpose_of_every_code_has_words() -> None:
 SUBJECTS = {
     Notice.Kind.ACTIVATED: ("Two-factor sign-in is on", "needs your password and a code"),
     Notice.Kind.RELEASED: ("Two-factor sign-in is off", "is no longer used to sign in"),
-    Notice.Kind.REVOKED: ("Your mobile number was removed by staff", "Staff removed"),
+    Notice.Kind.REVOKED: ("Your second factor was removed by staff", "Staff removed"),
     Notice.Kind.LOCKED: ("locked for a while", "The lock ends by itself"),
     Notice.Kind.DISABLED: ("switched off", "Two-factor sign-in stays required"),
     Notice.Kind.SUSPENDED: ("was suspended by staff", "Two-factor sign-in stays required"),
     Notice.Kind.RESUMED: ("works again", "Staff ended the suspension"),
     Notice.Kind.UNLOCKED: ("was unlocked by staff", "Codes are accepted again"),
     Notice.Kind.NUMBER_CLAIMED: ("Somebody else proved", "Nothing has changed for you"),
+    Notice.Kind.CHANGED: ("Your mobile number was changed", "is no longer used"),
+    Notice.Kind.APP_ADDED: ("An authenticator app was added", "now shows such codes"),
+    Notice.Kind.APP_REMOVED: ("The authenticator app was removed", "is no longer used"),
+    Notice.Kind.RECOVERY_CODES: ("New recovery codes were made", "do not work any more"),
+    Notice.Kind.RECOVERED: ("A recovery code was used", "does not work again"),
+    Notice.Kind.PASSWORD: ("Your password was changed", "was changed"),
+    Notice.Kind.DISOWNED: ("was taken back", "turn two-factor sign-in on again"),
+}
+NAME_A_NUMBER = {
+    Notice.Kind.ACTIVATED,
+    Notice.Kind.CHANGED,
+    Notice.Kind.RELEASED,
+    Notice.Kind.REVOKED,
+    Notice.Kind.SUSPENDED,
+    Notice.Kind.RESUMED,
+    Notice.Kind.NUMBER_CLAIMED,
 }
 
 
@@ -96,8 +112,7 @@ def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
     assert "Account: o'brien & <co>" in body
     assert "If this was not you, change your password now" in body
     assert "https://2fa.example.com" in body
-    shown = kind not in {Notice.Kind.LOCKED, Notice.Kind.DISABLED, Notice.Kind.UNLOCKED}
-    assert ("ending in 156" in body) is (shown and last_three == "156")
+    assert ("ending in 156" in body) is (kind in NAME_A_NUMBER and last_three == "156")
     assert "ending in  " not in body
 
 

@@ -14,6 +14,7 @@ from optin import codes
 from optin.models import (
     AccessKey,
     AuditSeal,
+    AuthenticatorApp,
     Canary,
     File,
     Membership,
@@ -21,6 +22,7 @@ from optin.models import (
     ProviderUser,
     Purpose,
     SendCounter,
+    SmsMessage,
     User,
 )
 
@@ -58,6 +60,12 @@ def otp(row: ProviderUser, **changes: Any) -> PendingOtp:
         **changes,
     }
     return PendingOtp.objects.create(**fields)
+
+
+def app(user: User, *, proved: bool = False, **changes: Any) -> AuthenticatorApp:
+    now = timezone.now()
+    fields = {"confirmed": True, "verified_at": now} if proved else {}
+    return AuthenticatorApp.objects.create(user=user, created_at=now, **fields | changes)
 
 
 def counter() -> SendCounter:
@@ -108,6 +116,20 @@ VIOLATIONS: dict[str, list[Write]] = {
     "pending_otp_closed_for_a_reason": [
         lambda ann, ben: otp(number(ann), closed_at=timezone.now()),
         lambda ann, ben: otp(number(ann), closed_as=PendingOtp.Closed.PROVED),
+    ],
+    "authenticator_app_one_active_one_waiting": [
+        lambda ann, ben: (app(ann), app(ann)),
+        lambda ann, ben: (app(ann, proved=True), app(ann, proved=True)),
+    ],
+    "authenticator_app_active_is_proved": [
+        lambda ann, ben: app(ann, confirmed=True),
+        lambda ann, ben: app(ann, verified_at=timezone.now()),
+    ],
+    "sms_message_is_a_code_or_a_farewell": [
+        lambda ann, ben: SmsMessage.objects.create(created_at=timezone.now()),
+        lambda ann, ben: SmsMessage.objects.create(
+            created_at=timezone.now(), pending_otp=otp(number(ann)), replaced=number(ben)
+        ),
     ],
     "audit_seal_one_from_each_start": [lambda ann, ben: (seal(), seal(last=3))],
     "audit_seal_ends_after_its_start": [lambda ann, ben: seal(first=3)],
