@@ -24,7 +24,8 @@ the operations
     ``guesses``   one guess at a code: read, judge, count
     ``services``  everything that changes state: one function, one transaction,
                   one audit event
-    ``sign_in``   passwords and tokens, on the same terms
+    ``authenticators``  apps, recovery codes and turning it all off, on pages
+    ``sign_in``   passwords, sessions and tokens, on the same terms
     ``tenants``   files, members and access keys
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it

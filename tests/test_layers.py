@@ -13,8 +13,8 @@ LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
     "models": 1,
     **dict.fromkeys(("gateways", "delivery", "limits"), 2),
-    **dict.fromkeys(("guesses", "services", "sign_in", "tenants", "seals", "upkeep"), 3),
-    "rotation": 3,
+    **dict.fromkeys(("guesses", "services", "authenticators", "sign_in", "tenants"), 3),
+    **dict.fromkeys(("rotation", "seals", "upkeep"), 3),
     **dict.fromkeys(("api", "web", "admin", "management"), 4),
     # The start-up may look at everything.
     **dict.fromkeys(("checks", "apps"), 5),

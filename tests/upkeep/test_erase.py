@@ -159,12 +159,14 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "AccessKey",
         "AccessToken",
         "Application",  # stays, without an owner
+        "AuthenticatorApp",
         "DeviceGrant",
         "Grant",
         "IDToken",
         "Membership",
         "Notice",
         "ProviderUser",
+        "RecoveryCode",
         "RefreshToken",
     }
 

@@ -1,0 +1,254 @@
+"""What people do to their factors on pages, beyond opting in: apps, recovery codes, turning off.
+
+On the terms of ``services``. Each change asks what the session has proved: the password
+within 20 minutes and, while two-factor sign-in is on, a second factor too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin import codes, delivery, guesses
+from optin.conf import conf
+from optin.guesses import Factors, Outcome, Standing, Verification, read_caller_locked
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
+from optin.origin import Origin
+from optin.services import KeepSession, end_session, forget_recovery_codes, record, release
+
+Kind = AuditEvent.Kind
+
+
+class Removal(StrEnum):
+    """What is to be turned off."""
+
+    ALL = "all"
+    NUMBER = "number"
+    APP = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The factors of a user, for a page that tells of them."""
+
+    number: ProviderUser | None
+    app: AuthenticatorApp | None
+    recovery_codes: int  # unused
+
+    @property
+    def is_on(self) -> bool:
+        """Whether signing in needs a second factor."""
+        return bool(self.number or self.app)
+
+
+def overview(user: User) -> Overview:
+    return Overview(
+        ProviderUser.objects.filter(user=user, confirmed=True).first(),
+        AuthenticatorApp.objects.active_of(user),
+        RecoveryCode.objects.left(user),
+    )
+
+
+def last_used(user: User) -> datetime | None:
+    """Return when a second factor of *user* was proved last."""
+    proved = AuditEvent.objects.about(user).filter(
+        kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=Outcome.OK
+    )
+    return proved.values_list("at", flat=True).first()
+
+
+# -- authenticator apps ------------------------------------------------------------
+
+
+def begin_app(user: User, *, standing: Standing, origin: Origin) -> Outcome:
+    """Make a secret for an app to be set up; one that waits already is replaced.
+
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    """
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        standing.demand(now, factor=factors.is_on)
+        outcome = _barred(factors, standing, now) or Outcome.STARTED
+        if outcome is Outcome.STARTED:
+            AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
+            AuthenticatorApp.objects.create(
+                user=factors.user,
+                name="app",
+                secret_encrypted=AuthenticatorApp.seal(codes.new_app_secret(), user.pk),
+                created_at=now,
+            )
+        record(Kind.APP, outcome, factors, None, origin, now, data={})
+    return outcome
+
+
+def confirm_app(
+    user: User,
+    otp: str,
+    *,
+    standing: Standing,
+    origin: Origin,
+    keep_session: KeepSession = end_session,
+) -> Verification:
+    """Make the app that waits the user's app, if *otp* is its code.
+
+    A wrong one is no failure: whoever may ask has just been shown the secret. For the same
+    reason a right one does not start the count again.
+
+    :raises MalformedCode: if *otp* cannot be an app's code.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    """
+    code = codes.parse(otp)
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        waiting = AuthenticatorApp.objects.waiting_of(factors.user)
+        if waiting is None and factors.app and factors.app.was_last(code, now):
+            # The same form, sent twice.
+            return Verification(Outcome.OK, repeated=True)
+        standing.demand(now, factor=factors.is_on)
+        outcome = _barred(factors, standing, now) or _confirm(factors, waiting, code, now)
+        if outcome is Outcome.OK:
+            keep_session(factors.user)
+        record(Kind.APP, outcome, factors, None, origin, now, data={})
+    return Verification(outcome)
+
+
+def _confirm(
+    factors: Factors, waiting: AuthenticatorApp | None, code: str, now: datetime
+) -> Outcome:
+    if waiting is None:
+        return Outcome.NOTHING_WAITING
+    step = waiting.step_of(code, now)
+    if step is None:
+        return Outcome.OTP_INCORRECT
+    user = factors.user
+    if factors.app:
+        factors.app.delete()
+    waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
+    waiting.save()
+    # An opt-in that a client began is for somebody without a factor.
+    PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
+        now, PendingOtp.Closed.OTHER_PROVED
+    )
+    user.end_sign_ins(now)
+    delivery.notify(user, Notice.Kind.APP_ADDED, now)
+    return Outcome.OK
+
+
+def waiting_secret(user: User) -> tuple[str, str] | None:
+    """Return the secret of the app that *user* sets up, and its ``otpauth://`` address."""
+    waiting = AuthenticatorApp.objects.waiting_of(user)
+    if waiting is None:
+        return None
+    secret = waiting.open_secret()
+    return secret, codes.app_uri(secret, name=user.get_username(), issuer=conf.service_name)
+
+
+# -- recovery codes ----------------------------------------------------------------
+
+
+def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
+    """Return fresh codes to be shown; they count once ``keep_recovery_codes`` has them.
+
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    """
+    standing.demand(timezone.now(), factor=True)
+    return [codes.new_recovery_code() for _ in range(codes.RECOVERY_CODES)]
+
+
+def keep_recovery_codes(
+    user: User, texts: Iterable[str], *, standing: Standing, origin: Origin
+) -> Outcome:
+    """Put the codes *texts* in place of all that *user* had; only their digests are kept.
+
+    The caller shows that they are of ``new_recovery_codes``: people choose badly.
+
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    """
+    parsed = [codes.parse_any(text) for text in texts]
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        standing.demand(now, factor=True)
+        outcome = _barred(factors, standing, now) or _keep(factors, parsed, now)
+        record(Kind.RECOVERY_CODES, outcome, factors, None, origin, now, data={})
+    return outcome
+
+
+def _keep(factors: Factors, parsed: list[str], now: datetime) -> Outcome:
+    user = factors.user
+    if not factors.is_on:
+        return Outcome.NOT_OPTED_IN
+    if RecoveryCode.objects.unused(user, parsed[0]):
+        return Outcome.UNCHANGED  # the same form, sent twice
+    RecoveryCode.objects.replace(user, parsed, now)
+    delivery.notify(user, Notice.Kind.RECOVERY_CODES, now)
+    return Outcome.OK
+
+
+# -- turning off -------------------------------------------------------------------
+
+
+def turn_off(
+    user: User, otp: str, *, removal: Removal, standing: Standing, origin: Origin
+) -> Verification:
+    """Check one guess at any factor; the right one removes what *removal* names.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    """
+    code = codes.parse_any(otp)
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
+        standing.demand(now)
+        row = factors.active
+        result = guesses.check_any(factors, code, Purpose.OPT_OUT, origin, now)
+        if result.repeated:
+            return result
+        removed = remove(factors, removal, now) if result.outcome is Outcome.OK else []
+        by = {"by": result.by} if result.by else {}
+        data = {**result.data, **by, "removed": removed}
+        record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=data)
+    return result
+
+
+def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
+    """Remove factors of the locked user, and tell them; return which ones.
+
+    Sessions and tokens stay: they have proved more than will be asked for.
+    """
+    removed = []
+    if factors.active and removal is not Removal.APP:
+        release(factors.active, now)
+        delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
+        removed.append("number")
+    if factors.app and removal is not Removal.NUMBER:
+        factors.app.delete()
+        delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
+        removed.append("app")
+    forget_recovery_codes(factors.user)
+    return removed
+
+
+def _barred(factors: Factors, standing: Standing, now: datetime) -> Outcome | None:
+    """Say why nothing may be changed now, if so."""
+    refusal = guesses.barred(factors, now, changing=standing.is_beyond_texts)
+    return refusal.outcome if refusal else None
