@@ -1,16 +1,18 @@
-"""Passwords and refresh tokens, on the terms of ``services``.
+"""Passwords, sessions and refresh tokens, on the terms of ``services``.
 
-A user with an active second factor gets no token without a code, whatever else is
-right. Tokens are rows of django-oauth-toolkit, made here because the vendor's
+A user with an active second factor gets no session and no token without a code,
+whatever else is right. Tokens are rows of django-oauth-toolkit, made here because the vendor's
 clients use a password grant without a client id, which the toolkit rightly refuses.
 """
 
 import secrets
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
@@ -25,11 +27,14 @@ from oauth2_provider.models import (
 )
 from oauth2_provider.settings import oauth2_settings
 
-from optin import codes, guesses, keys, limits, services
-from optin.guesses import Outcome
-from optin.models import AuditEvent, File, Purpose, User
-from optin.models.factors import has_active_factor
+from optin import authenticators, codes, delivery, guesses, keys, limits, services
+from optin.authenticators import Removal
+from optin.guesses import Factors, Outcome
+from optin.models import AccessKey, AuditEvent, File, Notice, Purpose, User
 from optin.origin import Origin
+
+RESET_WAIT = timedelta(minutes=1)
+"""Between two mails with a link to a new password."""
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -38,9 +43,10 @@ Kind = AuditEvent.Kind
 
 
 class Grant(StrEnum):
-    """What a request for a token came to. The refusals are RFC 6749's, and ours."""
+    """What a sign-in came to. The refusals are RFC 6749's, and ours."""
 
     ISSUED = "issued"
+    SIGNED_IN = "signed_in"
     INVALID_GRANT = "invalid_grant"  # the password
     INVALID_REFRESH = "invalid_refresh"
     INVALID_CODE = "invalid_code"
@@ -111,25 +117,160 @@ def password_grant(
     :raises MalformedCode: if *verification_code* is neither empty nor a code.
     """
     code = _code(verification_code)
-    name = _spelling(username)
     now = timezone.now()
-    user = _by_login(username)
+    tried = _Tried(username, password, origin, now)
+    if refused := _charge(tried):
+        return TokenAnswer(Grant.NOT_NOW, retry_after=refused.retry_after)
+    right = _is_right(tried)
     with transaction.atomic(durable=True):
-        refused = limits.reserve_sign_in(name, origin, now)
-        if refused:
-            _record(Grant.NOT_NOW, user, origin, now, refused.data)
-            return TokenAnswer(Grant.NOT_NOW, retry_after=refused.retry_after)
-    # Slow by design, so outside any transaction; as slow for a name that nobody has.
-    if user:
-        right = user.check_password(password)
-    else:
-        make_password(password)
-        right = False
-    with transaction.atomic(durable=True):
-        if not (user and right and user.is_active):
-            _record(Grant.INVALID_GRANT, user, origin, now)
+        factors = _admit(tried) if right else None
+        if factors is None:
+            _record(Grant.INVALID_GRANT, tried.user, origin, now)
             return TokenAnswer(Grant.INVALID_GRANT)
-        return _grant_locked(user, password, name, scope, code, client, origin, now)
+        return _grant_locked(factors, scope, code, client, origin, now)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a password on a page came to: in, a code first, or not."""
+
+    grant: Grant
+    user: User | None = None  # the one whose password was right
+    sending: services.Sending | None = None  # the text for the code, if one was due
+    retry_after: timedelta | None = None
+
+
+def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
+    """Check a password for a session. With 2FA active, text the code that comes next.
+
+    Nothing is texted to who has an authenticator app: they may ask for it.
+    """
+    now = timezone.now()
+    tried = _Tried(username, password, origin, now)
+    if refused := _charge(tried):
+        return SignIn(Grant.NOT_NOW, retry_after=refused.retry_after)
+    right = _is_right(tried)
+    with transaction.atomic(durable=True):
+        factors = _admit(tried) if right else None
+        if factors is None:
+            _record(Grant.INVALID_GRANT, tried.user, origin, now)
+            return SignIn(Grant.INVALID_GRANT)
+        if factors.active and not factors.app:
+            sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+            return SignIn(Grant.CODE_REQUIRED, factors.user, sending)
+        grant = Grant.CODE_REQUIRED if factors.is_on else Grant.SIGNED_IN
+        _record(grant, factors.user, origin, now)
+        return SignIn(grant, factors.user)
+
+
+def confirm_password(user: User, password: str, *, origin: Origin) -> SignIn:
+    """Check the password of somebody who is signed in, before a change."""
+    now = timezone.now()
+    tried = _Tried(user.get_username(), password, origin, now)
+    if refused := _charge(tried):
+        return SignIn(Grant.NOT_NOW, retry_after=refused.retry_after)
+    right = _is_right(tried)
+    with transaction.atomic(durable=True):
+        factors = _admit(tried) if right else None
+        grant = Grant.SIGNED_IN if factors else Grant.INVALID_GRANT
+        _record(grant, user, origin, now, kind=Kind.PASSWORD)
+    return SignIn(grant, factors.user if factors else None)
+
+
+def set_password(
+    user: User,
+    password: str,
+    *,
+    origin: Origin,
+    keep_session: services.KeepSession = services.end_session,
+) -> None:
+    """Give *user* a new password; it ends their sessions and what was granted before.
+
+    Validated by the caller (Django's validators).
+
+    :param keep_session: as for ``services.verify_opt_in``.
+    """
+    now = timezone.now()
+    hashed = make_password(password)  # slow by design: before the lock
+    with transaction.atomic(durable=True):
+        locked = guesses.read_caller_locked(user, Purpose.SIGN_IN).user
+        locked.password = hashed
+        locked.save(update_fields=["password"])
+        locked.end_sign_ins(now)
+        keep_session(locked)
+        delivery.notify(locked, Notice.Kind.PASSWORD, now)
+        _record("changed", locked, origin, now, kind=Kind.PASSWORD)
+
+
+def ask_reset(email: str, *, origin: Origin) -> Notice | None:
+    """Queue the mail with a link to a new password, if *email* is somebody's.
+
+    The caller sends what is returned after its answer: the time that a mail takes would
+    tell who has an account (S-38). One link a minute, and as many tries as for passwords.
+    """
+    now = timezone.now()
+    tried = _Tried(email, "", origin, now)
+    if _charge(tried):
+        return None
+    with transaction.atomic(durable=True):
+        user = User.objects.locked(tried.user.pk) if tried.user and "@" in email else None
+        due = user is not None and _may_reset(user, now)
+        notice = delivery.queue(user, Notice.Kind.PASSWORD_RESET, now) if user and due else None
+        _record("reset_asked" if due else "refused", user, origin, now, kind=Kind.PASSWORD)
+    return notice
+
+
+def _may_reset(user: User, now: datetime) -> bool:
+    links = Notice.objects.filter(user=user, kind=Notice.Kind.PASSWORD_RESET)
+    asked = links.filter(created_at__gt=now - RESET_WAIT).exists()
+    return user.is_active and user.has_usable_password() and not asked
+
+
+def disown(notice: Notice, password: str, *, origin: Origin) -> SignIn:
+    """Take back, with the password, what *notice* told: "this was not me" (S-39).
+
+    The factor that it told of goes, and with it every access key, token and session. A
+    number that staff suspended stays: it is theirs to judge. The link works once.
+    """
+    now = timezone.now()
+    tried = _Tried(notice.user.get_username(), password, origin, now)
+    if refused := _charge(tried):
+        return SignIn(Grant.NOT_NOW, retry_after=refused.retry_after)
+    right = _is_right(tried)
+    with transaction.atomic(durable=True):
+        factors = _admit(tried) if right else None
+        if factors is None:
+            _record(Grant.INVALID_GRANT, notice.user, origin, now, kind=Kind.DISOWN)
+            return SignIn(Grant.INVALID_GRANT)
+        user = factors.user
+        fresh = Notice.objects.filter(pk=notice.pk, disowned_at=None)
+        if fresh.update(disowned_at=now):
+            data = {"notice": notice.kind, "removed": _take_back(factors, notice, now)}
+            delivery.notify(user, Notice.Kind.DISOWNED, now)
+            _record(Outcome.OK, user, origin, now, data, kind=Kind.DISOWN)
+    return SignIn(Grant.SIGNED_IN, user)
+
+
+def record_consent(user: User, *, client_id: str, allowed: bool, origin: Origin) -> None:
+    """Record whether *user* let an application act for them."""
+    with transaction.atomic(durable=True):
+        data = {"client_id": client_id}
+        outcome = Outcome.OK if allowed else "denied"
+        _record(outcome, user, origin, timezone.now(), data, kind=Kind.CONSENT)
+
+
+def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
+    user, number = factors.user, factors.active
+    of_app = notice.kind in {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
+    removed = []
+    if of_app and factors.app:
+        removed = authenticators.remove(factors, Removal.APP, now)
+    elif not of_app and number and not number.suspended_at:
+        removed = authenticators.remove(factors, Removal.NUMBER, now)
+    AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
+    AccessToken.objects.filter(user=user).delete()
+    user.end_sign_ins(now)
+    return removed
 
 
 def refresh_grant(
@@ -186,13 +327,66 @@ def _code(text: str) -> str:
 
     :raises MalformedCode: if it can be no code.
     """
-    return codes.parse(text) if codes.clean(text) else ""
+    return codes.parse_any(text) if codes.clean(text) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One try of a password."""
+
+    username: str
+    password: str = field(repr=False)
+    origin: Origin
+    now: datetime
+    user: User | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "user", _by_login(self.username))
+
+    @property
+    def name(self) -> str:
+        return _spelling(self.username)
+
+
+def _charge(tried: _Tried) -> limits.Refused | None:
+    """Charge one failed sign-in before the password is looked at, or say why not."""
+    with transaction.atomic(durable=True):
+        refused = limits.reserve_sign_in(tried.name, tried.origin, tried.now)
+        if refused:
+            _record(Grant.NOT_NOW, tried.user, tried.origin, tried.now, refused.data)
+    return refused
+
+
+def _is_right(tried: _Tried) -> bool:
+    """Whether the password is right: slow by design, so outside any transaction.
+
+    As slow for a name that nobody has.
+    """
+    if tried.user is None:
+        make_password(tried.password)
+        return False
+    return tried.user.check_password(tried.password) and tried.user.is_active
+
+
+def _admit(tried: _Tried) -> Factors | None:
+    """Lock the user whose password was right, and give the charge back.
+
+    Nothing, if it is not right any more: it may have been changed while it was checked.
+    """
+    if tried.user is None:
+        return None
+    factors = guesses.read_locked(tried.user, Purpose.SIGN_IN, every_factor=True)
+    user = factors.user
+    # Or it was only hashed anew.
+    right = user.password == tried.user.password or user.check_password(tried.password)
+    if not (right and user.is_active):
+        return None
+    limits.refund_sign_in(tried.name, tried.origin, tried.now)
+    return factors
 
 
 def _grant_locked(
-    user: User,
-    password: str,
-    name: str,
+    factors: Factors,
     scope: str,
     code: str,
     client: AbstractApplication,
@@ -200,20 +394,12 @@ def _grant_locked(
     now: datetime,
 ) -> TokenAnswer:
     """Decide about a right password. Exactly one event: of the code, or of the sign-in."""
-    checked = user.password
-    factors = guesses.read_locked(user, Purpose.SIGN_IN)
     user = factors.user
-    # It may have been changed while it was being checked, or only hashed anew.
-    right = user.password == checked or user.check_password(password)
-    if not (right and user.is_active):
-        _record(Grant.INVALID_GRANT, user, origin, now)
-        return TokenAnswer(Grant.INVALID_GRANT)
-    limits.refund_sign_in(name, origin, now)
     granted = grantable(scope, user)
     if granted is None:
         _record(Grant.INVALID_SCOPE, user, origin, now)
         return TokenAnswer(Grant.INVALID_SCOPE)
-    if has_active_factor(user):
+    if factors.is_on:
         refusal = _second_factor(factors, code, origin, now)
         if refusal:
             return refusal
@@ -223,9 +409,12 @@ def _grant_locked(
 
 
 def _second_factor(
-    factors: guesses.Factors, code: str, origin: Origin, now: datetime
+    factors: Factors, code: str, origin: Origin, now: datetime
 ) -> TokenAnswer | None:
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
+    if not code and not factors.active:
+        _record(Grant.CODE_REQUIRED, factors.user, origin, now)
+        return TokenAnswer(Grant.CODE_REQUIRED)
     if not code:
         sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
         if sending.outcome in {Outcome.LOCKED, Outcome.SEND_LIMIT}:
@@ -309,15 +498,17 @@ def _issue(
 
 
 def _record(
-    grant: Grant,
+    outcome: str,
     user: User | None,
     origin: Origin,
     now: datetime,
-    data: dict[str, int | str] | None = None,
+    data: Mapping[str, Any] | None = None,
+    *,
+    kind: AuditEvent.Kind = Kind.SIGN_IN,
 ) -> None:
     AuditEvent.objects.record(
-        Kind.SIGN_IN,
-        grant,
+        kind,
+        outcome,
         now=now,
         origin=origin,
         user_id=user.pk if user else None,

@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import DatabaseError, DataError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
-from django.urls import include, path
+from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -23,7 +23,7 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError
 
 from optin import keys, sign_in
 from optin.api.answers import RETRY_UNAVAILABLE
@@ -90,6 +90,19 @@ class Validator(OAuth2Validator):
             # A scope that asks for more is left as it is, for oauthlib to refuse.
             request.scope = sign_in.narrowed(request.scope, granted) or request.scope
         return valid
+
+    def save_authorization_code(
+        self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Keep the code, unless the session that asked was ended meanwhile.
+
+        A factor that becomes active deletes the codes made before it, and ends sessions.
+        """
+        with transaction.atomic():
+            locked = User.objects.locked(request.user.pk)
+            if not locked.is_active or locked.session_epoch != request.user.session_epoch:
+                raise AccessDeniedError(request=request)
+            super().save_authorization_code(client_id, code, request, *args, **kwargs)
 
     def invalidate_authorization_code(
         self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any
@@ -195,15 +208,14 @@ def _refusal(error: str, status: int) -> JsonResponse:
 
 # Named one by one: the toolkit's own list also mounts the device flow, dynamic
 # registration and a page on which anybody registers a client. The authorization
-# endpoint is not among them yet: it needs pages on which people sign in.
-_ENDPOINTS = [
+# endpoint is a page for people: optin.web.consent.
+ENDPOINTS = [
     path("token/", TokenView.as_view(), name="token"),
     path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
     path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
 ]
 
 urlpatterns = [
-    path("o/", include((_ENDPOINTS, "oauth2_provider"))),
     path(
         ".well-known/oauth-authorization-server",
         views.OAuthServerMetadataView.as_view(),
