@@ -127,6 +127,14 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # The proxy in front ends TLS and redirects; the service speaks HTTP to it alone.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
+CSRF_FAILURE_VIEW = "optin.web.pages.csrf_failure"
+# The cookie ends with the browser, and the session after 12 hours at the latest; the idle
+# time is shorter (optin.web.sessions).
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "account"
+PASSWORD_RESET_TIMEOUT = 3600
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {
     "default-src": ["'none'"],
@@ -161,8 +169,13 @@ MIDDLEWARE = [
     else "optin.web.middleware.ContentSecurityPolicy",
     "optin.web.middleware.PageEdge",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "optin.web.sessions.Ages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -172,6 +185,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
                 "optin.web.context.service",
             ]
         },
@@ -301,6 +315,8 @@ else:
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
 
 LANGUAGE_CODE = "en-au"
+LANGUAGES = [("en-au", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 
 LOG_FORMAT: str = env.str("LOG_FORMAT", "plain" if DEBUG else "json")

@@ -2,12 +2,17 @@
 
 from django.urls import include, path, re_path
 
-from optin.web import views
+from optin.api import oauth
+from optin.web import consent, views
 
 urlpatterns = [
     path("", include("optin.api.urls")),
     path("", include("optin.api.help")),
     path("", include("optin.api.schema")),
     path("", include("optin.web.urls")),
+    # One name space for both faces: the toolkit looks its endpoints up in it.
+    path("o/", include(([*oauth.ENDPOINTS, *consent.ENDPOINTS], "oauth2_provider"))),
     re_path("", views.not_found),
 ]
+
+handler500 = "optin.web.views.server_error"

@@ -1,11 +1,63 @@
 """Addresses of the pages for people."""
 
-from django.urls import path
+from collections.abc import Callable
+from typing import Any
 
-from optin.web import health, views
+from django.urls import URLPattern, path
+from django.views.generic import TemplateView
+
+from optin.web import account, entry, factors, health, views
+from optin.web.code_pages import CodePage
+from optin.web.pages import signed_in
+
+Guard = Callable[[Any], Any]
+
+
+def code_page(address: str, page: type[CodePage], guard: Guard) -> list[URLPattern]:
+    """The addresses of a page that asks for a code: itself, "send again", "not received"."""
+    steps = {"": "", "send/": "send", "not-received/": "help"}
+    return [
+        path(address + end, guard(page.as_view(step=step)), name=f"{page.name}-{step}".rstrip("-"))
+        for end, step in steps.items()
+    ]
+
+
+def open_to_all(view: Any) -> Any:
+    return view
+
 
 urlpatterns = [
     path("", views.home, name="home"),
+    # -- signing in ----------------------------------------------------------------
+    path("sign-in/", entry.sign_in_page, name="sign-in"),
+    *code_page("sign-in/code/", entry.SignInCode, open_to_all),
+    path("sign-in/recovery/", entry.SignInRecovery.as_view(), name="sign-in-recovery"),
+    path("sign-out/", entry.sign_out, name="sign-out"),
+    path("password-reset/", entry.ResetPassword.as_view(), name="password-reset"),
+    path(
+        "password-reset/sent/",
+        TemplateView.as_view(template_name="password_reset_sent.html"),
+        name="password-reset-sent",
+    ),
+    path(
+        "password-reset/<uidb64>/<token>/", entry.ChooseNewPassword.as_view(), name="password-new"
+    ),
+    path("not-me/done/", factors.not_me_done, name="not-me-done"),
+    path("not-me/<token>/", factors.not_me, name="not-me"),
+    # -- the account ---------------------------------------------------------------
+    path("account/", account.account, name="account"),
+    path("account/activity/", account.activity, name="activity"),
+    path("account/confirm/", entry.confirm, name="confirm"),
+    path("account/password/", signed_in(entry.ChangePassword.as_view()), name="password"),
+    path("account/two-factor/", factors.two_factor, name="two-factor"),
+    path("account/two-factor/on/", factors.success, name="success"),
+    path("account/two-factor/number/", factors.number, name="number"),
+    *code_page("account/two-factor/number/code/", factors.NumberCode, signed_in),
+    *code_page("account/two-factor/prove/", factors.ProveCode, signed_in),
+    *code_page("account/two-factor/off/", factors.OffCode, signed_in),
+    path("account/two-factor/app/", factors.app, name="app"),
+    path("account/two-factor/recovery-codes/", factors.recovery_codes, name="recovery-codes"),
+    # -- for development and for those who watch ------------------------------------
     path("metrics", views.metrics_page, name="metrics"),
     path("simulator", views.simulator),
     path("simulator/", views.simulator, name="simulator"),

@@ -1,10 +1,13 @@
 """The pages for people."""
 
 import hmac
+import sys
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from optin import metrics
@@ -12,11 +15,14 @@ from optin.gateways import Simulator
 from optin.web.context import has_simulator
 
 _TEXTS_SHOWN = 50
+_RETRY_AFTER = "5"
+"""Seconds, as for the calls: long enough for a database to fail over."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "home.html")
+    """Lead to the account, or to where one signs in."""
+    return redirect("account" if request.user.is_authenticated else "sign-in")
 
 
 @require_safe
@@ -52,3 +58,12 @@ def not_found(request: HttpRequest) -> HttpResponse:
     repeats the query, and with it a ``WsAccessKey``.
     """
     return render(request, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Any page that failed: by a fault of ours, or because the database is away (S-64)."""
+    if isinstance(sys.exc_info()[1], DatabaseError | InterfaceError):
+        response = HttpResponse(render_to_string("503.html"), status=503)
+        response["Retry-After"] = _RETRY_AFTER
+        return response
+    return HttpResponse(render_to_string("500.html"), status=500)

@@ -1,0 +1,192 @@
+"""Signing in and out, and passwords."""
+
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import logout, views
+from django.contrib.auth.tokens import default_token_generator
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from optin import authenticators, delivery, services, sign_in
+from optin.guesses import By, Verification
+from optin.models import Purpose, User
+from optin.sign_in import Grant
+from optin.web import sessions, words
+from optin.web.code_pages import CodePage
+from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
+from optin.web.pages import SeeOther, next_page, page, refused_password, signed_in
+
+form_page = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@form_page
+@sensitive_post_parameters("password")
+def sign_in_page(request: HttpRequest) -> HttpResponse:
+    """Name and password; then the code, where two-factor sign-in is on (P-01)."""
+    then = next_page(request, "account")
+    if request.method != "POST" and request.user.is_authenticated:
+        return SeeOther(then)
+    form = SignInForm(request.POST or None)
+    if not form.is_valid():
+        return page(request, "sign_in.html", form)
+    result = sign_in.sign_in(**form.cleaned_data, origin=sessions.origin_of(request))
+    if result.grant is Grant.SIGNED_IN and result.user:
+        sessions.begin(request, result.user)
+        return SeeOther(then)
+    if result.grant is Grant.CODE_REQUIRED and result.user:
+        sessions.begin_half(request, result.user)
+        if result.sending:
+            sessions.flash(request, words.sending(result.sending))
+        return SeeOther("sign-in-code", then=request.GET.get("next", ""))
+    return refused_password(request, "sign_in.html", form, result)
+
+
+class SignInCode(CodePage):
+    name = "sign-in-code"
+    purpose = Purpose.SIGN_IN
+    template = "sign_in_code.html"
+
+    def who(self, request: HttpRequest) -> User | None:
+        return sessions.half_user(request)
+
+    def gone(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            return SeeOther(next_page(request, "account"))
+        sessions.flash(request, _("Sign in again: the code was not entered in time."))
+        return SeeOther("sign-in", then=request.GET.get("next", ""))
+
+    def context(self) -> dict[str, Any]:
+        query = self.request.META.get("QUERY_STRING", "")
+        lost = reverse("sign-in-recovery")
+        return {"lost": f"{lost}?{query}" if query else lost}
+
+    def check(self, text: str) -> Verification:
+        origin = sessions.origin_of(self.request)
+        return services.check(self.person, self.purpose, text, origin=origin)
+
+    def proved(self, result: Verification) -> HttpResponse:
+        sessions.begin(self.request, self.person, result)
+        if result.by is By.RECOVERY:
+            # Their phone is lost: the next thing is a new one (P-08).
+            return SeeOther("number")
+        return SeeOther(next_page(self.request, "account"))
+
+
+class SignInRecovery(SignInCode):
+    """The same with a recovery code, for somebody without the phone."""
+
+    name = "sign-in-recovery"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return page(
+            request,
+            "sign_in_recovery.html",
+            RecoveryForm(sessions.take_refused(request).get("recovery", "")),
+            factors=authenticators.overview(self.person),
+            here=self.address(),
+            back=reverse("sign-in-code"),
+        )
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    sessions.flash(request, _("You are signed out."))
+    return SeeOther("sign-in")
+
+
+@form_page
+@sensitive_post_parameters("password")
+@signed_in
+def confirm(request: HttpRequest) -> HttpResponse:
+    """The password again, before a change of how somebody signs in."""
+    form = PasswordForm(request.POST or None)
+    if not form.is_valid():
+        return page(request, "confirm.html", form)
+    user: Any = request.user
+    result = sign_in.confirm_password(
+        user, form.cleaned_data["password"], origin=sessions.origin_of(request)
+    )
+    if result.grant is not Grant.SIGNED_IN:
+        return refused_password(request, "confirm.html", form, result)
+    sessions.prove_password(request)
+    return SeeOther(next_page(request, "account"))
+
+
+# -- passwords, on Django's own views ----------------------------------------------
+
+
+class ChangePassword(views.PasswordChangeView):
+    """A new password for somebody who has just given the old one."""
+
+    form_class = NewPasswordForm  # type: ignore[assignment]
+    template_name = "password.html"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        sessions.standing(request).demand(timezone.now())
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        sign_in.set_password(
+            form.user,
+            form.cleaned_data["new_password1"],
+            origin=sessions.origin_of(self.request),
+            keep_session=sessions.renew(self.request),
+        )
+        sessions.flash(self.request, _("Your password was changed. Other sessions were ended."))
+        return SeeOther("account")
+
+
+class ResetPassword(views.PasswordResetView):
+    """Ask for a mail with a link. The answer is the same for everybody (S-38)."""
+
+    form_class = ResetForm
+    template_name = "password_reset.html"
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        notice = sign_in.ask_reset(
+            form.cleaned_data["email"], origin=sessions.origin_of(self.request)
+        )
+        response = SeeOther("password-reset-sent")
+        if notice:
+            # After the answer: how long the mail takes would tell that there is one.
+            closers: Any = response
+            closers._resource_closers.append(partial(delivery.send_queued, notice))
+        return response
+
+
+class ChooseNewPassword(views.PasswordResetConfirmView):
+    """The page behind the mailed link. It signs nobody in: the second factor comes after."""
+
+    form_class = NewPasswordForm
+    template_name = "password_new.html"
+
+    def dispatch(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve the form at the address of the link.
+
+        Django's own way keeps the token in the session; here no session holds a secret, and
+        the address goes to nobody else (Referrer-Policy).
+        """
+        self.user = self.get_user(kwargs["uidb64"])
+        self.validlink = self.user is not None and default_token_generator.check_token(
+            self.user, kwargs["token"]
+        )
+        if not self.validlink:
+            return self.render_to_response(self.get_context_data(), status=404)
+        response = super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
+        response["Referrer-Policy"] = "no-referrer"
+        return response
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        sign_in.set_password(
+            form.user,
+            form.cleaned_data["new_password1"],
+            origin=sessions.origin_of(self.request),
+        )
+        sessions.flash(self.request, _("Your password was changed. Sign in with the new one."))
+        return SeeOther("sign-in")

@@ -1,0 +1,322 @@
+"""Pages on which people turn two-factor sign-in on, change it, and turn it off."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import segno
+from django.core.signing import BadSignature, TimestampSigner
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_safe
+
+from optin import authenticators, delivery, services, sign_in
+from optin.authenticators import Removal
+from optin.errors import InvalidMobileNumber, MalformedCode
+from optin.guesses import FRESH, By, Outcome, Verification
+from optin.models import File, Purpose, User
+from optin.services import Sending, Waiting
+from optin.sign_in import Grant
+from optin.web import sessions, words
+from optin.web.code_pages import CodePage
+from optin.web.entry import form_page
+from optin.web.forms import CodeForm, NumberForm, PasswordForm
+from optin.web.pages import SeeOther, next_page, page, refused_password, signed_in
+
+_SHOWN = TimestampSigner(salt="optin.recovery-codes")
+
+
+@require_safe
+@signed_in
+def two_factor(request: HttpRequest) -> HttpResponse:
+    """Whether it is on, since when, and the one thing to do next (P-02)."""
+    user = _user(request)
+    return page(
+        request,
+        "two_factor.html",
+        factors=authenticators.overview(user),
+        last_used=authenticators.last_used(user),
+    )
+
+
+@require_safe
+@signed_in
+def success(request: HttpRequest) -> HttpResponse:
+    """What is on now, and what to do for the day the phone is lost (P-07)."""
+    return page(request, "success.html", factors=authenticators.overview(_user(request)))
+
+
+# -- the number --------------------------------------------------------------------
+
+
+@form_page
+@signed_in
+def number(request: HttpRequest) -> HttpResponse:
+    """Name a number, to opt in or to take the place of the present one (P-03, P-08)."""
+    user, standing = _user(request), sessions.standing(request)
+    factors = authenticators.overview(user)
+    standing.demand(timezone.now(), factor=factors.is_on)
+    files = list(File.objects.open_to(user).order_by("name"))
+    form = NumberForm(files, request.POST or None)
+    if files and form.is_valid():
+        file = form.cleaned_data.get("file") or files[0]
+        sending = _opt_in(request, file, form)
+        if sending and sending.provider_user_id:
+            request.session["number"] = [sending.provider_user_id, file.pk]
+            sessions.flash(request, words.sending(sending))
+            return SeeOther("number-code")
+        if sending:
+            form.add_error("number", words.sending(sending))
+    return page(request, "number.html", form, factors=factors, files=files)
+
+
+def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
+    try:
+        return services.opt_in(
+            _user(request),
+            file,
+            form.cleaned_data["number"],
+            origin=sessions.origin_of(request),
+            standing=sessions.standing(request),
+        )
+    except InvalidMobileNumber:
+        form.add_error(
+            "number", _("That is not a mobile number. Write it as 0491 570 156 or +61 491 570 156.")
+        )
+        return None
+
+
+class NumberCode(CodePage):
+    """The code that was texted to a new number."""
+
+    name = "number-code"
+    purpose = Purpose.OPT_IN
+    template = "number_code.html"
+    takes_recovery = False
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if "number" not in request.session:
+            return SeeOther("two-factor")
+        return super().dispatch(request, *args, **kwargs)
+
+    def waiting(self) -> Waiting | None:
+        return services.waiting(self.person, self.purpose, self._number)
+
+    def send(self) -> Sending:
+        return services.send_again(
+            self.person,
+            self._number,
+            origin=sessions.origin_of(self.request),
+            standing=sessions.standing(self.request),
+        )
+
+    def context(self) -> dict[str, Any]:
+        return {"change_url": reverse("number")}
+
+    def check(self, text: str) -> Verification:
+        return services.verify_opt_in(
+            self.person,
+            File(pk=self.request.session["number"][1]),
+            self._number,
+            text,
+            origin=sessions.origin_of(self.request),
+            keep_session=sessions.renew(self.request),
+        )
+
+    def proved(self, result: Verification) -> HttpResponse:
+        sessions.prove(self.request, By.TEXT)
+        return SeeOther("success")
+
+    @property
+    def _number(self) -> int:
+        provider_user_id: int = self.request.session["number"][0]
+        return provider_user_id
+
+
+class ProveCode(CodePage):
+    """Any second factor, before a change."""
+
+    name = "prove"
+    purpose = Purpose.CHANGE
+    template = "prove.html"
+
+    def check(self, text: str) -> Verification:
+        origin = sessions.origin_of(self.request)
+        return services.check(self.person, self.purpose, text, origin=origin)
+
+    def proved(self, result: Verification) -> HttpResponse:
+        if result.by:
+            sessions.prove(self.request, result.by)
+        return SeeOther(next_page(self.request, "two-factor"))
+
+
+# -- turning off -------------------------------------------------------------------
+
+
+class OffCode(CodePage):
+    """Any second factor, to remove what ``?what=`` names (P-08)."""
+
+    name = "off"
+    purpose = Purpose.OPT_OUT
+    template = "off.html"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        sessions.standing(request).demand(timezone.now())
+        if not authenticators.overview(_user(request)).is_on and request.method != "POST":
+            return SeeOther("two-factor")
+        return super().dispatch(request, *args, **kwargs)
+
+    def check(self, text: str) -> Verification:
+        return authenticators.turn_off(
+            self.person,
+            text,
+            removal=self._removal,
+            standing=sessions.standing(self.request),
+            origin=sessions.origin_of(self.request),
+        )
+
+    def proved(self, result: Verification) -> HttpResponse:
+        if authenticators.overview(self.person).is_on:
+            sessions.flash(self.request, _("It was removed."))
+        else:
+            sessions.forget_factor(self.request)
+            sessions.flash(self.request, _("Two-factor sign-in is off. We sent you an e-mail."))
+        return SeeOther("two-factor")
+
+    def context(self) -> dict[str, Any]:
+        return {"removal": self._removal}
+
+    @property
+    def _removal(self) -> Removal:
+        asked = self.request.GET.get("what", "")
+        return Removal(asked) if asked in set(Removal) else Removal.ALL
+
+
+# -- the app -----------------------------------------------------------------------
+
+
+@form_page
+@signed_in
+def app(request: HttpRequest) -> HttpResponse:
+    """Set an authenticator app up: a secret to scan, and a code that shows that it was."""
+    user, standing = _user(request), sessions.standing(request)
+    if request.method == "POST":
+        return _set_up(request, user)
+    factors = authenticators.overview(user)
+    standing.demand(timezone.now(), factor=factors.is_on)
+    waiting = authenticators.waiting_secret(user)
+    secret, address = waiting or ("", "")
+    return page(
+        request,
+        "app.html",
+        CodeForm(sessions.take_refused(request).get("code", "")),
+        factors=factors,
+        secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
+        address=mark_safe(address),  # noqa: S308  (of pyotp, which escapes the name)
+        picture=_picture(address),
+    )
+
+
+def _set_up(request: HttpRequest, user: User) -> HttpResponse:
+    standing, origin = sessions.standing(request), sessions.origin_of(request)
+    if "code" not in request.POST:
+        outcome = authenticators.begin_app(user, standing=standing, origin=origin)
+        if outcome is not Outcome.STARTED:
+            sessions.flash(request, words.refusal(Verification(outcome)))
+        return SeeOther("app")
+    text = request.POST["code"]
+    try:
+        result = authenticators.confirm_app(
+            user, text, standing=standing, origin=origin, keep_session=sessions.renew(request)
+        )
+    except MalformedCode:
+        sessions.refuse(request, "code", words.malformed("code", text))
+        return SeeOther("app")
+    if result.outcome is not Outcome.OK:
+        sessions.refuse(request, "code", words.refusal(result))
+        return SeeOther("app")
+    sessions.prove(request, By.APP)
+    return SeeOther("success")
+
+
+def _picture(address: str) -> SafeString:
+    """Draw the QR code of *address*: dark on white in either scheme, or apps do not read it."""
+    if not address:
+        return SafeString("")
+    code = segno.make(address, error="m")
+    return mark_safe(code.svg_inline(scale=5, light="#fff", dark="#000"))  # noqa: S308
+
+
+# -- recovery codes ----------------------------------------------------------------
+
+
+@form_page
+@signed_in
+def recovery_codes(request: HttpRequest) -> HttpResponse:
+    """Show ten new codes, which count once the person says that they are kept.
+
+    They travel in the signed form alone: no session and no database holds them.
+    """
+    user, standing = _user(request), sessions.standing(request)
+    factors = authenticators.overview(user)
+    if not factors.is_on:
+        return SeeOther("two-factor")
+    if request.method != "POST":
+        shown = authenticators.new_recovery_codes(user, standing=standing)
+        signed = _SHOWN.sign(f"{user.pk} {' '.join(shown)}")
+        return page(request, "recovery_codes.html", factors=factors, codes=shown, signed=signed)
+    texts = _codes_of(request, user)
+    if not texts:
+        sessions.flash(request, _("That page was too old. These codes are new: keep them instead."))
+        return SeeOther("recovery-codes")
+    outcome = authenticators.keep_recovery_codes(
+        user, texts, standing=standing, origin=sessions.origin_of(request)
+    )
+    if outcome in {Outcome.OK, Outcome.UNCHANGED}:
+        sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
+    else:
+        sessions.flash(request, words.refusal(Verification(outcome)))
+    return SeeOther("two-factor")
+
+
+def _codes_of(request: HttpRequest, user: User) -> Sequence[str]:
+    """Return the codes that the form was shown with, if it was ours and is fresh."""
+    try:
+        whose, *texts = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH).split()
+    except BadSignature:
+        return []
+    return texts if whose == str(user.pk) else []
+
+
+# -- this was not me ---------------------------------------------------------------
+
+
+@form_page
+@sensitive_post_parameters("password")
+def not_me(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the mailed link (P-14a): with the password it takes a change back."""
+    notice = delivery.disownable(token, timezone.now())
+    if notice is None:
+        return page(request, "not_me_gone.html", status=404)
+    form = PasswordForm(request.POST or None)
+    if not form.is_valid():
+        return page(request, "not_me.html", form, notice=notice)
+    result = sign_in.disown(
+        notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
+    )
+    if result.grant is not Grant.SIGNED_IN:
+        return refused_password(request, "not_me.html", form, result, notice=notice)
+    request.session.flush()
+    return SeeOther("not-me-done")
+
+
+@require_safe
+def not_me_done(request: HttpRequest) -> HttpResponse:
+    return page(request, "not_me_done.html")
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)  # behind ``signed_in``

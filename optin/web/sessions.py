@@ -1,0 +1,207 @@
+"""What a session holds, and how long it lasts.
+
+A session begins when somebody is signed in, and before that once as a *half* one: after
+the password, before the code. A half one holds who and when, and opens nothing.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import HASH_SESSION_KEY, login, logout
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django_otp import login as otp_login
+
+from optin.authenticators import overview
+from optin.guesses import REPEATED_WITHIN, By, Standing, Verification
+from optin.models import User
+from optin.origin import Face, Origin, client_ip
+
+HALF_FOR = timedelta(minutes=10)
+"""From the password to the code (S-36)."""
+
+IDLE = timedelta(minutes=30)
+STAFF_IDLE = timedelta(minutes=15)
+LONGEST = timedelta(hours=12)
+"""NIST SP 800-63B-4 2.2.3: AAL2 sessions (design, section 4)."""
+
+_SEEN_EVERY = timedelta(minutes=1)
+"""A session is written at most so often for its idle time alone."""
+
+_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class Ages:
+    """End sessions that were idle too long, or are too old."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.session.session_key and request.user.is_authenticated:
+            now = timezone.now()
+            if _is_over(request, now):
+                logout(request)
+                flash(request, _("You were signed out, to keep your account safe. Sign in again."))
+            elif now - _time(request, "seen") >= _SEEN_EVERY:
+                request.session["seen"] = now.timestamp()
+        return self.get_response(request)
+
+
+def origin_of(request: HttpRequest) -> Origin:
+    """Return who asks, and from where."""
+    meta = request.META
+    return Origin(
+        Face.WEB,
+        actor_id=request.user.pk if request.user.is_authenticated else None,
+        ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
+        user_agent=meta.get("HTTP_USER_AGENT", ""),
+        request_id=meta.get("REQUEST_ID", ""),
+        session=request.session.session_key or "",
+    )
+
+
+# -- signing in --------------------------------------------------------------------
+
+
+def begin_half(request: HttpRequest, user: User) -> None:
+    """Remember whose password was right, in a session with a new id."""
+    request.session.flush()
+    request.session["half"] = {"user": user.pk, "at": timezone.now().timestamp()}
+
+
+def half_user(request: HttpRequest) -> User | None:
+    """Return whose password was right a moment ago, in a session that is not signed in."""
+    half = request.session.get("half")
+    if not half or timezone.now() >= _from(half["at"]) + HALF_FOR:
+        return None
+    user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
+    return user
+
+
+def begin(request: HttpRequest, user: User, proved: Verification | None = None) -> None:
+    """Sign *user* in, in a session with a new id.
+
+    A half session before it is left to die by itself: the second half of a double click
+    still comes with it, and leads to the same place.
+    """
+    half = request.session.get("half")
+    now = timezone.now().timestamp()
+    request.session = type(request.session)()
+    login(request, user, backend=_BACKEND)
+    request.session["began"] = request.session["seen"] = now
+    request.session["password_at"] = half["at"] if half else now
+    # A text for signing in said so: it proves nothing else.
+    if proved and proved.by in {By.APP, By.RECOVERY}:
+        prove(request, proved.by)
+    if proved:
+        _mark_verified(request, user)
+
+
+def renew(request: HttpRequest) -> Callable[[User], None]:
+    """Return what carries the session of *request* on, once all of its user were ended.
+
+    To be called in the transaction that ends them. The session gets a new id; the old one
+    lives on for a moment, for the second half of a double click.
+    """
+
+    def carry_on(user: User) -> None:
+        old = request.session
+        old[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        new = type(old)()
+        new.update({key: value for key, value in old.items() if key != "ends"})
+        old["ends"] = (timezone.now() + REPEATED_WITHIN).timestamp()
+        old.save()
+        request.session = new
+
+    return carry_on
+
+
+def _mark_verified(request: HttpRequest, user: Any) -> None:
+    """Tell django-otp, whose ``user.is_verified()`` others ask."""
+    factors = overview(user)
+    device = factors.app or factors.number
+    if device:
+        otp_login(request, device)
+
+
+# -- what it has proved ------------------------------------------------------------
+
+
+def prove_password(request: HttpRequest) -> None:
+    request.session["password_at"] = timezone.now().timestamp()
+
+
+def prove(request: HttpRequest, by: By) -> None:
+    """Remember that a second factor was proved, for changes of factors."""
+    request.session["factor_at"] = timezone.now().timestamp()
+    request.session["factor_by"] = by.value
+    _mark_verified(request, request.user)
+
+
+def forget_factor(request: HttpRequest) -> None:
+    """Drop what was proved of a factor: there is none any more."""
+    for key in ("factor_at", "factor_by"):
+        request.session.pop(key, None)
+
+
+def standing(request: HttpRequest) -> Standing:
+    """Return what the session has proved, and when."""
+    by = request.session.get("factor_by")
+    return Standing(
+        _time(request, "password_at"), _time(request, "factor_at"), By(by) if by else None
+    )
+
+
+# -- from one page to the next -----------------------------------------------------
+
+
+def flash(request: HttpRequest, text: str) -> None:
+    """Show *text* on the next page."""
+    request.session["flash"] = str(text)
+
+
+def refuse(request: HttpRequest, field: str, text: str) -> None:
+    """Show *text* as the error of *field* on the next page, whose form was refused."""
+    request.session["refused"] = {field: str(text)}
+
+
+def take_flash(request: HttpRequest) -> str:
+    """Return what ``flash`` left, once."""
+    text: str = _take(request, "flash") or ""
+    return text
+
+
+def take_refused(request: HttpRequest) -> dict[str, str]:
+    """Return what ``refuse`` left, by field, once."""
+    refused: dict[str, str] = _take(request, "refused") or {}
+    return refused
+
+
+def _take(request: HttpRequest, key: str) -> Any:
+    # Only what is there is taken: else every page would write its session.
+    return request.session.pop(key) if key in request.session else None
+
+
+# -- times -------------------------------------------------------------------------
+
+
+def _is_over(request: HttpRequest, now: datetime) -> bool:
+    idle = STAFF_IDLE if request.user.is_staff else IDLE
+    ends = request.session.get("ends")
+    return (
+        now - _time(request, "seen") >= idle
+        or now - _time(request, "began") >= LONGEST
+        or (ends is not None and now >= _from(ends))
+    )
+
+
+def _time(request: HttpRequest, key: str) -> datetime:
+    return _from(request.session.get(key, 0))
+
+
+def _from(stamp: Any) -> datetime:
+    return datetime.fromtimestamp(stamp, tz=UTC)

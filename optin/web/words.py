@@ -1,0 +1,278 @@
+"""What pages say: about codes and texts, and about what happened to an account.
+
+One sentence for what is, one for what to do next.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from optin import codes
+from optin.conf import conf
+from optin.guesses import Outcome, Verification
+from optin.models import AuditEvent, Purpose, SmsMessage
+from optin.models.messages import State
+from optin.origin import Face
+from optin.services import Sending, Waiting
+
+Kind = AuditEvent.Kind
+
+_FEW_TRIES = 3
+"""From here down a page says how many tries are left (P-04)."""
+
+
+def clock_time(at: datetime) -> str:
+    """Write a time of day with its zone, and the date unless it is today."""
+    local = timezone.localtime(at)
+    today = timezone.localdate() == local.date()
+    return date_format(local, "H:i T" if today else "j F Y, H:i T")
+
+
+def in_words(wait: timedelta) -> str:
+    """Write a waiting time: seconds under two minutes, then minutes, rounded up."""
+    seconds = max(int(-(-wait.total_seconds() // 1)), 1)
+    if seconds < 120:
+        return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
+    minutes = -(-seconds // 60)
+    return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+
+
+# -- codes -------------------------------------------------------------------------
+
+
+def malformed(field: str, text: str) -> str:
+    """Say what is wrong with a *text* that can be no code (P-10)."""
+    if field == "recovery":
+        if not text.strip():
+            return _("Enter a recovery code.")
+        return _("A recovery code has 16 letters and digits. Check what you typed.")
+    code = "".join(text.split())[: codes.MAX_LENGTH]
+    if not code:
+        return _("Enter the code.")
+    if not re.fullmatch(r"[0-9\-\u2010-\u2015]+", code):
+        return _("A code has digits only. Check what you typed.")
+    if len(re.sub(r"[^0-9]", "", code)) < min(codes.LENGTHS):
+        return _("That code is too short. It has %(n)d digits.") % {"n": conf.otp_digits}
+    return _("That code is too long. It has %(n)d digits.") % {"n": conf.otp_digits}
+
+
+def refusal(result: Verification) -> str:
+    """Say why a code did not do, and what does."""
+    if result.outcome is Outcome.LOCKED and result.retry_after:
+        until = clock_time(timezone.now() + result.retry_after)
+        return _("Too many wrong codes. No code is accepted until %(time)s. Try again then.") % {
+            "time": until
+        }
+    return _REFUSALS[result.outcome]() + _tries(result.tries_left)
+
+
+_REFUSALS = {
+    Outcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
+    Outcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
+    Outcome.OTP_EXHAUSTED: lambda: _(
+        "The code was entered wrongly too often and works no more. Ask for a new one."
+    ),
+    Outcome.FACTOR_DISABLED: lambda: _(
+        "Codes by text message are switched off for your account. Use an authenticator app or a "
+        "recovery code, or contact support."
+    ),
+    Outcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. There is nothing to prove."),
+    Outcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
+    Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
+        "The code was right, but another account uses this number. Use another number, or "
+        "contact support."
+    ),
+    Outcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Begin again."),
+}
+
+
+def _tries(left: int | None) -> str:
+    if left is None or left > _FEW_TRIES:
+        return ""
+    if left == 0:
+        return " " + _("It has no tries left: ask for a new one.")
+    return " " + ngettext(
+        "You have %(n)d try left for this code.", "You have %(n)d tries left for this code.", left
+    ) % {"n": left}
+
+
+# -- texts -------------------------------------------------------------------------
+
+
+def sending(result: Sending) -> str:
+    """Say what became of a request for a text."""
+    if result.outcome in {Outcome.WAITING, Outcome.SEND_LIMIT, Outcome.LOCKED}:
+        wait = in_words(result.retry_after or timedelta(0))
+        return _UNSENT[result.outcome]() % {"wait": wait}
+    return _SENT[result.outcome]()
+
+
+_UNSENT = {
+    Outcome.WAITING: lambda: _(
+        "A text message was sent a moment ago. You can ask for another in %(wait)s."
+    ),
+    Outcome.SEND_LIMIT: lambda: _(
+        "No more text messages can be sent now. You can ask again in %(wait)s."
+    ),
+    Outcome.LOCKED: lambda: _(
+        "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
+    ),
+}
+_SENT = {
+    Outcome.SENT: lambda: _("We sent you a text message."),
+    Outcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
+    Outcome.FACTOR_DISABLED: _REFUSALS[Outcome.FACTOR_DISABLED],
+    Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
+    Outcome.ALREADY_OPTED_IN: lambda: _("This is the number that you use already."),
+    Outcome.REGION_NOT_ALLOWED: lambda: _("Mobile numbers of that country cannot be used here."),
+}
+
+
+def delivery(text: SmsMessage) -> str:
+    """Say how far a text came (P-06)."""
+    at = clock_time(text.sent_at or text.created_at)
+    return _DELIVERY[State(text.state)]() % {"time": at}
+
+
+_DELIVERY = {
+    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s."),
+    State.SENDING: lambda: _("Being sent, since %(time)s."),
+    State.SENT: lambda: _("Sent at %(time)s. Your carrier has not confirmed it yet."),
+    State.DELIVERED: lambda: _("Delivered at %(time)s."),
+    State.FAILED: lambda: _("It could not be sent at %(time)s. Check the number, or try again."),
+    State.EXPIRED: lambda: _("It was not sent: its code works no more. Ask for a new one."),
+}
+
+
+def lifetime(waiting: Waiting) -> str:
+    """Say how long a code lives on."""
+    if waiting.code.is_expired(timezone.now()):
+        return _("The code has expired. Ask for a new one.")
+    return _("The code works until %(time)s.") % {"time": clock_time(waiting.code.expires_at)}
+
+
+# -- what happened -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event in words."""
+
+    at: datetime
+    what: str
+    where: str  # "from 203.0.113.5, Chrome on Android"
+
+
+def event(event: AuditEvent) -> Told:
+    """Tell the person whom it is about of an event (P-09)."""
+    return Told(event.at, _what(event), _where(event))
+
+
+def _what(event: AuditEvent) -> str:
+    words = _EVENTS.get((event.kind, event.outcome)) or _EVENTS.get((event.kind, ""))
+    said = words() if words else event.get_kind_display()
+    purpose = _PURPOSES.get(event.data.get("purpose", ""))
+    parts = [said]
+    if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK}:
+        parts.append(purpose())
+    if event.last_three:
+        parts.append(_("number ... %(end)s") % {"end": event.last_three})
+    return ", ".join(parts)
+
+
+def _where(event: AuditEvent) -> str:
+    if event.face == Face.COMMAND:
+        return _("by those who run the service")
+    program = browser(event.user_agent)
+    if event.face in {Face.API, Face.TOKEN}:
+        program = _("through an application")
+    return ", ".join(
+        filter(None, [_("from %(ip)s") % {"ip": event.ip} if event.ip else "", program])
+    )
+
+
+def browser(user_agent: str) -> str:
+    """Name the browser and the system, where *user_agent* is of a usual one."""
+    program = next((name for sign, name in _BROWSERS if sign in user_agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in user_agent), "")
+    if program and system:
+        return _("%(browser)s on %(system)s") % {"browser": program, "system": system}
+    return program or system
+
+
+# The first sign that is there decides: Edge also says Chrome, Chrome also says Safari.
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+_PURPOSES = {
+    Purpose.SIGN_IN: lambda: _("to sign in"),
+    Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
+    Purpose.CHANGE: lambda: _("to change how you sign in"),
+}
+_EVENTS: dict[tuple[str, str], Callable[[], str]] = {
+    (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
+    (Kind.OPT_IN, "resent"): lambda: _("Code sent again to turn two-factor sign-in on"),
+    (Kind.OPT_IN, ""): lambda: _("A code to turn two-factor sign-in on was asked for and not sent"),
+    (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
+    (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to turn two-factor sign-in on entered wrongly"),
+    (Kind.VERIFY_OPT_IN, "locked"): lambda: _("Code not heard: too many wrong ones before"),
+    (Kind.CHALLENGE, "sent"): lambda: _("Code sent"),
+    (Kind.CHALLENGE, "resent"): lambda: _("Code sent again"),
+    (Kind.CHALLENGE, ""): lambda: _("A code was asked for and not sent"),
+    (Kind.CHECK, "ok"): lambda: _("Right code entered"),
+    (Kind.CHECK, "locked"): lambda: _("Code not heard: too many wrong ones before"),
+    (Kind.CHECK, "otp_expired"): lambda: _("Expired code entered"),
+    (Kind.CHECK, ""): lambda: _("Code entered wrongly"),
+    (Kind.OPT_OUT, "ok"): lambda: _("Second factor removed"),
+    (Kind.OPT_OUT, ""): lambda: _("Code to remove a second factor entered wrongly"),
+    (Kind.SIGN_IN, "issued"): lambda: _("Signed in with the password"),
+    (Kind.SIGN_IN, "signed_in"): lambda: _("Signed in with the password"),
+    (Kind.SIGN_IN, "2fa_code_required"): lambda: _("Right password entered; a code is needed too"),
+    (Kind.SIGN_IN, "temporarily_unavailable"): lambda: _("Sign-in refused: too many tries"),
+    (Kind.SIGN_IN, ""): lambda: _("Wrong password entered"),
+    (Kind.REFRESH, ""): lambda: _("An application stayed signed in"),
+    (Kind.TOKEN, ""): lambda: _("An application signed in for you"),
+    (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
+    (Kind.SUSPEND, ""): lambda: _("Your number was suspended by staff"),
+    (Kind.RESUME, ""): lambda: _("The suspension of your number was ended by staff"),
+    (Kind.UNLOCK, ""): lambda: _("Your account was unlocked by staff"),
+    (Kind.REVOKE, ""): lambda: _("Your second factor was removed by staff"),
+    (Kind.MEMBER, ""): lambda: _("You were added to a file"),
+    (Kind.ACCESS_KEY, ""): lambda: _("An access key was made or revoked"),
+    (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
+    (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
+    (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
+    (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),
+    (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
+    (Kind.APP, "ok"): lambda: _("Authenticator app added"),
+    (Kind.APP, "started"): lambda: _("Set-up of an authenticator app begun"),
+    (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
+    (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
+    (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
+    (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
+    (Kind.DISOWN, ""): lambda: _("Taking back a change refused: wrong password"),
+    (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
+    (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),
+}
