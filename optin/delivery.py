@@ -19,7 +19,8 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
-from django.utils.translation import get_language, override
+from django.utils.translation import get_language, gettext_lazy, override
+from django.utils.translation import gettext as _
 
 from optin import gateways, metrics
 from optin.conf import conf
@@ -32,10 +33,10 @@ logger = logging.getLogger(__name__)
 # What the code is for, in the words of the text. What a thief would want a person to
 # read out is said plainly.
 _PURPOSE_WORDS = {
-    Purpose.OPT_IN: "to turn ON two-factor sign-in",
-    Purpose.SIGN_IN: "to sign in",
-    Purpose.OPT_OUT: "to turn OFF two-factor sign-in",
-    Purpose.CHANGE: "to CHANGE how you sign in",
+    Purpose.OPT_IN: gettext_lazy("to turn ON two-factor sign-in"),
+    Purpose.SIGN_IN: gettext_lazy("to sign in"),
+    Purpose.OPT_OUT: gettext_lazy("to turn OFF two-factor sign-in"),
+    Purpose.CHANGE: gettext_lazy("to CHANGE how you sign in"),
 }
 
 
@@ -109,14 +110,20 @@ def text_for(message: SmsMessage) -> str:
     """
     pending = message.pending_otp
     if pending is None:
-        return (
-            f"Your {conf.service_name} account now uses another mobile number. "
-            "Was it not you? Look at our e-mail, or contact support."
+        # Translators: 160 GSM-7 characters at most, with a name of 20.
+        words = _(
+            "Your %(service)s account now uses another mobile number. Was it not you? "
+            "Look at our e-mail, or contact support."
         )
+        return words % {"service": conf.service_name}
     code = pending.code()
-    purpose = _PURPOSE_WORDS[Purpose(pending.purpose)]
-    host = urlsplit(conf.base_url).hostname
-    return f"{code} is your {conf.service_name} code {purpose}. Do not share it.\n\n@{host} #{code}"
+    # Translators: 90 GSM-7 characters at most, with a code of 7, a name of 20 and its purpose.
+    words = _("%(code)s is your %(service)s code %(purpose)s. Do not share it.") % {
+        "code": code,
+        "service": conf.service_name,
+        "purpose": _PURPOSE_WORDS[Purpose(pending.purpose)],
+    }
+    return f"{words}\n\n@{urlsplit(conf.base_url).hostname} #{code}"
 
 
 def mail_for(notice: Notice) -> EmailMessage:
@@ -126,8 +133,9 @@ def mail_for(notice: Notice) -> EmailMessage:
         "service": conf.service_name,
         "base_url": conf.base_url,
         "link": _link_of(notice),
+        "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
     }
-    subject, _, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
+    subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
     return EmailMessage(subject.strip(), body, to=[notice.user.email])
 
 

@@ -316,7 +316,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
 
 LANGUAGE_CODE = "en-au"
 LANGUAGES = [("en-au", "English"), ("de", "Deutsch")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [BASE_DIR / "optin" / "locale"]
 USE_TZ = True
 
 LOG_FORMAT: str = env.str("LOG_FORMAT", "plain" if DEBUG else "json")

@@ -49,6 +49,8 @@ class ApiEdge:
         if path.startswith(("/user/", "/authorisation/")):
             # The calls ignore cookies altogether; what comes after would read and renew them.
             request.META.pop("HTTP_COOKIE", None)
+            # Their sentences are English (contract, section 5), those of validators too.
+            request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
             response = self._refuse_host(request, path) or self.get_response(request)
         else:
             response = self.get_response(request)
