@@ -12,7 +12,16 @@ from oauth2_provider.models import AccessToken
 
 from optin import keys, sign_in
 from optin.conf import conf
-from optin.models import AccessKey, File, Membership, ProviderUser, SendCounter, User
+from optin.models import (
+    AccessKey,
+    AuthenticatorApp,
+    File,
+    Membership,
+    ProviderUser,
+    RecoveryCode,
+    SendCounter,
+    User,
+)
 
 FILES = {777: "Harbour Books", 888: "Ridge Bakery"}
 
@@ -100,10 +109,11 @@ def _reset() -> None:
         AccessKey.objects.filter(digest__in=own).update(revoked_at=None)
         Membership.objects.filter(user=user, file__in=person.file_ids).update(active=True)
     File.objects.filter(pk__in=FILES).update(active=True)
-    ProviderUser.objects.filter(user__in=users).delete()
+    for factor in (ProviderUser, AuthenticatorApp, RecoveryCode):
+        factor._default_manager.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()
     SendCounter.objects.all().delete()
-    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None)
+    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None, last_guess="")
 
 
 def _summary() -> dict[str, Any]:
