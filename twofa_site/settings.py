@@ -135,6 +135,8 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "account"
 PASSWORD_RESET_TIMEOUT = 3600
+# Bytes of a form. The calls have a limit of their own (optin.api.views.MAX_BODY).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {
     "default-src": ["'none'"],

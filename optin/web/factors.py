@@ -46,7 +46,10 @@ def two_factor(request: HttpRequest) -> HttpResponse:
 @signed_in
 def success(request: HttpRequest) -> HttpResponse:
     """What is on now, and what to do for the day the phone is lost (P-07)."""
-    return page(request, "success.html", factors=authenticators.overview(_user(request)))
+    factors = authenticators.overview(_user(request))
+    return (
+        page(request, "success.html", factors=factors) if factors.is_on else SeeOther("two-factor")
+    )
 
 
 # -- the number --------------------------------------------------------------------

@@ -89,6 +89,8 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     still comes with it, and leads to the same place.
     """
     half = request.session.get("half")
+    if not half:
+        request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
     request.session = type(request.session)()
     login(request, user, backend=_BACKEND)
