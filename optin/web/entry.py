@@ -170,7 +170,8 @@ class ChooseNewPassword(views.PasswordResetConfirmView):
         """Serve the form at the address of the link.
 
         Django's own way keeps the token in the session; here no session holds a secret, and
-        the address goes to nobody else (Referrer-Policy).
+        the address goes to no other site (Referrer-Policy). It must stay "same-origin":
+        with "no-referrer" browsers send the form with ``Origin: null``, which CSRF refuses.
         """
         self.user = self.get_user(kwargs["uidb64"])
         self.validlink = self.user is not None and default_token_generator.check_token(
@@ -178,9 +179,7 @@ class ChooseNewPassword(views.PasswordResetConfirmView):
         )
         if not self.validlink:
             return self.render_to_response(self.get_context_data(), status=404)
-        response = super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
-        response["Referrer-Policy"] = "no-referrer"
-        return response
+        return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
         sign_in.set_password(
