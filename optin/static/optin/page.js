@@ -2,8 +2,10 @@
 (() => {
   "use strict";
 
-  // Browsers that do not know `autofocus` on a <div>.
-  document.querySelector(".errors")?.focus();
+  // Browsers that do not know `autofocus` on a <div>: once the others have done it.
+  window.addEventListener("load", () => requestAnimationFrame(() => {
+    if (document.activeElement === document.body) document.querySelector(".errors")?.focus();
+  }));
 
   // -- a form is sent once: a second click sends nothing ------------------------------
 
