@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from optin import codes, delivery, guesses
 from optin.conf import conf
-from optin.guesses import Factors, Outcome, Standing, Verification, read_caller_locked
+from optin.guesses import By, Factors, Outcome, Standing, Verification, read_caller_locked
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -72,7 +72,7 @@ def last_used(user: User) -> datetime | None:
 # -- authenticator apps ------------------------------------------------------------
 
 
-def begin_app(user: User, *, standing: Standing, origin: Origin) -> Outcome:
+def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification:
     """Make a secret for an app to be set up; one that waits already is replaced.
 
     :raises PasswordNeeded: and
@@ -82,8 +82,8 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Outcome:
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
         standing.demand(now, factor=factors.is_on)
-        outcome = _barred(factors, standing, now) or Outcome.STARTED
-        if outcome is Outcome.STARTED:
+        result = _barred(factors, standing, now) or Verification(Outcome.STARTED)
+        if result.outcome is Outcome.STARTED:
             AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
             AuthenticatorApp.objects.create(
                 user=factors.user,
@@ -91,8 +91,8 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Outcome:
                 secret_encrypted=AuthenticatorApp.seal(codes.new_app_secret(), user.pk),
                 created_at=now,
             )
-        record(Kind.APP, outcome, factors, None, origin, now, data={})
-    return outcome
+        record(Kind.APP, result.outcome, factors, None, origin, now, data={})
+    return result
 
 
 def confirm_app(
@@ -116,27 +116,27 @@ def confirm_app(
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
-        waiting = AuthenticatorApp.objects.waiting_of(factors.user)
-        if waiting is None and factors.app and factors.app.was_last(code, now):
-            # The same form, sent twice.
-            return Verification(Outcome.OK, repeated=True)
+        guess = guesses.attempt(origin, code, "set up")
+        if known := guesses.repeated(factors, None, guess, now):
+            return known
         standing.demand(now, factor=factors.is_on)
-        outcome = _barred(factors, standing, now) or _confirm(factors, waiting, code, now)
-        if outcome is Outcome.OK:
+        result = _barred(factors, standing, now) or _confirm(factors, code, now)
+        if result.outcome is Outcome.OK:
+            guesses.remember(factors.user, guess, result, now)
+            factors.user.save_counts()
             keep_session(factors.user)
-        record(Kind.APP, outcome, factors, None, origin, now, data={})
-    return Verification(outcome)
+        record(Kind.APP, result.outcome, factors, None, origin, now, data={})
+    return result
 
 
-def _confirm(
-    factors: Factors, waiting: AuthenticatorApp | None, code: str, now: datetime
-) -> Outcome:
+def _confirm(factors: Factors, code: str, now: datetime) -> Verification:
+    user = factors.user
+    waiting = AuthenticatorApp.objects.waiting_of(user, now)
     if waiting is None:
-        return Outcome.NOTHING_WAITING
+        return Verification(Outcome.NOTHING_WAITING)
     step = waiting.step_of(code, now)
     if step is None:
-        return Outcome.OTP_INCORRECT
-    user = factors.user
+        return Verification(Outcome.OTP_INCORRECT)
     if factors.app:
         factors.app.delete()
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
@@ -147,12 +147,12 @@ def _confirm(
     )
     user.end_sign_ins(now)
     delivery.notify(user, Notice.Kind.APP_ADDED, now)
-    return Outcome.OK
+    return Verification(Outcome.OK, by=By.APP)
 
 
 def waiting_secret(user: User) -> tuple[str, str] | None:
     """Return the secret of the app that *user* sets up, and its ``otpauth://`` address."""
-    waiting = AuthenticatorApp.objects.waiting_of(user)
+    waiting = AuthenticatorApp.objects.waiting_of(user, timezone.now())
     if waiting is None:
         return None
     secret = waiting.open_secret()
@@ -174,7 +174,7 @@ def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
 
 def keep_recovery_codes(
     user: User, texts: Iterable[str], *, standing: Standing, origin: Origin
-) -> Outcome:
+) -> Verification:
     """Put the codes *texts* in place of all that *user* had; only their digests are kept.
 
     The caller shows that they are of ``new_recovery_codes``: people choose badly.
@@ -187,17 +187,17 @@ def keep_recovery_codes(
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
         standing.demand(now, factor=True)
-        outcome = _barred(factors, standing, now) or _keep(factors, parsed, now)
-        record(Kind.RECOVERY_CODES, outcome, factors, None, origin, now, data={})
-    return outcome
+        result = _barred(factors, standing, now) or Verification(_keep(factors, parsed, now))
+        record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin, now, data={})
+    return result
 
 
 def _keep(factors: Factors, parsed: list[str], now: datetime) -> Outcome:
     user = factors.user
     if not factors.is_on:
         return Outcome.NOT_OPTED_IN
-    if RecoveryCode.objects.unused(user, parsed[0]):
-        return Outcome.UNCHANGED  # the same form, sent twice
+    if RecoveryCode.objects.of(user, parsed[0]):
+        return Outcome.UNCHANGED  # the same form, sent twice: a used code stays used
     RecoveryCode.objects.replace(user, parsed, now)
     delivery.notify(user, Notice.Kind.RECOVERY_CODES, now)
     return Outcome.OK
@@ -220,7 +220,8 @@ def turn_off(
         factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
         standing.demand(now)
         row = factors.active
-        result = guesses.check_any(factors, code, Purpose.OPT_OUT, origin, now)
+        guess = guesses.attempt(origin, code, Purpose.OPT_OUT, removal)
+        result = guesses.check_any(factors, code, guess, now)
         if result.repeated:
             return result
         removed = remove(factors, removal, now) if result.outcome is Outcome.OK else []
@@ -248,7 +249,6 @@ def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
     return removed
 
 
-def _barred(factors: Factors, standing: Standing, now: datetime) -> Outcome | None:
+def _barred(factors: Factors, standing: Standing, now: datetime) -> Verification | None:
     """Say why nothing may be changed now, if so."""
-    refusal = guesses.barred(factors, now, changing=standing.is_beyond_texts)
-    return refusal.outcome if refusal else None
+    return guesses.barred(factors, now, changing=standing.is_beyond_texts)

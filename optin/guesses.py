@@ -238,12 +238,13 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
         return Verification(Outcome.FACTOR_DISABLED)
     try:
         step = app.step_of(code, now)
+        otherwise = Verification(Outcome.OTP_INCORRECT, compared=True)
     except keys.UndecryptableError:
-        return _incorrect("the app's key is gone")
+        step, otherwise = None, _incorrect("the app's key is gone")
     if step is not None:
         return Verification(Outcome.OK, compared=True, by=By.APP, step=step)
     by_text = _judge_text(factors, code, now)
-    return by_text if by_text.compared else Verification(Outcome.OTP_INCORRECT, compared=True)
+    return by_text if by_text.compared else otherwise
 
 
 def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
@@ -288,11 +289,11 @@ def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
 # -- counting ----------------------------------------------------------------------
 
 
-def check_any(
-    factors: Factors, code: str, purpose: Purpose, origin: Origin, now: datetime
-) -> Verification:
-    """Judge a guess at any factor that was read, and count it. The right code is used up."""
-    guess = attempt(origin, purpose, code)
+def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verification:
+    """Judge a guess at any factor that was read, and count it. The right code is used up.
+
+    :param guess: the ``attempt`` that it is.
+    """
     if known := repeated(factors, factors.active, guess, now):
         return known
     recovery = None
@@ -317,11 +318,15 @@ def check_any(
     return result
 
 
-def attempt(origin: Origin, purpose: Purpose, code: str) -> str:
-    """Return what all sendings of *code* by one session have in common, "" without one."""
+def attempt(origin: Origin, code: str, *aims: object) -> str:
+    """Return what all sendings of *code* by one session have in common, "" without one.
+
+    :param aims: what the code is to bring about: at something else it is another guess.
+    """
     if not origin.session:
         return ""
-    return keys.digest("guess", f"{origin.session} {purpose} {code}")
+    aim = " ".join(map(str, aims))
+    return keys.digest("guess", f"{origin.session} {aim} {code}")
 
 
 def repeated(
@@ -348,7 +353,7 @@ def repeated(
 
 def count_right(factors: Factors, result: Verification, guess: str, now: datetime) -> None:
     """Start the count again: a right code was proved."""
-    _remember(factors.user, guess, f"{result.outcome} {result.by or ''}", now)
+    remember(factors.user, guess, result, now)
     factors.user.forget_failures()
 
 
@@ -372,7 +377,7 @@ def count_failure(
         user.otp_locked_until = now + timedelta(seconds=seconds)
         data["locked_until"] = user.otp_locked_until.isoformat()
         delivery.notify(user, Notice.Kind.LOCKED, now)
-    _remember(user, guess, result.outcome, now)
+    remember(user, guess, result, now)
     user.save_counts()
     return Verification(
         result.outcome,
@@ -387,7 +392,8 @@ def _tries_left(pending: PendingOtp | None) -> int | None:
     return max(conf.otp_tries - pending.tries, 0) if pending else None
 
 
-def _remember(user: User, guess: str, outcome: str, now: datetime) -> None:
-    """Keep the guess of a session; the caller saves the counts."""
+def remember(user: User, guess: str, result: Verification, now: datetime) -> None:
+    """Keep what came of the guess of a session; the caller saves the counts."""
     if guess:
-        user.last_guess, user.last_guess_as, user.last_guess_at = guess, outcome.strip(), now
+        decided = f"{result.outcome} {result.by or ''}".strip()
+        user.last_guess, user.last_guess_as, user.last_guess_at = guess, decided, now

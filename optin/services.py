@@ -199,7 +199,7 @@ def verify_opt_in(
     """
     now = timezone.now()
     code = guesses.parse(otp, user)
-    guess = guesses.attempt(origin, Purpose.OPT_IN, code)
+    guess = guesses.attempt(origin, code, Purpose.OPT_IN, provider_user_id)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
         row = factors.rows.get(provider_user_id)
@@ -334,7 +334,7 @@ def check_locked(
     file: File | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = guesses.check_any(factors, code, purpose, origin, now)
+    result = guesses.check_any(factors, code, guesses.attempt(origin, code, purpose), now)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
@@ -356,7 +356,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT)
         row = factors.active
-        result = guesses.check_any(factors, code, Purpose.OPT_OUT, origin, now)
+        guess = guesses.attempt(origin, code, Purpose.OPT_OUT)
+        result = guesses.check_any(factors, code, guess, now)
         if result.outcome is Outcome.OK and row:
             release(row, now)
             forget_recovery_codes(factors.user)
@@ -413,10 +414,10 @@ def waiting(user: User, purpose: Purpose, provider_user_id: int | None = None) -
     now = timezone.now()
     rows = ProviderUser.objects.of(user, purpose)
     wanted = [row for row in rows if row.pk == provider_user_id or provider_user_id is None]
-    number = next(
-        (row for row in wanted if row.open_code and not row.open_code.is_expired(now)), None
-    )
+    number = next((row for row in wanted if row.open_code), None)
     if number is None or number.open_code is None:
+        return None
+    if number.open_code.is_expired(now) or number.open_code.is_used_up():
         return None
     text = SmsMessage.objects.filter(pending_otp=number.open_code).latest("pk")
     wait = limits.resend_wait(number.number_digest, purpose, now)
@@ -438,6 +439,7 @@ def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
         # A change that a text to this number has begun ends too.
         begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
         begun.close(now, Closed.SUPERSEDED)
+        factors.user.forget_guess()
         return Outcome.OK
 
     return _staff_action(Kind.SUSPEND, Notice.Kind.SUSPENDED, change, user, reason, origin)

@@ -243,11 +243,12 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> SignIn:
             _record(Grant.INVALID_GRANT, notice.user, origin, now, kind=Kind.DISOWN)
             return SignIn(Grant.INVALID_GRANT)
         user = factors.user
-        fresh = Notice.objects.filter(pk=notice.pk, disowned_at=None)
-        if fresh.update(disowned_at=now):
-            data = {"notice": notice.kind, "removed": _take_back(factors, notice, now)}
+        outcome, removed = Outcome.UNCHANGED, []
+        if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
+            outcome, removed = Outcome.OK, _take_back(factors, notice, now)
             delivery.notify(user, Notice.Kind.DISOWNED, now)
-            _record(Outcome.OK, user, origin, now, data, kind=Kind.DISOWN)
+        data = {"notice": notice.kind, "removed": removed}
+        _record(outcome, user, origin, now, data, kind=Kind.DISOWN)
     return SignIn(Grant.SIGNED_IN, user)
 
 
@@ -413,8 +414,10 @@ def _second_factor(
 ) -> TokenAnswer | None:
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
     if not code and not factors.active:
-        _record(Grant.CODE_REQUIRED, factors.user, origin, now)
-        return TokenAnswer(Grant.CODE_REQUIRED)
+        left = factors.user.locked_for(now)
+        grant = Grant.NOT_NOW if left else Grant.CODE_REQUIRED
+        _record(grant, factors.user, origin, now)
+        return TokenAnswer(grant, retry_after=left)
     if not code:
         sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
         if sending.outcome in {Outcome.LOCKED, Outcome.SEND_LIMIT}:

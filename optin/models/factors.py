@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import F, FilteredRelation, Q
@@ -14,6 +14,9 @@ from optin.conf import conf
 from optin.models.files import File
 from optin.models.prepared import Select, Update, param
 from optin.models.users import User
+
+SET_UP_WITHIN = timedelta(minutes=20)
+"""From the secret of an app to its first code: as long as the proofs for a change count."""
 
 CLOCK_SLACK = timedelta(seconds=5)
 """A clock that stands further than this before a code was made has jumped back."""
@@ -270,12 +273,15 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         """The app with which *user* signs in, as a row of that very *user*."""
         return self._one(user, confirmed=True)
 
-    def waiting_of(self, user: User) -> "AuthenticatorApp | None":
-        """The app that *user* is setting up and has not proved yet."""
-        return self._one(user, confirmed=False)
+    def waiting_of(self, user: User, now: datetime) -> "AuthenticatorApp | None":
+        """The app that *user* is setting up and has not proved yet.
 
-    def _one(self, user: User, *, confirmed: bool) -> "AuthenticatorApp | None":
-        app = self.filter(user=user, confirmed=confirmed).first()
+        Not one of long ago: whoever began it may be somebody else.
+        """
+        return self._one(user, confirmed=False, created_at__gt=now - SET_UP_WITHIN)
+
+    def _one(self, user: User, **facts: Any) -> "AuthenticatorApp | None":
+        app = self.filter(user=user, **facts).first()
         if app:
             app.user = user
         return app
@@ -324,12 +330,6 @@ class AuthenticatorApp(Device):
         """
         return codes.app_step(code, self.open_secret(), now=now, after=self.last_step)
 
-    def was_last(self, code: str, now: datetime) -> bool:
-        """Whether *code* is the one that was right last, a moment ago."""
-        secret = self.open_secret()
-        step = codes.app_step(code, secret, now=now, after=self.last_step - 1)
-        return step == self.last_step
-
     def use(self, step: int) -> None:
         """Let no code of *step* or before count again. The caller holds the user's lock."""
         AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step)
@@ -356,11 +356,14 @@ class AuthenticatorApp(Device):
 
 
 class RecoveryCodeManager(models.Manager["RecoveryCode"]):
+    def of(self, user: User, code: str) -> "RecoveryCode | None":
+        """The row of *user* for the parsed *code*, used or not."""
+        return self.filter(user=user, digest=RecoveryCode.digest_of(user, code)).first()
+
     def unused(self, user: User, code: str) -> "RecoveryCode | None":
-        """The unused row of *user* for the parsed *code*."""
-        return self.filter(
-            user=user, digest=RecoveryCode.digest_of(user, code), used_at=None
-        ).first()
+        """The row of *user* for the parsed *code*, unless it is used up."""
+        found = self.of(user, code)
+        return found if found and found.used_at is None else None
 
     def left(self, user: User) -> int:
         """How many codes *user* can still use."""

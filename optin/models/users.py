@@ -126,7 +126,15 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         """
         User.objects.filter(pk=self.pk).update(session_epoch=F("session_epoch") + 1)
         self.session_epoch += 1
+        # One of these sessions may have asked for its secret.
+        self.authenticator_apps.filter(confirmed=False).delete()
+        self.forget_guess()
         self.revoke_grants(now)
+
+    def forget_guess(self) -> None:
+        """Let no session repeat what it proved a moment ago (``guesses.repeated``)."""
+        User.objects.filter(pk=self.pk).update(last_guess="")
+        self.last_guess = ""
 
     def revoke_grants(self, now: datetime) -> None:
         """Revoke the refresh tokens and authorization codes made until now."""

@@ -226,9 +226,9 @@ def app(request: HttpRequest) -> HttpResponse:
 def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     standing, origin = sessions.standing(request), sessions.origin_of(request)
     if "code" not in request.POST:
-        outcome = authenticators.begin_app(user, standing=standing, origin=origin)
-        if outcome is not Outcome.STARTED:
-            sessions.flash(request, words.refusal(Verification(outcome)))
+        begun = authenticators.begin_app(user, standing=standing, origin=origin)
+        if begun.outcome is not Outcome.STARTED:
+            sessions.flash(request, words.refusal(begun))
         return SeeOther("app")
     text = request.POST["code"]
     try:
@@ -275,13 +275,13 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if not texts:
         sessions.flash(request, _("That page was too old. These codes are new: keep them instead."))
         return SeeOther("recovery-codes")
-    outcome = authenticators.keep_recovery_codes(
+    kept = authenticators.keep_recovery_codes(
         user, texts, standing=standing, origin=sessions.origin_of(request)
     )
-    if outcome in {Outcome.OK, Outcome.UNCHANGED}:
+    if kept.outcome in {Outcome.OK, Outcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
-        sessions.flash(request, words.refusal(Verification(outcome)))
+        sessions.flash(request, words.refusal(kept))
     return SeeOther("two-factor")
 
 
