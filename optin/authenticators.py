@@ -140,7 +140,8 @@ def _confirm(factors: Factors, code: str, now: datetime) -> Verification:
     if factors.app:
         factors.app.delete()
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
-    waiting.save()
+    # Not its secret, which ``rotate_keys`` may have encrypted anew.
+    waiting.save(update_fields=["confirmed", "verified_at", "last_step"])
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
         now, PendingOtp.Closed.OTHER_PROVED
