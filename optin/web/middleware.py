@@ -1,11 +1,19 @@
 """What every page has in common before and after its view."""
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponseBase
+from django.core.signals import got_request_exception
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
+
+_RETRY_AFTER = "5"
+"""Seconds, as for the calls: long enough for a database to fail over."""
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -26,14 +34,15 @@ class ContentSecurityPolicy:
 
 
 class PageEdge:
-    """Refuse a foreign ``Host`` with a page of our own, and keep pages out of caches.
+    """Refuse a foreign ``Host``, say when the database is away, keep pages out of caches.
 
-    Left to Django, a development start answers it with a page that repeats the query,
-    and with it a ``WsAccessKey``.
+    Left to Django, a development start answers the first with a page that repeats the
+    query, and with it a ``WsAccessKey``; and the second as a fault of ours (S-64).
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        got_request_exception.connect(_note_fault, dispatch_uid="optin.web.note_fault")
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         try:
@@ -42,5 +51,13 @@ class PageEdge:
             response: HttpResponseBase = render(request, "400.html", status=400)
         else:
             response = self.get_response(request)
+        if response.status_code == 500 and getattr(request, "database_failed", False):
+            response = HttpResponse(render_to_string("503.html"), status=503)
+            response["Retry-After"] = _RETRY_AFTER
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def _note_fault(sender: Any, request: Any, **options: Any) -> None:
+    """Keep with *request* what its exception was: the answer to it does not say."""
+    request.database_failed = isinstance(sys.exc_info()[1], DatabaseError | InterfaceError)

@@ -1,10 +1,8 @@
 """The pages for people."""
 
 import hmac
-import sys
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -15,8 +13,6 @@ from optin.gateways import Simulator
 from optin.web.context import has_simulator
 
 _TEXTS_SHOWN = 50
-_RETRY_AFTER = "5"
-"""Seconds, as for the calls: long enough for a database to fail over."""
 
 
 @require_safe
@@ -61,9 +57,5 @@ def not_found(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Any page that failed: by a fault of ours, or because the database is away (S-64)."""
-    if isinstance(sys.exc_info()[1], DatabaseError | InterfaceError):
-        response = HttpResponse(render_to_string("503.html"), status=503)
-        response["Retry-After"] = _RETRY_AFTER
-        return response
+    """Any page that failed by a fault of ours. ``PageEdge`` has the faults of the database."""
     return HttpResponse(render_to_string("500.html"), status=500)
