@@ -14,7 +14,7 @@ from optin.models import Purpose, User
 from optin.services import Sending, Waiting
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
-from optin.web.pages import SeeOther, page
+from optin.web.pages import FORM_METHODS, SeeOther, page
 
 
 class CodePage(View):
@@ -24,7 +24,7 @@ class CodePage(View):
     counts nothing.
     """
 
-    http_method_names = ["get", "head", "post"]
+    http_method_names = FORM_METHODS
     step = ""  # "send" sends a text again, "help" tells what to do without one
     name: str  # of the address
     purpose: Purpose
@@ -73,8 +73,10 @@ class CodePage(View):
 
     def address(self, step: str = "") -> str:
         """Return the address of a step, with the query of this one."""
+        return self.with_query(reverse(f"{self.name}-{step}" if step else self.name))
+
+    def with_query(self, path: str) -> str:
         query = self.request.META.get("QUERY_STRING", "")
-        path = reverse(f"{self.name}-{step}" if step else self.name)
         return f"{path}?{query}" if query else path
 
     def get(self, request: HttpRequest) -> HttpResponse:
@@ -87,7 +89,6 @@ class CodePage(View):
             "here": self.address(),
             "send": self.address("send"),
             "help": self.address("help"),
-            "lifetime": words.lifetime(waiting) if waiting else "",
             "delivery": words.delivery(waiting.text) if waiting else "",
             "resend_in": _seconds(waiting),
             "person": self.person,
@@ -96,7 +97,10 @@ class CodePage(View):
         if self.step == "help":
             return page(request, "not_received.html", **context)
         refused = sessions.take_refused(request)
-        form = CodeForm(refused.get("code", ""), hint=_hint(waiting, factors))
+        if waiting:
+            context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
+        has_field = bool(waiting or factors.app)
+        form = CodeForm(refused.get("code", ""), hint=_hint(waiting, factors), has_field=has_field)
         recovery = RecoveryForm(refused.get("recovery", ""))
         return page(
             request,
@@ -131,7 +135,7 @@ class CodePage(View):
 def _seconds(waiting: Waiting | None) -> int:
     if waiting is None or waiting.resend_in is None:
         return 0
-    return int(-(-waiting.resend_in.total_seconds() // 1))
+    return words.whole_seconds(waiting.resend_in)
 
 
 def _hint(waiting: Waiting | None, factors: authenticators.Overview) -> Any:

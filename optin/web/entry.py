@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_POST
 
 from optin import authenticators, delivery, services, sign_in
 from optin.guesses import By, Verification
@@ -19,9 +19,15 @@ from optin.sign_in import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
-from optin.web.pages import SeeOther, next_page, page, refused_password, signed_in
-
-form_page = require_http_methods(["GET", "HEAD", "POST"])
+from optin.web.pages import (
+    FORM_METHODS,
+    SeeOther,
+    form_page,
+    next_page,
+    page,
+    refused_password,
+    signed_in,
+)
 
 
 @form_page
@@ -52,18 +58,17 @@ class SignInCode(CodePage):
     template = "sign_in_code.html"
 
     def who(self, request: HttpRequest) -> User | None:
-        return sessions.half_user(request)
+        user = sessions.half_user(request)
+        return user if user and authenticators.overview(user).is_on else None
 
     def gone(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
-        sessions.flash(request, _("Sign in again: the code was not entered in time."))
+        sessions.flash(request, _("Sign in again: no code is waited for any more."))
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 
     def context(self) -> dict[str, Any]:
-        query = self.request.META.get("QUERY_STRING", "")
-        lost = reverse("sign-in-recovery")
-        return {"lost": f"{lost}?{query}" if query else lost}
+        return {"lost": self.with_query(reverse("sign-in-recovery"))}
 
     def check(self, text: str) -> Verification:
         origin = sessions.origin_of(self.request)
@@ -89,7 +94,7 @@ class SignInRecovery(SignInCode):
             RecoveryForm(sessions.take_refused(request).get("recovery", "")),
             factors=authenticators.overview(self.person),
             here=self.address(),
-            back=reverse("sign-in-code"),
+            back=self.with_query(reverse("sign-in-code")),
         )
 
 
@@ -124,6 +129,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 class ChangePassword(views.PasswordChangeView):
     """A new password for somebody who has just given the old one."""
 
+    http_method_names = FORM_METHODS
     form_class = NewPasswordForm  # type: ignore[assignment]
     template_name = "password.html"
 
@@ -145,6 +151,7 @@ class ChangePassword(views.PasswordChangeView):
 class ResetPassword(views.PasswordResetView):
     """Ask for a mail with a link. The answer is the same for everybody (S-38)."""
 
+    http_method_names = FORM_METHODS
     form_class = ResetForm
     template_name = "password_reset.html"
 
@@ -163,6 +170,7 @@ class ResetPassword(views.PasswordResetView):
 class ChooseNewPassword(views.PasswordResetConfirmView):
     """The page behind the mailed link. It signs nobody in: the second factor comes after."""
 
+    http_method_names = FORM_METHODS
     form_class = NewPasswordForm
     template_name = "password_new.html"
 
@@ -174,9 +182,8 @@ class ChooseNewPassword(views.PasswordResetConfirmView):
         with "no-referrer" browsers send the form with ``Origin: null``, which CSRF refuses.
         """
         self.user = self.get_user(kwargs["uidb64"])
-        self.validlink = self.user is not None and default_token_generator.check_token(
-            self.user, kwargs["token"]
-        )
+        known = self.user is not None and self.user.is_active
+        self.validlink = known and default_token_generator.check_token(self.user, kwargs["token"])
         if not self.validlink:
             return self.render_to_response(self.get_context_data(), status=404)
         return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)

@@ -22,9 +22,8 @@ from optin.services import Sending, Waiting
 from optin.sign_in import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
-from optin.web.entry import form_page
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
-from optin.web.pages import SeeOther, next_page, page, refused_password, signed_in
+from optin.web.pages import SeeOther, form_page, next_page, page, refused_password, signed_in
 
 _SHOWN = TimestampSigner(salt="optin.recovery-codes")
 
@@ -68,9 +67,9 @@ def number(request: HttpRequest) -> HttpResponse:
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
         if sending and sending.provider_user_id:
-            request.session["number"] = [sending.provider_user_id, file.pk]
+            sessions.name_number(request, sending.provider_user_id, file.pk)
             sessions.flash(request, words.sending(sending))
-            return SeeOther("number-code")
+            return SeeOther("number-code", number=sending.provider_user_id)
         if sending:
             form.add_error("number", words.sending(sending))
     return page(request, "number.html", form, factors=factors, files=files)
@@ -93,7 +92,10 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
 
 
 class NumberCode(CodePage):
-    """The code that was texted to a new number."""
+    """The code that was texted to a new number, which ``?number=`` names.
+
+    In the address, so that two tabs may wait for two numbers.
+    """
 
     name = "number-code"
     purpose = Purpose.OPT_IN
@@ -101,17 +103,19 @@ class NumberCode(CodePage):
     takes_recovery = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if "number" not in request.session:
+        asked = request.GET.get("number", "")
+        if asked not in sessions.named_numbers(request):
             return SeeOther("two-factor")
+        self.number = int(asked)
         return super().dispatch(request, *args, **kwargs)
 
     def waiting(self) -> Waiting | None:
-        return services.waiting(self.person, self.purpose, self._number)
+        return services.waiting(self.person, self.purpose, self.number)
 
     def send(self) -> Sending:
         return services.send_again(
             self.person,
-            self._number,
+            self.number,
             origin=sessions.origin_of(self.request),
             standing=sessions.standing(self.request),
         )
@@ -122,21 +126,18 @@ class NumberCode(CodePage):
     def check(self, text: str) -> Verification:
         return services.verify_opt_in(
             self.person,
-            File(pk=self.request.session["number"][1]),
-            self._number,
+            File(pk=sessions.named_numbers(self.request)[str(self.number)]),
+            self.number,
             text,
             origin=sessions.origin_of(self.request),
             keep_session=sessions.renew(self.request),
         )
 
     def proved(self, result: Verification) -> HttpResponse:
+        if result.repeated:
+            sessions.follow(self.request)
         sessions.prove(self.request, By.TEXT)
         return SeeOther("success")
-
-    @property
-    def _number(self) -> int:
-        provider_user_id: int = self.request.session["number"][0]
-        return provider_user_id
 
 
 class ProveCode(CodePage):
@@ -146,13 +147,18 @@ class ProveCode(CodePage):
     purpose = Purpose.CHANGE
     template = "prove.html"
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if not authenticators.overview(_user(request)).is_on:
+            return SeeOther(next_page(request, "two-factor"))
+        return super().dispatch(request, *args, **kwargs)
+
     def check(self, text: str) -> Verification:
         origin = sessions.origin_of(self.request)
         return services.check(self.person, self.purpose, text, origin=origin)
 
     def proved(self, result: Verification) -> HttpResponse:
         if result.by:
-            sessions.prove(self.request, result.by)
+            sessions.prove_again(self.request, result.by)
         return SeeOther(next_page(self.request, "two-factor"))
 
 
@@ -218,7 +224,7 @@ def app(request: HttpRequest) -> HttpResponse:
         CodeForm(sessions.take_refused(request).get("code", "")),
         factors=factors,
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
-        address=mark_safe(address),  # noqa: S308  (of pyotp, which escapes the name)
+        address=address,
         picture=_picture(address),
     )
 
@@ -241,6 +247,8 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     if result.outcome is not Outcome.OK:
         sessions.refuse(request, "code", words.refusal(result))
         return SeeOther("app")
+    if result.repeated:
+        sessions.follow(request)
     sessions.prove(request, By.APP)
     return SeeOther("success")
 

@@ -93,12 +93,13 @@ class CodeForm(Form):
         ),
     )
 
-    def __init__(self, refused: str = "", *, hint: Any = "") -> None:
+    def __init__(self, refused: str = "", *, hint: Any = "", has_field: bool = True) -> None:
         super().__init__({} if refused else None)
         if hint:
             self.fields["code"].help_text = hint
         if refused:
-            self.add_error("code", refused)
+            # Where the page shows no field, there is none to lead to.
+            self.add_error("code" if has_field else None, refused)
 
 
 class RecoveryForm(Form):

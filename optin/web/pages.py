@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded
 from optin.sign_in import Grant, SignIn
@@ -18,15 +19,34 @@ from optin.web import words
 
 View = Callable[..., HttpResponseBase]
 
+FORM_METHODS = ["get", "head", "post"]
+
+form_page = require_http_methods([method.upper() for method in FORM_METHODS])
+
 
 class SeeOther(HttpResponseRedirect):
     """Where an accepted POST leads (S-60): a reload asks for that page, and sends nothing."""
 
     status_code = 303
 
-    def __init__(self, to: str, *args: Any, then: str = "") -> None:
-        address = resolve_url(to, *args)
-        super().__init__(f"{address}?{urlencode({'next': then})}" if then else address)
+    def __init__(self, to: str, *, then: str = "", **query: object) -> None:
+        if then:
+            query["next"] = then
+        address = resolve_url(to)
+        super().__init__(f"{address}?{urlencode(query)}" if query else address)
+
+
+def open_to_all(view: View) -> View:
+    """Let everybody see *view*; whoever was deactivated meanwhile may try to sign in."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except Deactivated:
+            return SeeOther("sign-in")
+
+    return guarded
 
 
 def signed_in(view: View) -> View:
@@ -34,18 +54,17 @@ def signed_in(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        here = request.get_full_path()
         if not request.user.is_authenticated:
-            return SeeOther("sign-in", then=request.path)
+            return SeeOther("sign-in", then=here)
         try:
             return view(request, *args, **kwargs)
         except PasswordNeeded:
-            return SeeOther("confirm", then=request.get_full_path())
+            return SeeOther("confirm", then=here)
         except FactorNeeded:
-            return SeeOther("prove", then=request.get_full_path())
-        except Deactivated:
-            return SeeOther("sign-in")
+            return SeeOther("prove", then=here)
 
-    return guarded
+    return open_to_all(guarded)
 
 
 def page(
@@ -53,12 +72,12 @@ def page(
     template: str,
     form: BaseForm | None = None,
     *,
-    status: int = 200,
+    status: int | None = None,
     **context: Any,
 ) -> HttpResponse:
-    """Show a page; 422 where its *form* was sent and refused."""
-    if form is not None and form.errors and request.method == "POST":
-        status = 422
+    """Show a page; 422 where its *form* was sent and refused, unless *status* says more."""
+    refused = form is not None and form.errors and request.method == "POST"
+    status = status or (422 if refused else 200)
     return render(request, template, {"form": form, **context}, status=status)
 
 
@@ -66,17 +85,16 @@ def refused_password(
     request: HttpRequest, template: str, form: BaseForm, result: SignIn, **context: Any
 ) -> HttpResponse:
     """Show *form* again after a password that did not do: the same for every reason."""
+    by_name = "username" in form.fields
     if result.grant is not Grant.NOT_NOW or result.retry_after is None:
-        form.add_error(None, _("The name or the password is not right. Check both and try again."))
+        form.add_error(None if by_name else "password", words.wrong_password(by_name=by_name))
         return page(request, template, form, **context)
     wait = result.retry_after
     form.add_error(
-        None,
-        _("Too many tries. You can try again in %(wait)s.") % {"wait": words.in_words(wait)},
+        None, _("Too many tries. You can try again in %(wait)s.") % {"wait": words.in_words(wait)}
     )
-    response = page(request, template, form, **context)
-    response.status_code = 429
-    response["Retry-After"] = str(max(int(-(-wait.total_seconds() // 1)), 1))
+    response = page(request, template, form, status=429, **context)
+    response["Retry-After"] = str(words.whole_seconds(wait))
     return response
 
 

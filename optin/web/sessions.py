@@ -2,8 +2,12 @@
 
 A session begins when somebody is signed in, and before that once as a *half* one: after
 the password, before the code. A half one holds who and when, and opens nothing.
+
+Each step gives a session a new id: the password, the code, each proof before a change, and
+each change. The old id lives on for a moment, for the second half of a double click.
 """
 
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,7 +64,7 @@ def origin_of(request: HttpRequest) -> Origin:
         ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
         user_agent=meta.get("HTTP_USER_AGENT", ""),
         request_id=meta.get("REQUEST_ID", ""),
-        session=request.session.session_key or "",
+        session=request.session.get("line") or request.session.session_key or "",
     )
 
 
@@ -95,31 +99,48 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     request.session = type(request.session)()
     login(request, user, backend=_BACKEND)
     request.session["began"] = request.session["seen"] = now
+    # Of all sessions that this one becomes: a code is one guess under each of their ids.
+    request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
     # A text for signing in said so: it proves nothing else.
     if proved and proved.by in {By.APP, By.RECOVERY}:
         prove(request, proved.by)
-    if proved:
+    elif proved:
         _mark_verified(request, user)
 
 
 def renew(request: HttpRequest) -> Callable[[User], None]:
     """Return what carries the session of *request* on, once all of its user were ended.
 
-    To be called in the transaction that ends them. The session gets a new id; the old one
-    lives on for a moment, for the second half of a double click.
+    To be called in the transaction that ends them.
     """
 
     def carry_on(user: User) -> None:
-        old = request.session
-        old[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        new = type(old)()
-        new.update({key: value for key, value in old.items() if key != "ends"})
-        old["ends"] = (timezone.now() + REPEATED_WITHIN).timestamp()
-        old.save()
-        request.session = new
+        request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        _go_on(request)
 
     return carry_on
+
+
+def follow(request: HttpRequest) -> None:
+    """Go on from where the first half of a double click carried this session.
+
+    What this half read at its start may be older than that, and must not be saved over it.
+    """
+    stored = type(request.session)(request.session.session_key)
+    if "ends" in stored:
+        request.session = stored
+        _go_on(request)
+
+
+def _go_on(request: HttpRequest) -> None:
+    """Give the session of *request* a new id; the old one ends in a moment."""
+    old = request.session
+    new = type(old)()
+    new.update({key: value for key, value in old.items() if key != "ends"})
+    old.setdefault("ends", (timezone.now() + REPEATED_WITHIN).timestamp())
+    old.save()
+    request.session = new
 
 
 def _mark_verified(request: HttpRequest, user: Any) -> None:
@@ -135,6 +156,7 @@ def _mark_verified(request: HttpRequest, user: Any) -> None:
 
 def prove_password(request: HttpRequest) -> None:
     request.session["password_at"] = timezone.now().timestamp()
+    _go_on(request)
 
 
 def prove(request: HttpRequest, by: By) -> None:
@@ -142,6 +164,12 @@ def prove(request: HttpRequest, by: By) -> None:
     request.session["factor_at"] = timezone.now().timestamp()
     request.session["factor_by"] = by.value
     _mark_verified(request, request.user)
+
+
+def prove_again(request: HttpRequest, by: By) -> None:
+    """``prove`` for somebody who is signed in: a step of its own."""
+    prove(request, by)
+    _go_on(request)
 
 
 def forget_factor(request: HttpRequest) -> None:
@@ -156,6 +184,21 @@ def standing(request: HttpRequest) -> Standing:
     return Standing(
         _time(request, "password_at"), _time(request, "factor_at"), By(by) if by else None
     )
+
+
+# -- the numbers that were named -------------------------------------------------------
+
+
+def name_number(request: HttpRequest, provider_user_id: int, file_id: int) -> None:
+    """Remember that a code was texted to a number, and for which file."""
+    numbers = named_numbers(request)
+    request.session["numbers"] = {**numbers, str(provider_user_id): file_id}
+
+
+def named_numbers(request: HttpRequest) -> dict[str, int]:
+    """Return the id of the file for each ``ProviderUserId`` that was named."""
+    numbers: dict[str, int] = request.session.get("numbers", {})
+    return numbers
 
 
 # -- from one page to the next -----------------------------------------------------

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.urls import URLPattern, path
+from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
 from optin.web import account, entry, factors, health, views
 from optin.web.code_pages import CodePage
-from optin.web.pages import signed_in
+from optin.web.pages import open_to_all, signed_in
 
 Guard = Callable[[Any], Any]
 
@@ -22,25 +23,23 @@ def code_page(address: str, page: type[CodePage], guard: Guard) -> list[URLPatte
     ]
 
 
-def open_to_all(view: Any) -> Any:
-    return view
-
-
 urlpatterns = [
     path("", views.home, name="home"),
     # -- signing in ----------------------------------------------------------------
     path("sign-in/", entry.sign_in_page, name="sign-in"),
     *code_page("sign-in/code/", entry.SignInCode, open_to_all),
-    path("sign-in/recovery/", entry.SignInRecovery.as_view(), name="sign-in-recovery"),
+    path("sign-in/recovery/", open_to_all(entry.SignInRecovery.as_view()), name="sign-in-recovery"),
     path("sign-out/", entry.sign_out, name="sign-out"),
     path("password-reset/", entry.ResetPassword.as_view(), name="password-reset"),
     path(
         "password-reset/sent/",
-        TemplateView.as_view(template_name="password_reset_sent.html"),
+        require_safe(TemplateView.as_view(template_name="password_reset_sent.html")),
         name="password-reset-sent",
     ),
     path(
-        "password-reset/<uidb64>/<token>/", entry.ChooseNewPassword.as_view(), name="password-new"
+        "password-reset/<uidb64>/<token>/",
+        open_to_all(entry.ChooseNewPassword.as_view()),
+        name="password-new",
     ),
     path("not-me/done/", factors.not_me_done, name="not-me-done"),
     path("not-me/<token>/", factors.not_me, name="not-me"),

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes
+from optin import codes, limits
 from optin.conf import conf
 from optin.guesses import Outcome, Verification
 from optin.models import AuditEvent, Purpose, SmsMessage
@@ -34,13 +34,25 @@ def clock_time(at: datetime) -> str:
     return date_format(local, "H:i T" if today else "j F Y, H:i T")
 
 
+def whole_seconds(wait: timedelta) -> int:
+    """Round a waiting time up: sooner would be too soon."""
+    return max(-(-wait // timedelta(seconds=1)), 1)
+
+
 def in_words(wait: timedelta) -> str:
     """Write a waiting time: seconds under two minutes, then minutes, rounded up."""
-    seconds = max(int(-(-wait.total_seconds() // 1)), 1)
+    seconds = whole_seconds(wait)
     if seconds < 120:
         return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
     minutes = -(-seconds // 60)
     return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+
+
+def wrong_password(*, by_name: bool) -> str:
+    """Say that it did not do; where a name was asked for too, not which of the two."""
+    if by_name:
+        return _("The name or the password is not right. Check both and try again.")
+    return _("That password is not right. Check it and try again.")
 
 
 # -- codes -------------------------------------------------------------------------
@@ -107,10 +119,12 @@ def _tries(left: int | None) -> str:
 
 def sending(result: Sending) -> str:
     """Say what became of a request for a text."""
-    if result.outcome in {Outcome.WAITING, Outcome.SEND_LIMIT, Outcome.LOCKED}:
-        wait = in_words(result.retry_after or timedelta(0))
-        return _UNSENT[result.outcome]() % {"wait": wait}
-    return _SENT[result.outcome]()
+    outcome = result.outcome
+    if outcome is Outcome.SEND_LIMIT and result.data.get("rule") == limits.RESEND_WAIT:
+        outcome = Outcome.WAITING
+    if outcome in _UNSENT:
+        return _UNSENT[outcome]() % {"wait": in_words(result.retry_after or timedelta(0))}
+    return _SENT[outcome]()
 
 
 _UNSENT = {
@@ -150,11 +164,10 @@ _DELIVERY = {
 }
 
 
-def lifetime(waiting: Waiting) -> str:
-    """Say how long a code lives on."""
-    if waiting.code.is_expired(timezone.now()):
-        return _("The code has expired. Ask for a new one.")
-    return _("The code works until %(time)s.") % {"time": clock_time(waiting.code.expires_at)}
+def lifetime(waiting: Waiting, *, told_tries: bool) -> str:
+    """Say how long a code lives on, and how many tries it has left unless that was told."""
+    until = _("The code works until %(time)s.") % {"time": clock_time(waiting.code.expires_at)}
+    return until if told_tries else until + _tries(waiting.tries_left())
 
 
 # -- what happened -----------------------------------------------------------------
@@ -175,15 +188,24 @@ def event(event: AuditEvent) -> Told:
 
 
 def _what(event: AuditEvent) -> str:
-    words = _EVENTS.get((event.kind, event.outcome)) or _EVENTS.get((event.kind, ""))
-    said = words() if words else event.get_kind_display()
     purpose = _PURPOSES.get(event.data.get("purpose", ""))
-    parts = [said]
+    parts = [_said(event)]
     if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK}:
         parts.append(purpose())
     if event.last_three:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})
     return ", ".join(parts)
+
+
+def _said(event: AuditEvent) -> str:
+    words = _EVENTS.get((event.kind, event.outcome))
+    if words is None and event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
+        words = _CODE_REFUSED.get(event.outcome)
+    if words is None:
+        words = _EVENTS.get((event.kind, ""))
+    if event.data.get("replaced"):
+        return _("Mobile number changed")
+    return words() if words else event.get_kind_display()
 
 
 def _where(event: AuditEvent) -> str:
@@ -231,19 +253,27 @@ _PURPOSES = {
     Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
     Purpose.CHANGE: lambda: _("to change how you sign in"),
 }
+_CODE_REFUSED = {
+    "otp_expired": lambda: _("Expired code entered"),
+    "otp_exhausted": lambda: _("Code entered that was entered wrongly too often before"),
+    "locked": lambda: _("Code not heard: too many wrong ones before"),
+    "factor_disabled": lambda: _("Code not heard: codes by text message are switched off"),
+    "not_opted_in": lambda: _("Code not heard: two-factor sign-in was off"),
+}
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
     (Kind.OPT_IN, "resent"): lambda: _("Code sent again to turn two-factor sign-in on"),
     (Kind.OPT_IN, ""): lambda: _("A code to turn two-factor sign-in on was asked for and not sent"),
     (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
     (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to turn two-factor sign-in on entered wrongly"),
-    (Kind.VERIFY_OPT_IN, "locked"): lambda: _("Code not heard: too many wrong ones before"),
+    (Kind.VERIFY_OPT_IN, "already_verified"): lambda: _("Code entered for an active number"),
+    (Kind.VERIFY_OPT_IN, "mobile_number_in_use"): lambda: _(
+        "Right code entered for a number that another account uses"
+    ),
     (Kind.CHALLENGE, "sent"): lambda: _("Code sent"),
     (Kind.CHALLENGE, "resent"): lambda: _("Code sent again"),
     (Kind.CHALLENGE, ""): lambda: _("A code was asked for and not sent"),
     (Kind.CHECK, "ok"): lambda: _("Right code entered"),
-    (Kind.CHECK, "locked"): lambda: _("Code not heard: too many wrong ones before"),
-    (Kind.CHECK, "otp_expired"): lambda: _("Expired code entered"),
     (Kind.CHECK, ""): lambda: _("Code entered wrongly"),
     (Kind.OPT_OUT, "ok"): lambda: _("Second factor removed"),
     (Kind.OPT_OUT, ""): lambda: _("Code to remove a second factor entered wrongly"),
@@ -251,16 +281,25 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.SIGN_IN, "signed_in"): lambda: _("Signed in with the password"),
     (Kind.SIGN_IN, "2fa_code_required"): lambda: _("Right password entered; a code is needed too"),
     (Kind.SIGN_IN, "temporarily_unavailable"): lambda: _("Sign-in refused: too many tries"),
+    (Kind.SIGN_IN, "invalid_scope"): lambda: _("An application asked for too much"),
     (Kind.SIGN_IN, ""): lambda: _("Wrong password entered"),
-    (Kind.REFRESH, ""): lambda: _("An application stayed signed in"),
+    (Kind.REFRESH, "issued"): lambda: _("An application stayed signed in"),
+    (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
+    (Kind.TOKEN, "refresh_token"): lambda: _("An application stayed signed in"),
+    (Kind.TOKEN, "invalid_refresh"): lambda: _("An application was not kept signed in"),
     (Kind.TOKEN, ""): lambda: _("An application signed in for you"),
     (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
-    (Kind.SUSPEND, ""): lambda: _("Your number was suspended by staff"),
-    (Kind.RESUME, ""): lambda: _("The suspension of your number was ended by staff"),
-    (Kind.UNLOCK, ""): lambda: _("Your account was unlocked by staff"),
-    (Kind.REVOKE, ""): lambda: _("Your second factor was removed by staff"),
-    (Kind.MEMBER, ""): lambda: _("You were added to a file"),
-    (Kind.ACCESS_KEY, ""): lambda: _("An access key was made or revoked"),
+    (Kind.SUSPEND, "ok"): lambda: _("Your number was suspended by staff"),
+    (Kind.SUSPEND, ""): lambda: _("Staff wanted to suspend your number; nothing changed"),
+    (Kind.RESUME, "ok"): lambda: _("The suspension of your number was ended by staff"),
+    (Kind.RESUME, ""): lambda: _("Staff wanted to end a suspension; nothing changed"),
+    (Kind.UNLOCK, "ok"): lambda: _("Your account was unlocked by staff"),
+    (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock your account; nothing changed"),
+    (Kind.REVOKE, "ok"): lambda: _("Your second factor was removed by staff"),
+    (Kind.REVOKE, ""): lambda: _("Staff wanted to remove your second factor; nothing changed"),
+    (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
+    (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
+    (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
     (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
     (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
     (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
@@ -270,8 +309,10 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.APP, "started"): lambda: _("Set-up of an authenticator app begun"),
     (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
     (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
+    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes kept again"),
     (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
     (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
+    (Kind.DISOWN, "unchanged"): lambda: _("A change that was taken back before"),
     (Kind.DISOWN, ""): lambda: _("Taking back a change refused: wrong password"),
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
     (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),
