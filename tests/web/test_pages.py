@@ -48,7 +48,10 @@ def text_of(response: Any) -> str:
 @pytest.mark.parametrize(
     ("address", "status"),
     [
-        ("/", 200),
+        ("/sign-in/", 200),
+        ("/password-reset/", 200),
+        ("/password-reset/sent/", 200),
+        ("/not-me/done/", 200),
         ("/Help", 200),
         ("/Help/Api/POST-User-verify-2fa-opt-in", 200),
         ("/Help/Errors", 200),
@@ -96,14 +99,19 @@ def test_static_files_are_served_from_where_they_lie(file: str) -> None:
 # -- start -------------------------------------------------------------------------
 
 
-def test_start_page_leads_to_help_and_hides_the_simulator() -> None:
-    text = text_of(Client().get("/"))
+def test_start_page_leads_to_the_sign_in() -> None:
+    response = Client().get("/")
+    assert (response.status_code, response["Location"]) == (302, "/sign-in/")
+
+
+def test_first_page_leads_to_help_and_hides_the_simulator() -> None:
+    text = text_of(Client().get("/sign-in/"))
     assert 'href="/Help"' in text
     assert "/simulator/" not in text
 
 
-def test_start_page_leads_to_the_simulator_in_development(development: Simulator) -> None:
-    assert 'href="/simulator/"' in text_of(Client().get("/"))
+def test_first_page_leads_to_the_simulator_in_development(development: Simulator) -> None:
+    assert 'href="/simulator/"' in text_of(Client().get("/sign-in/"))
 
 
 # -- the simulated phone (P-15) ----------------------------------------------------

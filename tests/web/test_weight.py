@@ -32,7 +32,7 @@ def test_style_sheet_goes_out_compressed(debug: bool, settings: Any) -> None:
     assert b"".join(response.streaming_content) == path.read_bytes()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("address", ["/"])
+@pytest.mark.parametrize("address", ["/sign-in/", "/Help"])
 def test_first_view_is_light(address: str) -> None:
     client = Client(headers={"accept-encoding": "gzip, br"})
     page = client.get(address)

@@ -1,0 +1,220 @@
+"""A browser without scripts: it follows links and sends forms as they stand in the HTML."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+from django.http import HttpResponse
+from django.test import Client
+
+HOST = "2fa.example.com"
+_VOID = frozenset({"input", "meta", "link", "img", "br", "hr"})
+_SHOWN_REDIRECTS = 8
+
+
+@dataclass
+class Form:
+    """A form: where it goes, what is filled in, and its buttons."""
+
+    method: str
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    typed: set[str] = field(default_factory=set)  # names of what a person fills in
+    buttons: dict[str, str] = field(default_factory=dict)  # what each sends, by its name
+
+
+class Page(HTMLParser):
+    """What a person finds on a page."""
+
+    def __init__(self, address: str, status: int, html: str) -> None:
+        super().__init__()
+        self.address, self.status, self.html = address, status, html
+        self.links: list[str] = []
+        self.forms: list[Form] = []
+        self.by_id: dict[str, tuple[str, dict[str, str]]] = {}
+        self.inputs: dict[str, dict[str, str]] = {}  # by name
+        self.texts: dict[str, str] = {}  # by the tag or the class that they stand in
+        self.codes: list[str] = []
+        self.text = ""
+        self._open: list[tuple[str, dict[str, str], int]] = []
+        self.feed(html)
+
+    @property
+    def title(self) -> str:
+        return self.texts.get("title", "")
+
+    @property
+    def heading(self) -> str:
+        return self.texts.get("h1", "")
+
+    @property
+    def errors(self) -> str:
+        """The summary of what is wrong, "" where nothing is."""
+        return self.texts.get(".errors", "")
+
+    @property
+    def flash(self) -> str:
+        return self.texts.get(".flash", "")
+
+    def link(self, path: str) -> str:
+        """The address of the link that leads to *path*, its query aside."""
+        found = [href for href in self.links if href == path or urlsplit(href).path == path]
+        assert found, f"no link to {path} on {self.address}: {self.links}"
+        return found[0]
+
+    def leads_to(self, path: str) -> bool:
+        return any(urlsplit(href).path == path for href in self.links)
+
+    def form(self, to: str, typed: set[str]) -> Form:
+        """The form that goes *to* there, "" for this page, and has just the fields *typed*."""
+        here = urlsplit(self.address).path
+        for form in self.forms:
+            path = urlsplit(urljoin(self.address, form.action)).path
+            if path == (to or here) and form.typed == typed:
+                return form
+        raise AssertionError(f"no form to {to!r} with {typed} on {self.address}: {self.forms}")
+
+    # -- parsing -------------------------------------------------------------------
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            self.by_id[given["id"]] = (tag, given)
+        if tag == "form":
+            self.forms.append(Form(given.get("method", "get"), given.get("action", "")))
+        if tag == "input":
+            self._input(given)
+        if tag not in _VOID:
+            self._open.append((tag, given, len(self.text)))
+
+    def _input(self, given: dict[str, str]) -> None:
+        name = given.get("name", "")
+        self.inputs[name] = given
+        if given.get("type") in {"radio", "checkbox"}:
+            self.forms[-1].typed.add(name)
+            if "checked" in given:
+                self.forms[-1].fields[name] = given.get("value", "on")
+            return
+        self.forms[-1].fields[name] = given.get("value", "")
+        if given.get("type") != "hidden":
+            self.forms[-1].typed.add(name)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open:
+            opened, given, start = self._open.pop()
+            text = " ".join(self.text[start:].split())
+            self._close(opened, given, text)
+            if opened == tag:
+                return
+
+    def _close(self, tag: str, given: dict[str, str], text: str) -> None:
+        self.text += " "
+        if tag == "a":
+            self.links.append(given.get("href", ""))
+        if tag == "button" and given.get("type") == "submit":
+            self.forms[-1].buttons[given.get("name", "")] = given.get("value", "")
+        if tag == "code":
+            self.codes.append(text)
+        self.texts.setdefault(tag, text)
+        for name in given.get("class", "").split():
+            self.texts.setdefault(f".{name}", text)
+
+
+class Browser:
+    """Cookies, the page that is shown, and what led there."""
+
+    def __init__(self, agent: str = "", ip: str = "192.0.2.7") -> None:
+        self.client = Client(
+            enforce_csrf_checks=True,
+            raise_request_exception=False,
+            SERVER_NAME=HOST,
+            REMOTE_ADDR=ip,
+            HTTP_USER_AGENT=agent,
+        )
+        self.agent, self.ip = agent, ip
+        self.page = Page(f"https://{HOST}/", 0, "")
+        self.answer = HttpResponse()  # the last one before redirects were followed
+        self.trail: list[str] = []  # where redirects led
+
+    def copy(self) -> Self:
+        """Another tab, as it was at this moment, whose answers never reach this one."""
+        other = type(self)(self.agent, self.ip)
+        other.client.cookies.load({name: self._cookie(name) for name in self.client.cookies})
+        other.page = self.page
+        return other
+
+    def tab(self) -> Self:
+        """Another tab: the same cookies, from now on too."""
+        other = type(self)(self.agent, self.ip)
+        other.client.cookies = self.client.cookies
+        other.page = self.page
+        return other
+
+    def _cookie(self, name: str) -> str:
+        value: str = self.client.cookies[name].value
+        return value
+
+    @property
+    def session(self) -> str:
+        """The id of the session."""
+        return self._cookie("__Host-session") if "__Host-session" in self.client.cookies else ""
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.page.address).path
+
+    def go(self, address: str) -> Page:
+        """Open *address*, as if it had been typed."""
+        return self._follow(urljoin(self.page.address, address), self._get)
+
+    def click(self, path: str) -> Page:
+        """Follow the link of the page that leads to *path*."""
+        return self.go(self.page.link(path))
+
+    def reload(self) -> Page:
+        """Load the page again: what was posted led on by a redirect, so it is a GET."""
+        return self.go(self.page.address)
+
+    def send(self, to: str = "", *, press: str = "", **typed: str) -> Page:
+        """Fill in the form with just these fields, and press its (first, or *press*) button."""
+        return self.submission(to, press=press, **typed)(self)
+
+    def submission(
+        self, to: str = "", *, press: str = "", **typed: str
+    ) -> Callable[["Browser"], Page]:
+        """Return what ``send`` would do now, to be done to any browser: for pressing twice."""
+        form = self.page.form(to, set(typed))
+        assert form.method == "post"
+        sent = {press: form.buttons[press]} if press else {}
+        data = {**form.fields, **typed, **sent}
+        address = urljoin(self.page.address, form.action)
+        came_from = self.page.address
+
+        def submit(browser: Browser) -> Page:
+            def post(to: str) -> Any:
+                headers = {"origin": f"https://{HOST}", "referer": came_from}
+                return browser.client.post(to, data, secure=True, headers=headers)
+
+            return browser._follow(address, post)
+
+        return submit
+
+    def _get(self, address: str) -> Any:
+        return self.client.get(address, secure=True)
+
+    def _follow(self, address: str, first: Callable[[str], Any]) -> Page:
+        self.answer = response = first(address)
+        self.trail = []
+        while response.status_code in {301, 302, 303, 307, 308}:
+            address = urljoin(address, response["Location"])
+            assert urlsplit(address).hostname == HOST, address
+            self.trail.append(address)
+            assert len(self.trail) < _SHOWN_REDIRECTS, self.trail
+            response = self._get(address)
+        self.page = Page(address, response.status_code, response.content.decode())
+        return self.page

@@ -1,0 +1,732 @@
+"""What people do, from the first page to the last, without scripts, errors on the way included."""
+
+import base64
+import hashlib
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+import time_machine
+from django.core import mail
+from django.core.signing import TimestampSigner
+from django.utils import timezone
+from oauth2_provider.models import get_application_model
+
+from optin import authenticators, services
+from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
+from tests.web.flows.browser import HOST, Browser
+from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TWO_FACTOR = "/account/two-factor/"
+NUMBER_PAGE = f"{TWO_FACTOR}number/"
+NUMBER_CODE = f"{NUMBER_PAGE}code/"
+PROVE = f"{TWO_FACTOR}prove/"
+OFF = f"{TWO_FACTOR}off/"
+APP = f"{TWO_FACTOR}app/"
+RECOVERY = f"{TWO_FACTOR}recovery-codes/"
+SUCCESS = f"{TWO_FACTOR}on/"
+CONFIRM = "/account/confirm/"
+NEW_PASSWORD = "staple horse correct"
+
+
+def failures(user: User) -> int:
+    count: int = User.objects.get(pk=user.pk).otp_failures
+    return count
+
+
+def is_on(user: User) -> bool:
+    return authenticators.overview(user).is_on
+
+
+def link_in_mail(path: str) -> str:
+    """The path of the link in the newest mail that has one to *path*; S-26: of BASE_URL."""
+    for message in reversed(mail.outbox):
+        if found := re.search(rf"(\S+{path}\S+)", str(message.body)):
+            assert found[1].startswith(f"https://{HOST}/")
+            return urlsplit(found[1]).path
+    raise AssertionError(f"no mail with a link to {path}")
+
+
+# -- opting in, out ----------------------------------------------------------------
+
+
+def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
+    """P-02 to P-07; the whole way by the links and forms of the pages."""
+    ann.click(TWO_FACTOR)
+    ann.click(NUMBER_PAGE)
+    assert ann.page.inputs["number"]["type"] == ann.page.inputs["number"]["autocomplete"] == "tel"
+
+    ann.send(number="0491 570 156")
+
+    assert (ann.path, ann.answer.status_code) == (NUMBER_CODE, 303)
+    assert ann.page.heading == "Check your phone"
+    assert "... 156" in ann.page.text
+    assert "0491" not in ann.page.html
+    field = ann.page.inputs["code"]
+    assert (field["type"], field["inputmode"]) == ("text", "numeric")
+    assert field["autocomplete"] == "one-time-code"
+    assert "23:10 AEDT" in ann.page.text  # noon in UTC, and ten minutes
+    ann.send(code=phone.code())
+    assert (ann.path, ann.answer.status_code) == (SUCCESS, 303)
+    assert is_on(user)
+    assert ann.page.leads_to(RECOVERY)
+    ann.click(TWO_FACTOR)
+    assert "... 156" in ann.page.text
+    assert ann.page.leads_to(OFF)
+
+
+@pytest.mark.parametrize("spelling", ["{0}-{1}", "{0} {1}", " {0}{1} ", "{0}\u2013{1}"])
+def test_code_is_taken_as_it_was_pasted(
+    spelling: str, ann: Browser, user: User, phone: Phone
+) -> None:
+    """P-04."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=spelling.format(phone.code()[:3], phone.code()[3:]))
+    assert ann.path == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        ("", "Enter your mobile number."),
+        ("12", "That is not a mobile number."),
+        ("02 9374 4000", "That is not a mobile number."),
+        ("x" * 65, "64"),
+        ("+64 21 123 4567", "of that country cannot be used"),
+    ],
+    ids=["nothing", "too short", "a landline", "too long", "another country"],
+)
+def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Phone) -> None:
+    """P-03, P-10."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=number)
+    assert_error(ann, "number", says)
+    assert ann.answer.status_code == 422
+    assert phone.messages == []
+
+
+def test_opt_in_asks_for_the_password_again_after_20_minutes(
+    ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """P-03; the way leads back to where it was asked."""
+    clock.shift(timedelta(minutes=20))
+    ann.go(NUMBER_PAGE)
+    assert ann.path == CONFIRM
+
+    ann.send(password="not it")
+    assert_error(ann, "password", "That password is not right.")
+    ann.send(password=PASSWORD)
+
+    assert ann.path == NUMBER_PAGE
+    ann.send(number=NUMBER)
+    assert ann.path == NUMBER_CODE
+
+
+def test_opt_in_for_one_of_several_files(
+    ann: Browser, user: User, other_file: File, phone: Phone
+) -> None:
+    """P-03: which file."""
+    user.memberships.create(file=other_file)
+    ann.go(NUMBER_PAGE)
+    ann.page.forms[-1].typed.discard("file")  # none is chosen
+    ann.send(number=NUMBER)
+    assert "Choose a file." in ann.page.errors
+    ann.send(number=NUMBER, file=str(other_file.pk))
+    ann.send(code=phone.code())
+    assert ProviderUser.objects.get(user=user, confirmed=True).file_id == other_file.pk
+
+
+def test_opt_in_of_somebody_without_a_file_is_no_dead_end(ann: Browser, user: User) -> None:
+    user.memberships.all().delete()
+    ann.go(NUMBER_PAGE)
+    assert ann.page.leads_to(APP)
+
+
+def test_turn_off(ann_on: Browser, user: User, phone: Phone) -> None:
+    """P-08: what happens is said before the button; the code is of the purpose."""
+    ann_on.click(TWO_FACTOR)
+    ann_on.click(OFF)
+    assert "Your password alone" in ann_on.page.text
+    ann_on.send(f"{OFF}send/")
+    assert "turn OFF" in phone.body
+    ann_on.send(code=wrong(phone.code()))
+    assert_error(ann_on, "code", "That code is not right.")
+    assert is_on(user)
+
+    ann_on.send(code=phone.code())
+
+    assert ann_on.path == TWO_FACTOR
+    assert not is_on(user)
+    assert "Two-factor sign-in is off." in ann_on.page.flash
+    assert mail.outbox[-1].to == ["ann@example.com"]
+
+
+def test_turn_off_asks_for_the_password_first(
+    ann_on: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=20))
+    ann_on.go(f"{OFF}?what=number")
+    assert ann_on.path == CONFIRM
+    ann_on.send(password=PASSWORD)
+    assert ann_on.page.address.endswith(f"{OFF}?what=number")
+
+
+def test_turn_off_one_of_two(ann_on: Browser, user: User) -> None:
+    secret = set_up_app(user)
+    fresh = Browser()
+    sign_in(fresh)
+    fresh.send(code=app_code(secret, 1))
+    fresh.go(TWO_FACTOR)
+    fresh.click(f"{OFF}?what=number")
+    make_recovery_codes(user)
+    fresh.reload()
+    code = make_recovery_codes(user)[0]
+    fresh.send(recovery=code)
+    factors = authenticators.overview(user)
+    assert (factors.number, bool(factors.app), factors.recovery_codes) == (None, True, 9)
+
+
+# -- signing in and out ------------------------------------------------------------
+
+
+def test_sign_out_and_in_with_the_code(ann_on: Browser, phone: Phone) -> None:
+    """P-01."""
+    ann_on.send("/sign-out/")
+    assert ann_on.path == "/sign-in/"
+    assert ann_on.page.flash == "You are signed out."
+    assert ann_on.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
+
+    ann_on.send(username="ANN@example.com", password=PASSWORD)
+
+    assert ann_on.path == "/sign-in/code/"
+    assert "to sign in" in phone.body
+    ann_on.send(code=phone.code())
+    assert ann_on.path == "/account/"
+
+
+def test_sign_in_leads_to_where_one_was_going(browser: Browser, active: Any, phone: Phone) -> None:
+    """... also past the code, its errors, and the page about codes that do not come."""
+    browser.go("/account/activity/?before=900")
+    browser.send(username="ann", password=PASSWORD)
+    browser.send(code="12")
+    browser.click("/sign-in/code/not-received/")
+    browser.click("/sign-in/code/")
+    browser.click("/sign-in/recovery/")
+    browser.click("/sign-in/code/")
+    browser.send(code=phone.code())
+    assert browser.page.address.endswith("/account/activity/?before=900")
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_wrong_password(name: str, browser: Browser, user: User) -> None:
+    browser.go("/sign-in/")
+    browser.send(username=name, password="not it")
+    assert browser.page.title.startswith("Error:")
+    assert "The name or the password is not right." in browser.page.errors
+    assert browser.answer.status_code == 422
+    assert "not it" not in browser.page.html
+
+
+def test_sign_in_with_nothing_typed(browser: Browser, db: None) -> None:
+    browser.go("/sign-in/")
+    browser.send(username="", password="")
+    assert_error(browser, "username", "Enter your user name or e-mail address.")
+    assert_error(browser, "password", "Enter your password.")
+
+
+# -- errors of codes (P-10) --------------------------------------------------------
+
+
+def assert_error(browser: Browser, field: str, says: str) -> None:
+    """P-10: the title, a summary that leads to the field, the words, and their tie to it."""
+    page = browser.page
+    assert page.title.startswith("Error:"), page.title
+    assert says in page.errors, page.errors
+    tag, given = page.by_id[f"id_{field}"]
+    assert tag == "input"
+    assert f"#id_{field}" in page.links
+    assert f"id_{field}_error" in given["aria-describedby"].split()
+    assert given["aria-invalid"] == "true"
+    assert f"id_{field}_error" in page.by_id
+
+
+@pytest.fixture(params=["number", "sign-in", "off", "prove"])
+def code_page(
+    request: pytest.FixtureRequest, browser: Browser, clock: time_machine.Traveller
+) -> Browser:
+    """A page that asks for a texted code, of each purpose, with the code on its way."""
+    if request.param == "number":
+        request.getfixturevalue("user")
+        sign_in(browser)
+        browser.go(NUMBER_PAGE)
+        browser.send(number=NUMBER)
+        return browser
+    if request.param == "sign-in":
+        request.getfixturevalue("active")
+        clock.shift(timedelta(minutes=15))
+        sign_in(browser)
+        return browser
+    request.getfixturevalue("ann_on")
+    if request.param == "off":
+        browser.go(OFF)
+        browser.send(f"{OFF}send/")
+        return browser
+    browser.go(NUMBER_PAGE)
+    browser.send(f"{PROVE}send/")
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("", "Enter the code."),
+        ("   ", "Enter the code."),
+        ("1234", "too short"),
+        ("12345678", "too long"),
+        ("9" * 200, "too long"),
+        ("abcdefg", "digits only"),
+        ("123456x", "digits only"),
+        ("\u0661\u0662\u0663\u0664\u0665\u0666\u0667", "digits only"),
+    ],
+    ids=["nothing", "blanks", "short", "long", "very long", "letters", "a letter", "other digits"],
+)
+def test_code_of_a_wrong_shape(
+    typed: str, says: str, code_page: Browser, user: User, phone: Phone
+) -> None:
+    """P-10; it is no guess, and not echoed."""
+    sent = len(phone.messages)
+
+    code_page.send(code=typed)
+
+    assert code_page.answer.status_code == 303
+    assert_error(code_page, "code", says)
+    assert not code_page.page.inputs["code"].get("value")
+    assert typed.strip() == "" or typed not in code_page.page.html
+    assert (failures(user), len(phone.messages)) == (0, sent)
+    # A reload asks nothing and forgets the error.
+    assert not code_page.reload().title.startswith("Error:")
+
+
+def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
+    code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """P-04, P-10: from 3 tries down how many are left; used up; locked until a stated time."""
+    code, sent = phone.code(), len(phone.messages)
+    guesses = [f"{n}{wrong(code)[1:]}" for n in range(10) if f"{n}{wrong(code)[1:]}" != code]
+    left = ["", "You have 3 tries left", "You have 2 tries left", "You have 1 try left"]
+
+    for n, says in enumerate(left):
+        code_page.send(code=guesses[n])
+        assert_error(code_page, "code", "That code is not right.")
+        assert says in code_page.page.errors
+        assert ("left" in code_page.page.errors) == bool(says)
+        assert guesses[n] not in code_page.page.html
+        # What is left is told also when the page is loaded again.
+        assert ("left for this code" in code_page.reload().text) == bool(says)
+    code_page.send(code=guesses[4])
+    assert "It has no tries left: ask for a new one." in code_page.page.errors
+
+    # The fifth failure locks, too: the right code is not heard, and not used up.
+    assert failures(user) == 5
+    assert len(phone.messages) == sent
+
+
+def test_locked_until_a_stated_time(
+    code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """P-10, S-06: right and wrong codes get the same words."""
+    now = timezone.now()
+    User.objects.filter(pk=user.pk).update(otp_locked_until=now + timedelta(minutes=1))
+    at = timezone.localtime(now + timedelta(minutes=1)).strftime("%H:%M AEDT")
+
+    for code in (phone.code(), wrong(phone.code())):
+        code_page.send(code=code)
+        assert_error(code_page, "code", f"No code is accepted until {at}.")
+
+    clock.shift(timedelta(minutes=1))
+    code_page.send(code=phone.code())
+    assert not code_page.page.title.startswith("Error:")
+
+
+def test_expired_code(
+    code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """P-10: dead at 600 s, and the page leads to a new one."""
+    code = phone.code()
+    submit = code_page.submission(code=code)
+    clock.shift(timedelta(minutes=10))
+    if code_page.path == "/sign-in/code/":
+        clock.shift(timedelta(milliseconds=-1))  # the half session dies with it
+        PendingOtp.objects.filter(closed_at=None).update(expires_at=timezone.now())
+
+    submit(code_page)
+
+    assert code_page.page.title.startswith("Error:")
+    assert "That code has expired. Ask for a new one." in code_page.page.errors
+    assert code not in code_page.page.html
+    assert "#id_code" not in code_page.page.links  # there is no field to lead to
+    assert failures(user) == 0
+
+
+def test_not_received(code_page: Browser, phone: Phone, clock: time_machine.Traveller) -> None:
+    """P-05: the same code again, after the wait that the server shows."""
+    code, sent = phone.code(), len(phone.messages)
+    path = code_page.path
+    code_page.click(f"{path}not-received/")
+    assert "Sent at" in code_page.page.text
+    seconds = re.search(r"(\d+) second", code_page.page.text)
+    assert seconds
+
+    code_page.send(f"{path}send/")
+    assert len(phone.messages) == sent
+    assert "A text message was sent a moment ago." in code_page.page.flash
+
+    clock.shift(int(seconds[1]))
+    code_page.click(f"{path}not-received/")
+    assert "You can send it in" not in code_page.page.text
+    code_page.send(f"{path}send/")
+    assert code_page.path == path
+    assert "The code is the same." in code_page.page.flash
+    assert (len(phone.messages), phone.code()) == (sent + 1, code)
+    code_page.send(code=code)
+    assert not code_page.page.title.startswith("Error:")
+    assert code_page.path != path
+
+
+# -- changes -----------------------------------------------------------------------
+
+
+def test_change_the_number(ann_on: Browser, user: User, phone: Phone) -> None:
+    """P-08: a code to the old number first; both are told."""
+    ann_on.go(TWO_FACTOR)
+    ann_on.click(NUMBER_PAGE)
+    assert ann_on.path == PROVE
+    ann_on.send(f"{PROVE}send/")
+    assert "to CHANGE" in phone.code_to(NUMBER) or "to CHANGE" in phone.body
+    ann_on.send(code=phone.code())
+    assert ann_on.path == NUMBER_PAGE
+    assert "... 156" in ann_on.page.text
+
+    ann_on.send(number=OTHER_NUMBER)
+    assert "... 157" in ann_on.page.text
+    assert authenticators.overview(user).number.last_three == "156"  # type: ignore[union-attr]
+    ann_on.send(code=phone.code_to(OTHER_NUMBER))
+
+    assert ann_on.path == SUCCESS
+    assert authenticators.overview(user).number.last_three == "157"  # type: ignore[union-attr]
+    assert "now uses another mobile number" in phone.body
+    assert phone.messages[-1][0] == NUMBER
+    assert Notice.objects.filter(user=user, kind=Notice.Kind.CHANGED).exists()
+    ann_on.go("/account/activity/")
+    assert "Mobile number changed" in ann_on.page.text
+
+
+def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: Phone) -> None:
+    """P-01, P-08: straight to a new number; the code works once."""
+    code = make_recovery_codes(user)[0]
+    sign_in(browser)
+    browser.click("/sign-in/recovery/")
+    for typed, says in (
+        ("", "Enter a recovery code."),
+        ("1234", "16 letters and digits"),
+        ("AAAA-BBBB-CCCC-DDDD", "That code is not right."),
+    ):
+        browser.send(recovery=typed)
+        assert_error(browser, "recovery", says)
+        assert not typed or typed not in browser.page.html
+
+    browser.send(recovery=code.lower().replace("-", " "))
+
+    assert browser.path == NUMBER_PAGE
+    browser.send(number=OTHER_NUMBER)
+    browser.send(code=phone.code_to(OTHER_NUMBER))
+    assert browser.path == SUCCESS
+    other = Browser()
+    sign_in(other)
+    other.click("/sign-in/recovery/")
+    other.send(recovery=code)
+    assert_error(other, "recovery", "That code is not right.")
+
+
+def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
+    """They count once the person says that they are kept."""
+    ann_on.go(TWO_FACTOR)
+    ann_on.click(RECOVERY)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    assert ann_on.path == RECOVERY
+    shown = ann_on.page.codes
+    assert len(set(shown)) == 10
+    assert authenticators.overview(user).recovery_codes == 0
+
+    ann_on.send()
+
+    assert ann_on.path == TWO_FACTOR
+    assert authenticators.overview(user).recovery_codes == 10
+    fresh = Browser()
+    sign_in(fresh)
+    fresh.click("/sign-in/recovery/")
+    fresh.send(recovery=shown[9])
+    assert fresh.path == NUMBER_PAGE
+
+
+@pytest.mark.parametrize("kind", ["somebody else's", "unsigned", "nothing"])
+def test_recovery_codes_that_the_page_did_not_show_are_not_kept(
+    kind: str, ann_on: Browser, user: User, phone: Phone
+) -> None:
+    """People choose badly: only what was shown to this person."""
+    ann_on.go(RECOVERY)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    fields = ann_on.page.form("", set()).fields
+    words = fields["codes"].split()
+    if kind == "unsigned":
+        fields["codes"] = fields["codes"].replace(words[1], "AAAA-BBBB-CCCC-DDDD")
+    if kind == "somebody else's":
+        fields["codes"] = TimestampSigner(salt="optin.recovery-codes").sign(
+            f"{user.pk + 1} AAAA-BBBB-CCCC-DDDD"
+        )
+    if kind == "nothing":
+        fields["codes"] = ""
+    submit = ann_on.submission()
+    submit(ann_on)
+
+    assert authenticators.overview(user).recovery_codes == 0
+
+
+def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
+    ann.go(TWO_FACTOR)
+    ann.click(APP)
+    ann.send()  # set it up
+    secret = next(text for text in ann.page.codes if len(text) > 30)
+    assert any(href.startswith("otpauth://totp/") for href in ann.page.links)
+    for typed, says in (
+        ("", "Enter the code."),
+        ("1", "too short"),
+        (wrong(app_code(secret)), "That code is not right."),
+    ):
+        ann.send(code=typed)
+        assert_error(ann, "code", says)
+        assert not typed or f'value="{typed}"' not in ann.page.html
+
+    ann.send(code=app_code(secret))
+
+    assert ann.path == SUCCESS
+    assert phone.messages == []
+    assert failures(user) == 0
+    ann.send("/sign-out/")
+    sign_in(ann)
+    assert ann.path == "/sign-in/code/"
+    ann.send(code=app_code(secret))  # used already
+    assert_error(ann, "code", "That code is not right.")
+    ann.send(code=app_code(secret, 1))
+    assert ann.path == "/account/"
+    assert phone.messages == []
+
+
+def test_this_was_not_me(ann: Browser, user: User, active: Any, phone: Phone) -> None:
+    """P-14a, S-39: the link of the mail, the password, and all is as before."""
+    path = link_in_mail("/not-me/")
+    owner = Browser()
+    owner.go(path)
+    assert is_on(user)
+    owner.send(password="not it")
+    assert_error(owner, "password", "That password is not right.")
+    owner.send(password=PASSWORD)
+
+    assert owner.path == "/not-me/done/"
+    assert not is_on(user)
+    assert owner.page.leads_to("/password-reset/")
+    assert ann.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
+    owner.go(path)
+    assert owner.page.status == 404
+    assert owner.page.leads_to("/password-reset/")
+
+
+@pytest.mark.parametrize("path", ["/not-me/nothing/", "/not-me/1:forged/", "/not-me/1/"])
+def test_forged_link_of_a_mail(path: str, browser: Browser, active: Any) -> None:
+    assert browser.go(path).status == 404
+
+
+def test_link_of_a_mail_ends_after_72_hours(
+    browser: Browser, active: Any, clock: time_machine.Traveller
+) -> None:
+    path = link_in_mail("/not-me/")
+    clock.shift(timedelta(hours=72, seconds=-1))
+    assert browser.go(path).status == 200
+    clock.shift(1)
+    assert browser.go(path).status == 404
+
+
+# -- passwords ---------------------------------------------------------------------
+
+
+def test_password_change(ann_on: Browser, user: User, clock: time_machine.Traveller) -> None:
+    clock.shift(timedelta(minutes=20))
+    ann_on.go("/account/")
+    ann_on.click("/account/password/")
+    assert ann_on.path == CONFIRM
+    ann_on.send(password=PASSWORD)
+    for first, second in (("tiny", "tiny"), ("one and two", "two and one"), ("", "")):
+        ann_on.send(new_password1=first, new_password2=second)
+        assert ann_on.page.title.startswith("Error:")
+        assert not first or first not in ann_on.page.html
+
+    ann_on.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+
+    assert (ann_on.path, ann_on.answer.status_code) == ("/account/", 303)
+    fresh = Browser()
+    sign_in(fresh)
+    assert "The name or the password is not right." in fresh.page.errors
+    sign_in(fresh, password=NEW_PASSWORD)
+    assert fresh.path == "/sign-in/code/"
+
+
+def test_password_reset(browser: Browser, user: User, active: Any, phone: Phone) -> None:
+    """S-30: it signs nobody in; the second factor comes after."""
+    browser.go("/sign-in/")
+    browser.click("/password-reset/")
+    browser.send(email="nonsense")
+    assert_error(browser, "email", "valid email address")
+    browser.send(email="ANN@example.com")
+    assert browser.path == "/password-reset/sent/"
+    path = link_in_mail("/password-reset/")
+    browser.go(path)
+    assert browser.answer["Referrer-Policy"] == "same-origin"  # the address stays here
+    browser.send(new_password1="ann", new_password2="ann")
+    assert_error(browser, "new_password2", "too short")
+
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+
+    assert browser.path == "/sign-in/"
+    assert browser.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
+    sign_in(browser, password=NEW_PASSWORD)
+    assert browser.path == "/sign-in/code/"
+    browser.send(code=phone.code())
+    assert browser.path == "/account/"
+    used = Browser()
+    assert used.go(path).status == 404
+    assert used.page.leads_to("/password-reset/")
+
+
+def test_reset_link_of_somebody_deactivated(browser: Browser, user: User) -> None:
+    browser.go("/password-reset/")
+    browser.send(email="ann@example.com")
+    path = link_in_mail("/password-reset/")
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    assert browser.go(path).status == 404
+
+
+# -- an application ----------------------------------------------------------------
+
+
+def test_authorization_code_grant(browser: Browser, user: User, active: Any, phone: Phone) -> None:
+    """Through the sign-in and its code to the consent, and back with a code for a token."""
+    model = get_application_model()
+    secret = "s" * 128
+    model.objects.create(
+        client_id="client",
+        client_secret=secret,
+        client_type=model.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=model.GRANT_AUTHORIZATION_CODE,
+        redirect_uris="https://client.example.com/",
+        name="Ledger",
+    )
+    verifier = "v" * 64
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+    query = {
+        "response_type": "code",
+        "client_id": "client",
+        "redirect_uri": "https://client.example.com/",
+        "scope": "2fa",
+        "state": "xyz",
+        "code_challenge": challenge.decode().rstrip("="),
+        "code_challenge_method": "S256",
+    }
+    browser.go(f"/o/authorize/?{urlencode(query)}")
+    assert browser.path == "/sign-in/"
+    browser.send(username="ann", password=PASSWORD)
+    browser.send(code=phone.code())
+    assert browser.path == "/o/authorize/"
+    assert "Ledger" in browser.page.text
+
+    form = browser.page.form("", set())
+    response: Any = browser.client.post(
+        browser.page.address,
+        {**form.fields, "allow": form.buttons["allow"]},
+        secure=True,
+        headers={"origin": f"https://{HOST}"},
+    )
+
+    assert response.status_code == 303
+    back = urlsplit(response["Location"])
+    answer = parse_qs(back.query)
+    assert (back.netloc, answer["state"]) == ("client.example.com", ["xyz"])
+    credentials = base64.b64encode(f"client:{secret}".encode()).decode()
+    token: Any = Browser().client.post(
+        "/o/token/",
+        {
+            "grant_type": "authorization_code",
+            "code": answer["code"][0],
+            "redirect_uri": "https://client.example.com/",
+            "code_verifier": verifier,
+        },
+        secure=True,
+        headers={"Authorization": f"Basic {credentials}"},
+    )
+    assert token.status_code == 200
+    kinds = AuditEvent.objects.about(user).values_list("kind", "outcome")
+    assert ("consent", "ok") in set(kinds)
+
+
+# -- no dead ends ------------------------------------------------------------------
+
+
+def test_lost_phone_without_recovery_codes(browser: Browser, active: Any) -> None:
+    """P-01: what staff can do is said, and the way back is there."""
+    sign_in(browser)
+    browser.click("/sign-in/recovery/")
+    assert "No recovery codes were made for your account." in browser.page.text
+    assert "Contact the people who run this service." in browser.page.text
+    browser.click("/sign-in/code/")
+    assert browser.page.inputs["code"]
+
+
+@pytest.mark.parametrize("state", ["suspended", "disabled"])
+def test_switched_off_texts_lead_to_the_other_ways(
+    state: str, browser: Browser, user: User, active: Any, phone: Phone
+) -> None:
+    """S-07a."""
+    codes = make_recovery_codes(user)
+    if state == "suspended":
+        services.suspend(user, reason="test", origin=ORIGIN)
+    else:
+        User.objects.filter(pk=user.pk).update(otp_disabled_at=timezone.now())
+    sent = len(phone.messages)
+    sign_in(browser)
+    assert browser.path == "/sign-in/code/"
+    assert "switched off for your account" in browser.page.text
+    assert len(phone.messages) == sent
+    browser.click("/sign-in/recovery/")
+    browser.send(recovery=codes[0])
+    assert browser.path == NUMBER_PAGE
+
+
+def test_factor_that_staff_removed_meanwhile(
+    browser: Browser, user: User, active: Any, phone: Phone
+) -> None:
+    """The code page is no dead end: the password is enough now, so it is asked for."""
+    sign_in(browser)
+    submit = browser.submission(code=phone.code())
+    services.revoke(user, reason="test", origin=ORIGIN)
+    submit(browser)
+    assert browser.path == "/sign-in/"
+    assert "Sign in again" in browser.page.flash
+    sign_in(browser)
+    assert browser.path == "/account/"
