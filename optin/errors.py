@@ -32,6 +32,13 @@ class Deactivated(Refusal):
     message = "This person is deactivated."
 
 
+class SignedOut(Refusal):
+    """The session that asks was ended while it asked."""
+
+    code = "signed_out"
+    message = "Sign in again."
+
+
 class InvalidMobileNumber(Refusal):
     """The text is not a mobile number of any region."""
 

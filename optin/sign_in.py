@@ -8,7 +8,7 @@ clients use a password grant without a client id, which the toolkit rightly refu
 import secrets
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -29,6 +29,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from optin import authenticators, codes, delivery, guesses, keys, limits, services
 from optin.authenticators import Removal
+from optin.errors import SignedOut
 from optin.guesses import Factors, Outcome
 from optin.models import AccessKey, AuditEvent, File, Notice, Purpose, User
 from optin.origin import Origin
@@ -252,12 +253,27 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> SignIn:
     return SignIn(Grant.SIGNED_IN, user)
 
 
-def record_consent(user: User, *, client_id: str, allowed: bool, origin: Origin) -> None:
-    """Record whether *user* let an application act for them."""
+def consent(
+    user: User, *, client_id: str, origin: Origin, give: Callable[[], object] | None
+) -> None:
+    """Let an application act for *user*, by *give*, or record that it may not.
+
+    A factor that becomes active, or a new password, ends sessions and what was granted
+    before it: so the session that asks must stand while *give* keeps the grant.
+
+    :param user: as the session has them.
+    :raises SignedOut: and
+    :raises Deactivated: if that session was ended meanwhile; nothing happens.
+    """
+    now = timezone.now()
     with transaction.atomic(durable=True):
-        data = {"client_id": client_id}
-        outcome = Outcome.OK if allowed else "denied"
-        _record(outcome, user, origin, timezone.now(), data, kind=Kind.CONSENT)
+        locked = guesses.read_caller_locked(user, Purpose.SIGN_IN).user
+        if locked.get_session_auth_hash() != user.get_session_auth_hash():
+            raise SignedOut
+        if give:
+            give()
+        outcome = Outcome.OK if give else "denied"
+        _record(outcome, locked, origin, now, {"client_id": client_id}, kind=Kind.CONSENT)
 
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:

@@ -23,7 +23,7 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from optin import keys, sign_in
 from optin.api.answers import RETRY_UNAVAILABLE
@@ -94,15 +94,14 @@ class Validator(OAuth2Validator):
     def save_authorization_code(
         self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the code, unless the session that asked was ended meanwhile.
-
-        A factor that becomes active deletes the codes made before it, and ends sessions.
-        """
-        with transaction.atomic():
-            locked = User.objects.locked(request.user.pk)
-            if not locked.is_active or locked.session_epoch != request.user.session_epoch:
-                raise AccessDeniedError(request=request)
-            super().save_authorization_code(client_id, code, request, *args, **kwargs)
+        """Keep the code together with the event of the consent, or neither (S-52)."""
+        save = super().save_authorization_code
+        sign_in.consent(
+            request.user,
+            client_id=client_id,
+            origin=request.origin,
+            give=lambda: save(client_id, code, request, *args, **kwargs),
+        )
 
     def invalidate_authorization_code(
         self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any

@@ -1,52 +1,196 @@
-"""The page on which a person lets an application act for them (RFC 6749, 4.1; PKCE)."""
+"""The page on which a person lets an application act for them (RFC 6749, 4.1; PKCE).
 
-from typing import Any
-from urllib.parse import urlsplit
+The toolkit's own page is left aside: it lets a GET give a code where a token was given
+before, and takes from hidden fields what the address asked for. Here the address alone
+says what is asked, on the way to the page and back, and a person is always asked.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import path
-from oauth2_provider import views
+from django.utils.translation import gettext_lazy as _
+from django.views import View
+from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
+from oauth2_provider.http import OAuth2ResponseRedirect
+from oauth2_provider.oauth2_backends import OAuthLibCore
+from oauth2_provider.settings import oauth2_settings
+from oauth2_provider.views.mixins import OAuthLibMixin
+from oauthlib.common import add_params_to_uri
+from oauthlib.oauth2.rfc6749.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    InvalidRequestFatalError,
+    InvalidScopeError,
+    OAuth2Error,
+)
 
 from optin import sign_in
+from optin.errors import Deactivated, SignedOut
+from optin.models import File, User
 from optin.web import sessions
-from optin.web.pages import SeeOther
+from optin.web.pages import SeeOther, form_page, page
+
+RIGHTS = {
+    "full": _("act for you in every way the API allows"),
+    "2fa": _("turn your two-factor sign-in on and off, with the codes that you give it"),
+}
+"""The scopes of the settings, in words for a person."""
+
+_REQUIRED = ("client_id", "redirect_uri")
+_PARAMETERS = (
+    *_REQUIRED,
+    *("response_type", "scope", "state", "code_challenge", "code_challenge_method"),
+)
+_MAX_QUERY = 2048  # escaped once more, for ``next=``, it still fits a request line
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+_S256 = re.compile("[A-Za-z0-9_-]{43}")  # RFC 7636, 4.2
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
-class Authorize(views.AuthorizationView):
-    """The toolkit's page, for somebody who is signed in, second factor included."""
+class Core(OAuthLibCore):
+    """Reads what is asked from the address: no field of a form adds to it."""
 
-    template_name = "consent.html"
+    def _extract_params(self, request: HttpRequest) -> tuple[str, str, str, dict[str, str]]:
+        asked = {name: request.GET[name] for name in _PARAMETERS if request.GET.get(name)}
+        return f"{request.path}?{urlencode(asked)}", "GET", "", {}
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if not request.user.is_authenticated:
-            return SeeOther("sign-in", then=request.get_full_path())
-        response = super().dispatch(request, *args, **kwargs)
-        if request.method == "POST" and response.status_code == 302:
-            response.status_code = 303
-        return _allow_redirect(request, response)
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_valid(form)
-        user: Any = self.request.user
-        sign_in.record_consent(
-            user,
-            client_id=form.cleaned_data["client_id"],
-            allowed=bool(form.cleaned_data["allow"]),
-            origin=sessions.origin_of(self.request),
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an application asks for, once nothing is wrong with it."""
+
+    application: Any
+    scope: str  # with each file by name
+    credentials: dict[str, Any]  # for the toolkit
+
+    @property
+    def redirect_uri(self) -> str:
+        uri: str = self.credentials["redirect_uri"]
+        return uri
+
+
+class Authorize(OAuthLibMixin, View):
+    """For somebody who is signed in, second factor included."""
+
+    oauthlib_backend_class = Core
+    asked: Asked
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        here = request.get_full_path()
+        try:
+            _demand_sound(request)
+            if not request.user.is_authenticated:
+                return SeeOther("sign-in", then=here)
+            self.asked = self._read(request)
+            return super().dispatch(request, *args, **kwargs)
+        except (SignedOut, Deactivated):
+            return SeeOther("sign-in", then=here)
+        except FatalClientError as error:
+            # Of an unknown client, or to an address that is not its own: nothing leads there.
+            return page(request, "consent.html", status=400, error=error.oauthlib_error)
+        except OAuthToolkitError as error:
+            return _back(self.error_response(error)[1]["url"])
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        words = self.asked.scope.split()
+        files = [int(word.removeprefix("fileid:")) for word in words if word not in RIGHTS]
+        response = page(
+            request,
+            "consent.html",
+            application=self.asked.application,
+            scope=self.asked.scope,
+            rights=[RIGHTS[word] for word in words if word in RIGHTS],
+            files=File.objects.filter(pk__in=files).order_by("name"),
+            client_host=urlsplit(self.asked.redirect_uri).netloc,
         )
+        response["Content-Security-Policy"] = _policy(self.asked.redirect_uri)
         return response
 
+    def post(self, request: HttpRequest) -> HttpResponse:
+        asked, user = self.asked, _user(request)
+        origin = sessions.origin_of(request)
+        if request.POST.get("allow") != "Allow":
+            client_id = asked.application.client_id
+            sign_in.consent(user, client_id=client_id, origin=origin, give=None)
+            raise _error(AccessDeniedError, asked.credentials)
+        if request.POST.get("scope") != asked.scope:
+            return self.get(request)  # a file came or went meanwhile
+        credentials = {**asked.credentials, "origin": origin}
+        # Leads to Validator.save_authorization_code, which keeps code and event together.
+        uri, *_rest = self.create_authorization_response(request, asked.scope, credentials, True)
+        return _back(uri)
 
-def _allow_redirect(request: HttpRequest, response: Any) -> Any:
-    """Let the form lead to the client: browsers hold its redirect against ``form-action`` too."""
-    uri = urlsplit(request.GET.get("redirect_uri", ""))
-    if response.status_code == 200 and uri.scheme == "https" and uri.netloc:
-        policy = {**settings.SECURE_CSP, "form-action": ["'self'", f"https://{uri.netloc}"]}
-        response["Content-Security-Policy"] = "; ".join(
-            f"{name} {' '.join(sources)}" for name, sources in policy.items()
-        )
+    def _read(self, request: HttpRequest) -> Asked:
+        """Return what is asked for; more strictly than the toolkit, which lets be.
+
+        :raises OAuthToolkitError: if it cannot be given.
+        """
+        words, credentials = self.validate_authorization_request(request)
+        application = credentials.pop("request").client
+        if credentials["code_challenge_method"] != "S256":
+            raise _error(InvalidRequestError, credentials, "code_challenge_method must be S256.")
+        if not _S256.fullmatch(credentials["code_challenge"]):
+            raise _error(InvalidRequestError, credentials, "Malformed code_challenge.")
+        if not set(words) & RIGHTS.keys():
+            words = [*oauth2_settings.DEFAULT_SCOPES, *words]
+        scope = sign_in.grantable(" ".join(words), _user(request))
+        if scope is None:
+            raise _error(InvalidScopeError, credentials)
+        return Asked(application, scope, credentials)
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+def _demand_sound(request: HttpRequest) -> None:
+    """Refuse what nobody can read in one way only (RFC 6749, 3.1 and appendix A).
+
+    :raises FatalClientError: for each parameter that matters and is missing, repeated or
+        not of visible ASCII.
+    """
+    query = request.META.get("QUERY_STRING", "")
+    if len(query) > _MAX_QUERY or _BAD_ESCAPE.search(query):
+        raise FatalClientError(InvalidRequestFatalError("The address is too long or malformed."))
+    for name in _PARAMETERS:
+        values = request.GET.getlist(name)
+        if len(values) > 1 or not all(v.isascii() and v.isprintable() for v in values):
+            raise FatalClientError(InvalidRequestFatalError(f"Malformed or repeated {name}."))
+        if name in _REQUIRED and not any(values):
+            raise FatalClientError(InvalidRequestFatalError(f"Missing {name}."))
+
+
+def _error(
+    kind: type[OAuth2Error], credentials: dict[str, Any], description: str | None = None
+) -> OAuthToolkitError:
+    """Return an error for the client, which gets it at its redirect URI."""
+    error = kind(description=description, state=credentials["state"])
+    return OAuthToolkitError(error, redirect_uri=credentials["redirect_uri"])
+
+
+def _back(uri: str) -> HttpResponse:
+    """Lead back to the client, with ``iss`` in errors too (RFC 9207, 2)."""
+    if "iss" not in parse_qs(urlsplit(uri).query):
+        uri = add_params_to_uri(uri, [("iss", oauth2_settings.OIDC_ISS_ENDPOINT)])
+    response: HttpResponse = OAuth2ResponseRedirect(
+        uri, oauth2_settings.ALLOWED_REDIRECT_URI_SCHEMES
+    )
+    response.status_code = 303
     return response
 
 
-ENDPOINTS = [path("authorize/", Authorize.as_view(), name="authorize")]
+def _policy(redirect_uri: str) -> str:
+    """Let the form lead to the client: browsers hold its redirect against ``form-action`` too."""
+    host = urlsplit(redirect_uri).netloc
+    client = [f"https://{host}"] if _HOST.fullmatch(host) else []
+    policy = {**settings.SECURE_CSP, "form-action": ["'self'", *client]}
+    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+
+
+ENDPOINTS = [path("authorize/", form_page(Authorize.as_view()), name="authorize")]

@@ -165,6 +165,10 @@ def test_metadata(settings: Any, host: str) -> None:
     metadata = response.json()
     base = "https://2fa.example.com"
     assert metadata["issuer"] == base
+    assert metadata["authorization_endpoint"] == f"{base}/o/authorize/"
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    assert metadata["code_challenge_methods_supported"] == ["S256"]
+    assert metadata["client_id_metadata_document_supported"] is False
     assert metadata["token_endpoint"] == f"{base}/o/token/"
     assert metadata["revocation_endpoint"] == f"{base}/o/revoke_token/"
     assert metadata["introspection_endpoint"] == f"{base}/o/introspect/"

@@ -4,15 +4,19 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connections
 from django.http import HttpResponse
-from oauth2_provider.models import AbstractApplication, RefreshToken
+from django.test import Client
+from oauth2_provider.models import AbstractApplication, AccessToken, Grant, RefreshToken
 
 from optin.models import AuditEvent, File, User
 from tests.api.test_oauth_endpoints import (
     activate,
+    change_password,
     client_app,
     data,
     error,
@@ -22,6 +26,7 @@ from tests.api.test_oauth_endpoints import (
     works,
 )
 from tests.conftest import Phone
+from tests.web.test_consent import address, shown_scope, signed_in
 
 __all__ = ["client_app"]  # a fixture
 
@@ -92,3 +97,39 @@ def test_refresh_while_a_number_becomes_active(
     assert data(newest)["refresh_token"]
     assert error(refresh(newest)) == (400, "invalid_grant")
     assert AuditEvent.objects.filter(kind="verify_opt_in", outcome="ok").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("end", [activate, change_password])
+def test_consent_while_the_session_ends(
+    user: User,
+    file: File,
+    phone: Phone,
+    client_app: AbstractApplication,
+    end: Callable[[User, File, Phone], None],
+    number: int,
+) -> None:
+    """S-34: a code of before is deleted with the session, and none is made after."""
+    browsers = [signed_in() for _ in range(THREADS)]
+    shown = shown_scope(browsers[0].get(address()))
+
+    def finish() -> HttpResponse:
+        end(user, file, phone)
+        return HttpResponse()
+
+    def allow(browser: Client) -> Callable[[], Any]:
+        return lambda: browser.post(address(), {"allow": "Allow", "scope": shown})
+
+    *answers, _ = at_once(*map(allow, browsers), finish)
+
+    assert {answer.status_code for answer in answers} == {303}
+    codes = [
+        parse_qs(urlsplit(answer["Location"]).query)["code"][0]
+        for answer in answers
+        if answer["Location"].startswith("https://client")
+    ]
+    assert not Grant.objects.exists()
+    assert {error(exchange(code)) for code in codes} <= {(400, "invalid_grant")}
+    assert not AccessToken.objects.exists()
+    # One event for each code that was there, and none for the others.
+    assert AuditEvent.objects.filter(kind="consent").count() == len(codes)

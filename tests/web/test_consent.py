@@ -1,0 +1,641 @@
+"""The page on which a person lets an application act for them, and what comes of it."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import pytest
+from django.db import OperationalError
+from django.http import HttpResponse
+from django.test import Client
+from oauth2_provider.models import AbstractApplication, AccessToken, Grant
+
+from optin import sign_in
+from optin.models import AuditEvent, File, Membership, ProviderUser, User
+from optin.web.consent import RIGHTS
+from tests.api.client import Api
+from tests.api.test_oauth_endpoints import (
+    CHALLENGE,
+    ENDINGS,
+    REDIRECT,
+    Application,
+    client_app,
+    data,
+    error,
+    exchange,
+    make_client,
+    refresh,
+)
+from tests.conftest import NUMBER, PASSWORD, Phone, make_user
+from tests.web.test_pages import POLICY
+
+__all__ = ["client_app"]  # a fixture
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("client_app")]
+
+ISSUER = "https://2fa.example.com"
+ASKED = {
+    "response_type": "code",
+    "client_id": "client",
+    "redirect_uri": REDIRECT,
+    "scope": "2fa",
+    "state": "s&1=?",
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
+
+
+def address(**changed: str | None) -> str:
+    """Return the address with other parameters; ``None`` leaves one out."""
+    asked = {name: value for name, value in {**ASKED, **changed}.items() if value is not None}
+    return f"/o/authorize/?{urlencode(asked)}"
+
+
+def anybody() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def signed_in(username: str = "ann") -> Client:
+    http = anybody()
+    response = http.post("/sign-in/", {"username": username, "password": PASSWORD})
+    assert response["Location"] == "/account/"
+    return http
+
+
+@pytest.fixture
+def person(user: User) -> Client:
+    """The browser of ``user``, who is signed in."""
+    return signed_in()
+
+
+def shown_scope(response: Any) -> str:
+    """Return what the form of the page would send for ``scope``."""
+    found = re.search(r'name="scope" value="([^"]*)"', response.content.decode())
+    assert found, response.content
+    return found[1]
+
+
+def decide(http: Client, url: str, *, allow: bool = True) -> Any:
+    """Open the page and press one of its buttons."""
+    pressed = {"allow": "Allow"} if allow else {}
+    return http.post(url, {"scope": shown_scope(http.get(url)), **pressed})
+
+
+def answer(response: Any) -> dict[str, str]:
+    """Return what the client gets at its address."""
+    assert response.status_code == 303
+    came = urlsplit(response["Location"])
+    assert f"{came.scheme}://{came.netloc}{came.path}" == REDIRECT
+    values = parse_qs(came.query)
+    assert all(len(value) == 1 for value in values.values())
+    return {name: value[0] for name, value in values.items()}
+
+
+def form_action(response: Any) -> str:
+    directives = response["Content-Security-Policy"].split("; ")
+    found: list[str] = [d for d in directives if d.startswith("form-action")]
+    assert len(found) == 1
+    assert set(directives) - set(found) == POLICY - {"form-action 'self'"}
+    return found[0]
+
+
+def consents() -> list[tuple[str, int | None, Any]]:
+    events = AuditEvent.objects.filter(kind="consent").order_by("id")
+    return [(event.outcome, event.user_id, event.data) for event in events]
+
+
+# -- the way there -----------------------------------------------------------------
+
+
+def test_sign_in_leads_back(user: User) -> None:
+    http = anybody()
+    response: Any = http.get(address())
+    assert response.status_code == 303
+    to = response["Location"]
+    assert (urlsplit(to).path, parse_qs(urlsplit(to).query)) == (
+        "/sign-in/",
+        {"next": [address()]},
+    )
+
+    back: Any = http.post(to, {"username": "ann", "password": PASSWORD})
+
+    assert back["Location"] == address()
+    assert http.get(address()).status_code == 200
+
+
+def test_sign_in_with_a_code_leads_back(user: User, active: ProviderUser, phone: Phone) -> None:
+    """S-30, S-36: in between, a half session gets nothing."""
+    http = anybody()
+    to = http.get(address())["Location"]
+    half: Any = http.post(to, {"username": "ann", "password": PASSWORD})
+    assert urlsplit(half["Location"]).path == "/sign-in/code/"
+    for response in (http.get(address()), http.post(address(), {"allow": "Allow"})):
+        assert urlsplit(response["Location"]).path == "/sign-in/"
+    assert not Grant.objects.exists()
+
+    back: Any = http.post(half["Location"], {"code": phone.code()})
+
+    assert back["Location"] == address()
+    assert answer(decide(http, address()))["code"]
+
+
+def test_nobody_gets_a_code_without_signing_in(user: User) -> None:
+    response = anybody().post(address(), {"allow": "Allow", "scope": "2fa fileid:777"})
+
+    assert response["Location"].startswith("/sign-in/?")
+    assert not Grant.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_get_and_post_only(person: Client, method: str) -> None:
+    response = person.generic(method, address())
+
+    assert response.status_code == 405
+    assert response["Allow"] == "GET, HEAD, POST"
+
+
+# -- what the page says ------------------------------------------------------------
+
+
+def test_page_says_who_asks_for_what(user: User, other_file: File, person: Client) -> None:
+    response: Any = person.get(address(scope="full fileid:777"))
+    text = response.content.decode()
+
+    assert response.status_code == 200
+    assert "Allow Client to act for you?" in text
+    assert "You are signed in as ann" in text
+    assert "act for you in every way the API allows" in text
+    assert "Harbour Books" in text
+    assert "Ridge Bakery" not in text
+    assert "client.example.com" in text
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["Cache-Control"] == "no-store"
+    assert not Grant.objects.exists()
+
+
+def test_every_scope_has_words(settings: Any) -> None:
+    assert RIGHTS.keys() == settings.OAUTH2_PROVIDER["SCOPES"].keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (None, "2fa fileid:777 fileid:888"),
+        ("2fa", "2fa fileid:777 fileid:888"),
+        ("full", "full fileid:777 fileid:888"),
+        ("full 2fa", "full 2fa fileid:777 fileid:888"),
+        ("fileid:888", "2fa fileid:888"),
+        ("2fa fileid:888 fileid:888", "2fa fileid:888"),
+        ("full fileid:888 fileid:777", "full fileid:777 fileid:888"),
+    ],
+)
+def test_scope_names_each_file(
+    user: User, other_file: File, person: Client, asked: str | None, granted: str
+) -> None:
+    """A token that named no file would work for files joined later; nothing implies ``full``."""
+    Membership.objects.create(user=user, file=other_file)
+
+    assert answer(decide(person, address(scope=asked)))["code"]
+
+    assert Grant.objects.get().scope == granted
+
+
+@pytest.mark.parametrize("scope", ["fileid:888", "2fa fileid:777 fileid:888", "fileid:999"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_foreign_file_is_refused(other_file: File, person: Client, scope: str, method: str) -> None:
+    """S-33: alike whether the file exists or not; its name is not told."""
+    sent = {"allow": "Allow", "scope": scope}
+    response = getattr(person, method)(address(scope=scope), sent if method == "post" else None)
+
+    assert answer(response)["error"] == "invalid_scope"
+    assert not Grant.objects.exists()
+
+
+def test_what_is_granted_was_shown(user: User, other_file: File, person: Client) -> None:
+    """A file that the person joined while they read is asked about again."""
+    shown = shown_scope(person.get(address()))
+    Membership.objects.create(user=user, file=other_file)
+
+    again: Any = person.post(address(), {"allow": "Allow", "scope": shown})
+
+    assert again.status_code == 200
+    assert "Ridge Bakery" in again.content.decode()
+    assert form_action(again) == "form-action 'self' https://client.example.com"
+    assert not Grant.objects.exists()
+
+
+def test_name_of_the_application_is_text(user: User, person: Client) -> None:
+    Application.objects.update(name="<script>alert(1)</script>")
+    text = person.get(address()).content.decode()
+
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+# -- both decisions ----------------------------------------------------------------
+
+
+def test_whole_grant(user: User, person: Client) -> None:
+    """RFC 6749 4.1, RFC 7636, RFC 9207: from consent to a call, and on by refresh."""
+    came = answer(decide(person, address()))
+    assert came.keys() == {"code", "state", "iss"}
+    assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
+
+    tokens = exchange(came["code"])
+
+    assert tokens.status_code == 200
+    assert data(tokens)["scope"] == "2fa fileid:777"
+    assert error(exchange(came["code"])) == (400, "invalid_grant")
+    newest = data(refresh(tokens))["access_token"]
+    assert Api(token=newest).opt_in(NUMBER).status == 200
+    assert consents() == [("ok", user.pk, {"client_id": "client"})]
+
+
+def test_deny(user: User, person: Client) -> None:
+    came = answer(decide(person, address(), allow=False))
+
+    assert came.keys() <= {"error", "error_description", "state", "iss"}
+    assert came["error"] == "access_denied"
+    assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
+    assert consents() == [("denied", user.pk, {"client_id": "client"})]
+    assert not Grant.objects.exists()
+
+
+@pytest.mark.parametrize("sent", ["", "False", "0", "on", "allow"])
+def test_only_allow_allows(person: Client, sent: str) -> None:
+    response = person.post(address(), {"allow": sent, "scope": "2fa fileid:777"})
+
+    assert answer(response)["error"] == "access_denied"
+
+
+@pytest.mark.parametrize("allow", [True, False])
+def test_no_state_was_sent(person: Client, *, allow: bool) -> None:
+    assert "state" not in answer(decide(person, address(state=None), allow=allow))
+
+
+@pytest.mark.parametrize("query", ["?a=b", "?diss=1&a=%2Fb"])
+def test_query_of_the_redirect_stays(person: Client, query: str) -> None:
+    Application.objects.update(redirect_uris=REDIRECT + query)
+    response = decide(person, address(redirect_uri=REDIRECT + query), allow=False)
+
+    came = answer(response)
+    assert response["Location"].startswith(REDIRECT + query + "&")
+    assert (came["error"], came["a"], came["iss"]) == (
+        "access_denied",
+        parse_qs(query[1:])["a"][0],
+        ISSUER,
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"approval_prompt": "auto"},
+        {"approval_prompt": "force"},
+        {"prompt": "none"},
+        {"prompt": "login"},
+        {"prompt": "create"},
+        {"response_mode": "fragment"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_person_is_always_asked(person: Client, more: dict[str, str], *, skip: bool) -> None:
+    """S-60: no GET makes a code, also not for an application that was let act before."""
+    Application.objects.update(skip_authorization=skip)
+    assert exchange(answer(decide(person, address()))["code"]).status_code == 200
+
+    response = person.get(address(**more))
+
+    assert response.status_code == 200
+    assert shown_scope(response)
+    assert not Grant.objects.exists()
+    assert answer(decide(person, address(**more)))["code"]
+
+
+def test_csrf(user: User, person: Client) -> None:
+    person.handler.enforce_csrf_checks = True
+    response = person.post(address(), {"allow": "Allow", "scope": "2fa fileid:777"})
+
+    assert response.status_code == 403
+    assert not Grant.objects.exists()
+
+
+# -- requests that cannot be served ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge": "", "code_challenge_method": ""}, "invalid_request"),
+        ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"code_challenge_method": "s256"}, "invalid_request"),
+        ({"code_challenge": "x"}, "invalid_request"),
+        ({"code_challenge": "x" * 129}, "invalid_request"),
+        ({"code_challenge": f"{CHALLENGE[:-1]}="}, "invalid_request"),
+        ({"response_type": None}, "invalid_request"),
+        ({"response_type": "token"}, "unauthorized_client"),
+        ({"response_type": "code token"}, "unauthorized_client"),
+        ({"response_type": "none"}, "unauthorized_client"),
+        ({"response_type": "id_token"}, "unsupported_response_type"),
+        ({"response_type": "x"}, "unsupported_response_type"),
+        ({"scope": "admin"}, "invalid_scope"),
+        ({"scope": "2fa admin"}, "invalid_scope"),
+        ({"scope": "fileid:0"}, "invalid_scope"),
+        ({"scope": "fileid:99999999999999999999"}, "invalid_scope"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_client_is_told_what_is_wrong(
+    person: Client, changed: dict[str, str | None], expected: str, method: str
+) -> None:
+    """S-35: PKCE with S256 is required; no implicit grant."""
+    sent = {"allow": "Allow", **ASKED, "scope": "2fa fileid:777"} if method == "post" else None
+    came = answer(getattr(person, method)(address(**changed), sent))
+
+    assert came["error"] == expected
+    assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
+    assert not Grant.objects.exists()
+    assert not consents()
+
+
+@pytest.mark.parametrize(
+    "grant_type",
+    [
+        Application.GRANT_CLIENT_CREDENTIALS,
+        Application.GRANT_IMPLICIT,
+        Application.GRANT_PASSWORD,
+        Application.GRANT_DEVICE_CODE,
+    ],
+)
+@pytest.mark.parametrize("response_type", ["code", "token"])
+def test_application_of_another_grant(person: Client, grant_type: str, response_type: str) -> None:
+    """S-35: no implicit grant either, even to a client that was registered for it."""
+    Application.objects.update(authorization_grant_type=grant_type)
+    response = person.get(address(response_type=response_type))
+
+    assert answer(response)["error"] == "unauthorized_client"
+
+
+HOSTILE = "https://evil.example.com/"
+EVIL = [
+    *(HOSTILE, f"{REDIRECT}/x", f"{REDIRECT}?a=b", REDIRECT.upper(), "javascript:alert(1)", "x"),
+    REDIRECT.replace("https", "http"),
+    "https://evil.example.com; script-src *",
+    "https://evil.example.com ; script-src 'unsafe-inline'",
+    "https://evil.example.com,https://b.example.com",
+    "https://client.example.com@evil.example.com/callback",
+    "//evil.example.com",
+    "https://[::1",
+    "https://a:b:c/",
+    "https://client.example.com\\@evil.example.com/callback",
+    'https://evil.example.com/"><script>alert(1)</script>',
+]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(address(redirect_uri=uri) for uri in EVIL),
+        address(redirect_uri=None),
+        address(redirect_uri=""),
+        address(client_id=None),
+        address(client_id=""),
+        *(address(client_id=name) for name in ("unknown", "CLIENT", "machine", "x" * 1500)),
+        address(client_id='"><script>alert(1)</script>'),
+        address(client_id="https://evil.example.com/client.json"),
+        "/o/authorize/",
+        "/o/authorize/?",
+        "/o/authorize/?&&=;%zz",
+        *(address(**{name: "a\0b"}) for name in ASKED),
+        *(address(**{name: "a\r\nSet-Cookie: a=b"}) for name in ASKED),
+        *(address(**{name: "ü\udc80".encode("utf-8", "replace").decode()}) for name in ASKED),
+        *(f"{address()}&{name}=x" for name in ASKED),
+        *(f"{address()}&{name}={quote(value)}" for name, value in ASKED.items()),
+        f"{address(state=None)}&state=%zz",
+        f"{address(state=None)}&state=%",
+        f"{address(state=None)}&state=%ff%fe",
+        f"{address()}&{'a' * 2048}",
+        address(state="x" * 2048),
+        address(scope="2fa " * 600),
+        address(state="x" * 1_000_000),
+        f"{address()}&{'&'.join(['a=b'] * 3000)}",
+    ],
+    ids=lambda url: url[:40],
+)
+def test_error_page(person: Client, url: str, method: str) -> None:
+    """S-20, S-22, S-60: a page of ours; nobody is led anywhere, nothing is repeated."""
+    make_client(Application.GRANT_CLIENT_CREDENTIALS, "machine", redirect_uris="")
+    sent = {"allow": "Allow", **ASKED, "scope": "2fa fileid:777"} if method == "post" else None
+    response: Any = getattr(person, method)(url, sent)
+    text = response.content.decode()
+
+    assert response.status_code == 400
+    assert "This request cannot be served" in text
+    assert "Location" not in response.headers
+    assert form_action(response) == "form-action 'self'"
+    for echo in ("evil", "alert(1)", "unsafe-inline", "x" * 20, "Set-Cookie"):
+        assert echo not in text
+    assert not Grant.objects.exists()
+    assert not consents()
+
+
+@pytest.mark.parametrize("url", [address(state="x" * 1_000_000), address(client_id="a\0b")])
+def test_error_page_for_anybody(url: str) -> None:
+    assert anybody().get(url).status_code == 400
+
+
+def test_longest_address_is_served(person: Client) -> None:
+    rest = 2048 - len(address(state="").partition("?")[2])
+
+    assert answer(decide(person, address(state="x" * rest)))["state"] == "x" * rest
+
+
+def test_unknown_parameters_are_ignored(person: Client) -> None:
+    """RFC 6749 3.1."""
+    url = f"{address()}&resource=nonsense&nonce={'n' * 300}&claims=%7B&ui_locales=%C3%BC&a=1&a=2"
+
+    assert answer(decide(person, url))["code"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "other"},
+        {"redirect_uri": HOSTILE},
+        {"scope": "full fileid:777"},
+        {"scope": "2fa fileid:777 fileid:888"},
+        {"code_challenge": "", "code_challenge_method": ""},
+        {"code_challenge": "x" * 43, "code_challenge_method": "plain"},
+        {"state": "another", "response_type": "token"},
+        {"resource": "x", "claims": "{", "nonce": "n" * 300},
+        {"user": "2", "origin": "x", "approval_prompt": "auto"},
+    ],
+    ids=str,
+)
+def test_fields_of_the_form_add_nothing(
+    user: User, person: Client, changed: dict[str, str]
+) -> None:
+    """S-25: the address says what is asked; another scope than was shown is asked again."""
+    make_client(Application.GRANT_AUTHORIZATION_CODE, "other", redirect_uris=HOSTILE)
+    sent = {**ASKED, "scope": "2fa fileid:777", "allow": "Allow", **changed}
+    response: Any = person.post(address(), sent)
+
+    if "scope" in changed:
+        assert shown_scope(response) == "2fa fileid:777"
+        assert not Grant.objects.exists()
+        return
+    came = answer(response)
+    assert came["state"] == "s&1=?"
+    kept = Grant.objects.get()
+    assert (kept.user, kept.application.client_id) == (user, "client")
+    assert (kept.redirect_uri, kept.scope) == (REDIRECT, "2fa fileid:777")
+    assert (kept.code_challenge, kept.code_challenge_method) == (CHALLENGE, "S256")
+    assert data(exchange(came["code"]))["scope"] == "2fa fileid:777"
+
+
+def test_fields_alone_ask_nothing(person: Client) -> None:
+    sent = {**ASKED, "scope": "2fa fileid:777", "allow": "Allow"}
+
+    assert person.post("/o/authorize/", sent).status_code == 400
+    assert not Grant.objects.exists()
+
+
+def test_application_that_changed_meanwhile(
+    person: Client, client_app: AbstractApplication
+) -> None:
+    shown = shown_scope(person.get(address()))
+    Application.objects.update(redirect_uris="https://new.example.com/")
+
+    response = person.post(address(), {"allow": "Allow", "scope": shown})
+
+    assert response.status_code == 400
+    assert not Grant.objects.exists()
+
+
+# -- the policy of the page --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "action"),
+    [
+        (REDIRECT, " https://client.example.com"),
+        ("https://client.example.com:8443/a;b,c", " https://client.example.com:8443"),
+        ("https://client.example.com;script-src/", ""),
+        ("https://client.example.com,*/", ""),
+        ("https://*/", ""),
+        ("https://user@client.example.com/", ""),
+    ],
+)
+def test_form_leads_to_the_registered_origin(person: Client, uri: str, action: str) -> None:
+    """Even what an operator registered adds a host to the policy, or nothing."""
+    Application.objects.update(redirect_uris=uri)
+    response = person.get(address(redirect_uri=uri))
+
+    assert form_action(response) == f"form-action 'self'{action}"
+
+
+@pytest.mark.parametrize("url", ["/account/", "/sign-in/", "/", "/nothing"])
+def test_no_other_page_leads_elsewhere(person: Client, url: str) -> None:
+    response = person.get(f"{url}?{urlencode(ASKED)}", follow=True)
+
+    assert form_action(response) == "form-action 'self'"
+
+
+# -- what ends meanwhile -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_session_that_ended_gets_nothing(
+    user: User, file: File, phone: Phone, person: Client, end: Any
+) -> None:
+    """S-34."""
+    shown = shown_scope(person.get(address()))
+    end(user, file, phone)
+
+    response = person.post(address(), {"allow": "Allow", "scope": shown})
+
+    assert response["Location"].startswith("/sign-in/?")
+    assert not Grant.objects.exists()
+    assert not consents()
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+@pytest.mark.parametrize("allow", [True, False])
+def test_session_that_ends_during_the_request(
+    user: User,
+    file: File,
+    phone: Phone,
+    person: Client,
+    end: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    allow: bool,
+) -> None:
+    """S-34: after the session was looked at, before the code is kept."""
+    consent = sign_in.consent
+
+    def late(*args: Any, **kwargs: Any) -> None:
+        end(user, file, phone)
+        consent(*args, **kwargs)
+
+    shown = shown_scope(person.get(address()))
+    monkeypatch.setattr(sign_in, "consent", late)
+    response = person.post(address(), {"allow": "Allow" if allow else "", "scope": shown})
+
+    assert response["Location"].startswith("/sign-in/?")
+    assert not Grant.objects.exists()
+    assert not consents()
+
+
+def test_no_code_without_its_event(person: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-52: what cannot be recorded does not happen."""
+    shown = shown_scope(person.get(address()))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(type(AuditEvent.objects), "record", fail)
+    for allow in ("Allow", ""):
+        response = person.post(address(), {"allow": allow, "scope": shown})
+
+        assert response.status_code == 503
+        assert "Location" not in response.headers
+    assert not Grant.objects.exists()
+
+
+def test_another_person_in_the_same_browser(user: User, file: File) -> None:
+    """A page that was shown to ann is no consent of ben."""
+    make_user("ben", file)
+    http = Client(enforce_csrf_checks=True)
+
+    def token_of(response: Any) -> str:
+        found = re.search(r'csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
+        assert found
+        return found[1]
+
+    def enter(name: str) -> None:
+        token = token_of(http.get("/sign-in/"))
+        body = {"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token}
+        assert http.post("/sign-in/", body).status_code == 303
+
+    enter("ann")
+    page = http.get(address())
+    sent = {"allow": "Allow", "scope": shown_scope(page), "csrfmiddlewaretoken": token_of(page)}
+    http.post("/sign-out/", {"csrfmiddlewaretoken": token_of(page)})
+    enter("ben")
+
+    assert http.post(address(), sent).status_code == 403
+    assert not Grant.objects.exists()
+
+
+def test_access_tokens_come_by_exchange_only(person: Client) -> None:
+    response: HttpResponse = decide(person, address())
+
+    assert not AccessToken.objects.exists()
+    assert "access_token" not in response["Location"]
