@@ -5,12 +5,15 @@ A new address must be named here: in ``WAYS_IN``, with a proof, or in ``NO_WAYS_
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
@@ -23,7 +26,7 @@ from oauth2_provider.models import (
 )
 
 from optin import services
-from optin.models import File, User
+from optin.models import File, Purpose, User
 from tests.api.token_client import Tokens
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, wrong
 
@@ -43,6 +46,7 @@ class Scene:
     refresh_token: str
     refresh_token_of_client: str
     code: str
+    remembered: Client  # was signed in on the pages
 
     def at_o_token(self, **body: str) -> None:
         credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
@@ -86,7 +90,9 @@ def scene(user: User, file: File, phone: Phone) -> Scene:
             code_challenge=challenge,
             code_challenge_method="S256",
         )
-    scene = Scene(user, phone, "", "", "second")
+    scene = Scene(user, phone, "", "", "second", Client())
+    scene.remembered.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    assert scene.remembered.get("/account/").status_code == 200
     scene.refresh_token = Tokens().sign_in().data["refresh_token"]
     credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
     response = Client().post(
@@ -130,17 +136,96 @@ def by_o_token(scene: Scene) -> None:
     scene.at_o_token(grant_type="client_credentials", username="ann", password=PASSWORD)
 
 
+def half(scene: Scene) -> Client:
+    """Past the password, before the code."""
+    client = Client()
+    client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    return client
+
+
+def by_page(scene: Scene) -> None:
+    for client in (Client(), scene.remembered, half(scene)):
+        for name in ("ann", "ANN", "ann@example.com"):
+            client.post("/sign-in/", {"username": name, "password": PASSWORD})
+            client.post("/sign-in/?next=/account/", {"username": name, "password": PASSWORD})
+    services.suspend(scene.user, reason="test", origin=ORIGIN)
+    half(scene).get("/account/")
+
+
+def by_page_code(scene: Scene) -> None:
+    used = scene.phone.code()  # of the opt-in
+    client = half(scene)
+    for data in ({"code": used}, {"code": wrong(scene.phone.code())}, {"code": ""}, {}):
+        client.post("/sign-in/code/", data)
+        client.post("/sign-in/code/send/", data)
+        Client().post("/sign-in/code/", data)
+    # The code of another purpose, and one that comes too late.
+    services.challenge(scene.user, Purpose.OPT_OUT, origin=ORIGIN)
+    client.post("/sign-in/code/", {"code": scene.phone.code()})
+
+
+def by_page_recovery(scene: Scene) -> None:
+    client = half(scene)
+    for text in ("", "0" * 16, "AAAA-BBBB-CCCC-DDDD"):
+        client.post("/sign-in/recovery/", {"recovery": text})
+        client.post("/sign-in/recovery/", {"code": text})
+
+
+def by_password_reset(scene: Scene) -> None:
+    client = Client()
+    client.post("/password-reset/", {"email": "ann@example.com"})
+    link = re.search(r"/password-reset/\S+/\S+/", str(mail.outbox[-1].body))
+    assert link
+    new = "staple horse correct"
+    response = client.post(link[0], {"new_password1": new, "new_password2": new})
+    assert response.status_code == 303
+    client.get("/account/")
+    client.post("/sign-in/", {"username": "ann", "password": new})
+
+
+def by_o_authorize(scene: Scene) -> None:
+    query = {
+        "response_type": "code",
+        "client_id": "client",
+        "redirect_uri": REDIRECT,
+        "scope": "2fa",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+    }
+    for client in (Client(), scene.remembered, half(scene)):
+        for method in (client.get, client.post):
+            response = method("/o/authorize/", query | {"allow": "Allow"})
+            assert not response.get("Location", "").startswith(REDIRECT)
+        response = client.post("/o/authorize/", {"allow": "Allow"}, query_params=query)
+        assert not response.get("Location", "").startswith(REDIRECT)
+    assert not Grant.objects.exists()
+
+
 WAYS_IN: dict[str, Callable[[Scene], None]] = {
     "token": by_password("token"),
     "token-2fa": by_password("token-2fa"),
     "refresh": by_refresh,
     "oauth2_provider:token": by_o_token,
+    "sign-in": by_page,
+    "sign-in-code": by_page_code,
+    "sign-in-recovery": by_page_recovery,
+    "password-new": by_password_reset,
+    "oauth2_provider:authorize": by_o_authorize,
 }
 """By the name of the address."""
 
+STEPS = ("", "-send", "-help")
 NO_WAYS_IN = {
     # need a token or a key
     *("verify", "opt-in", "opt-out", "ping"),
+    # beside the code of a sign-in: a text, and words
+    *("sign-in-code-send", "sign-in-code-help"),
+    # the same for everybody, and end a session at most
+    *("sign-out", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
+    # need somebody who is signed in, past the code: tests.web.flows
+    *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
+    *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
+    "recovery-codes",
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
@@ -177,6 +262,17 @@ def test_every_address_is_named_here() -> None:
     assert WAYS_IN.keys() <= there
 
 
+def signed_in_sessions() -> list[str]:
+    """The sessions that open an account: there are also half ones, and such that ended."""
+
+    def opens(key: str) -> bool:
+        client = Client()
+        client.cookies[settings.SESSION_COOKIE_NAME] = key
+        return client.get("/account/").status_code == 200
+
+    return [key for key in Session.objects.values_list("pk", flat=True) if opens(key)]
+
+
 @pytest.mark.parametrize("name", WAYS_IN)
 def test_no_way_in_skips_the_second_factor(scene: Scene, name: str) -> None:
     """S-30: with the password and all that was given before, but no code: nothing new."""
@@ -189,7 +285,7 @@ def test_no_way_in_skips_the_second_factor(scene: Scene, name: str) -> None:
 
     assert set(tokens.values_list("pk", flat=True)) <= before
     assert not live.exists()
-    assert not Session.objects.exists()
+    assert signed_in_sessions() == []
 
 
 @pytest.mark.parametrize("call", ["token", "token-2fa"])
@@ -200,6 +296,15 @@ def test_with_the_code_the_same_ways_are_open(scene: Scene, call: str) -> None:
 
     assert answer.status == 200
     assert Tokens().refresh(answer.data["refresh_token"]).status == 200
+
+
+def test_with_the_code_the_pages_are_open(scene: Scene) -> None:
+    client = half(scene)
+    assert signed_in_sessions() == []
+
+    client.post("/sign-in/code/", {"code": scene.phone.code()})
+
+    assert len(signed_in_sessions()) == 1
 
 
 def test_without_2fa_the_other_ways_are_open(user: User) -> None:
