@@ -3,8 +3,10 @@
 import pytest
 import time_machine
 
+from optin.guesses import By
 from optin.models import File, ProviderUser, Purpose, User
 from tests.conftest import Phone
+from tests.domain.person import Person
 from tests.domain.world import World
 
 
@@ -46,3 +48,17 @@ def any_world(
         World(user, file, phone, clock).guess(phone.code())
         assert world.ask().outcome == "sent"
     return world
+
+
+@pytest.fixture
+def person(user: User, file: File, phone: Phone, clock: time_machine.Traveller) -> Person:
+    """``user`` with no factor yet."""
+    return Person(user, file, phone, clock)
+
+
+@pytest.fixture
+def full(person: Person) -> Person:
+    """``user`` with every factor."""
+    person.set_up(*By)
+    assert person.has == {By.TEXT, By.APP}
+    return person

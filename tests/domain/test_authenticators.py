@@ -1,0 +1,604 @@
+"""Apps, recovery codes and turning off: each operation, each outcome, one event each (S-52)."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from optin import authenticators, codes, services
+from optin.authenticators import Removal
+from optin.errors import FactorNeeded, MalformedCode, PasswordNeeded
+from optin.guesses import By, Outcome, Standing
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    Notice,
+    PendingOtp,
+    Purpose,
+    RecoveryCode,
+    User,
+)
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
+from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+Given = Callable[[Person], object]
+
+
+# -- what a session must have proved (ASVS 7.5.1: 20 minutes) -----------------------
+
+OLD, FRESH, LONG_AGO = timedelta(minutes=20), timedelta(minutes=19, seconds=59.9), None
+AHEAD = timedelta(seconds=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("password", "factor", "refusal"),
+    [
+        pytest.param(FRESH, FRESH, None, id="both-at-19:59.9"),
+        pytest.param(timedelta(0), timedelta(0), None, id="both-now"),
+        pytest.param(OLD, FRESH, PasswordNeeded, id="password-at-20:00"),
+        pytest.param(FRESH, OLD, FactorNeeded, id="factor-at-20:00"),
+        pytest.param(OLD, OLD, PasswordNeeded, id="password-first"),
+        pytest.param(LONG_AGO, FRESH, PasswordNeeded, id="no-password"),
+        pytest.param(FRESH, LONG_AGO, FactorNeeded, id="no-factor"),
+        pytest.param(AHEAD, FRESH, PasswordNeeded, id="password-before-the-clock-went-back"),
+        pytest.param(FRESH, AHEAD, FactorNeeded, id="factor-before-the-clock-went-back"),
+    ],
+)
+def test_standing(
+    password: timedelta | None, factor: timedelta | None, refusal: type[Exception] | None
+) -> None:
+    now = timezone.now()
+    password_at, factor_at = (age if age is None else now - age for age in (password, factor))
+    standing = Standing(password_at, factor_at, By.APP)
+
+    with pytest.raises(refusal) if refusal else nullcontext():
+        standing.demand(now, factor=True)
+    with pytest.raises(PasswordNeeded) if refusal is PasswordNeeded else nullcontext():
+        standing.demand(now)
+
+
+def begin(person: Person, standing: Standing) -> object:
+    return authenticators.begin_app(person.user, standing=standing, origin=PAGE)
+
+
+def confirm(person: Person, standing: Standing) -> object:
+    code = person.app_code() if person.secret else "123456"
+    return authenticators.confirm_app(person.user, code, standing=standing, origin=PAGE)
+
+
+def keep(person: Person, standing: Standing) -> object:
+    texts = [codes.new_recovery_code()]
+    return authenticators.keep_recovery_codes(person.user, texts, standing=standing, origin=PAGE)
+
+
+def name(person: Person, standing: Standing) -> object:
+    return services.opt_in(person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=standing)
+
+
+def off(person: Person, standing: Standing) -> object:
+    code = person.right(By.APP) if person.secret else "123456"
+    return authenticators.turn_off(
+        person.user, code, removal=Removal.ALL, standing=standing, origin=PAGE
+    )
+
+
+def show(person: Person, standing: Standing) -> object:
+    return authenticators.new_recovery_codes(person.user, standing=standing)
+
+
+Change = Callable[[Person, Standing], Any]
+CHANGES = [begin, confirm, keep, show, name, off]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_needs_the_password(full: Person, change: Change) -> None:
+    with nothing_happens(full.phone), pytest.raises(PasswordNeeded):
+        change(full, Standing(None, timezone.now(), By.APP))
+
+
+@pytest.mark.parametrize("change", [begin, confirm, keep, show, name])
+@pytest.mark.parametrize("kinds", [{By.TEXT}, {By.APP}], ids=["number", "app"])
+def test_a_change_needs_a_factor_while_one_is_on(
+    person: Person, kinds: set[By], change: Change
+) -> None:
+    """Turning off asks for one itself."""
+    person.set_up(*kinds)
+    with nothing_happens(person.phone), pytest.raises(FactorNeeded):
+        change(person, proved(None))
+
+
+@pytest.mark.parametrize("change", [begin, name])
+def test_a_first_factor_needs_the_password_alone(person: Person, change: Change) -> None:
+    assert change(person, proved(None)).outcome in {Outcome.STARTED, Outcome.SENT}
+
+
+# -- apps --------------------------------------------------------------------------
+
+
+BARRED = [
+    pytest.param(Person.lock, proved, Outcome.LOCKED, id="locked"),
+    pytest.param(Person.disable, proved, Outcome.FACTOR_DISABLED, id="disabled"),
+    pytest.param(
+        Person.suspend,
+        lambda: proved(By.TEXT),
+        Outcome.FACTOR_DISABLED,
+        id="suspended-after-a-text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "standing", "outcome"), BARRED)
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (begin, Kind.APP),
+        (confirm, Kind.APP),
+        (keep, Kind.RECOVERY_CODES),
+        (name, Kind.OPT_IN),
+    ],
+)
+def test_a_barred_change(
+    full: Person,
+    given: Given,
+    standing: Callable[[], Standing],
+    outcome: Outcome,
+    change: Change,
+    kind: AuditEvent.Kind,
+) -> None:
+    """S-06, S-07a. A lock says when it ends."""
+    before = standing()
+    given(full)
+    held = full.has, full.left(), notices(full.user)
+
+    with one_event(kind, outcome, {}, user_id=full.user.pk):
+        result = change(full, before)
+
+    assert result.outcome is outcome
+    assert (result.retry_after is not None) is (outcome is Outcome.LOCKED)
+    assert (full.has, full.left(), notices(full.user)) == held
+    assert not AuthenticatorApp.objects.filter(confirmed=False).exists()
+
+
+def test_an_app_is_begun(person: Person) -> None:
+    with one_event(Kind.APP, Outcome.STARTED, {}, user_id=person.user.pk):
+        person.begin_app()
+
+    assert person.has == set()
+    shown = authenticators.waiting_secret(person.user)
+    assert shown
+    secret, address = shown
+    assert secret == person.secret
+    assert len(secret) == 32  # 160 bits in base 32
+    assert address.startswith("otpauth://totp/Two-Factor:ann?")
+    assert f"secret={secret}" in address
+    stored = AuthenticatorApp.objects.values_list("secret_encrypted", flat=True).get()
+    assert secret not in stored
+
+
+def test_an_app_begun_again_has_another_secret(person: Person) -> None:
+    person.begin_app()
+    first = person.app_code()
+    person.begin_app()
+    assert AuthenticatorApp.objects.count() == 1
+    assert person.confirm_app(first).outcome is Outcome.OTP_INCORRECT
+    assert person.confirm_app().outcome is Outcome.OK
+
+
+def test_an_app_is_confirmed(person: Person) -> None:
+    """S-34, S-54: what was signed in before had no such factor."""
+    person.begin_app()
+    epoch, kept = person.now.session_epoch, []
+
+    with one_event(Kind.APP, Outcome.OK, {}, user_id=person.user.pk):
+        result = authenticators.confirm_app(
+            person.user,
+            person.app_code(),
+            standing=proved(None),
+            origin=PAGE,
+            keep_session=lambda user: kept.append(user.session_epoch),
+        )
+
+    assert (result.outcome, result.by, result.repeated) == (Outcome.OK, By.APP, False)
+    assert person.has == {By.APP}
+    assert person.now.session_epoch == epoch + 1
+    assert kept == [epoch + 1]
+    assert notices(person.user) == [Notice.Kind.APP_ADDED]
+    assert person.app
+    assert person.app.verified_at == timezone.now()
+
+
+def test_the_code_that_confirmed_an_app_signs_nobody_in(person: Person) -> None:
+    """S-01: one use."""
+    person.add_app()
+    assert person.check(person.app_code()).outcome is Outcome.OTP_INCORRECT
+    person.clock.shift(30)
+    assert person.check(person.app_code()).outcome is Outcome.OK
+
+
+def test_a_wrong_code_of_an_app_being_set_up_is_no_failure(person: Person) -> None:
+    person.fail_before(3)
+    person.begin_app()
+    with one_event(Kind.APP, Outcome.OTP_INCORRECT, {}):
+        assert person.confirm_app(person.wrong(By.APP)).outcome is Outcome.OTP_INCORRECT
+    assert person.has == set()
+    assert person.now.otp_failures == 3
+
+
+def test_a_right_code_of_an_app_being_set_up_resets_nothing(person: Person) -> None:
+    """S-05: its secret was shown to whoever asks."""
+    person.fail_before(3)
+    person.add_app()
+    assert person.now.otp_failures == 3
+
+
+def test_nothing_waits(person: Person) -> None:
+    with one_event(Kind.APP, Outcome.NOTHING_WAITING, {}):
+        assert person.confirm_app("123456").outcome is Outcome.NOTHING_WAITING
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(1199.9, Outcome.OK), (1200, Outcome.NOTHING_WAITING)]
+)
+def test_a_secret_waits_20_minutes(person: Person, seconds: float, outcome: Outcome) -> None:
+    """Else somebody could be led to set up a secret that another session asked for."""
+    person.begin_app()
+    person.clock.shift(seconds)
+    assert (authenticators.waiting_secret(person.user) is None) is (outcome is not Outcome.OK)
+    assert person.confirm_app().outcome is outcome
+
+
+def test_a_secret_does_not_outlive_the_sessions(person: Person) -> None:
+    person.begin_app()
+    person.user.end_sign_ins(timezone.now())
+    assert authenticators.waiting_secret(person.user) is None
+    assert person.confirm_app().outcome is Outcome.NOTHING_WAITING
+
+
+def test_an_app_takes_the_place_of_another(person: Person) -> None:
+    person.add_app()
+    first, person.secret = person.secret, ""
+    person.clock.shift(60)
+    assert person.add_app().outcome is Outcome.OK
+    second = person.secret
+    person.clock.shift(60)
+    person.secret = first
+    assert person.check(person.app_code()).outcome is Outcome.OTP_INCORRECT
+    person.secret = second
+    assert person.check(person.app_code()).outcome is Outcome.OK
+    assert AuthenticatorApp.objects.count() == 1
+
+
+def test_an_opt_in_that_a_client_began_ends_with_an_app(person: Person) -> None:
+    """S-32: it was for somebody without a factor."""
+    sending = services.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    person.add_app()
+    code = person.phone.code()
+    late = services.verify_opt_in(
+        person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
+    )
+    assert late.outcome is Outcome.OTP_INCORRECT
+    assert person.has == {By.APP}
+    assert PendingOtp.objects.get().closed_as == "other_proved"
+
+
+@pytest.mark.parametrize("text", ["", "12345", "12345678", "1234-5678-1234-5678", "12345a"])
+def test_what_is_no_code_of_an_app_leaves_nothing(person: Person, text: str) -> None:
+    person.begin_app()
+    with nothing_happens(person.phone), pytest.raises(MalformedCode):
+        authenticators.confirm_app(person.user, text, standing=proved(), origin=PAGE)
+
+
+# -- the code of an app ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [-1, 0, 1])
+def test_one_step_to_either_side(full: Person, steps: int) -> None:
+    data = {"by": "app", "purpose": "sign_in"}
+    with one_event(Kind.CHECK, Outcome.OK, data, user_id=full.user.pk):
+        result = full.check(full.app_code(steps))
+    assert (result.outcome, result.by) == (Outcome.OK, By.APP)
+
+
+@pytest.mark.parametrize("steps", [-2, 2])
+def test_two_steps_are_too_far(full: Person, steps: int) -> None:
+    assert full.check(full.app_code(steps)).outcome is Outcome.OTP_INCORRECT
+    assert full.now.otp_failures == 1
+
+
+@pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.CHANGE])
+@pytest.mark.parametrize("origin", [ORIGIN, OTHER_PAGE], ids=["client", "other-session"])
+def test_no_step_counts_twice(full: Person, purpose: Purpose, origin: Any) -> None:
+    """RFC 6238, 5.2: on a second device, or for whoever looked on."""
+    code = full.app_code()
+    assert full.check(code).outcome is Outcome.OK
+    assert full.check(code, purpose, origin).outcome is Outcome.OTP_INCORRECT
+    assert full.check(full.app_code(-1), purpose, origin).outcome is Outcome.OTP_INCORRECT
+    full.clock.shift(30)
+    assert full.check(code, purpose, origin).outcome is Outcome.OTP_INCORRECT
+    assert full.now.otp_failures == 3
+    assert full.check(full.app_code(), purpose, origin).outcome is Outcome.OK
+
+
+def test_a_clock_that_jumps_back_revives_no_code_of_an_app(full: Person) -> None:
+    """S-65."""
+    full.check(full.app_code())
+    full.clock.shift(-300)
+    assert full.check(full.app_code()).outcome is Outcome.OTP_INCORRECT
+
+
+def test_the_secret_of_somebody_else_does_not_open(full: Person, stranger: User) -> None:
+    """S-08: a row copied by SQL, secret and all, proves nothing for the other user."""
+    theirs = Person(stranger, full.file, full.phone, full.clock)
+    theirs.add_app()
+    copied = AuthenticatorApp.objects.values_list("secret_encrypted", flat=True).get(user=full.user)
+    AuthenticatorApp.objects.filter(user=stranger).update(secret_encrypted=copied, last_step=0)
+
+    data = {"why": "the app's key is gone", "purpose": "sign_in"}
+    with one_event(Kind.CHECK, Outcome.OTP_INCORRECT, data):
+        assert theirs.check(full.app_code()).outcome is Outcome.OTP_INCORRECT
+
+    assert theirs.now.otp_failures == 0  # nothing was compared
+
+
+def test_a_text_serves_where_the_secret_does_not_open(full: Person, settings: Any) -> None:
+    """Of the length of an app's code, too."""
+    settings.OPTIN_OTP_DIGITS = 6
+    AuthenticatorApp.objects.update(secret_encrypted=AuthenticatorApp.seal("JBSWY3DP", 0))
+    assert full.check(full.text()).by is By.TEXT
+
+
+def test_texts_of_six_digits_go_beside_an_app(full: Person, settings: Any) -> None:
+    settings.OPTIN_OTP_DIGITS = 6
+    code = full.text()
+    assert full.check(full.wrong(By.APP)).outcome is Outcome.OTP_INCORRECT
+    assert PendingOtp.objects.open().get().tries == 1
+    assert full.check(code).by is By.TEXT
+    assert full.check(full.app_code()).by is By.APP
+
+
+# -- recovery codes ----------------------------------------------------------------
+
+
+def test_recovery_codes_are_kept(full: Person) -> None:
+    old = full.recovery[0]
+    texts = authenticators.new_recovery_codes(full.user, standing=proved())
+    assert len(set(texts)) == codes.RECOVERY_CODES
+
+    with one_event(Kind.RECOVERY_CODES, Outcome.OK, {}, user_id=full.user.pk):
+        result = authenticators.keep_recovery_codes(
+            full.user, texts, standing=proved(), origin=PAGE
+        )
+
+    assert result.outcome is Outcome.OK
+    assert full.left() == 10
+    assert notices(full.user)[-1] == Notice.Kind.RECOVERY_CODES
+    assert full.check(old).outcome is Outcome.OTP_INCORRECT
+    assert full.check(texts[9]).by is By.RECOVERY
+    stored = str(list(RecoveryCode.objects.values()))
+    assert not [text for text in texts if text in stored or codes.clean(text) in stored]
+
+
+@pytest.mark.parametrize("used", [0, 1, 10], ids="{}-used".format)
+def test_the_same_list_twice_revives_no_code(full: Person, used: int) -> None:
+    """S-01: the form may come again, by the back button."""
+    for code in full.recovery[:used]:
+        assert full.check(code).outcome is Outcome.OK
+    told = notices(full.user)
+
+    with one_event(Kind.RECOVERY_CODES, Outcome.UNCHANGED, {}):
+        again = authenticators.keep_recovery_codes(
+            full.user, full.recovery, standing=proved(), origin=PAGE
+        )
+
+    assert again.outcome is Outcome.UNCHANGED
+    assert full.left() == 10 - used
+    assert notices(full.user) == told
+
+
+def test_recovery_codes_need_a_factor_to_stand_in_for(person: Person) -> None:
+    with one_event(Kind.RECOVERY_CODES, Outcome.NOT_OPTED_IN, {}):
+        assert keep(person, proved()).outcome is Outcome.NOT_OPTED_IN  # type: ignore[attr-defined]
+    assert person.left() == 0
+
+
+def spaced(code: str) -> str:
+    return " ".join(codes.clean(code))
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        pytest.param(str, id="as-shown"),
+        pytest.param(str.lower, id="small-letters"),
+        pytest.param(codes.clean, id="no-dashes"),
+        pytest.param(spaced, id="spaces"),
+        pytest.param(lambda code: f"\t{code.replace('-', chr(0x2011))}\n", id="other-dashes"),
+        pytest.param(lambda code: code.replace("1", "i").replace("0", "o"), id="i-and-o"),
+        pytest.param(lambda code: code.replace("1", "L").replace("0", "O"), id="L-and-O"),
+    ],
+)
+def test_spellings_of_a_recovery_code(full: Person, spell: Callable[[str], str]) -> None:
+    """S-10."""
+    now = timezone.now()
+    RecoveryCode.objects.replace(full.user, ["0123456789ABCDEF"], now)
+
+    data = {"by": "recovery", "purpose": "sign_in"}
+    with one_event(Kind.CHECK, Outcome.OK, data, user_id=full.user.pk):
+        result = full.check(spell("0123-4567-89AB-CDEF"))
+
+    assert (result.outcome, result.by) == (Outcome.OK, By.RECOVERY)
+    assert full.left() == 0
+    assert notices(full.user)[-1] == Notice.Kind.RECOVERED
+
+
+def test_a_recovery_code_is_used_once(full: Person) -> None:
+    code = full.recovery[0]
+    assert full.check(code).outcome is Outcome.OK
+    assert full.check(code.lower(), origin=ORIGIN).outcome is Outcome.OTP_INCORRECT
+    assert full.now.otp_failures == 1
+    assert full.left() == 9
+
+
+def test_a_recovery_code_of_somebody_else_fails(full: Person, stranger: User) -> None:
+    """S-08: typed, or its row given away by SQL."""
+    theirs = Person(stranger, full.file, full.phone, full.clock)
+    theirs.add_app()
+    assert theirs.check(full.recovery[0]).outcome is Outcome.OTP_INCORRECT
+    RecoveryCode.objects.filter(user=full.user).update(user=stranger)
+    assert theirs.check(full.recovery[1]).outcome is Outcome.OTP_INCORRECT
+    assert theirs.now.otp_failures == 2
+
+
+def test_a_recovery_code_without_a_factor_is_nothing(person: Person) -> None:
+    with one_event(Kind.CHECK, Outcome.NOT_OPTED_IN):
+        assert person.check(codes.new_recovery_code()).outcome is Outcome.NOT_OPTED_IN
+    assert person.now.otp_failures == 0
+
+
+# -- turning off -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", list(By))
+@pytest.mark.parametrize(
+    ("removal", "stays", "removed"),
+    [
+        (Removal.ALL, set(), ["number", "app"]),
+        (Removal.NUMBER, {By.APP}, ["number"]),
+        (Removal.APP, {By.TEXT}, ["app"]),
+    ],
+)
+def test_any_factor_turns_off(
+    full: Person, by: By, removal: Removal, stays: set[By], removed: list[str]
+) -> None:
+    """P-08. Recovery codes go with the last factor; sessions and tokens stay (S-34)."""
+    code, epoch = full.right(by, Purpose.OPT_OUT), full.now.session_epoch
+    told = {"number": Notice.Kind.RELEASED, "app": Notice.Kind.APP_REMOVED}
+    known = len(notices(full.user))
+
+    with one_event(Kind.OPT_OUT, Outcome.OK, {"by": by, "removed": removed}):
+        result = full.turn_off(code, removal)
+
+    assert (result.outcome, result.by) == (Outcome.OK, by)
+    assert full.has == stays
+    assert full.left() == (10 - (by is By.RECOVERY) if stays else 0)
+    assert RecoveryCode.objects.exists() is bool(stays)
+    used = [Notice.Kind.RECOVERED] if by is By.RECOVERY else []
+    assert notices(full.user)[known:] == [*used, *(told[name] for name in removed)]
+    assert full.now.session_epoch == epoch
+
+
+def test_recovery_codes_stay_until_the_last_factor_goes(full: Person) -> None:
+    full.turn_off(full.right(By.APP), Removal.APP)
+    assert full.left() == 10
+    full.turn_off(full.recovery[0], Removal.NUMBER)
+    assert full.left() == 0
+    assert full.has == set()
+
+
+def wrong_of(by: By) -> Callable[[Person], str]:
+    return lambda person: person.wrong(by)
+
+
+def wrongly_texted(person: Person) -> str:
+    person.text(Purpose.OPT_OUT)
+    return person.wrong(By.TEXT)
+
+
+def expired(person: Person) -> str:
+    code = person.text(Purpose.OPT_OUT)
+    person.clock.shift(600)
+    return code
+
+
+def exhausted(person: Person) -> str:
+    code = person.text(Purpose.OPT_OUT)
+    for _ in range(5):
+        person.turn_off(person.wrong(By.TEXT), origin=ORIGIN)
+    return code
+
+
+def locked(person: Person) -> str:
+    person.lock()
+    return person.app_code()
+
+
+def disabled(person: Person) -> str:
+    code = person.text(Purpose.OPT_OUT)
+    person.disable()
+    return code
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "counted"),
+    [
+        pytest.param(wrongly_texted, Outcome.OTP_INCORRECT, 1, id="wrong-text"),
+        pytest.param(wrong_of(By.APP), Outcome.OTP_INCORRECT, 1, id="wrong-app"),
+        pytest.param(wrong_of(By.RECOVERY), Outcome.OTP_INCORRECT, 1, id="wrong-recovery"),
+        pytest.param(lambda _: "1234567", Outcome.OTP_INCORRECT, 0, id="nothing-texted"),
+        pytest.param(expired, Outcome.OTP_EXPIRED, 0, id="expired"),
+        pytest.param(exhausted, Outcome.OTP_EXHAUSTED, 0, id="exhausted"),
+        pytest.param(locked, Outcome.LOCKED, 0, id="locked"),
+        pytest.param(disabled, Outcome.FACTOR_DISABLED, 0, id="disabled-text"),
+    ],
+)
+def test_a_refused_turning_off(
+    full: Person, code: Callable[[Person], str], outcome: Outcome, counted: int
+) -> None:
+    guess = code(full)
+    failures = full.now.otp_failures
+
+    with one_event(Kind.OPT_OUT, outcome, user_id=full.user.pk):
+        result = full.turn_off(guess)
+
+    assert result.outcome is outcome
+    assert full.has == {By.TEXT, By.APP}
+    assert full.left() == 10
+    assert full.now.otp_failures == failures + counted
+
+
+@pytest.mark.parametrize("code", ["1234567", "123456", codes.new_recovery_code()])
+def test_nothing_to_turn_off(person: Person, code: str) -> None:
+    with one_event(Kind.OPT_OUT, Outcome.NOT_OPTED_IN, {"removed": []}):
+        assert person.turn_off(code).outcome is Outcome.NOT_OPTED_IN
+
+
+@pytest.mark.parametrize("text", ["", "12345", "12345678", "0123-4567-89AB-CDEU", "x" * 65])
+def test_what_is_no_code_turns_nothing_off(full: Person, text: str) -> None:
+    with nothing_happens(full.phone), pytest.raises(MalformedCode):
+        full.turn_off(text)
+
+
+@pytest.mark.parametrize("change", [begin, confirm, keep, name, off])
+def test_without_its_event_nothing_changes(full: Person, change: Change) -> None:
+    """S-52."""
+    if change is confirm:
+        full.begin_app()
+    with audit_trail_full(), nothing_happens(full.phone), pytest.raises(DatabaseError):
+        change(full, proved())
+
+
+def test_staff_remove_every_factor(full: Person) -> None:
+    """... and the recovery codes with them."""
+    with one_event(Kind.REVOKE, Outcome.OK, {"failures": 0}):
+        services.revoke(full.user, reason="asked in person", origin=PAGE)
+    assert full.has == set()
+    assert full.left() == 0
+
+
+def test_an_overview(full: Person) -> None:
+    overview = authenticators.overview(full.user)
+    assert overview.number == full.number
+    assert overview.app == full.app
+    assert (overview.is_on, overview.recovery_codes) == (True, 10)
+    full.check(full.recovery[0])
+    assert authenticators.overview(full.user).recovery_codes == 9
+    assert authenticators.last_used(full.user) == timezone.now()

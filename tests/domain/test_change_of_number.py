@@ -1,0 +1,263 @@
+"""Another number in place of the active one (design, section 2; S-32, S-54)."""
+
+from collections.abc import Callable
+
+import pytest
+from django.core import mail
+from django.db import DatabaseError
+from django.utils import timezone
+
+from optin import services
+from optin.guesses import By, Outcome, Standing
+from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
+from tests.domain.person import PAGE, Person, proved
+from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+THIRD_NUMBER = "+61491570158"
+
+
+@pytest.fixture
+def owner(person: Person) -> Person:
+    """``user`` with ``NUMBER`` active and recovery codes."""
+    person.set_up(By.TEXT, By.RECOVERY)
+    return person
+
+
+@pytest.mark.parametrize("by", list(By))
+def test_the_old_number_stays_until_the_new_one_is_proved(owner: Person, by: By) -> None:
+    old = owner.number
+    assert old
+    with one_event(Kind.OPT_IN, Outcome.SENT, user_id=owner.user.pk, last_three="157"):
+        new = owner.name_number(by=by)
+    assert owner.phone.messages[-1][0] == OTHER_NUMBER
+    assert owner.number == old
+    assert owner.prove_number(new, wrong(owner.phone.code())).outcome is Outcome.OTP_INCORRECT
+    assert owner.number == old
+    assert owner.check(owner.text()).outcome is Outcome.OK  # still the way in
+
+    code, epoch = owner.phone.code_to(OTHER_NUMBER), owner.now.session_epoch
+    data = {"replaced": old.pk}
+    with one_event(Kind.VERIFY_OPT_IN, Outcome.OK, data, provider_user_id=new):
+        assert owner.prove_number(new, code).outcome is Outcome.OK
+
+    assert owner.number
+    assert owner.number.pk == new
+    old.refresh_from_db()
+    assert (old.confirmed, old.released_at) == (False, timezone.now())
+    assert owner.now.session_epoch == epoch + 1
+    assert owner.left() == 10  # there was a factor all the time
+
+
+def test_the_old_number_is_told_by_text_and_by_mail(owner: Person) -> None:
+    """S-54: no code and no full number in either."""
+    new = owner.name_number()
+    mail.outbox.clear()
+    texts = len(owner.phone.messages)
+
+    owner.prove_number(new)
+
+    ((to, body),) = owner.phone.messages[texts:]
+    assert to == NUMBER
+    assert body.startswith("Your Two-Factor account now uses another mobile number.")
+    assert OTHER_NUMBER[-3:] not in body
+    assert "://" not in body
+    assert notices(owner.user)[-1] == Notice.Kind.CHANGED
+    (letter,) = mail.outbox
+    assert "Your mobile number was changed" in letter.subject
+    assert "/not-me/" in letter.body
+    assert OTHER_NUMBER[4:] not in letter.body.replace(" ", "")
+
+
+def test_a_change_back_and_forth(owner: Person) -> None:
+    """One row a number; each change tells the number before."""
+    owner.add_number(OTHER_NUMBER)
+    owner.clock.shift(600)
+    owner.add_number(NUMBER)
+    assert ProviderUser.objects.count() == 2
+    farewells = SmsMessage.objects.exclude(replaced=None).order_by("pk")
+    assert [row.provider_user.last_three for row in farewells] == ["156", "157"]
+
+
+def test_without_its_event_no_number_is_changed(owner: Person) -> None:
+    """S-52: new number, old number, text, mail and count are one transaction."""
+    new = owner.name_number()
+    with audit_trail_full(), nothing_happens(owner.phone), pytest.raises(DatabaseError):
+        owner.prove_number(new)
+    assert owner.prove_number(new).outcome is Outcome.OK
+
+
+def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> None:
+    """Nothing changes: the old one stays active, and is told nothing."""
+    other = Person(stranger, owner.file, owner.phone, owner.clock)
+    other.add_number(OTHER_NUMBER)
+    owner.clock.shift(60)
+    new = owner.name_number()
+    owner.fail_before(3)
+    old, told, epoch = owner.number, notices(owner.user), owner.now.session_epoch
+    texts = len(owner.phone.messages)
+
+    facts = {"other_user_id": stranger.pk, "user_id": owner.user.pk}
+    with one_event(Kind.VERIFY_OPT_IN, Outcome.MOBILE_NUMBER_IN_USE, {}, **facts):
+        assert owner.prove_number(new).outcome is Outcome.MOBILE_NUMBER_IN_USE
+
+    assert owner.number == old
+    assert old
+    assert old.released_at is None
+    assert owner.now.session_epoch == epoch
+    assert (notices(owner.user), len(owner.phone.messages)) == (told, texts)
+    assert notices(stranger)[-1] == Notice.Kind.NUMBER_CLAIMED
+    assert owner.now.otp_failures == 0
+    again = owner.prove_number(new)
+    assert (again.outcome, again.repeated) == (Outcome.MOBILE_NUMBER_IN_USE, True)
+
+
+def test_the_database_decides_when_the_owner_is_not_seen(
+    owner: Person, stranger: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unique owner: the release of the old number goes back with it."""
+    other = Person(stranger, owner.file, owner.phone, owner.clock)
+    other.add_number(OTHER_NUMBER)
+    owner.clock.shift(60)
+    new, old = owner.name_number(), owner.number
+    found = ProviderUser.objects.active_owner
+    seen = iter([lambda _: None, found])
+    monkeypatch.setattr(ProviderUser.objects, "active_owner", lambda digest: next(seen)(digest))
+
+    assert owner.prove_number(new).outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert owner.number == old
+
+
+def test_the_same_number_is_no_change(owner: Person) -> None:
+    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, {}):
+        sending = services.opt_in(
+            owner.user, owner.file, NUMBER, origin=PAGE, standing=proved(By.APP)
+        )
+    assert sending.outcome is Outcome.ALREADY_OPTED_IN
+
+
+@pytest.mark.parametrize("by", [By.APP, By.RECOVERY])
+def test_a_suspended_number_is_changed_by_app_or_recovery_code(full: Person, by: By) -> None:
+    full.suspend()
+    new = full.name_number(by=by)
+    assert full.prove_number(new).outcome is Outcome.OK
+    assert full.number
+    assert (full.number.pk, full.number.suspended_at) == (new, None)
+
+
+def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
+    """There is no factor any more that it could get past."""
+    new = owner.name_number()
+    code = owner.phone.code()
+    owner.turn_off(owner.recovery[0])
+    assert owner.has == set()
+    assert owner.prove_number(new, code).outcome is Outcome.OK
+    assert notices(owner.user)[-1] == Notice.Kind.ACTIVATED
+
+
+# -- what a client cannot (S-32) ---------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [{By.TEXT}, {By.APP}, set(By)], ids=["number", "app", "both"])
+@pytest.mark.parametrize("number", [NUMBER, OTHER_NUMBER])
+def test_a_client_cannot_begin_a_change(person: Person, kinds: set[By], number: str) -> None:
+    person.set_up(*kinds)
+    texts, has = len(person.phone.messages), person.has
+    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, {}):
+        sending = services.opt_in(person.user, person.file, number, origin=ORIGIN)
+    assert sending.outcome is Outcome.ALREADY_OPTED_IN
+    assert (len(person.phone.messages), person.has) == (texts, has)
+
+
+def by_page(person: Person) -> None:
+    person.add_number(NUMBER)
+
+
+def by_client(person: Person) -> None:
+    sending = services.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    services.verify_opt_in(
+        person.user, person.file, sending.provider_user_id, person.phone.code(), origin=ORIGIN
+    )
+
+
+def by_app(person: Person) -> None:
+    person.add_app()
+
+
+@pytest.mark.parametrize("activate", [by_page, by_client, by_app])
+def test_an_opt_in_from_before_never_changes_a_factor(
+    person: Person, activate: Callable[[Person], None]
+) -> None:
+    sending = services.opt_in(person.user, person.file, OTHER_NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    code = person.phone.code()
+    activate(person)
+    number, has = person.number, person.has
+
+    late = services.verify_opt_in(
+        person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
+    )
+
+    assert late.outcome is Outcome.OTP_INCORRECT
+    assert (person.number, person.has) == (number, has)
+    assert person.now.otp_failures == 0
+
+
+def test_a_code_for_a_change_is_none_for_an_opt_in(owner: Person) -> None:
+    """S-08: what proves the old number proves no new one."""
+    new = owner.name_number()
+    code = owner.text(Purpose.CHANGE)
+    assert owner.prove_number(new, code).outcome is Outcome.OTP_INCORRECT
+
+
+# -- sending it again --------------------------------------------------------------
+
+
+def test_it_is_sent_again_to_the_number_that_was_named(owner: Person) -> None:
+    new = owner.name_number()
+    code = owner.phone.code()
+    owner.clock.shift(60)
+    with one_event(Kind.OPT_IN, Outcome.RESENT):
+        again = services.send_again(owner.user, new, origin=PAGE, standing=proved())
+    assert (again.outcome, again.provider_user_id) == (Outcome.RESENT, new)
+    assert owner.phone.messages[-1][0] == OTHER_NUMBER
+    assert owner.phone.code() == code
+
+
+def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) -> None:
+    """S-33."""
+    new = owner.name_number()
+    owner.clock.shift(60)
+    with nothing_happens(owner.phone):
+        again = services.send_again(stranger, new, origin=PAGE, standing=proved(None))
+    assert again.outcome is Outcome.NOT_OPTED_IN
+
+
+def test_it_is_not_sent_again_by_a_standing_that_is_too_old(owner: Person) -> None:
+    new = owner.name_number()
+    with nothing_happens(owner.phone), pytest.raises(Exception, match="password"):
+        services.send_again(owner.user, new, origin=PAGE, standing=Standing())
+
+
+def test_what_waits(owner: Person) -> None:
+    """P-04: which number, how many tries, when it may be sent again."""
+    assert services.waiting(owner.user, Purpose.OPT_IN) is None
+    new = owner.name_number()
+    waiting = services.waiting(owner.user, Purpose.OPT_IN, new)
+    assert waiting
+    assert (waiting.number.pk, waiting.tries_left()) == (new, 5)
+    assert waiting.resend_in
+    assert waiting.resend_in.total_seconds() == 30
+    assert waiting.code == PendingOtp.objects.open().get()
+    owner.prove_number(new, wrong(owner.phone.code()))
+    owner.clock.shift(30)
+    waiting = services.waiting(owner.user, Purpose.OPT_IN, new)
+    assert waiting
+    assert (waiting.tries_left(), waiting.resend_in) == (4, None)
+    assert services.waiting(owner.user, Purpose.OPT_IN, new + 1) is None
+    owner.clock.shift(570)
+    assert services.waiting(owner.user, Purpose.OPT_IN, new) is None

@@ -1,0 +1,595 @@
+"""One count over every kind of code, what a lock bars, and what leads out (S-05 to S-07a)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from optin import authenticators, codes, services, sign_in
+from optin.authenticators import Removal
+from optin.conf import MAX_FAILURES
+from optin.guesses import By, Outcome, Verification
+from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
+from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
+from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
+from tests.domain.world import newest_event, notices, one_event
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("password_clients"),
+]
+
+Kind = AuditEvent.Kind
+THIRD_NUMBER = "+61491570158"
+
+# -- every door to the count -------------------------------------------------------
+
+Door = Callable[[Person, str], str]
+
+
+def at_sign_in(person: Person, code: str) -> str:
+    return person.check(code).outcome
+
+
+def at_a_change(person: Person, code: str) -> str:
+    return person.check(code, Purpose.CHANGE, OTHER_PAGE).outcome
+
+
+def at_turning_off(person: Person, code: str) -> str:
+    return person.turn_off(code).outcome
+
+
+def at_the_clients_opt_out(person: Person, code: str) -> str:
+    return services.opt_out(person.user, person.file, code, origin=ORIGIN).outcome
+
+
+def at_a_new_number(person: Person, code: str) -> str:
+    row = person.user.provider_users.get(confirmed=False)
+    return person.prove_number(row.pk, code).outcome
+
+
+def at_the_token_call(person: Person, code: str) -> str:
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        person.user.username.upper(),
+        PASSWORD,
+        scope="",
+        verification_code=code,
+        client=client,
+        origin=ORIGIN,
+    )
+    return {
+        "invalid_code": Outcome.OTP_INCORRECT,
+        "temporarily_unavailable": Outcome.LOCKED,
+    }.get(answer.grant, answer.grant)
+
+
+DOORS: list[tuple[Door, By, Purpose]] = [
+    (at_sign_in, By.TEXT, Purpose.SIGN_IN),
+    (at_sign_in, By.APP, Purpose.SIGN_IN),
+    (at_sign_in, By.RECOVERY, Purpose.SIGN_IN),
+    (at_a_change, By.APP, Purpose.CHANGE),
+    (at_turning_off, By.TEXT, Purpose.OPT_OUT),
+    (at_turning_off, By.RECOVERY, Purpose.OPT_OUT),
+    (at_the_clients_opt_out, By.TEXT, Purpose.OPT_OUT),
+    (at_a_new_number, By.TEXT, Purpose.OPT_IN),
+    (at_the_token_call, By.APP, Purpose.SIGN_IN),
+    (at_the_token_call, By.TEXT, Purpose.SIGN_IN),
+    (at_the_token_call, By.RECOVERY, Purpose.SIGN_IN),
+]
+NAMES = [f"{door.__name__}-{by}" for door, by, _ in DOORS]
+
+
+@pytest.fixture
+def texted(full: Person) -> dict[Purpose, str]:
+    """A code on the phone for each purpose."""
+    texts: dict[Purpose, str] = {}
+    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
+        texts[purpose] = full.text(purpose)
+    full.name_number()
+    texts[Purpose.OPT_IN] = full.phone.code()
+    return texts
+
+
+def wrong_at(person: Person, by: By, purpose: Purpose, texted: dict[Purpose, str], n: int) -> str:
+    """The n-th wrong code of its kind."""
+    if by is not By.TEXT:
+        return person.wrong(by)
+    size = len(texted[purpose])
+    return f"{(int(texted[purpose]) + n) % 10**size:0{size}d}"
+
+
+def test_all_doors_move_one_count(full: Person, texted: dict[Purpose, str]) -> None:
+    """S-05: it locks at the tenth, whatever the mix."""
+    for n in range(1, 11):
+        door, by, purpose = DOORS[n % len(DOORS)]
+        assert door(full, wrong_at(full, by, purpose, texted, n)) == Outcome.OTP_INCORRECT
+        assert full.now.otp_failures == n
+
+    assert full.now.otp_locked_until == timezone.now() + timedelta(seconds=900)
+    for door, by, purpose in DOORS:
+        right = texted[purpose] if by is By.TEXT else full.right(by)
+        assert door(full, right) == Outcome.LOCKED, (door.__name__, by)
+    assert full.now.otp_failures == 10
+    assert full.left() == 10
+
+
+@pytest.mark.parametrize(("door", "by", "purpose"), DOORS, ids=NAMES)
+def test_the_tenth_failure_locks_at_any_door(
+    full: Person, texted: dict[Purpose, str], door: Door, by: By, purpose: Purpose
+) -> None:
+    full.fail_before(9)
+    assert door(full, wrong_at(full, by, purpose, texted, 1)) == Outcome.OTP_INCORRECT
+    assert full.now.otp_failures == 10
+    assert full.now.otp_locked_until
+    assert newest_event().data["locked_until"]
+    assert notices(full.user)[-1] == Notice.Kind.LOCKED
+
+
+@pytest.mark.parametrize(("door", "by", "purpose"), DOORS, ids=NAMES)
+def test_the_fiftieth_failure_disables_at_any_door(
+    full: Person, texted: dict[Purpose, str], door: Door, by: By, purpose: Purpose
+) -> None:
+    full.fail_before(49)
+    assert door(full, wrong_at(full, by, purpose, texted, 1)) == Outcome.OTP_INCORRECT
+    assert full.now.otp_disabled_at == timezone.now()
+    assert newest_event().data["disabled"] is True
+    assert notices(full.user)[-1] == Notice.Kind.DISABLED
+
+
+@pytest.mark.parametrize(("door", "by", "purpose"), DOORS, ids=NAMES)
+def test_a_right_code_at_any_door_starts_the_count_again(
+    full: Person, texted: dict[Purpose, str], door: Door, by: By, purpose: Purpose
+) -> None:
+    full.fail_before(7)
+    door(full, texted[purpose] if by is By.TEXT else full.right(by))
+    assert full.now.otp_failures == 0
+
+
+@pytest.mark.parametrize("failures", [50, 98, 99])
+def test_an_app_goes_on_up_to_the_ceiling(full: Person, failures: int) -> None:
+    """NIST SP 800-63B-4 3.2.2: at most 100."""
+    full.disable()
+    full.fail_before(failures)
+    assert full.check(full.app_code()).by is By.APP
+    assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
+
+
+def test_the_hundredth_failure_ends_the_app(full: Person) -> None:
+    """... until a recovery code or staff start the count again."""
+    assert MAX_FAILURES == 100
+    full.disable()
+    full.fail_before(99)
+    assert full.check(full.wrong(By.APP)).outcome is Outcome.OTP_INCORRECT
+    full.clock.shift(3600)  # past the lock of a tenth
+    for code in (full.app_code(), full.wrong(By.APP)):
+        with one_event(Kind.CHECK, Outcome.FACTOR_DISABLED):
+            assert full.check(code).outcome is Outcome.FACTOR_DISABLED
+    assert full.now.otp_failures == 100
+    assert full.check(full.recovery[0]).by is By.RECOVERY
+    assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
+    assert full.check(full.app_code()).by is By.APP
+
+
+@pytest.mark.parametrize("failures", [100, 101, 1000])
+def test_a_recovery_code_never_ends(full: Person, failures: int) -> None:
+    full.disable()
+    full.fail_before(failures)
+    assert full.check(full.recovery[0]).by is By.RECOVERY
+    assert full.now.otp_failures == 0
+
+
+def test_wrong_recovery_codes_go_on_to_lock_beyond_the_ceiling(full: Person) -> None:
+    full.disable()
+    full.fail_before(109)
+    assert full.check(full.wrong(By.RECOVERY)).outcome is Outcome.OTP_INCORRECT
+    assert full.check(full.recovery[0]).outcome is Outcome.LOCKED
+    assert full.left() == 10
+
+
+# -- what resets nothing -----------------------------------------------------------
+
+
+def resend(person: Person) -> None:
+    person.clock.shift(60)
+    person.text()
+
+
+def new_session(person: Person) -> None:
+    result = sign_in.sign_in(person.user.username, PASSWORD, origin=OTHER_PAGE)
+    assert result.grant == "2fa_code_required"
+
+
+def password_again(person: Person) -> None:
+    assert sign_in.confirm_password(person.user, PASSWORD, origin=PAGE).grant == "signed_in"
+
+
+def new_password(person: Person) -> None:
+    sign_in.set_password(person.user, "quite another one", origin=PAGE)
+
+
+def reset_asked(person: Person) -> None:
+    assert sign_in.ask_reset(person.user.email, origin=PAGE)
+
+
+def app_begun_and_confirmed(person: Person) -> None:
+    assert person.add_app().outcome is Outcome.OK
+
+
+def new_list(person: Person) -> None:
+    person.make_recovery_codes()
+
+
+def number_named(person: Person) -> None:
+    person.name_number()
+
+
+def taken_back(person: Person) -> None:
+    notice = Notice.objects.filter(kind=Notice.Kind.APP_ADDED).latest("pk")
+    assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant == "signed_in"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        resend,
+        new_session,
+        password_again,
+        new_password,
+        reset_asked,
+        app_begun_and_confirmed,
+        new_list,
+        number_named,
+        taken_back,
+    ],
+)
+def test_the_count_survives(full: Person, event: Callable[[Person], None]) -> None:
+    """S-05."""
+    full.fail_before(7)
+    event(full)
+    assert full.now.otp_failures == 7
+
+
+# -- locked (S-06) -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", list(By))
+def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
+    """... and the right one is not used up."""
+    right = full.right(by)
+    full.lock(300)
+    answers: list[Verification] = []
+    for code in (right, full.wrong(by)):
+        with one_event(Kind.CHECK, Outcome.LOCKED, {"purpose": "sign_in"}):
+            answers.append(full.check(code))
+
+    assert answers[0] == answers[1]
+    assert answers[0] == Verification(Outcome.LOCKED, retry_after=timedelta(seconds=300))
+    assert full.now.otp_failures == 10
+    # The same code, or for the app the one of then, serves when the lock is over.
+    full.clock.shift(300)
+    assert full.check(full.app_code() if by is By.APP else right).by is by
+    assert full.left() == 10 - (by is By.RECOVERY)
+
+
+def test_a_locked_app_keeps_its_step(full: Person) -> None:
+    full.lock(20)
+    code = full.app_code(1)
+    assert full.check(code).outcome is Outcome.LOCKED
+    full.clock.shift(20)
+    assert full.check(code).outcome is Outcome.OK
+
+
+def test_password_change_works_while_locked(full: Person) -> None:
+    """S-06."""
+    full.lock()
+    sign_in.set_password(full.user, "quite another one", origin=PAGE)
+    assert full.now.check_password("quite another one")
+    assert sign_in.ask_reset(full.user.email, origin=PAGE)
+
+
+# -- disabled and suspended (S-07a) ------------------------------------------------
+
+
+def sign_in_with(person: Person, code: str, by: By) -> str:
+    return person.check(code).outcome
+
+
+def turn_off_with(person: Person, code: str, by: By) -> str:
+    return person.turn_off(code).outcome
+
+
+def change_number_with(person: Person, code: str, by: By) -> str:
+    # Proved as it is now; a text can only have been proved before.
+    refused = person.check(code, Purpose.CHANGE).outcome
+    sending = services.opt_in(
+        person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved(by)
+    )
+    if sending.outcome is not Outcome.SENT:
+        assert refused == sending.outcome
+        return sending.outcome
+    assert sending.provider_user_id
+    return person.prove_number(sending.provider_user_id).outcome
+
+
+def add_app_with(person: Person, code: str, by: By) -> str:
+    person.check(code, Purpose.CHANGE)
+    begun = authenticators.begin_app(person.user, standing=proved(by), origin=PAGE)
+    if begun.outcome is not Outcome.STARTED:
+        return begun.outcome
+    secret = authenticators.waiting_secret(person.user)
+    assert secret
+    person.secret = secret[0]
+    return authenticators.confirm_app(
+        person.user, person.app_code(), standing=proved(by), origin=PAGE
+    ).outcome
+
+
+def new_list_with(person: Person, code: str, by: By) -> str:
+    person.check(code, Purpose.CHANGE)
+    texts = [codes.new_recovery_code()]
+    return authenticators.keep_recovery_codes(
+        person.user, texts, standing=proved(by), origin=PAGE
+    ).outcome
+
+
+ACTIONS: dict[Callable[[Person, str, By], str], Purpose] = {
+    sign_in_with: Purpose.SIGN_IN,
+    turn_off_with: Purpose.OPT_OUT,
+    change_number_with: Purpose.CHANGE,
+    add_app_with: Purpose.CHANGE,
+    new_list_with: Purpose.CHANGE,
+}
+
+
+@pytest.mark.parametrize("by", list(By))
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("state", [Person.disable, Person.suspend], ids=["disabled", "suspended"])
+def test_what_leads_out(
+    full: Person,
+    state: Callable[[Person], None],
+    action: Callable[[Person, str, By], str],
+    by: By,
+) -> None:
+    """S-07a: a text does not, an app and a recovery code do."""
+    code = full.right(by, ACTIONS[action])
+    state(full)
+    number = full.number
+    texts = len(full.phone.messages)
+
+    outcome = action(full, code, by)
+
+    if by is By.TEXT:
+        assert outcome == Outcome.FACTOR_DISABLED
+        assert full.number == number
+        assert full.has == {By.TEXT, By.APP}
+        assert len(full.phone.messages) == texts
+    else:
+        assert outcome == Outcome.OK
+        assert full.now.otp_disabled_at is None
+
+
+@pytest.mark.parametrize("by", [By.APP, By.RECOVERY])
+def test_a_suspension_outlives_a_right_code(full: Person, by: By) -> None:
+    """It is staff's to end; a disabling ends."""
+    full.suspend()
+    assert full.check(full.right(by)).outcome is Outcome.OK
+    assert full.number
+    assert full.number.suspended_at
+    assert services.challenge(full.user, Purpose.SIGN_IN, origin=PAGE).outcome == "factor_disabled"
+
+
+def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> None:
+    """Its code was sent before; it lets nothing through after."""
+    new = full.name_number(by=By.TEXT)
+    code = full.phone.code()
+    number = full.number
+    full.suspend()
+
+    assert full.prove_number(new, code).outcome is Outcome.FACTOR_DISABLED
+
+    assert full.number == number
+    again = services.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
+    assert again.outcome is Outcome.FACTOR_DISABLED
+    assert not PendingOtp.objects.filter(provider_user=new).open().exists()
+
+
+def test_what_was_proved_just_before_a_suspension_is_not_repeated(full: Person) -> None:
+    code = full.text(Purpose.CHANGE)
+    assert full.check(code, Purpose.CHANGE).outcome is Outcome.OK
+    full.suspend()
+    assert full.check(code, Purpose.CHANGE).outcome is Outcome.FACTOR_DISABLED
+
+
+def test_a_resumed_number_goes_on(full: Person) -> None:
+    full.suspend()
+    services.resume(full.user, reason="found again", origin=PAGE)
+    assert full.check(full.text()).by is By.TEXT
+
+
+def test_an_app_alone_is_a_factor(person: Person) -> None:
+    """No number: a texted code is nothing, and no failure."""
+    person.set_up(By.APP)
+    assert services.challenge(person.user, Purpose.SIGN_IN, origin=PAGE).outcome == "not_opted_in"
+    data = {"why": "no number", "purpose": "sign_in"}
+    with one_event(Kind.CHECK, Outcome.OTP_INCORRECT, data):
+        assert person.check("1234567").outcome is Outcome.OTP_INCORRECT
+    assert person.now.otp_failures == 0
+    with one_event(Kind.OPT_OUT, Outcome.NOT_OPTED_IN):
+        assert at_the_clients_opt_out(person, "1234567") == Outcome.NOT_OPTED_IN
+    assert person.has == {By.APP}
+
+
+def test_a_client_opts_out_by_text_alone(full: Person) -> None:
+    """Neither app nor recovery code: the call proves the phone. The app stays."""
+    right = full.text(Purpose.OPT_OUT)
+    with pytest.raises(Exception, match="digits of the text message"):
+        at_the_clients_opt_out(full, full.recovery[0])
+    with pytest.raises(Exception, match="digits of the text message"):
+        at_the_clients_opt_out(full, full.app_code())
+    assert at_the_clients_opt_out(full, wrong(right)) == Outcome.OTP_INCORRECT
+    assert at_the_clients_opt_out(full, right) == Outcome.OK
+    assert full.has == {By.APP}
+    assert full.left() == 10
+
+
+def test_the_last_number_takes_the_recovery_codes_along(person: Person) -> None:
+    person.set_up(By.TEXT, By.RECOVERY)
+    assert at_the_clients_opt_out(person, person.text(Purpose.OPT_OUT)) == Outcome.OK
+    assert not RecoveryCode.objects.exists()
+
+
+# -- the same guess of one session (P-12) ------------------------------------------
+
+
+def turn_number_off(person: Person, code: str, origin: object = PAGE) -> Verification:
+    return person.turn_off(code, Removal.NUMBER, origin)  # type: ignore[arg-type]
+
+
+REPEATS = [(by, purpose) for by in By for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT)]
+
+
+def guess(person: Person, code: str, purpose: Purpose, origin: object = PAGE) -> Verification:
+    if purpose is Purpose.OPT_OUT:
+        return turn_number_off(person, code, origin)
+    return person.check(code, purpose, origin)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("by", "purpose"), REPEATS)
+def test_a_wrong_code_sent_twice_is_one_guess(full: Person, by: By, purpose: Purpose) -> None:
+    full.right(by, purpose)
+    code = full.wrong(by)
+    first = guess(full, code, purpose)
+    events = AuditEvent.objects.count()
+
+    second = guess(full, code, purpose)
+
+    assert (first.outcome, first.repeated) == (Outcome.OTP_INCORRECT, False)
+    assert (second.outcome, second.repeated) == (Outcome.OTP_INCORRECT, True)
+    assert full.now.otp_failures == 1
+    assert AuditEvent.objects.count() == events
+    if by is By.TEXT and purpose is Purpose.SIGN_IN:
+        assert first.tries_left == second.tries_left == 4
+
+
+@pytest.mark.parametrize(("by", "purpose"), REPEATS)
+def test_a_right_code_sent_twice_leads_on(full: Person, by: By, purpose: Purpose) -> None:
+    code = full.right(by, purpose)
+    first = guess(full, code, purpose)
+    events, left = AuditEvent.objects.count(), full.left()
+
+    second = guess(full, code, purpose)
+
+    assert (first.outcome, first.by, first.repeated) == (Outcome.OK, by, False)
+    assert (second.outcome, second.by, second.repeated) == (Outcome.OK, by, True)
+    assert (AuditEvent.objects.count(), full.left(), full.now.otp_failures) == (events, left, 0)
+
+
+def after(seconds: float) -> Callable[[Person], None]:
+    return lambda person: person.clock.shift(seconds)
+
+
+def sessions_ended(person: Person) -> None:
+    person.user.end_sign_ins(timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("given", "origin", "purpose", "repeated"),
+    [
+        pytest.param(after(59.9), PAGE, Purpose.SIGN_IN, True, id="59.9-s-later"),
+        pytest.param(after(60), PAGE, Purpose.SIGN_IN, False, id="60-s-later"),
+        pytest.param(after(-1), PAGE, Purpose.SIGN_IN, False, id="clock-went-back"),
+        pytest.param(after(0), OTHER_PAGE, Purpose.SIGN_IN, False, id="other-session"),
+        pytest.param(after(0), ORIGIN, Purpose.SIGN_IN, False, id="client"),
+        pytest.param(after(0), PAGE, Purpose.CHANGE, False, id="other-purpose"),
+        pytest.param(after(0), PAGE, Purpose.OPT_OUT, False, id="turning-off"),
+        pytest.param(sessions_ended, PAGE, Purpose.SIGN_IN, False, id="sessions-ended"),
+    ],
+)
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_what_is_a_repetition(
+    full: Person,
+    given: Callable[[Person], None],
+    origin: object,
+    purpose: Purpose,
+    repeated: bool,
+    right: bool,
+) -> None:
+    code = full.recovery[0] if right else full.wrong(By.RECOVERY)
+    full.check(code)
+    failures = full.now.otp_failures
+    given(full)
+
+    result = guess(full, code, purpose, origin)
+
+    assert result.repeated is repeated
+    if not repeated:
+        assert result.outcome is Outcome.OTP_INCORRECT
+        assert full.now.otp_failures == failures + 1
+
+
+def test_another_code_is_another_guess(full: Person) -> None:
+    for n in range(1, 4):
+        full.check(full.wrong(By.RECOVERY))
+        assert full.now.otp_failures == n
+
+
+def test_a_client_repeats_nothing(full: Person) -> None:
+    """S-03: it has no session."""
+    code = full.wrong(By.RECOVERY)
+    for n in range(1, 4):
+        assert full.check(code, origin=ORIGIN).repeated is False
+        assert full.now.otp_failures == n
+
+
+def test_another_removal_is_another_guess(full: Person) -> None:
+    """... or it would be said to be done and is not."""
+    code = full.app_code()
+    assert full.turn_off(code, Removal.NUMBER).outcome is Outcome.OK
+    again = full.turn_off(code, Removal.APP)
+    assert (again.outcome, again.repeated) == (Outcome.OTP_INCORRECT, False)
+    assert full.has == {By.APP}
+
+
+def test_another_number_is_another_guess(person: Person) -> None:
+    """The code of the first number, entered for the second, is still right for the first."""
+    first = person.name_number(OTHER_NUMBER)
+    code = person.phone.code()
+    second = person.name_number(THIRD_NUMBER)
+    assert person.prove_number(second, code).outcome is Outcome.OTP_INCORRECT
+    assert person.prove_number(second, code).repeated
+    assert person.prove_number(first, code).outcome is Outcome.OK
+    assert person.prove_number(first, code).repeated
+
+
+def test_an_app_confirmed_twice_leads_on_in_its_session_only(person: Person) -> None:
+    """Else the last code, seen over a shoulder, would be a proof that costs no guess."""
+    person.begin_app()
+    code = person.app_code()
+    assert person.confirm_app(code).repeated is False
+    events = AuditEvent.objects.count()
+    again = person.confirm_app(code)
+    assert (again.outcome, again.by, again.repeated) == (Outcome.OK, By.APP, True)
+    assert AuditEvent.objects.count() == events
+    elsewhere = person.confirm_app(code, OTHER_PAGE)
+    assert (elsewhere.outcome, elsewhere.repeated) == (Outcome.NOTHING_WAITING, False)
+
+
+def test_the_tenth_wrong_code_sent_twice_locks_once(full: Person) -> None:
+    full.fail_before(9)
+    code = full.wrong(By.RECOVERY)
+    assert [full.check(code).outcome for _ in range(2)] == [Outcome.OTP_INCORRECT] * 2
+    assert full.now.otp_failures == 10
+    assert notices(full.user).count(Notice.Kind.LOCKED) == 1
+
+
+def test_no_row_keeps_the_session_or_the_code(full: Person) -> None:
+    """S-50."""
+    code = full.right(By.APP)
+    full.check(code)
+    kept = full.now.last_guess
+    assert kept
+    assert code not in kept
+    assert PAGE.session not in str(vars(full.now))
