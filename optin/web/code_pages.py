@@ -14,7 +14,7 @@ from optin.models import Purpose, User
 from optin.services import Sending, Waiting
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
-from optin.web.pages import FORM_METHODS, SeeOther, page
+from optin.web.pages import SeeOther, page
 
 
 class CodePage(View):
@@ -24,12 +24,12 @@ class CodePage(View):
     counts nothing.
     """
 
-    http_method_names = FORM_METHODS
     step = ""  # "send" sends a text again, "help" tells what to do without one
     name: str  # of the address
     purpose: Purpose
     template: str
     takes_recovery = True
+    settled = frozenset({Outcome.OK})  # what leads on
 
     person: User
 
@@ -126,7 +126,7 @@ class CodePage(View):
         except MalformedCode:
             sessions.refuse(self.request, field, words.malformed(field, text))
             return None
-        if result.outcome is Outcome.OK:
+        if result.outcome in self.settled:
             return result
         sessions.refuse(self.request, field, words.refusal(result))
         return None

@@ -19,15 +19,7 @@ from optin.sign_in import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
-from optin.web.pages import (
-    FORM_METHODS,
-    SeeOther,
-    form_page,
-    next_page,
-    page,
-    refused_password,
-    signed_in,
-)
+from optin.web.pages import SeeOther, form_page, next_page, page, refused_password, signed_in
 
 
 @form_page
@@ -64,7 +56,8 @@ class SignInCode(CodePage):
     def gone(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
-        sessions.flash(request, _("Sign in again: no code is waited for any more."))
+        if "half" in request.session:
+            sessions.flash(request, _("Sign in again: no code is waited for any more."))
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 
     def context(self) -> dict[str, Any]:
@@ -129,7 +122,6 @@ def confirm(request: HttpRequest) -> HttpResponse:
 class ChangePassword(views.PasswordChangeView):
     """A new password for somebody who has just given the old one."""
 
-    http_method_names = FORM_METHODS
     form_class = NewPasswordForm  # type: ignore[assignment]
     template_name = "password.html"
 
@@ -151,7 +143,6 @@ class ChangePassword(views.PasswordChangeView):
 class ResetPassword(views.PasswordResetView):
     """Ask for a mail with a link. The answer is the same for everybody (S-38)."""
 
-    http_method_names = FORM_METHODS
     form_class = ResetForm
     template_name = "password_reset.html"
 
@@ -170,7 +161,6 @@ class ResetPassword(views.PasswordResetView):
 class ChooseNewPassword(views.PasswordResetConfirmView):
     """The page behind the mailed link. It signs nobody in: the second factor comes after."""
 
-    http_method_names = FORM_METHODS
     form_class = NewPasswordForm
     template_name = "password_new.html"
 

@@ -101,6 +101,8 @@ class NumberCode(CodePage):
     purpose = Purpose.OPT_IN
     template = "number_code.html"
     takes_recovery = False
+    # The form of a number that was proved, found again with the back button, leads on too.
+    settled = frozenset({Outcome.OK, Outcome.ALREADY_VERIFIED})
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
@@ -136,7 +138,8 @@ class NumberCode(CodePage):
     def proved(self, result: Verification) -> HttpResponse:
         if result.repeated:
             sessions.follow(self.request)
-        sessions.prove(self.request, By.TEXT)
+        if result.outcome is Outcome.OK:
+            sessions.prove(self.request, By.TEXT)
         return SeeOther("success")
 
 

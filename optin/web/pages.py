@@ -19,9 +19,7 @@ from optin.web import words
 
 View = Callable[..., HttpResponseBase]
 
-FORM_METHODS = ["get", "head", "post"]
-
-form_page = require_http_methods([method.upper() for method in FORM_METHODS])
+form_page = require_http_methods(["GET", "HEAD", "POST"])
 
 
 class SeeOther(HttpResponseRedirect):

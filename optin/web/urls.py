@@ -9,7 +9,7 @@ from django.views.generic import TemplateView
 
 from optin.web import account, entry, factors, health, views
 from optin.web.code_pages import CodePage
-from optin.web.pages import open_to_all, signed_in
+from optin.web.pages import form_page, open_to_all, signed_in
 
 Guard = Callable[[Any], Any]
 
@@ -18,7 +18,11 @@ def code_page(address: str, page: type[CodePage], guard: Guard) -> list[URLPatte
     """The addresses of a page that asks for a code: itself, "send again", "not received"."""
     steps = {"": "", "send/": "send", "not-received/": "help"}
     return [
-        path(address + end, guard(page.as_view(step=step)), name=f"{page.name}-{step}".rstrip("-"))
+        path(
+            address + end,
+            form_page(guard(page.as_view(step=step))),
+            name=f"{page.name}-{step}".rstrip("-"),
+        )
         for end, step in steps.items()
     ]
 
@@ -28,9 +32,13 @@ urlpatterns = [
     # -- signing in ----------------------------------------------------------------
     path("sign-in/", entry.sign_in_page, name="sign-in"),
     *code_page("sign-in/code/", entry.SignInCode, open_to_all),
-    path("sign-in/recovery/", open_to_all(entry.SignInRecovery.as_view()), name="sign-in-recovery"),
+    path(
+        "sign-in/recovery/",
+        form_page(open_to_all(entry.SignInRecovery.as_view())),
+        name="sign-in-recovery",
+    ),
     path("sign-out/", entry.sign_out, name="sign-out"),
-    path("password-reset/", entry.ResetPassword.as_view(), name="password-reset"),
+    path("password-reset/", form_page(entry.ResetPassword.as_view()), name="password-reset"),
     path(
         "password-reset/sent/",
         require_safe(TemplateView.as_view(template_name="password_reset_sent.html")),
@@ -38,7 +46,7 @@ urlpatterns = [
     ),
     path(
         "password-reset/<uidb64>/<token>/",
-        open_to_all(entry.ChooseNewPassword.as_view()),
+        form_page(open_to_all(entry.ChooseNewPassword.as_view())),
         name="password-new",
     ),
     path("not-me/done/", factors.not_me_done, name="not-me-done"),
@@ -47,7 +55,11 @@ urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/activity/", account.activity, name="activity"),
     path("account/confirm/", entry.confirm, name="confirm"),
-    path("account/password/", signed_in(entry.ChangePassword.as_view()), name="password"),
+    path(
+        "account/password/",
+        form_page(signed_in(entry.ChangePassword.as_view())),
+        name="password",
+    ),
     path("account/two-factor/", factors.two_factor, name="two-factor"),
     path("account/two-factor/on/", factors.success, name="success"),
     path("account/two-factor/number/", factors.number, name="number"),
