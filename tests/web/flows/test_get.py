@@ -1,0 +1,197 @@
+"""A GET reads (S-40, S-60, P-12): nothing is sent, counted or changed by it, whoever asks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.core import mail
+from django.db import connection
+from django.urls import reverse
+
+from optin import authenticators
+from optin.models import ProviderUser, User
+from optin.web import urls
+from tests.conftest import NUMBER, OTHER_NUMBER, Phone
+from tests.web.flows.browser import HOST, Browser
+from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
+from tests.web.flows.test_flows import NUMBER_PAGE, PROVE, link_in_mail
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FOR_MACHINES = {"livez", "readyz", "metrics", "simulator"}
+NAMES = [
+    *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
+    "oauth2_provider:authorize",
+]
+VARIABLES = {"not-me": ["nothing"], "password-new": ["MQ", "nothing"]}
+ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
+
+
+def rows() -> dict[str, list[tuple[Any, ...]]]:
+    """All that the database holds; of a session only its id and its end."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            if not table.startswith("django_migrations"):
+                cursor.execute(f"SELECT * FROM {table}")  # noqa: S608
+                found[table] = sorted(cursor.fetchall(), key=repr)
+    found["django_session"] = [(key,) for key in Session.objects.values_list("pk", flat=True)]
+    return found
+
+
+# -- kinds of people ---------------------------------------------------------------
+
+
+def nobody(browser: Browser, user: User, phone: Phone) -> None:
+    pass
+
+
+def somebody(browser: Browser, user: User, phone: Phone) -> None:
+    sign_in(browser)
+
+
+def opting_in(browser: Browser, user: User, phone: Phone) -> None:
+    sign_in(browser)
+    browser.go(NUMBER_PAGE)
+    browser.send(number=NUMBER)
+
+
+def switched_on(browser: Browser, user: User, phone: Phone) -> None:
+    opting_in(browser, user, phone)
+    browser.send(code=phone.code())
+
+
+def half_signed_in(browser: Browser, user: User, phone: Phone) -> None:
+    switched_on(Browser(), user, phone)
+    make_recovery_codes(user)
+    sign_in(browser)
+
+
+def changing(browser: Browser, user: User, phone: Phone) -> None:
+    switched_on(browser, user, phone)
+    browser.go(NUMBER_PAGE)
+    browser.send(number=OTHER_NUMBER)
+
+
+def with_an_app(browser: Browser, user: User, phone: Phone) -> None:
+    switched_on(Browser(), user, phone)
+    secret = set_up_app(user)
+    sign_in(browser)
+    browser.send(code=app_code(secret, 1))
+
+
+def setting_an_app_up(browser: Browser, user: User, phone: Phone) -> None:
+    sign_in(browser)
+    browser.go("/account/two-factor/app/")
+    browser.send()
+
+
+def refused(browser: Browser, user: User, phone: Phone) -> None:
+    """A refusal waits to be shown."""
+    half_signed_in(browser, user, phone)
+    fields = browser.page.form("", {"code"}).fields
+    headers = {"origin": f"https://{HOST}"}
+    browser.client.post(
+        browser.page.address, {**fields, "code": "12"}, secure=True, headers=headers
+    )
+
+
+PEOPLE: list[Callable[[Browser, User, Phone], None]] = [
+    nobody,
+    somebody,
+    opting_in,
+    switched_on,
+    half_signed_in,
+    changing,
+    with_an_app,
+    setting_an_app_up,
+    refused,
+]
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("person", PEOPLE, ids=lambda person: person.__name__)
+def test_get_changes_nothing(
+    person: Callable[[Browser, User, Phone], None],
+    method: str,
+    browser: Browser,
+    user: User,
+    phone: Phone,
+) -> None:
+    """Every address, twice: a prefetch, a refresh and the back button are GETs."""
+    person(browser, user, phone)
+    links = [link_in_mail("/not-me/")] if mail.outbox else []
+    number = ProviderUser.objects.filter(user=user).values_list("pk", flat=True).first()
+    there = [*ADDRESSES, *links, f"{NUMBER_PAGE}code/?number={number}", f"{PROVE}?next=/account/"]
+    before, texts, mails = rows(), len(phone.messages), len(mail.outbox)
+
+    for address in [*there, *there]:
+        response: Any = getattr(browser.client, method)(address, secure=True)
+        assert response.status_code < 500, address
+
+    assert rows() == before
+    assert (len(phone.messages), len(mail.outbox)) == (texts, mails)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_wrong_method_is_a_405(address: str, method: str, ann: Browser) -> None:
+    """S-60, S-61: before anything else is looked at."""
+    ann.client.handler.enforce_csrf_checks = False
+    for client in (ann.client, Browser().client):
+        client.handler.enforce_csrf_checks = False
+        response: Any = client.generic(method, address, secure=True)
+        assert response.status_code == 405
+        assert response["Allow"] in {"GET, HEAD, POST", "GET, HEAD", "POST"}
+
+
+# -- CSRF --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_post_without_a_token_is_a_page_that_helps(
+    address: str, ann_on: Browser, user: User
+) -> None:
+    """S-60: nothing is done; whoever is signed in is led on from the pages to sign in."""
+    before = rows()
+    response: Any = ann_on.client.post(
+        address, {"code": "1234567", "password": "x"}, secure=True, headers={"origin": "null"}
+    )
+    if address.startswith("/sign-in/"):
+        assert (response.status_code, response["Location"]) == (303, "/account/")
+    else:
+        assert response.status_code == 403
+        assert b"This form cannot be sent" in response.content
+        assert b'href="/"' in response.content
+    assert rows() == before
+
+
+def test_every_form_has_a_token(ann_on: Browser, phone: Phone) -> None:
+    for address in ADDRESSES:
+        ann_on.go(address)
+        for form in ann_on.page.forms:
+            assert form.method == "post"
+            assert form.fields.get("csrfmiddlewaretoken"), address
+
+
+@pytest.mark.parametrize("page", ["sign-in", "code"])
+def test_old_form_after_a_sign_in_in_another_tab_leads_on(
+    page: str, browser: Browser, active: ProviderUser, phone: Phone
+) -> None:
+    """P-12: the token changed with the sign-in."""
+    browser.go("/sign-in/?next=/account/activity/")
+    if page == "code":
+        browser.send(username="ann", password="correct horse battery")
+    tab = browser.tab()
+    tab.page = browser.page
+    sign_in(tab)
+    tab.send(code=phone.code())
+    assert tab.path == "/account/"
+
+    typed = {"code": phone.code()} if page == "code" else {"username": "ann", "password": "x"}
+    browser.send(**typed)
+
+    assert browser.path == "/account/activity/"
+    assert browser.page.status == 200
+    assert authenticators.overview(active.user).is_on
