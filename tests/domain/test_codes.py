@@ -5,6 +5,7 @@ import hmac
 import string
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyotp
 import pytest
@@ -177,3 +178,128 @@ def test_matching_never_raises(code: str) -> None:
     """``compare_digest`` does on text that is not ASCII."""
     right = codes.derive(BINDING, kid="k1", digits=7)
     assert codes.matches(code, BINDING, kid="k1", digits=7) is (code == right)
+
+
+# -- codes of apps -----------------------------------------------------------------
+
+RFC_6238 = [
+    (59, "94287082"),
+    (1111111109, "07081804"),
+    (1111111111, "14050471"),
+    (1234567890, "89005924"),
+    (2000000000, "69279037"),
+    (20000000000, "65353130"),
+]
+APP_SECRET = base64.b32encode(b"12345678901234567890").decode()
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@pytest.mark.parametrize(("seconds", "code"), RFC_6238)
+def test_vectors_of_rfc_6238_appendix_b(seconds: int, code: str) -> None:
+    """Its last six digits: apps show no more."""
+    step = codes.app_step(code[-6:], APP_SECRET, now=at(seconds), after=0)
+    assert step == seconds // 30
+
+
+@pytest.mark.parametrize(
+    ("seconds", "right"),
+    [
+        (1_000_049.9, True),
+        (1_000_020, True),
+        (999_990, True),
+        (999_989.9, False),
+        (1_000_080, False),
+    ],
+)
+def test_an_app_may_be_one_step_off(seconds: float, right: bool) -> None:
+    """The code of the step from 1 000 020 on, at other times."""
+    code = pyotp.HOTP(APP_SECRET).at(33_334)
+    assert (codes.app_step(code, APP_SECRET, now=at(seconds), after=0) == 33_334) is right
+
+
+@pytest.mark.parametrize(("after", "found"), [(33_333, 33_334), (33_334, None), (33_335, None)])
+def test_no_step_of_an_app_comes_twice(after: int, found: int | None) -> None:
+    code = pyotp.HOTP(APP_SECRET).at(33_334)
+    assert codes.app_step(code, APP_SECRET, now=at(1_000_020), after=after) == found
+
+
+def test_an_app_reads_the_secret_from_an_address() -> None:
+    uri = codes.app_uri(APP_SECRET, name="ann", issuer="Two-Factor")
+    read = pyotp.parse_uri(uri)
+    assert isinstance(read, pyotp.TOTP)
+    assert (read.secret, read.name, read.issuer) == (APP_SECRET, "ann", "Two-Factor")
+    assert (read.digits, read.interval) == (codes.APP_DIGITS, codes.APP_STEP)
+
+
+def test_secrets_of_apps_are_160_random_bits() -> None:
+    made = {codes.new_app_secret() for _ in range(200)}
+    assert len(made) == 200
+    assert {len(base64.b32decode(secret)) for secret in made} == {20}
+
+
+# -- recovery codes ----------------------------------------------------------------
+
+
+def test_recovery_codes_are_80_random_bits() -> None:
+    made = [codes.new_recovery_code() for _ in range(1000)]
+    assert len(set(made)) == 1000
+    assert {tuple(map(len, text.split("-"))) for text in made} == {(4, 4, 4, 4)}
+    seen = Counter("".join(made).replace("-", ""))
+    assert set(seen) == set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+    # 16 000 characters of 32 kinds: 500 each, give or take six sigma.
+    assert all(abs(count - 500) < 6 * 22 for count in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("0123-4567-89AB-CDEF", "0123456789ABCDEF"),
+        ("oill-OILL-zzzz-9999", "0111" * 2 + "ZZZZ9999"),
+        ("0 1 2 3 4 5 6 7 8 9 a b c d e f", "0123456789ABCDEF"),
+        ("0123\u20114567\u201389ab\u2015cdef\n", "0123456789ABCDEF"),
+        ("1234567890123456", "1234567890123456"),
+        ("123 456", "123456"),
+        ("1234567", "1234567"),
+    ],
+)
+def test_any_code_has_one_spelling(text: str, parsed: str) -> None:
+    """S-10."""
+    assert codes.parse_any(text) == parsed
+    assert codes.is_recovery(parsed) is (len(parsed) == 16)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "12345",
+        "12345678",
+        "0123-4567-89AB-CDE",
+        "0123-4567-89AB-CDEFG",
+        "0123-4567-89AB-CDEU",
+        "0123_4567_89AB_CDEF",
+        "0123456789ABCDE\u0130",
+        "\uff10123456789ABCDEF",
+        "0123456789ABCDE\u0131",
+        "0123456789ABCDE\u017f",
+        "0123456789ABCDE\u212a",
+        "0123456789ABCDEF".rjust(65),
+    ],
+    ids=ascii,
+)
+def test_what_has_no_shape_of_a_code_is_none(text: str) -> None:
+    with pytest.raises(MalformedCode):
+        codes.parse_any(text)
+
+
+@given(st.text(max_size=80))
+def test_parsing_any_is_idempotent_or_raises_one_error(text: str) -> None:
+    try:
+        parsed = codes.parse_any(text)
+    except MalformedCode:
+        return
+    assert codes.parse_any(parsed) == parsed

@@ -1,0 +1,492 @@
+"""Passwords on pages: signing in, again before a change, anew, lost, and "this was not me"."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.db import DatabaseError
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, RefreshToken
+from pytest_django.fixtures import Settings
+
+from optin import delivery, sign_in
+from optin.authenticators import Removal
+from optin.conf import Rate
+from optin.guesses import By
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    Purpose,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
+from optin.sign_in import Grant
+from tests.api.client import bearer
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.domain.person import PAGE, Person
+from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+NEW = "quite another one"
+
+
+def failed_sign_ins() -> int:
+    counters = SendCounter.objects.filter(scope__startswith="sign-in-name")
+    return sum(counters.values_list("count", flat=True))
+
+
+# -- signing in on a page ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kind", "outcome", "grant", "texts"),
+    [
+        pytest.param((), Kind.SIGN_IN, "signed_in", Grant.SIGNED_IN, 0, id="no-factor"),
+        pytest.param((By.TEXT,), Kind.CHALLENGE, "sent", Grant.CODE_REQUIRED, 1, id="number"),
+        pytest.param(
+            (By.APP,), Kind.SIGN_IN, "2fa_code_required", Grant.CODE_REQUIRED, 0, id="app"
+        ),
+        pytest.param(
+            (By.TEXT, By.APP),
+            Kind.SIGN_IN,
+            "2fa_code_required",
+            Grant.CODE_REQUIRED,
+            0,
+            id="number-and-app",
+        ),
+    ],
+)
+def test_a_right_password(
+    person: Person,
+    kinds: tuple[By, ...],
+    kind: AuditEvent.Kind,
+    outcome: str,
+    grant: Grant,
+    texts: int,
+) -> None:
+    """S-30: with a factor on it gets no further than to the code. One event."""
+    person.set_up(*kinds)
+    before = len(person.phone.messages)
+
+    with one_event(kind, outcome, user_id=person.user.pk):
+        result = sign_in.sign_in("ANN", PASSWORD, origin=PAGE)
+
+    assert (result.grant, result.user) == (grant, person.user)
+    assert len(person.phone.messages) - before == texts
+    assert failed_sign_ins() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        (Person.suspend, "factor_disabled"),
+        (Person.disable, "factor_disabled"),
+        (Person.lock, "locked"),
+    ],
+)
+def test_a_right_password_while_barred(
+    person: Person, given: Callable[[Person], None], outcome: str
+) -> None:
+    """S-07a: the code stays required, and no text is sent."""
+    person.set_up(By.TEXT)
+    given(person)
+    texts = len(person.phone.messages)
+    with one_event(Kind.CHALLENGE, outcome):
+        result = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
+    assert result.grant is Grant.CODE_REQUIRED
+    assert result.sending
+    assert result.sending.outcome == outcome
+    assert len(person.phone.messages) == texts
+
+
+def deactivated(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "given"),
+    [
+        ("ann", "wrong", None),
+        ("ann", "", None),
+        ("nobody", PASSWORD, None),
+        ("ann", PASSWORD, deactivated),
+    ],
+    ids=["wrong", "empty", "unknown", "deactivated"],
+)
+def test_a_refused_password(
+    user: User, name: str, password: str, given: Callable[[User], None] | None
+) -> None:
+    """S-38: one answer."""
+    if given:
+        given(user)
+    with one_event(Kind.SIGN_IN, Grant.INVALID_GRANT, {}):
+        result = sign_in.sign_in(name, password, origin=PAGE)
+    assert result == sign_in.SignIn(Grant.INVALID_GRANT)
+    assert failed_sign_ins() == 1
+
+
+def test_too_many_passwords(user: User, settings: Settings) -> None:
+    """... on one page are too many on the other; the right one is not looked at."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
+    sign_in.sign_in("ann", "wrong", origin=PAGE)
+    sign_in.confirm_password(user, "wrong", origin=PAGE)
+    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+        refused = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
+    assert refused.grant is Grant.NOT_NOW
+    assert refused.retry_after
+    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+        assert sign_in.confirm_password(user, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+
+
+@pytest.mark.parametrize(
+    ("password", "grant"), [(PASSWORD, Grant.SIGNED_IN), ("wrong", Grant.INVALID_GRANT)]
+)
+def test_the_password_again(user: User, password: str, grant: Grant) -> None:
+    with one_event(Kind.PASSWORD, grant, {}, user_id=user.pk):
+        result = sign_in.confirm_password(user, password, origin=PAGE)
+    assert result.grant is grant
+    assert (result.user == user) is (grant is Grant.SIGNED_IN)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
+        lambda user: sign_in.confirm_password(user, PASSWORD, origin=PAGE),
+        lambda user: sign_in.set_password(user, NEW, origin=PAGE),
+        lambda user: sign_in.ask_reset(user.email, origin=PAGE),
+    ],
+    ids=["sign-in", "confirm", "set", "reset"],
+)
+def test_without_its_event_nothing_happens(
+    person: Person, operation: Callable[[User], object]
+) -> None:
+    """S-52. (What was charged before the password was looked at stays charged.)"""
+    person.set_up(By.TEXT)
+    SendCounter.objects.all().delete()
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        operation(person.user)
+    assert person.now.password == person.user.password
+    assert Notice.objects.filter(kind__startswith="password").count() == 0
+    assert SmsMessage.objects.filter(pending_otp__purpose=Purpose.SIGN_IN).count() == 0
+
+
+# -- a new password ----------------------------------------------------------------
+
+
+@pytest.fixture
+def tokens(person: Person, password_clients: None) -> sign_in.Tokens:
+    """What a client of theirs holds."""
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        "ann", PASSWORD, scope="", verification_code="", client=client, origin=ORIGIN
+    )
+    assert answer.tokens
+    return answer.tokens
+
+
+def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.Tokens) -> None:
+    """S-34: access tokens live on for their hour; the session at work goes on."""
+    epoch, kept = person.now.session_epoch, []
+    with one_event(Kind.PASSWORD, "changed", {}, user_id=person.user.pk):
+        sign_in.set_password(
+            person.user,
+            NEW,
+            origin=PAGE,
+            keep_session=lambda user: kept.append(user.get_session_auth_hash()),
+        )
+    assert person.now.check_password(NEW)
+    assert person.now.session_epoch == epoch + 1
+    assert kept == [person.now.get_session_auth_hash()]
+    assert not RefreshToken.objects.filter(revoked=None).exists()
+    assert AccessToken.objects.count() == 1
+    assert notices(person.user) == [Notice.Kind.PASSWORD]
+
+
+def test_a_new_password_leaves_the_factors(full: Person) -> None:
+    """S-30."""
+    sign_in.set_password(full.user, NEW, origin=PAGE)
+    assert full.has == {By.TEXT, By.APP}
+    assert full.left() == 10
+    assert sign_in.sign_in("ann", NEW, origin=PAGE).grant is Grant.CODE_REQUIRED
+
+
+def test_nobody_deactivated_gets_a_new_password(user: User, person: Person) -> None:
+    deactivated(user)
+    with nothing_happens(person.phone), pytest.raises(Exception, match="deactivated"):
+        sign_in.set_password(user, NEW, origin=PAGE)
+
+
+# -- a lost password ---------------------------------------------------------------
+
+
+def unknown(user: User) -> str:
+    return "nobody@example.com"
+
+
+def by_user_name(user: User) -> str:
+    return user.username
+
+
+def no_address(user: User) -> str:
+    User.objects.filter(pk=user.pk).update(email="")
+    return ""
+
+
+def unusable(user: User) -> str:
+    user.set_unusable_password()
+    user.save()
+    return user.email
+
+
+def inactive(user: User) -> str:
+    deactivated(user)
+    return user.email
+
+
+@pytest.mark.parametrize("email", [unknown, by_user_name, no_address, unusable, inactive])
+def test_no_link_for(user: User, email: Callable[[User], str]) -> None:
+    """S-38: nothing tells why."""
+    asked = email(user)
+    with one_event(Kind.PASSWORD, "refused", {}):
+        assert sign_in.ask_reset(asked, origin=PAGE) is None
+    assert notices(user) == []
+
+
+@pytest.mark.parametrize("spelling", ["ann@example.com", "ANN@Example.com", "ａｎｎ@example.com"])  # noqa: RUF001
+def test_a_link_is_queued_and_sent_later(user: User, spelling: str) -> None:
+    """S-38: how long a mail takes tells nothing."""
+    with one_event(Kind.PASSWORD, "reset_asked", {}, user_id=user.pk):
+        notice = sign_in.ask_reset(spelling, origin=PAGE)
+    assert notice
+    assert notice.state == State.QUEUED
+    assert mail.outbox == []
+
+    delivery.send_queued(notice)
+    delivery.send_queued(notice)  # ... by somebody else too: once
+
+    (letter,) = mail.outbox
+    assert letter.to == ["ann@example.com"]
+    assert "/password-reset/" in letter.body
+
+
+def test_a_queued_link_is_not_lost(user: User) -> None:
+    """S-63: whoever asked for it died before the mail left."""
+    sign_in.ask_reset(user.email, origin=PAGE)
+    assert delivery.send_due(timezone.now()) == 1
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.parametrize(("seconds", "links"), [(0, 1), (59.9, 1), (60, 2)])
+def test_one_link_a_minute(person: Person, seconds: float, links: int) -> None:
+    sign_in.ask_reset(person.user.email, origin=PAGE)
+    person.clock.shift(seconds)
+    with one_event(Kind.PASSWORD, "reset_asked" if links == 2 else "refused"):
+        again = sign_in.ask_reset(person.user.email, origin=PAGE)
+    assert (again is not None) is (links == 2)
+    assert notices(person.user) == [Notice.Kind.PASSWORD_RESET] * links
+
+
+@pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])
+def test_links_are_limited_as_passwords_are(user: User, settings: Settings, email: str) -> None:
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
+    for _ in range(2):
+        sign_in.ask_reset(email, origin=PAGE)
+    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+        assert sign_in.ask_reset(email, origin=PAGE) is None
+
+
+# -- this was not me (S-39) --------------------------------------------------------
+
+
+def activated(person: Person) -> None:
+    person.set_up(By.TEXT)
+
+
+def changed(person: Person) -> None:
+    person.set_up(By.TEXT)
+    person.add_number(OTHER_NUMBER)
+
+
+def released(person: Person) -> None:
+    person.set_up(By.TEXT, By.RECOVERY)
+    person.turn_off(person.recovery[0])
+    person.add_number(OTHER_NUMBER)
+
+
+def app_added(person: Person) -> None:
+    person.set_up(By.TEXT, By.APP, By.RECOVERY)
+
+
+def app_removed(person: Person) -> None:
+    person.set_up(By.TEXT, By.APP, By.RECOVERY)
+    person.turn_off(person.app_code(), Removal.APP)
+    person.add_app()
+
+
+def notice_of(person: Person, kind: Notice.Kind) -> Notice:
+    return Notice.objects.filter(user=person.user, kind=kind).latest("pk")
+
+
+def link_of(notice: Notice) -> str:
+    """The token in the mail."""
+    body = str(delivery.mail_for(notice).body)
+    return body.partition("/not-me/")[2].split("/")[0]
+
+
+DISOWNED = [
+    pytest.param(activated, Notice.Kind.ACTIVATED, ["number"], set(), id="activated"),
+    pytest.param(changed, Notice.Kind.CHANGED, ["number"], set(), id="changed"),
+    pytest.param(released, Notice.Kind.RELEASED, ["number"], set(), id="released"),
+    pytest.param(app_added, Notice.Kind.APP_ADDED, ["app"], {By.TEXT}, id="app-added"),
+    pytest.param(app_removed, Notice.Kind.APP_REMOVED, ["app"], {By.TEXT}, id="app-removed"),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "removed", "stays"), DISOWNED)
+def test_what_was_told_is_taken_back(
+    person: Person,
+    file: File,
+    given: Callable[[Person], None],
+    kind: Notice.Kind,
+    removed: list[str],
+    stays: set[By],
+) -> None:
+    given(person)
+    AccessKey.objects.make(person.user, file, timezone.now())
+    bearer(person.user)
+    epoch, notice = person.now.session_epoch, notice_of(person, kind)
+
+    found = delivery.disownable(link_of(notice), timezone.now())
+    assert found == notice
+    data = {"notice": kind, "removed": removed}
+    with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
+        result = sign_in.disown(notice, PASSWORD, origin=PAGE)
+
+    assert result.grant is Grant.SIGNED_IN
+    assert person.has == stays
+    assert not AccessKey.objects.filter(revoked_at=None).exists()
+    assert not AccessToken.objects.exists()
+    assert person.now.session_epoch == epoch + 1
+    assert notices(person.user)[-1] == Notice.Kind.DISOWNED
+    assert failed_sign_ins() == 0
+    # Once.
+    assert delivery.disownable(link_of(notice), timezone.now()) is None
+    with one_event(Kind.DISOWN, "unchanged", {"notice": kind, "removed": []}):
+        sign_in.disown(notice, PASSWORD, origin=PAGE)
+    assert notices(person.user).count(Notice.Kind.DISOWNED) == 1
+
+
+@pytest.mark.parametrize("kind", list(Notice.Kind))
+def test_which_mails_have_the_link(user: User, kind: Notice.Kind) -> None:
+    notice = Notice.objects.create(user=user, kind=kind, created_at=timezone.now())
+    assert ("/not-me/" in delivery.mail_for(notice).body) is (kind in delivery.DISOWNABLE)
+
+
+@pytest.mark.parametrize(("hours", "works"), [(timedelta(hours=72), False), (timedelta(0), True)])
+@pytest.mark.parametrize("early", [timedelta(0), timedelta(seconds=0.1)])
+def test_a_link_works_for_72_hours(
+    person: Person, hours: timedelta, works: bool, early: timedelta
+) -> None:
+    activated(person)
+    notice = notice_of(person, Notice.Kind.ACTIVATED)
+    at = notice.created_at + hours - early
+    assert (delivery.disownable(link_of(notice), at) is not None) is (works or bool(early))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda token: "",
+        lambda token: "1",
+        lambda token: token[:-1],
+        lambda token: "9" + token,
+    ],
+    ids=["empty", "no-signature", "cut", "other-id"],
+)
+def test_a_link_that_was_not_ours(person: Person, spoil: Callable[[str], str]) -> None:
+    activated(person)
+    token = spoil(link_of(notice_of(person, Notice.Kind.ACTIVATED)))
+    assert delivery.disownable(token, timezone.now()) is None
+
+
+def test_a_link_of_somebody_deactivated(person: Person) -> None:
+    activated(person)
+    link = link_of(notice_of(person, Notice.Kind.ACTIVATED))
+    deactivated(person.user)
+    assert delivery.disownable(link, timezone.now()) is None
+
+
+def test_taking_back_needs_the_password(full: Person, settings: Settings) -> None:
+    """A wrong one counts as a failed sign-in, and the link stays good."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 300),)
+    notice = notice_of(full, Notice.Kind.ACTIVATED)
+    epoch = full.now.session_epoch
+    with one_event(Kind.DISOWN, Grant.INVALID_GRANT, {}, user_id=full.user.pk):
+        assert sign_in.disown(notice, "wrong", origin=PAGE).grant is Grant.INVALID_GRANT
+    assert failed_sign_ins() == 1
+    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+        assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+    assert full.has == {By.TEXT, By.APP}
+    assert full.now.session_epoch == epoch
+    full.clock.shift(300)
+    assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
+    assert full.has == {By.APP}
+
+
+def test_a_suspended_number_stays(full: Person) -> None:
+    """It is staff's to judge; keys, tokens and sessions end all the same."""
+    full.suspend()
+    AccessKey.objects.make(full.user, full.file, timezone.now())
+    data = {"notice": Notice.Kind.ACTIVATED, "removed": []}
+    with one_event(Kind.DISOWN, "ok", data):
+        sign_in.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    assert full.number
+    assert full.number.suspended_at
+    assert not AccessKey.objects.filter(revoked_at=None).exists()
+
+
+def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:
+    person.set_up(By.TEXT, By.RECOVERY)
+    sign_in.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    assert (person.has, person.left()) == (set(), 0)
+    assert not PendingOtp.objects.open().exists()
+
+
+def test_taking_back_works_while_locked(full: Person) -> None:
+    """S-06: recovery works during a lock, and the lock stays."""
+    full.lock()
+    sign_in.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    assert full.has == {By.APP}
+    assert full.now.otp_failures == 10
+
+
+def test_without_its_event_nothing_is_taken_back(full: Person) -> None:
+    notice = notice_of(full, Notice.Kind.ACTIVATED)
+    SendCounter.objects.all().delete()
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        sign_in.disown(notice, PASSWORD, origin=PAGE)
+    assert full.has == {By.TEXT, By.APP}
+    notice.refresh_from_db()
+    assert notice.disowned_at is None
+
+
+def test_mails_show_no_secret(full: Person) -> None:
+    """S-50, S-54: no code, secret or full number, in any mail about any of it."""
+    full.check(full.recovery[0])
+    changed_to = full.add_number(OTHER_NUMBER)
+    assert changed_to.outcome == "ok"
+    full.turn_off(full.recovery[1])
+    said = " ".join(f"{letter.subject} {letter.body}" for letter in mail.outbox).replace(" ", "")
+    told = [*full.recovery, full.secret, NUMBER[4:], OTHER_NUMBER[4:], PASSWORD]
+    told += [body.split()[0] for _, body in full.phone.messages if body[0].isdigit()]
+    assert not [secret for secret in told if secret.replace(" ", "") in said]
