@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser import bench
+from tests.browser import crowd as crowds
 from tests.conftest import needs
 
 
@@ -44,6 +45,12 @@ def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A development start of the service, shared by the tests of this worker."""
     with bench.serve(tmp_path_factory.mktemp("site")) as site:
         yield site
+
+
+@pytest.fixture(scope="package")
+def crowd(site: bench.Site) -> crowds.Crowd:
+    """People to be: ``crowd.new()``, ``crowd.on()``."""
+    return crowds.gather(site)
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,95 @@
+"""People for the browser to be: each test takes one whom no other has.
+
+They are made in the server's own database, by its own services, in a process of their own.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+
+from optin import services
+from optin.gateways import Simulator
+from optin.models import File, Membership, User
+from optin.origin import Face, Origin
+from tests.browser.bench import Site
+
+PASSWORD = "tell-the-harbour-9"
+HOW_MANY = 24
+"""Of each kind; the files and the texts' budgets are large enough for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of the file Harbour Books, and two numbers that are theirs."""
+
+    name: str
+    number: str  # in E.164 form
+    other_number: str
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@example.com"
+
+
+def people(kind: str) -> Iterator[Person]:
+    first = {"new": 100, "on": 500}[kind]
+    for each in range(HOW_MANY):
+        at = first + 2 * each
+        yield Person(f"{kind}-{each}", f"+61491570{at}", f"+61491570{at + 1}")
+
+
+@dataclass
+class Crowd:
+    """Hands out people: ``new()`` has no second factor, ``on()`` has an active number."""
+
+    site: Site
+    _new: Iterator[Person] = field(default_factory=lambda: people("new"))
+    _on: Iterator[Person] = field(default_factory=lambda: people("on"))
+
+    def new(self) -> Person:
+        return next(self._new)
+
+    def on(self) -> Person:
+        return next(self._on)
+
+
+def gather(site: Site) -> Crowd:
+    site.manage("shell", "-c", "from tests.browser import crowd; crowd.make()")
+    return Crowd(site)
+
+
+# -- in the other process ----------------------------------------------------------
+
+
+def make() -> None:
+    """Make everybody: called by ``manage.py shell``."""
+    file = File.objects.get(name="Harbour Books")
+    password = make_password(PASSWORD)
+    everybody = [*people("new"), *people("on")]
+    users = [User(username=each.name, email=each.email, password=password) for each in everybody]
+    User.objects.bulk_create(users)
+    Membership.objects.bulk_create(
+        Membership(user=user, file=file) for user in User.objects.filter(username__contains="-")
+    )
+    for each in people("on"):
+        _opt_in(User.objects.get(username=each.name), file, each.number)
+
+
+def _opt_in(user: User, file: File, number: str) -> None:
+    origin = Origin(Face.COMMAND)
+    sending = services.opt_in(user, file, number, origin=origin)
+    assert sending.provider_user_id
+    code = Simulator(settings.DATA_DIR).latest(1)[0].body.split()[0]
+    services.verify_opt_in(user, file, sending.provider_user_id, code, origin=origin)
+
+
+def run(site: Site, body: str) -> dict[str, Any]:
+    """Run Python beside the server, where no page leads: time that passed, staff, a client."""
+    head = "import json; from datetime import *; from optin.models import *; out = {}"
+    printed = site.manage("shell", "-c", f"{head}\n{body}\nprint(json.dumps(out))")
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found

@@ -1,0 +1,96 @@
+"""The ways in which people use a page: by pointing, or by keyboard alone."""
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.bench import Site
+from tests.browser.crowd import PASSWORD, Person
+
+_FOCUS = """target => {
+    const at = document.activeElement;
+    const box = at.getBoundingClientRect(), style = getComputedStyle(at);
+    const outlined = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2;
+    const down = box.bottom > 0 && box.top < innerHeight;
+    const across = box.right > 0 && box.left < innerWidth;
+    const seen = at === document.body || (outlined && down && across);
+    return [at === target, seen, at.outerHTML.slice(0, 100)];
+}"""
+"""Whether the focus is on the target, and whether one sees where it is."""
+
+
+class Pointer:
+    """Somebody with a mouse, or a finger."""
+
+    def __init__(self, page: Page, site: Site) -> None:
+        self.page = page
+        self.site = site
+
+    # -- one thing at a time -------------------------------------------------------
+
+    def fill(self, label: str, text: str) -> None:
+        self.page.get_by_label(label, exact=True).fill(text)
+
+    def activate(self, target: Locator) -> None:
+        target.click()
+
+    def press(self, button: str) -> None:
+        self.activate(self.page.get_by_role("button", name=button, exact=True))
+
+    def follow(self, link: str) -> None:
+        self.activate(self.page.locator("main").get_by_role("link", name=link, exact=True))
+
+    def unfold(self, summary: str) -> None:
+        self.activate(self.page.locator("summary", has_text=summary))
+
+    def sees(self, heading: str) -> None:
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(heading)
+
+    # -- what many tests begin with ------------------------------------------------
+
+    def sign_in(self, person: Person, password: str = PASSWORD) -> None:
+        self.page.goto("/sign-in/")
+        self.give_password(person, password)
+
+    def give_password(self, person: Person, password: str = PASSWORD) -> None:
+        self.fill("User name or e-mail address", person.name)
+        self.fill("Password", password)
+        self.press("Sign in")
+
+    def ask_for_code(self, number: str, *, button: str = "Text me a code") -> str:
+        """Name a number, on the page that asks for one; return the code that was texted."""
+        before = len(self.site.texts(number))
+        self.fill("Mobile number", number)
+        self.press(button)
+        self.sees("Check your phone")
+        return self.site.newest_text(number, after=before).split()[0]
+
+    def give_code(self, code: str, button: str) -> None:
+        self.fill("Code", code)
+        self.press(button)
+
+
+class Keyboard(Pointer):
+    """Somebody with nothing else: Tab, Enter, Space. They see where they are at each step."""
+
+    def reach(self, target: Locator) -> None:
+        handle = target.element_handle()
+        for _ in range(40):
+            there, seen, where = self.page.evaluate(_FOCUS, handle)
+            assert seen, f"nobody sees that the focus is on {where}"
+            if there:
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not lead to {target}")
+
+    def fill(self, label: str, text: str) -> None:
+        self.reach(self.page.get_by_label(label, exact=True))
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(text)
+
+    def activate(self, target: Locator) -> None:
+        self.reach(target)
+        self.page.keyboard.press("Enter")
+
+
+def another(code: str) -> str:
+    """Return a wrong code beside *code*."""
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"

@@ -1,0 +1,290 @@
+"""What people come for, from the first page to the last, as each kind of them does it.
+
+Three ways: a phone with scripts, a wide window without them, and a keyboard alone.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pyotp
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.browser.bench import NARROW, WIDE, Site, Window
+from tests.browser.crowd import PASSWORD, Crowd, Person, run
+from tests.browser.hands import Keyboard, Pointer
+
+Start = Callable[[], Pointer]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((Pointer, NARROW, True), id="phone"),
+        pytest.param((Pointer, WIDE, False), id="without-scripts"),
+        pytest.param((Keyboard, WIDE, True), id="keyboard"),
+    ]
+)
+def start(request: pytest.FixtureRequest, open_page: Window, site: Site) -> Start:
+    """``start()`` gives a browser of its own to somebody of one kind."""
+    kind, width, scripts = request.param
+    return lambda: kind(open_page(width=width, scripts=scripts), site)
+
+
+@pytest.fixture
+def hands(start: Start) -> Pointer:
+    return start()
+
+
+@pytest.fixture
+def pointer(open_page: Window, site: Site) -> Pointer:
+    return Pointer(open_page(width=NARROW), site)
+
+
+def sign_in_with_code(hands: Pointer, person: Person) -> None:
+    before = len(hands.site.texts(person.number))
+    hands.sign_in(person)
+    hands.sees("Check your phone")
+    code = hands.site.newest_text(person.number, after=before).split()[0]
+    hands.give_code(code, "Sign in")
+    hands.sees("Your account")
+
+
+def prove(hands: Pointer, person: Person, link: str) -> None:
+    """Go to a change of factors, from the two-factor page, and show the phone once more."""
+    hands.page.goto("/account/two-factor/")
+    hands.follow(link)
+    hands.sees("Show that it is you")
+    before = len(hands.site.texts(person.number))
+    hands.press(f"Text a code to ... {person.number[-3:]}")
+    hands.sees("Show that it is you")
+    code = hands.site.newest_text(person.number, after=before).split()[0]
+    hands.give_code(code, "Continue")
+
+
+def recovery_codes(hands: Pointer) -> list[str]:
+    """Make a list of recovery codes, on the page that shows one."""
+    hands.sees("Recovery codes")
+    codes = hands.page.locator(".secrets code").all_inner_texts()
+    assert len(set(codes)) == 10
+    hands.press("I have kept them")
+    return codes
+
+
+# -- text messages -----------------------------------------------------------------
+
+
+def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """P-01 to P-04, P-07: with the pages' own words alone."""
+    person = crowd.new()
+    hands.page.goto("/")
+    hands.give_password(person)
+    hands.sees("Your account")
+    hands.follow("Turn it on")
+    hands.sees("Two-factor sign-in is off")
+    hands.follow("Turn it on by text message")
+    code = hands.ask_for_code(person.number)
+    hands.give_code(code, "Turn it on")
+    hands.sees("Two-factor sign-in is on")
+    hands.follow("Later")
+    hands.press("Sign out")
+    hands.sees("Sign in")
+
+    hands.give_password(person)
+    hands.sees("Check your phone")
+    assert hands.page.title().startswith("Enter your code")
+    code = site.newest_text(person.number, after=1).split()[0]
+    hands.give_code(code, "Sign in")
+    hands.sees("Your account")
+    assert len(site.texts(person.number)) == 2
+
+
+def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """P-08: the old number first, then the new one; the old one is told."""
+    person = crowd.on()
+    sign_in_with_code(hands, person)
+    prove(hands, person, "Change the number")
+    hands.sees("Change your mobile number")
+    code = hands.ask_for_code(person.other_number)
+    hands.give_code(code, "Use this number")
+    hands.sees("Two-factor sign-in is on")
+    expect(hands.page.locator("main")).to_contain_text(f"... {person.other_number[-3:]}")
+    assert "now uses another mobile number" in site.newest_text(person.number, after=3)
+
+
+def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """P-08."""
+    person = crowd.on()
+    sign_in_with_code(hands, person)
+    hands.page.goto("/account/two-factor/")
+    hands.follow("Turn two-factor sign-in off")
+    hands.sees("Turn two-factor sign-in off")
+    hands.press(f"Text a code to ... {person.number[-3:]}")
+    text = site.newest_text(person.number, after=2)
+    assert "to turn OFF two-factor sign-in" in text
+    hands.give_code(text.split()[0], "Turn it off")
+    hands.sees("Two-factor sign-in is off")
+    hands.press("Sign out")
+    hands.give_password(person)
+    hands.sees("Your account")
+
+
+def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
+    """P-01, P-08: from the sign-in page to a new number, with a recovery code."""
+    person, hands = crowd.on(), start()
+    sign_in_with_code(hands, person)
+    prove(hands, person, "Make recovery codes")
+    codes = recovery_codes(hands)
+    hands.sees("Two-factor sign-in is on")
+
+    hands = start()
+    hands.sign_in(person)
+    hands.follow("I do not have my phone")
+    hands.sees("Sign in without your phone")
+    hands.fill("Recovery code", codes[0].lower().replace("-", " "))
+    hands.press("Sign in")
+    hands.sees("Change your mobile number")
+    code = hands.ask_for_code(person.other_number)
+    hands.give_code(code, "Use this number")
+    hands.sees("Two-factor sign-in is on")
+    expect(hands.page.locator("main")).to_contain_text("9 recovery codes left")
+
+
+# -- an app ------------------------------------------------------------------------
+
+
+def set_up_app(hands: Pointer) -> pyotp.TOTP:
+    hands.sees("Authenticator app")
+    hands.press("Set it up")
+    hands.unfold("cannot scan it")
+    key = hands.page.locator(".key").inner_text()
+    return pyotp.TOTP(key.replace(" ", ""))
+
+
+def next_code(app: pyotp.TOTP) -> str:
+    """The code of the next 30 seconds, taken early: that of these was used for the set-up."""
+    return app.at(datetime.now(UTC), counter_offset=1)
+
+
+def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
+    person, hands = crowd.new(), start()
+    hands.sign_in(person)
+    hands.follow("Turn it on")
+    hands.follow("Turn it on with an app")
+    app = set_up_app(hands)
+    hands.give_code(app.now(), "Turn it on")
+    hands.sees("Two-factor sign-in is on")
+    hands.follow("Make recovery codes")
+    recovery_codes(hands)
+
+    hands = start()
+    hands.sign_in(person)
+    hands.sees("Open your authenticator app")
+    hands.give_code(next_code(app), "Sign in")
+    hands.sees("Your account")
+    assert site.texts(person.number) == []
+
+
+# -- mails -------------------------------------------------------------------------
+
+
+def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
+    """P-14a, S-39: the mailed link takes the change back and ends every session."""
+    person, thief = crowd.new(), start()
+    thief.sign_in(person)
+    thief.sees("Your account")
+    thief.page.goto("/account/two-factor/number/")
+    thief.give_code(thief.ask_for_code(person.number), "Turn it on")
+    thief.sees("Two-factor sign-in is on")
+
+    hands = start()
+    hands.page.goto(site.mailed_link(person.email, "not-me"))
+    hands.sees("This was not me")
+    hands.fill("Password", PASSWORD)
+    hands.press("Take it back")
+    hands.sees("It was taken back")
+    thief.page.goto("/account/")
+    thief.sees("Sign in")
+    hands.follow("Choose a new password")
+    hands.sees("Choose a new password")
+
+
+def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """The link signs nobody in: the second factor is asked for afterwards."""
+    person = crowd.on()
+    hands.page.goto("/")
+    hands.follow("Forgotten your password?")
+    hands.fill("Email", person.email)
+    hands.press("Send the link")
+    hands.sees("Check your e-mail")
+    hands.page.goto(site.mailed_link(person.email, "password-reset"))
+    for label in ("New password", "New password confirmation"):
+        hands.fill(label, "another-harbour-7")
+    hands.press("Save the password")
+    hands.sees("Sign in")
+    hands.give_password(person, "another-harbour-7")
+    hands.sees("Check your phone")
+
+
+# -- applications ------------------------------------------------------------------
+
+CLIENT = """
+from oauth2_provider.models import Application
+made = Application.objects.create(
+    name="Ledger", client_type="public", authorization_grant_type="authorization-code",
+    redirect_uris="https://client.example.com/")
+out["id"] = made.client_id
+"""
+
+
+@pytest.fixture(scope="package")
+def client_id(site: Site) -> str:
+    return str(run(site, CLIENT)["id"])
+
+
+def authorize(client_id: str, verifier: str, **more: str) -> str:
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return "/o/authorize/?" + urlencode(
+        {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": "https://client.example.com/",
+            "scope": "2fa",
+            "state": "s-1",
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            **more,
+        }
+    )
+
+
+def test_let_an_application_act(hands: Pointer, site: Site, crowd: Crowd, client_id: str) -> None:
+    """RFC 6749 4.1 with PKCE: password, code, consent, and a token for the client."""
+    person, verifier, came = crowd.on(), "v" * 64, []
+
+    def client(route: Route) -> None:
+        came.append(route.request.url)
+        route.fulfill(body="<h1>The client</h1>", content_type="text/html")
+
+    hands.page.route("https://client.example.com/**", client)
+    hands.page.goto(authorize(client_id, verifier))
+    hands.give_password(person)
+    hands.give_code(site.newest_text(person.number, after=1).split()[0], "Sign in")
+    hands.sees("Allow Ledger to act for you?")
+    hands.press("Allow")
+    hands.sees("The client")
+    answer = parse_qs(urlsplit(came[0]).query)
+    assert answer["state"] == ["s-1"]
+    token = hands.page.request.post(
+        "/o/token/",
+        form={
+            "grant_type": "authorization_code",
+            "code": answer["code"][0],
+            "redirect_uri": "https://client.example.com/",
+            "client_id": client_id,
+            "code_verifier": verifier,
+        },
+    )
+    assert token.json()["scope"].split()[0] == "2fa"
