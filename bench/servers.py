@@ -21,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,16 +107,20 @@ def serving(command: list[str], port: int, database: str) -> Iterator[int]:
     env = os.environ | {"PORT": str(port), "DATABASE_URL": database}
     process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603
     try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        time.sleep(1)
+        wait_for(f"http://127.0.0.1:{port}/livez")
         yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=40)
+
+
+def wait_for(url: str) -> None:
+    """Return once it answers: a server listens before its workers are there."""
+    for _ in range(300):
+        with suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
 
 
 def drive(port: int, script: Path, seconds: int) -> tuple[float, str]:
