@@ -4,14 +4,16 @@ The ring rotates while the service runs: ``rotate`` encrypts again, in chunks, w
 not under the current key. The digest key is changed while the service stands still:
 ``redigest`` makes all digests anew, in one transaction.
 
-A chunk of ``rotate`` decides nothing about anybody: number, digest and owner of a row
-stay as they are. So it locks no users, and leaves one event for the run as a whole.
+A chunk of ``rotate`` decides nothing about anybody: what a row says stays as it is. So it
+locks no users, and leaves one event for the run as a whole.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, F, QuerySet, Value
@@ -20,7 +22,14 @@ from django.utils import timezone
 
 from optin import keys
 from optin.keys import UndecryptableError
-from optin.models import AuditEvent, Canary, PendingOtp, ProviderUser, SendCounter
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    Canary,
+    PendingOtp,
+    ProviderUser,
+    SendCounter,
+)
 from optin.origin import Face, Origin
 
 CHUNK = 200
@@ -74,21 +83,20 @@ def misfits(canary: Canary) -> list[Misfit]:
 # -- the ring ----------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Use:
-    """How much still needs one key of the ring."""
+Use = Counter[str]
+"""How much there is of each of ``USES``."""
 
-    numbers: int = 0
-    codes: int = 0
+USES = ("numbers", "apps", "codes")
+"""What a key of the ring is for: numbers, secrets of apps, codes on their way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of one run."""
+    """What became of one run, by ``USES``."""
 
-    numbers: int  # encrypted again
-    unreadable: list[int] = field(default_factory=list)  # ProviderUserIds, left as they are
-    in_use: dict[str, Use] = field(default_factory=dict)  # by key id, the current one too
+    done: Use  # rows that were encrypted again
+    unreadable: dict[str, list[int]]  # ids of rows that were left as they are
+    in_use: dict[str, Use]  # by key id, the current one too
 
     @property
     def needed(self) -> dict[str, Use]:
@@ -96,8 +104,40 @@ class Rotation:
         return {kid: use for kid, use in self.in_use.items() if kid != keys.current_id()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What is encrypted with the ring. Each row of it can ``seal_anew``."""
+
+    use: str
+    model: type[ProviderUser] | type[AuthenticatorApp]
+    name: str
+
+    @property
+    def rows(self) -> "QuerySet[Any]":
+        rows: QuerySet[Any] = self.model._base_manager.all()
+        return rows
+
+    def under_other_keys(self) -> "QuerySet[Any]":
+        current = {f"{self.name}__startswith": f"{keys.current_id()}:"}
+        rows: QuerySet[Any] = self.rows.exclude(**current)
+        return rows
+
+    def by_key(self) -> "QuerySet[Any]":
+        """All rows, each with the id of its key as ``kid``."""
+        # The colon is added for a value that was tampered with.
+        end = StrIndex(Concat(F(self.name), Value(":")), Value(":")) - 1
+        rows: QuerySet[Any] = self.rows.annotate(kid=Substr(self.name, 1, end))
+        return rows
+
+
+_COLUMNS = (
+    _Column("numbers", ProviderUser, "number_encrypted"),
+    _Column("apps", AuthenticatorApp, "secret_encrypted"),
+)
+
+
 def rotate(
-    *, origin: Origin, lost: str = "", progress: Callable[[int], None] = lambda done: None
+    *, origin: Origin, lost: str = "", progress: Callable[[Use], None] = lambda done: None
 ) -> Rotation:
     """Encrypt with the current key what is under another; the service may run meanwhile.
 
@@ -115,13 +155,15 @@ def rotate(
         wrong = [misfit for misfit in wrong if misfit is Misfit.DIGEST_KEY]
     if wrong:
         raise KeysDoNotFit(wrong)
-    done, unreadable = 0, set[int]()
-    # Again for the rows that an operation held while their chunk went by.
-    while changed := _pass(done, unreadable, progress):
-        done += changed
+    done, unreadable = Use(), {column.use: set[int]() for column in _COLUMNS}
+    for column in _COLUMNS:
+        # Again for the rows that an operation held while their chunk went by.
+        while _pass(column, done, unreadable[column.use], progress):
+            pass
     now = timezone.now()
     with transaction.atomic(durable=True):
-        rotation = Rotation(done, sorted(unreadable), _in_use(unreadable, now))
+        left = {use: sorted(ids) for use, ids in unreadable.items()}
+        rotation = Rotation(done, left, _in_use(left, now))
         if not rotation.needed and not keys.is_current(canary.sealed):
             canary.seal_anew()
         AuditEvent.objects.record(
@@ -132,11 +174,12 @@ def rotate(
             user_id=None,
             data={
                 "key": keys.current_id(),
-                "numbers": done,
-                "unreadable": len(unreadable),
+                "numbers": done["numbers"],
+                "apps": done["apps"],
+                "unreadable": len(left["numbers"]),
+                "unreadable_apps": len(left["apps"]),
                 "needed": {
-                    kid: {"numbers": use.numbers, "codes": use.codes}
-                    for kid, use in rotation.needed.items()
+                    kid: {name: use[name] for name in USES} for kid, use in rotation.needed.items()
                 },
                 **({"lost": lost} if lost else {}),
             },
@@ -144,31 +187,36 @@ def rotate(
     return rotation
 
 
-def _pass(before: int, unreadable: set[int], progress: Callable[[int], None]) -> int:
-    """Go once through all rows that are under another key; return how many are no more."""
-    after = done = 0
+def _pass(
+    column: _Column, done: Use, unreadable: set[int], progress: Callable[[Use], None]
+) -> bool:
+    """Go once through all rows that are under another key; say whether some are no more."""
+    after, before = 0, done[column.use]
     while True:
         with transaction.atomic(durable=True):
             # No row is changed between reading and writing it, so no opt-in that seals
             # or moves a row at the same time is lost. Rows that an operation holds are
             # skipped: this never waits for anybody, and so is part of no deadlock.
             rows = list(
-                _under_other_keys()
+                column.under_other_keys()
                 .filter(pk__gt=after)
                 .exclude(pk__in=unreadable)
                 .order_by("pk")
                 .select_for_update(no_key=True, skip_locked=True)[:CHUNK]
             )
             opened = [row for row in rows if _done(row, row.seal_anew, unreadable)]
-            ProviderUser.objects.bulk_update(opened, ["number_encrypted"])
+            column.rows.bulk_update(opened, [column.name])
         if not rows:
-            return done
-        after, done = rows[-1].pk, done + len(opened)
-        progress(before + done)
+            return done[column.use] > before
+        after = rows[-1].pk
+        done[column.use] += len(opened)
+        progress(done)
 
 
-def _done(row: ProviderUser, change: Callable[[], None], unreadable: set[int]) -> bool:
-    """Make *change* to *row*; remember it among the *unreadable* if its number does not open."""
+def _done(
+    row: ProviderUser | AuthenticatorApp, change: Callable[[], None], unreadable: set[int]
+) -> bool:
+    """Make *change* to *row*; remember it among the *unreadable* if it does not open."""
     try:
         change()
     except UndecryptableError:
@@ -177,24 +225,18 @@ def _done(row: ProviderUser, change: Callable[[], None], unreadable: set[int]) -
     return True
 
 
-def _under_other_keys() -> QuerySet[ProviderUser]:
-    return ProviderUser.objects.exclude(number_encrypted__startswith=f"{keys.current_id()}:")
-
-
-def _in_use(unreadable: set[int], now: datetime) -> dict[str, Use]:
-    """Count what each key is needed for: numbers that it opens, codes that still count."""
+def _in_use(unreadable: dict[str, list[int]], now: datetime) -> dict[str, Use]:
+    """Count what each key is needed for: rows that it opens, codes that still count."""
     found: dict[str, Use] = {}
-    # The colon is added for a value that was tampered with.
-    end = StrIndex(Concat(F("number_encrypted"), Value(":")), Value(":")) - 1
-    numbers = ProviderUser.objects.annotate(kid=Substr("number_encrypted", 1, end))
-    for kid, count in numbers.values_list("kid").annotate(count=Count("pk")):
-        found.setdefault(kid, Use()).numbers = count
-    for number in ProviderUser.objects.filter(pk__in=unreadable):
-        found[keys.key_id(number.number_encrypted)].numbers -= 1
-    codes = PendingOtp.objects.open().filter(expires_at__gt=now)
-    for kid, count in codes.values_list("key_id").annotate(count=Count("pk")):
-        found.setdefault(kid, Use()).codes = count
-    return {kid: use for kid, use in found.items() if use.numbers or use.codes}
+    for column in _COLUMNS:
+        _add(found, column.use, column.by_key().exclude(pk__in=unreadable[column.use]), "kid")
+    _add(found, "codes", PendingOtp.objects.open().filter(expires_at__gt=now), "key_id")
+    return found
+
+
+def _add(found: dict[str, Use], use: str, rows: "QuerySet[Any]", by: str) -> None:
+    for kid, count in rows.values_list(by).annotate(count=Count("pk")):
+        found.setdefault(kid, Use())[use] = count
 
 
 # -- the digest key ----------------------------------------------------------------
@@ -216,6 +258,8 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
     key is not needed, for numbers are encrypted, not only digested. Codes on their way
     are bound to the old digest, and counts are kept under it: they end here. Events of
     the audit trail keep the digests, and the id of the key, that they were written with.
+    Apps have no digest, and those of recovery codes are made without a key: both go on.
+    What a session guessed last is a digest too, but counts for a minute, which has passed.
 
     :param leave_unreadable: go on though some numbers do not open; they are not found
         any more.

@@ -19,6 +19,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from oauth2_provider.models import (
     clear_expired,
@@ -35,6 +36,7 @@ from optin.errors import TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
+    AuthenticatorApp,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -49,7 +51,7 @@ from optin.origin import Origin
 logger = logging.getLogger(__name__)
 
 KEPT = timedelta(hours=24)
-"""Codes, texts, numbers without proof and counters stay so long after their end (S-55)."""
+"""Codes, texts, numbers and apps without proof, counters: so long after their end (S-55)."""
 
 NOTICES_KEPT = timedelta(days=30)
 """Mails that left, or never will."""
@@ -64,6 +66,7 @@ KINDS = (
     "codes",
     "texts",
     "numbers",
+    "apps",
     "counters",
     "notices",
     "sessions",
@@ -83,7 +86,17 @@ def purge(*, origin: Origin) -> Counts:
     """
     now = timezone.now()
     deleted: Counts = Counter()
-    for step in (_codes, _numbers, _counters, _notices, _sessions, _tokens, _audit_events):
+    for step in (
+        _codes,
+        _farewells,
+        _numbers,
+        _apps,
+        _counters,
+        _notices,
+        _sessions,
+        _tokens,
+        _audit_events,
+    ):
         deleted += step(now)
     if deleted:
         with transaction.atomic(durable=True):
@@ -103,6 +116,21 @@ def _codes(now: datetime) -> Counts:
         Q(closed_at__lte=before) | Q(closed_at=None, expires_at__lte=before)
     )
     return _in_chunks(past, lambda ids: _drop_codes(ids, now))
+
+
+def _farewells(now: datetime) -> Counts:
+    """Texts to numbers that others replaced, a day after they left, or could not.
+
+    They have no code that they would go with.
+    """
+    waiting = (State.QUEUED, State.SENDING)
+    past = (
+        SmsMessage.objects.filter(pending_otp=None)
+        .exclude(state__in=waiting)
+        .alias(ended_at=Coalesce("sent_at", "claimed_at", "created_at"))
+        .filter(ended_at__lte=now - KEPT)
+    )
+    return _in_chunks(past, _dropping("texts", SmsMessage))
 
 
 def _numbers(now: datetime) -> Counts:
@@ -129,9 +157,23 @@ def _numbers(now: datetime) -> Counts:
 def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
     before = now - KEPT
     texts = SmsMessage.objects.filter(pending_otp__provider_user=OuterRef("pk"))
+    farewells = SmsMessage.objects.filter(replaced=OuterRef("pk"))
     return ProviderUser.objects.filter(
-        ~Exists(texts.filter(created_at__gt=before)), verified_at=None, created_at__lte=before
+        ~Exists(texts.filter(created_at__gt=before)),
+        ~Exists(farewells),
+        verified_at=None,
+        created_at__lte=before,
     )
+
+
+def _apps(now: datetime) -> Counts:
+    """Secrets of apps that were never proved. Under the lock of their user, as ``_numbers``."""
+    idle = AuthenticatorApp.objects.filter(confirmed=False, created_at__lte=now - KEPT)
+
+    def drop(user_ids: Sequence[Any]) -> Counts:
+        return Counter(apps=_delete(idle.filter(user__in=user_ids)))
+
+    return _in_chunks(User.objects.filter(pk__in=idle.values("user")), drop)
 
 
 def _drop_codes(ids: Sequence[Any], now: datetime) -> Counts:
@@ -309,14 +351,16 @@ def _drop_rows_of(user: User) -> Counts:
 
 
 def _drop_sessions_of(user: User) -> int:
-    """Delete the sessions of *user*; half of one dies by itself, within minutes."""
-    own = [
-        session.pk
-        for session in Session.objects.iterator()
-        if session.get_decoded().get(SESSION_KEY) == str(user.pk)
-    ]
+    """Delete the sessions of *user*, and those that wait for a code of theirs."""
+    own = [session.pk for session in Session.objects.iterator() if _is_of(user, session)]
     deleted, _ = Session.objects.filter(pk__in=own).delete()
     return deleted
+
+
+def _is_of(user: User, session: Session) -> bool:
+    held = session.get_decoded()
+    half = held.get("half") or {}
+    return held.get(SESSION_KEY) == str(user.pk) or half.get("user") == user.pk
 
 
 def _make_nameless(user: User) -> None:
@@ -329,6 +373,9 @@ def _make_nameless(user: User) -> None:
     user.last_login = None
     user.is_active = user.is_staff = user.is_superuser = False
     user.save()  # an inactive one: what was signed in ends
+    user.last_guess = user.last_guess_as = ""
+    user.last_guess_at = None
+    user.save_counts()
 
 
 def _is_erased(user: User) -> bool:

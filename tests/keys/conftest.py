@@ -6,20 +6,27 @@ import string
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
+import pyotp
 import pytest
 from django.conf import LazySettings
 from django.core.management import call_command
 from django.utils import timezone
 
-from optin.models import Canary, File, ProviderUser
+from optin import authenticators
+from optin.guesses import By, Outcome, Standing, Verification
+from optin.models import AuthenticatorApp, Canary, File, ProviderUser, User
+from optin.origin import Face, Origin
 from tests.conftest import make_user
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
 DIGEST, NEW_DIGEST = b"d" * 32, b"e" * 32
+WEB = Origin(Face.WEB, ip="192.0.2.9")
 
 
 @pytest.fixture
@@ -61,9 +68,57 @@ def add_numbers(file: File, count: int) -> list[ProviderUser]:
 
 
 def key_ids() -> set[str]:
-    """The ids of the keys that numbers are under."""
-    sealed = ProviderUser.objects.values_list("number_encrypted", flat=True)
-    return {text.partition(":")[0] for text in sealed}
+    """The ids of the keys that numbers and secrets of apps are under."""
+    numbers = ProviderUser.objects.values_list("number_encrypted", flat=True)
+    secrets = AuthenticatorApp.objects.values_list("secret_encrypted", flat=True)
+    return {text.partition(":")[0] for text in [*numbers, *secrets]}
+
+
+@dataclass(frozen=True)
+class App:
+    """Somebody's authenticator app."""
+
+    user: User
+    secret: str
+
+    @property
+    def row(self) -> AuthenticatorApp:
+        return AuthenticatorApp.objects.get(user=self.user)
+
+    def code(self, steps: int = 0) -> str:
+        """What it shows so many steps of 30 seconds from now."""
+        return pyotp.TOTP(self.secret).at(timezone.now() + timedelta(seconds=30 * steps))
+
+
+def standing() -> Standing:
+    """Of a session that has proved everything just now."""
+    now = timezone.now()
+    return Standing(now, now, By.APP)
+
+
+def begin_app(user: User) -> str:
+    """Begin to set up the app of *user*; return its secret."""
+    authenticators.begin_app(user, standing=standing(), origin=WEB)
+    waiting = authenticators.waiting_secret(user)
+    assert waiting
+    return waiting[0]
+
+
+def prove_app(user: User, secret: str, *, steps: int = 0) -> Verification:
+    code = App(user, secret).code(steps)
+    return authenticators.confirm_app(user, code, standing=standing(), origin=WEB)
+
+
+def add_app(user: User, *, steps: int = 0) -> App:
+    """Set up the app of *user*, to the end, with its code of so many steps from now."""
+    secret = begin_app(user)
+    assert prove_app(user, secret, steps=steps).outcome is Outcome.OK
+    return App(user, secret)
+
+
+def add_apps(count: int) -> list[AuthenticatorApp]:
+    """Add *count* people with an app each, under the current key."""
+    return [add_app(make_user(f"app{n}")).row for n in range(count)]
 
 
 def written(keys: Mapping[str, bytes]) -> str:

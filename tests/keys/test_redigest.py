@@ -1,18 +1,22 @@
 """``redigest``: a new digest key, while the service stands still."""
 
+from dataclasses import replace
+
 import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError
 
-from optin import keys
-from optin.guesses import Outcome
+from optin import authenticators, keys, services
+from optin.guesses import Outcome, Verification
 from optin.models import (
     AuditEvent,
+    AuthenticatorApp,
     Canary,
     File,
     PendingOtp,
     ProviderUser,
     Purpose,
+    RecoveryCode,
     SendCounter,
     User,
 )
@@ -20,7 +24,17 @@ from optin.origin import Face
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
-from tests.keys.conftest import NEW, NEW_DIGEST, OLD, add_numbers, run
+from tests.keys.conftest import (
+    DIGEST,
+    NEW,
+    NEW_DIGEST,
+    OLD,
+    WEB,
+    add_app,
+    add_numbers,
+    run,
+    standing,
+)
 
 __all__ = ["world"]
 
@@ -100,6 +114,46 @@ def test_the_trail_stays_as_it_was_written(stopped: World, settings: LazySetting
     assert event.key_id == keys.digest_key_id()
     assert event.content_digest() == event.digest
     assert event.number_digest == ProviderUser.digest_of(NUMBER)
+
+
+def test_apps_and_recovery_codes_go_on(stopped: World) -> None:
+    """Their digests and secrets know nothing of the digest key."""
+    app = add_app(stopped.user)
+    codes = authenticators.new_recovery_codes(stopped.user, standing=standing())
+    authenticators.keep_recovery_codes(stopped.user, codes, standing=standing(), origin=WEB)
+    stopped.clock.shift(61)
+    before = list(RecoveryCode.objects.values()), list(AuthenticatorApp.objects.values())
+
+    redigest()
+
+    assert (list(RecoveryCode.objects.values()), list(AuthenticatorApp.objects.values())) == before
+    stopped.purpose = Purpose.SIGN_IN
+    for code in (app.code(), codes[0]):
+        assert stopped.guess(code).outcome is Outcome.OK
+        assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
+
+
+def test_what_a_session_guessed_last_counts_no_more(stopped: World, settings: LazySettings) -> None:
+    """It was digested with the old key, and counts for a minute: so long nothing was decided."""
+    page = replace(WEB, session="one")
+
+    def guess() -> Verification:
+        return services.check(stopped.user, Purpose.SIGN_IN, stopped.wrong(), origin=page)
+
+    new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, DIGEST
+    stopped.purpose = Purpose.SIGN_IN
+    stopped.ask()
+    assert [guess().repeated, guess().repeated] == [False, True]
+    settings.OPTIN_DIGEST_KEY = new
+    stopped.clock.shift(59)
+    with pytest.raises(CommandError, match="within the last minu"):
+        redigest()
+    stopped.clock.shift(1)
+    redigest()
+
+    stopped.ask()
+    assert [guess().repeated, guess().repeated] == [False, True]
+    assert stopped.failures == 2
 
 
 def test_many(stopped: World, other_file: File, settings: LazySettings) -> None:

@@ -13,11 +13,20 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError
 from django.db import connection, connections
+from django.test import override_settings
 
 from optin import rotation, services
 from optin.guesses import Outcome
 from optin.keys import UndecryptableError
-from optin.models import AuditEvent, Canary, File, ProviderUser, Purpose, User
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    Canary,
+    File,
+    ProviderUser,
+    Purpose,
+    User,
+)
 from optin.origin import Face
 from optin.rotation import Use
 from tests.conftest import NUMBER, ORIGIN
@@ -30,9 +39,14 @@ from tests.keys.conftest import (
     OLD,
     OTHER,
     ROOT,
+    App,
+    add_app,
+    add_apps,
     add_numbers,
+    begin_app,
     environment,
     key_ids,
+    prove_app,
     python,
     run,
 )
@@ -60,20 +74,43 @@ def used(seen: World) -> World:
     return seen
 
 
+@pytest.fixture
+def app(used: World, settings: LazySettings) -> App:
+    """The authenticator app of the same person, set up while the old key was current."""
+    settings.OPTIN_KEYS = {"old": OLD}
+    app = add_app(used.user)
+    settings.OPTIN_KEYS = BOTH
+    used.clock.shift(30)  # to its next code
+    return app
+
+
+def run_until_codes_are_over(world: World) -> None:
+    world.clock.shift(600)
+    assert "older ones may be removed" in run("rotate_keys")
+
+
 # -- what it does ------------------------------------------------------------------
 
 
-def test_afterwards_the_old_key_can_go(used: World, settings: LazySettings) -> None:
+def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySettings) -> None:
     with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
         output = run("rotate_keys")
 
-    assert "Encrypted with the key new: 1 numbers." in output
+    assert "Encrypted with the key new: 1 numbers, 1 apps." in output
     assert output.endswith("No other key than new is in use: older ones may be removed.\n")
-    assert newest_event().data == {"key": "new", "numbers": 1, "unreadable": 0, "needed": {}}
+    assert newest_event().data == {
+        "key": "new",
+        "numbers": 1,
+        "apps": 1,
+        "unreadable": 0,
+        "unreadable_apps": 0,
+        "needed": {},
+    }
     settings.OPTIN_KEYS = {"new": NEW}
     assert Canary.objects.get().opens()
     assert used.row.open_number() == NUMBER
     used.purpose = Purpose.SIGN_IN
+    assert used.guess(app.code()).outcome is Outcome.OK
     used.clock.shift(30)
     assert used.ask().outcome is Outcome.SENT
     assert used.guess(used.code()).outcome is Outcome.OK
@@ -81,11 +118,11 @@ def test_afterwards_the_old_key_can_go(used: World, settings: LazySettings) -> N
 
 def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) -> None:
     """S-65: it works, and the operator hears that its key must stay."""
-    needed = r"must stay in OPTIN_KEYS for now: old \(0 numbers, 1 codes on their way\)"
+    needed = r"must stay in OPTIN_KEYS for now: old \(0 numbers, 0 apps, 1 codes on their way\)"
     with one_event(AuditEvent.Kind.KEYS, "incomplete"), pytest.raises(CommandError, match=needed):
         run("rotate_keys")
 
-    assert newest_event().data["needed"] == {"old": {"numbers": 0, "codes": 1}}
+    assert newest_event().data["needed"] == {"old": {"numbers": 0, "apps": 0, "codes": 1}}
     assert key_ids() == {"new"}
     settings.OPTIN_KEYS = {"new": NEW}
     assert not Canary.objects.get().opens()  # whoever removes it now is told at the start
@@ -101,11 +138,12 @@ def test_a_code_that_is_over_keeps_nothing(seen: World) -> None:
     assert "older ones may be removed" in run("rotate_keys")
 
 
-def test_only_the_ciphertext_changes(used: World) -> None:
+def test_only_the_ciphertext_changes(used: World, app: App) -> None:
     def others() -> list[dict[str, Any]]:
         return [
-            {name: value for name, value in row.items() if name != "number_encrypted"}
-            for row in ProviderUser.objects.order_by("pk").values()
+            {name: value for name, value in row.items() if not name.endswith("_encrypted")}
+            for model in (ProviderUser, AuthenticatorApp)
+            for row in model.objects.order_by("pk").values()
         ]
 
     before = others()
@@ -113,21 +151,23 @@ def test_only_the_ciphertext_changes(used: World) -> None:
     assert others() == before
 
 
-def test_again_changes_nothing(used: World) -> None:
+def test_again_changes_nothing(used: World, app: App) -> None:
     run("rotate_keys")
-    sealed = used.row.number_encrypted
-    assert "Encrypted with the key new: 0 numbers." in run("rotate_keys")
-    assert used.row.number_encrypted == sealed
+    sealed = used.row.number_encrypted, app.row.secret_encrypted
+    assert "Encrypted with the key new: 0 numbers, 0 apps." in run("rotate_keys")
+    assert (used.row.number_encrypted, app.row.secret_encrypted) == sealed
 
 
 def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "CHUNK", 3)
     add_numbers(file, 7)
+    add_apps(4)
     ring.OPTIN_KEYS = BOTH
 
     told = [line for line in run("rotate_keys").splitlines() if line.endswith("so far.")]
 
-    assert told == [f"{n} numbers so far." for n in (3, 6, 7)]
+    numbers = [f"{n} numbers, 0 apps so far." for n in (3, 6, 7)]
+    assert told == [*numbers, *(f"7 numbers, {n} apps so far." for n in (3, 4))]
     assert key_ids() == {"new"}
 
 
@@ -139,6 +179,25 @@ def test_what_belongs_to_one_row_still_opens_in_no_other(ring: LazySettings, fil
     second.number_encrypted = first.number_encrypted
     with pytest.raises(UndecryptableError):
         second.open_number()
+
+
+def test_the_secret_of_an_app_still_opens_for_nobody_else(ring: LazySettings) -> None:
+    add_apps(2)
+    ring.OPTIN_KEYS = BOTH
+    run("rotate_keys")
+    first, second = AuthenticatorApp.objects.order_by("pk")
+    second.secret_encrypted = first.secret_encrypted
+    with pytest.raises(UndecryptableError):
+        second.open_secret()
+
+
+def test_an_app_that_nobody_has_proved_yet_is_encrypted_again_too(
+    seen: World, settings: LazySettings
+) -> None:
+    secret = begin_app(seen.user)
+    run_until_codes_are_over(seen)
+    settings.OPTIN_KEYS = {"new": NEW}
+    assert prove_app(seen.user, secret).outcome is Outcome.OK
 
 
 def test_every_field_that_is_encrypted_is_known() -> None:
@@ -167,6 +226,37 @@ def test_numbers_that_do_not_open_are_left_and_named(used: World, other_file: Fi
     assert "older ones may be removed" in output
     assert newest_event().data["unreadable"] == 2
     assert key_ids() == {"new", "gone", "no colon"}
+
+
+def test_apps_that_do_not_open_are_left_and_named(used: World, app: App) -> None:
+    first, second = add_apps(2)
+    AuthenticatorApp.objects.filter(pk=first.pk).update(secret_encrypted="gone:AAAA")
+    swapped = app.row.secret_encrypted  # of somebody else
+    AuthenticatorApp.objects.filter(pk=second.pk).update(secret_encrypted=swapped)
+
+    output = run("rotate_keys")
+
+    assert "1 numbers, 1 apps." in output
+    assert "2 apps open with no key of OPTIN_KEYS and were left as they are" in output
+    assert f"authenticator apps {first.pk}, {second.pk}." in output
+    assert "numbers open with no key" not in output
+    assert "older ones may be removed" in output
+    data = newest_event().data
+    assert (data["apps"], data["unreadable"], data["unreadable_apps"]) == (1, 0, 2)
+    assert key_ids() == {"new", "gone", "old"}
+
+
+def test_an_app_alone_keeps_its_key(
+    ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run did not reach is counted, and the canary stays under the old key."""
+    add_apps(2)
+    ring.OPTIN_KEYS = BOTH
+    monkeypatch.setattr(rotation, "_pass", lambda *args: False)
+    with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 codes"):
+        run("rotate_keys")
+    assert newest_event().data["needed"] == {"old": {"numbers": 0, "apps": 2, "codes": 0}}
+    assert Canary.objects.get().key_id == "old"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +340,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
     assert canary == "old"
     done = python("manage.py", "rotate_keys", env=both)
     assert done.returncode == 0, done.stderr
-    assert f"Encrypted with the key new: {left} numbers." in done.stdout
+    assert f"Encrypted with the key new: {left} numbers, 0 apps." in done.stdout
     new = environment(tmp_path, database, {"new": NEW}, DIGEST)
     assert python("-c", "import twofa_site.wsgi", env=new).returncode == 0
 
@@ -274,7 +364,7 @@ def test_a_row_that_an_operation_holds_is_not_waited_for(
         other.rollback()
         other.close()
 
-    assert done.needed == {"old": Use(numbers=1, codes=0)}
+    assert done.needed == {"old": Use(numbers=1)}
     assert rotation.rotate(origin=ORIGIN).needed == {}
 
 
@@ -304,14 +394,51 @@ def test_no_change_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPat
         wait([guessing], timeout=0.5)  # it may be through, or wait for the chunk
         go_on.set()
         assert guessing.result().outcome is Outcome.OK
-        assert rotating.result().numbers == 1
+        assert rotating.result().done == Use(numbers=1)
 
     assert (seen.row.confirmed, seen.row.open_number()) == (True, NUMBER)
+
+
+@pytest.mark.postgresql
+def test_no_app_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that is proved while its secret is being encrypted again is proved, and rotated."""
+    secret = begin_app(seen.user)
+    AuthenticatorApp.objects.update(secret_encrypted=sealed_with_old(secret, seen.user))
+    read, go_on = Event(), Event()
+    step_of = AuthenticatorApp.step_of
+
+    def slowly(row: AuthenticatorApp, *args: Any) -> int | None:
+        read.set()
+        assert go_on.wait(10)
+        return step_of(row, *args)
+
+    def closing(call: Callable[[], T]) -> T:
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(AuthenticatorApp, "step_of", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        proving = pool.submit(closing, lambda: prove_app(seen.user, secret))
+        assert read.wait(10)  # it has read the row as it was
+        assert pool.submit(closing, lambda: rotation.rotate(origin=ORIGIN)).result().done["apps"]
+        go_on.set()
+        assert proving.result().outcome is Outcome.OK
+
+    app = AuthenticatorApp.objects.get()
+    assert (app.confirmed, app.open_secret()) == (True, secret)
+    assert app.secret_encrypted.startswith("new:")
+
+
+def sealed_with_old(secret: str, user: User) -> str:
+    with override_settings(OPTIN_KEYS={"old": OLD}):
+        return AuthenticatorApp.seal(secret, user.pk)
 
 
 def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
     """What ``opt_in`` seals anew is nothing to do for the command."""
     seen.clock.shift(30)
     assert services.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is Outcome.RESENT
-    with pytest.raises(CommandError, match="0 numbers, 1 codes"):
+    with pytest.raises(CommandError, match="0 numbers, 0 apps, 1 codes"):
         run("rotate_keys")

@@ -2,8 +2,9 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 
 import pytest
@@ -14,12 +15,15 @@ from optin import rotation, services
 from optin.models import Canary, File, ProviderUser, Purpose, User
 from optin.rotation import Rotation
 from tests.conftest import ORIGIN, Phone, make_user, wrong
-from tests.keys.conftest import NEW, OLD, add_numbers, key_ids, number
+from tests.keys.conftest import NEW, OLD, App, add_app, add_numbers, key_ids, number
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PEOPLE = 48
 """Half of them have a code on the phone when the new key comes, the others ask later."""
+
+WITH_AN_APP = 12
+"""People who sign in with an authenticator app, set up before the new key comes."""
 
 AMONG = 6000
 """Numbers of nobody, between those of the people."""
@@ -61,8 +65,20 @@ def live(user: User, files: tuple[File, File], mobile: str, phone: Phone) -> Ite
     for _ in range(2):
         yield f"challenge {services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome}"
         code = phone.code_to(mobile)
-        check = services.check(user, Purpose.SIGN_IN, code, origin=ORIGIN)
-        yield f"sign-in {check.outcome}"
+        yield f"sign-in {sign_in(user, code)}"
+
+
+def live_with_app(app: App) -> Iterator[str]:
+    """Sign in twice: no code works twice, so the second is that of the step to come."""
+    yield f"app wrong {sign_in(app.user, wrong(app.code(1)))}"
+    for steps in (0, 1):
+        code = app.code(steps)
+        yield f"app right {sign_in(app.user, code)}"
+        yield f"app again {sign_in(app.user, code)}"
+
+
+def sign_in(user: User, code: str) -> str:
+    return services.check(user, Purpose.SIGN_IN, code, origin=ORIGIN).outcome
 
 
 def verify(user: User, file: File, pk: int, code: str) -> str:
@@ -78,6 +94,9 @@ LIVED = Counter(
         "new right ok": PEOPLE // 2,
         "challenge sent": 2 * PEOPLE,
         "sign-in ok": 2 * PEOPLE,
+        "app wrong otp_incorrect": WITH_AN_APP,
+        "app right ok": 2 * WITH_AN_APP,
+        "app again otp_incorrect": 2 * WITH_AN_APP,
     }
 )
 
@@ -92,6 +111,9 @@ def test_nobody_notices(
     for n in range(PEOPLE // 2):
         services.opt_in(people[n], file, mobiles[n], origin=ORIGIN)
     spread(rows)
+    apps = [add_app(make_user(f"app{n}"), steps=-1) for n in range(WITH_AN_APP)]
+    lives = [partial(live, user, files, mobiles[n], phone) for n, user in enumerate(people)]
+    lives += [partial(live_with_app, app) for app in apps]
     limitless.OPTIN_KEYS = {"new": NEW, "old": OLD}
 
     started, ended = Event(), Event()
@@ -103,13 +125,13 @@ def test_nobody_notices(
             ended.set()
             connections.close_all()
 
-    def work(part: list[int]) -> tuple[list[str], int]:
+    def work(part: Sequence[Callable[[], Iterator[str]]]) -> tuple[list[str], int]:
         """Live the lives of *part*; say also how many steps fell into the rotation."""
         seen, meanwhile = [], 0
         assert started.wait(30)
         try:
-            for n in part:
-                for outcome in live(people[n], files, mobiles[n], phone):
+            for life in part:
+                for outcome in life():
                     seen.append(outcome)
                     meanwhile += not ended.is_set()
         finally:
@@ -117,15 +139,16 @@ def test_nobody_notices(
         return seen, meanwhile
 
     with ThreadPoolExecutor(THREADS + 1) as pool:
-        parts = [pool.submit(work, list(range(n, PEOPLE, THREADS))) for n in range(THREADS)]
+        parts = [pool.submit(work, lives[n::THREADS]) for n in range(THREADS)]
         rotating = pool.submit(rotate)
         lived = [part.result() for part in parts]
         first = rotating.result()
 
     assert Counter(itertools.chain.from_iterable(seen for seen, _ in lived)) == LIVED
     assert sum(meanwhile for _, meanwhile in lived) > PEOPLE, "too quick to show anything"
-    assert first.numbers >= AMONG
-    assert first.unreadable == []
+    assert first.done["numbers"] >= AMONG
+    assert first.done["apps"] == WITH_AN_APP
+    assert not any(first.unreadable.values())
 
     # All codes are used by now, so the old key can go; and everything works without it.
     assert rotation.rotate(origin=ORIGIN).needed == {}
@@ -137,7 +160,9 @@ def test_nobody_notices(
         assert (row.open_number(), row.confirmed) == (mobiles[n], True)
         assert row.file == (file if n < PEOPLE // 2 else other_file)
         services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
-        assert services.check(user, Purpose.SIGN_IN, phone.code_to(mobiles[n]), origin=ORIGIN)
+        assert sign_in(user, phone.code_to(mobiles[n])) == "ok"
+    for app in apps:
+        assert app.row.open_secret() == app.secret
 
 
 def spread(rows: list[ProviderUser]) -> None:

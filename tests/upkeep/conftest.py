@@ -9,7 +9,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from optin import codes, keys, upkeep
-from optin.models import File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from optin.models import AuthenticatorApp, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.models.messages import State
 from optin.origin import Face, Origin
 
@@ -58,6 +58,21 @@ def text_of(code: PendingOtp, at: datetime, **fields: Any) -> SmsMessage:
     """A text that was made at *at*, and left."""
     return SmsMessage.objects.create(
         **{"pending_otp": code, "created_at": at, "state": State.SENT, **fields}
+    )
+
+
+def farewell_to(number: ProviderUser, at: datetime, **fields: Any) -> SmsMessage:
+    """A text that was made at *at* for a number that another one replaced, and left."""
+    return SmsMessage.objects.create(
+        **{"replaced": number, "created_at": at, "sent_at": at, "state": State.SENT, **fields}
+    )
+
+
+def app_of(user: User, at: datetime, **fields: Any) -> AuthenticatorApp:
+    """The app that *user* began to set up at *at*."""
+    secret = AuthenticatorApp.seal(codes.new_app_secret(), user.pk)
+    return AuthenticatorApp.objects.create(
+        user=user, secret_encrypted=secret, created_at=at, **fields
     )
 
 

@@ -24,14 +24,16 @@ from optin.guesses import Outcome
 from optin.models import (
     AccessKey,
     AuditEvent,
+    AuthenticatorApp,
     File,
     ProviderUser,
     Purpose,
+    RecoveryCode,
     User,
 )
 from optin.origin import Face, Origin
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
-from tests.upkeep.conftest import COMMAND, everything, now, number_of, rows
+from tests.upkeep.conftest import COMMAND, app_of, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,9 +71,15 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     get_grant_model().objects.create(
         user=user, application=client, code="c", expires=now(), redirect_uri="https://a.example"
     )
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session.create()
+    for held in ({SESSION_KEY: str(user.pk)}, {"half": {"user": user.pk, "at": 0}}):
+        session = SessionStore()
+        session.update(held)
+        session.create()
+    app_of(user, now())
+    app_of(user, now(), confirmed=True, verified_at=now())
+    RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
+    page = Origin(Face.WEB, ip="192.0.2.1", session="one")
+    services.check(user, Purpose.SIGN_IN, "000000", origin=page)
     return user
 
 
@@ -122,15 +130,22 @@ def test_nothing_that_names_the_person_is_left(person: User) -> None:
 
 def test_nothing_that_the_person_had_is_left(person: User) -> None:
     """S-55: numbers (ciphertext too), codes, texts, mails, keys, tokens, memberships."""
-    ciphertexts = tuple(ProviderUser.objects.values_list("number_encrypted", flat=True))
-    assert len(ciphertexts) == 2
+    ciphertexts = (
+        *ProviderUser.objects.values_list("number_encrypted", flat=True),
+        *AuthenticatorApp.objects.values_list("secret_encrypted", flat=True),
+        *RecoveryCode.objects.values_list("digest", flat=True),
+        User.objects.get(pk=person.pk).last_guess,
+    )
+    assert len(set(ciphertexts) - {""}) == 7
     assert {name.partition(".")[0] for name in belongings(person)} == {
         "AccessKey",
         "AccessToken",
+        "AuthenticatorApp",
         "Grant",
         "Membership",
         "Notice",
         "ProviderUser",
+        "RecoveryCode",
         "RefreshToken",
         "User_groups",
     }
@@ -182,6 +197,7 @@ def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
     session = SessionStore()
     session[SESSION_KEY] = str(stranger.pk)
     session["tries"] = person.pk
+    session["half"] = {"user": stranger.pk, "at": person.pk}
     session.create()
     services.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
     before = belongings(stranger)
@@ -211,6 +227,8 @@ def test_a_nameless_row_stays(person: User) -> None:
     assert left.last_login is None
     assert not left.has_usable_password()
     assert left.session_epoch > epoch
+    assert (left.last_guess, left.last_guess_as, left.last_guess_at) == ("", "", None)
+    assert left.otp_failures == 1  # the counts stay
     assert left.date_joined == joined
 
 
@@ -230,7 +248,12 @@ def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Trave
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.face) == ("erase", "ok", "command")
     assert (event.user_id, event.reason) == (person.pk, REASON)
-    assert event.data["ProviderUser"] == 2
+    assert {name: event.data[name] for name in ("ProviderUser", "RecoveryCode", "Session")} == {
+        "ProviderUser": 2,
+        "RecoveryCode": 2,
+        "Session": 2,
+    }
+    assert event.data["AuthenticatorApp"] == 2
     assert (event.number_digest, event.last_three) == ("", "")
 
 

@@ -17,22 +17,44 @@ from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
 from optin import limits, seals, services, sign_in, upkeep
 from optin.conf import Rate
-from optin.guesses import Outcome
+from optin.guesses import By, Outcome, Standing
 from optin.models import (
     AuditEvent,
     AuditSeal,
+    AuthenticatorApp,
     File,
     Notice,
     PendingOtp,
     ProviderUser,
+    RecoveryCode,
     SendCounter,
     SmsMessage,
     User,
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Face, Origin
-from tests.conftest import NOON, NUMBER, ORIGIN, PASSWORD, Phone, make_user, wrong
-from tests.upkeep.conftest import DAY, MOMENT, code_of, now, number_of, purge, rows, text_of
+from tests.conftest import (
+    NOON,
+    NUMBER,
+    ORIGIN,
+    OTHER_NUMBER,
+    PASSWORD,
+    Phone,
+    make_user,
+    wrong,
+)
+from tests.upkeep.conftest import (
+    DAY,
+    MOMENT,
+    app_of,
+    code_of,
+    farewell_to,
+    now,
+    number_of,
+    purge,
+    rows,
+    text_of,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -169,6 +191,114 @@ def test_the_count_of_the_user_outlives_the_number(
 
     user.refresh_from_db()
     assert user.otp_failures == 4
+
+
+# -- texts to numbers that were replaced -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "fields", "stays"),
+    [
+        (DAY, {}, False),
+        (DAY - MOMENT, {}, True),
+        (3 * DAY, {"sent_at": NOON - DAY}, False),
+        (3 * DAY, {"sent_at": NOON - DAY + MOMENT}, True),
+        (3 * DAY, {"state": State.FAILED, "sent_at": None, "claimed_at": NOON - DAY}, False),
+        (3 * DAY, {"state": State.FAILED, "sent_at": None, "claimed_at": NOON - MOMENT}, True),
+        (3 * DAY, {"state": State.FAILED, "sent_at": None}, False),
+        (3 * DAY, {"state": State.QUEUED, "sent_at": None}, True),
+        (3 * DAY, {"state": State.SENDING, "sent_at": None, "claimed_at": NOON - DAY}, True),
+    ],
+    ids=[
+        "sent at once, 24 h ago",
+        "sent at once, a moment less ago",
+        "sent late, 24 h ago",
+        "sent late, a moment less ago",
+        "failed 24 h ago",
+        "failed just now",
+        "failed",
+        "waiting",
+        "being sent",
+    ],
+)
+def test_farewells_stay_24_hours_after_their_end(
+    number: ProviderUser, made: timedelta, fields: dict[str, Any], stays: bool
+) -> None:
+    """S-55: they have no code that they would go with."""
+    farewell_to(number, NOON - made, **fields)
+    before = rows(ProviderUser)
+    deleted = purge()
+    assert SmsMessage.objects.exists() is stays
+    assert deleted["texts"] == (0 if stays else 1)
+    assert rows(ProviderUser) == before
+
+
+def test_a_change_of_number_leaves_nothing_but_the_numbers(
+    active: ProviderUser, phone: Phone, clock: Clock
+) -> None:
+    """From the page to the purge, by the operations themselves."""
+    standing = Standing(now(), now(), By.TEXT)
+    user, file = active.user, active.file
+    changed = services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN, standing=standing)
+    assert changed.provider_user_id
+    services.verify_opt_in(user, file, changed.provider_user_id, phone.code(), origin=ORIGIN)
+    assert phone.messages[-1][0] == NUMBER  # the farewell
+    texts = SmsMessage.objects.count()
+
+    clock.shift(DAY - MOMENT)
+    purge()
+    assert SmsMessage.objects.filter(pending_otp=None).count() == 1
+    clock.shift(MOMENT)
+    purge()
+
+    assert (texts, SmsMessage.objects.count()) == (3, 0)
+    assert ProviderUser.objects.count() == 2
+
+
+def test_a_number_to_which_a_farewell_waits_stays(user: User, file: File) -> None:
+    """However it came to be replaced without a proof: a purge must never fail."""
+    row = number_of(user, file, NUMBER, NOON - 3 * DAY)
+    farewell_to(row, NOON - 3 * DAY, state=State.QUEUED)
+    assert not purge()
+    assert ProviderUser.objects.get() == row
+
+
+# -- apps --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "fields", "stays"),
+    [
+        (DAY, {}, False),
+        (DAY - MOMENT, {}, True),
+        (400 * DAY, {"confirmed": True, "verified_at": NOON}, True),
+    ],
+    ids=["begun 24 h ago", "begun a moment less ago", "proved"],
+)
+def test_an_app_that_was_never_proved_goes_24_hours_after_it_was_begun(
+    user: User, age: timedelta, fields: dict[str, Any], stays: bool
+) -> None:
+    app_of(user, NOON - age, **fields)
+    deleted = purge()
+    assert AuthenticatorApp.objects.exists() is stays
+    assert deleted["apps"] == (0 if stays else 1)
+
+
+def test_the_app_beside_one_that_was_never_proved_stays(user: User) -> None:
+    app_of(user, NOON - 2 * DAY)
+    proved = app_of(user, NOON - 3 * DAY, confirmed=True, verified_at=NOON - 3 * DAY)
+    purge()
+    assert AuthenticatorApp.objects.get() == proved
+
+
+def test_recovery_codes_stay(user: User, clock: Clock) -> None:
+    """Used or not: they are the person's until new ones are made."""
+    RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
+    RecoveryCode.objects.latest("pk").use(now())
+    before = rows(RecoveryCode)
+    clock.shift(400 * DAY)
+    purge()
+    assert rows(RecoveryCode) == before
 
 
 # -- what must not be reset --------------------------------------------------------
@@ -374,6 +504,7 @@ def fill(user: User, file: File, count: int) -> None:
         text_of(code_of(row, old), old)
         spent = code_of(row, old, closed_at=old, closed_as=Closed.SUPERSEDED)
         text_of(spent, old)
+        app_of(person, old)
         SendCounter.objects.create(scope="file/600", key=str(n), window_start=old, count=1)
         Notice.objects.create(
             user=person, kind=Notice.Kind.LOCKED, created_at=old, state=State.SENT
@@ -390,6 +521,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "codes: 6",
         "texts: 6",
         "numbers: 3",
+        "apps: 3",
         "counters: 3",
         "notices: 3",
         "sessions: 3",
@@ -407,6 +539,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "codes": 6,
         "texts": 6,
         "numbers": 3,
+        "apps": 3,
         "counters": 3,
         "notices": 3,
         "sessions": 3,

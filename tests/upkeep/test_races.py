@@ -26,6 +26,7 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     AuditSeal,
+    AuthenticatorApp,
     File,
     Notice,
     PendingOtp,
@@ -39,7 +40,7 @@ from tests.api.client import Answer, Api
 from tests.conftest import ORIGIN, Phone, make_user, wrong
 from tests.races.conftest import ROOT, at_once, database_url, number
 from tests.test_docs import OPERATORS
-from tests.upkeep.conftest import DAY, code_of, now, number_of, purge, rows, text_of
+from tests.upkeep.conftest import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -111,6 +112,21 @@ def test_a_user_who_is_busy_is_left_for_the_next_run(file: File) -> None:
         assert deleted["numbers"] == 1
     assert ProviderUser.objects.get().user == busy
     assert purge()["numbers"] == 1
+
+
+def test_an_app_that_is_just_proved_stays(file: File) -> None:
+    """Under the lock of its user: nothing goes between reading the secret and keeping it."""
+    user = make_user("ann", file)
+    app = app_of(user, now() - timedelta(days=2))
+    with transaction.atomic():
+        User.objects.locked(user.pk)
+        AuthenticatorApp.objects.get()  # as ``confirm_app`` reads it: without a lock of its own
+        (deleted,) = at_once([purge])
+        assert not deleted
+        app.confirmed, app.verified_at = True, now()
+        app.save(update_fields=["confirmed", "verified_at"])
+    assert not purge()
+    assert AuthenticatorApp.objects.get() == app
 
 
 def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:

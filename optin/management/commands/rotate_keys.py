@@ -16,8 +16,9 @@ _SHOWN = 20
 
 class Command(BaseCommand):
     help = (
-        "Encrypt all numbers with the first key of OPTIN_KEYS, while the service runs, and tell "
-        "which older keys are still needed. Ends with 0 once none is; until then with 1."
+        "Encrypt all numbers and secrets of apps with the first key of OPTIN_KEYS, while the "
+        "service runs, and tell which older keys are still needed. Ends with 0 once none is; "
+        "until then with 1."
     )
     # With a lost key no check is clean before this command has run.
     requires_system_checks = []
@@ -39,20 +40,22 @@ class Command(BaseCommand):
         except KeysDoNotFit as exc:
             reasons = "; ".join(_WHY[misfit] for misfit in exc.misfits)
             raise CommandError(f"Nothing was done: {reasons}.") from None
-        self.stdout.write(f"Encrypted with the key {keys.current_id()}: {done.numbers} numbers.")
+        self.stdout.write(f"Encrypted with the key {keys.current_id()}: {_count(done.done)}.")
         self._report(done, lost)
 
-    def _progress(self, numbers: int) -> None:
-        self.stdout.write(f"{numbers} numbers so far.")
+    def _progress(self, done: Use) -> None:
+        self.stdout.write(f"{_count(done)} so far.")
         self.stdout.flush()
 
     def _report(self, done: Rotation, lost: str) -> None:
-        if done.unreadable:
-            ids = ", ".join(str(pk) for pk in done.unreadable[:_SHOWN])
-            more = ", ..." if len(done.unreadable) > _SHOWN else ""
+        for use, rows in (("numbers", "provider users"), ("apps", "authenticator apps")):
+            if not (left := done.unreadable[use]):
+                continue
+            ids = ", ".join(str(pk) for pk in left[:_SHOWN])
+            more = ", ..." if len(left) > _SHOWN else ""
             self.stderr.write(
-                f"{len(done.unreadable)} numbers open with no key of OPTIN_KEYS and were left as "
-                f"they are; provider users {ids}{more}."
+                f"{len(left)} {use} open with no key of OPTIN_KEYS and were left as they are; "
+                f"{rows} {ids}{more}."
             )
         if needed := done.needed:
             uses = "; ".join(f"{kid} ({_used(use)})" for kid, use in sorted(needed.items()))
@@ -66,4 +69,8 @@ class Command(BaseCommand):
 
 
 def _used(use: Use) -> str:
-    return f"{use.numbers} numbers, {use.codes} codes on their way"
+    return f"{_count(use)}, {use['codes']} codes on their way"
+
+
+def _count(use: Use) -> str:
+    return f"{use['numbers']} numbers, {use['apps']} apps"
