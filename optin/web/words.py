@@ -31,7 +31,7 @@ def clock_time(at: datetime) -> str:
     """Write a time of day with its zone, and the date unless it is today."""
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
-    return date_format(local, "H:i T" if today else "j F Y, H:i T")
+    return date_format(local, "H:i T" if today else _("j F Y, H:i T"))
 
 
 def whole_seconds(wait: timedelta) -> int:
@@ -139,7 +139,7 @@ _UNSENT = {
     ),
 }
 _SENT = {
-    Outcome.SENT: lambda: _("We sent you a text message."),
+    Outcome.SENT: lambda: "",  # the page to which it leads says where it went
     Outcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
     Outcome.FACTOR_DISABLED: _REFUSALS[Outcome.FACTOR_DISABLED],
     Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
