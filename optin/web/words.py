@@ -138,7 +138,7 @@ _UNSENT = {
         "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
     ),
 }
-_SENT = {
+_SENT: dict[Outcome, Callable[[], str]] = {
     Outcome.SENT: lambda: "",  # the page to which it leads says where it went
     Outcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
     Outcome.FACTOR_DISABLED: _REFUSALS[Outcome.FACTOR_DISABLED],
