@@ -5,7 +5,7 @@ export PORT ?= 8000
 export DATA_DIR ?= $(CURDIR)/var
 BIN := $(VENV)/bin
 
-.PHONY: run test lint lock
+.PHONY: run test lint lock messages
 
 run: $(VENV)/runs
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -40,3 +40,10 @@ $(VENV)/tests: requirements-dev.txt | $(VENV)/bin/python
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements.in -o requirements.txt
 	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-dev.in -o requirements-dev.txt -c requirements.txt
+
+# Collect what is to be translated, and compile what is: for developers, needs gettext.
+# Nothing else does: the compiled catalogue is committed.
+messages: $(VENV)/tests
+	$(BIN)/python manage.py makemessages --locale de --no-obsolete --add-location file \
+	  --ignore .venv --ignore var --ignore tests --ignore bench
+	$(BIN)/python manage.py compilemessages --locale de --ignore .venv --ignore var

@@ -5,6 +5,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from optin import keys
 from optin.models.factors import PendingOtp, ProviderUser
@@ -144,23 +145,23 @@ class Notice(Outgoing):
     """One e-mail that tells a user what happened to their account."""
 
     class Kind(models.TextChoices):
-        ACTIVATED = "activated", "Two-factor sign-in was turned on"
-        RELEASED = "released", "Two-factor sign-in was turned off"
-        REVOKED = "revoked", "Staff removed the mobile number"
-        LOCKED = "locked", "Codes are refused for a while"
-        DISABLED = "disabled", "Codes by text message were disabled"
-        SUSPENDED = "suspended", "Staff suspended the mobile number"
-        RESUMED = "resumed", "Staff ended the suspension"
-        UNLOCKED = "unlocked", "Staff unlocked the account"
-        NUMBER_CLAIMED = "number_claimed", "Somebody else proved this number"
-        CHANGED = "changed", "The mobile number was changed"
-        APP_ADDED = "app_added", "An authenticator app was added"
-        APP_REMOVED = "app_removed", "The authenticator app was removed"
-        RECOVERY_CODES = "recovery_codes", "New recovery codes were made"
-        RECOVERED = "recovered", "A recovery code was used"
-        PASSWORD = "password", "The password was changed"
-        PASSWORD_RESET = "password_reset", "A new password was asked for"
-        DISOWNED = "disowned", "A change was taken back"
+        ACTIVATED = "activated", _("Two-factor sign-in was turned on")
+        RELEASED = "released", _("Two-factor sign-in was turned off")
+        REVOKED = "revoked", _("Staff removed the mobile number")
+        LOCKED = "locked", _("Codes are refused for a while")
+        DISABLED = "disabled", _("Codes by text message were disabled")
+        SUSPENDED = "suspended", _("Staff suspended the mobile number")
+        RESUMED = "resumed", _("Staff ended the suspension")
+        UNLOCKED = "unlocked", _("Staff unlocked the account")
+        NUMBER_CLAIMED = "number_claimed", _("Somebody else proved this number")
+        CHANGED = "changed", _("The mobile number was changed")
+        APP_ADDED = "app_added", _("An authenticator app was added")
+        APP_REMOVED = "app_removed", _("The authenticator app was removed")
+        RECOVERY_CODES = "recovery_codes", _("New recovery codes were made")
+        RECOVERED = "recovered", _("A recovery code was used")
+        PASSWORD = "password", _("The password was changed")
+        PASSWORD_RESET = "password_reset", _("A new password was asked for")
+        DISOWNED = "disowned", _("A change was taken back")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
