@@ -19,24 +19,26 @@ class Faults:
         self.get_response = get_response
         verify, serve, text_for = services.verify_opt_in, Handler.__call__, delivery.text_for
 
-        def verify_or_fail(user: Any, file: Any, pk: int, otp: str, *, origin: Any) -> Any:
+        def verify_or_fail(
+            user: Any, file: Any, pk: int, otp: str, *, origin: Any, **more: Any
+        ) -> Any:
             if origin.user_agent == "fault":
                 try:
                     raise ValueError(f"cannot read {otp}")
                 except ValueError as exc:
                     raise RuntimeError(f"DETAIL: Failing row contains ({user.pk}, {otp})") from exc
-            return verify(user, file, pk, otp, origin=origin)
+            return verify(user, file, pk, otp, origin=origin, **more)
 
         def serve_or_fail(handler: Any, environ: dict[str, Any], start_response: Any) -> Any:
             if environ.get("HTTP_X_FAULT") == "server":
                 raise RuntimeError(f"{environ}")
             return serve(handler, environ, start_response)
 
-        def text_or_fail(pending: Any) -> str:
-            if pending.provider_user.user.username == "cam":
-                number = pending.provider_user.open_number()
-                raise RuntimeError(f"no route to {number}: {pending.code()}")
-            return text_for(pending)
+        def text_or_fail(message: Any) -> str:
+            if message.provider_user.user.username == "cam":
+                number = message.provider_user.open_number()
+                raise RuntimeError(f"no route to {number}: {message.pending_otp.code()}")
+            return text_for(message)
 
         services.verify_opt_in = verify_or_fail  # type: ignore[assignment]
         Handler.__call__ = serve_or_fail  # type: ignore[method-assign,assignment]

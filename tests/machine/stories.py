@@ -125,6 +125,7 @@ def a_text_at_once_after_a_wrong_code(machine: Machine, who: int, purpose: str) 
 
 def malformed_codes(machine: Machine, who: int, purpose: str) -> None:
     row = asked(machine, who, purpose)
+    # What an app's code looks like is well-formed where an app would do, and no guess.
     another_length = "123456" if machine.model.digits == 7 else "1234567"
     for text in (*NO_CODES, another_length):
         machine.enter(who, row.file, row.id, purpose, text)
