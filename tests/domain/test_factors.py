@@ -500,7 +500,8 @@ def sessions_ended(person: Person) -> None:
     [
         pytest.param(after(59.9), PAGE, Purpose.SIGN_IN, True, id="59.9-s-later"),
         pytest.param(after(60), PAGE, Purpose.SIGN_IN, False, id="60-s-later"),
-        pytest.param(after(-1), PAGE, Purpose.SIGN_IN, False, id="clock-went-back"),
+        pytest.param(after(-5), PAGE, Purpose.SIGN_IN, True, id="asked-before-the-lock"),
+        pytest.param(after(-5.1), PAGE, Purpose.SIGN_IN, False, id="clock-went-back"),
         pytest.param(after(0), OTHER_PAGE, Purpose.SIGN_IN, False, id="other-session"),
         pytest.param(after(0), ORIGIN, Purpose.SIGN_IN, False, id="client"),
         pytest.param(after(0), PAGE, Purpose.CHANGE, False, id="other-purpose"),
