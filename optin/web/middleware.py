@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils import translation
 
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
@@ -48,7 +49,9 @@ class PageEdge:
         try:
             request.get_host()
         except DisallowedHost:
-            response: HttpResponseBase = render(request, "400.html", status=400)
+            # LocaleMiddleware is not reached: without this, in the language of the last request.
+            with translation.override(translation.get_language_from_request(request)):
+                response: HttpResponseBase = render(request, "400.html", status=400)
         else:
             response = self.get_response(request)
         if response.status_code == 500 and getattr(request, "database_failed", False):
