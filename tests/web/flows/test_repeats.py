@@ -357,6 +357,24 @@ def test_back_and_the_proved_code_again(
     assert AuditEvent.objects.filter(kind="verify_opt_in", outcome="ok").count() == 1
 
 
+@pytest.mark.parametrize(
+    "story",
+    [proof, turn_off, first_app_code, number_code, wrong_number_code, wrong_sign_in_code],
+    indirect=True,
+    ids=lambda setting: setting.__name__,
+)
+def test_back_and_the_same_code_again(
+    story: Story, browser: Browser, user: User, phone: Phone
+) -> None:
+    """It is the same guess, though the session may have a new id by now."""
+    before = Told.now(user, phone, story)
+    story.submit(browser)
+    story.submit(browser)
+    assert browser.path == story.leads_to
+    assert bool(browser.page.errors) == bool(story.failures)
+    before.assert_once(story)
+
+
 def test_two_tabs_wait_for_two_numbers(browser: Browser, user: User, phone: Phone) -> None:
     sign_in(browser)
     tab = browser.tab()

@@ -1,0 +1,239 @@
+"""The person's own events, in words (P-09)."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from optin import authenticators, services, tenants
+from optin.guesses import Outcome
+from optin.models import AuditEvent, File, User
+from optin.origin import Face, Origin
+from optin.sign_in import Grant
+from optin.web import words
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
+from tests.web.flows.browser import Browser
+from tests.web.flows.conftest import sign_in as sign_in_on_pages
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+PHONE = (
+    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/140.0.0.0 Mobile Safari/537.36"
+)
+AT_CODES = {
+    Outcome.OK,
+    Outcome.OTP_INCORRECT,
+    Outcome.OTP_EXPIRED,
+    Outcome.OTP_EXHAUSTED,
+    Outcome.LOCKED,
+    Outcome.FACTOR_DISABLED,
+    Outcome.NOT_OPTED_IN,
+}
+AT_TEXTS = {
+    Outcome.SENT,
+    Outcome.RESENT,
+    Outcome.LOCKED,
+    Outcome.FACTOR_DISABLED,
+    Outcome.SEND_LIMIT,
+}
+BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN}
+AT_CHANGES = {Outcome.OK, Outcome.LOCKED, Outcome.FACTOR_DISABLED}
+RECORDED: dict[Kind, set[str]] = {
+    Kind.OPT_IN: {*AT_TEXTS, Outcome.ALREADY_OPTED_IN, Outcome.REGION_NOT_ALLOWED},
+    Kind.VERIFY_OPT_IN: {
+        *(AT_CODES - {Outcome.NOT_OPTED_IN}),
+        Outcome.ALREADY_VERIFIED,
+        Outcome.MOBILE_NUMBER_IN_USE,
+    },
+    Kind.CHALLENGE: {*AT_TEXTS, Outcome.WAITING, Outcome.NOT_OPTED_IN},
+    Kind.CHECK: {*AT_CODES},
+    Kind.OPT_OUT: {*AT_CODES},
+    Kind.SIGN_IN: {
+        Grant.ISSUED,
+        Grant.SIGNED_IN,
+        Grant.INVALID_GRANT,
+        Grant.INVALID_SCOPE,
+        Grant.CODE_REQUIRED,
+        Grant.NOT_NOW,
+    },
+    Kind.REFRESH: {Grant.ISSUED, Grant.INVALID_REFRESH, Grant.INVALID_SCOPE},
+    Kind.TOKEN: {"authorization_code", "refresh_token", Grant.INVALID_REFRESH},
+    Kind.ACCESS: {"unknown_file"},
+    Kind.SUSPEND: {*BY_STAFF},
+    Kind.RESUME: {*BY_STAFF},
+    Kind.UNLOCK: {*BY_STAFF},
+    Kind.REVOKE: {*BY_STAFF},
+    Kind.MEMBER: {"added"},
+    Kind.ACCESS_KEY: {"made", "revoked"},
+    Kind.PASSWORD: {
+        "changed",
+        "reset_asked",
+        "refused",
+        Grant.SIGNED_IN,
+        Grant.INVALID_GRANT,
+    },
+    Kind.APP: {*AT_CHANGES, Outcome.STARTED, Outcome.OTP_INCORRECT, Outcome.NOTHING_WAITING},
+    Kind.RECOVERY_CODES: {*AT_CHANGES, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN},
+    Kind.DISOWN: {Outcome.OK, Outcome.UNCHANGED, Grant.INVALID_GRANT},
+    Kind.CONSENT: {Outcome.OK, "denied"},
+}
+"""What can be recorded of a person, by kind."""
+
+OF_NOBODY = {Kind.FILE, Kind.PASSWORD_CLIENTS, Kind.KEYS, Kind.PURGE, Kind.ERASE}
+"""Of no person, or of one who is there no more."""
+
+
+def said(kind: Kind, outcome: str, **more: Any) -> str:
+    event = AuditEvent(
+        at=timezone.now(), kind=kind, outcome=outcome, face=Face.WEB, data={}, **more
+    )
+    return words.event(event).what
+
+
+def test_each_kind_is_about_a_person_or_not() -> None:
+    """A new kind needs words, or a place in ``OF_NOBODY``."""
+    assert RECORDED.keys() | OF_NOBODY == set(Kind)
+    assert not RECORDED.keys() & OF_NOBODY
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [(kind, str(outcome)) for kind, outcomes in RECORDED.items() for outcome in sorted(outcomes)],
+)
+def test_every_event_has_words(kind: Kind, outcome: str) -> None:
+    """... of its own: not the label that staff see, and no success told of a refusal."""
+    what = said(kind, outcome)
+    assert what not in Kind.labels
+    assert outcome == "ok" or "_" not in what
+    right = {Outcome.OK, Grant.ISSUED, Grant.SIGNED_IN} & RECORDED[kind]
+    if outcome not in right:
+        assert what not in {said(kind, each) for each in right}
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        (PHONE, "Chrome on Android"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140 Safari/537.36 Edg/140", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Linux",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0) CriOS/140 Mobile Safari/604",
+            "Chrome on iPhone",
+        ),
+        ("curl/8.0", ""),
+        ("<script>alert(1)</script>", ""),
+        ("", ""),
+    ],
+)
+def test_browser_is_named(agent: str, name: str) -> None:
+    assert words.browser(agent) == name
+
+
+def test_own_events_with_where_they_came_from(
+    user: User, file: File, phone: Phone, browser: Browser
+) -> None:
+    """ "Code entered wrongly, from 203.0.113.5, Chrome on Android"."""
+    browser = Browser(PHONE, ip="203.0.113.5")
+    sign_in_on_pages(browser)
+    browser.go("/account/two-factor/number/")
+    browser.send(number=NUMBER)
+    browser.send(code=wrong(phone.code()))
+    browser.send(code=phone.code())
+    browser.go("/account/activity/")
+
+    text = browser.page.text
+    lines = [
+        "Two-factor sign-in turned on",
+        "entered wrongly",
+        "Code sent to turn two-factor sign-in on",
+        "Signed in with the password",
+    ]
+    places = [text.index(line) for line in lines]
+    assert places == sorted(places)  # newest first
+    assert "from 203.0.113.5, Chrome on Android" in text
+    assert "... 156" in text
+    assert NUMBER not in browser.page.html
+    assert NUMBER[3:] not in browser.page.html
+
+
+def test_nothing_of_other_people(
+    ann: Browser, user: User, stranger: User, file: File, phone: Phone
+) -> None:
+    """Also where an event concerns both: who claims a number that somebody else has."""
+    theirs = Origin(Face.WEB, actor_id=stranger.pk, ip="198.51.100.99", user_agent="Firefox/1")
+    sending = services.opt_in(stranger, file, OTHER_NUMBER, origin=theirs)
+    assert sending.provider_user_id
+    services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
+    ann.go("/account/activity/")
+    assert "198.51.100.99" not in ann.page.html
+    services.verify_opt_in(
+        stranger, file, sending.provider_user_id, phone.code_to(OTHER_NUMBER), origin=theirs
+    )
+    first = AuditEvent.objects.filter(user_id=stranger.pk).order_by("-pk")[0].pk
+    for address in ("/account/activity/", f"/account/activity/?before={first + 1}", "/account/"):
+        ann.go(address)
+        assert ann.page.status == 200
+        assert "198.51.100.99" not in ann.page.html
+
+
+def test_pages_of_events(ann: Browser, user: User) -> None:
+    for n in range(45):
+        services.refuse_access(user, n, "unknown_file", origin=ORIGIN)
+    ann.go("/account/activity/")
+    pages = 1
+    seen = re.findall(r"<time [^>]+>", ann.page.html)
+    while older := [href for href in ann.page.links if href.startswith("?before=")]:
+        ann.go(older[0])
+        pages += 1
+        seen += re.findall(r"<time [^>]+>", ann.page.html)
+    assert (pages, len(seen)) == (3, 46)
+
+
+@pytest.mark.parametrize(
+    "before", ["x", "-1", "1.5", "9" * 30, "\u0663", "1 or 1=1", "", "0", "1&before=2"]
+)
+def test_nonsense_in_the_address_is_no_fault(before: str, ann: Browser) -> None:
+    ann.go(f"/account/activity/?before={before}")
+    assert ann.page.status == 200
+
+
+def test_what_browsers_say_of_themselves_is_escaped(user: User) -> None:
+    evil = '"><script>alert(1)</script><b>Firefox/140 Windows'
+    browser = Browser(evil)
+    sign_in_on_pages(browser)
+    browser.go("/account/activity/")
+    assert "Firefox on Windows" in browser.page.text
+    assert "<script>alert" not in browser.page.html
+    assert "<b>" not in browser.page.html
+
+
+def test_events_of_applications_and_commands(ann: Browser, user: User, file: File) -> None:
+    tenants.add_member(user, file, origin=Origin(Face.COMMAND))
+    services.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
+    ann.go("/account/activity/")
+    assert "by those who run the service" in ann.page.text
+    assert "through an application" in ann.page.text
+
+
+def test_last_use_is_told(ann_on: Browser, user: User) -> None:
+    """P-02."""
+    ann_on.go("/account/two-factor/")
+    used = authenticators.last_used(user)
+    assert used
+    assert timezone.localtime(used).strftime("%H:%M") in ann_on.page.text
+    assert timezone.now() - used < timedelta(minutes=5)
+
+
+def test_grants_of_the_toolkit_are_those_that_have_words() -> None:
+    """The outcomes of ``TOKEN`` are names of grant types: those that the toolkit is set to."""
+    provider: Any = settings.OAUTH2_PROVIDER
+    grants = set(provider["OAUTH2_GRANT_TYPES_SUPPORTED"])
+    assert grants - RECORDED[Kind.TOKEN] == {"client_credentials"}  # of no person

@@ -1,0 +1,133 @@
+"""The database away, or read-only: a page that says so, and no restart (S-64)."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NoReturn
+
+import pytest
+from django.conf import LazySettings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from tests.conftest import NUMBER, PASSWORD, Phone
+from tests.web.flows.browser import Browser
+from tests.web.flows.conftest import sign_in
+from tests.web.flows.test_flows import NUMBER_PAGE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "secret of the connection"
+
+
+@contextmanager
+def failing(error: type[Exception]) -> Iterator[None]:
+    """Every statement fails so, reads and writes."""
+
+    def fail(*args: Any) -> NoReturn:
+        raise error(SECRET)
+
+    with connection.execute_wrapper(fail):
+        yield
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
+            raise DatabaseError(SECRET)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        yield
+
+
+@contextmanager
+def cut_off() -> Iterator[None]:
+    with failing(OperationalError):
+        yield
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    with failing(InterfaceError):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def assert_unavailable(browser: Browser) -> None:
+    assert browser.page.status == 503
+    assert int(browser.answer["Retry-After"]) > 0
+    assert browser.page.heading == "Not available right now"
+    assert SECRET not in browser.page.html
+    assert "File " not in browser.page.html
+    for header in ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options"):
+        assert browser.answer[header]
+    assert browser.answer["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("fault", [cut_off, closed, read_only])
+def test_page_says_so_and_goes_on_afterwards(
+    fault: Callable[[], AbstractContextManager[None]],
+    debug: bool,
+    ann: Browser,
+    phone: Phone,
+    settings: LazySettings,
+) -> None:
+    settings.DEBUG = debug
+    ann.go(NUMBER_PAGE)
+    submit = ann.submission(number=NUMBER)
+
+    with fault():
+        submit(ann)
+        assert_unavailable(ann)
+
+    assert phone.messages == []
+    submit(ann)
+    assert ann.page.heading == "Check your phone"
+    assert len(phone.messages) == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("address", ["/", "/account/", "/sign-in/code/", "/account/activity/"])
+def test_pages_that_read(address: str, debug: bool, ann: Browser, settings: LazySettings) -> None:
+    settings.DEBUG = debug
+    with cut_off():
+        ann.go(address)
+        assert_unavailable(ann)
+    ann.go(address)
+    assert ann.path.startswith("/account/")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_sign_in(debug: bool, browser: Browser, user: Any, settings: LazySettings) -> None:
+    """What fails in the middle of it is no half of a sign-in."""
+    settings.DEBUG = debug
+    browser.go("/sign-in/")
+    submit = browser.submission(username="ann", password=PASSWORD)
+    for fault in (cut_off, read_only):
+        with fault():
+            submit(browser)
+            assert_unavailable(browser)
+        assert not browser.session
+    sign_in(browser)
+    assert browser.path == "/account/"
+
+
+def test_fault_of_ours_is_still_one(
+    ann: Browser, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> NoReturn:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr("optin.authenticators.overview", fail)
+    ann.go("/account/")
+    assert ann.page.status == 500
+    assert "Retry-After" not in ann.answer
+    assert SECRET not in ann.page.html

@@ -1,0 +1,380 @@
+"""What a session is, how long it lasts, and what it opens (S-36)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import time_machine
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
+
+from optin.models import ProviderUser, User
+from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
+from tests.web.flows.browser import Browser
+from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
+from tests.web.flows.test_flows import APP, CONFIRM, NEW_PASSWORD, NUMBER_PAGE, OFF, PROVE
+from tests.web.flows.test_get import ADDRESSES
+from twofa_site.urls import urlpatterns as all_urls
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def is_in(browser: Browser) -> bool:
+    browser.go("/account/")
+    return browser.path == "/account/"
+
+
+def content(key: str) -> dict[str, Any]:
+    found: dict[str, Any] = Session.objects.get(pk=key).get_decoded()
+    return found
+
+
+# -- ids ---------------------------------------------------------------------------
+
+
+def test_each_step_has_a_new_id(browser: Browser, user: User, phone: Phone, clock: Any) -> None:
+    """From nobody over the password and the code, each proof, and each change."""
+    ids = []
+    sign_in(browser)
+    ids.append(browser.session)
+    browser.go(NUMBER_PAGE)
+    browser.send(number=NUMBER)
+    assert browser.session == ids[-1]
+    browser.send(code=phone.code())  # a change
+    ids.append(browser.session)
+    browser.send("/sign-out/")
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
+    ids.append(browser.session)  # half
+    browser.send(code=phone.code())
+    ids.append(browser.session)
+    clock.shift(timedelta(minutes=20))
+    browser.go(NUMBER_PAGE)
+    browser.send(password=PASSWORD)
+    ids.append(browser.session)
+    browser.send(f"{PROVE}send/")
+    browser.send(code=phone.code())
+    ids.append(browser.session)
+    browser.go("/account/password/")
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    ids.append(browser.session)
+    browser.go(APP)
+    browser.send()
+    secret = next(text for text in browser.page.codes if len(text) > 30)
+    browser.send(code=app_code(secret))
+    ids.append(browser.session)
+
+    assert len(set(ids)) == len(ids) == 8
+    clock.shift(timedelta(minutes=1))
+    for old in ids[:-1]:
+        client = Browser()
+        client.client.cookies["__Host-session"] = old
+        assert not is_in(client)
+    assert is_in(browser)
+
+
+def test_id_that_somebody_planted_is_not_taken(user: User) -> None:
+    """Session fixation: an id that this service did not make, or made for nobody."""
+    for planted in ("a" * 32, _session_of_nobody()):
+        browser = Browser()
+        browser.client.cookies["__Host-session"] = planted
+        sign_in(browser)
+        assert browser.session != planted
+        assert is_in(browser)
+        other = Browser()
+        other.client.cookies["__Host-session"] = planted
+        assert not is_in(other)
+
+
+def _session_of_nobody() -> str:
+    session = Client().session
+    session.save()
+    return str(session.session_key)
+
+
+@pytest.mark.parametrize("name", ["__Host-session", "__Host-csrf"])
+def test_cookies_over_https(name: str, ann: Browser) -> None:
+    cookie = ann.client.cookies[name]
+    assert cookie["secure"] is True
+    assert cookie["httponly"] is True
+    assert cookie["samesite"] == "Lax"
+    assert (cookie["path"], cookie["domain"]) == ("/", "")
+
+
+# -- half --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def half(browser: Browser, active: ProviderUser, clock: time_machine.Traveller) -> Browser:
+    """Past the password, before the code."""
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
+    assert browser.path == "/sign-in/code/"
+    return browser
+
+
+def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
+    held = content(half.session)
+    assert held.keys() <= {"half", "flash", "refused"}
+    assert held["half"].keys() == {"user", "at"}
+    assert SESSION_KEY not in held
+
+
+@pytest.mark.parametrize("address", [a for a in ADDRESSES if a.startswith("/account/")])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_half_session_opens_nothing(address: str, method: str, half: Browser) -> None:
+    half.client.handler.enforce_csrf_checks = False
+    response: Any = getattr(half.client, method)(address, secure=True)
+    if response.status_code != 405:
+        assert (response.status_code, response["Location"].split("?")[0]) == (303, "/sign-in/")
+
+
+@pytest.mark.parametrize(
+    ("after", "works"),
+    [(timedelta(minutes=10, microseconds=-1), True), (timedelta(minutes=10), False)],
+    ids=["just before", "at ten minutes"],
+)
+def test_half_session_dies_after_ten_minutes(
+    after: timedelta, works: bool, half: Browser, user: User, clock: time_machine.Traveller
+) -> None:
+    code = make_recovery_codes(user)[0]
+    half.click("/sign-in/recovery/")
+    submit = half.submission(recovery=code)
+    clock.shift(after)
+    submit(half)
+    assert (half.path == NUMBER_PAGE) == works
+    assert is_in(half) == works
+    assert works or "Sign in again" in half.page.text or half.path == "/sign-in/"
+
+
+# -- ages --------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("staff", "minutes"), [(False, 30), (True, 15)])
+def test_idle_session_ends(
+    staff: bool, minutes: int, user: User, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    User.objects.filter(pk=user.pk).update(is_staff=staff)
+    sign_in(browser)
+    for _ in range(3):  # each visit counts anew
+        clock.shift(minutes * MINUTE - timedelta(seconds=1))
+        assert is_in(browser)
+    clock.shift(minutes * MINUTE)
+    assert not is_in(browser)
+    assert "You were signed out" in browser.page.flash
+
+
+def test_session_ends_after_twelve_hours(ann: Browser, clock: time_machine.Traveller) -> None:
+    for _ in range(47):
+        clock.shift(15 * MINUTE)
+        assert is_in(ann)
+    clock.shift(15 * MINUTE - timedelta(microseconds=1))
+    assert is_in(ann)
+    clock.shift(timedelta(microseconds=1))
+    assert not is_in(ann)
+
+
+def test_twelve_hours_are_not_renewed_by_a_new_id(
+    ann: Browser, clock: time_machine.Traveller
+) -> None:
+    for _ in range(47):
+        clock.shift(15 * MINUTE)
+        assert is_in(ann)
+    ann.go(CONFIRM)
+    ann.send(password=PASSWORD)
+    clock.shift(15 * MINUTE)
+    assert not is_in(ann)
+
+
+# -- elsewhere ---------------------------------------------------------------------
+
+
+def activate(browser: Browser, user: User, phone: Phone) -> None:
+    browser.go(NUMBER_PAGE)
+    browser.send(number=NUMBER)
+    browser.send(code=phone.code())
+
+
+def change(browser: Browser, user: User, phone: Phone) -> None:
+    browser.go(NUMBER_PAGE)
+    browser.send(number=OTHER_NUMBER)
+    browser.send(code=phone.code_to(OTHER_NUMBER))
+
+
+def add_app(browser: Browser, user: User, phone: Phone) -> None:
+    browser.go(APP)
+    browser.send()
+    secret = next(text for text in browser.page.codes if len(text) > 30)
+    browser.send(code=app_code(secret))
+
+
+def change_password(browser: Browser, user: User, phone: Phone) -> None:
+    browser.go("/account/password/")
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+
+
+def turn_off(browser: Browser, user: User, phone: Phone) -> None:
+    browser.go(OFF)
+    browser.send(recovery=make_recovery_codes(user)[0])
+
+
+@pytest.mark.parametrize(
+    ("do", "ends"),
+    [
+        (activate, True),
+        (change, True),
+        (add_app, True),
+        (change_password, True),
+        (turn_off, False),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+def test_sessions_elsewhere_end_and_this_one_goes_on(
+    do: Callable[[Browser, User, Phone], None],
+    ends: bool,
+    user: User,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> None:
+    """S-34: what was signed in before had other factors. Turning off ends nothing."""
+    here, elsewhere = Browser(), Browser()
+    if do is activate:
+        sign_in(elsewhere)
+        sign_in(here)
+    else:
+        codes = _with_number(user, phone, clock)
+        for browser in (elsewhere, here):
+            sign_in(browser)
+            browser.click("/sign-in/recovery/")
+            browser.send(recovery=codes.pop())
+    assert is_in(elsewhere)
+    assert is_in(here)
+
+    do(here, user, phone)
+
+    assert here.answer.status_code == 303
+    assert is_in(here)
+    assert is_in(elsewhere) != ends
+
+
+def _with_number(user: User, phone: Phone, clock: time_machine.Traveller) -> list[str]:
+    first = Browser()
+    sign_in(first)
+    activate(first, user, phone)
+    clock.shift(timedelta(minutes=11))
+    return make_recovery_codes(user)
+
+
+def test_deactivation_ends_it(ann: Browser, user: User) -> None:
+    user.is_active = False
+    user.save()
+    assert not is_in(ann)
+
+
+def test_sign_out_ends_the_session_at_the_server(ann: Browser) -> None:
+    copied = ann.copy()
+    ann.send("/sign-out/")
+    assert not is_in(copied)
+    assert not is_in(ann)
+
+
+# -- next= -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "https://evil.example/",
+        "http://evil.example/",
+        "http:evil.example",
+        "http:///evil.example",
+        "//evil.example",
+        "///evil.example",
+        "////evil.example",
+        "/\\evil.example",
+        "\\/evil.example",
+        "\\\\evil.example",
+        "/\\/evil.example",
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "data:text/html,x",
+        " //evil.example",
+        "\t//evil.example",
+        "\n//evil.example",
+        "\x00//evil.example",
+        "\x08//evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/\r\nSet-Cookie: a=b",
+        "/\x00/evil.example",
+        "evil.example",
+        "@evil.example",
+        "?next=//evil.example",
+        "https://2fa.example.com@evil.example/",
+        "https://2fa.example.com.evil.example/",
+        "https://[::1",
+        "//[",
+        "\ud7ff//evil.example",
+        "\u2028//evil.example",
+    ],
+)
+@pytest.mark.parametrize("page", ["/sign-in/", CONFIRM])
+def test_next_is_local_only(page: str, evil: str, ann: Browser) -> None:
+    """S-60: whatever browsers make of it, it stays on this host."""
+    if page == "/sign-in/":
+        ann.send("/sign-out/")
+    form = {"username": "ann", "password": PASSWORD} if page == "/sign-in/" else {}
+    ann.client.handler.enforce_csrf_checks = False
+    response: Any = ann.client.post(
+        f"{page}?next={quote(evil)}", form or {"password": PASSWORD}, secure=True
+    )
+    assert response.status_code == 303
+    location = response["Location"]
+    assert location.startswith("/")
+    # As a browser reads it: without tabs and line breaks, and with \\ as /.
+    read = location.translate({9: None, 10: None, 13: None}).replace("\\", "/")
+    assert not read.startswith("//")
+    assert "a" not in response.cookies
+
+
+# -- django-otp --------------------------------------------------------------------
+
+
+def _who(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    return HttpResponse(str(user.is_verified()))
+
+
+urlpatterns = [path("who/", _who), *all_urls]
+
+
+@pytest.mark.parametrize("by", ["nothing", "text", "app", "recovery", "opt-in", "turned off"])
+@override_settings(ROOT_URLCONF=__name__)
+def test_user_is_verified_after_a_second_factor(
+    by: str, browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """For others who ask django-otp, the admin above all."""
+    if by not in {"nothing", "opt-in"}:
+        codes = _with_number(user, phone, clock)
+    secret = set_up_app(user) if by == "app" else ""
+    sign_in(browser)
+    if by in {"text", "turned off"}:
+        browser.send(code=phone.code())
+    if by == "app":
+        browser.send(code=app_code(secret, 1))
+    if by == "recovery":
+        browser.click("/sign-in/recovery/")
+        browser.send(recovery=codes[0])
+    if by == "opt-in":
+        activate(browser, user, phone)
+    if by == "turned off":
+        turn_off(browser, user, phone)
+    answer: Any = browser.client.get("/who/", secure=True)
+    assert (answer.content == b"True") == (by not in {"nothing", "turned off"})

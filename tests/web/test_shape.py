@@ -1,0 +1,71 @@
+"""The shape of the pages' code (house rules, 1 and 8): a view parses, calls, presents."""
+
+import ast
+import statistics
+from pathlib import Path
+
+WEB = Path(__file__).resolve().parent.parent.parent / "optin" / "web"
+CHANGING = {
+    *("save", "create", "update", "delete", "get_or_create", "update_or_create"),
+    *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
+}
+OF_SESSIONS = {"sessions.py: old.save", "sessions.py: new.update"}
+"""What ``sessions`` does to a session, which is no row of the domain."""
+
+TREES = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in WEB.glob("*.py")}
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def is_view(function: ast.FunctionDef) -> bool:
+    return any(argument.arg == "request" for argument in function.args.args) or (
+        function.name in {"get", "post", "dispatch", "form_valid", "proved", "check"}
+    )
+
+
+def lines(function: ast.FunctionDef) -> int:
+    """The lines of the body, without its docstring."""
+    body = function.body
+    if ast.get_docstring(function):
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1 if body and body[-1].end_lineno else 0
+
+
+def test_views_are_short() -> None:
+    """Half of them have 6 lines or fewer, nine in ten 20, and none more than 30."""
+    sizes = {
+        f"{name}: {function.name}": lines(function)
+        for name, tree in TREES.items()
+        for function in functions(tree)
+        if is_view(function)
+    }
+    assert len(sizes) > 40
+    assert statistics.median(sizes.values()) <= 6
+    assert statistics.quantiles(sizes.values(), n=10)[-1] <= 20
+    assert {name: size for name, size in sizes.items() if size > 30} == {}
+
+
+def test_nothing_here_changes_a_row() -> None:
+    """Rule 1: every change of state goes through a service."""
+    found = {
+        f"{name}: {ast.unparse(node.func)}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CHANGING
+    }
+    assert found == OF_SESSIONS
+
+
+def test_no_transaction_begins_here() -> None:
+    """... but for the patience of ``readyz``."""
+    found = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"atomic", "on_commit"}
+    }
+    assert found <= {"health.py"}
