@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import PasswordResetForm, SetPasswordForm
+from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 
 from optin.codes import MAX_LENGTH
@@ -132,7 +133,7 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
         for field in self.fields.values():
-            field.max_length = MAX_PASSWORD  # type: ignore[attr-defined]
+            field.validators.append(MaxLengthValidator(MAX_PASSWORD))
 
 
 class ResetForm(PasswordResetForm):

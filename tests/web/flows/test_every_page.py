@@ -1,0 +1,157 @@
+"""What every page has in common (S-60, S-20), whoever looks at it."""
+
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from optin.models import User
+from tests.conftest import PASSWORD, Phone
+from tests.web.flows.browser import HOST, Browser
+from tests.web.flows.conftest import sign_in
+from tests.web.flows.test_flows import APP, NUMBER_PAGE, PROVE, RECOVERY, link_in_mail
+from tests.web.flows.test_get import ADDRESSES
+from tests.web.test_pages import POLICY
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HEADERS = {
+    "Cache-Control": {"no-store", "max-age=0, no-cache, no-store, must-revalidate, private"},
+    "X-Content-Type-Options": {"nosniff"},
+    "Referrer-Policy": {"same-origin"},
+    "X-Frame-Options": {"DENY"},
+    "Cross-Origin-Opener-Policy": {"same-origin"},
+    "Strict-Transport-Security": {"max-age=31536000; includeSubDomains; preload"},
+}
+
+
+def assert_strict(answer: Any, address: str) -> None:
+    for name, values in HEADERS.items():
+        assert answer[name] in values, (address, name, answer.get(name))
+    policy = set(answer["Content-Security-Policy"].split("; "))
+    assert policy == POLICY, address
+    assert not any("unsafe" in part for part in policy)
+
+
+@pytest.fixture(autouse=True)
+def hsts(settings: LazySettings) -> None:
+    """As with DEBUG off from the start."""
+    settings.SECURE_HSTS_SECONDS = 31_536_000
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = settings.SECURE_HSTS_PRELOAD = True
+
+
+def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> None:
+    """With proofs that are fresh, so that each shows itself; then for nobody."""
+    ann_on.go(NUMBER_PAGE)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    ann_on.go(APP)
+    ann_on.send()
+    for browser in (ann_on, Browser()):
+        for address in [*ADDRESSES, link_in_mail("/not-me/"), "/nothing"]:
+            for method in ("get", "head", "post", "put"):
+                answer = getattr(browser.client, method)(address, secure=True)
+                assert_strict(answer, f"{method} {address}")
+
+
+def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> None:
+    """Codes of a list and the secret of an app are shown where they are made alone."""
+    ann_on.go(RECOVERY)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    shown = [*ann_on.page.codes]
+    ann_on.go(APP)
+    ann_on.send()
+    shown += [text for text in ann_on.page.codes if len(text) > 30]
+    assert len(shown) == 11
+    for address in ADDRESSES:
+        if address not in {APP, RECOVERY}:
+            ann_on.go(address)
+            assert not any(secret in ann_on.page.html for secret in shown), address
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("a" * 255, "x"),
+        ("ann", "x" * 1025),
+        ("a\0b", "x"),
+        ("ann", "x\0"),
+        ("\ud7ff\U0010ffff", "x"),
+        ("' OR 1=1 --", "x"),
+        ("<script>alert(1)</script>", "x"),
+    ],
+    ids=["long name", "long password", "NUL", "NUL in password", "far planes", "SQL", "script"],
+)
+def test_nonsense_at_the_sign_in(username: str, password: str, browser: Browser, db: Any) -> None:
+    browser.go("/sign-in/")
+    browser.send(username=username, password=password)
+    assert browser.page.status == 422
+    assert browser.page.title.startswith("Error:")
+    assert "<script>alert" not in browser.page.html
+    assert not browser.session
+
+
+def test_password_of_1025_characters_is_not_taken(ann: Browser, user: User) -> None:
+    """S-20: no longer than the sign-in takes."""
+    for length in (1025, 1024):
+        ann.go("/account/password/")
+        new = "correct horse " * 100
+        ann.send(new_password1=new[:length], new_password2=new[:length])
+        assert ann.page.title.startswith("Error:") == (length == 1025)
+    fresh = Browser()
+    sign_in(fresh, password=new[:1024])
+    assert fresh.path == "/account/"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_form_that_is_too_big_is_a_400(debug: bool, browser: Browser, settings: Any) -> None:
+    settings.DEBUG = debug
+    browser.go("/sign-in/")
+    fields = browser.page.form("", {"username", "password"}).fields
+    big = {**fields, "username": "s3cret" * 20_000}
+    many = {**fields, **{f"field{n}": "s3cret" for n in range(1500)}}
+    for data in (big, many):
+        answer: Any = browser.client.post(
+            "/sign-in/", data, secure=True, headers={"origin": f"https://{HOST}"}
+        )
+        assert answer.status_code == 400
+        assert b"s3cret" not in answer.content
+        assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_list_of_codes_is_one_guess(ann: Browser, user: User, phone: Phone) -> None:
+    """S-11."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number="0491 570 156")
+    fields: Any = dict(ann.page.form("", {"code"}).fields)
+    codes = [f"{n:07d}" for n in range(50)]
+    headers = {"origin": f"https://{HOST}"}
+    ann.client.post(ann.page.address, {**fields, "code": codes}, secure=True, headers=headers)
+    assert User.objects.get(pk=user.pk).otp_failures <= 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-forwarded-host": "evil.example"},
+        {"x-forwarded-proto": "http", "forwarded": "host=evil.example"},
+        {"x-forwarded-for": "203.0.113.66"},
+    ],
+    ids=["host", "proto", "for"],
+)
+def test_links_in_mails_come_from_the_settings(
+    headers: dict[str, str], browser: Browser, user: User
+) -> None:
+    """S-26."""
+    browser.go("/password-reset/")
+    fields = browser.page.form("", {"email"}).fields
+    answer: Any = browser.client.post(
+        browser.page.address,
+        {**fields, "email": "ann@example.com"},
+        secure=True,
+        headers={**headers, "origin": f"https://{HOST}"},
+    )
+    assert answer["Location"] == "/password-reset/sent/"
+    link_in_mail("/password-reset/")
+    assert PASSWORD not in str(answer.headers)
