@@ -99,8 +99,7 @@ class CodePage(View):
         refused = sessions.take_refused(request)
         if waiting:
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
-        has_field = bool(waiting or factors.app)
-        form = CodeForm(refused.get("code", ""), hint=_hint(waiting, factors), has_field=has_field)
+        form = self._code_form(refused.get("code", ""), waiting, factors)
         recovery = RecoveryForm(refused.get("recovery", ""))
         return page(
             request,
@@ -110,6 +109,14 @@ class CodePage(View):
             recovery=recovery if self.takes_recovery and factors.recovery_codes else None,
             **context,
         )
+
+    def _code_form(
+        self, refused: str, waiting: Waiting | None, factors: authenticators.Overview
+    ) -> CodeForm:
+        # Where no recovery code counts, no app does: only the texted code is asked for.
+        by_app = bool(factors.app and self.takes_recovery)
+        has_field = bool(waiting or by_app)
+        return CodeForm(refused, hint=_hint(waiting, by_app=by_app), has_field=has_field)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
@@ -138,9 +145,9 @@ def _seconds(waiting: Waiting | None) -> int:
     return words.whole_seconds(waiting.resend_in)
 
 
-def _hint(waiting: Waiting | None, factors: authenticators.Overview) -> Any:
-    if factors.app and waiting:
+def _hint(waiting: Waiting | None, *, by_app: bool) -> Any:
+    if by_app and waiting:
         return _("The code of your app, or the one of the text message.")
-    if factors.app:
+    if by_app:
         return _("6 digits, as your authenticator app shows them now.")
     return ""

@@ -134,6 +134,11 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
         super().__init__(*args, **{"label_suffix": "", **options})
         for field in self.fields.values():
             field.validators.append(MaxLengthValidator(MAX_PASSWORD))
+        first, second = self.fields["new_password1"], self.fields["new_password2"]
+        first.error_messages["required"] = _("Enter a new password.")
+        second.label = _("New password, once more")
+        second.help_text = ""
+        second.error_messages["required"] = _("Enter the new password once more.")
 
 
 class ResetForm(PasswordResetForm):
@@ -141,3 +146,6 @@ class ResetForm(PasswordResetForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
+        email = self.fields["email"]
+        email.label = _("E-mail address")
+        email.error_messages["required"] = _("Enter the e-mail address of your account.")
