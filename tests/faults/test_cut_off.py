@@ -8,34 +8,44 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any
 
+import pyotp
 import pytest
 from django.db import connection, connections
+from django.db.models import Q
 from django.test import RequestFactory
+from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import services, sign_in
+from optin import authenticators, services, sign_in
+from optin.authenticators import Removal
+from optin.guesses import By, Standing
 from optin.models import (
+    AccessKey,
     AuditEvent,
+    AuthenticatorApp,
     File,
     Notice,
     PendingOtp,
     ProviderUser,
     Purpose,
+    RecoveryCode,
     SmsMessage,
     User,
 )
 from optin.origin import Face, Origin
-from tests.conftest import ORIGIN, PASSWORD, Phone, make_user, wrong
+from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, make_user, wrong
 from twofa_site.handler import Handler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FROM = Origin(Face.TOKEN, ip="192.0.2.1")
+WEB = Origin(Face.WEB, ip="192.0.2.9")
 OFF = ("SENDS_PER_NUMBER", "SENDS_PER_USER", "SENDS_PER_IP", "SENDS_PER_CLIENT", "SENDS_PER_FILE")
 # They change nothing by themselves, and a database rolls back for a client that is gone.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
@@ -66,6 +76,16 @@ def killed_before(nth: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, connection.execute_wrapper(statement):
         patch.setattr(connections["default"], "commit", commit_or_end)
         yield
+
+
+def standing() -> Standing:
+    """Of a session that has proved everything just now."""
+    return Standing(timezone.now(), timezone.now(), By.APP)
+
+
+def app_code(secret: str, steps: int = 0) -> str:
+    """What the app shows so many steps of 30 seconds from now."""
+    return pyotp.TOTP(secret).at(timezone.now() + timedelta(seconds=30 * steps))
 
 
 # -- what can be under way ---------------------------------------------------------
@@ -109,6 +129,45 @@ class Stage:
             verification_code=code,
             client=client,
             origin=FROM,
+        )
+
+    def get_tokens(self) -> None:
+        self.token("")()
+
+    def change_number(self, number: str) -> int:
+        """Ask for a code to *number*, to take the place of the present one."""
+        sending = services.opt_in(self.user, self.file, number, origin=WEB, standing=standing())
+        assert sending.provider_user_id
+        return sending.provider_user_id
+
+    def begin_app(self) -> str:
+        authenticators.begin_app(self.user, standing=standing(), origin=WEB)
+        waiting = authenticators.waiting_secret(self.user)
+        assert waiting
+        return waiting[0]
+
+    def confirm_app(self, secret: str) -> Act:
+        otp = app_code(secret)
+        return partial(authenticators.confirm_app, self.user, otp, standing=standing(), origin=WEB)
+
+    def set_up_app(self) -> str:
+        secret = self.begin_app()
+        self.confirm_app(secret)()
+        return secret
+
+    def keep_codes(self) -> list[str]:
+        new = authenticators.new_recovery_codes(self.user, standing=standing())
+        authenticators.keep_recovery_codes(self.user, new, standing=standing(), origin=WEB)
+        return new
+
+    def turn_off(self, otp: str) -> Act:
+        return partial(
+            authenticators.turn_off,
+            self.user,
+            otp,
+            removal=Removal.ALL,
+            standing=standing(),
+            origin=WEB,
         )
 
     def staff(self, operation: Callable[..., object]) -> Act:
@@ -186,6 +245,77 @@ def an_unlock(stage: Stage) -> Act:
     return stage.staff(services.unlock)
 
 
+def everything_off(stage: Stage) -> Act:
+    """A number and an app, both proved; and recovery codes, which go with the last of them."""
+    stage.activate()
+    app = stage.set_up_app()
+    stage.keep_codes()
+    return stage.turn_off(app_code(app, 1))
+
+
+def a_wrong_code_to_turn_off(stage: Stage) -> Act:
+    stage.activate()
+    return stage.turn_off(wrong(app_code(stage.set_up_app(), 1)))
+
+
+def an_app(stage: Stage) -> Act:
+    """In place of another one, beside a number and an opt-in under way."""
+    stage.activate()
+    stage.set_up_app()
+    stage.change_number(f"{stage.number[:-1]}9")
+    return stage.confirm_app(stage.begin_app())
+
+
+def a_code_of_an_app_to_sign_in(stage: Stage) -> Act:
+    otp = app_code(stage.set_up_app(), 1)
+    stage.token(wrong(otp))()
+    return stage.token(otp)
+
+
+def a_recovery_code_to_sign_in(stage: Stage) -> Act:
+    """It ends a disabling."""
+    stage.activate()
+    (otp, *_) = stage.keep_codes()
+    User.objects.filter(pk=stage.user.pk).update(otp_failures=50, otp_disabled_at=NOON)
+    return stage.token(otp)
+
+
+def new_recovery_codes(stage: Stage) -> Act:
+    stage.set_up_app()
+    stage.keep_codes()
+    return stage.keep_codes
+
+
+def another_number(stage: Stage) -> Act:
+    stage.activate()
+    row_id = stage.change_number(f"{stage.number[:-1]}9")
+    stage.verify(row_id, wrong(stage.phone.code()))()
+    return stage.verify(row_id, stage.phone.code())
+
+
+def a_new_password(stage: Stage) -> Act:
+    stage.get_tokens()
+    return partial(sign_in.set_password, stage.user, "another one", origin=WEB)
+
+
+def a_wrong_password_on_a_page(stage: Stage) -> Act:
+    return partial(sign_in.sign_in, stage.user.username, "wrong", origin=WEB)
+
+
+def a_password_on_a_page(stage: Stage) -> Act:
+    stage.activate()
+    return partial(sign_in.sign_in, stage.user.username, PASSWORD, origin=WEB)
+
+
+def this_was_not_me(stage: Stage) -> Act:
+    """The number goes, with keys, tokens and sessions."""
+    stage.get_tokens()
+    stage.activate()
+    AccessKey.objects.make(stage.user, stage.file, NOON)
+    notice = Notice.objects.get(user=stage.user, kind=Notice.Kind.ACTIVATED)
+    return partial(sign_in.disown, notice, PASSWORD, origin=WEB)
+
+
 CASES = [
     *(
         pytest.param(under_way, 10, id=under_way.__name__)
@@ -203,6 +333,17 @@ CASES = [
             a_suspension,
             a_release_by_staff,
             an_unlock,
+            everything_off,
+            a_wrong_code_to_turn_off,
+            an_app,
+            a_code_of_an_app_to_sign_in,
+            a_recovery_code_to_sign_in,
+            new_recovery_codes,
+            another_number,
+            a_new_password,
+            a_wrong_password_on_a_page,
+            a_password_on_a_page,
+            this_was_not_me,
         )
     ),
     pytest.param(a_wrong_code, 1, id="a_wrong_code_that_locks"),
@@ -222,10 +363,23 @@ def what_stands(user: User) -> dict[str, object]:
         "codes": list(otps.values_list("purpose", "tries", "closed_as")),
         "numbers": list(rows.values_list("confirmed", "released_at", "suspended_at")),
         "events": list(events.values_list("kind", "outcome")),
-        "texts": SmsMessage.objects.filter(pending_otp__provider_user__user=user).count(),
+        "texts": SmsMessage.objects.filter(
+            Q(pending_otp__provider_user__user=user) | Q(replaced__user=user)
+        ).count(),
         "mails": list(Notice.objects.filter(user=user).order_by("pk").values_list("kind")),
         "tokens": AccessToken.objects.filter(user=user).count(),
         "refresh": RefreshToken.objects.filter(user=user, revoked=None).count(),
+        "apps": list(
+            AuthenticatorApp.objects.filter(user=user)
+            .order_by("confirmed")
+            .values_list("confirmed", "last_step")
+        ),
+        "recovery codes": list(
+            RecoveryCode.objects.filter(user=user).order_by("used_at").values_list("used_at")
+        ),
+        "password": user.check_password(PASSWORD),
+        "keys": AccessKey.objects.filter(user=user, revoked_at=None).count(),
+        "disowned": Notice.objects.filter(user=user).exclude(disowned_at=None).count(),
     }
 
 
