@@ -396,6 +396,5 @@ def _tries_left(pending: PendingOtp | None) -> int | None:
 
 def remember(user: User, guess: str, result: Verification, now: datetime) -> None:
     """Keep what came of the guess of a session; the caller saves the counts."""
-    if guess:
-        decided = f"{result.outcome} {result.by or ''}".strip()
-        user.last_guess, user.last_guess_as, user.last_guess_at = guess, decided, now
+    decided = f"{result.outcome} {result.by or ''}".strip()
+    user.last_guess, user.last_guess_as, user.last_guess_at = guess, decided, now

@@ -1,0 +1,283 @@
+"""Every kind of code and every face at once: a code is used once, and no guess goes uncounted."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pyotp
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from optin import authenticators, services, sign_in
+from optin.guesses import By, Standing
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
+from optin.origin import Face, Origin
+from tests.conftest import ORIGIN, PASSWORD, make_user
+from tests.races.conftest import (
+    ROUNDS,
+    THREADS,
+    ByHttp,
+    Server,
+    at_once,
+    number,
+    pend,
+    serving,
+    wrong_codes,
+)
+from tests.races.pages import Page
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("password_clients"),
+]
+
+PAGE = Origin(Face.WEB, ip="192.0.2.1", session="one session")
+SUCCESS, OFF, PROVE = (f"/account/two-factor/{step}/" for step in ("on", "off", "prove"))
+
+
+def proved() -> Standing:
+    now = timezone.now()
+    return Standing(now, now, By.RECOVERY)
+
+
+def outcomes(user: User, kind: AuditEvent.Kind) -> Counter[str]:
+    events = AuditEvent.objects.filter(user_id=user.pk, kind=kind)
+    return Counter(events.values_list("outcome", flat=True))
+
+
+# -- one code, many sessions -------------------------------------------------------
+
+
+def with_app(user: User) -> str:
+    """Give *user* an app; return a code that it shows about now."""
+    authenticators.begin_app(user, standing=proved(), origin=PAGE)
+    secret = AuthenticatorApp.objects.get(user=user).open_secret()
+    authenticators.confirm_app(
+        user, pyotp.TOTP(secret).now(), standing=proved(), origin=replace(PAGE, session="set up")
+    )
+    AuthenticatorApp.objects.filter(user=user).update(last_step=0)
+    return pyotp.TOTP(secret).now()
+
+
+def with_recovery_codes(user: User) -> str:
+    with_app(user)
+    texts = authenticators.new_recovery_codes(user, standing=proved())
+    authenticators.keep_recovery_codes(user, texts, standing=proved(), origin=PAGE)
+    return texts[0]
+
+
+def check(user: User, code: str, session: str) -> str:
+    result = services.check(user, Purpose.SIGN_IN, code, origin=replace(PAGE, session=session))
+    return f"{result.outcome}{' again' if result.repeated else ''}"
+
+
+@pytest.mark.parametrize("given", [with_app, with_recovery_codes], ids=["app", "recovery"])
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_a_code_that_16_use_at_once_serves_one(
+    given: Callable[[User], str], rounds: int, file: File
+) -> None:
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        code = given(user)
+
+        answers = Counter(at_once([partial(check, user, code, f"{i}") for i in range(THREADS)]))
+
+        # The others are wrong codes as any, and the tenth locks.
+        assert answers == {"ok": 1, "otp_incorrect": 10, "locked": 5}
+        assert outcomes(user, AuditEvent.Kind.CHECK) == answers
+        user.refresh_from_db()
+        assert user.otp_failures == 10
+        left = RecoveryCode.objects.left(user)
+        assert left == (9 if given is with_recovery_codes else 0)
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+@pytest.mark.parametrize("given", [with_app, with_recovery_codes], ids=["app", "recovery"])
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_a_code_that_one_session_sends_16_times_is_one_guess(
+    given: Callable[[User], str], right: bool, rounds: int, file: File
+) -> None:
+    """P-12."""
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        code = given(user)
+        if not right:
+            code = "0000-" * 3 + "0000"
+
+        answers = Counter(at_once([partial(check, user, code, "one")] * THREADS))
+
+        decided = "ok" if right else "otp_incorrect"
+        assert answers == {decided: 1, f"{decided} again": THREADS - 1}
+        assert outcomes(user, AuditEvent.Kind.CHECK) == {decided: 1}
+        user.refresh_from_db()
+        assert user.otp_failures == (0 if right else 1)
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_an_app_confirmed_16_times_at_once_is_confirmed_once(rounds: int, file: File) -> None:
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        authenticators.begin_app(user, standing=proved(), origin=PAGE)
+        code = pyotp.TOTP(AuthenticatorApp.objects.get(user=user).open_secret()).now()
+        confirm = partial(authenticators.confirm_app, user, code, standing=proved(), origin=PAGE)
+
+        answers = Counter((a.outcome, a.repeated) for a in at_once([confirm] * THREADS))
+
+        assert answers == {("ok", False): 1, ("ok", True): THREADS - 1}
+        user.refresh_from_db()
+        assert user.session_epoch == 1
+        assert Notice.objects.filter(user=user).count() == 1
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_a_change_taken_back_16_times_at_once_is_taken_back_once(rounds: int, file: File) -> None:
+    """S-39: the link works once."""
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        pending = pend(user, file, number(n))
+        services.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
+        notice = Notice.objects.get(user=user)
+        disown = partial(sign_in.disown, notice, PASSWORD, origin=PAGE)
+
+        with_limit = at_once([disown] * THREADS)
+
+        assert Counter(outcomes(user, AuditEvent.Kind.DISOWN)) == {
+            "ok": 1,
+            "unchanged": sum(answer.grant == "signed_in" for answer in with_limit) - 1,
+        }
+        user.refresh_from_db()
+        assert user.session_epoch == 2  # the opt-in, and this
+        assert Notice.objects.filter(user=user, kind=Notice.Kind.DISOWNED).count() == 1
+        assert not ProviderUser.objects.filter(user=user, confirmed=True).exists()
+
+
+# -- pages and clients -------------------------------------------------------------
+
+
+@pytest.fixture
+def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Server]:
+    """A server that knows the passwords of the tests; texts are asked for beside it, freely."""
+    settings.OPTIN_SENDS_PER_IP = settings.OPTIN_SENDS_PER_NUMBER = ()
+    settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_FILE = ()
+    with serving(tmp_path, {"DJANGO_SETTINGS_MODULE": "tests.races.hurried"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
+    rounds: int, hurried: Server, file: File
+) -> None:
+    """S-02: 16 threads, several processes; two sessions and a client."""
+    way = ByHttp(hurried)
+    winners: Counter[str] = Counter()
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        way.let_in(user, file)
+        pages = [Page(user, hurried), Page(user, hurried)]
+        for page in pages:
+            page.sign_in()
+            address = page.name(number(n))  # for the second, which must wait, without a text
+        pending = PendingOtp.objects.select_related("provider_user").get(provider_user__user=user)
+        code = pending.code()
+        verify = partial(way.verify, user, file, pending.provider_user_id, code)
+        calls = [*[verify] * 24, *[partial(page.post, address, code) for page in pages] * 12]
+        random.Random(n).shuffle(calls)
+
+        answers = Counter(at_once(calls))
+
+        # A page leads on where the number is active; sessions that did not prove it are over.
+        assert set(answers) <= {
+            "ok",
+            "already_verified",
+            SUCCESS,
+            "/sign-in/",
+            address.partition("?")[0],
+            "/account/two-factor/",
+        }
+        assert answers["ok"] + answers["already_verified"] == 24
+        decided = outcomes(user, AuditEvent.Kind.VERIFY_OPT_IN)
+        assert decided["ok"] == 1
+        assert set(decided) <= {"ok", "already_verified"}
+        winner = AuditEvent.objects.get(user_id=user.pk, kind="verify_opt_in", outcome="ok")
+        assert answers["ok"] == (winner.face == Face.API)
+        assert answers["ok"] or answers[SUCCESS]
+        winners[winner.face] += 1
+        user.refresh_from_db()
+        pending.refresh_from_db()
+        assert (user.otp_failures, user.session_epoch, pending.tries) == (0, 1, 0)
+        assert pending.closed_as == PendingOtp.Closed.PROVED
+        assert Notice.objects.filter(user=user).count() == 1
+    assert rounds < 50 or set(winners) == {Face.API, Face.WEB}
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_of_wrong_codes_by_pages_clients_and_token_calls_exactly_ten_are_compared(
+    rounds: int, hurried: Server, file: File
+) -> None:
+    """S-03, S-05: the count equals what was answered, and locks at the tenth."""
+    way = ByHttp(hurried)
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        way.let_in(user, file)
+        page = Page(user, hurried)
+        page.sign_in()
+        address = page.name(number(n))
+        opt_in = PendingOtp.objects.select_related("provider_user").get(provider_user__user=user)
+        assert page.here(address, code=opt_in.code()) == SUCCESS
+        pending = {}
+        for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
+            services.challenge(user, purpose, origin=ORIGIN)
+            rows = PendingOtp.objects.open().select_related("provider_user")
+            pending[purpose] = rows.get(provider_user__user=user, purpose=purpose)
+        signs_in, off, change = pending.values()
+
+        def token_call(code: str, user: User = user) -> str:
+            body = {"grant_type": "password", "username": user.username, "password": PASSWORD}
+            path = "/authorisation/token"
+            answer = hurried.post_json(path, {**body, "verification_code": code})[1]
+            return str(answer.get("error", "token"))
+
+        opt_out = partial(way._call, user, file, "opt-out-from-2fa", "OptOutFrom2FARequest")
+        calls: list[Callable[[], str]] = []
+        calls += [partial(token_call, code) for code in wrong_codes(signs_in, 16)]
+        calls += [partial(opt_out, Otp=code) for code in wrong_codes(off, 16)]
+        calls += [partial(page.post, PROVE, code) for code in wrong_codes(change, 16)]
+        calls += [partial(page.post, OFF, code) for code in wrong_codes(off, 32)[16:]]
+        random.Random(n).shuffle(calls)
+
+        answers = Counter(at_once(calls))
+
+        assert set(answers) <= {
+            "otp_incorrect",
+            "otp_exhausted",
+            "locked",
+            "invalid_grant",
+            "temporarily_unavailable",
+            PROVE,
+            OFF,
+        }
+        user.refresh_from_db()
+        assert user.otp_failures == 10
+        assert user.otp_locked_until
+        tries = [PendingOtp.objects.get(pk=otp.pk).tries for otp in pending.values()]
+        assert sum(tries) == 10
+        assert max(tries) <= 5
+        compared = AuditEvent.objects.filter(user_id=user.pk, outcome="otp_incorrect")
+        assert compared.count() == 10
+        assert sorted(event.data["failures"] for event in compared) == list(range(1, 11))
+        assert ProviderUser.objects.get(user=user).confirmed
