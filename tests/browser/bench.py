@@ -91,8 +91,10 @@ class Site:
         until = time.monotonic() + PATIENCE
         while True:
             links = re.findall(rf"http\S+/{part}/\S+", "".join(self.mails(address)))
-            if links or time.monotonic() > until:
+            if links:
                 return str(links[-1])
+            if time.monotonic() > until:
+                raise AssertionError(f"no mail with /{part}/ arrived within {PATIENCE} s")
             time.sleep(0.05)
 
 

@@ -216,11 +216,11 @@ def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
     person = crowd.on()
     hands.page.goto("/")
     hands.follow("Forgotten your password?")
-    hands.fill("Email", person.email)
+    hands.fill("E-mail address", person.email)
     hands.press("Send the link")
     hands.sees("Check your e-mail")
     hands.page.goto(site.mailed_link(person.email, "password-reset"))
-    for label in ("New password", "New password confirmation"):
+    for label in ("New password", "New password, once more"):
         hands.fill(label, "another-harbour-7")
     hands.press("Save the password")
     hands.sees("Sign in")

@@ -1,0 +1,208 @@
+"""What people do beside the straight way, and the windows they do it in (P-04, P-11, P-12)."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.bench import NARROW, WIDE, Site, Window, audit, shoot
+from tests.browser.crowd import PASSWORD, Crowd, Person
+from tests.browser.hands import Pointer, another
+
+NUMBER = "/account/two-factor/number/"
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "without-scripts"])
+def hands(request: pytest.FixtureRequest, open_page: Window, site: Site) -> Pointer:
+    return Pointer(open_page(width=NARROW, scripts=request.param), site)
+
+
+@pytest.fixture
+def hand(open_page: Window, site: Site) -> Pointer:
+    return Pointer(open_page(width=NARROW), site)
+
+
+def ask(hands: Pointer, person: Person) -> str:
+    """Go to where a code was texted to the person's number; return the code."""
+    hands.sign_in(person)
+    hands.sees("Your account")
+    hands.page.goto(NUMBER)
+    return hands.ask_for_code(person.number)
+
+
+def twice(hands: Pointer, button: str) -> None:
+    """Click a button twice, as fast as the browser takes it."""
+    hands.page.get_by_role("button", name=button, exact=True).dblclick()
+
+
+# -- codes, as phones and people give them -----------------------------------------
+
+
+def test_last_line_lets_the_browser_fill_the_code_in(
+    hand: Pointer, site: Site, crowd: Crowd
+) -> None:
+    """P-04: "@host #code" names the host of the page, and the field says what it is for."""
+    person = crowd.new()
+    code = ask(hand, person)
+    host = urlsplit(site.url).hostname
+    assert site.newest_text(person.number).splitlines()[-1] == f"@{host} #{code}"
+    field = hand.page.locator("main input:not([type=hidden])")
+    expect(field).to_have_count(1)
+    for name, value in {
+        "autocomplete": "one-time-code",
+        "inputmode": "numeric",
+        "type": "text",
+    }.items():
+        expect(field).to_have_attribute(name, value)
+
+
+@pytest.mark.parametrize("between", [" ", "-"], ids=["space", "hyphen"])
+def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: Crowd) -> None:
+    """P-04."""
+    code = ask(hand, crowd.new())
+    hand.page.get_by_label("Code").focus()
+    hand.page.keyboard.insert_text(f" {code[:3]}{between}{code[3:]} ")
+    hand.press("Turn it on")
+    hand.sees("Two-factor sign-in is on")
+
+
+# -- twice, back, again, and beside (P-12) -----------------------------------------
+
+
+def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """From the sign-in to the last page: one text, and no step lost."""
+    person = crowd.new()
+    hands.page.goto("/sign-in/")
+    hands.fill("User name or e-mail address", person.name)
+    hands.fill("Password", PASSWORD)
+    twice(hands, "Sign in")
+    hands.sees("Your account")
+    hands.page.goto(NUMBER)
+    hands.fill("Mobile number", person.number)
+    twice(hands, "Text me a code")
+    hands.sees("Check your phone")
+    (text,) = site.texts(person.number)
+    hands.fill("Code", another(text.split()[0]))
+    twice(hands, "Turn it on")
+    expect(hands.page.locator(".errors")).to_contain_text("That code is not right.")
+    hands.fill("Code", text.split()[0])
+    twice(hands, "Turn it on")
+    hands.sees("Two-factor sign-in is on")
+    hands.page.goto("/account/")
+    hands.sees("Your account")
+    hands.press("Sign out")
+    hands.give_password(person)
+    hands.sees("Check your phone")
+    code = site.newest_text(person.number, after=1).split()[0]
+    hands.fill("Code", code)
+    twice(hands, "Sign in")
+    hands.sees("Your account")
+    assert len(site.texts(person.number)) == 2
+
+
+def test_reload_after_a_refusal_asks_and_counts_nothing(
+    hands: Pointer, site: Site, crowd: Crowd
+) -> None:
+    """No browser asks "send the form again?" of a page that came by GET."""
+    person = crowd.new()
+    wrong = another(ask(hands, person))
+    hands.give_code(wrong, "Turn it on")
+    expect(hands.page.locator(".errors")).to_contain_text("That code is not right.")
+    methods: list[str] = []
+    hands.page.on("request", lambda request: methods.append(request.method))
+    hands.page.reload()
+    hands.sees("Check your phone")
+    expect(hands.page.locator(".errors")).to_have_count(0)
+    assert set(methods) == {"GET"}
+    assert len(site.texts(person.number)) == 1
+
+
+def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Crowd) -> None:
+    """Back to the number and forth to the code: no text, and the code still counts."""
+    person = crowd.new()
+    code = ask(hands, person)
+    hands.page.go_back()
+    hands.sees("Your mobile number")
+    hands.page.go_forward()
+    hands.sees("Check your phone")
+    hands.give_code(code, "Turn it on")
+    hands.sees("Two-factor sign-in is on")
+    hands.page.go_back()
+    hands.sees("Check your phone")
+    hands.page.goto("/account/two-factor/")
+    hands.sees("Two-factor sign-in is on")
+    assert len(site.texts(person.number)) == 1
+
+
+def test_two_tabs_lead_to_the_same_place(hand: Pointer, site: Site, crowd: Crowd) -> None:
+    """The same code in both: the second leads on, and counts nothing."""
+    person = crowd.new()
+    code = ask(hand, person)
+    beside = Pointer(hand.page.context.new_page(), site)
+    beside.page.goto(hand.page.url)
+    beside.fill("Code", code)
+    hand.give_code(code, "Turn it on")
+    hand.sees("Two-factor sign-in is on")
+    beside.press("Turn it on")
+    beside.sees("Two-factor sign-in is on")
+    assert len(site.texts(person.number)) == 1
+
+
+# -- windows (P-11) ----------------------------------------------------------------
+
+
+def overlaps(page: Page) -> list[str]:
+    """What hangs out of the window, or is smaller than a finger can hit."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("a:not(.skip), button, input, summary")]
+            .filter(e => e.type !== "hidden" && e.checkVisibility())
+            .filter(e => {
+                const box = e.getBoundingClientRect();
+                const around = e.parentElement.textContent.trim();
+                const inSentence = e.matches("a") && around !== e.textContent.trim();
+                const small = Math.min(box.width, box.height) < 24 && !inSentence;
+                return small || box.left < 0 || box.right > innerWidth + 0.5;
+            }).map(e => e.outerHTML.slice(0, 120))"""
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"width": NARROW, "height": 256}, id="400-percent"),
+        pytest.param({"width": WIDE, "forced_colors": "active"}, id="forced-colours"),
+        pytest.param({"width": NARROW, "reduced_motion": "no-preference"}, id="motion"),
+    ],
+)
+def test_opt_in_in_any_window(
+    options: dict[str, Any], open_page: Window, site: Site, crowd: Crowd
+) -> None:
+    """1280 by 1024 at 400 % is 320 by 256; forced colours keep edges and the focus."""
+    page = open_page(**{name: value for name, value in options.items() if name != "height"})
+    page.set_viewport_size({"width": options["width"], "height": options.get("height", 800)})
+    hands, person = Pointer(page, site), crowd.new()
+
+    def look(heading: str) -> None:
+        hands.sees(heading)
+        audit(page)
+        assert overlaps(page) == []
+        shoot(page, f"{heading.lower().replace(' ', '-')}-{'-'.join(map(str, options.values()))}")
+
+    page.goto("/sign-in/")
+    look("Sign in")
+    hands.give_password(person)
+    look("Your account")
+    page.goto("/account/two-factor/")
+    look("Two-factor sign-in is off")
+    hands.follow("Turn it on by text message")
+    look("Your mobile number")
+    code = hands.ask_for_code(person.number)
+    hands.give_code(another(code), "Turn it on")
+    expect(page.locator(".errors")).to_be_focused()
+    look("Check your phone")
+    hands.give_code(code, "Turn it on")
+    look("Two-factor sign-in is on")
+    hands.follow("Make recovery codes")
+    look("Recovery codes")

@@ -1,0 +1,315 @@
+"""Every page and every refusal, as it looks and to whom it speaks (P-10, P-11).
+
+Each tour goes from page to page as people do, and has each looked at: by axe, at both
+widths, in both schemes, and for what the browser complains about.
+"""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pyotp
+import pytest
+from django.urls import resolve
+from playwright.sync_api import Page, expect
+
+from optin.web.urls import urlpatterns
+from tests.browser.bench import NARROW, Site, Window, audit_everywhere
+from tests.browser.crowd import Crowd, Person, run
+from tests.browser.hands import Pointer, another
+
+NO_PAGES = {
+    "home": "leads on",
+    "sign-out": "leads on",
+    "sign-in-code-send": "leads on",
+    "number-code-send": "leads on",
+    "prove-send": "leads on",
+    "off-send": "leads on",
+    "metrics": "for a machine",
+    "livez": "for a machine",
+    "readyz": "for a machine",
+    "simulator": "see test_public",
+}
+
+
+class Tour(Pointer):
+    """Somebody with a phone who has each page looked at."""
+
+    def __init__(self, page: Page, site: Site, crowd: Crowd) -> None:
+        super().__init__(page, site)
+        self.crowd = crowd
+        self.seen: set[str] = set()
+
+    def look(self, name: str, heading: str, *, error: str = "") -> None:
+        """Have the page looked at, which has *heading*, and says *error* as P-10 wants it."""
+        self.sees(heading)
+        summary = self.page.locator(".errors")
+        expect(summary).to_have_count(1 if error else 0)
+        assert self.page.title().startswith("Error: ") is bool(error)
+        if error:
+            expect(summary).to_contain_text(error)
+            expect(summary).to_be_focused()
+        found = resolve(urlsplit(self.page.url).path).url_name
+        assert found
+        self.seen.add(found)
+        audit_everywhere(self.page, name)
+
+    def says(self, error: str) -> None:
+        expect(self.page.locator(".errors")).to_contain_text(error)
+
+    def go(self, address: str) -> None:
+        self.page.goto(address)
+
+    def newest_code(self, number: str) -> str:
+        return self.site.newest_text(number).split()[0]
+
+
+Walk = Callable[[Tour], None]
+TOURS: dict[str, tuple[Walk, set[str]]] = {}
+
+
+def tour(*pages: str) -> Callable[[Walk], Walk]:
+    """Mark a tour of the pages with these names of ``optin.web.urls``."""
+
+    def mark(walk: Walk) -> Walk:
+        TOURS[walk.__name__] = walk, set(pages)
+        return walk
+
+    return mark
+
+
+@tour("sign-in", "password-reset", "password-reset-sent", "password-new", "not-me", "not-me-done")
+def stranger(at: Tour) -> None:
+    at.go("/sign-in/")
+    at.look("sign-in", "Sign in")
+    at.press("Sign in")
+    at.look("sign-in-empty", "Sign in", error="Enter your password.")
+    at.give_password(Person("nobody", "", ""), "guess")
+    at.look("sign-in-wrong", "Sign in", error="The name or the password is not right.")
+    at.follow("Forgotten your password?")
+    at.look("reset", "Choose a new password")
+    at.fill("E-mail address", "nobody")
+    at.press("Send the link")
+    at.look("reset-malformed", "Choose a new password", error="valid email address")
+    at.fill("E-mail address", "nobody@example.com")
+    at.press("Send the link")
+    at.look("reset-sent", "Check your e-mail")
+    at.go("/password-reset/MQ/c0-ffee/")
+    at.look("reset-gone", "This link does not work any more")
+    at.go("/not-me/1:c0ffee/")
+    at.look("not-me-gone", "This link does not work any more")
+    at.go("/not-me/done/")
+    at.look("not-me-done", "It was taken back")
+
+
+@tour(
+    "account",
+    "two-factor",
+    "number",
+    "number-code",
+    "number-code-help",
+    "success",
+    "recovery-codes",
+    "activity",
+)
+def newcomer(at: Tour) -> None:
+    person = at.crowd.new()
+    at.sign_in(person)
+    at.look("account-off", "Your account")
+    at.follow("Turn it on")
+    at.look("two-factor-off", "Two-factor sign-in is off")
+    at.follow("Turn it on by text message")
+    at.look("number", "Your mobile number")
+    at.fill("Mobile number", "12")
+    at.press("Text me a code")
+    at.look("number-wrong", "Your mobile number", error="That is not a mobile number.")
+    code = at.ask_for_code(person.number)
+    at.look("code", "Check your phone")
+    at.give_code("12", "Turn it on")
+    at.look("code-short", "Check your phone", error="That code is too short.")
+    at.give_code("0" * 9, "Turn it on")
+    at.look("code-long", "Check your phone", error="That code is too long.")
+    at.give_code("12x4567", "Turn it on")
+    at.look("code-letters", "Check your phone", error="A code has digits only.")
+    wrong = code
+    for _ in range(3):
+        wrong = another(wrong)
+        at.give_code(wrong, "Turn it on")
+        at.says("That code is not right.")
+    at.look("code-wrong", "Check your phone", error="You have 2 tries left for this code.")
+    at.follow("Not received a text message?")
+    at.look("not-received", "Not received a text message?")
+    at.follow("Back to the code")
+    at.give_code(code, "Turn it on")
+    at.look("success", "Two-factor sign-in is on")
+    at.follow("Make recovery codes")
+    at.look("recovery-codes", "Recovery codes")
+    at.press("I have kept them")
+    at.look("two-factor-on", "Two-factor sign-in is on")
+    at.go("/account/")
+    at.look("account-on", "Your account")
+    at.go("/account/activity/")
+    at.look("activity", "Activity")
+
+
+@tour("sign-in-code", "sign-in-code-help", "sign-in-recovery", "number", "number-code", "success")
+def somebody_without_the_phone(at: Tour) -> None:
+    person = at.crowd.on()
+    codes = run(
+        at.site,
+        "from optin import codes; from django.utils import timezone\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "out['codes'] = [codes.new_recovery_code() for _ in range(2)]\n"
+        "made = [codes.parse_any(code) for code in out['codes']]\n"
+        "RecoveryCode.objects.replace(user, made, timezone.now())",
+    )["codes"]
+    at.sign_in(person)
+    at.look("sign-in-code", "Check your phone")
+    at.give_code(another(at.newest_code(person.number)), "Sign in")
+    at.look("sign-in-code-wrong", "Check your phone", error="That code is not right.")
+    at.follow("Not received a text message?")
+    at.look("sign-in-not-received", "Not received a text message?")
+    at.follow("Back to the code")
+    at.follow("I do not have my phone")
+    at.look("recovery", "Sign in without your phone")
+    at.fill("Recovery code", "1234")
+    at.press("Sign in")
+    at.look("recovery-short", "Sign in without your phone", error="16 letters and digits")
+    at.fill("Recovery code", codes[0])
+    at.press("Sign in")
+    at.look("number-change", "Change your mobile number")
+    at.ask_for_code(person.other_number)
+    at.look("number-change-code", "Check your phone")
+    at.give_code(at.newest_code(person.other_number), "Use this number")
+    at.look("number-changed", "Two-factor sign-in is on")
+
+
+@tour(
+    "app", "success", "two-factor", "off", "off-help", "prove", "prove-help", "confirm", "password"
+)
+def somebody_with_an_app(at: Tour) -> None:
+    person = at.crowd.on()
+    at.sign_in(person)
+    at.give_code(at.newest_code(person.number), "Sign in")
+    at.sees("Your account")
+    at.go("/account/two-factor/app/")
+    at.look("prove", "Show that it is you")
+    at.press(f"Text a code to ... {person.number[-3:]}")
+    at.give_code("12", "Continue")
+    at.look("prove-wrong", "Show that it is you", error="That code is too short.")
+    at.follow("Not received a text message?")
+    at.look("prove-not-received", "Not received a text message?")
+    at.follow("Back to the code")
+    at.give_code(at.newest_code(person.number), "Continue")
+    at.look("app", "Authenticator app")
+    at.press("Set it up")
+    at.unfold("cannot scan it")
+    at.look("app-picture", "Authenticator app")
+    app = pyotp.TOTP(at.page.locator(".key").inner_text().replace(" ", ""))
+    at.give_code(another(app.now()), "Turn it on")
+    at.look("app-wrong", "Authenticator app", error="That code is not right.")
+    at.give_code(app.now(), "Turn it on")
+    at.look("app-on", "Two-factor sign-in is on")
+    at.go("/account/two-factor/")
+    at.look("two-factor-both", "Two-factor sign-in is on")
+    at.follow("Turn two-factor sign-in off")
+    at.look("off", "Turn two-factor sign-in off")
+    at.give_code("000000", "Turn it off")
+    at.look("off-wrong", "Turn two-factor sign-in off", error="That code is not right.")
+    at.press(f"Text a code to ... {person.number[-3:]}")
+    at.follow("Not received a text message?")
+    at.look("off-not-received", "Not received a text message?")
+    at.go("/account/two-factor/off/?what=number")
+    at.look("off-number", "Remove the mobile number")
+    at.go("/account/confirm/")
+    at.look("confirm", "Enter your password again")
+    at.fill("Password", "guess")
+    at.press("Continue")
+    at.look("confirm-wrong", "Enter your password again", error="That password is not right.")
+    at.go("/account/password/")
+    at.look("password", "Change your password")
+    at.fill("New password", "1234")
+    at.fill("New password, once more", "1234")
+    at.press("Change the password")
+    at.look("password-weak", "Change your password", error="too short")
+
+
+@tour("not-me", "password-new")
+def reader_of_mails(at: Tour) -> None:
+    person = at.crowd.new()
+    at.sign_in(person)
+    at.sees("Your account")
+    at.go("/account/two-factor/number/")
+    at.give_code(at.ask_for_code(person.number), "Turn it on")
+    at.sees("Two-factor sign-in is on")
+    at.press("Sign out")
+    at.go(at.site.mailed_link(person.email, "not-me"))
+    at.look("not-me", "This was not me")
+    at.fill("Password", "guess")
+    at.press("Take it back")
+    at.look("not-me-wrong", "This was not me", error="That password is not right.")
+    at.go("/password-reset/")
+    at.fill("E-mail address", person.email)
+    at.press("Send the link")
+    at.go(at.site.mailed_link(person.email, "password-reset"))
+    at.look("password-new", "Choose a new password")
+    at.press("Save the password")
+    at.look("password-new-empty", "Choose a new password", error="Enter a new password.")
+
+
+@tour("number-code", "number-code-help", "sign-in-code")
+def somebody_unlucky(at: Tour) -> None:
+    """Used up, too late, locked out, suspended: each page says what to do next."""
+    person = at.crowd.new()
+    at.sign_in(person)
+    at.sees("Your account")
+    at.go("/account/two-factor/number/")
+    wrong = at.ask_for_code(person.number)
+    for _ in range(5):
+        wrong = another(wrong)
+        at.give_code(wrong, "Turn it on")
+        at.says("That code is not right.")
+    at.look("code-used-up", "Check your phone", error="ask for a new one")
+    late = "timezone.now() - timedelta(hours=1)"
+    run(
+        at.site,
+        "from django.utils import timezone\n"
+        f"PendingOtp.objects.update(issued_at={late}, expires_at={late} + timedelta(minutes=1))",
+    )
+    at.page.reload()
+    at.look("code-expired", "Check your phone")
+    at.go(at.page.url.replace("/code/", "/code/not-received/"))
+    at.look("not-received-expired", "Not received a text message?")
+    suspended, locked = at.crowd.on(), at.crowd.on()
+    run(
+        at.site,
+        "from django.utils import timezone\n"
+        f"ProviderUser.objects.filter(user__username={suspended.name!r}).update("
+        "suspended_at=timezone.now())\n"
+        f"User.objects.filter(username={locked.name!r}).update(otp_failures=10,"
+        "otp_locked_until=timezone.now() + timedelta(minutes=15))",
+    )
+    at.press("Sign out")
+    at.give_password(suspended)
+    at.look("sign-in-suspended", "A code is needed too")
+    at.go("/sign-in/")
+    at.give_password(locked)
+    at.look("sign-in-locked", "A code is needed too")
+
+
+@pytest.fixture
+def at(open_page: Window, site: Site, crowd: Crowd) -> Tour:
+    return Tour(open_page(width=NARROW), site, crowd)
+
+
+@pytest.mark.parametrize("name", TOURS)
+def test_pages_can_be_used_by_everybody(name: str, at: Tour) -> None:
+    """P-10, P-11: every page on the way."""
+    walk, pages = TOURS[name]
+    walk(at)
+    assert at.seen == pages
+
+
+def test_no_page_was_left_out() -> None:
+    toured = set[str]().union(*(pages for _, pages in TOURS.values()))
+    names = {pattern.name for pattern in urlpatterns if pattern.name}
+    assert toured | set(NO_PAGES) == names
