@@ -125,13 +125,14 @@ def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUse
     assert SESSION_KEY not in held
 
 
-@pytest.mark.parametrize("address", [a for a in ADDRESSES if a.startswith("/account/")])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_half_session_opens_nothing(address: str, method: str, half: Browser) -> None:
+def test_half_session_opens_nothing(method: str, half: Browser) -> None:
     half.client.handler.enforce_csrf_checks = False
-    response: Any = getattr(half.client, method)(address, secure=True)
-    if response.status_code != 405:
-        assert (response.status_code, response["Location"].split("?")[0]) == (303, "/sign-in/")
+    for address in (each for each in ADDRESSES if each.startswith("/account/")):
+        response: Any = getattr(half.client, method)(address, secure=True)
+        if response.status_code != 405:
+            assert response.status_code == 303, address
+            assert response["Location"].split("?")[0] == "/sign-in/"
 
 
 @pytest.mark.parametrize(
@@ -288,60 +289,56 @@ def test_sign_out_ends_the_session_at_the_server(ann: Browser) -> None:
 # -- next= -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "evil",
-    [
-        "https://evil.example/",
-        "http://evil.example/",
-        "http:evil.example",
-        "http:///evil.example",
-        "//evil.example",
-        "///evil.example",
-        "////evil.example",
-        "/\\evil.example",
-        "\\/evil.example",
-        "\\\\evil.example",
-        "/\\/evil.example",
-        "javascript:alert(1)",
-        "JaVaScRiPt:alert(1)",
-        "data:text/html,x",
-        " //evil.example",
-        "\t//evil.example",
-        "\n//evil.example",
-        "\x00//evil.example",
-        "\x08//evil.example",
-        "/\t/evil.example",
-        "/\n/evil.example",
-        "/\r\nSet-Cookie: a=b",
-        "/\x00/evil.example",
-        "evil.example",
-        "@evil.example",
-        "?next=//evil.example",
-        "https://2fa.example.com@evil.example/",
-        "https://2fa.example.com.evil.example/",
-        "https://[::1",
-        "//[",
-        "\ud7ff//evil.example",
-        "\u2028//evil.example",
-    ],
-)
+EVIL = [
+    "https://evil.example/",
+    "http://evil.example/",
+    "http:evil.example",
+    "http:///evil.example",
+    "//evil.example",
+    "///evil.example",
+    "////evil.example",
+    "/\\evil.example",
+    "\\/evil.example",
+    "\\\\evil.example",
+    "/\\/evil.example",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "data:text/html,x",
+    " //evil.example",
+    "\t//evil.example",
+    "\n//evil.example",
+    "\x00//evil.example",
+    "\x08//evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\nSet-Cookie: a=b",
+    "/\x00/evil.example",
+    "evil.example",
+    "@evil.example",
+    "?next=//evil.example",
+    "https://2fa.example.com@evil.example/",
+    "https://2fa.example.com.evil.example/",
+    "https://[::1",
+    "//[",
+    "\ud7ff//evil.example",
+    "\u2028//evil.example",
+]
+
+
 @pytest.mark.parametrize("page", ["/sign-in/", CONFIRM])
-def test_next_is_local_only(page: str, evil: str, ann: Browser) -> None:
+def test_next_is_local_only(page: str, ann: Browser) -> None:
     """S-60: whatever browsers make of it, it stays on this host."""
-    if page == "/sign-in/":
-        ann.send("/sign-out/")
-    form = {"username": "ann", "password": PASSWORD} if page == "/sign-in/" else {}
     ann.client.handler.enforce_csrf_checks = False
-    response: Any = ann.client.post(
-        f"{page}?next={quote(evil)}", form or {"password": PASSWORD}, secure=True
-    )
-    assert response.status_code == 303
-    location = response["Location"]
-    assert location.startswith("/")
-    # As a browser reads it: without tabs and line breaks, and with \\ as /.
-    read = location.translate({9: None, 10: None, 13: None}).replace("\\", "/")
-    assert not read.startswith("//")
-    assert "a" not in response.cookies
+    form = {"username": "ann", "password": PASSWORD}
+    for evil in EVIL:
+        response: Any = ann.client.post(f"{page}?next={quote(evil)}", form, secure=True)
+        assert response.status_code == 303, evil
+        location = response["Location"]
+        assert location.startswith("/"), evil
+        # As a browser reads it: without tabs and line breaks, and with \\ as /.
+        read = location.translate({9: None, 10: None, 13: None}).replace("\\", "/")
+        assert not read.startswith("//"), evil
+        assert "a" not in response.cookies
 
 
 # -- django-otp --------------------------------------------------------------------
