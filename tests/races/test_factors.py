@@ -38,7 +38,7 @@ from tests.races.conftest import (
     serving,
     wrong_codes,
 )
-from tests.races.pages import Page
+from tests.races.pages import ENDED, Page
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -206,6 +206,7 @@ def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
             "already_verified",
             SUCCESS,
             "/sign-in/",
+            ENDED,
             address.partition("?")[0],
             "/account/two-factor/",
         }
