@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -24,8 +24,10 @@ NARROW, WIDE = 320, 1280
 """The widths in CSS pixels: 320 is also what 1280 comes to at 400 % zoom."""
 
 Scheme = Literal["light", "dark"]
-PATIENCE = 10
-"""Seconds until a server must serve, and a text must have arrived."""
+PATIENCE = 30
+"""Seconds until a server must serve, a page must show, and a text must have arrived."""
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 _FLAGS = [
@@ -227,9 +229,11 @@ def _listen(page: Page) -> None:
     heard = _complaints[page] = []
 
     def console(message: ConsoleMessage) -> None:
-        # That the document itself is a 404 is no fault of the page.
+        # That the document itself is a 404, or a refused form's 422, is no fault of the page.
         of_page = message.location.get("url") == page.url and "Failed to load" in message.text
-        if message.type == "error" and not of_page:
+        # Said where the script took the focus first.
+        blocked = message.text.startswith("Autofocus processing was blocked")
+        if blocked or (message.type == "error" and not of_page):
             heard.append(message.text)
 
     def broken(error: Error) -> None:
