@@ -128,6 +128,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 CSRF_FAILURE_VIEW = "optin.web.pages.csrf_failure"
+SESSION_ENGINE = "optin.web.session_store"
 # The cookie ends with the browser, and the session after 12 hours at the latest; the idle
 # time is shorter (optin.web.sessions).
 SESSION_COOKIE_AGE = 12 * 3600

@@ -11,7 +11,6 @@ import time_machine
 from django.apps import apps
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import models
@@ -32,6 +31,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.upkeep.conftest import COMMAND, app_of, everything, now, number_of, rows
 
@@ -205,7 +205,7 @@ def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
     erase(person)
 
     assert belongings(stranger) == before
-    assert Session.objects.get().pk == session.session_key
+    assert Session.objects.get().pk == row_of(session.session_key)
     application.refresh_from_db()
     assert application.user is None
     assert stranger == User.objects.by_login("ben")

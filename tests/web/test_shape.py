@@ -9,7 +9,11 @@ CHANGING = {
     *("save", "create", "update", "delete", "get_or_create", "update_or_create"),
     *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
 }
-OF_SESSIONS = {"sessions.py: old.save", "sessions.py: new.update"}
+OF_SESSIONS = {
+    "session_store.py: Session.objects.filter(session_key=row_of(session_key or self.session_key)).delete",
+    "sessions.py: old.save",
+    "sessions.py: new.update",
+}
 """What ``sessions`` does to a session, which is no row of the domain."""
 
 TREES = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in WEB.glob("*.py")}

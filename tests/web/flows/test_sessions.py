@@ -14,6 +14,7 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from optin.models import ProviderUser, User
+from optin.web.session_store import row_of
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
@@ -30,7 +31,7 @@ def is_in(browser: Browser) -> bool:
 
 
 def content(key: str) -> dict[str, Any]:
-    found: dict[str, Any] = Session.objects.get(pk=key).get_decoded()
+    found: dict[str, Any] = Session.objects.get(pk=row_of(key)).get_decoded()
     return found
 
 
