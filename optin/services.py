@@ -177,8 +177,9 @@ def _send(
 def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: Standing) -> Sending:
     """``opt_in`` again for a number that was named before, on a page that does not show it."""
     row = ProviderUser.objects.select_related("file").filter(user=user, pk=provider_user_id).first()
-    if row is None:
-        return Sending(Outcome.NOT_OPTED_IN)  # purged, a day later
+    # Purged, a day later; or the file is not theirs any more.
+    if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
+        return Sending(Outcome.NOT_OPTED_IN)
     return opt_in(user, row.file, row.open_number(), origin=origin, standing=standing)
 
 

@@ -31,7 +31,7 @@ from optin import authenticators, codes, delivery, guesses, keys, limits, servic
 from optin.authenticators import Removal
 from optin.errors import SignedOut
 from optin.guesses import Factors, Outcome
-from optin.models import AccessKey, AuditEvent, File, Notice, Purpose, User
+from optin.models import AccessKey, AuditEvent, File, Notice, Purpose, RecoveryCode, User
 from optin.origin import Origin
 
 RESET_WAIT = timedelta(minutes=1)
@@ -284,6 +284,8 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
         removed = authenticators.remove(factors, Removal.APP, now)
     elif not of_app and number and not number.suspended_at:
         removed = authenticators.remove(factors, Removal.NUMBER, now)
+    # A list that was made since may be the thief's.
+    RecoveryCode.objects.filter(user=user, created_at__gte=notice.created_at).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
     user.end_sign_ins(now)

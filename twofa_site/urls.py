@@ -15,4 +15,5 @@ urlpatterns = [
     re_path("", views.not_found),
 ]
 
+handler400 = "optin.web.views.bad_request"
 handler500 = "optin.web.views.server_error"

@@ -71,6 +71,7 @@ class SignInCode(CodePage):
         sessions.begin(self.request, self.person, result)
         if result.by is By.RECOVERY:
             # Their phone is lost: the next thing is a new one (P-08).
+            sessions.flash(self.request, _("You are signed in. Give us your new number now."))
             return SeeOther("number")
         return SeeOther(next_page(self.request, "account"))
 

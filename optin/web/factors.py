@@ -106,9 +106,11 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        if asked not in sessions.named_numbers(request):
+        file_id = sessions.named_numbers(request).get(asked)
+        file = File.objects.open_to(_user(request)).filter(pk=file_id or 0).first()
+        if file is None:
             return SeeOther("two-factor")
-        self.number = int(asked)
+        self.number, self.file = int(asked), file
         return super().dispatch(request, *args, **kwargs)
 
     def waiting(self) -> Waiting | None:
@@ -128,7 +130,7 @@ class NumberCode(CodePage):
     def check(self, text: str) -> Verification:
         return services.verify_opt_in(
             self.person,
-            File(pk=sessions.named_numbers(self.request)[str(self.number)]),
+            self.file,
             self.number,
             text,
             origin=sessions.origin_of(self.request),

@@ -52,12 +52,13 @@ class NumberForm(Form):
     number = forms.CharField(
         label=_("Mobile number"),
         max_length=MAX_LENGTH,
-        help_text=_("For example 0491 570 156. Write numbers of other countries with +."),
+        help_text=_("For example 0491 570 156 or +61 491 570 156."),
         widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel"}),
         error_messages={"required": _("Enter your mobile number.")},
     )
     file = forms.ModelChoiceField(
         label=_("For which file"),
+        help_text=_("It protects your whole account, whichever you choose."),
         queryset=File.objects.none(),
         widget=forms.RadioSelect,
         empty_label=None,

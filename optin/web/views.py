@@ -3,6 +3,7 @@
 import hmac
 
 from django.conf import settings
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -11,6 +12,7 @@ from django.views.decorators.http import require_safe
 from optin import metrics
 from optin.gateways import Simulator
 from optin.web.context import has_simulator
+from optin.web.pages import SeeOther
 
 _TEXTS_SHOWN = 50
 
@@ -54,6 +56,17 @@ def not_found(request: HttpRequest) -> HttpResponse:
     repeats the query, and with it a ``WsAccessKey``.
     """
     return render(request, "404.html", status=404)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that cannot be served.
+
+    Or whose session was ended, in another tab, while it was on its way: then the person may
+    sign in again.
+    """
+    if isinstance(exception, SessionInterrupted):
+        return SeeOther("sign-in")
+    return render(request, "400.html", status=400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -576,7 +576,7 @@ def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None
     assert text["to"] == NUMBER
     assert (
         services.verify_opt_in(
-            user, file, message.pending_otp.provider_user_id, text["text"][:7], origin=ORIGIN
+            user, file, message.provider_user.pk, text["text"][:7], origin=ORIGIN
         ).outcome
         is Outcome.OK
     )
