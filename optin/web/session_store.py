@@ -39,4 +39,5 @@ class SessionStore(db.SessionStore):
         return session
 
     def delete(self, session_key: str | None = None) -> None:
-        Session.objects.filter(session_key=row_of(session_key or self.session_key)).delete()
+        row = row_of(session_key or self.session_key)
+        Session.objects.filter(session_key=row).delete()

@@ -10,7 +10,7 @@ CHANGING = {
     *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
 }
 OF_SESSIONS = {
-    "session_store.py: Session.objects.filter(session_key=row_of(session_key or self.session_key)).delete",
+    "session_store.py: Session.objects.filter(session_key=row).delete",
     "sessions.py: old.save",
     "sessions.py: new.update",
 }
