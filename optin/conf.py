@@ -589,6 +589,16 @@ class Conf:
         doc="The header of the gateway http that is the same for each attempt at one text. "
         "Empty: none is sent.",
     )
+    support = Setting(
+        60,
+        "",
+        parse=str.strip,
+        fault=lambda v: (
+            "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
+        ),
+        doc="How people reach those who run the service: an e-mail address, a number, a place. "
+        "Shown on each page and in each mail.",
+    )
     audit_retention = Setting(
         36,
         730,

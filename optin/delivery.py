@@ -121,9 +121,17 @@ def text_for(message: SmsMessage) -> str:
     words = _("%(code)s is your %(service)s code %(purpose)s. Do not share it.") % {
         "code": code,
         "service": conf.service_name,
-        "purpose": _PURPOSE_WORDS[Purpose(pending.purpose)],
+        "purpose": _PURPOSE_WORDS[_purpose_of(pending)],
     }
     return f"{words}\n\n@{urlsplit(conf.base_url).hostname} #{code}"
+
+
+def _purpose_of(pending: PendingOtp) -> Purpose:
+    """What the code is for, to the person: an opt-in beside an active number changes it."""
+    active = ProviderUser.objects.filter(user=pending.provider_user.user_id, confirmed=True)
+    if pending.purpose == Purpose.OPT_IN and active.exists():
+        return Purpose.CHANGE
+    return Purpose(pending.purpose)
 
 
 def mail_for(notice: Notice) -> EmailMessage:
@@ -132,6 +140,7 @@ def mail_for(notice: Notice) -> EmailMessage:
         "notice": notice,
         "service": conf.service_name,
         "base_url": conf.base_url,
+        "support": conf.support,
         "link": _link_of(notice),
         "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
     }

@@ -11,7 +11,12 @@ from optin.web import sessions
 def service(request: HttpRequest) -> dict[str, str | bool]:
     # Where a request was refused before its session was read, there is none.
     flash = sessions.take_flash(request) if hasattr(request, "session") else ""
-    return {"service_name": conf.service_name, "has_simulator": has_simulator(), "flash": flash}
+    return {
+        "service_name": conf.service_name,
+        "support": conf.support,
+        "has_simulator": has_simulator(),
+        "flash": flash,
+    }
 
 
 def has_simulator() -> bool:

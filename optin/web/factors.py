@@ -38,7 +38,14 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         "two_factor.html",
         factors=authenticators.overview(user),
         last_used=authenticators.last_used(user),
+        waiting=_waiting_number(request, user),
     )
+
+
+def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
+    """Return the code for the number that was named last, where somebody walked away from it."""
+    named = sessions.named_numbers(request)
+    return services.waiting(user, Purpose.OPT_IN, int(named[-1])) if named else None
 
 
 @require_safe
@@ -67,7 +74,7 @@ def number(request: HttpRequest) -> HttpResponse:
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
         if sending and sending.provider_user_id:
-            sessions.name_number(request, sending.provider_user_id, file.pk)
+            sessions.name_number(request, sending.provider_user_id)
             sessions.flash(request, words.sending(sending))
             return SeeOther("number-code", number=sending.provider_user_id)
         if sending:
@@ -106,11 +113,14 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        file_id = sessions.named_numbers(request).get(asked)
-        file = File.objects.open_to(_user(request)).filter(pk=file_id or 0).first()
+        if asked not in sessions.named_numbers(request):
+            return SeeOther("two-factor")
+        self.number, user = int(asked), _user(request)
+        # Of the row: another file may have been chosen while its code waits.
+        file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
         if file is None:
             return SeeOther("two-factor")
-        self.number, self.file = int(asked), file
+        self.file = file
         return super().dispatch(request, *args, **kwargs)
 
     def waiting(self) -> Waiting | None:

@@ -189,15 +189,15 @@ def standing(request: HttpRequest) -> Standing:
 # -- the numbers that were named -------------------------------------------------------
 
 
-def name_number(request: HttpRequest, provider_user_id: int, file_id: int) -> None:
-    """Remember that a code was texted to a number, and for which file."""
-    numbers = named_numbers(request)
-    request.session["numbers"] = {**numbers, str(provider_user_id): file_id}
+def name_number(request: HttpRequest, provider_user_id: int) -> None:
+    """Remember that a code was texted to a number."""
+    others = [pk for pk in named_numbers(request) if pk != str(provider_user_id)]
+    request.session["numbers"] = [*others, str(provider_user_id)]
 
 
-def named_numbers(request: HttpRequest) -> dict[str, int]:
-    """Return the id of the file for each ``ProviderUserId`` that was named."""
-    numbers: dict[str, int] = request.session.get("numbers", {})
+def named_numbers(request: HttpRequest) -> list[str]:
+    """Return each ``ProviderUserId`` that was named, the latest last."""
+    numbers: list[str] = request.session.get("numbers", [])
     return numbers
 
 

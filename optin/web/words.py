@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from optin import codes, limits
 from optin.conf import conf
-from optin.guesses import Outcome, Verification
+from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.origin import Face
@@ -81,6 +81,8 @@ def refusal(result: Verification) -> str:
         return _("Too many wrong codes. No code is accepted until %(time)s. Try again then.") % {
             "time": until
         }
+    if result.tries_left == 0:
+        return _("That code is not right, and has no tries left. Ask for a new one.")
     return _REFUSALS[result.outcome]() + _tries(result.tries_left)
 
 
@@ -107,8 +109,6 @@ _REFUSALS = {
 def _tries(left: int | None) -> str:
     if left is None or left > _FEW_TRIES:
         return ""
-    if left == 0:
-        return " " + _("It has no tries left: ask for a new one.")
     return " " + ngettext(
         "You have %(n)d try left for this code.", "You have %(n)d tries left for this code.", left
     ) % {"n": left}
@@ -189,10 +189,13 @@ def event(event: AuditEvent) -> Told:
 
 def _what(event: AuditEvent) -> str:
     purpose = _PURPOSES.get(event.data.get("purpose", ""))
+    by = event.data.get("by", "")
     parts = [_said(event)]
     if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK}:
         parts.append(purpose())
-    if event.last_three:
+    if by in _BY:  # then it was not the number that was proved
+        parts.append(_BY[By(by)]())
+    elif event.last_three:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})
     return ", ".join(parts)
 
@@ -248,6 +251,10 @@ _SYSTEMS = (
     ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
+_BY = {
+    By.APP: lambda: _("with the code of the app"),
+    By.RECOVERY: lambda: _("with a recovery code"),
+}
 _PURPOSES = {
     Purpose.SIGN_IN: lambda: _("to sign in"),
     Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),

@@ -184,7 +184,7 @@ def test_unlock(world: World, name: str) -> None:
 def test_revoke_factor(active: ProviderUser) -> None:
     facts = {"face": Face.COMMAND, "reason": "recycled", "provider_user_id": active.pk}
     with one_event(AuditEvent.Kind.REVOKE, "ok", **facts):
-        assert run("revoke_factor", "ann", "--reason=recycled").startswith("Released")
+        assert run("revoke_factor", "ann", "--reason=recycled").startswith("Removed")
     active.refresh_from_db()
     assert not active.confirmed
 
@@ -192,7 +192,7 @@ def test_revoke_factor(active: ProviderUser) -> None:
 def test_revoke_factor_finds_none(world: World) -> None:
     with (
         one_event(AuditEvent.Kind.REVOKE, "not_opted_in"),
-        pytest.raises(CommandError, match=r"^ann has no active mobile number\.$"),
+        pytest.raises(CommandError, match=r"^ann has no second factor\.$"),
     ):
         run("revoke_factor", "ann", "--reason", "x")
 

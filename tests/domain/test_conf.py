@@ -89,6 +89,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "X-Request-Id", "X-Request-Id"),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "", ""),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
+    ("OPTIN_SUPPORT", " help@example.com ", "help@example.com"),
 ]
 
 UNREADABLE = [
@@ -193,6 +194,8 @@ WRONG: list[tuple[str, Any]] = [
     ("BASE_URL", "https://\u00e9.example.com"),
     ("BASE_URL", f"https://{'a' * (MAX_HOST + 1)}"),
     ("OPTIN_AUDIT_RETENTION", 29),
+    ("OPTIN_SUPPORT", "x" * 101),
+    ("OPTIN_SUPPORT", "two\nlines"),
     ("OPTIN_AUDIT_RETENTION", 36_501),
     ("OPTIN_SERVICE_NAME", ""),
     ("OPTIN_SERVICE_NAME", "n" * 21),

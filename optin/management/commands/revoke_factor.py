@@ -8,7 +8,7 @@ from optin.models import User
 
 
 class Command(StaffCommand):
-    help = "Release a user's active mobile number (break-glass). The count of wrong codes stays."
+    help = "Remove a user's second factors (break-glass). The count of wrong codes stays."
 
     def act(self, user: User, reason: str) -> None:
         try:
@@ -16,5 +16,5 @@ class Command(StaffCommand):
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
         if outcome is not Outcome.OK:
-            raise CommandError(f"{user.get_username()} has no active mobile number.")
-        self.stdout.write(f"Released the mobile number of {user.get_username()}.")
+            raise CommandError(f"{user.get_username()} has no second factor.")
+        self.stdout.write(f"Removed the second factor of {user.get_username()}.")

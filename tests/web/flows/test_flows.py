@@ -330,7 +330,7 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
         # What is left is told also when the page is loaded again.
         assert ("left for this code" in code_page.reload().text) == bool(says)
     code_page.send(code=guesses[4])
-    assert "It has no tries left: ask for a new one." in code_page.page.errors
+    assert "That code is not right, and has no tries left. Ask for a new one." in code_page.page.errors
 
     # The fifth failure locks, too: the right code is not heard, and not used up.
     assert failures(user) == 5
