@@ -14,7 +14,15 @@ from django.utils import timezone
 
 from optin import codes, delivery, guesses
 from optin.conf import conf
-from optin.guesses import By, Factors, Outcome, Standing, Verification, read_caller_locked
+from optin.guesses import (
+    By,
+    Factors,
+    Outcome,
+    Standing,
+    Verification,
+    read_caller_locked,
+    refuse_ended,
+)
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -81,6 +89,7 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or Verification(Outcome.STARTED)
         if result.outcome is Outcome.STARTED:
@@ -89,6 +98,7 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification
                 user=factors.user,
                 name="app",
                 secret_encrypted=AuthenticatorApp.seal(codes.new_app_secret(), user.pk),
+                begun_by=AuthenticatorApp.begun(origin.session),
                 created_at=now,
             )
         record(Kind.APP, result.outcome, factors, None, origin, now, data={})
@@ -119,8 +129,9 @@ def confirm_app(
         guess = guesses.attempt(origin, code, "set up")
         if known := guesses.repeated(factors, None, guess, now):
             return known
+        refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
-        result = _barred(factors, standing, now) or _confirm(factors, code, now)
+        result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
         if result.outcome is Outcome.OK:
             guesses.remember(factors.user, guess, result, now)
             factors.user.save_counts()
@@ -129,9 +140,9 @@ def confirm_app(
     return result
 
 
-def _confirm(factors: Factors, code: str, now: datetime) -> Verification:
+def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Verification:
     user = factors.user
-    waiting = AuthenticatorApp.objects.waiting_of(user, now)
+    waiting = AuthenticatorApp.objects.waiting_of(user, origin.session, now)
     if waiting is None:
         return Verification(Outcome.NOTHING_WAITING)
     step = waiting.step_of(code, now)
@@ -147,13 +158,13 @@ def _confirm(factors: Factors, code: str, now: datetime) -> Verification:
         now, PendingOtp.Closed.OTHER_PROVED
     )
     user.end_sign_ins(now)
-    delivery.notify(user, Notice.Kind.APP_ADDED, now)
+    delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
     return Verification(Outcome.OK, by=By.APP)
 
 
-def waiting_secret(user: User) -> tuple[str, str] | None:
-    """Return the secret of the app that *user* sets up, and its ``otpauth://`` address."""
-    waiting = AuthenticatorApp.objects.waiting_of(user, timezone.now())
+def waiting_secret(user: User, *, origin: Origin) -> tuple[str, str] | None:
+    """Return the secret of the app that this session sets up, and its ``otpauth://`` address."""
+    waiting = AuthenticatorApp.objects.waiting_of(user, origin.session, timezone.now())
     if waiting is None:
         return None
     secret = waiting.open_secret()
@@ -173,12 +184,21 @@ def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
     return [codes.new_recovery_code() for _ in range(codes.RECOVERY_CODES)]
 
 
+def newest_recovery_code(user: User) -> int:
+    """Return the id of the newest code of *user*'s list, used or not; 0 without one."""
+    newest = RecoveryCode.objects.filter(user=user).order_by("-pk").first()
+    return newest.pk if newest else 0
+
+
 def keep_recovery_codes(
-    user: User, texts: Iterable[str], *, standing: Standing, origin: Origin
+    user: User, texts: Iterable[str], *, instead_of: int, standing: Standing, origin: Origin
 ) -> Verification:
     """Put the codes *texts* in place of all that *user* had; only their digests are kept.
 
     The caller shows that they are of ``new_recovery_codes``: people choose badly.
+
+    :param instead_of: the ``newest_recovery_code`` when they were shown: a form from
+        before another list was kept brings nothing back.
 
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
@@ -187,18 +207,23 @@ def keep_recovery_codes(
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        refuse_ended(factors, user)
         standing.demand(now, factor=True)
-        result = _barred(factors, standing, now) or Verification(_keep(factors, parsed, now))
+        result = _barred(factors, standing, now) or Verification(
+            _keep(factors, parsed, instead_of, now)
+        )
         record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin, now, data={})
     return result
 
 
-def _keep(factors: Factors, parsed: list[str], now: datetime) -> Outcome:
+def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -> Outcome:
     user = factors.user
     if not factors.is_on:
         return Outcome.NOT_OPTED_IN
     if RecoveryCode.objects.of(user, parsed[0]):
         return Outcome.UNCHANGED  # the same form, sent twice: a used code stays used
+    if newest_recovery_code(user) != instead_of:
+        return Outcome.NOTHING_WAITING
     RecoveryCode.objects.replace(user, parsed, now)
     delivery.notify(user, Notice.Kind.RECOVERY_CODES, now)
     return Outcome.OK
@@ -219,6 +244,7 @@ def turn_off(
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
+        refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active
         guess = guesses.attempt(origin, code, Purpose.OPT_OUT, removal)

@@ -67,10 +67,20 @@ def dispatch(row: SmsMessage | Notice) -> None:
     transaction.on_commit(partial(_send, row), robust=True)
 
 
-def notify(user: User, kind: Notice.Kind, now: datetime, row: ProviderUser | None = None) -> None:
-    """Tell *user* by e-mail, with no more of the number of *row* than may be shown."""
+def notify(
+    user: User,
+    kind: Notice.Kind,
+    now: datetime,
+    row: ProviderUser | None = None,
+    *,
+    about_id: int | None = None,
+) -> None:
+    """Tell *user* by e-mail, with no more of the number of *row* than may be shown.
+
+    :param about_id: of the number or app that was added: what the mail's link takes back.
+    """
     last_three = row.last_three if row else ""
-    dispatch(Notice(user=user, kind=kind, last_three=last_three, created_at=now))
+    dispatch(Notice(user=user, kind=kind, last_three=last_three, about_id=about_id, created_at=now))
 
 
 def queue(user: User, kind: Notice.Kind, now: datetime) -> Notice:

@@ -12,7 +12,7 @@ from typing import Any
 
 from optin import codes, delivery, keys
 from optin.conf import MAX_FAILURES, conf
-from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded
+from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded, SignedOut
 from optin.models import (
     AuthenticatorApp,
     File,
@@ -148,6 +148,16 @@ def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = Fal
     if not factors.user.is_active:
         raise Deactivated
     return factors
+
+
+def refuse_ended(factors: Factors, user: User) -> None:
+    """Refuse what a session asks that was ended while it waited for the lock.
+
+    :param user: as the session has them.
+    :raises SignedOut: if so.
+    """
+    if factors.user.session_epoch != user.session_epoch:
+        raise SignedOut
 
 
 def parse(otp: str, user: User) -> str:
@@ -397,4 +407,5 @@ def _tries_left(pending: PendingOtp | None) -> int | None:
 def remember(user: User, guess: str, result: Verification, now: datetime) -> None:
     """Keep what came of the guess of a session; the caller saves the counts."""
     decided = f"{result.outcome} {result.by or ''}".strip()
-    user.last_guess, user.last_guess_as, user.last_guess_at = guess, decided, now
+    user.last_guess = guess
+    user.last_guess_as, user.last_guess_at = (decided, now) if guess else ("", None)

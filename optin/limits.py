@@ -132,7 +132,8 @@ def _text_limits(
     elif origin.ip:
         limits += _each(f"{group}-ip", _network(origin.ip, 32), conf.sends_per_ip)
     if asked_for:
-        limits += _each("file", str(file_id), conf.sends_per_file)
+        if file_id is not None:  # a page's request to turn off is under none
+            limits += _each("file", str(file_id), conf.sends_per_file)
         limits += _each("total", "", conf.sends_total)
     return limits
 

@@ -28,6 +28,7 @@ from optin.guesses import (
     Verification,
     read_caller_locked,
     read_locked,
+    refuse_ended,
 )
 from optin.models import (
     AuditEvent,
@@ -93,6 +94,7 @@ def opt_in(
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
         if standing:
+            refuse_ended(factors, user)
             standing.demand(now, factor=factors.is_on)
         result = _may_opt_in(factors, number, digest, standing, now) or _send(
             factors, number, digest, file, origin, now
@@ -206,6 +208,8 @@ def verify_opt_in(
         row = factors.rows.get(provider_user_id)
         if known := guesses.repeated(factors, row, guess, now):
             return known
+        if origin.session:
+            refuse_ended(factors, user)
         result = guesses.judge_opt_in(factors, row, file, code, now)
         old, other = factors.active, None
         if result.outcome is Outcome.OK and row:
@@ -257,9 +261,11 @@ def _activate(
         )
     # What was signed in before had no second factor, or another one.
     user.session_epoch += 1
+    user.sign_ins_ended_at = now
     guesses.count_right(factors, result, guess, now)
     user.revoke_grants(now)
-    delivery.notify(user, Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED, now, row)
+    kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
+    delivery.notify(user, kind, now, row, about_id=row.pk)
     if old:
         delivery.dispatch(SmsMessage(replaced=old, created_at=now))
     return result, None
@@ -290,6 +296,8 @@ def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None
     now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose)
+        if origin.session:
+            refuse_ended(factors, user)
         result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
     return result
 
@@ -321,6 +329,8 @@ def check(
     code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, every_factor=True)
+        if origin.session:
+            refuse_ended(factors, user)
         result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
     return result
 
@@ -470,6 +480,7 @@ def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
             release(row, now)
         if factors.app:
             factors.app.delete()
+        factors.user.forget_guess()
         forget_recovery_codes(factors.user)
         return Outcome.OK
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -30,8 +31,19 @@ from oauth2_provider.settings import oauth2_settings
 from optin import authenticators, codes, delivery, guesses, keys, limits, services
 from optin.authenticators import Removal
 from optin.errors import SignedOut
-from optin.guesses import Factors, Outcome
-from optin.models import AccessKey, AuditEvent, File, Notice, Purpose, RecoveryCode, User
+from optin.guesses import Factors, Outcome, Standing
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    AuthenticatorApp,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
 from optin.origin import Origin
 
 RESET_WAIT = timedelta(minutes=1)
@@ -183,20 +195,34 @@ def set_password(
     password: str,
     *,
     origin: Origin,
+    standing: Standing | None = None,
+    link: str = "",
     keep_session: services.KeepSession = services.end_session,
 ) -> None:
-    """Give *user* a new password; it ends their sessions and what was granted before.
+    """Give *user* a new password; it ends their sessions and what was granted or begun before.
 
     Validated by the caller (Django's validators).
 
+    :param standing: what the session has proved; or
+    :param link: the token of the mailed link, which works once.
     :param keep_session: as for ``services.verify_opt_in``.
+    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises SignedOut: if the session was ended meanwhile, or the link was used.
     """
     now = timezone.now()
     hashed = make_password(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
-        locked = guesses.read_caller_locked(user, Purpose.SIGN_IN).user
+        factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        locked = factors.user
+        if standing:
+            guesses.refuse_ended(factors, user)
+            standing.demand(now)
+        elif not default_token_generator.check_token(locked, link):
+            raise SignedOut
         locked.password = hashed
-        locked.save(update_fields=["password"])
+        locked.password_mailed_at = now if link else locked.password_mailed_at
+        locked.save(update_fields=["password", "password_mailed_at"])
+        _close_begun(locked, now)
         locked.end_sign_ins(now)
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)
@@ -221,6 +247,12 @@ def ask_reset(email: str, *, origin: Origin) -> Notice | None:
     return notice
 
 
+def _close_begun(user: User, now: datetime) -> None:
+    """Close the opt-ins that somebody has begun: it may have been somebody else."""
+    begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
+    begun.close(now, PendingOtp.Closed.SUPERSEDED)
+
+
 def _may_reset(user: User, now: datetime) -> bool:
     links = Notice.objects.filter(user=user, kind=Notice.Kind.PASSWORD_RESET)
     asked = links.filter(created_at__gt=now - RESET_WAIT).exists()
@@ -230,8 +262,10 @@ def _may_reset(user: User, now: datetime) -> bool:
 def disown(notice: Notice, password: str, *, origin: Origin) -> SignIn:
     """Take back, with the password, what *notice* told: "this was not me" (S-39).
 
-    The factor that it told of goes, and with it every access key, token and session. A
-    number that staff suspended stays: it is theirs to judge. The link works once.
+    The very factor that it told of goes (after a removal: what was added since), and with
+    it every access key, token and session. A number that staff suspended stays: it is
+    theirs to judge. And no factor goes on the word of the mailbox alone: if the password
+    came by a mailed link since, they all stay. The link works once.
     """
     now = timezone.now()
     tried = _Tried(notice.user.get_username(), password, origin, now)
@@ -279,17 +313,29 @@ def consent(
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     user, number = factors.user, factors.active
     of_app = notice.kind in {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
+    mailed = user.password_mailed_at and user.password_mailed_at >= notice.created_at
     removed = []
-    if of_app and factors.app:
+    if mailed:
+        pass
+    elif of_app and factors.app and _is_meant(notice, factors.app):
         removed = authenticators.remove(factors, Removal.APP, now)
-    elif not of_app and number and not number.suspended_at:
+    elif not of_app and number and not number.suspended_at and _is_meant(notice, number):
         removed = authenticators.remove(factors, Removal.NUMBER, now)
+    _close_begun(user, now)
     # A list that was made since may be the thief's.
     RecoveryCode.objects.filter(user=user, created_at__gte=notice.created_at).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
     user.end_sign_ins(now)
     return removed
+
+
+def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
+    """Whether *notice* told of this very factor; that of a removal, what was added since."""
+    if notice.about_id:
+        return bool(notice.about_id == factor.pk)
+    proved_at: datetime | None = factor.verified_at
+    return proved_at is not None and proved_at >= notice.created_at
 
 
 def refresh_grant(

@@ -138,6 +138,7 @@ LOGIN_REDIRECT_URL = "account"
 PASSWORD_RESET_TIMEOUT = 3600
 # Bytes of a form. The calls have a limit of their own (optin.api.views.MAX_BODY).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+FILE_UPLOAD_HANDLERS = ["optin.web.uploads.NoFiles"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {
     "default-src": ["'none'"],

@@ -273,12 +273,15 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         """The app with which *user* signs in, as a row of that very *user*."""
         return self._one(user, confirmed=True)
 
-    def waiting_of(self, user: User, now: datetime) -> "AuthenticatorApp | None":
-        """The app that *user* is setting up and has not proved yet.
+    def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
+        """The app that *session* of *user* is setting up and has not proved yet.
 
-        Not one of long ago: whoever began it may be somebody else.
+        Not one of another session or of long ago: whoever began it may be somebody else,
+        who knows the secret.
         """
-        return self._one(user, confirmed=False, created_at__gt=now - SET_UP_WITHIN)
+        begun_by = AuthenticatorApp.begun(session)
+        fresh = now - SET_UP_WITHIN
+        return self._one(user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
 
     def _one(self, user: User, **facts: Any) -> "AuthenticatorApp | None":
         app = self.filter(user=user, **facts).first()
@@ -299,6 +302,7 @@ class AuthenticatorApp(Device):
     secret_encrypted = models.TextField()
     # The time step of the last right code: no code works twice.
     last_step = models.BigIntegerField(default=0)
+    begun_by = models.CharField(max_length=64, blank=True)  # a keyed digest of the session
     created_at = models.DateTimeField()
     verified_at = models.DateTimeField(null=True, blank=True)
 
@@ -333,6 +337,11 @@ class AuthenticatorApp(Device):
     def use(self, step: int) -> None:
         """Let no code of *step* or before count again. The caller holds the user's lock."""
         AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step)
+
+    @staticmethod
+    def begun(session: str) -> str:
+        """Return what is kept of the session that began a set-up."""
+        return keys.digest("app set-up", session)
 
     @staticmethod
     def seal(secret: str, user_id: int) -> str:

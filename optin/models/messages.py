@@ -166,6 +166,9 @@ class Notice(Outgoing):
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
+    # The id of the number or the app that was added, for such a mail. No foreign key: the
+    # row may go, and the link must not lead to another one.
+    about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.
     disowned_at = models.DateTimeField(null=True, blank=True)
 

@@ -58,6 +58,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     otp_disabled_at = models.DateTimeField(null=True, blank=True)
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
+    # When they were last ended: a password that was right before opens nothing (S-36).
+    sign_ins_ended_at = models.DateTimeField(null=True, blank=True)
+    # When a password was last chosen by a mailed link: the mailbox alone, so to say.
+    password_mailed_at = models.DateTimeField(null=True, blank=True)
     # The last guess of a session that was compared, and what came of it: a form that is
     # sent twice is one guess. A keyed digest (``guesses.attempt``).
     last_guess = models.CharField(max_length=64, blank=True)
@@ -124,8 +128,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         Access tokens live on for their hour: the client that acts for the user here
         is often the one that asked for the change.
         """
-        User.objects.filter(pk=self.pk).update(session_epoch=F("session_epoch") + 1)
+        User.objects.filter(pk=self.pk).update(
+            session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now
+        )
         self.session_epoch += 1
+        self.sign_ins_ended_at = now
         # One of these sessions may have asked for its secret.
         self.authenticator_apps.filter(confirmed=False).delete()
         self.forget_guess()
@@ -154,6 +161,7 @@ _COUNTED = (
     "otp_locked_until",
     "otp_disabled_at",
     "session_epoch",
+    "sign_ins_ended_at",
     "last_guess",
     "last_guess_as",
     "last_guess_at",

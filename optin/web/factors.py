@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, delivery, services, sign_in
+from optin import authenticators, codes, delivery, services, sign_in
 from optin.authenticators import Removal
 from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.guesses import FRESH, By, Outcome, Verification
@@ -172,8 +172,7 @@ class ProveCode(CodePage):
         return services.check(self.person, self.purpose, text, origin=origin)
 
     def proved(self, result: Verification) -> HttpResponse:
-        if result.by:
-            sessions.prove_again(self.request, result.by)
+        sessions.prove_again(self.request, result)
         return SeeOther(next_page(self.request, "two-factor"))
 
 
@@ -216,7 +215,9 @@ class OffCode(CodePage):
     @property
     def _removal(self) -> Removal:
         asked = self.request.GET.get("what", "")
-        return Removal(asked) if asked in set(Removal) else Removal.ALL
+        factors = authenticators.overview(self.person)
+        both = factors.number and factors.app
+        return Removal(asked) if both and asked in set(Removal) else Removal.ALL
 
 
 # -- the app -----------------------------------------------------------------------
@@ -231,7 +232,7 @@ def app(request: HttpRequest) -> HttpResponse:
         return _set_up(request, user)
     factors = authenticators.overview(user)
     standing.demand(timezone.now(), factor=factors.is_on)
-    waiting = authenticators.waiting_secret(user)
+    waiting = authenticators.waiting_secret(user, origin=sessions.origin_of(request))
     secret, address = waiting or ("", "")
     return page(
         request,
@@ -257,7 +258,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
             user, text, standing=standing, origin=origin, keep_session=sessions.renew(request)
         )
     except MalformedCode:
-        sessions.refuse(request, "code", words.malformed("code", text))
+        sessions.refuse(request, "code", words.malformed("code", text, codes.APP_DIGITS))
         return SeeOther("app")
     if result.outcome is not Outcome.OK:
         sessions.refuse(request, "code", words.refusal(result))
@@ -292,15 +293,22 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         return SeeOther("two-factor")
     if request.method != "POST":
         shown = authenticators.new_recovery_codes(user, standing=standing)
-        signed = _SHOWN.sign(f"{user.pk} {' '.join(shown)}")
+        instead_of = authenticators.newest_recovery_code(user)
+        signed = _SHOWN.sign(f"{user.pk} {instead_of} {' '.join(shown)}")
         return page(request, "recovery_codes.html", factors=factors, codes=shown, signed=signed)
-    texts = _codes_of(request, user)
-    if not texts:
+    instead_of, texts = _codes_of(request, user)
+    kept = Verification(Outcome.NOTHING_WAITING)
+    if texts:
+        kept = authenticators.keep_recovery_codes(
+            user,
+            texts,
+            instead_of=instead_of,
+            standing=standing,
+            origin=sessions.origin_of(request),
+        )
+    if kept.outcome is Outcome.NOTHING_WAITING:
         sessions.flash(request, _("That page was too old. These codes are new: keep them instead."))
         return SeeOther("recovery-codes")
-    kept = authenticators.keep_recovery_codes(
-        user, texts, standing=standing, origin=sessions.origin_of(request)
-    )
     if kept.outcome in {Outcome.OK, Outcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
@@ -308,13 +316,16 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     return SeeOther("two-factor")
 
 
-def _codes_of(request: HttpRequest, user: User) -> Sequence[str]:
-    """Return the codes that the form was shown with, if it was ours and is fresh."""
+def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
+    """Return what the form was shown with, if it was ours and is fresh: the list that it
+    stands for, and the codes.
+    """
     try:
-        whose, *texts = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH).split()
+        signed = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH)
     except BadSignature:
-        return []
-    return texts if whose == str(user.pk) else []
+        return 0, []
+    whose, instead_of, *texts = signed.split()
+    return int(instead_of), texts if whose == str(user.pk) else []
 
 
 # -- this was not me ---------------------------------------------------------------

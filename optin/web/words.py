@@ -58,7 +58,7 @@ def wrong_password(*, by_name: bool) -> str:
 # -- codes -------------------------------------------------------------------------
 
 
-def malformed(field: str, text: str) -> str:
+def malformed(field: str, text: str, digits: int = 0) -> str:
     """Say what is wrong with a *text* that can be no code (P-10)."""
     if field == "recovery":
         if not text.strip():
@@ -69,9 +69,10 @@ def malformed(field: str, text: str) -> str:
         return _("Enter the code.")
     if not re.fullmatch(r"[0-9\-\u2010-\u2015]+", code):
         return _("A code has digits only. Check what you typed.")
-    if len(re.sub(r"[^0-9]", "", code)) < min(codes.LENGTHS):
-        return _("That code is too short. It has %(n)d digits.") % {"n": conf.otp_digits}
-    return _("That code is too long. It has %(n)d digits.") % {"n": conf.otp_digits}
+    digits = digits or conf.otp_digits
+    if len(re.sub(r"[^0-9]", "", code)) < digits:
+        return _("That code is too short. It has %(n)d digits.") % {"n": digits}
+    return _("That code is too long. It has %(n)d digits.") % {"n": digits}
 
 
 def refusal(result: Verification) -> str:

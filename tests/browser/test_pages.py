@@ -98,7 +98,7 @@ def stranger(at: Tour) -> None:
     at.go("/not-me/1:c0ffee/")
     at.look("not-me-gone", "This link does not work any more")
     at.go("/not-me/done/")
-    at.look("not-me-done", "It was taken back")
+    at.look("not-me-done", "Your account is secured")
 
 
 @tour(
@@ -245,7 +245,7 @@ def reader_of_mails(at: Tour) -> None:
     at.go(at.site.mailed_link(person.email, "not-me"))
     at.look("not-me", "This was not me")
     at.fill("Password", "guess")
-    at.press("Take it back")
+    at.press("Secure my account")
     at.look("not-me-wrong", "This was not me", error="That password is not right.")
     at.go("/password-reset/")
     at.fill("E-mail address", person.email)
@@ -268,7 +268,7 @@ def somebody_unlucky(at: Tour) -> None:
         wrong = another(wrong)
         at.give_code(wrong, "Turn it on")
         at.says("That code is not right.")
-    at.look("code-used-up", "Check your phone", error="ask for a new one")
+    at.look("code-used-up", "Check your phone", error="Ask for a new one")
     late = "timezone.now() - timedelta(hours=1)"
     run(
         at.site,

@@ -30,7 +30,7 @@ def test_page_is_the_same_without_scripts(name: str, open_page: Window) -> None:
 
 
 def test_keyboard_reaches_everything_and_shows_where_it_is(open_page: Window) -> None:
-    page = open_page("/", width=NARROW)
+    page = open_page("/livez/nothing", width=NARROW)
     page.keyboard.press("Tab")
     skip = page.locator(".skip")
     expect(skip).to_be_focused()
@@ -59,7 +59,9 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
     phone.send(to="+61491570157", body="0000002 is <b>your</b> code", reference="sms-b")
     expect(page.locator(".bubble").first).to_have_text("0000002 is <b>your</b> code")
     assert page.evaluate("window.loadedOnce")
-    assert [text.count("000000") for text in page.locator(".bubble").all_inner_texts()] == [1, 1]
+    # Other tests' texts may lie below.
+    newest = page.locator(".bubble").all_inner_texts()[:2]
+    assert [text.count("000000") for text in newest] == [1, 1]
     audit_everywhere(page, "simulator-texts")
 
 

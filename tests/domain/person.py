@@ -28,12 +28,17 @@ def proved(by: By | None = By.APP, at: datetime | None = None) -> Standing:
 class Person:
     """One user with any of the factors, at one page after the other."""
 
-    user: User
+    who: User
     file: File
     phone: Phone
     clock: time_machine.Traveller
     secret: str = ""
     recovery: list[str] = field(default_factory=list)
+
+    @property
+    def user(self) -> User:
+        """As their session has them: read at each request."""
+        return self.now
 
     # -- what they set up ----------------------------------------------------------
 
@@ -78,7 +83,11 @@ class Person:
     def make_recovery_codes(self) -> None:
         texts = authenticators.new_recovery_codes(self.user, standing=proved())
         authenticators.keep_recovery_codes(
-            self.user, texts, standing=proved(By.RECOVERY), origin=PAGE
+            self.user,
+            texts,
+            instead_of=authenticators.newest_recovery_code(self.user),
+            standing=proved(By.RECOVERY),
+            origin=PAGE,
         )
         self.recovery = texts
 
@@ -126,7 +135,7 @@ class Person:
     @property
     def now(self) -> User:
         """Their row as it is."""
-        user: User = User.objects.get(pk=self.user.pk)
+        user: User = User.objects.get(pk=self.who.pk)
         return user
 
     @property

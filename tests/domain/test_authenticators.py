@@ -76,7 +76,13 @@ def confirm(person: Person, standing: Standing) -> object:
 
 def keep(person: Person, standing: Standing) -> object:
     texts = [codes.new_recovery_code()]
-    return authenticators.keep_recovery_codes(person.user, texts, standing=standing, origin=PAGE)
+    return authenticators.keep_recovery_codes(
+        person.user,
+        texts,
+        instead_of=authenticators.newest_recovery_code(person.user),
+        standing=standing,
+        origin=PAGE,
+    )
 
 
 def name(person: Person, standing: Standing) -> object:
@@ -172,7 +178,7 @@ def test_an_app_is_begun(person: Person) -> None:
         person.begin_app()
 
     assert person.has == set()
-    shown = authenticators.waiting_secret(person.user)
+    shown = authenticators.waiting_secret(person.user, origin=PAGE)
     assert shown
     secret, address = shown
     assert secret == person.secret
@@ -251,14 +257,16 @@ def test_a_secret_waits_20_minutes(person: Person, seconds: float, outcome: Outc
     """Else somebody could be led to set up a secret that another session asked for."""
     person.begin_app()
     person.clock.shift(seconds)
-    assert (authenticators.waiting_secret(person.user) is None) is (outcome is not Outcome.OK)
+    assert (authenticators.waiting_secret(person.user, origin=PAGE) is None) is (
+        outcome is not Outcome.OK
+    )
     assert person.confirm_app().outcome is outcome
 
 
 def test_a_secret_does_not_outlive_the_sessions(person: Person) -> None:
     person.begin_app()
     person.user.end_sign_ins(timezone.now())
-    assert authenticators.waiting_secret(person.user) is None
+    assert authenticators.waiting_secret(person.user, origin=PAGE) is None
     assert person.confirm_app().outcome is Outcome.NOTHING_WAITING
 
 
@@ -375,7 +383,11 @@ def test_recovery_codes_are_kept(full: Person) -> None:
 
     with one_event(Kind.RECOVERY_CODES, Outcome.OK, {}, user_id=full.user.pk):
         result = authenticators.keep_recovery_codes(
-            full.user, texts, standing=proved(), origin=PAGE
+            full.user,
+            texts,
+            instead_of=authenticators.newest_recovery_code(full.user),
+            standing=proved(),
+            origin=PAGE,
         )
 
     assert result.outcome is Outcome.OK
@@ -396,7 +408,11 @@ def test_the_same_list_twice_revives_no_code(full: Person, used: int) -> None:
 
     with one_event(Kind.RECOVERY_CODES, Outcome.UNCHANGED, {}):
         again = authenticators.keep_recovery_codes(
-            full.user, full.recovery, standing=proved(), origin=PAGE
+            full.user,
+            full.recovery,
+            instead_of=authenticators.newest_recovery_code(full.user),
+            standing=proved(),
+            origin=PAGE,
         )
 
     assert again.outcome is Outcome.UNCHANGED

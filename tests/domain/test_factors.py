@@ -207,7 +207,7 @@ def password_again(person: Person) -> None:
 
 
 def new_password(person: Person) -> None:
-    sign_in.set_password(person.user, "quite another one", origin=PAGE)
+    sign_in.set_password(person.user, "quite another one", origin=PAGE, standing=proved(None))
 
 
 def reset_asked(person: Person) -> None:
@@ -285,7 +285,7 @@ def test_a_locked_app_keeps_its_step(full: Person) -> None:
 def test_password_change_works_while_locked(full: Person) -> None:
     """S-06."""
     full.lock()
-    sign_in.set_password(full.user, "quite another one", origin=PAGE)
+    sign_in.set_password(full.user, "quite another one", origin=PAGE, standing=proved(None))
     assert full.now.check_password("quite another one")
     assert sign_in.ask_reset(full.user.email, origin=PAGE)
 
@@ -319,7 +319,7 @@ def add_app_with(person: Person, code: str, by: By) -> str:
     begun = authenticators.begin_app(person.user, standing=proved(by), origin=PAGE)
     if begun.outcome is not Outcome.STARTED:
         return begun.outcome
-    secret = authenticators.waiting_secret(person.user)
+    secret = authenticators.waiting_secret(person.user, origin=PAGE)
     assert secret
     person.secret = secret[0]
     return authenticators.confirm_app(
@@ -331,7 +331,11 @@ def new_list_with(person: Person, code: str, by: By) -> str:
     person.check(code, Purpose.CHANGE)
     texts = [codes.new_recovery_code()]
     return authenticators.keep_recovery_codes(
-        person.user, texts, standing=proved(by), origin=PAGE
+        person.user,
+        texts,
+        instead_of=authenticators.newest_recovery_code(person.user),
+        standing=proved(by),
+        origin=PAGE,
     ).outcome
 
 

@@ -29,7 +29,7 @@ from optin.models.messages import State
 from optin.sign_in import Grant
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
-from tests.domain.person import PAGE, Person
+from tests.domain.person import PAGE, Person, proved
 from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,7 +161,7 @@ def test_the_password_again(user: User, password: str, grant: Grant) -> None:
     [
         lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
         lambda user: sign_in.confirm_password(user, PASSWORD, origin=PAGE),
-        lambda user: sign_in.set_password(user, NEW, origin=PAGE),
+        lambda user: sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None)),
         lambda user: sign_in.ask_reset(user.email, origin=PAGE),
     ],
     ids=["sign-in", "confirm", "set", "reset"],
@@ -202,6 +202,7 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
             person.user,
             NEW,
             origin=PAGE,
+            standing=proved(None),
             keep_session=lambda user: kept.append(user.get_session_auth_hash()),
         )
     assert person.now.check_password(NEW)
@@ -214,7 +215,7 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
 
 def test_a_new_password_leaves_the_factors(full: Person) -> None:
     """S-30."""
-    sign_in.set_password(full.user, NEW, origin=PAGE)
+    sign_in.set_password(full.user, NEW, origin=PAGE, standing=proved(None))
     assert full.has == {By.TEXT, By.APP}
     assert full.left() == 10
     assert sign_in.sign_in("ann", NEW, origin=PAGE).grant is Grant.CODE_REQUIRED
@@ -223,7 +224,7 @@ def test_a_new_password_leaves_the_factors(full: Person) -> None:
 def test_nobody_deactivated_gets_a_new_password(user: User, person: Person) -> None:
     deactivated(user)
     with nothing_happens(person.phone), pytest.raises(Exception, match="deactivated"):
-        sign_in.set_password(user, NEW, origin=PAGE)
+        sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None))
 
 
 # -- a lost password ---------------------------------------------------------------

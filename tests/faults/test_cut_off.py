@@ -95,10 +95,16 @@ def app_code(secret: str, steps: int = 0) -> str:
 class Stage:
     """One person, one number: new for each end."""
 
-    user: User
+    who: User
     file: File
     number: str
     phone: Phone
+
+    @property
+    def user(self) -> User:
+        """As their session has them: read at each request."""
+        user: User = User.objects.get(pk=self.who.pk)
+        return user
 
     def ask(self) -> int:
         sending = services.opt_in(self.user, self.file, self.number, origin=ORIGIN)
@@ -142,7 +148,7 @@ class Stage:
 
     def begin_app(self) -> str:
         authenticators.begin_app(self.user, standing=standing(), origin=WEB)
-        waiting = authenticators.waiting_secret(self.user)
+        waiting = authenticators.waiting_secret(self.user, origin=WEB)
         assert waiting
         return waiting[0]
 
@@ -157,7 +163,13 @@ class Stage:
 
     def keep_codes(self) -> list[str]:
         new = authenticators.new_recovery_codes(self.user, standing=standing())
-        authenticators.keep_recovery_codes(self.user, new, standing=standing(), origin=WEB)
+        authenticators.keep_recovery_codes(
+            self.user,
+            new,
+            instead_of=authenticators.newest_recovery_code(self.user),
+            standing=standing(),
+            origin=WEB,
+        )
         return new
 
     def turn_off(self, otp: str) -> Act:
@@ -295,7 +307,7 @@ def another_number(stage: Stage) -> Act:
 
 def a_new_password(stage: Stage) -> Act:
     stage.get_tokens()
-    return partial(sign_in.set_password, stage.user, "another one", origin=WEB)
+    return partial(sign_in.set_password, stage.user, "another one", origin=WEB, standing=standing())
 
 
 def a_wrong_password_on_a_page(stage: Stage) -> Act:

@@ -98,13 +98,15 @@ def standing() -> Standing:
 
 def begin_app(user: User) -> str:
     """Begin to set up the app of *user*; return its secret."""
+    user = User.objects.get(pk=user.pk)
     authenticators.begin_app(user, standing=standing(), origin=WEB)
-    waiting = authenticators.waiting_secret(user)
+    waiting = authenticators.waiting_secret(user, origin=WEB)
     assert waiting
     return waiting[0]
 
 
 def prove_app(user: User, secret: str, *, steps: int = 0) -> Verification:
+    user = User.objects.get(pk=user.pk)
     code = App(user, secret).code(steps)
     return authenticators.confirm_app(user, code, standing=standing(), origin=WEB)
 

@@ -119,8 +119,15 @@ def test_the_trail_stays_as_it_was_written(stopped: World, settings: LazySetting
 def test_apps_and_recovery_codes_go_on(stopped: World) -> None:
     """Their digests and secrets know nothing of the digest key."""
     app = add_app(stopped.user)
-    codes = authenticators.new_recovery_codes(stopped.user, standing=standing())
-    authenticators.keep_recovery_codes(stopped.user, codes, standing=standing(), origin=WEB)
+    user = User.objects.get(pk=stopped.user.pk)
+    codes = authenticators.new_recovery_codes(user, standing=standing())
+    authenticators.keep_recovery_codes(
+        user,
+        codes,
+        instead_of=0,
+        standing=standing(),
+        origin=WEB,
+    )
     stopped.clock.shift(61)
     before = list(RecoveryCode.objects.values()), list(AuthenticatorApp.objects.values())
 
@@ -138,7 +145,8 @@ def test_what_a_session_guessed_last_counts_no_more(stopped: World, settings: La
     page = replace(WEB, session="one")
 
     def guess() -> Verification:
-        return services.check(stopped.user, Purpose.SIGN_IN, stopped.wrong(), origin=page)
+        user = User.objects.get(pk=stopped.user.pk)
+        return services.check(user, Purpose.SIGN_IN, stopped.wrong(), origin=page)
 
     new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, DIGEST
     stopped.purpose = Purpose.SIGN_IN

@@ -77,7 +77,13 @@ def with_app(user: User) -> str:
 def with_recovery_codes(user: User) -> str:
     with_app(user)
     texts = authenticators.new_recovery_codes(user, standing=proved())
-    authenticators.keep_recovery_codes(user, texts, standing=proved(), origin=PAGE)
+    authenticators.keep_recovery_codes(
+        user,
+        texts,
+        instead_of=authenticators.newest_recovery_code(user),
+        standing=proved(),
+        origin=PAGE,
+    )
     return texts[0]
 
 

@@ -1,0 +1,216 @@
+"""What a thief begins does not come to fruition in the owner's hands, and the other way round."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.tokens import default_token_generator
+from django.utils import timezone
+
+from optin import authenticators, services, sign_in
+from optin.errors import PasswordNeeded, SignedOut
+from optin.guesses import By, Outcome, Standing
+from optin.models import AuthenticatorApp, Notice, Purpose, User
+from tests.conftest import OTHER_NUMBER, PASSWORD
+from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
+from tests.domain.world import nothing_happens
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW = "quite another one"
+
+
+def notice_of(person: Person, kind: Notice.Kind) -> Notice:
+    return Notice.objects.filter(user=person.user, kind=kind).latest("pk")
+
+
+# -- an app is set up in the session that began it ---------------------------------
+
+
+def test_a_secret_is_shown_to_the_session_that_began_it_only(person: Person) -> None:
+    """Else a thief with the password plants a secret that the owner scans."""
+    person.begin_app()
+    assert authenticators.waiting_secret(person.user, origin=PAGE)
+    assert authenticators.waiting_secret(person.user, origin=OTHER_PAGE) is None
+
+
+def test_a_secret_of_another_session_is_not_confirmed(person: Person) -> None:
+    person.begin_app()
+    assert person.confirm_app(origin=OTHER_PAGE).outcome is Outcome.NOTHING_WAITING
+    assert person.confirm_app().outcome is Outcome.OK
+
+
+def test_a_secret_that_was_begun_does_not_outlast_another_session_s(person: Person) -> None:
+    person.begin_app()
+    authenticators.begin_app(person.user, standing=proved(), origin=OTHER_PAGE)
+    assert authenticators.waiting_secret(person.user, origin=PAGE) is None
+    assert AuthenticatorApp.objects.count() == 1
+
+
+# -- a session that was ended asks in vain -----------------------------------------
+
+
+def ask_for_number(user: User, person: Person) -> object:
+    return services.opt_in(user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved())
+
+
+ASKED: list[Any] = [
+    pytest.param(ask_for_number, id="a number"),
+    pytest.param(
+        lambda user, person: authenticators.begin_app(user, standing=proved(), origin=PAGE),
+        id="an app",
+    ),
+    pytest.param(
+        lambda user, person: authenticators.keep_recovery_codes(
+            user,
+            ["0123-4567-89AB-CDEF"],
+            instead_of=authenticators.newest_recovery_code(user),
+            standing=proved(),
+            origin=PAGE,
+        ),
+        id="recovery codes",
+    ),
+    pytest.param(
+        lambda user, person: authenticators.turn_off(
+            user,
+            person.app_code(),
+            removal=authenticators.Removal.ALL,
+            standing=proved(None),
+            origin=PAGE,
+        ),
+        id="turning off",
+    ),
+    pytest.param(
+        lambda user, person: services.check(user, Purpose.CHANGE, person.app_code(), origin=PAGE),
+        id="a proof",
+    ),
+    pytest.param(
+        lambda user, person: services.challenge(user, Purpose.CHANGE, origin=PAGE), id="a text"
+    ),
+    pytest.param(
+        lambda user, person: sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None)),
+        id="a password",
+    ),
+]
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_a_request_of_an_ended_session_does_nothing(
+    full: Person, ask: Callable[[User, Person], object]
+) -> None:
+    """It was on its way when a new password, or a new factor, ended all sessions (S-34)."""
+    stale = full.user
+    sign_in.set_password(full.user, NEW, origin=OTHER_PAGE, standing=proved(None))
+    with nothing_happens(full.phone), pytest.raises(SignedOut):
+        ask(stale, full)
+
+
+def test_a_code_entered_in_an_ended_session_activates_nothing(person: Person) -> None:
+    row = person.name_number()
+    stale, code = person.user, person.phone.code()
+    person.now.end_sign_ins(timezone.now())
+    with pytest.raises(SignedOut):
+        services.verify_opt_in(stale, person.file, row, code, origin=PAGE)
+    assert person.has == set()
+
+
+def test_a_new_password_ends_what_was_begun(full: Person) -> None:
+    """A change of number that waited for its code, too."""
+    row = full.name_number()
+    code = full.phone.code()
+    sign_in.set_password(full.user, NEW, origin=PAGE, standing=proved(None))
+    assert full.prove_number(row, code).outcome is Outcome.OTP_INCORRECT
+    assert full.number
+    assert full.number.pk != row
+
+
+# -- passwords ---------------------------------------------------------------------
+
+
+def test_a_password_needs_the_old_one_lately(person: Person) -> None:
+    with nothing_happens(person.phone), pytest.raises(PasswordNeeded):
+        sign_in.set_password(person.user, NEW, origin=PAGE, standing=Standing())
+
+
+def test_a_mailed_link_works_once(person: Person) -> None:
+    """Two forms that were loaded before: the second finds the link used, under the lock."""
+    user = person.user
+    token = default_token_generator.make_token(user)
+    sign_in.set_password(user, NEW, origin=PAGE, link=token)
+    with nothing_happens(person.phone), pytest.raises(SignedOut):
+        sign_in.set_password(user, "a third one", origin=PAGE, link=token)
+    assert person.now.check_password(NEW)
+
+
+@pytest.mark.parametrize("link", ["", "nothing", "cv1234-0123456789abcdef0123456789abcdef"])
+def test_without_a_link_or_a_proof_there_is_no_password(person: Person, link: str) -> None:
+    with nothing_happens(person.phone), pytest.raises(SignedOut):
+        sign_in.set_password(person.user, NEW, origin=PAGE, link=link)
+
+
+# -- "this was not me" -------------------------------------------------------------
+
+
+def test_the_mailbox_alone_removes_no_factor(person: Person) -> None:
+    """S-30: a new password by mail, and then the link of the other mail."""
+    person.set_up(By.TEXT)
+    notice = notice_of(person, Notice.Kind.ACTIVATED)
+    user = person.user
+    sign_in.set_password(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
+
+    sign_in.disown(notice, NEW, origin=PAGE)
+
+    assert person.has == {By.TEXT}
+
+
+def test_a_password_of_one_s_own_still_does(person: Person) -> None:
+    person.set_up(By.TEXT)
+    sign_in.set_password(person.user, NEW, origin=PAGE, standing=proved(None))
+    sign_in.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
+    assert person.has == set()
+
+
+def test_an_old_link_leaves_a_later_number(person: Person) -> None:
+    """It is about the number that its mail told of."""
+    person.set_up(By.TEXT)
+    old = notice_of(person, Notice.Kind.ACTIVATED)
+    person.add_number(OTHER_NUMBER)
+    later = person.number
+    sign_in.disown(old, PASSWORD, origin=PAGE)
+    assert person.number == later
+    sign_in.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
+    assert person.number is None
+
+
+def test_a_removal_takes_back_only_what_came_after(person: Person) -> None:
+    person.set_up(By.TEXT, By.APP)
+    person.turn_off(person.app_code(), authenticators.Removal.APP)
+    removed = notice_of(person, Notice.Kind.APP_REMOVED)
+    Notice.objects.filter(pk=removed.pk).update(kind=Notice.Kind.RELEASED)
+    removed.refresh_from_db()
+    person.clock.shift(1)
+
+    sign_in.disown(removed, PASSWORD, origin=PAGE)
+
+    assert person.has == {By.TEXT}  # it was there before
+
+
+# -- recovery codes ----------------------------------------------------------------
+
+
+def test_an_old_list_does_not_come_back(person: Person) -> None:
+    """Its form, found with the back button, after another list was kept."""
+    person.set_up(By.TEXT, By.RECOVERY)
+    first, before = person.recovery, authenticators.newest_recovery_code(person.user)
+    used = first[0]
+    assert person.check(used).outcome is Outcome.OK
+    person.make_recovery_codes()
+
+    again = authenticators.keep_recovery_codes(
+        person.user, first, instead_of=before - 10, standing=proved(), origin=PAGE
+    )
+
+    assert again.outcome is Outcome.NOTHING_WAITING
+    person.clock.shift(61)
+    assert person.check(used).outcome is Outcome.OTP_INCORRECT
+    assert person.check(person.recovery[0]).outcome is Outcome.OK
