@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import logout, views
+from django.contrib.auth import views
 from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -70,10 +70,16 @@ class SignInCode(CodePage):
     def proved(self, result: Verification) -> HttpResponse:
         sessions.begin(self.request, self.person, result)
         if result.by is By.RECOVERY:
-            # Their phone is lost: the next thing is a new one (P-08).
+            return self._replace_what_was_lost()
+        return SeeOther(next_page(self.request, "account"))
+
+    def _replace_what_was_lost(self) -> HttpResponse:
+        """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
+        if authenticators.overview(self.person).number:
             sessions.flash(self.request, _("You are signed in. Give us your new number now."))
             return SeeOther("number")
-        return SeeOther(next_page(self.request, "account"))
+        sessions.flash(self.request, _("You are signed in. Set up your app again now."))
+        return SeeOther("app")
 
 
 class SignInRecovery(SignInCode):
@@ -94,7 +100,7 @@ class SignInRecovery(SignInCode):
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    logout(request)
+    sessions.end(request)
     sessions.flash(request, _("You are signed out."))
     return SeeOther("sign-in")
 
@@ -120,7 +126,18 @@ def confirm(request: HttpRequest) -> HttpResponse:
 # -- passwords, on Django's own views ----------------------------------------------
 
 
-class ChangePassword(views.PasswordChangeView):
+class _Refusing:
+    """Answers a refused form as all pages do, with 422."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        view: Any = self
+        response: HttpResponse = view.render_to_response(
+            view.get_context_data(form=form), status=422
+        )
+        return response
+
+
+class ChangePassword(_Refusing, views.PasswordChangeView):
     """A new password for somebody who has just given the old one."""
 
     form_class = NewPasswordForm  # type: ignore[assignment]
@@ -135,13 +152,14 @@ class ChangePassword(views.PasswordChangeView):
             form.user,
             form.cleaned_data["new_password1"],
             origin=sessions.origin_of(self.request),
+            standing=sessions.standing(self.request),
             keep_session=sessions.renew(self.request),
         )
         sessions.flash(self.request, _("Your password was changed. Other sessions were ended."))
         return SeeOther("account")
 
 
-class ResetPassword(views.PasswordResetView):
+class ResetPassword(_Refusing, views.PasswordResetView):
     """Ask for a mail with a link. The answer is the same for everybody (S-38)."""
 
     form_class = ResetForm
@@ -159,7 +177,7 @@ class ResetPassword(views.PasswordResetView):
         return response
 
 
-class ChooseNewPassword(views.PasswordResetConfirmView):
+class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
     """The page behind the mailed link. It signs nobody in: the second factor comes after."""
 
     form_class = NewPasswordForm
@@ -184,6 +202,7 @@ class ChooseNewPassword(views.PasswordResetConfirmView):
             form.user,
             form.cleaned_data["new_password1"],
             origin=sessions.origin_of(self.request),
+            link=self.kwargs["token"],
         )
         sessions.flash(self.request, _("Your password was changed. Sign in with the new one."))
         return SeeOther("sign-in")

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.sessions.backends.base import UpdateError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -13,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from optin.errors import Deactivated, FactorNeeded, PasswordNeeded
+from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.sign_in import Grant, SignIn
 from optin.web import words
 
@@ -35,13 +36,15 @@ class SeeOther(HttpResponseRedirect):
 
 
 def open_to_all(view: View) -> View:
-    """Let everybody see *view*; whoever was deactivated meanwhile may try to sign in."""
+    """Let everybody see *view*; whose session was ended meanwhile may sign in again."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
-        except Deactivated:
+        except (Deactivated, SignedOut, UpdateError):
+            # Nothing of it is to be saved: perhaps it is not there any more.
+            request.session = type(request.session)(request.session.session_key)
             return SeeOther("sign-in")
 
     return guarded

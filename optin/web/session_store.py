@@ -4,13 +4,20 @@ The id is what the cookie holds: whoever reads a table or a backup must not be a
 come as somebody else (S-34, S-50).
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.utils import timezone
 
 from optin import keys
+
+_MESSAGES = frozenset({"flash", "refused"})
+"""What may still be written into a session that has ended."""
+
+_SEAL = "session.successor"
 
 
 def row_of(session_key: str | None) -> str:
@@ -30,6 +37,22 @@ class SessionStore(db.SessionStore):
             self._session_key = None
         return session
 
+    def save(self, must_create: bool = False) -> None:
+        """Django's, but a session that has ended stays as it was when it ended.
+
+        A slow request has read it before, and would take the mark away.
+        """
+        if must_create or self.session_key is None:
+            super().save(must_create)
+            return
+        with transaction.atomic():
+            held = stored(self)
+            if held is not None and "ends" in held:
+                kept = {key: value for key, value in held.items() if key not in _MESSAGES}
+                said = {key: value for key, value in self.items() if key in _MESSAGES}
+                self._session_cache = {**kept, **said}
+            super().save()
+
     def exists(self, session_key: str) -> bool:
         return Session.objects.filter(session_key=row_of(session_key)).exists()
 
@@ -41,3 +64,63 @@ class SessionStore(db.SessionStore):
     def delete(self, session_key: str | None = None) -> None:
         row = row_of(session_key or self.session_key)
         Session.objects.filter(session_key=row).delete()
+
+
+def stored(session: Any) -> SessionStore | None:
+    """Return a session as it is stored, locked while a transaction lasts; None if it is not."""
+    with transaction.atomic():
+        found = Session.objects.select_for_update().filter(session_key=row_of(session.session_key))
+        row = found.filter(expire_date__gt=timezone.now()).first()
+    if row is None:
+        return None
+    held = SessionStore(session.session_key)
+    held._session_cache = held.decode(row.session_data)
+    return held
+
+
+def succeed(
+    session: Any, ends: datetime, *, both: dict[str, Any], new: dict[str, Any]
+) -> SessionStore | None:
+    """Begin the session that takes the place of *session*, which is to end.
+
+    :param both: what both hold from now on.
+    :param new: what only the new one does.
+    :returns: the new one; where *session* ended before, that as it is stored; None if it is
+        not stored any more.
+    """
+    with transaction.atomic():
+        old = stored(session)
+        if old is None or "ends" in old:
+            return old
+        now = timezone.now().timestamp()
+        before = {row: end for row, end in session.get("before", {}).items() if end > now}
+        before[row_of(old.session_key)] = ends.timestamp()
+        successor = SessionStore()
+        successor.update({**dict(session.items()), **both, **new, "before": before})
+        successor.create()
+        sealed = keys.encrypt(successor.session_key or "", context=_SEAL)
+        old.update({**both, "ends": ends.timestamp(), "successor": sealed})
+        old.save()
+    return successor
+
+
+def take(row_key: str) -> dict[str, Any] | None:
+    """Delete a row; return what it held, None if there was none."""
+    with transaction.atomic():
+        row = Session.objects.select_for_update().filter(session_key=row_key).first()
+        if row is None:
+            return None
+        row.delete()
+    held: dict[str, Any] = SessionStore().decode(row.session_data)
+    return held
+
+
+def successor_of(ended: Any) -> str | None:
+    """Return the id of the session that took the place of *ended*, if one did.
+
+    It is encrypted: whoever reads the table must not be able to come with it.
+    """
+    try:
+        return keys.decrypt(ended["successor"], context=_SEAL) or None
+    except (KeyError, keys.UndecryptableError):
+        return None

@@ -4,7 +4,8 @@ A session begins when somebody is signed in, and before that once as a *half* on
 the password, before the code. A half one holds who and when, and opens nothing.
 
 Each step gives a session a new id: the password, the code, each proof before a change, and
-each change. The old id lives on for a moment, for the second half of a double click.
+each change. The old id lives on for a moment, for the second half of a double click: it is
+signed in, but has proved nothing, and leads to the new one only whoever repeats the step.
 """
 
 import secrets
@@ -12,17 +13,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import HASH_SESSION_KEY, login, logout
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, logout
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django_otp import login as otp_login
+from django_otp import DEVICE_ID_SESSION_KEY
 
 from optin.authenticators import overview
+from optin.errors import SignedOut
 from optin.guesses import REPEATED_WITHIN, By, Standing, Verification
 from optin.models import User
 from optin.origin import Face, Origin, client_ip
+from optin.web import session_store
 
 HALF_FOR = timedelta(minutes=10)
 """From the password to the code (S-36)."""
@@ -83,7 +86,9 @@ def half_user(request: HttpRequest) -> User | None:
     if not half or timezone.now() >= _from(half["at"]) + HALF_FOR:
         return None
     user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
-    return user
+    # A new password, or a new factor, ends what the old password had begun.
+    ended = user and user.sign_ins_ended_at and user.sign_ins_ended_at > _from(half["at"])
+    return None if ended else user
 
 
 def begin(request: HttpRequest, user: User, proved: Verification | None = None) -> None:
@@ -106,7 +111,7 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     if proved and proved.by in {By.APP, By.RECOVERY}:
         prove(request, proved.by)
     elif proved:
-        _mark_verified(request, user)
+        request.session.update(_verified(user))
 
 
 def renew(request: HttpRequest) -> Callable[[User], None]:
@@ -116,8 +121,12 @@ def renew(request: HttpRequest) -> Callable[[User], None]:
     """
 
     def carry_on(user: User) -> None:
-        request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        _go_on(request)
+        if has_ended(request):
+            return
+        auth_hash = user.get_session_auth_hash()
+        # The old one too: else it would not be known who clicked twice.
+        if not _go_on(request, both={HASH_SESSION_KEY: auth_hash}):
+            raise SignedOut  # it ended while this was on its way: nothing was done
 
     return carry_on
 
@@ -127,49 +136,95 @@ def follow(request: HttpRequest) -> None:
 
     What this half read at its start may be older than that, and must not be saved over it.
     """
-    stored = type(request.session)(request.session.session_key)
+    stored = session_store.stored(request.session)
+    if stored is None:
+        raise SignedOut
     if "ends" in stored:
-        request.session = stored
-        _go_on(request)
+        _join(request, stored)
 
 
-def _go_on(request: HttpRequest) -> None:
-    """Give the session of *request* a new id; the old one ends in a moment."""
-    old = request.session
-    new = type(old)()
-    new.update({key: value for key, value in old.items() if key != "ends"})
-    old.setdefault("ends", (timezone.now() + REPEATED_WITHIN).timestamp())
-    old.save()
-    request.session = new
+def end(request: HttpRequest) -> None:
+    """Sign out, under each id that the session has had and has now."""
+    others: list[str] = []
+    stored = session_store.take(session_store.row_of(request.session.session_key))
+    while stored:
+        others += stored.get("before", {})
+        successor = session_store.successor_of(stored)
+        stored = session_store.take(session_store.row_of(successor))
+    for row in others:
+        session_store.take(row)
+    logout(request)
 
 
-def _mark_verified(request: HttpRequest, user: Any) -> None:
-    """Tell django-otp, whose ``user.is_verified()`` others ask."""
+def has_ended(request: HttpRequest) -> bool:
+    """Whether another session has taken the place of this one."""
+    return "ends" in request.session
+
+
+def _go_on(
+    request: HttpRequest,
+    *,
+    both: dict[str, Any] | None = None,
+    new: dict[str, Any] | None = None,
+    join: bool = False,
+) -> bool:
+    """Give the session of *request* a new id; the old one ends in a moment.
+
+    :param both: what the old one is to hold as well.
+    :param new: what the new one alone is to hold: what was proved.
+    :param join: where another request was faster, go on with the session that it began.
+    :returns: whether the session is a new one.
+    :raises SignedOut: if there is no such session any more.
+    """
+    ends = timezone.now() + REPEATED_WITHIN
+    found = session_store.succeed(request.session, ends, both=both or {}, new=new or {})
+    if found is None:
+        raise SignedOut
+    if "ends" not in found:
+        request.session = found
+        return True
+    if join:
+        _join(request, found)
+    return False
+
+
+def _join(request: HttpRequest, ended: session_store.SessionStore) -> None:
+    """Go on with the successor of a session, if there still is one."""
+    new = type(ended)(session_store.successor_of(ended))
+    request.session = new if SESSION_KEY in new else ended
+    request.session.modified = True  # so that the answer tells the browser its id
+
+
+def _verified(user: Any) -> dict[str, Any]:
+    """Return what tells django-otp, whose ``user.is_verified()`` others ask."""
     factors = overview(user)
-    device = factors.app or factors.number
-    if device:
-        otp_login(request, device)
+    device: Any = factors.app or factors.number
+    return {DEVICE_ID_SESSION_KEY: device.persistent_id} if device else {}
 
 
 # -- what it has proved ------------------------------------------------------------
 
 
 def prove_password(request: HttpRequest) -> None:
-    request.session["password_at"] = timezone.now().timestamp()
-    _go_on(request)
+    _go_on(request, new={"password_at": timezone.now().timestamp()}, join=True)
 
 
 def prove(request: HttpRequest, by: By) -> None:
     """Remember that a second factor was proved, for changes of factors."""
-    request.session["factor_at"] = timezone.now().timestamp()
-    request.session["factor_by"] = by.value
-    _mark_verified(request, request.user)
+    if not has_ended(request):
+        request.session.update(_proof(request, by))
 
 
-def prove_again(request: HttpRequest, by: By) -> None:
+def prove_again(request: HttpRequest, proved: Verification) -> None:
     """``prove`` for somebody who is signed in: a step of its own."""
-    prove(request, by)
-    _go_on(request)
+    if proved.by:
+        join = proved.repeated or not has_ended(request)
+        _go_on(request, new=_proof(request, proved.by), join=join)
+
+
+def _proof(request: HttpRequest, by: By) -> dict[str, Any]:
+    at = timezone.now().timestamp()
+    return {"factor_at": at, "factor_by": by.value, **_verified(request.user)}
 
 
 def forget_factor(request: HttpRequest) -> None:
@@ -179,7 +234,9 @@ def forget_factor(request: HttpRequest) -> None:
 
 
 def standing(request: HttpRequest) -> Standing:
-    """Return what the session has proved, and when."""
+    """Return what the session has proved, and when: nothing once another took its place."""
+    if has_ended(request):
+        return Standing()
     by = request.session.get("factor_by")
     return Standing(
         _time(request, "password_at"), _time(request, "factor_at"), By(by) if by else None

@@ -25,8 +25,9 @@ def standing() -> Standing:
 
 def set_up_app(user: User) -> str:
     """Give *user* an authenticator app; return its secret."""
+    user = User.objects.get(pk=user.pk)
     authenticators.begin_app(user, standing=standing(), origin=WEB)
-    waiting = authenticators.waiting_secret(user)
+    waiting = authenticators.waiting_secret(user, origin=WEB)
     assert waiting
     secret = waiting[0]
     result = authenticators.confirm_app(user, app_code(secret), standing=standing(), origin=WEB)
@@ -41,8 +42,15 @@ def app_code(secret: str, steps: int = 0) -> str:
 
 
 def make_recovery_codes(user: User) -> list[str]:
+    user = User.objects.get(pk=user.pk)
     codes = authenticators.new_recovery_codes(user, standing=standing())
-    result = authenticators.keep_recovery_codes(user, codes, standing=standing(), origin=WEB)
+    result = authenticators.keep_recovery_codes(
+        user,
+        codes,
+        instead_of=authenticators.newest_recovery_code(user),
+        standing=standing(),
+        origin=WEB,
+    )
     assert result.outcome is Outcome.OK
     return codes
 

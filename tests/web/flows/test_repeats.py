@@ -103,6 +103,17 @@ def recovery_code_at_sign_in(
     return Story(browser.submission(recovery=code), NUMBER_PAGE, decided=("check", "ok"))
 
 
+def recovery_code_without_a_number(
+    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> Story:
+    """What is lost is the app."""
+    set_up_app(user)
+    code = make_recovery_codes(user)[0]
+    sign_in(browser)
+    browser.click("/sign-in/recovery/")
+    return Story(browser.submission(recovery=code), APP, decided=("check", "ok"))
+
+
 def number(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
     sign_in(browser)
     browser.go(NUMBER_PAGE)
@@ -198,6 +209,7 @@ SETTINGS: list[Setting] = [
     sign_in_code,
     wrong_sign_in_code,
     recovery_code_at_sign_in,
+    recovery_code_without_a_number,
     number,
     number_code,
     wrong_number_code,
@@ -294,6 +306,21 @@ def test_second_answer_leads_where_the_first_did(
     assert twin.answer.status_code == 303
     assert twin.path == story.leads_to
     assert ("not right" in twin.page.errors) == bool(story.failures)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [number_code, proof, password_again, first_app_code],
+    indirect=True,
+    ids=lambda setting: setting.__name__,
+)
+def test_both_halves_go_on_in_one_session(story: Story, browser: Browser) -> None:
+    """The second half joins the session that the first began: there is no third."""
+    twin = browser.copy()
+    old = browser.session
+    story.submit(browser)
+    story.submit(twin)
+    assert twin.session == browser.session != old
 
 
 @pytest.mark.postgresql

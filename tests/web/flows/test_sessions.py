@@ -12,9 +12,11 @@ from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
+from django.utils import timezone
 
+from optin import sign_in as sign_in_service
 from optin.models import ProviderUser, User
-from optin.web.session_store import row_of
+from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
@@ -285,6 +287,175 @@ def test_sign_out_ends_the_session_at_the_server(ann: Browser) -> None:
     ann.send("/sign-out/")
     assert not is_in(copied)
     assert not is_in(ann)
+
+
+# -- the old id --------------------------------------------------------------------
+
+
+def prove_password(browser: Browser, phone: Phone) -> None:
+    browser.go(CONFIRM)
+    browser.send(password=PASSWORD)
+
+
+def prove_factor(browser: Browser, phone: Phone) -> None:
+    browser.go(NUMBER_PAGE)
+    browser.send(f"{PROVE}send/")
+    browser.send(code=phone.code())
+
+
+@pytest.fixture
+def thief(ann: Browser, phone: Phone, clock: Any) -> Browser:
+    """Who has ann's cookie, from before she typed her password again."""
+    clock.shift(20 * MINUTE)
+    old = ann.copy()
+    prove_password(ann, phone)
+    assert ann.session != old.session
+    return old
+
+
+def test_old_id_has_not_proved_the_password(thief: Browser, ann: Browser) -> None:
+    for address in (NUMBER_PAGE, APP, OFF, "/account/password/"):
+        thief.go(address)
+        assert thief.path == CONFIRM
+    ann.go(NUMBER_PAGE)
+    assert ann.path == NUMBER_PAGE
+
+
+def test_old_id_has_not_proved_the_factor(ann_on: Browser, phone: Phone) -> None:
+    thief = ann_on.copy()
+    prove_factor(ann_on, phone)
+    assert ann_on.path == NUMBER_PAGE
+    thief.go(NUMBER_PAGE)
+    assert thief.path in {CONFIRM, PROVE}
+
+
+def test_old_id_changes_no_password(thief: Browser, user: User) -> None:
+    thief.client.handler.enforce_csrf_checks = False
+    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    response: Any = thief.client.post("/account/password/", form, secure=True)
+    assert response["Location"].split("?")[0] == CONFIRM
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
+def test_old_row_holds_nothing_new(ann: Browser, phone: Phone, clock: Any) -> None:
+    """What was proved, and the new id, by which the reader of a table could come (S-34)."""
+    clock.shift(20 * MINUTE)
+    ann.go(CONFIRM)
+    old = ann.session
+    before = content(old)
+    ann.send(password=PASSWORD)
+    after = content(old)
+    assert after.keys() - before.keys() == {"ends", "successor"}
+    assert {key: after[key] for key in before} == before
+    for id_ in (old, ann.session):
+        assert id_ not in f"{after} {content(ann.session)}"
+
+
+@pytest.mark.parametrize("way", ["right code", "right password"])
+def test_old_id_is_not_renewed(
+    way: str, ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Not by what it began before, and to nothing of its own."""
+    thief = ann.copy()
+    thief.go(NUMBER_PAGE)
+    thief.send(number=OTHER_NUMBER)
+    waiting = thief.submission(code=phone.code_to(OTHER_NUMBER))
+    prove_password(ann, phone)
+    if way == "right code":
+        waiting(thief)
+        clock.shift(MINUTE)
+        assert not is_in(thief)
+    else:
+        prove_password(thief, phone)
+        assert thief.session == ann.session  # whoever knows the password repeats the step
+
+
+def test_old_id_is_over_after_a_minute(thief: Browser, clock: time_machine.Traveller) -> None:
+    clock.shift(MINUTE - timedelta(microseconds=1))
+    assert is_in(thief)
+    clock.shift(timedelta(microseconds=1))
+    assert not is_in(thief)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_sign_out_ends_each_id_before(
+    steps: int, thief: Browser, ann: Browser, phone: Phone
+) -> None:
+    old = [thief]
+    for _ in range(steps):
+        old.append(ann.copy())
+        prove_password(ann, phone)
+    ann.go("/account/")
+    ann.send("/sign-out/")
+    for browser in [*old, ann]:
+        assert not is_in(browser)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_sign_out_under_the_old_id_ends_each_id_after(
+    steps: int, thief: Browser, ann: Browser, phone: Phone
+) -> None:
+    """A tab from before, in which the button is pressed."""
+    later = []
+    for _ in range(steps):
+        later.append(ann.copy())
+        prove_password(ann, phone)
+    thief.go("/account/")
+    thief.send("/sign-out/")
+    for browser in [thief, *later, ann]:
+        assert not is_in(browser)
+
+
+def test_slow_request_does_not_take_the_mark_away(
+    ann: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """It read the session before, and saves it after."""
+    old = ann.copy()
+    slow = SessionStore(ann.session)
+    slow["flash"] = "Saved."
+    prove_password(ann, phone)
+    marked = content(old.session)
+    slow["factor_at"] = slow["seen"] = timezone.now().timestamp()
+    slow.save()
+    assert content(old.session) == {**marked, "flash": "Saved."}
+    clock.shift(MINUTE)
+    assert not is_in(old)
+
+
+@pytest.mark.parametrize("meanwhile", ["signs out", "takes a step"])
+@pytest.mark.parametrize("operation", ["confirm_password", "set_password"])
+def test_session_that_ends_while_it_asks(
+    operation: str,
+    meanwhile: str,
+    ann: Browser,
+    user: User,
+    phone: Phone,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another tab does it: then nothing is done here."""
+    tab = ann.copy()
+    real = getattr(sign_in_service, operation)
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        if meanwhile == "signs out":
+            tab.send("/sign-out/")
+        else:
+            prove_password(tab, phone)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(sign_in_service, operation, slow)
+    if operation == "confirm_password":
+        prove_password(ann, phone)
+    else:
+        change_password(ann, user, phone)
+
+    assert ann.answer.status_code == 303
+    assert is_in(ann) == (meanwhile == "takes a step")
+    assert is_in(tab) == (meanwhile == "takes a step")
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
 
 
 # -- next= -------------------------------------------------------------------------
