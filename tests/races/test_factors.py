@@ -65,11 +65,12 @@ def outcomes(user: User, kind: AuditEvent.Kind) -> Counter[str]:
 
 def with_app(user: User) -> str:
     """Give *user* an app; return a code that it shows about now."""
-    authenticators.begin_app(user, standing=proved(), origin=PAGE)
+    origin = replace(PAGE, session="set up")
+    authenticators.begin_app(user, standing=proved(), origin=origin)
     secret = AuthenticatorApp.objects.get(user=user).open_secret()
-    authenticators.confirm_app(
-        user, pyotp.TOTP(secret).now(), standing=proved(), origin=replace(PAGE, session="set up")
-    )
+    code = pyotp.TOTP(secret).now()
+    authenticators.confirm_app(user, code, standing=proved(), origin=origin)
+    user.refresh_from_db()  # it ended the sessions of before
     AuthenticatorApp.objects.filter(user=user).update(last_step=0)
     return pyotp.TOTP(secret).now()
 
