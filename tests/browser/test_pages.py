@@ -134,7 +134,7 @@ def newcomer(at: Tour) -> None:
     for _ in range(3):
         wrong = another(wrong)
         at.give_code(wrong, "Turn it on")
-        at.says("That code is not right.")
+        at.says("That code is not right")
     at.look("code-wrong", "Check your phone", error="You have 2 tries left for this code.")
     at.follow("Not received a text message?")
     at.look("not-received", "Not received a text message?")
@@ -267,7 +267,7 @@ def somebody_unlucky(at: Tour) -> None:
     for _ in range(5):
         wrong = another(wrong)
         at.give_code(wrong, "Turn it on")
-        at.says("That code is not right.")
+        at.says("That code is not right")
     at.look("code-used-up", "Check your phone", error="Ask for a new one")
     late = "timezone.now() - timedelta(hours=1)"
     run(

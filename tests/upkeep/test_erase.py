@@ -79,6 +79,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     app_of(user, now(), confirmed=True, verified_at=now())
     RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
     page = Origin(Face.WEB, ip="192.0.2.1", session="one")
+    user.refresh_from_db()
     services.check(user, Purpose.SIGN_IN, "000000", origin=page)
     return user
 
