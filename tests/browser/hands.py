@@ -1,6 +1,6 @@
 """The ways in which people use a page: by pointing, or by keyboard alone."""
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import ElementHandle, Locator, Page, expect
 
 from tests.browser.bench import Site
 from tests.browser.crowd import PASSWORD, Person
@@ -71,10 +71,19 @@ class Pointer:
 class Keyboard(Pointer):
     """Somebody with nothing else: Tab, Enter, Space. They see where they are at each step."""
 
+    def _look(self, handle: ElementHandle | None) -> tuple[bool, bool, str]:
+        """Where the focus is, and whether it shows: a busy machine paints a moment later."""
+        for _ in range(30):
+            there, seen, where = self.page.evaluate(_FOCUS, handle)
+            if seen:
+                break
+            self.page.wait_for_timeout(100)
+        return there, seen, where
+
     def reach(self, target: Locator) -> None:
         handle = target.element_handle()
         for _ in range(40):
-            there, seen, where = self.page.evaluate(_FOCUS, handle)
+            there, seen, where = self._look(handle)
             assert seen, f"nobody sees that the focus is on {where}"
             if there:
                 return
