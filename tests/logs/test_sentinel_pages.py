@@ -93,7 +93,8 @@ class Surfer(Scene):
     @property
     def mails(self) -> list[str]:
         mails: list[str] = MAIL.findall(self.site.log.read_text())
-        return mails
+        # Newer Djangos break long lines (RFC 2045, 6.7).
+        return [mail.replace("=\n", "").replace("=3D", "=") for mail in mails]
 
     def mailed(self, part: str) -> str:
         """The path of the newest link below *part*; its token is a secret from now on."""
