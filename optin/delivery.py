@@ -7,6 +7,8 @@ message once more, with the same reference.
 """
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
 from django.core.signing import BadSignature, Signer
-from django.db import transaction
+from django.db import connection, transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.encoding import force_bytes
@@ -83,16 +85,36 @@ def notify(
     dispatch(Notice(user=user, kind=kind, last_three=last_three, about_id=about_id, created_at=now))
 
 
-def queue(user: User, kind: Notice.Kind, now: datetime) -> Notice:
-    """Save an e-mail to *user* that somebody sends later: ``send_queued``, or ``send_due``."""
-    language = get_language() or ""
-    return Notice.objects.create(user=user, kind=kind, created_at=now, language=language)
+def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
+    """Tell *user* by e-mail, and let nobody wait for it.
+
+    The answer to a stranger must not take longer where there is a mail to send (S-38), nor
+    may the next one on the same connection. What a process leaves behind that is stopped,
+    ``send_due`` sends.
+    """
+    notice = Notice(user=user, kind=kind, created_at=now, language=get_language() or "")
+    notice.save_queued()
+    transaction.on_commit(partial(postman.submit, _send_queued, notice.pk), robust=True)
 
 
-def send_queued(notice: Notice) -> None:
-    """Send what ``queue`` saved, unless somebody did."""
-    if Notice.objects.claim(notice.pk, timezone.now()):
-        _send(Notice.objects.get(pk=notice.pk))
+postman = ThreadPoolExecutor(1, thread_name_prefix="postman")
+"""Sends apart from the requests; its thread begins with its first mail, in each process."""
+
+
+POSTMANS_PAUSE = 0.5
+"""Seconds: until then the answer is out, which would wait for the processor otherwise."""
+
+
+def _send_queued(pk: int) -> None:
+    time.sleep(POSTMANS_PAUSE)
+    try:
+        if Notice.objects.claim(pk, timezone.now()):
+            _send(Notice.objects.get(pk=pk))
+    except Exception as exc:
+        # It stays queued. Not its words, as in _send.
+        logger.error("mail %s could not be sent: %s", pk, type(exc).__name__)
+    finally:
+        connection.close()
 
 
 def send_due(now: datetime) -> int:

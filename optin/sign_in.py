@@ -229,34 +229,33 @@ def set_password(
         _record("changed", locked, origin, now, kind=Kind.PASSWORD)
 
 
-def ask_reset(email: str, *, origin: Origin) -> Notice | None:
-    """Queue the mail with a link to a new password, if *email* is somebody's.
+def ask_reset(email: str, *, origin: Origin) -> bool:
+    """Mail a link to a new password, if *email* is somebody's; return whether it is.
 
-    The caller sends what is returned after its answer: the time that a mail takes would
-    tell who has an account (S-38). One link a minute, and as many tries as for passwords.
+    Nobody who asks may learn that (S-38). One link a minute, and as many tries as for
+    passwords.
     """
     now = timezone.now()
     tried = _Tried(email, "", origin, now)
     if _charge(tried):
-        return None
+        return False
     with transaction.atomic(durable=True):
-        user = User.objects.locked(tried.user.pk) if tried.user and "@" in email else None
-        due = user is not None and _may_reset(user, now)
-        notice = delivery.queue(user, Notice.Kind.PASSWORD_RESET, now) if user and due else None
+        # The same statements whoever it is, somebody or nobody: their time would tell, too.
+        pk = tried.user.pk if tried.user and "@" in email else 0
+        user = User.objects.select_for_update(no_key=True).filter(pk=pk).first()
+        links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)
+        lately = links.filter(created_at__gt=now - RESET_WAIT).exists()
+        due = user is not None and user.is_active and user.has_usable_password() and not lately
+        if user and due:
+            delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
         _record("reset_asked" if due else "refused", user, origin, now, kind=Kind.PASSWORD)
-    return notice
+    return due
 
 
 def _close_begun(user: User, now: datetime) -> None:
     """Close the opt-ins that somebody has begun: it may have been somebody else."""
     begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
-
-
-def _may_reset(user: User, now: datetime) -> bool:
-    links = Notice.objects.filter(user=user, kind=Notice.Kind.PASSWORD_RESET)
-    asked = links.filter(created_at__gt=now - RESET_WAIT).exists()
-    return user.is_active and user.has_usable_password() and not asked
 
 
 def disown(notice: Notice, password: str, *, origin: Origin) -> SignIn:

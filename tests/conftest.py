@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 from django.utils import timezone
 
-from optin import gateways, services, sign_in
+from optin import delivery, gateways, services, sign_in
 from optin.api import throttle
 from optin.gateways import SmsError
 from optin.models import AccessKey, File, Membership, ProviderUser, User
@@ -72,6 +72,14 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
     phone = Phone()
     monkeypatch.setattr(gateways, "first", lambda: phone)
     return phone
+
+
+@pytest.fixture(autouse=True)
+def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What leaves apart from a request has left when the request is over."""
+    monkeypatch.setattr(delivery, "POSTMANS_PAUSE", 0)
+    submit = delivery.postman.submit
+    monkeypatch.setattr(delivery.postman, "submit", lambda *call: submit(*call).result())
 
 
 @pytest.fixture(autouse=True)

@@ -81,6 +81,10 @@ class Outgoing(models.Model):
         self.tries = 1
         _INSERT[type(self)].run(self)
 
+    def save_queued(self) -> None:
+        """Save the new row for another to claim."""
+        _INSERT[type(self)].run(self)
+
     def finish(self, state: State, **changes: object) -> None:
         """Record what became of the message that this process claimed."""
         type(self)._default_manager.filter(

@@ -1,6 +1,5 @@
 """Signing in and out, and passwords."""
 
-from functools import partial
 from typing import Any
 
 from django.contrib.auth import views
@@ -12,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import authenticators, delivery, services, sign_in
+from optin import authenticators, services, sign_in
 from optin.guesses import By, Verification
 from optin.models import Purpose, User
 from optin.sign_in import Grant
@@ -166,15 +165,8 @@ class ResetPassword(_Refusing, views.PasswordResetView):
     template_name = "password_reset.html"
 
     def form_valid(self, form: Any) -> HttpResponse:
-        notice = sign_in.ask_reset(
-            form.cleaned_data["email"], origin=sessions.origin_of(self.request)
-        )
-        response = SeeOther("password-reset-sent")
-        if notice:
-            # After the answer: how long the mail takes would tell that there is one.
-            closers: Any = response
-            closers._resource_closers.append(partial(delivery.send_queued, notice))
-        return response
+        sign_in.ask_reset(form.cleaned_data["email"], origin=sessions.origin_of(self.request))
+        return SeeOther("password-reset-sent")
 
 
 class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
