@@ -76,7 +76,10 @@ class Asked:
 
 
 class Authorize(OAuthLibMixin, View):
-    """For somebody who is signed in, second factor included."""
+    """For somebody who is signed in, second factor included, in a session of now.
+
+    One whose place another took opens nothing here: what it would allow outlives it.
+    """
 
     oauthlib_backend_class = Core
     asked: Asked
@@ -87,6 +90,8 @@ class Authorize(OAuthLibMixin, View):
             _demand_sound(request)
             if not request.user.is_authenticated:
                 return SeeOther("sign-in", then=here)
+            if sessions.has_ended(request):
+                return SeeOther("confirm", then=here)  # which leads to what took its place
             self.asked = self._read(request)
             return super().dispatch(request, *args, **kwargs)
         except (SignedOut, Deactivated):

@@ -13,16 +13,21 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 from django.utils import timezone
+from oauth2_provider.models import Grant
 
 from optin import sign_in as sign_in_service
 from optin.models import ProviderUser, User
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
+from tests.web import test_consent as consent
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
 from tests.web.flows.test_flows import APP, CONFIRM, NEW_PASSWORD, NUMBER_PAGE, OFF, PROVE
 from tests.web.flows.test_get import ADDRESSES
+from tests.web.test_consent import client_app
 from twofa_site.urls import urlpatterns as all_urls
+
+__all__ = ["client_app"]  # a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -336,6 +341,22 @@ def test_old_id_changes_no_password(thief: Browser, user: User) -> None:
     assert response["Location"].split("?")[0] == CONFIRM
     user.refresh_from_db()
     assert user.check_password(PASSWORD)
+
+
+@pytest.mark.usefixtures("client_app")
+def test_old_id_lets_no_application_act(thief: Browser, ann: Browser, phone: Phone) -> None:
+    asked = consent.address()
+    thief.go(asked)
+    assert thief.path == CONFIRM
+    thief.client.handler.enforce_csrf_checks = False
+    form = {"allow": "Allow", "scope": "2fa fileid:777"}
+    response: Any = thief.client.post(asked, form, secure=True)
+    assert response["Location"].split("?")[0] == CONFIRM
+    assert not Grant.objects.exists()
+
+    ann.go(asked)
+    thief.send(password=PASSWORD)  # who knows it goes on with the session of now
+    assert ann.path == thief.path == "/o/authorize/"
 
 
 def test_old_row_holds_nothing_new(ann: Browser, phone: Phone, clock: Any) -> None:
