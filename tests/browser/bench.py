@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    expect,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -38,6 +46,8 @@ _FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Nothing leaves this machine, not even a question for a name.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
@@ -232,14 +242,20 @@ _complaints: dict[Page, list[str]] = {}
 def _listen(page: Page) -> None:
     """Collect what the browser complains about: broken scripts, violations of the policy."""
     heard = _complaints[page] = []
+    documents = set[str]()
+
+    def asked(request: Request) -> None:
+        if request.is_navigation_request():
+            documents.add(request.url)
 
     def console(message: ConsoleMessage) -> None:
         # That the document itself is a 404, or a refused form's 422, is no fault of the page.
-        of_page = message.location.get("url") == page.url and "Failed to load" in message.text
-        # Said where the script took the focus first.
+        # It may be said before the page is there: ``page.url`` would be that of the last.
+        document = message.location.get("url") in documents and "Failed to load" in message.text
+        # Said where the script, or the test, took the focus first: see ``Pointer.leave``.
         blocked = message.text.startswith("Autofocus processing was blocked")
-        if blocked or (message.type == "error" and not of_page):
-            heard.append(message.text)
+        if blocked or (message.type == "error" and not document):
+            heard.append(f"{message.text} ({page.url})")
 
     def broken(error: Error) -> None:
         heard.append(str(error))
@@ -247,6 +263,7 @@ def _listen(page: Page) -> None:
     def closed(page: Page) -> None:
         _complaints.pop(page, None)
 
+    page.on("request", asked)
     page.on("console", console)
     page.on("pageerror", broken)
     page.on("close", closed)

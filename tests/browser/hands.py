@@ -32,11 +32,23 @@ class Pointer:
     def activate(self, target: Locator) -> None:
         target.click()
 
+    def leave(self, target: Locator) -> None:
+        """Activate what leads to a page; return once that has come to rest.
+
+        A page that says what is wrong takes the focus when it is first painted. Who types
+        before that has the focus already, which the browser complains about.
+        """
+        with self.page.expect_navigation():
+            self.activate(target)
+        errors = self.page.locator(".errors")
+        if errors.count():
+            expect(errors).to_be_focused()
+
     def press(self, button: str) -> None:
-        self.activate(self.page.get_by_role("button", name=button, exact=True))
+        self.leave(self.page.get_by_role("button", name=button, exact=True))
 
     def follow(self, link: str) -> None:
-        self.activate(self.page.locator("main").get_by_role("link", name=link, exact=True))
+        self.leave(self.page.locator("main").get_by_role("link", name=link, exact=True))
 
     def unfold(self, summary: str) -> None:
         self.activate(self.page.locator("summary", has_text=summary))
