@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -291,7 +291,10 @@ def faults(page: Page, *, colours_only: bool = False) -> list[str]:
     }
     if not colours_only:
         options["rules"] = {"target-size": {"enabled": True}}
-    for violation in Axe().run(page, options=options).response["violations"]:
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    run = "options => axe.run(options).then(results => results.violations)"
+    for violation in page.evaluate(run, options):
         for node in violation["nodes"]:
             found.append(f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})")
     return found
