@@ -24,8 +24,9 @@ the operations
     ``guesses``   one guess at a code: read, judge, count
     ``services``  everything that changes state: one function, one transaction,
                   one audit event
-    ``authenticators``  apps, recovery codes and turning it all off, on pages
-    ``sign_in``   passwords, sessions and tokens, on the same terms
+    ``passwords`` one try of a password, a new one, a lost one
+    ``authenticators``  apps, recovery codes, turning it all off, "this was not me"
+    ``sign_in``   sessions and tokens
     ``tenants``   files, members and access keys
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it

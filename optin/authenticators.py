@@ -1,4 +1,6 @@
-"""What people do to their factors on pages, beyond opting in: apps, recovery codes, turning off.
+"""What people do to their factors on pages, beyond opting in.
+
+Apps, recovery codes, turning off, and taking back what somebody else did.
 
 On the terms of ``services``. Each change asks what the session has proved: the password
 within 20 minutes and, while two-factor sign-in is on, a second factor too.
@@ -11,6 +13,7 @@ from enum import StrEnum
 
 from django.db import transaction
 from django.utils import timezone
+from oauth2_provider.models import AccessToken
 
 from optin import codes, delivery, guesses
 from optin.conf import conf
@@ -24,6 +27,7 @@ from optin.guesses import (
     refuse_ended,
 )
 from optin.models import (
+    AccessKey,
     AuditEvent,
     AuthenticatorApp,
     Notice,
@@ -34,6 +38,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Origin
+from optin.passwords import Attempt, attempt, close_begun
 from optin.services import KeepSession, end_session, forget_recovery_codes, record, release
 
 Kind = AuditEvent.Kind
@@ -279,3 +284,58 @@ def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
 def _barred(factors: Factors, standing: Standing, now: datetime) -> Verification | None:
     """Say why nothing may be changed now, if so."""
     return guesses.barred(factors, now, changing=standing.is_beyond_texts)
+
+
+# -- this was not me ---------------------------------------------------------------
+
+
+def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
+    """Take back, with the password, what *notice* told: "this was not me" (S-39).
+
+    The very factor that it told of goes (after a removal: what was added since), and with
+    it every access key, token and session. A number that staff suspended stays: it is
+    theirs to judge. And no factor goes on the word of the mailbox alone: if the password
+    came by a mailed link since, they all stay. The link works once.
+    """
+    username = notice.user.get_username()
+    with attempt(username, password, origin=origin, kind=Kind.DISOWN) as tried:
+        if tried.factors is None:
+            return tried
+        user, now = tried.factors.user, tried.now
+        outcome, removed = Outcome.UNCHANGED, []
+        if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
+            outcome, removed = Outcome.OK, _take_back(tried.factors, notice, now)
+            delivery.notify(user, Notice.Kind.DISOWNED, now)
+        data = {"notice": notice.kind, "removed": removed}
+        AuditEvent.objects.record(
+            Kind.DISOWN, outcome, now=now, origin=origin, user_id=user.pk, data=data
+        )
+    return tried
+
+
+def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
+    user, number = factors.user, factors.active
+    of_app = notice.kind in {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
+    mailed = user.password_mailed_at and user.password_mailed_at >= notice.created_at
+    removed = []
+    if mailed:
+        pass
+    elif of_app and factors.app and _is_meant(notice, factors.app):
+        removed = remove(factors, Removal.APP, now)
+    elif not of_app and number and not number.suspended_at and _is_meant(notice, number):
+        removed = remove(factors, Removal.NUMBER, now)
+    close_begun(user, now)
+    # A list that was made since may be the thief's.
+    RecoveryCode.objects.filter(user=user, created_at__gte=notice.created_at).delete()
+    AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
+    AccessToken.objects.filter(user=user).delete()
+    user.end_sign_ins(now)
+    return removed
+
+
+def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
+    """Whether *notice* told of this very factor; that of a removal, what was added since."""
+    if notice.about_id:
+        return bool(notice.about_id == factor.pk)
+    proved_at: datetime | None = factor.verified_at
+    return proved_at is not None and proved_at >= notice.created_at

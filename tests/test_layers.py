@@ -13,7 +13,9 @@ LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
     "models": 1,
     **dict.fromkeys(("gateways", "delivery", "limits"), 2),
-    **dict.fromkeys(("guesses", "services", "authenticators", "sign_in", "tenants"), 3),
+    **dict.fromkeys(
+        ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants"), 3
+    ),
     **dict.fromkeys(("rotation", "seals", "upkeep"), 3),
     **dict.fromkeys(("api", "web", "admin", "management"), 4),
     # The start-up may look at everything.

@@ -25,7 +25,7 @@ from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
-from optin import keys, sign_in
+from optin import keys, passwords, sign_in
 from optin.api.answers import RETRY_UNAVAILABLE
 from optin.models import AuditEvent, User
 from optin.origin import Face, Origin, client_ip
@@ -84,7 +84,7 @@ class Validator(OAuth2Validator):
                 tokens = get_refresh_token_model().objects.all()
                 known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
                 if known:
-                    _record(sign_in.Grant.INVALID_REFRESH, known.user_id, request)
+                    _record(passwords.Grant.INVALID_REFRESH, known.user_id, request)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.

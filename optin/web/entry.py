@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import authenticators, services, sign_in
+from optin import authenticators, passwords, services, sign_in
 from optin.guesses import By, Verification
 from optin.models import Purpose, User
-from optin.sign_in import Grant
+from optin.passwords import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
@@ -113,7 +113,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return page(request, "confirm.html", form)
     user: Any = request.user
-    result = sign_in.confirm_password(
+    result = passwords.confirm(
         user, form.cleaned_data["password"], origin=sessions.origin_of(request)
     )
     if result.grant is not Grant.SIGNED_IN:
@@ -147,7 +147,7 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
-        sign_in.set_password(
+        passwords.choose(
             form.user,
             form.cleaned_data["new_password1"],
             origin=sessions.origin_of(self.request),
@@ -165,7 +165,7 @@ class ResetPassword(_Refusing, views.PasswordResetView):
     template_name = "password_reset.html"
 
     def form_valid(self, form: Any) -> HttpResponse:
-        sign_in.ask_reset(form.cleaned_data["email"], origin=sessions.origin_of(self.request))
+        passwords.ask_reset(form.cleaned_data["email"], origin=sessions.origin_of(self.request))
         return SeeOther("password-reset-sent")
 
 
@@ -190,7 +190,7 @@ class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
         return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
-        sign_in.set_password(
+        passwords.choose(
             form.user,
             form.cleaned_data["new_password1"],
             origin=sessions.origin_of(self.request),

@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, codes, delivery, services, sign_in
+from optin import authenticators, codes, delivery, services
 from optin.authenticators import Removal
 from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.guesses import FRESH, By, Outcome, Verification
 from optin.models import File, Purpose, User
+from optin.passwords import Grant
 from optin.services import Sending, Waiting
-from optin.sign_in import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
@@ -341,7 +341,7 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
         return page(request, "not_me.html", form, notice=notice)
-    result = sign_in.disown(
+    result = authenticators.disown(
         notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
     )
     if result.grant is not Grant.SIGNED_IN:

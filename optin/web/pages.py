@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
-from optin.sign_in import Grant, SignIn
+from optin.passwords import Attempt, Grant
+from optin.sign_in import SignIn
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]
@@ -83,7 +84,7 @@ def page(
 
 
 def refused_password(
-    request: HttpRequest, template: str, form: BaseForm, result: SignIn, **context: Any
+    request: HttpRequest, template: str, form: BaseForm, result: Attempt | SignIn, **context: Any
 ) -> HttpResponse:
     """Show *form* again after a password that did not do: the same for every reason."""
     by_name = "username" in form.fields

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from optin import authenticators, codes, services, sign_in
+from optin import authenticators, codes, passwords, services, sign_in
 from optin.authenticators import Removal
 from optin.conf import MAX_FAILURES
 from optin.guesses import By, Outcome, Verification
@@ -203,15 +203,15 @@ def new_session(person: Person) -> None:
 
 
 def password_again(person: Person) -> None:
-    assert sign_in.confirm_password(person.user, PASSWORD, origin=PAGE).grant == "signed_in"
+    assert passwords.confirm(person.user, PASSWORD, origin=PAGE).grant == "signed_in"
 
 
 def new_password(person: Person) -> None:
-    sign_in.set_password(person.user, "quite another one", origin=PAGE, standing=proved(None))
+    passwords.choose(person.user, "quite another one", origin=PAGE, standing=proved(None))
 
 
 def reset_asked(person: Person) -> None:
-    assert sign_in.ask_reset(person.user.email, origin=PAGE)
+    assert passwords.ask_reset(person.user.email, origin=PAGE)
 
 
 def app_begun_and_confirmed(person: Person) -> None:
@@ -228,7 +228,7 @@ def number_named(person: Person) -> None:
 
 def taken_back(person: Person) -> None:
     notice = Notice.objects.filter(kind=Notice.Kind.APP_ADDED).latest("pk")
-    assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant == "signed_in"
+    assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant == "signed_in"
 
 
 @pytest.mark.parametrize(
@@ -285,9 +285,9 @@ def test_a_locked_app_keeps_its_step(full: Person) -> None:
 def test_password_change_works_while_locked(full: Person) -> None:
     """S-06."""
     full.lock()
-    sign_in.set_password(full.user, "quite another one", origin=PAGE, standing=proved(None))
+    passwords.choose(full.user, "quite another one", origin=PAGE, standing=proved(None))
     assert full.now.check_password("quite another one")
-    assert sign_in.ask_reset(full.user.email, origin=PAGE)
+    assert passwords.ask_reset(full.user.email, origin=PAGE)
 
 
 # -- disabled and suspended (S-07a) ------------------------------------------------

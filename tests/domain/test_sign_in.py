@@ -11,7 +11,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import delivery, sign_in
+from optin import authenticators, delivery, passwords, sign_in
 from optin.authenticators import Removal
 from optin.conf import Rate
 from optin.guesses import By
@@ -27,7 +27,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import OutboxQuerySet
-from optin.sign_in import Grant
+from optin.passwords import Grant
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.domain.person import PAGE, Person, proved
@@ -138,13 +138,13 @@ def test_too_many_passwords(user: User, settings: Settings) -> None:
     """... on one page are too many on the other; the right one is not looked at."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
     sign_in.sign_in("ann", "wrong", origin=PAGE)
-    sign_in.confirm_password(user, "wrong", origin=PAGE)
+    passwords.confirm(user, "wrong", origin=PAGE)
     with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
         refused = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
     assert refused.grant is Grant.NOT_NOW
     assert refused.retry_after
     with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
-        assert sign_in.confirm_password(user, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+        assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_too_many_passwords(user: User, settings: Settings) -> None:
 )
 def test_the_password_again(user: User, password: str, grant: Grant) -> None:
     with one_event(Kind.PASSWORD, grant, {}, user_id=user.pk):
-        result = sign_in.confirm_password(user, password, origin=PAGE)
+        result = passwords.confirm(user, password, origin=PAGE)
     assert result.grant is grant
-    assert (result.user == user) is (grant is Grant.SIGNED_IN)
+    assert bool(result.factors) is (grant is Grant.SIGNED_IN)
 
 
 @pytest.mark.parametrize(
     "operation",
     [
         lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
-        lambda user: sign_in.confirm_password(user, PASSWORD, origin=PAGE),
-        lambda user: sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None)),
-        lambda user: sign_in.ask_reset(user.email, origin=PAGE),
+        lambda user: passwords.confirm(user, PASSWORD, origin=PAGE),
+        lambda user: passwords.choose(user, NEW, origin=PAGE, standing=proved(None)),
+        lambda user: passwords.ask_reset(user.email, origin=PAGE),
     ],
     ids=["sign-in", "confirm", "set", "reset"],
 )
@@ -199,7 +199,7 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
     """S-34: access tokens live on for their hour; the session at work goes on."""
     epoch, kept = person.now.session_epoch, []
     with one_event(Kind.PASSWORD, "changed", {}, user_id=person.user.pk):
-        sign_in.set_password(
+        passwords.choose(
             person.user,
             NEW,
             origin=PAGE,
@@ -216,7 +216,7 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
 
 def test_a_new_password_leaves_the_factors(full: Person) -> None:
     """S-30."""
-    sign_in.set_password(full.user, NEW, origin=PAGE, standing=proved(None))
+    passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
     assert full.has == {By.TEXT, By.APP}
     assert full.left() == 10
     assert sign_in.sign_in("ann", NEW, origin=PAGE).grant is Grant.CODE_REQUIRED
@@ -225,7 +225,7 @@ def test_a_new_password_leaves_the_factors(full: Person) -> None:
 def test_nobody_deactivated_gets_a_new_password(user: User, person: Person) -> None:
     deactivated(user)
     with nothing_happens(person.phone), pytest.raises(Exception, match="deactivated"):
-        sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None))
+        passwords.choose(user, NEW, origin=PAGE, standing=proved(None))
 
 
 # -- a lost password ---------------------------------------------------------------
@@ -260,14 +260,14 @@ def test_no_link_for(user: User, email: Callable[[User], str]) -> None:
     """S-38: nothing tells why."""
     asked = email(user)
     with one_event(Kind.PASSWORD, "refused", {}):
-        assert not sign_in.ask_reset(asked, origin=PAGE)
+        assert not passwords.ask_reset(asked, origin=PAGE)
     assert notices(user) == []
 
 
 @pytest.mark.parametrize("spelling", ["ann@example.com", "ANN@Example.com", "ａｎｎ@example.com"])  # noqa: RUF001
 def test_a_link_is_mailed(user: User, spelling: str) -> None:
     with one_event(Kind.PASSWORD, "reset_asked", {}, user_id=user.pk):
-        assert sign_in.ask_reset(spelling, origin=PAGE)
+        assert passwords.ask_reset(spelling, origin=PAGE)
     (letter,) = mail.outbox
     assert letter.to == ["ann@example.com"]
     assert "/password-reset/" in letter.body
@@ -278,7 +278,7 @@ def test_nobody_waits_for_the_mail(user: User, monkeypatch: pytest.MonkeyPatch) 
     left: list[tuple[Any, ...]] = []
     monkeypatch.setattr(delivery.postman, "submit", lambda *call: left.append(call))
 
-    assert sign_in.ask_reset(user.email, origin=PAGE)
+    assert passwords.ask_reset(user.email, origin=PAGE)
 
     assert mail.outbox == []
     assert delivery.send_due(timezone.now()) == 1
@@ -295,7 +295,7 @@ def test_a_mail_stays_queued_while_the_database_is_away(
 
     with monkeypatch.context() as patched:
         patched.setattr(OutboxQuerySet, "claim", away)
-        assert sign_in.ask_reset(user.email, origin=PAGE)
+        assert passwords.ask_reset(user.email, origin=PAGE)
     assert "could not be sent: OperationalError" in caplog.text
     assert "10.0.0.7" not in caplog.text
     assert delivery.send_due(timezone.now()) == 1
@@ -303,10 +303,10 @@ def test_a_mail_stays_queued_while_the_database_is_away(
 
 @pytest.mark.parametrize(("seconds", "links"), [(0, 1), (59.9, 1), (60, 2)])
 def test_one_link_a_minute(person: Person, seconds: float, links: int) -> None:
-    sign_in.ask_reset(person.user.email, origin=PAGE)
+    passwords.ask_reset(person.user.email, origin=PAGE)
     person.clock.shift(seconds)
     with one_event(Kind.PASSWORD, "reset_asked" if links == 2 else "refused"):
-        again = sign_in.ask_reset(person.user.email, origin=PAGE)
+        again = passwords.ask_reset(person.user.email, origin=PAGE)
     assert again is (links == 2)
     assert notices(person.user) == [Notice.Kind.PASSWORD_RESET] * links
 
@@ -315,9 +315,9 @@ def test_one_link_a_minute(person: Person, seconds: float, links: int) -> None:
 def test_links_are_limited_as_passwords_are(user: User, settings: Settings, email: str) -> None:
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
     for _ in range(2):
-        sign_in.ask_reset(email, origin=PAGE)
+        passwords.ask_reset(email, origin=PAGE)
     with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
-        assert not sign_in.ask_reset(email, origin=PAGE)
+        assert not passwords.ask_reset(email, origin=PAGE)
 
 
 # -- this was not me (S-39) --------------------------------------------------------
@@ -385,7 +385,7 @@ def test_what_was_told_is_taken_back(
     assert found == notice
     data = {"notice": kind, "removed": removed}
     with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
-        result = sign_in.disown(notice, PASSWORD, origin=PAGE)
+        result = authenticators.disown(notice, PASSWORD, origin=PAGE)
 
     assert result.grant is Grant.SIGNED_IN
     assert person.has == stays
@@ -397,7 +397,7 @@ def test_what_was_told_is_taken_back(
     # Once.
     assert delivery.disownable(link_of(notice), timezone.now()) is None
     with one_event(Kind.DISOWN, "unchanged", {"notice": kind, "removed": []}):
-        sign_in.disown(notice, PASSWORD, origin=PAGE)
+        authenticators.disown(notice, PASSWORD, origin=PAGE)
     assert notices(person.user).count(Notice.Kind.DISOWNED) == 1
 
 
@@ -447,14 +447,14 @@ def test_taking_back_needs_the_password(full: Person, settings: Settings) -> Non
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     epoch = full.now.session_epoch
     with one_event(Kind.DISOWN, Grant.INVALID_GRANT, {}, user_id=full.user.pk):
-        assert sign_in.disown(notice, "wrong", origin=PAGE).grant is Grant.INVALID_GRANT
+        assert authenticators.disown(notice, "wrong", origin=PAGE).grant is Grant.INVALID_GRANT
     assert failed_sign_ins() == 1
     with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
-        assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+        assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
     assert full.has == {By.TEXT, By.APP}
     assert full.now.session_epoch == epoch
     full.clock.shift(300)
-    assert sign_in.disown(notice, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
+    assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
     assert full.has == {By.APP}
 
 
@@ -464,7 +464,7 @@ def test_a_suspended_number_stays(full: Person) -> None:
     AccessKey.objects.make(full.user, full.file, timezone.now())
     data = {"notice": Notice.Kind.ACTIVATED, "removed": []}
     with one_event(Kind.DISOWN, "ok", data):
-        sign_in.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+        authenticators.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.number
     assert full.number.suspended_at
     assert not AccessKey.objects.filter(revoked_at=None).exists()
@@ -472,7 +472,7 @@ def test_a_suspended_number_stays(full: Person) -> None:
 
 def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:
     person.set_up(By.TEXT, By.RECOVERY)
-    sign_in.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    authenticators.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert (person.has, person.left()) == (set(), 0)
     assert not PendingOtp.objects.open().exists()
 
@@ -480,7 +480,7 @@ def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:
 def test_taking_back_works_while_locked(full: Person) -> None:
     """S-06: recovery works during a lock, and the lock stays."""
     full.lock()
-    sign_in.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    authenticators.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.has == {By.APP}
     assert full.now.otp_failures == 10
 
@@ -489,7 +489,7 @@ def test_without_its_event_nothing_is_taken_back(full: Person) -> None:
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     SendCounter.objects.all().delete()
     with audit_trail_full(), pytest.raises(DatabaseError):
-        sign_in.disown(notice, PASSWORD, origin=PAGE)
+        authenticators.disown(notice, PASSWORD, origin=PAGE)
     assert full.has == {By.TEXT, By.APP}
     notice.refresh_from_db()
     assert notice.disowned_at is None

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.tokens import default_token_generator
 from django.utils import timezone
 
-from optin import authenticators, services, sign_in
+from optin import authenticators, passwords, services
 from optin.errors import PasswordNeeded, SignedOut
 from optin.guesses import By, Outcome, Standing
 from optin.models import AuthenticatorApp, Notice, Purpose, User
@@ -88,7 +88,7 @@ ASKED: list[Any] = [
         lambda user, person: services.challenge(user, Purpose.CHANGE, origin=PAGE), id="a text"
     ),
     pytest.param(
-        lambda user, person: sign_in.set_password(user, NEW, origin=PAGE, standing=proved(None)),
+        lambda user, person: passwords.choose(user, NEW, origin=PAGE, standing=proved(None)),
         id="a password",
     ),
 ]
@@ -100,7 +100,7 @@ def test_a_request_of_an_ended_session_does_nothing(
 ) -> None:
     """It was on its way when a new password, or a new factor, ended all sessions (S-34)."""
     stale = full.user
-    sign_in.set_password(full.user, NEW, origin=OTHER_PAGE, standing=proved(None))
+    passwords.choose(full.user, NEW, origin=OTHER_PAGE, standing=proved(None))
     with nothing_happens(full.phone), pytest.raises(SignedOut):
         ask(stale, full)
 
@@ -118,7 +118,7 @@ def test_a_new_password_ends_what_was_begun(full: Person) -> None:
     """A change of number that waited for its code, too."""
     row = full.name_number()
     code = full.phone.code()
-    sign_in.set_password(full.user, NEW, origin=PAGE, standing=proved(None))
+    passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
     assert full.prove_number(row, code).outcome is Outcome.OTP_INCORRECT
     assert full.number
     assert full.number.pk != row
@@ -129,23 +129,23 @@ def test_a_new_password_ends_what_was_begun(full: Person) -> None:
 
 def test_a_password_needs_the_old_one_lately(person: Person) -> None:
     with nothing_happens(person.phone), pytest.raises(PasswordNeeded):
-        sign_in.set_password(person.user, NEW, origin=PAGE, standing=Standing())
+        passwords.choose(person.user, NEW, origin=PAGE, standing=Standing())
 
 
 def test_a_mailed_link_works_once(person: Person) -> None:
     """Two forms that were loaded before: the second finds the link used, under the lock."""
     user = person.user
     token = default_token_generator.make_token(user)
-    sign_in.set_password(user, NEW, origin=PAGE, link=token)
+    passwords.choose(user, NEW, origin=PAGE, link=token)
     with nothing_happens(person.phone), pytest.raises(SignedOut):
-        sign_in.set_password(user, "a third one", origin=PAGE, link=token)
+        passwords.choose(user, "a third one", origin=PAGE, link=token)
     assert person.now.check_password(NEW)
 
 
 @pytest.mark.parametrize("link", ["", "nothing", "cv1234-0123456789abcdef0123456789abcdef"])
 def test_without_a_link_or_a_proof_there_is_no_password(person: Person, link: str) -> None:
     with nothing_happens(person.phone), pytest.raises(SignedOut):
-        sign_in.set_password(person.user, NEW, origin=PAGE, link=link)
+        passwords.choose(person.user, NEW, origin=PAGE, link=link)
 
 
 # -- "this was not me" -------------------------------------------------------------
@@ -156,17 +156,17 @@ def test_the_mailbox_alone_removes_no_factor(person: Person) -> None:
     person.set_up(By.TEXT)
     notice = notice_of(person, Notice.Kind.ACTIVATED)
     user = person.user
-    sign_in.set_password(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
+    passwords.choose(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
 
-    sign_in.disown(notice, NEW, origin=PAGE)
+    authenticators.disown(notice, NEW, origin=PAGE)
 
     assert person.has == {By.TEXT}
 
 
 def test_a_password_of_one_s_own_still_does(person: Person) -> None:
     person.set_up(By.TEXT)
-    sign_in.set_password(person.user, NEW, origin=PAGE, standing=proved(None))
-    sign_in.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
+    passwords.choose(person.user, NEW, origin=PAGE, standing=proved(None))
+    authenticators.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
     assert person.has == set()
 
 
@@ -176,9 +176,9 @@ def test_an_old_link_leaves_a_later_number(person: Person) -> None:
     old = notice_of(person, Notice.Kind.ACTIVATED)
     person.add_number(OTHER_NUMBER)
     later = person.number
-    sign_in.disown(old, PASSWORD, origin=PAGE)
+    authenticators.disown(old, PASSWORD, origin=PAGE)
     assert person.number == later
-    sign_in.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
+    authenticators.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
     assert person.number is None
 
 
@@ -190,7 +190,7 @@ def test_a_removal_takes_back_only_what_came_after(person: Person) -> None:
     removed.refresh_from_db()
     person.clock.shift(1)
 
-    sign_in.disown(removed, PASSWORD, origin=PAGE)
+    authenticators.disown(removed, PASSWORD, origin=PAGE)
 
     assert person.has == {By.TEXT}  # it was there before
 

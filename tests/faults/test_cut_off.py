@@ -22,7 +22,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, services, sign_in
+from optin import authenticators, passwords, services, sign_in
 from optin.authenticators import Removal
 from optin.guesses import By, Standing
 from optin.models import (
@@ -307,7 +307,7 @@ def another_number(stage: Stage) -> Act:
 
 def a_new_password(stage: Stage) -> Act:
     stage.get_tokens()
-    return partial(sign_in.set_password, stage.user, "another one", origin=WEB, standing=standing())
+    return partial(passwords.choose, stage.user, "another one", origin=WEB, standing=standing())
 
 
 def a_wrong_password_on_a_page(stage: Stage) -> Act:
@@ -325,7 +325,7 @@ def this_was_not_me(stage: Stage) -> Act:
     stage.activate()
     AccessKey.objects.make(stage.user, stage.file, NOON)
     notice = Notice.objects.get(user=stage.user, kind=Notice.Kind.ACTIVATED)
-    return partial(sign_in.disown, notice, PASSWORD, origin=WEB)
+    return partial(authenticators.disown, notice, PASSWORD, origin=WEB)
 
 
 CASES = [

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, services, sign_in
+from optin import authenticators, services
 from optin.guesses import By, Standing
 from optin.models import (
     AuditEvent,
@@ -159,7 +159,7 @@ def test_a_change_taken_back_16_times_at_once_is_taken_back_once(rounds: int, fi
         pending = pend(user, file, number(n))
         services.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
         notice = Notice.objects.get(user=user)
-        disown = partial(sign_in.disown, notice, PASSWORD, origin=PAGE)
+        disown = partial(authenticators.disown, notice, PASSWORD, origin=PAGE)
 
         with_limit = at_once([disown] * THREADS)
 

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from optin import sign_in
 from optin.models import AuditEvent, File, SendCounter, User
-from optin.sign_in import Grant
+from optin.passwords import Grant
 from tests.conftest import PASSWORD
 from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
 

@@ -17,7 +17,7 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
-from optin import seals, services, sign_in, upkeep
+from optin import passwords, seals, services, sign_in, upkeep
 from optin.errors import Deactivated, TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
@@ -291,7 +291,7 @@ def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> N
         answer = sign_in.password_grant(
             name, PASSWORD, scope="", verification_code="", client=application, origin=FROM
         )
-        assert answer.grant is sign_in.Grant.INVALID_GRANT
+        assert answer.grant is passwords.Grant.INVALID_GRANT
 
 
 # -- at any time, again, and asked ---------------------------------------------------

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin import limits, seals, services, sign_in, upkeep
+from optin import limits, passwords, seals, services, sign_in, upkeep
 from optin.conf import Rate
 from optin.guesses import By, Outcome, Standing
 from optin.models import (
@@ -420,7 +420,7 @@ def test_expired_tokens_go(user: User, password_clients: None, clock: Clock) -> 
     assert deleted["tokens"] == 1  # the authorization code
     assert RefreshToken.objects.count() == 3
     again = sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
-    assert again.grant is sign_in.Grant.INVALID_REFRESH
+    assert again.grant is passwords.Grant.INVALID_REFRESH
     assert RefreshToken.objects.filter(revoked=None).count() == 1  # that family is gone
 
     clock.shift(timedelta(days=31))

@@ -12,7 +12,7 @@ from optin import authenticators, services, tenants
 from optin.guesses import Outcome
 from optin.models import AuditEvent, File, User
 from optin.origin import Face, Origin
-from optin.sign_in import Grant
+from optin.passwords import Grant
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
 from tests.web.flows.browser import Browser

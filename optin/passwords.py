@@ -1,0 +1,217 @@
+"""Passwords: one try of one, a new one, a lost one.
+
+A failed try is charged before the password is looked at, and given back when it was right:
+so the limits hold however many try at once.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.tokens import default_token_generator
+from django.db import transaction
+from django.utils import timezone
+
+from optin import delivery, guesses, limits
+from optin.errors import SignedOut
+from optin.guesses import Factors, Standing
+from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
+from optin.origin import Origin
+from optin.services import KeepSession, end_session
+
+RESET_WAIT = timedelta(minutes=1)
+"""Between two mails with a link to a new password."""
+
+Kind = AuditEvent.Kind
+
+
+class Grant(StrEnum):
+    """What a sign-in came to. The refusals are RFC 6749's, and ours."""
+
+    ISSUED = "issued"
+    SIGNED_IN = "signed_in"
+    INVALID_GRANT = "invalid_grant"  # the password
+    INVALID_REFRESH = "invalid_refresh"
+    INVALID_CODE = "invalid_code"
+    INVALID_SCOPE = "invalid_scope"
+    CODE_REQUIRED = "2fa_code_required"
+    NOT_NOW = "temporarily_unavailable"
+
+
+# -- one try -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a try of a password came to."""
+
+    grant: Grant  # SIGNED_IN for a right one, INVALID_GRANT, or NOT_NOW
+    now: datetime
+    factors: Factors | None = None  # of the user whose password was right, locked
+    retry_after: timedelta | None = None
+
+
+@contextmanager
+def attempt(
+    username: str, password: str, *, origin: Origin, kind: AuditEvent.Kind = Kind.SIGN_IN
+) -> Iterator[Attempt]:
+    """Try a password; for a right one, the block is the operation's transaction.
+
+    Whatever was refused is recorded, as of *kind*; a right one is the block's to record.
+    """
+    now, name, user = timezone.now(), _spelling(username), _by_login(username)
+    if refused := _charge(name, user, origin, now):
+        yield Attempt(Grant.NOT_NOW, now, retry_after=refused.retry_after)
+        return
+    right = _is_right(user, password)
+    with transaction.atomic(durable=True):
+        factors = _admit(user, password) if user and right else None
+        if factors:
+            limits.refund_sign_in(name, origin, now)
+        else:
+            _record(kind, Grant.INVALID_GRANT, user, origin, now)
+        yield Attempt(Grant.SIGNED_IN if factors else Grant.INVALID_GRANT, now, factors)
+
+
+def _spelling(username: str) -> str:
+    """Return what all spellings of a user name have in common; they count together."""
+    return unicodedata.normalize("NFKC", username).casefold()
+
+
+def _by_login(username: str) -> User | None:
+    """Return who signs in as *username*, in any spelling of it.
+
+    PostgreSQL also finds ``ian`` for a dotless ``ıan``: a spelling of another name, with
+    a count of its own.
+    """  # noqa: RUF002
+    user: User | None = User.objects.by_login(unicodedata.normalize("NFKC", username))
+    if user and _spelling(username) in {_spelling(user.username), _spelling(user.email)}:
+        return user
+    return None
+
+
+def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limits.Refused | None:
+    """Charge one failed try before the password is looked at, or say why not."""
+    with transaction.atomic(durable=True):
+        refused = limits.reserve_sign_in(name, origin, now)
+        if refused:
+            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data)
+    return refused
+
+
+def _is_right(user: User | None, password: str) -> bool:
+    """Whether the password is right: slow by design, so outside any transaction.
+
+    As slow for a name that nobody has.
+    """
+    if user is None:
+        make_password(password)
+        return False
+    return user.check_password(password) and user.is_active
+
+
+def _admit(user: User, password: str) -> Factors | None:
+    """Lock the *user* whose *password* was right.
+
+    Nothing, if it is not right any more: it may have been changed while it was checked.
+    """
+    factors = guesses.read_locked(user, Purpose.SIGN_IN, every_factor=True)
+    locked = factors.user
+    # Or it was only hashed anew.
+    right = locked.password == user.password or locked.check_password(password)
+    return factors if right and locked.is_active else None
+
+
+# -- what a person does with theirs ------------------------------------------------
+
+
+def confirm(user: User, password: str, *, origin: Origin) -> Attempt:
+    """Check the password of somebody who is signed in, before a change."""
+    with attempt(user.get_username(), password, origin=origin, kind=Kind.PASSWORD) as tried:
+        if tried.factors:
+            _record(Kind.PASSWORD, tried.grant, user, origin, tried.now)
+    return tried
+
+
+def choose(
+    user: User,
+    password: str,
+    *,
+    origin: Origin,
+    standing: Standing | None = None,
+    link: str = "",
+    keep_session: KeepSession = end_session,
+) -> None:
+    """Give *user* a new password; it ends their sessions and what was granted or begun before.
+
+    Validated by the caller (Django's validators).
+
+    :param standing: what the session has proved; or
+    :param link: the token of the mailed link, which works once.
+    :param keep_session: as for ``services.verify_opt_in``.
+    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises SignedOut: if the session was ended meanwhile, or the link was used.
+    """
+    now = timezone.now()
+    hashed = make_password(password)  # slow by design: before the lock
+    with transaction.atomic(durable=True):
+        factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        locked = factors.user
+        if standing:
+            guesses.refuse_ended(factors, user)
+            standing.demand(now)
+        elif not default_token_generator.check_token(locked, link):
+            raise SignedOut
+        locked.password = hashed
+        locked.password_mailed_at = now if link else locked.password_mailed_at
+        locked.save(update_fields=["password", "password_mailed_at"])
+        close_begun(locked, now)
+        locked.end_sign_ins(now)
+        keep_session(locked)
+        delivery.notify(locked, Notice.Kind.PASSWORD, now)
+        _record(Kind.PASSWORD, "changed", locked, origin, now)
+
+
+def ask_reset(email: str, *, origin: Origin) -> bool:
+    """Mail a link to a new password, if *email* is somebody's; return whether it is.
+
+    Nobody who asks may learn that (S-38). One link a minute, and as many tries as for
+    passwords.
+    """
+    now = timezone.now()
+    known = _by_login(email)
+    if _charge(_spelling(email), known, origin, now):
+        return False
+    with transaction.atomic(durable=True):
+        # The same statements whoever it is, somebody or nobody: their time would tell, too.
+        pk = known.pk if known and "@" in email else 0
+        user = User.objects.select_for_update(no_key=True).filter(pk=pk).first()
+        links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)
+        lately = links.filter(created_at__gt=now - RESET_WAIT).exists()
+        due = user is not None and user.is_active and user.has_usable_password() and not lately
+        if user and due:
+            delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
+        _record(Kind.PASSWORD, "reset_asked" if due else "refused", user, origin, now)
+    return due
+
+
+def close_begun(user: User, now: datetime) -> None:
+    """Close the opt-ins that somebody has begun: it may have been somebody else."""
+    begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
+    begun.close(now, PendingOtp.Closed.SUPERSEDED)
+
+
+def _record(
+    kind: AuditEvent.Kind,
+    outcome: str,
+    user: User | None,
+    origin: Origin,
+    now: datetime,
+    data: dict[str, int | str] | None = None,
+) -> None:
+    user_id = user.pk if user else None
+    AuditEvent.objects.record(kind, outcome, now=now, origin=origin, user_id=user_id, data=data)
