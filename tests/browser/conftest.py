@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser import bench
-from tests.browser import crowd as crowds
+from tests.browser.crowd import Crowd
 from tests.conftest import needs
 
 
@@ -48,9 +48,9 @@ def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="package")
-def crowd(site: bench.Site) -> crowds.Crowd:
+def crowd(site: bench.Site) -> Crowd:
     """People to be: ``crowd.new()``, ``crowd.on()``."""
-    return crowds.gather(site)
+    return Crowd(site)
 
 
 @pytest.fixture(scope="package")

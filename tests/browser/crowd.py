@@ -57,16 +57,11 @@ class Crowd:
         return next(self._on)
 
 
-def gather(site: Site) -> Crowd:
-    site.manage("shell", "-c", "from tests.browser import crowd; crowd.make()")
-    return Crowd(site)
-
-
 # -- in the other process ----------------------------------------------------------
 
 
 def make() -> None:
-    """Make everybody: called by ``manage.py shell``."""
+    """Make everybody: see ``bench.serve``."""
     file = File.objects.get(name="Harbour Books")
     password = make_password(PASSWORD)
     everybody = [*people("new"), *people("on")]
