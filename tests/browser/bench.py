@@ -317,15 +317,20 @@ def audit(page: Page) -> None:
     assert faults(page) == []
 
 
-def audit_everywhere(page: Page, name: str) -> None:
+Look = tuple[int, Scheme, bool]
+"""A width, a scheme, and whether colours alone are looked at."""
+EVERYWHERE: list[Look] = [
+    (NARROW, "light", False),
+    (NARROW, "dark", True),
+    (WIDE, "dark", False),
+    (WIDE, "light", True),
+]
+BRIEFLY: list[Look] = [(NARROW, "light", False), (WIDE, "dark", True)]
+
+
+def audit_everywhere(page: Page, name: str, looks: list[Look]) -> None:
     """Audit the page, and take its picture, at both widths in both schemes."""
     found = {}
-    looks: list[tuple[int, Scheme, bool]] = [
-        (NARROW, "light", False),
-        (NARROW, "dark", True),
-        (WIDE, "dark", False),
-        (WIDE, "light", True),
-    ]
     for width, scheme, colours_only in looks:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)

@@ -61,6 +61,13 @@ def browser(_chromium: None) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def looks(pytestconfig: pytest.Config) -> list[bench.Look]:
+    """How a page is looked at: a quick run looks at it in fewer ways."""
+    quick = "not slow" in pytestconfig.getoption("markexpr")
+    return bench.BRIEFLY if quick else bench.EVERYWHERE
+
+
 @pytest.fixture
 def open_page(browser: Browser, site: bench.Site) -> Iterator[bench.Window]:
     """``open_page("/path", width=320, scripts=False, scheme="dark")``: see ``bench.Window``."""

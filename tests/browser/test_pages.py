@@ -13,7 +13,7 @@ from django.urls import resolve
 from playwright.sync_api import Page, expect
 
 from optin.web.urls import urlpatterns
-from tests.browser.bench import NARROW, Site, Window, audit_everywhere
+from tests.browser.bench import NARROW, Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Pointer, another
 
@@ -34,9 +34,10 @@ NO_PAGES = {
 class Tour(Pointer):
     """Somebody with a phone who has each page looked at."""
 
-    def __init__(self, page: Page, site: Site, crowd: Crowd) -> None:
+    def __init__(self, page: Page, site: Site, crowd: Crowd, looks: list[Look]) -> None:
         super().__init__(page, site)
         self.crowd = crowd
+        self.looks = looks
         self.seen: set[str] = set()
 
     def look(self, name: str, heading: str, *, error: str = "") -> None:
@@ -51,7 +52,7 @@ class Tour(Pointer):
         found = resolve(urlsplit(self.page.url).path).url_name
         assert found
         self.seen.add(found)
-        audit_everywhere(self.page, name)
+        audit_everywhere(self.page, name, self.looks)
 
     def says(self, error: str) -> None:
         expect(self.page.locator(".errors")).to_contain_text(error)
@@ -297,8 +298,8 @@ def somebody_unlucky(at: Tour) -> None:
 
 
 @pytest.fixture
-def at(open_page: Window, site: Site, crowd: Crowd) -> Tour:
-    return Tour(open_page(width=NARROW), site, crowd)
+def at(open_page: Window, site: Site, crowd: Crowd, looks: list[Look]) -> Tour:
+    return Tour(open_page(width=NARROW), site, crowd, looks)
 
 
 @pytest.mark.parametrize("name", TOURS)

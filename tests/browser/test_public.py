@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.gateways import Simulator
-from tests.browser.bench import NARROW, Site, Window, audit, audit_everywhere, shoot
+from tests.browser.bench import NARROW, Look, Site, Window, audit, audit_everywhere, shoot
 
 PAGES = {
     "start": "/",
@@ -18,9 +18,9 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_can_be_used_by_everybody(name: str, open_page: Window) -> None:
+def test_page_can_be_used_by_everybody(name: str, open_page: Window, looks: list[Look]) -> None:
     """P-11: axe, 320 px, both schemes, and a browser without complaint."""
-    audit_everywhere(open_page(PAGES[name]), name)
+    audit_everywhere(open_page(PAGES[name]), name, looks)
 
 
 @pytest.mark.parametrize("name", ["start", "help", "simulator"])
@@ -49,7 +49,7 @@ def test_page_in_forced_colours(open_page: Window) -> None:
     shoot(page, "simulator-forced")
 
 
-def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
+def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: list[Look]) -> None:
     """P-15: by itself, at the top, without a reload, and read out."""
     phone = Simulator(site.data_dir)
     phone.send(to="+61491570156", body="0000001 is your code", reference="sms-a")
@@ -62,7 +62,7 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
     # Other tests' texts may lie below.
     newest = page.locator(".bubble").all_inner_texts()[:2]
     assert [text.count("000000") for text in newest] == [1, 1]
-    audit_everywhere(page, "simulator-texts")
+    audit_everywhere(page, "simulator-texts", looks)
 
 
 def test_phone_shows_a_text_as_it_comes_without_scripts(site: Site, open_page: Window) -> None:
