@@ -13,7 +13,12 @@ from tests.browser.hands import Pointer, another
 NUMBER = "/account/two-factor/number/"
 
 
-@pytest.fixture(params=[True, False], ids=["scripts", "without-scripts"])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id="scripts", marks=pytest.mark.slow),
+        pytest.param(False, id="without-scripts"),  # where nothing but the server helps
+    ]
+)
 def hands(request: pytest.FixtureRequest, open_page: Window, site: Site) -> Pointer:
     return Pointer(open_page(width=NARROW, scripts=request.param), site)
 
@@ -172,8 +177,14 @@ def overlaps(page: Page) -> list[str]:
     "options",
     [
         pytest.param({"width": NARROW, "height": 256}, id="400-percent"),
-        pytest.param({"width": WIDE, "forced_colors": "active"}, id="forced-colours"),
-        pytest.param({"width": NARROW, "reduced_motion": "no-preference"}, id="motion"),
+        pytest.param(
+            {"width": WIDE, "forced_colors": "active"}, id="forced-colours", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"width": NARROW, "reduced_motion": "no-preference"},
+            id="motion",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_opt_in_in_any_window(
