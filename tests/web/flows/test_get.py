@@ -110,7 +110,7 @@ PEOPLE: list[Callable[[Browser, User, Phone], None]] = [
 ]
 
 
-@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("method", ["get", pytest.param("head", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("person", PEOPLE, ids=lambda person: person.__name__)
 def test_get_changes_nothing(
     person: Callable[[Browser, User, Phone], None],
