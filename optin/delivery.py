@@ -181,12 +181,15 @@ def mail_for(notice: Notice) -> EmailMessage:
 
 
 def disownable(token: str, now: datetime) -> Notice | None:
-    """Return the notice whose mail had the link with *token*, while it works."""
+    """Return the notice whose mail had the link with *token*, until it is too old.
+
+    One that was used already has ``disowned_at``.
+    """
     try:
         pk = _LINKS.unsign(token)
     except BadSignature:
         return None
-    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR, disowned_at=None)
+    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR)
     return fresh.filter(pk=int(pk), kind__in=DISOWNABLE, user__is_active=True).first()
 
 

@@ -148,8 +148,10 @@ def choose(
 ) -> None:
     """Give *user* a new password; it ends their sessions and what was granted or begun before.
 
-    Validated by the caller (Django's validators).
+    Validated by the caller (Django's validators). Nothing changes where it is theirs already,
+    as for the second half of a double click.
 
+    :param user: as the session has them.
     :param standing: what the session has proved; or
     :param link: the token of the mailed link, which works once.
     :param keep_session: as for ``services.verify_opt_in``.
@@ -157,7 +159,9 @@ def choose(
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
     """
     now = timezone.now()
-    hashed = make_password(password)  # slow by design: before the lock
+    # Slow by design: before the lock.
+    theirs = user.check_password(password)
+    hashed = make_password(password)
     with transaction.atomic(durable=True):
         factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
         locked = factors.user
@@ -166,6 +170,9 @@ def choose(
             standing.demand(now)
         elif not default_token_generator.check_token(locked, link):
             raise SignedOut
+        if theirs and locked.password == user.password:
+            _record(Kind.PASSWORD, "unchanged", locked, origin, now)
+            return
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
         locked.save(update_fields=["password", "password_mailed_at"])

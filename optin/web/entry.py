@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin import authenticators, passwords, services, sign_in
+from optin.errors import SignedOut
 from optin.guesses import By, Verification
 from optin.models import Purpose, User
 from optin.passwords import Grant
@@ -143,19 +144,35 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
     template_name = "password.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if sessions.has_ended(request) and self._is_done(request):
+            return SeeOther("account")
         sessions.standing(request).demand(timezone.now())
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
-        passwords.choose(
-            form.user,
-            form.cleaned_data["new_password1"],
-            origin=sessions.origin_of(self.request),
-            standing=sessions.standing(self.request),
-            keep_session=sessions.renew(self.request),
-        )
+        try:
+            passwords.choose(
+                form.user,
+                form.cleaned_data["new_password1"],
+                origin=sessions.origin_of(self.request),
+                standing=sessions.standing(self.request),
+                keep_session=sessions.renew(self.request),
+            )
+        except SignedOut:
+            if not self._is_done(self.request):
+                raise
         sessions.flash(self.request, _("Your password was changed. Other sessions were ended."))
         return SeeOther("account")
+
+    def _is_done(self, request: HttpRequest) -> bool:
+        """Whether the first half of a double click did it: the password sent is theirs now."""
+        user: Any = request.user
+        new = request.POST.get("new_password1", "")
+        origin = sessions.origin_of(request)
+        if not new or passwords.confirm(user, new, origin=origin).grant is not Grant.SIGNED_IN:
+            return False
+        sessions.prove_password(request)
+        return True
 
 
 class ResetPassword(_Refusing, views.PasswordResetView):

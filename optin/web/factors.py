@@ -338,6 +338,8 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     notice = delivery.disownable(token, timezone.now())
     if notice is None:
         return page(request, "not_me_gone.html", status=404)
+    if notice.disowned_at:
+        return SeeOther("not-me-done")
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
         return page(request, "not_me.html", form, notice=notice)

@@ -214,6 +214,16 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
     assert notices(person.user) == [Notice.Kind.PASSWORD]
 
 
+def test_the_same_password_changes_nothing(person: Person, tokens: sign_in.Tokens) -> None:
+    """P-12: the second half of a double click."""
+    epoch = person.now.session_epoch
+    with one_event(Kind.PASSWORD, "unchanged", {}, user_id=person.user.pk):
+        passwords.choose(person.user, PASSWORD, origin=PAGE, standing=proved(None))
+    assert person.now.session_epoch == epoch
+    assert RefreshToken.objects.filter(revoked=None).exists()
+    assert notices(person.user) == []
+
+
 def test_a_new_password_leaves_the_factors(full: Person) -> None:
     """S-30."""
     passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
@@ -395,7 +405,9 @@ def test_what_was_told_is_taken_back(
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
     assert failed_sign_ins() == 0
     # Once.
-    assert delivery.disownable(link_of(notice), timezone.now()) is None
+    used = delivery.disownable(link_of(notice), timezone.now())
+    assert used is not None
+    assert used.disowned_at == timezone.now()
     with one_event(Kind.DISOWN, "unchanged", {"notice": kind, "removed": []}):
         authenticators.disown(notice, PASSWORD, origin=PAGE)
     assert notices(person.user).count(Notice.Kind.DISOWNED) == 1

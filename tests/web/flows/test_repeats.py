@@ -16,12 +16,13 @@ from django.db import connections
 
 from optin import authenticators
 from optin.models import AuditEvent, ProviderUser, User
-from tests.conftest import NUMBER, OTHER_NUMBER, Phone, wrong
+from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone, wrong
 from tests.web.flows.browser import Browser, Page
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
 from tests.web.flows.test_flows import (
     APP,
     CONFIRM,
+    NEW_PASSWORD,
     NUMBER_CODE,
     NUMBER_PAGE,
     OFF,
@@ -30,6 +31,7 @@ from tests.web.flows.test_flows import (
     SUCCESS,
     TWO_FACTOR,
     failures,
+    link_in_mail,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -166,6 +168,29 @@ def password_again(
     return Story(browser.submission(password="correct horse battery"), NUMBER_PAGE)
 
 
+def new_password(
+    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> Story:
+    sign_in(browser)
+    browser.go("/account/password/")
+    return Story(
+        browser.submission(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD),
+        "/account/",
+        decided=("password", "changed"),
+    )
+
+
+def not_me(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
+    with_number(browser, phone, clock)
+    browser.go(link_in_mail("/not-me/"))
+    return Story(
+        browser.submission(password=PASSWORD),
+        "/not-me/done/",
+        decided=("disown", "ok"),
+        signed_in=False,
+    )
+
+
 def turn_off(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
     with_number(browser, phone, clock)
     browser.go(OFF)
@@ -216,6 +241,8 @@ SETTINGS: list[Setting] = [
     send_again,
     proof,
     password_again,
+    new_password,
+    not_me,
     turn_off,
     keep_codes,
     first_app_code,

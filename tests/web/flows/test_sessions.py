@@ -15,7 +15,7 @@ from django.urls import path
 from django.utils import timezone
 from oauth2_provider.models import Grant
 
-from optin import sign_in as sign_in_service
+from optin import passwords
 from optin.models import ProviderUser, User
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
@@ -445,7 +445,7 @@ def test_slow_request_does_not_take_the_mark_away(
 
 
 @pytest.mark.parametrize("meanwhile", ["signs out", "takes a step"])
-@pytest.mark.parametrize("operation", ["confirm_password", "set_password"])
+@pytest.mark.parametrize("operation", ["confirm", "choose"])
 def test_session_that_ends_while_it_asks(
     operation: str,
     meanwhile: str,
@@ -456,7 +456,7 @@ def test_session_that_ends_while_it_asks(
 ) -> None:
     """Another tab does it: then nothing is done here."""
     tab = ann.copy()
-    real = getattr(sign_in_service, operation)
+    real = getattr(passwords, operation)
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
@@ -466,8 +466,8 @@ def test_session_that_ends_while_it_asks(
             prove_password(tab, phone)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(sign_in_service, operation, slow)
-    if operation == "confirm_password":
+    monkeypatch.setattr(passwords, operation, slow)
+    if operation == "confirm":
         prove_password(ann, phone)
     else:
         change_password(ann, user, phone)
