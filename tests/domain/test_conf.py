@@ -591,6 +591,7 @@ def test_a_command_says_what_is_dangerous(
         ({"EMAIL_URL": "pigeon://me:letmein@mail.example.com"}, "EMAIL_URL must be submission://"),
         ({"EMAIL_URL": "submission://me:letmein@mail.example.com:port"}, "(optin.E113)."),
         ({"EMAIL_URL": "submission://"}, "(optin.E113)."),
+        ({"EMAIL_URL": "file:///var/mails"}, "(optin.E113)."),
         ({"TIME_ZONE": "Sydney"}, "TIME_ZONE must be the name of a time zone"),
         ({"TIME_ZONE": "Australia"}, "(optin.E028)."),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO"),
