@@ -38,7 +38,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Origin
-from optin.passwords import Attempt, attempt, close_begun
+from optin.passwords import Attempt, close_begun, trying
 from optin.services import KeepSession, end_session, forget_recovery_codes, record, release
 
 Kind = AuditEvent.Kind
@@ -298,7 +298,7 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     came by a mailed link since, they all stay. The link works once.
     """
     username = notice.user.get_username()
-    with attempt(username, password, origin=origin, kind=Kind.DISOWN) as tried:
+    with trying(username, password, origin=origin, kind=Kind.DISOWN) as tried:
         if tried.factors is None:
             return tried
         user, now = tried.factors.user, tried.now

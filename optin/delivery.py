@@ -7,6 +7,7 @@ message once more, with the same reference.
 """
 
 import logging
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -94,24 +95,27 @@ def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
     """
     notice = Notice(user=user, kind=kind, created_at=now, language=get_language() or "")
     notice.save_queued()
-    transaction.on_commit(partial(postman.submit, _send_queued, notice.pk), robust=True)
+    # Not while the answer is on its way, nor at a time that could be waited for: what the
+    # processor has to do then takes from others.
+    leaves = time.monotonic() + random.uniform(*POSTMANS_PAUSE)  # noqa: S311  (no secret)
+    transaction.on_commit(partial(postman.submit, _send_queued, notice.pk, leaves), robust=True)
 
 
 postman = ThreadPoolExecutor(1, thread_name_prefix="postman")
-"""Sends apart from the requests; its thread begins with its first mail, in each process."""
+"""Sends apart from the requests. Its thread begins with the first mail of a process, which
+must not be forked afterwards."""
+
+POSTMANS_PAUSE = 0.5, 2.0
+"""Seconds before a mail leaves: from, to."""
 
 
-POSTMANS_PAUSE = 0.5
-"""Seconds: until then the answer is out, which would wait for the processor otherwise."""
-
-
-def _send_queued(pk: int) -> None:
-    time.sleep(POSTMANS_PAUSE)
+def _send_queued(pk: int, leaves: float) -> None:
+    time.sleep(max(leaves - time.monotonic(), 0))
     try:
         if Notice.objects.claim(pk, timezone.now()):
             _send(Notice.objects.get(pk=pk))
     except Exception as exc:
-        # It stays queued. Not its words, as in _send.
+        # It is left to send_due. Not its words, as in _send.
         logger.error("mail %s could not be sent: %s", pk, type(exc).__name__)
     finally:
         connection.close()

@@ -51,17 +51,18 @@ class Attempt:
 
     grant: Grant  # SIGNED_IN for a right one, INVALID_GRANT, or NOT_NOW
     now: datetime
-    factors: Factors | None = None  # of the user whose password was right, locked
+    factors: Factors | None = None  # of the user whose password was right, locked in the block
     retry_after: timedelta | None = None
 
 
 @contextmanager
-def attempt(
+def trying(
     username: str, password: str, *, origin: Origin, kind: AuditEvent.Kind = Kind.SIGN_IN
 ) -> Iterator[Attempt]:
     """Try a password; for a right one, the block is the operation's transaction.
 
-    Whatever was refused is recorded, as of *kind*; a right one is the block's to record.
+    What was refused is recorded: a wrong one as of *kind*, one too many as of a sign-in. A
+    right one is the block's to record.
     """
     now, name, user = timezone.now(), _spelling(username), _by_login(username)
     if refused := _charge(name, user, origin, now):
@@ -131,7 +132,7 @@ def _admit(user: User, password: str) -> Factors | None:
 
 def confirm(user: User, password: str, *, origin: Origin) -> Attempt:
     """Check the password of somebody who is signed in, before a change."""
-    with attempt(user.get_username(), password, origin=origin, kind=Kind.PASSWORD) as tried:
+    with trying(user.get_username(), password, origin=origin, kind=Kind.PASSWORD) as tried:
         if tried.factors:
             _record(Kind.PASSWORD, tried.grant, user, origin, tried.now)
     return tried
@@ -148,8 +149,7 @@ def choose(
 ) -> None:
     """Give *user* a new password; it ends their sessions and what was granted or begun before.
 
-    Validated by the caller (Django's validators). Nothing changes where it is theirs already,
-    as for the second half of a double click.
+    Validated by the caller (Django's validators).
 
     :param user: as the session has them.
     :param standing: what the session has proved; or
@@ -159,9 +159,7 @@ def choose(
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
     """
     now = timezone.now()
-    # Slow by design: before the lock.
-    theirs = user.check_password(password)
-    hashed = make_password(password)
+    hashed = make_password(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
         factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
         locked = factors.user
@@ -170,9 +168,6 @@ def choose(
             standing.demand(now)
         elif not default_token_generator.check_token(locked, link):
             raise SignedOut
-        if theirs and locked.password == user.password:
-            _record(Kind.PASSWORD, "unchanged", locked, origin, now)
-            return
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
         locked.save(update_fields=["password", "password_mailed_at"])
@@ -184,7 +179,7 @@ def choose(
 
 
 def ask_reset(email: str, *, origin: Origin) -> bool:
-    """Mail a link to a new password, if *email* is somebody's; return whether it is.
+    """Mail a link to a new password, if *email* is somebody's; return whether one is mailed.
 
     Nobody who asks may learn that (S-38). One link a minute, and as many tries as for
     passwords.
@@ -194,7 +189,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
     if _charge(_spelling(email), known, origin, now):
         return False
     with transaction.atomic(durable=True):
-        # The same statements whoever it is, somebody or nobody: their time would tell, too.
+        # For nobody the same statements, but for the mail's own: their time would tell, too.
         pk = known.pk if known and "@" in email else 0
         user = User.objects.select_for_update(no_key=True).filter(pk=pk).first()
         links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)

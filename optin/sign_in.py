@@ -34,7 +34,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Origin
-from optin.passwords import Grant, attempt
+from optin.passwords import Grant, trying
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -104,7 +104,7 @@ def password_grant(
     :raises MalformedCode: if *verification_code* is neither empty nor a code.
     """
     code = _code(verification_code)
-    with attempt(username, password, origin=origin) as tried:
+    with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
             return TokenAnswer(tried.grant, retry_after=tried.retry_after)
         return _grant_locked(tried.factors, scope, code, client, origin, tried.now)
@@ -125,7 +125,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
 
     Nothing is texted to who has an authenticator app: they may ask for it.
     """
-    with attempt(username, password, origin=origin) as tried:
+    with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
             return SignIn(tried.grant, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now

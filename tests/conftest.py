@@ -77,7 +77,7 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
 @pytest.fixture(autouse=True)
 def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
     """What leaves apart from a request has left when the request is over."""
-    monkeypatch.setattr(delivery, "POSTMANS_PAUSE", 0)
+    monkeypatch.setattr(delivery, "POSTMANS_PAUSE", (0, 0))
     submit = delivery.postman.submit
     monkeypatch.setattr(delivery.postman, "submit", lambda *call: submit(*call).result())
 

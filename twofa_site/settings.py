@@ -234,7 +234,8 @@ if _rows["ENGINE"].endswith("sqlite3"):
         "PRAGMA recursive_triggers=ON;",
     }
 else:
-    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8, "timeout": 5}
+    # One for each thread of gunicorn.conf.py, and one for delivery.postman.
+    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 9, "timeout": 5}
 
 # -- passwords, tokens -------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Outgoing(models.Model):
         self.state = State.SENDING
         self.claimed_at = self.created_at
         self.tries = 1
-        _INSERT[type(self)].run(self)
+        self.save_queued()
 
     def save_queued(self) -> None:
         """Save the new row for another to claim."""

@@ -144,7 +144,7 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
     template_name = "password.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if sessions.has_ended(request) and self._is_done(request):
+        if request.method == "POST" and self._is_repeated(request):
             return SeeOther("account")
         sessions.standing(request).demand(timezone.now())
         return super().dispatch(request, *args, **kwargs)
@@ -156,20 +156,27 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
                 form.cleaned_data["new_password1"],
                 origin=sessions.origin_of(self.request),
                 standing=sessions.standing(self.request),
-                keep_session=sessions.renew(self.request),
+                keep_session=sessions.renew_for_password(self.request),
             )
         except SignedOut:
-            if not self._is_done(self.request):
+            sessions.read_again(self.request)
+            if not self._is_repeated(self.request):
                 raise
         sessions.flash(self.request, _("Your password was changed. Other sessions were ended."))
         return SeeOther("account")
 
-    def _is_done(self, request: HttpRequest) -> bool:
-        """Whether the first half of a double click did it: the password sent is theirs now."""
+    def _is_repeated(self, request: HttpRequest) -> bool:
+        """Whether the first half of a double click chose that password a moment ago."""
         user: Any = request.user
-        new = request.POST.get("new_password1", "")
-        origin = sessions.origin_of(request)
-        if not new or passwords.confirm(user, new, origin=origin).grant is not Grant.SIGNED_IN:
+        form = NewPasswordForm(user, request.POST)
+        if not sessions.chose_password(request) or not form.is_valid():
+            return False
+        new = form.cleaned_data["new_password1"]
+        if not sessions.has_ended(request):
+            return bool(user.check_password(new))
+        # The old id has proved nothing: whoever comes with it has tried a password.
+        tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
+        if tried.grant is not Grant.SIGNED_IN:
             return False
         sessions.prove_password(request)
         return True

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from optin import authenticators, codes, delivery, services
 from optin.authenticators import Removal
 from optin.errors import InvalidMobileNumber, MalformedCode
-from optin.guesses import FRESH, By, Outcome, Verification
+from optin.guesses import FRESH, REPEATED_WITHIN, By, Outcome, Verification
 from optin.models import File, Purpose, User
 from optin.passwords import Grant
 from optin.services import Sending, Waiting
@@ -335,11 +335,12 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
 @sensitive_post_parameters("password")
 def not_me(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind the mailed link (P-14a): with the password it takes a change back."""
-    notice = delivery.disownable(token, timezone.now())
-    if notice is None:
+    now = timezone.now()
+    notice = delivery.disownable(token, now)
+    if notice and notice.disowned_at and now < notice.disowned_at + REPEATED_WITHIN:
+        return SeeOther("not-me-done")  # the second half of a double click
+    if notice is None or notice.disowned_at:
         return page(request, "not_me_gone.html", status=404)
-    if notice.disowned_at:
-        return SeeOther("not-me-done")
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
         return page(request, "not_me.html", form, notice=notice)

@@ -114,10 +114,22 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
         request.session.update(_verified(user))
 
 
-def renew(request: HttpRequest) -> Callable[[User], None]:
+def renew_for_password(request: HttpRequest) -> Callable[[User], None]:
+    """``renew`` for a new password, and remember it: see ``chose_password``."""
+    return renew(request, chose_password_at=timezone.now().timestamp())
+
+
+def chose_password(request: HttpRequest) -> bool:
+    """Whether a new password was chosen in this session a moment ago."""
+    return timezone.now() < _time(request, "chose_password_at") + REPEATED_WITHIN
+
+
+def renew(request: HttpRequest, **both: Any) -> Callable[[User], None]:
     """Return what carries the session of *request* on, once all of its user were ended.
 
     To be called in the transaction that ends them.
+
+    :param both: what the old id is to hold as well as the new one.
     """
 
     def carry_on(user: User) -> None:
@@ -125,10 +137,21 @@ def renew(request: HttpRequest) -> Callable[[User], None]:
             return
         auth_hash = user.get_session_auth_hash()
         # The old one too: else it would not be known who clicked twice.
-        if not _go_on(request, both={HASH_SESSION_KEY: auth_hash}):
+        if not _go_on(request, both={HASH_SESSION_KEY: auth_hash, **both}):
             raise SignedOut  # it ended while this was on its way: nothing was done
 
     return carry_on
+
+
+def read_again(request: HttpRequest) -> None:
+    """Look at what other requests did to this session meanwhile.
+
+    :raises SignedOut: if they ended it.
+    """
+    stored = session_store.stored(request.session)
+    if stored is None:
+        raise SignedOut
+    request.session = stored
 
 
 def follow(request: HttpRequest) -> None:

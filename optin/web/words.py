@@ -309,7 +309,6 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
     (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
-    (Kind.PASSWORD, "unchanged"): lambda: _("The same password chosen again"),
     (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
     (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
     (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),

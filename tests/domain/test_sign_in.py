@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.db import DatabaseError, OperationalError
 from django.utils import timezone
@@ -14,6 +15,7 @@ from pytest_django.fixtures import Settings
 from optin import authenticators, delivery, passwords, sign_in
 from optin.authenticators import Removal
 from optin.conf import Rate
+from optin.errors import SignedOut
 from optin.guesses import By
 from optin.models import (
     AccessKey,
@@ -214,14 +216,24 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
     assert notices(person.user) == [Notice.Kind.PASSWORD]
 
 
-def test_the_same_password_changes_nothing(person: Person, tokens: sign_in.Tokens) -> None:
-    """P-12: the second half of a double click."""
+@pytest.mark.parametrize("way", ["with the session", "by a mailed link"])
+def test_the_same_password_again_ends_as_much(
+    way: str, person: Person, tokens: sign_in.Tokens
+) -> None:
+    """S-34: whoever fears a thief and keeps the password is rid of them all the same."""
     epoch = person.now.session_epoch
-    with one_event(Kind.PASSWORD, "unchanged", {}, user_id=person.user.pk):
-        passwords.choose(person.user, PASSWORD, origin=PAGE, standing=proved(None))
-    assert person.now.session_epoch == epoch
-    assert RefreshToken.objects.filter(revoked=None).exists()
-    assert notices(person.user) == []
+    with one_event(Kind.PASSWORD, "changed", {}, user_id=person.user.pk):
+        if way == "with the session":
+            passwords.choose(person.user, PASSWORD, origin=PAGE, standing=proved(None))
+        else:
+            link = default_token_generator.make_token(person.now)
+            passwords.choose(person.user, PASSWORD, origin=PAGE, link=link)
+    assert person.now.session_epoch == epoch + 1
+    assert not RefreshToken.objects.filter(revoked=None).exists()
+    assert notices(person.user) == [Notice.Kind.PASSWORD]
+    if way == "by a mailed link":
+        with pytest.raises(SignedOut):
+            passwords.choose(person.user, NEW, origin=PAGE, link=link)
 
 
 def test_a_new_password_leaves_the_factors(full: Person) -> None:

@@ -531,7 +531,9 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
     assert phone.messages == []
 
 
-def test_this_was_not_me(ann: Browser, user: User, active: Any, phone: Phone) -> None:
+def test_this_was_not_me(
+    ann: Browser, user: User, active: Any, phone: Phone, clock: time_machine.Traveller
+) -> None:
     """P-14a, S-39: the link of the mail, the password, and all is as before."""
     path = link_in_mail("/not-me/")
     owner = Browser()
@@ -546,7 +548,11 @@ def test_this_was_not_me(ann: Browser, user: User, active: Any, phone: Phone) ->
     assert owner.page.leads_to("/password-reset/")
     assert ann.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
     owner.go(path)
-    assert owner.path == "/not-me/done/"  # once: it asks for no password any more
+    assert owner.path == "/not-me/done/"  # the second half of a double click
+    clock.shift(60)
+    owner.go(path)
+    assert owner.page.status == 404
+    assert owner.page.leads_to("/password-reset/")
 
 
 @pytest.mark.parametrize("path", ["/not-me/nothing/", "/not-me/1:forged/", "/not-me/1/"])

@@ -16,7 +16,7 @@ from django.utils import timezone
 from oauth2_provider.models import Grant
 
 from optin import passwords
-from optin.models import ProviderUser, User
+from optin.models import AuditEvent, ProviderUser, User
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
 from tests.web import test_consent as consent
@@ -477,6 +477,18 @@ def test_session_that_ends_while_it_asks(
     assert is_in(tab) == (meanwhile == "takes a step")
     user.refresh_from_db()
     assert user.check_password(PASSWORD)
+    assert not AuditEvent.objects.filter(outcome="invalid_grant").exists()  # nobody typed one
+
+
+def test_another_password_a_moment_later(ann: Browser, user: User, phone: Phone) -> None:
+    """No double click: it is another one."""
+    change_password(ann, user, phone)
+    ann.go("/account/password/")
+    ann.send(new_password1="and yet another", new_password2="and yet another")
+    assert ann.path == "/account/"
+    user.refresh_from_db()
+    assert user.check_password("and yet another")
+    assert not AuditEvent.objects.filter(outcome="invalid_grant").exists()
 
 
 # -- next= -------------------------------------------------------------------------
