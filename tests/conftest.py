@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import time_machine
@@ -14,6 +15,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 from django.utils import timezone
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import delivery, gateways, services, sign_in
 from optin.api import throttle
@@ -87,6 +89,24 @@ def fresh_throttle() -> Iterator[None]:
     """Each test begins with no requests counted."""
     yield
     throttle._limiter.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_read_once() -> Iterator[None]:
+    """Each ``Client`` is a start of its own, which need not read the static files again."""
+    read = WhiteNoiseMiddleware.add_files_from_finders
+    known: dict[tuple[object, ...], dict[str, Any]] = {}
+
+    def read_once(middleware: Any) -> None:
+        key = (middleware.static_prefix, middleware.max_age, middleware.charset)
+        if key not in known:
+            read(middleware)
+            known[key] = dict(middleware.files)
+        middleware.files.update(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", read_once)
+        yield
 
 
 def wrong(code: str) -> str:
