@@ -3,9 +3,12 @@
 import importlib
 import os
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -166,6 +169,18 @@ def active(user: User, file: File, pending: ProviderUser, phone: Phone) -> Provi
 @pytest.fixture
 def password_clients(db: None) -> None:
     sign_in.enable_password_clients()
+
+
+def copy_tables(database: Path) -> None:
+    """Make the file *database* as ``migrate`` does: a copy of the empty tables of the tests.
+
+    For tests on SQLite, which so save the seconds that a process with ``migrate`` takes.
+    """
+    connection.ensure_connection()
+    with closing(sqlite3.connect(database)) as copy:
+        connection.connection.backup(copy)
+        copy.execute("DELETE FROM sqlite_sequence")
+        copy.commit()
 
 
 def needs(service: str, present: bool) -> None:

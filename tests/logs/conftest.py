@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from django.db import connection
 
+from tests.conftest import copy_tables
 from tests.races.conftest import database_url
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -159,7 +160,7 @@ def running(
             environment["DATABASE_URL"] = database_url()
         site = Site(folder, port, environment)
         if tables and connection.vendor != "postgresql":
-            assert site.manage("migrate").returncode == 0
+            copy_tables(folder / "db.sqlite3")
         command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
         command += ["--config", "gunicorn.conf.py", "--workers", "2"]
         command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
