@@ -194,6 +194,7 @@ def test_no_secret_comes_back_from_a_gateway(scene: Scene, wire: Wire) -> None:
         assert (name, scene.leaks()) == (name, {})
 
 
+@pytest.mark.slow
 def test_no_secret_turns_up_where_a_command_sends(scene: Scene, wire: Wire) -> None:
     """``send_due``, in a process of its own: where nobody listens, refused, and taken."""
     with socket.create_server(("127.0.0.1", 0)) as nobody:
