@@ -7,10 +7,12 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
@@ -435,27 +437,19 @@ def test_memory_does_not_grow_with_the_trail(capsys: pytest.CaptureFixture[str])
     assert peak < 20 * 2**20
 
 
-def test_progress_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)}
-    command = [sys.executable, "manage.py"]
-    root = Path(__file__).resolve().parents[2]
-    subprocess.run([*command, "migrate", "-v0"], cwd=root, env=env, check=True)
-    make = "from django.utils import timezone as t; from optin.models import *; "
-    make += "from optin.origin import *; o = Origin(Face.COMMAND); "
-    make += "AuditEvent.objects.record('file', 'x', now=t.now(), origin=o, user_id=None)"
-    subprocess.run([*command, "shell", "-v0", "-c", make], cwd=root, env=env, check=True)
-
-    quiet = subprocess.run([*command, "verify_audit"], cwd=root, env=env, capture_output=True)
-    assert quiet.returncode == 0
-    assert b"1 events" not in quiet.stderr
+def test_progress_is_shown_on_a_terminal_only() -> None:
+    record()
+    quiet, shown, errors = StringIO(), StringIO(), StringIO()
+    call_command("verify_audit", stdout=quiet, stderr=errors)
+    assert "1 events checked" in quiet.getvalue()
+    assert errors.getvalue() == ""
 
     here, there = pty.openpty()
     try:
-        shown = subprocess.run(
-            [*command, "verify_audit"], cwd=root, env=env, stdout=subprocess.PIPE, stderr=there
-        )
-        assert b"\r1 events, at id 1" in os.read(here, 4096)
+        with os.fdopen(there, "w") as terminal:
+            call_command("verify_audit", stdout=shown, stderr=terminal)
+            terminal.flush()
+            assert b"\r1 events, at id " in os.read(here, 4096)
     finally:
         os.close(here)
-        os.close(there)
-    assert shown.stdout == quiet.stdout
+    assert shown.getvalue() == quiet.getvalue()
