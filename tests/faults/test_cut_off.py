@@ -333,17 +333,25 @@ CASES = [
         pytest.param(under_way, 10, id=under_way.__name__)
         for under_way in (
             a_text,
+            the_right_code,
+            a_wrong_code_to_sign_in,
+            the_right_code_to_opt_out,
+            a_release_by_staff,
+            a_new_password,
+            this_was_not_me,
+        )
+    ),
+    pytest.param(a_wrong_code_to_sign_in, 1, id="a_wrong_code_to_sign_in_that_locks"),
+    *(
+        pytest.param(under_way, 10, id=under_way.__name__, marks=pytest.mark.slow)
+        for under_way in (
             the_same_text_again,
             a_wrong_code,
-            the_right_code,
             the_right_code_for_a_number_in_use,
             a_text_to_sign_in,
-            a_wrong_code_to_sign_in,
             the_right_code_to_sign_in,
             a_wrong_code_to_opt_out,
-            the_right_code_to_opt_out,
             a_suspension,
-            a_release_by_staff,
             an_unlock,
             everything_off,
             a_wrong_code_to_turn_off,
@@ -352,14 +360,11 @@ CASES = [
             a_recovery_code_to_sign_in,
             new_recovery_codes,
             another_number,
-            a_new_password,
             a_wrong_password_on_a_page,
             a_password_on_a_page,
-            this_was_not_me,
         )
     ),
-    pytest.param(a_wrong_code, 1, id="a_wrong_code_that_locks"),
-    pytest.param(a_wrong_code_to_sign_in, 1, id="a_wrong_code_to_sign_in_that_locks"),
+    pytest.param(a_wrong_code, 1, id="a_wrong_code_that_locks", marks=pytest.mark.slow),
 ]
 
 
