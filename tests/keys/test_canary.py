@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -54,22 +55,39 @@ def test_keys_that_do_not_fit_have_their_check(case: Keys, ring: LazySettings) -
     assert all(m.is_serious() and case.helps in (m.hint or "") for m in found)
 
 
+_MIGRATE_AND_START = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+import twofa_site.wsgi
+"""
+
+
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a service that was migrated and started once."""
     folder = tmp_path_factory.mktemp("started")
     env = environment(folder, f"sqlite:///{folder}/db.sqlite3", {"old": OLD}, DIGEST)
-    for arguments in (STARTS["a migration"], STARTS["the server"]):
-        done = python(*arguments, env=env)
-        assert done.returncode == 0, done.stderr
+    done = python(
+        "-c", _MIGRATE_AND_START, env=env | {"DJANGO_SETTINGS_MODULE": "twofa_site.settings"}
+    )
+    assert done.returncode == 0, done.stderr
     return folder
+
+
+LONG_RUN = {"a new one behind", "the old one is another", "another behind the new", "a command"}
+
+
+def starting(case: Keys, start: str, name: str) -> Any:
+    return pytest.param(case, start, id=name, marks=[pytest.mark.slow] * (name in LONG_RUN))
 
 
 @pytest.mark.parametrize(
     ("case", "start"),
     [
-        *(pytest.param(case, "the server", id=case.name) for case in CASES[1:]),
-        *(pytest.param(CASES[3], start, id=start) for start in STARTS if start != "the server"),
+        *(starting(case, "the server", case.name) for case in CASES[1:]),
+        *(starting(CASES[3], start, start) for start in STARTS if start != "the server"),
     ],
 )
 def test_a_wrong_ring_stops_the_start(case: Keys, start: str, started: Path) -> None:
@@ -96,6 +114,7 @@ def test_a_database_without_tables_stops_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_stops_nothing(tmp_path: Path) -> None:
     """S-64: the service waits for it, and ``/readyz`` tells."""
     env = environment(tmp_path, "postgres://x@127.0.0.1:1/x", {"old": OLD}, DIGEST)
