@@ -100,6 +100,7 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow  # it waits for a database that is not there
 def test_the_production_environment_loads(tmp_path: Path) -> None:
     """S-62. Nothing is wrong with it, and no warning is left."""
     env = {**production_environment(), "DATA_DIR": str(tmp_path)}
@@ -129,7 +130,14 @@ def test_the_production_environment_has_every_setting_of_its_gateway() -> None:
     assert {name for name in production_environment() if name.startswith(prefix)} == settings
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "OPTIN_KEYS", "OPTIN_DIGEST_KEY"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SECRET_KEY",
+        pytest.param("OPTIN_KEYS", marks=pytest.mark.slow),
+        pytest.param("OPTIN_DIGEST_KEY", marks=pytest.mark.slow),
+    ],
+)
 def test_the_production_environment_misses_nothing_without_which_it_would_start(
     tmp_path: Path, name: str
 ) -> None:
@@ -252,14 +260,21 @@ def test_documents_that_the_code_names_exist() -> None:
 # -- lines to paste ----------------------------------------------------------------
 
 
+_SET_UP = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("demo")
+"""
+"""What ``make run`` does first: in one process, as each takes seconds to start."""
+
+
 @contextmanager
 def service(folder: Path) -> Iterator[str]:
     """A fresh development start in *folder*, as ``make run`` makes it; gives its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         env = {"PORT": str(port), "DATA_DIR": str(folder / "var")}
-        for command in ("migrate", "demo"):
-            assert manage(command, env=env).returncode == 0
+        assert manage("shell", "--no-imports", "-c", _SET_UP, env=env).returncode == 0
         with (folder / "server.log").open("wb") as log:
             server = subprocess.Popen(
                 [
@@ -317,7 +332,11 @@ def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize(
-    "document", [pytest.param(README, id="README"), pytest.param(CLIENTS, id="clients")]
+    "document",
+    [
+        pytest.param(README, id="README", marks=pytest.mark.slow),
+        pytest.param(CLIENTS, id="clients"),
+    ],
 )
 def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
     pairs = blocks(document)
@@ -330,6 +349,7 @@ def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
         assert pattern(answer, base).fullmatch(re.sub(r"\s+", "", output)), f"{text}\n{output}"
 
 
+@pytest.mark.slow
 def test_the_lines_that_a_start_prints_work_and_work_again(tmp_path: Path) -> None:
     """What ``demo`` prints, pasted in order, and again after ``demo --reset``."""
     reset = ".venv/bin/python manage.py demo --reset >/dev/null"
