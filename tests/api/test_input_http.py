@@ -59,7 +59,12 @@ def refused(answer: Answer, status: int, media_type: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("media_type", "name"), [(kind, name) for kind, table in TABLES.items() for name in table]
+    ("media_type", "name"),
+    [
+        pytest.param(kind, name, marks=[pytest.mark.slow] * kind.startswith("text/"))
+        for kind, table in TABLES.items()
+        for name in table
+    ],
 )
 def test_refused_body_leaves_no_trace(
     api: Api, pending: ProviderUser, phone: Phone, media_type: str, name: str
