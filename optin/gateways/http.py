@@ -176,7 +176,8 @@ class _Call:
                     url,
                     data=body,
                     headers=headers,
-                    timeout=TIMEOUT,
+                    # Longer: whoever is late is hung up on as a whole, and said to be late.
+                    timeout=TIMEOUT + 1,
                     allow_redirects=False,
                     stream=True,
                 ) as response:
