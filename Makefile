@@ -39,7 +39,8 @@ $(VENV)/tests: requirements-dev.txt | $(VENV)/bin/python
 # Choose newer versions: needs uv.
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements.in -o requirements.txt
-	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-dev.in -o requirements-dev.txt -c requirements.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-twilio.in -o requirements-twilio.txt -c requirements.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-dev.in -o requirements-dev.txt -c requirements.txt -c requirements-twilio.txt
 
 # Collect what is to be translated, and compile what is: for developers, needs gettext.
 # Nothing else does: the compiled catalogue is committed.
