@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -39,6 +40,9 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 # A header is name: value in visible ASCII (RFC 9110, 5.1 and 5.5), and no second line.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# An alphanumeric sender (3GPP TS 23.040, 9.1.2.5), or a number.
+_SENDER = re.compile(r"[A-Za-z0-9 ]{1,11}|\+?[0-9]{3,15}")
+_MAILBOX = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
 _GSM7 = re.compile(r"[A-Za-z0-9 @$_!\"#%&'()*+,\-./:;<=>?]+")
 
@@ -307,6 +311,69 @@ def secret(value: str) -> str:
     return f"must be at least {MIN_SECRET} random characters"
 
 
+def price(text: str) -> Decimal:
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        raise ValueError("must be a price, as in 0.045") from None
+    if not (value.is_finite() and 0 <= value < 1000 and int(value.as_tuple().exponent) >= -4):
+        raise ValueError("must be a price from 0 to 999 with at most 4 decimals")
+    return value
+
+
+def senders(text: str) -> tuple[tuple[str, str], ...]:
+    """Read ``region:name,region:name``."""
+    pairs = [part.partition(":") for part in words(text)]
+    if not all(region and colon and name for region, colon, name in pairs):
+        raise ValueError("must be region:name, with commas between several")
+    return tuple((region.strip(), name.strip()) for region, _, name in pairs)
+
+
+def some_regions(values: tuple[str, ...]) -> str:
+    return regions(values) if values else ""
+
+
+def fit_senders(values: tuple[tuple[str, str], ...]) -> str:
+    if fault := some_regions(tuple(region for region, _ in values)):
+        return fault
+    if len(dict(values)) < len(values):
+        return "must have one name for each region"
+    if not all(_SENDER.fullmatch(name) for _, name in values):
+        return "must have names of 1 to 11 letters, digits or spaces, or numbers of up to 15 digits"
+    return ""
+
+
+def header_word(value: str) -> str:
+    return "" if not value or _HEADER_VALUE.fullmatch(value) else "must be visible ASCII signs"
+
+
+def sender(value: str) -> str:
+    if not value or _SENDER.fullmatch(value):
+        return ""
+    return "must be 1 to 11 letters, digits or spaces, or a number of up to 15 digits"
+
+
+def sid(kind: str) -> Callable[[str], str]:
+    """Twilio's names of things."""
+
+    def fault(value: str) -> str:
+        fits = not value or re.fullmatch(f"{kind}[0-9a-fA-F]{{32}}", value)
+        return "" if fits else f"must be {kind} and 32 hexadecimal digits"
+
+    return fault
+
+
+def path_secret(value: str) -> str:
+    fits = re.fullmatch(r"[A-Za-z0-9]{32,128}", value)
+    return "" if not value or fits else "must be 32 to 128 random letters and digits"
+
+
+def mailboxes(values: tuple[str, ...]) -> str:
+    if all(_MAILBOX.fullmatch(value) for value in values):
+        return ""
+    return "must be e-mail addresses, with commas between several"
+
+
 def full_keys(values: dict[str, bytes]) -> str:
     if values and all(len(key) == KEY_BYTES for key in values.values()):
         return ""
@@ -472,8 +539,9 @@ class Conf:
         21,
         "inline",
         parse=str,
-        fault=lambda v: "" if v == "inline" else 'must be "inline"',
-        doc="How texts leave: inline, on commit, in the request.",
+        fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
+        doc="How texts and mails leave: inline, on commit, in the request; or by workers, "
+        "manage.py procrastinate worker, which need PostgreSQL.",
     )
     legacy_access_keys = Setting(
         22,
@@ -588,6 +656,198 @@ class Conf:
         fault=header_name,
         doc="The header of the gateway http that is the same for each attempt at one text. "
         "Empty: none is sent.",
+    )
+    gateway_http_receipt_id = Setting(
+        37,
+        "id",
+        parse=str.strip,
+        doc="The field of a receipt of the gateway http that holds its id of the message.",
+    )
+    gateway_http_receipt_state = Setting(
+        38,
+        "status",
+        parse=str.strip,
+        doc="The field of a receipt of the gateway http that says delivered, failed, ...",
+    )
+    gateway_http_receipt_from = Setting(
+        56,
+        "",
+        parse=str.strip,
+        doc="The field of a receipt of the gateway http that holds the number from which STOP or "
+        "START came. Empty: they count only for a text that is still known.",
+    )
+    gateway_http_regions = Setting(
+        39,
+        (),
+        parse=words,
+        fault=some_regions,
+        doc="Regions that the gateway http serves; none: all.",
+    )
+    gateway_http_price = Setting(
+        40,
+        Decimal(0),
+        parse=price,
+        doc="What one segment costs at the gateway http, in your currency.",
+    )
+
+    # -- the gateway "kannel" ------------------------------------------------------
+
+    gateway_kannel_url = Setting(
+        41,
+        "",
+        parse=str.strip,
+        fault=remote,
+        doc="Kannel's sendsms, as in http://127.0.0.1:13013/cgi-bin/sendsms.",
+    )
+    gateway_kannel_user = Setting(
+        42,
+        "",
+        parse=str.strip,
+        fault=header_word,
+        doc="The name of a sendsms-user group of Kannel.",
+    )
+    gateway_kannel_password = Setting(
+        43, "", parse=str.strip, fault=header_word, doc="Its password."
+    )
+    gateway_kannel_sender = Setting(
+        44, "", parse=str.strip, fault=header_word, doc="The number or name that texts come from."
+    )
+    gateway_kannel_regions = Setting(
+        45, (), parse=words, fault=some_regions, doc="Regions that Kannel serves; none: all."
+    )
+    gateway_kannel_price = Setting(
+        46, Decimal(0), parse=price, doc="What one segment costs through Kannel, in your currency."
+    )
+
+    # -- the gateway "twilio" ------------------------------------------------------
+
+    gateway_twilio_account = Setting(
+        61,
+        "",
+        parse=str.strip,
+        fault=sid("AC"),
+        doc="The account SID of Twilio, AC and 32 hexadecimal digits.",
+    )
+    gateway_twilio_token = Setting(
+        62,
+        "",
+        parse=str.strip,
+        fault=header_word,
+        doc="The primary auth token of that account: receipts are signed with it, and it sends "
+        "texts where no key does. Without it no receipt of Twilio is asked for or taken.",
+    )
+    gateway_twilio_key = Setting(
+        63,
+        "",
+        parse=str.strip,
+        fault=sid("SK"),
+        doc="The SID of an API key that sends texts in the token's place, SK and 32 digits.",
+    )
+    gateway_twilio_key_secret = Setting(
+        64, "", parse=str.strip, fault=header_word, doc="The secret of that key."
+    )
+    gateway_twilio_sender = Setting(
+        65,
+        "",
+        parse=str.strip,
+        fault=sender,
+        doc="The number or name at Twilio that texts come from.",
+    )
+    gateway_twilio_service = Setting(
+        66,
+        "",
+        parse=str.strip,
+        fault=sid("MG"),
+        doc="The SID of a Messaging Service of Twilio, MG and 32 digits: it chooses the sender "
+        "where none is named.",
+    )
+    gateway_twilio_url = Setting(
+        67,
+        "https://api.twilio.com",
+        parse=str.strip,
+        fault=address,
+        doc="Where Twilio is called: https.",
+    )
+    gateway_twilio_regions = Setting(
+        68, (), parse=words, fault=some_regions, doc="Regions that Twilio serves; none: all."
+    )
+    gateway_twilio_price = Setting(
+        69, Decimal(0), parse=price, doc="What one segment costs at Twilio, in your currency."
+    )
+
+    # -- all gateways --------------------------------------------------------------
+
+    receipt_secret = Setting(
+        47,
+        "",
+        parse=str.strip,
+        fault=path_secret,
+        doc="Part of the address that gateways send receipts to: 32 random letters and digits or "
+        "more. Without it no receipt is asked for or taken.",
+    )
+    senders: Setting[tuple[tuple[str, str], ...]] = Setting(
+        48,
+        (),
+        parse=senders,
+        fault=fit_senders,
+        doc="Names that texts come from, by region: AU:HarbourBks,NZ:Harbour. At most 11 "
+        "characters (3GPP TS 23.040, 9.1.2.5). Other regions get the gateway's own.",
+    )
+
+    # -- against pumping -----------------------------------------------------------
+
+    breaker_unproved = Setting(
+        49,
+        20,
+        parse=integer,
+        fault=between(0, 1_000_000),
+        doc="Opt-ins under one prefix (a number less its last 4 digits) that nobody proved, from "
+        "which it may be closed to opt-ins; 0 switches breakers off.",
+    )
+    breaker_share = Setting(
+        50,
+        20,
+        parse=integer,
+        fault=between(1, 100),
+        doc="Percent of the opt-ins under a prefix that are proved: with fewer it is closed.",
+    )
+    breaker_seconds = Setting(
+        51,
+        3600,
+        parse=integer,
+        fault=between(60, 604_800),
+        doc="Seconds of the window in which opt-ins are counted for breakers and for the alarm of "
+        "a region, and for which a prefix is closed.",
+    )
+    alarm_unproved = Setting(
+        52,
+        100,
+        parse=integer,
+        fault=between(0, 1_000_000),
+        doc="Opt-ins in one region that nobody proved, from which there is an alarm, if the share "
+        "of a breaker is not reached; 0 switches it off. A region is never closed.",
+    )
+    alarm_share = Setting(
+        53,
+        80,
+        parse=integer,
+        fault=between(1, 100),
+        doc="Percent of OPTIN_SENDS_PER_FILE and OPTIN_SENDS_TOTAL at which there is an alarm.",
+    )
+    alarm_email: Setting[tuple[str, ...]] = Setting(
+        54,
+        (),
+        parse=words,
+        fault=mailboxes,
+        doc="Who gets alarms by mail; they are logged and counted in any case.",
+    )
+    senders_registered: Setting[tuple[str, ...]] = Setting(
+        55,
+        (),
+        parse=words,
+        fault=some_regions,
+        doc="Regions whose register of senders holds the names of OPTIN_SENDERS. In AU, carriers "
+        "mark texts from other names as likely scams, or drop them, since July 2026.",
     )
     support = Setting(
         60,

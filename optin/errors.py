@@ -53,6 +53,13 @@ class UnfitReason(Refusal):
     message = "Give a reason of at most 500 characters; it is kept in the audit trail."
 
 
+class UnfitTime(Refusal):
+    """Something is to last for no time, or for too long."""
+
+    code = "time_unfit"
+    message = "Give a time from one minute to 366 days."
+
+
 class TellingReason(Refusal):
     """A person is to be erased for a reason that names them."""
 

@@ -119,6 +119,10 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "oauth2_provider": {"level": "WARNING"},
             # Addresses with their queries: those of gateways hold secrets and numbers.
             "urllib3": {"level": "CRITICAL"},
+            # What they register, at each start of any process, and each job that is made.
+            "procrastinate.blueprints": {"level": "WARNING"},
+            "procrastinate.periodic": {"level": "WARNING"},
+            "procrastinate.jobs": {"level": "WARNING"},
         },
     }
 
@@ -136,6 +140,11 @@ class WithoutClientsWords(logging.Filter):
             return bool(record.exc_info)
         if record.name.startswith("gunicorn"):
             self._gunicorn(record)
+        if record.name.startswith("procrastinate"):
+            if _is_routine(record):
+                return False
+            if _is_expected(record):
+                record.exc_info = None
         if record.exc_info and isinstance(record.msg, str):
             text = record.getMessage()
             for exc in _chain(record.exc_info[1]):
@@ -210,6 +219,19 @@ def _exception_of(exc_info: ExcInfo | BaseException | bool | None, record: Any) 
     if not isinstance(exc_info, tuple):
         exc_info = getattr(record, "exc_info", None)
     return exc_info[1] if isinstance(exc_info, tuple) else None
+
+
+def _is_routine(record: logging.LogRecord) -> bool:
+    """Whether it only says that what is done each minute was done."""
+    job = getattr(record, "job", None)
+    is_upkeep = isinstance(job, dict) and job.get("queue") == "upkeep"
+    return is_upkeep and record.levelno <= logging.INFO
+
+
+def _is_expected(record: logging.LogRecord) -> bool:
+    """Whether the exception is one by which a job says that it is not done yet."""
+    exc = record.exc_info[1] if record.exc_info else None
+    return bool(getattr(exc, "expected", False))
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

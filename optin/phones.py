@@ -70,6 +70,11 @@ def parse(text: str, *, home_region: str) -> MobileNumber:
     return MobileNumber(e164, region)
 
 
+def region_of(e164: str) -> str:
+    """Return the region of a number that ``parse`` gave."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(e164)) or ""
+
+
 def mask(last_three: str) -> str:
     """Return what people see in place of a number: ``... 678``."""
     return f"... {last_three}"

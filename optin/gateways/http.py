@@ -5,36 +5,53 @@ One POST for each text. What to send is a template of JSON or of a form, in whos
 gateway is not trusted: its status decides, its words are never kept.
 """
 
+import hmac
 import json
 import re
-import socket
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from optin.gateways.protocol import TIMEOUT, SmsError
-
-MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are read; a longer one has no id for us."""
+from optin.gateways.call import Call
+from optin.gateways.protocol import (
+    Callback,
+    Fate,
+    Forged,
+    Malformed,
+    Receipt,
+    Report,
+    SmsError,
+    Text,
+)
 
 MAX_ID = 100
 """Characters of a gateway's id that are kept."""
 
-# RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 6585, 4: of the 4xx, these are about the moment.
-_TRY_AGAIN = {408, 425, 429}
-_WORDS = re.compile(r"\{(to|body|reference|sender)\}")
+# Of the refusals, these are about the moment (RFC 9110, 15.5.9 and 15.6.4; RFC 8470, 5.2;
+# RFC 6585, 4), and these about us: our account, our address.
+_NOT_NOW, _NOT_US = {408, 425, 429, 503}, {401, 402, 403, 404, 405, 407}
+_IN_CONFLICT = 409  # with another attempt under the same reference, which may have left
+_WORDS = re.compile(r"\{(to|body|reference|sender|valid_for|receipt_url)\}")
 _NO_DIGITS, _LONG_NUMBER = re.compile(r"[^0-9]+"), re.compile(r"[0-9]{6,}")
 _LOCAL_DIGITS = 8
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+
+
+DEFAULT_WORDS = {
+    "delivered": Report.DELIVERED,
+    "failed": Report.FAILED,
+    "undelivered": Report.FAILED,
+    "rejected": Report.FAILED,
+    "expired": Report.FAILED,
+    "opted_out": Report.OPTED_OUT,
+    "stop": Report.OPTED_OUT,
+    "opted_in": Report.OPTED_IN,
+    "start": Report.OPTED_IN,
+}
+"""What usual gateways call the states of a receipt."""
 
 
 class Http:
@@ -49,6 +66,13 @@ class Http:
         sender: str,
         id_path: str,
         idempotency_header: str,
+        receipt_secret: str = "",
+        receipt_id: str = "id",
+        receipt_state: str = "status",
+        receipt_from: str = "",
+        receipt_words: Mapping[str, Report] = DEFAULT_WORDS,
+        regions: tuple[str, ...] = (),
+        price: Decimal = Decimal(0),
         https_only: bool,
     ) -> None:
         """Read the settings; ``optin.conf`` says what each means.
@@ -60,6 +84,7 @@ class Http:
             raise ValueError("OPTIN_GATEWAY_HTTP_URL is not set.")
         if https_only and not url.lower().startswith("https://"):
             raise ValueError("OPTIN_GATEWAY_HTTP_URL must begin with https://.")
+        self.regions, self.price = regions, price
         self._url = url
         self._headers = CaseInsensitiveDict(headers)
         self._headers.setdefault("Content-Type", _JSON)
@@ -68,20 +93,45 @@ class Http:
         self._sender = sender
         self._id_path = id_path.split(".") if id_path else []
         self._idempotency_header = idempotency_header
+        self._receipt_secret = receipt_secret
+        self._receipt_id, self._receipt_state = receipt_id, receipt_state
+        self._receipt_from = receipt_from
+        self._receipt_words = receipt_words
 
-    def send(self, *, to: str, body: str, reference: str) -> str:
+    def send(self, text: Text) -> str:
         """Post the text; see ``gateways.Gateway.send``. Without an id in the answer: ""."""
-        words = {"to": to, "body": body, "reference": reference, "sender": self._sender}
+        words = {
+            "to": text.to,
+            "body": text.body,
+            "reference": text.reference,
+            "sender": text.sender or self._sender,
+            "valid_for": str(text.valid_for),
+            "receipt_url": text.receipt_url,
+        }
         headers = {**self._headers, "Accept-Encoding": "identity"}
         if self._idempotency_header:
-            headers[self._idempotency_header] = reference
+            headers[self._idempotency_header] = text.reference
         filled = self._encode(_filled(self._template, words))
-        status, answer = _Call(self._url, headers, filled, reads=bool(self._id_path)).run()
+        reads = bool(self._id_path)
+        call = Call(self._url, headers, filled, reads=reads, patience=text.patience)
+        status, answer = call.run()
         if not 200 <= status < 300:
-            final = 400 <= status < 500 and status not in _TRY_AGAIN
-            raise SmsError(f"the gateway answered {status}", permanent=final)
-        theirs = self._id_in(answer)
-        return "" if _repeats(theirs, to, body) else theirs[:MAX_ID]
+            raise SmsError(f"the gateway answered {status}", fate_of(status))
+        return kept_id(self._id_in(answer), text)
+
+    def receipt(self, callback: Callback) -> Receipt:
+        """Read a receipt of JSON or of a form, by the names that the settings give."""
+        check_secret(callback, self._receipt_secret)
+        facts = _facts(callback)
+        word = facts.get(self._receipt_state, "").strip().lower()
+        theirs, ours = facts.get(self._receipt_id, ""), facts.get("reference", "")
+        number = _e164(facts.get(self._receipt_from, "")) if self._receipt_from else ""
+        if not (theirs or ours or number):
+            raise Malformed
+        # A word that is not known tells nothing: that of another carrier, or a step between.
+        report = self._receipt_words.get(word, Report.UNDER_WAY)
+        reason = word if word in self._receipt_words else ""
+        return Receipt(report, ours, theirs[:MAX_ID], reason, number)
 
     def _encode(self, filled: Any) -> bytes:
         if _media_type(self._headers["Content-Type"]) == _FORM:
@@ -104,132 +154,30 @@ class Http:
         return text if text.isprintable() and " " not in text else ""
 
 
-class _Call:
-    """One POST, ended after ``TIMEOUT`` seconds, however slowly its bytes come.
-
-    The time-outs of sockets are for each byte anew, and none is for looking a name up.
-    So a thread of its own makes the call, and this one hangs up on it.
-    """
-
-    def __init__(self, url: str, headers: Mapping[str, str], body: bytes, *, reads: bool) -> None:
-        """*reads*: whether the body of an answer is of use."""
-        self._request = url, headers, body
-        self._reads = reads
-        self._status = 0
-        self._answer = b""
-        self._failure = ""
-        self._lock = threading.Lock()
-        self._line: socket.socket | None = None
-        self._over = False
-
-    def run(self) -> tuple[int, bytes]:
-        """Return the status, and what came of the body: nothing if not all came in time.
-
-        :raises SmsError: if there was no status.
-        """
-        thread = threading.Thread(target=self._post, name="sms-gateway", daemon=True)
-        thread.start()
-        thread.join(TIMEOUT)
-        late = thread.is_alive()
-        # Before hanging up: headers that break off then would pass for whole ones.
-        status, answer = self._status, self._answer
-        self._hang_up()
-        # A status is the gateway's word: to send again would be to send twice.
-        if status:
-            return status, b"" if late else answer
-        raise SmsError(
-            f"the gateway did not answer within {TIMEOUT} seconds"
-            if late
-            else f"the gateway could not be reached ({self._failure})"
-        )
-
-    def opened(self, line: socket.socket) -> None:
-        """Hold a handle to the connection; refuse one that comes too late.
-
-        :raises OSError: if the call is over, so that nothing is sent any more.
-        """
-        with self._lock:
-            if self._over:
-                line.close()
-                raise OSError("the call is over")
-            # A duplicate, since TLS takes the original over.
-            self._line = line.dup()
-
-    def _hang_up(self) -> None:
-        with self._lock:
-            self._over = True
-            if self._line:
-                with suppress(OSError):  # where the gateway did first
-                    self._line.shutdown(socket.SHUT_RDWR)
-                self._line.close()
-
-    def _post(self) -> None:
-        url, headers, body = self._request
-        try:
-            with requests.Session() as session:
-                # No proxy, no netrc and no bundle of certificates from the environment.
-                session.trust_env = False
-                session.headers.clear()
-                session.mount("https://", _Adapter(self))
-                session.mount("http://", _Adapter(self))
-                with session.post(
-                    url,
-                    data=body,
-                    headers=headers,
-                    # Longer: whoever is late is hung up on as a whole, and said to be late.
-                    timeout=TIMEOUT + 1,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    self._status = response.status_code
-                    answer = response.raw.read(MAX_ANSWER + 1) if self._reads else b""
-                    self._answer = answer if len(answer) <= MAX_ANSWER else b""
-        except Exception as exc:
-            # Whatever an answer does to the client. Its words may hold the address, which
-            # may hold a secret.
-            self._failure = type(exc).__name__
+def fate_of(status: int) -> Fate:
+    """What a status that is no 2xx says of the text."""
+    if status < 400 or status in _NOT_NOW | _NOT_US:
+        return Fate.TRY_ANOTHER
+    # Whoever fails with a text in hand, or behind a proxy, may have sent it.
+    return Fate.UNKNOWN if status >= 500 or status == _IN_CONFLICT else Fate.REFUSED
 
 
-class _Adapter(HTTPAdapter):
-    """Tells the call of each connection, while it can still be hung up."""
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        call = self._call
-
-        class Plain(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                line = super()._new_conn()
-                call.opened(line)
-                return line
-
-        class Secure(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                line = super()._new_conn()
-                call.opened(line)
-                return line
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
-        super().init_poolmanager(*args, **kwargs)
-        manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+def kept_id(theirs: object, text: Text) -> str:
+    """Return what may be kept of a gateway's own id; "" where it is none, or says too much."""
+    if not isinstance(theirs, str) or not theirs.isprintable() or repeats(theirs, text):
+        return ""
+    return theirs[:MAX_ID]
 
 
-def _repeats(theirs: str, to: str, body: str) -> bool:
+def repeats(theirs: str, text: Text) -> bool:
     """Whether an id tells the number or the code, which must not be kept with it.
 
     With whatever stands between the digits, and with or without the country code.
     """
     digits = _NO_DIGITS.sub("", theirs)
-    return any(told in digits for told in (to[-_LOCAL_DIGITS:], *_LONG_NUMBER.findall(body)))
+    return any(
+        told in digits for told in (text.to[-_LOCAL_DIGITS:], *_LONG_NUMBER.findall(text.body))
+    )
 
 
 def _media_type(content_type: str) -> str:
@@ -264,3 +212,37 @@ def _filled(template: Any, words: dict[str, str]) -> Any:
         case dict():
             return {name: _filled(part, words) for name, part in template.items()}
     return template
+
+
+def check_secret(callback: Callback, secret: str) -> None:
+    """Let pass what came to the address that only the gateway knows.
+
+    :raises Forged: otherwise, and where none was set.
+    """
+    if not secret or not hmac.compare_digest(callback.secret.encode(), secret.encode()):
+        raise Forged
+
+
+def _e164(text: str) -> str:
+    """Return a number as gateways write it with its plus, which an address turns into a blank."""
+    text = text.strip()
+    return text if text.startswith(("+", "0")) or not text else f"+{text}"
+
+
+def _facts(callback: Callback) -> dict[str, str]:
+    """Return what a receipt says, by name: of its JSON or its form, and of its query.
+
+    The query is the address that we gave with the text, so it counts more.
+    """
+    body = callback.body.decode("utf-8", "replace")
+    try:
+        if "json" in callback.headers.get("content-type", "").lower():
+            found = json.loads(body)
+        else:
+            found = dict(parse_qsl(body, max_num_fields=100))
+    except (ValueError, RecursionError):
+        raise Malformed from None
+    if not isinstance(found, dict):
+        raise Malformed
+    said = {str(k): str(v) for k, v in found.items() if type(v) in {str, int}}
+    return {**said, **callback.query}

@@ -10,15 +10,16 @@ import os
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
-from optin.gateways.protocol import SmsError
+from optin.gateways.protocol import Callback, Forged, Receipt, SmsError, Text
 
 FILE_NAME = "sms.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Arrived:
     """One message as it lies on the simulated phone."""
 
     at: datetime
@@ -29,17 +30,19 @@ class Text:
 
 class Simulator:
     name = "simulator"
+    regions: tuple[str, ...] = ()
+    price = Decimal(0)
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
 
-    def send(self, *, to: str, body: str, reference: str) -> str:
+    def send(self, text: Text) -> str:
         """Append the message; see ``gateways.Gateway.send``."""
         entry = {
             "at": datetime.now(UTC).isoformat(),
-            "to": to,
-            "body": body,
-            "reference": reference,
+            "to": text.to,
+            "body": text.body,
+            "reference": text.reference,
         }
         # One write to a file opened for appending: lines of parallel senders stay whole.
         line = json.dumps(entry) + "\n"
@@ -49,9 +52,13 @@ class Simulator:
                 phone.write(line.encode())
         except OSError as exc:
             raise SmsError(f"the simulator cannot write: {exc.strerror}") from exc
-        return reference
+        return text.reference
 
-    def latest(self, limit: int) -> list[Text]:
+    def receipt(self, callback: Callback) -> Receipt:
+        """The simulated phone reports nothing."""
+        raise Forged
+
+    def latest(self, limit: int) -> list[Arrived]:
         """Return the newest *limit* messages, newest first."""
         try:
             with self.path.open(encoding="utf-8") as file:
@@ -60,6 +67,6 @@ class Simulator:
             return []
         entries = [json.loads(line) for line in reversed(lines)]
         return [
-            Text(datetime.fromisoformat(e["at"]), e["to"], e["body"], e["reference"])
+            Arrived(datetime.fromisoformat(e["at"]), e["to"], e["body"], e["reference"])
             for e in entries
         ]

@@ -1,0 +1,88 @@
+"""Kannel, the open SMS gateway: its HTTP interface for sending, and its delivery reports.
+
+Texts are posted, so that no log of addresses holds a number or a code. Kannel reports
+twice: its own number for a text comes in the second report only, so the receipt
+address that it calls back holds our reference.
+"""
+
+from decimal import Decimal
+
+from optin.gateways.call import Call
+from optin.gateways.http import check_secret, fate_of
+from optin.gateways.protocol import Callback, Fate, Malformed, Receipt, Report, SmsError, Text
+
+# Kannel User's Guide, "Delivery reports": bits of the mask, and of the report itself.
+_ASKED_FOR = 1 | 2 | 16
+_REPORTS = {
+    "1": (Report.DELIVERED, ""),
+    "2": (Report.FAILED, "not delivered"),
+    "4": (Report.UNDER_WAY, ""),
+    "8": (Report.UNDER_WAY, ""),
+    "16": (Report.FAILED, "refused"),
+}
+
+_NOT_ROUTABLE = b"Not routable"  # "User's Guide", table of the answers of sendsms
+
+
+class Kannel:
+    name = "kannel"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        user: str,
+        password: str,
+        sender: str,
+        receipt_secret: str,
+        regions: tuple[str, ...] = (),
+        price: Decimal = Decimal(0),
+    ) -> None:
+        """Read the settings; ``optin.conf`` says what each means.
+
+        :raises ValueError: if they do not fit, as a sentence that holds no value.
+        """
+        if not (url and user and password):
+            raise ValueError(
+                "OPTIN_GATEWAY_KANNEL_URL, _USER and _PASSWORD must be set, all three."
+            )
+        self.regions, self.price = regions, price
+        self._url, self._user, self._password = url, user, password
+        self._sender, self._receipt_secret = sender, receipt_secret
+
+    def send(self, text: Text) -> str:
+        """Post the text to ``sendsms``; Kannel gives no id with its answer."""
+        headers = {
+            "Content-Type": "text/plain; charset=utf-8",
+            "User-Agent": "optin",
+            "X-Kannel-Username": self._user,
+            "X-Kannel-Password": self._password,
+            "X-Kannel-To": text.to,
+            "X-Kannel-From": text.sender or self._sender,
+            "X-Kannel-Coding": "0",
+            # Whole minutes. Kannel also keeps to it while the text waits in its own queue.
+            "X-Kannel-Validity": str(text.valid_for // 60),
+        }
+        if text.receipt_url:
+            headers["X-Kannel-DLR-Mask"] = str(_ASKED_FOR)
+            headers["X-Kannel-DLR-Url"] = f"{text.receipt_url}&report=%d"
+        call = Call(self._url, headers, text.body.encode(), reads=True, patience=text.patience)
+        status, answer = call.run()
+        if 200 <= status < 300:  # sent to the carrier, or queued for it
+            return ""
+        # Our name is wrong, or no carrier of this Kannel takes the number: one status for both.
+        here = not (status == 403 and _NOT_ROUTABLE in answer)
+        fate = fate_of(status) if here else Fate.NOT_HERE
+        raise SmsError(f"the gateway answered {status}", fate)
+
+    def receipt(self, callback: Callback) -> Receipt:
+        """Read a delivery report: a GET of the address that the text was sent with."""
+        check_secret(callback, self._receipt_secret)
+        reference = callback.query.get("reference", "")
+        try:
+            report, reason = _REPORTS[callback.query.get("report", "")]
+        except KeyError:
+            raise Malformed from None
+        if not reference:
+            raise Malformed
+        return Receipt(report, reference, reason=reason)

@@ -1,0 +1,184 @@
+"""Twilio: its Messages API, and status callbacks that it signs.
+
+An optional extra (``requirements-twilio.txt``): the only module that needs the package
+``twilio``, of which it takes the validator of signatures. The call itself is our own, as
+the package's client knows neither our time-out nor our cap.
+"""
+
+import json
+import re
+from base64 import b64encode
+from decimal import Decimal
+from urllib.parse import parse_qsl, urlencode
+
+from twilio.request_validator import RequestValidator
+
+from optin.gateways.call import Call
+from optin.gateways.http import check_secret, fate_of, repeats
+from optin.gateways.protocol import (
+    Callback,
+    Fate,
+    Forged,
+    Malformed,
+    Receipt,
+    Report,
+    SmsError,
+    Text,
+)
+
+_LONGEST_VALIDITY = 36_000  # seconds: Twilio's error 90007
+_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+_CODE = re.compile(r"[1-9][0-9]{4}")
+
+_STOPPED = 21610
+
+# Twilio's Error and Warning Dictionary.
+_FATES = {
+    _STOPPED: Fate.OPTED_OUT,
+    # No number that takes texts: for any gateway.
+    **dict.fromkeys((21211, 21265, 21614, 21635), Fate.REFUSED),
+    # A region that is switched off, a sender that does not do there, a trial account.
+    **dict.fromkeys((21408, 21606, 21608, 21612, 21659), Fate.NOT_HERE),
+    # An account that is closed, a sender that is not its own, a full queue.
+    **dict.fromkeys((10001, 20003, 20005, 21611), Fate.TRY_ANOTHER),
+    **dict.fromkeys((21212, 21660, 21661, 21703, 21705), Fate.TRY_ANOTHER),
+}
+
+_REPORTS = {
+    "delivered": Report.DELIVERED,
+    "read": Report.DELIVERED,
+    "failed": Report.FAILED,
+    "undelivered": Report.FAILED,
+    "canceled": Report.FAILED,
+}
+
+
+class Twilio:
+    name = "twilio"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        account: str,
+        token: str,
+        key: str,
+        key_secret: str,
+        sender: str,
+        service: str,
+        receipt_secret: str,
+        regions: tuple[str, ...] = (),
+        price: Decimal = Decimal(0),
+        https_only: bool,
+    ) -> None:
+        """Read the settings; ``optin.conf`` says what each means.
+
+        :raises ValueError: if they do not fit together, as a sentence that holds no value.
+        """
+        if https_only and not url.lower().startswith("https://"):
+            raise ValueError("OPTIN_GATEWAY_TWILIO_URL must begin with https://.")
+        if not account:
+            raise ValueError("OPTIN_GATEWAY_TWILIO_ACCOUNT is not set.")
+        if bool(key) != bool(key_secret):
+            raise ValueError("OPTIN_GATEWAY_TWILIO_KEY and _KEY_SECRET must be set both, or none.")
+        if not (token or key):
+            raise ValueError("OPTIN_GATEWAY_TWILIO_TOKEN or _KEY and _KEY_SECRET must be set.")
+        if not (sender or service):
+            raise ValueError("OPTIN_GATEWAY_TWILIO_SENDER or _SERVICE must be set.")
+        self.regions, self.price = regions, price
+        self._url = f"{url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
+        user = f"{key}:{key_secret}" if key else f"{account}:{token}"
+        self._authorization = f"Basic {b64encode(user.encode()).decode()}"
+        self._sender, self._service = sender, service
+        self._receipt_secret = receipt_secret
+        # Callbacks are signed with the token, also where a key sends.
+        self._validator = RequestValidator(token) if token else None
+
+    def send(self, text: Text) -> str:
+        """Post the text; see ``gateways.Gateway.send``."""
+        headers = {
+            "Authorization": self._authorization,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": "optin",
+            "Accept-Encoding": "identity",
+        }
+        body = urlencode(self._form(text)).encode()
+        call = Call(self._url, headers, body, reads=True, patience=text.patience)
+        status, answer = call.run()
+        if not 200 <= status < 300:
+            raise _refusal(status, answer)
+        theirs = _fact(answer, "sid")
+        return theirs if _SID.fullmatch(theirs) and not repeats(theirs, text) else ""
+
+    def _form(self, text: Text) -> dict[str, str]:
+        form = {
+            "To": text.to,
+            "From": text.sender or self._sender,
+            # With both, Twilio sends from that sender, which must be in the service's pool.
+            "MessagingServiceSid": self._service,
+            "Body": text.body,
+            "ValidityPeriod": str(max(1, min(text.valid_for, _LONGEST_VALIDITY))),
+            # One that nobody could check is not asked for.
+            "StatusCallback": text.receipt_url if self._validator else "",
+        }
+        return {name: value for name, value in form.items() if value}
+
+    def receipt(self, callback: Callback) -> Receipt:
+        """Read a status callback: a form, signed together with the address that we gave."""
+        check_secret(callback, self._receipt_secret)
+        facts = self._signed(callback)
+        status, theirs = facts.get("MessageStatus", ""), facts.get("MessageSid", "")
+        reference = callback.query.get("reference", "")
+        if not (status and _SID.fullmatch(theirs)):
+            raise Malformed
+        report = _REPORTS.get(status, Report.UNDER_WAY)
+        if report is not Report.FAILED:
+            return Receipt(report, reference, theirs)
+        code = facts.get("ErrorCode", "")
+        if code == str(_STOPPED):
+            return Receipt(Report.OPTED_OUT, reference, theirs)
+        reason = f"{status} ({code})" if _CODE.fullmatch(code) else status
+        return Receipt(report, reference, theirs, reason)
+
+    def _signed(self, callback: Callback) -> dict[str, str]:
+        """Return the fields of the form.
+
+        :raises Forged: if Twilio did not sign them.
+        """
+        try:
+            found = parse_qsl(
+                callback.body.decode(), keep_blank_values=True, max_num_fields=100
+            )  # the empty ones are signed too
+        except ValueError:
+            raise Malformed from None
+        facts = dict(found)
+        # With a name twice, what was signed would not be what is read.
+        if self._validator is None or len(facts) < len(found):
+            raise Forged
+        signature = callback.headers.get("x-twilio-signature", "")
+        if not self._validator.validate(callback.url, facts, signature):
+            raise Forged
+        return facts
+
+
+def _refusal(status: int, answer: bytes) -> SmsError:
+    """Return what an answer that is no 2xx says of the text.
+
+    Twilio adds codes, and splits old ones (July 2024). A new one in a 400 is taken for one
+    about this number: the text surely did not leave, and another gateway may know better.
+    """
+    code = _fact(answer, "code") if 400 <= status < 500 else ""
+    if not _CODE.fullmatch(code):
+        return SmsError(f"the gateway answered {status}", fate_of(status))
+    fate = _FATES.get(int(code), Fate.NOT_HERE if status == 400 else fate_of(status))
+    return SmsError(f"the gateway answered {status} ({code})", fate)
+
+
+def _fact(answer: bytes, name: str) -> str:
+    """Return the text or number under *name* in a JSON answer, or ""."""
+    try:
+        found = json.loads(answer)
+        fact = found.get(name, "") if isinstance(found, dict) else ""
+        return str(fact) if type(fact) in {str, int} else ""
+    except (ValueError, RecursionError):
+        return ""
