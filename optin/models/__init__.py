@@ -10,7 +10,8 @@ from optin.models.factors import (
     RecoveryCode,
 )
 from optin.models.files import AccessKey, File, Membership
-from optin.models.messages import Notice, SendCounter, SmsMessage
+from optin.models.guards import Guard
+from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.users import User
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "AuthenticatorApp",
     "Canary",
     "File",
+    "GatewayHealth",
+    "GatewayTry",
+    "Guard",
     "Membership",
     "Notice",
     "PendingOtp",

@@ -138,6 +138,11 @@ class AuditEvent(AppendOnly):
         RECOVERY_CODES = "recovery_codes", "Recovery codes"
         DISOWN = "disown", "This was not me"
         CONSENT = "consent", "Application allowed to act"
+        STOP = "stop", "All texts stopped, or allowed again, by staff"
+        BREAKER = "breaker", "Closed prefix opened by staff"
+        DENY = "deny", "Deny list"
+        SAFE = "safe", "Safe list"
+        NO_TEXTS = "no_texts", "Texts to a number stopped by its owner, or allowed again"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -1,7 +1,9 @@
 """What leaves the service, and how much of it."""
 
+import hmac
+import re
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -16,8 +18,18 @@ from optin.models.users import User
 # only when its sender is gone.
 LEASE = timedelta(seconds=30)
 
-MAX_TRIES = 2
-"""A message whose sender died may be sent once more: at most twice, never lost."""
+MAIL_LEASE = timedelta(minutes=2)
+"""The same for a mail: a dozen replies of the server, of 5 s each at most (EMAIL_TIMEOUT)."""
+
+MAX_DOUBTS = 2
+"""A message may be in doubt twice: sent or not, its sender died or no gateway answered. So
+it is sent at most twice, and never lost."""
+
+
+TRIPS_AT = 3
+"""Failures in a row after which a gateway is left alone."""
+
+TRIPPED_FOR = timedelta(minutes=1)
 
 
 class State(models.TextChoices):
@@ -39,7 +51,11 @@ class OutboxQuerySet(models.QuerySet[M]):
         """Messages that should leave at *now*: queued, or left by a sender that died."""
         return self.filter(
             Q(state=State.QUEUED)
-            | Q(state=State.SENDING, claimed_at__lte=now - LEASE, tries__lt=MAX_TRIES)
+            | Q(
+                state=State.SENDING,
+                claimed_at__lte=now - self.model.lease,
+                doubts__lt=MAX_DOUBTS,
+            )
         )
 
     def claim(self, pk: int, now: datetime) -> bool:
@@ -47,13 +63,15 @@ class OutboxQuerySet(models.QuerySet[M]):
         return bool(
             self.due(now)
             .filter(pk=pk)
-            .update(state=State.SENDING, claimed_at=now, tries=F("tries") + 1)
+            .update(
+                state=State.SENDING, claimed_at=now, tries=F("tries") + 1, doubts=F("doubts") + 1
+            )
         )
 
     def give_up(self, now: datetime) -> int:
         """End the messages whose last sender died; returns how many."""
         return self.filter(
-            state=State.SENDING, claimed_at__lte=now - LEASE, tries__gte=MAX_TRIES
+            state=State.SENDING, claimed_at__lte=now - self.model.lease, doubts__gte=MAX_DOUBTS
         ).update(state=State.FAILED, reason="its sender stopped, twice")
 
 
@@ -62,6 +80,8 @@ class Outgoing(models.Model):
 
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     tries = models.PositiveSmallIntegerField(default=0)
+    # Tries of which nobody knows whether they left: while one is made, it is among them.
+    doubts = models.PositiveSmallIntegerField(default=0)
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -71,6 +91,8 @@ class Outgoing(models.Model):
 
     objects = OutboxQuerySet.as_manager()
 
+    lease: ClassVar[timedelta] = LEASE
+
     class Meta:
         abstract = True
 
@@ -78,18 +100,21 @@ class Outgoing(models.Model):
         """Save the new row as claimed by this process, from the time it was made."""
         self.state = State.SENDING
         self.claimed_at = self.created_at
-        self.tries = 1
+        self.tries = self.doubts = 1
         self.save_queued()
 
     def save_queued(self) -> None:
         """Save the new row for another to claim."""
         _INSERT[type(self)].run(self)
 
-    def finish(self, state: State, **changes: object) -> None:
-        """Record what became of the message that this process claimed."""
-        type(self)._default_manager.filter(
-            pk=self.pk, state=State.SENDING, tries=self.tries
-        ).update(state=state, **changes)
+    def finish(self, state: State, **changes: object) -> bool:
+        """Record what became of the message that this process claimed.
+
+        Return False if it is not this process's any more: its lease is over, or a receipt
+        came first.
+        """
+        mine = type(self)._default_manager.filter(pk=self.pk, state=State.SENDING, tries=self.tries)
+        return bool(mine.update(state=state, **changes))
 
 
 class SmsMessage(Outgoing):
@@ -107,6 +132,8 @@ class SmsMessage(Outgoing):
     gateway = models.CharField(max_length=32, blank=True)
     gateway_message_id = models.CharField(max_length=100, blank=True)
     segments = models.PositiveSmallIntegerField(default=0)
+    cost = models.DecimalField(max_digits=8, decimal_places=4, default=0)
+    delivered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [
@@ -134,6 +161,32 @@ class SmsMessage(Outgoing):
         assert number  # by the constraint
         return number
 
+    def hold(self, gateway: str) -> bool:
+        """Record, before it happens, that *gateway* is handed this message.
+
+        As one more in doubt: should this process die, it may have left. Return False if
+        the message is not this process's any more; then it must not be sent.
+        """
+        self.doubts += 1
+        return self.finish(State.SENDING, gateway=gateway, doubts=self.doubts)
+
+    def taken(self, **facts: object) -> bool:
+        """Record that the gateway took it; a receipt may have come before its answer."""
+        told = SmsMessage.objects.filter(
+            pk=self.pk, state__in=[State.DELIVERED, State.FAILED], tries=self.tries
+        )
+        # Its reason stays: it is the carrier's.
+        return self.finish(State.SENT, reason="", **facts) or bool(told.update(**facts))
+
+    @staticmethod
+    def of_reference(reference: str) -> "SmsMessage | None":
+        """Return the message whose ``reference`` this is: nobody can make one up."""
+        found = re.fullmatch(r"sms-([1-9][0-9]{0,17})-[0-9a-f]{20}", reference)
+        message = SmsMessage.objects.filter(pk=int(found[1])).first() if found else None
+        if message and hmac.compare_digest(message.reference, reference):
+            return message
+        return None
+
     @property
     def reference(self) -> str:
         """The same for every attempt at this message: the gateway's idempotency key.
@@ -142,11 +195,79 @@ class SmsMessage(Outgoing):
         gateway would take that for a message that it has sent.
         """
         made = f"{self.pk} {self.created_at.isoformat()}"
-        return f"sms-{keys.digest('sms reference', made)[:20]}"
+        return f"sms-{self.pk}-{keys.digest('sms reference', made)[:20]}"
+
+
+class GatewayTry(models.Model):
+    """One handing of a text to a gateway, and what came of it."""
+
+    message = models.ForeignKey(SmsMessage, models.CASCADE, related_name="gateway_tries")
+    gateway = models.CharField(max_length=32)
+    at = models.DateTimeField()
+    fate = models.CharField(max_length=16)  # gateways.Fate
+    reason = models.CharField(max_length=200, blank=True)
+    gateway_message_id = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["gateway", "gateway_message_id"],
+                condition=~Q(gateway_message_id=""),
+                name="gateway_try_by_their_id",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway}: {self.fate}"
+
+
+class GatewayHealthQuerySet(models.QuerySet["GatewayHealth"]):
+    def all_known(self) -> "dict[str, GatewayHealth]":
+        """The health of every gateway that ever failed, by its name."""
+        return {row.gateway: row for row in self.all()}
+
+    def failed(self, gateway: str, now: datetime) -> None:
+        """Count a failure; from ``TRIPS_AT`` in a row on the gateway is left alone a while."""
+        self.get_or_create(gateway=gateway)
+        self.filter(gateway=gateway).update(failures=F("failures") + 1)
+        self.filter(gateway=gateway, failures__gte=TRIPS_AT).update(tripped_until=now + TRIPPED_FOR)
+
+    def worked(self, gateway: str) -> None:
+        """Forget the failures."""
+        self.filter(gateway=gateway, failures__gt=0).update(failures=0, tripped_until=None)
+
+
+class GatewayHealth(models.Model):
+    """How often a gateway failed in a row, seen by all processes."""
+
+    gateway = models.CharField(max_length=32, unique=True)
+    failures = models.PositiveIntegerField(default=0)
+    tripped_until = models.DateTimeField(null=True, blank=True)
+
+    objects = GatewayHealthQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"health of {self.gateway}"
+
+    def is_tripped(self, now: datetime) -> bool:
+        return self.tripped_until is not None and self.tripped_until > now
+
+    def claim_trial(self, now: datetime) -> bool:
+        """Whether a text may go to this gateway, which is not tripped at *now*.
+
+        Once a tripping is over, one text may, of all processes: it decides for all how it
+        goes on.
+        """
+        if self.tripped_until is None:
+            return True
+        over = GatewayHealth.objects.filter(pk=self.pk, tripped_until=self.tripped_until)
+        return bool(over.update(tripped_until=now + TRIPPED_FOR))
 
 
 class Notice(Outgoing):
     """One e-mail that tells a user what happened to their account."""
+
+    lease = MAIL_LEASE
 
     class Kind(models.TextChoices):
         ACTIVATED = "activated", _("Two-factor sign-in was turned on")
@@ -166,6 +287,7 @@ class Notice(Outgoing):
         PASSWORD = "password", _("The password was changed")
         PASSWORD_RESET = "password_reset", _("A new password was asked for")
         DISOWNED = "disowned", _("A change was taken back")
+        NO_TEXTS = "no_texts", _("STOP came from the mobile number")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -196,6 +318,8 @@ class SendCounter(models.Model):
     key = models.CharField(max_length=64)  # a keyed digest: no number, name or address
     window_start = models.DateTimeField()
     count = models.PositiveIntegerField()
+    # Of those, for opt-ins by prefix and region: codes that were proved.
+    proved = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [

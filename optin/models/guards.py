@@ -1,0 +1,133 @@
+"""What stops texts, or lets them through, beside the counters."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import connection, models
+from django.db.models import Q
+
+from optin import keys
+
+LINE = 4
+"""Digits at the end of a number that its prefix is without."""
+
+
+class GuardQuerySet(models.QuerySet["Guard"]):
+    def in_force(self, now: datetime) -> Self:
+        return self.filter(Q(until=None) | Q(until__gt=now))
+
+    def about(self, wanted: Iterable[str], now: datetime) -> "dict[tuple[str, str], Guard]":
+        """What is in force at *now* for any of *wanted*, by its kind and what it covers."""
+        found = self.in_force(now).filter(key__in=list(wanted))
+        return {(guard.kind, guard.covers): guard for guard in found}
+
+    def is_stopped(self) -> bool:
+        """Whether no text may leave."""
+        return self.filter(kind=Guard.Kind.STOP).exists()
+
+    def has_opted_out(self, number_digest: str) -> bool:
+        """Whether the person answered STOP from this number."""
+        return self.filter(kind=Guard.Kind.OPTED_OUT, key=number_digest).exists()
+
+    def opt_out(self, number_digest: str, last_three: str, now: datetime) -> bool:
+        """Remember a STOP, until somebody takes it back; return whether it is new.
+
+        One statement: of many who report it at once, one makes it.
+        """
+        values = [Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER, number_digest, last_three]
+        made_at = connection.ops.adapt_datetimefield_value(now)
+        with connection.cursor() as cursor:
+            cursor.execute(_OPT_OUT, [*values, made_at])
+            return cursor.fetchone() is not None
+
+    def opt_in(self, number_digest: str) -> bool:
+        """Forget a STOP; return whether there was one."""
+        deleted, _ = self.filter(kind=Guard.Kind.OPTED_OUT, key=number_digest).delete()
+        return bool(deleted)
+
+    def close(self, key: str, *, region: str, unproved: int, now: datetime, until: datetime) -> int:
+        """Close a prefix; return the id of the breaker, or 0 if it was closed already.
+
+        One statement: of many who find that it must be closed, one closes it.
+        """
+        adapt = connection.ops.adapt_datetimefield_value
+        values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unproved]
+        with connection.cursor() as cursor:
+            cursor.execute(_CLOSE, [*values, adapt(now), adapt(until), adapt(now)])
+            row = cursor.fetchone()
+        return row[0] if row else 0
+
+
+class Guard(models.Model):
+    """One entry: a closed breaker, a lift of one, a line of a list, or a stop.
+
+    An entry whose time is over counts for nothing; ``purge`` deletes it.
+    """
+
+    class Kind(models.TextChoices):
+        STOP = "stop", "No text leaves"
+        BREAKER = "breaker", "Closed to opt-ins: too few are proved"
+        LIFT = "lift", "Opened by staff"
+        DENY = "deny", "No opt-in"
+        SAFE = "safe", "Not subject to breakers"
+        OPTED_OUT = "no_texts", "The person answered STOP"
+
+    class Covers(models.TextChoices):
+        NUMBER = "number", "One number"
+        PREFIX = "prefix", "All numbers but for the last 4 digits"
+        ALL = "all", "All texts"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    covers = models.CharField(max_length=8, choices=Covers.choices)
+    key = models.CharField(max_length=64, blank=True)  # a keyed digest: no number, no prefix
+    last_three = models.CharField(max_length=3, blank=True)
+    region = models.CharField(max_length=3, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    unproved = models.PositiveIntegerField(default=0)  # that closed the breaker
+    made_at = models.DateTimeField()
+    until = models.DateTimeField(null=True, blank=True)  # nothing: until it is taken away
+
+    objects = GuardQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key", "kind"], name="guard_one_of_a_kind"),
+            models.CheckConstraint(
+                condition=Q(kind="stop", covers="all", key="")
+                | (Q(kind="no_texts", covers="number", until__isnull=True) & ~Q(key=""))
+                | (
+                    ~Q(kind__in=["stop", "no_texts"])
+                    & Q(until__isnull=False)
+                    & ~Q(covers="all")
+                    & ~Q(key="")
+                ),
+                name="guard_ends_but_for_the_stops",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    @staticmethod
+    def prefix_of(e164: str) -> str:
+        """Return the keyed digest by which the prefix of a number is found and counted."""
+        return keys.digest("prefix", e164[:-LINE])
+
+
+_CLOSE = """
+INSERT INTO optin_guard
+(kind, covers, key, region, unproved, made_at, until, last_three, reason)
+VALUES (%s, %s, %s, %s, %s, %s, %s, '', '')
+ON CONFLICT (key, kind) DO UPDATE SET
+unproved = excluded.unproved, made_at = excluded.made_at, until = excluded.until
+WHERE optin_guard.until <= %s
+RETURNING id
+"""
+
+_OPT_OUT = """
+INSERT INTO optin_guard (kind, covers, key, last_three, made_at, region, reason, unproved)
+VALUES (%s, %s, %s, %s, %s, '', '', 0)
+ON CONFLICT (key, kind) DO NOTHING
+RETURNING id
+"""
