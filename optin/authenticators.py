@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -30,6 +31,7 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     AuthenticatorApp,
+    Guard,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -72,6 +74,16 @@ def overview(user: User) -> Overview:
         AuthenticatorApp.objects.active_of(user),
         RecoveryCode.objects.left(user),
     )
+
+
+def is_stopped(user: User, **which: Any) -> bool:
+    """Whether somebody answered STOP from that number of *user*, the active one by default.
+
+    Of none that they have not proved: nobody may learn that of another's number (S-38).
+    """
+    own = ProviderUser.objects.filter(user=user, **(which or {"confirmed": True}))
+    proved = own.exclude(verified_at=None).values("number_digest")
+    return Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=proved).exists()
 
 
 def last_used(user: User) -> datetime | None:

@@ -4,20 +4,26 @@ Counters are fixed windows. All counters of one send are raised in one statement
 inside a savepoint: if any of them is over its limit the savepoint goes back, so that
 a refused send costs nothing. The statement takes the rows in one fixed order, so
 that no two sends wait for each other.
+
+Against pumping, the texts of opt-ins are also counted by prefix (a number less its last 4
+digits) and by region: how many left, and how many opt-ins were proved. A prefix with too
+few is closed to opt-ins for a while; for a region the operators are alarmed. What staff
+decided comes before all counters: the stop of all texts, the lists, a prefix opened.
 """
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 
-from optin import keys
+from optin import alarms, keys
 from optin.conf import Rate, conf
-from optin.models import PendingOtp, Purpose, SmsMessage
+from optin.models import Guard, PendingOtp, Purpose, SmsMessage
 from optin.origin import Face, Origin
+from optin.phones import MobileNumber
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
 """So long after the last text the waits start from the first again (design, section 4)."""
@@ -27,15 +33,38 @@ SERIES_ENDS_AFTER = timedelta(minutes=10)
 _ASKED_FOR = {Purpose.OPT_IN, Purpose.OPT_OUT}
 
 
-_INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count) VALUES "
+_INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, proved) VALUES "
 _OR_ADD = """
+ON CONFLICT (scope, key, window_start) DO UPDATE SET
+count = optin_sendcounter.count + excluded.count,
+proved = optin_sendcounter.proved + excluded.proved
+RETURNING count, proved
+"""
+_OR_TAKE_BACK = """
 ON CONFLICT (scope, key, window_start) DO UPDATE SET count =
-CASE WHEN optin_sendcounter.count + %s < 0 THEN 0 ELSE optin_sendcounter.count + %s END
-RETURNING count
+CASE WHEN optin_sendcounter.count > 0 THEN optin_sendcounter.count - 1 ELSE 0 END
+RETURNING count, proved
 """
 
 RESEND_WAIT = "resend-wait"
 """The rule that a text to a number waits a little for the one before it."""
+
+STOP = "stop"
+"""The rule that no text leaves at all: staff said so."""
+
+OPTED_OUT = "stopped"
+"""The rule that no text goes to a number from which somebody answered STOP."""
+
+PREFIX = "prefix"
+"""The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
+
+REGION = "region"
+
+ASK_AGAIN = timedelta(minutes=5)
+"""When to ask again after a stop, of all texts or of one number: nobody knows its end."""
+
+LONGEST = timedelta(days=1)
+"""No answer puts anybody off for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +75,8 @@ class Limit:
     key: str  # what is counted; stored as a keyed digest
     count: int
     seconds: int
+    adds: int = 1
+    proves: int = 0
 
     def window(self, now: datetime) -> datetime:
         """Return the start of the window that *now* is in."""
@@ -54,17 +85,47 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The rule that said no, what it counted, and when asking again makes sense."""
+class Tally:
+    """What one counter came to."""
+
+    limit: Limit
+    count: int
+    proved: int
+
+    @property
+    def unproved(self) -> int:
+        """How many stood unproved before this one."""
+        return self.count - self.limit.adds - self.proved
+
+    def is_pumped(self, threshold: int) -> bool:
+        """Whether too few of those asked for before this one were proved."""
+        asked = self.count - self.limit.adds
+        too_few = self.proved * 100 < asked * conf.breaker_share
+        return 0 < threshold <= self.unproved and too_few
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rule that decided, and what it counted."""
 
     rule: str
     count: int
-    limit: int
-    retry_after: timedelta
+    limit: int  # 0: none
 
     @property
     def data(self) -> dict[str, int | str]:
         """The facts, for the audit event."""
+        return {"rule": self.rule, "count": self.count, "limit": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Decision):
+    """The rule that said no, what it counted, and when asking again makes sense."""
+
+    retry_after: timedelta
+
+    @property
+    def data(self) -> dict[str, int | str]:
         seconds = int(self.retry_after.total_seconds())
         return {
             "rule": self.rule,
@@ -72,6 +133,11 @@ class Refused:
             "limit": self.limit,
             "retry_after": seconds,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved(Decision):
+    """The rule that was nearest to saying no."""
 
 
 def reserve_text(
@@ -82,20 +148,53 @@ def reserve_text(
     file_id: int | None,
     origin: Origin,
     now: datetime,
-) -> Refused | None:
+    number: MobileNumber | None = None,
+) -> Reserved | Refused:
     """Count one text, or say why it may not be sent. Call inside a transaction.
 
     The counter of the number comes first and keeps its row until the transaction
     ends: two users who ask for a text to one number queue up here, and the second
     sees the text of the first in the resend wait.
+
+    :param number: of an opt-in, for the lists and the breaker.
     """
+    prefix = Guard.prefix_of(number.e164) if number else ""
+    guards = Guard.objects.about(
+        {"", number_digest, prefix} if number else {"", number_digest}, now
+    )
+    if refused := _stopped(guards) or (_guarded(guards, now) if number else None):
+        return refused
     limits = _text_limits(user_id, number_digest, purpose, file_id, origin)
+    if number:
+        limits += _of_opt_in(number, prefix, adds=1)
+    if purpose in _ASKED_FOR:
+        if file_id is not None:  # a page's request to turn off is under none
+            limits += _each("file", str(file_id), conf.sends_per_file)
+        limits += _each("total", "", conf.sends_total)
+    shut: Refused | None = None
     with transaction.atomic():
-        over = _over(limits, _add(1, limits, now), now)
-        refused = resend_wait(number_digest, purpose, now) or over
+        tallies = _add(limits, now)
+        if number and not _is_open(guards):
+            shut = _shut(tallies, now)
+        refused = shut or resend_wait(number_digest, purpose, now) or _over(tallies, now)
         if refused:
             transaction.set_rollback(True)
+    if refused is None:
+        _alarm(tallies, number, now)
+        return _nearest(tallies)
+    if number and refused is shut:
+        _close(prefix, number.region, refused, now)
     return refused
+
+
+def count_proof(number: MobileNumber, issued_at: datetime) -> None:
+    """Count that an opt-in was proved, in the window in which its code was asked for."""
+    _add(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, proves=1), issued_at)
+
+
+def texts_are_stopped() -> bool:
+    """Whether staff stopped all texts: those that were queued before must wait too."""
+    return Guard.objects.is_stopped()
 
 
 def reserve_sign_in(name: str, origin: Origin, now: datetime) -> Refused | None:
@@ -106,7 +205,7 @@ def reserve_sign_in(name: str, origin: Origin, now: datetime) -> Refused | None:
     """
     limits = _sign_in_limits(name, origin)
     with transaction.atomic():
-        refused = _over(limits, _add(1, limits, now), now)
+        refused = _over(_add(limits, now), now)
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -114,7 +213,11 @@ def reserve_sign_in(name: str, origin: Origin, now: datetime) -> Refused | None:
 
 def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
     """Take back the charge of ``reserve_sign_in``. Call inside a transaction."""
-    _add(-1, _sign_in_limits(name, origin), charged_at)
+    _count(
+        [replace(limit, adds=0) for limit in _sign_in_limits(name, origin)],
+        charged_at,
+        _OR_TAKE_BACK,
+    )
 
 
 def _text_limits(
@@ -131,11 +234,15 @@ def _text_limits(
         limits += _each(f"{group}-client", f"{origin.client} {file_id}", conf.sends_per_client)
     elif origin.ip:
         limits += _each(f"{group}-ip", _network(origin.ip, 32), conf.sends_per_ip)
-    if asked_for:
-        if file_id is not None:  # a page's request to turn off is under none
-            limits += _each("file", str(file_id), conf.sends_per_file)
-        limits += _each("total", "", conf.sends_total)
     return limits
+
+
+def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) -> list[Limit]:
+    seconds = conf.breaker_seconds
+    return [
+        Limit(f"{PREFIX}/{seconds}", prefix, 0, seconds, adds, proves),
+        Limit(f"{REGION}/{seconds}", number.region, 0, seconds, adds, proves),
+    ]
 
 
 def _sign_in_limits(name: str, origin: Origin) -> list[Limit]:
@@ -159,27 +266,134 @@ def _network(ip: str, prefix_v4: int) -> str:
     return str(ipaddress.ip_network((address, prefix), strict=False))
 
 
-def _add(delta: int, limits: Sequence[Limit], now: datetime) -> list[int]:
-    """Add *delta* to each counter, in the order given, and return the new counts."""
+def _add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
+    """Raise each counter, in the order given, and return what they came to."""
+    return _count(limits, now, _OR_ADD)
+
+
+def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
     if not limits:
         return []
-    sql = _INSERT + ", ".join(["(%s, %s, %s, %s)"] * len(limits)) + _OR_ADD
+    sql = _INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(limits)) + or_else
     params: list[Any] = []
     for limit in limits:
         start = connection.ops.adapt_datetimefield_value(limit.window(now))
-        params += [limit.scope, keys.digest("counter", limit.key), start, max(delta, 0)]
+        key = keys.digest("counter", limit.key)
+        params += [limit.scope, key, start, limit.adds, limit.proves]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*params, delta, delta])
-        return [count for (count,) in cursor.fetchall()]
+        cursor.execute(sql, params)
+        found = cursor.fetchall()
+    return [Tally(limit, *counts) for limit, counts in zip(limits, found, strict=True)]
 
 
-def _over(limits: Sequence[Limit], counts: Sequence[int], now: datetime) -> Refused | None:
-    """Return the first limit that its count is over, if any."""
-    for limit, count in zip(limits, counts, strict=True):
-        if limit.count and count > limit.count:
-            end = limit.window(now) + timedelta(seconds=limit.seconds)
-            return Refused(limit.scope, count - 1, limit.count, end - now)
+# -- judging -----------------------------------------------------------------------
+
+
+def _stopped(guards: dict[tuple[str, str], Guard]) -> Refused | None:
+    """Say no where no text at all may leave, or none to this number."""
+    if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
+        return Refused(STOP, 0, 0, ASK_AGAIN)
+    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
     return None
+
+
+def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+    """Say no where staff did, or a breaker that is closed. A number says more than its prefix."""
+    kind, covers = Guard.Kind, Guard.Covers
+    for width in (covers.NUMBER, covers.PREFIX):
+        if deny := guards.get((kind.DENY, width)):
+            return Refused(f"deny-{width}", 0, 0, _left(deny, now))
+        if (kind.SAFE, width) in guards:
+            return None
+    breaker = guards.get((kind.BREAKER, covers.PREFIX))
+    if breaker and not _is_open(guards) and conf.breaker_unproved:
+        left = _left(breaker, now)
+        return Refused(PREFIX, breaker.unproved, conf.breaker_unproved, left)
+    return None
+
+
+def _is_open(guards: dict[tuple[str, str], Guard]) -> bool:
+    """Whether no breaker closes for this number."""
+    return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in guards)
+
+
+def _left(guard: Guard, now: datetime) -> timedelta:
+    return min(guard.until - now, LONGEST) if guard.until else LONGEST
+
+
+def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
+    """Say no to an opt-in if its prefix must be closed."""
+    limit = conf.breaker_unproved
+    (tally,) = (t for t in tallies if t.limit.scope.startswith(f"{PREFIX}/"))
+    if not tally.is_pumped(limit):
+        return None
+    closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
+    return Refused(PREFIX, tally.unproved, limit, closed_for)
+
+
+def _over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
+    """Return the first limit that its count is over, if any."""
+    for tally in tallies:
+        limit = tally.limit
+        if limit.count and tally.count > limit.count:
+            end = limit.window(now) + timedelta(seconds=limit.seconds)
+            return Refused(limit.scope, tally.count - 1, limit.count, end - now)
+    return None
+
+
+def _nearest(tallies: Sequence[Tally]) -> Reserved:
+    """Return the rule that had least room left, with this text in its count."""
+    found = [
+        Reserved(tally.limit.scope, tally.count, tally.limit.count)
+        for tally in tallies
+        if tally.limit.count
+    ]
+    if conf.breaker_unproved:
+        found += [
+            Reserved(PREFIX, tally.unproved + tally.limit.adds, conf.breaker_unproved)
+            for tally in tallies
+            if tally.limit.scope.startswith(f"{PREFIX}/")
+        ]
+    return max(found, key=lambda rule: rule.count / rule.limit, default=Reserved("none", 0, 0))
+
+
+# -- telling -----------------------------------------------------------------------
+
+
+def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
+    """Close *prefix*; of many who find that it must be, one closes it and sounds the alarm."""
+    until = now + timedelta(seconds=conf.breaker_seconds)
+    breaker = Guard.objects.close(
+        prefix, region=region, unproved=refused.count, now=now, until=until
+    )
+    if breaker:
+        alarms.sound(
+            "prefix",
+            breaker=breaker,
+            region=region,
+            unproved=refused.count,
+            until=until.isoformat(timespec="seconds"),
+        )
+
+
+def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime) -> None:
+    """Sound the alarms that this text is the one to sound, once in each window."""
+    for tally in tallies:
+        limit, (name, _, _) = tally.limit, tally.limit.scope.partition("/")
+        # Counts only rise, one by one: exactly one of them crosses the line.
+        line = limit.count * conf.alarm_share
+        if name in {"file", "total"} and (tally.count - 1) * 100 < line <= tally.count * 100:
+            file = {"file": limit.key} if name == "file" else {}
+            alarms.sound(name, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
+        # This share falls and rises: a counter of its own knows whether it was told.
+        if number and name == REGION and tally.is_pumped(conf.alarm_unproved):
+            told = _add([Limit(f"region-alarm/{limit.seconds}", limit.key, 0, limit.seconds)], now)
+            if told[0].count == 1:
+                alarms.sound(REGION, region=number.region, unproved=tally.unproved)
+
+
+# -- waiting -----------------------------------------------------------------------
 
 
 def resend_wait(number_digest: str, purpose: Purpose, now: datetime) -> Refused | None:

@@ -11,6 +11,7 @@ the count and the audit event back.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,7 +110,7 @@ def opt_in(
             provider_user_id=result.provider_user_id,
             number_digest=digest,
             last_three=number.last_three,
-            data=result.data,
+            data=_decided(result, factors),
         )
     return result
 
@@ -145,20 +146,21 @@ def _send(
     """Reserve a text for *number* and send its code, unless a limit says no."""
     user = factors.user
     row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
-    refused = limits.reserve_text(
+    decision = limits.reserve_text(
         user_id=user.pk,
         number_digest=digest,
         purpose=Purpose.OPT_IN,
         file_id=file.pk,
         origin=origin,
         now=now,
+        number=number,
     )
-    if refused:
+    if isinstance(decision, limits.Refused):
         return Sending(
             Outcome.SEND_LIMIT,
             row.pk if row and row.open_code else None,
-            retry_after=refused.retry_after,
-            data=refused.data,
+            retry_after=decision.retry_after,
+            data=decision.data,
         )
     if row is None:
         row = ProviderUser.objects.create(
@@ -173,7 +175,7 @@ def _send(
         row.file = file
         row.number_encrypted = ProviderUser.seal(number.e164, user)
         row.save(update_fields=["file", "number_encrypted"])
-    return _text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, now)
+    return _text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, decision, now)
 
 
 def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: Standing) -> Sending:
@@ -213,9 +215,13 @@ def verify_opt_in(
         result = guesses.judge_opt_in(factors, row, file, code, now)
         old, other = factors.active, None
         if result.outcome is Outcome.OK and row:
+            for_the_first_time = row.verified_at is None
             result, other = _activate(factors, row, result, guess, now)
             if not other:
                 keep_session(factors.user)
+                # Else one handset could hold a prefix open.
+                if for_the_first_time:
+                    _count_proof(row, factors.pending[row.pk])
         elif result.compared:
             result = guesses.count_failure(factors, result, guess, now)
         AuditEvent.objects.record(
@@ -271,6 +277,16 @@ def _activate(
     return result, None
 
 
+def _count_proof(row: ProviderUser, code: PendingOtp) -> None:
+    """Count for its prefix and region that *code* was proved.
+
+    Last, for all proofs in a region wait here for each other.
+    """
+    with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
+        e164 = row.open_number()
+        limits.count_proof(phones.MobileNumber(e164, phones.region_of(e164)), code.issued_at)
+
+
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
     """Set *row* active in place of *old*; return the owner who got there first, if one did."""
     try:
@@ -313,7 +329,7 @@ def challenge_locked(
     """``challenge`` for a caller that holds the lock of the user."""
     row = factors.active
     result = _challenge(factors, row, purpose, origin, file, now)
-    data = {**result.data, "purpose": purpose}
+    data = {**_decided(result, factors), "purpose": purpose}
     record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
     return result
 
@@ -389,7 +405,7 @@ def _challenge(
         return Sending(barred.outcome, retry_after=barred.retry_after)
     if row is None:
         return Sending(Outcome.NOT_OPTED_IN)
-    refused = limits.reserve_text(
+    decision = limits.reserve_text(
         user_id=factors.user.pk,
         number_digest=row.number_digest,
         purpose=purpose,
@@ -397,14 +413,14 @@ def _challenge(
         origin=origin,
         now=now,
     )
-    if refused:
-        waiting = refused.rule == limits.RESEND_WAIT
+    if isinstance(decision, limits.Refused):
+        waiting = decision.rule == limits.RESEND_WAIT
         return Sending(
             Outcome.WAITING if waiting else Outcome.SEND_LIMIT,
-            retry_after=refused.retry_after,
-            data=refused.data,
+            retry_after=decision.retry_after,
+            data=decision.data,
         )
-    return _text_code(row, purpose, factors.pending_of(row), None, now)
+    return _text_code(row, purpose, factors.pending_of(row), None, decision, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,11 +560,28 @@ def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> Non
 # -- what they share ---------------------------------------------------------------
 
 
+def _decided(result: Sending, factors: Factors) -> dict[str, Any]:
+    """Return for the event of *result* the rule that decided, what it counted, its limit.
+
+    What ``limits`` did not decide has the outcome for its rule, and the count of wrong codes.
+    """
+    user = factors.user
+    if result.outcome is Outcome.LOCKED:
+        limit = conf.lock_after
+    elif result.outcome is Outcome.FACTOR_DISABLED and user.otp_disabled_at:
+        limit = conf.disable_after
+    else:
+        limit = 0
+    count = user.otp_failures if limit else 0
+    return {"rule": result.outcome.value, "count": count, "limit": limit, **result.data}
+
+
 def _text_code(
     row: ProviderUser,
     purpose: Purpose,
     pending: PendingOtp | None,
     file: File | None,
+    decision: limits.Reserved,
     now: datetime,
 ) -> Sending:
     """Text the open code of *row* again while it is good; else make a new one."""
@@ -578,7 +611,7 @@ def _text_code(
     return Sending(
         Outcome.RESENT if repeat else Outcome.SENT,
         provider_user_id=row.pk,
-        data={"message": message.pk},
+        data={"message": message.pk, **decision.data},
     )
 
 

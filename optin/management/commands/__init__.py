@@ -1,12 +1,17 @@
 """Commands for operators: parse, call one operation, print."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin.conf import Conf, conf
-from optin.models import File, User
+from optin.errors import InvalidMobileNumber, UnfitReason, UnfitTime
+from optin.guards import Target
+from optin.models import File, Guard, User
 from optin.origin import Face, Origin
+from optin.phones import mask
 
 ORIGIN = Origin(Face.COMMAND)
 
@@ -44,6 +49,45 @@ def refuse_faulty_keys() -> None:
     ):
         if fault:
             raise CommandError(f"{name} {fault}.")
+
+
+def target_of(number: str, *, prefix: bool) -> Target:
+    """Return the number that was given, or all that share its prefix.
+
+    :raises CommandError: if it is no mobile number.
+    """
+    try:
+        return Target.prefix(number) if prefix else Target.number(number)
+    except InvalidMobileNumber as exc:
+        raise CommandError(exc.message) from None
+
+
+class ListCommand(BaseCommand):
+    """Put a number, or a prefix, on a list for a time."""
+
+    action: Callable[..., Guard]
+    done: str
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("number", help="A mobile number.")
+        parser.add_argument(
+            "--prefix", action="store_true", help="All numbers that begin so, but for 4 digits."
+        )
+        parser.add_argument("--days", type=int, required=True, help="For how long: 1 to 366.")
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+
+    def handle(
+        self, *args: Any, number: str, prefix: bool, days: int, reason: str, **options: Any
+    ) -> None:
+        target = target_of(number, prefix=prefix)
+        try:
+            guard = type(self).action(
+                target, timedelta(days=max(0, min(days, 1000))), reason=reason, origin=ORIGIN
+            )
+        except (UnfitReason, UnfitTime) as exc:
+            raise CommandError(exc.message) from None
+        what = f"The number {mask(guard.last_three)}" if guard.last_three else "The prefix"
+        self.stdout.write(f"{what} {self.done} until {guard.until:%Y-%m-%d %H:%M} UTC.")
 
 
 class StaffCommand(BaseCommand):

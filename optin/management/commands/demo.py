@@ -16,6 +16,8 @@ from optin.models import (
     AccessKey,
     AuthenticatorApp,
     File,
+    GatewayHealth,
+    Guard,
     Membership,
     ProviderUser,
     RecoveryCode,
@@ -109,6 +111,10 @@ def _reset() -> None:
         AccessKey.objects.filter(digest__in=own).update(revoked_at=None)
         Membership.objects.filter(user=user, file__in=person.file_ids).update(active=True)
     File.objects.filter(pk__in=FILES).update(active=True)
+    numbers = ProviderUser.objects.filter(user__in=users).values_list("number_digest", flat=True)
+    Guard.objects.filter(key__in=list(numbers)).delete()
+    Guard.objects.filter(kind=Guard.Kind.BREAKER).delete()
+    GatewayHealth.objects.all().delete()
     for factor in (ProviderUser, AuthenticatorApp, RecoveryCode):
         factor._default_manager.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()

@@ -1,0 +1,47 @@
+"""Tell the operators at once: in the log, in a count, and by mail where that is set.
+
+An alarm is sounded within the transaction that saw its cause, and heard once that
+commits. Nobody waits for it and nothing fails by it: the mail leaves from a thread of its
+own, and if it does not, the log says so.
+"""
+
+from functools import partial
+from threading import Thread
+
+from django.core.mail import EmailMessage
+from django.db import transaction
+
+from optin import logs, metrics
+from optin.conf import conf
+
+logger = logs.logger("optin.alarm")
+
+_WORDS = {
+    "prefix": "A prefix was closed to opt-ins: too few are proved",
+    "region": "Too few opt-ins in a region are proved",
+    "file": "The budget of a file is nearly used up",
+    "total": "The budget for all texts is nearly used up",
+}
+"""Each alarm, by the name that it has in the log and in the metrics."""
+
+
+def sound(alarm: str, **facts: str | int) -> None:
+    """Sound *alarm* once the transaction commits. *facts*: no number, no prefix, no name."""
+    transaction.on_commit(partial(_sound, alarm, facts), robust=True)
+
+
+def _sound(alarm: str, facts: dict[str, str | int]) -> None:
+    logger.warning(_WORDS[alarm], alarm=alarm, **facts)
+    metrics.ALARMS.labels(alarm).inc()
+    if conf.alarm_email:
+        Thread(target=_mail, args=(alarm, facts), name="optin-alarm", daemon=True).start()
+
+
+def _mail(alarm: str, facts: dict[str, str | int]) -> None:
+    lines = [f"{_WORDS[alarm]}.", "", *(f"{name}: {value}" for name, value in facts.items())]
+    lines += ["", 'What to do: docs/operators.md, "Limits against pumping".', conf.base_url]
+    subject = f"{conf.service_name}: {_WORDS[alarm].lower()}"
+    try:
+        EmailMessage(subject, "\n".join(lines), to=list(conf.alarm_email)).send()
+    except Exception as exc:  # not its words: they may quote anything
+        logger.error("The mail of an alarm did not leave", alarm=alarm, why=type(exc).__name__)

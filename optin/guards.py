@@ -1,0 +1,227 @@
+"""What staff decide about texts: stop them all, open a prefix, deny and safe lists.
+
+On the terms of ``services``: one transaction each, with a reason, and one audit event
+last. ``limits`` and ``delivery`` read the rows at each decision, so that all processes
+obey from the commit on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin import phones
+from optin.conf import conf
+from optin.errors import UnfitReason, UnfitTime
+from optin.guesses import Outcome
+from optin.models import AuditEvent, Guard, ProviderUser
+from optin.models.audit import MAX_REASON
+from optin.origin import Origin
+
+LONGEST = timedelta(days=366)
+"""No entry lasts longer without somebody looking at it again."""
+
+Kind = AuditEvent.Kind
+Covers = Guard.Covers
+
+_LISTS = {Guard.Kind.DENY: Kind.DENY, Guard.Kind.SAFE: Kind.SAFE}
+_OTHER_LIST = {Guard.Kind.DENY: Guard.Kind.SAFE, Guard.Kind.SAFE: Guard.Kind.DENY}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an entry is about: one number, or all that share its prefix. Digests only."""
+
+    covers: Covers
+    key: str
+    region: str
+    last_three: str = ""
+
+    @classmethod
+    def number(cls, text: str) -> Self:
+        """Return the one number in *text*.
+
+        :raises InvalidMobileNumber: if there is none.
+        """
+        number = phones.parse(text, home_region=conf.sms_regions[0])
+        digest = ProviderUser.digest_of(number.e164)
+        return cls(Covers.NUMBER, digest, number.region, number.last_three)
+
+    @classmethod
+    def prefix(cls, text: str) -> Self:
+        """Return the prefix of the number in *text*: any number that has it will do.
+
+        :raises InvalidMobileNumber: if there is none.
+        """
+        number = phones.parse(text, home_region=conf.sms_regions[0])
+        return cls(Covers.PREFIX, Guard.prefix_of(number.e164), number.region)
+
+    @classmethod
+    def of(cls, guard: Guard) -> Self:
+        """Return what *guard* is about, as for a breaker that somebody looks at."""
+        return cls(Covers(guard.covers), guard.key, guard.region, guard.last_three)
+
+
+def stop_texts(*, reason: str, origin: Origin) -> Outcome:
+    """Let no text leave at all, of whatever kind; queued ones wait, and expire.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    reason, now = _fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        _guard, made = Guard.objects.get_or_create(
+            key="",
+            kind=Guard.Kind.STOP,
+            defaults={"covers": Covers.ALL, "reason": reason, "made_at": now},
+        )
+        outcome = Outcome.OK if made else Outcome.UNCHANGED
+        _record(Kind.STOP, outcome, origin, now, reason, data={"stopped": True})
+    return outcome
+
+
+def allow_texts(*, reason: str, origin: Origin) -> Outcome:
+    """End the stop.
+
+    :raises UnfitReason: as ``stop_texts``.
+    """
+    reason, now = _fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        deleted, _ = Guard.objects.filter(kind=Guard.Kind.STOP).delete()
+        outcome = Outcome.OK if deleted else Outcome.UNCHANGED
+        _record(Kind.STOP, outcome, origin, now, reason, data={"stopped": False})
+    return outcome
+
+
+def lift_breaker(prefix: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
+    """Open *prefix* to opt-ins for a time, whether it is closed now or would be.
+
+    Opt-ins are counted meanwhile: afterwards it may be closed again at once.
+
+    :raises UnfitReason: as ``stop_texts``.
+    :raises UnfitTime: unless the time is from a minute to 366 days.
+    """
+    return _put(Guard.Kind.LIFT, Kind.BREAKER, prefix, lasts, reason, origin)
+
+
+def deny(target: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
+    """Refuse opt-ins of *target* for a time. What is active stays, and signs in.
+
+    An entry for a number counts more than one for its prefix.
+
+    :raises UnfitReason: and
+    :raises UnfitTime: as ``lift_breaker``.
+    """
+    return _put(Guard.Kind.DENY, Kind.DENY, target, lasts, reason, origin)
+
+
+def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
+    """Let no breaker refuse opt-ins of *target* for a time; the other limits hold.
+
+    :raises UnfitReason: and
+    :raises UnfitTime: as ``lift_breaker``.
+    """
+    return _put(Guard.Kind.SAFE, Kind.SAFE, target, lasts, reason, origin)
+
+
+def unlist(target: Target, *, reason: str, origin: Origin) -> Outcome:
+    """Take *target* off the list on which it stands.
+
+    :raises UnfitReason: as ``stop_texts``.
+    """
+    reason, now = _fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
+        guard = entries.first()
+        kind, outcome = Kind.DENY, Outcome.UNCHANGED
+        data: dict[str, Any] = {"covers": target.covers.value, "listed": False}
+        if guard:
+            kind, outcome = _LISTS[Guard.Kind(guard.kind)], Outcome.OK
+            data["guard"] = guard.pk
+            guard.delete()
+        _record(kind, outcome, origin, now, reason, target, data)
+    return outcome
+
+
+def allow_number(target: Target, *, reason: str, origin: Origin) -> Outcome:
+    """Let texts go again to a number from which somebody answered STOP.
+
+    The gateway has a memory of its own: it must allow the number too.
+
+    :raises UnfitReason: as ``stop_texts``.
+    """
+    reason, now = _fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        outcome = Outcome.OK if Guard.objects.opt_in(target.key) else Outcome.UNCHANGED
+        _record(Kind.NO_TEXTS, outcome, origin, now, reason, target)
+    return outcome
+
+
+def _put(
+    kind: Guard.Kind,
+    event: AuditEvent.Kind,
+    target: Target,
+    lasts: timedelta,
+    reason: str,
+    origin: Origin,
+) -> Guard:
+    """Make the one entry of this kind for *target*, or make it anew."""
+    reason, now = _fit(reason), timezone.now()
+    if not timedelta(minutes=1) <= lasts <= LONGEST:
+        raise UnfitTime
+    with transaction.atomic(durable=True):
+        guard, _ = Guard.objects.update_or_create(
+            key=target.key,
+            kind=kind,
+            defaults={
+                "covers": target.covers,
+                "last_three": target.last_three,
+                "region": target.region,
+                "reason": reason,
+                "made_at": now,
+                "until": now + lasts,
+            },
+        )
+        if kind in _OTHER_LIST:
+            Guard.objects.filter(key=target.key, kind=_OTHER_LIST[kind]).delete()
+        until = (now + lasts).isoformat(timespec="seconds")
+        # By these the trail can say what it was about, once the entry is purged.
+        what = {"covers": target.covers.value, "region": target.region, "key": target.key}
+        data = {"guard": guard.pk, **what, "until": until}
+        _record(event, Outcome.OK, origin, now, reason, target, data)
+    return guard
+
+
+def _fit(reason: str) -> str:
+    """Return *reason* without blanks around it.
+
+    :raises UnfitReason: if it is empty or too long.
+    """
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON:
+        raise UnfitReason
+    return reason
+
+
+def _record(
+    kind: AuditEvent.Kind,
+    outcome: Outcome,
+    origin: Origin,
+    now: datetime,
+    reason: str,
+    target: Target | None = None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    one = target is not None and target.covers is Covers.NUMBER
+    AuditEvent.objects.record(
+        kind,
+        outcome,
+        now=now,
+        origin=origin,
+        user_id=None,
+        number_digest=target.key if target and one else "",
+        last_three=target.last_three if target and one else "",
+        reason=reason,
+        data=data,
+    )

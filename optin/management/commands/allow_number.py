@@ -1,0 +1,27 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import guards
+from optin.errors import UnfitReason
+from optin.guesses import Outcome
+from optin.management.commands import ORIGIN, target_of
+
+
+class Command(BaseCommand):
+    help = "Let texts go again to a number from which somebody answered STOP."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("number", help="A mobile number.")
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+
+    def handle(self, *args: Any, number: str, reason: str, **options: Any) -> None:
+        target = target_of(number, prefix=False)
+        try:
+            outcome = guards.allow_number(target, reason=reason, origin=ORIGIN)
+        except UnfitReason as exc:
+            raise CommandError(exc.message) from None
+        if outcome is Outcome.UNCHANGED:
+            self.stdout.write("Nobody answered STOP from it.")
+        else:
+            self.stdout.write("Texts go to it again.")

@@ -1,0 +1,26 @@
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import guards
+from optin.errors import UnfitReason, UnfitTime
+from optin.management.commands import ORIGIN, target_of
+
+
+class Command(BaseCommand):
+    help = "Open a prefix to opt-ins for a time, though few of them are proved."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("number", help="Any mobile number with the prefix.")
+        parser.add_argument("--minutes", type=int, required=True, help="For how long.")
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+
+    def handle(self, *args: Any, number: str, minutes: int, reason: str, **options: Any) -> None:
+        prefix = target_of(number, prefix=True)
+        lasts = timedelta(minutes=max(0, min(minutes, 1_000_000)))
+        try:
+            guard = guards.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
+        except (UnfitReason, UnfitTime) as exc:
+            raise CommandError(exc.message) from None
+        self.stdout.write(f"The prefix is open until {guard.until:%Y-%m-%d %H:%M} UTC.")

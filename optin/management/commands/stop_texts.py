@@ -1,0 +1,27 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import guards
+from optin.errors import UnfitReason
+from optin.guesses import Outcome
+from optin.management.commands import ORIGIN
+
+
+class Command(BaseCommand):
+    help = "Let no text leave at all, those for sign-ins included; --end allows them again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--end", action="store_true", help="End the stop.")
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+
+    def handle(self, *args: Any, end: bool, reason: str, **options: Any) -> None:
+        change = guards.allow_texts if end else guards.stop_texts
+        try:
+            outcome = change(reason=reason, origin=ORIGIN)
+        except UnfitReason as exc:
+            raise CommandError(exc.message) from None
+        if outcome is Outcome.UNCHANGED:
+            self.stdout.write("Texts were not stopped." if end else "Texts were stopped already.")
+        else:
+            self.stdout.write("Texts leave again." if end else "No text leaves any more.")

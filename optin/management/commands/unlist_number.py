@@ -1,0 +1,30 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from optin import guards
+from optin.errors import UnfitReason
+from optin.guesses import Outcome
+from optin.management.commands import ORIGIN, target_of
+
+
+class Command(BaseCommand):
+    help = "Take a number or a prefix off the deny or safe list."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("number", help="A mobile number.")
+        parser.add_argument(
+            "--prefix", action="store_true", help="The entry for all numbers that begin so."
+        )
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+
+    def handle(self, *args: Any, number: str, prefix: bool, reason: str, **options: Any) -> None:
+        target = target_of(number, prefix=prefix)
+        try:
+            outcome = guards.unlist(target, reason=reason, origin=ORIGIN)
+        except UnfitReason as exc:
+            raise CommandError(exc.message) from None
+        if outcome is Outcome.UNCHANGED:
+            self.stdout.write("It is on no list.")
+        else:
+            self.stdout.write("Taken off the list.")
