@@ -11,14 +11,17 @@ words and pure functions (no database, no HTTP)
     ``origin``    who asked for an operation, and from where
     ``logs``      what a log line holds, and what it never does
     ``metrics``   what is counted
+    ``waiting``   a worker's connections, which wait for the database
 
 rows
     ``models``    what is stored, and what the database itself guarantees
 
 the way out
     ``gateways``  one small module per SMS gateway
+    ``wording``   what texts and mails say
     ``delivery``  send one message and record what became of it
     ``limits``    who may be sent how many messages
+    ``alarms``    tell the operators at once
 
 the operations
     ``guesses``   one guess at a code: read, judge, count
@@ -28,6 +31,7 @@ the operations
     ``authenticators``  apps, recovery codes, turning it all off, "this was not me"
     ``sign_in``   sessions and tokens
     ``tenants``   files, members and access keys
+    ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
     ``upkeep``    what is deleted in time, and erasing a person
@@ -36,6 +40,7 @@ the faces (parse, call one operation, present)
     ``api``       the wire contract
     ``web``       the pages for people
     ``management`` commands for operators
+    ``tasks``     what workers do: send, and all that is done regularly
 
 The path of one request to verify a code: ``twofa_site.urls`` -> ``api.views``
 (``VerifyView``) -> ``services.verify_opt_in`` -> ``guesses.judge_opt_in`` -> commit.

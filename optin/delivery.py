@@ -2,72 +2,82 @@
 
 A row is saved inside the operation's transaction and sent after its commit: no
 network inside a transaction, and no text for an operation that did not happen. The
-process that saved the row sends it; if it dies in between, ``send_due`` sends the
-message once more, with the same reference.
+process that saved the row sends it, or a worker does (``tasks``); if that dies in
+between, ``send_due`` or another worker sends the message once more, with the same
+reference.
 """
 
 import logging
 import random
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
+from typing import Any
 
-from django.contrib.auth.tokens import default_token_generator
-from django.core.mail import EmailMessage
-from django.core.signing import BadSignature, Signer
+import django
+from django.core import mail
 from django.db import connection, transaction
-from django.template.loader import render_to_string
+from django.db.models import Count, Min
 from django.utils import timezone
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
-from django.utils.translation import get_language, gettext_lazy, override
-from django.utils.translation import gettext as _
+from django.utils.translation import get_language, override
+from procrastinate.contrib.django import app as jobs
 
-from optin import gateways, metrics
+from optin import gateways, keys, limits, metrics, phones, wording
 from optin.conf import conf
-from optin.gateways import SmsError
-from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
-from optin.models.messages import MAX_TRIES, State
+from optin.errors import InvalidMobileNumber
+from optin.gateways import Fate, Gateway, Receipt, Report, SmsError, Text
+from optin.models import (
+    AuditEvent,
+    GatewayHealth,
+    GatewayTry,
+    Guard,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import LEASE, MAX_DOUBTS, Outgoing, State
+from optin.origin import Face, Origin
 
 logger = logging.getLogger(__name__)
 
-# What the code is for, in the words of the text. What a thief would want a person to
-# read out is said plainly.
-_PURPOSE_WORDS = {
-    Purpose.OPT_IN: gettext_lazy("to turn ON two-factor sign-in"),
-    Purpose.SIGN_IN: gettext_lazy("to sign in"),
-    Purpose.OPT_OUT: gettext_lazy("to turn OFF two-factor sign-in"),
-    Purpose.CHANGE: gettext_lazy("to CHANGE how you sign in"),
-}
+PATIENCE = 5.5
+"""Seconds that all gateways together may take while somebody waits for the answer."""
 
+WORKERS_PATIENCE = 20.0
+"""And while nobody does: less than ``LEASE``."""
 
-DISOWNABLE = frozenset(
-    {
-        Notice.Kind.ACTIVATED,
-        Notice.Kind.CHANGED,
-        Notice.Kind.RELEASED,
-        Notice.Kind.APP_ADDED,
-        Notice.Kind.APP_REMOVED,
-    }
-)
-"""Mails with a link for the person whom it was not (S-39)."""
+WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
+"""A text whose code dies sooner is not sent: some gateways count its validity in minutes."""
 
-DISOWNABLE_FOR = timedelta(hours=72)
+_SHORTEST = 0.5  # seconds: with less left, no further gateway is asked
 
-_LINKS = Signer(salt="optin.disown")
+NEWS_FOR = 86_400
+"""Seconds for which a text without a code, or a mail, is tried."""
+
+TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
+"""The worker's task for each kind of row; see ``tasks``."""
 
 
 def dispatch(row: SmsMessage | Notice) -> None:
-    """Save the new *row*, and send it once the transaction around this call commits.
+    """Save the new *row*, and have it sent once the transaction around this call commits.
 
-    The answer to the person does not wait for success: an error while sending is
-    recorded with the row.
+    By a worker, where there are any; else by this process, before it answers. The answer
+    to the person does not wait for success: an error while sending is recorded with the
+    row.
     """
     row.language = get_language() or ""
+    if conf.delivery == "worker":
+        row.save_queued()
+        _defer(row)
+        return
     row.save_claimed()
-    transaction.on_commit(partial(_send, row), robust=True)
+    transaction.on_commit(partial(_send, row, PATIENCE), robust=True)
 
 
 def notify(
@@ -95,6 +105,9 @@ def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
     """
     notice = Notice(user=user, kind=kind, created_at=now, language=get_language() or "")
     notice.save_queued()
+    if conf.delivery == "worker":
+        _defer(notice)
+        return
     # Not while the answer is on its way, nor at a time that could be waited for: what the
     # processor has to do then takes from others.
     leaves = time.monotonic() + random.uniform(*POSTMANS_PAUSE)  # noqa: S311  (no secret)
@@ -121,6 +134,27 @@ def _send_queued(pk: int, leaves: float) -> None:
         connection.close()
 
 
+def _defer(row: SmsMessage | Notice) -> None:
+    """Leave the *row* to a worker.
+
+    In the transaction that saved it, by its connection: neither is there without the other.
+    """
+    jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
+
+
+def send_one(model: type[Outgoing], pk: int) -> bool:
+    """Send one row, if nobody else does; return whether it must be tried again later.
+
+    Call it outside a transaction: it waits for the network.
+    """
+    rows: Any = model._default_manager
+    # It may be erased by now, also between these two.
+    if rows.claim(pk, timezone.now()) and (row := rows.filter(pk=pk).first()):
+        _send(row)
+    waiting = (State.QUEUED, State.SENDING)
+    return model._default_manager.filter(pk=pk, state__in=waiting).exists()
+
+
 def send_due(now: datetime) -> int:
     """Send what was left queued or half sent; return how many messages left.
 
@@ -138,131 +172,311 @@ def send_due(now: datetime) -> int:
     return sent
 
 
-def text_for(message: SmsMessage) -> str:
-    """Return the words of the text: one GSM-7 segment, the code first.
+def backlog(now: datetime) -> dict[str, tuple[int, float]]:
+    """Return how many texts and mails wait, and the oldest for how many seconds."""
+    waiting = {}
+    for kind, model in (("text", SmsMessage), ("mail", Notice)):
+        left = model.objects.filter(state__in=[State.QUEUED, State.SENDING])
+        found = left.aggregate(count=Count("pk"), oldest=Min("created_at"))
+        age = (now - found["oldest"]).total_seconds() if found["oldest"] else 0.0
+        waiting[kind] = found["count"], max(age, 0.0)
+    return waiting
 
-    The last line lets browsers fill in the code on that host only (WICG "Origin-bound
-    one-time codes delivered via SMS").
+
+# -- receipts ----------------------------------------------------------------------
+
+
+_WISHES = frozenset({Report.OPTED_OUT, Report.OPTED_IN})
+
+
+class TooEarly(Exception):
+    """A receipt for a text that may still be on its way to that gateway."""
+
+
+def take_receipt(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
+    """Record what a gateway reports of a text; return whether it is one of ours.
+
+    Receipts come late, twice, out of order, and before the gateway's answer. Delivered is
+    the last word. Failed counts only for a text that this gateway holds: another may have
+    been handed it since. STOP and START count for the number, with or without a text.
+
+    :raises TooEarly: if it names the text by an id that may not be known yet.
     """
-    pending = message.pending_otp
-    if pending is None:
-        # Translators: 160 GSM-7 characters at most, with a name of 20.
-        words = _(
-            "Your %(service)s account now uses another mobile number. Was it not you? "
-            "Look at our e-mail, or contact support."
+    number = _number_in(receipt)
+    message = _message_of(gateway, receipt, now, waits=number is None)
+    if message:
+        _keep(message, gateway, receipt, now)
+    asks = message.provider_user if message else number
+    if asks and receipt.report in _WISHES:
+        stop = receipt.report is Report.OPTED_OUT
+        _obey(asks, stop, now, origin, _named(gateway, receipt))
+    return bool(asks)
+
+
+def _keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) -> None:
+    rows = SmsMessage.objects.filter(pk=message.pk)
+    if receipt.report is Report.DELIVERED:
+        state = State.DELIVERED
+        changed = rows.exclude(state=state).update(
+            state=state, delivered_at=now, gateway=gateway, reason=""
         )
-        return words % {"service": conf.service_name}
-    code = pending.code()
-    # Translators: 90 GSM-7 characters at most, with a code of 7, a name of 20 and its purpose.
-    words = _("%(code)s is your %(service)s code %(purpose)s. Do not share it.") % {
-        "code": code,
-        "service": conf.service_name,
-        "purpose": _PURPOSE_WORDS[_purpose_of(pending)],
-    }
-    return f"{words}\n\n@{urlsplit(conf.base_url).hostname} #{code}"
+    elif receipt.report in {Report.FAILED, Report.OPTED_OUT}:
+        state = State.FAILED
+        held = rows.filter(state__in=[State.SENDING, State.SENT], gateway=gateway)
+        reason = f"the carrier: {receipt.reason or receipt.report}"
+        changed = held.update(state=state, reason=reason[:200])
+    else:
+        return
+    if changed:
+        metrics.TEXTS.labels(gateway, state.value).inc()
 
 
-def _purpose_of(pending: PendingOtp) -> Purpose:
-    """What the code is for, to the person: an opt-in beside an active number changes it."""
-    active = ProviderUser.objects.filter(user=pending.provider_user.user_id, confirmed=True)
-    if pending.purpose == Purpose.OPT_IN and active.exists():
-        return Purpose.CHANGE
-    return Purpose(pending.purpose)
-
-
-def mail_for(notice: Notice) -> EmailMessage:
-    """Return the e-mail: what happened, and what to do if it was not the person."""
-    context = {
-        "notice": notice,
-        "service": conf.service_name,
-        "base_url": conf.base_url,
-        "support": conf.support,
-        "link": _link_of(notice),
-        "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
-    }
-    subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
-    return EmailMessage(subject.strip(), body, to=[notice.user.email])
-
-
-def disownable(token: str, now: datetime) -> Notice | None:
-    """Return the notice whose mail had the link with *token*, until it is too old.
-
-    One that was used already has ``disowned_at``.
-    """
-    try:
-        pk = _LINKS.unsign(token)
-    except BadSignature:
+def _message_of(gateway: str, receipt: Receipt, now: datetime, *, waits: bool) -> SmsMessage | None:
+    if message := SmsMessage.of_reference(receipt.reference):
+        # Of a gateway that was handed it: each speaks for itself.
+        tries = message.gateway_tries.filter(gateway=gateway)
+        return message if message.gateway == gateway or tries.exists() else None
+    theirs = receipt.gateway_message_id
+    if not theirs or not theirs.isprintable():  # the others no database keeps
         return None
-    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR)
-    return fresh.filter(pk=int(pk), kind__in=DISOWNABLE, user__is_active=True).first()
+    known = GatewayTry.objects.filter(gateway=gateway, gateway_message_id=theirs)
+    if made := known.select_related("message").order_by("-pk").first():
+        return made.message
+    on_its_way = SmsMessage.objects.filter(
+        state=State.SENDING, gateway=gateway, claimed_at__gt=now - LEASE
+    )
+    if waits and on_its_way.exists():
+        raise TooEarly
+    return None
 
 
-def _link_of(notice: Notice) -> str:
-    """Return the link of the mail, made when it is sent: none is stored."""
-    user = notice.user
-    if notice.kind == Notice.Kind.PASSWORD_RESET:
-        uid = urlsafe_base64_encode(force_bytes(user.pk))
-        return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
-    if notice.kind in DISOWNABLE:
-        return f"{conf.base_url}/not-me/{_LINKS.sign(str(notice.pk))}/"
-    return ""
+def _number_in(receipt: Receipt) -> phones.MobileNumber | None:
+    """Return the number from which STOP or START came, where the gateway says it."""
+    if receipt.report not in _WISHES or not receipt.number:
+        return None
+    try:
+        return phones.parse(receipt.number, home_region=conf.sms_regions[0])
+    except InvalidMobileNumber:
+        return None
 
 
-def _send(row: SmsMessage | Notice) -> bool:
-    """Send the *row* that this process claimed; return whether it left."""
+def _named(gateway: str, receipt: Receipt) -> str:
+    """Return what a receipt and its repetition have in common; "" if it names nothing."""
+    names = receipt.reference, receipt.gateway_message_id
+    return keys.digest("receipt", f"{gateway} {' '.join(names)}")[:20] if any(names) else ""
+
+
+def _obey(
+    asks: ProviderUser | phones.MobileNumber,
+    stop: bool,
+    now: datetime,
+    origin: Origin,
+    receipt: str = "",
+) -> None:
+    """Remember that the person answered STOP to a text, or START.
+
+    The number's active owner is told, whoever had the text sent: their sign-in ends with it.
+
+    :param receipt: by which it came; once obeyed, it counts no more (S-45).
+    """
+    asked_for = asks if isinstance(asks, ProviderUser) else None
+    digest = asked_for.number_digest if asked_for else ProviderUser.digest_of(asks.e164)
+    with transaction.atomic():
+        outcome, guards = ("stopped" if stop else "allowed"), Guard.objects
+        if receipt and _was_obeyed(digest, outcome, receipt):
+            return
+        if not (guards.opt_out(digest, asks.last_three, now) if stop else guards.opt_in(digest)):
+            return
+        owner = ProviderUser.objects.active_owner(digest)
+        if owner and stop:
+            notify(owner.user, Notice.Kind.NO_TEXTS, now, owner)
+        users = dict.fromkeys(row.user_id for row in (owner, asked_for) if row)
+        user_id, other_id = [*users, None, None][:2]
+        AuditEvent.objects.record(
+            AuditEvent.Kind.NO_TEXTS,
+            outcome,
+            now=now,
+            origin=origin,
+            user_id=user_id,
+            other_user_id=other_id,
+            number_digest=digest,
+            last_three=asks.last_three,
+            data={"receipt": receipt} if receipt else None,
+        )
+
+
+def _was_obeyed(number_digest: str, outcome: str, receipt: str) -> bool:
+    events = AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS, number_digest=number_digest)
+    return events.filter(outcome=outcome, data__receipt=receipt).exists()
+
+
+# -- one message -------------------------------------------------------------------
+
+
+def _send(row: SmsMessage | Notice, patience: float = WORKERS_PATIENCE) -> bool:
+    """Send the *row* that this process claimed, in so many seconds; return whether it left."""
+    if timezone.now() - row.created_at > timedelta(seconds=NEWS_FOR):
+        _finish(row, State.FAILED, reason="it could not be sent for a day")
+        return False
     try:
         with override(row.language or None):
-            return _send_text(row) if isinstance(row, SmsMessage) else _send_notice(row)
-    except SmsError as exc:
-        return _fail(row, str(exc), permanent=exc.permanent)
+            if isinstance(row, SmsMessage):
+                return _send_text(row, patience)
+            return _send_notice(row)
     except Exception as exc:
         # A bug, here or in a gateway: the messages after this one must still leave. Not
         # its words, which may hold the number or the code.
         logger.error("%s could not be sent: %s", row, type(exc).__name__)
-        return _fail(row, type(exc).__name__)
+        _finish(row, _later(row.doubts), reason=type(exc).__name__)
+        return False
 
 
-def _fail(row: SmsMessage | Notice, reason: str, *, permanent: bool = False) -> bool:
-    final = permanent or row.tries >= MAX_TRIES
-    _finish(row, State.FAILED if final else State.QUEUED, reason=reason[:200])
-    return False
+def _later(doubts: int) -> State:
+    """Whether a row with so many tries in doubt may be tried again."""
+    return State.FAILED if doubts >= MAX_DOUBTS else State.QUEUED
 
 
 def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
     """Record what became of the *row*, and count it."""
-    row.finish(state, **changes)
+    if not row.finish(state, **changes):
+        return
     if isinstance(row, SmsMessage):
         metrics.TEXTS.labels(changes.get("gateway", "none"), state.value).inc()
     else:
         metrics.MAILS.labels(row.kind, state.value).inc()
 
 
-def _send_text(message: SmsMessage) -> bool:
-    now = timezone.now()
+def _send_text(message: SmsMessage, patience: float) -> bool:
+    """Hand the text to one gateway after the other, until one takes it or nobody will."""
     number = message.provider_user
-    if reason := _why_not(message.pending_otp, number, now):
+    if reason := _why_not(message.pending_otp, number, timezone.now()):
         _finish(message, State.EXPIRED, reason=reason)
         return False
-    gateway = gateways.first()
-    theirs = gateway.send(
-        to=number.open_number(), body=text_for(message), reference=message.reference
+    if limits.texts_are_stopped():
+        _finish(message, State.QUEUED, reason="all texts are stopped", doubts=message.doubts - 1)
+        return False
+    if Guard.objects.has_opted_out(number.number_digest):
+        _finish(message, State.FAILED, reason="the number answered STOP")
+        return False
+    e164 = number.open_number()
+    text = Text(to=e164, body=wording.text_for(message), reference=message.reference)
+    region = phones.region_of(e164)
+    reason = "no gateway serves this number now"
+    message.doubts -= 1  # a gateway, not this process, makes it one
+    for gateway, seconds in _to_try(region, patience):
+        now = timezone.now()
+        if too_late := _why_not(message.pending_otp, number, now):
+            _finish(message, State.EXPIRED, reason=too_late)
+            return False
+        if not message.hold(gateway.name):
+            return False
+        made = _hand_over(gateway, message, _for(gateway, text, message, region, seconds, now))
+        reason = made.reason
+        match Fate(made.fate):
+            case Fate.ACCEPTED:
+                return _record_taken(message, made, gateway)
+            case Fate.REFUSED | Fate.OPTED_OUT:
+                _finish(message, State.FAILED, gateway=gateway.name, reason=reason)
+                if made.fate == Fate.OPTED_OUT:
+                    _obey(number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}"))
+                return False
+            case Fate.UNKNOWN if message.doubts >= MAX_DOUBTS:
+                break
+            case Fate.TRY_ANOTHER | Fate.NOT_HERE:
+                message.doubts -= 1
+    _finish(message, _later(message.doubts), reason=reason, doubts=message.doubts)
+    return False
+
+
+def _to_try(region: str, patience: float) -> Iterator[tuple[Gateway, float]]:
+    """The gateways for *region*, in their order, and the seconds for each.
+
+    Those that fail at the moment are left out. One that hangs must leave time for the
+    next, so each but the last may take half of what is left.
+    """
+    ends = time.monotonic() + patience
+    health = GatewayHealth.objects.all_known()
+    now = timezone.now()
+    able = [
+        gateway
+        for gateway in gateways.for_region(region)
+        if gateway.name not in health or not health[gateway.name].is_tripped(now)
+    ]
+    for gateway in able:
+        left = ends - time.monotonic()
+        if left < _SHORTEST:
+            return
+        known = health.get(gateway.name)
+        if known is None or known.claim_trial(timezone.now()):
+            yield gateway, min(gateways.TIMEOUT, left if gateway is able[-1] else left / 2)
+
+
+def _for(
+    gateway: Gateway, text: Text, message: SmsMessage, region: str, seconds: float, now: datetime
+) -> Text:
+    """Return *text* as this gateway is handed it now."""
+    return replace(
+        text,
+        sender=dict(conf.senders).get(region, ""),
+        valid_for=_valid_for(message.pending_otp, now),
+        receipt_url=_receipt_url(gateway, message),
+        patience=seconds,
     )
-    _finish(
-        message,
-        State.SENT,
-        sent_at=now,
+
+
+def _hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
+    """Give the text to *gateway*, and record what came of it."""
+    made = GatewayTry(message=message, gateway=gateway.name, at=timezone.now())
+    try:
+        theirs = gateway.send(text)
+        made.fate, made.gateway_message_id = Fate.ACCEPTED, gateways.kept_id(theirs, text)
+    except SmsError as exc:
+        made.fate = exc.fate if isinstance(exc.fate, Fate) else Fate.UNKNOWN
+        made.reason = str(exc)[:200]
+    except Exception as exc:
+        # A bug there must not keep the next gateway from its turn.
+        logger.error("the gateway %s failed: %s", gateway.name, type(exc).__name__)
+        made.fate, made.reason = Fate.UNKNOWN, type(exc).__name__
+    made.save()
+    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
+        GatewayHealth.objects.failed(gateway.name, timezone.now())
+    else:
+        GatewayHealth.objects.worked(gateway.name)
+    return made
+
+
+def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bool:
+    message.taken(
+        sent_at=timezone.now(),
         gateway=gateway.name,
-        gateway_message_id=theirs,
+        gateway_message_id=made.gateway_message_id,
         segments=1,
+        cost=gateway.price,
     )
+    metrics.TEXTS.labels(gateway.name, State.SENT.value).inc()
     return True
+
+
+def _valid_for(pending: PendingOtp | None, now: datetime) -> int:
+    """Seconds for which the text is of use, once the gateway has taken its time to answer."""
+    if pending is None:
+        return NEWS_FOR
+    return int((pending.expires_at - now).total_seconds()) - gateways.TIMEOUT
+
+
+def _receipt_url(gateway: Gateway, message: SmsMessage) -> str:
+    if not conf.receipt_secret:
+        return ""
+    address = f"{conf.base_url}/receipts/{gateway.name}/{conf.receipt_secret}"
+    return f"{address}?reference={message.reference}"
 
 
 def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> str:
     """Say why a text that was queued before must not leave any more, if so (S-07a)."""
     if pending is None:
         return ""
-    if pending.closed_at or pending.is_expired(now) or pending.is_used_up():
+    ends = pending.is_expired(now) or pending.expires_at - now < WORTH_IT
+    if pending.closed_at or ends or pending.is_used_up():
         return "its code was no longer open"
     user = number.user
     if user.locked_for(now) or user.otp_disabled_at or number.suspended_at:
@@ -272,10 +486,46 @@ def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) ->
 
 def _send_notice(notice: Notice) -> bool:
     if not notice.user.email:
-        raise SmsError("the user has no e-mail address", permanent=True)
+        _finish(notice, State.FAILED, reason="the user has no e-mail address")
+        return False
+    letter, server = wording.mail_for(notice), _mail_server()
     try:
-        mail_for(notice).send()
+        server.open()
     except OSError as exc:  # those of smtplib are OSErrors too
-        raise SmsError(type(exc).__name__) from exc
-    _finish(notice, State.SENT, sent_at=timezone.now())
+        # It was not reached, or did not let us in: nothing left.
+        _finish(notice, State.QUEUED, doubts=notice.doubts - 1, reason=type(exc).__name__)
+        return False
+    with server:
+        # Half of the lease is the server's. The other half it may have waited for slow ones.
+        now, claimed_at = timezone.now(), notice.claimed_at or notice.created_at
+        late = now - claimed_at >= notice.lease / 2
+        if late and not notice.finish(State.SENDING, claimed_at=now):
+            return False  # another took it up
+        try:
+            server.send_messages([letter])
+        except OSError as exc:
+            state, doubts = _fate_of_mail(exc, notice.doubts)
+            _finish(notice, state, doubts=doubts, reason=type(exc).__name__)
+            return False
+        _finish(notice, State.SENT, sent_at=timezone.now())
     return True
+
+
+def _mail_server() -> Any:
+    """Return a connection to the mail server, not open yet."""
+    # Django 6.1 knows several, and deprecates the other way.
+    return mail.mailers.default if django.VERSION >= (6, 1) else mail.get_connection()
+
+
+def _fate_of_mail(exc: OSError, doubts: int) -> tuple[State, int]:
+    """What becomes of a mail after *exc*, and how many tries of it are in doubt."""
+    # What the server says about each address, or about the mail.
+    answers = exc.recipients.values() if isinstance(exc, SMTPRecipientsRefused) else ()
+    codes = [code for code, _words in answers]
+    if isinstance(exc, SMTPDataError | SMTPSenderRefused):
+        codes = [exc.smtp_code]
+    if codes and min(codes) >= 500:
+        return State.FAILED, doubts - 1
+    if codes:
+        return State.QUEUED, doubts - 1
+    return _later(doubts), doubts

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,6 +31,12 @@ MAILS = Counter(
     "optin_mails",
     "Attempts to send a mail to a user, by what became of it; queued: to be tried again.",
     ["kind", "state"],
+    registry=_OURS,
+)
+ALARMS = Counter(
+    "optin_alarms",
+    "Alarms: prefix (one was closed), region, file, total.",
+    ["alarm"],
     registry=_OURS,
 )
 REQUESTS = Histogram(
@@ -58,14 +64,32 @@ def observe(route: str, status: int, seconds: float) -> None:
         REQUESTS.labels(route, f"{status // 100}xx").observe(seconds)
 
 
-def exposition(folder: str) -> bytes:
+def exposition(folder: str, waiting: Mapping[str, tuple[int, float]] = {}) -> bytes:
     """Return all counts as Prometheus reads them.
 
     :param folder: where the processes of the server keep their counts, "" if there is
         only this one.
+    :param waiting: for texts and mails, how many wait, and the oldest for how many seconds.
     """
-    if not folder:
-        return generate_latest(_OURS)
+    counts = _OURS
+    if folder:
+        counts = CollectorRegistry()
+        MultiProcessCollector(counts, path=folder)  # type: ignore[no-untyped-call]
+    return generate_latest(counts) + generate_latest(_of_waiting(waiting))
+
+
+def _of_waiting(waiting: Mapping[str, tuple[int, float]]) -> CollectorRegistry:
+    """Gauges of this moment: they are read from the tables, and no process keeps them."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    if waiting:
+        many = Gauge("optin_waiting", "Messages to be sent.", ["kind"], registry=registry)
+        oldest = Gauge(
+            "optin_waiting_oldest_seconds",
+            "Age of the oldest message to be sent.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind, (count, seconds) in waiting.items():
+            many.labels(kind).set(count)
+            oldest.labels(kind).set(seconds)
+    return registry

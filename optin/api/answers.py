@@ -140,8 +140,9 @@ ERRORS: dict[str, Row] = {
     "send_limit": Row(
         429,
         "No further text message can be sent now. Try again later.",
-        "A limit on text messages is reached, or the last one was sent a moment ago. A code "
-        "that is waiting stays good. See the Retry-After header.",
+        "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
+        "answered STOP from the number: then its owner asks support. A code that is waiting "
+        "stays good. See the Retry-After header.",
     ),
     "throttled": Row(429, "Too many requests. Try again later.", "See the Retry-After header."),
     "internal_error": Row(

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, re_path
 
-from optin.api import oauth
+from optin.api import oauth, receipts
 from optin.api.tokens import RefreshView, TokenView
 from optin.api.views import NotFound, OptInView, OptOutView, PingView, VerifyView
 
@@ -32,4 +32,5 @@ urlpatterns += [
     re_path(rf"^{any_case('User')}/", NotFound.as_view()),
     re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
     *oauth.urlpatterns,
+    *receipts.urlpatterns,
 ]

@@ -58,6 +58,10 @@ class CodePage(View):
         origin = sessions.origin_of(self.request)
         return services.challenge(self.person, self.purpose, origin=origin)
 
+    def is_stopped(self) -> bool:
+        """Whether no text goes to the number, and the person may know it."""
+        return authenticators.is_stopped(self.person)
+
     def check(self, text: str) -> Verification:
         """Hand the code to its operation."""
         raise NotImplementedError
@@ -92,6 +96,7 @@ class CodePage(View):
             "delivery": words.delivery(waiting.text) if waiting else "",
             "resend_in": _seconds(waiting),
             "person": self.person,
+            "stopped": words.stopped(self.purpose) if self.is_stopped() else "",
             **self.context(),
         }
         if self.step == "help":
@@ -120,7 +125,8 @@ class CodePage(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
-            sessions.flash(request, words.sending(self.send()))
+            own = self.purpose if self.is_stopped() else None
+            sessions.flash(request, words.sending(self.send(), own=own))
             return SeeOther(self.address())
         field = "recovery" if "recovery" in request.POST else "code"
         result = self._result(field, request.POST.get(field, ""))

@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, codes, delivery, services
+from optin import authenticators, codes, services, wording
 from optin.authenticators import Removal
 from optin.errors import InvalidMobileNumber, MalformedCode
+from optin.guards import Target
 from optin.guesses import FRESH, REPEATED_WITHIN, By, Outcome, Verification
 from optin.models import File, Purpose, User
 from optin.passwords import Grant
@@ -73,12 +74,13 @@ def number(request: HttpRequest) -> HttpResponse:
     if files and form.is_valid():
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
+        said = _said(user, form, sending) if sending else ""
         if sending and sending.provider_user_id:
             sessions.name_number(request, sending.provider_user_id)
-            sessions.flash(request, words.sending(sending))
+            sessions.flash(request, said)
             return SeeOther("number-code", number=sending.provider_user_id)
         if sending:
-            form.add_error("number", words.sending(sending))
+            form.add_error("number", said)
     return page(request, "number.html", form, factors=factors, files=files)
 
 
@@ -96,6 +98,13 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             "number", _("That is not a mobile number. Write it as 0491 570 156 or +61 491 570 156.")
         )
         return None
+
+
+def _said(user: User, form: NumberForm, sending: Sending) -> str:
+    """Say what became of the text, and only who has proved the number that it is stopped."""
+    digest = Target.number(form.cleaned_data["number"]).key
+    own = authenticators.is_stopped(user, number_digest=digest)
+    return words.sending(sending, own=Purpose.OPT_IN if own else None)
 
 
 class NumberCode(CodePage):
@@ -125,6 +134,9 @@ class NumberCode(CodePage):
 
     def waiting(self) -> Waiting | None:
         return services.waiting(self.person, self.purpose, self.number)
+
+    def is_stopped(self) -> bool:
+        return authenticators.is_stopped(self.person, pk=self.number)
 
     def send(self) -> Sending:
         return services.send_again(
@@ -336,7 +348,7 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
 def not_me(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind the mailed link (P-14a): with the password it takes a change back."""
     now = timezone.now()
-    notice = delivery.disownable(token, now)
+    notice = wording.disownable(token, now)
     if notice and notice.disowned_at and now < notice.disowned_at + REPEATED_WITHIN:
         return SeeOther("not-me-done")  # the second half of a double click
     if notice is None or notice.disowned_at:

@@ -4,12 +4,14 @@ import hmac
 
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from optin import metrics
+from optin import delivery, metrics
 from optin.gateways import Simulator
 from optin.web.context import has_simulator
 from optin.web.pages import SeeOther
@@ -46,7 +48,12 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
             content_type="text/plain; charset=utf-8",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
-    return HttpResponse(metrics.exposition(settings.METRICS_DIR), content_type=metrics.CONTENT_TYPE)
+    try:
+        waiting = delivery.backlog(timezone.now())
+    except (DatabaseError, InterfaceError):
+        waiting = {}  # the counts are worth more than ever then
+    text = metrics.exposition(settings.METRICS_DIR, waiting)
+    return HttpResponse(text, content_type=metrics.CONTENT_TYPE)
 
 
 def not_found(request: HttpRequest) -> HttpResponse:

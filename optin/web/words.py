@@ -118,8 +118,26 @@ def _tries(left: int | None) -> str:
 # -- texts -------------------------------------------------------------------------
 
 
-def sending(result: Sending) -> str:
-    """Say what became of a request for a text."""
+def stopped(purpose: Purpose) -> str:
+    """Say that no text goes to a number of the person, and how they go on without."""
+    if purpose is Purpose.OPT_IN:
+        return _(
+            "No text message is sent to this number: somebody answered STOP from it. Use another "
+            "one, or ask support to allow it again."
+        )
+    return _(
+        "No text message is sent to your number: somebody answered STOP from it. Use an "
+        "authenticator app or a recovery code, or ask support to allow the number again."
+    )
+
+
+def sending(result: Sending, *, own: Purpose | None = None) -> str:
+    """Say what became of a request for a text.
+
+    :param own: what for, if the person has proved the number: then they may know of a STOP.
+    """
+    if own and result.data.get("rule") == limits.OPTED_OUT:
+        return stopped(own)
     outcome = result.outcome
     if outcome is Outcome.SEND_LIMIT and result.data.get("rule") == limits.RESEND_WAIT:
         outcome = Outcome.WAITING
@@ -151,7 +169,11 @@ _SENT: dict[Outcome, Callable[[], str]] = {
 
 def delivery(text: SmsMessage) -> str:
     """Say how far a text came (P-06)."""
-    at = clock_time(text.sent_at or text.created_at)
+    at = clock_time(text.delivered_at or text.sent_at or text.created_at)
+    if text.state == State.FAILED and text.sent_at:
+        return _("Your carrier refused it at %(time)s. Check the number, or try again.") % {
+            "time": at
+        }
     return _DELIVERY[State(text.state)]() % {"time": at}
 
 
@@ -305,6 +327,8 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock your account; nothing changed"),
     (Kind.REVOKE, "ok"): lambda: _("Your second factor was removed by staff"),
     (Kind.REVOKE, ""): lambda: _("Staff wanted to remove your second factor; nothing changed"),
+    (Kind.NO_TEXTS, "stopped"): lambda: _("STOP came from your number: no text is sent to it"),
+    (Kind.NO_TEXTS, ""): lambda: _("Texts are sent to your number again"),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),

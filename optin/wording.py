@@ -1,0 +1,145 @@
+"""What texts and mails say, in the language of the page that caused them.
+
+Their words are made when they are sent: no code and no link is stored.
+"""
+
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
+from django.core.mail import EmailMessage
+from django.core.signing import BadSignature, Signer
+from django.template.loader import render_to_string
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
+
+from optin.conf import conf
+from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
+
+# What the code is for, in the words of the text. What a thief would want a person to
+# read out is said plainly.
+_PURPOSE_WORDS = {
+    Purpose.OPT_IN: gettext_lazy("to turn ON two-factor sign-in"),
+    Purpose.SIGN_IN: gettext_lazy("to sign in"),
+    Purpose.OPT_OUT: gettext_lazy("to turn OFF two-factor sign-in"),
+    Purpose.CHANGE: gettext_lazy("to CHANGE how you sign in"),
+}
+
+
+_SEGMENT = 160  # characters: 3GPP TS 23.038, 6.2.1, without its extension table
+_GSM_7 = frozenset(
+    "@\u00a3$\u00a5\u00e8\u00e9\u00f9\u00ec\u00f2\u00c7\n\u00d8\u00f8\r\u00c5\u00e5\u0394_\u03a6\u0393"
+    "\u039b\u03a9\u03a0\u03a8\u03a3\u0398\u039e\u00c6\u00e6\u00df\u00c9"
+    " !\"#\u00a4%&'()*+,-./0123456789:;<=>?"
+    "\u00a1ABCDEFGHIJKLMNOPQRSTUVWXYZ\u00c4\u00d6\u00d1\u00dc\u00a7\u00bf"
+    "abcdefghijklmnopqrstuvwxyz\u00e4\u00f6\u00f1\u00fc\u00e0"
+)
+
+DISOWNABLE = frozenset(
+    {
+        Notice.Kind.ACTIVATED,
+        Notice.Kind.CHANGED,
+        Notice.Kind.RELEASED,
+        Notice.Kind.APP_ADDED,
+        Notice.Kind.APP_REMOVED,
+    }
+)
+"""Mails with a link for the person whom it was not (S-39)."""
+
+DISOWNABLE_FOR = timedelta(hours=72)
+
+_LINKS = Signer(salt="optin.disown")
+
+
+def text_for(message: SmsMessage) -> str:
+    """Return the words of the text: one GSM-7 segment, the code first.
+
+    The last line lets browsers fill in the code on that host only (WICG "Origin-bound
+    one-time codes delivered via SMS").
+    """
+    pending = message.pending_otp
+    return _code_words(pending.code(), _purpose_of(pending)) if pending else _farewell()
+
+
+def _code_words(code: str, purpose: Purpose) -> str:
+    # Translators: 90 GSM-7 characters at most, with a code of 7, a name of 20 and its purpose.
+    words = _("%(code)s is your %(service)s code %(purpose)s. Do not share it.") % {
+        "code": code,
+        "service": conf.service_name,
+        "purpose": _PURPOSE_WORDS[purpose],
+    }
+    return f"{words}\n\n@{urlsplit(conf.base_url).hostname} #{code}"
+
+
+def _farewell() -> str:
+    # Translators: 160 GSM-7 characters at most, with a name of 20.
+    words = _(
+        "Your %(service)s account now uses another mobile number. Was it not you? "
+        "Look at our e-mail, or contact support."
+    )
+    return words % {"service": conf.service_name}
+
+
+def oversize_texts() -> list[str]:
+    """Name the texts, by language and purpose, that are more than one GSM-7 segment."""
+    code = "0" * conf.otp_digits
+    found = []
+    for language, _name in settings.LANGUAGES:
+        with override(language):
+            texts = {purpose.value: _code_words(code, purpose) for purpose in Purpose}
+            texts["farewell"] = _farewell()
+        found += [f"{language}: {name}" for name, text in texts.items() if not _fits(text)]
+    return found
+
+
+def _fits(text: str) -> bool:
+    return len(text) <= _SEGMENT and _GSM_7.issuperset(text)
+
+
+def _purpose_of(pending: PendingOtp) -> Purpose:
+    """What the code is for, to the person: an opt-in beside an active number changes it."""
+    active = ProviderUser.objects.filter(user=pending.provider_user.user_id, confirmed=True)
+    if pending.purpose == Purpose.OPT_IN and active.exists():
+        return Purpose.CHANGE
+    return Purpose(pending.purpose)
+
+
+def mail_for(notice: Notice) -> EmailMessage:
+    """Return the e-mail: what happened, and what to do if it was not the person."""
+    context = {
+        "notice": notice,
+        "service": conf.service_name,
+        "base_url": conf.base_url,
+        "support": conf.support,
+        "link": _link_of(notice),
+        "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
+    }
+    subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
+    return EmailMessage(subject.strip(), body, to=[notice.user.email])
+
+
+def disownable(token: str, now: datetime) -> Notice | None:
+    """Return the notice whose mail had the link with *token*, until it is too old.
+
+    One that was used already has ``disowned_at``.
+    """
+    try:
+        pk = _LINKS.unsign(token)
+    except BadSignature:
+        return None
+    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR)
+    return fresh.filter(pk=int(pk), kind__in=DISOWNABLE, user__is_active=True).first()
+
+
+def _link_of(notice: Notice) -> str:
+    """Return the link of the mail, made when it is sent: none is stored."""
+    user = notice.user
+    if notice.kind == Notice.Kind.PASSWORD_RESET:
+        uid = urlsafe_base64_encode(force_bytes(user.pk))
+        return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
+    if notice.kind in DISOWNABLE:
+        return f"{conf.base_url}/not-me/{_LINKS.sign(str(notice.pk))}/"
+    return ""
