@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin import rotation
+from optin import rotation, wording
 from optin.conf import Conf, conf, every_setting
-from optin.gateways import KNOWN, Simulator, make
+from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
 from optin.models import Canary
 from optin.rotation import Misfit
 
@@ -58,11 +58,11 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
                 id="optin.E103",
             )
         )
-    if unknown := sorted(set(conf.gateways) - KNOWN):
+    if unknown := sorted(name for name in conf.gateways if name not in KNOWN and "." not in name):
         problems.append(
             Error(
                 f"OPTIN_GATEWAYS names no known gateway: {', '.join(unknown)}.",
-                hint=f"Known are: {', '.join(sorted(KNOWN))}.",
+                hint=f"Known are: {', '.join(sorted(KNOWN))}; and any class by its dotted path.",
                 id="optin.E105",
             )
         )
@@ -72,6 +72,14 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
                 "OPTIN_DIGEST_KEY must not be one of OPTIN_KEYS.",
                 hint="The ring is rotated, and this key never is.",
                 id="optin.E107",
+            )
+        )
+    if conf.delivery == "worker" and not _is_postgresql():
+        problems.append(
+            Error(
+                "OPTIN_DELIVERY=worker needs PostgreSQL.",
+                hint="Give DATABASE_URL, or leave OPTIN_DELIVERY at inline.",
+                id="optin.E108",
             )
         )
     if settings.DATABASES["default"].get("ATOMIC_REQUESTS"):
@@ -85,23 +93,103 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
     return problems
 
 
+def _is_postgresql() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("postgresql"))
+
+
 @register()
 def check_gateways(**kwargs: Any) -> list[CheckMessage]:
     """Each gateway that is named has what it needs (a wrong name is optin.E105)."""
     problems: list[CheckMessage] = []
     for name in dict.fromkeys(conf.gateways):
         try:
-            if name in KNOWN:
+            if name in KNOWN or "." in name:
                 make(name)
         except ValueError as exc:
+            known = f", OPTIN_GATEWAY_{name.upper()}_...," if name in KNOWN else ""
             problems.append(
                 Error(
                     f"The gateway {name} cannot send: {exc}",
-                    hint=f"Give its settings, OPTIN_GATEWAY_{name.upper()}_..., or leave it out.",
+                    hint=f"Give its settings{known} or leave it out.",
                     id="optin.E106",
                 )
             )
+    named = all(name in KNOWN or "." in name for name in conf.gateways)
+    problems += [
+        Error(
+            f"No gateway of OPTIN_GATEWAYS serves {region}, which OPTIN_SMS_REGIONS allows.",
+            hint="Leave the region out, or give a gateway that serves it.",
+            id="optin.E114",
+        )
+        for region in (conf.sms_regions if named and not problems else ())
+        if not for_region(region)
+    ]
     return problems
+
+
+@register()
+def check_texts(**kwargs: Any) -> list[CheckMessage]:
+    """Each text fits one segment, in every language, under the names of this service (S-43)."""
+    if Conf.service_name.fault(conf.service_name) or Conf.base_url.fault(conf.base_url):
+        return []  # check_settings tells
+    return [
+        Error(
+            f"A text is longer than one segment, or has a sign that is not in GSM-7 ({which}).",
+            hint="Shorten OPTIN_SERVICE_NAME or the host of BASE_URL, or the translation.",
+            id="optin.E109",
+        )
+        for which in wording.oversize_texts()
+    ]
+
+
+REGISTERED = frozenset({"AU"})
+"""Regions that want the names of senders registered (AU: ACMA's SMS Sender ID Register)."""
+
+
+@register(Tags.security, deploy=True)
+def check_delivery(**kwargs: Any) -> list[CheckMessage]:
+    """What makes texts go astray, or leaves nobody knowing what became of them."""
+    real = set(conf.gateways) - {Simulator.name}
+    problems: list[CheckMessage] = []
+    for region in sorted(REGISTERED & {*conf.sms_regions} - {*conf.senders_registered}):
+        if any(not name.lstrip("+").isdigit() for name in _senders(real, region)):
+            problems.append(
+                Warning(
+                    f"Texts to {region} come from a name, which must be registered there.",
+                    hint=f"Once it is, add {region} to OPTIN_SENDERS_REGISTERED.",
+                    id="optin.W203",
+                )
+            )
+    if real and not conf.receipt_secret:
+        problems.append(
+            Warning(
+                "OPTIN_RECEIPT_SECRET is not set: nobody learns whether texts arrive.",
+                hint="See Receipts in docs/operators.md.",
+                id="optin.W204",
+            )
+        )
+    url = urlsplit(conf.gateway_kannel_url)
+    if Kannel.name in real and url.scheme == "http" and url.hostname not in _LOOPBACK:
+        problems.append(
+            Warning(
+                "Texts go to Kannel on another machine in clear: OPTIN_GATEWAY_KANNEL_URL.",
+                hint="Use https (its sendsms-port-ssl), or a smsbox on this machine.",
+                id="optin.W205",
+            )
+        )
+    return problems
+
+
+def _senders(gateways: set[str], region: str) -> list[str]:
+    """The names that texts to *region* come from, but for those that a gateway alone knows."""
+    if name := dict(conf.senders).get(region):
+        return [name] if gateways else []
+    own = {
+        Http.name: conf.gateway_http_sender,
+        Kannel.name: conf.gateway_kannel_sender,
+        TWILIO: conf.gateway_twilio_sender,
+    }
+    return [name for gateway, name in own.items() if gateway in gateways and name]
 
 
 @register(Tags.security, deploy=True)

@@ -26,6 +26,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     Canary,
+    Guard,
     PendingOtp,
     ProviderUser,
     SendCounter,
@@ -256,10 +257,12 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
 
     For a service that stands still: its processes would go on with the old key. The old
     key is not needed, for numbers are encrypted, not only digested. Codes on their way
-    are bound to the old digest, and counts are kept under it: they end here. Events of
-    the audit trail keep the digests, and the id of the key, that they were written with.
-    Apps have no digest, and those of recovery codes are made without a key: both go on.
-    What a session guessed last is a digest too, but counts for a minute, which has passed.
+    are bound to the old digest; counts and breakers are kept under it: they end here. So do
+    STOPs and lines of lists about a number that no row holds any more; the others go on.
+    Events of the audit trail keep the digests, and the id of the key, that they were
+    written with. Apps have no digest, and those of recovery codes are made without a key:
+    both go on. What a session guessed last is a digest too, but counts for a minute, which
+    has passed.
 
     :param leave_unreadable: go on though some numbers do not open; they are not found
         any more.
@@ -277,11 +280,12 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
         if wrong != [Misfit.DIGEST_KEY]:
             raise KeysDoNotFit(wrong)
         _refuse_while_running(now)
-        numbers = _redigest_numbers(unreadable)
+        numbers, moved = _redigest_numbers(unreadable)
         if unreadable and not leave_unreadable:
             raise Unreadable(sorted(unreadable))
         closed = PendingOtp.objects.all().close(now, PendingOtp.Closed.SUPERSEDED)
         SendCounter.objects.all().delete()
+        _move_guards(moved)
         canary.digest_anew()
         AuditEvent.objects.record(
             Kind.KEYS,
@@ -300,10 +304,22 @@ def _refuse_while_running(now: datetime) -> None:
         raise StillRunning
 
 
-def _redigest_numbers(unreadable: set[int]) -> int:
+def _redigest_numbers(unreadable: set[int]) -> tuple[int, dict[str, str]]:
+    """Return how many were made anew, and new digests by old, of numbers with a guard."""
+    guarded = set(Guard.objects.filter(covers=Guard.Covers.NUMBER).values_list("key", flat=True))
+    moved: dict[str, str] = {}
     after = done = 0
     while rows := list(ProviderUser.objects.filter(pk__gt=after).order_by("pk")[:CHUNK]):
+        old = {row.pk: row.number_digest for row in rows}
         opened = [row for row in rows if _done(row, row.digest_anew, unreadable)]
         ProviderUser.objects.bulk_update(opened, ["number_digest", "number_encrypted"])
+        moved |= {old[row.pk]: row.number_digest for row in opened if old[row.pk] in guarded}
         after, done = rows[-1].pk, done + len(opened)
-    return done
+    return done, moved
+
+
+def _move_guards(moved: dict[str, str]) -> None:
+    """Let guards follow their numbers; what is about others can be found no more, and goes."""
+    Guard.objects.exclude(key__in=["", *moved]).delete()
+    for old, new in moved.items():
+        Guard.objects.filter(key=old).update(key=new)

@@ -37,6 +37,8 @@ from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    GatewayTry,
+    Guard,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -68,6 +70,7 @@ KINDS = (
     "numbers",
     "apps",
     "counters",
+    "guards",
     "notices",
     "sessions",
     "tokens",
@@ -92,6 +95,7 @@ def purge(*, origin: Origin) -> Counts:
         _numbers,
         _apps,
         _counters,
+        _guards,
         _notices,
         _sessions,
         _tokens,
@@ -130,7 +134,12 @@ def _farewells(now: datetime) -> Counts:
         .alias(ended_at=Coalesce("sent_at", "claimed_at", "created_at"))
         .filter(ended_at__lte=now - KEPT)
     )
-    return _in_chunks(past, _dropping("texts", SmsMessage))
+
+    def drop(ids: Sequence[Any]) -> Counts:
+        _delete(GatewayTry.objects.filter(message__in=ids))
+        return Counter(texts=_delete(SmsMessage.objects.filter(pk__in=ids)))
+
+    return _in_chunks(past, drop)
 
 
 def _numbers(now: datetime) -> Counts:
@@ -179,7 +188,9 @@ def _apps(now: datetime) -> Counts:
 def _drop_codes(ids: Sequence[Any], now: datetime) -> Counts:
     """Delete these codes and their texts, but for a text that is just being sent."""
     under_way = Q(state=State.SENDING, claimed_at__gt=now - LEASE)
-    texts = _delete(SmsMessage.objects.filter(~under_way, pending_otp__in=ids))
+    past = SmsMessage.objects.filter(~under_way, pending_otp__in=ids)
+    _delete(GatewayTry.objects.filter(message__in=past))
+    texts = _delete(past)
     codes = _delete(
         PendingOtp.objects.filter(pk__in=ids).exclude(
             Exists(SmsMessage.objects.filter(pending_otp=OuterRef("pk")))
@@ -198,6 +209,11 @@ def _counters(now: datetime) -> Counts:
             began = now - KEPT - timedelta(seconds=int(seconds))
             ended |= Q(scope=scope, window_start__lte=began)
     return _in_chunks(SendCounter.objects.filter(ended), _dropping("counters", SendCounter))
+
+
+def _guards(now: datetime) -> Counts:
+    """Breakers, lifts and entries of lists that ended a day ago."""
+    return _in_chunks(Guard.objects.filter(until__lte=now - KEPT), _dropping("guards", Guard))
 
 
 def _notices(now: datetime) -> Counts:
@@ -338,6 +354,7 @@ def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
 def _drop_rows_of(user: User) -> Counts:
     """Delete every row that belongs to *user*, also of models that come later."""
     deleted: Counts = Counter()
+    _forget_digits_of(user)
     # They are their clients', who go on using them.
     get_application_model().objects.filter(user=user).update(user=None)
     for relation in User._meta.related_objects:
@@ -348,6 +365,14 @@ def _drop_rows_of(user: User) -> Counts:
     user.groups.clear()
     user.user_permissions.clear()
     return +deleted
+
+
+def _forget_digits_of(user: User) -> None:
+    """Leave of a STOP from a number of *user* its digest alone, unless another has the number."""
+    own = ProviderUser.objects.filter(user=user).values("number_digest")
+    others = ProviderUser.objects.exclude(user=user).values("number_digest")
+    stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
+    stops.exclude(key__in=others).update(last_three="")
 
 
 def _drop_sessions_of(user: User) -> int:

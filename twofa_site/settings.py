@@ -205,7 +205,7 @@ APPEND_SLASH = False
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "optin.api.schema.CallSchema"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Opting in to two-factor authentication",
-    "VERSION": "0.3.1",
+    "VERSION": "0.4.0",
     "OAS_VERSION": "3.1.1",
     "SERVERS": [{"url": BASE_URL}],
     "PREPROCESSING_HOOKS": ["optin.api.schema.calls_only"],
@@ -234,8 +234,22 @@ if _rows["ENGINE"].endswith("sqlite3"):
         "PRAGMA recursive_triggers=ON;",
     }
 else:
+    # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
+    INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     # One for each thread of gunicorn.conf.py, and one for delivery.postman.
     _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 9, "timeout": 5}
+
+PROCRASTINATE_ON_APP_READY = "optin.tasks.on_ready"
+PROCRASTINATE_WORKER_DEFAULTS = {
+    # A thread for each: Python makes at least this many. More by more workers.
+    "concurrency": 5,
+    "delete_jobs": "successful",  # the messages themselves tell what became of them
+    # Seconds. A job that waits for its next try is found by asking, not by a notification.
+    "fetch_job_polling_interval": 1.0,
+    # A worker that was cut off for a while goes on with its number; ``rescue`` looks at
+    # heartbeats, not at this.
+    "stalled_worker_timeout": 86_400.0,
+}
 
 # -- passwords, tokens -------------------------------------------------------------
 

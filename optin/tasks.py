@@ -1,0 +1,158 @@
+"""What workers do (``manage.py procrastinate worker``): send, and all that is done regularly.
+
+A job carries ids only. It was deferred in the transaction of what it is about, so there
+is none without the other. It may run twice, and in two workers at once: whoever claims
+the row sends it.
+
+A worker that dies leaves its jobs behind, and a row that it claimed. ``rescue`` takes up
+the jobs, ``sweep`` the rows that are left without one.
+"""
+
+import logging
+import math
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision, exceptions
+from procrastinate.contrib.django import app
+from procrastinate.jobs import Job, Status
+from procrastinate.types import JSONDict
+
+from optin import delivery, seals, upkeep, waiting
+from optin.models import Notice, SmsMessage
+from optin.models.messages import LEASE, Outgoing
+from optin.origin import Face, Origin
+
+logger = logging.getLogger(__name__)
+
+_ORIGIN = Origin(Face.COMMAND, client="worker")
+_DAY = timedelta(days=1)
+
+LEFT_AFTER = timedelta(minutes=1)
+"""So long a row waits before ``sweep`` asks whether it has a job at all."""
+
+
+def on_ready(app: App) -> None:
+    """Let workers wait for a database that is away (``PROCRASTINATE_ON_APP_READY``)."""
+    app.connector.get_worker_connector = waiting.connector  # type: ignore[attr-defined]
+
+
+class NotYet(Exception):
+    """It could not be sent now. That is no fault of this service: no frames in the log."""
+
+    expected = True
+
+
+class BackOff(BaseRetryStrategy):
+    """Again after 2, 4, 8 ... seconds, up to *longest*, for a day.
+
+    A text is given up sooner: its code lives for minutes, and ``delivery`` ends the row
+    at the first try after that.
+    """
+
+    def __init__(self, longest: timedelta) -> None:
+        self.longest = int(longest.total_seconds())
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if job.attempts > _DAY.total_seconds() / self.longest:
+            return None
+        steps = min(job.attempts + 1, math.ceil(math.log2(self.longest)))
+        return RetryDecision(retry_in={"seconds": min(2**steps, self.longest)})
+
+
+# Somebody waits for a code; nobody for a mail.
+
+
+@app.task(
+    name=delivery.TASK[SmsMessage],
+    queue="messages",
+    priority=10,
+    retry=BackOff(timedelta(seconds=30)),
+)
+def send_text(pk: int) -> None:
+    if delivery.send_one(SmsMessage, pk):
+        raise NotYet
+
+
+@app.task(
+    name=delivery.TASK[Notice], queue="messages", priority=5, retry=BackOff(timedelta(minutes=10))
+)
+def send_mail(pk: int) -> None:
+    if delivery.send_one(Notice, pk):
+        raise NotYet
+
+
+# -- regularly ---------------------------------------------------------------------
+#
+# Of many workers one defers each (procrastinate_periodic_defers), and none is deferred
+# while the last one waits (queueing_lock). No ``lock``: a dead worker would hold it.
+
+
+@app.periodic(cron="* * * * * */15")
+@app.task(name="rescue", queue="upkeep", priority=20, queueing_lock="rescue", pass_context=True)
+async def rescue(context: JobContext, timestamp: int) -> None:
+    """Take up the jobs of workers that died."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=LEASE.total_seconds()):
+        try:
+            if job.queue == "messages":
+                await manager.retry_job(job)
+            else:
+                # The next of its kind comes by itself, and may wait already.
+                await manager.finish_job(job, Status.FAILED, delete_job=True)
+        except exceptions.ConnectorException:
+            logger.info("Job %s was taken up by another worker.", job.id)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="sweep", queue="upkeep", priority=20, queueing_lock="sweep")
+def sweep(timestamp: int) -> None:
+    """Find jobs for the messages that have none, and end those that are not sent any more.
+
+    Left without one are those of a time with ``OPTIN_DELIVERY=inline``, and those whose
+    job was lost on the way to a worker.
+    """
+    now = timezone.now()
+    for model, task in ((SmsMessage, send_text), (Notice, send_mail)):
+        model.objects.give_up(now)
+        if left := _without_job(model, now):
+            task.batch_defer(*left)
+
+
+def _without_job(model: type[Outgoing], now: datetime) -> list[JSONDict]:
+    left = model._default_manager.due(now).filter(created_at__lte=now - LEFT_AFTER)
+    waiting_for = _waiting_jobs(delivery.TASK[model])
+    return [{"pk": pk} for pk in left.values_list("pk", flat=True) if pk not in waiting_for]
+
+
+def _waiting_jobs(task: str) -> frozenset[int]:
+    # By status first: few of many jobs wait, and there is an index for those.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (args ->> 'pk')::bigint FROM procrastinate_jobs"
+            " WHERE status = 'todo' AND task_name = %s",
+            [task],
+        )
+        return frozenset(pk for (pk,) in cursor.fetchall())
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(name="seal", queue="upkeep", queueing_lock="seal")
+def seal(timestamp: int) -> None:
+    seals.seal(timezone.now())
+
+
+@app.periodic(cron="17 * * * *")
+@app.task(name="purge", queue="upkeep", queueing_lock="purge")
+def purge(timestamp: int) -> None:
+    upkeep.purge(origin=_ORIGIN)
+
+
+@app.periodic(cron="37 3 * * *")
+@app.task(name="forget_jobs", queue="upkeep", queueing_lock="forget_jobs", pass_context=True)
+async def forget_jobs(context: JobContext, timestamp: int) -> None:
+    """Delete the jobs that failed a week ago. Those that succeed are deleted at once."""
+    await context.app.job_manager.delete_old_jobs(
+        nb_hours=7 * 24, include_failed=True, include_cancelled=True, include_aborted=True
+    )
