@@ -27,7 +27,12 @@ import django
 django.setup()
 
 from django.db import connection
-from django.test.utils import setup_databases, setup_test_environment, teardown_databases
+from django.test.utils import (
+    setup_databases,
+    setup_test_environment,
+    teardown_databases,
+    teardown_test_environment,
+)
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
@@ -60,6 +65,7 @@ def database() -> Iterator[None]:
         yield
     finally:
         teardown_databases(old, verbosity=0)
+        teardown_test_environment()
 
 
 def url() -> str:
