@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import delivery, gateways, services, sign_in
 from optin.api import throttle
-from optin.gateways import SmsError
+from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.models import AccessKey, File, Membership, ProviderUser, User
 from optin.origin import Face, Origin
 
@@ -45,16 +46,23 @@ class Phone:
     """Stands in for the gateway and the handset behind it."""
 
     name: str = "phone"
+    regions: tuple[str, ...] = ()
+    price: Decimal = Decimal(0)
     messages: list[tuple[str, str]] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
     fail_with: SmsError | None = None
 
-    def send(self, *, to: str, body: str, reference: str) -> str:
+    def send(self, text: Text) -> str:
         if self.fail_with:
             raise self.fail_with
-        self.messages.append((to, body))
-        self.references.append(reference)
+        self.texts.append(text)
+        self.messages.append((text.to, text.body))
+        self.references.append(text.reference)
         return f"gw-{len(self.messages)}"
+
+    def receipt(self, callback: Callback) -> Receipt:
+        raise NotImplementedError  # the tests of receipts have gateways of their own
 
     @property
     def body(self) -> str:
@@ -75,7 +83,7 @@ class Phone:
 @pytest.fixture(autouse=True)
 def phone(monkeypatch: pytest.MonkeyPatch) -> Phone:
     phone = Phone()
-    monkeypatch.setattr(gateways, "first", lambda: phone)
+    monkeypatch.setattr(gateways, "for_region", lambda region: [phone])
     return phone
 
 

@@ -43,6 +43,8 @@ _FORM: dict[Callable[[str], Any], str] = {
     conf_module.headers: "headers",
     conf_module.key: "key",
     conf_module.ring: "id:key, commas between",
+    conf_module.price: "price, at most 4 decimals",
+    conf_module.senders: "region:name, commas between",
 }
 
 
@@ -367,8 +369,8 @@ def test_the_lines_that_a_start_prints_work_and_work_again(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     """In the order of the document, once ann has opted in; each must end with success."""
-    # One of these asks for a password; the other is for production (see above).
-    elsewhere = r"changepassword|check --deploy"
+    # These ask for a password, are for production (see above), and need PostgreSQL.
+    elsewhere = r"changepassword|check --deploy|procrastinate"
     commands = re.findall(rf"^    (manage (?!{elsewhere}).+)$", OPERATORS, re.MULTILINE)
     # A key of this run in place of the one in the document.
     new_key = "$(manage create_access_key ann 777 2>/dev/null | tail -n 1 | cut -c 1-6)"

@@ -11,13 +11,14 @@ APP = ROOT / "optin"
 
 LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
+    "waiting": 0,
     "models": 1,
-    **dict.fromkeys(("gateways", "delivery", "limits"), 2),
+    **dict.fromkeys(("gateways", "wording", "delivery", "limits", "alarms"), 2),
     **dict.fromkeys(
-        ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants"), 3
+        ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants", "guards"), 3
     ),
     **dict.fromkeys(("rotation", "seals", "upkeep"), 3),
-    **dict.fromkeys(("api", "web", "admin", "management"), 4),
+    **dict.fromkeys(("api", "web", "admin", "management", "tasks"), 4),
     # The start-up may look at everything.
     **dict.fromkeys(("checks", "apps"), 5),
 }
@@ -135,7 +136,7 @@ def test_the_listing_reads_as_the_domain() -> None:
     folders = {path.parent.name for path in MODULES if path.parent.parent == APP}
     files = {path.stem for path in APP.glob("*.py")} - {"__init__"}
     assert folders <= FOLDERS
-    assert files <= set(LEVELS) - FOLDERS | {"admin"}
+    assert files <= set(LEVELS) - FOLDERS | {"admin", "tasks"}
 
 
 def test_only_the_settings_read_the_environment() -> None:

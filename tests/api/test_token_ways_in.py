@@ -233,6 +233,8 @@ NO_WAYS_IN = {
     *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
     # needs a token of its own
     "metrics",
+    # for gateways, under a secret
+    "receipt",
     # for what watches the processes
     *("livez", "readyz"),
     # development only

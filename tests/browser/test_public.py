@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from optin.gateways import Simulator
+from optin.gateways import Simulator, Text
 from tests.browser.bench import NARROW, Look, Site, Window, audit, audit_everywhere, shoot
 
 PAGES = {
@@ -52,11 +52,11 @@ def test_page_in_forced_colours(open_page: Window) -> None:
 def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: list[Look]) -> None:
     """P-15: by itself, at the top, without a reload, and read out."""
     phone = Simulator(site.data_dir)
-    phone.send(to="+61491570156", body="0000001 is your code", reference="sms-a")
+    phone.send(Text("+61491570156", "0000001 is your code", "sms-a"))
     page = open_page("/simulator/")
     page.evaluate("window.loadedOnce = true")
     expect(page.get_by_role("log")).to_contain_text("0000001 is your code")
-    phone.send(to="+61491570157", body="0000002 is <b>your</b> code", reference="sms-b")
+    phone.send(Text("+61491570157", "0000002 is <b>your</b> code", "sms-b"))
     expect(page.locator(".bubble").first).to_have_text("0000002 is <b>your</b> code")
     assert page.evaluate("window.loadedOnce")
     # Other tests' texts may lie below.
@@ -67,5 +67,5 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: li
 
 def test_phone_shows_a_text_as_it_comes_without_scripts(site: Site, open_page: Window) -> None:
     page = open_page("/simulator/", scripts=False)
-    Simulator(site.data_dir).send(to="+61491570158", body="0000003 is it", reference="sms-c")
+    Simulator(site.data_dir).send(Text("+61491570158", "0000003 is it", "sms-c"))
     expect(page.locator(".bubble").first).to_have_text("0000003 is it")

@@ -1,17 +1,31 @@
 """The sample data of a development start."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from optin import keys, services, sign_in
-from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, SendCounter, User
+from optin import guards, keys, services, sign_in
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    GatewayHealth,
+    Guard,
+    Membership,
+    ProviderUser,
+    SendCounter,
+    User,
+)
 from optin.models.factors import has_active_factor
+from optin.models.messages import TRIPS_AT
+from optin.origin import Face, Origin
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,6 +158,35 @@ def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
     assert ann.otp_failures == 0
     test_what_it_prints_is_true()
     opt_in(phone)
+
+
+def test_reset_lets_texts_go_again(phone: Phone) -> None:
+    """What their tries closed is open: the number, its prefix, the gateway."""
+    demo()
+    opt_in(phone)
+    now = timezone.now()
+    number, later = ProviderUser.objects.get(), now + timedelta(hours=1)
+    Guard.objects.opt_out(number.number_digest, number.last_three, now)
+    prefix = Guard.prefix_of(number.open_number())
+    Guard.objects.close(prefix, region="AU", unproved=20, now=now, until=later)
+    for _ in range(TRIPS_AT):
+        GatewayHealth.objects.failed("simulator", now)
+
+    demo("--reset")
+
+    assert not Guard.objects.exists()
+    assert not GatewayHealth.objects.exists()
+    opt_in(phone)
+
+
+def test_reset_leaves_what_staff_decided_about_others(phone: Phone) -> None:
+    demo()
+    opt_in(phone)
+    origin = Origin(Face.COMMAND)
+    guards.deny(guards.Target.number("+61491570158"), timedelta(days=1), reason="r", origin=origin)
+    guards.stop_texts(reason="r", origin=origin)
+    demo("--reset")
+    assert {guard.kind for guard in Guard.objects.all()} == {Guard.Kind.DENY, Guard.Kind.STOP}
 
 
 def test_reset_leaves_other_people_alone(user: User, active: ProviderUser, phone: Phone) -> None:

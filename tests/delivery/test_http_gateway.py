@@ -22,8 +22,8 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from optin import delivery, gateways, services
-from optin.gateways import Http, SmsError
-from optin.gateways.http import MAX_ANSWER
+from optin.gateways import Fate, Http, SmsError, Text
+from optin.gateways.call import MAX_ANSWER
 from optin.guesses import Outcome
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
@@ -131,8 +131,8 @@ def gateway(server: Server, **changes: Any) -> Http:
     return Http(**options | changes)
 
 
-def send(http: Http, **changes: str) -> str:
-    return http.send(**{"to": NUMBER, "body": BODY, "reference": REFERENCE} | changes)
+def send(http: Http, **changes: Any) -> str:
+    return http.send(Text(**{"to": NUMBER, "body": BODY, "reference": REFERENCE} | changes))
 
 
 # -- what is sent ------------------------------------------------------------------
@@ -233,24 +233,20 @@ def test_2xx_is_accepted(server: Server, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "permanent"),
+    ("status", "fate"),
     [
-        *[(status, True) for status in (400, 401, 403, 404, 409, 413, 422, 451, 499)],
-        *[(status, False) for status in (408, 425, 429)],
-        *[(status, False) for status in (300, 304, 500, 502, 503, 504, 599)],
+        *[(status, Fate.REFUSED) for status in (400, 406, 413, 422, 451, 499)],
+        *[(status, Fate.TRY_ANOTHER) for status in (300, 304, 401, 402, 403, 404, 405, 407)],
+        *[(status, Fate.TRY_ANOTHER) for status in (408, 425, 429, 503)],
+        *[(status, Fate.UNKNOWN) for status in (409, 500, 501, 502, 504, 599)],
     ],
 )
-def test_a_refusal_is_final_or_may_be_tried_again(
-    server: Server, status: int, permanent: bool
-) -> None:
+def test_a_status_tells_what_became_of_the_text(server: Server, status: int, fate: Fate) -> None:
     """The reason holds the status alone: the answer could repeat number and code."""
     server.answer = says(status, f"{NUMBER}: {BODY}")
     with pytest.raises(SmsError) as caught:
         send(gateway(server))
-    assert (str(caught.value), caught.value.permanent) == (
-        f"the gateway answered {status}",
-        permanent,
-    )
+    assert (str(caught.value), caught.value.fate) == (f"the gateway answered {status}", fate)
     assert server.connections == 1
 
 
@@ -259,7 +255,7 @@ def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
     server.answer = says(status, b"", f"Location: {server.url}")
     with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
         send(gateway(server))
-    assert not caught.value.permanent
+    assert caught.value.fate is Fate.TRY_ANOTHER
     assert server.connections == 1
 
 
@@ -372,7 +368,7 @@ def test_a_slow_gateway_is_hung_up_on_after_5_seconds(server: Server, answer: An
         send(gateway(server))
     assert in_5_seconds(began)
     assert str(caught.value) == "the gateway did not answer within 5 seconds"
-    assert not caught.value.permanent
+    assert caught.value.fate is Fate.UNKNOWN
     assert no_call_is_left()
 
 
@@ -405,9 +401,10 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     began = time.perf_counter()
-    with pytest.raises(SmsError, match="within 5 seconds"):
+    with pytest.raises(SmsError, match="within 5 seconds") as caught:
         send(gateway(server))
     assert in_5_seconds(began)
+    assert caught.value.fate is Fate.TRY_ANOTHER
     found.set()
     assert no_call_is_left()
     assert server.requests == []
@@ -432,11 +429,11 @@ def no_call_is_left() -> bool:
     ],
     ids=["nothing", "another-protocol", "no-status", "long-header", "many-headers"],
 )
-def test_what_is_no_answer_may_be_tried_again(server: Server, answer: Answer) -> None:
+def test_what_is_no_answer_leaves_a_doubt(server: Server, answer: Answer) -> None:
     server.answer = answer
     with pytest.raises(SmsError, match=r"^the gateway could not be reached \(\w+\)$") as caught:
         send(gateway(server))
-    assert not caught.value.permanent
+    assert caught.value.fate is Fate.UNKNOWN
 
 
 def test_a_gateway_that_is_away_may_be_tried_again(server: Server) -> None:
@@ -445,7 +442,7 @@ def test_a_gateway_that_is_away_may_be_tried_again(server: Server) -> None:
     with pytest.raises(SmsError) as caught:
         send(gateway(server, url=f"http://127.0.0.1:{port}/{KEY}"))
     assert str(caught.value) == "the gateway could not be reached (ConnectionError)"
-    assert not caught.value.permanent
+    assert caught.value.fate is Fate.TRY_ANOTHER
 
 
 # -- TLS ---------------------------------------------------------------------------
@@ -500,6 +497,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     with pytest.raises(SmsError) as caught:
         send(gateway(secure, https_only=True))
     assert str(caught.value) == "the gateway could not be reached (SSLError)"
+    assert caught.value.fate is Fate.TRY_ANOTHER
     assert secure.connections == 1
     assert secure.requests == []
 
@@ -517,9 +515,10 @@ def test_a_certificate_that_is_trusted_serves(
 def test_a_slow_handshake_is_hung_up_on_after_5_seconds(server: Server) -> None:
     server.deaf, server.answer = True, hangs
     began = time.perf_counter()
-    with pytest.raises(SmsError, match="within 5 seconds"):
+    with pytest.raises(SmsError, match="within 5 seconds") as caught:
         send(gateway(server, url=server.url.replace("http:", "https:")))
     assert in_5_seconds(began)
+    assert caught.value.fate is Fate.TRY_ANOTHER
     assert no_call_is_left()
 
 
@@ -558,8 +557,8 @@ def configured(server: Server, settings: LazySettings, monkeypatch: pytest.Monke
     settings.OPTIN_GATEWAY_HTTP_URL = server.url
     settings.OPTIN_GATEWAY_HTTP_BODY = JSON
     settings.OPTIN_GATEWAY_HTTP_ID = "id"
-    # The real ``first``, not the phone of the tests.
-    monkeypatch.setattr(gateways, "first", lambda: gateways.make("http"))
+    # The real one, not the phone of the tests.
+    monkeypatch.setattr(gateways, "for_region", lambda region: [gateways.make("http")])
     server.answer = says(202, '{"id": "m-1"}')
     return server
 

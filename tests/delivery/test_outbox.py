@@ -1,5 +1,6 @@
 """From the outbox to the gateway: never lost, never more than twice."""
 
+import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from django.apps import apps
 from django.conf import LazySettings
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.core.mail.backends.locmem import EmailBackend
 from django.db import transaction
 from django.utils import timezone
 
 from optin import delivery, gateways
-from optin.gateways import Simulator, SmsError
+from optin.gateways import Fate, Simulator, SmsError, Text
 from optin.guesses import Outcome
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
@@ -25,8 +28,9 @@ from tests.domain.world import World, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SLOW = SmsError("timed out")
-REFUSED = SmsError("no such subscriber", permanent=True)
+SLOW = SmsError("timed out", Fate.UNKNOWN)
+BUSY = SmsError("too busy")
+REFUSED = SmsError("no such subscriber", Fate.REFUSED)
 
 
 def newest() -> SmsMessage:
@@ -46,7 +50,7 @@ def left(phone: Phone) -> list[str]:
 def killed_while_sending(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """End the process after the commit, before the gateway takes the text."""
 
-    def kill(**kwargs: str) -> NoReturn:
+    def kill(text: Text) -> NoReturn:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -86,7 +90,8 @@ def test_a_reference_is_of_one_message_only(world: World) -> None:
 @pytest.mark.parametrize(
     ("error", "state", "reason"),
     [
-        pytest.param(SLOW, State.QUEUED, "timed out", id="transient"),
+        pytest.param(BUSY, State.QUEUED, "too busy", id="transient"),
+        pytest.param(SLOW, State.QUEUED, "timed out", id="in-doubt"),
         pytest.param(REFUSED, State.FAILED, "no such subscriber", id="permanent"),
         pytest.param(RuntimeError(f"to {NUMBER}"), State.QUEUED, "RuntimeError", id="bug"),
         pytest.param(SmsError("x" * 500), State.QUEUED, "x" * 200, id="long-reason"),
@@ -100,7 +105,7 @@ def test_a_failing_gateway_does_not_change_the_answer(
     state: State,
     reason: str,
 ) -> None:
-    def fail(**kwargs: str) -> NoReturn:
+    def fail(text: Text) -> NoReturn:
         raise error
 
     monkeypatch.setattr(world.phone, "send", fail)
@@ -244,8 +249,8 @@ def test_a_text_that_was_sent_late_keeps_its_lease(
     abandoned.clock.shift(LEASE)
     claimed = []
 
-    def slow(*, reference: str, **kwargs: str) -> str:
-        (message,) = (m for m in SmsMessage.objects.all() if m.reference == reference)
+    def slow(text: Text) -> str:
+        (message,) = (m for m in SmsMessage.objects.all() if m.reference == text.reference)
         claimed.append(message.claimed_at == timezone.now())
         abandoned.clock.shift(LEASE)
         return "gw"
@@ -264,11 +269,11 @@ def test_a_text_that_was_sent_late_keeps_its_lease(
 def test_a_failing_mail_does_not_break_the_operation(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(self: EmailMessage, *args: object, **kwargs: object) -> NoReturn:
+    def fail(*args: object, **kwargs: object) -> NoReturn:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(EmailMessage, "send", fail)
+        patch.setattr(EmailBackend, "open", fail)
         assert world.guess(world.code()).outcome is Outcome.OK
     assert world.row.confirmed
     notice = Notice.objects.get()
@@ -278,6 +283,46 @@ def test_a_failing_mail_does_not_break_the_operation(
     assert len(mail.outbox) == 1
     notice.refresh_from_db()
     assert (notice.state, notice.tries) == (State.SENT, 2)
+
+
+def test_a_slow_mail_is_not_sent_by_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail server may take its time for each of a dozen replies."""
+    sent: list[int] = []
+
+    def slow(self: EmailBackend, mails: list[EmailMessage]) -> int:
+        world.clock.shift(60)
+        sent.append(send_due())
+        return len(mails)
+
+    monkeypatch.setattr(EmailBackend, "send_messages", slow)
+    assert world.guess(world.code()).outcome is Outcome.OK
+    assert sent == [0]
+    assert Notice.objects.get().state == State.SENT
+
+
+def test_a_mail_that_another_took_meanwhile_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender waited too long for the server: S-63."""
+
+    def slow(self: EmailBackend) -> None:
+        world.clock.shift(60)
+        Notice.objects.update(tries=2)
+
+    monkeypatch.setattr(EmailBackend, "open", slow)
+    assert world.guess(world.code()).outcome is Outcome.OK
+    assert mail.outbox == []
+    assert Notice.objects.get().state == State.SENDING
+
+
+def test_what_was_tried_before_the_upgrade_counts(abandoned: World) -> None:
+    """S-63: a text that was tried twice by the version before is not sent again."""
+    SmsMessage.objects.update(doubts=0, tries=2)
+    migration = importlib.import_module("optin.migrations.0009_doubts")
+    migration.tries_were_doubts(apps, None)
+    abandoned.clock.shift(LEASE)
+    assert send_due() == 0
+    assert newest().state == State.FAILED
 
 
 def test_a_user_without_an_address_gets_no_mail(world: World) -> None:
@@ -302,9 +347,8 @@ def test_the_simulator_writes_one_line_a_message(tmp_path: Path) -> None:
     simulator = Simulator(tmp_path)
     assert simulator.latest(5) == []
     for n in range(3):
-        assert (
-            simulator.send(to=NUMBER, body=f"{n} \u00e9\n@x #1", reference=f"sms-{n}") == f"sms-{n}"
-        )
+        text = Text(to=NUMBER, body=f"{n} \u00e9\n@x #1", reference=f"sms-{n}")
+        assert simulator.send(text) == f"sms-{n}"
 
     lines = simulator.path.read_text().splitlines()
     assert simulator.path.name == "sms.jsonl"
@@ -317,17 +361,21 @@ def test_the_simulator_writes_one_line_a_message(tmp_path: Path) -> None:
 
 def test_a_simulator_that_cannot_write_fails_like_a_gateway(tmp_path: Path) -> None:
     with pytest.raises(SmsError) as caught:
-        Simulator(tmp_path / "missing").send(to=NUMBER, body="1234567", reference="sms-1")
-    assert not caught.value.permanent
+        Simulator(tmp_path / "missing").send(Text(NUMBER, "1234567", "sms-1"))
+    assert caught.value.fate is Fate.TRY_ANOTHER
     assert "1234567" not in str(caught.value)
 
 
 def test_every_known_gateway_can_be_made(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # the real ``first``, not the fixture's phone
+    monkeypatch.undo()  # the real ``for_region``, not the fixture's phone
     settings.OPTIN_GATEWAY_HTTP_URL = "https://sms.example.com/"
     settings.OPTIN_GATEWAY_HTTP_BODY = '{"to": "{to}", "text": "{body}"}'
+    settings.OPTIN_GATEWAY_KANNEL_URL = "http://127.0.0.1:13013/cgi-bin/sendsms"
+    settings.OPTIN_GATEWAY_KANNEL_USER = settings.OPTIN_GATEWAY_KANNEL_PASSWORD = "optin"
+    settings.OPTIN_GATEWAY_TWILIO_ACCOUNT = f"AC{'0' * 32}"
+    settings.OPTIN_GATEWAY_TWILIO_TOKEN = settings.OPTIN_GATEWAY_TWILIO_SENDER = "optin"
     for name in gateways.KNOWN:
         settings.OPTIN_GATEWAYS = (name,)
-        assert gateways.first().name == name
+        assert [gateway.name for gateway in gateways.for_region("AU")] == [name]

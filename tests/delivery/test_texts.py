@@ -5,7 +5,7 @@ from django.conf import LazySettings
 from django.core import mail
 from django.template.loader import get_template
 
-from optin import delivery
+from optin import wording
 from optin.conf import MAX_HOST
 from optin.models import Notice, Purpose, User
 from tests.conftest import NUMBER
@@ -82,6 +82,7 @@ SUBJECTS = {
     Notice.Kind.RECOVERED: ("A recovery code was used", "does not work again"),
     Notice.Kind.PASSWORD: ("Your password was changed", "was changed"),
     Notice.Kind.DISOWNED: ("was taken back", "turn two-factor sign-in on again"),
+    Notice.Kind.NO_TEXTS: ("No text messages go to your", "answered STOP"),
 }
 NAME_A_NUMBER = {
     Notice.Kind.ACTIVATED,
@@ -91,6 +92,7 @@ NAME_A_NUMBER = {
     Notice.Kind.SUSPENDED,
     Notice.Kind.RESUMED,
     Notice.Kind.NUMBER_CLAIMED,
+    Notice.Kind.NO_TEXTS,
 }
 
 
@@ -101,7 +103,7 @@ def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
     user.username = "o'brien & <co>"
     notice = Notice(user=user, kind=kind, last_three=last_three, created_at=user.date_joined)
 
-    message = delivery.mail_for(notice)
+    message = wording.mail_for(notice)
 
     subject, words = SUBJECTS[kind]
     assert subject in message.subject

@@ -218,7 +218,8 @@ def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> Non
 
 
 def test_a_region_that_is_not_allowed(user: User, file: File, settings: LazySettings) -> None:
-    with one_event(Kind.OPT_IN, Outcome.REGION_NOT_ALLOWED, {"region": "NZ"}, last_three="456"):
+    said = {"rule": "region_not_allowed", "count": 0, "limit": 0, "region": "NZ"}
+    with one_event(Kind.OPT_IN, Outcome.REGION_NOT_ALLOWED, said, last_three="456"):
         result = services.opt_in(user, file, "+64 21 123 456", origin=ORIGIN)
     assert result.outcome is Outcome.REGION_NOT_ALLOWED
     assert not ProviderUser.objects.exists()

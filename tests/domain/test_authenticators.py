@@ -24,7 +24,7 @@ from optin.models import (
 )
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
-from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,18 +130,19 @@ def test_a_first_factor_needs_the_password_alone(person: Person, change: Change)
 
 
 BARRED = [
-    pytest.param(Person.lock, proved, Outcome.LOCKED, id="locked"),
-    pytest.param(Person.disable, proved, Outcome.FACTOR_DISABLED, id="disabled"),
+    pytest.param(Person.lock, proved, Outcome.LOCKED, (10, 10), id="locked"),
+    pytest.param(Person.disable, proved, Outcome.FACTOR_DISABLED, (50, 50), id="disabled"),
     pytest.param(
         Person.suspend,
         lambda: proved(By.TEXT),
         Outcome.FACTOR_DISABLED,
+        (0, 0),
         id="suspended-after-a-text",
     ),
 ]
 
 
-@pytest.mark.parametrize(("given", "standing", "outcome"), BARRED)
+@pytest.mark.parametrize(("given", "standing", "outcome", "counted"), BARRED)
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
@@ -156,6 +157,7 @@ def test_a_barred_change(
     given: Given,
     standing: Callable[[], Standing],
     outcome: Outcome,
+    counted: tuple[int, int],
     change: Change,
     kind: AuditEvent.Kind,
 ) -> None:
@@ -164,7 +166,8 @@ def test_a_barred_change(
     given(full)
     held = full.has, full.left(), notices(full.user)
 
-    with one_event(kind, outcome, {}, user_id=full.user.pk):
+    data = decided_by(outcome, *counted) if kind is Kind.OPT_IN else {}
+    with one_event(kind, outcome, data, user_id=full.user.pk):
         result = change(full, before)
 
     assert result.outcome is outcome

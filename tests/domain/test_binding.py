@@ -42,6 +42,7 @@ def copy_digest(mine: World, theirs: World) -> None:
 
 def copy_number(mine: World, theirs: World) -> None:
     """Turn their number, with their pending code, into mine."""
+    sql("DELETE FROM optin_gatewaytry")
     sql("DELETE FROM optin_smsmessage")
     sql("DELETE FROM optin_pendingotp WHERE id = %s", theirs.pending.pk)
     sql("DELETE FROM optin_provideruser WHERE id = %s", theirs.row.pk)
@@ -59,6 +60,7 @@ def copy_nonce(mine: World, theirs: World) -> None:
 def hang_over(mine: World, theirs: World) -> None:
     """Hang their pending row, whose text I have, under my number."""
     pending = theirs.pending
+    sql("DELETE FROM optin_gatewaytry")
     sql("DELETE FROM optin_smsmessage")
     sql("DELETE FROM optin_pendingotp WHERE id = %s", mine.pending.pk)
     sql(

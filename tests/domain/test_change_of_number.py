@@ -12,7 +12,7 @@ from optin.guesses import By, Outcome, Standing
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
 from tests.domain.person import PAGE, Person, proved
-from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,7 +132,7 @@ def test_the_database_decides_when_the_owner_is_not_seen(
 
 
 def test_the_same_number_is_no_change(owner: Person) -> None:
-    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, {}):
+    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
         sending = services.opt_in(
             owner.user, owner.file, NUMBER, origin=PAGE, standing=proved(By.APP)
         )
@@ -166,7 +166,7 @@ def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
 def test_a_client_cannot_begin_a_change(person: Person, kinds: set[By], number: str) -> None:
     person.set_up(*kinds)
     texts, has = len(person.phone.messages), person.has
-    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, {}):
+    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
         sending = services.opt_in(person.user, person.file, number, origin=ORIGIN)
     assert sending.outcome is Outcome.ALREADY_OPTED_IN
     assert (len(person.phone.messages), person.has) == (texts, has)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from contextlib import suppress
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,39 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_GATEWAY_HTTP_ID", "messages.0.id", "messages.0.id"),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "X-Request-Id", "X-Request-Id"),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "", ""),
+    ("OPTIN_GATEWAY_HTTP_RECEIPT_ID", " message.id ", "message.id"),
+    ("OPTIN_GATEWAY_HTTP_RECEIPT_STATE", "state", "state"),
+    ("OPTIN_GATEWAY_HTTP_RECEIPT_FROM", "from", "from"),
+    ("OPTIN_GATEWAY_HTTP_REGIONS", "AU, NZ", ("AU", "NZ")),
+    ("OPTIN_GATEWAY_HTTP_PRICE", "0.0455", Decimal("0.0455")),
+    ("OPTIN_GATEWAY_KANNEL_URL", "http://127.0.0.1:13013/x", "http://127.0.0.1:13013/x"),
+    ("OPTIN_GATEWAY_KANNEL_USER", "optin", "optin"),
+    ("OPTIN_GATEWAY_KANNEL_PASSWORD", "s3cret word", "s3cret word"),
+    ("OPTIN_GATEWAY_KANNEL_SENDER", "Harbour", "Harbour"),
+    ("OPTIN_GATEWAY_KANNEL_REGIONS", "", ()),
+    ("OPTIN_GATEWAY_KANNEL_PRICE", "7", Decimal(7)),
+    ("OPTIN_GATEWAY_TWILIO_ACCOUNT", f" AC{'0a' * 16} ", f"AC{'0a' * 16}"),
+    ("OPTIN_GATEWAY_TWILIO_TOKEN", "t0ken", "t0ken"),
+    ("OPTIN_GATEWAY_TWILIO_KEY", f"SK{'0A' * 16}", f"SK{'0A' * 16}"),
+    ("OPTIN_GATEWAY_TWILIO_KEY", "", ""),
+    ("OPTIN_GATEWAY_TWILIO_KEY_SECRET", "s3cret", "s3cret"),
+    ("OPTIN_GATEWAY_TWILIO_SENDER", "+61400000000", "+61400000000"),
+    ("OPTIN_GATEWAY_TWILIO_SENDER", "Harbour Bks", "Harbour Bks"),
+    ("OPTIN_GATEWAY_TWILIO_SERVICE", f"MG{'0a' * 16}", f"MG{'0a' * 16}"),
+    ("OPTIN_GATEWAY_TWILIO_URL", "https://api.x.twilio.com", "https://api.x.twilio.com"),
+    ("OPTIN_GATEWAY_TWILIO_REGIONS", "NZ", ("NZ",)),
+    ("OPTIN_GATEWAY_TWILIO_PRICE", "0.0515", Decimal("0.0515")),
+    ("OPTIN_RECEIPT_SECRET", "A1b2" * 8, "A1b2" * 8),
+    ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
+    ("OPTIN_SENDERS_REGISTERED", "AU", ("AU",)),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
+    ("OPTIN_BREAKER_UNPROVED", "0", 0),
+    ("OPTIN_BREAKER_SHARE", "30", 30),
+    ("OPTIN_BREAKER_SECONDS", "1800", 1800),
+    ("OPTIN_ALARM_UNPROVED", "250", 250),
+    ("OPTIN_ALARM_SHARE", "50", 50),
+    ("OPTIN_ALARM_EMAIL", "a@example.com, b@example.com", ("a@example.com", "b@example.com")),
+    ("OPTIN_ALARM_EMAIL", "", ()),
     ("OPTIN_SUPPORT", " help@example.com ", "help@example.com"),
 ]
 
@@ -119,6 +152,13 @@ UNREADABLE = [
     ("OPTIN_GATEWAY_HTTP_HEADERS", f"Authorization {KEY_TEXT}"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("TRUSTED_PROXIES", "proxy.example.com"),
+    *(
+        ("OPTIN_GATEWAY_HTTP_PRICE", text)
+        for text in ("", "cheap", "4,5", "-1", "1000", "0.00001", "NaN", "Infinity", "1e9999999")
+    ),
+    ("OPTIN_SENDERS", "Harbour"),
+    ("OPTIN_SENDERS", "AU:"),
+    ("OPTIN_SENDERS", ":Harbour"),
 ]
 
 WRONG: list[tuple[str, Any]] = [
@@ -183,6 +223,34 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_GATEWAY_HTTP_HEADERS", (("content-length", "1"),)),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a b"),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a:"),
+    ("OPTIN_GATEWAY_HTTP_REGIONS", ("au",)),
+    ("OPTIN_GATEWAY_KANNEL_URL", "127.0.0.1:13013"),
+    ("OPTIN_GATEWAY_KANNEL_USER", "two\r\nlines"),
+    ("OPTIN_GATEWAY_KANNEL_PASSWORD", "caf\u00e9"),
+    ("OPTIN_GATEWAY_KANNEL_SENDER", "caf\u00e9"),
+    ("OPTIN_GATEWAY_KANNEL_REGIONS", ("Australia",)),
+    *(
+        ("OPTIN_GATEWAY_TWILIO_ACCOUNT", text)
+        for text in ("AC", f"AC{'0' * 31}", f"AC{'0' * 33}", f"SK{'0' * 32}", f"AC{'g' * 32}")
+    ),
+    ("OPTIN_GATEWAY_TWILIO_ACCOUNT", f"AC{'0' * 32}/x"),
+    ("OPTIN_GATEWAY_TWILIO_TOKEN", "two\r\nlines"),
+    ("OPTIN_GATEWAY_TWILIO_KEY", f"AC{'0' * 32}"),
+    ("OPTIN_GATEWAY_TWILIO_KEY_SECRET", "caf\u00e9"),
+    ("OPTIN_GATEWAY_TWILIO_SENDER", "HarbourBooks"),  # 12 signs
+    ("OPTIN_GATEWAY_TWILIO_SERVICE", f"AC{'0' * 32}"),
+    ("OPTIN_GATEWAY_TWILIO_URL", "https://api.twilio.com/2010-04-01"),
+    ("OPTIN_GATEWAY_TWILIO_URL", ""),
+    ("OPTIN_GATEWAY_TWILIO_REGIONS", ("Australia",)),
+    ("OPTIN_RECEIPT_SECRET", "a" * 31),
+    ("OPTIN_RECEIPT_SECRET", "a" * 129),
+    ("OPTIN_RECEIPT_SECRET", "a/" * 16),
+    ("OPTIN_SENDERS_REGISTERED", ("Australia",)),
+    ("OPTIN_SENDERS", (("Australia", "Harbour"),)),
+    ("OPTIN_SENDERS", (("AU", "Harbour"), ("AU", "Books"))),
+    ("OPTIN_SENDERS", (("AU", "HarbourBooks"),)),  # 12 signs
+    ("OPTIN_SENDERS", (("AU", "Caf\u00e9"),)),
+    ("OPTIN_SENDERS", (("AU", "+1"),)),
     ("BASE_URL", ""),
     ("BASE_URL", "2fa.example.com"),
     ("BASE_URL", "ftp://2fa.example.com"),
@@ -197,6 +265,17 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_SUPPORT", "x" * 101),
     ("OPTIN_SUPPORT", "two\nlines"),
     ("OPTIN_AUDIT_RETENTION", 36_501),
+    ("OPTIN_BREAKER_UNPROVED", 1_000_001),
+    ("OPTIN_BREAKER_SHARE", 0),
+    ("OPTIN_BREAKER_SHARE", 101),
+    ("OPTIN_BREAKER_SECONDS", 59),
+    ("OPTIN_BREAKER_SECONDS", 604_801),
+    ("OPTIN_ALARM_UNPROVED", 1_000_001),
+    ("OPTIN_ALARM_SHARE", 0),
+    ("OPTIN_ALARM_SHARE", 101),
+    ("OPTIN_ALARM_EMAIL", ("ops",)),
+    ("OPTIN_ALARM_EMAIL", ("ops@example.com", "two words@example.com")),
+    ("OPTIN_ALARM_EMAIL", ("ops@example.com\nBcc: x@example.com",)),
     ("OPTIN_SERVICE_NAME", ""),
     ("OPTIN_SERVICE_NAME", "n" * 21),
     ("OPTIN_SERVICE_NAME", "Caf\u00e9"),
@@ -233,6 +312,13 @@ def test_each_setting_has_a_text_and_a_wrong_value() -> None:
         "OPTIN_GATEWAY_HTTP_BODY",
         "OPTIN_GATEWAY_HTTP_SENDER",
         "OPTIN_GATEWAY_HTTP_ID",
+        "OPTIN_GATEWAY_HTTP_RECEIPT_ID",
+        "OPTIN_GATEWAY_HTTP_RECEIPT_STATE",
+        "OPTIN_GATEWAY_HTTP_RECEIPT_FROM",
+        # Wrong ones are no prices at all, and do not get as far.
+        "OPTIN_GATEWAY_HTTP_PRICE",
+        "OPTIN_GATEWAY_KANNEL_PRICE",
+        "OPTIN_GATEWAY_TWILIO_PRICE",
     }
     assert {name for name, _ in WRONG} == set(SETTINGS) - any_value_goes
 

@@ -17,6 +17,7 @@ from optin.models import (
     AuthenticatorApp,
     Canary,
     File,
+    Guard,
     Membership,
     PendingOtp,
     ProviderUser,
@@ -81,6 +82,10 @@ def seal(first: int = 1, last: int = 2, count: int = 2) -> AuditSeal:
     return AuditSeal.objects.create(first_id=first, last_id=last, count=count, at=timezone.now())
 
 
+def guard(kind: str, covers: str, **changes: Any) -> Guard:
+    return Guard.objects.create(kind=kind, covers=covers, made_at=timezone.now(), **changes)
+
+
 Write = Callable[[User, User], object]
 
 VIOLATIONS: dict[str, list[Write]] = {
@@ -130,6 +135,17 @@ VIOLATIONS: dict[str, list[Write]] = {
         lambda ann, ben: SmsMessage.objects.create(
             created_at=timezone.now(), pending_otp=otp(number(ann)), replaced=number(ben)
         ),
+    ],
+    "guard_one_of_a_kind": [lambda ann, ben: (guard("stop", "all"), guard("stop", "all"))],
+    "guard_ends_but_for_the_stops": [
+        lambda ann, ben: guard("stop", "all", key="x"),
+        lambda ann, ben: guard("stop", "number"),
+        lambda ann, ben: guard("deny", "number", key="x"),  # without an end
+        lambda ann, ben: guard("deny", "number", until=timezone.now()),
+        lambda ann, ben: guard("deny", "all", key="x", until=timezone.now()),
+        lambda ann, ben: guard("no_texts", "number"),
+        lambda ann, ben: guard("no_texts", "prefix", key="x"),
+        lambda ann, ben: guard("no_texts", "number", key="x", until=timezone.now()),
     ],
     "audit_seal_one_from_each_start": [lambda ann, ben: (seal(), seal(last=3))],
     "audit_seal_ends_after_its_start": [lambda ann, ben: seal(first=3)],

@@ -58,6 +58,7 @@ def alone(settings: LazySettings) -> LazySettings:
     for name in LIMITS:
         setattr(settings, name, ())
     settings.OPTIN_RESEND_WAIT = (0,)
+    settings.OPTIN_BREAKER_UNPROVED = 0
     return settings
 
 

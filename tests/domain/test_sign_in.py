@@ -12,7 +12,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, delivery, passwords, sign_in
+from optin import authenticators, delivery, passwords, sign_in, wording
 from optin.authenticators import Removal
 from optin.conf import Rate
 from optin.errors import SignedOut
@@ -376,7 +376,7 @@ def notice_of(person: Person, kind: Notice.Kind) -> Notice:
 
 def link_of(notice: Notice) -> str:
     """The token in the mail."""
-    body = str(delivery.mail_for(notice).body)
+    body = str(wording.mail_for(notice).body)
     return body.partition("/not-me/")[2].split("/")[0]
 
 
@@ -403,7 +403,7 @@ def test_what_was_told_is_taken_back(
     bearer(person.user)
     epoch, notice = person.now.session_epoch, notice_of(person, kind)
 
-    found = delivery.disownable(link_of(notice), timezone.now())
+    found = wording.disownable(link_of(notice), timezone.now())
     assert found == notice
     data = {"notice": kind, "removed": removed}
     with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
@@ -417,7 +417,7 @@ def test_what_was_told_is_taken_back(
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
     assert failed_sign_ins() == 0
     # Once.
-    used = delivery.disownable(link_of(notice), timezone.now())
+    used = wording.disownable(link_of(notice), timezone.now())
     assert used is not None
     assert used.disowned_at == timezone.now()
     with one_event(Kind.DISOWN, "unchanged", {"notice": kind, "removed": []}):
@@ -428,7 +428,7 @@ def test_what_was_told_is_taken_back(
 @pytest.mark.parametrize("kind", list(Notice.Kind))
 def test_which_mails_have_the_link(user: User, kind: Notice.Kind) -> None:
     notice = Notice.objects.create(user=user, kind=kind, created_at=timezone.now())
-    assert ("/not-me/" in delivery.mail_for(notice).body) is (kind in delivery.DISOWNABLE)
+    assert ("/not-me/" in wording.mail_for(notice).body) is (kind in wording.DISOWNABLE)
 
 
 @pytest.mark.parametrize(("hours", "works"), [(timedelta(hours=72), False), (timedelta(0), True)])
@@ -439,7 +439,7 @@ def test_a_link_works_for_72_hours(
     activated(person)
     notice = notice_of(person, Notice.Kind.ACTIVATED)
     at = notice.created_at + hours - early
-    assert (delivery.disownable(link_of(notice), at) is not None) is (works or bool(early))
+    assert (wording.disownable(link_of(notice), at) is not None) is (works or bool(early))
 
 
 @pytest.mark.parametrize(
@@ -455,14 +455,14 @@ def test_a_link_works_for_72_hours(
 def test_a_link_that_was_not_ours(person: Person, spoil: Callable[[str], str]) -> None:
     activated(person)
     token = spoil(link_of(notice_of(person, Notice.Kind.ACTIVATED)))
-    assert delivery.disownable(token, timezone.now()) is None
+    assert wording.disownable(token, timezone.now()) is None
 
 
 def test_a_link_of_somebody_deactivated(person: Person) -> None:
     activated(person)
     link = link_of(notice_of(person, Notice.Kind.ACTIVATED))
     deactivated(person.user)
-    assert delivery.disownable(link, timezone.now()) is None
+    assert wording.disownable(link, timezone.now()) is None
 
 
 def test_taking_back_needs_the_password(full: Person, settings: Settings) -> None:

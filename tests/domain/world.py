@@ -114,6 +114,11 @@ def nothing_happens(phone: Phone) -> Iterator[None]:
     assert len(phone.messages) == texts
 
 
+def decided_by(rule: str, count: int = 0, limit: int = 0) -> dict[str, Any]:
+    """What the event of a request for a text holds about the decision."""
+    return {"rule": rule, "count": count, "limit": limit}
+
+
 @contextmanager
 def one_event(
     kind: AuditEvent.Kind, outcome: str, data: dict[str, Any] | None = None, **facts: Any

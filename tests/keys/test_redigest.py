@@ -1,18 +1,21 @@
 """``redigest``: a new digest key, while the service stands still."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError
+from django.utils import timezone
 
-from optin import authenticators, keys, services
+from optin import authenticators, guards, keys, services
 from optin.guesses import Outcome, Verification
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     Canary,
     File,
+    Guard,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -20,7 +23,7 @@ from optin.models import (
     SendCounter,
     User,
 )
-from optin.origin import Face
+from optin.origin import Face, Origin
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -39,6 +42,8 @@ from tests.keys.conftest import (
 __all__ = ["world"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = Origin(Face.COMMAND)
 
 
 @pytest.fixture
@@ -100,6 +105,24 @@ def test_codes_and_counts_end(stopped: World, settings: LazySettings) -> None:
     assert not SendCounter.objects.exists()
     assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
     assert stopped.failures == 0
+
+
+def test_guards_follow_their_numbers(stopped: World, settings: LazySettings) -> None:
+    """S-45: nobody else may remember a STOP. What is about numbers without a row ends."""
+    new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, DIGEST
+    now, week = timezone.now(), timedelta(days=7)
+    for number in (NUMBER, OTHER_NUMBER):
+        assert Guard.objects.opt_out(ProviderUser.digest_of(number), number[-3:], now)
+        guards.deny(guards.Target.number(number), week, reason="Ticket 1", origin=COMMAND)
+        guards.keep_safe(guards.Target.prefix(number), week, reason="Ticket 1", origin=COMMAND)
+    guards.stop_texts(reason="Ticket 1", origin=COMMAND)
+    settings.OPTIN_DIGEST_KEY = new
+
+    redigest()
+
+    left = Guard.objects.order_by("kind").values_list("kind", "key", "last_three")
+    digest = ProviderUser.digest_of(NUMBER)
+    assert list(left) == [("deny", digest, "156"), ("no_texts", digest, "156"), ("stop", "", "")]
 
 
 def test_the_trail_stays_as_it_was_written(stopped: World, settings: LazySettings) -> None:

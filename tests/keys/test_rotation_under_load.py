@@ -43,6 +43,7 @@ def limitless(ring: LazySettings) -> LazySettings:
         setattr(ring, f"OPTIN_SENDS_PER_{name}", ())
     ring.OPTIN_SENDS_TOTAL = ()
     ring.OPTIN_RESEND_WAIT = (0,)
+    ring.OPTIN_BREAKER_UNPROVED = 0
     return ring
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from optin import delivery, metrics, services
-from optin.gateways import SmsError
+from optin.gateways import Fate, SmsError
 from optin.models import AuditEvent, File, ProviderUser, Purpose, User
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 from tests.logs.conftest import METRICS_TOKEN, eventually, running
@@ -96,19 +96,22 @@ def test_locks_and_disablings(
     }
 
 
-@pytest.mark.parametrize(("permanent", "state"), [(True, "failed"), (False, "queued")])
+@pytest.mark.parametrize(
+    ("fate", "gateway", "state"),
+    [(Fate.REFUSED, "phone", "failed"), (Fate.TRY_ANOTHER, "none", "queued")],
+)
 def test_a_text_that_did_not_leave(
-    active: ProviderUser, phone: Phone, permanent: bool, state: str
+    active: ProviderUser, phone: Phone, fate: Fate, gateway: str, state: str
 ) -> None:
-    phone.fail_with = SmsError("no route", permanent=permanent)
+    phone.fail_with = SmsError("no route", fate)
     counts = Counts()
 
     services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
 
-    assert counts.moved == {decided("challenge", "sent"): 1, texts(state): 1}
+    assert counts.moved == {decided("challenge", "sent"): 1, texts(state, gateway): 1}
     phone.fail_with = None
     delivery.send_due(timezone.now())
-    assert counts.moved.get(texts("sent", "phone"), 0) == (0 if permanent else 1)
+    assert counts.moved.get(texts("sent", "phone"), 0) == (0 if fate is Fate.REFUSED else 1)
 
 
 def test_what_is_rolled_back_was_not_decided(user: User) -> None:

@@ -113,6 +113,7 @@ class Machine(RuleBasedStateMachine):
         django_settings.OPTIN_LOCK_AFTER = model.LOCK_AFTER
         django_settings.OPTIN_LOCK_SECONDS = model.LOCK_SECONDS
         django_settings.OPTIN_DISABLE_AFTER = model.DISABLE_AFTER
+        django_settings.OPTIN_BREAKER_UNPROVED = 0  # the people of the machine share a prefix
         django_settings.OPTIN_RESEND_WAIT = self.waits or (0,)
         for name in OFF:
             setattr(django_settings, f"OPTIN_{name}", ())

@@ -25,6 +25,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     File,
+    Guard,
     ProviderUser,
     Purpose,
     RecoveryCode,
@@ -211,6 +212,21 @@ def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
     assert application.user is None
     assert stranger == User.objects.by_login("ben")
     assert File.objects.count() == 2
+
+
+@pytest.mark.parametrize(("shared", "digits"), [(False, ""), (True, NUMBER[-3:])])
+def test_of_a_stop_the_digest_alone_is_left(
+    person: User, stranger: User, file: File, shared: bool, digits: str
+) -> None:
+    """It goes on for whoever gets the number; with its digits, while somebody else has it."""
+    digest = ProviderUser.digest_of(NUMBER)
+    assert Guard.objects.opt_out(digest, NUMBER[-3:], now())
+    assert Guard.objects.opt_out(ProviderUser.digest_of("+61491570158"), "158", now())
+    if shared:
+        number_of(stranger, file, NUMBER, now())
+    erase(person)
+    assert Guard.objects.get(key=digest).last_three == digits
+    assert Guard.objects.exclude(key=digest).get().last_three == "158"
 
 
 # -- what stays --------------------------------------------------------------------

@@ -12,15 +12,15 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 from django.core import mail
-from django.core.mail import EmailMessage
+from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone, translation
 
-from optin import delivery
+from optin import wording
 from optin.conf import MAX_HOST
-from optin.gateways import Simulator, SmsError
+from optin.gateways import Simulator, SmsError, Text
 from optin.models import AuditEvent, File, Notice, ProviderUser, SmsMessage, User
 from optin.origin import Face
 from optin.web import words
@@ -267,7 +267,7 @@ def test_no_word_of_english_is_left(
 def test_simulated_phone(settings: LazySettings, tmp_path: Path) -> None:
     settings.DEBUG = True
     settings.DATA_DIR = tmp_path
-    Simulator(tmp_path).send(to=NUMBER, body="123", reference="r")
+    Simulator(tmp_path).send(Text(to=NUMBER, body="123", reference="r"))
     english, german = (
         Words(Client(headers={"accept-language": language}).get("/simulator/").content.decode())
         for language in ("en", "de")
@@ -296,6 +296,10 @@ ONLY = {
     AuditEvent.Kind.ACCESS_KEY: {"made", "revoked"},
 }
 NOT_OF_A_PERSON = {
+    AuditEvent.Kind.STOP,
+    AuditEvent.Kind.BREAKER,
+    AuditEvent.Kind.DENY,
+    AuditEvent.Kind.SAFE,
     AuditEvent.Kind.FILE,
     AuditEvent.Kind.PASSWORD_CLIENTS,
     AuditEvent.Kind.KEYS,
@@ -477,7 +481,7 @@ def test_longest_text_to_a_replaced_number_is_one_segment(
 ) -> None:
     settings.OPTIN_SERVICE_NAME = "n" * 20
     with translation.override("de"):
-        body = delivery.text_for(SmsMessage(replaced=active, created_at=timezone.now()))
+        body = wording.text_for(SmsMessage(replaced=active, created_at=timezone.now()))
     assert body.startswith("Ihr Konto bei nnn")
     assert len(body) <= 160
     assert set(body) <= GSM_7
@@ -503,6 +507,7 @@ SUBJECTS = {
     Notice.Kind.RECOVERED: "F\u00fcr Ihr Konto wurde ein Wiederherstellungscode benutzt",
     Notice.Kind.PASSWORD: "Ihr Passwort wurde ge\u00e4ndert",
     Notice.Kind.PASSWORD_RESET: "W\u00e4hlen Sie ein neues Passwort",
+    Notice.Kind.NO_TEXTS: "An Ihre Mobilnummer geht keine SMS mehr",
     Notice.Kind.DISOWNED: "Eine \u00c4nderung an Ihrem Konto wurde zur\u00fcckgenommen",
 }
 
@@ -511,9 +516,9 @@ SUBJECTS = {
 def test_each_mail(kind: Notice.Kind, user: User) -> None:
     """No line of it is the English one, and none is longer than those may be."""
     notice = Notice(pk=1, user=user, kind=kind, last_three="156", created_at=timezone.now())
-    english = str(delivery.mail_for(notice).body)
+    english = str(wording.mail_for(notice).body)
     with translation.override("de"):
-        message = delivery.mail_for(notice)
+        message = wording.mail_for(notice)
     body = str(message.body)
 
     assert message.subject == SUBJECTS[kind]
@@ -547,7 +552,7 @@ def test_what_a_german_page_caused_is_german_also_when_it_leaves_later(
 
     assert "zum EINSCHALTEN" in phone.body
     with monkeypatch.context() as away:
-        away.setattr(EmailMessage, "send", _away)
+        away.setattr(EmailBackend, "open", _away)
         person.send(code=phone.code())
     assert mail.outbox == []
 
@@ -562,5 +567,5 @@ def send_due() -> None:
         call_command("send_due")
 
 
-def _away(message: EmailMessage) -> NoReturn:
+def _away(server: EmailBackend) -> NoReturn:
     raise OSError

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.urls import path
 
-from optin.gateways import Simulator
+from optin.gateways import Simulator, Text
 from twofa_site.urls import urlpatterns as all_urls
 
 SECRET = "wsk-5f2c"
@@ -129,7 +129,7 @@ def test_first_page_leads_to_the_simulator_in_development(development: Simulator
 def test_simulator_is_there_in_development_only(
     debug: bool, gateways: tuple[str, ...], status: int, settings: Any, development: Simulator
 ) -> None:
-    development.send(to="+61491570156", body="1234567 is your code", reference="sms-1")
+    development.send(Text("+61491570156", "1234567 is your code", "sms-1"))
     settings.DEBUG = debug
     settings.OPTIN_GATEWAYS = gateways
     response = Client().get("/simulator/")
@@ -148,11 +148,8 @@ def test_simulator_loads_itself_again_without_scripts(development: Simulator) ->
 
 def test_simulator_shows_the_newest_texts_first(development: Simulator) -> None:
     for number in range(60):
-        development.send(
-            to=f"+614915700{number:02d}",
-            body=f"body <{number}>\n\n@host",
-            reference=f"sms-{number}",
-        )
+        to, body = f"+614915700{number:02d}", f"body <{number}>\n\n@host"
+        development.send(Text(to, body, f"sms-{number}"))
     text = text_of(Client().get("/simulator/"))
     shown = [text.find(f"body &lt;{number}&gt;\n\n@host") for number in range(59, 9, -1)]
     assert -1 not in shown

@@ -81,10 +81,21 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.RECOVERY_CODES: {*AT_CHANGES, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN},
     Kind.DISOWN: {Outcome.OK, Outcome.UNCHANGED, Grant.INVALID_GRANT},
     Kind.CONSENT: {Outcome.OK, "denied"},
+    Kind.NO_TEXTS: {"stopped", "allowed"},
 }
 """What can be recorded of a person, by kind."""
 
-OF_NOBODY = {Kind.FILE, Kind.PASSWORD_CLIENTS, Kind.KEYS, Kind.PURGE, Kind.ERASE}
+OF_NOBODY = {
+    Kind.FILE,
+    Kind.PASSWORD_CLIENTS,
+    Kind.KEYS,
+    Kind.PURGE,
+    Kind.ERASE,
+    Kind.STOP,
+    Kind.BREAKER,
+    Kind.DENY,
+    Kind.SAFE,
+}
 """Of no person, or of one who is there no more."""
 
 

@@ -1,0 +1,86 @@
+"""Adding a gateway is one file: the one that docs/operators.md shows, as it stands there."""
+
+import hashlib
+import hmac
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.core.checks import run_checks
+from django.test import Client
+
+from optin import gateways, services
+from optin.gateways import Text
+from optin.guesses import Outcome
+from optin.models import File, SmsMessage, User
+from optin.models.messages import State
+from tests.conftest import NUMBER, ORIGIN
+from tests.delivery.test_http_gateway import Server, says, server
+
+__all__ = ["server"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OPERATORS = Path(__file__).resolve().parent.parent.parent / "docs" / "operators.md"
+KEY = "harbour-key"
+
+
+@pytest.fixture
+def harbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: LazySettings, server: Server
+) -> Server:
+    """The file, put where Python finds it; and the company's server."""
+    monkeypatch.undo()  # the real ``for_region``, not the phone of the tests
+    [source] = re.findall(r"```python\n(.*?)```", OPERATORS.read_text(encoding="utf-8"), re.S)
+    (tmp_path / "harbour_sms.py").write_text(source)
+    (tmp_path / "key").write_text(KEY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "harbour_sms", raising=False)
+    settings.OPTIN_GATEWAYS = ("harbour_sms.HarbourSms",)
+    settings.OPTIN_RECEIPT_SECRET = "s" * 32
+    made = type(gateways.make("harbour_sms.HarbourSms"))
+    monkeypatch.setattr(made, "url", server.url)
+    monkeypatch.setattr(made, "key_file", tmp_path / "key")
+    server.answer = says(202)
+    return server
+
+
+def test_a_text_and_its_receipt(harbour: Server, user: User, file: File) -> None:
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    message = SmsMessage.objects.get()
+    assert (message.state, message.gateway) == (State.SENT, "harbour")
+    sent = json.loads(harbour.requests[0].body)
+    assert (sent["to"], sent["ref"], sent["ttl"]) == (NUMBER, message.reference, 595)
+    assert str(message.cost) == "0.0390"
+
+    body = json.dumps({"ref": message.reference, "state": "ok"})
+    signature = hmac.new(KEY.encode(), body.encode(), hashlib.sha256).hexdigest()
+    address = f"/receipts/harbour/{'s' * 32}"
+    for signed, status in (("0" * 64, 404), ("\u00e9", 404), (signature, 200)):
+        answer = Client().post(
+            address, body, content_type="application/json", headers={"X-Signature": signed}
+        )
+        assert answer.status_code == status
+    message.refresh_from_db()
+    assert message.state == State.DELIVERED
+    said = services.verify_opt_in(
+        user, file, message.provider_user.pk, sent["text"][:7], origin=ORIGIN
+    )
+    assert said.outcome is Outcome.OK
+
+
+def test_its_region(harbour: Server) -> None:
+    assert [gateway.name for gateway in gateways.for_region("NZ")] == ["harbour"]
+    assert gateways.for_region("DE") == []
+    assert "to=" not in repr(Text(NUMBER, "1234567", "sms-1"))
+
+
+@pytest.mark.parametrize("path", ["harbour_sms.Nothing", "nowhere.Nothing", "pathlib.Path"])
+def test_what_is_no_gateway_stops_the_start(
+    harbour: Server, settings: LazySettings, path: str
+) -> None:
+    settings.OPTIN_GATEWAYS = (path,)
+    assert "optin.E106" in {message.id for message in run_checks()}

@@ -1,0 +1,716 @@
+"""The gateway ``twilio``, against a real server on this machine that may do anything."""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlencode
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+from django.utils import timezone
+
+from optin import checks, gateways, services
+from optin.conf import conf
+from optin.gateways import Fate, SmsError, Text
+from optin.gateways.call import MAX_ANSWER
+from optin.gateways.twilio import Twilio
+from optin.guesses import Outcome
+from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
+from optin.models.messages import State
+from tests.conftest import NUMBER, ORIGIN
+from tests.delivery import test_http_gateway as wire
+from tests.delivery.test_http_gateway import BODY, CODE, REFERENCE, Answer, Request, Server, says
+
+server = wire.server
+
+ACCOUNT, KEY, SERVICE = f"AC{'a1' * 16}", f"SK{'b2' * 16}", f"MG{'c3' * 16}"
+TOKEN, KEY_SECRET, SECRET = "auth-token-of-twilio", "secret-of-the-key", "r3ceipt" * 5
+SID = f"SM{'d4' * 16}"
+RECEIPT_URL = f"https://2fa.example.com/receipts/twilio/{SECRET}?reference=sms-17"
+FORM = "application/x-www-form-urlencoded"
+
+
+def base(server: Server) -> str:
+    return server.url.removesuffix(f"/send?key={wire.KEY}")
+
+
+def gateway(server: Server, **changes: Any) -> Twilio:
+    options: dict[str, Any] = {
+        "url": base(server),
+        "account": ACCOUNT,
+        "token": TOKEN,
+        "key": "",
+        "key_secret": "",
+        "sender": "Books",
+        "service": "",
+        "receipt_secret": SECRET,
+        "https_only": False,
+    }
+    return Twilio(**options | changes)
+
+
+def send(twilio: Twilio, **changes: Any) -> str:
+    return twilio.send(Text(**{"to": NUMBER, "body": BODY, "reference": REFERENCE} | changes))
+
+
+def form(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.body.decode(), keep_blank_values=True, strict_parsing=True))
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def error(code: object) -> str:
+    """An answer as Twilio words it: with the number, and more."""
+    message = f"The number {NUMBER} is unsubscribed: {BODY}"
+    return json.dumps({"code": code, "message": message, "more_info": TOKEN, "status": 400})
+
+
+# -- what is sent ------------------------------------------------------------------
+
+
+def test_a_text_is_one_post_of_a_form(server: Server) -> None:
+    send(gateway(server), receipt_url=RECEIPT_URL)
+
+    [request] = server.requests
+    assert request.line == f"POST /2010-04-01/Accounts/{ACCOUNT}/Messages.json HTTP/1.1"
+    assert {name.lower(): value for name, value in request.headers.items()} == {
+        "host": f"127.0.0.1:{server.listener.getsockname()[1]}",
+        "authorization": basic(ACCOUNT, TOKEN),
+        "content-type": FORM,
+        "content-length": str(len(request.body)),
+        "accept-encoding": "identity",
+        "user-agent": "optin",
+    }
+    assert form(request) == {
+        "To": NUMBER,
+        "From": "Books",
+        "Body": BODY,
+        "ValidityPeriod": "600",
+        "StatusCallback": RECEIPT_URL,
+    }
+
+
+@pytest.mark.parametrize("text", [text for text in wire.AWKWARD if text])
+def test_any_text_is_taken_as_it_is(server: Server, text: str) -> None:
+    send(gateway(server), body=text)
+    assert form(server.requests[0])["Body"] == text
+
+
+@pytest.mark.parametrize(("token", "asked"), [(TOKEN, True), ("", False)])
+def test_a_key_sends_in_the_place_of_the_token(server: Server, token: str, asked: bool) -> None:
+    """But only the token signs: without it no receipt is asked for."""
+    made = gateway(server, key=KEY, key_secret=KEY_SECRET, token=token)
+    send(made, receipt_url=RECEIPT_URL)
+    [request] = server.requests
+    assert request.headers["Authorization"] == basic(KEY, KEY_SECRET)
+    assert ACCOUNT in request.line
+    assert ("StatusCallback" in form(request)) is asked
+
+
+@pytest.mark.parametrize(
+    ("ours", "named", "expected"),
+    [
+        ({"sender": "Books"}, "", {"From": "Books"}),
+        ({"sender": "Books"}, "Harbour", {"From": "Harbour"}),
+        ({"sender": "", "service": SERVICE}, "", {"MessagingServiceSid": SERVICE}),
+        (
+            {"sender": "", "service": SERVICE},
+            "Harbour",
+            {"From": "Harbour", "MessagingServiceSid": SERVICE},
+        ),
+        (
+            {"sender": "Books", "service": SERVICE},
+            "",
+            {"From": "Books", "MessagingServiceSid": SERVICE},
+        ),
+    ],
+)
+def test_whom_it_comes_from(
+    server: Server, ours: dict[str, str], named: str, expected: dict[str, str]
+) -> None:
+    send(gateway(server, **ours), sender=named)
+    sent = form(server.requests[0])
+    assert {name: sent[name] for name in sent if name in {"From", "MessagingServiceSid"}} == (
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("valid_for", "period"),
+    [(61, "61"), (599, "599"), (36_000, "36000"), (86_400, "36000"), (0, "1")],
+)
+def test_twilio_is_told_how_long_it_is_of_use(server: Server, valid_for: int, period: str) -> None:
+    """Within the range that it takes, or it would refuse the text."""
+    send(gateway(server), valid_for=valid_for)
+    assert form(server.requests[0])["ValidityPeriod"] == period
+
+
+# -- what is answered --------------------------------------------------------------
+
+
+def test_the_id(server: Server) -> None:
+    server.answer = says(201, json.dumps({"sid": SID, "status": "queued", "error_code": None}))
+    assert send(gateway(server)) == SID
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"OK",
+        b'{"sid": ',
+        b"\xff\xfe\x00",
+        b"[]",
+        b'"sid"',
+        b"17",
+        b"null",
+        b'{"sid": null}',
+        b'{"sid": 17}',
+        b'{"sid": ["' + SID.encode() + b'"]}',
+        b'{"sid": "SM1"}',
+        b'{"sid": "' + SID.encode() + b'\\n"}',
+        b'{"sid": "nul \\u0000"}',
+        b'{"sid": "half \\ud800"}',
+        b'{"sid": ' + b"9" * 5000 + b"}",
+        b'{"sid": "' + NUMBER.encode() + b'"}',
+        b'{"sid": "SM' + NUMBER[1:].rjust(32, "a").encode() + b'"}',
+        b'{"sid": "SM' + CODE.rjust(32, "a").encode() + b'"}',
+        b"[" * 60_000,
+        b'{"sid": "' + SID.encode() + b'", "x": "' + b"x" * MAX_ANSWER + b'"}',
+    ],
+    ids=lambda answer: repr(answer[:40]),
+)
+def test_a_text_is_taken_whatever_nonsense_is_answered(server: Server, answer: bytes) -> None:
+    """To send again would be to send twice. What is no SID, or tells a secret, is not kept."""
+    server.answer = says(201, answer)
+    assert send(gateway(server)) == ""
+
+
+FATES: list[tuple[int, object, Fate]] = [
+    (400, 21610, Fate.OPTED_OUT),
+    (400, "21610", Fate.OPTED_OUT),
+    (403, 21610, Fate.OPTED_OUT),
+    *[(400, code, Fate.REFUSED) for code in (21211, 21265, 21614, 21635)],
+    *[(400, code, Fate.NOT_HERE) for code in (21408, 21606, 21608, 21612, 21659)],
+    (403, 21408, Fate.NOT_HERE),
+    (401, 20003, Fate.TRY_ANOTHER),
+    (403, 20003, Fate.TRY_ANOTHER),
+    *[(400, code, Fate.TRY_ANOTHER) for code in (10001, 20005, 21611, 21703, 21705)],
+    *[(400, code, Fate.TRY_ANOTHER) for code in (21212, 21660, 21661)],
+    (404, 20404, Fate.TRY_ANOTHER),
+    (429, 20429, Fate.TRY_ANOTHER),
+    (400, 21999, Fate.NOT_HERE),  # one that is new
+    (422, 21999, Fate.REFUSED),
+    # A 5xx may have sent it, whatever it says.
+    (500, 20500, Fate.UNKNOWN),
+    (500, 21211, Fate.UNKNOWN),
+    (502, 21610, Fate.UNKNOWN),
+    (503, 20503, Fate.TRY_ANOTHER),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "fate"), FATES)
+def test_a_code_tells_what_became_of_the_text(
+    server: Server, status: int, code: object, fate: Fate
+) -> None:
+    """The reason holds status and code alone: the words repeat number and text."""
+    server.answer = says(status, error(code))
+    with pytest.raises(SmsError) as caught:
+        send(gateway(server))
+    told = f"the gateway answered {status}" + (f" ({code})" if status < 500 else "")
+    assert (str(caught.value), caught.value.fate) == (told, fate)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "not JSON",
+        "[]",
+        "{}",
+        "[" * 60_000,
+        error(None),
+        error(True),
+        error(21610.0),
+        error(216100),
+        error(572005),
+        error(CODE),
+        error(int(CODE)),
+        error(-21610),
+        error("21610 "),
+        error("\u0662\u0661\u0666\u0661\u0660"),
+        error([21610]),
+        error(21610) + " " * MAX_ANSWER,
+    ],
+    ids=lambda answer: answer[:30],
+)
+def test_without_a_code_the_status_tells(server: Server, answer: str) -> None:
+    for status, fate in ((400, Fate.REFUSED), (401, Fate.TRY_ANOTHER), (500, Fate.UNKNOWN)):
+        server.answer = says(status, answer)
+        with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
+            send(gateway(server))
+        assert caught.value.fate is fate
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
+    server.answer = says(status, error(21610), f"Location: {server.url}")
+    with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
+        send(gateway(server))
+    assert caught.value.fate is Fate.TRY_ANOTHER
+    assert server.connections == 1
+
+
+# -- what fails --------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [wire.hangs, wire.trickles])
+def test_a_slow_twilio_is_hung_up_on_after_5_seconds(server: Server, answer: Answer) -> None:
+    """S-44."""
+    server.answer = answer
+    began = time.perf_counter()
+    with pytest.raises(SmsError, match="did not answer within 5 seconds") as caught:
+        send(gateway(server))
+    assert wire.in_5_seconds(began)
+    assert caught.value.fate is Fate.UNKNOWN
+    assert wire.no_call_is_left()
+
+
+def test_it_waits_no_longer_than_it_may(server: Server) -> None:
+    server.answer = wire.hangs
+    began = time.perf_counter()
+    with pytest.raises(SmsError, match=r"within 0\.5 seconds"):
+        send(gateway(server), patience=0.5)
+    assert time.perf_counter() - began < 2
+
+
+def test_what_is_no_answer_leaves_a_doubt(server: Server) -> None:
+    server.answer = lambda line: line.sendall(b"220 mail.example.com\r\n")
+    with pytest.raises(SmsError, match="could not be reached") as caught:
+        send(gateway(server))
+    assert caught.value.fate is Fate.UNKNOWN
+
+
+# -- its settings ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"account": ""}, "_ACCOUNT is not set"),
+        ({"token": ""}, "_TOKEN or _KEY and _KEY_SECRET must be set"),
+        ({"key": KEY}, "_KEY and _KEY_SECRET must be set both"),
+        ({"key_secret": KEY_SECRET}, "_KEY and _KEY_SECRET must be set both"),
+        ({"key": KEY, "token": ""}, "_KEY and _KEY_SECRET must be set both"),
+        ({"sender": ""}, "_SENDER or _SERVICE must be set"),
+        ({"https_only": True}, "_URL must begin with https://"),
+    ],
+)
+def test_what_it_misses_is_told(server: Server, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=r"^OPTIN_GATEWAY_TWILIO_\w+ .*\.$") as caught:
+        gateway(server, **changes)
+    assert told in str(caught.value)
+    assert not [
+        secret for secret in (TOKEN, KEY, KEY_SECRET, SECRET) if secret in str(caught.value)
+    ]
+
+
+def test_without_its_package_the_start_is_stopped(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OPTIN_GATEWAYS = ("twilio",)
+    monkeypatch.delitem(sys.modules, "optin.gateways.twilio")
+    for name in ("twilio", "twilio.request_validator"):
+        monkeypatch.setitem(sys.modules, name, None)
+    [found] = checks.check_gateways()
+    assert found.id == "optin.E106"
+    assert "the package twilio is not installed: pip install --require-hashes" in found.msg
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("simulator", False), ("twilio", True)])
+def test_its_package_is_loaded_only_where_it_is_in_use(name: str, loaded: bool) -> None:
+    script = (
+        "import django, sys; django.setup(); from optin import gateways; from django.conf import "
+        f"settings; settings.OPTIN_GATEWAY_TWILIO_ACCOUNT = '{ACCOUNT}'; "
+        "settings.OPTIN_GATEWAY_TWILIO_TOKEN = settings.OPTIN_GATEWAY_TWILIO_SENDER = 'x'; "
+        f"gateways.make('{name}'); print('twilio' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(loaded)
+
+
+# -- secrets -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says(201, json.dumps({"sid": f"{TOKEN} {NUMBER} {CODE}"})),
+        says(400, error(21610)),
+        says(400, error(f"21610 {TOKEN} {CODE}")),
+        says(302, b"", f"Location: /{TOKEN}"),
+        lambda line: None,
+    ],
+    ids=["accepted", "refused", "refused in other words", "redirected", "broken"],
+)
+def test_no_secret_is_told(
+    server: Server, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-50: neither token, key, number nor code in a log, an error or a name."""
+    server.answer = answer
+    twilio = gateway(server, key=KEY, key_secret=KEY_SECRET)
+    told = repr(twilio) + str(twilio)
+    with caplog.at_level(logging.DEBUG):
+        try:
+            told += send(twilio, receipt_url=RECEIPT_URL)
+        except SmsError as exc:
+            told += f"{exc!r} {exc} {exc.__cause__!r} {exc.__context__!r}"
+    # urllib3 names the path at this level; the account is no secret.
+    told += caplog.text
+    secrets = (TOKEN, KEY_SECRET, SECRET, NUMBER, NUMBER[3:], CODE, basic(KEY, KEY_SECRET))
+    assert not [secret for secret in secrets if secret in told]
+
+
+# -- receipts ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(server: Server, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The service sends through ``server``."""
+    settings.DEBUG = True  # the server speaks http
+    settings.BASE_URL = "https://2fa.example.com"
+    settings.OPTIN_GATEWAYS = ("twilio",)
+    settings.OPTIN_GATEWAY_TWILIO_URL = base(server)
+    settings.OPTIN_GATEWAY_TWILIO_ACCOUNT = ACCOUNT
+    settings.OPTIN_GATEWAY_TWILIO_TOKEN = TOKEN
+    settings.OPTIN_GATEWAY_TWILIO_SENDER = "Books"
+    settings.OPTIN_RECEIPT_SECRET = SECRET
+    # The real one, not the phone of the tests.
+    monkeypatch.setattr(gateways, "for_region", lambda region: [gateways.make("twilio")])
+    server.answer = says(201, json.dumps({"sid": SID, "status": "queued"}))
+    return server
+
+
+@pytest.fixture
+def asked_for(configured: Server, user: User, file: File) -> str:
+    """A text that Twilio took; the address that its receipts were asked for at."""
+    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    return form(configured.requests[-1])["StatusCallback"]
+
+
+def signature(url: str, facts: Mapping[str, str], token: str = TOKEN) -> str:
+    """As Twilio's manual describes it, without Twilio's package."""
+    words = url + "".join(name + facts[name] for name in sorted(facts))
+    return base64.b64encode(hmac.digest(token.encode(), words.encode(), hashlib.sha1)).decode()
+
+
+def facts(status: str = "delivered", **more: str) -> dict[str, str]:
+    """What Twilio says, and what it is free to add."""
+    said = {"AccountSid": ACCOUNT, "MessageSid": SID, "SmsSid": SID, "MessageStatus": status}
+    return said | {"To": NUMBER, "From": "Books", "ApiVersion": "2010-04-01", "New": ""} | more
+
+
+def call_back(
+    url: str,
+    said: Mapping[str, str],
+    *,
+    signed: str | None = None,
+    **headers: str,
+) -> int:
+    """Post *said* to the path of *url*, signed as Twilio does, or as told."""
+    signed = signature(url, said) if signed is None else signed
+    path = url.removeprefix(conf.base_url)
+    headers = {"HTTP_X_TWILIO_SIGNATURE": signed, **headers}
+    answer = Client().post(path, urlencode(said), content_type=FORM, **headers)  # type: ignore[arg-type]
+    return answer.status_code
+
+
+def text_now() -> tuple[str, str]:
+    message = SmsMessage.objects.get()
+    return message.state, message.reason
+
+
+needs_services = pytest.mark.django_db(transaction=True)
+
+
+@needs_services
+def test_the_address_holds_the_secret_and_our_reference(asked_for: str) -> None:
+    reference = SmsMessage.objects.get().reference
+    assert asked_for == f"{conf.base_url}/receipts/twilio/{SECRET}?reference={reference}"
+
+
+@needs_services
+@pytest.mark.parametrize(
+    ("said", "state", "reason"),
+    [
+        (facts("delivered"), State.DELIVERED, ""),
+        (facts("read"), State.DELIVERED, ""),
+        (facts("queued"), State.SENT, ""),
+        (facts("sending"), State.SENT, ""),
+        (facts("sent"), State.SENT, ""),
+        (facts("a word to come"), State.SENT, ""),
+        (facts("failed"), State.FAILED, "the carrier: failed"),
+        (facts("canceled"), State.FAILED, "the carrier: canceled"),
+        (facts("undelivered", ErrorCode="30005"), State.FAILED, "the carrier: undelivered (30005)"),
+        (facts("failed", ErrorCode=f"30005 {CODE}"), State.FAILED, "the carrier: failed"),
+        (facts("failed", ErrorCode=CODE), State.FAILED, "the carrier: failed"),
+        (facts("failed", ErrorCode="21610"), State.FAILED, "the carrier: opted_out"),
+        # Not of this text, which arrived.
+        (facts("delivered", ErrorCode="21610"), State.DELIVERED, ""),
+    ],
+)
+def test_what_a_receipt_says(
+    asked_for: str, said: dict[str, str], state: State, reason: str
+) -> None:
+    assert call_back(asked_for, said) == 200
+    assert text_now() == (state, reason)
+    stopped = state == State.FAILED and said.get("ErrorCode") == "21610"
+    digest = SmsMessage.objects.get().provider_user.number_digest
+    assert Guard.objects.has_opted_out(digest) is stopped
+
+
+def with_other(name: str, value: str) -> Callable[[str, dict[str, str]], int]:
+    """Sign, and then change what was said."""
+
+    def forge(url: str, said: dict[str, str]) -> int:
+        return call_back(url, said | {name: value}, signed=signature(url, said))
+
+    return forge
+
+
+def signed_for(change: Callable[[str], str]) -> Callable[[str, dict[str, str]], int]:
+    """Sign another address than the one that is called."""
+    return lambda url, said: call_back(url, said, signed=signature(change(url), said))
+
+
+def without_signature(url: str, said: dict[str, str]) -> int:
+    return Client().post(url.removeprefix(conf.base_url), said).status_code
+
+
+def of_another_text(url: str, said: dict[str, str]) -> int:
+    """What was signed for one text, sent to the address of another."""
+    return call_back(url.replace("sms-", "sms-1"), said, signed=signature(url, said))
+
+
+def under_another_host(url: str, said: dict[str, str]) -> int:
+    """Signed for the Host that the request claims: it is never asked."""
+    elsewhere = url.replace("2fa.example.com", "testserver")
+    return call_back(url, said, signed=signature(elsewhere, said), HTTP_HOST="testserver")
+
+
+def twice_in_one(url: str, said: dict[str, str]) -> int:
+    """The validator signs each name once with each value; which one counts is unsaid."""
+    words = url + "".join(
+        f"{name}{value}" for name, value in sorted({**said, "MessageStatus": "delivered"}.items())
+    )
+    signed = base64.b64encode(hmac.digest(TOKEN.encode(), words.encode(), hashlib.sha1)).decode()
+    body = urlencode([("MessageStatus", "failed"), *said.items()])
+    answer = Client().post(
+        url.removeprefix(conf.base_url),
+        body,
+        content_type=FORM,
+        headers={"X-Twilio-Signature": signed},
+    )
+    return answer.status_code
+
+
+def by_get(url: str, said: dict[str, str]) -> int:
+    """With a signature of the address alone, and the facts in the query."""
+    url = f"{url}&{urlencode(said)}"
+    path = url.removeprefix(conf.base_url)
+    wrong = {"X-Twilio-Signature": signature(url.partition("&")[0], {})}
+    return Client().get(path, headers=wrong).status_code
+
+
+FORGERIES = {
+    "no signature": without_signature,
+    "an empty one": lambda url, said: call_back(url, said, signed=""),
+    "of another length": lambda url, said: call_back(url, said, signed="x"),
+    "not ASCII": lambda url, said: call_back(url, said, signed="\u00e9" * 28),
+    "another's token": lambda url, said: call_back(url, said, signed=signature(url, said, "other")),
+    "no token": lambda url, said: call_back(url, said, signed=signature(url, said, "")),
+    "the key": lambda url, said: call_back(url, said, signed=signature(url, said, KEY_SECRET)),
+    "another word": with_other("MessageStatus", "failed"),
+    "another id": with_other("MessageSid", f"SM{'e' * 32}"),
+    "one fact more": with_other("ErrorCode", "21610"),
+    "a blank fact more": with_other("ErrorCode", ""),
+    "one fact less": lambda url, said: call_back(
+        url,
+        {n: v for n, v in said.items() if n != "New"} | {"Old": ""},
+        signed=signature(url, said),
+    ),
+    "no query signed": signed_for(lambda url: url.partition("?")[0]),
+    "http signed": signed_for(lambda url: url.replace("https:", "http:")),
+    "another path signed": signed_for(lambda url: url.replace("/twilio/", "/http/")),
+    "another host signed": signed_for(lambda url: url.replace("2fa.", "evil.")),
+    "another text": of_another_text,
+    "the Host header": under_another_host,
+    "a word twice": twice_in_one,
+    "a GET": by_get,
+    "another secret": lambda url, said: call_back(url.replace(SECRET, SECRET.upper()), said),
+}
+
+
+@needs_services
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_forged(asked_for: str, forgery: Callable[[str, dict[str, str]], int]) -> None:
+    """S-45: an answer as of an address that does not exist, and nothing changes."""
+    assert forgery(asked_for, facts()) == 404
+    assert text_now() == (State.SENT, "")
+
+
+@needs_services
+def test_the_same_but_right_is_taken(asked_for: str) -> None:
+    """Or the forgeries would show nothing. A port that Twilio may add to what it signs too."""
+    with_port = asked_for.replace("example.com/", "example.com:443/")
+    said = facts("sent")
+    assert call_back(asked_for, said, signed=signature(with_port, said)) == 200
+    # Behind a proxy that passes another Host on, the address is still the public one.
+    assert call_back(asked_for, facts(), HTTP_HOST="testserver") == 200
+    assert text_now() == (State.DELIVERED, "")
+
+
+@needs_services
+def test_without_the_token_none_is_right(asked_for: str, settings: LazySettings) -> None:
+    settings.OPTIN_GATEWAY_TWILIO_KEY = KEY
+    settings.OPTIN_GATEWAY_TWILIO_KEY_SECRET = KEY_SECRET
+    settings.OPTIN_GATEWAY_TWILIO_TOKEN = ""
+    for token in ("", TOKEN, KEY_SECRET):
+        assert call_back(asked_for, facts(), signed=signature(asked_for, facts(), token)) == 404
+    assert text_now() == (State.SENT, "")
+
+
+@needs_services
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"MessageStatus": "delivered"},
+        {"MessageSid": SID},
+        facts("", New="1"),
+        facts(MessageSid="SM1"),
+        facts(MessageSid=f"{SID}\n"),
+        facts(MessageSid=f"SM{chr(0)}{'0' * 31}"),
+    ],
+    ids=ascii,
+)
+def test_nonsense_that_is_signed(asked_for: str, said: dict[str, str]) -> None:
+    assert call_back(asked_for, said) == 400
+    assert text_now() == (State.SENT, "")
+
+
+@needs_services
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"\xff=\xff", 400), (b"a=1&" * 200, 400), (b"a=" + b"x" * 16_384, 413), (b"{", 404)],
+    ids=lambda value: repr(value)[:20],
+)
+def test_nonsense_that_is_not(asked_for: str, body: bytes, status: int) -> None:
+    path = asked_for.removeprefix(conf.base_url)
+    assert Client().post(path, body, content_type=FORM).status_code == status
+    assert text_now() == (State.SENT, "")
+
+
+@needs_services
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        ("queued sent delivered", State.DELIVERED),
+        ("delivered sent queued", State.DELIVERED),
+        ("delivered delivered", State.DELIVERED),
+        ("delivered failed", State.DELIVERED),
+        ("undelivered delivered", State.DELIVERED),
+        ("failed failed sent", State.FAILED),
+    ],
+)
+def test_twice_and_out_of_order(asked_for: str, words: str, state: State) -> None:
+    """S-45."""
+    codes = [call_back(asked_for, facts(word)) for word in words.split()]
+    assert set(codes) == {200}
+    assert text_now()[0] == state
+
+
+@needs_services
+def test_days_late(asked_for: str, clock: Any) -> None:
+    clock.shift(3 * 86_400)
+    assert call_back(asked_for, facts()) == 200
+    assert SmsMessage.objects.get().delivered_at == timezone.now()
+
+
+@needs_services
+def test_before_the_send_returned(configured: Server, user: User, file: File) -> None:
+    """While the gateway's answer is still under way: our reference names the text."""
+    codes, answer = [], configured.answer
+
+    def reports_first(line: Any) -> None:
+        url = parse_qs(configured.requests[-1].body.decode())["StatusCallback"][0]
+        codes.append(url)
+        answer(line)
+
+    configured.answer = reports_first
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    SmsMessage.objects.update(state=State.SENDING, gateway_message_id="")
+    GatewayTry.objects.all().delete()
+    assert call_back(codes[0], facts()) == 200
+    assert text_now() == (State.DELIVERED, "")
+
+
+@needs_services
+def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        call_back(asked_for, facts())
+        call_back(asked_for, facts(), signed="forged")
+        without_signature(asked_for, facts())
+    told = caplog.text
+    assert not [secret for secret in (TOKEN, NUMBER, NUMBER[3:], SID) if secret in told]
+
+
+# -- end to end --------------------------------------------------------------------
+
+
+@needs_services
+def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, user: User) -> None:
+    message = SmsMessage.objects.get()
+    assert (message.state, message.gateway) == (State.SENT, "twilio")
+    assert message.gateway_message_id == SID
+    sent = form(configured.requests[0])
+    assert (sent["To"], sent["ValidityPeriod"]) == (NUMBER, "595")
+    assert call_back(asked_for, facts()) == 200
+    guess = services.verify_opt_in(
+        user,
+        message.provider_user.file,
+        message.provider_user.pk,
+        sent["Body"][:7],
+        origin=ORIGIN,
+    )
+    assert guess.outcome is Outcome.OK
+
+
+@needs_services
+def test_a_stop_that_twilio_tells_of_holds(configured: Server, user: User, file: File) -> None:
+    """21610: this text fails, and no other goes to that number."""
+    configured.answer = says(400, error(21610))
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert text_now() == (State.FAILED, "the gateway answered 400 (21610)")
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.NO_TEXTS)
+    assert (event.client, event.outcome) == ("gateway:twilio", "stopped")
+    tried = GatewayTry.objects.get()
+    assert (tried.fate, tried.reason) == (Fate.OPTED_OUT, "the gateway answered 400 (21610)")

@@ -1,0 +1,777 @@
+"""Against pumping (S-42): breakers, alarms, lists, the stop; each decision with its rule."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.core import mail
+from django.db.models import Model
+from django.test import Client
+from django.utils import timezone
+
+from optin import delivery, errors, guards, limits, metrics, services, upkeep
+from optin.conf import Rate
+from optin.guards import Target
+from optin.guesses import Outcome, Standing
+from optin.models import (
+    AuditEvent,
+    File,
+    Guard,
+    ProviderUser,
+    Purpose,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
+from optin.origin import Face, Origin
+from optin.services import Sending
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
+from tests.domain.world import World, newest_event, nothing_happens, one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STAFF = Origin(Face.COMMAND, client="test")
+HOUR = timedelta(hours=1)
+PAGE = Origin(Face.WEB, ip="192.0.2.1")
+TOKEN = Origin(Face.TOKEN, ip="192.0.2.1")
+WHY = "as the ticket says"
+
+
+def mobile(n: int, prefix: int = 57) -> str:
+    """The nth number of a prefix."""
+    return f"+61491{prefix:02d}{n:04d}"
+
+
+@dataclass
+class Crowd:
+    """People who opt in, each a new one with a number of their own."""
+
+    file: File
+    phone: Phone
+    people: dict[str, tuple[Any, int]] = field(default_factory=dict)
+
+    def ask(self, n: int, prefix: int = 57, file: File | None = None) -> Sending:
+        number = mobile(n, prefix)
+        if number not in self.people:
+            user = make_user(f"u{prefix}-{n}", self.file)
+            self.people[number] = (user, 0)
+        user, _ = self.people[number]
+        origin = Origin(Face.API, client=f"key:{user.pk}")
+        answer = services.opt_in(user, file or self.file, number, origin=origin)
+        self.people[number] = (user, answer.provider_user_id or 0)
+        return answer
+
+    def prove(self, n: int, prefix: int = 57) -> Outcome:
+        number = mobile(n, prefix)
+        user, pk = self.people[number]
+        code = self.phone.code_to(number)
+        return services.verify_opt_in(user, self.file, pk, code, origin=ORIGIN).outcome
+
+    def ask_many(self, first: int, last: int, prefix: int = 57) -> set[Outcome]:
+        return {self.ask(n, prefix).outcome for n in range(first, last)}
+
+
+@pytest.fixture
+def crowd(file: File, phone: Phone, settings: LazySettings) -> Crowd:
+    """No waits: they have their own tests."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    return Crowd(file, phone)
+
+
+@pytest.fixture
+def closed(crowd: Crowd, clock: time_machine.Traveller) -> Crowd:
+    """Prefix 57 was closed at noon."""
+    assert crowd.ask_many(0, 20) == {Outcome.SENT}
+    assert crowd.ask(20).outcome is Outcome.SEND_LIMIT
+    return crowd
+
+
+def counted() -> dict[str, tuple[int, int]]:
+    """Opt-ins asked for and proved, by scope."""
+    rows = SendCounter.objects.filter(scope__regex="^(prefix|region)/").order_by("pk")
+    return {row.scope: (row.count, row.proved) for row in rows}
+
+
+# -- the breaker -------------------------------------------------------------------
+
+
+def test_twenty_unproved_close_a_prefix_for_an_hour(
+    crowd: Crowd, clock: time_machine.Traveller
+) -> None:
+    clock.shift(600)
+    assert crowd.ask_many(0, 20) == {Outcome.SENT}
+    said = {"rule": "prefix", "count": 20, "limit": 20, "retry_after": 3600}
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+        refused = crowd.ask(20)
+    assert refused.retry_after == HOUR
+    assert len(crowd.phone.messages) == 20
+    # Over the edge of the window too; and with what was decided then.
+    clock.shift(3599)
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, {**said, "retry_after": 1}):
+        crowd.ask(21)
+    clock.shift(1)
+    assert crowd.ask(20).outcome is Outcome.SENT
+
+
+def test_other_prefixes_stay_open(closed: Crowd) -> None:
+    assert closed.ask(0, prefix=58).outcome is Outcome.SENT
+
+
+def test_no_other_count_follows_from_a_closed_prefix(closed: Crowd) -> None:
+    """S-41: a refused send costs and creates nothing but an audit event."""
+
+    def everything() -> tuple[object, ...]:
+        rows: list[type[Model]] = [SendCounter, Guard, ProviderUser, SmsMessage]
+        return tuple(list(model._default_manager.order_by("pk").values()) for model in rows)
+
+    closed.ask(30)  # makes the person
+    before = everything()
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT):
+        closed.ask(30)
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("proved", "outcome"),
+    [
+        pytest.param(4, Outcome.SEND_LIMIT, id="4-of-25-are-under-20-percent"),
+        pytest.param(5, Outcome.SENT, id="5-of-25-are-20-percent"),
+    ],
+)
+def test_the_share_that_keeps_a_prefix_open(crowd: Crowd, proved: int, outcome: Outcome) -> None:
+    for n in range(proved):
+        crowd.ask(n)
+        assert crowd.prove(n) is Outcome.OK
+    assert crowd.ask_many(proved, 24) == {Outcome.SENT}
+    # 24 asked for; one more makes 25, of which at least 20 are unproved.
+    if proved == 4:
+        assert crowd.ask(24).outcome is outcome
+        return
+    assert crowd.ask(24).outcome is Outcome.SENT
+    assert crowd.ask(25).outcome is outcome
+
+
+def test_proving_reopens_nothing_before_its_time(closed: Crowd) -> None:
+    """Closed for an hour, whatever happens: but staff may open it."""
+    for n in range(10):
+        assert closed.prove(n) is Outcome.OK
+    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+
+
+def test_a_busy_prefix_of_honest_people_stays_open(crowd: Crowd, settings: LazySettings) -> None:
+    settings.OPTIN_SENDS_PER_CLIENT = ()
+    for n in range(60):
+        assert crowd.ask(n).outcome is Outcome.SENT
+        if n % 5:
+            assert crowd.prove(n) is Outcome.OK
+    assert counted()["prefix/3600"] == (60, 48)
+
+
+def test_texts_are_counted_not_people(crowd: Crowd, clock: time_machine.Traveller) -> None:
+    """S-42: else ten texts to each of 19 numbers would leave."""
+    for _ in range(4):
+        crowd.ask_many(0, 6)
+        clock.shift(60)
+    assert len(crowd.phone.messages) == 20
+
+
+def test_honest_retries_close_no_prefix(crowd: Crowd, settings: LazySettings) -> None:
+    """Each asks three times, and proves it then."""
+    settings.OPTIN_SENDS_PER_CLIENT = ()
+    for n in range(30):
+        assert {crowd.ask(n).outcome for _ in range(3)} <= {Outcome.SENT, Outcome.RESENT}
+        assert crowd.prove(n) is Outcome.OK
+    assert counted()["prefix/3600"] == (90, 30)
+
+
+def test_a_proof_counts_in_the_hour_of_its_code(
+    crowd: Crowd, clock: time_machine.Traveller
+) -> None:
+    """Asked at 12:59, texted again and proved at 13:01."""
+    clock.shift(3540)
+    crowd.ask(0)
+    clock.shift(120)
+    assert crowd.ask(0).outcome is Outcome.RESENT
+    assert crowd.prove(0) is Outcome.OK
+    rows = SendCounter.objects.filter(scope="prefix/3600").order_by("window_start")
+    assert [(row.count, row.proved) for row in rows] == [(1, 1), (1, 0)]
+
+
+def test_another_user_with_the_same_number_is_another_opt_in(crowd: Crowd) -> None:
+    crowd.ask(0)
+    services.opt_in(make_user("x", crowd.file), crowd.file, mobile(0), origin=ORIGIN)
+    assert counted()["prefix/3600"] == (2, 0)
+
+
+def test_resends_are_refused_where_it_is_closed(closed: Crowd) -> None:
+    assert closed.ask(0).outcome is Outcome.SEND_LIMIT
+    assert closed.prove(0) is Outcome.OK  # the code that they have still works
+
+
+def test_one_handset_holds_no_prefix_open(crowd: Crowd, clock: time_machine.Traveller) -> None:
+    """A number counts as proved once: not under other accounts, and not in and out again."""
+    crowd.ask(0)
+    crowd.prove(0)
+    user = make_user("x", crowd.file)
+    row = services.opt_in(user, crowd.file, mobile(0), origin=ORIGIN).provider_user_id
+    code = crowd.phone.code_to(mobile(0))
+    answer = services.verify_opt_in(user, crowd.file, row or 0, code, origin=ORIGIN)
+    assert answer.outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert counted()["prefix/3600"] == (2, 1)
+
+    first, _ = crowd.people[mobile(0)]
+    services.revoke(first, reason=WHY, origin=ORIGIN)
+    clock.shift(60)
+    crowd.ask(0)
+    assert crowd.prove(0) is Outcome.OK
+    assert counted()["prefix/3600"] == (3, 1)
+
+
+def test_a_wrong_code_proves_nothing(crowd: Crowd) -> None:
+    crowd.ask(0)
+    user, pk = crowd.people[mobile(0)]
+    code = wrong(crowd.phone.code_to(mobile(0)))
+    services.verify_opt_in(user, crowd.file, pk, code, origin=ORIGIN)
+    assert counted()["prefix/3600"] == (1, 0)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.CHANGE, Purpose.OPT_OUT])
+def test_a_closed_prefix_concerns_opt_ins_only(
+    active: ProviderUser, world: World, settings: LazySettings, purpose: Purpose
+) -> None:
+    """Design, section 4, and S-07: the owner of an active number signs in, and out."""
+    settings.OPTIN_BREAKER_UNPROVED = 1
+    crowd = Crowd(world.file, world.phone)
+    crowd.ask(1)
+    for n in range(2, 8):
+        crowd.ask(n)
+    assert crowd.ask(9).outcome is Outcome.SEND_LIMIT
+    sent = services.challenge(world.user, purpose, origin=TOKEN, file=world.file)
+    assert sent.outcome is Outcome.SENT
+    assert NUMBER.startswith("+6149157")
+
+
+def test_a_new_number_on_a_page_is_an_opt_in_too(
+    closed: Crowd, clock: time_machine.Traveller
+) -> None:
+    user = make_user("page", closed.file)
+    standing = Standing(password_at=timezone.now())
+    sent = services.opt_in(user, closed.file, mobile(50), origin=PAGE, standing=standing)
+    assert sent.outcome is Outcome.SEND_LIMIT
+
+
+@pytest.mark.parametrize("setting", ["OPTIN_BREAKER_UNPROVED"])
+def test_zero_switches_breakers_off(crowd: Crowd, settings: LazySettings, setting: str) -> None:
+    setattr(settings, setting, 0)
+    assert crowd.ask_many(0, 30) == {Outcome.SENT}
+
+
+def test_a_closed_prefix_opens_when_breakers_are_switched_off(
+    closed: Crowd, settings: LazySettings
+) -> None:
+    settings.OPTIN_BREAKER_UNPROVED = 0
+    assert closed.ask(20).outcome is Outcome.SENT
+
+
+def test_neither_counters_nor_entries_hold_a_number_or_a_prefix(closed: Crowd) -> None:
+    """S-50."""
+    guards.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
+    guards.keep_safe(Target.prefix(OTHER_NUMBER), HOUR, reason=WHY, origin=STAFF)
+    for model in (SendCounter, Guard, AuditEvent):
+        for row in model._default_manager.values():
+            assert "49157" not in str(row)
+
+
+# -- staff open a prefix -----------------------------------------------------------
+
+
+def test_staff_open_a_prefix_for_a_time(closed: Crowd, clock: time_machine.Traveller) -> None:
+    prefix = Target.prefix(mobile(999))
+    lasts = timedelta(minutes=10)
+    with one_event(AuditEvent.Kind.BREAKER, Outcome.OK, reason=WHY, user_id=None):
+        guards.lift_breaker(prefix, lasts, reason=f" {WHY} ", origin=STAFF)
+    event = newest_event()
+    assert event.data["until"] == "2026-11-02T12:10:00+00:00"
+    assert closed.ask_many(20, 30) == {Outcome.SENT}
+    clock.shift(599)
+    assert closed.ask(30).outcome is Outcome.SENT
+    clock.shift(1)
+    assert closed.ask(31).outcome is Outcome.SEND_LIMIT
+
+
+def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
+    """Who looks at the breaker need not know a number."""
+    (breaker,) = Guard.objects.filter(kind=Guard.Kind.BREAKER)
+    assert (breaker.region, breaker.unproved, breaker.last_three) == ("AU", 20, "")
+    guards.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
+    assert closed.ask(20).outcome is Outcome.SENT
+
+
+def test_a_lift_opens_one_prefix(closed: Crowd) -> None:
+    guards.lift_breaker(Target.prefix(mobile(0, prefix=58)), HOUR, reason=WHY, origin=STAFF)
+    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+
+
+# -- lists -------------------------------------------------------------------------
+
+NUMBER_0 = Target.number
+PREFIX = Target.prefix
+
+
+@pytest.mark.parametrize("covers", ["number", "prefix"])
+def test_a_denied_number_gets_no_opt_in(
+    crowd: Crowd, clock: time_machine.Traveller, covers: str
+) -> None:
+    target = getattr(Target, covers)(mobile(0))
+    last_three = "000" if covers == "number" else ""
+    with one_event(AuditEvent.Kind.DENY, Outcome.OK, reason=WHY, last_three=last_three):
+        guards.deny(target, 2 * HOUR, reason=WHY, origin=STAFF)
+    said = {"rule": f"deny-{covers}", "count": 0, "limit": 0, "retry_after": 7200}
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+        crowd.ask(0)
+    beside = Outcome.SENT if covers == "number" else Outcome.SEND_LIMIT
+    assert crowd.ask(1).outcome is beside
+    assert crowd.ask(0, prefix=58).outcome is Outcome.SENT
+    clock.shift(7200)
+    assert crowd.ask(0).outcome is Outcome.SENT
+
+
+def test_nobody_is_put_off_for_longer_than_a_day(crowd: Crowd) -> None:
+    guards.deny(Target.number(mobile(0)), timedelta(days=300), reason=WHY, origin=STAFF)
+    assert crowd.ask(0).retry_after == timedelta(days=1)
+
+
+def test_an_active_number_that_is_denied_signs_in(active: ProviderUser, world: World) -> None:
+    guards.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
+    world.purpose = Purpose.SIGN_IN
+    assert world.ask().outcome is Outcome.SENT
+
+
+@pytest.mark.parametrize("covers", ["number", "prefix"])
+def test_the_safe_pass_a_closed_prefix(closed: Crowd, covers: str) -> None:
+    target = getattr(Target, covers)(mobile(30))
+    with one_event(AuditEvent.Kind.SAFE, Outcome.OK, reason=WHY):
+        guards.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
+    assert closed.ask(30).outcome is Outcome.SENT
+    beside = Outcome.SEND_LIMIT if covers == "number" else Outcome.SENT
+    assert closed.ask(31).outcome is beside
+
+
+def test_the_safe_keep_to_the_other_limits(crowd: Crowd, settings: LazySettings) -> None:
+    settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 600),)
+    guards.keep_safe(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
+    assert crowd.ask(0).outcome is Outcome.SENT
+    assert crowd.ask(0).outcome is Outcome.SEND_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("number", "prefix", "outcome"),
+    [
+        pytest.param(guards.keep_safe, guards.deny, Outcome.SENT, id="safe-number"),
+        pytest.param(guards.deny, guards.keep_safe, Outcome.SEND_LIMIT, id="denied-number"),
+    ],
+)
+def test_a_number_says_more_than_its_prefix(
+    crowd: Crowd, number: Callable[..., Guard], prefix: Callable[..., Guard], outcome: Outcome
+) -> None:
+    number(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
+    prefix(Target.prefix(mobile(0)), HOUR, reason=WHY, origin=STAFF)
+    assert crowd.ask(0).outcome is outcome
+
+
+def test_one_entry_for_each_target(crowd: Crowd) -> None:
+    """The newer list and the newer time count."""
+    target = Target.number(mobile(0))
+    guards.deny(target, HOUR, reason=WHY, origin=STAFF)
+    guards.deny(target, 2 * HOUR, reason="longer", origin=STAFF)
+    (entry,) = Guard.objects.all()
+    assert (entry.until, entry.reason) == (timezone.now() + 2 * HOUR, "longer")
+    guards.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
+    (entry,) = Guard.objects.all()
+    assert entry.kind == Guard.Kind.SAFE
+
+
+def test_an_entry_is_taken_off(crowd: Crowd) -> None:
+    target = Target.number(mobile(0))
+    guards.deny(target, HOUR, reason=WHY, origin=STAFF)
+    data = {"covers": "number", "listed": False, "guard": Guard.objects.get().pk}
+    with one_event(AuditEvent.Kind.DENY, Outcome.OK, data, last_three="000"):
+        assert guards.unlist(target, reason=WHY, origin=STAFF) is Outcome.OK
+    assert crowd.ask(0).outcome is Outcome.SENT
+    with one_event(AuditEvent.Kind.DENY, Outcome.UNCHANGED):
+        assert guards.unlist(target, reason=WHY, origin=STAFF) is Outcome.UNCHANGED
+
+
+def test_taking_off_a_list_leaves_a_breaker(closed: Crowd) -> None:
+    guards.unlist(Target.prefix(mobile(0)), reason=WHY, origin=STAFF)
+    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+
+
+# -- the stop ----------------------------------------------------------------------
+
+
+def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
+    with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": True}, reason=WHY):
+        guards.stop_texts(reason=WHY, origin=STAFF)
+    texts = len(any_world.phone.messages)
+    any_world.clock.shift(600)
+    refused = any_world.ask()
+    assert refused.outcome is Outcome.SEND_LIMIT
+    assert refused.retry_after == timedelta(minutes=5)
+    event = newest_event()
+    stop = {"rule": "stop", "count": 0, "limit": 0, "retry_after": 300}
+    assert event.data | stop == event.data
+    assert set(event.data) <= {*stop, "purpose"}
+    assert len(any_world.phone.messages) == texts
+
+    with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": False}):
+        guards.allow_texts(reason=WHY, origin=STAFF)
+    assert any_world.ask().outcome is Outcome.SENT
+
+
+def test_clients_are_told_of_the_stop_as_of_any_limit(
+    access_key: str, user: User, client: Client
+) -> None:
+    """The contract, section 4: 429 ``send_limit`` with ``Retry-After``."""
+    guards.stop_texts(reason=WHY, origin=STAFF)
+    answer = client.post(
+        f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}",
+        {"MobileNumber": NUMBER},
+        content_type="application/json",
+    )
+    assert (answer.status_code, answer["Retry-After"]) == (429, "300")
+    assert answer.json()["_links"][-1]["title"] == "send_limit"
+
+
+def test_the_stop_and_its_end_happen_once(db: None) -> None:
+    steps = [guards.allow_texts, guards.stop_texts, guards.stop_texts, guards.allow_texts]
+    outcomes = [step(reason=WHY, origin=STAFF) for step in steps]
+    assert outcomes == [Outcome.UNCHANGED, Outcome.OK, Outcome.UNCHANGED, Outcome.OK]
+    assert AuditEvent.objects.filter(kind=AuditEvent.Kind.STOP).count() == 4
+
+
+def test_a_code_on_the_phone_still_works_while_texts_are_stopped(world: World) -> None:
+    guards.stop_texts(reason=WHY, origin=STAFF)
+    assert world.guess(world.code()).outcome is Outcome.OK
+
+
+def test_queued_texts_wait_for_the_end_of_the_stop(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    """Counted and saved before the stop; its doubts stay as they were."""
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "_send", lambda *given: None)  # it died
+        crowd.ask(0)
+    clock.shift(31)
+    guards.stop_texts(reason=WHY, origin=STAFF)
+    for _ in range(3):
+        assert delivery.send_due(timezone.now()) == 0
+        clock.shift(31)
+    text = SmsMessage.objects.get()
+    assert (text.state, text.reason) == (State.QUEUED, "all texts are stopped")
+    guards.allow_texts(reason=WHY, origin=STAFF)
+    assert delivery.send_due(timezone.now()) == 1
+    assert len(crowd.phone.messages) == 1
+
+
+def test_queued_texts_expire_during_the_stop(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "_send", lambda *given: None)
+        crowd.ask(0)
+    guards.stop_texts(reason=WHY, origin=STAFF)
+    clock.shift(600)
+    delivery.send_due(timezone.now())
+    assert SmsMessage.objects.get().state == State.EXPIRED
+
+
+# -- what staff may not ask for ----------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "r" * 501], ids=["empty", "blank", "long"])
+def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:
+    target = Target.number(NUMBER)
+    steps: list[Callable[[], object]] = [
+        lambda: guards.stop_texts(reason=reason, origin=STAFF),
+        lambda: guards.allow_texts(reason=reason, origin=STAFF),
+        lambda: guards.unlist(target, reason=reason, origin=STAFF),
+        lambda: guards.deny(target, HOUR, reason=reason, origin=STAFF),
+        lambda: guards.keep_safe(target, HOUR, reason=reason, origin=STAFF),
+        lambda: guards.lift_breaker(target, HOUR, reason=reason, origin=STAFF),
+    ]
+    with nothing_happens(phone):
+        for step in steps:
+            with pytest.raises(errors.UnfitReason):
+                step()
+    assert not Guard.objects.exists()
+
+
+@pytest.mark.parametrize("step", [guards.deny, guards.keep_safe, guards.lift_breaker])
+@pytest.mark.parametrize("seconds", [-1, 0, 59, 366 * 86_400 + 1])
+def test_every_entry_ends(phone: Phone, db: None, step: Callable[..., Guard], seconds: int) -> None:
+    lasts = timedelta(seconds=seconds)
+    with nothing_happens(phone), pytest.raises(errors.UnfitTime):
+        step(Target.prefix(NUMBER), lasts, reason=WHY, origin=STAFF)
+
+
+@pytest.mark.parametrize("text", ["", "12", "+6149157", "banana", "+61291570156"])
+def test_a_target_is_a_mobile_number(text: str) -> None:
+    for make in (Target.number, Target.prefix):
+        with pytest.raises(errors.InvalidMobileNumber):
+            make(text)
+
+
+def test_entries_that_ended_are_purged_a_day_later(
+    closed: Crowd, clock: time_machine.Traveller
+) -> None:
+    guards.stop_texts(reason=WHY, origin=STAFF)
+    guards.deny(Target.number(NUMBER), 48 * HOUR, reason=WHY, origin=STAFF)
+    clock.shift(25 * HOUR - timedelta(seconds=1))
+    assert upkeep.purge(origin=STAFF)["guards"] == 0
+    clock.shift(1)
+    assert upkeep.purge(origin=STAFF)["guards"] == 1
+    assert set(Guard.objects.values_list("kind", flat=True)) == {"stop", "deny"}
+
+
+# -- the record --------------------------------------------------------------------
+
+
+def decision() -> tuple[object, ...]:
+    data = newest_event().data
+    return data["rule"], data["count"], data["limit"]
+
+
+def test_an_allowed_text_names_the_rule_that_was_nearest(
+    crowd: Crowd, settings: LazySettings
+) -> None:
+    crowd.ask(0)
+    assert set(newest_event().data) == {"message", "rule", "count", "limit"}
+    assert decision() == ("asked-number/600", 1, 5)
+    crowd.ask(0)
+    assert decision() == ("asked-number/600", 2, 5)
+    settings.OPTIN_SENDS_TOTAL = (Rate(4, 86_400),)
+    crowd.ask(1)
+    assert decision() == ("total/86400", 3, 4)
+    settings.OPTIN_SENDS_TOTAL = (Rate(1000, 86_400),)
+    for n in range(2, 10):
+        crowd.ask(n)
+    assert decision() == ("prefix", 11, 20)
+
+
+def test_a_challenge_names_its_rule_too(active: ProviderUser, world: World) -> None:
+    world.purpose = Purpose.SIGN_IN
+    world.ask()
+    event = newest_event()
+    message = SmsMessage.objects.latest("pk").pk
+    own = {"rule": "own-number/600", "count": 1, "limit": 5}
+    assert event.data == {"message": message, "purpose": "sign_in", **own}
+
+
+def test_with_all_limits_off_no_rule_was_near(crowd: Crowd, settings: LazySettings) -> None:
+    for name in ("NUMBER", "USER", "IP", "CLIENT", "FILE"):
+        setattr(settings, f"OPTIN_SENDS_PER_{name}", ())
+    settings.OPTIN_SENDS_TOTAL = ()
+    settings.OPTIN_BREAKER_UNPROVED = 0
+    crowd.ask(0)
+    assert decision() == ("none", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        pytest.param(World.lock, ("locked", 10, 10), id="locked"),
+        pytest.param(World.disable, ("factor_disabled", 50, 50), id="disabled"),
+        pytest.param(World.suspend, ("factor_disabled", 0, 0), id="suspended"),
+        pytest.param(lambda world: None, ("already_opted_in", 0, 0), id="opted-in"),
+    ],
+)
+def test_what_no_limit_decided_has_a_rule_of_the_same_shape(
+    active: ProviderUser, world: World, prepare: Callable[[World], None], said: tuple[object, ...]
+) -> None:
+    prepare(world)
+    world.opt_in()
+    assert decision() == said
+
+
+def test_a_region_that_is_not_served_names_its_rule(crowd: Crowd) -> None:
+    services.opt_in(make_user("x", crowd.file), crowd.file, "+6421555123", origin=ORIGIN)
+    assert decision() == ("region_not_allowed", 0, 0)
+    assert newest_event().data["region"] == "NZ"
+
+
+# -- alarms ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
+    """The alarms in the log."""
+
+    def alarms() -> list[dict[str, Any]]:
+        records = [r for r in caplog.records if r.name == "optin.alarm"]
+        assert {r.levelname for r in records} <= {"WARNING"}
+        return [cast(dict[str, Any], r.msg) for r in records]
+
+    return alarms
+
+
+Heard = Callable[[], list[dict[str, Any]]]
+
+
+def mailed() -> list[mail.EmailMessage]:
+    """The mails of alarms, once their threads are through."""
+    for thread in threading.enumerate():
+        if thread.name == "optin-alarm":
+            thread.join(10)
+    return [message for message in mail.outbox if "ops@example.com" in message.to]
+
+
+def sounded(alarm: str) -> float:
+    value = metrics.ALARMS.labels(alarm)._value.get()
+    return float(value)
+
+
+def test_a_closing_is_told_once(
+    crowd: Crowd, settings: LazySettings, heard: Heard, clock: time_machine.Traveller
+) -> None:
+    settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
+    before = sounded("prefix")
+    crowd.ask_many(0, 30)
+    (alarm,) = heard()
+    breaker = Guard.objects.get()
+    assert {name: alarm[name] for name in ("alarm", "breaker", "region", "unproved")} == {
+        "alarm": "prefix",
+        "breaker": breaker.pk,
+        "region": "AU",
+        "unproved": 20,
+    }
+    (letter,) = mailed()
+    assert letter.subject == "Two-Factor: a prefix was closed to opt-ins: too few are proved"
+    assert f"breaker: {breaker.pk}" in letter.body
+    assert "49157" not in letter.body
+    assert sounded("prefix") == before + 1
+    # And again when it is closed again.
+    clock.shift(3600)
+    crowd.ask_many(30, 60)
+    assert [alarm["alarm"] for alarm in heard()] == ["prefix", "prefix"]
+    assert len(mailed()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("file", "OPTIN_SENDS_PER_FILE"), ("total", "OPTIN_SENDS_TOTAL")]
+)
+def test_a_budget_is_told_at_80_percent_once(
+    crowd: Crowd,
+    settings: LazySettings,
+    heard: Heard,
+    clock: time_machine.Traveller,
+    name: str,
+    setting: str,
+) -> None:
+    setattr(settings, setting, (Rate(9, 86_400),))
+    settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
+    crowd.ask_many(0, 7)
+    assert heard() == []
+    crowd.ask(7)  # 7.2 are 80 %
+    (alarm,) = heard()
+    assert (alarm["alarm"], alarm["count"], alarm["limit"]) == (name, 8, 9)
+    assert alarm.get("file") == ("777" if name == "file" else None)
+    assert crowd.ask_many(8, 15) == {Outcome.SENT, Outcome.SEND_LIMIT}
+    assert len(heard()) == len(mailed()) == 1
+    clock.shift(43_200)  # midnight
+    assert crowd.ask_many(15, 23) == {Outcome.SENT}
+    assert len(heard()) == 2
+
+
+def test_the_share_of_a_budget_is_a_setting(
+    crowd: Crowd, settings: LazySettings, heard: Heard
+) -> None:
+    settings.OPTIN_SENDS_TOTAL = (Rate(10, 86_400),)
+    settings.OPTIN_ALARM_SHARE = 50
+    crowd.ask_many(0, 4)
+    assert heard() == []
+    crowd.ask(4)
+    assert len(heard()) == 1
+
+
+def test_a_region_alarms_once_and_is_never_closed(
+    crowd: Crowd, settings: LazySettings, heard: Heard, clock: time_machine.Traveller
+) -> None:
+    settings.OPTIN_ALARM_UNPROVED = 12
+    outcomes = {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12)}
+    assert heard() == []
+    outcomes |= {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12, 24)}
+    assert outcomes == {Outcome.SENT}
+    (alarm,) = heard()
+    assert (alarm["alarm"], alarm["region"], alarm["unproved"]) == ("region", "AU", 12)
+    clock.shift(3600)
+    crowd.ask_many(0, 13, prefix=70)
+    assert len(heard()) == 2
+
+
+def test_a_region_whose_people_prove_is_quiet(
+    crowd: Crowd, settings: LazySettings, heard: Heard
+) -> None:
+    settings.OPTIN_ALARM_UNPROVED = 5
+    for n in range(16):
+        crowd.ask(n)
+        if n % 2:
+            crowd.prove(n)
+    assert heard() == []
+
+
+@pytest.mark.parametrize("setting", ["OPTIN_SENDS_TOTAL", "OPTIN_SENDS_PER_FILE"])
+def test_sign_in_texts_are_neither_refused_nor_told(
+    active: ProviderUser, world: World, settings: LazySettings, heard: Heard, setting: str
+) -> None:
+    """S-07: only what anybody can cause counts for a budget."""
+    SendCounter.objects.all().delete()
+    setattr(settings, setting, (Rate(1, 86_400),))
+    for purpose in (Purpose.SIGN_IN, Purpose.CHANGE):
+        world.purpose = purpose
+        assert world.ask().outcome is Outcome.SENT
+    assert heard() == []
+
+
+def test_what_is_rolled_back_is_not_told(
+    crowd: Crowd, settings: LazySettings, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditEvent.objects, "record", None)
+        with pytest.raises(TypeError):
+            crowd.ask(0)
+    assert heard() == []
+    assert crowd.ask(0).outcome is Outcome.SENT
+    assert len(heard()) == 1
+
+
+def test_a_mail_that_fails_costs_nobody_anything(
+    crowd: Crowd,
+    settings: LazySettings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(message: mail.EmailMessage) -> None:
+        raise OSError("mail.example.com is away")
+
+    monkeypatch.setattr(mail.EmailMessage, "send", fail)
+    settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
+    settings.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
+    assert crowd.ask(0).outcome is Outcome.SENT
+    assert mailed() == []
+    assert "mail.example.com" not in caplog.text
+    assert [r.levelname for r in caplog.records if r.name == "optin.alarm"] == ["WARNING", "ERROR"]
+
+
+def test_nobody_is_mailed_without_an_address(crowd: Crowd, settings: LazySettings) -> None:
+    settings.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
+    crowd.ask(0)
+    assert mailed() == []
+    assert limits.PREFIX == "prefix"

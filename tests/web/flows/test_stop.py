@@ -1,0 +1,170 @@
+"""What pages say while no text goes to a number, and to whom (P-06, S-38)."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from optin import services
+from optin.models import File, Guard, ProviderUser, User
+from optin.origin import Face, Origin
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
+from tests.web.flows.browser import Browser
+from tests.web.flows.conftest import make_recovery_codes, sign_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TWO_FACTOR = "/account/two-factor/"
+STOPPED = "somebody answered STOP from it"
+LIMIT = "No more text messages can be sent now. You can ask again in 5 minutes."
+
+
+def stop(number: str = NUMBER) -> None:
+    digest = ProviderUser.digest_of(number)
+    assert Guard.objects.opt_out(digest, number[-3:], timezone.now())
+
+
+def times(browser: Browser) -> int:
+    """How often the page says it."""
+    return browser.page.text.count(STOPPED)
+
+
+def test_signing_in_says_it_on_every_visit(
+    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Once each time; a recovery code leads in."""
+    (code, *_) = make_recovery_codes(active.user)
+    clock.shift(timedelta(minutes=15))
+    stop()
+    sign_in(browser)
+    for _ in range(3):
+        assert browser.path == "/sign-in/code/"
+        assert times(browser) == 1
+        assert "ask support" in browser.page.text
+        assert "START" not in browser.page.text
+        assert "Text a code" not in browser.page.text
+        browser.reload()
+    browser.go("/sign-in/code/not-received/")
+    assert times(browser) == 1
+    assert [form for form in browser.page.forms if "send" in form.action] == []
+    browser.go("/sign-in/code/")
+    browser.click("/sign-in/recovery/")
+    browser.send(recovery=code)
+    assert browser.path == f"{TWO_FACTOR}number/"  # where another one may be named
+    assert len(phone.messages) == 1
+
+
+def test_asked_from_a_page_of_before(
+    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
+    clock.shift(timedelta(minutes=2))
+    browser.click("/sign-in/code/not-received/")
+    stop()
+    browser.send("/sign-in/code/send/")
+    assert (browser.path, times(browser), browser.page.flash) == ("/sign-in/code/", 1, "")
+    assert len(phone.messages) == 2
+
+
+def test_a_code_that_came_before_is_still_taken(
+    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
+    stop()
+    browser.reload()
+    assert times(browser) == 1
+    browser.send(code=phone.code())
+    assert browser.path == "/account/"
+
+
+@pytest.mark.parametrize("path", [f"{TWO_FACTOR}prove/", f"{TWO_FACTOR}off/"])
+def test_other_pages_that_ask_for_a_code(
+    ann_on: Browser, clock: time_machine.Traveller, path: str
+) -> None:
+    clock.shift(timedelta(minutes=1))
+    stop()
+    ann_on.go(path)
+    assert (ann_on.path, times(ann_on)) == (path, 1)
+    ann_on.reload()
+    assert times(ann_on) == 1
+
+
+def test_allowed_again(browser: Browser, active: ProviderUser, phone: Phone) -> None:
+    stop()
+    sign_in(browser)
+    Guard.objects.opt_in(active.number_digest)
+    browser.reload()
+    assert times(browser) == 0
+    browser.send("/sign-in/code/send/")
+    browser.send(code=phone.code())
+    assert browser.path == "/account/"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of somebody", "of nobody"])
+def test_a_stranger_who_names_the_number_learns_nothing(
+    ann: Browser, stranger: User, file: File, phone: Phone, known: bool
+) -> None:
+    """S-38: the words of a limit, as of any other."""
+    if known:
+        row = services.opt_in(stranger, file, NUMBER, origin=Origin(Face.API, client="test:2"))
+        assert row.provider_user_id
+        services.verify_opt_in(stranger, file, row.provider_user_id, phone.code(), origin=ORIGIN)
+    stop()
+    ann.go(f"{TWO_FACTOR}number/")
+    ann.send(number=NUMBER)
+    assert LIMIT in ann.page.text
+    assert "STOP" not in ann.page.html
+
+
+def test_a_number_that_was_named_and_never_proved(
+    ann: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """It may be anybody's."""
+    ann.go(f"{TWO_FACTOR}number/")
+    ann.send(number=NUMBER)
+    stop()
+    clock.shift(timedelta(minutes=2))
+    ann.reload()
+    assert "STOP" not in ann.page.html
+    ann.click(f"{TWO_FACTOR}number/code/not-received/")
+    ann.send(f"{TWO_FACTOR}number/code/send/")
+    assert ann.page.flash == LIMIT
+    assert "STOP" not in ann.page.html
+    ann.go(f"{TWO_FACTOR}number/")
+    ann.send(number=NUMBER)
+    assert LIMIT in ann.page.text
+    assert "STOP" not in ann.page.html
+
+
+def test_a_number_that_was_theirs_before(
+    ann: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """They proved it once: the page says what it is, and what else they can do."""
+    ann.reload()
+    services.revoke(active.user, reason="Ticket 1", origin=ORIGIN)
+    stop()
+    browser = Browser()
+    sign_in(browser)
+    browser.go(f"{TWO_FACTOR}number/")
+    browser.send(number=NUMBER)
+    assert STOPPED in browser.page.errors
+    assert "Use another one" in browser.page.errors
+
+
+def test_the_note_is_about_the_number_that_the_page_asks_for(
+    ann_on: Browser, user: User, phone: Phone
+) -> None:
+    """Changing a number from which STOP came is a way on: no word of it beside the new one."""
+    (code, *_) = make_recovery_codes(user)
+    stop()
+    ann_on.go(f"{TWO_FACTOR}number/")
+    assert times(ann_on) == 1  # first they must show that it is them
+    ann_on.send(recovery=code)
+    ann_on.send(number=OTHER_NUMBER)
+    assert ann_on.path == f"{TWO_FACTOR}number/code/"
+    assert times(ann_on) == 0
+    ann_on.click(f"{TWO_FACTOR}number/code/not-received/")
+    assert times(ann_on) == 0

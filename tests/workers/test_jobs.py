@@ -1,0 +1,383 @@
+"""What becomes of a message that is left to workers: a worker in this process does the jobs."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
+from typing import NoReturn
+
+import pytest
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.db import connection, transaction
+from django.test import Client
+from django.utils import timezone
+from procrastinate.contrib.django import app
+from pytest_django import Settings
+
+from optin import delivery, gateways, services, tasks
+from optin.gateways import Fate, SmsError
+from optin.models import File, Notice, PendingOtp, ProviderUser, SmsMessage, User
+from optin.models.messages import LEASE, State
+from tests.api.test_statements import statements
+from tests.conftest import NUMBER, ORIGIN, Phone, wrong
+from tests.workers.conftest import change_jobs, jobs, texts, work, work_later
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+AWAY = SmsError("the gateway could not be reached", Fate.TRY_ANOTHER)
+
+
+@pytest.fixture
+def message(file: File) -> SmsMessage:
+    """A text that waits for a worker."""
+    return texts(1, file)[0]
+
+
+@pytest.fixture
+def notice(user: User) -> Notice:
+    """A mail that waits for a worker."""
+    with transaction.atomic():
+        delivery.notify(user, Notice.Kind.PASSWORD, timezone.now())
+    return Notice.objects.get()
+
+
+def state_of(row: SmsMessage | Notice) -> tuple[str, str]:
+    row.refresh_from_db()
+    return row.state, row.reason
+
+
+# -- a job is there if, and only if, its operation is ------------------------------
+
+
+def test_a_job_comes_with_the_commit_and_carries_an_id_only(user: User, file: File) -> None:
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+
+    (job,) = jobs()
+    assert job["task_name"] == "send_text"
+    assert job["args"] == {"pk": SmsMessage.objects.get().pk}
+
+
+def test_a_job_goes_with_the_operation_that_is_rolled_back(user: User) -> None:
+    with transaction.atomic():
+        delivery.notify(user, Notice.Kind.LOCKED, timezone.now())
+        assert jobs()
+        transaction.set_rollback(True)
+
+    assert (jobs(), Notice.objects.count()) == ([], 0)
+
+
+def test_the_answer_waits_for_no_gateway(access_key: str, client: Client, phone: Phone) -> None:
+    answer = client.post(
+        f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}",
+        json.dumps({"MobileNumber": NUMBER}),
+        content_type="application/json",
+    )
+
+    assert answer.status_code == 200
+    assert phone.messages == []
+    assert SmsMessage.objects.get().state == State.QUEUED
+    work()
+    assert len(phone.messages) == 1
+    assert SmsMessage.objects.get().state == State.SENT
+    assert jobs() == []
+
+
+def test_the_mail_with_a_link_leaves_by_the_worker(user: User, client: Client) -> None:
+    """S-38: the answer takes no longer for an address that is known."""
+    client.post("/password-reset/", {"email": user.email})
+
+    assert mail.outbox == []
+    work()
+    assert len(mail.outbox) == 1
+
+
+def test_a_right_code_takes_few_statements(
+    access_key: str, user: User, file: File, client: Client, phone: Phone
+) -> None:
+    """At most 12, with the job of the mail that tells of it."""
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    work()
+    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
+    row = ProviderUser.objects.get()
+    # The first request writes the time at which the key was last used.
+    statements(client, url, wrong(phone.code()), row)
+
+    asked = statements(client, url, phone.code(), row)
+
+    assert len(asked) <= 12, asked
+    assert jobs(task_name="send_mail")
+
+
+# -- tried again, and given up -----------------------------------------------------
+
+
+def test_a_text_is_tried_again_ever_later(message: SmsMessage, phone: Phone) -> None:
+    phone.fail_with = AWAY
+    waits = []
+    for attempt in range(1, 7):
+        work_later()
+        (job,) = jobs()
+        assert (job["status"], job["attempts"]) == ("todo", attempt)
+        waits.append(job["due_in"])
+
+    assert waits == pytest.approx([2, 4, 8, 16, 30, 30], abs=1.5)
+    assert state_of(message)[0] == State.QUEUED
+    assert phone.messages == []
+
+
+def test_another_gateway_takes_what_the_first_did_not(
+    message: SmsMessage, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone.fail_with = AWAY
+    work()
+    assert state_of(message)[0] == State.QUEUED
+    second = Phone(name="second")
+    monkeypatch.setattr(gateways, "for_region", lambda region: [phone, second])
+
+    work()
+    assert second.references == []  # not before its time
+    work_later()
+
+    assert second.references == [message.reference]
+    message.refresh_from_db()
+    assert (message.state, message.gateway, message.tries) == (State.SENT, "second", 2)
+    assert jobs() == []
+
+
+def test_a_text_is_given_up_once_its_code_is_dead(message: SmsMessage, phone: Phone) -> None:
+    phone.fail_with = AWAY
+    work()
+    hour = timedelta(hours=1)
+    for otp in PendingOtp.objects.all():
+        otp.issued_at, otp.expires_at = otp.issued_at - hour, otp.expires_at - hour
+        otp.save()
+    phone.fail_with = None
+
+    work_later()
+
+    assert state_of(message) == (State.EXPIRED, "its code was no longer open")
+    assert (phone.messages, jobs()) == ([], [])
+
+
+def test_a_text_that_is_refused_is_not_tried_again(message: SmsMessage, phone: Phone) -> None:
+    phone.fail_with = SmsError("the gateway answered 400", Fate.REFUSED)
+    work()
+    assert state_of(message) == (State.FAILED, "the gateway answered 400")
+    assert jobs() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(ConnectionRefusedError(), id="the server is away"),
+        pytest.param(OSError(113, "no route"), id="nothing leads to it"),
+        pytest.param(TimeoutError(), id="it hangs"),
+        pytest.param(SMTPServerDisconnected(), id="it hangs up"),
+        pytest.param(SMTPDataError(451, b"later"), id="the server says later"),
+        pytest.param(SMTPRecipientsRefused({"a": (450, b"")}), id="the mailbox is busy"),
+    ],
+)
+def test_a_mail_is_tried_again_until_it_leaves(
+    notice: Notice, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    with monkeypatch.context() as patch:
+        says_so = isinstance(error, SMTPDataError | SMTPRecipientsRefused)
+        patch.setattr(EmailBackend, "send_messages" if says_so else "open", raising(error))
+        for _ in range(5):
+            work_later()
+            assert state_of(notice) == (State.QUEUED, type(error).__name__)
+
+    work_later()
+
+    assert state_of(notice)[0] == State.SENT
+    assert len(mail.outbox) == 1
+    assert jobs() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(SMTPDataError(554, b"spam"), id="the mail is refused"),
+        pytest.param(SMTPRecipientsRefused({"a": (550, b"who?")}), id="the mailbox is unknown"),
+    ],
+)
+def test_a_mail_that_is_refused_for_good_is_given_up(
+    notice: Notice, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(error))
+    work()
+    assert state_of(notice) == (State.FAILED, type(error).__name__)
+    assert jobs() == []
+
+
+def test_a_mail_that_may_have_left_is_tried_once_more(
+    notice: Notice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-63: at most twice."""
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(TimeoutError()))
+    work()
+    assert state_of(notice)[0] == State.QUEUED
+    work_later()
+    assert state_of(notice) == (State.FAILED, "TimeoutError")
+
+
+def test_a_mail_is_given_up_after_a_day(notice: Notice) -> None:
+    Notice.objects.update(created_at=timezone.now() - timedelta(days=1, minutes=1))
+    work()
+    assert state_of(notice) == (State.FAILED, "it could not be sent for a day")
+    assert (mail.outbox, jobs()) == ([], [])
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def send(*args: object, **kwargs: object) -> NoReturn:
+        raise error
+
+    return send
+
+
+def test_a_job_whose_message_is_erased_ends(message: SmsMessage) -> None:
+    message.delete()
+    work()
+    assert jobs() == []
+
+
+# -- done regularly ----------------------------------------------------------------
+
+
+def a_dead_worker_takes(job: str, silent: timedelta = LEASE + timedelta(seconds=1)) -> None:
+    """As if a worker had fetched *job*, and was never heard of again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO procrastinate_workers (last_heartbeat)"
+            " VALUES (now() - %s * interval '1 s') RETURNING id",
+            [silent.total_seconds()],
+        )
+        (worker,) = cursor.fetchone()
+    change_jobs(f"status = 'doing', worker_id = {worker} WHERE task_name = '{job}'")
+
+
+def rescue() -> None:
+    app.configure_task("rescue").defer(timestamp=0)
+    work("upkeep")
+
+
+def test_the_jobs_of_a_dead_worker_are_taken_up(message: SmsMessage, phone: Phone) -> None:
+    a_dead_worker_takes("send_text")
+    work()
+    assert phone.messages == []
+
+    rescue()
+    work()
+
+    assert phone.references == [message.reference]
+
+
+def test_a_text_that_a_worker_may_still_be_sending_is_left_to_it(
+    message: SmsMessage, phone: Phone
+) -> None:
+    """S-63: until its lease runs out."""
+    now = timezone.now()
+    SmsMessage.objects.update(state=State.SENDING, claimed_at=now, tries=1, doubts=1)
+    work()
+    assert phone.messages == []
+    assert jobs()[0]["due_in"] > 0
+
+    SmsMessage.objects.update(claimed_at=now - LEASE)
+    work_later()
+
+    assert phone.references == [message.reference]
+
+
+def test_the_jobs_of_a_living_worker_are_left_to_it(message: SmsMessage, phone: Phone) -> None:
+    a_dead_worker_takes("send_text", silent=LEASE / 2)
+    rescue()
+    assert jobs(task_name="send_text")[0]["status"] == "doing"
+
+
+def test_a_dead_workers_upkeep_bars_nobody(message: SmsMessage, phone: Phone) -> None:
+    """The next of its kind waits already, and two may not."""
+    app.configure_task("seal").defer(timestamp=0)
+    a_dead_worker_takes("seal")
+    a_dead_worker_takes("send_text")
+    app.configure_task("seal").defer(timestamp=600)
+
+    rescue()
+
+    assert [job["args"]["timestamp"] for job in jobs(task_name="seal")] in ([], [600])
+    assert jobs(task_name="send_text")[0]["status"] == "todo"
+
+
+def test_a_message_without_a_job_gets_one(message: SmsMessage, phone: Phone) -> None:
+    """As after a time with ``OPTIN_DELIVERY=inline``; also what was lost on its way."""
+    change_jobs("status = 'doing'")  # an answer that never reached its worker
+    tasks.sweep.func(timestamp=0)
+    assert len(jobs()) == 1  # it may come yet
+    SmsMessage.objects.update(created_at=timezone.now() - tasks.LEFT_AFTER)
+
+    tasks.sweep.func(timestamp=0)
+    tasks.sweep.func(timestamp=60)
+
+    assert len(jobs(status="todo")) == 1
+    work()
+    assert phone.messages
+
+
+def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> None:
+    """S-63: at most twice."""
+    SmsMessage.objects.update(
+        state=State.SENDING, doubts=2, claimed_at=timezone.now() - LEASE, created_at=timezone.now()
+    )
+    tasks.sweep.func(timestamp=0)
+    work()
+    assert state_of(message) == (State.FAILED, "its sender stopped, twice")
+    assert jobs() == []
+
+
+# -- to workers and back -----------------------------------------------------------
+
+
+def test_a_change_to_inline_and_back_loses_nothing(
+    user: User, file: File, stranger: User, phone: Phone, settings: Settings
+) -> None:
+    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    settings.OPTIN_DELIVERY = "inline"
+    phone.fail_with = AWAY
+    services.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
+    phone.fail_with = None
+    assert SmsMessage.objects.filter(state=State.QUEUED).count() == 2
+    first = SmsMessage.objects.order_by("pk")[:1]
+
+    # Inline, the command sends what no worker is there for.
+    SmsMessage.objects.exclude(pk__in=first.values("pk")).update(created_at=timezone.now())
+    assert delivery.send_due(timezone.now()) == 2
+    settings.OPTIN_DELIVERY = "worker"
+    work()
+
+    assert len(phone.references) == len(set(phone.references)) == 2
+    assert jobs() == []
+
+
+# -- what to watch -----------------------------------------------------------------
+
+
+def test_the_metrics_tell_what_waits_and_for_how_long(
+    file: File, notice: Notice, client: Client, settings: Settings
+) -> None:
+    settings.METRICS_TOKEN = "m" * 32
+    texts(3, file)
+    SmsMessage.objects.update(created_at=timezone.now() - timedelta(seconds=100))
+
+    def gauges() -> dict[str, float]:
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {'m' * 32}"})
+        lines = [line.split() for line in answer.content.decode().splitlines()]
+        return {line[0]: float(line[1]) for line in lines if line[0].startswith("optin_waiting")}
+
+    assert gauges() == {
+        'optin_waiting{kind="text"}': 3,
+        'optin_waiting{kind="mail"}': 1,
+        'optin_waiting_oldest_seconds{kind="text"}': pytest.approx(100, abs=10),
+        'optin_waiting_oldest_seconds{kind="mail"}': pytest.approx(0, abs=10),
+    }
+    work()
+    assert set(gauges().values()) == {0}
