@@ -19,7 +19,7 @@ from oauth2_provider.models import AccessToken
 
 from optin import delivery
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, SmsMessage, User
-from optin.models.messages import LEASE, MAX_DOUBTS, State
+from optin.models.messages import MAX_DOUBTS, State
 from tests.conftest import PASSWORD, Phone
 from tests.races.conftest import ByHttp, Server, at_once, kill, member, number, serving, wrong_codes
 
@@ -191,7 +191,7 @@ def assert_no_message_is_lost(folder: Path, phone: Phone) -> None:
         for _ in range(MAX_DOUBTS):
             # As if the lease of those whose sender was killed were over.
             half_sent = model.objects.filter(state=State.SENDING)
-            half_sent.update(claimed_at=timezone.now() - LEASE - timedelta(seconds=1))
+            half_sent.update(claimed_at=timezone.now() - model.lease - timedelta(seconds=1))
             delivery.send_due(timezone.now())
         assert not model.objects.exclude(state=State.SENT).filter(reason="").exists()
     lines = (folder / "sms.jsonl").read_text().splitlines()
