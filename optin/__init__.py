@@ -20,6 +20,7 @@ the way out
     ``gateways``  one small module per SMS gateway
     ``wording``   what texts and mails say
     ``delivery``  send one message and record what became of it
+    ``receipts``  what gateways report of the texts that they took
     ``limits``    who may be sent how many messages
     ``alarms``    tell the operators at once
 

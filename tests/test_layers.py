@@ -13,7 +13,7 @@ LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
     "waiting": 0,
     "models": 1,
-    **dict.fromkeys(("gateways", "wording", "delivery", "limits", "alarms"), 2),
+    **dict.fromkeys(("gateways", "wording", "delivery", "receipts", "limits", "alarms"), 2),
     **dict.fromkeys(
         ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants", "guards"), 3
     ),

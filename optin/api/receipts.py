@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from optin import delivery, gateways
+from optin import gateways, receipts
 from optin.conf import conf
 from optin.gateways import Callback, Forged, Gateway, Malformed, Receipt
 from optin.origin import Face, Origin, client_ip
@@ -53,8 +53,8 @@ def receipt(request: HttpRequest, name: str, secret: str) -> HttpResponse:
     )
     origin = Origin(Face.API, client=f"gateway:{name}", ip=ip)
     try:
-        known = delivery.take_receipt(name, found, timezone.now(), origin)
-    except delivery.TooEarly:
+        known = receipts.take(name, found, timezone.now(), origin)
+    except receipts.TooEarly:
         return _later("not yet", 409)
     except (DatabaseError, InterfaceError):
         logger.exception("unavailable")

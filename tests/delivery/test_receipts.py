@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
-from optin import delivery, gateways, services
+from optin import delivery, gateways, receipts, services
 from optin.gateways import Fate, Http, Kannel, Receipt, Report, SmsError, Text
 from optin.guesses import Outcome
 from optin.models import (
@@ -221,9 +221,9 @@ def test_of_a_text_that_waits_to_be_sent_again(
 def test_a_gateway_speaks_for_its_own_texts_only(http: Taker, world: World) -> None:
     """S-45: another one, that knows the reference and the secret, cannot say it was delivered."""
     receipt = Receipt(Report.DELIVERED, newest().reference)
-    assert not delivery.take_receipt("other", receipt, timezone.now(), GATEWAY)
+    assert not receipts.take("other", receipt, timezone.now(), GATEWAY)
     assert state() == State.SENT
-    assert delivery.take_receipt("http", receipt, timezone.now(), GATEWAY)
+    assert receipts.take("http", receipt, timezone.now(), GATEWAY)
     assert state() == State.DELIVERED
 
 
@@ -353,7 +353,7 @@ def test_while_the_database_is_away(http: Taker, monkeypatch: pytest.MonkeyPatch
         raise OperationalError
 
     with monkeypatch.context() as patch:
-        patch.setattr(delivery, "take_receipt", away)
+        patch.setattr(receipts, "take", away)
         answer = Client().get(f"/receipts/http/{SECRET}?id=m-1&status=delivered")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert report("delivered") == 200
@@ -508,7 +508,7 @@ def test_the_number_of_a_receipt_stays_untold(
 
 # As gateways send again what was answered too late for them.
 @pytest.mark.parametrize(
-    ("receipts", "stopped"),
+    ("said", "stopped"),
     [
         ("stop1 start1 stop1", False),
         ("stop1 start1 stop2", True),
@@ -517,10 +517,10 @@ def test_the_number_of_a_receipt_stays_untold(
         ("stop1 start1 stop2 start1 stop1 start2 stop2", False),
     ],
 )
-def test_what_was_obeyed_once_counts_no_more(http: Taker, receipts: str, stopped: bool) -> None:
+def test_what_was_obeyed_once_counts_no_more(http: Taker, said: str, stopped: bool) -> None:
     """Each known by the gateway's id for what the person wrote."""
-    for said in receipts.split():
-        assert post({"id": said, "status": said[:-1], "from": NUMBER}) == 200
+    for each in said.split():
+        assert post({"id": each, "status": each[:-1], "from": NUMBER}) == 200
     assert Guard.objects.exists() is stopped
 
 
@@ -548,8 +548,8 @@ def test_a_stop_is_its_owners_whoever_had_the_text_sent(
     receipt = Receipt(Report.OPTED_OUT, newest().reference)
     assert newest().provider_user.user == stranger
     mail.outbox.clear()
-    assert delivery.take_receipt("phone", receipt, timezone.now(), GATEWAY)
-    assert delivery.take_receipt("phone", receipt, timezone.now(), GATEWAY)
+    assert receipts.take("phone", receipt, timezone.now(), GATEWAY)
+    assert receipts.take("phone", receipt, timezone.now(), GATEWAY)
 
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.NO_TEXTS)
     assert (event.user_id, event.other_user_id) == (active.user_id, stranger.pk)
@@ -559,7 +559,7 @@ def test_a_stop_is_its_owners_whoever_had_the_text_sent(
     assert "570" not in message.body
 
     start = Receipt(Report.OPTED_IN, newest().reference)
-    assert delivery.take_receipt("phone", start, timezone.now(), GATEWAY)
+    assert receipts.take("phone", start, timezone.now(), GATEWAY)
     assert AuditEvent.objects.latest("pk").user_id == active.user_id
     assert len(mail.outbox) == 1
 
@@ -599,7 +599,7 @@ def test_a_stop_holds_for_texts_of_every_purpose(
 ) -> None:
     message = SmsMessage.objects.get()
     receipt = Receipt(Report.OPTED_OUT, message.reference)
-    assert delivery.take_receipt("phone", receipt, timezone.now(), GATEWAY)
+    assert receipts.take("phone", receipt, timezone.now(), GATEWAY)
     result = services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
     assert (result.outcome, result.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
     assert len(phone.messages) == 1
