@@ -31,15 +31,22 @@ the operations
     ``passwords`` one try of a password, a new one, a lost one
     ``authenticators``  apps, recovery codes, turning it all off, "this was not me"
     ``sign_in``   sessions and tokens
+    ``staff``     what each role may do, and on whom
     ``tenants``   files, members and access keys
     ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
     ``upkeep``    what is deleted in time, and erasing a person
 
+what staff read of it
+    ``timeline``  what happened to one account, in one list
+    ``diagnosis`` why no text came, why somebody cannot sign in: the causes
+    ``staff_words``  decisions and outcomes in words
+
 the faces (parse, call one operation, present)
     ``api``       the wire contract
     ``web``       the pages for people
+    ``admin``     the pages for staff
     ``management`` commands for operators
     ``tasks``     what workers do: send, and all that is done regularly
 

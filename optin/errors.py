@@ -81,6 +81,13 @@ class NotAMember(Refusal):
     message = "This person may not act in this file."
 
 
+class OutOfReach(Refusal):
+    """Staff want to act on themselves or on a superior."""
+
+    code = "out_of_reach"
+    message = "You may not do this for yourself, or for somebody who may do more than you."
+
+
 class PasswordNeeded(Refusal):
     """The session that asks has not proved the password lately."""
 

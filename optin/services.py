@@ -19,9 +19,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from optin import codes, delivery, guesses, keys, limits, phones
+from optin import codes, delivery, guesses, keys, limits, phones, staff
 from optin.conf import conf
-from optin.errors import UnfitReason
 from optin.guesses import (
     Factors,
     Outcome,
@@ -42,7 +41,6 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.audit import MAX_REASON
 from optin.models.factors import has_active_factor
 from optin.origin import Origin
 
@@ -517,6 +515,56 @@ def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:
     return _staff_action(Kind.UNLOCK, Notice.Kind.UNLOCKED, change, user, reason, origin)
 
 
+def resend(user: User, *, reason: str, origin: Origin) -> Sending:
+    """Text the newest code that waits to be entered again, under the limits of every text.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason, now = staff.fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        locked = User.objects.locked(user.pk)
+        waits = PendingOtp.objects.open().filter(provider_user__user=locked, expires_at__gt=now)
+        code = waits.select_related("file").order_by("-issued_at", "-pk").first()
+        purpose = Purpose(code.purpose) if code else Purpose.SIGN_IN
+        factors = read_locked(locked, purpose, every_factor=True)
+        row = factors.rows[code.provider_user_id] if code else None
+        if staff.is_out_of_reach(origin, factors.user):
+            result = Sending(Outcome.OUT_OF_REACH)
+        elif code is None or row is None:
+            result = Sending(Outcome.NOTHING_WAITING)
+        else:
+            result = _resend(factors, row, code, origin, now)
+        data = {**_decided(result, factors), "purpose": purpose}
+        file = code.file if code else None
+        record(
+            Kind.RESEND,
+            result.outcome,
+            factors,
+            row,
+            origin,
+            now,
+            data=data,
+            file=file,
+            reason=reason,
+        )
+    return result
+
+
+def _resend(
+    factors: Factors, row: ProviderUser, code: PendingOtp, origin: Origin, now: datetime
+) -> Sending:
+    if code.purpose != Purpose.OPT_IN or code.file is None:
+        return _challenge(factors, row, Purpose(code.purpose), origin, code.file, now)
+    if barred := guesses.barred(factors, now):
+        return Sending(barred.outcome, retry_after=barred.retry_after)
+    e164 = row.open_number()
+    number = phones.MobileNumber(e164, phones.region_of(e164))
+    if number.region not in conf.sms_regions:
+        return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    return _send(factors, number, row.number_digest, code.file, origin, now)
+
+
 def _staff_action(
     kind: AuditEvent.Kind,
     notice: Notice.Kind,
@@ -528,16 +576,17 @@ def _staff_action(
     """Make *change* to the locked user; tell the user if it changed anything.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
     """
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
-    now = timezone.now()
+    reason, now = staff.fit(reason), timezone.now()
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
         row = factors.active
         data = {"failures": factors.user.otp_failures}
-        outcome = change(factors, row, now)
+        if staff.is_out_of_reach(origin, factors.user):
+            outcome = Outcome.OUT_OF_REACH
+        else:
+            outcome = change(factors, row, now)
         if outcome is Outcome.OK:
             delivery.notify(factors.user, notice, now, row)
         record(kind, outcome, factors, row, origin, now, reason=reason, data=data)

@@ -4,11 +4,15 @@ On the terms of ``services``: one transaction each, and one audit event last, so
 "who made this key, and when?" has an answer.
 """
 
+from typing import Any
+
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from oauth2_provider.generators import generate_client_secret
+from oauth2_provider.models import get_application_model
 
-from optin import sign_in
-from optin.errors import FileIdTaken, NotAMember
+from optin import sign_in, staff
+from optin.errors import FileIdTaken, NotAMember, OutOfReach
 from optin.models import AccessKey, AuditEvent, File, Membership, User
 from optin.origin import Origin
 
@@ -37,12 +41,22 @@ def add_member(user: User, file: File, *, origin: Origin) -> None:
         _record(Kind.MEMBER, "added", origin, user=user, file=file)
 
 
+def end_membership(user: User, file: File, *, origin: Origin) -> None:
+    """Let *user* act in *file* no more; their keys to it open nothing from now on."""
+    with transaction.atomic(durable=True):
+        Membership.objects.filter(user=user, file=file).update(active=False)
+        _record(Kind.MEMBER, "ended", origin, user=user, file=file)
+
+
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
     """Return a new ``WsAccessKey``; only its digest is kept.
 
     :raises NotAMember: if *user* may not act in *file*, or may not sign in at all.
+    :raises OutOfReach: if staff make it for themselves or a superior.
     """
     with transaction.atomic(durable=True):
+        if staff.is_out_of_reach(origin, user):
+            raise OutOfReach
         if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
             raise NotAMember
         key, text = AccessKey.objects.make(user, file, timezone.now())
@@ -56,6 +70,36 @@ def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
     with transaction.atomic(durable=True):
         AccessKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
         _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
+
+
+def make_application(
+    name: str, redirect_uris: str, *, by_code: bool, origin: Origin
+) -> tuple[str, str]:
+    """Return the id and the secret of a new OAuth application; only its digest is kept.
+
+    :param by_code: whether people sign in at it, by authorization code, and not it alone,
+        by its own credentials.
+    """
+    model = get_application_model()
+    secret = generate_client_secret()
+    grant = model.GRANT_AUTHORIZATION_CODE if by_code else model.GRANT_CLIENT_CREDENTIALS
+    with transaction.atomic(durable=True):
+        made = model.objects.create(
+            name=name,
+            client_type=model.CLIENT_CONFIDENTIAL,
+            authorization_grant_type=grant,
+            redirect_uris=redirect_uris,
+            client_secret=secret,
+        )
+        _record(Kind.APPLICATION, "made", origin, application=made)
+    return made.client_id, secret
+
+
+def remove_application(application: Any, *, origin: Origin) -> None:
+    """Delete an OAuth application, and with it all tokens that it was given."""
+    with transaction.atomic(durable=True):
+        _record(Kind.APPLICATION, "removed", origin, application=application)
+        application.delete()
 
 
 def switch_password_clients(*, on: bool, origin: Origin) -> None:
@@ -76,7 +120,9 @@ def _record(
     user: User | None = None,
     file: File | None = None,
     key: AccessKey | None = None,
+    application: Any = None,
 ) -> None:
+    about = {"access_key": key, "application": application}
     AuditEvent.objects.record(
         kind,
         outcome,
@@ -84,5 +130,5 @@ def _record(
         origin=origin,
         user_id=user.pk if user else None,
         file_id=file.pk if file else None,
-        data={"access_key": key.pk} if key else None,
+        data={name: row.pk for name, row in about.items() if row},
     )

@@ -143,6 +143,11 @@ class AuditEvent(AppendOnly):
         DENY = "deny", "Deny list"
         SAFE = "safe", "Safe list"
         NO_TEXTS = "no_texts", "Texts to a number stopped by its owner, or allowed again"
+        RESEND = "resend", "Text sent again by staff"
+        REVEAL = "reveal", "Number seen in full by staff"
+        ROLE = "role", "Role of staff"
+        EXPORT = "export", "Audit events handed out as a file"
+        APPLICATION = "application", "OAuth application"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -168,6 +173,7 @@ class AuditEvent(AppendOnly):
     objects = AuditEventQuerySet.as_manager()
 
     class Meta:
+        permissions = [("export_events", "Can take audit events away as a file")]
         indexes = [
             models.Index(fields=["user_id", "-id"], name="audit_event_by_user"),
             models.Index(fields=["-at", "-id"], name="audit_event_by_time"),

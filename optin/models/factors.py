@@ -66,6 +66,7 @@ class ProviderUser(Device):
     objects = ProviderUserManager()
 
     class Meta:
+        permissions = [("reveal_number", "Can see a number in full")]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "number_digest"], name="provider_user_one_row_per_number"

@@ -42,6 +42,9 @@ class File(models.Model):  # type: ignore[django-manager-missing]
     objects = FileQuerySet.as_manager()
 
     class Meta:
+        permissions = [
+            ("manage_tenants", "Can make files, members, access keys and OAuth applications")
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(id__gte=1, id__lte=MAX_FILE_ID), name="file_id_in_range"

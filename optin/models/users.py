@@ -73,6 +73,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     class Meta:
         verbose_name = "user"
         verbose_name_plural = "users"
+        permissions = [
+            ("act_on_accounts", "Can suspend, resume, unlock, revoke and send again"),
+            ("give_roles", "Can make people staff, and end that"),
+        ]
         constraints = [
             models.UniqueConstraint(Lower("username"), name="user_name_unique_without_case"),
             models.UniqueConstraint(

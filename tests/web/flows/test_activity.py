@@ -41,7 +41,7 @@ AT_TEXTS = {
     Outcome.FACTOR_DISABLED,
     Outcome.SEND_LIMIT,
 }
-BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN}
+BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN, Outcome.OUT_OF_REACH}
 AT_CHANGES = {Outcome.OK, Outcome.LOCKED, Outcome.FACTOR_DISABLED}
 RECORDED: dict[Kind, set[str]] = {
     Kind.OPT_IN: {*AT_TEXTS, Outcome.ALREADY_OPTED_IN, Outcome.REGION_NOT_ALLOWED},
@@ -68,7 +68,16 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.RESUME: {*BY_STAFF},
     Kind.UNLOCK: {*BY_STAFF},
     Kind.REVOKE: {*BY_STAFF},
-    Kind.MEMBER: {"added"},
+    Kind.RESEND: {
+        *AT_TEXTS,
+        Outcome.WAITING,
+        Outcome.REGION_NOT_ALLOWED,
+        Outcome.NOTHING_WAITING,
+        Outcome.OUT_OF_REACH,
+    },
+    Kind.REVEAL: {Outcome.OK, Outcome.OUT_OF_REACH},
+    Kind.ROLE: {Outcome.OK, Outcome.UNCHANGED, Outcome.OUT_OF_REACH},
+    Kind.MEMBER: {"added", "ended"},
     Kind.ACCESS_KEY: {"made", "revoked"},
     Kind.PASSWORD: {
         "changed",
@@ -95,6 +104,8 @@ OF_NOBODY = {
     Kind.BREAKER,
     Kind.DENY,
     Kind.SAFE,
+    Kind.EXPORT,
+    Kind.APPLICATION,
 }
 """Of no person, or of one who is there no more."""
 

@@ -1,0 +1,225 @@
+"""Staff: what each role may do, on whom, and how an account is found.
+
+The roles are groups (made by migration 0010); Django's permissions say what each may do.
+Whom somebody may act on is decided here, for every operation of ``services``.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from optin import phones
+from optin.conf import conf
+from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
+from optin.guesses import Outcome, read_locked
+from optin.models import AuditEvent, ProviderUser, Purpose, User
+from optin.models.audit import MAX_REASON
+from optin.origin import Origin
+
+READS = (
+    "optin.view_user",
+    "optin.view_provideruser",
+    "optin.view_pendingotp",
+    "optin.view_smsmessage",
+    "optin.view_notice",
+    "optin.view_guard",
+    "optin.view_gatewayhealth",
+    "optin.view_auditevent",
+    "optin.view_file",
+    "optin.view_membership",
+    "optin.view_accesskey",
+    "oauth2_provider.view_application",
+)
+EXPORT = "optin.export_events"
+ACT = "optin.act_on_accounts"
+REVEAL = "optin.reveal_number"
+TENANTS = "optin.manage_tenants"
+ROLES_OF_OTHERS = "optin.give_roles"
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "auditor": (*READS, EXPORT),
+    "support": (*READS, ACT),
+    "administrator": (*READS, EXPORT, ACT, REVEAL, TENANTS, ROLES_OF_OTHERS),
+}
+"""What each group may do, as ``app.permission``."""
+
+FOUND_AT_MOST = 20
+"""Accounts that a search shows."""
+
+
+def is_out_of_reach(origin: Origin, user: User) -> bool:
+    """Whether staff who act may not act on *user*: themselves, or a superior (S-37).
+
+    A superior is who may do something here that the actor may not: so it holds for groups,
+    single permissions and superusers alike, deactivated ones too. Commands have no actor.
+
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    if origin.actor_id is None:
+        return False
+    actor = _actor(origin)
+    if actor.pk == user.pk:
+        return True
+    return not actor.is_superuser and (user.is_superuser or not _powers(user) <= _powers(actor))
+
+
+def _actor(origin: Origin) -> User:
+    active = User.objects.filter(is_active=True, is_staff=True)
+    actor: User | None = active.filter(pk=origin.actor_id).first()
+    if actor is None:
+        raise Deactivated
+    return actor
+
+
+def _powers(user: User) -> set[int]:
+    own = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    return set(own.values_list("pk", flat=True))
+
+
+def fit(reason: str) -> str:
+    """Return *reason* without blanks around it.
+
+    :raises UnfitReason: if it is empty, or of over 500 characters.
+    """
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON:
+        raise UnfitReason
+    return reason
+
+
+# -- finding somebody --------------------------------------------------------------
+
+
+def find(text: str) -> list[User]:
+    """Return the accounts that *text* names: user name, e-mail address or full number.
+
+    A number also finds who has had it, or has asked for a text to it in vain.
+    """
+    text = text.strip()
+    named = User.objects.by_login(text)
+    if named:
+        return [named]
+    try:
+        number = phones.parse(text, home_region=conf.sms_regions[0])
+    except InvalidMobileNumber:
+        return []
+    digest = ProviderUser.digest_of(number.e164)
+    rows = ProviderUser.objects.filter(number_digest=digest).order_by("-confirmed", "-pk")
+    events = AuditEvent.objects.filter(number_digest=digest, user_id__isnull=False)
+    ids = [
+        *rows.values_list("user_id", flat=True)[:FOUND_AT_MOST],
+        *events.order_by("-id").values_list("user_id", flat=True)[:FOUND_AT_MOST],
+    ]
+    users = User.objects.in_bulk(ids)
+    return [users[pk] for pk in dict.fromkeys(ids) if pk in users]
+
+
+# -- what is only read, and told to the audit trail ---------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """The answer to a wish to see a number in full."""
+
+    outcome: Outcome
+    number: str = ""
+
+    def __repr__(self) -> str:
+        return f"Revealed({self.outcome})"
+
+
+def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
+    """Return the number of *row* in full; whose it is can see that it was looked at.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason, now = fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(row.user, Purpose.SIGN_IN)
+        row = factors.rows[row.pk]
+        beyond = is_out_of_reach(origin, factors.user)
+        result = (
+            Revealed(Outcome.OUT_OF_REACH) if beyond else Revealed(Outcome.OK, row.open_number())
+        )
+        AuditEvent.objects.record(
+            AuditEvent.Kind.REVEAL,
+            result.outcome,
+            now=now,
+            origin=origin,
+            user_id=factors.user.pk,
+            file_id=row.file_id,
+            provider_user_id=row.pk,
+            number_digest=row.number_digest,
+            last_three=row.last_three,
+            reason=reason,
+        )
+    return result
+
+
+def record_export(filters: dict[str, Any], *, origin: Origin) -> None:
+    """Record that the audit events which *filters* leave are handed out as a file."""
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            AuditEvent.Kind.EXPORT,
+            Outcome.OK,
+            now=timezone.now(),
+            origin=origin,
+            user_id=None,
+            data={"filters": filters},
+        )
+
+
+# -- roles -------------------------------------------------------------------------
+
+
+def role_of(user: User) -> str:
+    """Return the highest role of *user*, "" for none."""
+    names = set(user.groups.values_list("name", flat=True))
+    return next((role for role in reversed(ROLES) if role in names), "")
+
+
+def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
+    """Make *user* staff in one role and no other, or, for "", no staff any more.
+
+    Nobody gives a role that may do more than they may.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason, now = fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        user = User.objects.locked(user.pk)
+        group = Group.objects.get(name=role) if role else None
+        before, outcome = role_of(user), Outcome.UNCHANGED
+        if is_out_of_reach(origin, user) or (group and _is_beyond(group, origin)):
+            outcome = Outcome.OUT_OF_REACH
+        elif before != role or user.is_staff is not bool(role):
+            user.groups.remove(*Group.objects.filter(name__in=ROLES))
+            if group:
+                user.groups.add(group)
+            User.objects.filter(pk=user.pk).update(is_staff=bool(role))
+            outcome = Outcome.OK
+        AuditEvent.objects.record(
+            AuditEvent.Kind.ROLE,
+            outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            reason=reason,
+            data={"role": role, "before": before},
+        )
+    return outcome
+
+
+def _is_beyond(group: Group, origin: Origin) -> bool:
+    """Whether *group* may do what the actor may not."""
+    if origin.actor_id is None:
+        return False
+    actor = _actor(origin)
+    given = set(group.permissions.values_list("pk", flat=True))
+    return not actor.is_superuser and not given <= _powers(actor)
