@@ -1,0 +1,389 @@
+"""What staff are told: decisions, the limits that made them, and what became of a text.
+
+For those who answer "why did no text arrive?": the rule, its count and its limit are
+named (P-21). What is written for the person whom it is about stands with the pages.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from optin import limits
+from optin.gateways import Fate
+from optin.guesses import By, Outcome
+from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
+from optin.models.messages import State
+
+Kind = AuditEvent.Kind
+Words = Callable[[], str]
+
+CARRIER = "the carrier: "
+"""So begins the reason of a text that a receipt says was not delivered (``delivery``)."""
+
+_DIGITS = re.compile(r"\+?[0-9](?:[ ().-]{0,2}[0-9]){5,}")
+
+
+def moment(at: datetime) -> str:
+    """Write a date and a time of day with its zone."""
+    return date_format(timezone.localtime(at), _("j F Y, H:i T"))
+
+
+def span(seconds: int) -> str:
+    """Write a length of time in the largest unit that leaves no rest."""
+    if seconds % 3600 == 0:
+        return ngettext("%(n)d hour", "%(n)d hours", seconds // 3600) % {"n": seconds // 3600}
+    if seconds % 60 == 0:
+        return ngettext("%(n)d minute", "%(n)d minutes", seconds // 60) % {"n": seconds // 60}
+    return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
+
+
+def plain(text: str) -> str:
+    """Return what others wrote as one harmless line: no control or direction marks."""
+    return "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text).strip()
+
+
+def masked(text: str, longest: int = 5) -> str:
+    """``plain``, with what may be a code or a number cut to its last three digits (S-51).
+
+    :param longest: digits in a row that may stand.
+    """
+
+    def cut(found: re.Match[str]) -> str:
+        digits = re.sub(r"[^0-9]", "", found[0])
+        return f"... {digits[-3:]}" if len(digits) > longest else found[0]
+
+    return _DIGITS.sub(cut, plain(text))
+
+
+# -- decisions ---------------------------------------------------------------------
+
+
+def rule(data: Mapping[str, Any]) -> str:
+    """Name the rule that decided, with what it counted and its limit; "" if there was none."""
+    name, _slash, seconds = str(data.get("rule", "")).partition("/")
+    if name == Outcome.FACTOR_DISABLED and not data.get("limit"):
+        name = "suspended"
+    if name not in _RULES:
+        return ""
+    return _RULES[name]() % {
+        "count": data.get("count", 0),
+        "limit": data.get("limit", 0),
+        "region": plain(str(data.get("region", ""))),
+        "span": span(int(seconds)) if seconds.isdecimal() else "",
+    }
+
+
+_RULES: dict[str, Words] = {
+    "asked-number": lambda: _(
+        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in and opt-out, all "
+        "accounts together"
+    ),
+    "own-number": lambda: _(
+        "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
+    ),
+    "asked-user": lambda: _(
+        "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
+    ),
+    "own-user": lambda: _(
+        "%(count)s of %(limit)s texts for this account in %(span)s, for signing in and changes"
+    ),
+    "asked-ip": lambda: _(
+        "%(count)s of %(limit)s texts asked for from one address in %(span)s, for opt-in and "
+        "opt-out"
+    ),
+    "own-ip": lambda: _(
+        "%(count)s of %(limit)s texts asked for from one address in %(span)s, for signing in and "
+        "changes"
+    ),
+    "asked-client": lambda: _(
+        "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
+    ),
+    "own-client": lambda: _(
+        "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
+    ),
+    "file": lambda: _(
+        "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out"
+    ),
+    "total": lambda: _("%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out"),
+    limits.PREFIX: lambda: _(
+        "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
+        "it may be closed"
+    ),
+    limits.RESEND_WAIT: lambda: _("the wait after the text before, the %(count)s. in a row"),
+    limits.STOP: lambda: _("staff stopped all texts"),
+    limits.OPTED_OUT: lambda: _("somebody answered STOP from this number"),
+    "deny-number": lambda: _("the number is on the deny list"),
+    "deny-prefix": lambda: _("the prefix of the number is on the deny list"),
+    "region_not_allowed": lambda: _("numbers of the country %(region)s are not allowed"),
+    "locked": lambda: _("%(count)s wrong codes in a row; each %(limit)s lock for a while"),
+    "factor_disabled": lambda: _(
+        "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
+    ),
+    "suspended": lambda: _("staff suspended the number"),
+    "already_opted_in": lambda: _("two-factor sign-in was on already"),
+    "not_opted_in": lambda: _("no number is active"),
+    "sign-in-name": lambda: _(
+        "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
+    ),
+    "sign-in-ip": lambda: _("%(count)s of %(limit)s wrong passwords from one address in %(span)s"),
+}
+
+
+def decided(event: AuditEvent) -> str:
+    """Say what was decided."""
+    words = _EVENTS.get((event.kind, event.outcome))
+    if words is None and event.kind in _CODES:
+        words = _CODE_REFUSED.get(event.outcome)
+    words = words or _EVENTS.get((event.kind, ""))
+    said = words() if words else f"{event.get_kind_display()}: {event.outcome}"
+    purpose = str(event.data.get("purpose", ""))
+    if purpose in PURPOSES and event.kind in {Kind.CHALLENGE, Kind.CHECK, Kind.RESEND}:
+        return f"{said}, {PURPOSES[purpose]()}"
+    return said
+
+
+def reasons(event: AuditEvent) -> list[str]:
+    """Say what led to a decision and what followed from it: the rule, the counts, the times."""
+    data = event.data
+    said = [rule(data)]
+    if data.get("retry_after"):
+        again = event.at + timedelta(seconds=int(data["retry_after"]))
+        said.append(_("it can be asked again from %(time)s") % {"time": moment(again)})
+    if data.get("by") in _BY:
+        said.append(_BY[data["by"]]())
+    if data.get("failures"):
+        said.append(_("wrong codes in a row: %(n)s") % {"n": data["failures"]})
+    if data.get("try"):
+        said.append(_("wrong tries of this code: %(n)s") % {"n": data["try"]})
+    if until := parse_datetime(str(data.get("locked_until", ""))):
+        said.append(_("codes are refused until %(time)s") % {"time": moment(until)})
+    if data.get("disabled"):
+        said.append(_("codes by text message are disabled from here on"))
+    if data.get("why") in _WHY:
+        said.append(_WHY[data["why"]]())
+    if data.get("replaced"):
+        said.append(_("the number before it was removed"))
+    said += [_REMOVED[one]() for one in data.get("removed", []) if one in _REMOVED]
+    return [words for words in said if words]
+
+
+def is_refusal(event: AuditEvent) -> bool:
+    """Whether the event tells of something that did not happen."""
+    return event.outcome not in _DONE
+
+
+_DONE = {
+    *("ok", "unchanged", "sent", "resent", "started", "issued", "signed_in", "changed", "added"),
+    *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
+    *("authorization_code", "password", "created", "already_verified"),
+}
+PURPOSES: dict[str, Words] = {
+    Purpose.OPT_IN: lambda: _("to turn two-factor sign-in on"),
+    Purpose.SIGN_IN: lambda: _("to sign in"),
+    Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
+    Purpose.CHANGE: lambda: _("to change how you sign in"),
+}
+_BY: dict[str, Words] = {
+    By.TEXT: lambda: _("with the code of the text message"),
+    By.APP: lambda: _("with the code of the app"),
+    By.RECOVERY: lambda: _("with a recovery code"),
+}
+_REMOVED: dict[str, Words] = {
+    "number": lambda: _("the number was removed"),
+    "app": lambda: _("the app was removed"),
+}
+_WHY: dict[str, Words] = {
+    "unknown here": lambda: _("the id is not one of this account and file"),
+    "nothing pending": lambda: _("no code was waiting"),
+    "another length": lambda: _("it has another length than the code"),
+    "no number": lambda: _("no number is active"),
+    "the app's key is gone": lambda: _("the key of the app has left the key ring"),
+    "its key is gone": lambda: _("the key of the code has left the key ring"),
+}
+_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
+_CODE_REFUSED: dict[str, Words] = {
+    "otp_expired": lambda: _("Expired code entered"),
+    "otp_exhausted": lambda: _("Code entered that was entered wrongly too often before"),
+    "locked": lambda: _("Code not heard: too many wrong ones before"),
+    "factor_disabled": lambda: _("Code not heard: codes by text message are switched off"),
+    "not_opted_in": lambda: _("Code not heard: two-factor sign-in was off"),
+}
+# Where the words for the person would do, they are the same.
+_EVENTS: dict[tuple[str, str], Words] = {
+    (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
+    (Kind.OPT_IN, "resent"): lambda: _("Code sent again to turn two-factor sign-in on"),
+    (Kind.OPT_IN, ""): lambda: _("A code to turn two-factor sign-in on was asked for and not sent"),
+    (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
+    (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to turn two-factor sign-in on entered wrongly"),
+    (Kind.VERIFY_OPT_IN, "already_verified"): lambda: _("Code entered for an active number"),
+    (Kind.VERIFY_OPT_IN, "mobile_number_in_use"): lambda: _(
+        "Right code entered for a number that another account uses"
+    ),
+    (Kind.CHALLENGE, "sent"): lambda: _("Code sent"),
+    (Kind.CHALLENGE, "resent"): lambda: _("Code sent again"),
+    (Kind.CHALLENGE, ""): lambda: _("A code was asked for and not sent"),
+    (Kind.CHECK, "ok"): lambda: _("Right code entered"),
+    (Kind.CHECK, ""): lambda: _("Code entered wrongly"),
+    (Kind.OPT_OUT, "ok"): lambda: _("Second factor removed"),
+    (Kind.OPT_OUT, ""): lambda: _("Code to remove a second factor entered wrongly"),
+    (Kind.SIGN_IN, "issued"): lambda: _("Signed in with the password"),
+    (Kind.SIGN_IN, "signed_in"): lambda: _("Signed in with the password"),
+    (Kind.SIGN_IN, "2fa_code_required"): lambda: _("Right password entered; a code is needed too"),
+    (Kind.SIGN_IN, "temporarily_unavailable"): lambda: _("Sign-in refused: too many tries"),
+    (Kind.SIGN_IN, "invalid_scope"): lambda: _("An application asked for too much"),
+    (Kind.SIGN_IN, ""): lambda: _("Wrong password entered"),
+    (Kind.REFRESH, "issued"): lambda: _("An application stayed signed in"),
+    (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
+    (Kind.TOKEN, "refresh_token"): lambda: _("An application stayed signed in"),
+    (Kind.TOKEN, "invalid_refresh"): lambda: _("An application was not kept signed in"),
+    (Kind.TOKEN, ""): lambda: _("An application signed in for this person"),
+    (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
+    (Kind.SUSPEND, "ok"): lambda: _("Staff suspended the number"),
+    (Kind.SUSPEND, ""): lambda: _("Staff wanted to suspend the number; nothing changed"),
+    (Kind.RESUME, "ok"): lambda: _("Staff ended the suspension of the number"),
+    (Kind.RESUME, ""): lambda: _("Staff wanted to end a suspension; nothing changed"),
+    (Kind.UNLOCK, "ok"): lambda: _("Staff unlocked the account"),
+    (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock the account; nothing changed"),
+    (Kind.REVOKE, "ok"): lambda: _("Staff removed the second factor"),
+    (Kind.REVOKE, ""): lambda: _("Staff wanted to remove the second factor; nothing changed"),
+    (Kind.RESEND, "sent"): lambda: _("Staff had a code sent"),
+    (Kind.RESEND, "resent"): lambda: _("Staff had the code sent again"),
+    (Kind.RESEND, ""): lambda: _("Staff wanted to have the code sent again; no text was sent"),
+    (Kind.REVEAL, "ok"): lambda: _("Staff saw the number in full"),
+    (Kind.REVEAL, ""): lambda: _("Staff wanted to see the number in full"),
+    (Kind.ROLE, ""): lambda: _("The role as a member of staff was changed"),
+    (Kind.NO_TEXTS, "stopped"): lambda: _("STOP came from the number: no text is sent to it"),
+    (Kind.NO_TEXTS, ""): lambda: _("Texts are sent to the number again"),
+    (Kind.DENY, ""): lambda: _("Staff changed the deny list for this number"),
+    (Kind.SAFE, ""): lambda: _("Staff changed the safe list for this number"),
+    (Kind.MEMBER, "added"): lambda: _("Added to a file"),
+    (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
+    (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
+    (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
+    (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
+    (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
+    (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),
+    (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
+    (Kind.APP, "ok"): lambda: _("Authenticator app added"),
+    (Kind.APP, "started"): lambda: _("Set-up of an authenticator app begun"),
+    (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
+    (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
+    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes kept again"),
+    (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
+    (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not the person"),
+    (Kind.DISOWN, "unchanged"): lambda: _("A change that was taken back before"),
+    (Kind.DISOWN, ""): lambda: _("Taking back a change refused: wrong password"),
+    (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for this person"),
+    (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for this person"),
+    (Kind.ERASE, ""): lambda: _("Person erased"),
+}
+
+
+# -- texts and mails ---------------------------------------------------------------
+
+
+def text(message: SmsMessage) -> str:
+    """Say what a text is, and how far it came."""
+    state = _STATES[State(message.state)]()
+    if message.pending_otp is None:
+        return _("Text message that another number took its place: %(state)s") % {"state": state}
+    return _("Text message with a code %(purpose)s: %(state)s") % {
+        "purpose": PURPOSES[message.pending_otp.purpose](),
+        "state": state,
+    }
+
+
+def code_of(pending: PendingOtp | None) -> list[str]:
+    """Say how long the code of a text works, and what became of it."""
+    if pending is None:
+        return []
+    said = [_("its code works until %(time)s") % {"time": moment(pending.expires_at)}]
+    if pending.tries:
+        said.append(_("wrong tries of this code: %(n)s") % {"n": pending.tries})
+    if pending.closed_at:
+        closed = _CLOSED[PendingOtp.Closed(pending.closed_as)]()
+        said.append(f"{closed} ({moment(pending.closed_at)})")
+    return said
+
+
+def given(made: GatewayTry) -> str:
+    """Say what came of handing a text to a gateway."""
+    words = _FATES.get(made.fate, _FATES[Fate.UNKNOWN])
+    return words() % {"gateway": made.gateway}
+
+
+def outcome(message: SmsMessage) -> str:
+    """Say what became of a text in the end."""
+    if message.state == State.DELIVERED:
+        return _("The gateway %(gateway)s reports: delivered") % {"gateway": message.gateway}
+    if message.state == State.EXPIRED:
+        return _("The text was not sent")
+    if message.reason.startswith(CARRIER):
+        return _("After it was sent, the carrier refused the text")
+    return _("The text was given up")
+
+
+def why(reason: str) -> str:
+    """Translate the reason of a text or a mail, where it is one of the service's own."""
+    if reason.startswith(CARRIER):
+        return masked(reason.removeprefix(CARRIER))
+    return _REASONS[reason]() if reason in _REASONS else masked(reason)
+
+
+def mail(notice: Notice) -> str:
+    """Say what a mail tells, and how far it came."""
+    return _("E-mail “%(subject)s”: %(state)s") % {
+        "subject": notice.get_kind_display(),
+        "state": _MAIL_STATES[State(notice.state)](),
+    }
+
+
+_STATES: dict[State, Words] = {
+    State.QUEUED: lambda: _("waiting to be sent"),
+    State.SENDING: lambda: _("being sent"),
+    State.SENT: lambda: _("sent, and no receipt yet"),
+    State.DELIVERED: lambda: _("delivered"),
+    State.FAILED: lambda: _("not delivered"),
+    State.EXPIRED: lambda: _("not sent, its code was of no use any more"),
+}
+_MAIL_STATES: dict[State, Words] = {
+    **_STATES,
+    State.SENT: lambda: _("sent"),
+    State.FAILED: lambda: _("not sent"),
+}
+_CLOSED: dict[PendingOtp.Closed, Words] = {
+    PendingOtp.Closed.PROVED: lambda: _("its code was entered rightly"),
+    PendingOtp.Closed.SUPERSEDED: lambda: _("its code was replaced or withdrawn"),
+    PendingOtp.Closed.RELEASED: lambda: _("its code ended with the number"),
+    PendingOtp.Closed.OTHER_PROVED: lambda: _("its code ended when another factor was proved"),
+}
+_FATES: dict[str, Words] = {
+    Fate.ACCEPTED: lambda: _("The gateway %(gateway)s took the text"),
+    Fate.TRY_ANOTHER: lambda: _(
+        "The gateway %(gateway)s is down or failed: the text did not leave"
+    ),
+    Fate.NOT_HERE: lambda: _("The gateway %(gateway)s does not serve this number"),
+    Fate.UNKNOWN: lambda: _("The gateway %(gateway)s did not answer: perhaps the text left"),
+    Fate.REFUSED: lambda: _("The gateway %(gateway)s refused the text for good"),
+    Fate.OPTED_OUT: lambda: _("The gateway %(gateway)s says that the person answered STOP"),
+}
+_REASONS: dict[str, Words] = {
+    "its code was no longer open": lambda: _("its code had expired or was replaced before"),
+    "the user was locked, disabled or suspended": lambda: _(
+        "the account was locked, disabled or suspended before"
+    ),
+    "all texts are stopped": lambda: _("staff stopped all texts"),
+    "no gateway serves this number now": lambda: _("no gateway serves this number now"),
+    "the number answered STOP": lambda: _("somebody answered STOP from this number"),
+    "its sender stopped, twice": lambda: _("the process that sent it died, twice"),
+    "it could not be sent for a day": lambda: _("it could not be sent for a day"),
+    "the user has no e-mail address": lambda: _("the person has no e-mail address"),
+}

@@ -1,0 +1,385 @@
+"""What happened to one account, in one list: for "why did no text arrive?" (P-21).
+
+Decisions with the rule that made them, texts, what gateways and carriers said of them,
+codes entered, what staff did, mails. Newest first, a page at a time, with as many
+queries for a thousand entries as for one; it reads and changes nothing.
+
+A refused opt-in leaves no number, only its event: that is among them.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+
+from optin import phones, staff_words
+from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
+from optin.models.messages import State
+from optin.origin import Face
+
+NUMBERS_LOOKED_AT = 200
+"""Events, newest first, whose numbers are those of the account, beside the stored ones."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POSITION = re.compile(r"([0-9]{1,17})-([0-4])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+
+Kind = AuditEvent.Kind
+M = TypeVar("M", bound=models.Model)
+
+
+class What(StrEnum):
+    """What an entry is about."""
+
+    REQUEST = "request"  # of a text, and its decision
+    CODE = "code"
+    SIGN_IN = "sign_in"
+    STAFF = "staff"
+    ACCOUNT = "account"
+    TEXT = "text"
+    GATEWAY = "gateway"
+    OUTCOME = "outcome"
+    MAIL = "mail"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in the list an entry stands: those after it are older.
+
+    Events stand in the order of their ids, the order in which they were decided, which
+    has an index; their times may differ from it a little. Other entries stand in the
+    order of their times among them.
+    """
+
+    at: datetime
+    rank: int  # of entries of one time: what follows from another one is newer
+    pk: int
+    event: int  # of the last event up to here, 0 for none
+
+    def __str__(self) -> str:
+        microseconds = (self.at - _EPOCH) // timedelta(microseconds=1)
+        return f"{microseconds}-{self.rank}-{self.pk}-{self.event}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Position | None":
+        """Return the position that ``str`` wrote; nothing if *text* is none."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            return None
+        at, rank, pk, event = map(int, found.groups())
+        return cls(_EPOCH + timedelta(microseconds=at), rank, pk, event)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened. What others wrote stands in ``quoted`` alone, as one line."""
+
+    at: datetime
+    what: What
+    words: str
+    details: tuple[str, ...]
+    number: str  # "... 678", or ""
+    who: str  # who did it, if it was somebody else than the person
+    where: str
+    quoted: str  # the reason of staff, or of a gateway
+    bad: bool  # something was refused or failed
+    position: Position
+
+    @property
+    def label(self) -> str:
+        return _LABELS[self.what]()
+
+
+def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> list[Entry]:
+    """Return what happened to *user*, newest first; after the entry at *before*, older ones.
+
+    Ask for one more than is shown to know whether there are older ones.
+    """
+    found = [*_events(user, before, limit), *_others(user, before, limit)]
+    found.sort(key=lambda one: one.key, reverse=True)
+    return _in_words(found[:limit], before)
+
+
+# -- reading -----------------------------------------------------------------------
+
+_EVENT, _MAIL, _TEXT, _TRY, _OUTCOME = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    at: datetime  # by which it stands in the list
+    rank: int
+    row: Any
+
+    @property
+    def key(self) -> tuple[datetime, int, int]:
+        return self.at, self.rank, self.row.pk
+
+
+def _events(user: User, before: Position | None, limit: int) -> Iterator[_Found]:
+    """The events about *user*, those that concern them too, and those about their numbers.
+
+    Apart, each by its index: one statement for all would read everything.
+    """
+    trail = AuditEvent.objects.order_by("-pk")
+    if before and before.event:
+        trail = trail.filter(pk__lt=before.event)
+    of_numbers = trail.filter(
+        user_id=None,
+        number_digest__in=_numbers_of(user),
+        kind__in=[Kind.DENY, Kind.SAFE, Kind.NO_TEXTS],
+    )
+    sources = [trail.filter(user_id=user.pk), trail.filter(other_user_id=user.pk), of_numbers]
+    events = {event.pk: event for source in sources for event in source[:limit]}
+    at = before.at if before else None
+    for pk in sorted(events, reverse=True)[:limit]:
+        event = events[pk]
+        # A later id never stands above: it was decided after.
+        at = min(at, event.at) if at else event.at
+        yield _Found(at, _EVENT, event)
+
+
+def _numbers_of(user: User) -> set[str]:
+    """The digests of the numbers of *user*, those that were refused at once too."""
+    stored = ProviderUser.objects.filter(user=user).values_list("number_digest", flat=True)
+    told = AuditEvent.objects.about(user).values_list("number_digest", flat=True)
+    return {*stored, *told[:NUMBERS_LOOKED_AT]} - {""}
+
+
+def _others(user: User, before: Position | None, limit: int) -> Iterator[_Found]:
+    """The texts of *user*, what gateways and carriers said of them, and the mails."""
+    codes = SmsMessage.objects.filter(pending_otp__provider_user__user=user).values("pk")
+    own = codes.union(SmsMessage.objects.filter(replaced__user=user).values("pk"))
+    texts = SmsMessage.objects.filter(pk__in=own).select_related(
+        "pending_otp__provider_user", "replaced"
+    )
+    ended = texts.filter(state__in=[State.DELIVERED, State.FAILED, State.EXPIRED]).annotate(
+        ended_at=Coalesce("delivered_at", "sent_at", "claimed_at", "created_at")
+    )
+    tries = GatewayTry.objects.filter(message__in=own)
+    mails = Notice.objects.filter(user=user)
+    yield from _page(mails, _MAIL, "created_at", before, limit)
+    yield from _page(texts, _TEXT, "created_at", before, limit)
+    yield from _page(tries, _TRY, "at", before, limit)
+    yield from _page(ended, _OUTCOME, "ended_at", before, limit)
+
+
+def _page(
+    rows: "models.QuerySet[M]", rank: int, clock: str, before: Position | None, limit: int
+) -> Iterator[_Found]:
+    """The newest *rows* by the time *clock* that stand after *before*."""
+    if before:
+        older = Q(**{f"{clock}__lt": before.at})
+        if rank < before.rank:
+            older |= Q(**{clock: before.at})
+        elif rank == before.rank:
+            older |= Q(**{clock: before.at, "pk__lt": before.pk})
+        rows = rows.filter(older)
+    for row in rows.order_by(f"-{clock}", "-pk")[:limit]:
+        yield _Found(getattr(row, clock), rank, row)
+
+
+# -- in words ----------------------------------------------------------------------
+
+
+def _in_words(found: Iterable[_Found], before: Position | None) -> list[Entry]:
+    found = list(found)
+    names = _names(one.row for one in found if one.rank == _EVENT)
+    last = before.event if before else 0
+    entries = []
+    for one in found:
+        if one.rank == _EVENT:
+            last = one.row.pk
+        position = Position(one.at, one.rank, one.row.pk, last)
+        entries.append(_WORDS[one.rank](one.row, names, position))
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names of those whose ids events hold, looked up when shown."""
+
+    users: Mapping[int, str]
+    files: Mapping[int, str]
+
+
+def _names(events: Iterable[AuditEvent]) -> _Names:
+    events = list(events)
+    users = {pk for one in events for pk in (one.actor_id, one.user_id, one.other_user_id) if pk}
+    files = {one.file_id for one in events if one.file_id is not None}
+    return _Names(
+        dict(User.objects.filter(pk__in=users).values_list("pk", "username")),
+        dict(File.objects.filter(pk__in=files).values_list("pk", "name")),
+    )
+
+
+def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
+    details = staff_words.reasons(event)
+    if event.file_id is not None:
+        name = staff_words.plain(names.files.get(event.file_id, ""))
+        details.append(_("file %(id)s %(name)s") % {"id": event.file_id, "name": name})
+    if event.other_user_id:
+        # Seen from either side, the other one.
+        ids = {event.user_id, event.other_user_id}
+        both = sorted(names.users.get(pk, str(pk)) for pk in ids if pk)
+        details.append(_("concerns both accounts: %(names)s") % {"names": ", ".join(both)})
+    return Entry(
+        at=event.at,
+        what=_what(event),
+        words=staff_words.decided(event),
+        details=tuple(details),
+        number=phones.mask(event.last_three) if event.last_three else "",
+        who=_who(event, names),
+        where=_where(event),
+        quoted=staff_words.masked(event.reason, longest=8),
+        bad=staff_words.is_refusal(event),
+        position=position,
+    )
+
+
+def _what(event: AuditEvent) -> What:
+    if event.reason or event.kind in {Kind.DENY, Kind.SAFE}:
+        return What.STAFF
+    return _WHAT.get(event.kind, What.ACCOUNT)
+
+
+_WHAT: dict[str, What] = {
+    Kind.OPT_IN: What.REQUEST,
+    Kind.CHALLENGE: What.REQUEST,
+    Kind.VERIFY_OPT_IN: What.CODE,
+    Kind.CHECK: What.CODE,
+    Kind.OPT_OUT: What.CODE,
+    Kind.SIGN_IN: What.SIGN_IN,
+    Kind.REFRESH: What.SIGN_IN,
+    Kind.TOKEN: What.SIGN_IN,
+}
+
+
+def _who(event: AuditEvent, names: _Names) -> str:
+    if event.actor_id and event.actor_id != event.user_id:
+        return names.users.get(event.actor_id, str(event.actor_id))
+    if event.face == Face.COMMAND:
+        return _("those who run the service")
+    return ""
+
+
+def _where(event: AuditEvent) -> str:
+    """Say through which face and from where; the id leads to the lines of the log."""
+    kind, _colon, pk = event.client.partition(":")
+    client = _CLIENTS[kind]() % {"id": staff_words.plain(pk)} if kind in _CLIENTS else ""
+    return ", ".join(
+        filter(
+            None,
+            [
+                _FACES[Face(event.face)]() if event.face in _FACES else "",
+                client,
+                _("from %(ip)s") % {"ip": event.ip} if event.ip else "",
+                staff_words.plain(event.user_agent),
+                _("request %(id)s") % {"id": event.request_id} if event.request_id else "",
+            ],
+        )
+    )
+
+
+_FACES = {
+    Face.API: lambda: _("through the API"),
+    Face.TOKEN: lambda: _("through a token call"),
+    Face.WEB: lambda: _("on a page"),
+    Face.ADMIN: lambda: _("in the admin"),
+    Face.COMMAND: lambda: _("by a command"),
+}
+_CLIENTS = {
+    "key": lambda: _("access key %(id)s"),
+    "app": lambda: _("application %(id)s"),
+    "gateway": lambda: _("gateway %(id)s"),
+}
+
+
+def _text(message: SmsMessage, names: _Names, position: Position) -> Entry:
+    waits = message.state in {State.QUEUED, State.SENDING} and message.reason
+    return Entry(
+        at=message.created_at,
+        what=What.TEXT,
+        words=staff_words.text(message),
+        details=tuple(staff_words.code_of(message.pending_otp)),
+        number=message.provider_user.masked_number,
+        who="",
+        where="",
+        quoted=staff_words.why(message.reason) if waits else "",
+        bad=bool(waits),
+        position=position,
+    )
+
+
+def _try(made: GatewayTry, names: _Names, position: Position) -> Entry:
+    taken = made.fate == "accepted"
+    theirs = staff_words.plain(made.gateway_message_id)
+    return Entry(
+        at=made.at,
+        what=What.GATEWAY,
+        words=staff_words.given(made),
+        details=(_("its id of the text is %(id)s") % {"id": theirs},) if theirs else (),
+        number="",
+        who="",
+        where="",
+        quoted=staff_words.why(made.reason),
+        bad=not taken,
+        position=position,
+    )
+
+
+def _outcome(message: Any, names: _Names, position: Position) -> Entry:
+    failed = message.state != State.DELIVERED
+    return Entry(
+        at=message.ended_at,
+        what=What.OUTCOME,
+        words=staff_words.outcome(message),
+        details=(),
+        number=message.provider_user.masked_number,
+        who="",
+        where="",
+        quoted=staff_words.why(message.reason) if failed else "",
+        bad=failed,
+        position=position,
+    )
+
+
+def _mail(notice: Notice, names: _Names, position: Position) -> Entry:
+    return Entry(
+        at=notice.created_at,
+        what=What.MAIL,
+        words=staff_words.mail(notice),
+        details=(),
+        number=phones.mask(notice.last_three) if notice.last_three else "",
+        who="",
+        where="",
+        quoted=staff_words.why(notice.reason),
+        bad=notice.state == State.FAILED,
+        position=position,
+    )
+
+
+_WORDS: dict[int, Callable[[Any, _Names, Position], Entry]] = {
+    _EVENT: _event,
+    _MAIL: _mail,
+    _TEXT: _text,
+    _TRY: _try,
+    _OUTCOME: _outcome,
+}
+_LABELS = {
+    What.REQUEST: lambda: _("Request"),
+    What.CODE: lambda: _("Code"),
+    What.SIGN_IN: lambda: _("Sign-in"),
+    What.STAFF: lambda: _("Staff"),
+    What.ACCOUNT: lambda: _("Account"),
+    What.TEXT: lambda: _("Text message"),
+    What.GATEWAY: lambda: _("Gateway"),
+    What.OUTCOME: lambda: _("Outcome"),
+    What.MAIL: lambda: _("E-mail"),
+}
