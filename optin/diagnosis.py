@@ -109,7 +109,10 @@ def diagnose(user: User, now: datetime) -> list[Cause]:
 
 def _unlike(causes: Iterable[Cause]) -> list[Cause]:
     """Leave out what was said already."""
-    return list({cause.why: cause for cause in reversed(list(causes))}.values())[::-1]
+    first: dict[Why, Cause] = {}
+    for cause in causes:
+        first.setdefault(cause.why, cause)
+    return list(first.values())
 
 
 # -- reading -----------------------------------------------------------------------

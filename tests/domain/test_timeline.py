@@ -1,0 +1,816 @@
+"""P-21: staff can name the cause from the account's page alone.
+
+Each cause is brought about through the services and the gateway; then ``diagnose`` names
+it, and the timeline shows the decision with its numbers.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.db import connection
+from django.template.loader import render_to_string
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+
+from optin import delivery, guards, services, sign_in, timeline
+from optin.conf import Rate
+from optin.diagnosis import Cause, Question, Why, diagnose
+from optin.gateways import Receipt, Report, SmsError
+from optin.guards import Target
+from optin.guesses import Outcome
+from optin.models import (
+    AuditEvent,
+    File,
+    GatewayTry,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
+from optin.origin import Face, Origin
+from optin.timeline import Entry, Position, What
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
+from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
+from tests.domain.person import Person
+
+__all__ = ["use"]  # a fixture
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STAFF = Origin(Face.COMMAND, client="test")
+PAGE = Origin(Face.WEB, ip="192.0.2.1")
+HOUR = timedelta(hours=1)
+NEW_ZEALAND = "+6421555123"
+WRONG = "not it"
+
+
+@dataclass
+class Scene:
+    """A person who calls support, the gateways, and the clock."""
+
+    user: User
+    file: File
+    phone: Phone
+    clock: time_machine.Traveller
+    use: Gateways
+    settings: LazySettings
+
+    def ask(self, number: str = NUMBER, origin: Origin = ORIGIN) -> services.Sending:
+        return services.opt_in(self.user, self.file, number, origin=origin)
+
+    def activate(self) -> None:
+        self.ask()
+        row = ProviderUser.objects.get(user=self.user)
+        services.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=ORIGIN)
+        self.clock.shift(60)
+
+    def challenge(self) -> services.Sending:
+        return services.challenge(self.user, Purpose.SIGN_IN, origin=PAGE)
+
+    def guess(self, code: str, times: int = 1) -> None:
+        for _ in range(times):
+            services.check(self.user, Purpose.SIGN_IN, code, origin=PAGE)
+
+    def sign_in(self, password: str = WRONG) -> None:
+        sign_in.sign_in(self.user.username, password, origin=PAGE)
+
+    def others_ask(self, first: int, last: int) -> None:
+        """Other people opt in with numbers of the same prefix."""
+        for n in range(first, last):
+            other = make_user(f"other-{n}", self.file)
+            origin = Origin(Face.API, client=f"key:{n}")
+            services.opt_in(other, self.file, f"+6149157{n:04d}", origin=origin)
+
+    def text(self) -> SmsMessage:
+        return SmsMessage.objects.latest("pk")
+
+
+@pytest.fixture
+def scene(
+    user: User,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    use: Gateways,
+    settings: LazySettings,
+) -> Scene:
+    return Scene(user, file, phone, clock, use, settings)
+
+
+def entries(user: User) -> list[Entry]:
+    return timeline.timeline(user, limit=1000)
+
+
+def shown(entry: Entry) -> str:
+    """All that an entry says."""
+    return " | ".join([entry.label, *map(str, astuple(entry)[2:-1])])
+
+
+def causes(user: User, question: Question) -> list[Cause]:
+    return [cause for cause in diagnose(user, timezone.now()) if cause.question is question]
+
+
+def assert_telling(
+    scene: Scene, question: Question, why: Why, words: str, what: What, deciding: str
+) -> None:
+    """The first cause is *why*, in words; and the entry that decided says *deciding*."""
+    found = causes(scene.user, question)
+    assert found[0].why is why, [(cause.why, cause.words) for cause in found]
+    assert re.search(words, found[0].words), found[0].words
+    assert found[0].advice
+    told = [shown(entry) for entry in entries(scene.user) if entry.what is what]
+    assert any(re.search(deciding, one) for one in told), told
+    assert_secret(scene)
+
+
+def assert_secret(scene: Scene) -> None:
+    """S-50, S-51: no number in full and no code, in no spelling."""
+    told = "\n".join(
+        [*map(shown, entries(scene.user))]
+        + [str(cause) for cause in diagnose(scene.user, timezone.now())]
+    )
+    digits = re.sub(r"[^0-9]", "", told)
+    for number in (NUMBER, OTHER_NUMBER, NEW_ZEALAND):
+        assert number[-8:] not in digits
+    for body in [body for _, body in scene.phone.messages]:
+        assert body.split()[0] not in told
+    assert not re.search(r"[0-9a-f]{40}", told)  # nor a digest
+
+
+# -- ten causes of "no SMS" --------------------------------------------------------
+
+
+def number_limit(scene: Scene) -> None:
+    scene.settings.OPTIN_RESEND_WAIT = (0,)
+    for _ in range(6):
+        scene.ask()
+
+
+def region(scene: Scene) -> None:
+    """The first opt-in ever: no number was stored."""
+    scene.ask(NEW_ZEALAND)
+    assert not ProviderUser.objects.exists()
+
+
+def breaker(scene: Scene) -> None:
+    scene.others_ask(1000, 1021)
+    scene.ask("+61491571999")
+    assert not ProviderUser.objects.filter(user=scene.user).exists()
+
+
+def total_budget(scene: Scene) -> None:
+    scene.settings.OPTIN_SENDS_TOTAL = (Rate(3, 86_400),)
+    scene.others_ask(0, 3)
+    scene.ask()
+
+
+def file_budget(scene: Scene) -> None:
+    scene.settings.OPTIN_SENDS_PER_FILE = (Rate(3, 86_400),)
+    scene.others_ask(0, 3)
+    scene.ask()
+
+
+def gateway_refused(scene: Scene) -> None:
+    scene.use(Stub("one", REFUSED))
+    scene.ask()
+
+
+def gateway_down(scene: Scene) -> None:
+    scene.settings.OPTIN_RESEND_WAIT = (0,)
+    scene.use(Stub("one", AWAY))
+    for _ in range(3):
+        scene.ask()
+
+
+def carrier_refused(scene: Scene) -> None:
+    scene.use(Stub("one"))
+    scene.ask()
+    receipt = Receipt(Report.FAILED, scene.text().reference, reason="absent subscriber")
+    delivery.take_receipt("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+
+
+def expired_unsent(scene: Scene) -> None:
+    [one] = scene.use(Stub("one", AWAY))
+    scene.ask()
+    scene.clock.shift(600)
+    one.fails = None
+    delivery.send_due(timezone.now())
+    assert one.texts[1:] == []
+
+
+def mistyped(scene: Scene) -> None:
+    """They have ... 156, and typed ... 157."""
+    scene.use(Stub("one"))
+    scene.ask(OTHER_NUMBER)
+
+
+def stop_switch(scene: Scene) -> None:
+    guards.stop_texts(reason="under attack", origin=STAFF)
+    scene.ask()
+
+
+NO_TEXT = [
+    pytest.param(
+        number_limit,
+        Why.NUMBER_LIMIT,
+        r"5 of 5 texts to this number in 10 minutes.*can be asked again from .*23:10 AEDT",
+        What.REQUEST,
+        r"not sent.*5 of 5 texts to this number in 10 minutes.*\.\.\. 156",
+        id="limit-per-number",
+    ),
+    pytest.param(
+        region,
+        Why.REGION,
+        r"country NZ",
+        What.REQUEST,
+        r"country NZ.*\.\.\. 123",
+        id="country-not-allowed",
+    ),
+    pytest.param(
+        breaker,
+        Why.PREFIX_CLOSED,
+        r"20 opt-ins under the prefix.*from 20 on",
+        What.REQUEST,
+        r"20 opt-ins under the prefix.*\.\.\. 999",
+        id="breaker",
+    ),
+    pytest.param(
+        total_budget,
+        Why.TOTAL_BUDGET,
+        r"3 of 3 texts in all in 24 hours",
+        What.REQUEST,
+        r"3 of 3 texts in all in 24 hours",
+        id="budget",
+    ),
+    pytest.param(
+        file_budget,
+        Why.FILE_BUDGET,
+        r"3 of 3 texts under one file in 24 hours",
+        What.REQUEST,
+        r"3 of 3 texts under one file.*file 777 Harbour Books",
+        id="budget-of-the-file",
+    ),
+    pytest.param(
+        gateway_refused,
+        Why.GATEWAY_REFUSED,
+        r"gateway one refused .*\.\.\. 156.*no such number",
+        What.GATEWAY,
+        r"gateway one refused.*no such number",
+        id="gateway-refused",
+    ),
+    pytest.param(
+        gateway_down,
+        Why.GATEWAY_DOWN,
+        r"no answer from one \(away\).*one failed 3 times in a row",
+        What.GATEWAY,
+        r"gateway one is down.*away",
+        id="gateway-down",
+    ),
+    pytest.param(
+        carrier_refused,
+        Why.CARRIER_REFUSED,
+        r"gateway one took .*the carrier refused it: absent subscriber",
+        What.OUTCOME,
+        r"carrier refused.*\.\.\. 156.*absent subscriber",
+        id="carrier-refused",
+    ),
+    pytest.param(
+        expired_unsent,
+        Why.EXPIRED_UNSENT,
+        r"23:00 AEDT was not sent in time: its code had expired",
+        What.OUTCOME,
+        r"was not sent.*its code had expired",
+        id="expired-before-sending",
+    ),
+    pytest.param(
+        mistyped,
+        Why.NUMBER_MISTYPED,
+        r"\.\.\. 157, which nobody has proved",
+        What.GATEWAY,
+        r"gateway one took the text",
+        id="number-mistyped",
+    ),
+    pytest.param(
+        stop_switch,
+        Why.ALL_STOPPED,
+        r"staff stopped all texts",
+        What.REQUEST,
+        r"staff stopped all texts",
+        id="stop-switch",
+    ),
+]
+
+
+@pytest.mark.parametrize(("seed", "why", "words", "what", "deciding"), NO_TEXT)
+def test_why_no_text_came(
+    scene: Scene,
+    seed: Callable[[Scene], None],
+    why: Why,
+    words: str,
+    what: What,
+    deciding: str,
+) -> None:
+    seed(scene)
+    assert_telling(scene, Question.NO_TEXT, why, words, what, deciding)
+
+
+# -- and more ----------------------------------------------------------------------
+
+
+def user_limit(scene: Scene) -> None:
+    scene.settings.OPTIN_SENDS_PER_USER = (Rate(1, 600),)
+    scene.ask()
+    scene.ask(OTHER_NUMBER)
+
+
+def address_limit(scene: Scene) -> None:
+    scene.settings.OPTIN_SENDS_PER_IP = (Rate(1, 300),)
+    for number in (NUMBER, OTHER_NUMBER):
+        scene.ask(number, PAGE)
+
+
+def client_limit(scene: Scene) -> None:
+    scene.settings.OPTIN_SENDS_PER_CLIENT = (Rate(1, 300),)
+    for number in (NUMBER, OTHER_NUMBER):
+        scene.ask(number)
+
+
+def denied(scene: Scene) -> None:
+    guards.deny(Target.number(NUMBER), HOUR, reason="pumping", origin=STAFF)
+    scene.ask()
+
+
+def answered_stop(scene: Scene) -> None:
+    scene.use(Stub("one", STOPPED))
+    scene.ask()
+
+
+def stopped_while_it_waited(scene: Scene) -> None:
+    scene.use(Stub("one", AWAY))
+    scene.ask()
+    guards.stop_texts(reason="under attack", origin=STAFF)
+    delivery.send_due(timezone.now())
+
+
+def no_gateway(scene: Scene) -> None:
+    scene.use(Stub("nz", regions=("NZ",)))
+    scene.ask()
+
+
+def nothing_asked(scene: Scene) -> None:
+    pass
+
+
+def nothing_lately(scene: Scene) -> None:
+    scene.ask()
+    scene.clock.shift(86_400)
+
+
+def wrong_password(scene: Scene) -> None:
+    scene.activate()
+    scene.sign_in()
+
+
+def locked(scene: Scene) -> None:
+    scene.activate()
+    scene.settings.OPTIN_LOCK_AFTER = 5
+    scene.challenge()
+    scene.guess(wrong(scene.phone.code()), 5)
+    scene.challenge()
+
+
+def app_instead(scene: Scene) -> None:
+    person = Person(scene.user, scene.file, scene.phone, scene.clock)
+    scene.activate()
+    person.add_app()
+    scene.clock.shift(60)
+    scene.sign_in(PASSWORD)
+
+
+def arrived(scene: Scene) -> None:
+    scene.activate()
+
+
+@pytest.mark.parametrize(
+    ("seed", "why", "words"),
+    [
+        (user_limit, Why.USER_LIMIT, "1 of 1 texts for this account in 10 minutes"),
+        (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
+        (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
+        (denied, Why.DENIED, "the number is on the deny list"),
+        (answered_stop, Why.ANSWERED_STOP, r"STOP from the number \.\.\. 156"),
+        (stopped_while_it_waited, Why.ALL_STOPPED, "Staff stopped all texts"),
+        (no_gateway, Why.NO_GATEWAY, "no gateway serves its number"),
+        (nothing_asked, Why.NOTHING_ASKED, "No text was ever asked for"),
+        (nothing_lately, Why.NOTHING_ASKED, "since 2 November 2026, 23:00 AEDT"),
+        (wrong_password, Why.WRONG_PASSWORD, "the password was wrong: no text is sent"),
+        (locked, Why.LOCKED, "5 wrong codes in a row; each 5 lock"),
+        (app_instead, Why.APP_INSTEAD, "has an authenticator app"),
+        (arrived, Why.ARRIVED, "its code was entered at 2 November 2026, 23:00 AEDT"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_other_causes(scene: Scene, seed: Callable[[Scene], None], why: Why, words: str) -> None:
+    seed(scene)
+    cause = causes(scene.user, Question.NO_TEXT)[0]
+    assert (cause.why, bool(re.search(words, cause.words))) == (why, True), cause
+    assert_secret(scene)
+
+
+def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
+    gateway_refused(scene)
+    assert scene.ask().outcome is Outcome.SEND_LIMIT
+    found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
+    assert found == [Why.GATEWAY_REFUSED, Why.NUMBER_MISTYPED, Why.RESEND_WAIT]
+
+
+def test_what_stands_in_the_way_now_is_told_after_what_happened(scene: Scene) -> None:
+    """The text arrived; the next one will not leave."""
+    scene.activate()
+    guards.stop_texts(reason="under attack", origin=STAFF)
+    services.suspend(scene.user, reason="stolen phone", origin=STAFF)
+    found = causes(scene.user, Question.NO_TEXT)
+    assert [cause.why for cause in found][-2:] == [Why.ALL_STOPPED, Why.SUSPENDED]
+    assert "under attack" in found[-2].words
+    assert "stolen phone" in found[-1].words
+
+
+def test_a_text_whose_row_is_gone_is_still_told_of(scene: Scene) -> None:
+    """S-55: ``purge`` deletes it after a day, its number too."""
+    scene.ask()
+    ProviderUser.objects.all().delete()
+    cause = causes(scene.user, Question.NO_TEXT)[0]
+    assert cause.why is Why.FORGOTTEN
+    assert "... 156" in cause.words
+
+
+# -- five causes of "can't sign in" ------------------------------------------------
+
+
+def lock(scene: Scene) -> None:
+    scene.activate()
+    for _ in range(2):
+        scene.challenge()
+        scene.guess(wrong(scene.phone.code()), 5)
+        scene.clock.shift(60)
+
+
+def disable(scene: Scene) -> None:
+    scene.activate()
+    scene.settings.OPTIN_LOCK_AFTER, scene.settings.OPTIN_DISABLE_AFTER = 40, 50
+    scene.settings.OPTIN_SENDS_PER_NUMBER = scene.settings.OPTIN_SENDS_PER_USER = ()
+    for _ in range(10):
+        scene.challenge()
+        scene.guess(wrong(scene.phone.code()), 5)
+        scene.clock.shift(HOUR)
+
+
+def suspend(scene: Scene) -> None:
+    scene.activate()
+    services.suspend(scene.user, reason="stolen phone", origin=STAFF)
+
+
+def deactivate(scene: Scene) -> None:
+    scene.activate()
+    scene.user.is_active = False
+    scene.user.save()
+
+
+def limit_passwords(scene: Scene) -> None:
+    scene.activate()
+    for _ in range(11):
+        scene.sign_in()
+
+
+def set_up_first(scene: Scene) -> None:
+    scene.user.is_staff = True
+    scene.user.save()
+
+
+def lose_the_phone(scene: Scene) -> None:
+    scene.activate()
+
+
+def expire(scene: Scene) -> None:
+    scene.activate()
+    scene.challenge()
+    scene.clock.shift(600)
+    scene.guess(scene.phone.code())
+
+
+NO_ENTRY = [
+    pytest.param(
+        lock,
+        Why.LOCKED,
+        r"No code is accepted.*until .*23:17 AEDT, after 10 wrong codes",
+        What.CODE,
+        r"wrong codes in a row: 10.*codes are refused until .*23:17 AEDT",
+        id="locked",
+    ),
+    pytest.param(
+        disable,
+        Why.DISABLED,
+        r"disabled since .* after 50 wrong codes",
+        What.CODE,
+        r"wrong codes in a row: 50.*disabled from here on",
+        id="disabled",
+    ),
+    pytest.param(
+        suspend,
+        Why.SUSPENDED,
+        r"suspended the number \.\.\. 156 .*stolen phone",
+        What.STAFF,
+        r"suspended the number.*\.\.\. 156.*those who run the service.*stolen phone",
+        id="suspended",
+    ),
+    pytest.param(
+        deactivate,
+        Why.DEACTIVATED,
+        r"deactivated",
+        What.CODE,
+        r"turned on",
+        id="deactivated",
+    ),
+    pytest.param(
+        limit_passwords,
+        Why.PASSWORD_LIMIT,
+        r"from 192\.0\.2\.1: 10 of 10 wrong passwords .* in 5 minutes.*again from .*23:05 AEDT",
+        What.SIGN_IN,
+        r"too many tries.*10 of 10 wrong passwords",
+        id="password-tries-limited",
+    ),
+    pytest.param(
+        set_up_first,
+        Why.SET_UP_FIRST,
+        r"without a second factor",
+        What.ACCOUNT,
+        r"",
+        id="staff-without-a-factor",
+    ),
+    pytest.param(
+        lose_the_phone,
+        Why.PHONE_ONLY,
+        r"\.\.\. 156 is the only way in",
+        What.CODE,
+        r"turned on",
+        id="phone-lost-and-no-recovery-codes",
+    ),
+    pytest.param(
+        expire,
+        Why.CODE_REFUSED,
+        r"Expired code entered",
+        What.CODE,
+        r"Expired code entered, to sign in",
+        id="code-expired",
+    ),
+]
+
+
+@pytest.mark.parametrize(("seed", "why", "words", "what", "deciding"), NO_ENTRY)
+def test_why_somebody_cannot_sign_in(
+    scene: Scene,
+    seed: Callable[[Scene], None],
+    why: Why,
+    words: str,
+    what: What,
+    deciding: str,
+) -> None:
+    seed(scene)
+    if seed is set_up_first:  # nothing happened yet, as far as the list goes
+        services.refuse_access(scene.user, 888, "not_found", origin=PAGE)
+    assert_telling(scene, Question.NO_ENTRY, why, words, what, deciding)
+
+
+def test_who_can_sign_in_has_no_cause(scene: Scene, full: Person) -> None:
+    assert causes(scene.user, Question.NO_ENTRY) == []
+
+
+@pytest.mark.parametrize(
+    ("seed", "why", "later"),
+    [(lock, Why.LOCKED, 900), (limit_passwords, Why.PASSWORD_LIMIT, 86_400)],
+    ids=["locked", "password-tries-limited"],
+)
+def test_what_is_over_is_no_cause(
+    scene: Scene, seed: Callable[[Scene], None], why: Why, later: int
+) -> None:
+    seed(scene)
+    scene.clock.shift(later)
+    assert why not in [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
+
+
+# -- the list ----------------------------------------------------------------------
+
+
+def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
+    first, _ = scene.use(Stub("one", AWAY), Stub("two"))
+    first.then = lambda: scene.clock.shift(1)
+    scene.ask()
+    scene.clock.shift(20)
+    receipt = Receipt(Report.DELIVERED, scene.text().reference)
+    delivery.take_receipt("two", receipt, timezone.now(), Origin(Face.API, client="gateway:two"))
+    found = [(entry.label, entry.words, entry.bad) for entry in reversed(entries(scene.user))]
+    assert found == [
+        ("Request", "Code sent to turn two-factor sign-in on", False),
+        (
+            "Text message",
+            "Text message with a code to turn two-factor sign-in on: delivered",
+            False,
+        ),
+        ("Gateway", "The gateway one is down or failed: the text did not leave", True),
+        ("Gateway", "The gateway two took the text", False),
+        ("Outcome", "The gateway two reports: delivered", False),
+    ]
+
+
+def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> None:
+    scene.activate()
+    boss = User.objects.create_superuser("boss", "boss@example.com", PASSWORD)
+    origin = Origin(Face.ADMIN, actor_id=boss.pk, ip="198.51.100.7", request_id="r-1")
+    services.suspend(scene.user, reason="stolen phone", origin=origin)
+    mailed, staff = entries(scene.user)[:2]
+    assert (mailed.what, mailed.words) == (
+        What.MAIL,
+        "E-mail “Staff suspended the mobile number”: sent",
+    )
+    assert (staff.what, staff.who, staff.quoted) == (What.STAFF, "boss", "stolen phone")
+    assert staff.where == "in the admin, from 198.51.100.7, request r-1"
+
+
+def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: User) -> None:
+    scene.activate()
+    scene.clock.shift(600)
+    services.opt_in(stranger, scene.file, NUMBER, origin=ORIGIN)
+    row = ProviderUser.objects.get(user=stranger)
+    services.verify_opt_in(stranger, scene.file, row.pk, scene.phone.code(), origin=ORIGIN)
+    for user in (scene.user, stranger):
+        told = [shown(entry) for entry in entries(user)]
+        assert any("number that another account uses" in one and "ann, ben" in one for one in told)
+
+
+def test_what_staff_decided_about_a_number_stands_with_its_account(scene: Scene) -> None:
+    """Also where the number was refused at once, and so never stored."""
+    denied(scene)
+    staff = [entry for entry in entries(scene.user) if entry.what is What.STAFF]
+    assert [(entry.words, entry.quoted) for entry in staff] == [
+        ("Staff changed the deny list for this number", "pumping")
+    ]
+
+
+def test_nothing_of_others_is_shown(scene: Scene, stranger: User) -> None:
+    services.opt_in(stranger, scene.file, OTHER_NUMBER, origin=ORIGIN)
+    assert entries(scene.user) == []
+
+
+@pytest.mark.parametrize("words", [f"no route to {NUMBER}", "0491 570 156 is bad", "code 1234567"])
+def test_what_a_gateway_says_is_masked(scene: Scene, words: str) -> None:
+    scene.use(Stub("one", SmsError(words)))
+    scene.ask()
+    made = next(entry for entry in entries(scene.user) if entry.what is What.GATEWAY)
+    assert re.search(r"\.\.\. (156|567)", made.quoted)
+    assert_secret(scene)
+
+
+def test_what_others_wrote_is_one_harmless_line(scene: Scene) -> None:
+    scene.activate()
+    evil = "=1+1\r\nX: y \u202egnp.exe <script>alert(1)</script> \x1b[31m"
+    origin = Origin(Face.COMMAND, user_agent=evil)
+    services.suspend(scene.user, reason=evil, origin=origin)
+    found = entries(scene.user)
+    for text in (found[1].quoted, found[1].where, causes(scene.user, Question.NO_ENTRY)[0].words):
+        assert text.isprintable()
+    page = render(found)
+    assert "<script>" not in page
+
+
+def walk(user: User, limit: int) -> list[Entry]:
+    """All pages, one after the other, by the text of each one's last position."""
+    found: list[Entry] = []
+    before = None
+    while page := timeline.timeline(user, before=before, limit=limit):
+        assert len(page) <= limit
+        found += page
+        before = Position.parse(str(page[-1].position))
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
+def test_pages_lose_nothing_and_repeat_nothing(scene: Scene, limit: int) -> None:
+    """Though many things happened at one time, and a clock was set back."""
+    lock(scene)
+    scene.use(Stub("one", AWAY), Stub("two"))
+    scene.clock.shift(-1200)
+    scene.sign_in()
+    scene.clock.shift(1300)
+    scene.challenge()
+    services.suspend(scene.user, reason="x", origin=STAFF)
+    whole = entries(scene.user)
+    events = AuditEvent.objects.about(scene.user)
+    assert len(whole) == (
+        events.count()
+        + SmsMessage.objects.count()
+        + GatewayTry.objects.count()
+        + Notice.objects.count()
+        + SmsMessage.objects.filter(state__in=[State.DELIVERED, State.FAILED]).count()
+    )
+    shown_events = [entry.position.pk for entry in whole if entry.position.rank == timeline._EVENT]
+    assert shown_events == list(events.values_list("pk", flat=True))
+    paged = walk(scene.user, limit)
+    assert [shown(entry) for entry in paged] == [shown(entry) for entry in whole]
+
+
+@pytest.mark.parametrize("text", ["", "1-2-3", "9" * 18 + "-0-0-0", "1-5-1-1", "-1-0-1-1", "a"])
+def test_no_position(text: str) -> None:
+    assert Position.parse(text) is None
+
+
+def grow(scene: Scene, rows: int) -> None:
+    """Let so many things of each kind happen, one of each a second."""
+    number = ProviderUser.objects.get(user=scene.user)
+    for n in range(rows):
+        scene.clock.shift(1)
+        now = timezone.now()
+        code = PendingOtp.objects.create(
+            provider_user=number,
+            purpose=Purpose.SIGN_IN,
+            nonce=f"{rows}-{n}",
+            key_id="k",
+            digits=7,
+            issued_at=now,
+            expires_at=now + HOUR,
+            closed_at=now,
+            closed_as=PendingOtp.Closed.SUPERSEDED,
+        )
+        facts: dict[str, Any] = {"state": State.FAILED, "reason": "x", "created_at": now}
+        text = SmsMessage.objects.create(pending_otp=code, **facts)
+        SmsMessage.objects.create(replaced=number, **facts)
+        GatewayTry.objects.create(message=text, gateway="one", at=now, fate="refused")
+        kind = Notice.Kind.LOCKED
+        Notice.objects.create(user=scene.user, kind=kind, state=State.SENT, created_at=now)
+        services.refuse_access(scene.user, 777, "x", origin=Origin(Face.API, actor_id=n + 1))
+
+
+def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:
+    scene.activate()
+    counts = []
+    for rows in (1, 500):
+        grow(scene, rows)
+        before = entries(scene.user)[3].position
+        for call in (
+            lambda: timeline.timeline(scene.user),
+            lambda before=before: timeline.timeline(scene.user, before=before),
+            lambda: timeline.timeline(scene.user, limit=5000),
+            lambda: diagnose(scene.user, timezone.now()),
+        ):
+            with CaptureQueriesContext(connection) as queries:
+                call()
+            counts.append(len(queries))
+    assert counts[:4] == counts[4:]
+    assert counts[:3] == [11] * 3
+    assert counts[3] <= 13
+
+
+# -- on a page ---------------------------------------------------------------------
+
+
+def render(found: list[Entry]) -> str:
+    return render_to_string("admin/parts/timeline.html", {"entries": found})
+
+
+def test_the_list_on_a_page(scene: Scene) -> None:
+    """P-27: a list of times with their zone; nothing that a policy would refuse (S-60)."""
+    gateway_refused(scene)
+    page = render(entries(scene.user))
+    assert page.count("<li") == len(entries(scene.user)) == 4
+    assert 'datetime="2026-11-02T23:00:00+11:00"' in page
+    assert "2 November 2026, 23:00:00 AEDT" in page
+    assert "style=" not in page
+    assert "<script" not in page
+    assert "Nothing happened" in render([])
+
+
+def test_the_causes_on_a_page(scene: Scene) -> None:
+    gateway_refused(scene)
+    page = render_to_string(
+        "admin/parts/causes.html", {"causes": diagnose(scene.user, timezone.now())}
+    )
+    assert page.count("<li") == 2
+    assert "The gateway one refused the text" in page
+
+
+def test_all_of_it_in_german(scene: Scene) -> None:
+    number_limit(scene)
+    with translation.override("de"):
+        page = render(entries(scene.user))
+        cause = causes(scene.user, Question.NO_TEXT)[0]
+    assert "5 von 5 SMS an diese Nummer" in page
+    assert "5 von 5 SMS an diese Nummer" in cause.words
+    assert "texts" not in page
