@@ -102,7 +102,7 @@ class Cause:
 def diagnose(user: User, now: datetime) -> list[Cause]:
     """Return the causes for both questions, for each the most likely first."""
     known = _read(user, now)
-    no_text = _unlike([*_deactivated(known), *_of_texts(known), *_in_force(known)])
+    no_text = _unlike([*_deactivated(known), *_of_texts(known), *_resting(known)])
     no_entry = _unlike(_of_entry(known))
     return [cause for causes in (no_text, no_entry) for cause in causes]
 
@@ -184,18 +184,19 @@ def _no_text(why: Why, words: str, advice: str) -> Cause:
 def _of_texts(known: _Known) -> Iterator[Cause]:
     request = known.request
     yield from _not_asked(known)
-    if request is None:
-        return
-    refused = _refused(request, known) if staff_words.is_refusal(request) else None
+    refused = _refused(request, known) if request else None
     became = list(_became(known))
-    waits = request.data.get("rule") == limits.RESEND_WAIT
-    # A wait says that a text left a moment ago: what became of that one matters more.
-    if waits:
-        yield from became
-    if refused:
-        yield refused
-    if not waits:
-        yield from became
+    # What would refuse the next text counts more than what may have become of the last.
+    doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
+    certain = [cause for cause in became if cause.why not in _DOUBTFUL]
+    order = [refused, *certain, *_in_force(known), *doubtful]
+    if request and request.data.get("rule") == limits.RESEND_WAIT:
+        # A text left a moment ago: what became of that one is the question.
+        order = [*certain, *doubtful, refused, *_in_force(known)]
+    yield from filter(None, order)
+
+
+_DOUBTFUL = {Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.FORGOTTEN}
 
 
 def _not_asked(known: _Known) -> Iterator[Cause]:
@@ -244,7 +245,9 @@ def _not_asked(known: _Known) -> Iterator[Cause]:
 
 
 def _refused(request: AuditEvent, known: _Known) -> Cause | None:
-    """Name the rule that refused the last request for a text."""
+    """Name the rule that refused the last request for a text, if one did."""
+    if not staff_words.is_refusal(request):
+        return None
     name, _slash, _seconds = str(request.data.get("rule", "")).partition("/")
     if name == Outcome.FACTOR_DISABLED and not request.data.get("limit"):
         name = "suspended"
@@ -255,16 +258,19 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
         "time": moment(request.at),
         "rule": staff_words.rule(request.data),
     }
-    return _no_text(why, f"{words} {_asking_again(request, known.now)}".strip(), advice())
+    now = [cause.words for cause in _guarded(known) if cause.why is why]
+    return _no_text(
+        why, " ".join(filter(None, [words, _again(request, known.now), *now])), advice()
+    )
 
 
-def _asking_again(event: AuditEvent, now: datetime) -> str:
-    if not event.data.get("retry_after"):
+def _again(event: AuditEvent, now: datetime) -> str:
+    until = staff_words.again_at(event)
+    if until is None:
         return ""
-    until = event.at + timedelta(seconds=int(event.data["retry_after"]))
     if until <= now:
-        return _("It could be asked again from %(time)s.") % {"time": moment(until)}
-    return _("It can be asked again from %(time)s.") % {"time": moment(until)}
+        return _("Trying again works since %(time)s.") % {"time": moment(until)}
+    return _("Trying again works from %(time)s.") % {"time": moment(until)}
 
 
 def _it_ends() -> str:
@@ -388,8 +394,10 @@ def _is_left(text: SmsMessage, now: datetime) -> bool:
 
 
 def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
+    if proved := _proved(text):
+        yield proved
+        return
     yield from _mistyped(known, text)
-    yield from _proved(text)
     yield _no_text(
         Why.NOT_CONFIRMED,
         _(
@@ -406,8 +414,10 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
 
 
 def _delivered(known: _Known, text: SmsMessage) -> Iterator[Cause]:
+    if proved := _proved(text):
+        yield proved
+        return
     yield from _mistyped(known, text)
-    yield from _proved(text)
     yield _no_text(
         Why.ARRIVED,
         _("The text was delivered to the number %(number)s at %(time)s.")
@@ -419,15 +429,16 @@ def _delivered(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     )
 
 
-def _proved(text: SmsMessage) -> Iterator[Cause]:
+def _proved(text: SmsMessage) -> Cause | None:
     code = text.pending_otp
-    if code and code.closed_at and code.closed_as == code.Closed.PROVED:
-        yield _no_text(
-            Why.ARRIVED,
-            _("The last text arrived: its code was entered at %(time)s.")
-            % {"time": moment(code.closed_at)},
-            _("Nothing was asked for since."),
-        )
+    if code is None or code.closed_at is None or code.closed_as != code.Closed.PROVED:
+        return None
+    return _no_text(
+        Why.ARRIVED,
+        _("The last text arrived: its code was entered at %(time)s.")
+        % {"time": moment(code.closed_at)},
+        _("No text was asked for since, or the list says why none left."),
+    )
 
 
 def _mistyped(known: _Known, text: SmsMessage) -> Iterator[Cause]:
@@ -516,7 +527,7 @@ def _down(known: _Known, text: SmsMessage) -> Cause:
     failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
         one.gateway for one in known.health
     ]
-    words = _("The text of %(time)s could not leave: no answer from %(gateways)s (%(reason)s).") % {
+    words = _("No gateway took the text of %(time)s: %(gateways)s (%(reason)s).") % {
         "time": moment(text.created_at),
         "gateways": ", ".join(failed) or UNKNOWN,
         "reason": staff_words.why(known.tries[0].reason if known.tries else text.reason),
@@ -561,6 +572,11 @@ def _deactivated(known: _Known) -> Iterator[Cause]:
 
 def _in_force(known: _Known) -> Iterator[Cause]:
     """What would refuse the next text, whatever became of the last one."""
+    yield from _guarded(known)
+    yield from (_of(Question.NO_TEXT, cause) for cause in _barred(known))
+
+
+def _guarded(known: _Known) -> Iterator[Cause]:
     for guard in known.guards:
         if guard.kind == Guard.Kind.STOP:
             yield _all_stopped(guard)
@@ -569,13 +585,23 @@ def _in_force(known: _Known) -> Iterator[Cause]:
         elif guard.until:
             yield _no_text(
                 Why.DENIED,
-                _("The number %(number)s is on the deny list until %(time)s.")
-                % {"number": phones.mask(guard.last_three), "time": moment(guard.until)},
+                _("The number %(number)s is on the deny list until %(time)s: %(reason)s")
+                % {
+                    "number": phones.mask(guard.last_three),
+                    "time": moment(guard.until),
+                    "reason": staff_words.masked(guard.reason, longest=8),
+                },
                 _by_list(),
             )
-    yield from (_of(Question.NO_TEXT, cause) for cause in _barred(known))
+
+
+def _resting(known: _Known) -> Iterator[Cause]:
     for health in known.health:
-        yield _no_text(Why.GATEWAY_DOWN, _tripped(health), _if_down())
+        yield _no_text(
+            Why.GATEWAY_DOWN,
+            _tripped(health),
+            _("Meanwhile texts go through the next gateway, if there is one."),
+        )
 
 
 def _of(question: Question, cause: Cause) -> Cause:
@@ -674,7 +700,7 @@ def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cau
     return Cause(
         question,
         Why.PASSWORD_LIMIT,
-        f"{words} {_asking_again(event, now)}".strip(),
+        f"{words} {_again(event, now)}".strip(),
         _("The limit ends by itself. From another network they can sign in now."),
     )
 
@@ -683,8 +709,8 @@ def _of_guess(known: _Known) -> Iterator[Cause]:
     event = known.guess
     if event is None or known.now - event.at >= LATELY or not staff_words.is_refusal(event):
         return
-    if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED}:
-        return  # said above while it holds
+    if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED} or any(_barred(known)):
+        return  # that is said, while it holds
     details = "; ".join(staff_words.reasons(event))
     words = _("At the last try, %(time)s: %(said)s") % {
         "time": moment(event.at),

@@ -154,9 +154,8 @@ def reasons(event: AuditEvent) -> list[str]:
     """Say what led to a decision and what followed from it: the rule, the counts, the times."""
     data = event.data
     said = [rule(data)]
-    if data.get("retry_after"):
-        again = event.at + timedelta(seconds=int(data["retry_after"]))
-        said.append(_("it can be asked again from %(time)s") % {"time": moment(again)})
+    if again := again_at(event):
+        said.append(_("trying again works from %(time)s") % {"time": moment(again)})
     if data.get("by") in _BY:
         said.append(_BY[data["by"]]())
     if data.get("failures"):
@@ -175,6 +174,14 @@ def reasons(event: AuditEvent) -> list[str]:
     return [words for words in said if words]
 
 
+def again_at(event: AuditEvent) -> datetime | None:
+    """Return when the rule that refused lets through again, where that is known."""
+    seconds = event.data.get("retry_after")
+    if not seconds or event.data.get("rule") in {limits.STOP, limits.OPTED_OUT}:
+        return None
+    return event.at + timedelta(seconds=int(seconds))
+
+
 def is_refusal(event: AuditEvent) -> bool:
     """Whether the event tells of something that did not happen."""
     return event.outcome not in _DONE
@@ -189,7 +196,7 @@ PURPOSES: dict[str, Words] = {
     Purpose.OPT_IN: lambda: _("to turn two-factor sign-in on"),
     Purpose.SIGN_IN: lambda: _("to sign in"),
     Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
-    Purpose.CHANGE: lambda: _("to change how you sign in"),
+    Purpose.CHANGE: lambda: _("to change a second factor"),
 }
 _BY: dict[str, Words] = {
     By.TEXT: lambda: _("with the code of the text message"),
