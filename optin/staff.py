@@ -38,12 +38,13 @@ EXPORT = "optin.export_events"
 ACT = "optin.act_on_accounts"
 REVEAL = "optin.reveal_number"
 TENANTS = "optin.manage_tenants"
+GUARDS = "optin.manage_guards"
 ROLES_OF_OTHERS = "optin.give_roles"
 
 ROLES: dict[str, tuple[str, ...]] = {
     "auditor": (*READS, EXPORT),
     "support": (*READS, ACT),
-    "administrator": (*READS, EXPORT, ACT, REVEAL, TENANTS, ROLES_OF_OTHERS),
+    "administrator": (*READS, EXPORT, ACT, REVEAL, TENANTS, GUARDS, ROLES_OF_OTHERS),
 }
 """What each group may do, as ``app.permission``."""
 

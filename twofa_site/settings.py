@@ -128,6 +128,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # The proxy in front ends TLS and redirects; the service speaks HTTP to it alone.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
+# Of the admin; not in a cookie of their own.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "optin.web.pages.csrf_failure"
 SESSION_ENGINE = "optin.web.session_store"
 # The cookie ends with the browser, and the session after 12 hours at the latest; the idle
@@ -157,8 +159,11 @@ SECURE_CSP = {
 ROOT_URLCONF = "twofa_site.urls"
 WSGI_APPLICATION = "twofa_site.wsgi.application"
 INSTALLED_APPS = [
+    # Without looking for what other packages would put into it: optin.admin has it all.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
@@ -182,15 +187,18 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "optin.web.sessions.Ages",
+    "django.contrib.messages.middleware.MessageMiddleware",
 ]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,  # Django's admin
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
                 "optin.web.context.service",
             ]
         },

@@ -2,6 +2,7 @@
 
 from django.urls import include, path, re_path
 
+from optin import admin
 from optin.api import oauth
 from optin.web import consent, views
 
@@ -12,6 +13,7 @@ urlpatterns = [
     path("", include("optin.web.urls")),
     # One name space for both faces: the toolkit looks its endpoints up in it.
     path("o/", include(([*oauth.ENDPOINTS, *consent.ENDPOINTS], "oauth2_provider"))),
+    path("admin/", admin.site.urls),
     re_path("", views.not_found),
 ]
 

@@ -26,6 +26,7 @@ NAMES = {
     "give_roles": "Can make people staff, and end that",
     "reveal_number": "Can see a number in full",
     "manage_tenants": "Can make files, members, access keys and OAuth applications",
+    "manage_guards": "Can stop all texts, keep the lists, and open prefixes",
 }
 MODELS = {
     "export_events": "auditevent",
@@ -33,6 +34,7 @@ MODELS = {
     "give_roles": "user",
     "reveal_number": "provideruser",
     "manage_tenants": "file",
+    "manage_guards": "guard",
 }
 READS = [name for name in NAMES if name.startswith("view_")]
 ROLES = {
@@ -80,6 +82,14 @@ class Migration(migrations.Migration):
                         "manage_tenants",
                         "Can make files, members, access keys and OAuth applications",
                     )
+                ]
+            },
+        ),
+        migrations.AlterModelOptions(
+            name="guard",
+            options={
+                "permissions": [
+                    ("manage_guards", "Can stop all texts, keep the lists, and open prefixes")
                 ]
             },
         ),

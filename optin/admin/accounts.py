@@ -1,0 +1,332 @@
+"""Accounts and their numbers, and what staff do for them (P-23)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from optin import services, staff
+from optin.admin.actions import Action, Done, ReasonForm, told
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, text, when
+from optin.admin.site import SeeOther, site
+from optin.guesses import Outcome
+from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
+from optin.origin import Origin
+
+Operation = Callable[..., Any]
+
+
+def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
+    """Return what calls *operation* of ``services`` for an account."""
+    words = {
+        Outcome.OK: done,
+        Outcome.SENT: done,
+        Outcome.RESENT: done,
+        Outcome.UNCHANGED: unchanged,
+        Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
+        Outcome.NOTHING_WAITING: "Nothing was sent: no code waits to be entered.",
+    }
+
+    def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
+        result = operation(user, reason=data["reason"], origin=origin)
+        return told(getattr(result, "outcome", result), words)
+
+    return do
+
+
+class RoleForm(ReasonForm):
+    role = forms.ChoiceField(
+        choices=[("", "none: no staff"), *((role, role) for role in staff.ROLES)],
+        required=False,
+        label="Role",
+    )
+    field_order = ("role", "reason")
+
+
+def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
+    words = {Outcome.OK: "The role was changed.", Outcome.UNCHANGED: "It was so already."}
+    return told(outcome, words)
+
+
+ACTIONS = (
+    Action(
+        "suspend",
+        "Suspend",
+        staff.ACT,
+        "Texted codes stop at once. The second factor stays required: the person gets in with an "
+        "authenticator app or a recovery code, or not at all. They are told by e-mail.",
+        _act(services.suspend, "Suspended.", unchanged="It was suspended already."),
+    ),
+    Action(
+        "resume",
+        "End the suspension",
+        staff.ACT,
+        "Codes are texted again. The person is told by e-mail.",
+        _act(services.resume, "The suspension was ended.", unchanged="It was not suspended."),
+    ),
+    Action(
+        "unlock",
+        "Unlock",
+        staff.ACT,
+        "Ends a lock or a disabling, and the count of wrong codes begins again. The person is "
+        "told by e-mail.",
+        _act(services.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
+    ),
+    Action(
+        "revoke",
+        "Remove all second factors",
+        staff.ACT,
+        "Number, app and recovery codes go, and signing in needs the password alone. Be sure who "
+        "it is that asks. The person is told by e-mail.",
+        _act(services.revoke, "All second factors were removed."),
+    ),
+    Action(
+        "resend",
+        "Send the code again",
+        staff.ACT,
+        "Texts the code that waits to be entered once more, under the limits of every text. "
+        "Nobody here sees it.",
+        _act(services.resend, "A text is on its way."),
+    ),
+    Action(
+        "role",
+        "Change the role",
+        staff.ROLES_OF_OTHERS,
+        "Says what this person may do here. You cannot give more than you have.",
+        _give_role,
+        RoleForm,
+    ),
+)
+
+
+class IsStaff(Choice):
+    title, parameter_name = "staff", "is_staff"
+    choices_of = [("1", "staff")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(is_staff=True) if self.value() == "1" else queryset
+
+
+@admin.register(User, site=site)
+class AccountAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/accounts.html"
+    list_display = (text("username", "user name"), text("email"), "is_on", "state", "is_staff")
+    list_display_links = (list_display[0],)
+    list_filter = (IsStaff,)
+    fields = (
+        text("username", "user name"),
+        text("email"),
+        "is_active",
+        "is_on",
+        "factors",
+        "state",
+        "otp_failures",
+        "role",
+        when("date_joined", "since"),
+        when("last_login"),
+        when("sign_ins_ended_at", "sessions ended"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        mine = {"user": OuterRef("pk"), "confirmed": True}
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                has_number=Exists(ProviderUser.objects.filter(**mine)),
+                has_app=Exists(AuthenticatorApp.objects.filter(**mine)),
+            )
+        )
+
+    @admin.display(description="two-factor sign-in", boolean=True)
+    def is_on(self, user: Any) -> bool:
+        return bool(user.has_number or user.has_app)
+
+    @admin.display(description="state")
+    def state(self, user: User) -> str:
+        if user.otp_disabled_at:
+            return f"texted codes disabled since {at(user.otp_disabled_at)}"
+        if user.otp_locked_until:
+            return f"locked until {at(user.otp_locked_until)}"
+        return "active" if user.is_active else "deactivated"
+
+    @admin.display(description="second factors")
+    def factors(self, user: User) -> str:
+        numbers = [
+            f"number {row.masked_number}" + (", suspended" if row.suspended_at else "")
+            for row in ProviderUser.objects.filter(user=user, confirmed=True)
+        ]
+        apps = [
+            "authenticator app" for _ in AuthenticatorApp.objects.filter(user=user, confirmed=1)
+        ]
+        left = RecoveryCode.objects.left(user)
+        return "; ".join([*numbers, *apps, f"{left} recovery codes left"])
+
+    @admin.display(description="role")
+    def role(self, user: User) -> str:
+        if user.is_superuser:
+            return "superuser"
+        return staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        tools = [
+            (reverse(f"admin:optin_user_{each.name}", args=[object_id]), each.title)
+            for each in ACTIONS
+            if request.user.has_perm(each.permission)  # type: ignore[union-attr]
+        ]
+        events = reverse("admin:optin_auditevent_changelist")
+        numbers = reverse("admin:optin_provideruser_changelist")
+        tools += [
+            (f"{numbers}?user_id={object_id}", "Numbers"),
+            (f"{events}?user_id={object_id}", "Audit events"),
+        ]
+        context = {"tools": tools, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def own_urls(self) -> list[URLPattern]:
+        def find(pk: int) -> User | None:
+            return User.objects.filter(pk=pk).first()  # type: ignore[no-any-return]
+
+        def home(user: User) -> str:
+            return reverse("admin:optin_user_change", args=[user.pk])
+
+        return [each.urls("optin_user", find, home, one=True) for each in ACTIONS]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"may_find": True, **(extra_context or {})})
+
+
+@sensitive_post_parameters("who")
+def find_page(request: HttpRequest) -> HttpResponse:
+    """Lead to the account that was asked for, by a POST: no number in any address (S-51)."""
+    if not request.user.has_perm("optin.view_user"):  # type: ignore[union-attr]
+        raise PermissionDenied
+    found = staff.find(request.POST.get("who", "")[:254])
+    if len(found) == 1:
+        return SeeOther(reverse("admin:optin_user_change", args=[found[0].pk]))
+    context = {**site.each_context(request), "title": "Accounts found", "found": found}
+    context["may_find"] = True
+    return TemplateResponse(request, "admin/found.html", context)
+
+
+site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="find"))
+
+
+# -- numbers -----------------------------------------------------------------------
+
+
+def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
+    result = staff.reveal(row, reason=data["reason"], origin=origin)
+    if result.outcome is not Outcome.OK:
+        return told(result.outcome, {})
+    return Done("The number in full. It is shown this once.", secret=result.number)
+
+
+REVEAL = Action(
+    "reveal",
+    "Show the number in full",
+    staff.REVEAL,
+    "The number is shown once, and the audit trail keeps who looked at it and why.",
+    _reveal,
+)
+
+
+class State(Choice):
+    title, parameter_name = "state", "state"
+    choices_of = [("active", "active"), ("suspended", "suspended"), ("released", "released")]
+    filters = {
+        "active": {"confirmed": True},
+        "suspended": {"suspended_at__isnull": False},
+        "released": {"released_at__isnull": False},
+    }
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**self.filters.get(str(self.value()), {}))
+
+
+@admin.register(ProviderUser, site=site)
+class NumberAdmin(ReadOnlyAdmin):
+    list_display = ("id", account, "number", "file", "state", when("verified_at"))
+    list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
+    list_select_related = ("user", "file")
+    fields = (
+        "id",
+        account,
+        "number",
+        "file",
+        "state",
+        when("created_at"),
+        when("verified_at"),
+        when("released_at"),
+        when("suspended_at"),
+    )
+
+    @admin.display(description="number")
+    def number(self, row: ProviderUser) -> str:
+        return row.masked_number
+
+    @admin.display(description="state")
+    def state(self, row: ProviderUser) -> str:
+        if row.confirmed:
+            return "suspended" if row.suspended_at else "active"
+        return "released" if row.released_at else "not proved"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        tools = []
+        if request.user.has_perm(REVEAL.permission):  # type: ignore[union-attr]
+            address = reverse("admin:optin_provideruser_reveal", args=[object_id])
+            tools.append((address, REVEAL.title))
+        context = {"tools": tools, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def own_urls(self) -> list[URLPattern]:
+        def find(pk: int) -> ProviderUser | None:
+            return ProviderUser.objects.select_related("user").filter(pk=pk).first()
+
+        def home(row: ProviderUser) -> str:
+            return reverse("admin:optin_provideruser_change", args=[row.pk])
+
+        return [REVEAL.urls("optin_provideruser", find, home, one=True)]
+
+
+@admin.register(PendingOtp, site=site)
+class CodeAdmin(ReadOnlyAdmin):
+    """Codes that wait, or were closed. The code itself is nowhere."""
+
+    list_display = (
+        "id",
+        "owner",
+        "number",
+        "purpose",
+        when("issued_at"),
+        when("expires_at"),
+        "end",
+    )
+    list_filter = (by_id("provider_user_id", "number id"),)
+    list_select_related = ("provider_user__user",)
+    fields = (*list_display, "tries", when("closed_at"))
+
+    @admin.display(description="account")
+    def owner(self, row: PendingOtp) -> str:
+        return account(row.provider_user)
+
+    @admin.display(description="number")
+    def number(self, row: PendingOtp) -> str:
+        return row.provider_user.masked_number
+
+    @admin.display(description="closed as")
+    def end(self, row: PendingOtp) -> str:
+        return row.get_closed_as_display() or "open"

@@ -1,0 +1,121 @@
+"""Operations that staff ask for: each on a page of its own, with a reason.
+
+A GET shows what will happen, a POST does it: one service, the same as for every face, which
+also decides whether staff may act on this person (S-37). What is shown once (a key, a secret,
+a number) stands in the answer to its POST, and nowhere else: no session may hold it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_http_methods
+
+from optin.admin.rows import plain
+from optin.admin.site import SeeOther, origin_of, site
+from optin.errors import Refusal
+from optin.guesses import Outcome
+from optin.models.audit import MAX_REASON
+from optin.origin import Origin
+
+OUT_OF_REACH = "You may not do this for yourself, or for somebody who may do more than you."
+
+
+class ReasonForm(forms.Form):
+    """Why it is done: kept in the audit trail for as long as that."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON,
+        label="Reason",
+        help_text="Kept in the audit trail. No phone number, no password.",
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
+    )
+
+    def __init__(self, data: Any, row: Any) -> None:
+        super().__init__(data)
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of it: words for the next page, a secret that is shown once, or a refusal."""
+
+    words: str
+    level: int = messages.SUCCESS
+    secret: str = ""
+    status: int = 200
+
+
+def told(outcome: Outcome, words: dict[Outcome, str]) -> Done:
+    """Say what became of an operation of ``services``."""
+    if outcome is Outcome.OUT_OF_REACH:
+        return Done(OUT_OF_REACH, status=403)
+    done = outcome in {Outcome.OK, Outcome.SENT, Outcome.RESENT}
+    said = words.get(outcome) or f"Nothing was done: {outcome.replace('_', ' ')}."
+    return Done(said, messages.SUCCESS if done else messages.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One operation, as a page: who may ask for it, what it says, what it calls."""
+
+    name: str
+    title: str
+    permission: str
+    says: str
+    do: Callable[[Any, dict[str, Any], Origin], Done]
+    form: type[ReasonForm] | Callable[[Any, Any], forms.Form] = ReasonForm
+
+    def page(self, find: Callable[[int], Any], home: Callable[[Any], str]) -> Any:
+        """Return the view; *find* the row that it is about, *home* its own page."""
+
+        def view(request: HttpRequest, object_id: int = 0) -> HttpResponse:
+            if not request.user.has_perm(self.permission):  # type: ignore[union-attr]
+                raise PermissionDenied
+            row = find(object_id) if object_id else None
+            if object_id and row is None:
+                messages.warning(request, "There is no such row any more.")
+                return SeeOther("admin:index")
+            return self._answer(request, row, home(row))
+
+        return site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(view))
+
+    def _answer(self, request: HttpRequest, row: Any, home: str) -> HttpResponse:
+        form = self.form(request.POST if request.method == "POST" else None, row)
+        status = 422 if request.method == "POST" else 200
+        done = None
+        if form.is_valid():
+            try:
+                done = self.do(row, form.cleaned_data, origin_of(request))
+            except Refusal as exc:
+                form.add_error(None, exc.message)
+        if done and done.status == 403:
+            form.add_error(None, done.words)
+            status, done = 403, None
+        if done and not done.secret:
+            messages.add_message(request, done.level, done.words)
+            return SeeOther(home)
+        context = {
+            **site.each_context(request),
+            "title": self.title,
+            "says": self.says,
+            "about": plain(getattr(row, "username", row) if row else ""),
+            "form": form,
+            "home": home,
+            "done": done,
+        }
+        status = 200 if done else status
+        return TemplateResponse(request, "admin/action.html", context, status=status)
+
+    def urls(
+        self, model: str, find: Callable[[int], Any], home: Callable[[Any], str], *, one: bool
+    ) -> URLPattern:
+        """Return its address below the list of *model*: for *one* row, or for none."""
+        route = f"<int:object_id>/{self.name}/" if one else f"{self.name}/"
+        return path(route, self.page(find, home), name=f"{model}_{self.name}")

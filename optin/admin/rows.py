@@ -1,0 +1,234 @@
+"""How rows are shown: read only, newest first, never counted.
+
+Lists go on from the last row that was shown (``before=``), by the primary key: the next
+page of ten million rows costs what the first does. Only the filters of a list can be asked
+for; any other look-up by the address is refused.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import ShowFacets, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db import models
+from django.http import HttpRequest
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.views.decorators.http import require_safe
+
+from optin.models import User
+
+BEFORE = "before"
+_ID = re.compile(r"[1-9][0-9]{0,17}")
+# Control characters, and those that turn the direction of what follows.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+Shown = Callable[[Any], Any]
+
+
+def plain(text: object) -> str:
+    """Return *text*, which anybody may have written, so that it looks as it is."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def at(moment: datetime | None) -> str:
+    """Return a time to the second, with its zone."""
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z") if moment else "-"
+
+
+def when(field: str, title: str = "") -> Shown:
+    """Return the column of a time."""
+
+    @admin.display(description=title or field.removesuffix("_at").replace("_", " "))
+    def shown(row: Any) -> str:
+        return at(getattr(row, field))
+
+    return shown
+
+
+def text(field: str, title: str = "") -> Shown:
+    """Return the column of a text that anybody may have written."""
+
+    @admin.display(description=title or field.replace("_", " "))
+    def shown(row: Any) -> str:
+        return plain(getattr(row, field)) or "-"
+
+    return shown
+
+
+def whole_number(asked: str) -> int | None:
+    """Return the id that *asked* is, if it can be one."""
+    return int(asked) if _ID.fullmatch(asked) else None
+
+
+def account_link(user_id: int | None, name: str = "") -> str:
+    """Return a link to the page of an account."""
+    if user_id is None:
+        return "-"
+    address = reverse("admin:optin_user_change", args=[user_id])
+    return format_html('<a href="{}">{}</a>', address, plain(name) or f"user {user_id}")
+
+
+@admin.display(description="account")
+def account(row: Any) -> str:
+    """The column of the account that a row with a ``user`` belongs to."""
+    user: User = row.user
+    return account_link(user.pk, user.get_username())
+
+
+class Pages(ChangeList):
+    """A list by pages, of which nobody knows how many there are."""
+
+    older: str | None = None
+    newest: str | None = None
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(BEFORE, None)
+        return found
+
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        return super().get_query_string({BEFORE: None, **(new_params or {})}, remove)
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
+        return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        before = whole_number(request.GET.get(BEFORE, ""))
+        rows = self.queryset.filter(pk__lt=before) if before else self.queryset
+        found = list(rows[: self.list_per_page + 1])
+        self.result_list = found[: self.list_per_page]  # type: ignore[assignment]
+        if len(found) > self.list_per_page:
+            self.older = self.get_query_string({BEFORE: found[self.list_per_page - 1].pk})
+        if before:
+            self.newest = self.get_query_string()
+        self.result_count = len(self.result_list)
+        self.full_result_count = None
+        self.show_full_result_count = self.can_show_all = self.multi_page = False
+        self.show_admin_actions = False
+        self.paginator = self.model_admin.get_paginator(request, self.result_list, 1)
+        self.model_admin.look_up(self.result_list)  # type: ignore[attr-defined]
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows of one kind, to look at. ``fields`` are all that is shown of one."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    view_on_site = False
+    sortable_by = ()
+    change_list_template = "admin/list.html"
+    change_form_template = "admin/row.html"
+    fields: Sequence[Any] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.readonly_fields = cls.fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return lookup in {each.parameter_name for each in self.list_filter}
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return Pages
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list and one row; no history, which would be empty, and no way to write."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+
+        def view(page: Any) -> Any:
+            return self.admin_site.admin_view(require_safe(page))
+
+        return [
+            path("", view(self.changelist_view), name=f"{name}_changelist"),
+            *self.own_urls(),
+            path("<int:object_id>/change/", view(self._row), name=f"{name}_change"),
+        ]
+
+    def own_urls(self) -> list[URLPattern]:
+        """What else there is to see or do."""
+        return []
+
+    def _row(self, request: HttpRequest, object_id: int) -> Any:
+        return self.change_view(request, str(object_id))
+
+    def look_up(self, rows: Sequence[Any]) -> None:
+        """Read what a page of rows shows besides them, for all at once."""
+
+
+class Choice(SimpleListFilter):
+    """A filter by one of a few values of a field."""
+
+    choices_of: Sequence[tuple[str, Any]] = ()
+
+    def lookups(self, request: Any, model_admin: Any) -> Sequence[tuple[str, Any]]:
+        return self.choices_of
+
+    def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(**{self.parameter_name: value}) if value else queryset
+
+
+def choice(field: str, choices: Sequence[tuple[str, Any]], title: str = "") -> type[Choice]:
+    """Return the filter by *field*, which has one of *choices*."""
+    named = {"title": title or field, "parameter_name": field, "choices_of": list(choices)}
+    return type(f"By_{field}", (Choice,), named)
+
+
+class Typed(SimpleListFilter):
+    """A filter whose value is typed in. ``read`` returns nothing for what cannot be one."""
+
+    template = "admin/typed_filter.html"
+    input_type = "text"
+    is_wrong = False
+
+    def lookups(self, request: Any, model_admin: Any) -> Sequence[tuple[str, Any]]:
+        return [("", "")]
+
+    def choices(self, changelist: Any) -> Any:
+        others = {k: v for k, v in changelist.params.items() if k not in {self.parameter_name}}
+        others.pop(BEFORE, None)
+        yield {
+            "name": self.parameter_name,
+            "value": plain(self.value() or ""),
+            "type": self.input_type,
+            "others": others,
+            "is_wrong": self.is_wrong,
+        }
+
+    def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        asked = (self.value() or "").strip()
+        if not asked:
+            return queryset
+        value = self.read(asked)
+        if value is None:
+            self.is_wrong = True
+            return queryset.none()
+        return self.narrow(queryset, value)
+
+    def read(self, asked: str) -> Any:
+        return whole_number(asked)
+
+    def narrow(self, queryset: models.QuerySet[Any], value: Any) -> models.QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+def by_id(field: str, title: str) -> type[Typed]:
+    """Return the filter by an id, typed in."""
+    return type(f"By_{field}", (Typed,), {"title": title, "parameter_name": field})

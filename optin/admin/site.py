@@ -1,0 +1,133 @@
+"""Who may come in: staff, in a session that has proved a second factor (S-37).
+
+They sign in on the pages that everybody uses, which are told where to lead back to.
+"""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import translation
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from optin.conf import conf
+from optin.models.factors import has_active_factor
+from optin.origin import Face, Origin, client_ip
+
+View = Callable[..., HttpResponseBase]
+
+_LEFT_OUT = frozenset(
+    # Nothing here writes rows by forms, so nothing needs to look others up; and a password is
+    # changed where everybody changes it.
+    {"autocomplete", "view_on_site", "login", "logout", "password_change", "password_change_done"}
+)
+
+
+class SeeOther(HttpResponseRedirect):
+    """Where an accepted POST leads (S-60)."""
+
+    status_code = 303
+
+    def __init__(self, to: str) -> None:
+        super().__init__(resolve_url(to))
+
+
+class StaffSite(AdminSite):
+    site_url = None  # the header has its own links
+    index_template = "admin/home.html"
+    index_title = "Staff"
+    enable_nav_sidebar = True
+    # The service has a page of its own for an address that is none.
+    final_catch_all_view = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[URLPattern] = []  # that belong to no list of rows
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        if not (user.is_active and user.is_staff and user.is_verified()):
+            return False
+        # What proved the session may have been removed since.
+        return bool(user.otp_device.confirmed)
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Lead to what is still missing: the sign-in, a second factor, the proof of it."""
+        user: Any = request.user
+        then = _local(request.GET.get("next", "")) or reverse("admin:index")
+        if self.has_permission(request):
+            return HttpResponseRedirect(then)
+        if not user.is_authenticated:
+            return _lead("sign-in", then)
+        if not (user.is_active and user.is_staff):
+            raise PermissionDenied
+        return _lead("prove" if has_active_factor(user) else "two-factor", then)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        urls = [url for url in super().get_urls() if getattr(url, "name", "") not in _LEFT_OUT]
+        return [
+            path("login/", self.login, name="login"),
+            path("logout/", require_POST(_sign_out), name="logout"),
+            *self.pages,
+            *urls,
+        ]
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        inner = super().admin_view(view, cacheable)
+
+        def spoken(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            with translation.override("en-au"):
+                response = inner(request, *args, **kwargs)
+                if isinstance(response, TemplateResponse):
+                    response.render()
+            return response
+
+        return update_wrapper(spoken, view)
+
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+        may = {"may_find": request.user.has_perm("optin.view_user")}  # type: ignore[union-attr]
+        return super().index(request, {**may, **(extra_context or {})})
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        name = f"{conf.service_name} staff".strip()
+        return {**super().each_context(request), "site_title": name, "site_header": name}
+
+
+def origin_of(request: HttpRequest) -> Origin:
+    """Return which member of staff asks, and from where."""
+    meta = request.META
+    return Origin(
+        Face.ADMIN,
+        actor_id=request.user.pk,
+        ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
+        user_agent=meta.get("HTTP_USER_AGENT", ""),
+        request_id=meta.get("REQUEST_ID", ""),
+    )
+
+
+def _sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out where everybody does: 307 keeps it a POST, with its token."""
+    response = HttpResponse(status=307)
+    response["Location"] = reverse("sign-out")
+    return response
+
+
+def _lead(page: str, then: str) -> HttpResponse:
+    return HttpResponseRedirect(f"{reverse(page)}?{urlencode({'next': then})}")
+
+
+def _local(asked: str) -> str:
+    fits = url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/")
+    return asked if fits else ""
+
+
+site = StaffSite()

@@ -1,0 +1,231 @@
+"""Files, who belongs to them, and what acts for people (P-24)."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
+from oauth2_provider.models import get_application_model
+
+from optin import staff, tenants
+from optin.admin.actions import Action, Done
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, text, when
+from optin.admin.site import site
+from optin.admin.texts import tools_for
+from optin.models import AccessKey, File, Membership, User
+from optin.models.files import MAX_FILE_ID
+from optin.origin import Origin
+
+
+class NoForm(forms.Form):
+    """Nothing to fill in: the page asks whether it is meant."""
+
+    def __init__(self, data: Any, row: Any) -> None:
+        super().__init__(data)
+        self.row = row
+
+
+class FileForm(NoForm):
+    file_id = forms.IntegerField(
+        min_value=1, max_value=MAX_FILE_ID, required=False, label="File id (none: the next one)"
+    )
+    name = forms.CharField(max_length=200, label="Name")
+
+
+class MemberForm(NoForm):
+    """A person, by user name or e-mail address, and a file."""
+
+    who = forms.CharField(max_length=254, label="User name or e-mail address")
+    file_id = forms.IntegerField(min_value=1, max_value=MAX_FILE_ID, label="File id")
+
+    def clean_who(self) -> User:
+        user = User.objects.by_login(self.cleaned_data["who"].strip())
+        if user is None:
+            raise forms.ValidationError("There is no such account.")
+        return user
+
+    def clean_file_id(self) -> File:
+        file = File.objects.filter(pk=self.cleaned_data["file_id"]).first()
+        if file is None:
+            raise forms.ValidationError("There is no such file.")
+        return file
+
+
+class ApplicationForm(NoForm):
+    name = forms.CharField(max_length=200, label="Name")
+    redirect_uris = forms.CharField(
+        required=False,
+        max_length=2000,
+        label="Redirect addresses (https, one a line)",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    by_code = forms.BooleanField(
+        required=False, initial=True, label="People sign in at it (authorization code)"
+    )
+
+    def clean(self) -> dict[str, Any]:
+        addresses = self.cleaned_data.get("redirect_uris", "").split()
+        if any(not each.startswith("https://") for each in addresses):
+            self.add_error("redirect_uris", "Each must begin with https://")
+        if self.cleaned_data.get("by_code") and not addresses:
+            self.add_error("redirect_uris", "Where do people go back to?")
+        self.cleaned_data["redirect_uris"] = " ".join(addresses)
+        return self.cleaned_data
+
+
+def _make_file(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    file_id = data["file_id"] or File.objects.next_id()
+    file = tenants.create_file(file_id, data["name"], origin=origin)
+    return Done(f"File {file.pk} was made.")
+
+
+def _add_member(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.add_member(data["who"], data["file_id"], origin=origin)
+    return Done("Added.")
+
+
+def _end_membership(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.end_membership(row.user, row.file, origin=origin)
+    return Done("The membership was ended.")
+
+
+def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
+    return Done("The new WsAccessKey. It is shown this once: only its digest is kept.", secret=text)
+
+
+def _revoke_key(row: AccessKey, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.revoke_access_key(row, origin=origin)
+    return Done("The key was revoked.")
+
+
+def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    client_id, secret = tenants.make_application(**data, origin=origin)
+    words = f"Client id: {client_id}. Its secret is shown this once: only its digest is kept."
+    return Done(words, secret=secret)
+
+
+def _remove_application(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.remove_application(row, origin=origin)
+    return Done("The application was removed.")
+
+
+class _Tenants(ReadOnlyAdmin):
+    """A list with a way to make such a row, and one to end it."""
+
+    change_list_template = "admin/actions_list.html"
+    make: Action
+    end: Action | None = None
+
+    @property
+    def _name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, tools_for(request, self._name, [self.make]))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        tools = []
+        if self.end and request.user.has_perm(self.end.permission):  # type: ignore[union-attr]
+            address = reverse(f"admin:{self._name}_{self.end.name}", args=[object_id])
+            tools.append((address, self.end.title))
+        return super().change_view(request, object_id, form_url, {"tools": tools})
+
+    def own_urls(self) -> list[URLPattern]:
+        def find(pk: int) -> Any:
+            return self.model._default_manager.filter(pk=pk).first()
+
+        def home(row: Any) -> str:
+            return reverse(f"admin:{self._name}_changelist")
+
+        ends = [self.end.urls(self._name, find, home, one=True)] if self.end else []
+        return [self.make.urls(self._name, find, home, one=False), *ends]
+
+
+@admin.register(File, site=site)
+class FileAdmin(_Tenants):
+    list_display = ("id", text("name"), "active")
+    fields = list_display
+    make = Action("make", "Make a file", staff.TENANTS, "A file is a tenant.", _make_file, FileForm)
+
+
+@admin.register(Membership, site=site)
+class MembershipAdmin(_Tenants):
+    list_display = (account, "file", "active")
+    list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
+    list_select_related = ("user", "file")
+    list_display_links = ("active",)
+    fields = list_display
+    make = Action(
+        "make",
+        "Add a member",
+        staff.TENANTS,
+        "A member may act in the file, also by access key.",
+        _add_member,
+        MemberForm,
+    )
+    end = Action(
+        "end",
+        "End the membership",
+        staff.TENANTS,
+        "Its keys to the file open nothing from now on.",
+        _end_membership,
+        NoForm,
+    )
+
+
+@admin.register(AccessKey, site=site)
+class AccessKeyAdmin(_Tenants):
+    list_display = (
+        "prefix",
+        account,
+        "file",
+        when("created_at", "made"),
+        when("last_used_at"),
+        when("revoked_at"),
+    )
+    list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
+    list_select_related = ("user", "file")
+    fields = list_display
+    make = Action(
+        "make",
+        "Make an access key",
+        staff.TENANTS,
+        "A WsAccessKey acts for the person in the file, without a password. It is shown once.",
+        _make_key,
+        MemberForm,
+    )
+    end = Action(
+        "revoke", "Revoke the key", staff.TENANTS, "It is ended for good.", _revoke_key, NoForm
+    )
+
+
+@admin.register(get_application_model(), site=site)
+class ApplicationAdmin(_Tenants):
+    list_display = (
+        text("name"),
+        text("client_id"),
+        "client_type",
+        "authorization_grant_type",
+        when("created"),
+    )
+    fields = (*list_display, text("redirect_uris"), "skip_authorization")
+    make = Action(
+        "make",
+        "Make an application",
+        staff.TENANTS,
+        "Its secret is shown once.",
+        _make_application,
+        ApplicationForm,
+    )
+    end = Action(
+        "remove",
+        "Remove the application",
+        staff.TENANTS,
+        "All tokens that it was given end with it.",
+        _remove_application,
+        NoForm,
+    )

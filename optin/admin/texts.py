@@ -1,0 +1,249 @@
+"""What leaves the service, and what stops it."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
+
+from optin import guards, phones, staff
+from optin.admin.actions import Action, Done, ReasonForm, told
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, text, when
+from optin.admin.site import site
+from optin.guards import Target
+from optin.guesses import Outcome
+from optin.models import GatewayHealth, Guard, Notice, SmsMessage
+from optin.models.messages import State
+from optin.origin import Origin
+
+# Several values of one kind of row stand beside each other, as staff compare them.
+
+
+@admin.register(SmsMessage, site=site)
+class TextAdmin(ReadOnlyAdmin):
+    """Text messages: how far each came, and who carried it. Not their words."""
+
+    list_display = (
+        "id",
+        when("created_at"),
+        "owner",
+        "number",
+        "about",
+        "state",
+        text("gateway"),
+        text("reason"),
+        "tries",
+    )
+    list_filter = (choice("state", State.choices), by_id("pending_otp_id", "code id"))
+    list_select_related = ("pending_otp__provider_user__user", "replaced__user")
+    fields = (
+        *list_display,
+        when("claimed_at"),
+        when("sent_at"),
+        when("delivered_at"),
+        text("gateway_message_id", "gateway's own id"),
+        "segments",
+        "cost",
+        "doubts",
+        "gateways",
+    )
+
+    @admin.display(description="account")
+    def owner(self, message: SmsMessage) -> str:
+        return account(message.provider_user)
+
+    @admin.display(description="number")
+    def number(self, message: SmsMessage) -> str:
+        return message.provider_user.masked_number
+
+    @admin.display(description="about")
+    def about(self, message: SmsMessage) -> str:
+        code = message.pending_otp
+        return f"code to {code.get_purpose_display()}" if code else "the number was replaced"
+
+    @admin.display(description="handed to")
+    def gateways(self, message: SmsMessage) -> str:
+        tries = message.gateway_tries.order_by("pk")
+        return "; ".join(f"{made.gateway}: {made.fate} {made.reason}".strip() for made in tries)
+
+
+@admin.register(Notice, site=site)
+class MailAdmin(ReadOnlyAdmin):
+    """E-mails to people about their account: how far each came. Not their links."""
+
+    list_display = ("id", when("created_at"), account, "kind", "state", text("reason"), "tries")
+    list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
+    list_select_related = ("user",)
+    fields = (*list_display, when("sent_at"), when("disowned_at", "taken back"))
+
+
+@admin.register(GatewayHealth, site=site)
+class GatewayAdmin(ReadOnlyAdmin):
+    list_display = ("gateway", "failures", when("tripped_until", "left alone until"))
+    fields = list_display
+
+
+# -- what stops texts --------------------------------------------------------------
+
+
+class NumberForm(ReasonForm):
+    """A number, or all that share its first digits."""
+
+    number = forms.CharField(
+        max_length=phones.MAX_LENGTH,
+        label="Mobile number",
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
+    )
+    covers = forms.ChoiceField(choices=[("number", "this number"), ("prefix", "its whole prefix")])
+
+    field_order = ("number", "covers", "days", "reason")
+
+    def target(self) -> Target:
+        make = Target.prefix if self.cleaned_data["covers"] == "prefix" else Target.number
+        return make(self.cleaned_data["number"])
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors:
+            try:
+                self.cleaned_data["target"] = self.target()
+            except phones.InvalidMobileNumber as exc:
+                self.add_error("number", exc.message)
+        return self.cleaned_data
+
+
+class ListForm(NumberForm):
+    days = forms.IntegerField(min_value=1, max_value=366, initial=30, label="Days")
+
+
+class PrefixForm(ListForm):
+    covers = None  # type: ignore[assignment]
+
+    def target(self) -> Target:
+        return Target.prefix(self.cleaned_data["number"])
+
+
+class OneNumberForm(NumberForm):
+    covers = None  # type: ignore[assignment]
+
+    def target(self) -> Target:
+        return Target.number(self.cleaned_data["number"])
+
+
+def _switch(operation: Any, done: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = operation(reason=data["reason"], origin=origin)
+        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was so already."})
+
+    return do
+
+
+def _put(operation: Any, done: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        lasts = timedelta(days=data["days"])
+        operation(data["target"], lasts, reason=data["reason"], origin=origin)
+        return Done(done)
+
+    return do
+
+
+def _take(operation: Any, done: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = operation(data["target"], reason=data["reason"], origin=origin)
+        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was on no list."})
+
+    return do
+
+
+GUARD_ACTIONS = (
+    Action(
+        "stop",
+        "Stop all texts",
+        staff.GUARDS,
+        "No text leaves at all, of whatever kind; those that wait expire.",
+        _switch(guards.stop_texts, "All texts are stopped."),
+    ),
+    Action(
+        "allow",
+        "Allow texts again",
+        staff.GUARDS,
+        "Ends the stop of all texts.",
+        _switch(guards.allow_texts, "Texts leave again."),
+    ),
+    Action(
+        "deny",
+        "Deny opt-ins",
+        staff.GUARDS,
+        "Refuses opt-ins of a number, or of all that share its prefix. Active ones go on.",
+        _put(guards.deny, "On the deny list."),
+        ListForm,
+    ),
+    Action(
+        "safe",
+        "Keep safe",
+        staff.GUARDS,
+        "No breaker refuses its opt-ins; the other limits hold.",
+        _put(guards.keep_safe, "On the safe list."),
+        ListForm,
+    ),
+    Action(
+        "lift",
+        "Open a prefix",
+        staff.GUARDS,
+        "Opens a prefix that was closed because too few opt-ins were proved.",
+        _put(guards.lift_breaker, "The prefix is open."),
+        PrefixForm,
+    ),
+    Action(
+        "unlist",
+        "Take off the lists",
+        staff.GUARDS,
+        "Takes a number or prefix off the deny or safe list.",
+        _take(guards.unlist, "Taken off."),
+        NumberForm,
+    ),
+    Action(
+        "texts-again",
+        "Allow texts to a number",
+        staff.GUARDS,
+        "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
+        _take(guards.allow_number, "Texts may go to it again."),
+        OneNumberForm,
+    ),
+)
+
+
+@admin.register(Guard, site=site)
+class GuardAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/actions_list.html"
+    list_display = ("kind", "covers", "number", "region", text("reason"), when("made_at"), "ends")
+    list_filter = (choice("kind", Guard.Kind.choices),)
+    fields = (*list_display, "unproved")
+
+    @admin.display(description="number")
+    def number(self, guard: Guard) -> str:
+        return phones.mask(guard.last_three) if guard.last_three else "-"
+
+    ends = staticmethod(when("until"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, tools_for(request, "optin_guard", GUARD_ACTIONS))
+
+    def own_urls(self) -> list[URLPattern]:
+        def home(row: Any) -> str:
+            return reverse("admin:optin_guard_changelist")
+
+        return [
+            each.urls("optin_guard", lambda pk: None, home, one=False) for each in GUARD_ACTIONS
+        ]
+
+
+def tools_for(request: HttpRequest, model: str, actions: Any) -> dict[str, Any]:
+    """Return, for a list, the operations that whoever asks may ask for."""
+    tools = [
+        (reverse(f"admin:{model}_{each.name}"), each.title)
+        for each in actions
+        if request.user.has_perm(each.permission)  # type: ignore[union-attr]
+    ]
+    return {"tools": tools}
