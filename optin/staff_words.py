@@ -117,7 +117,7 @@ _RULES: dict[str, Words] = {
         "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
         "it may be closed"
     ),
-    limits.RESEND_WAIT: lambda: _("the wait after the text before, the %(count)s. in a row"),
+    limits.RESEND_WAIT: lambda: _("the wait after the last text, %(count)s in a row"),
     limits.STOP: lambda: _("staff stopped all texts"),
     limits.OPTED_OUT: lambda: _("somebody answered STOP from this number"),
     "deny-number": lambda: _("the number is on the deny list"),
