@@ -20,6 +20,7 @@ from optin.admin.site import SeeOther, site
 from optin.guesses import Outcome
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
 from optin.origin import Origin
+from optin.services import Sending
 
 Operation = Callable[..., Any]
 
@@ -37,7 +38,7 @@ def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
 
     def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
         result = operation(user, reason=data["reason"], origin=origin)
-        return told(getattr(result, "outcome", result), words)
+        return told(result.outcome if isinstance(result, Sending) else result, words)
 
     return do
 
@@ -122,7 +123,7 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display = (text("username", "user name"), text("email"), "is_on", "state", "is_staff")
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
-    fields = (
+    shown = (
         text("username", "user name"),
         text("email"),
         "is_active",
@@ -138,14 +139,12 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         mine = {"user": OuterRef("pk"), "confirmed": True}
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                has_number=Exists(ProviderUser.objects.filter(**mine)),
-                has_app=Exists(AuthenticatorApp.objects.filter(**mine)),
-            )
+        users: QuerySet[Any] = super().get_queryset(request)
+        users = users.annotate(
+            has_number=Exists(ProviderUser.objects.filter(**mine)),
+            has_app=Exists(AuthenticatorApp.objects.filter(**mine)),
         )
+        return users
 
     @admin.display(description="two-factor sign-in", boolean=True)
     def is_on(self, user: Any) -> bool:
@@ -183,7 +182,7 @@ class AccountAdmin(ReadOnlyAdmin):
         tools = [
             (reverse(f"admin:optin_user_{each.name}", args=[object_id]), each.title)
             for each in ACTIONS
-            if request.user.has_perm(each.permission)  # type: ignore[union-attr]
+            if request.user.has_perm(each.permission)
         ]
         events = reverse("admin:optin_auditevent_changelist")
         numbers = reverse("admin:optin_provideruser_changelist")
@@ -210,7 +209,7 @@ class AccountAdmin(ReadOnlyAdmin):
 @sensitive_post_parameters("who")
 def find_page(request: HttpRequest) -> HttpResponse:
     """Lead to the account that was asked for, by a POST: no number in any address (S-51)."""
-    if not request.user.has_perm("optin.view_user"):  # type: ignore[union-attr]
+    if not request.user.has_perm("optin.view_user"):
         raise PermissionDenied
     found = staff.find(request.POST.get("who", "")[:254])
     if len(found) == 1:
@@ -260,7 +259,7 @@ class NumberAdmin(ReadOnlyAdmin):
     list_display = ("id", account, "number", "file", "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
-    fields = (
+    shown = (
         "id",
         account,
         "number",
@@ -286,7 +285,7 @@ class NumberAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         tools = []
-        if request.user.has_perm(REVEAL.permission):  # type: ignore[union-attr]
+        if request.user.has_perm(REVEAL.permission):
             address = reverse("admin:optin_provideruser_reveal", args=[object_id])
             tools.append((address, REVEAL.title))
         context = {"tools": tools, **(extra_context or {})}
@@ -317,7 +316,7 @@ class CodeAdmin(ReadOnlyAdmin):
     )
     list_filter = (by_id("provider_user_id", "number id"),)
     list_select_related = ("provider_user__user",)
-    fields = (*list_display, "tries", when("closed_at"))
+    shown = (*list_display, "tries", when("closed_at"))
 
     @admin.display(description="account")
     def owner(self, row: PendingOtp) -> str:

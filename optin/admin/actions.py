@@ -76,7 +76,7 @@ class Action:
         """Return the view; *find* the row that it is about, *home* its own page."""
 
         def view(request: HttpRequest, object_id: int = 0) -> HttpResponse:
-            if not request.user.has_perm(self.permission):  # type: ignore[union-attr]
+            if not request.user.has_perm(self.permission):
                 raise PermissionDenied
             row = find(object_id) if object_id else None
             if object_id and row is None:
@@ -118,4 +118,5 @@ class Action:
     ) -> URLPattern:
         """Return its address below the list of *model*: for *one* row, or for none."""
         route = f"<int:object_id>/{self.name}/" if one else f"{self.name}/"
-        return path(route, self.page(find, home), name=f"{model}_{self.name}")
+        pattern: URLPattern = path(route, self.page(find, home), name=f"{model}_{self.name}")
+        return pattern

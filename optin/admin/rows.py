@@ -8,7 +8,7 @@ for; any other look-up by the address is refused.
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
@@ -94,14 +94,14 @@ class Pages(ChangeList):
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         return super().get_query_string({BEFORE: None, **(new_params or {})}, remove)
 
-    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
         before = whole_number(request.GET.get(BEFORE, ""))
         rows = self.queryset.filter(pk__lt=before) if before else self.queryset
         found = list(rows[: self.list_per_page + 1])
-        self.result_list = found[: self.list_per_page]  # type: ignore[assignment]
+        self.result_list = found[: self.list_per_page]
         if len(found) > self.list_per_page:
             self.older = self.get_query_string({BEFORE: found[self.list_per_page - 1].pk})
         if before:
@@ -115,20 +115,21 @@ class Pages(ChangeList):
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows of one kind, to look at. ``fields`` are all that is shown of one."""
+    """Rows of one kind, to look at. ``shown`` is all that is shown of one."""
 
     actions = None
     list_per_page = 50
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     view_on_site = False
+    preserve_filters = False
     sortable_by = ()
     change_list_template = "admin/list.html"
     change_form_template = "admin/row.html"
-    fields: Sequence[Any] = ()
+    shown: ClassVar[tuple[Any, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.readonly_fields = cls.fields
+        cls.fields = cls.readonly_fields = cls.shown
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -140,7 +141,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        return lookup in {each.parameter_name for each in self.list_filter}
+        filters: Any = self.list_filter
+        return lookup in {each.parameter_name for each in filters}
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
         return False
@@ -182,7 +184,7 @@ class Choice(SimpleListFilter):
 
     def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         value = self.value()
-        return queryset.filter(**{self.parameter_name: value}) if value else queryset
+        return queryset.filter(**{str(self.parameter_name): value}) if value else queryset
 
 
 def choice(field: str, choices: Sequence[tuple[str, Any]], title: str = "") -> type[Choice]:

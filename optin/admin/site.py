@@ -81,12 +81,12 @@ class StaffSite(AdminSite):
             *urls,
         ]
 
-    def admin_view(self, view: View, cacheable: bool = False) -> View:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         inner = super().admin_view(view, cacheable)
 
         def spoken(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             with translation.override("en-au"):
-                response = inner(request, *args, **kwargs)
+                response: HttpResponseBase = inner(request, *args, **kwargs)
                 if isinstance(response, TemplateResponse):
                     response.render()
             return response
@@ -94,7 +94,7 @@ class StaffSite(AdminSite):
         return update_wrapper(spoken, view)
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        may = {"may_find": request.user.has_perm("optin.view_user")}  # type: ignore[union-attr]
+        may = {"may_find": request.user.has_perm("optin.view_user")}
         return super().index(request, {**may, **(extra_context or {})})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

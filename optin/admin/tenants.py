@@ -40,7 +40,7 @@ class MemberForm(NoForm):
     file_id = forms.IntegerField(min_value=1, max_value=MAX_FILE_ID, label="File id")
 
     def clean_who(self) -> User:
-        user = User.objects.by_login(self.cleaned_data["who"].strip())
+        user: User | None = User.objects.by_login(self.cleaned_data["who"].strip())
         if user is None:
             raise forms.ValidationError("There is no such account.")
         return user
@@ -129,7 +129,7 @@ class _Tenants(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         tools = []
-        if self.end and request.user.has_perm(self.end.permission):  # type: ignore[union-attr]
+        if self.end and request.user.has_perm(self.end.permission):
             address = reverse(f"admin:{self._name}_{self.end.name}", args=[object_id])
             tools.append((address, self.end.title))
         return super().change_view(request, object_id, form_url, {"tools": tools})
@@ -148,7 +148,7 @@ class _Tenants(ReadOnlyAdmin):
 @admin.register(File, site=site)
 class FileAdmin(_Tenants):
     list_display = ("id", text("name"), "active")
-    fields = list_display
+    shown = list_display
     make = Action("make", "Make a file", staff.TENANTS, "A file is a tenant.", _make_file, FileForm)
 
 
@@ -158,7 +158,7 @@ class MembershipAdmin(_Tenants):
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     list_display_links = ("active",)
-    fields = list_display
+    shown = list_display
     make = Action(
         "make",
         "Add a member",
@@ -189,7 +189,7 @@ class AccessKeyAdmin(_Tenants):
     )
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
-    fields = list_display
+    shown = list_display
     make = Action(
         "make",
         "Make an access key",
@@ -212,7 +212,7 @@ class ApplicationAdmin(_Tenants):
         "authorization_grant_type",
         when("created"),
     )
-    fields = (*list_display, text("redirect_uris"), "skip_authorization")
+    shown = (*list_display, text("redirect_uris"), "skip_authorization")
     make = Action(
         "make",
         "Make an application",

@@ -12,6 +12,7 @@ from optin import guards, phones, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, text, when
 from optin.admin.site import site
+from optin.errors import InvalidMobileNumber
 from optin.guards import Target
 from optin.guesses import Outcome
 from optin.models import GatewayHealth, Guard, Notice, SmsMessage
@@ -38,7 +39,7 @@ class TextAdmin(ReadOnlyAdmin):
     )
     list_filter = (choice("state", State.choices), by_id("pending_otp_id", "code id"))
     list_select_related = ("pending_otp__provider_user__user", "replaced__user")
-    fields = (
+    shown = (
         *list_display,
         when("claimed_at"),
         when("sent_at"),
@@ -76,13 +77,13 @@ class MailAdmin(ReadOnlyAdmin):
     list_display = ("id", when("created_at"), account, "kind", "state", text("reason"), "tries")
     list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
     list_select_related = ("user",)
-    fields = (*list_display, when("sent_at"), when("disowned_at", "taken back"))
+    shown = (*list_display, when("sent_at"), when("disowned_at", "taken back"))
 
 
 @admin.register(GatewayHealth, site=site)
 class GatewayAdmin(ReadOnlyAdmin):
     list_display = ("gateway", "failures", when("tripped_until", "left alone until"))
-    fields = list_display
+    shown = list_display
 
 
 # -- what stops texts --------------------------------------------------------------
@@ -108,7 +109,7 @@ class NumberForm(ReasonForm):
         if not self.errors:
             try:
                 self.cleaned_data["target"] = self.target()
-            except phones.InvalidMobileNumber as exc:
+            except InvalidMobileNumber as exc:
                 self.add_error("number", exc.message)
         return self.cleaned_data
 
@@ -219,7 +220,7 @@ class GuardAdmin(ReadOnlyAdmin):
     change_list_template = "admin/actions_list.html"
     list_display = ("kind", "covers", "number", "region", text("reason"), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
-    fields = (*list_display, "unproved")
+    shown = (*list_display, "unproved")
 
     @admin.display(description="number")
     def number(self, guard: Guard) -> str:
@@ -244,6 +245,6 @@ def tools_for(request: HttpRequest, model: str, actions: Any) -> dict[str, Any]:
     tools = [
         (reverse(f"admin:{model}_{each.name}"), each.title)
         for each in actions
-        if request.user.has_perm(each.permission)  # type: ignore[union-attr]
+        if request.user.has_perm(each.permission)
     ]
     return {"tools": tools}

@@ -1,0 +1,164 @@
+"""How staff come in, and are put out again (P-26, S-36, S-37)."""
+
+import re
+from datetime import timedelta
+
+import pyotp
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from optin import services
+from optin.models import AuthenticatorApp, File, ProviderUser, User
+from tests.admin.conftest import In, OnStaff, give_app
+from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/optin/auditevent/?kind=check"
+
+
+def follow(client: Client, address: str) -> list[str]:
+    """Return where *address* leads, step by step."""
+    steps = []
+    while address:
+        response = client.get(address)
+        address = response.get("Location", "")
+        steps.append(address)
+    return steps[:-1]
+
+
+def sign_in(client: Client, name: str, then: str) -> str:
+    answer = client.post(then, {"username": name, "password": PASSWORD})
+    assert answer.status_code == 303
+    return answer["Location"]
+
+
+def code_of(user: User) -> str:
+    app = AuthenticatorApp.objects.get(user=user)
+    return pyotp.TOTP(app.open_secret()).at(timezone.now())
+
+
+def test_sign_in_by_app_leads_back_to_what_was_asked_for(on_staff: OnStaff) -> None:
+    user, client = on_staff("support"), Client()
+    steps = follow(client, LIST)
+    assert steps[-1].startswith("/sign-in/?next=%2Fadmin%2Foptin%2Fauditevent%2F%3Fkind%3Dcheck")
+
+    page = sign_in(client, "support", steps[-1])
+    assert client.get(LIST).status_code == 302  # the password alone opens nothing
+    answer = client.post(page, {"code": code_of(user)})
+
+    assert answer["Location"] == LIST
+    assert client.get(LIST).status_code == 200
+
+
+def test_sign_in_by_text(user: User, active: ProviderUser, phone: Phone) -> None:
+    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+    client = Client()
+
+    page = sign_in(client, "ann", "/sign-in/?next=/admin/")
+    answer = client.post(page, {"code": phone.code_to(NUMBER)})
+
+    assert answer["Location"] == "/admin/"
+    assert client.get("/admin/").status_code == 200
+
+
+def test_who_has_no_second_factor_is_led_to_set_one_up(on_staff: OnStaff) -> None:
+    """P-26: and is let in once it is there."""
+    on_staff("no-factor")
+    client = Client()
+    assert sign_in(client, "no-factor", "/sign-in/?next=/admin/") == "/admin/"
+
+    steps = follow(client, "/admin/")
+
+    assert steps[-1] == "/account/two-factor/?next=%2Fadmin%2F"
+    page = client.get("/account/two-factor/app/")
+    client.post("/account/two-factor/app/", {"begin": "1"})
+    page = client.get("/account/two-factor/app/")
+    secret = re.search(r"[A-Z2-7]{4}(?: [A-Z2-7]{4}){7}", page.content.decode())
+    assert secret, page.content.decode()
+    code = pyotp.TOTP(secret[0].replace(" ", "")).at(timezone.now())
+    client.post("/account/two-factor/app/", {"code": code})
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_session_that_proved_nothing_must_prove_a_factor(on_staff: OnStaff) -> None:
+    """The factor came after it, or the session was made elsewhere."""
+    user, client = on_staff("no-factor"), Client()
+    sign_in(client, "no-factor", "/sign-in/")
+    give_app(user)
+
+    steps = follow(client, "/admin/")
+
+    assert steps[-1] == "/account/two-factor/prove/?next=%2Fadmin%2F"
+    answer = client.post(steps[-1], {"code": code_of(user)})
+    assert answer["Location"] == "/admin/"
+    assert client.get("/admin/").status_code == 200
+
+
+def test_who_is_no_staff_is_told_so(signed_in: In) -> None:
+    client = signed_in("person")
+    assert client.get("/admin/")["Location"] == "/admin/login/?next=/admin/"
+    answer = client.get("/admin/login/?next=/admin/")
+    assert answer.status_code == 403
+    assert "You may not see this page" in answer.content.decode()
+
+
+@pytest.mark.parametrize("then", ["https://evil.example/", "//evil.example/", "/\\evil.example"])
+def test_the_door_leads_to_this_host_only(signed_in: In, then: str) -> None:
+    answer = signed_in("support").get("/admin/login/", {"next": then})
+    assert answer["Location"] == "/admin/"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"is_staff": False}, id="no-staff-any-more"),
+        pytest.param({"is_active": False}, id="deactivated"),
+    ],
+)
+def test_who_is_put_out_is_out_at_once(signed_in: In, change: dict[str, bool]) -> None:
+    client = signed_in("support")
+    User.objects.filter(username="support").update(**change)
+    assert client.get("/admin/").status_code == 302
+
+
+def test_a_factor_that_was_removed_opens_nothing(
+    user: User, active: ProviderUser, phone: Phone, file: File
+) -> None:
+    """The session remembers the number by which it was proved: released, it proves nothing."""
+    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+    client = Client()
+    client.post(sign_in(client, "ann", "/sign-in/?next=/admin/"), {"code": phone.code()})
+    assert client.get("/admin/").status_code == 200
+
+    services.revoke(user, reason="stolen", origin=ORIGIN)
+
+    assert follow(client, "/admin/")[-1].startswith("/account/two-factor/?next=")
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(14, 200), (15, 302)])
+def test_staff_idle_out_after_15_minutes(
+    signed_in: In, clock: time_machine.Traveller, minutes: int, status: int
+) -> None:
+    client = signed_in("support")
+    clock.shift(timedelta(minutes=minutes))
+    assert client.get("/admin/").status_code == status
+
+
+def test_signing_out_is_that_of_everybody(signed_in: In) -> None:
+    client = signed_in("support")
+    assert client.get("/admin/logout/").status_code == 405
+    answer = client.post("/admin/logout/")
+    assert (answer.status_code, answer["Location"]) == (307, "/sign-out/")
+    client.post("/sign-out/")
+    assert client.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/admin/optin/user/1/unlock/", "/admin/find/"])
+def test_a_form_from_elsewhere_is_refused(signed_in: In, path: str) -> None:
+    """CSRF, S-60."""
+    client = signed_in("support")
+    client.handler.enforce_csrf_checks = True
+    assert client.post(path, {"reason": "x"}).status_code == 403

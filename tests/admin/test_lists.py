@@ -1,0 +1,333 @@
+"""Lists: by pages that nobody counts, by filters that nobody bends (P-22, P-23)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin.models import AuditEvent, File, Guard, ProviderUser, User
+from optin.origin import Face, Origin
+from tests.admin.conftest import In
+from tests.admin.test_permissions import MAY, World, world  # noqa: F401 (a fixture)
+from tests.conftest import NOON, NUMBER, make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LOG = "/admin/optin/auditevent/"
+LISTS = sorted(name for name in MAY if name.endswith("_changelist"))
+
+
+def record(count: int = 1, at: datetime = NOON, **facts: Any) -> None:
+    facts = {"user_id": None, "origin": Origin(Face.WEB), "outcome": "ok", **facts}
+    kind = facts.pop("kind", AuditEvent.Kind.CHECK)
+    outcome = facts.pop("outcome")
+    for _ in range(count):
+        AuditEvent.objects.record(kind, outcome, now=at, **facts)
+
+
+def ids(html: str) -> list[int]:
+    return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
+
+
+def read(client: Client, address: str, **query: Any) -> str:
+    response = client.get(address, query)
+    assert response.status_code == 200, response.status_code
+    return response.content.decode()
+
+
+# -- pages -------------------------------------------------------------------------
+
+
+def test_pages_go_on_from_the_last_row(signed_in: In) -> None:
+    record(120)
+    client = signed_in("auditor")
+    everything = list(AuditEvent.objects.order_by("-id").values_list("id", flat=True))
+    seen: list[int] = []
+    address = LOG
+    while address:
+        html = read(client, address)
+        seen += ids(html)
+        older = re.search(r'href="(\?before=\d+)" rel="next"', html)
+        address = LOG + older[1] if older else ""
+
+    assert seen == everything
+    assert 'href="?">Newest' in html
+
+
+def test_new_events_do_not_move_an_older_page(signed_in: In) -> None:
+    record(60)
+    client = signed_in("auditor")
+    last = ids(read(client, LOG))[-1]
+    second = ids(read(client, LOG, before=last))
+    record(30)
+    assert ids(read(client, LOG, before=last)) == second
+
+
+@pytest.mark.parametrize("before", ["0", "-1", "x", "1e3", "\uff19", "9" * 30, ""])
+def test_a_place_that_is_none_is_the_first_page(signed_in: In, before: str) -> None:
+    record(3)
+    assert len(ids(read(signed_in("auditor"), LOG, before=before))) == 3
+
+
+def queries(client: Client, address: str) -> list[str]:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(address).status_code == 200
+    return [query["sql"] for query in captured.captured_queries]
+
+
+def test_the_log_takes_the_same_statements_however_long_it_is(
+    signed_in: In, file: File, user: User, stranger: User
+) -> None:
+    """... and counts nothing."""
+    client = signed_in("auditor")
+    client.get(LOG)
+    for query in ("", "?kind=check", "?from=2026-11-01&until=2026-11-30", f"?user_id={user.pk}"):
+        record(2, user_id=user.pk, file_id=file.pk, other_user_id=stranger.pk)
+        few = queries(client, LOG + query)
+        record(70, user_id=stranger.pk, file_id=file.pk, other_user_id=user.pk)
+        many = queries(client, LOG + query)
+        assert len(few) == len(many), query
+        assert not [sql for sql in many if "COUNT(" in sql.upper()]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_list_counts_its_rows(world: World, signed_in: In, name: str) -> None:  # noqa: F811
+    client = signed_in("superuser")
+    assert not [sql for sql in queries(client, world.address(name)) if "COUNT(" in sql.upper()]
+
+
+@pytest.mark.parametrize(
+    ("path", "make"),
+    [
+        ("/admin/optin/user/", lambda n, file: make_user(f"more{n}", file)),
+        (
+            "/admin/optin/provideruser/",
+            lambda n, file: ProviderUser.objects.create(
+                user=make_user(f"more{n}", file),
+                file=file,
+                number_encrypted="x",
+                number_digest=f"{n}",
+                last_three="123",
+                created_at=NOON,
+            ),
+        ),
+        ("/admin/optin/membership/", lambda n, file: make_user(f"more{n}", file)),
+    ],
+)
+def test_lists_take_the_same_statements_for_many_rows(
+    signed_in: In, file: File, path: str, make: Any
+) -> None:
+    client = signed_in("auditor")
+    make(0, file)
+    client.get(path)
+    few = len(queries(client, path))
+    for n in range(1, 30):
+        make(n, file)
+    assert len(queries(client, path)) == few
+
+
+# -- filters -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param({"kind": "suspend"}, ["suspend"], id="event"),
+        pytest.param({"outcome": "otp_incorrect"}, ["wrong"], id="outcome"),
+        pytest.param({"face": "command"}, ["suspend"], id="face"),
+        pytest.param({"user_id": "41"}, ["wrong", "suspend"], id="user"),
+        pytest.param({"file_id": "777"}, ["wrong"], id="file"),
+        pytest.param({"from": "2026-11-03"}, ["late"], id="from"),
+        pytest.param({"until": "2026-11-01"}, ["early"], id="until"),
+        pytest.param(
+            {"from": "2026-11-02", "until": "2026-11-02"}, ["wrong", "suspend"], id="one-day"
+        ),
+        pytest.param({"user_id": "41", "kind": "check"}, ["wrong"], id="both"),
+        pytest.param({"kind": "nonsense"}, [], id="unknown-event"),
+        pytest.param({"user_id": "x"}, [], id="no-id"),
+        pytest.param({"user_id": "9" * 40}, [], id="huge-id"),
+        pytest.param({"from": "yesterday"}, [], id="no-day"),
+        pytest.param({"from": "9999-12-31"}, [], id="last-day-there-is"),
+        pytest.param({"until": "0001-01-01"}, [], id="first-day-there-is"),
+    ],
+)
+def test_filters(signed_in: In, query: dict[str, str], found: list[str]) -> None:
+    Kind = AuditEvent.Kind
+    record(at=datetime(2026, 11, 1, 1, tzinfo=UTC), reason="early")
+    record(user_id=41, kind=Kind.SUSPEND, origin=Origin(Face.COMMAND), reason="suspend")
+    record(user_id=41, outcome="otp_incorrect", file_id=777, reason="wrong")
+    record(at=NOON + timedelta(days=1, hours=3), reason="late")
+
+    pks = ids(read(signed_in("auditor"), LOG, **query))
+
+    assert [AuditEvent.objects.get(pk=pk).reason for pk in pks] == found
+
+
+def test_an_event_that_was_written_late_is_in_its_day(signed_in: In) -> None:
+    """Its id is higher than that of an event that began after it."""
+    midnight = datetime(2026, 11, 2, 0, tzinfo=timezone.get_current_timezone())
+    record(at=midnight - timedelta(seconds=2), reason="before")
+    record(at=midnight + timedelta(seconds=1), reason="after")
+    record(at=midnight - timedelta(seconds=1), reason="late")
+    client = signed_in("auditor")
+
+    def reasons(**query: str) -> set[str]:
+        return {AuditEvent.objects.get(pk=pk).reason for pk in ids(read(client, LOG, **query))}
+
+    assert reasons(**{"from": "2026-11-02"}) == {"after"}
+    assert reasons(until="2026-11-01") == {"before", "late"}
+
+
+@pytest.mark.parametrize(
+    ("path", "lookup"),
+    [
+        ("/admin/optin/auditevent/", "number_digest"),
+        ("/admin/optin/auditevent/", "number_digest__startswith"),
+        ("/admin/optin/auditevent/", "kind__startswith"),
+        ("/admin/optin/auditevent/", "user_id__gt"),
+        ("/admin/optin/auditevent/", "at__gte"),
+        ("/admin/optin/user/", "password__startswith"),
+        ("/admin/optin/user/", "password"),
+        ("/admin/optin/user/", "last_guess"),
+        ("/admin/optin/user/", "provider_users__number_digest"),
+        ("/admin/optin/user/", "is_staff__exact"),
+        ("/admin/optin/provideruser/", "user__password__startswith"),
+        ("/admin/optin/provideruser/", "number_encrypted__contains"),
+        ("/admin/optin/provideruser/", "number_digest"),
+        ("/admin/optin/pendingotp/", "nonce__startswith"),
+        ("/admin/optin/accesskey/", "digest__startswith"),
+        ("/admin/optin/accesskey/", "user__access_keys__digest"),
+        ("/admin/oauth2_provider/application/", "client_secret__startswith"),
+        ("/admin/optin/membership/", "user__recovery_codes__digest__startswith"),
+        ("/admin/optin/guard/", "key"),
+    ],
+)
+def test_no_other_look_up_by_the_address(signed_in: In, path: str, lookup: str) -> None:
+    assert signed_in("superuser").get(path, {lookup: "a"}).status_code == 400
+
+
+@pytest.mark.parametrize("query", ["q=ann", "o=1.-2", "all=", "p=2", "_facets=1", "e=1"])
+def test_what_else_django_reads_changes_nothing(signed_in: In, user: User, query: str) -> None:
+    client = signed_in("superuser")
+    rows = r'/admin/optin/user/\d+/change/"'
+    plain = re.findall(rows, read(client, "/admin/optin/user/"))
+    assert re.findall(rows, read(client, f"/admin/optin/user/?{query}")) == plain
+
+
+@pytest.mark.parametrize("query", ["_to_field=password", "_popup=1&_to_field=email"])
+def test_no_row_is_named_by_another_field(signed_in: In, user: User, query: str) -> None:
+    assert signed_in("superuser").get(f"/admin/optin/user/?{query}").status_code == 400
+
+
+# -- what a page shows -------------------------------------------------------------
+
+
+class Markup(HTMLParser):
+    """What the policy of the pages would forbid."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.forbidden: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        if tag == "style" or (tag == "script" and "src" not in names):
+            self.forbidden.append(tag)
+        self.forbidden += [n for n in names if n == "style" or n.startswith("on")]
+        source = names.get("src") or ""
+        if source and not source.startswith(("/static/", "/admin/")):
+            self.forbidden.append(source)
+
+
+@pytest.mark.parametrize("name", sorted(MAY))
+def test_no_page_needs_what_the_policy_forbids(
+    world: World,  # noqa: F811
+    signed_in: In,
+    name: str,
+) -> None:
+    """S-60, P-27: no style and no script in the page, and the policy is that of all pages."""
+    client = signed_in("superuser")
+    if name in {"jsi18n", "optin_auditevent_export"}:
+        return
+    response = (
+        client.post(world.address(name)) if name == "find" else client.get(world.address(name))
+    )
+    policy = response["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "no-store" in response["Cache-Control"]
+    assert Markup(response.content.decode()).forbidden == []
+
+
+@pytest.mark.parametrize("name", sorted(MAY))
+def test_no_page_holds_a_secret_or_a_number(
+    world: World,  # noqa: F811
+    signed_in: In,
+    user: User,
+    access_key: str,
+    name: str,
+) -> None:
+    """S-50, S-51: no number, no digest, no ciphertext, no hash of a password, no key."""
+    client = signed_in("superuser")
+    row = ProviderUser.objects.get()
+    code = row.pending_otps.latest("pk")
+    user.refresh_from_db()
+    html = client.post(world.address(name)) if name == "find" else client.get(world.address(name))
+    text = b"".join(html) if html.streaming else html.content
+    secrets = [
+        *(NUMBER, NUMBER[3:], row.number_encrypted, row.number_digest),
+        *(user.password, access_key, code.nonce, code.code(), user.get_session_auth_hash()),
+    ]
+    assert [secret for secret in secrets if secret and secret.encode() in text] == []
+
+
+EVIL = "=cmd|' /C calc'!A0<script>alert(1)</script>\u202egnp.exe\r\nSet-Cookie: x=1"
+
+
+def test_free_text_is_shown_harmless(signed_in: In, user: User) -> None:
+    """Scripts, control characters, and those that turn what follows around."""
+    origin = Origin(Face.API, user_agent=EVIL, client="c" * 32)
+    record(user_id=user.pk, origin=origin, reason=EVIL, data={"rule": EVIL})
+    Guard.objects.create(
+        kind="deny", covers="number", key="k", reason=EVIL, made_at=NOON, until=NOON
+    )
+    User.objects.filter(pk=user.pk).update(username="<b>ann\u202e")
+    client = signed_in("auditor")
+    event = AuditEvent.objects.latest("pk")
+
+    for address in (
+        LOG,
+        f"{LOG}{event.pk}/change/",
+        "/admin/optin/user/",
+        f"/admin/optin/user/{user.pk}/change/",
+        "/admin/optin/guard/",
+    ):
+        html = read(client, address)
+        assert "<script>alert" not in html
+        assert "<b>ann" not in html
+        assert "\u202e" not in html
+        assert "\r\nSet-Cookie" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_times_are_shown_with_their_zone(signed_in: In) -> None:
+    record()
+    html = read(signed_in("auditor"), LOG)
+    assert timezone.localtime(NOON).strftime("%Y-%m-%d %H:%M:%S %Z") in html
+
+
+def test_a_german_browser_gets_one_language(signed_in: In) -> None:
+    client = signed_in("auditor")
+    html = client.get(LOG, headers={"accept-language": "de"}).content.decode()
+    assert 'lang="en-au"' in html
+    assert "Filter" in html
+    assert "Startseite" not in html

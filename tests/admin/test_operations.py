@@ -1,0 +1,409 @@
+"""What staff do: found, with a reason, done by the services, shown once (P-22 to P-24)."""
+
+import csv
+import io
+import re
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from django.test import Client
+from oauth2_provider.models import get_application_model
+
+from optin import keys, services
+from optin.admin.audit import cell
+from optin.errors import Deactivated
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Guard,
+    Membership,
+    PendingOtp,
+    ProviderUser,
+    SmsMessage,
+    User,
+)
+from optin.origin import Face, Origin
+from tests.admin.conftest import In, OnStaff
+from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+
+
+def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
+    """POST to *path* and return the page that follows, or that answers."""
+    response = client.post(f"/admin/{path}", body)
+    assert response.status_code == status, response.content.decode()
+    if status == 303:
+        response = client.get(response["Location"])
+    return response.content.decode()
+
+
+# -- finding somebody --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "who", ["ann", "ANN", "ann@example.com", NUMBER, "0491 570 156", " 0491-570-156 "]
+)
+def test_an_account_is_found(user: User, active: ProviderUser, signed_in: In, who: str) -> None:
+    """By name, e-mail or full number, in a POST: no number in any address (S-51)."""
+    client = signed_in("auditor")
+    response = client.post("/admin/find/", {"who": who})
+    assert response.status_code == 303
+    assert response["Location"] == f"/admin/optin/user/{user.pk}/change/"
+    assert client.get("/admin/find/", {"who": who}).status_code == 405
+
+
+def test_a_number_that_was_refused_finds_who_asked(user: User, file: File, signed_in: In) -> None:
+    """No number was ever stored: the audit trail knows its digest (P-21)."""
+    abroad = "+447400123456"
+    services.opt_in(user, file, abroad, origin=ORIGIN)
+    assert not ProviderUser.objects.exists()
+
+    response = signed_in("support").post("/admin/find/", {"who": abroad})
+
+    assert response["Location"] == f"/admin/optin/user/{user.pk}/change/"
+
+
+def test_a_number_of_several_lists_them(
+    user: User, stranger: User, active: ProviderUser, file: File, signed_in: In
+) -> None:
+    services.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    html = ask(signed_in("support"), "find/", 200, who=NUMBER)
+    assert [">ann<" in html, ">ben<" in html] == [True, True]
+    assert NUMBER[3:] not in html
+
+
+@pytest.mark.parametrize("who", ["", "nobody", OTHER_NUMBER, "x" * 5000, "\0", "+61", "'; --"])
+def test_nobody_is_found(user: User, active: ProviderUser, signed_in: In, who: str) -> None:
+    assert "No account has this" in ask(signed_in("support"), "find/", 200, who=who)
+
+
+# -- operations on an account ------------------------------------------------------
+
+
+def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> None:
+    client, page = signed_in("support"), f"optin/user/{user.pk}"
+    assert client.get(f"/admin/{page}/suspend/").status_code == 200
+    active.refresh_from_db()
+    assert active.suspended_at is None  # a GET does nothing
+
+    assert "Suspended." in ask(client, f"{page}/suspend/", reason="phone stolen")
+    active.refresh_from_db()
+    assert active.suspended_at == NOON
+    assert "It was suspended already." in ask(client, f"{page}/suspend/", reason="again")
+    assert "The suspension was ended." in ask(client, f"{page}/resume/", reason="found it")
+
+    active.refresh_from_db()
+    assert active.suspended_at is None
+    assert [m.subject for m in mail.outbox[-2:]]  # each change is told by e-mail
+    events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
+    assert [(e.kind, e.outcome, e.reason) for e in events] == [
+        ("suspend", "ok", "phone stolen"),
+        ("suspend", "unchanged", "again"),
+        ("resume", "ok", "found it"),
+    ]
+
+
+def test_revoke(user: User, active: ProviderUser, signed_in: In) -> None:
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/revoke/", reason="lost")
+    assert "All second factors were removed." in html
+    active.refresh_from_db()
+    assert (active.confirmed, active.released_at) == (False, NOON)
+
+
+def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, signed_in: In) -> None:
+    User.objects.filter(pk=user.pk).update(otp_failures=9)
+    services.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
+    user.refresh_from_db()
+    assert user.otp_locked_until
+    client = signed_in("support")
+    assert "locked until" in client.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+
+    assert "Unlocked." in ask(client, f"optin/user/{user.pk}/unlock/", reason="is sure")
+
+    user.refresh_from_db()
+    assert user.otp_failures == 0
+    assert not user.locked_for(NOON)
+
+
+def test_resend_texts_the_same_code_of_an_opt_in(
+    user: User,
+    pending: ProviderUser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    signed_in: In,
+    file: File,
+) -> None:
+    code = phone.code()
+    clock.shift(60)
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="nothing came")
+
+    assert "A text is on its way." in html
+    assert [to for to, _ in phone.messages] == [NUMBER, NUMBER]
+    assert phone.code() == code
+    assert code not in html
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.provider_user_id) == ("resend", "resent", pending.pk)
+    assert services.verify_opt_in(user, file, pending.pk, code, origin=ORIGIN).outcome == "ok"
+
+
+def test_resend_keeps_the_limits(
+    user: User, pending: ProviderUser, phone: Phone, signed_in: In
+) -> None:
+    """At once: the wait of every text holds for staff too."""
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="now")
+    assert "Nothing was done" in html
+    assert len(phone.messages) == 1
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.data["rule"]) == (
+        "resend",
+        "send_limit",
+        "resend-wait",
+    )
+
+
+def test_resend_of_a_sign_in(
+    user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller, signed_in: In
+) -> None:
+    Client().post("/sign-in/", {"username": "ann", "password": "correct horse battery"})
+    code, before = phone.code(), len(phone.messages)
+    clock.shift(60)
+
+    ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="nothing came")
+
+    assert len(phone.messages) == before + 1
+    assert phone.code() == code
+    assert PendingOtp.objects.open().count() == 1
+
+
+def test_resend_of_nothing(user: User, active: ProviderUser, phone: Phone, signed_in: In) -> None:
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
+    assert "no code waits to be entered" in html
+    assert SmsMessage.objects.count() == 1
+
+
+def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> None:
+    """S-37: by a POST with a reason, and the trail keeps who looked."""
+    client, path = signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/"
+    assert NUMBER not in client.get(f"/admin/{path}").content.decode()
+
+    assert NUMBER in ask(client, path, 200, reason="the carrier asks")
+
+    assert NUMBER not in client.get(f"/admin/{path}").content.decode()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.reason) == ("reveal", "ok", "the carrier asks")
+    assert (event.provider_user_id, event.last_three) == (active.pk, NUMBER[-3:])
+    assert NUMBER[3:] not in str(AuditEvent.objects.values_list("data", "reason"))
+
+
+def test_the_number_of_a_superior_is_not_shown(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    User.objects.filter(pk=user.pk).update(is_superuser=True)
+    path = f"optin/provideruser/{active.pk}/reveal/"
+    assert NUMBER not in ask(signed_in("administrator"), path, 403, reason="curious")
+    assert AuditEvent.objects.latest("pk").outcome == "out_of_reach"
+
+
+@pytest.mark.parametrize("role", ["auditor", "support", "administrator"])
+def test_a_role_is_given_and_taken(user: User, signed_in: In, role: str) -> None:
+    client, path = signed_in("administrator"), f"optin/user/{user.pk}/role/"
+    assert "The role was changed." in ask(client, path, role=role, reason="new here")
+    user.refresh_from_db()
+    assert ([g.name for g in user.groups.all()], user.is_staff) == ([role], True)
+    assert "It was so already." in ask(client, path, role=role, reason="again")
+
+    ask(client, path, role="", reason="left")
+
+    user.refresh_from_db()
+    assert (list(user.groups.all()), user.is_staff) == ([], False)
+    facts = list(
+        AuditEvent.objects.filter(kind="role").order_by("pk").values_list("data", flat=True)
+    )
+    assert facts[0] == {"role": role, "before": ""}
+
+
+def test_whoever_is_no_staff_any_more_changes_nothing(user: User, on_staff: OnStaff) -> None:
+    """Between the door and the service: the service looks again."""
+    actor = on_staff("support")
+    User.objects.filter(pk=actor.pk).update(is_staff=False)
+    before = AuditEvent.objects.count()
+    with pytest.raises(Deactivated):
+        services.unlock(user, reason="x", origin=Origin(Face.ADMIN, actor_id=actor.pk))
+    assert AuditEvent.objects.count() == before
+
+
+# -- tenants -----------------------------------------------------------------------
+
+
+def shown_secret(html: str) -> str:
+    found = re.search(r'class="secret">([^<]+)<', html)
+    assert found, html
+    return found[1]
+
+
+def test_an_access_key_is_shown_once_and_revoked(user: User, file: File, signed_in: In) -> None:
+    client = signed_in("administrator")
+    text = shown_secret(ask(client, "optin/accesskey/make/", 200, who="ann", file_id=file.pk))
+    key = AccessKey.objects.get()
+    assert key.digest == keys.sha256(text)
+    assert text not in client.get("/admin/optin/accesskey/").content.decode()
+
+    assert "The key was revoked." in ask(client, f"optin/accesskey/{key.pk}/revoke/")
+
+    key.refresh_from_db()
+    assert key.revoked_at == NOON
+    events = AuditEvent.objects.filter(kind="access_key").order_by("pk")
+    assert [(e.outcome, e.face, e.user_id) for e in events] == [
+        ("made", "admin", user.pk),
+        ("revoked", "admin", user.pk),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"who": "nobody", "file_id": "777"}, "no such account"),
+        ({"who": "ann", "file_id": "999"}, "no such file"),
+        ({"who": "ann", "file_id": "888"}, "may not act in this file"),
+        ({"who": "administrator", "file_id": "777"}, "You may not do this for yourself"),
+    ],
+)
+def test_no_key_is_made(
+    user: User, other_file: File, signed_in: In, on_staff: OnStaff, body: dict[str, str], words: str
+) -> None:
+    Membership.objects.create(user=on_staff("administrator"), file_id=777)
+    html = ask(signed_in("administrator"), "optin/accesskey/make/", 422, **body)
+    assert words in html
+    assert not AccessKey.objects.exists()
+
+
+def test_files_and_members(user: User, signed_in: In) -> None:
+    client = signed_in("administrator")
+    assert "File 900 was made." in ask(client, "optin/file/make/", file_id="900", name="New")
+    assert "File 901 was made." in ask(client, "optin/file/make/", name="Newer")
+    ask(client, "optin/file/make/", 422, file_id="900", name="Taken")
+    ask(client, "optin/membership/make/", who="ann", file_id="900")
+    membership = Membership.objects.get(user=user, file_id=900)
+    assert File.objects.open_to(user).filter(pk=900).exists()
+
+    ask(client, f"optin/membership/{membership.pk}/end/")
+
+    assert not File.objects.open_to(user).filter(pk=900).exists()
+
+
+def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
+    client = signed_in("administrator")
+    body = {"name": "Shop", "redirect_uris": "https://shop.example/cb", "by_code": "on"}
+    secret = shown_secret(ask(client, "oauth2_provider/application/make/", 200, **body))
+    made = get_application_model().objects.get()
+    assert len(secret) == 128
+    assert made.client_secret != secret
+    assert made.authorization_grant_type == "authorization-code"
+    row = client.get(f"/admin/oauth2_provider/application/{made.pk}/change/").content.decode()
+    assert secret not in row
+    assert made.client_secret not in row
+
+    ask(client, f"oauth2_provider/application/{made.pk}/remove/")
+
+    assert not get_application_model().objects.exists()
+    kinds = AuditEvent.objects.filter(kind="application").order_by("pk")
+    assert [event.outcome for event in kinds] == ["made", "removed"]
+
+
+@pytest.mark.parametrize("address", ["http://shop.example/", "javascript:alert(1)", ""])
+def test_an_application_leads_back_by_https(signed_in: In, address: str) -> None:
+    body = {"name": "Shop", "redirect_uris": address, "by_code": "on"}
+    ask(signed_in("administrator"), "oauth2_provider/application/make/", 422, **body)
+    assert not get_application_model().objects.exists()
+
+
+# -- what stops texts --------------------------------------------------------------
+
+
+def test_the_stop_and_the_lists(signed_in: In) -> None:
+    client = signed_in("administrator")
+    assert "All texts are stopped." in ask(client, "optin/guard/stop/", reason="attack")
+    assert Guard.objects.is_stopped()
+    assert "Texts leave again." in ask(client, "optin/guard/allow/", reason="over")
+    assert not Guard.objects.is_stopped()
+    number: dict[str, Any] = {"number": NUMBER, "covers": "number", "days": "3", "reason": "x"}
+    assert "On the deny list." in ask(client, "optin/guard/deny/", **number)
+    assert "On the safe list." in ask(client, "optin/guard/safe/", **number)
+    assert [guard.kind for guard in Guard.objects.all()] == ["safe"]
+    assert "Taken off." in ask(client, "optin/guard/unlist/", **number)
+    ask(client, "optin/guard/lift/", number=NUMBER, days="1", reason="x")
+    assert [(guard.kind, guard.covers) for guard in Guard.objects.all()] == [("lift", "prefix")]
+    ask(client, "optin/guard/deny/", 422, **{**number, "number": "12"})
+    ask(client, "optin/guard/texts-again/", number=NUMBER, reason="asked for it")
+    faces = set(AuditEvent.objects.values_list("face", "actor_id"))
+    assert faces == {("admin", User.objects.get(username="administrator").pk)}
+
+
+# -- the log as a file -------------------------------------------------------------
+
+
+def exported(client: Client, query: str = "") -> list[dict[str, str]]:
+    response: Any = client.post(f"/admin/optin/auditevent/export/{query}")
+    assert response.status_code == 200
+    assert response["Content-Disposition"] == 'attachment; filename="audit-events.csv"'
+    assert response.streaming
+    text = b"".join(response.streaming_content).decode()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_export_holds_what_the_filters_leave_and_is_audited(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    client = signed_in("auditor")
+
+    rows = exported(client, f"?kind=verify_opt_in&user_id={user.pk}")
+
+    assert [(row["event"], row["outcome"], row["account"]) for row in rows] == [
+        ("verify_opt_in", "ok", "ann")
+    ]
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.face) == ("export", "admin")
+    assert event.data == {"filters": {"kind": "verify_opt_in", "user_id": str(user.pk)}}
+    assert event.actor_id == User.objects.get(username="auditor").pk
+
+
+def test_export_goes_on_past_a_batch(signed_in: In, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optin.admin.audit._BATCH", 3)
+    for _ in range(7):
+        AuditEvent.objects.record(Kind.KEYS, "ok", now=NOON, origin=ORIGIN, user_id=None)
+    rows = exported(signed_in("auditor"), "?kind=keys")
+    ids = [int(row["id"]) for row in rows]
+    assert len(ids) == 7
+    assert ids == sorted(ids, reverse=True)
+
+
+def test_export_refuses_a_look_up(signed_in: In) -> None:
+    response = signed_in("auditor").post("/admin/optin/auditevent/export/?number_digest__gt=a")
+    assert response.status_code == 400
+    assert not AuditEvent.objects.filter(kind="export").exists()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " =", "\r", "\uff1d"])
+def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
+    text = f'{start}HYPERLINK("http://evil")'
+    AuditEvent.objects.record(
+        Kind.KEYS,
+        "ok",
+        now=NOON,
+        origin=Origin(Face.API, user_agent=text),
+        user_id=None,
+        reason=text,
+    )
+    (row,) = exported(signed_in("auditor"), "?kind=keys")
+    for name in ("reason", "user agent"):
+        assert row[name][0] in {"'", "\ufffd"}
+
+
+def test_a_cell_keeps_harmless_text() -> None:
+    assert [cell(v) for v in ("plain", None, 12, "a=b")] == ["plain", "", "12", "a=b"]
