@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from optin import limits, phones, staff_words
@@ -146,11 +145,12 @@ def _read(user: User, now: datetime) -> _Known:
     numbers = list(ProviderUser.objects.filter(user=fresh).order_by("-pk"))
     trail = AuditEvent.objects.about(fresh)
     request = trail.filter(kind__in=[Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND]).first()
-    # Of all texts, so that the newest is not sought among those of everybody.
+    suspensions = trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK)
+    # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
     text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
     tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
-    wanted = {request.number_digest} if request else set()
+    wanted = {"", request.number_digest if request else ""}  # "": of the stop
     wanted |= {row.number_digest for row in numbers if row.confirmed}
     return _Known(
         now=now,
@@ -161,17 +161,15 @@ def _read(user: User, now: datetime) -> _Known:
         request=request,
         sign_in=trail.filter(kind=Kind.SIGN_IN).first(),
         guess=trail.filter(kind__in=[Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]).first(),
-        suspension=trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK).first(),
+        suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
-        guards=list(Guard.objects.in_force(now).filter(_bars(wanted - {""}))),
+        guards=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
 
 
-def _bars(numbers: set[str]) -> Q:
-    kinds = [Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
-    return Q(kind=Guard.Kind.STOP) | Q(kind__in=kinds, key__in=numbers)
+_BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
 
 
 # -- why no text came --------------------------------------------------------------

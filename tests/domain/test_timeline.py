@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.conf import LazySettings
-from django.db import connection
+from django.db import connection, transaction
 from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
@@ -785,6 +785,27 @@ def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:
     assert counts[:4] == counts[4:]
     assert counts[:3] == [11] * 3
     assert counts[3] <= 13
+
+
+@pytest.mark.postgresql
+def test_an_index_serves_every_query(scene: Scene) -> None:
+    """However much others did: a table is read as a whole only where nothing else can serve."""
+    scene.activate()
+    grow(scene, 3)
+    before = entries(scene.user)[3].position
+    with CaptureQueriesContext(connection) as queries:
+        timeline.timeline(scene.user)
+        timeline.timeline(scene.user, before=before)
+        diagnose(scene.user, timezone.now())
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for query in queries.captured_queries:
+            if not query["sql"].startswith("SELECT"):
+                continue
+            cursor.execute(f"EXPLAIN {query['sql']}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            # A handful of gateways: all are read.
+            assert "Seq Scan" not in plan or "optin_gatewayhealth" in plan, plan
 
 
 # -- on a page ---------------------------------------------------------------------
