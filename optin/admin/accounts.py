@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -17,10 +18,12 @@ from optin import services, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, text, when
 from optin.admin.site import SeeOther, site
+from optin.diagnosis import diagnose
 from optin.guesses import Outcome
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
 from optin.origin import Origin
 from optin.services import Sending
+from optin.timeline import Position, timeline
 
 Operation = Callable[..., Any]
 
@@ -119,7 +122,10 @@ class IsStaff(Choice):
 
 @admin.register(User, site=site)
 class AccountAdmin(ReadOnlyAdmin):
+    """Accounts; the page of one says why no text came, and what happened (P-21)."""
+
     change_list_template = "admin/accounts.html"
+    change_form_template = "admin/account.html"
     list_display = (text("username", "user name"), text("email"), "is_on", "state", "is_staff")
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
@@ -190,8 +196,24 @@ class AccountAdmin(ReadOnlyAdmin):
             (f"{numbers}?user_id={object_id}", "Numbers"),
             (f"{events}?user_id={object_id}", "Audit events"),
         ]
-        context = {"tools": tools, **(extra_context or {})}
+        context = {"tools": tools, **self._story(request, object_id), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
+
+    def _story(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """What happened to the account, page by page, and what follows from it."""
+        user = User.objects.filter(pk=object_id).first()
+        if user is None or not self.has_view_permission(request):
+            return {}
+        before = Position.parse(request.GET.get("before", ""))
+        entries = timeline(user, before=before, limit=self.list_per_page + 1)
+        more = entries[self.list_per_page :]
+        entries = entries[: self.list_per_page]
+        return {
+            "causes": [] if before else diagnose(user, timezone.now()),
+            "entries": entries,
+            "older": f"?before={entries[-1].position}" if more else "",
+            "is_older": before is not None,
+        }
 
     def own_urls(self) -> list[URLPattern]:
         def find(pk: int) -> User | None:

@@ -407,3 +407,37 @@ def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
 
 def test_a_cell_keeps_harmless_text() -> None:
     assert [cell(v) for v in ("plain", None, 12, "a=b")] == ["plain", "", "12", "a=b"]
+
+
+# -- the page of an account --------------------------------------------------------
+
+
+def test_the_page_of_an_account_tells_why_and_what_happened(
+    user: User, file: File, signed_in: In
+) -> None:
+    """P-21: also where no number was ever stored."""
+    services.opt_in(user, file, "+447400123456", origin=ORIGIN)
+    html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+    assert 'data-cause="region"' in html
+    assert "What happened, newest first" in html
+    assert "447400123456" not in html
+
+
+def test_what_happened_goes_on_page_by_page(user: User, signed_in: In) -> None:
+    client, page = signed_in("support"), f"/admin/optin/user/{user.pk}/change/"
+    for _ in range(70):
+        AuditEvent.objects.record(Kind.CHECK, "ok", now=NOON, origin=ORIGIN, user_id=user.pk)
+    html = client.get(page).content.decode()
+    older = re.search(r'href="(\?before=[0-9-]+)" rel="next"', html)
+    assert older
+
+    second = client.get(page + older[1]).content.decode()
+
+    assert html.count("<time") == 50
+    assert second.count("<time") == 20
+    assert 'rel="next"' not in second
+
+
+def test_an_account_that_is_gone_leads_home(signed_in: In) -> None:
+    response = signed_in("support").get("/admin/optin/user/999999/change/")
+    assert (response.status_code, response["Location"]) == (302, "/admin/")

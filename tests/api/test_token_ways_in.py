@@ -28,6 +28,7 @@ from oauth2_provider.models import (
 from optin import services
 from optin.models import File, Purpose, User
 from optin.web.session_store import SessionStore
+from tests.admin.test_permissions import MAY
 from tests.api.token_client import Tokens
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, wrong
 
@@ -239,6 +240,8 @@ NO_WAYS_IN = {
     *("livez", "readyz"),
     # development only
     *("simulator", "optin.web.views.simulator"),
+    # need staff past a second factor, and sign nobody in: tests.admin
+    *(f"admin:{name}" for name in (*MAY, "login", "logout")),
     # answer 404
     *("optin.api.views.NotFound", "optin.web.views.not_found"),
 }
