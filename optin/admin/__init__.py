@@ -6,7 +6,7 @@ an operation is asked for; the other modules are the pages by subject. One langu
 as staff and the runbooks speak it.
 """
 
-from optin.admin import accounts, audit, tenants, texts
+from optin.admin import accounts, audit, matrix, tenants, texts
 from optin.admin.site import site
 
-__all__ = ["accounts", "audit", "site", "tenants", "texts"]
+__all__ = ["accounts", "audit", "matrix", "site", "tenants", "texts"]

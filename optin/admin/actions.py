@@ -26,6 +26,9 @@ from optin.origin import Origin
 
 OUT_OF_REACH = "You may not do this for yourself, or for somebody who may do more than you."
 
+OFFERED: "dict[str, Action]" = {}
+"""Every operation that has an address, by the name of that."""
+
 
 class ReasonForm(forms.Form):
     """Why it is done: kept in the audit trail for as long as that."""
@@ -117,6 +120,7 @@ class Action:
         self, model: str, find: Callable[[int], Any], home: Callable[[Any], str], *, one: bool
     ) -> URLPattern:
         """Return its address below the list of *model*: for *one* row, or for none."""
+        OFFERED[f"{model}_{self.name}"] = self
         route = f"<int:object_id>/{self.name}/" if one else f"{self.name}/"
         pattern: URLPattern = path(route, self.page(find, home), name=f"{model}_{self.name}")
         return pattern

@@ -9,13 +9,13 @@ from typing import Any
 from django.db import migrations, models
 
 NAMES = {
-    "view_user": "Can view user",
-    "view_provideruser": "Can view provider user",
-    "view_pendingotp": "Can view pending otp",
-    "view_smsmessage": "Can view sms message",
-    "view_notice": "Can view notice",
-    "view_guard": "Can view guard",
-    "view_gatewayhealth": "Can view gateway health",
+    "view_user": "Can view account",
+    "view_provideruser": "Can view mobile number",
+    "view_pendingotp": "Can view code",
+    "view_smsmessage": "Can view text message",
+    "view_notice": "Can view mail",
+    "view_guard": "Can view stop or list entry",
+    "view_gatewayhealth": "Can view gateway that failed",
     "view_auditevent": "Can view audit event",
     "view_file": "Can view file",
     "view_membership": "Can view membership",
@@ -90,12 +90,27 @@ class Migration(migrations.Migration):
             options={
                 "permissions": [
                     ("manage_guards", "Can stop all texts, keep the lists, and open prefixes")
-                ]
+                ],
+                "verbose_name": "stop or list entry",
+                "verbose_name_plural": "stops and lists",
             },
         ),
         migrations.AlterModelOptions(
             name="provideruser",
-            options={"permissions": [("reveal_number", "Can see a number in full")]},
+            options={
+                "permissions": [("reveal_number", "Can see a number in full")],
+                "verbose_name": "mobile number",
+            },
+        ),
+        migrations.AlterModelOptions(name="notice", options={"verbose_name": "mail"}),
+        migrations.AlterModelOptions(name="pendingotp", options={"verbose_name": "code"}),
+        migrations.AlterModelOptions(name="smsmessage", options={"verbose_name": "text message"}),
+        migrations.AlterModelOptions(
+            name="gatewayhealth",
+            options={
+                "verbose_name": "gateway that failed",
+                "verbose_name_plural": "gateways that failed",
+            },
         ),
         migrations.AlterModelOptions(
             name="user",
@@ -104,8 +119,7 @@ class Migration(migrations.Migration):
                     ("act_on_accounts", "Can suspend, resume, unlock, revoke and send again"),
                     ("give_roles", "Can make people staff, and end that"),
                 ],
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
+                "verbose_name": "account",
             },
         ),
         migrations.AlterField(

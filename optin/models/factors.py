@@ -66,6 +66,7 @@ class ProviderUser(Device):
     objects = ProviderUserManager()
 
     class Meta:
+        verbose_name = "mobile number"
         permissions = [("reveal_number", "Can see a number in full")]
         constraints = [
             models.UniqueConstraint(
@@ -199,6 +200,7 @@ class PendingOtp(models.Model):
     objects = PendingOtpQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "code"
         constraints = [
             models.UniqueConstraint(
                 fields=["provider_user", "purpose"],

@@ -91,6 +91,8 @@ class Guard(models.Model):
     objects = GuardQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "stop or list entry"
+        verbose_name_plural = "stops and lists"
         permissions = [("manage_guards", "Can stop all texts, keep the lists, and open prefixes")]
         constraints = [
             models.UniqueConstraint(fields=["key", "kind"], name="guard_one_of_a_kind"),

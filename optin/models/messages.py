@@ -136,6 +136,7 @@ class SmsMessage(Outgoing):
     delivered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "text message"
         indexes = [
             models.Index(
                 fields=["created_at"],
@@ -246,6 +247,10 @@ class GatewayHealth(models.Model):
 
     objects = GatewayHealthQuerySet.as_manager()
 
+    class Meta:
+        verbose_name = "gateway that failed"
+        verbose_name_plural = "gateways that failed"
+
     def __str__(self) -> str:
         return f"health of {self.gateway}"
 
@@ -299,6 +304,7 @@ class Notice(Outgoing):
     disowned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "mail"
         indexes = [
             models.Index(
                 fields=["created_at"],

@@ -71,8 +71,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
     class Meta:
-        verbose_name = "user"
-        verbose_name_plural = "users"
+        verbose_name = "account"
         permissions = [
             ("act_on_accounts", "Can suspend, resume, unlock, revoke and send again"),
             ("give_roles", "Can make people staff, and end that"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
@@ -14,7 +15,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin import services, staff
-from optin.admin import site
+from optin.admin import matrix, site
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -259,3 +260,9 @@ def test_the_roles_of_the_code_are_those_of_the_database() -> None:
         for group in Group.objects.all()
     }
     assert kept == {role: set(powers) for role, powers in staff.ROLES.items()}
+
+
+def test_the_matrix_in_the_staff_guide_is_that_of_the_code() -> None:
+    """``manage.py shell -c "from optin.admin import matrix; print(matrix.table())"`` writes it."""
+    guide = (settings.BASE_DIR / "docs" / "staff.md").read_text(encoding="utf-8")
+    assert matrix.table() in guide

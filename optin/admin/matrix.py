@@ -1,0 +1,36 @@
+"""Who may do what here, as a table for docs/staff.md."""
+
+from collections.abc import Iterator
+
+from optin import staff
+from optin.admin.actions import OFFERED
+from optin.admin.site import site
+
+NOT_ACTIONS = {
+    "Find an account by name, e-mail or full number": "optin.view_user",
+    "Export the audit log": staff.EXPORT,
+}
+
+
+def permissions() -> Iterator[tuple[str, str]]:
+    """Name everything that can be seen or done, with the permission that it takes."""
+    for model in site._registry:
+        opts = model._meta
+        seen = f"{opts.app_label}.view_{opts.model_name}"
+        yield f"See {opts.verbose_name_plural}", seen
+    yield from NOT_ACTIONS.items()
+    site.get_urls()  # which has every operation offered
+    for action in OFFERED.values():
+        yield action.title, action.permission
+
+
+def table() -> str:
+    """Return the table in Markdown."""
+    lines = [
+        f"| | permission | {' | '.join(staff.ROLES)} |",
+        f"|---|---|{'---|' * len(staff.ROLES)}",
+    ]
+    for what, permission in permissions():
+        may = ["yes" if permission in powers else "no" for powers in staff.ROLES.values()]
+        lines.append(f"| {what} | `{permission}` | {' | '.join(may)} |")
+    return "\n".join(lines)
