@@ -53,7 +53,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     user.is_staff = True
     user.last_login = now()
     user.save()
-    user.groups.add(Group.objects.create(name="support"))
+    user.groups.add(Group.objects.get_or_create(name="support")[0])
     AccessKey.objects.make(user, file, now())
     services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
     services.opt_in(user, file, NUMBER, origin=ORIGIN)
@@ -163,6 +163,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         "ContentType",
         "File",
         "Group",
+        "Group_permissions",
         "Permission",
         "SendCounter",
         "User",
@@ -180,6 +181,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "DeviceGrant",
         "Grant",
         "IDToken",
+        "LogEntry",  # of the admin, which writes none; goes
         "Membership",
         "Notice",
         "ProviderUser",
