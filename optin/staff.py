@@ -36,6 +36,7 @@ READS = (
 )
 EXPORT = "optin.export_events"
 ACT = "optin.act_on_accounts"
+REVOKE = "optin.revoke_at_once"
 REVEAL = "optin.reveal_number"
 TENANTS = "optin.manage_tenants"
 GUARDS = "optin.manage_guards"
@@ -44,7 +45,7 @@ ROLES_OF_OTHERS = "optin.give_roles"
 ROLES: dict[str, tuple[str, ...]] = {
     "auditor": (*READS, EXPORT),
     "support": (*READS, ACT),
-    "administrator": (*READS, EXPORT, ACT, REVEAL, TENANTS, GUARDS, ROLES_OF_OTHERS),
+    "administrator": (*READS, EXPORT, ACT, REVOKE, REVEAL, TENANTS, GUARDS, ROLES_OF_OTHERS),
 }
 """What each group may do, as ``app.permission``."""
 

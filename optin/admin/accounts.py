@@ -88,7 +88,7 @@ ACTIONS = (
     Action(
         "revoke",
         "Remove all second factors",
-        staff.ACT,
+        staff.REVOKE,
         "Number, app and recovery codes go, and signing in needs the password alone. Be sure who "
         "it is that asks. The person is told by e-mail.",
         _act(services.revoke, "All second factors were removed."),

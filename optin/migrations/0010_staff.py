@@ -22,7 +22,8 @@ NAMES = {
     "view_accesskey": "Can view access key",
     "view_application": "Can view application",
     "export_events": "Can take audit events away as a file",
-    "act_on_accounts": "Can suspend, resume, unlock, revoke and send again",
+    "act_on_accounts": "Can suspend, resume, unlock and send again",
+    "revoke_at_once": "Can remove all second factors at once",
     "give_roles": "Can make people staff, and end that",
     "reveal_number": "Can see a number in full",
     "manage_tenants": "Can make files, members, access keys and OAuth applications",
@@ -31,6 +32,7 @@ NAMES = {
 MODELS = {
     "export_events": "auditevent",
     "act_on_accounts": "user",
+    "revoke_at_once": "user",
     "give_roles": "user",
     "reveal_number": "provideruser",
     "manage_tenants": "file",
@@ -116,7 +118,8 @@ class Migration(migrations.Migration):
             name="user",
             options={
                 "permissions": [
-                    ("act_on_accounts", "Can suspend, resume, unlock, revoke and send again"),
+                    ("act_on_accounts", "Can suspend, resume, unlock and send again"),
+                    ("revoke_at_once", "Can remove all second factors at once"),
                     ("give_roles", "Can make people staff, and end that"),
                 ],
                 "verbose_name": "account",

@@ -110,7 +110,7 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
 
 
 def test_revoke(user: User, active: ProviderUser, signed_in: In) -> None:
-    html = ask(signed_in("support"), f"optin/user/{user.pk}/revoke/", reason="lost")
+    html = ask(signed_in("administrator"), f"optin/user/{user.pk}/revoke/", reason="lost")
     assert "All second factors were removed." in html
     active.refresh_from_db()
     assert (active.confirmed, active.released_at) == (False, NOON)
