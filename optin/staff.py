@@ -101,7 +101,7 @@ def find(text: str) -> list[User]:
 
     A number also finds who has had it, or has asked for a text to it in vain.
     """
-    text = text.strip()
+    text = text.replace("\0", "").strip()  # which PostgreSQL does not take
     named = User.objects.by_login(text)
     if named:
         return [named]

@@ -75,7 +75,7 @@ class Outcome(Typed):
     title = parameter_name = "outcome"
 
     def read(self, asked: str) -> str:
-        return asked[:32]
+        return plain(asked)[:32]
 
 
 ABOUT = ("kind", "outcome", "face", "user_id", "file_id", "from", "until")

@@ -184,7 +184,11 @@ class Choice(SimpleListFilter):
 
     def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         value = self.value()
-        return queryset.filter(**{str(self.parameter_name): value}) if value else queryset
+        if not value:
+            return queryset
+        if value not in dict(self.choices_of):
+            return queryset.none()
+        return queryset.filter(**{str(self.parameter_name): value})
 
 
 def choice(field: str, choices: Sequence[tuple[str, Any]], title: str = "") -> type[Choice]:
