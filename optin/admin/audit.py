@@ -36,6 +36,7 @@ SLACK = timedelta(minutes=5)
 differ by less than this."""
 
 _BATCH = 2000
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 class Day(Typed):
@@ -241,11 +242,7 @@ def _row(event: AuditEvent, names: dict[int, str]) -> list[object]:
 def cell(value: object) -> str:
     """Return *value* as a cell that no spreadsheet takes for a formula (OWASP)."""
     written = "" if value is None else plain(value)
-    return (
-        f"'{written}"
-        if written.lstrip()[:1] in set("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
-        else written
-    )
+    return f"'{written}" if written.lstrip()[:1] in _FORMULA else written
 
 
 class _Echo:
