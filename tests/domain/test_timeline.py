@@ -707,6 +707,7 @@ def walk(user: User, limit: int) -> list[Entry]:
     while page := timeline.timeline(user, before=before, limit=limit):
         assert len(page) <= limit
         found += page
+        assert len(found) < 1000, "it never ends"
         before = Position.parse(str(page[-1].position))
     return found
 
