@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from optin import services, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
-from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, plain, text, when
 from optin.admin.site import SeeOther, site
 from optin.diagnosis import diagnose
 from optin.guesses import Outcome
@@ -132,11 +132,10 @@ class AccountAdmin(ReadOnlyAdmin):
     shown = (
         text("username", "user name"),
         text("email"),
-        "is_active",
         "is_on",
         "factors",
         "state",
-        "otp_failures",
+        "wrong_codes",
         "role",
         when("date_joined", "since"),
         when("last_login"),
@@ -163,6 +162,10 @@ class AccountAdmin(ReadOnlyAdmin):
         if user.otp_locked_until:
             return f"locked until {at(user.otp_locked_until)}"
         return "active" if user.is_active else "deactivated"
+
+    @admin.display(description="wrong codes in a row")
+    def wrong_codes(self, user: User) -> int:
+        return user.otp_failures
 
     @admin.display(description="second factors")
     def factors(self, user: User) -> str:
@@ -209,6 +212,8 @@ class AccountAdmin(ReadOnlyAdmin):
         more = entries[self.list_per_page :]
         entries = entries[: self.list_per_page]
         return {
+            "title": f"Account {plain(user.get_username())}",
+            "subtitle": "",
             "causes": [] if before else diagnose(user, timezone.now()),
             "entries": entries,
             "older": f"?before={entries[-1].position}" if more else "",

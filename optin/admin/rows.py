@@ -47,6 +47,7 @@ def when(field: str, title: str = "") -> Shown:
     def shown(row: Any) -> str:
         return at(getattr(row, field))
 
+    shown.__name__ = "time"  # its class in the page
     return shown
 
 
@@ -174,13 +175,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Read what a page of rows shows besides them, for all at once."""
 
 
+def others(changelist: Any, name: str | None) -> dict[str, str]:
+    """Return what the address of a list asks for besides the filter *name*: from its start."""
+    return {key: value for key, value in changelist.params.items() if key not in {name, BEFORE}}
+
+
 class Choice(SimpleListFilter):
     """A filter by one of a few values of a field."""
 
+    template = "admin/choice_filter.html"
     choices_of: Sequence[tuple[str, Any]] = ()
 
     def lookups(self, request: Any, model_admin: Any) -> Sequence[tuple[str, Any]]:
         return self.choices_of
+
+    def choices(self, changelist: Any) -> Any:
+        yield {
+            "name": self.parameter_name,
+            "others": others(changelist, self.parameter_name),
+            "options": [(value, text, value == self.value()) for value, text in self.choices_of],
+        }
 
     def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         value = self.value()
@@ -208,13 +222,11 @@ class Typed(SimpleListFilter):
         return [("", "")]
 
     def choices(self, changelist: Any) -> Any:
-        others = {k: v for k, v in changelist.params.items() if k not in {self.parameter_name}}
-        others.pop(BEFORE, None)
         yield {
             "name": self.parameter_name,
             "value": plain(self.value() or ""),
             "type": self.input_type,
-            "others": others,
+            "others": others(changelist, self.parameter_name),
             "is_wrong": self.is_wrong,
         }
 
