@@ -246,9 +246,7 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     """Name the rule that refused the last request for a text, if one did."""
     if not staff_words.is_refusal(request):
         return None
-    name, _slash, _seconds = str(request.data.get("rule", "")).partition("/")
-    if name == Outcome.FACTOR_DISABLED and not request.data.get("limit"):
-        name = "suspended"
+    name = staff_words.rule_name(request.data)
     if name not in _RULES:
         return None
     why, advice = _RULES[name]

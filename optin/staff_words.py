@@ -66,13 +66,20 @@ def masked(text: str, longest: int = 5) -> str:
 # -- decisions ---------------------------------------------------------------------
 
 
+def rule_name(data: Mapping[str, Any]) -> str:
+    """Return the rule that decided, without its window: its name in ``limits``, or an outcome."""
+    name, _slash, _seconds = str(data.get("rule", "")).partition("/")
+    if name == Outcome.FACTOR_DISABLED and not data.get("limit"):
+        return "suspended"  # by staff: no count led to it
+    return name
+
+
 def rule(data: Mapping[str, Any]) -> str:
     """Name the rule that decided, with what it counted and its limit; "" if there was none."""
-    name, _slash, seconds = str(data.get("rule", "")).partition("/")
-    if name == Outcome.FACTOR_DISABLED and not data.get("limit"):
-        name = "suspended"
+    name = rule_name(data)
     if name not in _RULES:
         return ""
+    _name, _slash, seconds = str(data["rule"]).partition("/")
     return _RULES[name]() % {
         "count": data.get("count", 0),
         "limit": data.get("limit", 0),

@@ -388,6 +388,11 @@ def locked(scene: Scene) -> None:
     scene.challenge()
 
 
+def asked_while_suspended(scene: Scene) -> None:
+    suspend(scene)
+    scene.challenge()
+
+
 def app_instead(scene: Scene) -> None:
     person = Person(scene.user, scene.file, scene.phone, scene.clock)
     scene.activate()
@@ -414,6 +419,7 @@ def arrived(scene: Scene) -> None:
         (nothing_lately, Why.NOTHING_ASKED, "since 2 November 2026, 23:00 AEDT"),
         (wrong_password, Why.WRONG_PASSWORD, "the password was wrong: no text is sent"),
         (locked, Why.LOCKED, "5 wrong codes in a row; each 5 lock"),
+        (asked_while_suspended, Why.SUSPENDED, "refused: staff suspended the number"),
         (app_instead, Why.APP_INSTEAD, "has an authenticator app"),
         (arrived, Why.ARRIVED, "its code was entered at 2 November 2026, 23:00 AEDT"),
     ],
