@@ -79,6 +79,17 @@ class Outcome(Typed):
         return plain(asked)[:32]
 
 
+SAVED = {
+    "By staff": "?face=admin",
+    "By command": "?face=command",
+    "Texts refused by a limit": "?outcome=send_limit",
+    "Refused by a lock": "?outcome=locked",
+    "Numbers of two accounts": "?outcome=mobile_number_in_use",
+    "Numbers seen in full": "?kind=reveal",
+    "Exports": "?kind=export",
+}
+"""Filters that are often asked for, as links."""
+
 ABOUT = ("kind", "outcome", "face", "user_id", "file_id", "from", "until")
 
 
@@ -172,7 +183,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return [path("export/", view, name="optin_auditevent_export")]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        may = {"may_export": request.user.has_perm(staff.EXPORT)}
+        may = {"saved": SAVED, "may_export": request.user.has_perm(staff.EXPORT)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def export(self, request: HttpRequest) -> HttpResponseBase:

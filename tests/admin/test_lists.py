@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from optin.admin.audit import SAVED
 from optin.models import AuditEvent, File, Guard, ProviderUser, User
 from optin.origin import Face, Origin
 from tests.admin.conftest import In
@@ -271,6 +272,13 @@ def test_what_else_django_reads_changes_nothing(signed_in: In, user: User, query
 @pytest.mark.parametrize("query", ["_to_field=password", "_popup=1&_to_field=email"])
 def test_no_row_is_named_by_another_field(signed_in: In, user: User, query: str) -> None:
     assert signed_in("superuser").get(f"/admin/optin/user/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(("words", "address"), SAVED.items())
+def test_saved_filters_are_ones_that_there_are(signed_in: In, words: str, address: str) -> None:
+    html = read(signed_in("auditor"), f"{LOG}{address}")
+    assert f'<a href="{address}">{words}</a>' in html
+    assert "Not understood" not in html
 
 
 # -- what a page shows -------------------------------------------------------------
