@@ -12,7 +12,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin.admin.audit import SAVED
-from optin.models import AuditEvent, File, Guard, ProviderUser, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Guard,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SmsMessage,
+    User,
+)
 from optin.origin import Face, Origin
 from tests.admin.conftest import In
 from tests.admin.test_permissions import MAY, World, world  # noqa: F401 (a fixture)
@@ -105,21 +115,45 @@ def test_no_list_counts_its_rows(world: World, signed_in: In, name: str) -> None
     assert not [sql for sql in queries(client, world.address(name)) if "COUNT(" in sql.upper()]
 
 
+def number(n: int, file: File) -> ProviderUser:
+    return ProviderUser.objects.create(
+        user=make_user(f"more{n}", file),
+        file=file,
+        number_encrypted="x",
+        number_digest=f"{n}",
+        last_three="123",
+        created_at=NOON,
+    )
+
+
+def text(n: int, file: File) -> None:
+    """A code that was texted; and another text, to tell that the number was replaced."""
+    row = number(n, file)
+    code = PendingOtp.objects.create(
+        provider_user=row,
+        purpose="opt_in",
+        file=file,
+        nonce=f"{n}",
+        key_id="k",
+        digits=7,
+        issued_at=NOON,
+        expires_at=NOON + timedelta(minutes=10),
+    )
+    SmsMessage.objects.create(pending_otp=code, created_at=NOON)
+    SmsMessage.objects.create(replaced=row, created_at=NOON)
+    Notice.objects.create(user=row.user, kind="activated", created_at=NOON)
+    AccessKey.objects.make(row.user, file, NOON)
+
+
 @pytest.mark.parametrize(
     ("path", "make"),
     [
         ("/admin/optin/user/", lambda n, file: make_user(f"more{n}", file)),
-        (
-            "/admin/optin/provideruser/",
-            lambda n, file: ProviderUser.objects.create(
-                user=make_user(f"more{n}", file),
-                file=file,
-                number_encrypted="x",
-                number_digest=f"{n}",
-                last_three="123",
-                created_at=NOON,
-            ),
-        ),
+        ("/admin/optin/provideruser/", number),
+        ("/admin/optin/pendingotp/", text),
+        ("/admin/optin/smsmessage/", text),
+        ("/admin/optin/notice/", text),
+        ("/admin/optin/accesskey/", text),
         ("/admin/optin/membership/", lambda n, file: make_user(f"more{n}", file)),
     ],
 )
