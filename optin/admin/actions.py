@@ -78,11 +78,11 @@ class Action:
     def page(self, find: Callable[[int], Any], home: Callable[[Any], str]) -> Any:
         """Return the view; *find* the row that it is about, *home* its own page."""
 
-        def view(request: HttpRequest, object_id: int = 0) -> HttpResponse:
+        def view(request: HttpRequest, object_id: int | None = None) -> HttpResponse:
             if not request.user.has_perm(self.permission):
                 raise PermissionDenied
-            row = find(object_id) if object_id else None
-            if object_id and row is None:
+            row = None if object_id is None else find(object_id)
+            if object_id is not None and row is None:
                 messages.warning(request, "There is no such row any more.")
                 return SeeOther("admin:index")
             return self._answer(request, row, home(row))

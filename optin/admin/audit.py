@@ -46,9 +46,13 @@ class Day(Typed):
 
     def read(self, asked: str) -> datetime | None:
         try:
-            return timezone.make_aware(datetime.combine(date.fromisoformat(asked), time.min))
-        except (ValueError, OverflowError):
+            day = date.fromisoformat(asked)
+        except ValueError:
             return None
+        # There must be time before and after it.
+        if not date.min.year < day.year < date.max.year:
+            return None
+        return timezone.make_aware(datetime.combine(day, time.min))
 
 
 class From(Day):

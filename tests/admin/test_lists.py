@@ -419,3 +419,13 @@ def test_a_german_browser_gets_one_language(signed_in: In) -> None:
     assert 'lang="en-au"' in html
     assert "Filter" in html
     assert "Startseite" not in html
+
+
+@pytest.mark.parametrize("name", ["from", "until"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_day_at_an_end_of_the_calendar_is_none(signed_in: In, name: str, day: str) -> None:
+    """There is no time before the first one, and none after the last."""
+    record(1)
+    html = read(signed_in("auditor"), LOG, **{name: day})
+    assert ids(html) == []
+    assert "Not understood" in html

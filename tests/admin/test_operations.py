@@ -443,3 +443,23 @@ def test_what_happened_goes_on_page_by_page(user: User, signed_in: In) -> None:
 def test_an_account_that_is_gone_leads_home(signed_in: In) -> None:
     response = signed_in("support").get("/admin/optin/user/999999/change/")
     assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("pk", ["0", "999999", "9" * 30])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("optin/user/{}/unlock/", "optin/user/{}/role/", "optin/provideruser/{}/reveal/"),
+        *("optin/accesskey/{}/revoke/", "optin/membership/{}/end/"),
+        "oauth2_provider/application/{}/remove/",
+    ],
+)
+def test_an_operation_on_a_row_that_is_none(signed_in: In, path: str, pk: str, method: str) -> None:
+    client = signed_in("superuser")
+    before = AuditEvent.objects.count()
+
+    response = getattr(client, method)(f"/admin/{path.format(pk)}", {"reason": "x"})
+
+    assert (response.status_code, response["Location"]) == (303, "/admin/")
+    assert AuditEvent.objects.count() == before
