@@ -67,6 +67,10 @@ LONGEST = timedelta(days=1)
 """No answer puts anybody off for longer."""
 
 
+SEARCHES = (Rate(60, 3600), Rate(200, 86_400))
+"""Numbers that one member of staff may search: who guesses what the mask hides needs more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One counter and its ceiling. ``count`` 0 counts without a ceiling."""
@@ -218,6 +222,16 @@ def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
         charged_at,
         _OR_TAKE_BACK,
     )
+
+
+def reserve_search(origin: Origin, now: datetime) -> Refused | None:
+    """Count one search for a full number, or say why not. Call inside a transaction."""
+    limits = _each("search", str(origin.actor_id), SEARCHES)
+    with transaction.atomic():
+        refused = _over(_add(limits, now), now)
+        if refused:
+            transaction.set_rollback(True)
+    return refused
 
 
 def _text_limits(

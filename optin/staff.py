@@ -5,6 +5,7 @@ Whom somebody may act on is decided here, for every operation of ``services``.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
@@ -12,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from optin import phones
+from optin import limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
 from optin.guesses import Outcome, read_locked
@@ -50,7 +51,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 """What each group may do, as ``app.permission``."""
 
 FOUND_AT_MOST = 20
-"""Accounts that a search shows."""
+"""Accounts that a search by number shows."""
 
 
 def is_out_of_reach(origin: Origin, user: User) -> bool:
@@ -96,20 +97,48 @@ def fit(reason: str) -> str:
 # -- finding somebody --------------------------------------------------------------
 
 
-def find(text: str) -> list[User]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The accounts that a search led to, or how long whoever asks must wait."""
+
+    users: tuple[User, ...]
+    retry_after: timedelta | None = None
+
+
+def find(text: str, *, origin: Origin) -> Found:
     """Return the accounts that *text* names: user name, e-mail address or full number.
 
-    A number also finds who has had it, or has asked for a text to it in vain.
+    A number also finds who has had it, or has asked for a text to it in vain. Whoever tries
+    number after number learns what the mask hides, without the permission to see it: so each
+    search for one is counted, and told to the audit trail (S-37).
     """
     text = text.replace("\0", "").strip()  # which PostgreSQL does not take
-    named = User.objects.by_login(text)
-    if named:
-        return [named]
+    user = User.objects.by_login(text)
+    named = [user] if user else []
     try:
         number = phones.parse(text, home_region=conf.sms_regions[0])
     except InvalidMobileNumber:
-        return []
-    digest = ProviderUser.digest_of(number.e164)
+        return Found(tuple(named))
+    digest, now = ProviderUser.digest_of(number.e164), timezone.now()
+    with transaction.atomic(durable=True):
+        refused = limits.reserve_search(origin, now)
+        # A name may look like the number of somebody else: both are shown.
+        users = [] if refused else [*named, *(u for u in _with_number(digest) if u != user)]
+        AuditEvent.objects.record(
+            AuditEvent.Kind.SEARCH,
+            Outcome.SEARCH_LIMIT if refused else Outcome.OK,
+            now=now,
+            origin=origin,
+            user_id=None,
+            number_digest=digest,
+            last_three=number.e164[-3:],
+            data=refused.data if refused else {"found": len(users)},
+        )
+    return Found(tuple(users), refused.retry_after if refused else None)
+
+
+def _with_number(digest: str) -> list[User]:
+    """Whose number has *digest* now, had it, or would have had it."""
     rows = ProviderUser.objects.filter(number_digest=digest).order_by("-confirmed", "-pk")
     events = AuditEvent.objects.filter(number_digest=digest, user_id__isnull=False)
     ids = [

@@ -1,5 +1,6 @@
 """Accounts and their numbers, and what staff do for them (P-23)."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_POST
 from optin import services, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, plain, text, when
-from optin.admin.site import SeeOther, site
+from optin.admin.site import SeeOther, origin_of, site
 from optin.diagnosis import diagnose
 from optin.guesses import Outcome
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
@@ -238,12 +239,20 @@ def find_page(request: HttpRequest) -> HttpResponse:
     """Lead to the account that was asked for, by a POST: no number in any address (S-51)."""
     if not request.user.has_perm("optin.view_user"):
         raise PermissionDenied
-    found = staff.find(request.POST.get("who", "")[:254])
-    if len(found) == 1:
-        return SeeOther(reverse("admin:optin_user_change", args=[found[0].pk]))
+    result = staff.find(request.POST.get("who", "")[:254], origin=origin_of(request))
+    if len(result.users) == 1:
+        return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
+    found = [
+        (user.pk, plain(user.get_username()), plain(user.email or "no e-mail address"))
+        for user in result.users
+    ]
     context = {**site.each_context(request), "title": "Accounts found", "found": found}
-    context["may_find"] = True
-    return TemplateResponse(request, "admin/found.html", context)
+    response = TemplateResponse(request, "admin/found.html", context)
+    if result.retry_after is not None:
+        context["wait"] = True
+        response.status_code = 429
+        response["Retry-After"] = str(math.ceil(result.retry_after.total_seconds()))
+    return response
 
 
 site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="find"))

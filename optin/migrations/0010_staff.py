@@ -165,6 +165,7 @@ class Migration(migrations.Migration):
                     ("role", "Role of staff"),
                     ("export", "Audit events handed out as a file"),
                     ("application", "OAuth application"),
+                    ("search", "Full number searched by staff"),
                 ],
                 max_length=16,
             ),

@@ -148,6 +148,7 @@ class AuditEvent(AppendOnly):
         ROLE = "role", "Role of staff"
         EXPORT = "export", "Audit events handed out as a file"
         APPLICATION = "application", "OAuth application"
+        SEARCH = "search", "Full number searched by staff"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -28,7 +28,7 @@ from optin.models import (
 )
 from optin.origin import Face, Origin
 from tests.admin.conftest import In, OnStaff
-from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
+from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +82,55 @@ def test_a_number_of_several_lists_them(
 @pytest.mark.parametrize("who", ["", "nobody", OTHER_NUMBER, "x" * 5000, "\0", "+61", "'; --"])
 def test_nobody_is_found(user: User, active: ProviderUser, signed_in: In, who: str) -> None:
     assert "No account has this" in ask(signed_in("support"), "find/", 200, who=who)
+
+
+def test_a_name_that_looks_like_a_number_hides_nobody(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    make_user(NUMBER)
+    html = ask(signed_in("support"), "find/", 200, who=NUMBER)
+    assert f">{user.username}<" in html
+    assert f">{NUMBER}<" in html
+
+
+@pytest.mark.parametrize("who", [NUMBER, OTHER_NUMBER])
+def test_a_search_for_a_number_is_audited(active: ProviderUser, signed_in: In, who: str) -> None:
+    """S-37: who tries number after number learns what the mask hides. The trail says who did."""
+    client = signed_in("auditor")
+    ask(client, "find/", 303 if who == NUMBER else 200, who=who)
+
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.face) == ("search", "ok", "admin")
+    assert event.actor_id == User.objects.get(username="auditor").pk
+    assert event.number_digest == ProviderUser.digest_of(who)
+    assert event.data == {"found": int(who == NUMBER)}
+    assert who[3:-3] not in str(AuditEvent.objects.values())
+    assert "?kind=search" in client.get("/admin/optin/auditevent/").content.decode()
+
+
+def test_a_search_by_name_is_no_search_for_a_number(user: User, signed_in: In) -> None:
+    ask(signed_in("auditor"), "find/", who="ann")
+    assert not AuditEvent.objects.filter(kind="search").exists()
+
+
+def test_nobody_tries_number_after_number(
+    active: ProviderUser, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    """60 an hour, each member of staff for themselves; names are found all the same."""
+    client = signed_in("support")
+    for n in range(60):
+        ask(client, "find/", 200, who=f"+614915702{n:02d}")
+
+    answer = client.post("/admin/find/", {"who": NUMBER})
+
+    assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
+    assert "You searched for many numbers" in answer.content.decode()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.data["count"]) == ("search", "search_limit", 60)
+    ask(client, "find/", 303, who="ann")
+    ask(signed_in("auditor"), "find/", 303, who=NUMBER)
+    clock.shift(3600)
+    ask(signed_in("support"), "find/", 303, who=NUMBER)
 
 
 # -- operations on an account ------------------------------------------------------

@@ -292,7 +292,7 @@ def test_every_event_has_words_in_german() -> None:
 
 
 ONLY = {
-    AuditEvent.Kind.MEMBER: {"added"},
+    AuditEvent.Kind.MEMBER: {"added", "ended"},
     AuditEvent.Kind.ACCESS_KEY: {"made", "revoked"},
 }
 NOT_OF_A_PERSON = {
@@ -305,6 +305,9 @@ NOT_OF_A_PERSON = {
     AuditEvent.Kind.KEYS,
     AuditEvent.Kind.PURGE,
     AuditEvent.Kind.ERASE,
+    AuditEvent.Kind.EXPORT,
+    AuditEvent.Kind.APPLICATION,
+    AuditEvent.Kind.SEARCH,
 }
 
 

@@ -106,6 +106,7 @@ OF_NOBODY = {
     Kind.SAFE,
     Kind.EXPORT,
     Kind.APPLICATION,
+    Kind.SEARCH,
 }
 """Of no person, or of one who is there no more."""
 
