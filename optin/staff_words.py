@@ -196,6 +196,7 @@ def is_refusal(event: AuditEvent) -> bool:
 
 _DONE = {
     *("ok", "unchanged", "sent", "resent", "started", "issued", "signed_in", "changed", "added"),
+    "ended",
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
 }
@@ -273,14 +274,18 @@ _EVENTS: dict[tuple[str, str], Words] = {
     (Kind.RESEND, ""): lambda: _("Staff wanted to have the code sent again; no text was sent"),
     (Kind.REVEAL, "ok"): lambda: _("Staff saw the number in full"),
     (Kind.REVEAL, ""): lambda: _("Staff wanted to see the number in full"),
-    (Kind.ROLE, ""): lambda: _("The role as a member of staff was changed"),
+    (Kind.ROLE, "ok"): lambda: _("The role as a member of staff was changed"),
+    (Kind.ROLE, ""): lambda: _("Staff wanted to change the role; nothing changed"),
     (Kind.NO_TEXTS, "stopped"): lambda: _("STOP came from the number: no text is sent to it"),
     (Kind.NO_TEXTS, ""): lambda: _("Texts are sent to the number again"),
     (Kind.DENY, ""): lambda: _("Staff changed the deny list for this number"),
     (Kind.SAFE, ""): lambda: _("Staff changed the safe list for this number"),
     (Kind.MEMBER, "added"): lambda: _("Added to a file"),
+    (Kind.MEMBER, "ended"): lambda: _("Put out of a file"),
+    (Kind.MEMBER, ""): lambda: _("Staff wanted to change the files; nothing changed"),
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
+    (Kind.ACCESS_KEY, ""): lambda: _("Staff wanted to change the access keys; nothing changed"),
     (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
     (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
     (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),

@@ -13,6 +13,7 @@ from oauth2_provider.models import get_application_model
 
 from optin import sign_in, staff
 from optin.errors import FileIdTaken, NotAMember, OutOfReach
+from optin.guesses import Outcome
 from optin.models import AccessKey, AuditEvent, File, Membership, User
 from optin.origin import Origin
 
@@ -34,18 +35,42 @@ def create_file(file_id: int, name: str, *, origin: Origin) -> File:
     return file
 
 
+def _reachable(
+    kind: AuditEvent.Kind, origin: Origin, user: User, file: File, key: AccessKey | None = None
+) -> bool:
+    """Whether staff who ask may act on *user*; if not, there is an event of it (S-37)."""
+    beyond = staff.is_out_of_reach(origin, user)
+    if beyond:
+        _record(kind, Outcome.OUT_OF_REACH, origin, user=user, file=file, key=key)
+    return not beyond
+
+
 def add_member(user: User, file: File, *, origin: Origin) -> None:
-    """Let *user* act in *file*; again, if they were put out of it."""
+    """Let *user* act in *file*; again, if they were put out of it.
+
+    :raises OutOfReach: if staff do it for themselves or a superior.
+    """
     with transaction.atomic(durable=True):
-        Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
-        _record(Kind.MEMBER, "added", origin, user=user, file=file)
+        reachable = _reachable(Kind.MEMBER, origin, user, file)
+        if reachable:
+            Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
+            _record(Kind.MEMBER, "added", origin, user=user, file=file)
+    if not reachable:
+        raise OutOfReach
 
 
 def end_membership(user: User, file: File, *, origin: Origin) -> None:
-    """Let *user* act in *file* no more; their keys to it open nothing from now on."""
+    """Let *user* act in *file* no more; their keys to it open nothing from now on.
+
+    :raises OutOfReach: if staff do it to themselves or a superior.
+    """
     with transaction.atomic(durable=True):
-        Membership.objects.filter(user=user, file=file).update(active=False)
-        _record(Kind.MEMBER, "ended", origin, user=user, file=file)
+        reachable = _reachable(Kind.MEMBER, origin, user, file)
+        if reachable:
+            Membership.objects.filter(user=user, file=file).update(active=False)
+            _record(Kind.MEMBER, "ended", origin, user=user, file=file)
+    if not reachable:
+        raise OutOfReach
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
@@ -54,22 +79,31 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
     :raises NotAMember: if *user* may not act in *file*, or may not sign in at all.
     :raises OutOfReach: if staff make it for themselves or a superior.
     """
+    text = ""
     with transaction.atomic(durable=True):
-        if staff.is_out_of_reach(origin, user):
-            raise OutOfReach
-        if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
-            raise NotAMember
-        key, text = AccessKey.objects.make(user, file, timezone.now())
-        _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
+        if _reachable(Kind.ACCESS_KEY, origin, user, file):
+            if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
+                raise NotAMember
+            key, text = AccessKey.objects.make(user, file, timezone.now())
+            _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
+    if not text:
+        raise OutOfReach
     return text
 
 
 def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
-    """End *key* for good."""
-    now = timezone.now()
+    """End *key* for good.
+
+    :raises OutOfReach: if it is one of the staff who ask, or of a superior.
+    """
     with transaction.atomic(durable=True):
-        AccessKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
-        _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
+        reachable = _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key)
+        if reachable:
+            unused = AccessKey.objects.filter(pk=key.pk, revoked_at=None)
+            unused.update(revoked_at=timezone.now())
+            _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
+    if not reachable:
+        raise OutOfReach
 
 
 def make_application(

@@ -19,12 +19,10 @@ from django.views.decorators.http import require_http_methods
 
 from optin.admin.rows import plain
 from optin.admin.site import SeeOther, origin_of, site
-from optin.errors import Refusal
+from optin.errors import OutOfReach, Refusal
 from optin.guesses import Outcome
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
-
-OUT_OF_REACH = "You may not do this for yourself, or for somebody who may do more than you."
 
 OFFERED: "dict[str, Action]" = {}
 """Every operation that has an address, by the name of that."""
@@ -58,7 +56,7 @@ class Done:
 def told(outcome: Outcome, words: dict[Outcome, str]) -> Done:
     """Say what became of an operation of ``services``."""
     if outcome is Outcome.OUT_OF_REACH:
-        return Done(OUT_OF_REACH, status=403)
+        return Done(OutOfReach.message, status=403)
     done = outcome in {Outcome.OK, Outcome.SENT, Outcome.RESENT}
     said = words.get(outcome) or f"Nothing was done: {outcome.replace('_', ' ')}."
     return Done(said, messages.SUCCESS if done else messages.WARNING)
@@ -96,6 +94,8 @@ class Action:
         if form.is_valid():
             try:
                 done = self.do(row, form.cleaned_data, origin_of(request))
+            except OutOfReach:
+                done = told(Outcome.OUT_OF_REACH, {})
             except Refusal as exc:
                 form.add_error(None, exc.message)
         if done and done.status == 403:

@@ -321,7 +321,6 @@ def test_an_access_key_is_shown_once_and_revoked(user: User, file: File, signed_
         ({"who": "nobody", "file_id": "777"}, "no such account"),
         ({"who": "ann", "file_id": "999"}, "no such file"),
         ({"who": "ann", "file_id": "888"}, "may not act in this file"),
-        ({"who": "administrator", "file_id": "777"}, "You may not do this for yourself"),
     ],
 )
 def test_no_key_is_made(
@@ -331,6 +330,35 @@ def test_no_key_is_made(
     html = ask(signed_in("administrator"), "optin/accesskey/make/", 422, **body)
     assert words in html
     assert not AccessKey.objects.exists()
+
+
+@pytest.mark.parametrize("whose", ["administrator", "superuser"])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("optin/membership/make/", "member"),
+        ("optin/membership/{membership}/end/", "member"),
+        ("optin/accesskey/make/", "access_key"),
+        ("optin/accesskey/{key}/revoke/", "access_key"),
+    ],
+)
+def test_no_tenancy_of_oneself_or_a_superior(
+    file: File, signed_in: In, on_staff: OnStaff, whose: str, path: str, kind: str
+) -> None:
+    """S-37: refused, and kept by the audit trail; nobody lets themselves into a file."""
+    user = on_staff(whose)
+    membership = Membership.objects.create(user=user, file=file)
+    key, _text = AccessKey.objects.make(user, file, NOON)
+    path = path.format(membership=membership.pk, key=key.pk)
+
+    html = ask(signed_in("administrator"), path, 403, who=whose, file_id=file.pk)
+
+    assert "You may not do this for yourself" in html
+    assert list(Membership.objects.values_list("active", flat=True)) == [True]
+    assert list(AccessKey.objects.values_list("pk", "revoked_at")) == [(key.pk, None)]
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.user_id) == (kind, "out_of_reach", user.pk)
+    assert event.actor_id == on_staff("administrator").pk
 
 
 def test_files_and_members(user: User, signed_in: In) -> None:
@@ -472,6 +500,25 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
     assert 'data-cause="region"' in html
     assert "What happened, newest first" in html
     assert "447400123456" not in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "words", "bad"),
+    [
+        ("role", "ok", "The role as a member of staff was changed", False),
+        ("role", "unchanged", "Staff wanted to change the role; nothing changed", False),
+        ("role", "out_of_reach", "Staff wanted to change the role; nothing changed", True),
+        ("member", "ended", "Put out of a file", False),
+        ("access_key", "out_of_reach", "Staff wanted to change the access keys", True),
+    ],
+)
+def test_what_staff_did_or_could_not_do_is_told(
+    user: User, signed_in: In, kind: str, outcome: str, words: str, bad: bool
+) -> None:
+    AuditEvent.objects.record(Kind(kind), outcome, now=NOON, origin=ORIGIN, user_id=user.pk)
+    html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+    assert words in html
+    assert ('class="tag bad"' in html) is bad
 
 
 def test_what_happened_goes_on_page_by_page(user: User, signed_in: In) -> None:

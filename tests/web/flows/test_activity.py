@@ -77,8 +77,8 @@ RECORDED: dict[Kind, set[str]] = {
     },
     Kind.REVEAL: {Outcome.OK, Outcome.OUT_OF_REACH},
     Kind.ROLE: {Outcome.OK, Outcome.UNCHANGED, Outcome.OUT_OF_REACH},
-    Kind.MEMBER: {"added", "ended"},
-    Kind.ACCESS_KEY: {"made", "revoked"},
+    Kind.MEMBER: {"added", "ended", Outcome.OUT_OF_REACH},
+    Kind.ACCESS_KEY: {"made", "revoked", Outcome.OUT_OF_REACH},
     Kind.PASSWORD: {
         "changed",
         "reset_asked",
