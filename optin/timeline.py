@@ -213,16 +213,17 @@ def _names(events: Iterable[AuditEvent]) -> _Names:
     events = list(events)
     users = {pk for one in events for pk in (one.actor_id, one.user_id, one.other_user_id) if pk}
     files = {one.file_id for one in events if one.file_id is not None}
-    return _Names(
-        dict(User.objects.filter(pk__in=users).values_list("pk", "username")),
-        dict(File.objects.filter(pk__in=files).values_list("pk", "name")),
+    found = (
+        User.objects.filter(pk__in=users).values_list("pk", "username"),
+        File.objects.filter(pk__in=files).values_list("pk", "name"),
     )
+    return _Names(*({pk: staff_words.plain(name) for pk, name in rows} for rows in found))
 
 
 def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
     details = staff_words.reasons(event)
     if event.file_id is not None:
-        name = staff_words.plain(names.files.get(event.file_id, ""))
+        name = names.files.get(event.file_id, "")
         details.append(_("file %(id)s %(name)s") % {"id": event.file_id, "name": name})
     if event.other_user_id:
         # Seen from either side, the other one.
@@ -272,6 +273,7 @@ def _who(event: AuditEvent, names: _Names) -> str:
 def _where(event: AuditEvent) -> str:
     """Say through which face and from where; the id leads to the lines of the log."""
     kind, _colon, pk = event.client.partition(":")
+    request_id = staff_words.plain(event.request_id)
     client = _CLIENTS[kind]() % {"id": staff_words.plain(pk)} if kind in _CLIENTS else ""
     return ", ".join(
         filter(
@@ -281,7 +283,7 @@ def _where(event: AuditEvent) -> str:
                 client,
                 _("from %(ip)s") % {"ip": event.ip} if event.ip else "",
                 staff_words.plain(event.user_agent),
-                _("request %(id)s") % {"id": event.request_id} if event.request_id else "",
+                _("request %(id)s") % {"id": request_id} if request_id else "",
             ],
         )
     )

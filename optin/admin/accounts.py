@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from optin import services, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
-from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, plain, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, file, plain, text, when
 from optin.admin.site import SeeOther, origin_of, site
 from optin.diagnosis import diagnose
 from optin.guesses import Outcome
@@ -292,14 +292,14 @@ class State(Choice):
 
 @admin.register(ProviderUser, site=site)
 class NumberAdmin(ReadOnlyAdmin):
-    list_display = ("id", account, "number", "file", "state", when("verified_at"))
+    list_display = ("id", account, "number", file, "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     shown = (
         "id",
         account,
         "number",
-        "file",
+        file,
         "state",
         when("created_at"),
         when("verified_at"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -23,7 +24,9 @@ from optin.admin.rows import (
     at,
     by_id,
     choice,
+    masked,
     plain,
+    reason,
     text,
     when,
 )
@@ -36,7 +39,9 @@ SLACK = timedelta(minutes=5)
 differ by less than this."""
 
 _BATCH = 2000
-_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+# At the start of a cell; and after what starts one where lists are parted by semicolons,
+# as a spreadsheet in German does with the whole line.
+_FORMULA = re.compile(r"(^|[;\t|])([\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 class Day(Typed):
@@ -110,7 +115,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "file",
         "face",
         "actor",
-        text("reason"),
+        reason(),
     )
     list_filter = (
         choice("kind", AuditEvent.Kind.choices),
@@ -126,7 +131,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "kind_",
         text("outcome"),
         "facts",
-        text("reason"),
+        reason(),
         "about",
         "other",
         "number",
@@ -169,7 +174,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="facts that decided")
     def facts(self, event: AuditEvent) -> str:
-        return ", ".join(f"{k}: {plain(v)}" for k, v in event.data.items()) or "-"
+        return ", ".join(f"{k}: {masked(v)}" for k, v in event.data.items()) or "-"
 
     def _name(self, event: AuditEvent, user_id: int | None) -> str:
         names: dict[int, str] = _known(event, "user_names", _users)
@@ -196,7 +201,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         if not request.user.has_perm(staff.EXPORT):
             raise PermissionDenied
         page: Any = self.get_changelist_instance(request)
-        filters = {name: plain(request.GET[name])[:64] for name in ABOUT if request.GET.get(name)}
+        filters = {name: masked(request.GET[name])[:64] for name in ABOUT if request.GET.get(name)}
         staff.record_export(filters, origin=origin_of(request))
         response = StreamingHttpResponse(
             _lines(page.queryset), content_type="text/csv; charset=utf-8"
@@ -251,14 +256,14 @@ def _row(event: AuditEvent, names: dict[int, str]) -> list[object]:
         event.pk, at(event.at), event.kind, event.outcome, event.face, event.user_id,
         name(event.user_id), event.other_user_id, event.actor_id, name(event.actor_id),
         event.file_id, event.last_three, event.client, event.ip, event.user_agent,
-        event.request_id, event.reason, json.dumps(event.data, sort_keys=True),
+        event.request_id, masked(event.reason), masked(json.dumps(event.data, sort_keys=True)),
     ]  # fmt: skip
 
 
 def cell(value: object) -> str:
     """Return *value* as a cell that no spreadsheet takes for a formula (OWASP)."""
     written = "" if value is None else plain(value)
-    return f"'{written}" if written.lstrip()[:1] in _FORMULA else written
+    return _FORMULA.sub(r"\1'\2", written) if isinstance(value, str) else written
 
 
 class _Echo:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
+from unicodedata import category
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
@@ -20,19 +21,31 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
 
+from optin import staff_words
 from optin.models import User
 
 BEFORE = "before"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
-# Control characters, and those that turn the direction of what follows.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Unicode's categories of what is not seen: control characters, those that turn the direction
+# of what follows or have no width, private ones, and ends of lines and paragraphs.
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 Shown = Callable[[Any], Any]
 
 
 def plain(text: object) -> str:
     """Return *text*, which anybody may have written, so that it looks as it is."""
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    written = str(text).replace("\r\n", "\n").replace("\n", " ")  # of a field with lines
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in _UNSEEN else c for c in written)
+
+
+def masked(text: object) -> str:
+    """``plain``, with what may be a number in full cut to its last three digits (S-51).
+
+    For what is written by staff or by gateways, who are asked not to name one. A date may
+    stand, which has 8 digits.
+    """
+    return staff_words.masked(plain(text), longest=8)
 
 
 def at(moment: datetime | None) -> str:
@@ -61,6 +74,16 @@ def text(field: str, title: str = "") -> Shown:
     return shown
 
 
+def reason(field: str = "reason") -> Shown:
+    """Return the column of a reason, in which there may be a number."""
+
+    @admin.display(description=field)
+    def shown(row: Any) -> str:
+        return masked(getattr(row, field)) or "-"
+
+    return shown
+
+
 def whole_number(asked: str) -> int | None:
     """Return the id that *asked* is, if it can be one."""
     return int(asked) if _ID.fullmatch(asked) else None
@@ -79,6 +102,12 @@ def account(row: Any) -> str:
     """The column of the account that a row with a ``user`` belongs to."""
     user: User = row.user
     return account_link(user.pk, user.get_username())
+
+
+@admin.display(description="file")
+def file(row: Any) -> str:
+    """The column of the file that a row belongs to."""
+    return plain(row.file) if row.file else "-"
 
 
 class Pages(ChangeList):
@@ -170,6 +199,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _row(self, request: HttpRequest, object_id: int) -> Any:
         return self.change_view(request, str(object_id))
+
+    def render_change_form(  # type: ignore[override]
+        self, request: HttpRequest, context: Any, **kwargs: Any
+    ) -> Any:
+        for name in ("subtitle", "original"):
+            context[name] = plain(context[name] or "")
+        return super().render_change_form(request, context, **kwargs)
 
     def look_up(self, rows: Sequence[Any]) -> None:
         """Read what a page of rows shows besides them, for all at once."""

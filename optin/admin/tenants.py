@@ -10,7 +10,7 @@ from oauth2_provider.models import get_application_model
 
 from optin import staff, tenants
 from optin.admin.actions import Action, Done
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, text, when
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
 from optin.models import AccessKey, File, Membership, User
@@ -154,7 +154,7 @@ class FileAdmin(_Tenants):
 
 @admin.register(Membership, site=site)
 class MembershipAdmin(_Tenants):
-    list_display = (account, "file", "active")
+    list_display = (account, file, "active")
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     list_display_links = ("active",)
@@ -182,7 +182,7 @@ class AccessKeyAdmin(_Tenants):
     list_display = (
         "prefix",
         account,
-        "file",
+        file,
         when("created_at", "made"),
         when("last_used_at"),
         when("revoked_at"),

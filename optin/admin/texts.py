@@ -10,7 +10,7 @@ from django.urls import URLPattern, reverse
 
 from optin import guards, phones, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, text, when
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, masked, reason, text, when
 from optin.admin.site import site
 from optin.errors import InvalidMobileNumber
 from optin.guards import Target
@@ -34,7 +34,7 @@ class TextAdmin(ReadOnlyAdmin):
         "about",
         "state",
         text("gateway"),
-        text("reason"),
+        reason(),
         "tries",
     )
     list_filter = (choice("state", State.choices), by_id("pending_otp_id", "code id"))
@@ -67,14 +67,16 @@ class TextAdmin(ReadOnlyAdmin):
     @admin.display(description="handed to")
     def gateways(self, message: SmsMessage) -> str:
         tries = message.gateway_tries.order_by("pk")
-        return "; ".join(f"{made.gateway}: {made.fate} {made.reason}".strip() for made in tries)
+        return "; ".join(
+            f"{made.gateway}: {made.fate} {masked(made.reason)}".strip() for made in tries
+        )
 
 
 @admin.register(Notice, site=site)
 class MailAdmin(ReadOnlyAdmin):
     """E-mails to people about their account: how far each came. Not their links."""
 
-    list_display = ("id", when("created_at"), account, "kind", "state", text("reason"), "tries")
+    list_display = ("id", when("created_at"), account, "kind", "state", reason(), "tries")
     list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
     list_select_related = ("user",)
     shown = (*list_display, when("sent_at"), when("disowned_at", "taken back"))
@@ -218,7 +220,7 @@ GUARD_ACTIONS = (
 @admin.register(Guard, site=site)
 class GuardAdmin(ReadOnlyAdmin):
     change_list_template = "admin/actions_list.html"
-    list_display = ("kind", "covers", "number", "region", text("reason"), when("made_at"), "ends")
+    list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
     shown = (*list_display, "unproved")
 

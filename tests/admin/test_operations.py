@@ -484,8 +484,96 @@ def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
         assert row[name][0] in {"'", "\ufffd"}
 
 
-def test_a_cell_keeps_harmless_text() -> None:
-    assert [cell(v) for v in ("plain", None, 12, "a=b")] == ["plain", "", "12", "a=b"]
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("plain", "plain"),
+        (None, ""),
+        (-12, "-12"),
+        ("a=b; c+d, -e", "a=b; c+d, -e"),
+        ("x;=1+1", "x;'=1+1"),
+        ('x; "@SUM(1)"', 'x;\' "@SUM(1)"'),
+        ("x;'=1", "x;''=1"),
+        ('"=1', "'\"=1"),
+        ("x|-1", "x|'-1"),
+        ("line\r\nline", "line line"),
+        ("a\tb\x1b[31m", "a\ufffdb\ufffd[31m"),
+    ],
+)
+def test_a_cell_begins_no_formula_even_where_semicolons_part_cells(
+    text: object, written: str
+) -> None:
+    """A spreadsheet in German takes ``;`` for the end of a cell, and no comma."""
+    assert cell(text) == written
+
+
+HOSTILE = "a\u202eb\u2066c\u200bd\ufeffe\u00adf<script>alert(1)</script>"
+
+
+def test_hostile_text_is_shown_harmless(
+    user: User, pending: ProviderUser, access_key: str, signed_in: In, on_staff: OnStaff
+) -> None:
+    """Scripts, turned directions, what has no width: in names, reasons, user agents."""
+    actor = on_staff("support")
+    User.objects.filter(pk=user.pk).update(username=f"u{HOSTILE}", email=f"{HOSTILE}@x.example")
+    User.objects.filter(pk=actor.pk).update(username=f"s{HOSTILE}")
+    File.objects.filter(pk=777).update(name=HOSTILE)
+    event = AuditEvent.objects.record(
+        Kind.UNLOCK,
+        "ok",
+        now=NOON,
+        origin=Origin(Face.ADMIN, actor_id=actor.pk, user_agent=HOSTILE, request_id=HOSTILE),
+        user_id=user.pk,
+        other_user_id=actor.pk,
+        file_id=777,
+        reason=HOSTILE,
+    )
+    client = signed_in("administrator")
+    for path in (
+        *("optin/user/", f"optin/user/{user.pk}/change/", f"optin/user/{user.pk}/unlock/"),
+        *("optin/auditevent/", f"optin/auditevent/{event.pk}/change/"),
+        *("optin/file/", "optin/file/777/change/"),
+        *("optin/membership/", "optin/provideruser/", "optin/accesskey/"),
+    ):
+        html = client.get(f"/admin/{path}").content.decode()
+        assert not re.search("[\u202e\u2066\u200b\ufeff\u00ad]|<script>alert", html), path
+        assert "script&gt;" in html, path
+
+
+@pytest.mark.parametrize("written", [NUMBER, "0491 570 156", "+61 (491) 570-156"])
+def test_a_number_that_somebody_wrote_is_masked(
+    user: User, pending: ProviderUser, signed_in: In, written: str
+) -> None:
+    """S-51: in the reasons of staff and of gateways, on lists, rows and in the file."""
+    said = f"asked by {written} on 2026-11-02"
+    AuditEvent.objects.record(
+        Kind.UNLOCK,
+        "ok",
+        now=NOON,
+        origin=ORIGIN,
+        user_id=user.pk,
+        reason=said,
+        data={"filters": {"outcome": written}},
+    )
+    event = AuditEvent.objects.latest("pk")
+    SmsMessage.objects.update(reason=said, state="failed")
+    message = SmsMessage.objects.get()
+    message.gateway_tries.update(reason=said)
+    assert message.gateway_tries.exists()
+    client = signed_in("auditor")
+    pages = [
+        client.get(f"/admin/optin/{path}").content.decode()
+        for path in (
+            *("auditevent/", f"auditevent/{event.pk}/change/", f"user/{user.pk}/change/"),
+            *("smsmessage/", f"smsmessage/{message.pk}/change/"),
+        )
+    ]
+    response: Any = client.post("/admin/optin/auditevent/export/")
+    pages.append(b"".join(response.streaming_content).decode())
+    for page in pages:
+        assert written not in page
+        assert "156" in page
+        assert "2026-11-02" in page
 
 
 # -- the page of an account --------------------------------------------------------
