@@ -531,7 +531,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending:
         row = factors.rows[code.provider_user_id] if code else None
         if staff.is_out_of_reach(origin, factors.user):
             result = Sending(Outcome.OUT_OF_REACH)
-        elif code is None or row is None:
+        elif code is None or row is None or not factors.user.is_active:
             result = Sending(Outcome.NOTHING_WAITING)
         else:
             result = _resend(factors, row, code, origin, now)

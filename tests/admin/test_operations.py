@@ -237,6 +237,17 @@ def test_resend_of_nothing(user: User, active: ProviderUser, phone: Phone, signe
     assert SmsMessage.objects.count() == 1
 
 
+def test_nothing_is_texted_to_who_is_deactivated(
+    user: User, pending: ProviderUser, clock: time_machine.Traveller, signed_in: In
+) -> None:
+    """They could enter it nowhere."""
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    clock.shift(60)
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
+    assert "no code waits to be entered" in html
+    assert SmsMessage.objects.count() == 1
+
+
 def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> None:
     """S-37: by a POST with a reason, and the trail keeps who looked."""
     client, path = signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/"
