@@ -1,12 +1,14 @@
 """Files, who belongs to them, and what acts for people (P-24)."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from oauth2_provider.models import get_application_model
+from oauth2_provider.validators import AllowedURIValidator
 
 from optin import staff, tenants
 from optin.admin.actions import Action, Done
@@ -52,6 +54,21 @@ class MemberForm(NoForm):
         return file
 
 
+_redirect = AllowedURIValidator(["https"], name="address", allow_path=True, allow_query=True)
+
+
+def _is_for_redirects(address: str) -> bool:
+    """Whether codes may be handed out to *address*: as the toolkit sees it, and more strictly.
+
+    What stands before an ``@`` looks like the host and is none.
+    """
+    try:
+        _redirect(address)
+    except forms.ValidationError:
+        return False
+    return "@" not in urlsplit(address).netloc
+
+
 class ApplicationForm(NoForm):
     name = forms.CharField(max_length=200, label="Name")
     redirect_uris = forms.CharField(
@@ -66,8 +83,9 @@ class ApplicationForm(NoForm):
 
     def clean(self) -> dict[str, Any]:
         addresses = self.cleaned_data.get("redirect_uris", "").split()
-        if any(not each.startswith("https://") for each in addresses):
-            self.add_error("redirect_uris", "Each must begin with https://")
+        if not all(_is_for_redirects(each) for each in addresses):
+            words = "Each must begin with https:// and a host, and have no user name and no #."
+            self.add_error("redirect_uris", words)
         if self.cleaned_data.get("by_code") and not addresses:
             self.add_error("redirect_uris", "Where do people go back to?")
         self.cleaned_data["redirect_uris"] = " ".join(addresses)

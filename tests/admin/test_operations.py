@@ -405,7 +405,14 @@ def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
     assert [event.outcome for event in kinds] == ["made", "removed"]
 
 
-@pytest.mark.parametrize("address", ["http://shop.example/", "javascript:alert(1)", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "http://shop.example/", "javascript:alert(1)", "https://", "https:///cb"),
+        *("https://shop.example/#x", "https://shop.example@evil.example/", "https://*.example/"),
+        *("https://shop.example/ http://shop.example/", "https://[::1"),
+    ],
+)
 def test_an_application_leads_back_by_https(signed_in: In, address: str) -> None:
     body = {"name": "Shop", "redirect_uris": address, "by_code": "on"}
     ask(signed_in("administrator"), "oauth2_provider/application/make/", 422, **body)
