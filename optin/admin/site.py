@@ -20,6 +20,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from optin.conf import conf
+from optin.guesses import By
 from optin.models.factors import has_active_factor
 from optin.origin import Face, Origin, client_ip
 
@@ -56,7 +57,8 @@ class StaffSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user
         # Verified by a factor that is still there: django-otp looks at its row each time.
-        return bool(user.is_active and user.is_staff and user.is_verified())
+        verified = user.is_active and user.is_staff and user.is_verified()
+        return bool(verified and not _by_suspended(request))
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Lead to what is still missing: the sign-in, a second factor, the proof of it."""
@@ -110,6 +112,16 @@ def origin_of(request: HttpRequest) -> Origin:
         user_agent=meta.get("HTTP_USER_AGENT", ""),
         request_id=meta.get("REQUEST_ID", ""),
     )
+
+
+def _by_suspended(request: HttpRequest) -> bool:
+    """Whether it was proved by texts to a number that staff suspended since (S-07a).
+
+    A stolen phone, perhaps. Who proved it by a recovery code, or does so now, may come in.
+    """
+    user: Any = request.user
+    suspended = getattr(user.otp_device, "suspended_at", None) is not None
+    return suspended and request.session.get("factor_by") != By.RECOVERY
 
 
 def _sign_out(request: HttpRequest) -> HttpResponse:

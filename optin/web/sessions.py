@@ -111,7 +111,7 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     if proved and proved.by in {By.APP, By.RECOVERY}:
         prove(request, proved.by)
     elif proved:
-        request.session.update(_verified(user))
+        request.session.update(_verified(user, By.TEXT))
 
 
 def renew_for_password(request: HttpRequest) -> Callable[[User], None]:
@@ -218,10 +218,14 @@ def _join(request: HttpRequest, ended: session_store.SessionStore) -> None:
     request.session.modified = True  # so that the answer tells the browser its id
 
 
-def _verified(user: Any) -> dict[str, Any]:
-    """Return what tells django-otp, whose ``user.is_verified()`` others ask."""
+def _verified(user: Any, by: By) -> dict[str, Any]:
+    """Return what tells django-otp, whose ``user.is_verified()`` others ask, which factor it was.
+
+    A recovery code is none of its devices: any factor stands for it.
+    """
     factors = overview(user)
-    device: Any = factors.app or factors.number
+    text_first = by is By.TEXT and factors.number
+    device: Any = text_first or factors.app or factors.number
     return {DEVICE_ID_SESSION_KEY: device.persistent_id} if device else {}
 
 
@@ -247,7 +251,7 @@ def prove_again(request: HttpRequest, proved: Verification) -> None:
 
 def _proof(request: HttpRequest, by: By) -> dict[str, Any]:
     at = timezone.now().timestamp()
-    return {"factor_at": at, "factor_by": by.value, **_verified(request.user)}
+    return {"factor_at": at, "factor_by": by.value, **_verified(request.user, by)}
 
 
 def forget_factor(request: HttpRequest) -> None:

@@ -10,9 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from optin import services
-from optin.models import AuthenticatorApp, File, ProviderUser, User
+from optin.models import AuthenticatorApp, File, ProviderUser, Purpose, User
 from tests.admin.conftest import In, OnStaff, give_app
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
+from tests.web.flows.conftest import make_recovery_codes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -136,6 +137,31 @@ def test_a_factor_that_was_removed_opens_nothing(
     services.revoke(user, reason="stolen", origin=ORIGIN)
 
     assert follow(client, "/admin/")[-1].startswith("/account/two-factor/?next=")
+
+
+@pytest.mark.parametrize("with_app", [False, True], ids=["number-only", "number-and-app"])
+def test_a_number_that_was_suspended_opens_nothing(
+    user: User, active: ProviderUser, phone: Phone, with_app: bool
+) -> None:
+    """S-07a: a stolen phone, whose thief is in already. A recovery code leads out, and in."""
+    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+    if with_app:
+        give_app(user)
+    recovery = make_recovery_codes(user)[0]
+    client = Client()
+    page = sign_in(client, "ann", "/sign-in/?next=/admin/")
+    if with_app:  # then no text is sent unasked
+        services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+    client.post(page, {"code": phone.code()})
+    assert client.get("/admin/").status_code == 200
+
+    services.suspend(user, reason="stolen", origin=ORIGIN)
+
+    steps = follow(client, "/admin/")
+    assert steps[-1].startswith("/account/two-factor/prove/?next=")
+    answer = client.post(steps[-1], {"code": recovery})
+    assert answer["Location"] == "/admin/", answer.content.decode()
+    assert client.get("/admin/").status_code == 200
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(14, 200), (15, 302)])
