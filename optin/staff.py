@@ -50,6 +50,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """What each group may do, as ``app.permission``."""
 
+SUPERUSER = "superuser"
+
 FOUND_AT_MOST = 20
 """Accounts that a search by number shows."""
 
@@ -209,7 +211,9 @@ def record_export(filters: dict[str, Any], *, origin: Origin) -> None:
 
 
 def role_of(user: User) -> str:
-    """Return the highest role of *user*, "" for none."""
+    """Return the highest role of *user*, "" for none; of a superuser, that they are one."""
+    if user.is_superuser:
+        return SUPERUSER
     names = set(user.groups.values_list("name", flat=True))
     return next((role for role in reversed(ROLES) if role in names), "")
 
@@ -217,7 +221,7 @@ def role_of(user: User) -> str:
 def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
     """Make *user* staff in one role and no other, or, for "", no staff any more.
 
-    Nobody gives a role that may do more than they may.
+    A superuser is none from then on. Nobody gives a role that may do more than they may.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
@@ -233,7 +237,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
             user.groups.remove(*Group.objects.filter(name__in=ROLES))
             if group:
                 user.groups.add(group)
-            User.objects.filter(pk=user.pk).update(is_staff=bool(role))
+            User.objects.filter(pk=user.pk).update(is_staff=bool(role), is_superuser=False)
             outcome = Outcome.OK
         AuditEvent.objects.record(
             AuditEvent.Kind.ROLE,

@@ -182,8 +182,6 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="role")
     def role(self, user: User) -> str:
-        if user.is_superuser:
-            return "superuser"
         return staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
 
     def change_view(

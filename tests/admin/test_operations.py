@@ -289,6 +289,25 @@ def test_a_role_is_given_and_taken(user: User, signed_in: In, role: str) -> None
     assert facts[0] == {"role": role, "before": ""}
 
 
+@pytest.mark.parametrize("role", ["", "auditor"])
+def test_a_superuser_who_is_given_a_role_has_no_more_than_that(
+    user: User, signed_in: In, role: str
+) -> None:
+    """Also who is taken it, and comes back in a lower one."""
+    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+    client, path = signed_in("superuser"), f"optin/user/{user.pk}/role/"
+
+    ask(client, path, role=role, reason="other work")
+    ask(client, path, role="auditor", reason="back")
+
+    known = User.objects.get(pk=user.pk)
+    assert (known.is_staff, known.is_superuser) == (True, False)
+    assert known.has_perm("optin.view_user")
+    assert not known.has_perm("optin.reveal_number")
+    first = AuditEvent.objects.filter(kind="role").earliest("pk")
+    assert first.data == {"role": role, "before": "superuser"}
+
+
 def test_whoever_is_no_staff_any_more_changes_nothing(user: User, on_staff: OnStaff) -> None:
     """Between the door and the service: the service looks again."""
     actor = on_staff("support")
