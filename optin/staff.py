@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from optin import limits, phones
+from optin import keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
 from optin.guesses import Outcome, read_locked
@@ -174,11 +174,14 @@ def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
     reason, now = fit(reason), timezone.now()
     with transaction.atomic(durable=True):
         factors = read_locked(row.user, Purpose.SIGN_IN)
-        row = factors.rows[row.pk]
-        beyond = is_out_of_reach(origin, factors.user)
-        result = (
-            Revealed(Outcome.OUT_OF_REACH) if beyond else Revealed(Outcome.OK, row.open_number())
-        )
+        row = factors.rows.get(row.pk, row)  # purged meanwhile, it reads as it did
+        if is_out_of_reach(origin, factors.user):
+            result = Revealed(Outcome.OUT_OF_REACH)
+        else:
+            try:
+                result = Revealed(Outcome.OK, row.open_number())
+            except keys.UndecryptableError:
+                result = Revealed(Outcome.UNREADABLE)
         AuditEvent.objects.record(
             AuditEvent.Kind.REVEAL,
             result.outcome,

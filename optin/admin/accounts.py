@@ -262,7 +262,8 @@ site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="
 def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     result = staff.reveal(row, reason=data["reason"], origin=origin)
     if result.outcome is not Outcome.OK:
-        return told(result.outcome, {})
+        words = {Outcome.UNREADABLE: "It cannot be read: its key has left the key ring."}
+        return told(result.outcome, words)
     return Done("The number in full. It is shown this once.", secret=result.number)
 
 

@@ -262,6 +262,16 @@ def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> 
     assert NUMBER[3:] not in str(AuditEvent.objects.values_list("data", "reason"))
 
 
+def test_a_number_whose_key_is_gone_is_said_to_be_unreadable(
+    active: ProviderUser, signed_in: In
+) -> None:
+    ProviderUser.objects.filter(pk=active.pk).update(number_encrypted="x")
+    html = ask(signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/", reason="x")
+    assert "It cannot be read" in html
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome) == ("reveal", "unreadable")
+
+
 def test_the_number_of_a_superior_is_not_shown(
     user: User, active: ProviderUser, signed_in: In
 ) -> None:

@@ -75,7 +75,7 @@ RECORDED: dict[Kind, set[str]] = {
         Outcome.NOTHING_WAITING,
         Outcome.OUT_OF_REACH,
     },
-    Kind.REVEAL: {Outcome.OK, Outcome.OUT_OF_REACH},
+    Kind.REVEAL: {Outcome.OK, Outcome.OUT_OF_REACH, Outcome.UNREADABLE},
     Kind.ROLE: {Outcome.OK, Outcome.UNCHANGED, Outcome.OUT_OF_REACH},
     Kind.MEMBER: {"added", "ended", Outcome.OUT_OF_REACH},
     Kind.ACCESS_KEY: {"made", "revoked", Outcome.OUT_OF_REACH},
