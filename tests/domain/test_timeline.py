@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from optin import delivery, guards, services, sign_in, timeline
+from optin import delivery, guards, receipts, services, sign_in, timeline
 from optin.conf import Rate
 from optin.diagnosis import Cause, Question, Why, diagnose
 from optin.gateways import Receipt, Report, SmsError
@@ -195,7 +195,7 @@ def carrier_refused(scene: Scene) -> None:
     scene.use(Stub("one"))
     scene.ask()
     receipt = Receipt(Report.FAILED, scene.text().reference, reason="absent subscriber")
-    delivery.take_receipt("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
 
 
 def expired_unsent(scene: Scene) -> None:
@@ -631,7 +631,7 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
     scene.ask()
     scene.clock.shift(20)
     receipt = Receipt(Report.DELIVERED, scene.text().reference)
-    delivery.take_receipt("two", receipt, timezone.now(), Origin(Face.API, client="gateway:two"))
+    receipts.take("two", receipt, timezone.now(), Origin(Face.API, client="gateway:two"))
     found = [(entry.label, entry.words, entry.bad) for entry in reversed(entries(scene.user))]
     assert found == [
         ("Request", "Code sent to turn two-factor sign-in on", False),
