@@ -22,6 +22,7 @@ from optin.models import (
     GatewayTry,
     Guard,
     ProviderUser,
+    Purpose,
     RecoveryCode,
     SmsMessage,
     User,
@@ -84,6 +85,7 @@ class Why(StrEnum):
     ARRIVED = "arrived"
     FORGOTTEN = "forgotten"
     CODE_REFUSED = "code_refused"
+    NO_CODE_ENTERED = "no_code_entered"
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"
 
@@ -101,7 +103,10 @@ class Cause:
 def diagnose(user: User, now: datetime) -> list[Cause]:
     """Return the causes for both questions, for each the most likely first."""
     known = _read(user, now)
-    no_text = _unlike([*_deactivated(known), *_of_texts(known), *_resting(known)])
+    if not known.user.is_active:
+        # What it was refused for before, or as if for, would only lead astray.
+        return [_deactivated(question) for question in Question]
+    no_text = _unlike([*_of_texts(known), *_resting(known)])
     no_entry = _unlike(_of_entry(known))
     return [cause for causes in (no_text, no_entry) for cause in causes]
 
@@ -207,7 +212,7 @@ def _not_asked(known: _Known) -> Iterator[Cause]:
                 Why.WRONG_PASSWORD,
                 _("At the last sign-in, %(time)s, the password was wrong: no text is sent then.")
                 % at,
-                _("Let them reset the password."),
+                _new_password(),
             )
         elif sign_in.outcome == Grant.NOT_NOW:
             yield _password_limit(Question.NO_TEXT, sign_in, known.now)
@@ -219,26 +224,23 @@ def _not_asked(known: _Known) -> Iterator[Cause]:
                     "authenticator app, whose code is asked for."
                 )
                 % at,
-                _("The page of the code has a button that sends a text."),
+                _(
+                    "Tell them to enter the code of the app. The page that asks for it has a "
+                    "button that sends a text instead."
+                ),
             )
     if request is None:
         yield _no_text(
             Why.NOTHING_ASKED,
             _("No text was ever asked for: no such request of this account reached a decision."),
-            _(
-                "Ask which name they sign in with, and what the page or the application said. "
-                "Requests of a wrong form are in the log only."
-            ),
+            _which_account(),
         )
     elif known.now - request.at >= LATELY:
         yield _no_text(
             Why.NOTHING_ASKED,
             _("No text was asked for since %(time)s: no newer request reached a decision.")
             % {"time": moment(request.at)},
-            _(
-                "Ask which name they sign in with, and what the page or the application said. "
-                "Requests of a wrong form are in the log only."
-            ),
+            _which_account(),
         )
 
 
@@ -250,14 +252,52 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     if name not in _RULES:
         return None
     why, advice = _RULES[name]
-    words = _("A text was asked for at %(time)s, and refused: %(rule)s.") % {
-        "time": moment(request.at),
-        "rule": staff_words.rule(request.data),
-    }
-    now = [cause.words for cause in _guarded(known) if cause.why is why]
-    return _no_text(
-        why, " ".join(filter(None, [words, _again(request, known.now), *now])), advice()
+    said = {"time": moment(request.at), "number": phones.mask(request.last_three)}
+    words = (
+        _("A text to the number %(number)s was asked for at %(time)s, and refused:") % said
+        if request.last_three
+        else _("A text was asked for at %(time)s, and refused:") % said
     )
+    stands = [cause.words for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
+    because = stands or [_because(name, request)]
+    over = _is_over(request, name, known.now, stands=bool(stands))
+    again = _again(request, known.now)
+    if name in _STANDING:
+        again = _("This is over.") if over else ""
+    return _no_text(
+        why,
+        " ".join(filter(None, [words, *because, again])),
+        _("Tell them to ask once more now.") if over else advice(),
+    )
+
+
+def _because(name: str, request: AuditEvent) -> str:
+    counted = staff_words.rule(request.data)
+    return f"{_MEANS[name]()} ({counted})." if name in _MEANS else f"{counted}."
+
+
+def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> bool:
+    """Whether what refused would let the same request through by now."""
+    if name in _STANDING:
+        return not stands
+    until = staff_words.again_at(request)
+    return until is not None and until <= now and name != limits.RESEND_WAIT
+
+
+_STANDING = {
+    *(limits.STOP, limits.OPTED_OUT, "deny-number"),
+    *("locked", "factor_disabled", "suspended"),
+}
+"""Rules of which it is known whether they still stand, and how long."""
+
+_MEANS: dict[str, Callable[[], str]] = {
+    "file": lambda: _("the budget of texts of the file is used up"),
+    "total": lambda: _("the budget of all texts is used up"),
+    limits.PREFIX: lambda: _(
+        "numbers that begin like this one are closed to opt-ins for a while, against fraud"
+    ),
+}
+"""What a count comes to, where it does not speak for itself."""
 
 
 def _again(event: AuditEvent, now: datetime) -> str:
@@ -270,23 +310,63 @@ def _again(event: AuditEvent, now: datetime) -> str:
 
 
 def _it_ends() -> str:
-    return _("The limit ends by itself. Let them wait until then, and ask once.")
+    return _(
+        "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
+    )
 
 
 def _budget() -> str:
-    return _("Tell an administrator: everybody is refused, and it may be pumping.")
+    return _(
+        "Tell an administrator at once: everybody is refused, and it may be fraud. Tell the "
+        "person when to try again."
+    )
 
 
 def _by_list() -> str:
-    return _("Staff put it there, with a reason and an end: look at the deny list.")
+    return _(
+        "Staff put it there: see “Stops and lists” for the reason and the end. An administrator "
+        "can take it off."
+    )
 
 
 def _unlock() -> str:
-    return _("If you know the person, unlock the account.")
+    return _(
+        "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the "
+        "tries were not theirs, somebody else may know the password: let them change it."
+    )
+
+
+def _unlock_texts() -> str:
+    return _(
+        "A code of the app or a recovery code leads in. Else, if you are sure who it is, press "
+        "“Unlock”. If the tries were not theirs, somebody else may know the password: let them "
+        "change it."
+    )
+
+
+def _end_suspension() -> str:
+    return _(
+        "A code of the app or a recovery code leads in. Press “End the suspension” only if you "
+        "are sure who it is, and its reason is gone."
+    )
+
+
+def _new_password() -> str:
+    return _("Tell them to choose a new one: “Forgotten your password?” on the page to sign in.")
+
+
+def _which_account() -> str:
+    return _(
+        "Ask which name they sign in with, and what the page or the application says: it may be "
+        "another account. Requests of a wrong form are in the log only."
+    )
 
 
 def _look_at_the_log() -> str:
-    return _("Look at the log of the workers and of the gateway, and tell those who run it.")
+    return _(
+        "Tell those who run the service to look at the workers and their log. Tell the person "
+        "that it is not their phone."
+    )
 
 
 _RULES: dict[str, tuple[Why, Callable[[], str]]] = {
@@ -302,41 +382,48 @@ _RULES: dict[str, tuple[Why, Callable[[], str]]] = {
     "total": (Why.TOTAL_BUDGET, _budget),
     limits.RESEND_WAIT: (
         Why.RESEND_WAIT,
-        lambda: _("Let them look for the text that was sent before; its code still works."),
+        lambda: _("Tell them to look for the text that was sent before: its code still works."),
     ),
     limits.PREFIX: (
         Why.PREFIX_CLOSED,
-        lambda: _("An administrator can open the prefix, or put the number on the safe list."),
+        lambda: _(
+            "An administrator can open the prefix, or put this number on the safe list. Tell the "
+            "person that it is not their phone."
+        ),
     ),
     limits.STOP: (
         Why.ALL_STOPPED,
-        lambda: _("Ask an administrator when texts will go again."),
+        lambda: _(
+            "Tell the person that it is not their phone, and that nobody gets texts now. An "
+            "administrator knows when they go again."
+        ),
     ),
     limits.OPTED_OUT: (
         Why.ANSWERED_STOP,
-        lambda: _("Let them text START to the sender of the last text, or allow the number again."),
+        lambda: _(
+            "Tell them to text START to the sender of the last text. An administrator can allow "
+            "the number again."
+        ),
     ),
     "deny-number": (Why.DENIED, _by_list),
     "deny-prefix": (Why.DENIED, _by_list),
     "region_not_allowed": (
         Why.REGION,
         lambda: _(
-            "Ask for a number of an allowed country. Those who run the service allow others."
+            "Tell them that it takes a mobile number of an allowed country, or an authenticator "
+            "app in place of texts. Those who run the service can allow more countries."
         ),
     ),
     "locked": (Why.LOCKED, _unlock),
-    "factor_disabled": (Why.DISABLED, _unlock),
-    "suspended": (
-        Why.SUSPENDED,
-        lambda: _("Staff did it for a reason: see it in the list. Staff can end it."),
-    ),
+    "factor_disabled": (Why.DISABLED, _unlock_texts),
+    "suspended": (Why.SUSPENDED, _end_suspension),
     "already_opted_in": (
         Why.ON_ALREADY,
-        lambda: _("Let them sign in to change the number, or to turn it off first."),
+        lambda: _("Tell them to sign in to change the number, or to turn it off first."),
     ),
     "not_opted_in": (
         Why.NO_NUMBER,
-        lambda: _("Let them opt in first, if they wish to get codes by text message."),
+        lambda: _("Tell them to opt in first, if they wish to get codes by text message."),
     ),
 }
 
@@ -356,7 +443,7 @@ def _became(known: _Known) -> Iterator[Cause]:
                     "is not kept any more."
                 )
                 % {"number": phones.mask(request.last_three), "time": moment(request.at)},
-                _("Let them ask again, and look then."),
+                _("Let them ask again while you look at this page."),
             )
         return
     yield from _BECAME[State(text.state)](known, text)
@@ -381,7 +468,7 @@ def _waiting(known: _Known, text: SmsMessage) -> Iterator[Cause]:
         yield _no_text(
             Why.NOT_CONFIRMED,
             _("The text of %(time)s is being sent at this moment.") % at,
-            _("Look again in a minute."),
+            _("Open this page again in a minute."),
         )
 
 
@@ -405,7 +492,7 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
             "number": text.provider_user.masked_number,
             "time": moment(text.sent_at or text.created_at),
         },
-        _("Is the phone on, and does it have coverage? Texts can take minutes."),
+        _("Ask whether the phone is on and has coverage. Texts can take minutes; then ask again."),
     )
 
 
@@ -421,7 +508,7 @@ def _delivered(known: _Known, text: SmsMessage) -> Iterator[Cause]:
             "number": text.provider_user.masked_number,
             "time": moment(text.delivered_at or text.created_at),
         },
-        _("Let them look among blocked senders and unknown ones, on the phone of that number."),
+        _("Tell them to look among blocked and unknown senders, on the phone with that number."),
     )
 
 
@@ -433,7 +520,7 @@ def _proved(text: SmsMessage) -> Cause | None:
         Why.ARRIVED,
         _("The last text arrived: its code was entered at %(time)s.")
         % {"time": moment(code.closed_at)},
-        _("No text was asked for since, or the list says why none left."),
+        _("If they wait for another one, it was not asked for: let them ask while you look."),
     )
 
 
@@ -443,15 +530,22 @@ def _mistyped(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     if number.verified_at:
         return
     others = [row.masked_number for row in known.numbers if row.verified_at]
-    words = _("The text went to a number %(number)s, which nobody has proved.") % {
-        "number": number.masked_number
-    }
+    said = {"number": number.masked_number, "time": moment(text.sent_at or text.created_at)}
+    words = _(
+        "The number may be mistyped: the text of %(time)s was for %(number)s, which nobody has "
+        "proved to be theirs."
+    )
+    words %= said
     if others:
         words += " " + _("Proved for this account: %(numbers)s.") % {"numbers": ", ".join(others)}
     yield _no_text(
         Why.NUMBER_MISTYPED,
         words,
-        _("Ask for the last three digits of their number. If they differ, it was mistyped."),
+        _(
+            "Ask how their number ends. If it is not %(number)s, tell them to go back and enter "
+            "it again; a stranger's phone has the text."
+        )
+        % said,
     )
 
 
@@ -471,7 +565,10 @@ def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
                 "%(time)s; then the carrier refused it: %(reason)s."
             )
             % facts,
-            _("Does the number exist, can it get texts, does it block them? Compare its end."),
+            _(
+                "Ask how their number ends: is it this one? If so, is the phone on, can it get "
+                "texts, does it block senders? Then let them ask again."
+            ),
         )
         yield from _mistyped(known, text)
     elif text.reason == "the number answered STOP" or (last and last.fate == Fate.OPTED_OUT):
@@ -484,7 +581,10 @@ def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
                 "%(time)s: %(reason)s."
             )
             % facts,
-            _("Does the number exist? Compare its last three digits."),
+            _(
+                "Ask how their number ends. If it is another one, tell them to enter it again. If "
+                "it is this one, tell those who run the service."
+            ),
         )
         yield from _mistyped(known, text)
     elif last or text.reason == "it could not be sent for a day":
@@ -502,7 +602,7 @@ def _expired(known: _Known, text: SmsMessage) -> Iterator[Cause]:
         Why.EXPIRED_UNSENT,
         _("The text of %(time)s was not sent in time: %(reason)s.")
         % {"time": moment(text.created_at), "reason": staff_words.why(text.reason)},
-        _("Let them ask again. If it happens often, tell those who run the service."),
+        _("Tell them to ask again now. If it happens often, tell those who run the service."),
     )
     if known.tries:
         yield _down(known, text)
@@ -523,7 +623,10 @@ def _down(known: _Known, text: SmsMessage) -> Cause:
     failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
         one.gateway for one in known.health
     ]
-    words = _("No gateway took the text of %(time)s: %(gateways)s (%(reason)s).") % {
+    words = _(
+        "No gateway has taken the text of %(time)s: it is down or fails. Tried: %(gateways)s; "
+        "the last one said: %(reason)s."
+    ) % {
         "time": moment(text.created_at),
         "gateways": ", ".join(failed) or UNKNOWN,
         "reason": staff_words.why(known.tries[0].reason if known.tries else text.reason),
@@ -533,7 +636,10 @@ def _down(known: _Known, text: SmsMessage) -> Cause:
 
 
 def _if_down() -> str:
-    return _("Tell those who run the service. Waiting texts go by themselves once it works.")
+    return _(
+        "Tell those who run the service: it is so for everybody. Tell the person that it is not "
+        "their phone; the text goes by itself once the gateway works, while its code does."
+    )
 
 
 def _tripped(health: GatewayHealth) -> str:
@@ -550,20 +656,23 @@ def _no_gateway(text: SmsMessage) -> Cause:
         Why.NO_GATEWAY,
         _("The text of %(time)s waits: no gateway serves its number.")
         % {"time": moment(text.created_at)},
-        _("Tell those who run the service."),
+        _("Tell those who run the service. Tell the person that it is not their phone."),
     )
 
 
 # -- what stands in the way now ----------------------------------------------------
 
 
-def _deactivated(known: _Known) -> Iterator[Cause]:
-    if not known.user.is_active:
-        yield _no_text(
-            Why.DEACTIVATED,
-            _("The account is deactivated: nothing it asks for is decided or recorded."),
-            _("An administrator can activate it."),
-        )
+def _deactivated(question: Question) -> Cause:
+    return Cause(
+        question,
+        Why.DEACTIVATED,
+        _("The account is deactivated: its password is refused as if wrong, and no text leaves."),
+        _(
+            "Nobody can change that on these pages. Ask those who run the service why it is so "
+            "before you promise anything."
+        ),
+    )
 
 
 def _in_force(known: _Known) -> Iterator[Cause]:
@@ -581,7 +690,7 @@ def _guarded(known: _Known) -> Iterator[Cause]:
         elif guard.until:
             yield _no_text(
                 Why.DENIED,
-                _("The number %(number)s is on the deny list until %(time)s: %(reason)s")
+                _("The number %(number)s is on the deny list until %(time)s: “%(reason)s”.")
                 % {
                     "number": phones.mask(guard.last_three),
                     "time": moment(guard.until),
@@ -607,7 +716,7 @@ def _of(question: Question, cause: Cause) -> Cause:
 def _all_stopped(guard: Guard | None = None) -> Cause:
     words = _("Staff stopped all texts.")
     if guard:
-        words = _("Staff stopped all texts at %(time)s: %(reason)s") % {
+        words = _("Staff stopped all texts at %(time)s: “%(reason)s”.") % {
             "time": moment(guard.made_at),
             "reason": staff_words.masked(guard.reason, longest=8),
         }
@@ -627,10 +736,10 @@ def _no_entry(why: Why, words: str, advice: str) -> Cause:
 
 
 def _of_entry(known: _Known) -> Iterator[Cause]:
-    yield from (_of(Question.NO_ENTRY, cause) for cause in _deactivated(known))
     yield from _barred(known)
     yield from _of_password(known)
     yield from _of_guess(known)
+    yield from _of_waiting(known)
     yield from _of_factors(known)
 
 
@@ -642,19 +751,19 @@ def _barred(known: _Known) -> Iterator[Cause]:
             Why.DISABLED,
             _("Codes by text message are disabled since %(time)s, after %(n)s wrong codes.")
             % {"time": moment(user.otp_disabled_at), "n": user.otp_failures},
-            _("A code of the app or a recovery code leads in. Else unlock the account."),
+            _unlock_texts(),
         )
     if active and active.suspended_at:
         event = known.suspension
         yield _no_entry(
             Why.SUSPENDED,
-            _("Staff suspended the number %(number)s at %(time)s: %(reason)s")
+            _("Staff suspended the number %(number)s at %(time)s: “%(reason)s”.")
             % {
                 "number": active.masked_number,
                 "time": moment(active.suspended_at),
                 "reason": staff_words.masked(event.reason, longest=8) if event else UNKNOWN,
             },
-            _("A code of the app or a recovery code leads in. Else staff can end it."),
+            _end_suspension(),
         )
     if user.locked_for(known.now) and user.otp_locked_until:
         yield _no_entry(
@@ -671,7 +780,7 @@ def _of_password(known: _Known) -> Iterator[Cause]:
         yield _no_entry(
             Why.NO_PASSWORD,
             _("The account has no password."),
-            _("An administrator can set one."),
+            _("Those who run the service can set one."),
         )
     if event is None or known.now - event.at >= LATELY:
         return
@@ -682,7 +791,7 @@ def _of_password(known: _Known) -> Iterator[Cause]:
             Why.WRONG_PASSWORD,
             _("At the last sign-in, %(time)s, the password was wrong.")
             % {"time": moment(event.at)},
-            _("Let them reset the password."),
+            _new_password(),
         )
 
 
@@ -697,7 +806,10 @@ def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cau
         question,
         Why.PASSWORD_LIMIT,
         f"{words} {_again(event, now)}".strip(),
-        _("The limit ends by itself. From another network they can sign in now."),
+        _(
+            "Nobody here can lift it; it ends by itself. From another network they can sign in "
+            "now. Have they forgotten it? “Forgotten your password?” mails a link to a new one."
+        ),
     )
 
 
@@ -715,7 +827,23 @@ def _of_guess(known: _Known) -> Iterator[Cause]:
     yield _no_entry(
         Why.CODE_REFUSED,
         f"{words} ({details})." if details else f"{words}.",
-        _("Only the newest code works, for ten minutes at most. Let them ask for another."),
+        _("Only the newest code works, for ten minutes at most. Tell them to ask for another."),
+    )
+
+
+def _of_waiting(known: _Known) -> Iterator[Cause]:
+    """They got as far as the code, and no further: the other question is theirs."""
+    request, later = known.request, (known.guess, known.sign_in)
+    if request is None or request.data.get("purpose") != Purpose.SIGN_IN:
+        return
+    stale = known.now - request.at >= LATELY or any(one and one.pk > request.pk for one in later)
+    if stale or any(_barred(known)):
+        return
+    yield _no_entry(
+        Why.NO_CODE_ENTERED,
+        _("A code to sign in was asked for at %(time)s, and none was entered since.")
+        % {"time": moment(request.at)},
+        _("The password was right. If the text did not come, see above why."),
     )
 
 
@@ -725,7 +853,7 @@ def _of_factors(known: _Known) -> Iterator[Cause]:
         yield _no_entry(
             Why.SET_UP_FIRST,
             _("This is a member of staff without a second factor: the admin needs one."),
-            _("Let them set one up after the password, as they are led to."),
+            _("Tell them to set one up after the password, as they are led to."),
         )
     if active and not known.app and not known.recovery_codes:
         yield _no_entry(
@@ -735,5 +863,8 @@ def _of_factors(known: _Known) -> Iterator[Cause]:
                 "authenticator app, and no recovery code is left."
             )
             % {"number": active.masked_number},
-            _("If it is lost, only a revocation by staff leads in. Make sure who it is."),
+            _(
+                "If it is lost: press “Suspend” so that nobody else uses it, make sure who it is, "
+                "and have all second factors removed."
+            ),
         )

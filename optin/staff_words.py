@@ -130,7 +130,9 @@ _RULES: dict[str, Words] = {
     "deny-number": lambda: _("the number is on the deny list"),
     "deny-prefix": lambda: _("the prefix of the number is on the deny list"),
     "region_not_allowed": lambda: _("numbers of the country %(region)s are not allowed"),
-    "locked": lambda: _("%(count)s wrong codes in a row; each %(limit)s lock for a while"),
+    "locked": lambda: _(
+        "%(count)s wrong codes in a row; each %(limit)s lock the account for a while"
+    ),
     "factor_disabled": lambda: _(
         "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
     ),

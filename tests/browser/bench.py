@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,15 @@ class Site:
     url: str
     data_dir: Path
     demo: dict[str, Any]
+    settings: Mapping[str, str] = field(default_factory=dict)  # beside the usual ones
+
+    @property
+    def port(self) -> str:
+        return self.url.rpartition(":")[2]
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / f"server-{self.port}.log"
 
     def password(self, username: str) -> str:
         """The password of a demo person: ann, ben, cam, or sam of the staff."""
@@ -69,7 +78,7 @@ class Site:
 
     def manage(self, *arguments: str) -> str:
         """Run a command of the service, beside the server; return what it prints."""
-        return _manage(_environment(self.data_dir, self.url.rpartition(":")[2]), *arguments)
+        return _manage(_environment(self), *arguments)
 
     def reset(self) -> None:
         """Put the demo people back to the start, and forget what was sent and counted."""
@@ -94,7 +103,7 @@ class Site:
 
     def mails(self, address: str) -> list[str]:
         """The mails to an address, oldest first: a development start writes them to its log."""
-        log = plain((self.data_dir / "server.log").read_text(encoding="utf-8"))
+        log = plain(self.log.read_text(encoding="utf-8"))
         mails = log.split("\nContent-Type: text/plain")[1:]
         return [mail for mail in mails if f"\nTo: {address}\n" in mail]
 
@@ -115,12 +124,13 @@ def plain(log: str) -> str:
     return log.replace("=\n", "").replace("=3D", "=")
 
 
-def _environment(data_dir: Path, port: str) -> dict[str, str]:
+def _environment(site: Site) -> dict[str, str]:
     """The environment of a development start: nothing of the tests', nor of the machine's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     # All tests come from one address: what counts per address would stop them.
     unlimited = {"OPTIN_SENDS_PER_IP": "0", "OPTIN_FAILED_SIGN_INS_PER_IP": "0"}
-    return {**kept, **unlimited, "DATA_DIR": str(data_dir), "PORT": port}
+    where = {"DATA_DIR": str(site.data_dir), "PORT": site.port}
+    return {**kept, **unlimited, **where, **site.settings}
 
 
 def _manage(environment: dict[str, str], *arguments: str) -> str:
@@ -151,32 +161,42 @@ print(demo.getvalue().replace("\\n", ""))
 @contextmanager
 def serve(data_dir: Path) -> Iterator[Site]:
     """Start the service as ``make run`` does, on a free port, and stop it afterwards."""
+    site = Site(_free_address(), data_dir, {})
+    printed = site.manage("shell", "--verbosity", "0", "-c", _SET_UP)
+    site.demo.update(json.loads(printed.splitlines()[-1]))
+    with _running(site):
+        yield site
+
+
+@contextmanager
+def beside(site: Site, **settings: str) -> Iterator[Site]:
+    """Start another server of the same rows, to which its operators gave other settings."""
+    other = replace(site, url=_free_address(), settings={**site.settings, **settings})
+    with _running(other):
+        yield other
+
+
+def _free_address() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = _environment(data_dir, port)
-    printed = _manage(environment, "shell", "--verbosity", "0", "-c", _SET_UP)
-    demo = json.loads(printed.splitlines()[-1])
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@contextmanager
+def _running(site: Site) -> Iterator[None]:
     command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
-    with (data_dir / "server.log").open("wb") as log:
+    address = f"127.0.0.1:{site.port}"
+    with site.log.open("wb") as log:
         server = subprocess.Popen(
-            [
-                sys.executable,
-                *command,
-                "--bind",
-                f"127.0.0.1:{port}",
-                "--graceful-timeout",
-                "1",
-            ],
+            [sys.executable, *command, "--bind", address, "--graceful-timeout", "1"],
             cwd=ROOT,
-            env=environment,
+            env=_environment(site),
             stdout=log,
             stderr=log,
         )
     try:
-        site = Site(f"http://127.0.0.1:{port}", data_dir, demo)
         _wait_for(site, server)
-        yield site
+        yield
     finally:
         server.terminate()
         try:
@@ -194,7 +214,7 @@ def _wait_for(site: Site, server: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    raise AssertionError((site.data_dir / "server.log").read_text(encoding="utf-8"))
+    raise AssertionError(site.log.read_text(encoding="utf-8"))
 
 
 # -- the browser -------------------------------------------------------------------

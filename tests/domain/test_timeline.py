@@ -270,7 +270,7 @@ NO_TEXT = [
     pytest.param(
         gateway_down,
         Why.GATEWAY_DOWN,
-        r"No gateway took the text .* one \(away\).*one failed 3 times in a row",
+        r"No gateway has taken .* Tried: one; .* said: away\. .*one failed 3 times in a row",
         What.GATEWAY,
         r"gateway one is down.*away",
         id="gateway-down",
@@ -302,7 +302,7 @@ NO_TEXT = [
     pytest.param(
         stop_switch,
         Why.ALL_STOPPED,
-        r"staff stopped all texts\. Staff stopped all texts at .*: under attack",
+        r"refused: Staff stopped all texts at .*: “under attack”",
         What.REQUEST,
         r"staff stopped all texts",
         id="stop-switch",
@@ -411,15 +411,15 @@ def arrived(scene: Scene) -> None:
         (user_limit, Why.USER_LIMIT, "1 of 1 texts for this account in 10 minutes"),
         (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
         (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
-        (denied, Why.DENIED, r"the deny list\. Trying again .* until .*, 00:00 AEDT: pumping"),
+        (denied, Why.DENIED, r"the deny list until .*, 00:00 AEDT: “pumping”"),
         (answered_stop, Why.ANSWERED_STOP, r"STOP from the number \.\.\. 156"),
         (stopped_while_it_waited, Why.ALL_STOPPED, "Staff stopped all texts"),
         (no_gateway, Why.NO_GATEWAY, "no gateway serves its number"),
         (nothing_asked, Why.NOTHING_ASKED, "No text was ever asked for"),
         (nothing_lately, Why.NOTHING_ASKED, "since 2 November 2026, 23:00 AEDT"),
         (wrong_password, Why.WRONG_PASSWORD, "the password was wrong: no text is sent"),
-        (locked, Why.LOCKED, "5 wrong codes in a row; each 5 lock"),
-        (asked_while_suspended, Why.SUSPENDED, "refused: staff suspended the number"),
+        (locked, Why.LOCKED, "refused: No code is accepted, .* until .*, after 5 wrong codes"),
+        (asked_while_suspended, Why.SUSPENDED, "refused: Staff suspended .*“stolen phone”"),
         (app_instead, Why.APP_INSTEAD, "has an authenticator app"),
         (arrived, Why.ARRIVED, "its code was entered at 2 November 2026, 23:00 AEDT"),
     ],
@@ -430,6 +430,44 @@ def test_other_causes(scene: Scene, seed: Callable[[Scene], None], why: Why, wor
     cause = causes(scene.user, Question.NO_TEXT)[0]
     assert (cause.why, bool(re.search(words, cause.words))) == (why, True), cause
     assert_secret(scene)
+
+
+@pytest.mark.parametrize(
+    ("seed", "end", "words"),
+    [
+        (
+            stop_switch,
+            lambda scene: guards.allow_texts(reason="contract signed", origin=STAFF),
+            r"refused: staff stopped all texts\. This is over\.",
+        ),
+        (
+            asked_while_suspended,
+            lambda scene: services.resume(scene.user, reason="it was found", origin=STAFF),
+            r"refused: staff suspended the number\. This is over\.",
+        ),
+        (
+            locked,
+            lambda scene: services.unlock(scene.user, reason="known here", origin=STAFF),
+            r"refused: 5 wrong codes in a row; each 5 lock the account .*\. This is over\.",
+        ),
+        (
+            number_limit,
+            lambda scene: scene.clock.shift(600),
+            r"5 of 5 texts .*\. Trying again works since .*23:10 AEDT\.",
+        ),
+    ],
+    ids=["stop-switch", "suspended", "locked", "limit-per-number"],
+)
+def test_what_refused_and_is_over_says_so(
+    scene: Scene, seed: Callable[[Scene], None], end: Callable[[Scene], None], words: str
+) -> None:
+    seed(scene)
+    before = causes(scene.user, Question.NO_TEXT)[0]
+    end(scene)
+    after = causes(scene.user, Question.NO_TEXT)[0]
+    assert (after.why, after.advice) == (before.why, "Tell them to ask once more now.")
+    assert before.advice != after.advice
+    assert re.search(words, after.words), after.words
 
 
 def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
@@ -522,6 +560,13 @@ def expire(scene: Scene) -> None:
     scene.guess(scene.phone.code())
 
 
+def wait_for_the_text(scene: Scene) -> None:
+    """The password was right; the gateway was not."""
+    scene.activate()
+    scene.use(Stub("one", REFUSED))
+    scene.sign_in(PASSWORD)
+
+
 NO_ENTRY = [
     pytest.param(
         lock,
@@ -587,6 +632,14 @@ NO_ENTRY = [
         r"Expired code entered, to sign in",
         id="code-expired",
     ),
+    pytest.param(
+        wait_for_the_text,
+        Why.NO_CODE_ENTERED,
+        r"A code to sign in was asked for at .*23:01 AEDT, and none was entered since",
+        What.GATEWAY,
+        r"gateway one refused",
+        id="text-did-not-arrive",
+    ),
 ]
 
 
@@ -603,6 +656,36 @@ def test_why_somebody_cannot_sign_in(
     if seed is set_up_first:  # nothing happened yet, as far as the list goes
         services.refuse_access(scene.user, 888, "not_found", origin=PAGE)
     assert_telling(scene, Question.NO_ENTRY, why, words, what, deciding)
+
+
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        lambda scene: scene.guess(scene.phone.code()),
+        lambda scene: scene.sign_in(),
+        lambda scene: scene.clock.shift(86_400),
+    ],
+    ids=["code-entered", "wrong-password-since", "yesterday"],
+)
+def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
+    scene: Scene, goes_on: Callable[[Scene], None]
+) -> None:
+    scene.activate()
+    scene.sign_in(PASSWORD)
+    assert causes(scene.user, Question.NO_ENTRY)[0].why is Why.NO_CODE_ENTERED
+    goes_on(scene)
+    found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
+    assert Why.NO_CODE_ENTERED not in found
+
+
+def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:
+    """Its right password looks like a wrong one in the list."""
+    scene.activate()
+    scene.user.is_active = False
+    scene.user.save()
+    scene.sign_in(PASSWORD)
+    found = [cause.why for cause in diagnose(scene.user, timezone.now())]
+    assert found == [Why.DEACTIVATED, Why.DEACTIVATED]
 
 
 def test_who_can_sign_in_has_no_cause(scene: Scene, full: Person) -> None:
