@@ -492,7 +492,9 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
             "number": text.provider_user.masked_number,
             "time": moment(text.sent_at or text.created_at),
         },
-        _("Ask whether the phone is on and has coverage. Texts can take minutes; then ask again."),
+        _(
+            "Ask whether the phone is on and has coverage. Texts can take minutes; then let them ask again."
+        ),
     )
 
 
