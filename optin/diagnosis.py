@@ -493,7 +493,8 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
             "time": moment(text.sent_at or text.created_at),
         },
         _(
-            "Ask whether the phone is on and has coverage. Texts can take minutes; then let them ask again."
+            "Ask whether the phone is on and has coverage. Texts can take minutes; then let them "
+            "ask again."
         ),
     )
 

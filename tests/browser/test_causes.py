@@ -7,6 +7,7 @@ asked of them is to read what stands first.
 """
 
 import json
+import os
 import re
 import socket
 import threading
@@ -15,15 +16,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Page, expect
 
 from tests.browser.bench import WIDE, Site, Window, beside, shoot
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
@@ -110,6 +112,14 @@ def call(site: Site, path: str, body: dict[str, str], token: str = "") -> tuple[
         return refusal.code, json.loads(refusal.read())
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and what support types into the field on the home page."""
+
+    person: Person
+    typed: str
+
+
 @dataclass
 class Desk:
     """Two of the staff at their browsers, the server, and the people who call."""
@@ -120,6 +130,7 @@ class Desk:
     support: Pointer
     window: Window
     undo: Callable[[], None] = lambda: None
+    prefixes: Iterator[str] = field(default_factory=lambda: (f"+61400{n:02d}" for n in range(99)))
 
     def sign_in(self, person: Person, at: Site | None = None, **changes: str) -> int:
         """Ask for a token, as a client does when somebody signs in; return the status."""
@@ -220,59 +231,59 @@ def come_in(page: Page, site: Site, person: Person, role: str) -> Pointer:
 
 
 # -- ten causes of "no SMS" --------------------------------------------------------
-#
-# Each returns what support types into the field on the home page.
 
 
-def number_limit(desk: Desk) -> str:
+def number_limit(desk: Desk) -> Caller:
     person = desk.crowd.new()
     assert desk.opt_in(person, *[person.number] * 6)[-1] == 429
-    return person.email
+    return Caller(person, person.email)
 
 
-def country(desk: Desk) -> str:
+def country(desk: Desk) -> Caller:
     """Their first request ever: no number was stored for them."""
-    assert desk.opt_in(desk.crowd.new(), ABROAD) == [400]
-    return "+64 21 555 123"
+    person = desk.crowd.new()
+    assert desk.opt_in(person, ABROAD) == [400]
+    return Caller(person, "+64 21 555 123")
 
 
-def breaker(desk: Desk) -> str:
+def breaker(desk: Desk) -> Caller:
     """Three opt-ins that nobody proves, then theirs, which is not stored either."""
-    assert desk.opt_in(desk.crowd.new(), *(f"+6140000000{n}" for n in (1, 2, 3))) == [200] * 3
-    assert desk.opt_in(desk.crowd.new(), "+61400000004") == [429]
-    return "0400 000 004"
+    others, person, prefix = desk.crowd.new(), desk.crowd.new(), next(desk.prefixes)
+    assert desk.opt_in(others, *(f"{prefix}000{n}" for n in (1, 2, 3))) == [200] * 3
+    assert desk.opt_in(person, f"{prefix}0004") == [429]
+    return Caller(person, f"{prefix}0004".replace("+61", "0"))
 
 
-def budget(desk: Desk) -> str:
+def budget(desk: Desk) -> Caller:
     other, person = desk.crowd.new(), desk.crowd.new()
     with beside(desk.site, OPTIN_SENDS_TOTAL="1/7200") as poor:
         assert desk.opt_in(other, other.number, at=poor) == [200]
         assert desk.opt_in(person, person.number, at=poor) == [429]
-    return person.email
+    return Caller(person, person.email)
 
 
-def gateway_refused(desk: Desk) -> str:
+def gateway_refused(desk: Desk) -> Caller:
     person = desk.crowd.new()
     desk.gateway.refuses.add(person.number)
     assert desk.opt_in(person, person.number) == [200]
-    return person.name
+    return Caller(person, person.name)
 
 
-def gateway_down(desk: Desk) -> str:
+def gateway_down(desk: Desk) -> Caller:
     person = desk.crowd.on()
     with beside(desk.site, OPTIN_GATEWAY_HTTP_URL=nobodys_address()) as cut_off:
         assert desk.sign_in(person, cut_off) == 401
-    return person.number
+    return Caller(person, person.number)
 
 
-def carrier_refused(desk: Desk) -> str:
+def carrier_refused(desk: Desk) -> Caller:
     person = desk.crowd.on()
     assert desk.sign_in(person) == 401
     desk.report(person.number, "undelivered")
-    return person.name
+    return Caller(person, person.name)
 
 
-def expired(desk: Desk) -> str:
+def expired(desk: Desk) -> Caller:
     """The gateway was away; when it was back, the code was about to expire."""
     person = desk.crowd.on()
     away = {"OPTIN_GATEWAY_HTTP_URL": nobodys_address(), "OPTIN_OTP_LIFETIME": "66"}
@@ -280,51 +291,51 @@ def expired(desk: Desk) -> str:
         assert desk.sign_in(person, cut_off) == 401
     time.sleep(1.1)
     desk.site.manage("send_due")
-    return person.email
+    return Caller(person, person.email)
 
 
-def mistyped(desk: Desk) -> str:
+def mistyped(desk: Desk) -> Caller:
     """Theirs ends in 1 less."""
     person = desk.crowd.new()
     hand = desk.person_at("/account/two-factor/number/", person)
     hand.ask_for_code(person.other_number)
-    return person.name
+    return Caller(person, person.name)
 
 
-def stop_switch(desk: Desk) -> str:
+def stop_switch(desk: Desk) -> Caller:
     """An administrator presses it, then somebody signs in."""
     person = desk.crowd.on()
     desk.press_switch("Stop all texts", "prices rose overnight")
     desk.undo = lambda: desk.press_switch("Allow texts again", "contract signed")
     Pointer(desk.window(), desk.site).sign_in(person)
-    return person.name
+    return Caller(person, person.name)
 
 
 # -- causes of "I cannot sign in" --------------------------------------------------
 
 
-def passwords_limited(desk: Desk) -> str:
+def passwords_limited(desk: Desk) -> Caller:
     person = desk.crowd.on()
     tries = [desk.sign_in(person, password="is it this one") for _ in range(4)]
     assert tries == [400, 400, 400, 429]
-    return person.name
+    return Caller(person, person.name)
 
 
-def locked(desk: Desk) -> str:
+def locked(desk: Desk) -> Caller:
     person = desk.crowd.on()
     desk.guess(person, 3)
     assert desk.sign_in(person) == 429
-    return person.number
+    return Caller(person, person.number)
 
 
-def disabled(desk: Desk) -> str:
+def disabled(desk: Desk) -> Caller:
     person = desk.crowd.on()
     with beside(desk.site, OPTIN_DISABLE_AFTER="2") as strict:
         desk.guess(person, 2, strict)
-    return person.email
+    return Caller(person, person.email)
 
 
-def suspended(desk: Desk) -> str:
+def suspended(desk: Desk) -> Caller:
     """The phone was stolen yesterday; today they call."""
     person = desk.crowd.on()
     page = desk.find(person.name)
@@ -332,25 +343,21 @@ def suspended(desk: Desk) -> str:
     desk.support.fill("Reason:", "phone stolen, says the person")
     desk.support.press("Suspend")
     assert desk.sign_in(person) == 401
-    return person.number
+    return Caller(person, person.number)
 
 
-def deactivated(desk: Desk) -> str:
+def deactivated(desk: Desk) -> Caller:
     """Whoever runs the service did it, in a program of their own."""
     person = desk.crowd.on()
     run(desk.site, f"User.objects.filter(username={person.name!r}).update(is_active=False)")
     assert desk.sign_in(person) == 400
-    return person.email
+    return Caller(person, person.email)
 
 
-def phone_lost(desk: Desk) -> str:
+def phone_lost(desk: Desk) -> Caller:
     """They have no recovery codes, and no app."""
-    return desk.crowd.on().name
-
-
-def no_text(desk: Desk) -> str:
-    """The other question has the answer."""
-    return carrier_refused(desk)
+    person = desk.crowd.on()
+    return Caller(person, person.name)
 
 
 # -- what stands first -------------------------------------------------------------
@@ -358,7 +365,7 @@ def no_text(desk: Desk) -> str:
 AT = r"\d{1,2} \w+ \d{4}, \d\d:\d\d A\w{3}"
 """A time with its zone."""
 NO_TEXT, NO_ENTRY = "no_text", "no_entry"
-Seed = Callable[[Desk], str]
+Seed = Callable[[Desk], Caller]
 
 
 def slow(*values: Any, id: str) -> Any:
@@ -496,6 +503,22 @@ CAUSES = [
 ]
 
 
+def picture(page: Page, name: str, top: str, bottom: str) -> None:
+    """Take a picture for the guide, from one element down to another: where they are asked for."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        first, last = (page.locator(each).first.bounding_box() for each in (top, bottom))
+        assert first
+        assert last
+        y, below = first["y"] - 10, last["y"] + last["height"]
+        clip: FloatRect = {
+            "x": last["x"] - 10,
+            "y": y,
+            "width": last["width"] + 20,
+            "height": below - y + 6,
+        }
+        page.screenshot(path=Path(folder) / f"{name}.png", clip=clip, full_page=True)
+
+
 @pytest.fixture
 def own_desk(desk: Desk) -> Iterator[Desk]:
     yield desk
@@ -513,7 +536,7 @@ def test_the_page_of_the_account_names_the_cause_first(
     request: pytest.FixtureRequest,
 ) -> None:
     """In words, above all else that is known, with the time, and with what to do about it."""
-    page = own_desk.find(seed(own_desk))
+    page = own_desk.find(seed(own_desk).typed)
     question, why = first
     cause = page.locator(f"[data-question={question}] > li").first
     expect(cause).to_have_attribute("data-cause", why)
@@ -524,9 +547,90 @@ def test_the_page_of_the_account_names_the_cause_first(
     assert box
     assert box["y"] + box["height"] < 800, "whoever is on the phone must scroll"
     name = request.node.callspec.id
-    shoot(page, f"cause-{name}-1280-light")
+    picture(page, f"call-{name}", "h1", "#content-main > .module")
     page.set_viewport_size({"width": PHONE_WIDTH, "height": 800})
     shoot(page, f"cause-{name}-{PHONE_WIDTH}-light")
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.set_viewport_size({"width": WIDE, "height": 800})
     assert wide <= PHONE_WIDTH, f"scrolls sideways: {wide} px"
+
+
+# -- what to do about it -----------------------------------------------------------
+
+
+def act(hand: Pointer, action: str, reason: str) -> None:
+    """Press one of the buttons of the page, and give a reason."""
+    hand.page.get_by_role("link", name=action, exact=True).click()
+    picture(hand.page, f"action-{action.lower().replace(' ', '-')}", "h1", "form[novalidate]")
+    hand.fill("Reason:", reason)
+    hand.press(action)
+
+
+def can_sign_in(desk: Desk, person: Person) -> bool:
+    """Whether a code arrives, and lets them in."""
+    before = len(desk.site.texts(person.number))
+    assert desk.sign_in(person) == 401
+    code = desk.site.newest_text(person.number, after=before).split()[0]
+    return desk.sign_in(person, verification_code=code) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "action"),
+    [(locked, "Unlock"), (disabled, "Unlock"), (suspended, "End the suspension")],
+    ids=["locked", "disabled", "suspended"],
+)
+def test_what_support_does_lets_them_in_again(desk: Desk, seed: Seed, action: str) -> None:
+    caller = seed(desk)
+    desk.find(caller.typed)
+    act(desk.support, action, "they named their last three invoices")
+    assert can_sign_in(desk, caller.person)
+
+
+@pytest.mark.slow
+def test_an_administrator_opens_the_prefix(desk: Desk) -> None:
+    caller = breaker(desk)
+    hand = desk.administrator
+    hand.page.goto("/admin/optin/guard/")
+    hand.page.get_by_role("link", name="Open a prefix", exact=True).click()
+    hand.fill("Mobile number:", caller.typed)
+    hand.fill("Reason:", "a trade fair")
+    hand.press("Open a prefix")
+    assert desk.opt_in(caller.person, caller.typed) == [200]
+
+
+@pytest.mark.slow
+def test_texts_go_again_after_the_stop(desk: Desk) -> None:
+    """Then the page says so."""
+    caller = stop_switch(desk)
+    desk.undo()
+    desk.undo = lambda: None
+    first = desk.find(caller.typed).locator("[data-cause]").first
+    expect(first).to_contain_text("staff stopped all texts. This is over.")
+    expect(first).to_contain_text("Tell them to ask once more now.")
+    assert can_sign_in(desk, caller.person)
+
+
+@pytest.mark.slow
+def test_the_code_that_waits_is_sent_again(desk: Desk) -> None:
+    caller = carrier_refused(desk)
+    before = desk.site.texts(caller.person.number)
+    desk.find(caller.typed)
+    act(desk.support, "Send the code again", "it did not come")
+    again = desk.site.newest_text(caller.person.number, after=len(before)).split()[0]
+    assert desk.sign_in(caller.person, verification_code=again) == 200
+
+
+@pytest.mark.slow
+def test_the_right_number_after_the_mistyped_one(desk: Desk) -> None:
+    person = mistyped(desk).person
+    assert desk.opt_in(person, person.number) == [200]
+    assert desk.site.newest_text(person.number)
+
+
+@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="no pictures are asked for")
+def test_picture_of_the_field_on_the_home_page(desk: Desk) -> None:
+    page = desk.support.page
+    page.goto("/admin/")
+    page.get_by_label("Find an account").fill("0491 570 156")
+    picture(page, "find", "h1", "form.find")
