@@ -446,6 +446,10 @@ def _became(known: _Known) -> Iterator[Cause]:
                 _("Let them ask again while you look at this page."),
             )
         return
+    if proved := _proved(text):
+        if request is None or not staff_words.is_refusal(request):
+            yield proved  # else they wait for one that was refused since
+        return
     yield from _BECAME[State(text.state)](known, text)
 
 
@@ -477,9 +481,6 @@ def _is_left(text: SmsMessage, now: datetime) -> bool:
 
 
 def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
-    if proved := _proved(text):
-        yield proved
-        return
     yield from _mistyped(known, text)
     yield _no_text(
         Why.NOT_CONFIRMED,
@@ -500,9 +501,6 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
 
 
 def _delivered(known: _Known, text: SmsMessage) -> Iterator[Cause]:
-    if proved := _proved(text):
-        yield proved
-        return
     yield from _mistyped(known, text)
     yield _no_text(
         Why.ARRIVED,
@@ -839,6 +837,8 @@ def _of_waiting(known: _Known) -> Iterator[Cause]:
     request, later = known.request, (known.guess, known.sign_in)
     if request is None or request.data.get("purpose") != Purpose.SIGN_IN:
         return
+    if request.kind == Kind.RESEND and staff_words.is_refusal(request):
+        return  # staff asked, and perhaps for nothing
     stale = known.now - request.at >= LATELY or any(one and one.pk > request.pk for one in later)
     if stale or any(_barred(known)):
         return

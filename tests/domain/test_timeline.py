@@ -477,6 +477,23 @@ def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
     assert found == [Why.GATEWAY_REFUSED, Why.NUMBER_MISTYPED, Why.RESEND_WAIT]
 
 
+def test_a_text_that_arrived_is_no_news_once_another_was_refused(scene: Scene) -> None:
+    asked_while_suspended(scene)
+    found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
+    assert found == [Why.SUSPENDED]
+
+
+def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Scene) -> None:
+    [one] = scene.use(Stub("one"))
+    scene.ask()
+    row = ProviderUser.objects.get(user=scene.user)
+    code = one.texts[0].body.split()[0]
+    services.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
+    receipt = Receipt(Report.FAILED, one.texts[0].reference, reason="absent subscriber")
+    delivery.take_receipt("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
+
+
 def test_what_stands_in_the_way_now_comes_before_a_text_that_arrived(scene: Scene) -> None:
     scene.activate()
     guards.stop_texts(reason="under attack", origin=STAFF)
@@ -676,6 +693,13 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
     goes_on(scene)
     found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
     assert Why.NO_CODE_ENTERED not in found
+
+
+def test_what_staff_asked_for_in_vain_is_no_sign_in(scene: Scene) -> None:
+    scene.activate()
+    services.resend(scene.user, reason="they ask for one", origin=STAFF)
+    found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
+    assert found == [Why.PHONE_ONLY]
 
 
 def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:
