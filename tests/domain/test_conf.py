@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
@@ -21,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import twofa_site.settings as settings_module
-from optin import checks
+from optin import checks, delivery
 from optin import conf as conf_module
 from optin.conf import MAX_HOST, Rate, conf, every_setting
 
@@ -165,6 +166,7 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_OTP_DIGITS", 5),
     ("OPTIN_OTP_DIGITS", 8),
     ("OPTIN_OTP_LIFETIME", 0),
+    ("OPTIN_OTP_LIFETIME", 65),
     ("OPTIN_OTP_LIFETIME", 601),
     ("OPTIN_OTP_TRIES", 0),
     ("OPTIN_OTP_TRIES", 11),
@@ -720,3 +722,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     )
     rates = (Rate(1, 2), Rate(3, 4))
     assert done.stdout.strip() == f"{ {'k1': KEY} } {rates}", done.stderr
+
+
+def test_a_code_of_the_shortest_life_can_still_be_sent() -> None:
+    assert timedelta(seconds=conf_module.MIN_OTP_LIFETIME) > delivery.WORTH_IT
