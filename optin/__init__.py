@@ -31,6 +31,7 @@ the operations
     ``passwords`` one try of a password, a new one, a lost one
     ``authenticators``  apps, recovery codes, turning it all off, "this was not me"
     ``sign_in``   sessions and tokens
+    ``revocations``  what support asks to remove: planned, called off, carried out
     ``staff``     what each role may do, and on whom
     ``tenants``   files, members and access keys
     ``guards``    what staff decide about texts: the stop, prefixes, lists

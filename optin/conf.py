@@ -863,6 +863,14 @@ class Conf:
         doc="How people reach those who run the service: an e-mail address, a number, a place. "
         "Shown on each page and in each mail.",
     )
+    staff_revoke_delay = Setting(
+        70,
+        86_400,
+        parse=integer,
+        fault=between(3600, 604_800),
+        doc="Seconds from a revocation that support asks for until it is carried out: the person, "
+        "who is told at once, can cancel it. An administrator's takes effect at once.",
+    )
     audit_retention = Setting(
         36,
         730,

@@ -89,7 +89,7 @@ def notify(
 ) -> None:
     """Tell *user* by e-mail, with no more of the number of *row* than may be shown.
 
-    :param about_id: of the number or app that was added: what the mail's link takes back.
+    :param about_id: of what the mail is about (``Notice.about_id``): its link may take it back.
     """
     last_three = row.last_three if row else ""
     dispatch(Notice(user=user, kind=kind, last_three=last_three, about_id=about_id, created_at=now))

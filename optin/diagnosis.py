@@ -24,6 +24,7 @@ from optin.models import (
     ProviderUser,
     Purpose,
     RecoveryCode,
+    Revocation,
     SmsMessage,
     User,
 )
@@ -88,6 +89,7 @@ class Why(StrEnum):
     NO_CODE_ENTERED = "no_code_entered"
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"
+    REVOCATION_WAITS = "revocation_waits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class _Known:
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
     guards: list[Guard]
+    revocation: Revocation | None  # that waits
     health: list[GatewayHealth]  # of gateways that are left alone now
 
     @property
@@ -169,6 +172,7 @@ def _read(user: User, now: datetime) -> _Known:
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
+        revocation=Revocation.objects.open_of(fresh).first(),
         guards=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
@@ -852,6 +856,20 @@ def _of_waiting(known: _Known) -> Iterator[Cause]:
 
 def _of_factors(known: _Known) -> Iterator[Cause]:
     active = known.active
+    if waits := known.revocation:
+        yield _no_entry(
+            Why.REVOCATION_WAITS,
+            _(
+                "Support was asked at %(asked)s to remove all second factors. That takes effect "
+                "at %(due)s, unless it is called off: %(reason)s"
+            )
+            % {
+                "asked": moment(waits.asked_at),
+                "due": moment(waits.due_at),
+                "reason": staff_words.masked(waits.reason, longest=8),
+            },
+            _until_then(known, waits),
+        )
     if known.user.is_staff and not (active or known.app):
         yield _no_entry(
             Why.SET_UP_FIRST,
@@ -871,3 +889,12 @@ def _of_factors(known: _Known) -> Iterator[Cause]:
                 "and have all second factors removed."
             ),
         )
+
+
+def _until_then(known: _Known, waits: Revocation) -> str:
+    if not waits.is_about(known.active, known.app):
+        return _("Their factors are others by now: nothing will be removed.")
+    return _(
+        "Then the password alone leads in. If it was not the person who asked: withdraw the "
+        "revocation, and let them change the password."
+    )

@@ -57,6 +57,12 @@ class Outcome(StrEnum):
     UNREADABLE = "unreadable"  # the key of a number has left the key ring
     SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
     OUT_OF_REACH = "out_of_reach"  # staff asked for it who may not act on this person
+    PLANNED = "planned"  # a revocation, which waits from now on
+    CANCELLED = "cancelled"  # by the person
+    WITHDRAWN = "withdrawn"  # by staff
+    DEACTIVATED = "deactivated"  # the person may not sign in
+    UNTOLD = "untold"  # the person could not be told in time
+    SET_UP_SINCE = "set_up_since"  # the person has another factor by now
 
 
 class By(StrEnum):

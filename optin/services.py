@@ -38,6 +38,7 @@ from optin.models import (
     ProviderUser,
     Purpose,
     RecoveryCode,
+    Revocation,
     SmsMessage,
     User,
 )
@@ -485,20 +486,31 @@ def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
 
 
 def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Remove all factors of the user. The count of failures stays as it is."""
+    """Remove all factors of the user. The count of failures stays as it is.
+
+    One that support asked for, and that waits, ends with it (``revocations``).
+    """
 
     def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        if not factors.is_on:
-            return Outcome.NOT_OPTED_IN
-        if row:
-            release(row, now)
-        if factors.app:
-            factors.app.delete()
-        factors.user.forget_guess()
-        forget_recovery_codes(factors.user)
-        return Outcome.OK
+        outcome = revoke_locked(factors, row, now)
+        ended = Revocation.Closed.DONE if outcome is Outcome.OK else Revocation.Closed.NOTHING
+        Revocation.objects.open_of(factors.user).close(now, ended)
+        return outcome
 
     return _staff_action(Kind.REVOKE, Notice.Kind.REVOKED, change, user, reason, origin)
+
+
+def revoke_locked(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+    """``revoke`` for a caller that holds the lock of the user, tells them and records it."""
+    if not factors.is_on:
+        return Outcome.NOT_OPTED_IN
+    if row:
+        release(row, now)
+    if factors.app:
+        factors.app.delete()
+    factors.user.forget_guess()
+    forget_recovery_codes(factors.user)
+    return Outcome.OK
 
 
 def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:

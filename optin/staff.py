@@ -13,13 +13,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from optin import keys, limits, phones
+from optin import delivery, keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
 from optin.guesses import Outcome, read_locked
-from optin.models import AuditEvent, ProviderUser, Purpose, User
+from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.audit import MAX_REASON
-from optin.origin import Origin
+from optin.origin import Face, Origin
 
 READS = (
     "optin.view_user",
@@ -70,6 +70,20 @@ def is_out_of_reach(origin: Origin, user: User) -> bool:
     if actor.pk == user.pk:
         return True
     return not actor.is_superuser and (user.is_superuser or not _powers(user) <= _powers(actor))
+
+
+def still_may(actor_id: int | None, permission: str, user: User) -> bool:
+    """Whether who asked for something a while ago may still do it to *user*.
+
+    Commands have no actor: who ran one is not known, and is not asked again.
+    """
+    if actor_id is None:
+        return True
+    origin = Origin(Face.ADMIN, actor_id=actor_id)
+    try:
+        return bool(_actor(origin).has_perm(permission)) and not is_out_of_reach(origin, user)
+    except Deactivated:
+        return False
 
 
 def _actor(origin: Origin) -> User:
@@ -225,6 +239,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
     """Make *user* staff in one role and no other, or, for "", no staff any more.
 
     A superuser is none from then on. Nobody gives a role that may do more than they may.
+    The person is told by e-mail.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
@@ -241,6 +256,8 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
             if group:
                 user.groups.add(group)
             User.objects.filter(pk=user.pk).update(is_staff=bool(role), is_superuser=False)
+            about_id = group.pk if group else None
+            delivery.notify(user, Notice.Kind.ROLE, now, about_id=about_id)
             outcome = Outcome.OK
         AuditEvent.objects.record(
             AuditEvent.Kind.ROLE,

@@ -173,6 +173,8 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(_("wrong tries of this code: %(n)s") % {"n": data["try"]})
     if until := parse_datetime(str(data.get("locked_until", ""))):
         said.append(_("codes are refused until %(time)s") % {"time": moment(until)})
+    if due := parse_datetime(str(data.get("due_at", ""))):
+        said.append(_("to take effect at %(time)s") % {"time": moment(due)})
     if data.get("disabled"):
         said.append(_("codes by text message are disabled from here on"))
     if data.get("why") in _WHY:
@@ -201,6 +203,7 @@ _DONE = {
     "ended",
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
+    *("planned", "cancelled", "withdrawn"),
 }
 PURPOSES: dict[str, Words] = {
     Purpose.OPT_IN: lambda: _("to turn two-factor sign-in on"),
@@ -271,6 +274,23 @@ _EVENTS: dict[tuple[str, str], Words] = {
     (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock the account; nothing changed"),
     (Kind.REVOKE, "ok"): lambda: _("Staff removed the second factor"),
     (Kind.REVOKE, ""): lambda: _("Staff wanted to remove the second factor; nothing changed"),
+    (Kind.REVOKE, "set_up_since"): lambda: _(
+        "The second factor was not removed: the person has set one up since"
+    ),
+    (Kind.REVOKE, "untold"): lambda: _(
+        "The second factor was not removed: the mail about it had not left in time"
+    ),
+    (Kind.REVOKE, "deactivated"): lambda: _(
+        "The second factor was not removed: the account is deactivated"
+    ),
+    (Kind.REVOCATION, "planned"): lambda: _("Staff asked for the removal of all second factors"),
+    (Kind.REVOCATION, "cancelled"): lambda: _(
+        "The removal of all second factors was cancelled by the person"
+    ),
+    (Kind.REVOCATION, "withdrawn"): lambda: _("Staff withdrew the removal of all second factors"),
+    (Kind.REVOCATION, ""): lambda: _(
+        "Staff wanted to plan or withdraw the removal of all second factors; nothing changed"
+    ),
     (Kind.RESEND, "sent"): lambda: _("Staff had a code sent"),
     (Kind.RESEND, "resent"): lambda: _("Staff had the code sent again"),
     (Kind.RESEND, ""): lambda: _("Staff wanted to have the code sent again; no text was sent"),

@@ -19,7 +19,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
-from optin import delivery, seals, upkeep, waiting
+from optin import delivery, revocations, seals, upkeep, waiting
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.origin import Face, Origin
@@ -135,6 +135,12 @@ def _waiting_jobs(task: str) -> frozenset[int]:
             [task],
         )
         return frozenset(pk for (pk,) in cursor.fetchall())
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="revoke_due", queue="upkeep", queueing_lock="revoke_due")
+def revoke_due(timestamp: int) -> None:
+    revocations.carry_out(origin=_ORIGIN)
 
 
 @app.periodic(cron="*/10 * * * *")

@@ -11,10 +11,10 @@ from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_application_model
 
-from optin import sign_in, staff
+from optin import delivery, sign_in, staff
 from optin.errors import FileIdTaken, NotAMember, OutOfReach
 from optin.guesses import Outcome
-from optin.models import AccessKey, AuditEvent, File, Membership, User
+from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.origin import Origin
 
 Kind = AuditEvent.Kind
@@ -74,7 +74,10 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
-    """Return a new ``WsAccessKey``; only its digest is kept.
+    """Return a new ``WsAccessKey``; only its digest is kept. The person is told by e-mail.
+
+    By whomever it is made, by a command too: a key acts for them without their password, and
+    whose doing it was is what they must be able to ask.
 
     :raises NotAMember: if *user* may not act in *file*, or may not sign in at all.
     :raises OutOfReach: if staff make it for themselves or a superior.
@@ -85,6 +88,7 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
             if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
                 raise NotAMember
             key, text = AccessKey.objects.make(user, file, timezone.now())
+            _tell(key, Notice.Kind.KEY_MADE)
             _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
     if not text:
         raise OutOfReach
@@ -92,7 +96,7 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
 
 
 def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
-    """End *key* for good.
+    """End *key* for good, and tell the person by e-mail.
 
     :raises OutOfReach: if it is one of the staff who ask, or of a superior.
     """
@@ -100,7 +104,8 @@ def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
         reachable = _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key)
         if reachable:
             unused = AccessKey.objects.filter(pk=key.pk, revoked_at=None)
-            unused.update(revoked_at=timezone.now())
+            if unused.update(revoked_at=timezone.now()):
+                _tell(key, Notice.Kind.KEY_REVOKED)
             _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
     if not reachable:
         raise OutOfReach
@@ -144,6 +149,10 @@ def switch_password_clients(*, on: bool, origin: Origin) -> None:
         else:
             sign_in.disable_password_clients()
         _record(Kind.PASSWORD_CLIENTS, "on" if on else "off", origin)
+
+
+def _tell(key: AccessKey, kind: Notice.Kind) -> None:
+    delivery.notify(key.user, kind, timezone.now(), about_id=key.pk)
 
 
 def _record(

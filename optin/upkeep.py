@@ -42,6 +42,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     ProviderUser,
+    Revocation,
     SendCounter,
     SmsMessage,
     User,
@@ -72,6 +73,7 @@ KINDS = (
     "counters",
     "guards",
     "notices",
+    "revocations",
     "sessions",
     "tokens",
     "audit_events",
@@ -97,6 +99,7 @@ def purge(*, origin: Origin) -> Counts:
         _counters,
         _guards,
         _notices,
+        _revocations,
         _sessions,
         _tokens,
         _audit_events,
@@ -221,6 +224,12 @@ def _notices(now: datetime) -> Counts:
     waiting = (State.QUEUED, State.SENDING)
     past = Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(state__in=waiting)
     return _in_chunks(past, _dropping("notices", Notice))
+
+
+def _revocations(now: datetime) -> Counts:
+    """Those that were carried out or called off a month ago, as the mails with their links."""
+    past = Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT)
+    return _in_chunks(past, _dropping("revocations", Revocation))
 
 
 def _sessions(now: datetime) -> Counts:

@@ -4,9 +4,11 @@ Their words are made when they are sent: no code and no link is stored.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
 from django.core.signing import BadSignature, Signer
@@ -17,7 +19,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
 from optin.conf import conf
-from optin.models import Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
+from optin.models import (
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    Revocation,
+    SmsMessage,
+)
 
 # What the code is for, in the words of the text. What a thief would want a person to
 # read out is said plainly.
@@ -52,6 +62,7 @@ DISOWNABLE = frozenset(
 DISOWNABLE_FOR = timedelta(hours=72)
 
 _LINKS = Signer(salt="optin.disown")
+_CANCEL_LINKS = Signer(salt="optin.revocation")
 
 
 def text_for(message: SmsMessage) -> str:
@@ -116,9 +127,38 @@ def mail_for(notice: Notice) -> EmailMessage:
         "support": conf.support,
         "link": _link_of(notice),
         "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
+        **_about(notice),
     }
     subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
     return EmailMessage(subject.strip(), body, to=[notice.user.email])
+
+
+def _about(notice: Notice) -> dict[str, Any]:
+    """Return what the mail says of what it is about, where that is there still."""
+    if notice.kind == Notice.Kind.REVOKE_PLANNED:
+        waits = Revocation.objects.filter(pk=notice.about_id or 0, user=notice.user_id).first()
+        return {"due": waits.due_at, "cancel": _cancel_link(waits)} if waits else {}
+    if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
+        file = File.objects.filter(access_keys=notice.about_id or 0).first()
+        return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
+    if notice.kind == Notice.Kind.ROLE:
+        return {"role": Group.objects.filter(pk=notice.about_id or 0).first()}
+    return {}
+
+
+def _cancel_link(revocation: Revocation) -> str:
+    # With the user: in a restored copy another one may have its id.
+    token = _CANCEL_LINKS.sign(f"{revocation.pk}-{revocation.user_id}")
+    return f"{conf.base_url}/revocation/{token}/"
+
+
+def revocation_of(token: str) -> Revocation | None:
+    """Return the revocation whose mail had the link with *token*, whatever became of it."""
+    try:
+        pk, _dash, user_id = _CANCEL_LINKS.unsign(token).partition("-")
+    except BadSignature:
+        return None
+    return Revocation.objects.filter(pk=int(pk), user_id=int(user_id)).first()
 
 
 def disownable(token: str, now: datetime) -> Notice | None:

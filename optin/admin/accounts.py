@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import services, staff
+from optin import revocations, services, staff
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, file, plain, text, when
 from optin.admin.site import SeeOther, origin_of, site
@@ -27,6 +27,29 @@ from optin.services import Sending
 from optin.timeline import Position, timeline
 
 Operation = Callable[..., Any]
+
+
+def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    result = revocations.plan(user, reason=data["reason"], origin=origin)
+    due = at(result.due_at) if result.due_at else ""
+    words = {
+        Outcome.PLANNED: f"It takes effect at {due}, unless it is called off. The person is told.",
+        Outcome.UNCHANGED: f"Nothing was done: it was asked for before, for {due}.",
+        Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
+        Outcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
+        Outcome.UNTOLD: "Nothing was done: the person has no e-mail address and cannot be told. "
+        "Ask an administrator.",
+    }
+    return told(result.outcome, words)
+
+
+def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
+    words = {
+        Outcome.WITHDRAWN: "The revocation was withdrawn. The person is told.",
+        Outcome.UNCHANGED: "Nothing was done: no revocation waits.",
+    }
+    return told(outcome, words)
 
 
 def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
@@ -95,6 +118,23 @@ ACTIONS = (
         _act(services.revoke, "All second factors were removed."),
     ),
     Action(
+        "revoke-later",
+        "Remove all second factors later",
+        staff.ACT,
+        "Number, app and recovery codes go after a day (or the time that was set), and signing in "
+        "needs the password alone then. Be sure who it is that asks. The person is told by e-mail "
+        "at once and can cancel it.",
+        _revoke_later,
+    ),
+    Action(
+        "withdraw",
+        "Withdraw the revocation",
+        staff.ACT,
+        "Calls off the removal of all second factors that was asked for and waits. The person is "
+        "told by e-mail.",
+        _withdraw,
+    ),
+    Action(
         "resend",
         "Send the code again",
         staff.ACT,
@@ -136,6 +176,7 @@ class AccountAdmin(ReadOnlyAdmin):
         "is_on",
         "factors",
         "state",
+        "removal",
         "wrong_codes",
         "role",
         when("date_joined", "since"),
@@ -163,6 +204,11 @@ class AccountAdmin(ReadOnlyAdmin):
         if user.otp_locked_until:
             return f"locked until {at(user.otp_locked_until)}"
         return "active" if user.is_active else "deactivated"
+
+    @admin.display(description="removal of second factors")
+    def removal(self, user: User) -> str:
+        waits = revocations.waiting_for(user)
+        return f"asked for, takes effect at {at(waits.due_at)}" if waits else "none waits"
 
     @admin.display(description="wrong codes in a row")
     def wrong_codes(self, user: User) -> int:

@@ -53,11 +53,14 @@ class Done:
     status: int = 200
 
 
+_DONE = frozenset({Outcome.OK, Outcome.SENT, Outcome.RESENT, Outcome.PLANNED, Outcome.WITHDRAWN})
+
+
 def told(outcome: Outcome, words: dict[Outcome, str]) -> Done:
     """Say what became of an operation of ``services``."""
     if outcome is Outcome.OUT_OF_REACH:
         return Done(OutOfReach.message, status=403)
-    done = outcome in {Outcome.OK, Outcome.SENT, Outcome.RESENT}
+    done = outcome in _DONE
     said = words.get(outcome) or f"Nothing was done: {outcome.replace('_', ' ')}."
     return Done(said, messages.SUCCESS if done else messages.WARNING)
 

@@ -12,6 +12,7 @@ from optin.models.factors import (
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
+from optin.models.revocations import Revocation
 from optin.models.users import User
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ProviderUser",
     "Purpose",
     "RecoveryCode",
+    "Revocation",
     "SendCounter",
     "SmsMessage",
     "User",

@@ -156,6 +156,7 @@ class AuditEvent(AppendOnly):
         EXPORT = "export", "Audit events handed out as a file"
         APPLICATION = "application", "OAuth application"
         SEARCH = "search", "Full number searched by staff"
+        REVOCATION = "revocation", "Removal after a while: asked for by staff, or called off"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

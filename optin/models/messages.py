@@ -293,12 +293,18 @@ class Notice(Outgoing):
         PASSWORD_RESET = "password_reset", _("A new password was asked for")
         DISOWNED = "disowned", _("A change was taken back")
         NO_TEXTS = "no_texts", _("STOP came from the mobile number")
+        REVOKE_PLANNED = "revoke_planned", _("Staff will remove all second factors")
+        REVOKE_OFF = "revoke_off", _("The removal of all second factors was called off")
+        KEY_MADE = "key_made", _("An access key was made")
+        KEY_REVOKED = "key_revoked", _("An access key was revoked")
+        ROLE = "role", _("The role as a member of staff was changed")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
-    # The id of the number or the app that was added, for such a mail. No foreign key: the
-    # row may go, and the link must not lead to another one.
+    # The id of what the mail is about: the number or the app that was added, the revocation
+    # that was planned, the access key, the role that was given (a group). No foreign key:
+    # the row may go, and the link must not lead to another one.
     about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.
     disowned_at = models.DateTimeField(null=True, blank=True)

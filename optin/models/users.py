@@ -73,7 +73,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     class Meta:
         verbose_name = "account"
         permissions = [
-            ("act_on_accounts", "Can suspend, resume, unlock and send again"),
+            ("act_on_accounts", "Can suspend, resume, unlock, send again, and revoke later"),
             ("revoke_at_once", "Can remove all second factors at once"),
             ("give_roles", "Can make people staff, and end that"),
         ]

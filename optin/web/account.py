@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from optin import authenticators
+from optin import authenticators, revocations
 from optin.models import AuditEvent, File
 from optin.web import words
 from optin.web.pages import page, signed_in
@@ -17,10 +17,12 @@ _EVENTS_SHOWN = 20
 @signed_in
 def account(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
+    factors = authenticators.overview(user)
     return page(
         request,
         "account.html",
-        factors=authenticators.overview(user),
+        factors=factors,
+        revocation=revocations.waiting_for(user, factors),
         files=File.objects.open_to(user).order_by("name"),
         events=[words.event(event) for event in AuditEvent.objects.about(user)[:3]],
     )
@@ -39,5 +41,9 @@ def activity(request: HttpRequest) -> HttpResponse:
     shown = found[:_EVENTS_SHOWN]
     older = shown[-1].pk if len(found) > _EVENTS_SHOWN else None
     return page(
-        request, "activity.html", events=[words.event(event) for event in shown], older=older
+        request,
+        "activity.html",
+        events=[words.event(event) for event in shown],
+        older=older,
+        revocation=revocations.waiting_for(user),
     )

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, codes, services, wording
+from optin import authenticators, codes, revocations, services, wording
 from optin.authenticators import Removal
 from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.guards import Target
@@ -34,10 +34,12 @@ _SHOWN = TimestampSigner(salt="optin.recovery-codes")
 def two_factor(request: HttpRequest) -> HttpResponse:
     """Whether it is on, since when, and the one thing to do next (P-02)."""
     user = _user(request)
+    factors = authenticators.overview(user)
     return page(
         request,
         "two_factor.html",
-        factors=authenticators.overview(user),
+        factors=factors,
+        revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
         waiting=_waiting_number(request, user),
     )

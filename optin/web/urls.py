@@ -7,7 +7,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from optin.web import account, entry, factors, health, views
+from optin.web import account, entry, factors, health, revocation, views
 from optin.web.code_pages import CodePage
 from optin.web.pages import form_page, open_to_all, signed_in
 
@@ -51,9 +51,11 @@ urlpatterns = [
     ),
     path("not-me/done/", factors.not_me_done, name="not-me-done"),
     path("not-me/<token>/", factors.not_me, name="not-me"),
+    path("revocation/<token>/", revocation.revocation, name="revocation"),
     # -- the account ---------------------------------------------------------------
     path("account/", account.account, name="account"),
     path("account/activity/", account.activity, name="activity"),
+    path("account/cancel-revocation/", revocation.cancel, name="cancel-revocation"),
     path("account/confirm/", entry.confirm, name="confirm"),
     path(
         "account/password/",

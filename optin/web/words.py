@@ -327,6 +327,14 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock your account; nothing changed"),
     (Kind.REVOKE, "ok"): lambda: _("Your second factor was removed by staff"),
     (Kind.REVOKE, ""): lambda: _("Staff wanted to remove your second factor; nothing changed"),
+    (Kind.REVOCATION, "planned"): lambda: _("Staff were asked to remove your second factors"),
+    (Kind.REVOCATION, "cancelled"): lambda: _("The removal of your second factors was cancelled"),
+    (Kind.REVOCATION, "withdrawn"): lambda: _(
+        "Staff called off the removal of your second factors"
+    ),
+    (Kind.REVOCATION, ""): lambda: _(
+        "Staff wanted to plan or call off the removal of your second factors; nothing changed"
+    ),
     (Kind.RESEND, "sent"): lambda: _("Code sent by staff"),
     (Kind.RESEND, "resent"): lambda: _("Code sent again by staff"),
     (Kind.RESEND, ""): lambda: _("Staff wanted to send your code again; nothing was sent"),

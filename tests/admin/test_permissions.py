@@ -54,7 +54,10 @@ MAY: dict[str, set[str]] = {
         for page in ("changelist", "change")
     },
     **dict.fromkeys(
-        (f"optin_user_{name}" for name in ("suspend", "resume", "unlock", "resend")),
+        (
+            f"optin_user_{name}"
+            for name in ("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw")
+        ),
         ACTORS,
     ),
     "optin_user_revoke": TOP,
@@ -181,7 +184,9 @@ def test_pages_of_the_site_that_are_not_there(signed_in: In, path: str) -> None:
 # -- whom they may act on ----------------------------------------------------------
 
 Do = Callable[[User], str]
-OPERATIONS = ("suspend", "resume", "unlock", "revoke", "resend")
+OPERATIONS = ("suspend", "resume", "unlock", "revoke", "revoke-later", "withdraw", "resend")
+RECORDED_AS = {"revoke-later": "revocation", "withdraw": "revocation"}
+"""The kind of the event, where it is not the name of the operation."""
 
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, "role"])
@@ -225,7 +230,8 @@ def test_nobody_acts_on_themselves_or_a_superior(
     if not_theirs:
         return
     event = AuditEvent.objects.latest("pk")
-    assert (event.kind, event.user_id, event.face) == (operation, about.pk, "admin")
+    kind = RECORDED_AS.get(operation, operation)
+    assert (event.kind, event.user_id, event.face) == (kind, about.pk, "admin")
     assert event.actor_id == on_staff(actor).pk
     assert (event.outcome == "out_of_reach") is (status == 403)
     assert event.reason == "called us"

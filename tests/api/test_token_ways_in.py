@@ -224,10 +224,12 @@ NO_WAYS_IN = {
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
     *("sign-out", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
+    # cancels what support was asked for
+    "revocation",
     # need somebody who is signed in, past the code: tests.web.flows
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
-    "recovery-codes",
+    *("recovery-codes", "cancel-revocation"),
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody

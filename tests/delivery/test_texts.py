@@ -83,6 +83,11 @@ SUBJECTS = {
     Notice.Kind.PASSWORD: ("Your password was changed", "was changed"),
     Notice.Kind.DISOWNED: ("was taken back", "turn two-factor sign-in on again"),
     Notice.Kind.NO_TEXTS: ("No text messages go to your", "answered STOP"),
+    Notice.Kind.REVOKE_PLANNED: ("Staff will remove your second factors", "Cancel it now"),
+    Notice.Kind.REVOKE_OFF: ("Your second factors are not removed", "nothing was removed"),
+    Notice.Kind.KEY_MADE: ("An access key was made", "without your password"),
+    Notice.Kind.KEY_REVOKED: ("An access key of your account", "any more"),
+    Notice.Kind.ROLE: ("Your role as a member of staff", "no member of staff any more"),
 }
 NAME_A_NUMBER = {
     Notice.Kind.ACTIVATED,

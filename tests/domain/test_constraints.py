@@ -22,6 +22,7 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     Purpose,
+    Revocation,
     SendCounter,
     SmsMessage,
     User,
@@ -88,11 +89,26 @@ def guard(kind: str, covers: str, **changes: Any) -> Guard:
 
 Write = Callable[[User, User], object]
 
+
+def revocation(user: User, **fields: Any) -> Revocation:
+    now = timezone.now()
+    due = {"asked_at": now, "due_at": now + timedelta(days=1)}
+    return Revocation.objects.create(**{"user": user, "reason": "x", **due, **fields})
+
+
 VIOLATIONS: dict[str, list[Write]] = {
     "canary_is_one": [lambda ann, ben: Canary.objects.create(id=2, sealed="x", digest="x")],
     "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],
     "user_email_unique_without_case": [
         lambda ann, ben: User.objects.create_user("x", ann.email.upper())
+    ],
+    "revocation_one_open_per_user": [lambda ann, ben: (revocation(ann), revocation(ann))],
+    "revocation_closed_says_how": [
+        lambda ann, ben: revocation(ann, closed_at=timezone.now()),
+        lambda ann, ben: revocation(ann, closed_as=Revocation.Closed.DONE),
+    ],
+    "revocation_is_due_after_it_was_asked": [
+        lambda ann, ben: revocation(ann, due_at=timezone.now())
     ],
     "user_name_never_empty": [lambda ann, ben: User.objects.create(username="")],
     "membership_unique": [
@@ -208,6 +224,9 @@ def test_what_may_be(user: User, stranger: User) -> None:
     for purpose in Purpose:
         otp(mine, purpose=purpose)
     otp(mine, closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
+    revocation(user)
+    revocation(stranger)
+    revocation(user, closed_at=timezone.now(), closed_as=Revocation.Closed.CANCELLED)
     User.objects.create_user("no-mail-1")
     User.objects.create_user("no-mail-2")
     File.objects.create(id=1, name="first")

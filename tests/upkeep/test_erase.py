@@ -17,7 +17,7 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
-from optin import passwords, seals, services, sign_in, upkeep
+from optin import passwords, revocations, seals, services, sign_in, upkeep
 from optin.errors import Deactivated, TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
@@ -82,6 +82,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     page = Origin(Face.WEB, ip="192.0.2.1", session="one")
     user.refresh_from_db()
     services.check(user, Purpose.SIGN_IN, "000000", origin=page)
+    revocations.plan(user, reason="lost the phone", origin=COMMAND)
     return user
 
 
@@ -149,6 +150,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         "ProviderUser",
         "RecoveryCode",
         "RefreshToken",
+        "Revocation",
         "User_groups",
     }
 
@@ -187,6 +189,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "ProviderUser",
         "RecoveryCode",
         "RefreshToken",
+        "Revocation",  # one that waits too: there is nobody to be let in
     }
 
 

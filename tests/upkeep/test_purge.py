@@ -26,6 +26,7 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     RecoveryCode,
+    Revocation,
     SendCounter,
     SmsMessage,
     User,
@@ -393,6 +394,32 @@ def test_finished_notices_stay_30_days(
     assert Notice.objects.exists() is stays
 
 
+def revocation_of(user: User, asked_at: datetime, **fields: Any) -> Revocation:
+    """A revocation that was asked for then."""
+    return Revocation.objects.create(
+        user=user, reason="x", asked_at=asked_at, due_at=asked_at + DAY, **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "stays"), [(timedelta(days=30), False), (timedelta(days=30) - MOMENT, True)]
+)
+@pytest.mark.parametrize("closed_as", list(Revocation.Closed))
+def test_ended_revocations_stay_30_days(
+    user: User, age: timedelta, stays: bool, closed_as: Revocation.Closed
+) -> None:
+    """As the mails with their links."""
+    revocation_of(user, NOON - age - DAY, closed_at=NOON - age, closed_as=closed_as)
+    purge()
+    assert Revocation.objects.exists() is stays
+
+
+def test_a_revocation_that_waits_stays(user: User) -> None:
+    revocation_of(user, NOON - timedelta(days=90))
+    purge()
+    assert Revocation.objects.exists()
+
+
 def test_expired_sessions_go(db: None, clock: Clock) -> None:
     old, new = SessionStore(), SessionStore()
     old.set_expiry(60)
@@ -509,6 +536,7 @@ def fill(user: User, file: File, count: int) -> None:
         Notice.objects.create(
             user=person, kind=Notice.Kind.LOCKED, created_at=old, state=State.SENT
         )
+        revocation_of(person, old, closed_at=old, closed_as=Revocation.Closed.CANCELLED)
         Session.objects.create(session_key=f"{n:032d}", session_data="", expire_date=old)
 
 
@@ -525,6 +553,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "counters: 3",
         "guards: 0",
         "notices: 3",
+        "revocations: 3",
         "sessions: 3",
         "tokens: 0",
         "audit events: 0",
@@ -543,6 +572,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "apps": 3,
         "counters": 3,
         "notices": 3,
+        "revocations": 3,
         "sessions": 3,
     }
 

@@ -18,15 +18,23 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone, translation
 
-from optin import wording
+from optin import revocations, wording
 from optin.conf import MAX_HOST
 from optin.gateways import Simulator, SmsError, Text
-from optin.models import AuditEvent, File, Notice, ProviderUser, SmsMessage, User
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    ProviderUser,
+    Revocation,
+    SmsMessage,
+    User,
+)
 from optin.origin import Face
 from optin.web import words
 from tests.api.client import Api
 from tests.api.test_oauth_endpoints import CHALLENGE, REDIRECT, client_app
-from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone, wrong
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
 from tests.delivery.conftest import any_world
 from tests.delivery.test_texts import GSM_7
 from tests.domain.world import World
@@ -112,10 +120,12 @@ def walk(person: Reader, user: User, number: str, phone: Phone, clock: Any) -> N
         "/sign-in/recovery/",
         "/not-me/gone/",
         "/not-me/done/",
+        "/revocation/gone/",
         "/Help",
     ):
         person.go(address)
     opt_in(person, user, number, phone, clock)
+    support(person, user)
     app_and_recovery_codes(person, phone, clock)
     passwords(person, user, clock)
     consent(person, user)
@@ -228,6 +238,27 @@ def consent(person: Reader, user: User) -> None:
     }
     person.go(f"/o/authorize/?{urlencode(asked)}")
     person.go(f"/o/authorize/?{urlencode({**asked, 'client_id': 'none'})}")
+
+
+def support(person: Reader, user: User) -> None:
+    """Support is asked to remove everything; each end that this can have."""
+    for end in ("link", "page", "carried out"):
+        revocations.plan(user, reason="test", origin=ORIGIN)
+        waits = Revocation.objects.get(user=user, closed_at=None)
+        notice = Notice.objects.get(about_id=waits.pk, kind=Notice.Kind.REVOKE_PLANNED)
+        path = re.search(rf"https://{HOST}(/revocation/\S+)", str(wording.mail_for(notice).body))
+        assert path
+        for address in ("/account/", "/account/activity/", TWO_FACTOR, path[1]):
+            person.go(address)
+        if end == "link":
+            person.send()
+        elif end == "page":
+            person.go("/account/")
+            person.send("/account/cancel-revocation/")
+        else:
+            # As if it was done: the walk goes on with its factors.
+            Revocation.objects.filter(pk=waits.pk).close(timezone.now(), Revocation.Closed.DONE)
+            person.go(path[1])
 
 
 def turn_off(person: Reader, user: User, phone: Phone, clock: Any) -> None:
@@ -511,6 +542,11 @@ SUBJECTS = {
     Notice.Kind.PASSWORD: "Ihr Passwort wurde ge\u00e4ndert",
     Notice.Kind.PASSWORD_RESET: "W\u00e4hlen Sie ein neues Passwort",
     Notice.Kind.NO_TEXTS: "An Ihre Mobilnummer geht keine SMS mehr",
+    Notice.Kind.REVOKE_PLANNED: "Unser Team wird Ihre zweiten Faktoren entfernen",
+    Notice.Kind.REVOKE_OFF: "Ihre zweiten Faktoren werden nicht entfernt",
+    Notice.Kind.KEY_MADE: "F\u00fcr Ihr Konto wurde ein Zugriffsschl\u00fcssel erstellt",
+    Notice.Kind.KEY_REVOKED: "Ein Zugriffsschl\u00fcssel Ihres Kontos wurde widerrufen",
+    Notice.Kind.ROLE: "Ihre Rolle im Team wurde ge\u00e4ndert",
     Notice.Kind.DISOWNED: "Eine \u00c4nderung an Ihrem Konto wurde zur\u00fcckgenommen",
 }
 

@@ -67,7 +67,17 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.SUSPEND: {*BY_STAFF},
     Kind.RESUME: {*BY_STAFF},
     Kind.UNLOCK: {*BY_STAFF},
-    Kind.REVOKE: {*BY_STAFF},
+    Kind.REVOKE: {*BY_STAFF, Outcome.DEACTIVATED, Outcome.UNTOLD, Outcome.SET_UP_SINCE},
+    Kind.REVOCATION: {
+        Outcome.PLANNED,
+        Outcome.CANCELLED,
+        Outcome.WITHDRAWN,
+        Outcome.UNCHANGED,
+        Outcome.OUT_OF_REACH,
+        Outcome.NOT_OPTED_IN,
+        Outcome.DEACTIVATED,
+        Outcome.UNTOLD,
+    },
     Kind.RESEND: {
         *AT_TEXTS,
         Outcome.WAITING,

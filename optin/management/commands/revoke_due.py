@@ -1,0 +1,16 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from optin import revocations
+from optin.management.commands import ORIGIN
+
+
+class Command(BaseCommand):
+    help = (
+        "Carry out the revocations that support asked for and nobody cancelled. Run it each minute."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        carried = revocations.carry_out(origin=ORIGIN)
+        self.stdout.write(f"Carried out {carried.out}, called off {carried.off}.")

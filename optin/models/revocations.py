@@ -1,0 +1,96 @@
+"""What support asked for, and waits: the removal of all second factors (S-37)."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from optin.models.audit import MAX_REASON
+from optin.models.factors import AuthenticatorApp, ProviderUser
+from optin.models.users import User
+
+
+class RevocationQuerySet(models.QuerySet["Revocation"]):
+    def open(self) -> Self:
+        """Those that wait: neither carried out nor called off."""
+        return self.filter(closed_at=None)
+
+    def open_of(self, user: User) -> Self:
+        """The one that waits for *user*, if one does."""
+        return self.open().filter(user=user)
+
+    def due(self, now: datetime) -> Self:
+        return self.open().filter(due_at__lte=now)
+
+    def close(self, now: datetime, why: "Revocation.Closed") -> bool:
+        """Close those of them that are open; return whether there was one.
+
+        The caller holds the lock of their user. The condition keeps it true that each is
+        closed once even if someone one day calls this without it.
+        """
+        return bool(self.open().update(closed_at=now, closed_as=why))
+
+
+class Revocation(models.Model):
+    """A removal of all second factors of one person, which takes effect after a while.
+
+    Meanwhile the person can cancel it, with the link of the mail that told them of it or
+    on their pages. Its reason is that of its audit event, for the event of the removal; it
+    goes with the row (``upkeep``).
+    """
+
+    class Closed(models.TextChoices):
+        CANCELLED = "cancelled", "Cancelled by the person"
+        WITHDRAWN = "withdrawn", "Withdrawn by staff"
+        DONE = "done", "Carried out"
+        OUT_OF_REACH = "out_of_reach", "Who asked for it may not do it any more"
+        DEACTIVATED = "deactivated", "The account is deactivated"
+        UNTOLD = "untold", "The mail about it did not leave in time"
+        SET_UP_SINCE = "set_up_since", "A second factor was set up since"
+        NOTHING = "nothing", "There was nothing to remove"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="revocations")
+    # Who asked. No foreign key, as in the audit trail.
+    actor_id = models.BigIntegerField(null=True)
+    reason = models.CharField(max_length=MAX_REASON)
+    asked_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    closed_as = models.CharField(max_length=16, choices=Closed.choices, blank=True)
+
+    objects = RevocationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(closed_at=None), name="revocation_one_open_per_user"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at=None, closed_as="")
+                | (Q(closed_at__isnull=False) & ~Q(closed_as="")),
+                name="revocation_closed_says_how",
+            ),
+            models.CheckConstraint(
+                condition=Q(due_at__gt=F("asked_at")), name="revocation_is_due_after_it_was_asked"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(closed_at=None), name="revocation_waiting")
+        ]
+
+    def __str__(self) -> str:
+        return f"revocation {self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_at is None
+
+    def is_about(self, number: ProviderUser | None, app: AuthenticatorApp | None) -> bool:
+        """Whether these active factors are those that were to be removed: none is newer.
+
+        Who has set one up since has a way in, and has proved an older factor for it, or
+        has removed those themself: what is left is not what support was asked to remove.
+        """
+        proved = [one.verified_at for one in (number, app) if one]
+        return bool(proved) and all(at and at <= self.asked_at for at in proved)

@@ -1,0 +1,232 @@
+"""Revocations that wait: support asks, the person can cancel, then it is carried out (S-37).
+
+Support can be talked into it by somebody who has stolen a password. So the person is told
+by mail at once, and their second factor goes a day later, unless they say no. An
+administrator's revocation is at once (``services.revoke``).
+
+On the terms of ``services``. Whatever is decided at the end is decided from what is true
+then: whether who asked still may, and whether it is still about the same factors.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin import delivery, services, staff
+from optin.authenticators import Overview, overview
+from optin.conf import conf
+from optin.guesses import Factors, Outcome, read_locked
+from optin.models import AuditEvent, Notice, Purpose, Revocation, User
+from optin.origin import Origin
+
+Kind = AuditEvent.Kind
+Closed = Revocation.Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer to a wish for a revocation."""
+
+    outcome: Outcome
+    due_at: datetime | None = None  # of the one that waits: this one, or one from before
+
+
+def plan(user: User, *, reason: str, origin: Origin) -> Plan:
+    """Have all factors of *user* removed after ``OPTIN_STAFF_REVOKE_DELAY``; tell them now.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason, now = staff.fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
+        waits = Revocation.objects.open_of(factors.user).first()
+        refused = _refusal(factors, origin)
+        if refused is None and waits is None:
+            due_at = now + timedelta(seconds=conf.staff_revoke_delay)
+            waits = Revocation.objects.create(
+                user=factors.user,
+                actor_id=origin.actor_id,
+                reason=reason,
+                asked_at=now,
+                due_at=due_at,
+            )
+            _tell(waits, Notice.Kind.REVOKE_PLANNED, now)
+            outcome = Outcome.PLANNED
+        else:
+            outcome = refused or Outcome.UNCHANGED
+        told = None if refused else waits
+        _record(outcome, factors, told, origin, now, reason)
+    return Plan(outcome, told.due_at if told else None)
+
+
+def _refusal(factors: Factors, origin: Origin) -> Outcome | None:
+    """Say why nobody's factors may be planned to go, if so."""
+    user = factors.user
+    if staff.is_out_of_reach(origin, user):
+        return Outcome.OUT_OF_REACH
+    if not user.is_active:
+        return Outcome.DEACTIVATED
+    if not factors.is_on:
+        return Outcome.NOT_OPTED_IN
+    # What makes it safe is that the person is told. An administrator can do without.
+    return None if user.email else Outcome.UNTOLD
+
+
+def waiting_for(user: User, factors: Overview | None = None) -> Revocation | None:
+    """Return the revocation that waits for *user*, unless their factors are others by now."""
+    waits = Revocation.objects.open_of(user).first()
+    if waits is None:
+        return None
+    factors = factors or overview(user)
+    return waits if waits.is_about(factors.number, factors.app) else None
+
+
+# -- called off --------------------------------------------------------------------
+
+
+def cancel(revocation: Revocation, *, origin: Origin) -> Outcome:
+    """Call *revocation* off for the person, who asks by its link or on a page of theirs.
+
+    No password is needed, for nothing is removed by it. It may be late: as long as the
+    factors are there, nobody is to look on while they go.
+    """
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(revocation.user, Purpose.SIGN_IN)
+        outcome = Outcome.CANCELLED
+        if Revocation.objects.filter(pk=revocation.pk).close(now, Closed.CANCELLED):
+            _tell(revocation, Notice.Kind.REVOKE_OFF, now)
+        else:
+            outcome = Outcome.UNCHANGED
+        _record(outcome, factors, revocation, origin, now)
+    return outcome
+
+
+def withdraw(user: User, *, reason: str, origin: Origin) -> Outcome:
+    """Call the revocation that waits for *user* off, for staff.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason, now = staff.fit(reason), timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.SIGN_IN)
+        waits = Revocation.objects.open_of(factors.user).first()
+        # Who asked may think better of it, even of one who has risen above them since.
+        own = waits is not None and waits.actor_id == origin.actor_id
+        if staff.is_out_of_reach(origin, factors.user) and not own:
+            outcome, waits = Outcome.OUT_OF_REACH, None
+        elif waits is None:
+            outcome = Outcome.UNCHANGED
+        else:
+            Revocation.objects.filter(pk=waits.pk).close(now, Closed.WITHDRAWN)
+            _tell(waits, Notice.Kind.REVOKE_OFF, now)
+            outcome = Outcome.WITHDRAWN
+        _record(outcome, factors, waits, origin, now, reason)
+    return outcome
+
+
+# -- carried out -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of those that were due."""
+
+    out: int = 0
+    off: int = 0
+
+
+def carry_out(*, origin: Origin) -> Carried:
+    """Carry out what is due now, or call it off where it must not be done any more.
+
+    Any number of processes may do this at once.
+    """
+    ended = [
+        _carry_out(waits, origin)
+        for waits in Revocation.objects.due(timezone.now()).order_by("due_at", "pk")
+    ]
+    done = ended.count(Outcome.OK)
+    return Carried(done, len(ended) - ended.count(None) - done)
+
+
+def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
+    now = timezone.now()
+    origin = replace(origin, actor_id=found.actor_id)
+    with transaction.atomic(durable=True):
+        factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
+        # As it is under the lock: cancelled meanwhile, or carried out by another process.
+        waits = Revocation.objects.due(now).filter(pk=found.pk).first()
+        if waits is None:
+            return None
+        row = factors.active
+        data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
+        outcome = _obstacle(waits, factors) or services.revoke_locked(factors, row, now)
+        Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
+        if outcome is Outcome.OK:
+            delivery.notify(factors.user, Notice.Kind.REVOKED, now, row)
+        elif factors.is_on:
+            _tell(waits, Notice.Kind.REVOKE_OFF, now)
+        services.record(
+            Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data
+        )
+    return outcome
+
+
+def _obstacle(waits: Revocation, factors: Factors) -> Outcome | None:
+    """Say why it must not be carried out, though it is due, if so."""
+    if not staff.still_may(waits.actor_id, staff.ACT, factors.user):
+        return Outcome.OUT_OF_REACH
+    if not factors.user.is_active:
+        # It would help nobody, and who is let in again would be without a second factor.
+        return Outcome.DEACTIVATED
+    if factors.is_on and not waits.is_about(factors.active, factors.app):
+        return Outcome.SET_UP_SINCE
+    if not _was_told(waits):
+        return Outcome.UNTOLD
+    return None
+
+
+def _was_told(waits: Revocation) -> bool:
+    """Whether the mail left early enough: half of the time to cancel is left at least."""
+    mails = Notice.objects.filter(
+        user=waits.user_id, kind=Notice.Kind.REVOKE_PLANNED, about_id=waits.pk
+    )
+    latest = waits.asked_at + (waits.due_at - waits.asked_at) / 2
+    return mails.filter(sent_at__lte=latest).exists()
+
+
+_CLOSED = {
+    Outcome.OK: Closed.DONE,
+    Outcome.NOT_OPTED_IN: Closed.NOTHING,
+    Outcome.OUT_OF_REACH: Closed.OUT_OF_REACH,
+    Outcome.DEACTIVATED: Closed.DEACTIVATED,
+    Outcome.SET_UP_SINCE: Closed.SET_UP_SINCE,
+    Outcome.UNTOLD: Closed.UNTOLD,
+}
+
+
+# -- what they share ---------------------------------------------------------------
+
+
+def _tell(revocation: Revocation, kind: Notice.Kind, now: datetime) -> None:
+    delivery.notify(revocation.user, kind, now, about_id=revocation.pk)
+
+
+def _record(
+    outcome: Outcome,
+    factors: Factors,
+    revocation: Revocation | None,
+    origin: Origin,
+    now: datetime,
+    reason: str = "",
+) -> None:
+    data: dict[str, Any] = {}
+    if revocation:
+        data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
+    row = factors.active
+    services.record(Kind.REVOCATION, outcome, factors, row, origin, now, reason=reason, data=data)

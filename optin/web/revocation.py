@@ -1,0 +1,43 @@
+"""The removal of all second factors that support asked for: what it is, and cancelling it.
+
+By the link of the mail, which needs nobody to be signed in, or on the page of the account.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from optin import revocations, wording
+from optin.models import Revocation
+from optin.web import sessions
+from optin.web.pages import SeeOther, form_page, page, signed_in
+
+
+@form_page
+def revocation(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the mailed link: a GET asks, a POST cancels.
+
+    Used, or too late, it says what became of the removal, and what to do.
+    """
+    found = wording.revocation_of(token)
+    if found is None:
+        return page(request, "revocation.html", status=404)
+    if request.method != "POST":
+        return page(request, "revocation.html", revocation=found)
+    if found.is_open:
+        revocations.cancel(found, origin=sessions.origin_of(request))
+    return SeeOther(request.path)
+
+
+@require_POST
+@signed_in
+def cancel(request: HttpRequest) -> HttpResponse:
+    """Cancel what waits for whoever is signed in."""
+    user: Any = request.user
+    waits = Revocation.objects.open_of(user).first()
+    if waits:
+        revocations.cancel(waits, origin=sessions.origin_of(request))
+        sessions.flash(request, _("It was cancelled. Nothing is removed."))
+    return SeeOther("account")
