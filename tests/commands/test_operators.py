@@ -3,13 +3,23 @@
 from io import StringIO
 
 import pytest
+import time_machine
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
-from optin import keys, sign_in
+from optin import keys, revocations, sign_in
 from optin.gateways import SmsError
-from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Membership,
+    ProviderUser,
+    Revocation,
+    User,
+)
 from optin.models.messages import SmsMessage, State
 from optin.origin import Face
 from tests.conftest import NUMBER, ORIGIN, Phone
@@ -229,6 +239,51 @@ def test_send_due(world: World) -> None:
     before = rows()
     assert run("send_due") == "Sent 0.\n"
     assert rows() == before
+
+
+# -- revocations that wait ---------------------------------------------------------
+
+
+def test_revoke_due(active: ProviderUser, clock: time_machine.Traveller) -> None:
+    revocations.plan(active.user, reason="lost", origin=ORIGIN)
+    assert run("revoke_due") == "Carried out 0, called off 0.\n"
+    clock.shift(86_400)
+    with one_event(AuditEvent.Kind.REVOKE, "ok", face=Face.COMMAND, reason="lost"):
+        assert run("revoke_due") == "Carried out 1, called off 0.\n"
+    active.refresh_from_db()
+    assert not active.confirmed
+    assert run("revoke_due") == "Carried out 0, called off 0.\n"
+
+
+def test_revoke_due_tells_what_was_called_off(
+    active: ProviderUser, clock: time_machine.Traveller
+) -> None:
+    revocations.plan(active.user, reason="lost", origin=ORIGIN)
+    User.objects.update(is_active=False)
+    clock.shift(86_400)
+    assert run("revoke_due") == "Carried out 0, called off 1.\n"
+    active.refresh_from_db()
+    assert active.confirmed
+
+
+def test_revoke_factor_ends_what_waits(active: ProviderUser) -> None:
+    revocations.plan(active.user, reason="lost", origin=ORIGIN)
+    run("revoke_factor", "ann", "--reason", "seen")
+    assert Revocation.objects.get().closed_as == Revocation.Closed.DONE
+
+
+# -- what people are told ----------------------------------------------------------
+
+
+def test_a_key_made_or_revoked_by_command_is_told_to_the_person(user: User) -> None:
+    """Whoever typed it acts for the person: they must be able to ask why (S-39)."""
+    text = last_line(run("create_access_key", "ann", "777"))
+    run("revoke_access_key", "ann", text[:6])
+    made, revoked = mail.outbox
+    assert [made.to, revoked.to] == [["ann@example.com"]] * 2
+    assert "made an access key" in made.body
+    assert "revoked an access key" in revoked.body
+    assert text not in f"{made.body}{revoked.body}"
 
 
 def test_no_output_holds_a_number_or_a_code(world: World) -> None:

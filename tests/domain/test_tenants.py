@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.db import DatabaseError
 from django.test import Client
 
-from optin import tenants
+from optin import staff, tenants
 from optin.errors import FileIdTaken, NotAMember
-from optin.models import AccessKey, AuditEvent, File, Membership, User
+from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.origin import Face, Origin
-from tests.domain.world import one_event
+from tests.domain.world import audit_trail_full, notices, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,6 +52,31 @@ def test_a_key_is_made_and_revoked(user: User, file: File, client: Client) -> No
 
     assert client.post(url, **body).status_code == 401
     assert AuditEvent.objects.latest("id").outcome == "revoked"
+
+
+def test_a_key_is_told_of_with_its_change_or_not_at_all(user: User, file: File) -> None:
+    """One transaction: no key without its mail, and no mail without its key."""
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        tenants.make_access_key(user, file, origin=BY_COMMAND)
+    assert not AccessKey.objects.exists()
+    assert notices(user) == []
+    tenants.make_access_key(user, file, origin=BY_COMMAND)
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        tenants.revoke_access_key(AccessKey.objects.get(), origin=BY_COMMAND)
+    assert notices(user) == [Notice.Kind.KEY_MADE]
+    tenants.revoke_access_key(AccessKey.objects.get(), origin=BY_COMMAND)
+    tenants.revoke_access_key(AccessKey.objects.get(), origin=BY_COMMAND)
+    assert notices(user) == [Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED]
+
+
+def test_a_role_is_told_of_with_its_change_or_not_at_all(user: User) -> None:
+    Group.objects.get_or_create(name="support")
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        staff.give_role(user, "support", reason="x", origin=BY_COMMAND)
+    assert (notices(user), user.groups.count()) == ([], 0)
+    staff.give_role(user, "support", reason="x", origin=BY_COMMAND)
+    staff.give_role(user, "support", reason="x", origin=BY_COMMAND)
+    assert (notices(user), user.groups.count()) == ([Notice.Kind.ROLE], 1)
 
 
 def test_a_key_is_for_a_member(user: User, other_file: File) -> None:

@@ -15,9 +15,18 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from pytest_django import Settings
 
-from optin import delivery, gateways, services, tasks
+from optin import delivery, gateways, revocations, services, tasks
 from optin.gateways import Fate, SmsError
-from optin.models import File, Notice, PendingOtp, ProviderUser, SmsMessage, User
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Revocation,
+    SmsMessage,
+    User,
+)
 from optin.models.messages import LEASE, State
 from tests.api.test_statements import statements
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
@@ -332,6 +341,32 @@ def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> 
     work()
     assert state_of(message) == (State.FAILED, "its sender stopped, twice")
     assert jobs() == []
+
+
+def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, phone: Phone) -> None:
+    """S-37: by any number of workers, once."""
+    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    work()
+    assert sending.provider_user_id
+    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    revocations.plan(user, reason="lost", origin=ORIGIN)
+    work()
+    assert mail.outbox[-1].subject == "Staff will remove your second factors"
+    tasks.revoke_due.func(timestamp=0)
+    assert jobs() == []
+    day, now = timedelta(days=1), timezone.now()
+    ProviderUser.objects.update(verified_at=now - 2 * day)
+    Revocation.objects.update(asked_at=now - day, due_at=now)
+    Notice.objects.update(sent_at=now - day)
+
+    tasks.revoke_due.func(timestamp=60)
+    tasks.revoke_due.func(timestamp=120)
+
+    assert not ProviderUser.objects.filter(confirmed=True).exists()
+    assert AuditEvent.objects.latest("pk").client == "worker"
+    assert [job["task_name"] for job in jobs()] == ["send_mail"]
+    work()
+    assert mail.outbox[-1].subject == "Your second factor was removed by staff"
 
 
 # -- to workers and back -----------------------------------------------------------

@@ -1,0 +1,183 @@
+"""Support asks that all second factors of somebody be removed, and takes it back (S-37)."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from django.test import Client
+
+from optin import revocations
+from optin.models import AuditEvent, Notice, ProviderUser, Revocation, User
+from optin.origin import Face, Origin
+from tests.admin.conftest import In, OnStaff
+from tests.admin.test_operations import ask
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = Origin(Face.COMMAND)
+DUE = "2026-11-03 23:00:00 AEDT"
+LATER, WITHDRAW = "revoke-later", "withdraw"
+
+
+def page(user: User, action: str = "change") -> str:
+    return f"optin/user/{user.pk}/{action}/"
+
+
+def account(client: Client, user: User) -> str:
+    return client.get(f"/admin/{page(user)}").content.decode()
+
+
+def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in: In) -> None:
+    client = signed_in("support")
+    assert client.get(f"/admin/{page(user, LATER)}").status_code == 200
+    assert not Revocation.objects.exists()  # a GET does nothing
+    assert "none waits" in account(client, user)
+
+    html = ask(client, page(user, LATER), reason="lost the phone")
+
+    assert f"It takes effect at {DUE}" in html
+    assert f"asked for, takes effect at {DUE}" in html
+    assert 'data-cause="revocation_waits"' in html
+    assert "lost the phone" in html
+    assert page(user, WITHDRAW) in html
+    active.refresh_from_db()
+    assert active.confirmed
+    assert f"it was asked for before, for {DUE}" in ask(client, page(user, LATER), reason="again")
+
+    assert "The revocation was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
+
+    assert 'data-cause="revocation_waits"' not in account(client, user)
+    assert "no revocation waits" in ask(client, page(user, WITHDRAW), reason="again")
+    events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
+    assert [(e.kind, e.outcome, e.reason) for e in events] == [
+        ("revocation", "planned", "lost the phone"),
+        ("revocation", "unchanged", "again"),
+        ("revocation", "withdrawn", "a thief"),
+        ("revocation", "unchanged", "again"),
+    ]
+
+
+def test_what_support_asked_for_happens_a_day_later(
+    user: User, active: ProviderUser, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    ask(signed_in("support"), page(user, LATER), reason="lost")
+    clock.shift(timedelta(days=1))
+    assert revocations.carry_out(origin=COMMAND).out == 1
+    active.refresh_from_db()
+    assert not active.confirmed
+    html = account(signed_in("support"), user)
+    assert "Staff removed the second factor" in html
+    assert "none waits" in html
+
+
+def test_support_has_no_way_to_do_it_at_once(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    client = signed_in("support")
+    assert page(user, "revoke") not in account(client, user)
+    assert client.post(f"/admin/{page(user, 'revoke')}", {"reason": "x"}).status_code == 403
+    active.refresh_from_db()
+    assert active.confirmed
+
+
+def test_an_administrator_does_it_at_once_and_ends_what_waits(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    ask(signed_in("support"), page(user, LATER), reason="lost")
+    client = signed_in("administrator")
+    html = account(client, user)
+    assert [page(user, "revoke") in html, page(user, LATER) in html] == [True, True]
+
+    ask(client, page(user, "revoke"), reason="passport seen")
+    active.refresh_from_db()
+    assert not active.confirmed
+    assert Revocation.objects.get().closed_as == Revocation.Closed.DONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"email": ""}, "has no e-mail address"),
+        ({"is_active": False}, "the account is deactivated"),
+    ],
+)
+def test_it_is_said_why_nothing_was_planned(
+    user: User, active: ProviderUser, signed_in: In, changes: dict[str, object], words: str
+) -> None:
+    User.objects.filter(pk=user.pk).update(**changes)
+    assert words in ask(signed_in("support"), page(user, LATER), reason="lost")
+    assert not Revocation.objects.exists()
+
+
+def test_there_is_nothing_to_plan_without_a_factor(user: User, signed_in: In) -> None:
+    html = ask(signed_in("support"), page(user, LATER), reason="lost")
+    assert "there is no active second factor" in html
+
+
+@pytest.mark.parametrize("action", [LATER, WITHDRAW])
+def test_nobody_plans_or_withdraws_for_themselves(
+    signed_in: In, on_staff: OnStaff, action: str
+) -> None:
+    me = on_staff("support")
+    revocations.plan(me, reason="x", origin=COMMAND)
+    ask(signed_in("support"), page(me, action), 403, reason="let me")
+    assert Revocation.objects.get().is_open
+
+
+def test_a_reason_is_shown_harmless(user: User, active: ProviderUser, signed_in: In) -> None:
+    html = ask(
+        signed_in("support"), page(user, LATER), reason="<script>x</script>\u202egpj 0491570156"
+    )
+    assert "<script>x" not in html
+    assert "\u202e" not in html
+    assert "0491570156" not in html
+
+
+def test_the_mail_is_among_the_mails(user: User, active: ProviderUser, signed_in: In) -> None:
+    ask(signed_in("support"), page(user, LATER), reason="lost")
+    notice = Notice.objects.latest("pk")
+    html = signed_in("auditor").get(f"/admin/optin/notice/{notice.pk}/change/").content.decode()
+    assert "Staff will remove all second factors" in html
+    assert "/revocation/" not in html
+
+
+# -- what else staff do, and the person is told of ---------------------------------
+
+
+def test_an_access_key_is_told_to_whom_it_acts_for(user: User, file: object, signed_in: In) -> None:
+    client = signed_in("administrator")
+    ask(client, "optin/accesskey/make/", 200, who="ann", file_id=777)
+    (made,) = mail.outbox
+    key = user.access_keys.get()
+    ask(client, f"optin/accesskey/{key.pk}/revoke/")
+    ask(client, f"optin/accesskey/{key.pk}/revoke/")  # it is ended already
+    assert [m.to for m in mail.outbox] == [["ann@example.com"]] * 2
+    revoked = mail.outbox[-1]
+    assert made.subject == "An access key was made for your account"
+    assert revoked.subject == "An access key of your account was revoked"
+    for message in (made, revoked):
+        assert "for the file Harbour Books" in " ".join(str(message.body).split())
+        assert key.prefix not in str(message.body)
+
+
+def test_a_role_is_told_to_whom_it_is_given(user: User, signed_in: In) -> None:
+    client, path = signed_in("administrator"), page(user, "role")
+    ask(client, path, role="support", reason="new here")
+    ask(client, path, role="support", reason="again")
+    ask(client, path, role="", reason="left")
+    first, second = mail.outbox
+    assert {*first.to, *second.to} == {"ann@example.com"}
+    assert first.subject == "Your role as a member of staff was changed"
+    assert "Your role is now: support." in str(first.body)
+    assert "You are no member of staff any more." in str(second.body)
+    assert "new here" not in str(first.body)
+
+
+def test_what_was_refused_is_told_to_nobody(signed_in: In, on_staff: OnStaff, file: object) -> None:
+    boss = on_staff("superuser")
+    client = signed_in("administrator")
+    ask(client, page(boss, "role"), 403, role="auditor", reason="x")
+    ask(client, "optin/accesskey/make/", 403, who="superuser", file_id=777)
+    ask(client, page(boss, LATER), 403, reason="x")
+    assert mail.outbox == []

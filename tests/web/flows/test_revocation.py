@@ -1,0 +1,218 @@
+"""Cancelling what support was asked for: by the link of the mail, or signed in (S-37)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+
+from optin import revocations
+from optin.models import AuditEvent, ProviderUser, Revocation, User
+from optin.origin import Face, Origin
+from tests.web.flows.browser import Browser
+from tests.web.flows.conftest import sign_in
+from tests.web.flows.test_flows import link_in_mail
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = Origin(Face.COMMAND)
+CANCEL = "/account/cancel-revocation/"
+DUE = "3 November 2026, 23:00 AEDT"
+Clock = time_machine.Traveller
+
+
+@pytest.fixture
+def waits(user: User, active: ProviderUser) -> Revocation:
+    """Support was asked to remove the number of ``user``."""
+    revocations.plan(user, reason="test", origin=COMMAND)
+    return Revocation.objects.get()
+
+
+def ended_as(waits: Revocation) -> str:
+    return Revocation.objects.get(pk=waits.pk).closed_as
+
+
+def carry_out(clock: Clock) -> None:
+    clock.shift(timedelta(days=1))
+    revocations.carry_out(origin=COMMAND)
+
+
+# -- the link ----------------------------------------------------------------------
+
+
+def test_the_link_asks_and_a_post_cancels(
+    waits: Revocation, browser: Browser, active: ProviderUser, clock: Clock
+) -> None:
+    """S-60: whatever fetches the link beforehand cancels nothing."""
+    path = link_in_mail("/revocation/")
+    for _ in range(3):
+        browser.go(path)
+    assert DUE in browser.page.text
+    assert ended_as(waits) == ""
+
+    browser.send()
+
+    assert browser.trail == [f"https://2fa.example.com{path}"]
+    assert browser.answer.status_code == 303
+    assert browser.page.heading == "Your second factors are not removed"
+    assert browser.page.leads_to("/password-reset/")
+    assert ended_as(waits) == "cancelled"
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.face) == ("revocation", "cancelled", "web")
+    assert (event.actor_id, event.user_id) == (None, waits.user_id)
+    carry_out(clock)
+    active.refresh_from_db()
+    assert active.confirmed
+
+
+def test_it_works_once_and_says_so(waits: Revocation, browser: Browser) -> None:
+    """P-12: the second half of a double click, and the link weeks later, read the same."""
+    browser.go(link_in_mail("/revocation/"))
+    press = browser.submission()
+    press(browser)
+    events = AuditEvent.objects.count()
+    press(browser)
+    assert browser.page.heading == "Your second factors are not removed"
+    browser.go(link_in_mail("/revocation/"))
+    assert browser.page.heading == "Your second factors are not removed"
+    assert not browser.page.forms or CANCEL not in browser.page.html
+    assert AuditEvent.objects.count() == events
+    assert len([m for m in mail.outbox if "not removed" in m.subject]) == 1
+
+
+def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock: Clock) -> None:
+    path = link_in_mail("/revocation/")
+    browser.go(path)
+    press = browser.submission()
+    carry_out(clock)
+    events = AuditEvent.objects.count()
+
+    press(browser)
+
+    assert browser.page.heading == "Your second factors were removed"
+    assert browser.page.leads_to("/password-reset/")
+    assert browser.page.leads_to("/account/two-factor/")
+    assert ended_as(waits) == "done"
+    assert AuditEvent.objects.count() == events
+
+
+@pytest.mark.parametrize("path", ["/revocation/nothing/", "/revocation/1-1:forged/"])
+def test_a_forged_link(path: str, waits: Revocation, browser: Browser) -> None:
+    assert browser.go(path).status == 404
+    assert "does not work any more" in browser.page.heading
+    answer: Any = browser.client.post(
+        path,
+        {"csrfmiddlewaretoken": "x"},
+        secure=True,
+        headers={"origin": "https://2fa.example.com"},
+    )
+    assert answer.status_code in {403, 404}
+    assert ended_as(waits) == ""
+
+
+def test_an_altered_link(waits: Revocation, stranger: User, browser: Browser) -> None:
+    """Neither the id nor the person can be changed in it."""
+    path = link_in_mail("/revocation/")
+    mine = f"/{waits.pk}-{waits.user_id}:"
+    assert mine in path
+    for altered in (
+        path.replace(mine, f"/{waits.pk + 1}-{waits.user_id}:"),
+        path.replace(mine, f"/{waits.pk}-{stranger.pk}:"),
+        path[:-2] + "/",
+        path.upper(),
+    ):
+        assert browser.go(altered).status == 404
+    assert ended_as(waits) == ""
+
+
+def test_a_link_ends_nothing_but_what_it_was_mailed_for(
+    waits: Revocation, user: User, browser: Browser
+) -> None:
+    """A used one does not reach what was asked for since."""
+    path = link_in_mail("/revocation/")
+    browser.go(path)
+    press = browser.submission()
+    press(browser)
+    revocations.plan(user, reason="again", origin=COMMAND)
+    press(browser)
+    assert Revocation.objects.filter(user=user, closed_at=None).count() == 1
+
+
+def test_the_form_wants_its_token(waits: Revocation, browser: Browser) -> None:
+    answer: Any = browser.client.post(link_in_mail("/revocation/"), secure=True)
+    assert answer.status_code == 403
+    assert ended_as(waits) == ""
+
+
+# -- signed in ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/account/", "/account/activity/", "/account/two-factor/"])
+def test_a_warning_with_a_button_while_it_waits(
+    path: str, ann_on: Browser, user: User, clock: Clock
+) -> None:
+    assert CANCEL not in ann_on.go(path).html
+    revocations.plan(user, reason="secret words", origin=COMMAND)
+    ann_on.go(path)
+    assert "Your second factors will be removed" in ann_on.page.text
+    assert "November 2026" in ann_on.page.text
+    assert "secret words" not in ann_on.page.html
+
+    ann_on.send(CANCEL)
+
+    assert ann_on.path == "/account/"
+    assert ann_on.page.flash == "It was cancelled. Nothing is removed."
+    assert CANCEL not in ann_on.page.html
+    assert Revocation.objects.get().closed_as == "cancelled"
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.actor_id) == ("revocation", "cancelled", user.pk)
+    assert "The removal of your second factors was cancelled" in ann_on.go("/account/").text
+
+
+def test_a_get_cancels_nothing(ann_on: Browser, user: User) -> None:
+    revocations.plan(user, reason="test", origin=COMMAND)
+    assert ann_on.go(CANCEL).status == 405
+    assert Revocation.objects.get().is_open
+
+
+def test_nothing_waits_to_be_cancelled(ann_on: Browser, user: User) -> None:
+    """It was carried out, or cancelled in another tab."""
+    revocations.plan(user, reason="test", origin=COMMAND)
+    ann_on.go("/account/")
+    press = ann_on.submission(CANCEL)
+    press(ann_on)
+    events = AuditEvent.objects.count()
+    press(ann_on)
+    assert ann_on.path == "/account/"
+    assert AuditEvent.objects.count() == events
+
+
+def test_nobody_cancels_for_another(
+    waits: Revocation, stranger: User, browser: Browser, clock: Clock
+) -> None:
+    """The button is for one's own, whoever asks; signed out, it leads to the sign-in."""
+    sign_in(browser, "ben")
+    token = browser.page.forms[0].fields["csrfmiddlewaretoken"]
+    headers = {"origin": "https://2fa.example.com"}
+    body = {"csrfmiddlewaretoken": token, "user": str(waits.user_id), "pk": str(waits.pk)}
+    answer: Any = browser.client.post(CANCEL, body, secure=True, headers=headers)
+    assert (answer.status_code, answer["Location"]) == (303, "/account/")
+    assert ended_as(waits) == ""
+    browser.go("/account/")
+    browser.send("/sign-out/")
+    nobody = browser.client.post(CANCEL, body, secure=True, headers=headers)
+    assert nobody.status_code in {303, 403}
+    assert ended_as(waits) == ""
+
+
+def test_who_is_past_the_password_alone_sees_and_cancels_nothing(
+    waits: Revocation, browser: Browser, clock: Clock
+) -> None:
+    """The thief of a password has not come in yet."""
+    clock.shift(600)
+    sign_in(browser)
+    assert browser.path == "/sign-in/code/"
+    assert "will be removed" not in browser.page.html
+    assert browser.go("/account/").address.startswith("https://2fa.example.com/sign-in/")
+    assert ended_as(waits) == ""
