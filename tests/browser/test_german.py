@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench import NARROW, Site, Window, audit, shoot
-from tests.browser.crowd import PASSWORD, Crowd
+from tests.browser.crowd import PASSWORD, Crowd, run
 
 _BROKEN = """() => [...document.querySelectorAll("h1, h2, label, button, .button, a")]
     .filter(part => getComputedStyle(part).visibility !== "hidden" && part.offsetWidth)
@@ -59,3 +59,15 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     look(page, "turn-off", "Zwei-Faktor-Anmeldung ausschalten")
     page.goto("/account/activity/")
     look(page, "activity", "Aktivitäten")
+    path = run(
+        site,
+        "from optin import revocations, wording; from optin.origin import Face, Origin\n"
+        f"user = User.objects.get(username={ann.name!r})\n"
+        "revocations.plan(user, reason='tour', origin=Origin(Face.COMMAND))\n"
+        "body = wording.mail_for(Notice.objects.filter(user=user).latest('pk')).body\n"
+        "out['path'] = '/revocation/' + body.split('/revocation/')[1].split()[0]",
+    )["path"]
+    page.goto("/account/")
+    look(page, "account-revocation", "Ihr Konto")
+    page.goto(path)
+    look(page, "revocation", "Möchten Sie Ihre zweiten Faktoren behalten")

@@ -24,6 +24,7 @@ NO_PAGES = {
     "number-code-send": "leads on",
     "prove-send": "leads on",
     "off-send": "leads on",
+    "cancel-revocation": "leads on",
     "metrics": "for a machine",
     "livez": "for a machine",
     "readyz": "for a machine",
@@ -255,6 +256,50 @@ def reader_of_mails(at: Tour) -> None:
     at.look("password-new", "Choose a new password")
     at.press("Save the password")
     at.look("password-new-empty", "Choose a new password", error="Enter a new password.")
+
+
+def _support_is_asked(at: Tour, person: Person) -> str:
+    """Have the removal of all second factors planned; return the path of the mailed link."""
+    path: str = run(
+        at.site,
+        "from optin import revocations, wording; from optin.origin import Face, Origin\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "revocations.plan(user, reason='tour', origin=Origin(Face.COMMAND))\n"
+        "notice = Notice.objects.filter(user=user).latest('pk')\n"
+        "body = wording.mail_for(notice).body\n"
+        "out['path'] = '/revocation/' + body.split('/revocation/')[1].split()[0]",
+    )["path"]
+    return path
+
+
+@tour("account", "two-factor", "activity", "revocation")
+def somebody_whose_factors_support_is_to_remove(at: Tour) -> None:
+    person = at.crowd.on()
+    path = _support_is_asked(at, person)
+    at.go(path)
+    at.look("revocation", "Keep your second factors?")
+    at.press("Cancel the removal")
+    at.look("revocation-cancelled", "Your second factors are not removed")
+    at.go("/revocation/1-1:c0ffee/")
+    at.look("revocation-gone", "This link does not work any more")
+    _support_is_asked(at, person)
+    at.sign_in(person)
+    at.give_code(at.newest_code(person.number), "Sign in")
+    at.look("account-revocation", "Your account")
+    at.go("/account/two-factor/")
+    at.look("two-factor-revocation", "Two-factor sign-in is on")
+    at.go("/account/activity/")
+    at.look("activity-revocation", "Activity")
+    at.press("Cancel the removal")
+    at.look("account-cancelled", "Your account")
+    path = _support_is_asked(at, person)
+    run(
+        at.site,
+        "from django.utils import timezone\n"
+        "Revocation.objects.open().update(closed_at=timezone.now(), closed_as='done')",
+    )
+    at.go(path)
+    at.look("revocation-done", "Your second factors were removed")
 
 
 @tour("number-code", "number-code-help", "sign-in-code")
