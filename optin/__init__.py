@@ -37,6 +37,7 @@ the operations
     ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
+    ``figures``   how much there was of what, kept for the home page of staff
     ``upkeep``    what is deleted in time, and erasing a person
 
 what staff read of it

@@ -19,7 +19,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
-from optin import delivery, revocations, seals, upkeep, waiting
+from optin import delivery, figures, revocations, seals, upkeep, waiting
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.origin import Face, Origin
@@ -147,6 +147,12 @@ def revoke_due(timestamp: int) -> None:
 @app.task(name="seal", queue="upkeep", queueing_lock="seal")
 def seal(timestamp: int) -> None:
     seals.seal(timezone.now())
+
+
+@app.periodic(cron="*/5 * * * *")
+@app.task(name="roll_up", queue="upkeep", queueing_lock="roll_up")
+def roll_up(timestamp: int) -> None:
+    figures.roll_up(timezone.now())
 
 
 @app.periodic(cron="17 * * * *")

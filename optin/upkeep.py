@@ -30,13 +30,14 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from optin import seals
+from optin import figures, seals
 from optin.conf import conf
 from optin.errors import TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    Figure,
     GatewayTry,
     Guard,
     Notice,
@@ -45,6 +46,7 @@ from optin.models import (
     Revocation,
     SendCounter,
     SmsMessage,
+    Span,
     User,
 )
 from optin.models.audit import MAX_REASON
@@ -74,6 +76,7 @@ KINDS = (
     "guards",
     "notices",
     "revocations",
+    "figures",
     "sessions",
     "tokens",
     "audit_events",
@@ -90,6 +93,7 @@ def purge(*, origin: Origin) -> Counts:
     One audit event tells of a run that deleted anything.
     """
     now = timezone.now()
+    figures.roll_up(now)  # while there still is what they are counted from
     deleted: Counts = Counter()
     for step in (
         _codes,
@@ -100,6 +104,7 @@ def purge(*, origin: Origin) -> Counts:
         _guards,
         _notices,
         _revocations,
+        _figures,
         _sessions,
         _tokens,
         _audit_events,
@@ -230,6 +235,18 @@ def _revocations(now: datetime) -> Counts:
     """Those that were carried out or called off a month ago, as the mails with their links."""
     past = Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT)
     return _in_chunks(past, _dropping("revocations", Revocation))
+
+
+def _figures(now: datetime) -> Counts:
+    """Figures as old as the oldest audit events."""
+    past = Span.objects.filter(day__lt=figures.day_of(now) - timedelta(days=conf.audit_retention))
+
+    def drop(ids: Sequence[Any]) -> Counts:
+        deleted = _delete(Figure.objects.filter(span__in=ids))
+        _delete(Span.objects.filter(pk__in=ids))
+        return Counter(figures=deleted)
+
+    return _in_chunks(past, drop)
 
 
 def _sessions(now: datetime) -> Counts:

@@ -19,6 +19,7 @@ from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from optin.admin import home
 from optin.conf import conf
 from optin.guesses import By
 from optin.models.factors import has_active_factor
@@ -95,7 +96,8 @@ class StaffSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         may = {"may_find": request.user.has_perm("optin.view_user")}
-        return super().index(request, {**may, **(extra_context or {})})
+        seen = home.context(request)
+        return super().index(request, {**may, **seen, **(extra_context or {})})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()

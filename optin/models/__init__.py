@@ -9,6 +9,7 @@ from optin.models.factors import (
     Purpose,
     RecoveryCode,
 )
+from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
@@ -21,6 +22,7 @@ __all__ = [
     "AuditSeal",
     "AuthenticatorApp",
     "Canary",
+    "Figure",
     "File",
     "GatewayHealth",
     "GatewayTry",
@@ -34,5 +36,6 @@ __all__ = [
     "Revocation",
     "SendCounter",
     "SmsMessage",
+    "Span",
     "User",
 ]

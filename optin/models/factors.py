@@ -201,6 +201,11 @@ class PendingOtp(models.Model):
 
     class Meta:
         verbose_name = "code"
+        indexes = [
+            models.Index(
+                fields=["issued_at"], condition=Q(purpose="opt_in"), name="pending_otp_opt_ins"
+            )
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["provider_user", "purpose"],

@@ -142,7 +142,8 @@ class SmsMessage(Outgoing):
                 fields=["created_at"],
                 condition=Q(state__in=[State.QUEUED, State.SENDING]),
                 name="sms_message_waiting",
-            )
+            ),
+            models.Index(fields=["created_at"], name="sms_message_by_time"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -338,6 +339,19 @@ class SendCounter(models.Model):
             models.UniqueConstraint(
                 fields=["scope", "key", "window_start"], name="send_counter_one_per_window"
             )
+        ]
+        # For figures: few of the counters, and each is in it once, when it is made.
+        indexes = [
+            models.Index(
+                fields=["window_start"],
+                condition=Q(scope__startswith="prefix/"),
+                name="send_counter_of_prefixes",
+            ),
+            models.Index(
+                fields=["window_start"],
+                condition=Q(scope__startswith="region/"),
+                name="send_counter_of_regions",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -554,6 +554,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "guards: 0",
         "notices: 3",
         "revocations: 3",
+        "figures: 0",
         "sessions: 3",
         "tokens: 0",
         "audit events: 0",

@@ -1,0 +1,403 @@
+"""The home page: how much there was of what, today and in the last 30 days (P-20).
+
+It reads what ``figures`` keeps, and the few counters of budgets that are running. Each
+chart is drawn here, to scale, beside a table that says the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from optin import figures
+from optin.admin.rows import plain
+from optin.conf import conf
+from optin.figures import Amount, Budget, Figures
+from optin.models import Figure, File, Guard
+from optin.models.messages import State
+
+MAY_SEE = "optin.view_auditevent"
+
+STALE = timedelta(minutes=15)
+"""Figures older than that are said to be: they are counted each 5 minutes."""
+
+SHOWN = 10
+"""Rows of a table of what stands out."""
+
+WIDTH, HEIGHT = 300, 100
+"""Of a drawing, in units of its own."""
+
+What = Figure.What
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of things in a chart: how it looks, and what it is called."""
+
+    look: str  # a class of the sheet
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    look: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    columns: Row
+    rows: list[Row]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Columns, one for each day, and the table that says the same."""
+
+    slug: str
+    summary: str  # for whom the drawing tells nothing
+    parts: tuple[Part, ...]
+    boxes: list[Box]
+    top: str  # what its height stands for
+    first: str
+    last: str
+    table: Table
+    line: str = ""  # how high the line of a limit is
+    line_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Bars, one for each row of a table: which share was proved."""
+
+    slug: str
+    table: Table
+    boxes: list[Box]
+    height: int
+    summary: str
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the home page shows of the figures to whoever asks."""
+    user: Any = request.user
+    if not user.has_perm(MAY_SEE):
+        return {}
+    now = timezone.now()
+    if conf.delivery == "inline":
+        # Where there are no workers, whoever looks has them counted: an hour or two, each by
+        # an index, and at most once a minute.
+        figures.roll_up(now)
+    found = figures.read(now)
+    return {
+        "figures": {
+            "zone": conf.time_zone,
+            "today": _day(found.today),
+            "as_of": _moment(found.as_of),
+            "since": _moment(found.since) if _began_lately(found) else "",
+            "is_stale": found.as_of is None or now - found.as_of > STALE,
+            "is_empty": not any(amount.count for amount in found.amounts.values()),
+            "sums": _sums(found),
+            "budgets": _budgets(found, now),
+            "charts": [_opt_ins(found), _texts(found), _spend(found), _locks(found)],
+            "shares": list(_shares(found, now)),
+        }
+    }
+
+
+def _began_lately(found: Figures) -> bool:
+    return found.since is not None and figures.day_of(found.since) > found.days[0]
+
+
+# -- words -------------------------------------------------------------------------
+
+
+def _moment(moment: datetime | None) -> str:
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M %Z") if moment else ""
+
+
+def _day(day: date) -> str:
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def _n(count: int) -> str:
+    return f"{count:,}"
+
+
+def _money(cost: Decimal) -> str:
+    return f"{cost:,.2f}"
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return a share; nothing where there is nothing to share."""
+    return f"{round(part * 100 / whole)} %" if whole else "-"
+
+
+# -- today and 30 days, in one table -----------------------------------------------
+
+
+def _sums(found: Figures) -> Table:
+    def row(title: str, what: str, *names: str) -> Row:
+        of_today = found.of(what, *names, day=found.today)
+        return title, _n(of_today.count), _n(found.of(what, *names).count)
+
+    def conversion(day: date | None) -> str:
+        ended = found.of(What.OPT_IN, "proved", "failed", day=day).count
+        return _percent(found.of(What.OPT_IN, "proved", day=day).count, ended)
+
+    cost = found.of(What.TEXT, day=found.today).cost, found.of(What.TEXT).cost
+    rows = [
+        row("Opt-ins started", What.OPT_IN),
+        row("Opt-ins proved", What.OPT_IN, "proved"),
+        row("Opt-ins failed", What.OPT_IN, "failed"),
+        row("Opt-ins waiting for the code", What.OPT_IN, "waiting"),
+        (
+            "Conversion: proved, of those proved or failed",
+            conversion(found.today),
+            conversion(None),
+        ),
+        row("Texts", What.TEXT),
+        row("Texts delivered", What.TEXT, State.DELIVERED),
+        row("Texts sent, no receipt yet", What.TEXT, State.SENT),
+        row("Texts failed", What.TEXT, State.FAILED),
+        row("Texts not sent: the code was of no use any more", What.TEXT, State.EXPIRED),
+        row("Texts waiting to leave", What.TEXT, State.QUEUED, State.SENDING),
+        ("Cost of all texts", *map(_money, cost)),
+        row("Requests for a text that a limit refused", What.REFUSED),
+        row("Accounts locked", What.LOCK, "locked"),
+        row("Accounts whose texted codes were disabled", What.LOCK, "disabled"),
+    ]
+    return Table("Today and the last 30 days", ("", "Today", "30 days"), rows)
+
+
+def _budgets(found: Figures, now: datetime) -> list[dict[str, Any]]:
+    """What the running windows have used: of all texts, and of the files that used most."""
+    busy = {
+        name: found.of(What.FILE, name, day=found.today).count
+        + found.of(What.FILE, name, day=found.today - timedelta(days=1)).count
+        for name in found.names(What.FILE)
+    }
+    file_ids = [int(n) for n in sorted(busy, key=lambda n: -busy[n]) if busy[n]][:SHOWN]
+    names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
+    running = figures.budgets(now, file_ids)
+    return [_budget(one, names) for one in sorted(running, key=_most_used)]
+
+
+def _most_used(one: Budget) -> tuple[bool, int]:
+    return one.file_id is not None, -one.percent
+
+
+def _budget(one: Budget, names: dict[int, str]) -> dict[str, Any]:
+    name = "All files" if one.file_id is None else plain(names.get(one.file_id, "gone"))
+    return {
+        "name": name if one.file_id is None else f"{name} ({one.file_id})",
+        "used": _n(one.used),
+        "limit": _n(one.limit),
+        "percent": one.percent,
+        "width": _at(min(one.used / one.limit, 1) * WIDTH),
+        "look": "bad" if one.percent >= conf.alarm_share else "good",
+        "ends": _moment(one.ends),
+    }
+
+
+# -- day by day --------------------------------------------------------------------
+
+
+def _at(place: float) -> str:
+    """Return a place in a drawing, without what nobody sees."""
+    return f"{place:.2f}".rstrip("0").rstrip(".")
+
+
+def _chart(
+    found: Figures,
+    table: Table,
+    parts: Sequence[tuple[Part, Sequence[int]]],
+    *,
+    slug: str,
+    limit: int = 0,
+) -> Chart:
+    """Draw a column for each day: its parts, of which each has so many a day, on each other."""
+    totals = [sum(counts) for counts in zip(*(counts for _, counts in parts), strict=True)]
+    # A limit far above all columns would press them flat.
+    shown_limit = limit if 0 < limit <= 3 * max(totals) else 0
+    top = max(*totals, shown_limit, 1)
+    step, boxes = WIDTH / len(totals), []
+    for n in range(len(totals)):
+        below = 0.0
+        for part, counts in parts:
+            height = counts[n] / top * HEIGHT
+            below += height
+            if counts[n]:
+                place = (n * step + step * 0.1, HEIGHT - below, step * 0.8, height)
+                boxes.append(Box(part.look, *map(_at, place)))
+    highest = max(range(len(totals)), key=lambda n: totals[n])
+    days = found.days
+    return Chart(
+        slug=slug,
+        summary=f"{table.title}, day by day. Most on {_day(days[highest])}: "
+        f"{_n(totals[highest])}. The table says the same.",
+        parts=tuple(part for part, _ in parts),
+        boxes=boxes,
+        top=_n(top),
+        first=_day(days[0]),
+        last=_day(days[-1]),
+        table=table,
+        line=_at(HEIGHT - shown_limit / top * HEIGHT) if shown_limit else "",
+        line_name=f"budget of a day: {_n(limit)}" if shown_limit else "",
+    )
+
+
+def _daily(found: Figures, what: str, *names: str) -> list[int]:
+    return [found.of(what, *names, day=day).count for day in found.days]
+
+
+def _rows(found: Figures, *columns: Iterable[str]) -> list[Row]:
+    """Return a row for each day, the newest first."""
+    return [*zip(map(_day, found.days), *columns, strict=True)][::-1]
+
+
+def _opt_ins(found: Figures) -> Chart:
+    proved, failed, waiting = (
+        _daily(found, What.OPT_IN, name) for name in ("proved", "failed", "waiting")
+    )
+    started = map(sum, zip(proved, failed, waiting, strict=True))
+    shares = [_percent(a, a + b) for a, b in zip(proved, failed, strict=True)]
+    table = Table(
+        "Opt-ins",
+        ("Day", "Started", "Proved", "Failed", "Waiting", "Conversion"),
+        _rows(found, *(map(_n, counts) for counts in (started, proved, failed, waiting)), shares),
+        "Each number that somebody began to opt in, on the day of its last code. Failed: the code "
+        "ran out, was used up, or the number was somebody else's.",
+    )
+    parts = [
+        (Part("good", "proved"), proved),
+        (Part("bad", "failed"), failed),
+        (Part("open", "waiting"), waiting),
+    ]
+    return _chart(found, table, parts, slug="opt-ins")
+
+
+def _texts(found: Figures) -> Chart:
+    states = {
+        "delivered": _daily(found, What.TEXT, State.DELIVERED),
+        "sent": _daily(found, What.TEXT, State.SENT),
+        "failed": _daily(found, What.TEXT, State.FAILED),
+        "not sent": _daily(found, What.TEXT, State.EXPIRED),
+        "waiting": _daily(found, What.TEXT, State.QUEUED, State.SENDING),
+    }
+    total = _daily(found, What.TEXT)
+    costs = [_money(found.of(What.TEXT, day=day).cost) for day in found.days]
+    table = Table(
+        "Texts by state",
+        ("Day", "Texts", *(name.capitalize() for name in states), "Cost"),
+        _rows(found, *(map(_n, counts) for counts in (total, *states.values())), costs),
+        "Sent: taken by the gateway, without a receipt. Not sent: the code was of no use any more.",
+    )
+    looks = ("good", "fair", "bad", "dull", "open")
+    parts = [
+        (Part(look, name), counts)
+        for look, (name, counts) in zip(looks, states.items(), strict=True)
+    ]
+    return _chart(found, table, parts, slug="texts")
+
+
+def _spend(found: Figures) -> Chart:
+    count = _daily(found, What.BUDGET)
+    costs = [_money(found.of(What.BUDGET, day=day).cost) for day in found.days]
+    refused = _daily(found, What.REFUSED)
+    a_day = [rate.count for rate in conf.sends_total if rate.seconds == 86_400]
+    limit = min(a_day, default=0)
+    shares = [_percent(n, limit) for n in count]
+    table = Table(
+        "Spend against the budget",
+        ("Day", "Texts", "Of the budget", "Cost", "Refused"),
+        _rows(found, map(_n, count), shares, costs, map(_n, refused)),
+        "Texts for opting in and out, which the budget limits; texts for signing in are never "
+        "refused for it. Refused: by any limit, a closed prefix or a list.",
+    )
+    return _chart(found, table, [(Part("fair", "texts"), count)], slug="spend", limit=limit)
+
+
+def _locks(found: Figures) -> Chart:
+    locked, disabled = (_daily(found, What.LOCK, name) for name in ("locked", "disabled"))
+    table = Table(
+        "Locks",
+        ("Day", "Locked", "Disabled"),
+        _rows(found, map(_n, locked), map(_n, disabled)),
+        "Accounts locked for a while, or whose texted codes were disabled, by wrong codes.",
+    )
+    parts = [(Part("fair", "locked"), locked), (Part("bad", "disabled"), disabled)]
+    return _chart(found, table, parts, slug="locks")
+
+
+# -- which share was proved --------------------------------------------------------
+
+
+def _shares(found: Figures, now: datetime) -> Iterable[Shares]:
+    closed = _guarded_prefixes(now)
+    yield _share(found, What.COUNTRY, "By country", {"": "other"}, "Country", "")
+    yield _share(found, What.GATEWAY, "By gateway", {"": "none took it"}, "Gateway", "")
+    yield _share(
+        found,
+        What.PREFIX,
+        "By prefix",
+        closed,
+        "Prefix",
+        "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
+        "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
+        "it and it was among the 20 with most that nobody proved.",
+    )
+
+
+def _guarded_prefixes(now: datetime) -> dict[str, str]:
+    """Say of prefixes what is in force for them."""
+    words = {
+        Guard.Kind.BREAKER: "closed by breaker {}",
+        Guard.Kind.LIFT: "opened by staff",
+        Guard.Kind.DENY: "on the deny list",
+        Guard.Kind.SAFE: "on the safe list",
+    }
+    found: dict[str, list[str]] = {}
+    guards = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
+    for guard in guards[:200]:
+        name = figures.name_of_prefix(guard)
+        found.setdefault(name, [guard.region] if guard.region else [])
+        found[name].append(words[Guard.Kind(guard.kind)].format(guard.pk))
+    return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
+
+
+def _share(
+    found: Figures, what: str, title: str, called: dict[str, str], column: str, note: str
+) -> Shares:
+    names = found.names(what)
+    if what == What.PREFIX:
+        names.sort(key=lambda name: _unproved(found.of(what, name)), reverse=True)
+    names = names[:SHOWN]
+    rows, boxes = [], []
+    for n, name in enumerate(names):
+        today, all_days = found.of(what, name, day=found.today), found.of(what, name)
+        rows.append((plain(called.get(name, name)), *_of_texts(today), *_of_texts(all_days)))
+        share = all_days.proved / all_days.count if all_days.count else 0
+        boxes.append(Box("rest", "0", _at(n * 10 + 1), str(WIDTH), "8"))
+        boxes.append(Box("good", "0", _at(n * 10 + 1), _at(min(share, 1) * WIDTH), "8"))
+    columns = (column, "Texts today", "Proved", "Share", "Texts in 30 days", "Proved", "Share")
+    table = Table(title, columns, rows, note)
+    summary = f"{title}: the share of texts that were proved, in 30 days. The table says the same."
+    return Shares(column.lower(), table, boxes, max(len(names), 1) * 10, summary)
+
+
+def _unproved(amount: Amount) -> int:
+    return amount.count - amount.proved
+
+
+def _of_texts(amount: Amount) -> Row:
+    return _n(amount.count), _n(amount.proved), _percent(amount.proved, amount.count)

@@ -1,0 +1,366 @@
+"""Figures for the home page of staff: counted from the rows, hour by hour, and kept.
+
+What they are counted from does not last: codes and texts are purged after a day, and what
+became of a text is known late. So the time is cut into spans of an hour. A span is counted
+again, ever more rarely, while all that it is counted from is still there: for a day from
+its start. Then it is counted for the last time and settled. ``purge`` calls ``roll_up``
+before it deletes, so nothing goes that was not counted, however late it is.
+
+It may run at any time, twice, and in many processes at once: the row of a span is the lock
+of its figures. Each count reads no more than its span, by an index.
+
+A day is one in the zone of the service (``TIME_ZONE``). Pages read the figures alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import models, transaction
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
+
+from optin import keys, limits
+from optin.conf import conf
+from optin.guesses import Outcome
+from optin.models import (
+    AuditEvent,
+    Figure,
+    Guard,
+    PendingOtp,
+    Purpose,
+    SendCounter,
+    SmsMessage,
+    Span,
+)
+
+INTACT = timedelta(hours=24)
+"""So long after a span began nothing is deleted that it is counted from (``upkeep.KEPT``)."""
+
+DAYS = 30
+"""Days that are shown, today among them; and how far back a first run, or a late one, goes."""
+
+SHOWN_AT_MOST = 20
+"""Prefixes and files that a span keeps: those that stand out."""
+
+MANY = 5
+"""Texts in a span from which a prefix is kept: fewer say little of it, and much of a person."""
+
+HOUR = timedelta(hours=1)
+
+What = Figure.What
+
+
+def roll_up(now: datetime) -> int:
+    """Count what may have changed by *now*; return how many spans were counted.
+
+    What was missed is caught up with. A span is one short transaction.
+    """
+    _begin_spans(now)
+    due = [span.pk for span in Span.objects.unsettled() if _is_due(span, now)]
+    return sum(_count(pk, now) for pk in due)
+
+
+# -- spans -------------------------------------------------------------------------
+
+
+def _zone() -> ZoneInfo:
+    return ZoneInfo(conf.time_zone)
+
+
+def day_of(moment: datetime) -> date:
+    """Return the day that *moment* is in, in the zone of the service."""
+    return moment.astimezone(_zone()).date()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, _zone()).astimezone(UTC)
+
+
+def _begin_spans(now: datetime) -> None:
+    """Make the spans up to *now*. Of many who do, each makes the same ones."""
+    start = Span.objects.aggregate(end=Max("end"))["end"] or _first(now)
+    start = max(start, _midnight(day_of(now) - timedelta(days=DAYS)))
+    made = []
+    while start <= now:
+        end = _end(start, now)
+        made.append(Span(start=start, end=end, day=day_of(start)))
+        start = end
+    Span.objects.bulk_create(made, ignore_conflicts=True)
+
+
+def _first(now: datetime) -> datetime:
+    """Return the start of the first hour that there is anything to count in."""
+    text = SmsMessage.objects.aggregate(first=Min("created_at"))["first"]
+    return _hour(min(text or now, now))
+
+
+def _hour(moment: datetime) -> datetime:
+    """Return the start of the hour that *moment* is in: not all zones differ by whole ones."""
+    past = moment.astimezone(_zone())
+    return moment - timedelta(
+        minutes=past.minute, seconds=past.second, microseconds=past.microsecond
+    )
+
+
+def _end(start: datetime, now: datetime) -> datetime:
+    """Return the end of the span from *start*: of its hour, or of a whole day that was missed."""
+    midnight = _midnight(day_of(start) + timedelta(days=1))
+    if midnight <= now - INTACT:
+        return midnight
+    return min(_hour(start) + HOUR, midnight)
+
+
+def _is_due(span: Span, now: datetime) -> bool:
+    return span.is_due(now) or now - span.start >= INTACT
+
+
+def _count(pk: int, now: datetime) -> bool:
+    """Count the span anew, unless another process just did; return whether it was counted."""
+    with transaction.atomic():
+        span = Span.objects.select_for_update(no_key=True).get(pk=pk)
+        if span.is_settled or not _is_due(span, now):
+            return False
+        span.figures.all().delete()
+        Figure.objects.bulk_create(_figures_of(span, now))
+        span.made_at = now
+        span.is_settled = now - span.start >= INTACT
+        span.save(update_fields=["made_at", "is_settled"])
+    return True
+
+
+# -- what is counted ---------------------------------------------------------------
+
+
+def _figures_of(span: Span, now: datetime) -> Iterator[Figure]:
+    for count in (_opt_ins, _texts, _files, _gateways, _countries, _prefixes, _decisions):
+        for figure in count(span, now):
+            if figure.count:
+                figure.span, figure.day = span, span.day
+                yield figure
+
+
+def _within(span: Span, field: str) -> Q:
+    return Q(**{f"{field}__gte": span.start, f"{field}__lt": span.end})
+
+
+_WAS_PROVED = Q(closed_as=PendingOtp.Closed.PROVED, provider_user__verified_at__gte=F("closed_at"))
+"""The code was right, and the number not somebody else's."""
+
+
+def _opt_ins(span: Span, now: datetime) -> Iterator[Figure]:
+    """Opt-ins by what became of them: each by its last code, when that was made."""
+    codes = PendingOtp.objects.filter(_within(span, "issued_at"), purpose="opt_in")
+    waiting = Q(closed_at=None, expires_at__gt=now, tries__lt=conf.otp_tries)
+    found = codes.exclude(closed_as=PendingOtp.Closed.SUPERSEDED).aggregate(
+        all=Count("pk"),
+        proved=Count("pk", filter=_WAS_PROVED),
+        waiting=Count("pk", filter=waiting),
+    )
+    failed = found["all"] - found["proved"] - found["waiting"]
+    yield Figure(what=What.OPT_IN, name="proved", count=found["proved"])
+    yield Figure(what=What.OPT_IN, name="waiting", count=found["waiting"])
+    yield Figure(what=What.OPT_IN, name="failed", count=failed)
+
+
+def _sent_in(span: Span) -> "models.QuerySet[SmsMessage]":
+    return SmsMessage.objects.filter(_within(span, "created_at"))
+
+
+_COUNTS_FOR_BUDGET = Q(pending_otp__purpose__in=[Purpose.OPT_IN, Purpose.OPT_OUT])
+"""The texts that ``OPTIN_SENDS_TOTAL`` and ``OPTIN_SENDS_PER_FILE`` count."""
+
+
+def _texts(span: Span, now: datetime) -> Iterator[Figure]:
+    """Texts by state, and those that count for the budget, with their cost."""
+    own = _COUNTS_FOR_BUDGET
+    found = (
+        _sent_in(span)
+        .values_list("state")
+        .annotate(
+            n=Count("pk"),
+            price=Sum("cost"),
+            budget=Count("pk", filter=own),
+            budget_price=Sum("cost", filter=own, default=Decimal(0)),
+        )
+        .order_by()
+    )
+    budget = Figure(what=What.BUDGET, count=0)
+    for state, count, cost, of_budget, of_cost in found:
+        yield Figure(what=What.TEXT, name=state, count=count, cost=cost)
+        budget.count, budget.cost = budget.count + of_budget, budget.cost + of_cost
+    yield budget
+
+
+def _files(span: Span, now: datetime) -> Iterator[Figure]:
+    texts = _sent_in(span).filter(_COUNTS_FOR_BUDGET, pending_otp__file__isnull=False)
+    most = texts.values_list("pending_otp__file").annotate(n=Count("pk"), price=Sum("cost"))
+    for file_id, count, cost in most.order_by("-n", "pending_otp__file")[:SHOWN_AT_MOST]:
+        yield Figure(what=What.FILE, name=str(file_id), count=count, cost=cost)
+
+
+def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
+    """Texts of opt-ins; a proof counts for the newest text of its code."""
+    newer = SmsMessage.objects.filter(pending_otp=OuterRef("pending_otp"), pk__gt=OuterRef("pk"))
+    proof = Q(
+        ~Exists(newer),
+        pending_otp__closed_as=PendingOtp.Closed.PROVED,
+        pending_otp__provider_user__verified_at__gte=F("pending_otp__closed_at"),
+    )
+    found = (
+        _sent_in(span)
+        .filter(pending_otp__purpose=Purpose.OPT_IN)
+        .values_list("gateway")
+        .annotate(n=Count("pk"), proofs=Count("pk", filter=proof))
+        .order_by()
+    )
+    for gateway, count, proved in found:
+        yield Figure(what=What.GATEWAY, name=gateway, count=count, proved=proved)
+
+
+def _counters(span: Span, scope: str) -> Any:
+    """What ``limits`` counted for its breakers in the windows that began in *span*, by key."""
+    begun = SendCounter.objects.filter(_within(span, "window_start"), scope__startswith=f"{scope}/")
+    return begun.values_list("key").annotate(n=Sum("count"), proofs=Sum("proved"))
+
+
+def _countries(span: Span, now: datetime) -> Iterator[Figure]:
+    # Their names stand in no row; there are few.
+    names = {keys.digest("counter", region): region for region in conf.sms_regions}
+    others = Figure(what=What.COUNTRY, count=0, proved=0)
+    for key, count, proved in _counters(span, limits.REGION).order_by():
+        if key in names:
+            yield Figure(what=What.COUNTRY, name=names[key], count=count, proved=proved)
+        else:
+            others.count, others.proved = others.count + count, others.proved + proved
+    yield others
+
+
+def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
+    """Those with most that nobody proved."""
+    many = _counters(span, limits.PREFIX).filter(n__gte=MANY)
+    for key, count, proved in many.order_by(F("proofs") - F("n"), "key")[:SHOWN_AT_MOST]:
+        yield Figure(what=What.PREFIX, name=_short(key), count=count, proved=proved)
+
+
+def _short(key: str) -> str:
+    """Return what names a prefix, of which only a keyed digest is known."""
+    return key[:8]
+
+
+def name_of_prefix(guard: Guard) -> str:
+    """Return by what name the figures have the prefix that *guard* covers."""
+    return _short(keys.digest("counter", guard.key))
+
+
+def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
+    """What only the audit trail tells."""
+    found = AuditEvent.objects.filter(_within(span, "at")).aggregate(
+        locked=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="locked_until")),
+        disabled=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="disabled")),
+        refused=Count("pk", filter=Q(outcome=Outcome.SEND_LIMIT)),
+    )
+    yield Figure(what=What.LOCK, name="locked", count=found["locked"])
+    yield Figure(what=What.LOCK, name="disabled", count=found["disabled"])
+    yield Figure(what=What.REFUSED, count=found["refused"])
+
+
+# -- read --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """So many, of those so many proved, for so much."""
+
+    count: int = 0
+    proved: int = 0
+    cost: Decimal = Decimal(0)
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.count + other.count, self.proved + other.proved, self.cost + other.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All figures of the last ``DAYS`` days."""
+
+    today: date
+    since: datetime | None  # nothing before it was counted
+    as_of: datetime | None
+    amounts: dict[tuple[date, str, str], Amount]
+
+    @property
+    def days(self) -> list[date]:
+        """The days, the oldest first."""
+        return [self.today - timedelta(days=n) for n in reversed(range(DAYS))]
+
+    def of(self, what: str, *names: str, day: date | None = None) -> Amount:
+        """Return how much there was of *what*, under any of *names*, or all; in a day, or all."""
+        found = (
+            amount
+            for (its_day, its_what, name), amount in self.amounts.items()
+            if its_what == what and day in {None, its_day} and (not names or name in names)
+        )
+        return sum(found, Amount())
+
+    def names(self, what: str) -> list[str]:
+        """Return the names that *what* is counted by, the most frequent first."""
+        names = {name for _, its_what, name in self.amounts if its_what == what}
+        return sorted(names, key=lambda name: (-self.of(what, name).count, name))
+
+
+def read(now: datetime) -> Figures:
+    """Return what was counted by *now*: two statements, however many rows were counted."""
+    today = day_of(now)
+    first = today - timedelta(days=DAYS - 1)
+    spans = Span.objects.filter(day__gte=first).aggregate(since=Min("start"), as_of=Max("made_at"))
+    rows = (
+        Figure.objects.filter(day__range=(first, today))
+        .values_list("day", "what", "name")
+        .annotate(n=Sum("count"), proofs=Sum("proved"), price=Sum("cost"))
+        .order_by()
+    )
+    amounts = {(day, what, name): Amount(*sums) for day, what, name, *sums in rows}
+    return Figures(today, spans["since"], spans["as_of"], amounts)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of one budget its window, which is running, has used."""
+
+    file_id: int | None  # nothing: the budget of all
+    used: int
+    limit: int
+    ends: datetime
+
+    @property
+    def percent(self) -> int:
+        return self.used * 100 // self.limit
+
+
+def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:
+    """Return the budgets of all and of some files at *now*, as they are enforced."""
+    wanted = {}
+    for scope, rates, owners in (
+        ("total", conf.sends_total, [None]),
+        ("file", conf.sends_per_file, file_ids),
+    ):
+        for rate in rates:
+            for owner in owners:
+                key = "" if owner is None else str(owner)
+                one = limits.Limit(f"{scope}/{rate.seconds}", key, rate.count, rate.seconds)
+                if rate.count:
+                    wanted[one.scope, keys.digest("counter", key), one.window(now)] = owner, one
+    asked = Q(pk__in=[])
+    for scope, key, start in wanted:
+        asked |= Q(scope=scope, key=key, window_start=start)
+    rows = SendCounter.objects.filter(asked).values_list("scope", "key", "window_start", "count")
+    used = {(scope, key, start): count for scope, key, start, count in rows}
+    return [
+        Budget(
+            owner, used.get(place, 0), one.count, one.window(now) + timedelta(seconds=one.seconds)
+        )
+        for place, (owner, one) in wanted.items()
+    ]
