@@ -336,8 +336,8 @@ class Budget:
     ends: datetime
 
     @property
-    def percent(self) -> int:
-        return self.used * 100 // self.limit
+    def share(self) -> float:
+        return self.used / self.limit
 
 
 def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:

@@ -4,6 +4,7 @@ It reads what ``figures`` keeps, and the few counters of budgets that are runnin
 chart is drawn here, to scale, beside a table that says the same.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -77,14 +78,22 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Bars, one for each row of a table: which share was proved."""
+class Bar:
+    """A row of a table, with a bar for the share that it names."""
 
+    name: str
+    width: str
+    look: str
+    cells: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
     slug: str
-    table: Table
-    boxes: list[Box]
-    height: int
-    summary: str
+    title: str
+    columns: Row
+    rows: list[Bar]
+    note: str = ""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -179,34 +188,40 @@ def _sums(found: Figures) -> Table:
     return Table("Today and the last 30 days", ("", "Today", "30 days"), rows)
 
 
-def _budgets(found: Figures, now: datetime) -> list[dict[str, Any]]:
+def _budgets(found: Figures, now: datetime) -> Bars:
     """What the running windows have used: of all texts, and of the files that used most."""
-    busy = {
-        name: found.of(What.FILE, name, day=found.today).count
-        + found.of(What.FILE, name, day=found.today - timedelta(days=1)).count
-        for name in found.names(What.FILE)
-    }
-    file_ids = [int(n) for n in sorted(busy, key=lambda n: -busy[n]) if busy[n]][:SHOWN]
+    days = found.days[-2:]
+    busy = Counter(
+        {
+            name: sum(found.of(What.FILE, name, day=day).count for day in days)
+            for name in found.names(What.FILE)
+        }
+    )
+    file_ids = [int(name) for name, count in busy.most_common(SHOWN) if count]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
-    running = figures.budgets(now, file_ids)
-    return [_budget(one, names) for one in sorted(running, key=_most_used)]
+    running = sorted(figures.budgets(now, file_ids), key=_most_used)
+    return Bars(
+        "budgets",
+        "Budgets that are running now",
+        ("Budget", "Texts", "Limit", "Used", "Begins again"),
+        [_budget(one, names) for one in running],
+    )
 
 
-def _most_used(one: Budget) -> tuple[bool, int]:
-    return one.file_id is not None, -one.percent
+def _most_used(one: Budget) -> tuple[bool, float]:
+    return one.file_id is not None, -one.share
 
 
-def _budget(one: Budget, names: dict[int, str]) -> dict[str, Any]:
-    name = "All files" if one.file_id is None else plain(names.get(one.file_id, "gone"))
-    return {
-        "name": name if one.file_id is None else f"{name} ({one.file_id})",
-        "used": _n(one.used),
-        "limit": _n(one.limit),
-        "percent": one.percent,
-        "width": _at(min(one.used / one.limit, 1) * WIDTH),
-        "look": "bad" if one.percent >= conf.alarm_share else "good",
-        "ends": _moment(one.ends),
-    }
+def _budget(one: Budget, names: dict[int, str]) -> Bar:
+    name = "All files"
+    if one.file_id is not None:
+        name = f"{plain(names.get(one.file_id, 'gone'))} ({one.file_id})"
+    return Bar(
+        name,
+        _width(one.share),
+        "bad" if one.share * 100 >= conf.alarm_share else "good",
+        (_n(one.used), _n(one.limit), _percent(one.used, one.limit), _moment(one.ends)),
+    )
 
 
 # -- day by day --------------------------------------------------------------------
@@ -342,20 +357,15 @@ def _locks(found: Figures) -> Chart:
 # -- which share was proved --------------------------------------------------------
 
 
-def _shares(found: Figures, now: datetime) -> Iterable[Shares]:
-    closed = _guarded_prefixes(now)
-    yield _share(found, What.COUNTRY, "By country", {"": "other"}, "Country", "")
-    yield _share(found, What.GATEWAY, "By gateway", {"": "none took it"}, "Gateway", "")
-    yield _share(
-        found,
-        What.PREFIX,
-        "By prefix",
-        closed,
-        "Prefix",
+def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
+    yield _share(found, What.COUNTRY, "Country", {"": "other"})
+    yield _share(found, What.GATEWAY, "Gateway", {"": "none took it"})
+    note = (
         "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
         "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
-        "it and it was among the 20 with most that nobody proved.",
+        "it and it was among the 20 with most that nobody proved."
     )
+    yield _share(found, What.PREFIX, "Prefix", _guarded_prefixes(now), note)
 
 
 def _guarded_prefixes(now: datetime) -> dict[str, str]:
@@ -375,24 +385,22 @@ def _guarded_prefixes(now: datetime) -> dict[str, str]:
     return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
 
 
-def _share(
-    found: Figures, what: str, title: str, called: dict[str, str], column: str, note: str
-) -> Shares:
+def _share(found: Figures, what: str, column: str, called: dict[str, str], note: str = "") -> Bars:
     names = found.names(what)
     if what == What.PREFIX:
         names.sort(key=lambda name: _unproved(found.of(what, name)), reverse=True)
-    names = names[:SHOWN]
-    rows, boxes = [], []
-    for n, name in enumerate(names):
+    rows = []
+    for name in names[:SHOWN]:
         today, all_days = found.of(what, name, day=found.today), found.of(what, name)
-        rows.append((plain(called.get(name, name)), *_of_texts(today), *_of_texts(all_days)))
         share = all_days.proved / all_days.count if all_days.count else 0
-        boxes.append(Box("rest", "0", _at(n * 10 + 1), str(WIDTH), "8"))
-        boxes.append(Box("good", "0", _at(n * 10 + 1), _at(min(share, 1) * WIDTH), "8"))
+        cells = *_of_texts(today), *_of_texts(all_days)
+        rows.append(Bar(plain(called.get(name, name)), _width(share), "good", cells))
     columns = (column, "Texts today", "Proved", "Share", "Texts in 30 days", "Proved", "Share")
-    table = Table(title, columns, rows, note)
-    summary = f"{title}: the share of texts that were proved, in 30 days. The table says the same."
-    return Shares(column.lower(), table, boxes, max(len(names), 1) * 10, summary)
+    return Bars(what, f"By {column.lower()}", columns, rows, note)
+
+
+def _width(share: float) -> str:
+    return _at(min(share, 1) * WIDTH)
 
 
 def _unproved(amount: Amount) -> int:
