@@ -1,0 +1,527 @@
+"""The figures of the home page of staff say what happened, once each (P-20)."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.core.management import call_command
+from django.db import connections
+from django.utils import timezone
+
+from optin import delivery, figures, gateways, services, upkeep
+from optin.conf import Rate, conf
+from optin.figures import Amount
+from optin.gateways import Receipt, Report, SmsError
+from optin.guesses import Outcome
+from optin.models import (
+    Figure,
+    File,
+    Guard,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    Span,
+    User,
+)
+from optin.models.messages import State
+from optin.origin import Face, Origin
+from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+What = Figure.What
+COMMAND = Origin(Face.COMMAND)
+SYDNEY = ZoneInfo("Australia/Sydney")
+TODAY = date(2026, 11, 2)  # at noon UTC it is 23:00 in Sydney
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+Clock = time_machine.Traveller
+
+Told = dict[tuple[str, str], int]
+
+
+def numbers() -> Iterator[str]:
+    yield from (f"+6149157{n:04d}" for n in range(1000, 2000))
+
+
+NUMBERS = list(numbers())
+
+
+def read(*whats: str, day: date | None = None) -> Told:
+    """What was counted of *whats*, by what and name."""
+    found = figures.read(timezone.now())
+    told: Told = {}
+    for (its_day, what, name), amount in found.amounts.items():
+        if (not whats or what in whats) and day in {None, its_day}:
+            told[what, name] = told.get((what, name), 0) + amount.count
+    return told
+
+
+def rolled_up(*whats: str, day: date | None = None) -> Told:
+    figures.roll_up(timezone.now())
+    return read(*whats, day=day)
+
+
+def kept() -> list[tuple[Any, ...]]:
+    """All figures, as they are stored but for their ids."""
+    fields = ("span__start", "day", "what", "name", "count", "proved", "cost")
+    return sorted(Figure.objects.values_list(*fields))
+
+
+def ask(user: User, file: File, number: str = NUMBER) -> Outcome:
+    return services.opt_in(user, file, number, origin=ORIGIN).outcome
+
+
+def prove(user: User, file: File, phone: Phone, number: str = NUMBER) -> Outcome:
+    row = ProviderUser.objects.get(user=user, last_three=number[-3:])
+    code = phone.code_to(number)
+    return services.verify_opt_in(user, file, row.pk, code, origin=ORIGIN).outcome
+
+
+def receipt(reported: Report, message: SmsMessage | None = None) -> None:
+    message = message or SmsMessage.objects.latest("pk")
+    told = Receipt(reported, reference=message.reference)
+    assert delivery.take_receipt("phone", told, timezone.now(), COMMAND)
+
+
+# -- opt-ins -----------------------------------------------------------------------
+
+
+def test_an_opt_in_waits_and_is_proved(user: User, file: File, phone: Phone, clock: Clock) -> None:
+    assert ask(user, file) is Outcome.SENT
+    assert rolled_up(What.OPT_IN) == {("opt_in", "waiting"): 1}
+
+    clock.shift(61)
+    assert prove(user, file, phone) is Outcome.OK
+    assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
+
+
+def test_an_opt_in_fails_when_its_code_runs_out(user: User, file: File, clock: Clock) -> None:
+    ask(user, file)
+    clock.shift(600)
+    assert rolled_up(What.OPT_IN) == {("opt_in", "failed"): 1}
+
+
+def test_an_opt_in_fails_when_its_code_is_used_up(user: User, file: File, phone: Phone) -> None:
+    ask(user, file)
+    row = ProviderUser.objects.get(user=user)
+    for n in range(1, 6):
+        guess = f"{(int(phone.code()) + n) % 10**7:07d}"
+        services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+    assert rolled_up(What.OPT_IN) == {("opt_in", "failed"): 1}
+
+
+def test_a_number_of_somebody_else_is_a_failure(
+    active: ProviderUser, stranger: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    clock.shift(60)
+    ask(stranger, file)
+    assert prove(stranger, file, phone) is Outcome.MOBILE_NUMBER_IN_USE
+    assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1, ("opt_in", "failed"): 1}
+
+
+def test_asking_again_is_no_second_opt_in(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    """Neither with the same code, nor with the one that takes its place."""
+    ask(user, file)
+    clock.shift(40)
+    assert ask(user, file) is Outcome.RESENT
+    clock.shift(660)
+    assert ask(user, file) is Outcome.SENT
+    prove(user, file, phone)
+    assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
+
+
+def test_a_mistyped_number_fails_when_the_right_one_is_proved(
+    user: User, file: File, phone: Phone
+) -> None:
+    ask(user, file, OTHER_NUMBER)
+    ask(user, file)
+    prove(user, file, phone)
+    assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1, ("opt_in", "failed"): 1}
+
+
+def test_texts_for_signing_in_are_no_opt_ins(active: ProviderUser, clock: Clock) -> None:
+    clock.shift(60)
+    services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
+    told = rolled_up(What.OPT_IN, What.TEXT, What.BUDGET, What.GATEWAY)
+    assert told == {
+        ("opt_in", "proved"): 1,
+        ("text", "sent"): 2,
+        ("budget", ""): 1,
+        ("gateway", "phone"): 1,
+    }
+
+
+# -- texts, cost, gateways, files --------------------------------------------------
+
+
+def test_texts_by_state_and_their_cost(
+    user: User, stranger: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    phone.price = Decimal("0.0450")
+    ask(user, file)
+    receipt(Report.DELIVERED)
+    ask(stranger, file, OTHER_NUMBER)
+    receipt(Report.FAILED)
+    figures.roll_up(timezone.now())
+
+    found = figures.read(timezone.now())
+    assert found.of(What.TEXT, State.DELIVERED) == Amount(1, 0, Decimal("0.0450"))
+    assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
+    assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
+    assert found.of(What.FILE, "777") == Amount(2, 0, Decimal("0.0900"))
+
+
+def test_a_text_that_no_gateway_took(user: User, file: File, phone: Phone) -> None:
+    phone.fail_with = SmsError("the gateway refused it", gateways.Fate.REFUSED)
+    ask(user, file)
+    assert rolled_up(What.TEXT) == {("text", "failed"): 1}
+
+
+def test_conversion_by_gateway_counts_a_proof_for_the_newest_text(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    phone.name = "first"
+    ask(user, file)
+    clock.shift(40)
+    phone.name = "second"
+    ask(user, file)
+    prove(user, file, phone)
+    figures.roll_up(timezone.now())
+    found = figures.read(timezone.now())
+    assert found.of(What.GATEWAY, "first") == Amount(1, 0)
+    assert found.of(What.GATEWAY, "second") == Amount(1, 1)
+
+
+def test_conversion_by_country_is_what_the_breakers_count(
+    user: User, stranger: User, file: File, phone: Phone, settings: LazySettings
+) -> None:
+    settings.OPTIN_SMS_REGIONS = ["AU", "NZ"]
+    ask(user, file)
+    prove(user, file, phone)
+    ask(stranger, file, "+64211234567")
+    figures.roll_up(timezone.now())
+    found = figures.read(timezone.now())
+    assert (found.of(What.COUNTRY, "AU"), found.of(What.COUNTRY, "NZ")) == (Amount(1, 1), Amount(1))
+
+    settings.OPTIN_SMS_REGIONS = ["AU"]  # a country that is not allowed any more still counts
+    Span.objects.update(made_at=NOON - DAY)
+    figures.roll_up(timezone.now())
+    assert figures.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
+
+
+# -- prefixes ----------------------------------------------------------------------
+
+
+def pump(file: File, numbers: list[str]) -> None:
+    for number in numbers:
+        ask(make_user(f"pumped-{number[1:]}", file), file, number)
+
+
+def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
+    """S-50, S-51: what is stored of it is the digest of a digest; a breaker names it too."""
+    pump(file, NUMBERS[:5])
+    ((_, name),) = rolled_up(What.PREFIX)
+    assert read(What.PREFIX) == {("prefix", name): 5}
+    assert NUMBERS[0][1:-4] not in str(kept())
+
+    prefix = Guard.prefix_of(NUMBERS[0])
+    breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
+    assert figures.name_of_prefix(breaker) == name
+
+
+def test_a_prefix_with_few_texts_is_not_kept(file: File) -> None:
+    pump(file, NUMBERS[: figures.MANY - 1])
+    assert rolled_up(What.PREFIX) == {}
+
+
+def test_the_prefixes_with_most_that_nobody_proved_are_kept(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SHOWN_AT_MOST", 2)
+    pump(
+        file,
+        [f"+61491{n}{each:04d}" for n, many in ((70, 5), (71, 7), (72, 6)) for each in range(many)],
+    )
+    assert sorted(rolled_up(What.PREFIX).values()) == [6, 7]
+
+
+# -- locks and refusals ------------------------------------------------------------
+
+
+def test_locks_are_counted_when_they_begin(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    """The tenth wrong code locks; what is refused during the lock is none."""
+    for _ in range(2):
+        ask(user, file)
+        row = ProviderUser.objects.get(user=user)
+        for n in range(1, 6):
+            guess = f"{(int(phone.code()) + n) % 10**7:07d}"
+            services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+        clock.shift(60)
+    assert ask(user, file) is Outcome.LOCKED
+    assert rolled_up(What.LOCK) == {("lock", "locked"): 1}
+
+
+def test_a_disabling_is_counted(
+    user: User, file: File, phone: Phone, settings: LazySettings
+) -> None:
+    settings.OPTIN_DISABLE_AFTER = 2
+    ask(user, file)
+    row = ProviderUser.objects.get(user=user)
+    for n in (1, 2):
+        guess = f"{(int(phone.code()) + n) % 10**7:07d}"
+        services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+    assert rolled_up(What.LOCK) == {("lock", "disabled"): 1}
+
+
+def test_refusals_by_a_limit_are_counted_and_are_no_texts(user: User, file: File) -> None:
+    ask(user, file)
+    assert ask(user, file) is Outcome.SEND_LIMIT
+    assert rolled_up(What.REFUSED, What.TEXT) == {("refused", ""): 1, ("text", "sent"): 1}
+
+
+# -- again, at once, late ----------------------------------------------------------
+
+
+def test_counting_again_changes_nothing(pending: ProviderUser, clock: Clock) -> None:
+    figures.roll_up(timezone.now())
+    before = kept()
+    assert before
+    Span.objects.update(made_at=NOON - DAY)
+    assert figures.roll_up(timezone.now()) == 1
+    assert kept() == before
+
+
+def test_nothing_is_counted_twice_in_a_minute(pending: ProviderUser, clock: Clock) -> None:
+    assert figures.roll_up(timezone.now()) == 1
+    clock.shift(59)
+    assert figures.roll_up(timezone.now()) == 0
+    clock.shift(1)
+    assert figures.roll_up(timezone.now()) == 1
+
+
+@pytest.mark.postgresql
+def test_two_at_once_count_once(pending: ProviderUser, clock: Clock) -> None:
+    """Whoever waits for the other finds the span counted."""
+    clock.shift(60)
+    begun, counted = threading.Barrier(4), []
+
+    def run() -> None:
+        begun.wait()
+        counted.append(figures.roll_up(NOON + timedelta(seconds=60)))
+        connections.close_all()
+
+    for _ in range(5):
+        Span.objects.all().delete()
+        counted.clear()
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(counted) == Span.objects.count() == 1
+        assert read(What.TEXT, What.OPT_IN) == {("text", "sent"): 1, ("opt_in", "waiting"): 1}
+
+
+def test_a_late_receipt_is_counted_where_its_text_is(user: User, file: File, clock: Clock) -> None:
+    """23 hours later, on the next day."""
+    ask(user, file)
+    assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
+    clock.shift(22 * 3600)
+    receipt(Report.DELIVERED)
+    figures.roll_up(timezone.now())
+    assert read(What.TEXT, day=TODAY) == {("text", "delivered"): 1}
+    assert read(What.TEXT, day=TODAY + DAY) == {}
+
+
+def test_what_is_settled_is_not_counted_again(user: User, file: File, clock: Clock) -> None:
+    ask(user, file)
+    figures.roll_up(timezone.now())
+    clock.shift(DAY.total_seconds())
+    figures.roll_up(timezone.now())
+    assert Span.objects.earliest("start").is_settled
+    PendingOtp.objects.all().delete()
+    clock.shift(DAY.total_seconds())
+    assert rolled_up(What.TEXT, What.OPT_IN) == {("text", "sent"): 1, ("opt_in", "failed"): 1}
+
+
+# -- days --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "day"),
+    [
+        pytest.param(
+            "Australia/Sydney", "2026-11-02T12:59:59.999999Z", TODAY, id="before midnight"
+        ),
+        pytest.param("Australia/Sydney", "2026-11-02T13:00:00Z", TODAY + DAY, id="at midnight"),
+        pytest.param("Australia/Adelaide", "2026-11-02T13:29:59.999999Z", TODAY, id="half past"),
+        pytest.param("Australia/Adelaide", "2026-11-02T13:30:00Z", TODAY + DAY, id="half past, at"),
+        pytest.param("UTC", "2026-11-02T23:59:59.999999Z", TODAY, id="UTC"),
+        pytest.param("UTC", "2026-11-03T00:00:00Z", TODAY + DAY, id="UTC, at midnight"),
+    ],
+)
+def test_a_day_begins_at_midnight_where_the_service_is(
+    pending: ProviderUser, clock: Clock, settings: LazySettings, zone: str, at: str, day: date
+) -> None:
+    settings.TIME_ZONE = zone
+    moment = datetime.fromisoformat(at)
+    SmsMessage.objects.update(created_at=moment)
+    PendingOtp.objects.update(issued_at=moment, expires_at=moment + 2 * HOUR)
+    for now in (moment, moment + HOUR):
+        clock.move_to(now)
+        assert rolled_up(What.TEXT, What.OPT_IN, day=day) == {
+            ("text", "sent"): 1,
+            ("opt_in", "waiting"): 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"),
+    [
+        pytest.param(date(2026, 10, 4), 23, id="clocks go forward"),
+        pytest.param(date(2026, 4, 5), 25, id="clocks go back"),
+        pytest.param(date(2026, 11, 2), 24, id="any other"),
+    ],
+)
+def test_hours_follow_each_other_without_a_gap(
+    db: None, clock: Clock, day: date, hours: int
+) -> None:
+    moment = datetime(day.year, day.month, day.day, tzinfo=SYDNEY).astimezone(UTC)
+    while figures.day_of(moment) == day:
+        clock.move_to(moment)
+        figures.roll_up(timezone.now())
+        moment += timedelta(minutes=20)
+    spans = list(Span.objects.order_by("start"))
+    assert len(spans) == hours
+    assert {span.day for span in spans} == {day}
+    assert all(a.end == b.start for a, b in pairwise(spans))
+
+
+# -- missed, and deleted -----------------------------------------------------------
+
+
+def test_days_that_were_missed_are_caught_up_with(
+    user: User, stranger: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    """Nobody counted, nor purged, for five days: each day gets its own, and few spans do."""
+    ask(user, file)
+    prove(user, file, phone)
+    figures.roll_up(timezone.now())
+    clock.shift(2 * DAY.total_seconds())
+    ask(stranger, file, OTHER_NUMBER)
+    clock.shift(3 * DAY.total_seconds())
+
+    figures.roll_up(timezone.now())
+    assert read(What.OPT_IN, day=TODAY) == {("opt_in", "proved"): 1}
+    assert read(What.OPT_IN, day=TODAY + DAY) == {}
+    assert read(What.OPT_IN, day=TODAY + 2 * DAY) == {("opt_in", "failed"): 1}
+    assert Span.objects.count() < 60
+    assert Span.objects.unsettled().count() <= 25
+
+
+def test_a_first_run_begins_with_the_oldest_text_but_no_earlier_than_is_shown(
+    pending: ProviderUser, clock: Clock
+) -> None:
+    clock.shift(3 * DAY.total_seconds())
+    assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
+    Span.objects.all().delete()
+    clock.shift(400 * DAY.total_seconds())
+    figures.roll_up(timezone.now())
+    assert figures.day_of(Span.objects.earliest("start").start) == figures.day_of(
+        timezone.now()
+    ) - timedelta(days=figures.DAYS)
+
+
+@pytest.mark.parametrize("hours", [0, 1, 23, 24, 25, 47, 48, 49, 100])
+def test_purge_loses_nothing_that_was_not_counted(
+    user: User, file: File, phone: Phone, clock: Clock, hours: int
+) -> None:
+    """S-55: nobody ever called ``roll_up``; it is purged in time, or late."""
+    ask(user, file)
+    prove(user, file, phone)
+    clock.shift(hours * 3600)
+    upkeep.purge(origin=COMMAND)
+    assert SmsMessage.objects.exists() is (hours < 24)
+    for _ in range(3):
+        clock.shift(9 * 3600)
+        upkeep.purge(origin=COMMAND)
+        told = rolled_up(What.TEXT, What.OPT_IN, What.GATEWAY, What.COUNTRY, day=TODAY)
+        assert told == {
+            ("text", "sent"): 1,
+            ("opt_in", "proved"): 1,
+            ("gateway", "phone"): 1,
+            ("country", "AU"): 1,
+        }
+    assert not SmsMessage.objects.exists()
+
+
+def test_purge_each_hour_loses_nothing(user: User, file: File, phone: Phone, clock: Clock) -> None:
+    """Three days, a text each two hours, whatever the minute at which it is purged."""
+    for n in range(36):
+        clock.shift(3600 + 17)
+        ask(make_user(f"each-{n}", file), file, f"+6149157{n:02d}56")
+        clock.shift(3600 - 13)
+        upkeep.purge(origin=COMMAND)
+    assert SmsMessage.objects.count() < 20
+    assert sum(read(What.TEXT).values()) == 36
+    assert sum(read(What.COUNTRY).values()) == 36
+    assert sum(rolled_up(What.OPT_IN).values()) == 36
+
+
+def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) -> None:
+    figures.roll_up(timezone.now())
+    days = conf.audit_retention
+    clock.shift(days * DAY.total_seconds())
+    upkeep.purge(origin=COMMAND)
+    assert Figure.objects.filter(day=TODAY).exists()
+    clock.shift(DAY.total_seconds())
+    assert upkeep.purge(origin=COMMAND)["figures"] > 0
+    assert not Figure.objects.filter(day=TODAY).exists()
+    assert not Span.objects.filter(day=TODAY).exists()
+
+
+def test_the_command_counts(pending: ProviderUser, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("roll_up")
+    assert capsys.readouterr().out == "Counted 1.\n"
+    assert read(What.TEXT) == {("text", "sent"): 1}
+
+
+# -- budgets -----------------------------------------------------------------------
+
+
+def test_budgets_are_those_that_are_enforced(
+    user: User, stranger: User, file: File, other_file: File, settings: LazySettings
+) -> None:
+    settings.OPTIN_SENDS_TOTAL = (Rate(100, 86_400), Rate(3, 600))
+    settings.OPTIN_SENDS_PER_FILE = (Rate(2, 86_400),)
+    ask(user, file)
+    ask(stranger, file, OTHER_NUMBER)
+    assert ask(make_user("cat", file), file, NUMBERS[0]) is Outcome.SEND_LIMIT
+    found = figures.budgets(timezone.now(), [777, 888])
+    told = [(one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
+    assert told == [
+        (None, 2, 100, 12 * HOUR),
+        (None, 2, 3, timedelta(minutes=10)),
+        (777, 2, 2, 12 * HOUR),
+        (888, 0, 2, 12 * HOUR),
+    ]
+
+
+def test_there_is_no_budget_where_it_is_switched_off(
+    pending: ProviderUser, settings: LazySettings
+) -> None:
+    settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
+    assert figures.budgets(timezone.now(), [777]) == []
