@@ -43,7 +43,7 @@ DAYS = 30
 """Days that are shown, today among them; and how far back a first run, or a late one, goes."""
 
 SHOWN_AT_MOST = 20
-"""Prefixes and files that a span keeps: those that stand out."""
+"""Prefixes and files that a span keeps, and that are shown: those that stand out."""
 
 MANY = 5
 """Texts in a span from which a prefix is kept: fewer say little of it, and much of a person."""
@@ -284,46 +284,81 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All figures of the last ``DAYS`` days."""
+    """The figures of the last ``DAYS`` days."""
 
     today: date
     since: datetime | None  # nothing before it was counted
     as_of: datetime | None
-    amounts: dict[tuple[date, str, str], Amount]
+    amounts: dict[tuple[str, str], dict[date, Amount]]  # by what and name
+    prefixes: list[tuple[str, Amount, Amount]]  # name, today, all days: most unproved first
+    files: list[int]  # those with most texts, today and yesterday
 
     @property
     def days(self) -> list[date]:
         """The days, the oldest first."""
         return [self.today - timedelta(days=n) for n in reversed(range(DAYS))]
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.amounts
+
     def of(self, what: str, *names: str, day: date | None = None) -> Amount:
         """Return how much there was of *what*, under any of *names*, or all; in a day, or all."""
         found = (
-            amount
-            for (its_day, its_what, name), amount in self.amounts.items()
-            if its_what == what and day in {None, its_day} and (not names or name in names)
+            days
+            for (its_what, name), days in self.amounts.items()
+            if its_what == what and (not names or name in names)
         )
-        return sum(found, Amount())
+        if day:
+            return sum((days.get(day, Amount()) for days in found), Amount())
+        return sum((amount for days in found for amount in days.values()), Amount())
 
     def names(self, what: str) -> list[str]:
         """Return the names that *what* is counted by, the most frequent first."""
-        names = {name for _, its_what, name in self.amounts if its_what == what}
+        names = [name for its_what, name in self.amounts if its_what == what]
         return sorted(names, key=lambda name: (-self.of(what, name).count, name))
 
 
 def read(now: datetime) -> Figures:
-    """Return what was counted by *now*: two statements, however many rows were counted."""
+    """Return what was counted by *now*: four statements, however many rows were counted."""
     today = day_of(now)
     first = today - timedelta(days=DAYS - 1)
     spans = Span.objects.filter(day__gte=first).aggregate(since=Min("start"), as_of=Max("made_at"))
-    rows = (
-        Figure.objects.filter(day__range=(first, today))
-        .values_list("day", "what", "name")
-        .annotate(n=Sum("count"), proofs=Sum("proved"), price=Sum("cost"))
-        .order_by()
+    rows = Figure.objects.filter(what__in=_FEW, day__range=(first, today)).values_list(
+        "what", "name", "day"
     )
-    amounts = {(day, what, name): Amount(*sums) for day, what, name, *sums in rows}
-    return Figures(today, spans["since"], spans["as_of"], amounts)
+    amounts: dict[tuple[str, str], dict[date, Amount]] = {}
+    for what, name, day, *sums in rows.annotate(**_SUMS).order_by():
+        amounts.setdefault((what, name), {})[day] = Amount(*sums)
+    return Figures(
+        today, spans["since"], spans["as_of"], amounts, _worst(first, today), _busiest(today)
+    )
+
+
+_FEW = [what for what in What.values if what not in {What.PREFIX, What.FILE}]
+"""What has few names."""
+
+_SUMS = {"n": Sum("count"), "proofs": Sum("proved"), "price": Sum("cost")}
+
+
+def _worst(first: date, today: date) -> list[tuple[str, Amount, Amount]]:
+    of_today = {
+        "n_today": Sum("count", filter=Q(day=today), default=0),
+        "proofs_today": Sum("proved", filter=Q(day=today), default=0),
+    }
+    rows = Figure.objects.filter(what=What.PREFIX, day__range=(first, today)).values_list("name")
+    worst = rows.annotate(**_SUMS, **of_today).order_by(F("proofs") - F("n"), "name")
+    return [
+        (name, Amount(*on_today), Amount(n, proofs, price))
+        for name, n, proofs, price, *on_today in worst[:SHOWN_AT_MOST]
+    ]
+
+
+def _busiest(today: date) -> list[int]:
+    lately = (today - timedelta(days=1), today)
+    rows = Figure.objects.filter(what=What.FILE, day__in=lately).values_list("name")
+    most = rows.annotate(n=Sum("count")).order_by("-n", "name")[:SHOWN_AT_MOST]
+    return [int(name) for name, _ in most]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ It reads what ``figures`` keeps, and the few counters of budgets that are runnin
 chart is drawn here, to scale, beside a table that says the same.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -114,7 +113,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             "as_of": _moment(found.as_of),
             "since": _moment(found.since) if _began_lately(found) else "",
             "is_stale": found.as_of is None or now - found.as_of > STALE,
-            "is_empty": not any(amount.count for amount in found.amounts.values()),
+            "is_empty": found.is_empty,
             "sums": _sums(found),
             "budgets": _budgets(found, now),
             "charts": [_opt_ins(found), _texts(found), _spend(found), _locks(found)],
@@ -190,14 +189,7 @@ def _sums(found: Figures) -> Table:
 
 def _budgets(found: Figures, now: datetime) -> Bars:
     """What the running windows have used: of all texts, and of the files that used most."""
-    days = found.days[-2:]
-    busy = Counter(
-        {
-            name: sum(found.of(What.FILE, name, day=day).count for day in days)
-            for name in found.names(What.FILE)
-        }
-    )
-    file_ids = [int(name) for name, count in busy.most_common(SHOWN) if count]
+    file_ids = found.files[:SHOWN]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
     running = sorted(figures.budgets(now, file_ids), key=_most_used)
     return Bars(
@@ -358,14 +350,23 @@ def _locks(found: Figures) -> Chart:
 
 
 def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
-    yield _share(found, What.COUNTRY, "Country", {"": "other"})
-    yield _share(found, What.GATEWAY, "Gateway", {"": "none took it"})
+    for what, column, nameless in (
+        (What.COUNTRY, "Country", "other"),
+        (What.GATEWAY, "Gateway", "none took it"),
+    ):
+        rows = [
+            _share(name or nameless, found.of(what, name, day=found.today), found.of(what, name))
+            for name in found.names(what)[:SHOWN]
+        ]
+        yield _bars(what, column, rows)
+    called = _guarded_prefixes(now)
+    prefixes = [_share(called.get(name, name), *sums) for name, *sums in found.prefixes[:SHOWN]]
     note = (
         "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
         "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
         "it and it was among the 20 with most that nobody proved."
     )
-    yield _share(found, What.PREFIX, "Prefix", _guarded_prefixes(now), note)
+    yield _bars(What.PREFIX, "Prefix", prefixes, note)
 
 
 def _guarded_prefixes(now: datetime) -> dict[str, str]:
@@ -385,26 +386,18 @@ def _guarded_prefixes(now: datetime) -> dict[str, str]:
     return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
 
 
-def _share(found: Figures, what: str, column: str, called: dict[str, str], note: str = "") -> Bars:
-    names = found.names(what)
-    if what == What.PREFIX:
-        names.sort(key=lambda name: _unproved(found.of(what, name)), reverse=True)
-    rows = []
-    for name in names[:SHOWN]:
-        today, all_days = found.of(what, name, day=found.today), found.of(what, name)
-        share = all_days.proved / all_days.count if all_days.count else 0
-        cells = *_of_texts(today), *_of_texts(all_days)
-        rows.append(Bar(plain(called.get(name, name)), _width(share), "good", cells))
+def _bars(slug: str, column: str, rows: list[Bar], note: str = "") -> Bars:
     columns = (column, "Texts today", "Proved", "Share", "Texts in 30 days", "Proved", "Share")
-    return Bars(what, f"By {column.lower()}", columns, rows, note)
+    return Bars(slug, f"By {column.lower()}", columns, rows, note)
+
+
+def _share(name: str, today: Amount, all_days: Amount) -> Bar:
+    share = all_days.proved / all_days.count if all_days.count else 0
+    return Bar(plain(name), _width(share), "good", (*_of_texts(today), *_of_texts(all_days)))
 
 
 def _width(share: float) -> str:
     return _at(min(share, 1) * WIDTH)
-
-
-def _unproved(amount: Amount) -> int:
-    return amount.count - amount.proved
 
 
 def _of_texts(amount: Amount) -> Row:

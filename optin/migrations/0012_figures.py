@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="figure",
-            index=models.Index(fields=["day", "what", "name"], name="figure_by_day"),
+            index=models.Index(fields=["what", "day", "name"], name="figure_by_what_and_day"),
         ),
         migrations.AddConstraint(
             model_name="figure",

@@ -75,7 +75,7 @@ class Figure(models.Model):
 
     class Meta:
         default_permissions = ()
-        indexes = [models.Index(fields=["day", "what", "name"], name="figure_by_day")]
+        indexes = [models.Index(fields=["what", "day", "name"], name="figure_by_what_and_day")]
         constraints = [
             models.UniqueConstraint(
                 fields=["span", "what", "name"], name="figure_one_of_each_in_a_span"

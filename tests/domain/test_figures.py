@@ -58,11 +58,14 @@ NUMBERS = list(numbers())
 def read(*whats: str, day: date | None = None) -> Told:
     """What was counted of *whats*, by what and name."""
     found = figures.read(timezone.now())
-    told: Told = {}
-    for (its_day, what, name), amount in found.amounts.items():
-        if (not whats or what in whats) and day in {None, its_day}:
-            told[what, name] = told.get((what, name), 0) + amount.count
-    return told
+    told: Told = {
+        (what, name): found.of(what, name, day=day).count
+        for what, name in found.amounts
+        if not whats or what in whats
+    }
+    if What.PREFIX in whats:
+        told |= {("prefix", name): amount.count for name, _, amount in found.prefixes}
+    return {key: count for key, count in told.items() if count}
 
 
 def rolled_up(*whats: str, day: date | None = None) -> Told:
@@ -179,7 +182,7 @@ def test_texts_by_state_and_their_cost(
     assert found.of(What.TEXT, State.DELIVERED) == Amount(1, 0, Decimal("0.0450"))
     assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
     assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
-    assert found.of(What.FILE, "777") == Amount(2, 0, Decimal("0.0900"))
+    assert found.files == [777]
 
 
 def test_a_text_that_no_gateway_took(user: User, file: File, phone: Phone) -> None:
