@@ -339,10 +339,11 @@ def test_two_at_once_count_once(pending: ProviderUser, clock: Clock) -> None:
 
 
 def test_a_late_receipt_is_counted_where_its_text_is(user: User, file: File, clock: Clock) -> None:
-    """23 hours later, on the next day."""
+    """Nearly a day later, on the next one; its hour was over and counted long before."""
     ask(user, file)
+    clock.shift(2 * 3600)
     assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
-    clock.shift(22 * 3600)
+    clock.shift(20 * 3600)
     receipt(Report.DELIVERED)
     figures.roll_up(timezone.now())
     assert read(What.TEXT, day=TODAY) == {("text", "delivered"): 1}
@@ -389,6 +390,22 @@ def test_a_day_begins_at_midnight_where_the_service_is(
             ("text", "sent"): 1,
             ("opt_in", "waiting"): 1,
         }
+
+
+def test_what_happens_at_midnight_counts_once(
+    pending: ProviderUser, stranger: User, file: File, clock: Clock
+) -> None:
+    figures.roll_up(timezone.now())
+    clock.move_to(datetime(2026, 11, 2, 13, tzinfo=UTC))
+    ask(stranger, file, OTHER_NUMBER)
+    clock.shift(3600)
+    everything = (What.TEXT, What.OPT_IN, What.COUNTRY)
+    assert rolled_up(*everything, day=TODAY) == {
+        ("text", "sent"): 1,
+        ("opt_in", "failed"): 1,
+        ("country", "AU"): 1,
+    }
+    assert read(*everything, day=TODAY + DAY) == read(*everything, day=TODAY)
 
 
 @pytest.mark.parametrize(
