@@ -399,8 +399,8 @@ class Conf:
         600,
         parse=integer,
         fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code lives. NIST SP 800-63B-4 3.1.3.2, ASVS 6.5.5: 600 at most. In the last "
-        "65 of them no text leaves.",
+        doc="Seconds that a code lives. NIST SP 800-63B-4 3.1.3.2, ASVS 6.5.5: 600 at most. In the "
+        "last 65 of them no text leaves.",
     )
     otp_tries = Setting(
         3,
