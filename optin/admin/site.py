@@ -16,8 +16,9 @@ from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import translation
+from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from optin.admin import home
 from optin.conf import conf
@@ -94,10 +95,17 @@ class StaffSite(AdminSite):
 
         return update_wrapper(spoken, view)
 
+    @method_decorator(require_safe)
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         may = {"may_find": request.user.has_perm("optin.view_user")}
         seen = home.context(request)
         return super().index(request, {**may, **seen, **(extra_context or {})})
+
+    @method_decorator(require_safe)
+    def app_index(
+        self, request: HttpRequest, app_label: str, extra_context: Any = None
+    ) -> TemplateResponse:
+        return super().app_index(request, app_label, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()

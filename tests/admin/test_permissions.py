@@ -1,6 +1,6 @@
-"""Every address of the admin x everybody who may come to it (S-37, P-25).
+"""Who may have which address of the admin, and who may act on whom (S-37, P-25).
 
-An address that is not in the table fails until somebody has decided who may have it.
+Every cell of the table is asked in test_matrix.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
-from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
@@ -29,7 +28,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from tests.admin.conftest import PEOPLE, ROLES, In, OnStaff
+from tests.admin.conftest import ROLES, In, OnStaff
 from tests.conftest import ORIGIN
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,7 +81,6 @@ MAY: dict[str, set[str]] = {
 """By the name of the address: who may have it."""
 
 ONLY_LEAD_ELSEWHERE = {"login", "logout"}
-POSTED = {"find", "optin_auditevent_export"}
 
 
 def patterns(found: list[URLPattern | URLResolver]) -> Iterator[URLPattern]:
@@ -129,42 +127,6 @@ def world(user: User, active: ProviderUser, file: File, access_key: str) -> Worl
     for model in (AccessKey, AuditEvent, Membership, Notice, PendingOtp, SmsMessage):
         made[f"optin_{model._meta.model_name}"] = model._default_manager.latest("pk")
     return World({name: row.pk for name, row in made.items()})
-
-
-def test_every_address_has_its_row() -> None:
-    assert ADDRESSES.keys() - ONLY_LEAD_ELSEWHERE == MAY.keys()
-
-
-def ask(client: Client, name: str, address: str) -> int:
-    response = client.post(address) if name in POSTED else client.get(address)
-    return response.status_code
-
-
-@pytest.mark.parametrize("name", sorted(MAY))
-def test_each_address_for_everybody(world: World, signed_in: In, name: str) -> None:
-    """Who is not in the table gets 403; who is no staff, or unproved, does not even get there."""
-    address = world.address(name)
-
-    got = {how: ask(signed_in(how), name, address) for how in PEOPLE}
-
-    inside = dict.fromkeys(EVERYBODY, 403) | dict.fromkeys(MAY[name], 200)
-    assert got == dict.fromkeys(("anonymous", "person", "no-factor", "unproved"), 302) | inside
-
-
-@pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
-@pytest.mark.parametrize("name", sorted(n for n in MAY if n.endswith(("_changelist", "_change"))))
-def test_no_row_is_written_by_a_form(world: World, signed_in: In, name: str, method: str) -> None:
-    """Not by a superuser either: lists and rows are for reading alone."""
-    before = {model: list(model._default_manager.values()) for model in (User, File, Guard)}
-    client = signed_in("superuser")
-    body = {"_save": "1", "action": "delete_selected", "_selected_action": "1", "name": "x"}
-
-    response = getattr(client, method)(world.address(name), body)
-
-    assert response.status_code == 405
-    for model, rows in before.items():
-        after = {row["id"]: row for row in model._default_manager.values()}
-        assert all(after[row["id"]] == row for row in rows)
 
 
 @pytest.mark.parametrize("page", ["add/", "1/delete/", "1/history/", "1/", "autocomplete/"])
