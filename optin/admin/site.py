@@ -21,6 +21,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from optin.admin import home
+from optin.admin.rows import plain
 from optin.conf import conf
 from optin.guesses import By
 from optin.models.factors import has_active_factor
@@ -109,7 +110,9 @@ class StaffSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()
-        return {**super().each_context(request), "site_title": name, "site_header": name}
+        own_name = plain(request.user.get_username())
+        more = {"site_title": name, "site_header": name, "own_name": own_name}
+        return {**super().each_context(request), **more}
 
 
 def origin_of(request: HttpRequest) -> Origin:

@@ -12,7 +12,7 @@ from oauth2_provider.validators import AllowedURIValidator
 
 from optin import staff, tenants
 from optin.admin.actions import Action, Done
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, text, when
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
 from optin.models import AccessKey, File, Membership, User
@@ -28,11 +28,17 @@ class NoForm(forms.Form):
         self.row = row
 
 
+def _is_seen(name: str) -> None:
+    """Refuse a name that people would read as another one: see ``plain``."""
+    if plain(name) != name:
+        raise forms.ValidationError("There are characters in it that nobody sees.")
+
+
 class FileForm(NoForm):
     file_id = forms.IntegerField(
         min_value=1, max_value=MAX_FILE_ID, required=False, label="File id (none: the next one)"
     )
-    name = forms.CharField(max_length=200, label="Name")
+    name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
 
 
 class MemberForm(NoForm):
@@ -60,17 +66,17 @@ _redirect = AllowedURIValidator(["https"], name="address", allow_path=True, allo
 def _is_for_redirects(address: str) -> bool:
     """Whether codes may be handed out to *address*: as the toolkit sees it, and more strictly.
 
-    What stands before an ``@`` looks like the host and is none.
+    What stands before an ``@`` looks like the host and is none; what is not ASCII is no URI.
     """
     try:
         _redirect(address)
     except forms.ValidationError:
         return False
-    return "@" not in urlsplit(address).netloc
+    return "@" not in urlsplit(address).netloc and address.isascii()
 
 
 class ApplicationForm(NoForm):
-    name = forms.CharField(max_length=200, label="Name")
+    name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
     redirect_uris = forms.CharField(
         required=False,
         max_length=2000,
