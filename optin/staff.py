@@ -246,6 +246,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
     """
     reason, now = fit(reason), timezone.now()
     with transaction.atomic(durable=True):
+        _lock_both(user, origin)
         user = User.objects.locked(user.pk)
         group = Group.objects.get(name=role) if role else None
         before, outcome = role_of(user), Outcome.UNCHANGED
@@ -269,6 +270,13 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
             data={"role": role, "before": before},
         )
     return outcome
+
+
+def _lock_both(user: User, origin: Origin) -> None:
+    """Let of two who take each other's role at once one be the first: the other has none left."""
+    ids = [pk for pk in (user.pk, origin.actor_id) if pk is not None]
+    both = User.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+    list(both.values_list("pk"))
 
 
 def _is_beyond(group: Group, origin: Origin) -> bool:

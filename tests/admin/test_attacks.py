@@ -1,0 +1,259 @@
+"""What somebody would try who is in already, or stands at the door (S-36, S-37, S-60)."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from optin import services, staff
+from optin.errors import Refusal
+from optin.guesses import Outcome
+from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
+from optin.origin import Face, Origin
+from tests.admin.conftest import In, OnStaff, make_staff
+from tests.admin.test_door import code_of
+from tests.admin.test_matrix import NAMES, Page, people
+from tests.conftest import NUMBER, PASSWORD, make_user
+from tests.races.conftest import at_once
+
+__all__ = ["people"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+POSTED = [name for name in NAMES if "POST" in Page(name).methods]
+
+
+def by(user: User) -> Origin:
+    return Origin(Face.ADMIN, actor_id=user.pk, ip="192.0.2.1")
+
+
+# -- forms from elsewhere ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", POSTED)
+def test_a_form_from_elsewhere_does_nothing(
+    people: dict[str, User],
+    signed_in: In,
+    name: str,
+) -> None:
+    """S-60: without the token; and with it, but sent by a page of another host."""
+    client = signed_in("superuser")
+    client.handler.enforce_csrf_checks = True
+    addresses = Page(name).addresses(people)
+    address = addresses.get("ann") or addresses[""]
+    token = client.get("/admin/optin/guard/stop/").content.decode()
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', token)
+    assert found
+    before = AuditEvent.objects.count()
+    body = {"reason": "x", "csrfmiddlewaretoken": found[1]}
+
+    without = client.post(address, {"reason": "x"})
+    elsewhere = client.post(address, body, headers={"origin": "https://evil.example"})
+
+    assert (without.status_code, elsewhere.status_code) == (403, 403)
+    assert AuditEvent.objects.count() == before
+
+
+# -- shown once --------------------------------------------------------------------
+
+ONCE: dict[str, dict[str, str]] = {
+    "optin/provideruser/{number}/reveal/": {"reason": "x"},
+    "optin/accesskey/make/": {"who": "ann", "file_id": "777"},
+    "oauth2_provider/application/make/": {"name": "Shop"},
+}
+
+
+@pytest.mark.parametrize("path", ONCE)
+def test_what_is_shown_once_is_kept_by_nobody(
+    user: User, active: ProviderUser, signed_in: In, path: str
+) -> None:
+    """No cache, no frame, no other host, no session, no cookie has it; "back" asks again."""
+    client = signed_in("administrator")
+    at = f"/admin/{path.format(number=active.pk)}"
+
+    answer = client.post(at, ONCE[path])
+
+    html = answer.content.decode()
+    found = re.search(r'class="secret">([^<]+)<', html)
+    assert found
+    secret = found[1]
+    assert answer["Cache-Control"].split(", ").count("no-store") == 1
+    assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+    assert answer["X-Frame-Options"] == "DENY"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] in {"same-origin", "no-referrer", "strict-origin"}
+    assert secret not in str(dict(client.session))
+    assert secret not in str(client.cookies)
+    assert secret not in client.get(at).content.decode()
+    assert secret not in str(list(AuditEvent.objects.values()))
+
+
+# -- who is less than they were ----------------------------------------------------
+
+LESS: dict[str, Callable[[User], object]] = {
+    "no-group": lambda user: user.groups.clear(),
+    "lower-group": lambda user: user.groups.set(Group.objects.filter(name="auditor")),
+    "group-lost-it": lambda user: user.groups.get().permissions.clear(),
+}
+
+
+@pytest.mark.parametrize("how", LESS)
+def test_what_was_taken_is_gone_at_the_next_page(
+    user: User, active: ProviderUser, signed_in: In, on_staff: OnStaff, how: str
+) -> None:
+    """No session remembers what somebody may do."""
+    client, path = signed_in("administrator"), f"/admin/optin/user/{user.pk}/suspend/"
+    assert client.get(path).status_code == 200
+
+    LESS[how](on_staff("administrator"))
+
+    assert client.post(path, {"reason": "x"}).status_code == 403
+    assert client.post("/admin/optin/guard/stop/", {"reason": "x"}).status_code == 403
+    assert client.get("/admin/optin/auditevent/").status_code == (
+        200 if how == "lower-group" else 403
+    )
+    active.refresh_from_db()
+    assert active.suspended_at is None
+    assert not Guard.objects.exists()
+
+
+def test_a_superuser_no_more_is_none_at_the_next_page(signed_in: In, on_staff: OnStaff) -> None:
+    client = signed_in("superuser")
+    User.objects.filter(pk=on_staff("superuser").pk).update(is_superuser=False)
+    assert client.get("/admin/optin/auditevent/").status_code == 403
+    assert client.post("/admin/optin/guard/stop/", {"reason": "x"}).status_code == 403
+
+
+def test_what_was_given_is_there_at_the_next_page(signed_in: In, on_staff: OnStaff) -> None:
+    client = signed_in("auditor")
+    assert client.get("/admin/optin/guard/stop/").status_code == 403
+    on_staff("auditor").groups.set(Group.objects.filter(name="administrator"))
+    assert client.get("/admin/optin/guard/stop/").status_code == 200
+
+
+# -- the door ----------------------------------------------------------------------
+
+
+def test_a_session_that_somebody_planted_is_not_the_one_that_comes_in(on_staff: OnStaff) -> None:
+    """Session fixation: a new id at the password, and at the code (S-36)."""
+    user, victim = on_staff("support"), Client()
+    victim.get("/sign-in/?next=/admin/")
+    victim.cookies["__Host-session"] = "planted0planted0planted0planted0"
+    page = victim.post("/sign-in/?next=/admin/", {"username": "support", "password": PASSWORD})
+    half = victim.cookies["__Host-session"].value
+    assert half != "planted0planted0planted0planted0"
+    answer = victim.post(page["Location"], {"code": code_of(user)})
+    assert answer["Location"] == "/admin/"
+    assert victim.get("/admin/").status_code == 200
+
+    for known in ("planted0planted0planted0planted0", half):
+        thief = Client()
+        thief.cookies["__Host-session"] = known
+        assert thief.get("/admin/").status_code == 302
+
+
+def test_no_token_and_no_key_opens_the_admin(on_staff: OnStaff, file: File) -> None:
+    user = on_staff("superuser")
+    Membership.objects.create(user=user, file=file)
+    key = AccessKey.objects.make(user, file, timezone.now())[1]
+    for query, headers in (
+        (f"?FileId=777&WsAccessKey={key}", {}),
+        ("", {"authorization": f"Bearer {key}"}),
+        ("", {"authorization": "Basic c3VwZXJ1c2VyOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ=="}),
+        ("", {"remote-user": "superuser", "x-forwarded-user": "superuser"}),
+    ):
+        answer = Client().get(f"/admin/{query}", headers=headers)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/admin", "/ADMIN/", "/admin//optin/user/", "/admin/%2e%2e/account/", "/admin/;x/"),
+        *("/admin/%252e%252e/", "/admin/optin/user/1/../../file/", "/admin/\u202e/", "/admin/%FF/"),
+        *("/admin/optin/user/1%00/change/", "/admin/.%0d%0aSet-Cookie:x=1/", "/admin/optin/user"),
+    ],
+)
+def test_an_odd_path_is_none_for_everybody(signed_in: In, path: str) -> None:
+    """Nobody is led anywhere, and a stranger learns nothing of what there is."""
+    answers = [client.get(path) for client in (signed_in("superuser"), Client())]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert not any("x=1" in str(answer.headers) for answer in answers)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "2fa.example.com@evil.example", "a b", ""])
+def test_a_foreign_host_is_led_nowhere(signed_in: In, host: str) -> None:
+    """S-26: not even to the door of the real one."""
+    answer = signed_in("superuser").get("/admin/", headers={"host": host or "x" * 300})
+    assert (answer.status_code, "Location" in answer) == (400, False)
+    led = Client().get("/admin/", headers={"x-forwarded-host": "evil.example"})
+    assert led["Location"] == "/admin/login/?next=/admin/"
+
+
+def test_a_reason_of_10_megabytes_is_not_read(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    client, before = signed_in("support"), AuditEvent.objects.count()
+    body = b"reason=" + b"x" * 10_000_000
+    form = "application/x-www-form-urlencoded"
+
+    answer = client.generic("POST", f"/admin/optin/user/{user.pk}/suspend/", body, form)
+
+    assert answer.status_code == 400
+    assert len(answer.content) < 20_000
+    assert AuditEvent.objects.count() == before
+
+
+# -- two at once -------------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+def test_of_two_who_suspend_at_once_one_does(user: User, active: ProviderUser) -> None:
+    """One change, one mail, an event for each who asked."""
+    actors = [make_staff("support"), make_staff("administrator")]
+    mails = len(mail.outbox)
+
+    def suspend(actor: User) -> Outcome:
+        return services.suspend(user, reason="stolen", origin=by(actor))
+
+    found = at_once([partial(suspend, actor) for actor in actors * 4])
+
+    assert sorted(found) == [Outcome.OK, *[Outcome.UNCHANGED] * 7]
+    assert len(mail.outbox) == mails + 1
+    assert AuditEvent.objects.filter(kind="suspend").count() == 8
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("turn", range(8))
+def test_of_two_who_take_each_others_role_one_keeps_it(turn: int) -> None:
+    """S-37: who is no administrator any more takes nobody's role, however close it was."""
+    one, two = make_staff("administrator"), make_user("second")
+    User.objects.filter(pk=two.pk).update(is_staff=True)
+    two.groups.set(Group.objects.filter(name="administrator"))
+
+    def take(actor: User, target: User) -> str:
+        try:
+            return staff.give_role(target, "auditor", reason="mine", origin=by(actor))
+        except Refusal as exc:
+            return type(exc).__name__
+
+    found = at_once([lambda: take(one, two), lambda: take(two, one)])
+
+    assert sorted(found) == [Outcome.OK, Outcome.OUT_OF_REACH]
+    left = User.objects.filter(groups__name="administrator", is_staff=True)
+    assert left.count() == 1
+
+
+@pytest.mark.postgresql
+def test_many_searches_at_once_are_no_more_than_the_limit() -> None:
+    """60 an hour, and each is in the trail (S-37)."""
+    actor = make_staff("support")
+    found = at_once([lambda: staff.find(NUMBER, origin=by(actor))] * 70)
+    assert sum(each.retry_after is None for each in found) == 60
+    assert AuditEvent.objects.filter(kind="search").count() == 70
