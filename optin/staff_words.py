@@ -28,7 +28,8 @@ Words = Callable[[], str]
 CARRIER = "the carrier: "
 """So begins the reason of a text that a receipt says was not delivered (``delivery``)."""
 
-_DIGITS = re.compile(r"\+?[0-9](?:[ ().-]{0,2}[0-9]){5,}")
+# Of any script, and with what people write between the groups of a number.
+_DIGITS = re.compile(r"\+?\d(?:[ ().,/_\u2010-\u2015\u2212-]{0,2}\d){5,}")
 
 
 def moment(at: datetime) -> str:
@@ -57,7 +58,7 @@ def masked(text: str, longest: int = 5) -> str:
     """
 
     def cut(found: re.Match[str]) -> str:
-        digits = re.sub(r"[^0-9]", "", found[0])
+        digits = "".join(str(int(c)) for c in found[0] if c.isdecimal())
         return f"... {digits[-3:]}" if len(digits) > longest else found[0]
 
     return _DIGITS.sub(cut, plain(text))

@@ -587,7 +587,16 @@ def test_hostile_text_is_shown_harmless(
         assert "script&gt;" in html, path
 
 
-@pytest.mark.parametrize("written", [NUMBER, "0491 570 156", "+61 (491) 570-156"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(NUMBER, "0491 570 156", "+61 (491) 570-156", "0491/570/156", "0491_570_156"),
+        *("0491\u2013570\u2013156", "0491\u2011570\u2011156", "61,491,570,156"),
+        # Digits of full width, and Arabic ones.
+        "".join(chr(ord(c) + 0xFEE0) for c in "0491570156"),
+        "".join(chr(ord(c) - ord("0") + 0x660) for c in "0491570156"),
+    ],
+)
 def test_a_number_that_somebody_wrote_is_masked(
     user: User, pending: ProviderUser, signed_in: In, written: str
 ) -> None:
