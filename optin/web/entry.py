@@ -19,7 +19,15 @@ from optin.passwords import Grant
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
-from optin.web.pages import SeeOther, form_page, next_page, page, refused_password, signed_in
+from optin.web.pages import (
+    SeeOther,
+    form_page,
+    next_page,
+    on_to,
+    page,
+    refused_password,
+    signed_in,
+)
 
 
 @form_page
@@ -77,9 +85,9 @@ class SignInCode(CodePage):
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         if authenticators.overview(self.person).number:
             sessions.flash(self.request, _("You are signed in. Give us your new number now."))
-            return SeeOther("number")
+            return SeeOther("number", then=on_to(self.request))
         sessions.flash(self.request, _("You are signed in. Set up your app again now."))
-        return SeeOther("app")
+        return SeeOther("app", then=on_to(self.request))
 
 
 class SignInRecovery(SignInCode):

@@ -6,7 +6,6 @@ from typing import Any, cast
 import segno
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
@@ -24,7 +23,15 @@ from optin.services import Sending, Waiting
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
-from optin.web.pages import SeeOther, form_page, next_page, page, refused_password, signed_in
+from optin.web.pages import (
+    SeeOther,
+    form_page,
+    next_page,
+    on_to,
+    page,
+    refused_password,
+    signed_in,
+)
 
 _SHOWN = TimestampSigner(salt="optin.recovery-codes")
 
@@ -42,6 +49,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
         waiting=_waiting_number(request, user),
+        then=on_to(request),
     )
 
 
@@ -56,9 +64,9 @@ def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
 def success(request: HttpRequest) -> HttpResponse:
     """What is on now, and what to do for the day the phone is lost (P-07)."""
     factors = authenticators.overview(_user(request))
-    return (
-        page(request, "success.html", factors=factors) if factors.is_on else SeeOther("two-factor")
-    )
+    if not factors.is_on:
+        return SeeOther("two-factor", then=on_to(request))
+    return page(request, "success.html", factors=factors, then=next_page(request, "two-factor"))
 
 
 # -- the number --------------------------------------------------------------------
@@ -80,7 +88,8 @@ def number(request: HttpRequest) -> HttpResponse:
         if sending and sending.provider_user_id:
             sessions.name_number(request, sending.provider_user_id)
             sessions.flash(request, said)
-            return SeeOther("number-code", number=sending.provider_user_id)
+            number = sending.provider_user_id
+            return SeeOther("number-code", then=on_to(request), number=number)
         if sending:
             form.add_error("number", said)
     return page(request, "number.html", form, factors=factors, files=files)
@@ -125,12 +134,12 @@ class NumberCode(CodePage):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
         if asked not in sessions.named_numbers(request):
-            return SeeOther("two-factor")
+            return SeeOther("two-factor", then=on_to(request))
         self.number, user = int(asked), _user(request)
         # Of the row: another file may have been chosen while its code waits.
         file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
         if file is None:
-            return SeeOther("two-factor")
+            return SeeOther("two-factor", then=on_to(request))
         self.file = file
         return super().dispatch(request, *args, **kwargs)
 
@@ -149,7 +158,7 @@ class NumberCode(CodePage):
         )
 
     def context(self) -> dict[str, Any]:
-        return {"change_url": reverse("number")}
+        return {"change_url": SeeOther("number", then=on_to(self.request)).url}
 
     def check(self, text: str) -> Verification:
         return services.verify_opt_in(
@@ -166,7 +175,7 @@ class NumberCode(CodePage):
             sessions.follow(self.request)
         if result.outcome is Outcome.OK:
             sessions.prove(self.request, By.TEXT)
-        return SeeOther("success")
+        return SeeOther("success", then=on_to(self.request))
 
 
 class ProveCode(CodePage):
@@ -260,12 +269,12 @@ def app(request: HttpRequest) -> HttpResponse:
 
 
 def _set_up(request: HttpRequest, user: User) -> HttpResponse:
-    standing, origin = sessions.standing(request), sessions.origin_of(request)
+    standing, origin, then = sessions.standing(request), sessions.origin_of(request), on_to(request)
     if "code" not in request.POST:
         begun = authenticators.begin_app(user, standing=standing, origin=origin)
         if begun.outcome is not Outcome.STARTED:
             sessions.flash(request, words.refusal(begun))
-        return SeeOther("app")
+        return SeeOther("app", then=then)
     text = request.POST["code"]
     try:
         result = authenticators.confirm_app(
@@ -273,14 +282,14 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         )
     except MalformedCode:
         sessions.refuse(request, "code", words.malformed("code", text, codes.APP_DIGITS))
-        return SeeOther("app")
+        return SeeOther("app", then=then)
     if result.outcome is not Outcome.OK:
         sessions.refuse(request, "code", words.refusal(result))
-        return SeeOther("app")
+        return SeeOther("app", then=then)
     if result.repeated:
         sessions.follow(request)
     sessions.prove(request, By.APP)
-    return SeeOther("success")
+    return SeeOther("success", then=then)
 
 
 def _picture(address: str) -> SafeString:
@@ -304,12 +313,20 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     user, standing = _user(request), sessions.standing(request)
     factors = authenticators.overview(user)
     if not factors.is_on:
-        return SeeOther("two-factor")
+        return SeeOther("two-factor", then=on_to(request))
+    then = next_page(request, "two-factor")
     if request.method != "POST":
         shown = authenticators.new_recovery_codes(user, standing=standing)
         instead_of = authenticators.newest_recovery_code(user)
         signed = _SHOWN.sign(f"{user.pk} {instead_of} {' '.join(shown)}")
-        return page(request, "recovery_codes.html", factors=factors, codes=shown, signed=signed)
+        return page(
+            request,
+            "recovery_codes.html",
+            factors=factors,
+            codes=shown,
+            signed=signed,
+            then=then,
+        )
     instead_of, texts = _codes_of(request, user)
     kept = Verification(Outcome.NOTHING_WAITING)
     if texts:
@@ -322,12 +339,12 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         )
     if kept.outcome is Outcome.NOTHING_WAITING:
         sessions.flash(request, _("That page was too old. These codes are new: keep them instead."))
-        return SeeOther("recovery-codes")
+        return SeeOther("recovery-codes", then=on_to(request))
     if kept.outcome in {Outcome.OK, Outcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
         sessions.flash(request, words.refusal(kept))
-    return SeeOther("two-factor")
+    return SeeOther(then)
 
 
 def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:

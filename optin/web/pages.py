@@ -80,7 +80,10 @@ def page(
     """Show a page; 422 where its *form* was sent and refused, unless *status* says more."""
     refused = form is not None and form.errors and request.method == "POST"
     status = status or (422 if refused else 200)
-    return render(request, template, {"form": form, **context}, status=status)
+    then = on_to(request)
+    on_the_way = f"?{urlencode({'next': then})}" if then else ""
+    context = {"form": form, "on_the_way": on_the_way, **context}
+    return render(request, template, context, status=status)
 
 
 def refused_password(
@@ -100,12 +103,16 @@ def refused_password(
     return response
 
 
-def next_page(request: HttpRequest, otherwise: str) -> str:
-    """Return the page of this host that the address asks to go on to, by ``next=``."""
+def on_to(request: HttpRequest) -> str:
+    """Return the page of this host that the address asks to go on to, by ``next=``, if any."""
     asked = request.GET.get("next", "")
-    if url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/"):
-        return asked
-    return resolve_url(otherwise)
+    local = url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/")
+    return asked if local else ""
+
+
+def next_page(request: HttpRequest, otherwise: str) -> str:
+    """``on_to``, or another page where the address names none."""
+    return on_to(request) or resolve_url(otherwise)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
