@@ -36,6 +36,7 @@ def staff(browser: Browser, user: User) -> Browser:
     browser.send(username="ann", password=PASSWORD)
     assert browser.path == TWO_FACTOR
     assert browser.page.heading == "Two-factor sign-in is off"
+    assert browser.page.flash.startswith("The page that you asked for opens only with it.")
     return browser
 
 
