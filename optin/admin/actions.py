@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.text import capfirst
 from django.views.decorators.http import require_http_methods
 
 from optin.admin.rows import plain
@@ -76,8 +78,10 @@ class Action:
     do: Callable[[Any, dict[str, Any], Origin], Done]
     form: type[ReasonForm] | Callable[[Any, Any], forms.Form] = ReasonForm
 
-    def page(self, find: Callable[[int], Any], home: Callable[[Any], str]) -> Any:
+    def page(self, model: str, find: Callable[[int], Any], home: Callable[[Any], str]) -> Any:
         """Return the view; *find* the row that it is about, *home* its own page."""
+        app, _, kind = model.rpartition("_")
+        rows = f"{capfirst(apps.get_model(app, kind)._meta.verbose_name_plural)}"
 
         def view(request: HttpRequest, object_id: int | None = None) -> HttpResponse:
             if not request.user.has_perm(self.permission):
@@ -86,12 +90,16 @@ class Action:
             if object_id is not None and row is None:
                 messages.warning(request, "There is no such row any more.")
                 return SeeOther("admin:index")
-            return self._answer(request, row, home(row))
+            return self._answer(request, row, home(row), (f"admin:{model}_changelist", rows))
 
         return site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(view))
 
-    def _answer(self, request: HttpRequest, row: Any, home: str) -> HttpResponse:
+    def _answer(
+        self, request: HttpRequest, row: Any, home: str, above: tuple[str, str]
+    ) -> HttpResponse:
         form = self.form(request.POST if request.method == "POST" else None, row)
+        for field in form.fields.values():  # the summary of what is wrong names each
+            field.error_messages["required"] = f"{field.label or 'This'}: nothing was entered."
         status = 422 if request.method == "POST" else 200
         done = None
         if form.is_valid():
@@ -114,6 +122,7 @@ class Action:
             "about": plain(getattr(row, "username", row) if row else ""),
             "form": form,
             "home": home,
+            "above": above,
             "done": done,
         }
         status = 200 if done else status
@@ -125,5 +134,5 @@ class Action:
         """Return its address below the list of *model*: for *one* row, or for none."""
         OFFERED[f"{model}_{self.name}"] = self
         route = f"<int:object_id>/{self.name}/" if one else f"{self.name}/"
-        pattern: URLPattern = path(route, self.page(find, home), name=f"{model}_{self.name}")
+        pattern: URLPattern = path(route, self.page(model, find, home), name=f"{model}_{self.name}")
         return pattern

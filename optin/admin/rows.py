@@ -15,10 +15,11 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
 from optin import staff_words
@@ -81,6 +82,7 @@ def reason(field: str = "reason") -> Shown:
     def shown(row: Any) -> str:
         return masked(getattr(row, field)) or "-"
 
+    shown.__name__ = "reason"  # its class in the page
     return shown
 
 
@@ -116,13 +118,21 @@ class Pages(ChangeList):
     older: str | None = None
     newest: str | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        older = ", older" if self.newest else ""
+        self.title = f"{capfirst(self.opts.verbose_name_plural)}{older}"
+
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        """What is asked for: a field that was left empty asks for nothing."""
         found: dict[str, Any] = super().get_filters_params(params)
-        found.pop(BEFORE, None)
-        return found
+        return {
+            name: given for name, given in found.items() if name != BEFORE and given[-1:] != [""]
+        }
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
-        return super().get_query_string({BEFORE: None, **(new_params or {})}, remove)
+        empty = {name: None for name, value in self.params.items() if not value}
+        return super().get_query_string({**empty, BEFORE: None, **(new_params or {})}, remove)
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         return ["-pk"]
@@ -200,6 +210,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _row(self, request: HttpRequest, object_id: int) -> Any:
         return self.change_view(request, str(object_id))
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        named = {"title": f"{capfirst(self.opts.verbose_name)} {object_id}", "subtitle": ""}
+        return super().change_view(request, object_id, form_url, {**named, **(extra_context or {})})
+
     def render_change_form(  # type: ignore[override]
         self, request: HttpRequest, context: Any, **kwargs: Any
     ) -> Any:
@@ -209,11 +225,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def look_up(self, rows: Sequence[Any]) -> None:
         """Read what a page of rows shows besides them, for all at once."""
-
-
-def others(changelist: Any, name: str | None) -> dict[str, str]:
-    """Return what the address of a list asks for besides the filter *name*: from its start."""
-    return {key: value for key, value in changelist.params.items() if key not in {name, BEFORE}}
 
 
 class Choice(SimpleListFilter):
@@ -228,7 +239,6 @@ class Choice(SimpleListFilter):
     def choices(self, changelist: Any) -> Any:
         yield {
             "name": self.parameter_name,
-            "others": others(changelist, self.parameter_name),
             "options": [(value, text, value == self.value()) for value, text in self.choices_of],
         }
 
@@ -262,7 +272,6 @@ class Typed(SimpleListFilter):
             "name": self.parameter_name,
             "value": plain(self.value() or ""),
             "type": self.input_type,
-            "others": others(changelist, self.parameter_name),
             "is_wrong": self.is_wrong,
         }
 

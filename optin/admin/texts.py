@@ -99,7 +99,9 @@ class NumberForm(ReasonForm):
         label="Mobile number",
         widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
     )
-    covers = forms.ChoiceField(choices=[("number", "this number"), ("prefix", "its whole prefix")])
+    covers = forms.ChoiceField(
+        choices=[("number", "this number"), ("prefix", "its whole prefix")], label="Covers"
+    )
 
     field_order = ("number", "covers", "days", "reason")
 

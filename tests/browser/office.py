@@ -1,0 +1,126 @@
+"""What staff look at: an account to which everything has happened, and one row of every kind.
+
+Made by the services where they can make it; the words are what people and gateways may write.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+from oauth2_provider.models import get_application_model
+
+from optin import authenticators, guards, services, tenants
+from optin.errors import Refusal
+from optin.gateways import Simulator
+from optin.guards import Target
+from optin.guesses import By, Standing
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    GatewayHealth,
+    GatewayTry,
+    Guard,
+    Membership,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.origin import Face, Origin
+
+NUMBER, SHARED = "+61491570800", "+61491570802"
+LONG = "wolfeschlegelsteinhausenbergerdorff" * 4
+REASON = (
+    "They called from the shop in Albury: the phone was left on a train on Monday, "
+    "\u202eand somebody <b>tries</b> codes. Reference " + "0a1b2c3d4e5f" * 6
+)
+AGENT = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36"
+BUSY = 60
+"""Events of the account: more than a page of the timeline."""
+
+Read = Callable[[], str]
+
+
+def _simulated() -> str:
+    return Simulator(settings.DATA_DIR).latest(1)[0].body.split()[0]
+
+
+def fill(read_code: Read = _simulated) -> dict[str, int]:
+    """Make it all; return the id of a row of each kind, by what its list is called.
+
+    :param read_code: returns the code in the newest text.
+    """
+    file = File.objects.order_by("pk").first()
+    assert file
+    busy = _person(LONG[:140], "x" * 60 + "@" + "long-host." * 6 + "example.com", file)
+    other = _person("twin", "", file)
+    member = _person("member", "member@example.com", file)
+    _opt_in(busy, file, read_code)
+    for each in (busy, other):
+        services.opt_in(each, file, SHARED, origin=_web(each))
+    _happen(busy, file)
+    AuditEvent.objects.filter(user_id=busy.pk)
+    return {**_one_of_each(busy, member, file), "optin_user": busy.pk}
+
+
+def _person(name: str, email: str, file: File) -> User:
+    user: User = User.objects.create_user(name, email, "tell-the-harbour-9")
+    Membership.objects.create(user=user, file=file)
+    return user
+
+
+def _web(user: User) -> Origin:
+    return Origin(Face.WEB, actor_id=user.pk, ip="2001:db8:1234:5678:9abc:def0:1234:5678", user_agent=AGENT)
+
+
+def _opt_in(user: User, file: File, read_code: Read) -> None:
+    sending = services.opt_in(user, file, NUMBER, origin=_web(user))
+    assert sending.provider_user_id
+    services.verify_opt_in(user, file, sending.provider_user_id, read_code(), origin=_web(user))
+
+
+def _happen(user: User, file: File) -> None:
+    """What people do in a bad week, and staff about it."""
+    by_staff = Origin(Face.COMMAND)
+    for _ in range(BUSY // 2):
+        services.suspend(user, reason=REASON, origin=by_staff)
+        services.resume(user, reason="found again", origin=by_staff)
+    services.challenge(user, Purpose.SIGN_IN, origin=_web(user))
+    for guess in range(4):
+        services.check(user, Purpose.SIGN_IN, f"{guess:07}", origin=_web(user))
+    sending = services.opt_in(user, file, "+4915123456789", origin=_web(user))
+    assert not sending.provider_user_id
+
+
+def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
+    now, by_staff = timezone.now(), Origin(Face.COMMAND)
+    lasts = timedelta(days=30)
+    guards.deny(Target.number(SHARED), lasts, reason=REASON, origin=by_staff)
+    guards.keep_safe(Target.prefix("+61491570900"), lasts, reason="office", origin=by_staff)
+    GatewayHealth.objects.create(gateway="sim-two", failures=5, tripped_until=now)
+    tenants.make_access_key(member, file, origin=by_staff)
+    tenants.make_application(
+        LONG[:100], "https://shop.example/" + "back/" * 30, by_code=True, origin=by_staff
+    )
+    text = SmsMessage.objects.filter(pending_otp__provider_user__user=user).latest("pk")
+    SmsMessage.objects.filter(pk=text.pk).update(reason="carrier says: " + LONG[:80])
+    GatewayTry.objects.create(
+        message=text, gateway="simulator", at=now, fate="refused", reason="no route " + LONG[:80]
+    )
+    newest = {
+        model._meta.label_lower.replace(".", "_"): model._default_manager.latest("pk").pk
+        for model in (Notice, AuditEvent, Guard, Membership, AccessKey, get_application_model())
+    }
+    return {
+        **newest,
+        "optin_membership": Membership.objects.get(user=member).pk,
+        "optin_gatewayhealth": GatewayHealth.objects.latest("pk").pk,
+        "optin_smsmessage": text.pk,
+        "optin_pendingotp": PendingOtp.objects.filter(provider_user__user=user).latest("pk").pk,
+        "optin_provideruser": ProviderUser.objects.get(user=user, confirmed=True).pk,
+        "optin_file": file.pk,
+    }
