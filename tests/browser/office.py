@@ -10,11 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import authenticators, guards, services, tenants
-from optin.errors import Refusal
+from optin import guards, services, tenants
 from optin.gateways import Simulator
 from optin.guards import Target
-from optin.guesses import By, Standing
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -39,6 +37,7 @@ REASON = (
     "\u202eand somebody <b>tries</b> codes. Reference " + "0a1b2c3d4e5f" * 6
 )
 AGENT = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36"
+ADDRESS = "2001:db8:1234:5678:9abc:def0:1234:5678"
 BUSY = 60
 """Events of the account: more than a page of the timeline."""
 
@@ -63,7 +62,6 @@ def fill(read_code: Read = _simulated) -> dict[str, int]:
     for each in (busy, other):
         services.opt_in(each, file, SHARED, origin=_web(each))
     _happen(busy, file)
-    AuditEvent.objects.filter(user_id=busy.pk)
     return {**_one_of_each(busy, member, file), "optin_user": busy.pk}
 
 
@@ -74,7 +72,7 @@ def _person(name: str, email: str, file: File) -> User:
 
 
 def _web(user: User) -> Origin:
-    return Origin(Face.WEB, actor_id=user.pk, ip="2001:db8:1234:5678:9abc:def0:1234:5678", user_agent=AGENT)
+    return Origin(Face.WEB, actor_id=user.pk, ip=ADDRESS, user_agent=AGENT)
 
 
 def _opt_in(user: User, file: File, read_code: Read) -> None:

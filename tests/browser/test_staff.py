@@ -1,11 +1,49 @@
-"""The pages for staff, as a browser shows them (P-27)."""
+"""The pages for staff, as a browser shows them (P-27): every one, in every state.
+
+What there is to look at follows from the addresses of the admin: a new one is looked at too,
+or fails until somebody says how to get there.
+"""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.urls import URLPattern, URLResolver
 from playwright.sync_api import Page, expect
 
+from optin.admin import site as staff_site
+from optin.admin.actions import OFFERED
 from tests.browser.bench import Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Pointer
+from tests.browser.office import SHARED
+
+Ids = dict[str, int]
+
+NO_PAGES = {
+    "login": "leads on",
+    "logout": "leads on",
+    "jsi18n": "words for scripts",
+    "optin_auditevent_export": "a file",
+}
+QUICK = {"index", "optin_auditevent_changelist", "optin_user_change", "optin_user_suspend"}
+"""What a quick run looks at too."""
+
+
+def _patterns(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
+    for pattern in found:
+        route = above + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern.url_patterns, route)
+        else:
+            yield str(pattern.name), route
+
+
+ADDRESSES = dict(_patterns(staff_site.get_urls()))
+TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
+
+
+# -- people ------------------------------------------------------------------------
 
 
 def sign_in(page: Page, site: Site, person: Person) -> Pointer:
@@ -20,41 +58,118 @@ def sign_in(page: Page, site: Site, person: Person) -> Pointer:
     return hand
 
 
+@pytest.fixture(scope="module")
+def ids(site: Site) -> Ids:
+    """A row of every kind, and an account to which everything has happened."""
+    return run(site, "from tests.browser import office; out = office.fill()")
+
+
+@pytest.fixture(scope="module")
+def cookies(browser: Any, site: Site, crowd: Crowd) -> Any:
+    """Those of a superuser who is signed in."""
+    window = Window(browser, site)
+    page = window()
+    sign_in(page, site, crowd.on())
+    state = page.context.storage_state()
+    window.close()
+    return state
+
+
 @pytest.fixture
-def staff(site: Site, crowd: Crowd, open_page: Window) -> tuple[Page, Pointer]:
-    page = open_page()
-    return page, sign_in(page, site, crowd.on())
+def hand(open_page: Window, site: Site, cookies: Any) -> Pointer:
+    return Pointer(open_page(storage_state=cookies), site)
 
 
-def test_pages_can_be_used_by_everybody(
-    staff: tuple[Page, Pointer], crowd: Crowd, looks: list[Look]
+# -- every page --------------------------------------------------------------------
+
+
+class Tour:
+    """A member of staff who has each state of a page looked at."""
+
+    def __init__(self, hand: Pointer, ids: Ids, name: str, looks: list[Look]) -> None:
+        self.hand, self.page, self.ids = hand, hand.page, ids
+        self.name, self.looks = name, looks
+
+    def look(self, state: str = "") -> None:
+        expect(self.page.get_by_role("heading", level=1)).to_have_count(1)
+        audit_everywhere(self.page, f"staff-{self.name}{state and '-'}{state}", self.looks)
+
+    def go(self, query: str = "") -> None:
+        route = ADDRESSES[self.name]
+        if "<int:object_id>" in route:
+            model = next(model for model in self.ids if self.name.startswith(f"{model}_"))
+            route = route.replace("<int:object_id>", str(self.ids[model]))
+        answer = self.page.goto(f"/admin/{route}{query}")
+        assert answer
+        assert answer.status == 200
+
+    def see(self) -> None:
+        """Have the page looked at, in each state of its kind."""
+        if self.name in OFFERED:
+            self.see_action()
+        elif self.name.endswith("_changelist"):
+            self.see_list()
+        elif self.name == "app_list":
+            for app in ("optin", "oauth2_provider"):
+                self.page.goto(f"/admin/{app}/")
+                self.look(app)
+        elif self.name == "find":
+            self.see_found()
+        elif self.name == "index" or self.name.endswith("_change"):
+            self.go()
+            self.look()
+        else:
+            pytest.fail(f"Say how to come to {self.name}, and in which states it is seen.")
+
+    def see_action(self) -> None:
+        self.go()
+        self.look()
+        required = self.page.locator("form[novalidate] :is(input, textarea):not([type=hidden])")
+        if required.and_(self.page.locator("[required]")).count():
+            self.hand.press(OFFERED[self.name].title)
+            expect(self.page.get_by_role("alert")).to_be_focused()
+            assert self.page.title().startswith("Error: ")
+            self.look("refused")
+
+    def see_list(self) -> None:
+        self.go()
+        expect(self.page.locator("#result_list tbody tr").first).to_be_visible()
+        self.look()
+        self.go("?before=1")
+        expect(self.page.get_by_text("Nothing.", exact=True)).to_be_visible()
+        self.look("empty")
+        typed = self.page.locator("#changelist-filter input[type=text]").first
+        if typed.count():
+            typed.fill("\u202eno id")
+            typed.press("Enter")
+            expect(self.page.locator(".errornote").first).to_be_visible()
+            self.look("not-understood")
+        older = self.page.locator("a[rel=next]")
+        self.go()
+        if older.count():
+            self.hand.leave(older)
+            self.look("older")
+
+    def see_found(self) -> None:
+        for state, who in {"none": "no\u202ebody", "several": SHARED}.items():
+            self.page.goto("/admin/")
+            self.page.get_by_label("Find an account").fill(who)
+            self.hand.press("Find")
+            self.look(state)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TO_SEE],
+)
+def test_page_can_be_used_by_everybody(
+    name: str, hand: Pointer, ids: Ids, looks: list[Look]
 ) -> None:
     """axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
-    page, hand = staff
-    person = crowd.on()
-    audit_everywhere(page, "staff-home", looks)
-    for name, path in {
-        "log": "optin/auditevent/",
-        "log-filtered": "optin/auditevent/?user_id=x&kind=check",
-        "accounts": "optin/user/",
-        "numbers": "optin/provideruser/",
-        "texts": "optin/smsmessage/",
-        "guards": "optin/guard/",
-        "key": "optin/accesskey/make/",
-    }.items():
-        page.goto(f"/admin/{path}")
-        audit_everywhere(page, f"staff-{name}", looks)
-    page.goto("/admin/")
-    page.get_by_label("Find an account").fill(person.number)
-    hand.press("Find")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    audit_everywhere(page, "staff-account", looks)
-    page.get_by_role("link", name="Suspend", exact=True).click()
-    audit_everywhere(page, "staff-suspend", looks)
-    hand.press("Suspend")
-    expect(page.get_by_role("alert")).to_be_visible()
-    audit_everywhere(page, "staff-suspend-refused", looks)
-    hand.fill("Reason:", "phone stolen")
-    hand.press("Suspend")
-    expect(page.get_by_text("Suspended.", exact=True)).to_be_visible()
-    expect(page.locator("[data-cause=suspended]").first).to_be_visible()
+    Tour(hand, ids, name, looks).see()
+
+
+def test_no_page_was_left_out() -> None:
+    assert NO_PAGES.keys() < ADDRESSES.keys()
+    assert set(TO_SEE) > OFFERED.keys()
+    assert set(TO_SEE) > QUICK
