@@ -6,7 +6,7 @@ They sign in on the pages that everybody uses, which are told where to lead back
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path, reverse
+from django.urls import Resolver404, URLPattern, URLResolver, path, resolve, reverse
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -34,6 +34,16 @@ _LEFT_OUT = frozenset(
     # changed where everybody changes it.
     {"autocomplete", "view_on_site", "login", "logout", "password_change", "password_change_done"}
 )
+
+
+_ONLY_SENT_TO = {
+    "find": "admin:index",
+    "logout": "admin:index",
+    "optin_auditevent_export": "admin:optin_auditevent_changelist",
+}
+"""Addresses that only take what is sent, with the page on which to go on after signing in."""
+
+_NOT_DONE = "Nothing was done: your session had ended. Sign in, and do it again."
 
 
 class SeeOther(HttpResponseRedirect):
@@ -66,7 +76,7 @@ class StaffSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Lead to what is still missing: the sign-in, a second factor, the proof of it."""
         user: Any = request.user
-        then = _local(request.GET.get("next", "")) or reverse("admin:index")
+        then = _page(_local(request.GET.get("next", ""))) or reverse("admin:index")
         if self.has_permission(request):
             return HttpResponseRedirect(then)
         if not user.is_authenticated:
@@ -88,6 +98,8 @@ class StaffSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def spoken(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method == "POST" and not self.has_permission(request):
+                request.session["flash"] = _NOT_DONE  # on the next page, whichever that is
             with translation.override("en-au"):
                 response: HttpResponseBase = inner(request, *args, **kwargs)
                 if isinstance(response, TemplateResponse):
@@ -151,6 +163,16 @@ def _lead(page: str, then: str) -> HttpResponse:
 def _local(asked: str) -> str:
     fits = url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/")
     return asked if fits else ""
+
+
+def _page(asked: str) -> str:
+    """Return *asked*, or what is seen instead of an address that only takes what is sent."""
+    try:
+        match = resolve(urlsplit(asked).path)
+    except Resolver404:
+        return asked
+    instead = _ONLY_SENT_TO.get(match.url_name or "") if match.app_name == "admin" else None
+    return reverse(instead) if instead else asked
 
 
 site = StaffSite()

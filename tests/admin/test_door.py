@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from optin import services
-from optin.models import AuthenticatorApp, File, ProviderUser, Purpose, User
+from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, Purpose, User
+from tests.admin.addresses import ADDRESSES
 from tests.admin.conftest import In, OnStaff, give_app
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
 from tests.web.flows.conftest import make_recovery_codes
@@ -188,3 +189,35 @@ def test_a_form_from_elsewhere_is_refused(signed_in: In, path: str) -> None:
     client = signed_in("support")
     client.handler.enforce_csrf_checks = True
     assert client.post(path, {"reason": "x"}).status_code == 403
+
+
+def test_what_is_sent_after_the_session_ended_is_not_done_and_told(
+    signed_in: In, on_staff: OnStaff, user: User, clock: time_machine.Traveller
+) -> None:
+    """Idle for 15 minutes over a form: nothing is done, they are told, and come back to it."""
+    client, action = signed_in("support"), f"/admin/optin/user/{user.pk}/suspend/"
+    clock.shift(timedelta(minutes=15))
+
+    answer = client.post(action, {"reason": "stolen"})
+
+    door = client.get(answer["Location"])["Location"]
+    page = client.get(door)
+    assert "Nothing was done: your session had ended." in page.content.decode()
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SUSPEND).exists()
+    code = sign_in(client, "support", door)
+    answer = client.post(code, {"code": code_of(on_staff("support"))})
+    assert answer["Location"] == action
+    assert "Nothing was done" not in client.get(action).content.decode()
+
+
+def test_the_door_leads_to_pages_only(signed_in: In) -> None:
+    """Not to an address that only takes what is sent: 405 after signing in is no way to go on."""
+    client = signed_in("superuser")
+    only_sent_to = []
+    for name, route in ADDRESSES.items():
+        address = f"/admin/{route}"
+        if "<" not in route and client.get(address).status_code == 405:
+            then = client.get("/admin/login/", {"next": address})["Location"]
+            assert client.get(then).status_code == 200, name
+            only_sent_to.append(name)
+    assert {"find", "logout", "optin_auditevent_export"} <= set(only_sent_to)

@@ -6,18 +6,16 @@ what they are; no style and no script in the page; times with their zone; no num
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 
-from optin.admin import site
 from optin.admin.actions import OFFERED, Action
 from optin.models import AuditEvent, File
+from tests.admin.addresses import ADDRESSES, path_to
 from tests.admin.conftest import In
 from tests.browser import office
 from tests.conftest import ORIGIN, Phone
@@ -88,40 +86,22 @@ class Shape(HTMLParser):
         return " ".join(filter(None, self.texts.get(tag, [])))
 
 
-def patterns(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
-    for pattern in found:
-        route = above + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from patterns(pattern.url_patterns, route)
-        else:
-            yield str(pattern.name), route
-
-
-ADDRESSES = dict(patterns(site.get_urls()))
-
-
 @pytest.fixture
 def pages(file: File, phone: Phone, signed_in: In) -> dict[str, Shape]:
     """Every page of the admin, by its name; with a superuser in front of it."""
     ids = office.fill(phone.code)
     client = signed_in("superuser")
     found = {}
-    for name, route in ADDRESSES.items():
-        if name in NO_PAGES:
-            continue
+    for name in ADDRESSES.keys() - NO_PAGES:
+        path = path_to(name, ids)
         if name == "find":
-            found[name] = shape(client, "find/", {"who": office.SHARED})
+            found[name] = shape(client, path, {"who": office.SHARED})
             continue
-        if name == "app_list":
-            route = "optin/"
-        if "<int:object_id>" in route:
-            model = next(model for model in ids if name.startswith(f"{model}_"))
-            route = route.replace("<int:object_id>", str(ids[model]))
-        found[name] = shape(client, route)
+        found[name] = shape(client, path)
         if name.endswith("_changelist"):
-            found[f"{name}-empty"] = shape(client, f"{route}?before=1")
+            found[f"{name}-empty"] = shape(client, f"{path}?before=1")
         if name in OFFERED and asks(OFFERED[name]):
-            found[f"{name}-refused"] = shape(client, route, {})
+            found[f"{name}-refused"] = shape(client, path, {})
     return found
 
 
@@ -131,10 +111,10 @@ def asks(action: Action) -> bool:
     return any(field.required for field in fields.values())
 
 
-def shape(client: Client, route: str, data: dict[str, str] | None = None) -> Shape:
+def shape(client: Client, path: str, data: dict[str, str] | None = None) -> Shape:
     ask = client.get if data is None else client.post
-    response = ask(f"/admin/{route}", data)
-    assert response.status_code in {200, 303, 422}, (route, response.status_code)
+    response = ask(path, data)
+    assert response.status_code in {200, 303, 422}, (path, response.status_code)
     return Shape(response.content.decode())
 
 

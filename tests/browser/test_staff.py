@@ -4,15 +4,13 @@ What there is to look at follows from the addresses of the admin: a new one is l
 or fails until somebody says how to get there.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.urls import URLPattern, URLResolver
 from playwright.sync_api import Page, expect
 
-from optin.admin import site as staff_site
 from optin.admin.actions import OFFERED
+from tests.admin.addresses import ADDRESSES, path_to
 from tests.browser.bench import Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Pointer
@@ -30,16 +28,6 @@ QUICK = {"index", "optin_auditevent_changelist", "optin_user_change", "optin_use
 """What a quick run looks at too."""
 
 
-def _patterns(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
-    for pattern in found:
-        route = above + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from _patterns(pattern.url_patterns, route)
-        else:
-            yield str(pattern.name), route
-
-
-ADDRESSES = dict(_patterns(staff_site.get_urls()))
 TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
 
 
@@ -95,11 +83,7 @@ class Tour:
         audit_everywhere(self.page, f"staff-{self.name}{state and '-'}{state}", self.looks)
 
     def go(self, query: str = "") -> None:
-        route = ADDRESSES[self.name]
-        if "<int:object_id>" in route:
-            model = next(model for model in self.ids if self.name.startswith(f"{model}_"))
-            route = route.replace("<int:object_id>", str(self.ids[model]))
-        answer = self.page.goto(f"/admin/{route}{query}")
+        answer = self.page.goto(f"{path_to(self.name, self.ids)}{query}")
         assert answer
         assert answer.status == 200
 
@@ -109,15 +93,12 @@ class Tour:
             self.see_action()
         elif self.name.endswith("_changelist"):
             self.see_list()
-        elif self.name == "app_list":
-            for app in ("optin", "oauth2_provider"):
-                self.page.goto(f"/admin/{app}/")
-                self.look(app)
         elif self.name == "find":
             self.see_found()
-        elif self.name == "index" or self.name.endswith("_change"):
+        elif self.name in {"index", "app_list"} or self.name.endswith("_change"):
             self.go()
             self.look()
+            self.see_older()
         else:
             pytest.fail(f"Say how to come to {self.name}, and in which states it is seen.")
 
@@ -138,14 +119,17 @@ class Tour:
         self.go("?before=1")
         expect(self.page.get_by_text("Nothing.", exact=True)).to_be_visible()
         self.look("empty")
-        typed = self.page.locator("#changelist-filter input[type=text]").first
+        typed = self.page.locator(".filters input[type=text]").first
         if typed.count():
             typed.fill("\u202eno id")
-            typed.press("Enter")
-            expect(self.page.locator(".errornote").first).to_be_visible()
+            self.hand.press("Filter")
+            expect(self.page.locator(".filters [aria-invalid]").first).to_be_visible()
             self.look("not-understood")
-        older = self.page.locator("a[rel=next]")
         self.go()
+        self.see_older()
+
+    def see_older(self) -> None:
+        older = self.page.locator("a[rel=next]").first
         if older.count():
             self.hand.leave(older)
             self.look("older")
