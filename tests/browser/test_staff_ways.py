@@ -1,0 +1,300 @@
+"""How staff work: by keyboard alone, from the door to the door; what is shown once; refusals."""
+
+import re
+
+import pyotp
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.bench import NARROW, Look, Site, Window, audit_everywhere
+from tests.browser.crowd import Crowd, Person, run
+from tests.browser.hands import Keyboard, Pointer
+
+APP = "A" * 32
+
+
+def make_superuser(site: Site, person: Person, *, app: bool = False) -> None:
+    """Let *person* into the admin; with *app*, by an authenticator app alone."""
+    body = f"user = User.objects.get(username={person.name!r})\n"
+    body += "User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)\n"
+    if app:
+        body += (
+            "from django.utils import timezone; now = timezone.now()\n"
+            "AuthenticatorApp.objects.create(user=user, confirmed=True, created_at=now,"
+            f"secret_encrypted=AuthenticatorApp.seal({APP!r}, user.pk), verified_at=now)\n"
+        )
+    run(site, body)
+
+
+def sign_in(hand: Pointer, person: Person, *, app: bool = False) -> None:
+    """From the door of the admin, which leads on, to where they are."""
+    before = len(hand.site.texts(person.number))
+    hand.give_password(person)
+    if app:
+        code = pyotp.TOTP(APP).now()
+    else:
+        code = hand.site.newest_text(person.number, after=before).split()[0]
+    hand.give_code(code, "Sign in")
+
+
+def is_at(page: Page, path: str) -> None:
+    expect(page).to_have_url(re.compile(rf"{re.escape(path)}$"))
+
+
+# -- by keyboard alone -------------------------------------------------------------
+
+
+class Staff(Keyboard):
+    """... who also uses what stands beside the content."""
+
+    def skip(self) -> None:
+        """Go straight to the content, as the first key on a page offers.
+
+        A form that is sent from there leads there again: its address keeps the fragment.
+        """
+        if self.page.url.endswith("#content-start"):
+            return
+        self.reach(self.page.get_by_text("Skip to main content"))
+        self.page.keyboard.press("Enter")
+        expect(self.page.locator("main")).to_be_focused()
+
+    def go(self, crumb: str) -> None:
+        crumbs = self.page.get_by_role("navigation", name="Breadcrumbs")
+        self.leave(crumbs.get_by_role("link", name=crumb, exact=True))
+
+    def choose(self, label: str, option: str) -> None:
+        self.reach(self.page.get_by_label(label, exact=True))
+        self.page.keyboard.type(option)
+
+
+@pytest.mark.parametrize(
+    "by_app", [pytest.param(False, id="text"), pytest.param(True, id="app", marks=pytest.mark.slow)]
+)
+def test_a_day_of_support_by_keyboard(
+    by_app: bool, open_page: Window, site: Site, crowd: Crowd
+) -> None:
+    """P-11, P-27: the focus is seen at each step, and nothing needs a mouse."""
+    person = crowd.new() if by_app else crowd.on()
+    somebody = crowd.on()
+    make_superuser(site, person, app=by_app)
+    page = open_page(accept_downloads=True)
+    hand = Staff(page, site)
+    page.goto("/admin/")
+    sign_in(hand, person, app=by_app)
+    is_at(page, "/admin/")
+
+    hand.skip()
+    hand.fill("Find an account by user name, e-mail address or full mobile number", somebody.number)
+    hand.press("Find")
+    hand.sees(f"Account {somebody.name}")
+    hand.skip()
+    hand.follow("Suspend")
+    hand.sees("Suspend")
+    hand.skip()
+    hand.fill("Reason:", "The phone was stolen.")
+    hand.press("Suspend")
+    hand.sees(f"Account {somebody.name}")
+    expect(page.get_by_text("Suspended.", exact=True)).to_be_visible()
+    hand.skip()
+    hand.follow("Unlock")
+    hand.fill("Reason:", "They asked for it.")
+    hand.press("Unlock")
+    expect(page.get_by_text("There was nothing to unlock.")).to_be_visible()
+
+    hand.skip()
+    hand.follow("Audit events")
+    hand.sees("Audit events")
+    hand.choose("Kind", "Suspended by staff")
+    hand.press("Filter")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    hand.skip()
+    hand.follow("Clear")
+    hand.skip()
+    hand.leave(page.get_by_role("link", name="Older").first)
+    hand.sees("Audit events, older")
+    with page.expect_download() as download:
+        hand.skip()
+        hand.activate(page.get_by_role("button", name="Export these as CSV"))
+    assert download.value.suggested_filename == "audit-events.csv"
+    page.reload()
+    hand.press("Sign out")
+    hand.sees("Sign in")
+
+
+_HIDDEN = """() => {
+    const at = document.activeElement, box = at.getBoundingClientRect();
+    if (at === document.body) return null;
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return top && (at.contains(top) || top.contains(at)) ? "" : at.outerHTML.slice(0, 120);
+}"""
+
+
+@pytest.mark.parametrize("width", [NARROW, pytest.param(1280, marks=pytest.mark.slow)])
+def test_nothing_lies_over_the_focus(
+    width: int, open_page: Window, site: Site, crowd: Crowd
+) -> None:
+    """WCAG 2.4.11, on the longest pages: forwards and backwards, to the end of each."""
+    person = crowd.on()
+    make_superuser(site, person)
+    page = open_page(width=width)
+    hand = Keyboard(page, site)
+    page.goto("/admin/")
+    sign_in(hand, person)
+    is_at(page, "/admin/")
+    for path in ("/admin/optin/auditevent/", "/admin/optin/user/1/change/"):
+        for key in ("Tab", "Shift+Tab"):
+            page.goto(path)
+            for _ in range(25):
+                page.keyboard.press(key)
+                there, seen, where = hand._look(page.locator("body").element_handle())
+                assert seen, f"nobody sees that the focus is on {where}"
+                assert not page.evaluate(_HIDDEN)
+                if there:
+                    break
+
+
+def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
+    open_page: Window, site: Site, crowd: Crowd, looks: list[Look]
+) -> None:
+    """P-26, from the first page for staff to that page."""
+    person = crowd.new()
+    make_superuser(site, person)
+    page = open_page(width=NARROW)
+    hand = Keyboard(page, site)
+    page.goto("/admin/optin/user/")
+    hand.give_password(person)
+    hand.sees("Two-factor sign-in is off")
+    expect(page.get_by_text("The page that you asked for opens only with it.")).to_be_visible()
+    audit_everywhere(page, "staff-led", looks)
+    hand.follow("Turn it on with an app")
+    hand.press("Set it up")
+    hand.unfold("cannot scan it")
+    app = pyotp.TOTP(page.locator(".key").inner_text().replace(" ", ""))
+    hand.give_code(app.now(), "Turn it on")
+    hand.sees("Two-factor sign-in is on")
+    hand.follow("Make recovery codes")
+    hand.press("I have kept them")
+    is_at(page, "/admin/optin/user/")
+    hand.sees("Accounts")
+    expect(page.get_by_text("Your new recovery codes work from now on.")).to_be_visible()
+
+
+# -- what is shown once, and what is refused ---------------------------------------
+
+
+@pytest.fixture
+def superuser(open_page: Window, site: Site, crowd: Crowd) -> Pointer:
+    person = crowd.on()
+    make_superuser(site, person)
+    hand = Pointer(open_page(), site)
+    hand.page.goto("/admin/")
+    sign_in(hand, person)
+    is_at(hand.page, "/admin/")
+    return hand
+
+
+def id_of(site: Site, model: str, **found: str) -> int:
+    where = ", ".join(f"{name}={value!r}" for name, value in found.items())
+    made: int = run(site, f"out['id'] = {model}.objects.filter({where}).latest('pk').pk")["id"]
+    return made
+
+
+def test_secrets_are_shown_once(
+    superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
+) -> None:
+    """S-37, P-24: they stand in the answer, and a way back beside them."""
+    page, somebody = superuser.page, crowd.on()
+    number = id_of(site, "ProviderUser", user__username=somebody.name)
+    page.goto(f"/admin/optin/provideruser/{number}/reveal/")
+    superuser.fill("Reason:", "They ask which phone it was.")
+    superuser.press("Show the number in full")
+    shown = page.locator(".secret")
+    assert re.sub(r"\D", "", shown.inner_text()) == somebody.number[1:]
+    audit_everywhere(page, "staff-secret-number", looks)
+    superuser.follow("Go on")
+    assert somebody.number[3:] not in page.content()
+
+    page.goto("/admin/optin/accesskey/make/")
+    superuser.fill("User name or e-mail address:", somebody.name)
+    superuser.fill("File id:", "777")
+    superuser.press("Make an access key")
+    key = shown.inner_text()
+    audit_everywhere(page, "staff-secret-key", looks)
+    superuser.follow("Go on")
+    superuser.sees("Access keys")
+    assert key not in page.content()
+
+    page.goto("/admin/oauth2_provider/application/make/")
+    superuser.fill("Name:", "shop")
+    superuser.fill("Redirect addresses (https, one a line):", "https://shop.example/back")
+    superuser.press("Make an application")
+    secret = shown.inner_text()
+    audit_everywhere(page, "staff-secret-application", looks)
+    superuser.follow("Go on")
+    assert secret not in page.content()
+
+
+def test_refusals_can_be_read_by_everybody(
+    superuser: Pointer, site: Site, looks: list[Look]
+) -> None:
+    """What staff may not do, what is not there, and too many searches."""
+    page = superuser.page
+    me = page.locator("#user-tools strong").inner_text()
+    page.goto(f"/admin/optin/user/{id_of(site, 'User', username=me)}/suspend/")
+    superuser.fill("Reason:", "Am I let?")
+    superuser.press("Suspend")
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_label("Reason:")).to_have_value("Am I let?")
+    audit_everywhere(page, "staff-out-of-reach", looks)
+    for name, path in {
+        "unknown": "/admin/optin/nothing/",
+        "row": "/admin/optin/user/0/change/",
+    }.items():
+        page.goto(path)
+        audit_everywhere(page, f"staff-{name}", looks)
+    run(site, f"User.objects.filter(username={me!r}).update(is_superuser=False)")
+    page.goto("/admin/optin/user/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    audit_everywhere(page, "staff-forbidden", looks)
+    page.goto("/admin/")
+    audit_everywhere(page, "staff-without-a-role", looks)
+
+
+def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[Look]) -> None:
+    page = superuser.page
+    page.goto("/admin/")
+    page.get_by_label("Find an account").fill("+61491571000")
+    superuser.press("Find")
+    run(site, "SendCounter.objects.filter(scope__startswith='search').update(count=10**6)")
+    page.get_by_label("Find an account").fill("+61491571000")
+    superuser.press("Find")
+    expect(page.get_by_text("You searched for many numbers.")).to_be_visible()
+    run(site, "SendCounter.objects.filter(scope__startswith='search').delete()")
+    audit_everywhere(page, "staff-many-searches", looks)
+
+
+def test_a_session_that_ended_over_a_form(
+    superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
+) -> None:
+    """Idle for 15 minutes: nothing is done, they are told so, and come back to the form."""
+    page, somebody = superuser.page, crowd.on()
+    me = page.locator("#user-tools strong").inner_text()
+    account = id_of(site, "User", username=somebody.name)
+    page.goto(f"/admin/optin/user/{account}/suspend/")
+    superuser.fill("Reason:", "The phone was stolen.")
+    run(
+        site,
+        "from django.contrib.sessions.models import Session\n"
+        "from optin.web.session_store import SessionStore\n"
+        f"user = User.objects.get(username={me!r})\n"
+        "for row in Session.objects.all():\n"
+        "    held = row.get_decoded()\n"
+        "    if held.get('_auth_user_id') == str(user.pk):\n"
+        "        held['seen'] -= 15 * 60\n"
+        "        row.session_data = SessionStore().encode(held)\n"
+        "        row.save()\n",
+    )
+    superuser.press("Suspend")
+    superuser.sees("Sign in")
+    expect(page.get_by_text("Nothing was done: your session had ended.")).to_be_visible()
+    audit_everywhere(page, "staff-ended", looks)
