@@ -36,6 +36,9 @@ _LEFT_OUT = frozenset(
 )
 
 
+_GROUPS = {"oauth2_provider": "OAuth"}
+"""What a group of lists is called, where its package has a name that says nothing to staff."""
+
 _ONLY_SENT_TO = {
     "find": "admin:index",
     "logout": "admin:index",
@@ -107,6 +110,12 @@ class StaffSite(AdminSite):
             return response
 
         return update_wrapper(spoken, view)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        found: list[Any] = super().get_app_list(request, app_label)
+        for app in found:
+            app["name"] = _GROUPS.get(app["app_label"], app["name"])
+        return found
 
     @method_decorator(require_safe)
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
