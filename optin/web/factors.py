@@ -314,19 +314,8 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     factors = authenticators.overview(user)
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
-    then = next_page(request, "two-factor")
     if request.method != "POST":
-        shown = authenticators.new_recovery_codes(user, standing=standing)
-        instead_of = authenticators.newest_recovery_code(user)
-        signed = _SHOWN.sign(f"{user.pk} {instead_of} {' '.join(shown)}")
-        return page(
-            request,
-            "recovery_codes.html",
-            factors=factors,
-            codes=shown,
-            signed=signed,
-            then=then,
-        )
+        return _new_codes(request, user, factors)
     instead_of, texts = _codes_of(request, user)
     kept = Verification(Outcome.NOTHING_WAITING)
     if texts:
@@ -344,7 +333,20 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
         sessions.flash(request, words.refusal(kept))
-    return SeeOther(then)
+    return SeeOther(next_page(request, "two-factor"))
+
+
+def _new_codes(request: HttpRequest, user: User, factors: authenticators.Overview) -> HttpResponse:
+    shown = authenticators.new_recovery_codes(user, standing=sessions.standing(request))
+    instead_of = authenticators.newest_recovery_code(user)
+    return page(
+        request,
+        "recovery_codes.html",
+        factors=factors,
+        codes=shown,
+        signed=_SHOWN.sign(f"{user.pk} {instead_of} {' '.join(shown)}"),
+        then=next_page(request, "two-factor"),
+    )
 
 
 def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
