@@ -42,6 +42,7 @@ the operations
 
 what staff read of it
     ``timeline``  what happened to one account, in one list
+    ``trail``     the events that are asked for, page by page
     ``diagnosis`` why no text came, why somebody cannot sign in: the causes
     ``staff_words``  decisions and outcomes in words
 

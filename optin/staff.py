@@ -156,10 +156,10 @@ def find(text: str, *, origin: Origin) -> Found:
 def _with_number(digest: str) -> list[User]:
     """Whose number has *digest* now, had it, or would have had it."""
     rows = ProviderUser.objects.filter(number_digest=digest).order_by("-confirmed", "-pk")
-    events = AuditEvent.objects.filter(number_digest=digest, user_id__isnull=False)
+    events = AuditEvent.objects.led_by("number_digest", digest).filter(user_id__isnull=False)
     ids = [
         *rows.values_list("user_id", flat=True)[:FOUND_AT_MOST],
-        *events.order_by("-id").values_list("user_id", flat=True)[:FOUND_AT_MOST],
+        *events.values_list("user_id", flat=True)[:FOUND_AT_MOST],
     ]
     users = User.objects.in_bulk(ids)
     return [users[pk] for pk in dict.fromkeys(ids) if pk in users]

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 
 from optin import phones, staff_words
 from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
+from optin.models.audit import LAST
 from optin.models.messages import State
 from optin.origin import Face
 
@@ -127,15 +128,16 @@ def _events(user: User, before: Position | None, limit: int) -> Iterator[_Found]
 
     Apart, each by its index: one statement for all would read everything.
     """
-    trail = AuditEvent.objects.order_by("-pk")
-    if before and before.event:
-        trail = trail.filter(pk__lt=before.event)
+    trail = AuditEvent.objects
+    below = before.event if before and before.event else LAST
     of_numbers = trail.filter(
+        pk__lt=below,
         user_id=None,
         number_digest__in=_numbers_of(user),
         kind__in=[Kind.DENY, Kind.SAFE, Kind.NO_TEXTS],
-    )
-    sources = [trail.filter(user_id=user.pk), trail.filter(other_user_id=user.pk), of_numbers]
+    ).order_by("-pk")
+    sources = [trail.led_by(name, user.pk, below=below) for name in ("user_id", "other_user_id")]
+    sources.append(of_numbers)
     events = {event.pk: event for source in sources for event in source[:limit]}
     at = before.at if before else None
     for pk in sorted(events, reverse=True)[:limit]:

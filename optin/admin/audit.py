@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from optin import phones, staff
 from optin.admin.rows import (
+    Pages,
     ReadOnlyAdmin,
     Typed,
     account_link,
@@ -33,10 +34,7 @@ from optin.admin.rows import (
 from optin.admin.site import origin_of, site
 from optin.models import AuditEvent, File, User
 from optin.origin import Face
-
-SLACK = timedelta(minutes=5)
-"""An event gets its id when it is written, its time when its operation began: the two orders
-differ by less than this."""
+from optin.trail import LOOKED_AT, Found, Search
 
 _BATCH = 2000
 # At the start of a cell; and after what starts one where lists are parted by semicolons,
@@ -45,8 +43,6 @@ _FORMULA = re.compile(r"(^|[;\t|])([\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
 
 
 class Day(Typed):
-    """From, or until, a day: as ids, so that the list goes on by the primary key."""
-
     input_type = "date"
 
     def read(self, asked: str) -> datetime | None:
@@ -59,26 +55,16 @@ class Day(Typed):
             return None
         return timezone.make_aware(datetime.combine(day, time.min))
 
+    def narrow(self, queryset: models.QuerySet[Any], value: datetime) -> models.QuerySet[Any]:
+        return queryset  # see Log
+
 
 class From(Day):
     title, parameter_name = "first day", "from"
 
-    def narrow(self, queryset: models.QuerySet[Any], value: datetime) -> models.QuerySet[Any]:
-        earlier = AuditEvent.objects.filter(at__lt=value - SLACK).order_by("-at", "-id")
-        for before in earlier.values_list("id", flat=True)[:1]:
-            queryset = queryset.filter(id__gt=before)
-        return queryset.filter(at__gte=value)
-
 
 class Until(Day):
     title, parameter_name = "last day", "until"
-
-    def narrow(self, queryset: models.QuerySet[Any], value: datetime) -> models.QuerySet[Any]:
-        end = value + timedelta(days=1)
-        later = AuditEvent.objects.filter(at__gte=end + SLACK).order_by("at", "id")
-        for after in later.values_list("id", flat=True)[:1]:
-            queryset = queryset.filter(id__lt=after)
-        return queryset.filter(at__lt=end)
 
 
 class Outcome(Typed):
@@ -101,6 +87,32 @@ SAVED = {
 """Filters that are often asked for, as links."""
 
 ABOUT = ("kind", "outcome", "face", "user_id", "file_id", "from", "until")
+
+
+class Log(Pages):
+    """The list of events, which ``trail`` reads."""
+
+    looked_at = LOOKED_AT
+    looked_back_to = ""
+
+    @property
+    def search(self) -> Search | None:
+        """What the filters ask for; nothing where one of them asks for what cannot be."""
+        if self.queryset.query.is_empty():
+            return None
+        specs: list[Any] = self.filter_specs
+        asked = {spec.parameter_name: spec.wanted() for spec in specs}
+        facts = {name: value for name, value in asked.items() if value is not None}
+        first, last = facts.pop("from", None), facts.pop("until", None)
+        return Search(facts, first, last + timedelta(days=1) if last else None)
+
+    def read(self, before: int | None) -> int | None:
+        search = self.search
+        found = search.look(self.list_per_page, below=before) if search else Found([])
+        self.result_list = found.events
+        if found.looked_back_to:
+            self.looked_back_to = at(found.looked_back_to)
+        return found.further
 
 
 @admin.register(AuditEvent, site=site)
@@ -192,6 +204,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view(require_POST(self.export))
         return [path("export/", view, name="optin_auditevent_export")]
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Log]:
+        return Log
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         may = {"saved": SAVED, "may_export": request.user.has_perm(staff.EXPORT)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
@@ -204,7 +219,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters = {name: masked(request.GET[name])[:64] for name in ABOUT if request.GET.get(name)}
         staff.record_export(filters, origin=origin_of(request))
         response = StreamingHttpResponse(
-            _lines(page.queryset), content_type="text/csv; charset=utf-8"
+            _lines(page.search), content_type="text/csv; charset=utf-8"
         )
         response["Content-Disposition"] = 'attachment; filename="audit-events.csv"'
         return response
@@ -236,16 +251,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _lines(events: models.QuerySet[Any]) -> Iterator[str]:
-    """Write *events* line by line, batch by batch: the memory needed stays the same."""
+def _lines(search: Search | None) -> Iterator[str]:
+    """Write the events line by line, batch by batch: the memory needed stays the same.
+
+    Each batch is a statement of its own, and nothing is open between two of them: neither a
+    transaction nor a cursor, however slow whoever reads it is.
+    """
     writer = csv.writer(_Echo())
     yield writer.writerow(COLUMNS)
-    batch = list(events[:_BATCH])
-    while batch:
+    for batch in search.all(_BATCH) if search else ():
         names = _users(batch)
         for event in batch:
             yield writer.writerow([cell(value) for value in _row(event, names)])
-        batch = list(events.filter(pk__lt=batch[-1].pk)[:_BATCH])
 
 
 def _row(event: AuditEvent, names: dict[int, str]) -> list[object]:

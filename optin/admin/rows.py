@@ -137,13 +137,17 @@ class Pages(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         return ["-pk"]
 
-    def get_results(self, request: HttpRequest) -> None:
-        before = whole_number(request.GET.get(BEFORE, ""))
+    def read(self, before: int | None) -> int | None:
+        """Read the rows of the page; return after which one the next page begins."""
         rows = self.queryset.filter(pk__lt=before) if before else self.queryset
         found = list(rows[: self.list_per_page + 1])
         self.result_list = found[: self.list_per_page]
-        if len(found) > self.list_per_page:
-            self.older = self.get_query_string({BEFORE: found[self.list_per_page - 1].pk})
+        return found[self.list_per_page - 1].pk if len(found) > self.list_per_page else None
+
+    def get_results(self, request: HttpRequest) -> None:
+        before = whole_number(request.GET.get(BEFORE, ""))
+        if further := self.read(before):
+            self.older = self.get_query_string({BEFORE: further})
         if before:
             self.newest = self.get_query_string()
         self.result_count = len(self.result_list)
@@ -242,12 +246,14 @@ class Choice(SimpleListFilter):
             "options": [(value, text, value == self.value()) for value, text in self.choices_of],
         }
 
+    def wanted(self) -> str | None:
+        """What is asked for, if anything that there is."""
+        return self.value() if self.value() in dict(self.choices_of) else None
+
     def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        value = self.value()
-        if not value:
-            return queryset
-        if value not in dict(self.choices_of):
-            return queryset.none()
+        value = self.wanted()
+        if value is None:
+            return queryset.none() if self.value() else queryset
         return queryset.filter(**{str(self.parameter_name): value})
 
 
@@ -276,14 +282,19 @@ class Typed(SimpleListFilter):
         }
 
     def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        asked = (self.value() or "").strip()
-        if not asked:
-            return queryset
-        value = self.read(asked)
+        value = self.wanted()
         if value is None:
-            self.is_wrong = True
-            return queryset.none()
+            self.is_wrong = bool(self._asked)
+            return queryset.none() if self.is_wrong else queryset
         return self.narrow(queryset, value)
+
+    @property
+    def _asked(self) -> str:
+        return (self.value() or "").strip()
+
+    def wanted(self) -> Any:
+        """What is asked for; nothing if it is nothing, or cannot be."""
+        return self.read(self._asked) if self._asked else None
 
     def read(self, asked: str) -> Any:
         return whole_number(asked)

@@ -243,7 +243,7 @@ def test_what_is_rare_is_found_by_an_index_of_its_own(signed_in: In) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN {sql}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
-        assert re.search("audit_event_by_(rare|staff_face|file)", plan), f"{facts}\n{plan}"
+        assert re.search("audit_event_by_(kind|outcome|face|file)", plan), f"{facts}\n{plan}"
 
 
 # -- filters -----------------------------------------------------------------------

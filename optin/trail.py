@@ -1,0 +1,128 @@
+"""The events that staff ask for, page by page, each page in the same time (P-22).
+
+An account, a file, an event, an outcome, a face: for each there is an index in the order
+of the list. Where several are asked for, the rarest of them leads, and the events that it
+leads to are compared with the others. They may never meet: so a look ends after
+``LOOKED_AT`` events, and says so, and where to go on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from django.db.models import QuerySet
+
+from optin.models import AuditEvent
+from optin.models.audit import LAST
+
+LOOKED_AT = 10_000
+"""Events that are compared in one look, at most. Each may stand on another page of the disk."""
+
+SLACK = timedelta(minutes=5)
+"""An event gets its id when it is written, its time when its operation began: the two orders
+differ by less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look found, newest first."""
+
+    events: list[AuditEvent]
+    further: int | None = None  # the id below which the next look goes on, if there is more
+    looked_back_to: datetime | None = None  # where it ended early, and there may be more
+
+
+def _page(events: list[AuditEvent], limit: int) -> Found:
+    """Leave out the last one, which was read to know whether there are more."""
+    more = len(events) > limit
+    return Found(events[:limit], events[limit - 1].pk if more else None)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The events of which all *facts* are true (columns that have an index, and their
+    values), and that began at *first* or later, and before *end*."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    first: datetime | None = None
+    end: datetime | None = None
+
+    def look(self, limit: int, *, below: int | None = None) -> Found:
+        """Return the newest events whose id is under *below*, *limit* at most.
+
+        It takes as many statements whatever there is, and none reads more than
+        ``LOOKED_AT`` events, or *limit*.
+        """
+        above, top = self._ids
+        span = (above, min(below or LAST, top))
+        names = list(self.facts) or [""]
+        if len(names) == 1 and not self.first and not self.end:
+            return _page(list(self._led(names[0], span)[: limit + 1]), limit)
+        reached = {name: self._reach(name, span) for name in names}
+        # Whose events reach back furthest is the rarest.
+        name = min(names, key=lambda each: reached[each] or 0)
+        found = _page(list(self._compared(name, span, limit + 1)), limit)
+        return self._cut(found, reached[name])
+
+    def all(self, batch: int) -> Iterator[list[AuditEvent]]:
+        """Return every event by one look after the other, so that no statement takes long."""
+        found = self.look(batch)
+        yield found.events
+        while found.further:
+            found = self.look(batch, below=found.further)
+            yield found.events
+
+    def _cut(self, found: Found, beyond: int | None) -> Found:
+        """Say where the look ended, if that was for the number of events: before *beyond*."""
+        at = AuditEvent.objects.filter(pk=beyond or 0).values_list("at", flat=True).first()
+        if found.further or beyond is None:
+            return found
+        return Found(found.events, beyond + 1, at)
+
+    @cached_property
+    def _ids(self) -> tuple[int, int]:
+        """Between which ids the days are: so that the list goes on by the ids."""
+        above, below = 0, LAST
+        if self.first:
+            earlier = AuditEvent.objects.filter(at__lt=self.first - SLACK)
+            above = earlier.order_by("-at", "-pk").values_list("pk", flat=True).first() or above
+        if self.end:
+            later = AuditEvent.objects.filter(at__gte=self.end + SLACK)
+            below = later.order_by("at", "pk").values_list("pk", flat=True).first() or below
+        return above, below
+
+    def _led(self, name: str, span: tuple[int, int]) -> QuerySet[AuditEvent]:
+        """The events that the fact *name* leads to; without one, all."""
+        above, below = span
+        if name:
+            return AuditEvent.objects.led_by(name, self.facts[name], above=above, below=below)
+        return AuditEvent.objects.filter(pk__gt=above, pk__lt=below).order_by("-pk")
+
+    def _reach(self, name: str, span: tuple[int, int]) -> int | None:
+        """The id of the first event that a look led by *name* does not come to.
+
+        The further back, the rarer is what leads. The index alone is read for it.
+        """
+        ids = self._led(name, span).values_list("pk", flat=True)
+        return next(iter(ids[LOOKED_AT : LOOKED_AT + 1]), None)
+
+    def _compared(self, name: str, span: tuple[int, int], limit: int) -> Any:
+        """The events that *name* leads to and of which the rest is true as well.
+
+        Compared outside of what leads: else the rest would decide how events are looked for,
+        and perhaps how many.
+        """
+        led = self._led(name, span)[:LOOKED_AT]
+        rest = {key: value for key, value in self.facts.items() if key != name}
+        if self.first:
+            rest["at__gte"] = self.first
+        if self.end:
+            rest["at__lt"] = self.end
+        fitting = AuditEvent.objects.filter(**rest).order_by(*led.query.order_by)[:limit]
+        within, given = led.query.sql_with_params()
+        sql, compared = fitting.query.sql_with_params()
+        table = f'FROM "{AuditEvent._meta.db_table}"'
+        looked_at = f'FROM ({within}) AS "{AuditEvent._meta.db_table}"'
+        return AuditEvent.objects.raw(sql.replace(table, looked_at, 1), (*given, *compared))
