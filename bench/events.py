@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 from django.db.backends.utils import CursorWrapper
 
 PEOPLE = 100_000
-BUSY, LEFT, QUIET = 1, 2, 77_777
-"""Accounts: about one event in fifty; about one in ten of the first year, and of none since;
-about a few."""
+FIRST = 1_000_000
+"""The least id of an account."""
+
+BUSY, LEFT, QUIET = FIRST, FIRST + 1, FIRST + 77_777
+"""Accounts: of about one event in fifty; of one in ten of the first year, and of none since; of
+a few at most."""
 
 FILE, LEFT_FILE, SMALL_FILE = 777, 778, 779
 """Files: of every second event; of three in ten of the first year, and of none since; of one
@@ -77,7 +80,7 @@ WITH sorts AS (
 ), events AS (
     SELECT n, early, b, kind, outcome, face,
         CASE WHEN early AND a %% 10 = 3 THEN %(left)s
-            ELSE 1 + (%(people)s * c * c * c)::int END AS person,
+            ELSE %(first)s + (%(people)s * c * c * c)::int END AS person,
         kind IN ('check', 'challenge', 'opt_in', 'verify_opt_in') AS is_text
     FROM drawn JOIN sorts ON slot = CASE
         WHEN n %% %(rarity)s BETWEEN 1 AND %(rare)s THEN 1000 + n %% %(rarity)s
@@ -93,8 +96,8 @@ SELECT %(end)s - (%(count)s - n) * (%(span)s / %(count)s), kind, outcome, face, 
         WHEN b < 500 THEN %(file)s
         WHEN b < 800 AND early THEN %(left_file)s
         ELSE 1000 + b END,
-    CASE WHEN face = 'admin' THEN 5 END,
-    CASE WHEN outcome = 'mobile_number_in_use' THEN 4 END,
+    CASE WHEN face = 'admin' THEN %(first)s + 4 END,
+    CASE WHEN outcome = 'mobile_number_in_use' THEN %(first)s + 3 END,
     CASE WHEN is_text THEN person END,
     CASE WHEN NOT is_text THEN '' WHEN person = %(busy)s THEN %(digest)s
         ELSE md5(person::text) || md5('number') END,
@@ -124,6 +127,7 @@ def fill(cursor: CursorWrapper, count: int, *, end: datetime, digest: str) -> No
         "outcomes": list(outcomes),
         "faces": list(faces),
         "people": PEOPLE,
+        "first": FIRST,
         "busy": BUSY,
         "left": LEFT,
         "file": FILE,

@@ -1,0 +1,351 @@
+"""The pages of staff beside each other, with few events and with many (P-22).
+
+For each number of events there is a database; the pages are asked for in turns, through
+the whole application in this process, and timed by the clock. Then a server hands out the
+log as a file, while its memory is watched, and is left in the middle of it. And events are
+added, with the indexes of the filters and without them.
+
+    python -m bench.admin [--events N ...] [--rounds N] [--export N]
+"""
+
+import argparse
+import http.client
+import re
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from bench import events, servers, world
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.test import Client
+from django.utils import timezone
+from django_otp import DEVICE_ID_SESSION_KEY
+
+from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
+from optin.origin import Face, Origin
+
+NUMBER = "+61491570156"
+LOG = "/admin/optin/auditevent/"
+ACCOUNT = "/admin/optin/user/{}/change/"
+NEWER = [f"audit_event_by_{name}" for name in ("kind", "outcome", "face", "lone_number")]
+AT_ONCE = 200
+"""Events that are added in one go."""
+
+Asked = Callable[[Client], Any]
+
+
+# -- the databases -----------------------------------------------------------------
+
+
+def go_to(name: str) -> None:
+    """Let this process work with another database of the same server."""
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    connection.settings_dict["NAME"] = name
+
+
+@contextmanager
+def sizes(counts: list[int]) -> Iterator[dict[int, str]]:
+    """A database for each number of events, by that number."""
+    empty = connection.settings_dict["NAME"]
+    names = {count: f"{empty}_{count}" for count in counts}
+    try:
+        for count, name in names.items():
+            go_to(empty)
+            with connection._nodb_cursor() as cursor:
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+                cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{empty}"')
+            go_to(name)
+            fill(count)
+        yield names
+    finally:
+        go_to(empty)
+        with connection._nodb_cursor() as cursor:
+            for name in names.values():
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def fill(count: int) -> None:
+    """Make the events, and the accounts and the file that pages are asked for about."""
+    now = timezone.now()
+    file = File.objects.create(id=events.FILE, name="Bench")
+    digest = ProviderUser.digest_of(NUMBER)
+    for pk, name in ((events.BUSY, "busy"), (events.LEFT, "left")):
+        User.objects.create(pk=pk, username=name, password="!")
+    ProviderUser.objects.create(
+        user_id=events.BUSY,
+        file=file,
+        number_encrypted="-",
+        number_digest=digest,
+        last_three=NUMBER[-3:],
+        confirmed=True,
+        created_at=now,
+        verified_at=now,
+    )
+    with connection.cursor() as cursor:
+        # Sooner made afterwards than row by row.
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes "
+            "WHERE tablename = 'optin_auditevent' AND indexname LIKE 'audit_event_by_%%'"
+        )
+        indexes = cursor.fetchall()
+        for name, _ in indexes:
+            cursor.execute(f"DROP INDEX {name}")
+        events.fill(cursor, count, end=now, digest=digest)
+        for _, definition in indexes:
+            cursor.execute(definition)
+        # As the server does it by itself in time.
+        cursor.execute("VACUUM ANALYZE optin_auditevent")
+
+
+def auditor() -> Client:
+    """Return the browser of somebody of staff who has proved a second factor."""
+    user, made = User.objects.get_or_create(
+        username="auditor", defaults={"is_staff": True, "password": "!"}
+    )
+    if made:
+        user.groups.add(Group.objects.get(name="auditor"))
+    app, _ = AuthenticatorApp.objects.get_or_create(
+        user=user,
+        confirmed=True,
+        defaults={
+            "secret_encrypted": AuthenticatorApp.seal("A" * 32, user.pk),
+            "created_at": timezone.now(),
+            "verified_at": timezone.now(),
+        },
+    )
+    client = Client()
+    client.force_login(user)
+    session: Any = client.session
+    session["began"] = session["seen"] = timezone.now().timestamp()
+    session[DEVICE_ID_SESSION_KEY] = app.persistent_id
+    session.save()
+    return client
+
+
+# -- the pages ---------------------------------------------------------------------
+
+
+def filtered(**query: Any) -> Asked:
+    return lambda client: client.get(f"{LOG}?{urlencode(query)}")
+
+
+def from_the_middle(**query: Any) -> Asked:
+    def ask(client: Client) -> Any:
+        return client.get(f"{LOG}?{urlencode({**query, 'before': middle()})}")
+
+    return ask
+
+
+def middle() -> int:
+    newest = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True)[0]
+    return max(int(newest) // 2, 1)
+
+
+DAY = (timezone.now() - timedelta(days=100)).date().isoformat()
+PAGES: dict[str, Asked] = {
+    "the log": filtered(),
+    "a page from the middle": from_the_middle(),
+    "a common event": filtered(kind="check"),
+    "the same, from the middle": from_the_middle(kind="check"),
+    "an event of a year ago": filtered(kind="token"),
+    "a rare event": filtered(kind="suspend"),
+    "an event that never was": filtered(kind="erase"),
+    "a rare outcome": filtered(outcome="locked"),
+    "a face": filtered(face="api"),
+    "a large file": filtered(file_id=events.FILE),
+    "a file that left a year ago": filtered(file_id=events.LEFT_FILE),
+    "event and outcome, often": filtered(kind="check", outcome="ok"),
+    "event and outcome, never": filtered(kind="sign_in", outcome="otp_incorrect"),
+    "file, event and outcome": filtered(file_id=events.FILE, kind="check", outcome="locked"),
+    "left file and event, never": filtered(file_id=events.LEFT_FILE, kind="refresh"),
+    "a day": filtered(**{"from": DAY, "until": DAY}),
+    "a day and an event": filtered(**{"from": DAY, "until": DAY, "kind": "check"}),
+    "the log of a busy account": filtered(user_id=events.BUSY),
+    "a busy account": lambda client: client.get(ACCOUNT.format(events.BUSY)),
+    "an account that left": lambda client: client.get(ACCOUNT.format(events.LEFT)),
+    "an account by its number": lambda client: client.post("/admin/find/", {"who": NUMBER}),
+}
+
+
+def ask(asked: Asked, client: Client) -> float:
+    """Return how long the answer took, in milliseconds."""
+    begun = time.perf_counter()
+    response = asked(client)
+    taken = time.perf_counter() - begun
+    if response.status_code not in {200, 303} or b"Not understood" in response.content:
+        raise AssertionError(f"{response.status_code} {response.content[:2000]!r}")
+    return taken * 1000
+
+
+def pages(names: dict[int, str], rounds: int) -> None:
+    times: dict[tuple[str, int], list[float]] = {}
+    for _ in range(rounds):
+        for count, name in names.items():
+            go_to(name)
+            client = auditor()
+            client.get("/admin/")
+            for page, asked in PAGES.items():
+                times.setdefault((page, count), []).append(ask(asked, client))
+    print(f"milliseconds of a page, shortest and median of {rounds} rounds")
+    print(f"{'events':30}" + "".join(f"{count:>18}" for count in names))
+    for page in PAGES:
+        values = [times[page, count] for count in names]
+        print(f"{page:30}" + "".join(f"{min(v):10.0f} {statistics.median(v):7.0f}" for v in values))
+
+
+# -- the file ----------------------------------------------------------------------
+
+
+def memory(master: int) -> float:
+    """Return the resident memory of the largest worker of a server, in MB."""
+    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in workers]
+    found = [re.search(r"VmRSS:\s+(\d+) kB", status) for status in statuses]
+    return max(int(each[1]) / 1024 for each in found if each)
+
+
+def download(port: int, client: Client) -> http.client.HTTPResponse:
+    """Ask the server for the whole log as a file."""
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session}"}
+    server = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    server.request("GET", LOG, headers=headers)
+    page = server.getresponse()
+    html = page.read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)
+    cookie = re.search(rf"{settings.CSRF_COOKIE_NAME}=\w+", str(page.headers))
+    if not token or not cookie:
+        raise AssertionError(html)
+    headers["Cookie"] += f"; {cookie[0]}"
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    headers["Origin"] = f"http://127.0.0.1:{port}"
+    body = urlencode({"csrfmiddlewaretoken": token[1]})
+    server.request("POST", f"{LOG}export/", body, headers)
+    response = server.getresponse()
+    if response.status != 200:
+        raise AssertionError(f"{response.status} {response.read()!r}")
+    return response
+
+
+def export(name: str, count: int) -> None:
+    """Take the log away, and look at the memory of the server; go away in the middle of it."""
+    go_to(name)
+    client = auditor()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = servers.commands(port, "")["gunicorn gthread, 2 x 8"]
+    with servers.serving(command, port, world.url()) as master:
+        first = download(port, client)
+        for _ in range(min(count, 5000)):
+            first.readline()
+        first.close()  # before its end
+        left = time.monotonic()
+        while busy(name):
+            if time.monotonic() - left > 20:
+                raise AssertionError("the server goes on though nobody listens")
+            time.sleep(0.1)
+        stopped = time.monotonic() - left
+        used, lines, begun = {0: memory(master)}, 0, time.monotonic()
+        response = download(port, client)
+        while response.readline():
+            lines += 1
+            if lines % 50_000 == 0:
+                used[lines] = memory(master)
+        taken = time.monotonic() - begun
+        used[lines] = memory(master)
+    if lines <= count:
+        raise AssertionError(f"{lines} lines of {count} events")
+    early = max(mb for at, mb in used.items() if at <= 100_000)
+    print(f"export of {lines - 1} events: {taken:.0f} s, {lines / taken:.0f} a second; memory of")
+    print(f"  the server {used[0]:.0f} MB before, {early:.0f} MB at most in the first 100 000,")
+    print(f"  {max(used.values()):.0f} MB at most; given up {stopped:.1f} s after nobody listened")
+
+
+def busy(name: str) -> bool:
+    """Whether the server of a database still works at a statement about events."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() "
+            "AND (state <> 'idle' OR state_change > now() - interval '1 second') "
+            "AND query LIKE '%%optin_auditevent%%'",
+            [name],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+# -- what the indexes cost ---------------------------------------------------------
+
+
+def adding(without: list[str]) -> float:
+    """Return how long it takes to add one event, in microseconds; nothing stays."""
+    origin = Origin(Face.WEB, ip="192.0.2.1", user_agent="curl/8")
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            for name in without:
+                cursor.execute(f"DROP INDEX {name}")
+        now = timezone.now()
+        begun = time.perf_counter()
+        for n in range(AT_ONCE):
+            AuditEvent.objects.record(
+                AuditEvent.Kind.CHECK,
+                "ok",
+                now=now,
+                origin=origin,
+                user_id=events.FIRST + n,
+                file_id=events.FILE,
+                number_digest=f"{n:064x}",
+                last_three="156",
+                data={"try": 1},
+            )
+        taken = time.perf_counter() - begun
+        transaction.set_rollback(True)
+    return taken / AT_ONCE * 1e6
+
+
+def insertion(name: str, rounds: int) -> None:
+    go_to(name)
+    adding([])
+    pairs = [(adding([]), adding(NEWER)) for _ in range(max(rounds, 3))]
+    with_all, without = (statistics.median(values) for values in zip(*pairs, strict=True))
+    ratio = statistics.median(one / other for one, other in pairs)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_relation_size(name::regclass)) / 1e6 FROM unnest(%s::text[]) AS name",
+            [NEWER],
+        )
+        size = cursor.fetchone()[0]
+        cursor.execute("SELECT pg_total_relation_size('optin_auditevent') / 1e6")
+        whole = cursor.fetchone()[0]
+    print(f"adding an event: {with_all:.0f} us, without {', '.join(NEWER)} {without:.0f} us:")
+    print(f"  {ratio:.2f} times as long; they take {size:.0f} MB of {whole:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--export", type=int, default=1_000_000, help="Events, at most.")
+    options = parser.parse_args()
+    if connection.vendor != "postgresql":
+        parser.error("DATABASE_URL must name a PostgreSQL server")
+    begun = time.monotonic()
+    with world.database(), sizes(sorted(options.events)) as names:
+        print(f"made in {time.monotonic() - begun:.0f} s", flush=True)
+        pages(names, options.rounds)
+        count = max([each for each in names if each <= options.export], default=min(names))
+        insertion(names[count], options.rounds)
+        export(names[count], count)
+
+
+if __name__ == "__main__":
+    main()
