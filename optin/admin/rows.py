@@ -36,7 +36,10 @@ Shown = Callable[[Any], Any]
 
 def plain(text: object) -> str:
     """Return *text*, which anybody may have written, so that it looks as it is."""
-    written = str(text).replace("\r\n", "\n").replace("\n", " ")  # of a field with lines
+    written = str(text)
+    if written.isprintable():
+        return written
+    written = written.replace("\r\n", "\n").replace("\n", " ")  # of a field with lines
     return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in _UNSEEN else c for c in written)
 
 

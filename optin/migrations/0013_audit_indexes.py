@@ -1,4 +1,4 @@
-"""What staff filter events by has an index of its own, that is read backwards."""
+"""Each thing that staff filter events by has an index of its own."""
 
 from django.db import migrations, models
 
@@ -9,22 +9,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_user",
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_number",
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_other_user",
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_file",
-        ),
         migrations.RemoveIndex(
             model_name="auditevent",
             name="audit_event_by_rare_kind",
@@ -39,52 +23,24 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="auditevent",
-            index=models.Index(fields=["user_id", "id"], name="audit_event_by_user"),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(fields=["kind", "id"], name="audit_event_by_kind"),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(fields=["outcome", "id"], name="audit_event_by_outcome"),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(fields=["face", "id"], name="audit_event_by_face"),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=models.Q(("file_id__isnull", False)),
-                fields=["file_id", "id"],
-                name="audit_event_by_file",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=models.Q(("other_user_id__isnull", False)),
-                fields=["other_user_id", "id"],
-                name="audit_event_by_other_user",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=models.Q(("number_digest", ""), _negated=True),
-                fields=["number_digest", "id"],
-                name="audit_event_by_number",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
             index=models.Index(
                 condition=models.Q(
                     ("user_id__isnull", True), models.Q(("number_digest", ""), _negated=True)
                 ),
-                fields=["number_digest", "id"],
+                fields=["number_digest", "-id"],
                 name="audit_event_by_lone_number",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="auditevent",
+            index=models.Index(fields=["kind", "-id"], name="audit_event_by_kind"),
+        ),
+        migrations.AddIndex(
+            model_name="auditevent",
+            index=models.Index(fields=["outcome", "-id"], name="audit_event_by_outcome"),
+        ),
+        migrations.AddIndex(
+            model_name="auditevent",
+            index=models.Index(fields=["face", "-id"], name="audit_event_by_face"),
         ),
     ]

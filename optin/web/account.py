@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from optin import authenticators, revocations
 from optin.models import AuditEvent, File
+from optin.models.audit import LAST
 from optin.web import words
 from optin.web.pages import page, signed_in
 
@@ -34,9 +35,8 @@ def activity(request: HttpRequest) -> HttpResponse:
     """The person's own events, newest first, a page at a time (P-09)."""
     user: Any = request.user
     before = request.GET.get("before", "")
-    events = AuditEvent.objects.about(user)
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        events = events.filter(pk__lt=int(before))
+    is_id = before.isascii() and before.isdigit() and len(before) < 19
+    events = AuditEvent.objects.about(user, below=int(before) if is_id else LAST)
     found = list(events[: _EVENTS_SHOWN + 1])
     shown = found[:_EVENTS_SHOWN]
     older = shown[-1].pk if len(found) > _EVENTS_SHOWN else None
