@@ -1,0 +1,251 @@
+"""The log with a million events: each page in the same time, whatever is asked for (P-22).
+
+That a plan has an index is not enough: an index can be gone through from end to end. So
+each statement is run, and what it read is counted.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Q
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from bench import events
+from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
+from optin.models import AuditEvent, File, ProviderUser, User
+from optin.trail import LOOKED_AT
+from tests.admin.conftest import In
+from tests.conftest import NOON, NUMBER
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True),
+]
+
+LOG = "/admin/optin/auditevent/"
+ACCOUNT = "/admin/optin/user/{}/change/"
+MANY = 1_000_000
+PAGE = 50
+SMALL = {"auth_permission", "django_content_type"}
+
+DAY = (NOON - timedelta(days=200)).date().isoformat()
+OLD_DAY = (NOON - timedelta(days=600)).date().isoformat()
+MONTH = f"from={DAY}&until={(NOON - timedelta(days=170)).date().isoformat()}"
+
+ALONE = [
+    *("kind=check", "kind=suspend", "kind=token", "kind=erase"),
+    *("outcome=ok", "outcome=send_limit", "outcome=mobile_number_in_use", "outcome=issued"),
+    *("outcome=nonsense", "outcome=a", "face=web", "face=admin", "face=command"),
+    *(f"user_id={pk}" for pk in (BUSY, LEFT, QUIET, 999)),
+    *(f"file_id={pk}" for pk in (FILE, LEFT_FILE, SMALL_FILE, 999)),
+]
+"""What is common, rare, common only until a year ago, and what is not there at all."""
+
+TOGETHER = [
+    "kind=check&outcome=ok",
+    "kind=sign_in&outcome=otp_incorrect",  # never
+    "kind=verify_opt_in&outcome=mobile_number_in_use",
+    "kind=token&outcome=nonsense",
+    "face=admin&kind=check",  # never
+    "face=web&kind=token",  # never
+    f"user_id={BUSY}&kind=check",
+    f"user_id={BUSY}&outcome=locked",
+    f"user_id={BUSY}&kind=erase",
+    f"user_id={LEFT}&kind=refresh",  # never
+    f"user_id={LEFT}&file_id={LEFT_FILE}",
+    f"user_id={QUIET}&face=web",
+    f"file_id={FILE}&kind=token",
+    f"file_id={LEFT_FILE}&kind=check",
+    f"file_id={LEFT_FILE}&kind=refresh",  # never
+    f"file_id={SMALL_FILE}&outcome=ok",
+    f"file_id={FILE}&kind=check&outcome=locked",
+    f"file_id={LEFT_FILE}&kind=refresh&face=web&outcome=ok",
+    f"from={DAY}&until={DAY}",
+    f"from={OLD_DAY}&until={OLD_DAY}",
+    MONTH,
+    f"from={DAY}",
+    f"until={OLD_DAY}",
+    "from=2030-01-01",
+    "until=2001-01-01",
+    f"from={DAY}&until={DAY}&kind=check",
+    f"from={DAY}&until={DAY}&kind=suspend",
+    f"{MONTH}&kind=token",
+    f"{MONTH}&user_id={BUSY}",
+    f"{MONTH}&user_id={LEFT}",
+    f"{MONTH}&file_id={LEFT_FILE}&kind=check",
+    f"until={OLD_DAY}&file_id={LEFT_FILE}&outcome=send_limit",
+]
+"""Two facts and more, days among them: often together, seldom, never."""
+
+
+def seed(count: int, **facts: Any) -> None:
+    with connection.cursor() as cursor:
+        events.fill(cursor, count, digest=ProviderUser.digest_of(NUMBER), **facts)
+
+
+@pytest.fixture
+def client(signed_in: In) -> Client:
+    """Staff, and an account that has a number and much to tell."""
+    file = File.objects.create(id=FILE, name="Harbour Books")
+    for pk, name in ((BUSY, "busy"), (LEFT, "left"), (QUIET, "quiet")):
+        User.objects.create(pk=pk, username=name, password="!")
+    digest = ProviderUser.digest_of(NUMBER)
+    ProviderUser.objects.create(
+        user_id=BUSY,
+        file=file,
+        number_encrypted="-",
+        number_digest=digest,
+        last_three="678",
+        confirmed=True,
+        created_at=NOON,
+        verified_at=NOON,
+    )
+    client = signed_in("auditor")
+    client.get(LOG)
+    return client
+
+
+# -- what a statement reads --------------------------------------------------------
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def faults(sql: str, most: int, setting: str) -> list[str]:
+    """Run the statement again: does it read a table from end to end, or more than *most* rows?"""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if setting:
+            cursor.execute(setting)
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
+        found = cursor.fetchone()[0]
+    (top,) = found if isinstance(found, list) else json.loads(found)
+    wrong = []
+    for node in nodes(top["Plan"]):
+        if "Relation Name" not in node:
+            continue
+        read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        read = (read + node.get("Rows Removed by Index Recheck", 0)) * node["Actual Loops"]
+        table = node["Relation Name"]
+        if table in SMALL:
+            continue
+        if table == "optin_auditevent" and "Seq" in node["Node Type"]:
+            wrong.append(f"{node['Node Type']} on {table}")
+        if read > most:
+            wrong.append(f"{read} rows of {table}")
+    # An index may be gone through without a row being read.
+    blocks = top["Plan"]["Shared Hit Blocks"] + top["Plan"]["Shared Read Blocks"]
+    if blocks > 2 * most + 100:
+        wrong.append(f"{blocks} blocks")
+    return [f"{each}: {sql}" for each in wrong]
+
+
+class Bound:
+    """Requests whose statements are watched: how many there are, and what they read."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.faults: list[str] = []
+        self.counts: dict[str, int] = {}
+
+    def ask(self, address: str, most: int, *, name: str = "", post: Any = None) -> Any:
+        with CaptureQueriesContext(connection) as captured:
+            ask = self.client.get if post is None else self.client.post
+            response: Any = ask(address, post)
+        assert response.status_code in {200, 303}, address
+        statements = [query["sql"] for query in captured.captured_queries]
+        # Names of what stands on the page are looked up where there is something.
+        self.counts[name or address] = sum('"optin_auditevent"' in sql for sql in statements)
+        assert len(statements) <= 40, address
+        setting = ""
+        for sql in statements:
+            if sql.startswith(("SET LOCAL", "COMMIT")):
+                setting = sql.removeprefix("COMMIT")
+            if sql.startswith("SELECT") and "FOR " not in sql[-20:]:
+                found = faults(sql, most, setting)
+                self.faults += [f"{address}: {fault}" for fault in found]
+            assert "COUNT(" not in sql.upper() or "optin_auditevent" not in sql, sql
+        return response
+
+
+def ids(html: str) -> list[int]:
+    return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
+
+
+def older(html: str) -> str:
+    found = re.search(r'href="(\?[^"]*)" rel="next"', html)
+    return found[1].replace("&amp;", "&") if found else ""
+
+
+def expected(query: str) -> list[int]:
+    """The page that *query* asks for, by the plainest of all ways."""
+    facts: dict[str, Any] = dict(each.split("=") for each in query.split("&") if each)
+    days = Q()
+    for name, at in (("from", "at__gte"), ("until", "at__lt")):
+        if name in facts:
+            day = datetime.fromisoformat(facts.pop(name))
+            day += timedelta(days=name == "until")
+            days &= Q(**{at: timezone.make_aware(day)})
+    if "before" in facts:
+        facts["pk__lt"] = facts.pop("before")
+    found = AuditEvent.objects.filter(days, **facts).order_by("-pk")
+    return list(found.values_list("pk", flat=True)[:PAGE])
+
+
+def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client) -> None:
+    bound = Bound(client)
+    few = Bound(client)
+    seed(5000, end=NOON - events.SPAN)
+    for query in [*ALONE, *TOGETHER]:
+        few.ask(f"{LOG}?{query}", LOOKED_AT)
+    few.ask(LOG, LOOKED_AT)
+    for name, address, post in others():
+        few.ask(address, LOOKED_AT, name=name, post=post)
+
+    seed(MANY, end=NOON)
+    middle = AuditEvent.objects.latest("pk").pk - MANY // 2
+
+    # The list, page by page, and from the middle.
+    html = bound.ask(LOG, 60).content.decode()
+    for _ in range(3):
+        assert len(ids(html)) == PAGE
+        html = bound.ask(LOG + older(html), 60).content.decode()
+    for query in ["", *ALONE]:
+        assert ids(bound.ask(f"{LOG}?{query}", 60).content.decode()) == expected(query), query
+        query = f"{query}&before={middle}".lstrip("&")
+        assert ids(bound.ask(f"{LOG}?{query}", 60).content.decode()) == expected(query), query
+    for query in TOGETHER:
+        html = bound.ask(f"{LOG}?{query}", LOOKED_AT + 1).content.decode()
+        there = expected(query)
+        if "Go on looking" in html:
+            assert ids(html) == there[: len(ids(html))], query
+        else:
+            assert ids(html) == there, query
+        query = f"{query}&before={middle}"
+        bound.ask(f"{LOG}?{query}", LOOKED_AT + 1)
+    for name, address, post in others():
+        bound.ask(address, 250, name=name, post=post)
+
+    assert not bound.faults, "\n".join(bound.faults)
+    assert {name: bound.counts[name] for name in few.counts} == few.counts
+
+
+def others() -> list[tuple[str, str, Any]]:
+    """What else reads the events: the pages of accounts, and the search for a number."""
+    return [
+        ("busy", ACCOUNT.format(BUSY), None),
+        ("left", ACCOUNT.format(LEFT), None),
+        ("quiet", ACCOUNT.format(QUIET), None),
+        ("number", "/admin/find/", {"who": NUMBER}),
+        ("name", "/admin/find/", {"who": "busy"}),
+    ]
