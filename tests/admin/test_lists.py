@@ -246,6 +246,43 @@ def test_what_is_rare_is_found_by_an_index_of_its_own(signed_in: In) -> None:
         assert re.search("audit_event_by_(kind|outcome|face|file)", plan), f"{facts}\n{plan}"
 
 
+def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
+    signed_in: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-22: a page takes the same time, so it may end before anything is found, and says so."""
+    monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
+    record(reason="both", outcome="locked")
+    for _ in range(6):
+        record(2)
+        record(2, kind=AuditEvent.Kind.SIGN_IN, outcome="locked")
+    client = signed_in("auditor")
+    seen: list[int] = []
+    pages = [read(client, LOG, kind="check", outcome="locked")]
+    while older := re.search(r'href="(\?[^"]*)" rel="next">Go on looking', pages[-1]):
+        seen += ids(pages[-1])
+        assert "events were compared, back to 2026-11-0" in pages[-1]
+        assert "Nothing." not in pages[-1]
+        pages.append(read(client, LOG + older[1].replace("&amp;", "&")))
+    seen += ids(pages[-1])
+
+    assert len(pages) == 3  # 13 events each, five at a time
+    assert [AuditEvent.objects.get(pk=pk).reason for pk in seen] == ["both"]
+
+
+def test_the_rarest_of_what_is_asked_for_leads(
+    signed_in: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is found at once is looked for among all that is common."""
+    monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
+    record(1, user_id=41, file_id=777)
+    record(30, file_id=777)
+    client = signed_in("auditor")
+    for query in ({"user_id": "41"}, {"user_id": "41", "kind": "check", "file_id": "777"}):
+        html = read(client, LOG, **query)
+        assert len(ids(html)) == 1
+        assert "Go on looking" not in html
+
+
 # -- filters -----------------------------------------------------------------------
 
 

@@ -6,8 +6,10 @@ each statement is run, and what it read is counted.
 
 import json
 import re
+import resource
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +240,27 @@ def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client)
 
     assert not bound.faults, "\n".join(bound.faults)
     assert {name: bound.counts[name] for name in few.counts} == few.counts
+
+
+def resident() -> float:
+    """The memory of this process, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def test_an_export_takes_the_same_memory_however_long_it_is(client: Client) -> None:
+    """P-22: 200 000 events here; ``bench.admin`` watches a server that hands out a million."""
+    seed(200_000, end=NOON)
+    response: Any = client.post(f"{LOG}export/")
+    used = []
+    for n, line in enumerate(response.streaming_content):
+        assert line.endswith(b"\r\n")
+        if n % 20_000 == 0:
+            used.append(resident())
+    assert len(used) == 11
+    # What the first batches take stays taken.
+    assert max(used[2:]) - used[1] < 4, used
+    assert max(used) - used[0] < 30, used
 
 
 def others() -> list[tuple[str, str, Any]]:

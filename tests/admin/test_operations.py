@@ -9,7 +9,9 @@ import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
 from django.core import mail
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
 from optin import keys, services
@@ -507,6 +509,37 @@ def test_export_goes_on_past_a_batch(signed_in: In, monkeypatch: pytest.MonkeyPa
     ids = [int(row["id"]) for row in rows]
     assert len(ids) == 7
     assert ids == sorted(ids, reverse=True)
+
+
+def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what seldom meets, too, all is handed out."""
+    monkeypatch.setattr("optin.trail.LOOKED_AT", 3)
+    for kind, outcome in [(Kind.KEYS, "locked"), *[(Kind.KEYS, "ok"), (Kind.STOP, "locked")] * 9]:
+        AuditEvent.objects.record(kind, outcome, now=NOON, origin=ORIGIN, user_id=None)
+    rows = exported(signed_in("auditor"), "?kind=keys&outcome=locked")
+    assert [(row["event"], row["outcome"]) for row in rows] == [("keys", "locked")]
+
+
+def test_export_that_nobody_reads_on_asks_for_nothing_more(
+    signed_in: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And holds nothing meanwhile, however slow somebody reads: no transaction, no cursor."""
+    monkeypatch.setattr("optin.admin.audit._BATCH", 3)
+    for _ in range(20):
+        AuditEvent.objects.record(Kind.KEYS, "ok", now=NOON, origin=ORIGIN, user_id=None)
+    response: Any = signed_in("auditor").post("/admin/optin/auditevent/export/?kind=keys")
+    with CaptureQueriesContext(connection) as captured:
+        lines = iter(response.streaming_content)
+        for _ in range(3):
+            next(lines)
+        assert len([q for q in captured if "optin_auditevent" in q["sql"]]) == 1
+        assert not connection.in_atomic_block
+        if connection.vendor == "postgresql":
+            assert connection.connection.info.transaction_status == 0  # idle
+        before = len(captured)
+        response.close()
+        assert list(lines) == []
+        assert len(captured) == before
 
 
 def test_export_refuses_a_look_up(signed_in: In) -> None:
