@@ -94,7 +94,14 @@ class ProviderUser(Device):
             ),
         ]
         # Texts to a number count over all users (limits).
-        indexes = [models.Index(fields=["number_digest"], name="provider_user_by_number")]
+        indexes = [
+            models.Index(fields=["number_digest"], name="provider_user_by_number"),
+            models.Index(
+                fields=["-id"],
+                condition=Q(suspended_at__isnull=False),
+                name="provider_user_suspended",
+            ),
+        ]
 
     def __str__(self) -> str:
         # No number: __str__ reaches logs, tracebacks and breadcrumbs.

@@ -144,6 +144,11 @@ class SmsMessage(Outgoing):
                 name="sms_message_waiting",
             ),
             models.Index(fields=["created_at"], name="sms_message_by_time"),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=[State.FAILED, State.EXPIRED]),
+                name="sms_message_not_sent",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -317,7 +322,12 @@ class Notice(Outgoing):
                 fields=["created_at"],
                 condition=Q(state__in=[State.QUEUED, State.SENDING]),
                 name="notice_waiting",
-            )
+            ),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=[State.FAILED, State.EXPIRED]),
+                name="notice_not_sent",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -77,6 +77,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
             ("revoke_at_once", "Can remove all second factors at once"),
             ("give_roles", "Can make people staff, and end that"),
         ]
+        indexes = [
+            models.Index(fields=["-id"], condition=Q(is_staff=True), name="user_who_is_staff")
+        ]
         constraints = [
             models.UniqueConstraint(Lower("username"), name="user_name_unique_without_case"),
             models.UniqueConstraint(

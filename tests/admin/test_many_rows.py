@@ -263,6 +263,68 @@ def test_an_export_takes_the_same_memory_however_long_it_is(client: Client) -> N
     assert max(used) - used[0] < 30, used
 
 
+CROWD = 100_000
+
+
+def crowd() -> None:
+    """As many people, each with a number, a code, a text and a mail; some are suspended."""
+    statements = """
+        INSERT INTO optin_user (id, username, email, password, first_name, last_name, is_staff,
+            is_active, is_superuser, date_joined, otp_failures, session_epoch, last_guess,
+            last_guess_as)
+        SELECT 2000000 + n, 'p' || n, 'p' || n || '@example.com', '!', '', '', n % 25000 = 9,
+            true, false, now(), 0, 0, '', '' FROM generate_series(1, {n}) AS n;
+        INSERT INTO optin_provideruser (id, user_id, file_id, name, confirmed, number_encrypted,
+            number_digest, last_three, created_at, verified_at, released_at, suspended_at)
+        SELECT 2000000 + n, 2000000 + n, {file}, '', n % 10 <> 1, '-', md5(n::text), '678', now(),
+            now(), CASE WHEN n % 10 = 1 THEN now() END, CASE WHEN n % 25000 = 8 THEN now() END
+        FROM generate_series(1, {n}) AS n;
+        INSERT INTO optin_pendingotp (id, provider_user_id, purpose, file_id, nonce, key_id,
+            digits, tries, issued_at, expires_at, closed_as)
+        SELECT 2000000 + n, 2000000 + n, 'opt_in', {file}, n::text, 'k', 7, 0, now(),
+            now() + interval '10 minutes', '' FROM generate_series(1, {n}) AS n;
+        INSERT INTO optin_smsmessage (id, state, tries, doubts, reason, created_at, language,
+            pending_otp_id, gateway, gateway_message_id, segments, cost)
+        SELECT 2000000 + n, CASE WHEN n % 25000 = 7 THEN 'failed' ELSE 'delivered' END, 1, 0, '',
+            now(), '', 2000000 + n, 'one', '', 1, 0 FROM generate_series(1, {n}) AS n;
+        INSERT INTO optin_notice (id, state, tries, doubts, reason, created_at, language, user_id,
+            kind, last_three)
+        SELECT 2000000 + n, CASE WHEN n % 25000 = 6 THEN 'failed' ELSE 'sent' END, 1, 0, '',
+            now(), '', 2000000 + n, 'activated', '678' FROM generate_series(1, {n}) AS n;
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statements.format(n=CROWD, file=FILE))
+        cursor.execute("ANALYZE")
+
+
+def test_lists_of_many_rows_are_found_in_the_same_time(client: Client) -> None:
+    seed(60_000, end=NOON)
+    crowd()
+    bound = Bound(client)
+    last = 2_000_000 + CROWD
+    for path, queries in {
+        "user": ["", f"before={last // 2}", "is_staff=1"],
+        "provideruser": [
+            "",
+            "state=active",
+            "state=suspended",
+            "state=released",
+            f"user_id={last - 9}",
+            f"file_id={FILE}",
+            "file_id=5",
+        ],
+        "pendingotp": ["", f"provider_user_id={last - 9}"],
+        "smsmessage": ["", "state=failed", "state=delivered", f"pending_otp_id={last - 9}"],
+        "notice": ["", "state=failed", f"user_id={last - 9}"],
+    }.items():
+        for query in queries:
+            for before in ("", f"&before={last - CROWD // 2}"):
+                bound.ask(f"/admin/optin/{path}/?{query}{before}", 600)
+    for pk in (last, last - CROWD // 2):
+        bound.ask(ACCOUNT.format(pk), 60)
+    assert not bound.faults, "\n".join(bound.faults)
+
+
 def others() -> list[tuple[str, str, Any]]:
     """What else reads the events: the pages of accounts, and the search for a number."""
     return [
