@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import delivery, logs, services
+from optin import delivery, logs, receipts, services
 from optin.admin import site
 from optin.gateways import Receipt, Report, SmsError
 from optin.models import (
@@ -205,7 +205,7 @@ class Attack:
         delivery.send_due(timezone.now())
         text = SmsMessage.objects.latest("pk")
         refused = Receipt(Report.FAILED, str(text.reference), reason=evil("carriersaid"))
-        delivery.take_receipt("phone", refused, timezone.now(), ORIGIN)
+        receipts.take("phone", refused, timezone.now(), ORIGIN)
         self.marks |= {"gatewayreason", "gatewayid", "carriersaid", "agentsaid"}
 
     def operations(self) -> None:

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
 
-from optin import delivery, figures, gateways, services, upkeep
+from optin import figures, gateways, receipts, services, upkeep
 from optin.conf import Rate, conf
 from optin.figures import Amount
 from optin.gateways import Receipt, Report, SmsError
@@ -92,7 +92,7 @@ def prove(user: User, file: File, phone: Phone, number: str = NUMBER) -> Outcome
 def receipt(reported: Report, message: SmsMessage | None = None) -> None:
     message = message or SmsMessage.objects.latest("pk")
     told = Receipt(reported, reference=message.reference)
-    assert delivery.take_receipt("phone", told, timezone.now(), COMMAND)
+    assert receipts.take("phone", told, timezone.now(), COMMAND)
 
 
 # -- opt-ins -----------------------------------------------------------------------

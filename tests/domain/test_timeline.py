@@ -490,7 +490,7 @@ def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Sce
     code = one.texts[0].body.split()[0]
     services.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
     receipt = Receipt(Report.FAILED, one.texts[0].reference, reason="absent subscriber")
-    delivery.take_receipt("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
     assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
 
 
