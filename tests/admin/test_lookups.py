@@ -74,7 +74,7 @@ HARMLESS = [
 ]
 VALUES = [
     *(NUL, f"a{NUL}", "-1", "0", "1 OR 1=1", "' --", "9" * 5000, "\uff11", "\u202e", "\U0001f4a9"),
-    *("%ED%A0%80", "%FF", "1&{name}=2", "2026-13-01", "2026-W01-1", "20261102"),
+    *("%ED%A0%80", "%FF", "2026-13-01", "2026-W01-1", "20261102"),
 ]
 
 
@@ -94,12 +94,13 @@ def test_tricks_show_no_more_and_break_nothing(
     for query in HARMLESS:
         response = client.get(f"{at}?{query}")
         assert (response.status_code, shown(response)) == (200, plain), query
-    for filter_name in filters(model):
-        for value in VALUES:
-            value = value if value.startswith("%") or "{" in value else quote(value)
-            response = client.get(f"{at}?{filter_name}={value.format(name=filter_name)}")
-            assert response.status_code == 200, (filter_name, value[:40])
-            assert set(shown(response)) <= set(plain)
+    for value in VALUES:
+        value = value if value.startswith("%") else quote(value)
+        # In each filter at once, and given twice.
+        query = "&".join(f"{each}=1&{each}={value}" for each in sorted(filters(model)))
+        response = client.get(f"{at}?{query}")
+        assert response.status_code == 200, query[:80]
+        assert set(shown(response)) <= set(plain)
 
 
 def shown(response: Any) -> list[int]:
