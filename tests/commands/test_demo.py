@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from optin import guards, keys, services, sign_in
+from optin import guards, keys, revocations, services, sign_in
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -20,6 +20,7 @@ from optin.models import (
     Guard,
     Membership,
     ProviderUser,
+    Revocation,
     SendCounter,
     User,
 )
@@ -158,6 +159,20 @@ def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
     assert ann.otp_failures == 0
     test_what_it_prints_is_true()
     opt_in(phone)
+
+
+def test_reset_forgets_what_support_was_asked_to_remove(phone: Phone) -> None:
+    demo()
+    user = User.objects.get(username="ann")
+    sending = services.opt_in(user, File.objects.get(pk=777), NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    services.verify_opt_in(
+        user, File.objects.get(pk=777), sending.provider_user_id, phone.code(), origin=ORIGIN
+    )
+    revocations.plan(user, reason="lost", origin=ORIGIN)
+    assert Revocation.objects.exists()
+    demo("--reset")
+    assert not Revocation.objects.exists()
 
 
 def test_reset_lets_texts_go_again(phone: Phone) -> None:

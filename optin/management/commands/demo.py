@@ -21,6 +21,7 @@ from optin.models import (
     Membership,
     ProviderUser,
     RecoveryCode,
+    Revocation,
     SendCounter,
     User,
 )
@@ -115,6 +116,7 @@ def _reset() -> None:
     Guard.objects.filter(key__in=list(numbers)).delete()
     Guard.objects.filter(kind=Guard.Kind.BREAKER).delete()
     GatewayHealth.objects.all().delete()
+    Revocation.objects.filter(user__in=users).delete()
     for factor in (ProviderUser, AuthenticatorApp, RecoveryCode):
         factor._default_manager.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()
