@@ -16,6 +16,7 @@ from optin.models import (
     AuditSeal,
     AuthenticatorApp,
     Canary,
+    Figure,
     File,
     Guard,
     Membership,
@@ -25,6 +26,7 @@ from optin.models import (
     Revocation,
     SendCounter,
     SmsMessage,
+    Span,
     User,
 )
 
@@ -68,6 +70,16 @@ def app(user: User, *, proved: bool = False, **changes: Any) -> AuthenticatorApp
     now = timezone.now()
     fields = {"confirmed": True, "verified_at": now} if proved else {}
     return AuthenticatorApp.objects.create(user=user, created_at=now, **fields | changes)
+
+
+def span(minutes: int = 60) -> Span:
+    now = timezone.now()
+    end = now + timedelta(minutes=minutes)
+    return Span.objects.create(start=now, end=end, day=now.date())
+
+
+def figure(of: Span) -> Figure:
+    return Figure.objects.create(span=of, day=of.day, what=Figure.What.TEXT, name="sent", count=1)
 
 
 def counter() -> SendCounter:
@@ -167,6 +179,9 @@ VIOLATIONS: dict[str, list[Write]] = {
     "audit_seal_ends_after_its_start": [lambda ann, ben: seal(first=3)],
     "audit_seal_holds_an_event": [lambda ann, ben: seal(count=0)],
     "send_counter_one_per_window": [lambda ann, ben: (counter(), counter())],
+    "span_ends_after_start": [lambda ann, ben: span(minutes=0)],
+    "figure_one_of_each_in_a_span": [lambda ann, ben: [figure(of) for of in [span()] * 2]],
+    "start": [lambda ann, ben: (span(), span(minutes=30))],
     "nonce": [
         lambda ann, ben: [otp(number(ann, d), nonce="0" * 40) for d in ("d1", "d2")],
     ],
