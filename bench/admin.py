@@ -268,7 +268,9 @@ def export(name: str, count: int) -> None:
     early = max(mb for at, mb in used.items() if at <= 100_000)
     print(f"export of {lines - 1} events: {taken:.0f} s, {lines / taken:.0f} a second; memory of")
     print(f"  the server {used[0]:.0f} MB before, {early:.0f} MB at most in the first 100 000,")
-    print(f"  {max(used.values()):.0f} MB at most; given up when nobody listens any more")
+    print(f"  {max(used.values()):.0f} MB at most")
+    if count >= 100_000:
+        print("  given up within 3 s after nobody listened any more")
 
 
 def busy(name: str) -> bool:
