@@ -78,8 +78,8 @@ class Reader(HTMLParser):
 def home(client: Client) -> str:
     response = client.get(HOME)
     assert response.status_code == 200
-    text: str = response.content.decode()
-    return text
+    # The templates may break their lines as they like.
+    return " ".join(response.content.decode().split())
 
 
 def tables(client: Client) -> Tables:
@@ -205,7 +205,7 @@ def test_a_budget_of_a_day_is_drawn_where_it_can_be_seen(
     settings.OPTIN_SENDS_TOTAL = (Rate(90, 86_400),)
     client = signed_in("auditor")
     page = home(client)
-    assert '<line class="limit" x1="0" x2="300" y1="0" y2="0"/>' in page
+    assert '<line class="limit" x1="0" x2="300" y1="0" y2="0" />' in page
     assert "budget of a day: 90" in page
     assert tables(client)["spend"][1][2] == "50 %"
     settings.OPTIN_SENDS_TOTAL = (Rate(10_000, 86_400),)
