@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.utils.translation import gettext as _
-
 from optin import limits, phones, staff_words
 from optin.gateways import Fate
 from optin.guesses import Outcome
@@ -210,41 +208,35 @@ def _not_asked(known: _Known) -> Iterator[Cause]:
     """Nothing was asked for at all, or nothing lately, or the password came first."""
     request, sign_in = known.request, known.sign_in
     if sign_in and (request is None or sign_in.pk > request.pk):
-        at = {"time": moment(sign_in.at)}
+        at = moment(sign_in.at)
         if sign_in.outcome == Grant.INVALID_GRANT:
             yield _no_text(
                 Why.WRONG_PASSWORD,
-                _("At the last sign-in, %(time)s, the password was wrong: no text is sent then.")
-                % at,
-                _new_password(),
+                f"At the last sign-in, {at}, the password was wrong: no text is sent then.",
+                _CHOOSE_ANOTHER,
             )
         elif sign_in.outcome == Grant.NOT_NOW:
             yield _password_limit(Question.NO_TEXT, sign_in, known.now)
         elif sign_in.outcome == Grant.CODE_REQUIRED and known.app:
             yield _no_text(
                 Why.APP_INSTEAD,
-                _(
-                    "At the last sign-in, %(time)s, no text was sent: this account has an "
-                    "authenticator app, whose code is asked for."
-                )
-                % at,
-                _(
-                    "Tell them to enter the code of the app. The page that asks for it has a "
-                    "button that sends a text instead."
-                ),
+                f"At the last sign-in, {at}, no text was sent: this account has an authenticator "
+                "app, whose code is asked for.",
+                "Tell them to enter the code of the app. The page that asks for it has a button "
+                "that sends a text instead.",
             )
     if request is None:
         yield _no_text(
             Why.NOTHING_ASKED,
-            _("No text was ever asked for: no such request of this account reached a decision."),
-            _which_account(),
+            "No text was ever asked for: no such request of this account reached a decision.",
+            _WHICH_ACCOUNT,
         )
     elif known.now - request.at >= LATELY:
         yield _no_text(
             Why.NOTHING_ASKED,
-            _("No text was asked for since %(time)s: no newer request reached a decision.")
-            % {"time": moment(request.at)},
-            _which_account(),
+            f"No text was asked for since {moment(request.at)}: no newer request reached a "
+            "decision.",
+            _WHICH_ACCOUNT,
         )
 
 
@@ -256,28 +248,24 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     if name not in _RULES:
         return None
     why, advice = _RULES[name]
-    said = {"time": moment(request.at), "number": phones.mask(request.last_three)}
-    words = (
-        _("A text to the number %(number)s was asked for at %(time)s, and refused:") % said
-        if request.last_three
-        else _("A text was asked for at %(time)s, and refused:") % said
-    )
+    to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
+    words = f"A text{to} was asked for at {moment(request.at)}, and refused:"
     stands = [cause.words for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
     because = stands or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
     again = _again(request, known.now)
     if name in _STANDING:
-        again = _("This is over.") if over else ""
+        again = "This is over." if over else ""
     return _no_text(
         why,
         " ".join(filter(None, [words, *because, again])),
-        _("Tell them to ask once more now.") if over else advice(),
+        "Tell them to ask once more now." if over else advice,
     )
 
 
 def _because(name: str, request: AuditEvent) -> str:
     counted = staff_words.rule(request.data)
-    return f"{_MEANS[name]()} ({counted})." if name in _MEANS else f"{counted}."
+    return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
 
 
 def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> bool:
@@ -294,10 +282,10 @@ _STANDING = {
 }
 """Rules of which it is known whether they still stand, and how long."""
 
-_MEANS: dict[str, Callable[[], str]] = {
-    "file": lambda: _("the budget of texts of the file is used up"),
-    "total": lambda: _("the budget of all texts is used up"),
-    limits.PREFIX: lambda: _(
+_MEANS: dict[str, str] = {
+    "file": "the budget of texts of the file is used up",
+    "total": "the budget of all texts is used up",
+    limits.PREFIX: (
         "numbers that begin like this one are closed to opt-ins for a while, against fraud"
     ),
 }
@@ -309,125 +297,92 @@ def _again(event: AuditEvent, now: datetime) -> str:
     if until is None:
         return ""
     if until <= now:
-        return _("Trying again works since %(time)s.") % {"time": moment(until)}
-    return _("Trying again works from %(time)s.") % {"time": moment(until)}
+        return f"Trying again works since {moment(until)}."
+    return f"Trying again works from {moment(until)}."
 
 
-def _it_ends() -> str:
-    return _(
-        "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
-    )
-
-
-def _budget() -> str:
-    return _(
-        "Tell an administrator at once: everybody is refused, and it may be fraud. Tell the "
-        "person when to try again."
-    )
-
-
-def _by_list() -> str:
-    return _(
-        "Staff put it there: see “Stops and lists” for the reason and the end. An administrator "
-        "can take it off."
-    )
-
-
-def _unlock() -> str:
-    return _(
-        "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the "
-        "tries were not theirs, somebody else may know the password: let them change it."
-    )
-
-
-def _unlock_texts() -> str:
-    return _(
-        "A code of the app or a recovery code leads in. Else, if you are sure who it is, press "
-        "“Unlock”. If the tries were not theirs, somebody else may know the password: let them "
-        "change it."
-    )
-
-
-def _end_suspension() -> str:
-    return _(
-        "A code of the app or a recovery code leads in. Press “End the suspension” only if you "
-        "are sure who it is, and its reason is gone."
-    )
-
-
-def _new_password() -> str:
-    return _("Tell them to choose a new one: “Forgotten your password?” on the page to sign in.")
-
-
-def _which_account() -> str:
-    return _(
-        "Ask which name they sign in with, and what the page or the application says: it may be "
-        "another account. Requests of a wrong form are in the log only."
-    )
-
-
-def _look_at_the_log() -> str:
-    return _(
-        "Tell those who run the service to look at the workers and their log. Tell the person "
-        "that it is not their phone."
-    )
-
-
-_RULES: dict[str, tuple[Why, Callable[[], str]]] = {
-    "asked-number": (Why.NUMBER_LIMIT, _it_ends),
-    "own-number": (Why.NUMBER_LIMIT, _it_ends),
-    "asked-user": (Why.USER_LIMIT, _it_ends),
-    "own-user": (Why.USER_LIMIT, _it_ends),
-    "asked-ip": (Why.ADDRESS_LIMIT, _it_ends),
-    "own-ip": (Why.ADDRESS_LIMIT, _it_ends),
-    "asked-client": (Why.CLIENT_LIMIT, _it_ends),
-    "own-client": (Why.CLIENT_LIMIT, _it_ends),
-    "file": (Why.FILE_BUDGET, _budget),
-    "total": (Why.TOTAL_BUDGET, _budget),
+_IT_ENDS = (
+    "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
+)
+_BUDGET = (
+    "Tell an administrator at once: everybody is refused, and it may be fraud. Tell the person "
+    "when to try again."
+)
+_BY_LIST = (
+    "Staff put it there: see “Stops and lists” for the reason and the end. An administrator can "
+    "take it off."
+)
+_UNLOCK = (
+    "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the tries "
+    "were not theirs, somebody else may know the password: let them change it."
+)
+_UNLOCK_TEXTS = (
+    "A code of the app or a recovery code leads in. Else, if you are sure who it is, press "
+    "“Unlock”. If the tries were not theirs, somebody else may know the password: let them change "
+    "it."
+)
+_END_SUSPENSION = (
+    "A code of the app or a recovery code leads in. Press “End the suspension” only if you are "
+    "sure who it is, and its reason is gone."
+)
+_CHOOSE_ANOTHER = (
+    "Tell them to choose a new one: “Forgotten your password?” on the page to sign in."
+)
+_WHICH_ACCOUNT = (
+    "Ask which name they sign in with, and what the page or the application says: it may be "
+    "another account. Requests of a wrong form are in the log only."
+)
+_LOOK_AT_THE_LOG = (
+    "Tell those who run the service to look at the workers and their log. Tell the person that it "
+    "is not their phone."
+)
+_RULES: dict[str, tuple[Why, str]] = {
+    "asked-number": (Why.NUMBER_LIMIT, _IT_ENDS),
+    "own-number": (Why.NUMBER_LIMIT, _IT_ENDS),
+    "asked-user": (Why.USER_LIMIT, _IT_ENDS),
+    "own-user": (Why.USER_LIMIT, _IT_ENDS),
+    "asked-ip": (Why.ADDRESS_LIMIT, _IT_ENDS),
+    "own-ip": (Why.ADDRESS_LIMIT, _IT_ENDS),
+    "asked-client": (Why.CLIENT_LIMIT, _IT_ENDS),
+    "own-client": (Why.CLIENT_LIMIT, _IT_ENDS),
+    "file": (Why.FILE_BUDGET, _BUDGET),
+    "total": (Why.TOTAL_BUDGET, _BUDGET),
     limits.RESEND_WAIT: (
         Why.RESEND_WAIT,
-        lambda: _("Tell them to look for the text that was sent before: its code still works."),
+        "Tell them to look for the text that was sent before: its code still works.",
     ),
     limits.PREFIX: (
         Why.PREFIX_CLOSED,
-        lambda: _(
-            "An administrator can open the prefix, or put this number on the safe list. Tell the "
-            "person that it is not their phone."
-        ),
+        "An administrator can open the prefix, or put this number on the safe list. Tell the "
+        "person that it is not their phone.",
     ),
     limits.STOP: (
         Why.ALL_STOPPED,
-        lambda: _(
-            "Tell the person that it is not their phone, and that nobody gets texts now. An "
-            "administrator knows when they go again."
-        ),
+        "Tell the person that it is not their phone, and that nobody gets texts now. An "
+        "administrator knows when they go again.",
     ),
     limits.OPTED_OUT: (
         Why.ANSWERED_STOP,
-        lambda: _(
-            "Tell them to text START to the sender of the last text. An administrator can allow "
-            "the number again."
-        ),
+        "Tell them to text START to the sender of the last text. An administrator can allow the "
+        "number again.",
     ),
-    "deny-number": (Why.DENIED, _by_list),
-    "deny-prefix": (Why.DENIED, _by_list),
+    "deny-number": (Why.DENIED, _BY_LIST),
+    "deny-prefix": (Why.DENIED, _BY_LIST),
     "region_not_allowed": (
         Why.REGION,
-        lambda: _(
-            "Tell them that it takes a mobile number of an allowed country, or an authenticator "
-            "app in place of texts. Those who run the service can allow more countries."
-        ),
+        "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
+        "in place of texts. Those who run the service can allow more countries.",
     ),
-    "locked": (Why.LOCKED, _unlock),
-    "factor_disabled": (Why.DISABLED, _unlock_texts),
-    "suspended": (Why.SUSPENDED, _end_suspension),
+    "locked": (Why.LOCKED, _UNLOCK),
+    "factor_disabled": (Why.DISABLED, _UNLOCK_TEXTS),
+    "suspended": (Why.SUSPENDED, _END_SUSPENSION),
     "already_opted_in": (
         Why.ON_ALREADY,
-        lambda: _("Tell them to sign in to change the number, or to turn it off first."),
+        "Tell them to sign in to change the number, or to turn it off first.",
     ),
     "not_opted_in": (
         Why.NO_NUMBER,
-        lambda: _("Tell them to opt in first, if they wish to get codes by text message."),
+        "Tell them to opt in first, if they wish to get codes by text message.",
     ),
 }
 
@@ -442,12 +397,9 @@ def _became(known: _Known) -> Iterator[Cause]:
         if told and request:
             yield _no_text(
                 Why.FORGOTTEN,
-                _(
-                    "A text left for a number %(number)s at %(time)s. What became of it "
-                    "is not kept any more."
-                )
-                % {"number": phones.mask(request.last_three), "time": moment(request.at)},
-                _("Let them ask again while you look at this page."),
+                f"A text left for a number {phones.mask(request.last_three)} at "
+                f"{moment(request.at)}. What became of it is not kept any more.",
+                "Let them ask again while you look at this page.",
             )
         return
     if proved := _proved(text):
@@ -459,7 +411,7 @@ def _became(known: _Known) -> Iterator[Cause]:
 
 def _waiting(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     """It was queued, or a process holds it, or held it when it died."""
-    at = {"time": moment(text.created_at)}
+    at = moment(text.created_at)
     if text.reason == "all texts are stopped":
         yield _all_stopped()
     elif known.tries and known.tries[0].fate != Fate.ACCEPTED:
@@ -469,14 +421,14 @@ def _waiting(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     elif text.state == State.QUEUED or _is_left(text, known.now):
         yield _no_text(
             Why.NOT_TAKEN_UP,
-            _("The text of %(time)s waits: no process has sent it.") % at,
-            _look_at_the_log(),
+            f"The text of {at} waits: no process has sent it.",
+            _LOOK_AT_THE_LOG,
         )
     else:
         yield _no_text(
             Why.NOT_CONFIRMED,
-            _("The text of %(time)s is being sent at this moment.") % at,
-            _("Open this page again in a minute."),
+            f"The text of {at} is being sent at this moment.",
+            "Open this page again in a minute.",
         )
 
 
@@ -488,19 +440,11 @@ def _sent(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     yield from _mistyped(known, text)
     yield _no_text(
         Why.NOT_CONFIRMED,
-        _(
-            "The gateway %(gateway)s took the text for the number %(number)s at "
-            "%(time)s. The carrier has not confirmed it."
-        )
-        % {
-            "gateway": text.gateway,
-            "number": text.provider_user.masked_number,
-            "time": moment(text.sent_at or text.created_at),
-        },
-        _(
-            "Ask whether the phone is on and has coverage. Texts can take minutes; then let them "
-            "ask again."
-        ),
+        f"The gateway {text.gateway} took the text for the number "
+        f"{text.provider_user.masked_number} at {moment(text.sent_at or text.created_at)}. The "
+        "carrier has not confirmed it.",
+        "Ask whether the phone is on and has coverage. Texts can take minutes; then let them ask "
+        "again.",
     )
 
 
@@ -508,12 +452,9 @@ def _delivered(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     yield from _mistyped(known, text)
     yield _no_text(
         Why.ARRIVED,
-        _("The text was delivered to the number %(number)s at %(time)s.")
-        % {
-            "number": text.provider_user.masked_number,
-            "time": moment(text.delivered_at or text.created_at),
-        },
-        _("Tell them to look among blocked and unknown senders, on the phone with that number."),
+        f"The text was delivered to the number {text.provider_user.masked_number} at "
+        f"{moment(text.delivered_at or text.created_at)}.",
+        "Tell them to look among blocked and unknown senders, on the phone with that number.",
     )
 
 
@@ -523,9 +464,8 @@ def _proved(text: SmsMessage) -> Cause | None:
         return None
     return _no_text(
         Why.ARRIVED,
-        _("The last text arrived: its code was entered at %(time)s.")
-        % {"time": moment(code.closed_at)},
-        _("If they wait for another one, it was not asked for: let them ask while you look."),
+        f"The last text arrived: its code was entered at {moment(code.closed_at)}.",
+        "If they wait for another one, it was not asked for: let them ask while you look.",
     )
 
 
@@ -535,61 +475,43 @@ def _mistyped(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     if number.verified_at:
         return
     others = [row.masked_number for row in known.numbers if row.verified_at]
-    said = {"number": number.masked_number, "time": moment(text.sent_at or text.created_at)}
-    words = _(
-        "The number may be mistyped: the text of %(time)s was for %(number)s, which nobody has "
-        "proved to be theirs."
+    words = (
+        f"The number may be mistyped: the text of {moment(text.sent_at or text.created_at)} was "
+        f"for {number.masked_number}, which nobody has proved to be theirs."
     )
-    words %= said
     if others:
-        words += " " + _("Proved for this account: %(numbers)s.") % {"numbers": ", ".join(others)}
+        words += f" Proved for this account: {', '.join(others)}."
     yield _no_text(
         Why.NUMBER_MISTYPED,
         words,
-        _(
-            "Ask how their number ends. If it is not %(number)s, tell them to go back and enter "
-            "it again; a stranger's phone has the text."
-        )
-        % said,
+        f"Ask how their number ends. If it is not {number.masked_number}, tell them to go back "
+        "and enter it again; a stranger's phone has the text.",
     )
 
 
 def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     last = known.tries[0] if known.tries else None
-    facts = {
-        "gateway": text.gateway or (last.gateway if last else ""),
-        "number": text.provider_user.masked_number,
-        "time": moment(text.sent_at or text.claimed_at or text.created_at),
-        "reason": staff_words.why(text.reason),
-    }
+    gateway = text.gateway or (last.gateway if last else "")
+    number = text.provider_user.masked_number
+    at = moment(text.sent_at or text.claimed_at or text.created_at)
+    reason = staff_words.why(text.reason)
     if text.reason.startswith(staff_words.CARRIER):
         yield _no_text(
             Why.CARRIER_REFUSED,
-            _(
-                "The gateway %(gateway)s took the text for the number %(number)s at "
-                "%(time)s; then the carrier refused it: %(reason)s."
-            )
-            % facts,
-            _(
-                "Ask how their number ends: is it this one? If so, is the phone on, can it get "
-                "texts, does it block senders? Then let them ask again."
-            ),
+            f"The gateway {gateway} took the text for the number {number} at {at}; then the "
+            f"carrier refused it: {reason}.",
+            "Ask how their number ends: is it this one? If so, is the phone on, can it get texts, "
+            "does it block senders? Then let them ask again.",
         )
         yield from _mistyped(known, text)
     elif text.reason == "the number answered STOP" or (last and last.fate == Fate.OPTED_OUT):
-        yield _answered_stop(text.provider_user.masked_number)
+        yield _answered_stop(number)
     elif last and last.fate == Fate.REFUSED:
         yield _no_text(
             Why.GATEWAY_REFUSED,
-            _(
-                "The gateway %(gateway)s refused the text for the number %(number)s at "
-                "%(time)s: %(reason)s."
-            )
-            % facts,
-            _(
-                "Ask how their number ends. If it is another one, tell them to enter it again. If "
-                "it is this one, tell those who run the service."
-            ),
+            f"The gateway {gateway} refused the text for the number {number} at {at}: {reason}.",
+            "Ask how their number ends. If it is another one, tell them to enter it again. If it "
+            "is this one, tell those who run the service.",
         )
         yield from _mistyped(known, text)
     elif last or text.reason == "it could not be sent for a day":
@@ -597,17 +519,17 @@ def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     else:
         yield _no_text(
             Why.NOT_TAKEN_UP,
-            _("The text of %(time)s was given up: %(reason)s.") % facts,
-            _look_at_the_log(),
+            f"The text of {at} was given up: {reason}.",
+            _LOOK_AT_THE_LOG,
         )
 
 
 def _expired(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     yield _no_text(
         Why.EXPIRED_UNSENT,
-        _("The text of %(time)s was not sent in time: %(reason)s.")
-        % {"time": moment(text.created_at), "reason": staff_words.why(text.reason)},
-        _("Tell them to ask again now. If it happens often, tell those who run the service."),
+        f"The text of {moment(text.created_at)} was not sent in time: "
+        f"{staff_words.why(text.reason)}.",
+        "Tell them to ask again now. If it happens often, tell those who run the service.",
     )
     if known.tries:
         yield _down(known, text)
@@ -628,40 +550,33 @@ def _down(known: _Known, text: SmsMessage) -> Cause:
     failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
         one.gateway for one in known.health
     ]
-    words = _(
-        "No gateway has taken the text of %(time)s: it is down or fails. Tried: %(gateways)s; "
-        "the last one said: %(reason)s."
-    ) % {
-        "time": moment(text.created_at),
-        "gateways": ", ".join(failed) or UNKNOWN,
-        "reason": staff_words.why(known.tries[0].reason if known.tries else text.reason),
-    }
+    said = staff_words.why(known.tries[0].reason if known.tries else text.reason)
+    words = (
+        f"No gateway has taken the text of {moment(text.created_at)}: it is down or fails. "
+        f"Tried: {', '.join(failed) or UNKNOWN}; the last one said: {said}."
+    )
     left_alone = [one for one in known.health if one.gateway in failed]
-    return _no_text(Why.GATEWAY_DOWN, " ".join([words, *map(_tripped, left_alone)]), _if_down())
-
-
-def _if_down() -> str:
-    return _(
+    return _no_text(
+        Why.GATEWAY_DOWN,
+        " ".join([words, *map(_tripped, left_alone)]),
         "Tell those who run the service: it is so for everybody. Tell the person that it is not "
-        "their phone; the text goes by itself once the gateway works, while its code does."
+        "their phone; the text goes by itself once the gateway works, while its code does.",
     )
 
 
 def _tripped(health: GatewayHealth) -> str:
     assert health.tripped_until
-    return _("The gateway %(gateway)s failed %(n)s times in a row and rests until %(time)s.") % {
-        "gateway": health.gateway,
-        "n": health.failures,
-        "time": moment(health.tripped_until),
-    }
+    return (
+        f"The gateway {health.gateway} failed {health.failures} times in a row and rests until "
+        f"{moment(health.tripped_until)}."
+    )
 
 
 def _no_gateway(text: SmsMessage) -> Cause:
     return _no_text(
         Why.NO_GATEWAY,
-        _("The text of %(time)s waits: no gateway serves its number.")
-        % {"time": moment(text.created_at)},
-        _("Tell those who run the service. Tell the person that it is not their phone."),
+        f"The text of {moment(text.created_at)} waits: no gateway serves its number.",
+        "Tell those who run the service. Tell the person that it is not their phone.",
     )
 
 
@@ -672,11 +587,9 @@ def _deactivated(question: Question) -> Cause:
     return Cause(
         question,
         Why.DEACTIVATED,
-        _("The account is deactivated: its password is refused as if wrong, and no text leaves."),
-        _(
-            "Nobody can change that on these pages. Ask those who run the service why it is so "
-            "before you promise anything."
-        ),
+        "The account is deactivated: its password is refused as if wrong, and no text leaves.",
+        "Nobody can change that on these pages. Ask those who run the service why it is so before "
+        "you promise anything.",
     )
 
 
@@ -695,13 +608,9 @@ def _guarded(known: _Known) -> Iterator[Cause]:
         elif guard.until:
             yield _no_text(
                 Why.DENIED,
-                _("The number %(number)s is on the deny list until %(time)s: “%(reason)s”.")
-                % {
-                    "number": phones.mask(guard.last_three),
-                    "time": moment(guard.until),
-                    "reason": staff_words.masked(guard.reason, longest=8),
-                },
-                _by_list(),
+                f"The number {phones.mask(guard.last_three)} is on the deny list until "
+                f"{moment(guard.until)}: “{_reason(guard)}”.",
+                _BY_LIST,
             )
 
 
@@ -710,8 +619,12 @@ def _resting(known: _Known) -> Iterator[Cause]:
         yield _no_text(
             Why.GATEWAY_DOWN,
             _tripped(health),
-            _("Meanwhile texts go through the next gateway, if there is one."),
+            "Meanwhile texts go through the next gateway, if there is one.",
         )
+
+
+def _reason(row: Guard | AuditEvent | Revocation) -> str:
+    return staff_words.masked(row.reason, longest=8)
 
 
 def _of(question: Question, cause: Cause) -> Cause:
@@ -719,18 +632,15 @@ def _of(question: Question, cause: Cause) -> Cause:
 
 
 def _all_stopped(guard: Guard | None = None) -> Cause:
-    words = _("Staff stopped all texts.")
+    words = "Staff stopped all texts."
     if guard:
-        words = _("Staff stopped all texts at %(time)s: “%(reason)s”.") % {
-            "time": moment(guard.made_at),
-            "reason": staff_words.masked(guard.reason, longest=8),
-        }
-    return _no_text(Why.ALL_STOPPED, words, _RULES[limits.STOP][1]())
+        words = f"Staff stopped all texts at {moment(guard.made_at)}: “{_reason(guard)}”."
+    return _no_text(Why.ALL_STOPPED, words, _RULES[limits.STOP][1])
 
 
 def _answered_stop(number: str) -> Cause:
-    words = _("Somebody answered STOP from the number %(number)s: no text is sent to it.")
-    return _no_text(Why.ANSWERED_STOP, words % {"number": number}, _RULES[limits.OPTED_OUT][1]())
+    words = f"Somebody answered STOP from the number {number}: no text is sent to it."
+    return _no_text(Why.ANSWERED_STOP, words, _RULES[limits.OPTED_OUT][1])
 
 
 # -- why somebody cannot sign in ---------------------------------------------------
@@ -754,28 +664,24 @@ def _barred(known: _Known) -> Iterator[Cause]:
     if user.otp_disabled_at:
         yield _no_entry(
             Why.DISABLED,
-            _("Codes by text message are disabled since %(time)s, after %(n)s wrong codes.")
-            % {"time": moment(user.otp_disabled_at), "n": user.otp_failures},
-            _unlock_texts(),
+            f"Codes by text message are disabled since {moment(user.otp_disabled_at)}, after "
+            f"{user.otp_failures} wrong codes.",
+            _UNLOCK_TEXTS,
         )
     if active and active.suspended_at:
         event = known.suspension
         yield _no_entry(
             Why.SUSPENDED,
-            _("Staff suspended the number %(number)s at %(time)s: “%(reason)s”.")
-            % {
-                "number": active.masked_number,
-                "time": moment(active.suspended_at),
-                "reason": staff_words.masked(event.reason, longest=8) if event else UNKNOWN,
-            },
-            _end_suspension(),
+            f"Staff suspended the number {active.masked_number} at {moment(active.suspended_at)}: "
+            f"“{_reason(event) if event else UNKNOWN}”.",
+            _END_SUSPENSION,
         )
     if user.locked_for(known.now) and user.otp_locked_until:
         yield _no_entry(
             Why.LOCKED,
-            _("No code is accepted, and no text sent, until %(time)s, after %(n)s wrong codes.")
-            % {"time": moment(user.otp_locked_until), "n": user.otp_failures},
-            _unlock(),
+            f"No code is accepted, and no text sent, until {moment(user.otp_locked_until)}, after "
+            f"{user.otp_failures} wrong codes.",
+            _UNLOCK,
         )
 
 
@@ -784,8 +690,8 @@ def _of_password(known: _Known) -> Iterator[Cause]:
     if not known.user.has_usable_password():
         yield _no_entry(
             Why.NO_PASSWORD,
-            _("The account has no password."),
-            _("Those who run the service can set one."),
+            "The account has no password.",
+            "Those who run the service can set one.",
         )
     if event is None or known.now - event.at >= LATELY:
         return
@@ -794,27 +700,21 @@ def _of_password(known: _Known) -> Iterator[Cause]:
     elif event.outcome == Grant.INVALID_GRANT:
         yield _no_entry(
             Why.WRONG_PASSWORD,
-            _("At the last sign-in, %(time)s, the password was wrong.")
-            % {"time": moment(event.at)},
-            _new_password(),
+            f"At the last sign-in, {moment(event.at)}, the password was wrong.",
+            _CHOOSE_ANOTHER,
         )
 
 
 def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
-    words = _("Sign-in was refused at %(time)s, from %(ip)s: %(rule)s.") % {
-        "time": moment(event.at),
-        "ip": event.ip or UNKNOWN,
-        "rule": staff_words.rule(event.data) or _("too many tries"),
-    }
+    rule = staff_words.rule(event.data) or "too many tries"
+    words = f"Sign-in was refused at {moment(event.at)}, from {event.ip or UNKNOWN}: {rule}."
     return Cause(
         question,
         Why.PASSWORD_LIMIT,
         f"{words} {_again(event, now)}".strip(),
-        _(
-            "Nobody here can lift it; it ends by itself. From another network they can sign in "
-            "now. Have they forgotten it? “Forgotten your password?” mails a link to a new one."
-        ),
+        "Nobody here can lift it; it ends by itself. From another network they can sign in now. "
+        "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
     )
 
 
@@ -825,14 +725,11 @@ def _of_guess(known: _Known) -> Iterator[Cause]:
     if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED} or any(_barred(known)):
         return  # that is said, while it holds
     details = "; ".join(staff_words.reasons(event))
-    words = _("At the last try, %(time)s: %(said)s") % {
-        "time": moment(event.at),
-        "said": staff_words.decided(event),
-    }
+    words = f"At the last try, {moment(event.at)}: {staff_words.decided(event)}"
     yield _no_entry(
         Why.CODE_REFUSED,
         f"{words} ({details})." if details else f"{words}.",
-        _("Only the newest code works, for ten minutes at most. Tell them to ask for another."),
+        "Only the newest code works, for ten minutes at most. Tell them to ask for another.",
     )
 
 
@@ -848,9 +745,8 @@ def _of_waiting(known: _Known) -> Iterator[Cause]:
         return
     yield _no_entry(
         Why.NO_CODE_ENTERED,
-        _("A code to sign in was asked for at %(time)s, and none was entered since.")
-        % {"time": moment(request.at)},
-        _("The password was right. If the text did not come, see above why."),
+        f"A code to sign in was asked for at {moment(request.at)}, and none was entered since.",
+        "The password was right. If the text did not come, see above why.",
     )
 
 
@@ -859,42 +755,31 @@ def _of_factors(known: _Known) -> Iterator[Cause]:
     if waits := known.revocation:
         yield _no_entry(
             Why.REVOCATION_WAITS,
-            _(
-                "Support was asked at %(asked)s to remove all second factors. That takes effect "
-                "at %(due)s, unless it is called off: %(reason)s"
-            )
-            % {
-                "asked": moment(waits.asked_at),
-                "due": moment(waits.due_at),
-                "reason": staff_words.masked(waits.reason, longest=8),
-            },
+            f"Support was asked at {moment(waits.asked_at)} to remove all second factors. That "
+            f"takes effect at {moment(waits.due_at)}, unless it is called off: "
+            f"{_reason(waits)}",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):
         yield _no_entry(
             Why.SET_UP_FIRST,
-            _("This is a member of staff without a second factor: the admin needs one."),
-            _("Tell them to set one up after the password, as they are led to."),
+            "This is a member of staff without a second factor: the admin needs one.",
+            "Tell them to set one up after the password, as they are led to.",
         )
     if active and not known.app and not known.recovery_codes:
         yield _no_entry(
             Why.PHONE_ONLY,
-            _(
-                "The phone with the number %(number)s is the only way in: there is no "
-                "authenticator app, and no recovery code is left."
-            )
-            % {"number": active.masked_number},
-            _(
-                "If it is lost: press “Suspend” so that nobody else uses it, make sure who it is, "
-                "and have all second factors removed."
-            ),
+            f"The phone with the number {active.masked_number} is the only way in: there is no "
+            "authenticator app, and no recovery code is left.",
+            "If it is lost: press “Suspend” so that nobody else uses it, make sure who it is, and "
+            "have all second factors removed.",
         )
 
 
 def _until_then(known: _Known, waits: Revocation) -> str:
     if not waits.is_about(known.active, known.app):
-        return _("Their factors are others by now: nothing will be removed.")
-    return _(
+        return "Their factors are others by now: nothing will be removed."
+    return (
         "Then the password alone leads in. If it was not the person who asked: withdraw the "
         "revocation, and let them change the password."
     )

@@ -6,15 +6,13 @@ named (P-21). What is written for the person whom it is about stands with the pa
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from optin import limits
 from optin.gateways import Fate
@@ -23,7 +21,6 @@ from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, Sm
 from optin.models.messages import State
 
 Kind = AuditEvent.Kind
-Words = Callable[[], str]
 
 CARRIER = "the carrier: "
 """So begins the reason of a text that a receipt says was not delivered (``delivery``)."""
@@ -34,16 +31,20 @@ _DIGITS = re.compile(r"\+?\d(?:[ ().,/_\u2010-\u2015\u2212-]{0,2}\d){5,}")
 
 def moment(at: datetime) -> str:
     """Write a date and a time of day with its zone."""
-    return date_format(timezone.localtime(at), _("j F Y, H:i T"))
+    return date_format(timezone.localtime(at), "j F Y, H:i T")
 
 
 def span(seconds: int) -> str:
     """Write a length of time in the largest unit that leaves no rest."""
     if seconds % 3600 == 0:
-        return ngettext("%(n)d hour", "%(n)d hours", seconds // 3600) % {"n": seconds // 3600}
+        return _some(seconds // 3600, "hour")
     if seconds % 60 == 0:
-        return ngettext("%(n)d minute", "%(n)d minutes", seconds // 60) % {"n": seconds // 60}
-    return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
+        return _some(seconds // 60, "minute")
+    return _some(seconds, "second")
+
+
+def _some(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
 def plain(text: str) -> str:
@@ -81,7 +82,7 @@ def rule(data: Mapping[str, Any]) -> str:
     if name not in _RULES:
         return ""
     _name, _slash, seconds = str(data["rule"]).partition("/")
-    return _RULES[name]() % {
+    return _RULES[name] % {
         "count": data.get("count", 0),
         "limit": data.get("limit", 0),
         "region": plain(str(data.get("region", ""))),
@@ -89,61 +90,55 @@ def rule(data: Mapping[str, Any]) -> str:
     }
 
 
-_RULES: dict[str, Words] = {
-    "asked-number": lambda: _(
+_RULES: dict[str, str] = {
+    "asked-number": (
         "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in and opt-out, all "
         "accounts together"
     ),
-    "own-number": lambda: _(
+    "own-number": (
         "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
     ),
-    "asked-user": lambda: _(
+    "asked-user": (
         "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
     ),
-    "own-user": lambda: _(
+    "own-user": (
         "%(count)s of %(limit)s texts for this account in %(span)s, for signing in and changes"
     ),
-    "asked-ip": lambda: _(
+    "asked-ip": (
         "%(count)s of %(limit)s texts asked for from one address in %(span)s, for opt-in and "
         "opt-out"
     ),
-    "own-ip": lambda: _(
+    "own-ip": (
         "%(count)s of %(limit)s texts asked for from one address in %(span)s, for signing in and "
         "changes"
     ),
-    "asked-client": lambda: _(
+    "asked-client": (
         "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
     ),
-    "own-client": lambda: _(
+    "own-client": (
         "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
     ),
-    "file": lambda: _(
-        "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out"
-    ),
-    "total": lambda: _("%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out"),
-    limits.PREFIX: lambda: _(
+    "file": "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
+    "total": "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
+    limits.PREFIX: (
         "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
         "it may be closed"
     ),
-    limits.RESEND_WAIT: lambda: _("the wait after the last text, %(count)s in a row"),
-    limits.STOP: lambda: _("staff stopped all texts"),
-    limits.OPTED_OUT: lambda: _("somebody answered STOP from this number"),
-    "deny-number": lambda: _("the number is on the deny list"),
-    "deny-prefix": lambda: _("the prefix of the number is on the deny list"),
-    "region_not_allowed": lambda: _("numbers of the country %(region)s are not allowed"),
-    "locked": lambda: _(
-        "%(count)s wrong codes in a row; each %(limit)s lock the account for a while"
-    ),
-    "factor_disabled": lambda: _(
-        "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
-    ),
-    "suspended": lambda: _("staff suspended the number"),
-    "already_opted_in": lambda: _("two-factor sign-in was on already"),
-    "not_opted_in": lambda: _("no number is active"),
-    "sign-in-name": lambda: _(
+    limits.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
+    limits.STOP: "staff stopped all texts",
+    limits.OPTED_OUT: "somebody answered STOP from this number",
+    "deny-number": "the number is on the deny list",
+    "deny-prefix": "the prefix of the number is on the deny list",
+    "region_not_allowed": "numbers of the country %(region)s are not allowed",
+    "locked": "%(count)s wrong codes in a row; each %(limit)s lock the account for a while",
+    "factor_disabled": "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
+    "suspended": "staff suspended the number",
+    "already_opted_in": "two-factor sign-in was on already",
+    "not_opted_in": "no number is active",
+    "sign-in-name": (
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
     ),
-    "sign-in-ip": lambda: _("%(count)s of %(limit)s wrong passwords from one address in %(span)s"),
+    "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
 }
 
 
@@ -153,10 +148,10 @@ def decided(event: AuditEvent) -> str:
     if words is None and event.kind in _CODES:
         words = _CODE_REFUSED.get(event.outcome)
     words = words or _EVENTS.get((event.kind, ""))
-    said = words() if words else f"{event.get_kind_display()}: {event.outcome}"
+    said = words or f"{event.get_kind_display()}: {event.outcome}"
     purpose = str(event.data.get("purpose", ""))
     if purpose in PURPOSES and event.kind in {Kind.CHALLENGE, Kind.CHECK, Kind.RESEND}:
-        return f"{said}, {PURPOSES[purpose]()}"
+        return f"{said}, {PURPOSES[purpose]}"
     return said
 
 
@@ -165,24 +160,24 @@ def reasons(event: AuditEvent) -> list[str]:
     data = event.data
     said = [rule(data)]
     if again := again_at(event):
-        said.append(_("trying again works from %(time)s") % {"time": moment(again)})
+        said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:
-        said.append(_BY[data["by"]]())
+        said.append(_BY[data["by"]])
     if data.get("failures"):
-        said.append(_("wrong codes in a row: %(n)s") % {"n": data["failures"]})
+        said.append(f"wrong codes in a row: {data['failures']}")
     if data.get("try"):
-        said.append(_("wrong tries of this code: %(n)s") % {"n": data["try"]})
+        said.append(f"wrong tries of this code: {data['try']}")
     if until := parse_datetime(str(data.get("locked_until", ""))):
-        said.append(_("codes are refused until %(time)s") % {"time": moment(until)})
+        said.append(f"codes are refused until {moment(until)}")
     if due := parse_datetime(str(data.get("due_at", ""))):
-        said.append(_("to take effect at %(time)s") % {"time": moment(due)})
+        said.append(f"to take effect at {moment(due)}")
     if data.get("disabled"):
-        said.append(_("codes by text message are disabled from here on"))
+        said.append("codes by text message are disabled from here on")
     if data.get("why") in _WHY:
-        said.append(_WHY[data["why"]]())
+        said.append(_WHY[data["why"]])
     if data.get("replaced"):
-        said.append(_("the number before it was removed"))
-    said += [_REMOVED[one]() for one in data.get("removed", []) if one in _REMOVED]
+        said.append("the number before it was removed")
+    said += [_REMOVED[one] for one in data.get("removed", []) if one in _REMOVED]
     return [words for words in said if words]
 
 
@@ -206,126 +201,122 @@ _DONE = {
     *("authorization_code", "password", "created", "already_verified"),
     *("planned", "cancelled", "withdrawn"),
 }
-PURPOSES: dict[str, Words] = {
-    Purpose.OPT_IN: lambda: _("to turn two-factor sign-in on"),
-    Purpose.SIGN_IN: lambda: _("to sign in"),
-    Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
-    Purpose.CHANGE: lambda: _("to change a second factor"),
+PURPOSES: dict[str, str] = {
+    Purpose.OPT_IN: "to turn two-factor sign-in on",
+    Purpose.SIGN_IN: "to sign in",
+    Purpose.OPT_OUT: "to turn two-factor sign-in off",
+    Purpose.CHANGE: "to change a second factor",
 }
-_BY: dict[str, Words] = {
-    By.TEXT: lambda: _("with the code of the text message"),
-    By.APP: lambda: _("with the code of the app"),
-    By.RECOVERY: lambda: _("with a recovery code"),
+_BY: dict[str, str] = {
+    By.TEXT: "with the code of the text message",
+    By.APP: "with the code of the app",
+    By.RECOVERY: "with a recovery code",
 }
-_REMOVED: dict[str, Words] = {
-    "number": lambda: _("the number was removed"),
-    "app": lambda: _("the app was removed"),
+_REMOVED: dict[str, str] = {
+    "number": "the number was removed",
+    "app": "the app was removed",
 }
-_WHY: dict[str, Words] = {
-    "unknown here": lambda: _("the id is not one of this account and file"),
-    "nothing pending": lambda: _("no code was waiting"),
-    "another length": lambda: _("it has another length than the code"),
-    "no number": lambda: _("no number is active"),
-    "the app's key is gone": lambda: _("the key of the app has left the key ring"),
-    "its key is gone": lambda: _("the key of the code has left the key ring"),
+_WHY: dict[str, str] = {
+    "unknown here": "the id is not one of this account and file",
+    "nothing pending": "no code was waiting",
+    "another length": "it has another length than the code",
+    "no number": "no number is active",
+    "the app's key is gone": "the key of the app has left the key ring",
+    "its key is gone": "the key of the code has left the key ring",
 }
 _CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
-_CODE_REFUSED: dict[str, Words] = {
-    "otp_expired": lambda: _("Expired code entered"),
-    "otp_exhausted": lambda: _("Code entered that was entered wrongly too often before"),
-    "locked": lambda: _("Code not heard: too many wrong ones before"),
-    "factor_disabled": lambda: _("Code not heard: codes by text message are switched off"),
-    "not_opted_in": lambda: _("Code not heard: two-factor sign-in was off"),
+_CODE_REFUSED: dict[str, str] = {
+    "otp_expired": "Expired code entered",
+    "otp_exhausted": "Code entered that was entered wrongly too often before",
+    "locked": "Code not heard: too many wrong ones before",
+    "factor_disabled": "Code not heard: codes by text message are switched off",
+    "not_opted_in": "Code not heard: two-factor sign-in was off",
 }
 # Where the words for the person would do, they are the same.
-_EVENTS: dict[tuple[str, str], Words] = {
-    (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
-    (Kind.OPT_IN, "resent"): lambda: _("Code sent again to turn two-factor sign-in on"),
-    (Kind.OPT_IN, ""): lambda: _("A code to turn two-factor sign-in on was asked for and not sent"),
-    (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
-    (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to turn two-factor sign-in on entered wrongly"),
-    (Kind.VERIFY_OPT_IN, "already_verified"): lambda: _("Code entered for an active number"),
-    (Kind.VERIFY_OPT_IN, "mobile_number_in_use"): lambda: _(
+_EVENTS: dict[tuple[str, str], str] = {
+    (Kind.OPT_IN, "sent"): "Code sent to turn two-factor sign-in on",
+    (Kind.OPT_IN, "resent"): "Code sent again to turn two-factor sign-in on",
+    (Kind.OPT_IN, ""): "A code to turn two-factor sign-in on was asked for and not sent",
+    (Kind.VERIFY_OPT_IN, "ok"): "Two-factor sign-in turned on",
+    (Kind.VERIFY_OPT_IN, ""): "Code to turn two-factor sign-in on entered wrongly",
+    (Kind.VERIFY_OPT_IN, "already_verified"): "Code entered for an active number",
+    (Kind.VERIFY_OPT_IN, "mobile_number_in_use"): (
         "Right code entered for a number that another account uses"
     ),
-    (Kind.CHALLENGE, "sent"): lambda: _("Code sent"),
-    (Kind.CHALLENGE, "resent"): lambda: _("Code sent again"),
-    (Kind.CHALLENGE, ""): lambda: _("A code was asked for and not sent"),
-    (Kind.CHECK, "ok"): lambda: _("Right code entered"),
-    (Kind.CHECK, ""): lambda: _("Code entered wrongly"),
-    (Kind.OPT_OUT, "ok"): lambda: _("Second factor removed"),
-    (Kind.OPT_OUT, ""): lambda: _("Code to remove a second factor entered wrongly"),
-    (Kind.SIGN_IN, "issued"): lambda: _("Signed in with the password"),
-    (Kind.SIGN_IN, "signed_in"): lambda: _("Signed in with the password"),
-    (Kind.SIGN_IN, "2fa_code_required"): lambda: _("Right password entered; a code is needed too"),
-    (Kind.SIGN_IN, "temporarily_unavailable"): lambda: _("Sign-in refused: too many tries"),
-    (Kind.SIGN_IN, "invalid_scope"): lambda: _("An application asked for too much"),
-    (Kind.SIGN_IN, ""): lambda: _("Wrong password entered"),
-    (Kind.REFRESH, "issued"): lambda: _("An application stayed signed in"),
-    (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
-    (Kind.TOKEN, "refresh_token"): lambda: _("An application stayed signed in"),
-    (Kind.TOKEN, "invalid_refresh"): lambda: _("An application was not kept signed in"),
-    (Kind.TOKEN, ""): lambda: _("An application signed in for this person"),
-    (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
-    (Kind.SUSPEND, "ok"): lambda: _("Staff suspended the number"),
-    (Kind.SUSPEND, ""): lambda: _("Staff wanted to suspend the number; nothing changed"),
-    (Kind.RESUME, "ok"): lambda: _("Staff ended the suspension of the number"),
-    (Kind.RESUME, ""): lambda: _("Staff wanted to end a suspension; nothing changed"),
-    (Kind.UNLOCK, "ok"): lambda: _("Staff unlocked the account"),
-    (Kind.UNLOCK, ""): lambda: _("Staff wanted to unlock the account; nothing changed"),
-    (Kind.REVOKE, "ok"): lambda: _("Staff removed the second factor"),
-    (Kind.REVOKE, ""): lambda: _("Staff wanted to remove the second factor; nothing changed"),
-    (Kind.REVOKE, "set_up_since"): lambda: _(
+    (Kind.CHALLENGE, "sent"): "Code sent",
+    (Kind.CHALLENGE, "resent"): "Code sent again",
+    (Kind.CHALLENGE, ""): "A code was asked for and not sent",
+    (Kind.CHECK, "ok"): "Right code entered",
+    (Kind.CHECK, ""): "Code entered wrongly",
+    (Kind.OPT_OUT, "ok"): "Second factor removed",
+    (Kind.OPT_OUT, ""): "Code to remove a second factor entered wrongly",
+    (Kind.SIGN_IN, "issued"): "Signed in with the password",
+    (Kind.SIGN_IN, "signed_in"): "Signed in with the password",
+    (Kind.SIGN_IN, "2fa_code_required"): "Right password entered; a code is needed too",
+    (Kind.SIGN_IN, "temporarily_unavailable"): "Sign-in refused: too many tries",
+    (Kind.SIGN_IN, "invalid_scope"): "An application asked for too much",
+    (Kind.SIGN_IN, ""): "Wrong password entered",
+    (Kind.REFRESH, "issued"): "An application stayed signed in",
+    (Kind.REFRESH, ""): "An application was not kept signed in",
+    (Kind.TOKEN, "refresh_token"): "An application stayed signed in",
+    (Kind.TOKEN, "invalid_refresh"): "An application was not kept signed in",
+    (Kind.TOKEN, ""): "An application signed in for this person",
+    (Kind.ACCESS, ""): "Access to a file refused",
+    (Kind.SUSPEND, "ok"): "Staff suspended the number",
+    (Kind.SUSPEND, ""): "Staff wanted to suspend the number; nothing changed",
+    (Kind.RESUME, "ok"): "Staff ended the suspension of the number",
+    (Kind.RESUME, ""): "Staff wanted to end a suspension; nothing changed",
+    (Kind.UNLOCK, "ok"): "Staff unlocked the account",
+    (Kind.UNLOCK, ""): "Staff wanted to unlock the account; nothing changed",
+    (Kind.REVOKE, "ok"): "Staff removed the second factor",
+    (Kind.REVOKE, ""): "Staff wanted to remove the second factor; nothing changed",
+    (Kind.REVOKE, "set_up_since"): (
         "The second factor was not removed: the person has set one up since"
     ),
-    (Kind.REVOKE, "untold"): lambda: _(
+    (Kind.REVOKE, "untold"): (
         "The second factor was not removed: the mail about it had not left in time"
     ),
-    (Kind.REVOKE, "deactivated"): lambda: _(
-        "The second factor was not removed: the account is deactivated"
-    ),
-    (Kind.REVOCATION, "planned"): lambda: _("Staff asked for the removal of all second factors"),
-    (Kind.REVOCATION, "cancelled"): lambda: _(
-        "The removal of all second factors was cancelled by the person"
-    ),
-    (Kind.REVOCATION, "withdrawn"): lambda: _("Staff withdrew the removal of all second factors"),
-    (Kind.REVOCATION, ""): lambda: _(
+    (Kind.REVOKE, "deactivated"): "The second factor was not removed: the account is deactivated",
+    (Kind.REVOCATION, "planned"): "Staff asked for the removal of all second factors",
+    (Kind.REVOCATION, "cancelled"): "The removal of all second factors was cancelled by the person",
+    (Kind.REVOCATION, "withdrawn"): "Staff withdrew the removal of all second factors",
+    (Kind.REVOCATION, ""): (
         "Staff wanted to plan or withdraw the removal of all second factors; nothing changed"
     ),
-    (Kind.RESEND, "sent"): lambda: _("Staff had a code sent"),
-    (Kind.RESEND, "resent"): lambda: _("Staff had the code sent again"),
-    (Kind.RESEND, ""): lambda: _("Staff wanted to have the code sent again; no text was sent"),
-    (Kind.REVEAL, "ok"): lambda: _("Staff saw the number in full"),
-    (Kind.REVEAL, ""): lambda: _("Staff wanted to see the number in full"),
-    (Kind.ROLE, "ok"): lambda: _("The role as a member of staff was changed"),
-    (Kind.ROLE, ""): lambda: _("Staff wanted to change the role; nothing changed"),
-    (Kind.NO_TEXTS, "stopped"): lambda: _("STOP came from the number: no text is sent to it"),
-    (Kind.NO_TEXTS, ""): lambda: _("Texts are sent to the number again"),
-    (Kind.DENY, ""): lambda: _("Staff changed the deny list for this number"),
-    (Kind.SAFE, ""): lambda: _("Staff changed the safe list for this number"),
-    (Kind.MEMBER, "added"): lambda: _("Added to a file"),
-    (Kind.MEMBER, "ended"): lambda: _("Put out of a file"),
-    (Kind.MEMBER, ""): lambda: _("Staff wanted to change the files; nothing changed"),
-    (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
-    (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
-    (Kind.ACCESS_KEY, ""): lambda: _("Staff wanted to change the access keys; nothing changed"),
-    (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
-    (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
-    (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
-    (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),
-    (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
-    (Kind.APP, "ok"): lambda: _("Authenticator app added"),
-    (Kind.APP, "started"): lambda: _("Set-up of an authenticator app begun"),
-    (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
-    (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
-    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes kept again"),
-    (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
-    (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not the person"),
-    (Kind.DISOWN, "unchanged"): lambda: _("A change that was taken back before"),
-    (Kind.DISOWN, ""): lambda: _("Taking back a change refused: wrong password"),
-    (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for this person"),
-    (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for this person"),
-    (Kind.ERASE, ""): lambda: _("Person erased"),
+    (Kind.RESEND, "sent"): "Staff had a code sent",
+    (Kind.RESEND, "resent"): "Staff had the code sent again",
+    (Kind.RESEND, ""): "Staff wanted to have the code sent again; no text was sent",
+    (Kind.REVEAL, "ok"): "Staff saw the number in full",
+    (Kind.REVEAL, ""): "Staff wanted to see the number in full",
+    (Kind.ROLE, "ok"): "The role as a member of staff was changed",
+    (Kind.ROLE, ""): "Staff wanted to change the role; nothing changed",
+    (Kind.NO_TEXTS, "stopped"): "STOP came from the number: no text is sent to it",
+    (Kind.NO_TEXTS, ""): "Texts are sent to the number again",
+    (Kind.DENY, ""): "Staff changed the deny list for this number",
+    (Kind.SAFE, ""): "Staff changed the safe list for this number",
+    (Kind.MEMBER, "added"): "Added to a file",
+    (Kind.MEMBER, "ended"): "Put out of a file",
+    (Kind.MEMBER, ""): "Staff wanted to change the files; nothing changed",
+    (Kind.ACCESS_KEY, "made"): "An access key was made",
+    (Kind.ACCESS_KEY, "revoked"): "An access key was revoked",
+    (Kind.ACCESS_KEY, ""): "Staff wanted to change the access keys; nothing changed",
+    (Kind.PASSWORD, "changed"): "Password changed",
+    (Kind.PASSWORD, "reset_asked"): "A link to a new password was mailed",
+    (Kind.PASSWORD, "refused"): "A link to a new password was asked for and not mailed",
+    (Kind.PASSWORD, "signed_in"): "Password entered again",
+    (Kind.PASSWORD, ""): "Wrong password entered",
+    (Kind.APP, "ok"): "Authenticator app added",
+    (Kind.APP, "started"): "Set-up of an authenticator app begun",
+    (Kind.APP, ""): "Set-up of an authenticator app refused",
+    (Kind.RECOVERY_CODES, "ok"): "New recovery codes made",
+    (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes kept again",
+    (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
+    (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
+    (Kind.DISOWN, "unchanged"): "A change that was taken back before",
+    (Kind.DISOWN, ""): "Taking back a change refused: wrong password",
+    (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
+    (Kind.CONSENT, ""): "An application was not allowed to act for this person",
+    (Kind.ERASE, ""): "Person erased",
 }
 
 
@@ -334,24 +325,21 @@ _EVENTS: dict[tuple[str, str], Words] = {
 
 def text(message: SmsMessage) -> str:
     """Say what a text is, and how far it came."""
-    state = _STATES[State(message.state)]()
+    state = _STATES[State(message.state)]
     if message.pending_otp is None:
-        return _("Text message that another number took its place: %(state)s") % {"state": state}
-    return _("Text message with a code %(purpose)s: %(state)s") % {
-        "purpose": PURPOSES[message.pending_otp.purpose](),
-        "state": state,
-    }
+        return f"Text message that another number took its place: {state}"
+    return f"Text message with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
 
 
 def code_of(pending: PendingOtp | None) -> list[str]:
     """Say how long the code of a text works, and what became of it."""
     if pending is None:
         return []
-    said = [_("its code works until %(time)s") % {"time": moment(pending.expires_at)}]
+    said = [f"its code works until {moment(pending.expires_at)}"]
     if pending.tries:
-        said.append(_("wrong tries of this code: %(n)s") % {"n": pending.tries})
+        said.append(f"wrong tries of this code: {pending.tries}")
     if pending.closed_at:
-        closed = _CLOSED[PendingOtp.Closed(pending.closed_as)]()
+        closed = _CLOSED[PendingOtp.Closed(pending.closed_as)]
         said.append(f"{closed} ({moment(pending.closed_at)})")
     return said
 
@@ -359,73 +347,68 @@ def code_of(pending: PendingOtp | None) -> list[str]:
 def given(made: GatewayTry) -> str:
     """Say what came of handing a text to a gateway."""
     words = _FATES.get(made.fate, _FATES[Fate.UNKNOWN])
-    return words() % {"gateway": made.gateway}
+    return words % {"gateway": made.gateway}
 
 
 def outcome(message: SmsMessage) -> str:
     """Say what became of a text in the end."""
     if message.state == State.DELIVERED:
-        return _("The gateway %(gateway)s reports: delivered") % {"gateway": message.gateway}
+        return f"The gateway {message.gateway} reports: delivered"
     if message.state == State.EXPIRED:
-        return _("The text was not sent")
+        return "The text was not sent"
     if message.reason.startswith(CARRIER):
-        return _("After it was sent, the carrier refused the text")
-    return _("The text was given up")
+        return "After it was sent, the carrier refused the text"
+    return "The text was given up"
 
 
 def why(reason: str) -> str:
-    """Translate the reason of a text or a mail, where it is one of the service's own."""
+    """Say in words of staff the reason of a text or a mail, where it is one of the service's."""
     if reason.startswith(CARRIER):
         return masked(reason.removeprefix(CARRIER))
-    return _REASONS[reason]() if reason in _REASONS else masked(reason)
+    return _REASONS[reason] if reason in _REASONS else masked(reason)
 
 
 def mail(notice: Notice) -> str:
     """Say what a mail tells, and how far it came."""
-    return _("E-mail “%(subject)s”: %(state)s") % {
-        "subject": notice.get_kind_display(),
-        "state": _MAIL_STATES[State(notice.state)](),
-    }
+    return f"E-mail “{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
 
 
-_STATES: dict[State, Words] = {
-    State.QUEUED: lambda: _("waiting to be sent"),
-    State.SENDING: lambda: _("being sent"),
-    State.SENT: lambda: _("sent, and no receipt yet"),
-    State.DELIVERED: lambda: _("delivered"),
-    State.FAILED: lambda: _("not delivered"),
-    State.EXPIRED: lambda: _("not sent, its code was of no use any more"),
+_STATES: dict[State, str] = {
+    State.QUEUED: "waiting to be sent",
+    State.SENDING: "being sent",
+    State.SENT: "sent, and no receipt yet",
+    State.DELIVERED: "delivered",
+    State.FAILED: "not delivered",
+    State.EXPIRED: "not sent, its code was of no use any more",
 }
-_MAIL_STATES: dict[State, Words] = {
+_MAIL_STATES: dict[State, str] = {
     **_STATES,
-    State.SENT: lambda: _("sent"),
-    State.FAILED: lambda: _("not sent"),
+    State.SENT: "sent",
+    State.FAILED: "not sent",
 }
-_CLOSED: dict[PendingOtp.Closed, Words] = {
-    PendingOtp.Closed.PROVED: lambda: _("its code was entered rightly"),
-    PendingOtp.Closed.SUPERSEDED: lambda: _("its code was replaced or withdrawn"),
-    PendingOtp.Closed.RELEASED: lambda: _("its code ended with the number"),
-    PendingOtp.Closed.OTHER_PROVED: lambda: _("its code ended when another factor was proved"),
+_CLOSED: dict[PendingOtp.Closed, str] = {
+    PendingOtp.Closed.PROVED: "its code was entered rightly",
+    PendingOtp.Closed.SUPERSEDED: "its code was replaced or withdrawn",
+    PendingOtp.Closed.RELEASED: "its code ended with the number",
+    PendingOtp.Closed.OTHER_PROVED: "its code ended when another factor was proved",
 }
-_FATES: dict[str, Words] = {
-    Fate.ACCEPTED: lambda: _("The gateway %(gateway)s took the text"),
-    Fate.TRY_ANOTHER: lambda: _(
-        "The gateway %(gateway)s is down or failed: the text did not leave"
-    ),
-    Fate.NOT_HERE: lambda: _("The gateway %(gateway)s does not serve this number"),
-    Fate.UNKNOWN: lambda: _("The gateway %(gateway)s did not answer: perhaps the text left"),
-    Fate.REFUSED: lambda: _("The gateway %(gateway)s refused the text for good"),
-    Fate.OPTED_OUT: lambda: _("The gateway %(gateway)s says that the person answered STOP"),
+_FATES: dict[str, str] = {
+    Fate.ACCEPTED: "The gateway %(gateway)s took the text",
+    Fate.TRY_ANOTHER: "The gateway %(gateway)s is down or failed: the text did not leave",
+    Fate.NOT_HERE: "The gateway %(gateway)s does not serve this number",
+    Fate.UNKNOWN: "The gateway %(gateway)s did not answer: perhaps the text left",
+    Fate.REFUSED: "The gateway %(gateway)s refused the text for good",
+    Fate.OPTED_OUT: "The gateway %(gateway)s says that the person answered STOP",
 }
-_REASONS: dict[str, Words] = {
-    "its code was no longer open": lambda: _("its code had expired or was replaced before"),
-    "the user was locked, disabled or suspended": lambda: _(
+_REASONS: dict[str, str] = {
+    "its code was no longer open": "its code had expired or was replaced before",
+    "the user was locked, disabled or suspended": (
         "the account was locked, disabled or suspended before"
     ),
-    "all texts are stopped": lambda: _("staff stopped all texts"),
-    "no gateway serves this number now": lambda: _("no gateway serves this number now"),
-    "the number answered STOP": lambda: _("somebody answered STOP from this number"),
-    "its sender stopped, twice": lambda: _("the process that sent it died, twice"),
-    "it could not be sent for a day": lambda: _("it could not be sent for a day"),
-    "the user has no e-mail address": lambda: _("the person has no e-mail address"),
+    "all texts are stopped": "staff stopped all texts",
+    "no gateway serves this number now": "no gateway serves this number now",
+    "the number answered STOP": "somebody answered STOP from this number",
+    "its sender stopped, twice": "the process that sent it died, twice",
+    "it could not be sent for a day": "it could not be sent for a day",
+    "the user has no e-mail address": "the person has no e-mail address",
 }

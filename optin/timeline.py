@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext as _
 
 from optin import phones, staff_words
 from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
@@ -94,7 +93,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        return _LABELS[self.what]()
+        return _LABELS[self.what]
 
 
 def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> list[Entry]:
@@ -226,12 +225,12 @@ def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
     details = staff_words.reasons(event)
     if event.file_id is not None:
         name = names.files.get(event.file_id, "")
-        details.append(_("file %(id)s %(name)s") % {"id": event.file_id, "name": name})
+        details.append(f"file {event.file_id} {name}")
     if event.other_user_id:
         # Seen from either side, the other one.
         ids = {event.user_id, event.other_user_id}
         both = sorted(names.users.get(pk, str(pk)) for pk in ids if pk)
-        details.append(_("concerns both accounts: %(names)s") % {"names": ", ".join(both)})
+        details.append(f"concerns both accounts: {', '.join(both)}")
     return Entry(
         at=event.at,
         what=_what(event),
@@ -268,7 +267,7 @@ def _who(event: AuditEvent, names: _Names) -> str:
     if event.actor_id and event.actor_id != event.user_id:
         return names.users.get(event.actor_id, str(event.actor_id))
     if event.face == Face.COMMAND:
-        return _("those who run the service")
+        return "those who run the service"
     return ""
 
 
@@ -276,32 +275,32 @@ def _where(event: AuditEvent) -> str:
     """Say through which face and from where; the id leads to the lines of the log."""
     kind, _colon, pk = event.client.partition(":")
     request_id = staff_words.plain(event.request_id)
-    client = _CLIENTS[kind]() % {"id": staff_words.plain(pk)} if kind in _CLIENTS else ""
+    client = f"{_CLIENTS[kind]} {staff_words.plain(pk)}" if kind in _CLIENTS else ""
     return ", ".join(
         filter(
             None,
             [
-                _FACES[Face(event.face)]() if event.face in _FACES else "",
+                _FACES[Face(event.face)] if event.face in _FACES else "",
                 client,
-                _("from %(ip)s") % {"ip": event.ip} if event.ip else "",
+                f"from {event.ip}" if event.ip else "",
                 staff_words.plain(event.user_agent),
-                _("request %(id)s") % {"id": request_id} if request_id else "",
+                f"request {request_id}" if request_id else "",
             ],
         )
     )
 
 
 _FACES = {
-    Face.API: lambda: _("through the API"),
-    Face.TOKEN: lambda: _("through a token call"),
-    Face.WEB: lambda: _("on a page"),
-    Face.ADMIN: lambda: _("in the admin"),
-    Face.COMMAND: lambda: _("by a command"),
+    Face.API: "through the API",
+    Face.TOKEN: "through a token call",
+    Face.WEB: "on a page",
+    Face.ADMIN: "in the admin",
+    Face.COMMAND: "by a command",
 }
 _CLIENTS = {
-    "key": lambda: _("access key %(id)s"),
-    "app": lambda: _("application %(id)s"),
-    "gateway": lambda: _("gateway %(id)s"),
+    "key": "access key",
+    "app": "application",
+    "gateway": "gateway",
 }
 
 
@@ -328,7 +327,7 @@ def _try(made: GatewayTry, names: _Names, position: Position) -> Entry:
         at=made.at,
         what=What.GATEWAY,
         words=staff_words.given(made),
-        details=(_("its id of the text is %(id)s") % {"id": theirs},) if theirs else (),
+        details=(f"its id of the text is {theirs}",) if theirs else (),
         number="",
         who="",
         where="",
@@ -377,13 +376,13 @@ _WORDS: dict[int, Callable[[Any, _Names, Position], Entry]] = {
     _OUTCOME: _outcome,
 }
 _LABELS = {
-    What.REQUEST: lambda: _("Request"),
-    What.CODE: lambda: _("Code"),
-    What.SIGN_IN: lambda: _("Sign-in"),
-    What.STAFF: lambda: _("Staff"),
-    What.ACCOUNT: lambda: _("Account"),
-    What.TEXT: lambda: _("Text message"),
-    What.GATEWAY: lambda: _("Gateway"),
-    What.OUTCOME: lambda: _("Outcome"),
-    What.MAIL: lambda: _("E-mail"),
+    What.REQUEST: "Request",
+    What.CODE: "Code",
+    What.SIGN_IN: "Sign-in",
+    What.STAFF: "Staff",
+    What.ACCOUNT: "Account",
+    What.TEXT: "Text message",
+    What.GATEWAY: "Gateway",
+    What.OUTCOME: "Outcome",
+    What.MAIL: "E-mail",
 }

@@ -16,7 +16,7 @@ from django.conf import LazySettings
 from django.db import connection, transaction
 from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from optin import delivery, guards, receipts, services, sign_in, timeline
 from optin.conf import Rate
@@ -948,13 +948,3 @@ def test_the_causes_on_a_page(scene: Scene) -> None:
     )
     assert page.count("<li") == 2
     assert "The gateway one refused the text" in page
-
-
-def test_all_of_it_in_german(scene: Scene) -> None:
-    number_limit(scene)
-    with translation.override("de"):
-        page = render(entries(scene.user))
-        cause = causes(scene.user, Question.NO_TEXT)[0]
-    assert "5 von 5 SMS an diese Nummer" in page
-    assert "5 von 5 SMS an diese Nummer" in cause.words
-    assert "texts" not in page
