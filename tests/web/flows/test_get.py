@@ -36,7 +36,7 @@ def rows() -> dict[str, list[tuple[Any, ...]]]:
             if not table.startswith("django_migrations"):
                 cursor.execute(f"SELECT * FROM {table}")  # noqa: S608
                 found[table] = sorted(cursor.fetchall(), key=repr)
-    found["django_session"] = [(key,) for key in Session.objects.values_list("pk", flat=True)]
+    found["django_session"] = sorted(Session.objects.values_list("pk"))
     return found
 
 
