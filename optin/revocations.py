@@ -45,6 +45,10 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
         waits = Revocation.objects.open_of(factors.user).first()
         refused = _refusal(factors, origin)
+        if not refused and waits and not waits.is_about(factors.active, factors.app):
+            # It will be called off. What is asked for now is about the factors of now.
+            Revocation.objects.filter(pk=waits.pk).close(now, Closed.SET_UP_SINCE)
+            waits = None
         if refused is None and waits is None:
             due_at = now + timedelta(seconds=conf.staff_revoke_delay)
             waits = Revocation.objects.create(

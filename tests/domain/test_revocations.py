@@ -153,6 +153,23 @@ def test_there_is_one_at_a_time(ann: Person, clock: Clock) -> None:
     assert len(mail.outbox) == mails
 
 
+def test_it_can_be_asked_for_about_the_factors_of_now(ann: Person, clock: Clock) -> None:
+    """The one that waits is about others and would be called off: it is no answer."""
+    first = plan(ann)
+    clock.shift(3600)
+    ann.add_number(OTHER_NUMBER)
+    clock.shift(3600)
+
+    second = plan(ann)
+
+    first.refresh_from_db()
+    assert (first.closed_at, first.closed_as) == (timezone.now(), Closed.SET_UP_SINCE)
+    assert second.due_at == timezone.now() + DAY
+    assert notices(ann.user)[-1] == Notice.Kind.REVOKE_PLANNED
+    at(second.due_at, clock)
+    assert carry_out() == (1, 0)
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 @pytest.mark.parametrize("act", [revocations.plan, revocations.withdraw])
 def test_staff_give_a_reason(ann: Person, act: Callable[..., object], reason: str) -> None:
