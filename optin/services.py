@@ -570,7 +570,10 @@ def _resend(
         return _challenge(factors, row, Purpose(code.purpose), origin, code.file, now)
     if barred := guesses.barred(factors, now):
         return Sending(barred.outcome, retry_after=barred.retry_after)
-    e164 = row.open_number()
+    try:
+        e164 = row.open_number()
+    except keys.UndecryptableError:
+        return Sending(Outcome.UNREADABLE)
     number = phones.MobileNumber(e164, phones.region_of(e164))
     if number.region not in conf.sms_regions:
         return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})

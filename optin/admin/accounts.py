@@ -61,6 +61,8 @@ def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
         Outcome.UNCHANGED: unchanged,
         Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
         Outcome.NOTHING_WAITING: "Nothing was sent: no code waits to be entered.",
+        Outcome.UNREADABLE: "Nothing was sent: the number cannot be read, for its key has left "
+        "the key ring.",
     }
 
     def do(user: User, data: dict[str, Any], origin: Origin) -> Done:

@@ -239,6 +239,18 @@ def test_resend_of_nothing(user: User, active: ProviderUser, phone: Phone, signe
     assert SmsMessage.objects.count() == 1
 
 
+def test_resend_to_a_number_that_cannot_be_read(
+    user: User, pending: ProviderUser, clock: time_machine.Traveller, signed_in: In
+) -> None:
+    """Its key was lost. That staff asked is kept, and they read why nothing was sent."""
+    ProviderUser.objects.filter(pk=pending.pk).update(number_encrypted="x")
+    clock.shift(60)
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="nothing came")
+    assert "the number cannot be read" in html
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.reason) == ("resend", "unreadable", "nothing came")
+
+
 def test_nothing_is_texted_to_who_is_deactivated(
     user: User, pending: ProviderUser, clock: time_machine.Traveller, signed_in: In
 ) -> None:
