@@ -19,13 +19,15 @@ from optin.web.pages import SeeOther, form_page, page, signed_in
 def revocation(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind the mailed link: a GET asks, a POST cancels.
 
-    Used, or too late, it says what became of the removal, and what to do.
+    Used, or too late, it says what became of the removal, and what to do; or that another
+    one waits, which this link does not reach.
     """
     found = wording.revocation_of(token)
     if found is None:
         return page(request, "revocation.html", status=404)
     if request.method != "POST":
-        return page(request, "revocation.html", revocation=found)
+        newer = None if found.is_open else revocations.waiting_for(found.user)
+        return page(request, "revocation.html", revocation=found, newer=newer)
     if found.is_open:
         revocations.cancel(found, origin=sessions.origin_of(request))
     return SeeOther(request.path)

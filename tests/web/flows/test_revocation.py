@@ -139,6 +139,20 @@ def test_a_link_ends_nothing_but_what_it_was_mailed_for(
     assert Revocation.objects.filter(user=user, closed_at=None).count() == 1
 
 
+def test_a_used_link_says_that_another_removal_waits(
+    waits: Revocation, user: User, browser: Browser
+) -> None:
+    """Who reads "not removed" there would not look for the newer e-mail."""
+    path = link_in_mail("/revocation/")
+    revocations.cancel(waits, origin=COMMAND)
+    revocations.plan(user, reason="again", origin=COMMAND)
+    browser.go(path)
+    assert browser.page.heading == "Your second factors will be removed"
+    assert DUE in browser.page.text
+    assert browser.page.leads_to("/account/")
+    assert "not removed" not in browser.page.html
+
+
 def test_the_form_wants_its_token(waits: Revocation, browser: Browser) -> None:
     answer: Any = browser.client.post(link_in_mail("/revocation/"), secure=True)
     assert answer.status_code == 403
