@@ -178,51 +178,5 @@ class Migration(migrations.Migration):
                 name="audit_event_by_file",
             ),
         ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=~models.Q(
-                    kind__in=[
-                        "opt_in",
-                        "verify_opt_in",
-                        "challenge",
-                        "check",
-                        "sign_in",
-                        "refresh",
-                        "token",
-                    ]
-                ),
-                fields=["kind", "-id"],
-                name="audit_event_by_rare_kind",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=~models.Q(
-                    outcome__in=[
-                        "ok",
-                        "sent",
-                        "resent",
-                        "issued",
-                        "signed_in",
-                        "2fa_code_required",
-                        "refresh_token",
-                        "otp_incorrect",
-                        "invalid_grant",
-                    ]
-                ),
-                fields=["outcome", "-id"],
-                name="audit_event_by_rare_outcome",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditevent",
-            index=models.Index(
-                condition=models.Q(face__in=["admin", "command"]),
-                fields=["face", "-id"],
-                name="audit_event_by_staff_face",
-            ),
-        ),
         migrations.RunPython(make_roles, migrations.RunPython.noop),
     ]

@@ -10,18 +10,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_rare_kind",
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_rare_outcome",
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_event_by_staff_face",
-        ),
         migrations.AddIndex(
             model_name="auditevent",
             index=models.Index(
