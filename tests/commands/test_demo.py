@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from optin import guards, keys, revocations, services, sign_in
+from optin import guards, keys, revocations, services, sign_in, staff
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -27,7 +27,10 @@ from optin.models import (
 from optin.models.factors import has_active_factor
 from optin.models.messages import TRIPS_AT
 from optin.origin import Face, Origin
+from tests.admin.conftest import roles
 from tests.conftest import NUMBER, ORIGIN, Phone
+
+__all__ = ["roles"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,6 +176,20 @@ def test_reset_forgets_what_support_was_asked_to_remove(phone: Phone) -> None:
     assert Revocation.objects.exists()
     demo("--reset")
     assert not Revocation.objects.exists()
+
+
+@pytest.mark.usefixtures("roles")
+def test_reset_gives_back_the_roles_of_the_start() -> None:
+    demo()
+    for name, role in (("ann", "support"), ("sam", "auditor")):
+        user = User.objects.get(username=name)
+        staff.give_role(user, role, reason="x", origin=Origin(Face.COMMAND))
+
+    demo("--reset")
+
+    assert list(User.objects.filter(is_staff=True).values_list("username")) == [("sam",)]
+    assert User.objects.get(username="sam").is_superuser
+    assert not User.objects.filter(groups__isnull=False).exists()
 
 
 def test_reset_lets_texts_go_again(phone: Phone) -> None:

@@ -106,6 +106,8 @@ def _reset() -> None:
     for person in PEOPLE:
         user = users.get(username=person.username)
         user.is_active = True
+        user.is_staff = user.is_superuser = person.role == "staff"
+        user.groups.clear()
         user.set_password(person.password)
         user.save()
         own = [keys.sha256(person.access_key(file_id)) for file_id in person.file_ids]
