@@ -17,6 +17,7 @@ os.environ.update(BASE_URL="https://2fa.example.com", DEBUG="1")
 from twofa_site.settings import *  # noqa: E402, F403
 
 DEBUG = False
+SENDS_MAIL = True  # as where there is a server: the mails of a test are in its outbox
 ALLOWED_HOSTS = ["2fa.example.com", "testserver"]
 # Fast: the tests sign in a lot. How long a real hash takes has a test of its own.
 PASSWORD_HASHERS = [

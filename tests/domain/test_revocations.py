@@ -341,6 +341,20 @@ def test_nothing_goes_of_which_the_person_was_not_told_in_time(
     assert bool(ann.has) is (outcome is Outcome.UNTOLD)
 
 
+def test_without_mail_nobody_is_told(ann: Person, settings: Settings, clock: Clock) -> None:
+    """Then each mail counts as sent, and none is: support's revocation is not to be had."""
+    waits = plan(ann)
+    settings.SENDS_MAIL = False
+
+    asked = revocations.plan(ann.user, reason=REASON, origin=by("support"))
+
+    assert asked.outcome is Outcome.UNTOLD
+    at(waits.due_at, clock)
+    with one_event(Kind.REVOKE, Outcome.UNTOLD):
+        assert carry_out() == (0, 1)
+    assert ann.has == {By.TEXT, By.APP}
+
+
 def test_of_many_each_is_decided_for_itself(
     ann: Person, file: Any, stranger: User, phone: Any, clock: Clock
 ) -> None:
