@@ -80,15 +80,27 @@ def _midnight(day: date) -> datetime:
 
 
 def _begin_spans(now: datetime) -> None:
-    """Make the spans up to *now*. Of many who do, each makes the same ones."""
-    start = Span.objects.aggregate(end=Max("end"))["end"] or _first(now)
-    start = max(start, _midnight(day_of(now) - timedelta(days=DAYS)))
-    made = []
-    while start <= now:
-        end = _end(start, now)
-        made.append(Span(start=start, end=end, day=day_of(start)))
-        start = end
-    Span.objects.bulk_create(made, ignore_conflicts=True)
+    """Make the spans up to *now*, where they are not all made."""
+    ends = _made_until()
+    if ends and ends > now:
+        return
+    with transaction.atomic():
+        # One after the other: at midnight one cuts a missed day into hours, and the next
+        # would make it whole.
+        list(Span.objects.select_for_update(no_key=True).order_by("-start")[:1])
+        start = _made_until() or _first(now)
+        start = max(start, _midnight(day_of(now) - timedelta(days=DAYS)))
+        made = []
+        while start <= now:
+            end = _end(start, now)
+            made.append(Span(start=start, end=end, day=day_of(start)))
+            start = end
+        Span.objects.bulk_create(made, ignore_conflicts=True)
+
+
+def _made_until() -> datetime | None:
+    ends: datetime | None = Span.objects.aggregate(end=Max("end"))["end"]
+    return ends
 
 
 def _first(now: datetime) -> datetime:
