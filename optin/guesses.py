@@ -56,6 +56,7 @@ class Outcome(StrEnum):
     SEND_LIMIT = "send_limit"
     UNREADABLE = "unreadable"  # the key of a number has left the key ring
     SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
+    REVOCATION_LIMIT = "revocation_limit"  # staff asked for too many
     OUT_OF_REACH = "out_of_reach"  # staff asked for it who may not act on this person
     PLANNED = "planned"  # a revocation, which waits from now on
     CANCELLED = "cancelled"  # by the person

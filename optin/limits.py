@@ -70,6 +70,10 @@ LONGEST = timedelta(days=1)
 SEARCHES = (Rate(60, 3600), Rate(200, 86_400))
 """Numbers that one member of staff may search: who guesses what the mask hides needs more."""
 
+REVOCATIONS = (Rate(20, 86_400),)
+"""Removals of factors that one member of staff may plan: a stolen account of support reaches no
+more people than these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -226,11 +230,25 @@ def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
 
 def reserve_search(origin: Origin, now: datetime) -> Refused | None:
     """Count one search for a full number, or say why not. Call inside a transaction."""
-    limits = _each("search", str(origin.actor_id), SEARCHES)
+    return _reserve_for_staff("search", SEARCHES, origin, now)
+
+
+def reserve_revocation(origin: Origin, now: datetime) -> Refused | None:
+    """Count one revocation that waits, or say why not. Call inside a transaction."""
+    return _reserve_for_staff("revocation", REVOCATIONS, origin, now)
+
+
+def _reserve_for_staff(
+    name: str, rates: tuple[Rate, ...], origin: Origin, now: datetime
+) -> Refused | None:
     with transaction.atomic():
-        refused = _over(_add(limits, now), now)
+        tallies = _add(_each(name, str(origin.actor_id), rates), now)
+        refused = _over(tallies, now)
         if refused:
             transaction.set_rollback(True)
+    for tally in tallies if refused is None else ():
+        if tally.count == tally.limit.count:  # once in each window
+            alarms.sound("staff", actor=origin.actor_id or 0, rule=tally.limit.scope)
     return refused
 
 

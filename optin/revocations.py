@@ -16,10 +16,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, services, staff
+from optin import delivery, limits, services, staff
 from optin.authenticators import Overview, overview
 from optin.conf import conf
 from optin.guesses import Factors, Outcome, read_locked
+from optin.limits import Refused
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
 from optin.origin import Origin
 
@@ -50,6 +51,10 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
             # It will be called off. What is asked for now is about the factors of now.
             Revocation.objects.filter(pk=waits.pk).close(now, Closed.SET_UP_SINCE)
             waits = None
+        over = None
+        if refused is None and waits is None:
+            over = limits.reserve_revocation(origin, now)
+            refused = Outcome.REVOCATION_LIMIT if over else None
         if refused is None and waits is None:
             due_at = now + timedelta(seconds=conf.staff_revoke_delay)
             waits = Revocation.objects.create(
@@ -64,7 +69,7 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
         else:
             outcome = refused or Outcome.UNCHANGED
         told = None if refused else waits
-        _record(outcome, factors, told, origin, now, reason)
+        _record(outcome, factors, told, origin, now, reason, over)
     return Plan(outcome, told.due_at if told else None)
 
 
@@ -239,8 +244,9 @@ def _record(
     origin: Origin,
     now: datetime,
     reason: str = "",
+    over: Refused | None = None,
 ) -> None:
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = dict(over.data) if over else {}
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
     row = factors.active

@@ -135,6 +135,7 @@ _RULES: dict[str, str] = {
     "suspended": "staff suspended the number",
     "already_opted_in": "two-factor sign-in was on already",
     "not_opted_in": "no number is active",
+    "revocation": "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
     "sign-in-name": (
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
     ),

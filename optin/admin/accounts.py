@@ -37,6 +37,8 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
         Outcome.UNCHANGED: f"Nothing was done: it was asked for before, for {due}.",
         Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
         Outcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
+        Outcome.REVOCATION_LIMIT: "Nothing was done: you asked for very many in a day. Ask an "
+        "administrator.",
         Outcome.UNTOLD: "Nothing was done: the person has no e-mail address, or no mail is set "
         "up here, so they cannot be told. Ask an administrator.",
     }

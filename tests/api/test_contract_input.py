@@ -598,5 +598,5 @@ def test_the_answers_of_the_operation_are_codes_of_the_contract() -> None:
     inner |= {Outcome.STARTED, Outcome.NOTHING_WAITING, Outcome.CANCELLED}  # of pages
     inner |= {Outcome.OUT_OF_REACH, Outcome.UNREADABLE, Outcome.SEARCH_LIMIT}  # of staff
     inner |= {Outcome.PLANNED, Outcome.WITHDRAWN, Outcome.DEACTIVATED}
-    inner |= {Outcome.UNTOLD, Outcome.SET_UP_SINCE}
+    inner |= {Outcome.UNTOLD, Outcome.SET_UP_SINCE, Outcome.REVOCATION_LIMIT}
     assert {str(outcome) for outcome in Outcome if outcome not in inner} <= ERRORS.keys()

@@ -11,7 +11,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin import authenticators, delivery, revocations, services, staff, upkeep, wording
+from optin import authenticators, delivery, limits, revocations, services, staff, upkeep, wording
 from optin.authenticators import Removal
 from optin.diagnosis import Why, diagnose
 from optin.errors import Deactivated, UnfitReason
@@ -566,3 +566,29 @@ def test_removing_one_factor_oneself_leaves_the_rest_to_it(ann: Person, clock: C
     at(waits.due_at, clock)
     assert carry_out() == (1, 0)
     assert not ProviderUser.objects.filter(user=ann.user, confirmed=True).exists()
+
+
+# -- how often ---------------------------------------------------------------------
+
+
+def test_one_member_of_staff_plans_few_in_a_day(
+    ann: Person, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-37: a stolen account of support does not reach everybody, and it is heard."""
+    origin = by("support")
+    for _ in range(limits.REVOCATIONS[0].count):
+        revocations.plan(ann.user, reason=REASON, origin=origin)
+        revocations.withdraw(ann.user, reason=REASON, origin=origin)
+    alarms: list[Any] = [r.msg for r in caplog.records if r.name == "optin.alarm"]
+    assert [(told["alarm"], told["actor"]) for told in alarms] == [("staff", origin.actor_id)]
+
+    refused = revocations.plan(ann.user, reason=REASON, origin=origin)
+
+    assert refused == revocations.Plan(Outcome.REVOCATION_LIMIT)
+    assert not Revocation.objects.filter(closed_at=None).exists()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.outcome, event.data["rule"]) == ("revocation_limit", "revocation/86400")
+    assert plan(ann).due_at  # by another one
+    clock.shift(DAY)
+    revocations.withdraw(ann.user, reason=REASON, origin=origin)
+    assert revocations.plan(ann.user, reason=REASON, origin=origin).outcome is Outcome.PLANNED
