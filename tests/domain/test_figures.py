@@ -12,7 +12,7 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from optin import figures, gateways, receipts, services, upkeep
@@ -545,3 +545,21 @@ def test_there_is_no_budget_where_it_is_switched_off(
 ) -> None:
     settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
     assert figures.budgets(timezone.now(), [777]) == []
+
+
+def test_what_cannot_be_counted_keeps_nothing_from_being_purged(
+    pending: ProviderUser,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """S-55: what must go in time goes, and the log says what is missing."""
+
+    def too_slow(now: datetime) -> int:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(figures, "roll_up", too_slow)
+    clock.shift(2 * DAY)
+    upkeep.purge(origin=COMMAND)
+    assert not SmsMessage.objects.exists()
+    assert "figures could not be counted before a purge: OperationalError" in caplog.text
