@@ -150,7 +150,9 @@ def _read(user: User, now: datetime) -> _Known:
     fresh = User.objects.get(pk=user.pk)
     numbers = list(ProviderUser.objects.filter(user=fresh).order_by("-pk"))
     trail = AuditEvent.objects.about(fresh)
-    request = trail.filter(kind__in=[Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND]).first()
+    requests = trail.filter(kind__in=[Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
+    # What staff asked for in vain says nothing of what the person waits for.
+    request = requests.exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN).first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
@@ -176,6 +178,7 @@ def _read(user: User, now: datetime) -> _Known:
     )
 
 
+_IN_VAIN = [Outcome.NOTHING_WAITING, Outcome.OUT_OF_REACH]
 _BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
 
 

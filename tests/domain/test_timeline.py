@@ -702,6 +702,27 @@ def test_what_staff_asked_for_in_vain_is_no_sign_in(scene: Scene) -> None:
     assert found == [Why.PHONE_ONLY]
 
 
+@pytest.mark.parametrize(
+    ("seed", "why"),
+    [
+        pytest.param(region, Why.REGION, id="country"),
+        pytest.param(total_budget, Why.TOTAL_BUDGET, id="budget"),
+        pytest.param(gateway_refused, Why.GATEWAY_REFUSED, id="gateway-refused"),
+    ],
+)
+def test_what_staff_asked_for_in_vain_hides_no_cause(
+    scene: Scene, seed: Callable[[Scene], None], why: Why
+) -> None:
+    """Support presses the button while nothing waits: the page still says what refused."""
+    seed(scene)
+    PendingOtp.objects.update(closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
+    before = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
+    assert before[0] is why
+    sending = services.resend(scene.user, reason="they ask for one", origin=STAFF)
+    assert sending.outcome is Outcome.NOTHING_WAITING
+    assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == before
+
+
 def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:
     """Its right password looks like a wrong one in the list."""
     scene.activate()
