@@ -69,9 +69,19 @@ def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
 
     def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
         result = operation(user, reason=data["reason"], origin=origin)
-        return told(result.outcome if isinstance(result, Sending) else result, words)
+        if not isinstance(result, Sending):
+            return told(result, words)
+        return told(result.outcome, {**words, Outcome.SEND_LIMIT: _limited(result)})
 
     return do
+
+
+def _limited(result: Sending) -> str:
+    """Say that no text left, and when one would; the rule is named on the page of the account."""
+    said = "Nothing was sent: a limit refused it. See “What may be wrong” for which."
+    if result.retry_after is None:
+        return said
+    return f"{said} It works again from {at(timezone.now() + result.retry_after)}."
 
 
 class RoleForm(ReasonForm):
@@ -161,9 +171,6 @@ class IsStaff(Choice):
     title, parameter_name = "staff", "is_staff"
     choices_of = [("1", "staff")]
 
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(is_staff=True) if self.value() == "1" else queryset
-
 
 @admin.register(User, site=site)
 class AccountAdmin(ReadOnlyAdmin):
@@ -206,11 +213,13 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, user: User) -> str:
+        if not user.is_active:
+            return "deactivated"
         if user.otp_disabled_at:
             return f"texted codes disabled since {at(user.otp_disabled_at)}"
-        if user.otp_locked_until:
+        if user.locked_for(timezone.now()):
             return f"locked until {at(user.otp_locked_until)}"
-        return "active" if user.is_active else "deactivated"
+        return "active"
 
     @admin.display(description="removal of second factors")
     def removal(self, user: User) -> str:
@@ -338,8 +347,8 @@ class State(Choice):
         "released": {"released_at__isnull": False},
     }
 
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**self.filters.get(str(self.value()), {}))
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(**self.filters[value])
 
 
 @admin.register(ProviderUser, site=site)

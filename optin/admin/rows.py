@@ -257,6 +257,9 @@ class Choice(SimpleListFilter):
         value = self.wanted()
         if value is None:
             return queryset.none() if self.value() else queryset
+        return self.narrow(queryset, value)
+
+    def narrow(self, queryset: models.QuerySet[Any], value: str) -> models.QuerySet[Any]:
         return queryset.filter(**{str(self.parameter_name): value})
 
 

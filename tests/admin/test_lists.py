@@ -323,6 +323,23 @@ def test_filters(signed_in: In, query: dict[str, str], found: list[str]) -> None
     assert [AuditEvent.objects.get(pk=pk).reason for pk in pks] == found
 
 
+@pytest.mark.parametrize(
+    ("path", "choices"),
+    [
+        ("/admin/optin/user/?is_staff=", {"": 2, "1": 1, "0": 0, "nonsense": 0}),
+        ("/admin/optin/provideruser/?state=", {"": 1, "active": 1, "released": 0, "nonsense": 0}),
+    ],
+)
+def test_what_is_no_choice_finds_nothing(
+    active: ProviderUser, signed_in: In, path: str, choices: dict[str, int]
+) -> None:
+    """Else an address with an error in it shows everything as if it had been asked for."""
+    client = signed_in("auditor")
+    row = rf'href="{path.partition("?")[0]}\d+/change/"'
+    found = {value: len(set(re.findall(row, read(client, path + value)))) for value in choices}
+    assert found == choices
+
+
 def test_an_event_that_was_written_late_is_in_its_day(signed_in: In) -> None:
     """Its id is higher than that of an event that began after it."""
     midnight = datetime(2026, 11, 2, 0, tzinfo=timezone.get_current_timezone())

@@ -3,12 +3,13 @@
 import csv
 import io
 import re
+from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
-from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -23,6 +24,7 @@ from optin.models import (
     File,
     Guard,
     Membership,
+    Notice,
     PendingOtp,
     ProviderUser,
     SmsMessage,
@@ -152,7 +154,9 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
 
     active.refresh_from_db()
     assert active.suspended_at is None
-    assert [m.subject for m in mail.outbox[-2:]]  # each change is told by e-mail
+    assert Counter(Notice.objects.values_list("kind", flat=True)) >= Counter(
+        [Notice.Kind.SUSPENDED, Notice.Kind.RESUMED]
+    )  # each change is told by e-mail
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
         ("suspend", "ok", "phone stolen"),
@@ -183,6 +187,26 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
     assert not user.locked_for(NOON)
 
 
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ({}, "active"),
+        ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02"),
+        ({"otp_locked_until": NOON}, "active"),
+        ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
+        ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
+    ],
+)
+def test_the_state_of_an_account_is_what_holds_now(
+    user: User, signed_in: In, facts: dict[str, Any], state: str
+) -> None:
+    """A lock ends by itself; of who is deactivated nothing else matters."""
+    User.objects.filter(pk=user.pk).update(**facts)
+    html = signed_in("support").get("/admin/optin/user/").content.decode()
+    row = next(row for row in html.split("<tr>") if f"/user/{user.pk}/change/" in row)
+    assert f'<td class="field-state">{state}' in row
+
+
 def test_resend_texts_the_same_code_of_an_opt_in(
     user: User,
     pending: ProviderUser,
@@ -209,7 +233,8 @@ def test_resend_keeps_the_limits(
 ) -> None:
     """At once: the wait of every text holds for staff too."""
     html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="now")
-    assert "Nothing was done" in html
+    assert "Nothing was sent: a limit refused it." in html
+    assert "It works again from 2026-11-02 " in html
     assert len(phone.messages) == 1
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.data["rule"]) == (
