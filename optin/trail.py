@@ -68,7 +68,7 @@ class Search:
         """Return the newest events whose id is under *below*, *limit* at most.
 
         It takes as many statements whatever there is, and none reads more than
-        ``LOOKED_AT`` events, or *limit*.
+        ``LOOKED_AT`` events, or *limit*, and what is written meanwhile.
         """
         above, top = self._ids
         span = (above, min(below or LAST, top))
@@ -79,7 +79,9 @@ class Search:
             reached = {name: self._reach(name, span) for name in names}
             # Whose events reach back furthest is the rarest.
             name = min(names, key=lambda each: reached[each] or 0)
-            found = _page(list(self._compared(name, span, limit + 1)), limit)
+            # By ids, not by their number: by now there may be newer ones.
+            within = (reached[name] or above, span[1])
+            found = _page(list(self._compared(name, within, limit + 1)), limit)
         return self._cut(found, reached[name])
 
     def all(self, batch: int) -> Iterator[list[AuditEvent]]:
@@ -128,9 +130,9 @@ class Search:
         """The events that *name* leads to and of which the rest is true as well.
 
         Compared outside of what leads: else the rest would decide how events are looked for,
-        and perhaps how many.
+        and perhaps how many. The number is what keeps them apart, for the database.
         """
-        led = self._led(name, span)[:LOOKED_AT]
+        led = self._led(name, span)[: 2 * LOOKED_AT]
         rest = {key: value for key, value in self.facts.items() if key != name}
         if self.first:
             rest["at__gte"] = self.first
