@@ -100,6 +100,8 @@ class Action:
         form = self.form(request.POST if request.method == "POST" else None, row)
         for field in form.fields.values():  # the summary of what is wrong names each
             field.error_messages["required"] = f"{field.label or 'This'}: nothing was entered."
+            # Django's own repeats what was sent.
+            field.error_messages["invalid_choice"] = f"{field.label}: choose one of the list."
         status = 422 if request.method == "POST" else 200
         done = None
         if form.is_valid():

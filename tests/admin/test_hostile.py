@@ -222,6 +222,10 @@ class Attack:
         self.post("optin/guard/deny/", "guardreason", reason=..., **deny)
         call_command("stop_texts", "--reason", evil("commandreason"))
         self.marks.add("commandreason")
+        # What is no choice is not repeated.
+        self.post(f"{at}/role/", "norole", 422, role=..., reason="x")
+        self.post("optin/guard/unlist/", "nocover", 422, number=NUMBER, covers=..., reason="x")
+        self.marks -= {"norole", "nocover"}
         # Refused, and shown again.
         self.post(f"{at}/unlock/", "longreason", 422, reason=evil("longreason") * 9)
         self.marks.remove("longreason")  # in its field, as it was typed
