@@ -508,6 +508,23 @@ def test_retention_is_a_setting(
     assert purge()["audit_events"] == gone
 
 
+def test_the_trail_says_when_a_long_run_ended(
+    user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its beginning, it would stand among events of other ids than its own (P-22)."""
+    SendCounter.objects.create(
+        scope="total/86400", key="", window_start=NOON - 9 * DAY, count=1, proved=0
+    )
+
+    def slowly(at: datetime) -> upkeep.Counts:
+        clock.shift(timedelta(hours=1))
+        return upkeep.Counts()
+
+    monkeypatch.setattr(upkeep, "_tokens", slowly)
+    assert purge()
+    assert AuditEvent.objects.latest("pk").at == NOON + timedelta(hours=1)
+
+
 def test_events_without_a_seal_stay_until_they_have_one(user: User, clock: Clock) -> None:
     clock.move_to(NOON - timedelta(days=800))
     services.unlock(user, reason="try", origin=ORIGIN)
