@@ -28,7 +28,7 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.passwords import Grant
-from optin.staff_words import moment
+from optin.staff_words import moment, moment_by
 
 Kind = AuditEvent.Kind
 
@@ -253,17 +253,17 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     why, advice = _RULES[name]
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
     words = f"A text{to} was asked for at {moment(request.at)}, and refused:"
-    stands = [cause.words for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
-    because = stands or [_because(name, request)]
+    stands = [cause for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
+    because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
     again = _again(request, known.now)
     if name in _STANDING:
         again = "This is over." if over else ""
-    return _no_text(
-        why,
-        " ".join(filter(None, [words, *because, again])),
-        "Tell them to ask once more now." if over else advice,
-    )
+    if over:
+        advice = "Tell them to ask once more now."
+    elif stands:
+        advice = stands[0].advice
+    return _no_text(why, " ".join(filter(None, [words, *because, again])), advice)
 
 
 def _because(name: str, request: AuditEvent) -> str:
@@ -301,7 +301,7 @@ def _again(event: AuditEvent, now: datetime) -> str:
         return ""
     if until <= now:
         return f"Trying again works since {moment(until)}."
-    return f"Trying again works from {moment(until)}."
+    return f"Trying again works from {moment_by(until)}."
 
 
 _IT_ENDS = (
@@ -319,14 +319,13 @@ _UNLOCK = (
     "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the tries "
     "were not theirs, somebody else may know the password: let them change it."
 )
+_ANOTHER_WAY = "A code of the app or a recovery code leads in."
 _UNLOCK_TEXTS = (
-    "A code of the app or a recovery code leads in. Else, if you are sure who it is, press "
-    "“Unlock”. If the tries were not theirs, somebody else may know the password: let them change "
-    "it."
+    "If you are sure who it is, press “Unlock”. If the tries were not theirs, somebody else may "
+    "know the password: let them change it."
 )
 _END_SUSPENSION = (
-    "A code of the app or a recovery code leads in. Press “End the suspension” only if you are "
-    "sure who it is, and its reason is gone."
+    "Press “End the suspension” only if you are sure who it is, and its reason is gone."
 )
 _CHOOSE_ANOTHER = (
     "Tell them to choose a new one: “Forgotten your password?” on the page to sign in."
@@ -664,12 +663,13 @@ def _of_entry(known: _Known) -> Iterator[Cause]:
 def _barred(known: _Known) -> Iterator[Cause]:
     """Disabled, suspended, locked: codes are not heard, and texts not sent."""
     user, active = known.user, known.active
+    another_way = f"{_ANOTHER_WAY} " if known.app or known.recovery_codes else ""
     if user.otp_disabled_at:
         yield _no_entry(
             Why.DISABLED,
             f"Codes by text message are disabled since {moment(user.otp_disabled_at)}, after "
             f"{user.otp_failures} wrong codes.",
-            _UNLOCK_TEXTS,
+            f"{another_way}{_UNLOCK_TEXTS}",
         )
     if active and active.suspended_at:
         event = known.suspension
@@ -677,12 +677,13 @@ def _barred(known: _Known) -> Iterator[Cause]:
             Why.SUSPENDED,
             f"Staff suspended the number {active.masked_number} at {moment(active.suspended_at)}: "
             f"“{_reason(event) if event else UNKNOWN}”.",
-            _END_SUSPENSION,
+            f"{another_way}{_END_SUSPENSION}",
         )
     if user.locked_for(known.now) and user.otp_locked_until:
         yield _no_entry(
             Why.LOCKED,
-            f"No code is accepted, and no text sent, until {moment(user.otp_locked_until)}, after "
+            f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
+            f"after "
             f"{user.otp_failures} wrong codes.",
             _UNLOCK,
         )

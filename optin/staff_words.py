@@ -34,6 +34,11 @@ def moment(at: datetime) -> str:
     return date_format(timezone.localtime(at), "j F Y, H:i T")
 
 
+def moment_by(at: datetime) -> str:
+    """``moment`` of what begins or ends then: the minute by which it has, none too early."""
+    return moment(at + timedelta(minutes=1, microseconds=-1))
+
+
 def span(seconds: int) -> str:
     """Write a length of time in the largest unit that leaves no rest."""
     if seconds % 3600 == 0:
@@ -161,7 +166,7 @@ def reasons(event: AuditEvent) -> list[str]:
     data = event.data
     said = [rule(data)]
     if again := again_at(event):
-        said.append(f"trying again works from {moment(again)}")
+        said.append(f"trying again works from {moment_by(again)}")
     if data.get("by") in _BY:
         said.append(_BY[data["by"]])
     if data.get("failures"):
@@ -169,7 +174,7 @@ def reasons(event: AuditEvent) -> list[str]:
     if data.get("try"):
         said.append(f"wrong tries of this code: {data['try']}")
     if until := parse_datetime(str(data.get("locked_until", ""))):
-        said.append(f"codes are refused until {moment(until)}")
+        said.append(f"codes are refused until {moment_by(until)}")
     if due := parse_datetime(str(data.get("due_at", ""))):
         said.append(f"to take effect at {moment(due)}")
     if data.get("disabled"):

@@ -478,7 +478,7 @@ CAUSES = [
         disabled,
         (NO_ENTRY, "disabled"),
         rf"Codes by text message are disabled since {AT}, after 2 wrong codes",
-        r"A code of the app or a recovery code leads in\. Else, .* press “Unlock”",
+        r"^If you are sure who it is, press “Unlock”",
         id="disabled-by-wrong-codes",
     ),
     slow(

@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import delivery, guards, receipts, services, sign_in, timeline
+from optin import delivery, guards, receipts, services, sign_in, staff_words, timeline
 from optin.conf import Rate
 from optin.diagnosis import Cause, Question, Why, diagnose
 from optin.gateways import Receipt, Report, SmsError
@@ -32,13 +32,14 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     Purpose,
+    RecoveryCode,
     SmsMessage,
     User,
 )
 from optin.models.messages import State
 from optin.origin import Face, Origin
 from optin.timeline import Entry, Position, What
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
+from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
 from tests.domain.person import Person
 
@@ -721,6 +722,31 @@ def test_what_staff_asked_for_in_vain_hides_no_cause(
     sending = services.resend(scene.user, reason="they ask for one", origin=STAFF)
     assert sending.outcome is Outcome.NOTHING_WAITING
     assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == before
+
+
+@pytest.mark.parametrize("bar", [disable, suspend], ids=["disabled", "suspended"])
+def test_another_way_in_is_named_where_there_is_one(
+    scene: Scene, bar: Callable[[Scene], None]
+) -> None:
+    bar(scene)
+    scene.challenge()
+    another = "A code of the app or a recovery code leads in."
+    for has in (False, True):
+        if has:
+            RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
+        for question in Question:
+            assert causes(scene.user, question)[0].advice.startswith(another) is has
+
+
+def test_no_time_is_named_before_which_it_is_refused(scene: Scene) -> None:
+    """Times are to the minute: the one by which it works, not the one in which it begins to."""
+    scene.clock.move_to(NOON + timedelta(seconds=20))
+    scene.ask()
+    scene.ask()  # 30 s too early
+    found = {cause.why: cause.words for cause in causes(scene.user, Question.NO_TEXT)}
+    begins = staff_words.moment(NOON + timedelta(minutes=1))
+    assert found[Why.RESEND_WAIT].endswith(f"Trying again works from {begins}.")
+    assert staff_words.moment_by(NOON) == staff_words.moment(NOON)
 
 
 def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:
