@@ -8,6 +8,7 @@ import json
 import re
 import resource
 from collections.abc import Iterator
+from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,32 @@ def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client)
 
     assert not bound.faults, "\n".join(bound.faults)
     assert {name: bound.counts[name] for name in few.counts} == few.counts
+
+
+def test_a_page_is_bounded_also_where_the_database_knows_nothing_yet(client: Client) -> None:
+    """What came in since it looked last, it takes for few: and would read and sort it all."""
+    seed(60_000, end=NOON)
+    new = AuditEvent(
+        at=NOON, kind="check", outcome="ok", face="web", file_id=4711, user_id=QUIET, data={}
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE optin_auditevent SET (autovacuum_enabled = false)")
+        cursor.execute("ANALYZE optin_auditevent")
+    AuditEvent.objects.bulk_create((copy(new) for _ in range(20_000)), batch_size=5000)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE optin_auditevent RESET (autovacuum_enabled)")
+    bound = Bound(client)
+    for query in (f"user_id={QUIET}", "file_id=4711"):
+        assert len(ids(bound.ask(f"{LOG}?{query}", 60).content.decode())) == PAGE
+    assert not bound.faults, "\n".join(bound.faults)
+    response: Any = client.post(f"{LOG}export/?user_id={QUIET}")
+    export = iter(response.streaming_content)
+    with CaptureQueriesContext(connection) as captured:
+        next(export)
+        next(export)
+    (sql,) = [q["sql"] for q in captured if 'FROM "optin_auditevent"' in q["sql"]]
+    (setting,) = [q["sql"] for q in captured if q["sql"].startswith("SET LOCAL")]
+    assert faults(sql, 2001, setting) == []
 
 
 def resident() -> float:
