@@ -123,14 +123,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "kind_",
         text("outcome"),
         "about",
+        "actor",
+        reason(),
         "number",
         "file",
         "face",
-        "actor",
-        reason(),
     )
     list_filter = (
-        choice("kind", AuditEvent.Kind.choices),
+        choice("kind", AuditEvent.Kind.choices, "event"),
         Outcome,
         choice("face", Face.choices),
         by_id("user_id", "account id"),
