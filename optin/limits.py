@@ -241,6 +241,8 @@ def reserve_revocation(origin: Origin, now: datetime) -> Refused | None:
 def _reserve_for_staff(
     name: str, rates: tuple[Rate, ...], origin: Origin, now: datetime
 ) -> Refused | None:
+    if origin.actor_id is None:  # a command: who runs one needs no permission
+        return None
     with transaction.atomic():
         tallies = _add(_each(name, str(origin.actor_id), rates), now)
         refused = _over(tallies, now)
@@ -248,7 +250,7 @@ def _reserve_for_staff(
             transaction.set_rollback(True)
     for tally in tallies if refused is None else ():
         if tally.count == tally.limit.count:  # once in each window
-            alarms.sound("staff", actor=origin.actor_id or 0, rule=tally.limit.scope)
+            alarms.sound("staff", actor=origin.actor_id, rule=tally.limit.scope)
     return refused
 
 
