@@ -18,7 +18,7 @@ from optin.origin import Face, Origin
 from tests.browser.bench import Site
 
 PASSWORD = "tell-the-harbour-9"
-HOW_MANY = 60
+HOW_MANY = 140
 """Of each kind: one worker may get all tests. The budgets of texts are large enough."""
 
 
