@@ -28,19 +28,28 @@ lint: $(VENV)/tests
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
+# A lock file names every package that is installed. With --no-deps pip resolves nothing, so
+# a package that is released later cannot change or break an installation.
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
+CHECK = $(BIN)/pip check --disable-pip-version-check
+
 $(VENV)/runs: requirements.txt | $(VENV)/bin/python
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(INSTALL) requirements.txt
+	@$(CHECK)
 	@touch $@
 
 $(VENV)/tests: requirements-dev.txt | $(VENV)/bin/python
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(INSTALL) requirements-dev.txt
+	@$(CHECK)
 	@touch $@
 
-# Choose newer versions: needs uv.
+# Choose newer versions: needs uv. Extras stay in the lock files: pip compares a name with its
+# extras.
+LOCK = uv pip compile --universal --generate-hashes --no-strip-extras --python-version 3.11 --upgrade
 lock:
-	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements.in -o requirements.txt
-	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-twilio.in -o requirements-twilio.txt -c requirements.txt
-	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade requirements-dev.in -o requirements-dev.txt -c requirements.txt -c requirements-twilio.txt
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-twilio.in -o requirements-twilio.txt -c requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt -c requirements.txt -c requirements-twilio.txt
 
 # Collect what is to be translated, and compile what is: for developers, needs gettext.
 # Nothing else does: the compiled catalogue is committed.
