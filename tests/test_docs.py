@@ -333,13 +333,8 @@ def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        pytest.param(README, id="README", marks=pytest.mark.slow),
-        pytest.param(CLIENTS, id="clients"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [README, CLIENTS], ids=["README", "clients"])
 def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
     pairs = blocks(document)
     assert pairs

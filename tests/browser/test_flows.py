@@ -32,7 +32,7 @@ WAYS: dict[str, tuple[type[Pointer], bool, int]] = {
 
 
 def in_every_way(*quick: str) -> pytest.MarkDecorator:
-    """Run a test in each of the ways: all but the *quick* ones among the long proofs."""
+    """Run a test in each way. Only the *quick* ones run without the long proofs."""
     assert set(quick) <= set(WAYS)
     ways = [
         pytest.param(way, id=way, marks=[] if way in quick else [pytest.mark.slow]) for way in WAYS
@@ -85,7 +85,7 @@ def recovery_codes(hands: Pointer) -> list[str]:
 # -- text messages -----------------------------------------------------------------
 
 
-@in_every_way("scripts-320", "without-scripts-1280", "keyboard-320")
+@in_every_way("scripts-320")
 def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-01 to P-04, P-07: with the pages' own words alone."""
     person = crowd.new()
@@ -143,7 +143,7 @@ def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     hands.sees("Your account")
 
 
-@in_every_way("scripts-320")
+@in_every_way()
 def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
     """P-01, P-08: from the sign-in page to a new number, with a recovery code."""
     person, hands = crowd.on(), start()
@@ -181,7 +181,7 @@ def next_code(app: pyotp.TOTP) -> str:
     return app.at(datetime.now(UTC), counter_offset=1)
 
 
-@in_every_way("without-scripts-1280")
+@in_every_way()
 def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
     person, hands = crowd.new(), start()
     hands.sign_in(person)
@@ -204,7 +204,7 @@ def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
 # -- mails -------------------------------------------------------------------------
 
 
-@in_every_way("scripts-1280")
+@in_every_way()
 def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
     """P-14a, S-39: the mailed link takes the change back and ends every session."""
     person, thief = crowd.new(), start()
@@ -226,7 +226,7 @@ def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
     hands.sees("Choose a new password")
 
 
-@in_every_way("keyboard-320")
+@in_every_way()
 def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """The link signs nobody in: the second factor is asked for afterwards."""
     person = crowd.on()
@@ -276,7 +276,7 @@ def authorize(client_id: str, verifier: str, **more: str) -> str:
     )
 
 
-@in_every_way("scripts-320")
+@in_every_way()
 def test_let_an_application_act(hands: Pointer, site: Site, crowd: Crowd, client_id: str) -> None:
     """RFC 6749 4.1 with PKCE: password, code, consent, and a token for the client."""
     person, verifier = crowd.on(), "v" * 64

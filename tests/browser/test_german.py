@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench import NARROW, Site, Window, audit, shoot
@@ -28,6 +29,7 @@ def look(page: Page, name: str, heading: str) -> None:
     audit(page)
 
 
+@pytest.mark.slow
 def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     ann = crowd.new()
     page = open_page("/sign-in/", width=NARROW, locale="de-DE")

@@ -44,6 +44,7 @@ def twice(hands: Pointer, button: str) -> None:
 # -- codes, as phones and people give them -----------------------------------------
 
 
+@pytest.mark.slow
 def test_last_line_lets_the_browser_fill_the_code_in(
     hand: Pointer, site: Site, crowd: Crowd
 ) -> None:
@@ -62,7 +63,10 @@ def test_last_line_lets_the_browser_fill_the_code_in(
         expect(field).to_have_attribute(name, value)
 
 
-@pytest.mark.parametrize("between", [" ", "-"], ids=["space", "hyphen"])
+@pytest.mark.parametrize(
+    "between",
+    [pytest.param(" ", id="space"), pytest.param("-", id="hyphen", marks=pytest.mark.slow)],
+)
 def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: Crowd) -> None:
     """P-04."""
     code = ask(hand, crowd.new())
@@ -140,6 +144,7 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     assert len(site.texts(person.number)) == 1
 
 
+@pytest.mark.slow
 def test_two_tabs_lead_to_the_same_place(hand: Pointer, site: Site, crowd: Crowd) -> None:
     """The same code in both: the second leads on, and counts nothing."""
     person = crowd.new()

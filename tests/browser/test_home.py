@@ -55,6 +55,7 @@ def home(site: Site, crowd: Crowd, open_page: Window) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_figures_of_a_month_can_be_read_by_everybody(
     home: Page, site: Site, looks: list[Look]
 ) -> None:
@@ -68,6 +69,7 @@ def test_figures_of_a_month_can_be_read_by_everybody(
     audit_everywhere(home, "staff-home-month", looks)
 
 
+@pytest.mark.slow
 def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     """P-11: what scrolls takes the focus, and has a name."""
     run(site, MONTH)
@@ -78,6 +80,7 @@ def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     home.wait_for_function("() => document.activeElement.scrollTop > 100", timeout=10_000)
 
 
+@pytest.mark.slow
 def test_there_is_nothing_yet(home: Page, site: Site, looks: list[Look]) -> None:
     run(site, "Figure.objects.all().delete(); Span.objects.update(is_settled=True)")
     home.goto("/admin/")

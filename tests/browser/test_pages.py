@@ -65,6 +65,9 @@ class Tour(Pointer):
         return self.site.newest_text(number).split()[0]
 
 
+QUICK = {"newcomer"}
+"""The tours of a quick run."""
+
 Walk = Callable[[Tour], None]
 TOURS: dict[str, tuple[Walk, set[str]]] = {}
 
@@ -347,7 +350,10 @@ def at(open_page: Window, site: Site, crowd: Crowd, looks: list[Look]) -> Tour:
     return Tour(open_page(width=NARROW), site, crowd, looks)
 
 
-@pytest.mark.parametrize("name", TOURS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TOURS],
+)
 def test_pages_can_be_used_by_everybody(name: str, at: Tour) -> None:
     """P-10, P-11: every page on the way."""
     walk, pages = TOURS[name]

@@ -65,6 +65,7 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: li
     audit_everywhere(page, "simulator-texts", looks)
 
 
+@pytest.mark.slow
 def test_phone_shows_a_text_as_it_comes_without_scripts(site: Site, open_page: Window) -> None:
     page = open_page("/simulator/", scripts=False)
     Simulator(site.data_dir).send(Text("+61491570158", "0000003 is it", "sms-c"))

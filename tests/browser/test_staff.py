@@ -24,7 +24,7 @@ NO_PAGES = {
     "jsi18n": "words for scripts",
     "optin_auditevent_export": "a file",
 }
-QUICK = {"index", "optin_auditevent_changelist", "optin_user_change", "optin_user_suspend"}
+QUICK = {"index", "optin_user_suspend"}
 """What a quick run looks at too."""
 
 

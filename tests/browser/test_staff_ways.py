@@ -129,6 +129,7 @@ _HIDDEN = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [NARROW, pytest.param(1280, marks=pytest.mark.slow)])
 def test_nothing_lies_over_the_focus(
     width: int, open_page: Window, site: Site, crowd: Crowd
@@ -153,6 +154,7 @@ def test_nothing_lies_over_the_focus(
                     break
 
 
+@pytest.mark.slow
 def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
     open_page: Window, site: Site, crowd: Crowd, looks: list[Look]
 ) -> None:
@@ -199,6 +201,7 @@ def id_of(site: Site, model: str, **found: str) -> int:
     return made
 
 
+@pytest.mark.slow
 def test_secrets_are_shown_once(
     superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
 ) -> None:
@@ -234,6 +237,7 @@ def test_secrets_are_shown_once(
     assert secret not in page.content()
 
 
+@pytest.mark.slow
 def test_refusals_can_be_read_by_everybody(
     superuser: Pointer, site: Site, looks: list[Look]
 ) -> None:
@@ -260,6 +264,7 @@ def test_refusals_can_be_read_by_everybody(
     audit_everywhere(page, "staff-without-a-role", looks)
 
 
+@pytest.mark.slow
 def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[Look]) -> None:
     page = superuser.page
     page.goto("/admin/")
@@ -273,6 +278,7 @@ def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[
     audit_everywhere(page, "staff-many-searches", looks)
 
 
+@pytest.mark.slow
 def test_a_session_that_ended_over_a_form(
     superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
 ) -> None:

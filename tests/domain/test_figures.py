@@ -412,8 +412,8 @@ def test_what_happens_at_midnight_counts_once(
     ("day", "hours"),
     [
         pytest.param(date(2026, 10, 4), 23, id="clocks go forward"),
-        pytest.param(date(2026, 4, 5), 25, id="clocks go back"),
-        pytest.param(date(2026, 11, 2), 24, id="any other"),
+        pytest.param(date(2026, 4, 5), 25, id="clocks go back", marks=pytest.mark.slow),
+        pytest.param(date(2026, 11, 2), 24, id="any other", marks=pytest.mark.slow),
     ],
 )
 def test_hours_follow_each_other_without_a_gap(
@@ -488,6 +488,7 @@ def test_purge_loses_nothing_that_was_not_counted(
     assert not SmsMessage.objects.exists()
 
 
+@pytest.mark.slow
 def test_purge_each_hour_loses_nothing(user: User, file: File, phone: Phone, clock: Clock) -> None:
     """Three days, a text each two hours, whatever the minute at which it is purged."""
     for n in range(36):

@@ -183,6 +183,7 @@ def ask(scene: Scene, wire: Wire, name: str, number: str, file_id: int = 777) ->
     return text
 
 
+@pytest.mark.slow
 def test_no_secret_comes_back_from_a_gateway(scene: Scene, wire: Wire) -> None:
     for name, (wire.answer, told) in ANSWERS.items():
         text = ask(scene, wire, "ann", ANNS)

@@ -190,6 +190,7 @@ class Surfer(Scene):
         assert self.secrets.found_in(self.html) == set()
 
 
+@pytest.mark.slow
 def test_no_secret_of_the_pages_turns_up_anywhere(site: Site) -> None:
     ann = Surfer(site)
     secrets = ann.secrets

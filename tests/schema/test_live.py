@@ -192,6 +192,7 @@ def explore(served: Served, path: str, method: str, media_types: Collection[str]
     return statuses
 
 
+@pytest.mark.slow
 def test_what_is_served_is_what_is_looked_at_here(served: Served) -> None:
     answer = requests.get(f"{served.base_url}/schema/?format=json", timeout=30)
 

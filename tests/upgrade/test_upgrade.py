@@ -92,7 +92,13 @@ def use(env: dict[str, str]) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("ring", [KEYS, NEWER_RING], ids=["same-ring", "newer-ring"])
+@pytest.mark.parametrize(
+    "ring",
+    [
+        pytest.param(KEYS, id="same-ring", marks=pytest.mark.slow),
+        pytest.param(NEWER_RING, id="newer-ring"),
+    ],
+)
 def test_a_database_of_the_first_day_goes_on(first: dict[str, str], ring: dict[str, str]) -> None:
     """Pending codes, active numbers, counts, access keys and the trail: all still hold."""
     env = first | ring
@@ -115,6 +121,7 @@ def test_a_database_of_the_first_day_goes_on(first: dict[str, str], ring: dict[s
     }
 
 
+@pytest.mark.slow
 def test_without_its_keys_a_database_stays_what_it_was(first: dict[str, str]) -> None:
     """The wrong ring stops the upgrade; with the right one it can be run again."""
     refused = migrate(first | OTHER_RING)
