@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import re_path
 from django.views.decorators.http import require_safe
-from oauth2_provider.settings import oauth2_settings
 from rest_framework import serializers
 
 from optin.api import renderers
@@ -30,6 +29,7 @@ from optin.api.answers import (
 )
 from optin.api.serializers import (
     BaseResponseModel,
+    Boolean,
     IdField,
     Model,
     OAuthAccessTokenGrant,
@@ -98,13 +98,14 @@ class Resource:
 
     @property
     def samples(self) -> list[Sample]:
-        body = Body(self.name, sample(self.model))
+        body = sample_body(self.model)
         samples = [
             Sample("application/json, text/json", as_json(body)),
             Sample("application/xml, text/xml", as_xml(body)),
         ]
         if self.takes_forms:
-            samples.append(Sample("application/x-www-form-urlencoded", urlencode(body)))
+            form = urlencode(sample(self.model))
+            samples.append(Sample("application/x-www-form-urlencoded", form))
         return samples
 
     def _information(self, field: Any) -> str:
@@ -145,7 +146,9 @@ class Call:
 
     @property
     def uri_parameters(self) -> tuple[Property, ...]:
-        return _URI_PARAMETERS if self.is_user_call else ()
+        if self.is_token_call:
+            return ()
+        return (_ACCESS_KEY, _FILE_ID if self.is_user_call else _FILE_ID_OF_PING)
 
     @property
     def request(self) -> Resource | None:
@@ -177,22 +180,27 @@ class Call:
 
 # -- what the calls are ------------------------------------------------------------
 
-_URI_PARAMETERS = (
-    Property(
-        "WsAccessKey",
-        "The Web Service access key for this user and file which allows access to the API for "
-        "the associated file (found in File - Settings). Using OAuth authentication mechanism is "
-        "the preferred method to allow API access.",
-        "string",
-        "Optional. Legacy authentication method and only required if not using OAuth. OAuth is "
-        "preferred.",
-    ),
-    Property(
-        "FileId",
-        "Specifies the file id of the file to perform the operation upon.",
-        "integer",
-        "Required",
-    ),
+_ACCESS_KEY = Property(
+    "WsAccessKey",
+    "The Web Service access key for this user and file which allows access to the API for "
+    "the associated file (found in File - Settings). Using OAuth authentication mechanism is "
+    "the preferred method to allow API access.",
+    "string",
+    "Optional. Legacy authentication method and only required if not using OAuth. OAuth is "
+    "preferred.",
+)
+_FILE_ID = Property(
+    "FileId",
+    "Specifies the file id of the file to perform the operation upon.",
+    "integer",
+    "Required",
+)
+_FILE_ID_OF_PING = Property(
+    "FileId",
+    "The file to ask about: with it, the answer is true only if the credentials may use this "
+    "file. A WsAccessKey without it asks about the file of the key.",
+    "integer",
+    "Optional",
 )
 
 _EVERY_CALL = (
@@ -276,7 +284,7 @@ CALLS = (
     Call(
         "POST",
         "authorisation/refresh",
-        "Swap a refresh token for a new access token and a new refresh token.",
+        "Get a new access token for a refresh token.",
         OAuthRefreshAccessTokenRequest,
         OAuthAccessTokenGrant,
         _TOKEN_CALL,
@@ -285,10 +293,10 @@ CALLS = (
     Call(
         "GET",
         "authorisation/ping",
-        "Find out whether an access token is valid.",
+        "Find out whether an access token or a WsAccessKey is valid, and may use a file.",
         None,
-        BaseResponseModel,
-        (*_EVERY_CALL, "not_authenticated", "invalid_token", "throttled"),
+        Boolean,
+        (*_EVERY_CALL, "not_authenticated", "invalid_token", "file_access_denied", "throttled"),
     ),
 )
 
@@ -299,7 +307,7 @@ _FIXED = {
     (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
     (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
     (OAuthAccessTokenGrant, "token_type"): "Bearer",
-    (OAuthAccessTokenGrant, "expires_in"): oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
+    (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
     (OAuthAccessTokenGrant, "scope"): "full fileid:1",
     (OAuthGrantRequestError, "error"): "invalid_grant",
     (OAuthGrantRequestError, "error_description"): TOKEN_ERRORS["invalid_grant"].message,
@@ -326,8 +334,9 @@ def authentication(request: HttpRequest) -> HttpResponse:
     context = {
         "base_url": conf.base_url,
         "takes_access_keys": conf.legacy_access_keys,
-        "access_token_seconds": oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
-        "refresh_token_days": oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS // 86400,
+        "access_token_seconds": conf.access_token_lifetime,
+        "refresh_token_seconds": conf.refresh_token_lifetime,
+        "rotates": conf.password_clients_rotate,
     }
     return render(request, "help/authentication.html", context)
 
@@ -362,12 +371,16 @@ def sample(model: type[Model]) -> dict[str, Any]:
     }
 
 
-def as_json(body: Body) -> str:
+def sample_body(model: type[Model]) -> Body | bool:
+    return True if model is Boolean else Body(model.model_name(), sample(model))
+
+
+def as_json(body: Body | bool) -> str:
     text: bytes = renderers.ApplicationJSON().render(body, renderer_context={"indent": 2})
     return text.decode()
 
 
-def as_xml(body: Body) -> str:
+def as_xml(body: Body | bool) -> str:
     document = parseString(renderers.ApplicationXML().render(body))
     text: str = document.documentElement.toprettyxml(indent="  ")
     return text.rstrip()
