@@ -103,9 +103,9 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or Verification(Outcome.STARTED)
@@ -140,9 +140,9 @@ def confirm_app(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     code = codes.parse(otp)
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         guess = guesses.attempt(origin, code, "set up")
         if known := guesses.repeated(factors, None, guess, now):
             return known
@@ -221,9 +221,9 @@ def keep_recovery_codes(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     parsed = [codes.parse_any(text) for text in texts]
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
         result = _barred(factors, standing, now) or Verification(
@@ -258,9 +258,9 @@ def turn_off(
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     """
     code = codes.parse_any(otp)
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active

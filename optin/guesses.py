@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.utils import timezone
+
 from optin import codes, delivery, keys
 from optin.conf import MAX_FAILURES, conf
 from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded, SignedOut
@@ -119,6 +121,7 @@ class Factors:
     """What an operation reads of the user that it has locked."""
 
     user: User
+    now: datetime  # read once the lock was held: it may have been waited for
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     app: AuthenticatorApp | None = None  # where every factor was asked for
@@ -142,10 +145,11 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
     With *every_factor* the authenticator app too.
     """
     locked = User.objects.locked(user.pk)
+    now = timezone.now()
     rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
     pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
     app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
-    return Factors(locked, rows, pending, app)
+    return Factors(locked, now, rows, pending, app)
 
 
 def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
