@@ -562,6 +562,12 @@ class Conf:
         name="TRUSTED_PROXIES",
         doc="Networks whose X-Forwarded-For header is believed.",
     )
+    no_proxy = Setting(
+        85,
+        False,
+        parse=boolean,
+        doc="Says that no proxy stands in front, so that TRUSTED_PROXIES is empty on purpose.",
+    )
     base_url = Setting(
         24,
         "",
