@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from optin import codes, delivery, keys
-from optin.conf import MAX_FAILURES, conf
+from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
 from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded, SignedOut
 from optin.models import (
     AuthenticatorApp,
@@ -25,7 +25,6 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.models.factors import CLOCK_SLACK
 from optin.origin import Origin
 
 FRESH = timedelta(minutes=20)
@@ -308,7 +307,7 @@ def _incorrect(why: str) -> Verification:
 
 
 def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
-    return proved_at is not None and proved_at <= now < proved_at + FRESH
+    return proved_at is not None and proved_at - CLOCK_SLACK <= now < proved_at + FRESH
 
 
 # -- counting ----------------------------------------------------------------------
@@ -364,7 +363,7 @@ def repeated(
     user = factors.user
     if not guess or guess != user.last_guess or user.last_guess_at is None:
         return None
-    # The second half may have asked first, and waited for the lock.
+    # The first half may have been decided by another server, whose clock is ahead.
     if not -CLOCK_SLACK <= now - user.last_guess_at < REPEATED_WITHIN:
         return None
     outcome, _, by = user.last_guess_as.partition(" ")
