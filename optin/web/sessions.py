@@ -170,6 +170,11 @@ def follow(request: HttpRequest) -> None:
         _join(request, stored)
 
 
+def is_there(request: HttpRequest) -> bool:
+    """Whether there is a session at all: for whoever brings none, none is to be stored."""
+    return bool(request.session.keys())
+
+
 def end(request: HttpRequest) -> None:
     """Sign out, under each id that the session has had and has now."""
     others: list[str] = []

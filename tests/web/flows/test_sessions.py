@@ -1,5 +1,6 @@
 """What a session is, how long it lasts, and what it opens (S-36)."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from oauth2_provider.models import Grant
 from optin import authenticators, passwords
 from optin.models import AuditEvent, Notice, ProviderUser, User
 from optin.web.session_store import SessionStore, row_of
+from tests.admin.addresses import ADDRESSES as ADMIN
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.web import test_consent as consent
 from tests.web.flows.browser import Browser
@@ -323,6 +325,21 @@ def test_sign_out_ends_the_session_at_the_server(ann: Browser) -> None:
     ann.send("/sign-out/")
     assert not is_in(copied)
     assert not is_in(ann)
+
+
+@pytest.mark.parametrize("cookie", ["", "made-up"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_strangers_store_no_session(method: str, cookie: str, user: User) -> None:
+    """Any address, also with a form that says something: they could fill the table."""
+    admin = [re.sub(r"<.+?>", "1", f"/admin/{route}") for route in ADMIN.values()]
+    for address in [*ADDRESSES, *admin]:
+        stranger = Client(raise_request_exception=False)
+        if cookie:
+            stranger.cookies["__Host-session"] = cookie
+        form = {"username": user.username, "password": "wrong", "code": "123456"}
+        response: Any = getattr(stranger, method)(address, form, secure=True)
+        assert response.status_code < 500, address
+        assert not Session.objects.exists(), address
 
 
 # -- the old id --------------------------------------------------------------------
