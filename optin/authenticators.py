@@ -17,7 +17,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
 from optin import codes, delivery, guesses
-from optin.conf import conf
+from optin.conf import CLOCK_SLACK, conf
 from optin.guesses import (
     By,
     Factors,
@@ -103,9 +103,9 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or Verification(Outcome.STARTED)
@@ -140,9 +140,9 @@ def confirm_app(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     code = codes.parse(otp)
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         guess = guesses.attempt(origin, code, "set up")
         if known := guesses.repeated(factors, None, guess, now):
             return known
@@ -221,9 +221,9 @@ def keep_recovery_codes(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     parsed = [codes.parse_any(text) for text in texts]
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
         result = _barred(factors, standing, now) or Verification(
@@ -258,9 +258,9 @@ def turn_off(
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     """
     code = codes.parse_any(otp)
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active
@@ -328,7 +328,8 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     user, number = factors.user, factors.active
     of_app = notice.kind in {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
-    mailed = user.password_mailed_at and user.password_mailed_at >= notice.created_at
+    since = _since(notice)
+    mailed = user.password_mailed_at and user.password_mailed_at >= since
     removed = []
     if mailed:
         pass
@@ -338,7 +339,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
         removed = remove(factors, Removal.NUMBER, now)
     close_begun(user, now)
     # A list that was made since may be the thief's.
-    RecoveryCode.objects.filter(user=user, created_at__gte=notice.created_at).delete()
+    RecoveryCode.objects.filter(user=user, created_at__gte=since).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
     user.end_sign_ins(now)
@@ -350,4 +351,9 @@ def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
     if notice.about_id:
         return bool(notice.about_id == factor.pk)
     proved_at: datetime | None = factor.verified_at
-    return proved_at is not None and proved_at >= notice.created_at
+    return proved_at is not None and proved_at >= _since(notice)
+
+
+def _since(notice: Notice) -> datetime:
+    """From when on things came after *notice*: another server's clock may have been behind."""
+    return notice.created_at - CLOCK_SLACK

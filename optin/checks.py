@@ -1,5 +1,6 @@
 """System checks: a wrong setting stops the start, not a customer."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,6 +92,29 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return problems
+
+
+@register()
+def check_examples(**kwargs: Any) -> list[CheckMessage]:
+    """No secret is one of docs/production.env: everybody knows those."""
+    if settings.DEBUG:
+        return []
+    secrets = {
+        "SECRET_KEY": [settings.SECRET_KEY],
+        "OPTIN_KEYS": [urlsafe_b64encode(key).decode() for key in conf.keys.values()],
+        "OPTIN_DIGEST_KEY": [urlsafe_b64encode(conf.digest_key).decode()],
+        "OPTIN_RECEIPT_SECRET": [conf.receipt_secret],
+        "METRICS_TOKEN": [settings.METRICS_TOKEN],
+    }
+    return [
+        Error(
+            f"{name} holds an example of docs/production.env, which everybody can read.",
+            hint="Make one of your own: see Keys in docs/operators.md.",
+            id="optin.E086",
+        )
+        for name, texts in secrets.items()
+        if any("exampleonly" in text.replace("-", "").lower() for text in texts)
+    ]
 
 
 def _is_postgresql() -> bool:
@@ -243,6 +267,20 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
         "is kept in DATA_DIR.)",
         id="optin.E301",
     )
+
+
+@register(Tags.security, deploy=True)
+def check_proxies(**kwargs: Any) -> list[CheckMessage]:
+    """Behind a proxy that is not named, all visitors have one address: that of the proxy."""
+    if not settings.DEBUG and not conf.trusted_proxies and not conf.no_proxy:
+        return [
+            Warning(
+                "TRUSTED_PROXIES is empty: behind a proxy, limits by address hit everybody.",
+                hint="Name the networks of the proxies in front, or say OPTIN_NO_PROXY=True.",
+                id="optin.W206",
+            )
+        ]
+    return []
 
 
 @register(Tags.security, deploy=True)

@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
@@ -26,6 +27,10 @@ MIN_OTP_LIFETIME = 66
 
 MAX_OTP_LIFETIME = 600
 """Seconds. NIST SP 800-63B-4 3.1.3.2 and ASVS 6.5.5 allow 10 minutes at most."""
+
+CLOCK_SLACK = timedelta(seconds=5)
+"""So far may the clocks of two servers differ (design, section 3; S-65). A stored time that is
+further ahead than this is from before a clock jumped back."""
 
 MAX_FAILURES = 100
 """NIST SP 800-63B-4 3.2.2: no more consecutive failures than this."""
@@ -561,6 +566,12 @@ class Conf:
         fault=narrow,
         name="TRUSTED_PROXIES",
         doc="Networks whose X-Forwarded-For header is believed.",
+    )
+    no_proxy = Setting(
+        85,
+        False,
+        parse=boolean,
+        doc="Says that no proxy stands in front, so that TRUSTED_PROXIES is empty on purpose.",
     )
     base_url = Setting(
         24,

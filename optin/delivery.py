@@ -49,7 +49,7 @@ PATIENCE = 5.5
 """Seconds that all gateways together may take while somebody waits for the answer."""
 
 WORKERS_PATIENCE = 20.0
-"""And while nobody does: less than ``LEASE``."""
+"""And while nobody does: less than ``LEASE``, by a clock that is ``CLOCK_SLACK`` ahead too."""
 
 WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 """A text whose code dies sooner is not sent: some gateways count its validity in minutes."""

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.utils import timezone
+
 from optin import codes, delivery, keys
-from optin.conf import MAX_FAILURES, conf
+from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
 from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded, SignedOut
 from optin.models import (
     AuthenticatorApp,
@@ -23,7 +25,6 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.models.factors import CLOCK_SLACK
 from optin.origin import Origin
 
 FRESH = timedelta(minutes=20)
@@ -119,6 +120,7 @@ class Factors:
     """What an operation reads of the user that it has locked."""
 
     user: User
+    now: datetime  # read once the lock was held: it may have been waited for
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     app: AuthenticatorApp | None = None  # where every factor was asked for
@@ -142,10 +144,11 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
     With *every_factor* the authenticator app too.
     """
     locked = User.objects.locked(user.pk)
+    now = timezone.now()
     rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
     pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
     app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
-    return Factors(locked, rows, pending, app)
+    return Factors(locked, now, rows, pending, app)
 
 
 def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
@@ -304,7 +307,7 @@ def _incorrect(why: str) -> Verification:
 
 
 def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
-    return proved_at is not None and proved_at <= now < proved_at + FRESH
+    return proved_at is not None and proved_at - CLOCK_SLACK <= now < proved_at + FRESH
 
 
 # -- counting ----------------------------------------------------------------------
@@ -360,7 +363,7 @@ def repeated(
     user = factors.user
     if not guess or guess != user.last_guess or user.last_guess_at is None:
         return None
-    # The second half may have asked first, and waited for the lock.
+    # The first half may have been decided by another server, whose clock is ahead.
     if not -CLOCK_SLACK <= now - user.last_guess_at < REPEATED_WITHIN:
         return None
     outcome, _, by = user.last_guess_as.partition(" ")

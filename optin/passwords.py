@@ -75,7 +75,8 @@ def trying(
             limits.refund_sign_in(name, origin, now)
         else:
             _record(kind, Grant.INVALID_GRANT, user, origin, now)
-        yield Attempt(Grant.SIGNED_IN if factors else Grant.INVALID_GRANT, now, factors)
+        grant = Grant.SIGNED_IN if factors else Grant.INVALID_GRANT
+        yield Attempt(grant, factors.now if factors else now, factors)
 
 
 def _spelling(username: str) -> str:
@@ -158,10 +159,10 @@ def choose(
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
     """
-    now = timezone.now()
     hashed = make_password(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
         factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        now = factors.now
         locked = factors.user
         if standing:
             guesses.refuse_ended(factors, user)
@@ -192,6 +193,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
         # For nobody the same statements, but for the mail's own: their time would tell, too.
         pk = known.pk if known and "@" in email else 0
         user = User.objects.select_for_update(no_key=True).filter(pk=pk).first()
+        now = timezone.now()
         links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)
         lately = links.filter(created_at__gt=now - RESET_WAIT).exists()
         due = user is not None and user.is_active and user.has_usable_password() and not lately

@@ -42,9 +42,10 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = staff.fit(reason), timezone.now()
+    reason = staff.fit(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
+        now = factors.now
         waits = Revocation.objects.open_of(factors.user).first()
         refused = _refusal(factors, origin)
         if not refused and waits and not waits.is_about(factors.active, factors.app):
@@ -104,9 +105,9 @@ def cancel(revocation: Revocation, *, origin: Origin) -> Outcome:
     No password is needed, for nothing is removed by it. It may be late: as long as the
     factors are there, nobody is to look on while they go.
     """
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_locked(revocation.user, Purpose.SIGN_IN)
+        now = factors.now
         outcome = Outcome.CANCELLED
         if Revocation.objects.filter(pk=revocation.pk).close(now, Closed.CANCELLED):
             _tell(revocation, Notice.Kind.REVOKE_OFF, now)
@@ -122,9 +123,10 @@ def withdraw(user: User, *, reason: str, origin: Origin) -> Outcome:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = staff.fit(reason), timezone.now()
+    reason = staff.fit(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN)
+        now = factors.now
         waits = Revocation.objects.open_of(factors.user).first()
         # Who asked may think better of it, even of one who has risen above them since.
         own = waits is not None and waits.actor_id == origin.actor_id
@@ -165,10 +167,10 @@ def carry_out(*, origin: Origin) -> Carried:
 
 
 def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
-    now = timezone.now()
     origin = replace(origin, actor_id=found.actor_id)
     with transaction.atomic(durable=True):
         factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
+        now = factors.now
         # As it is under the lock: cancelled meanwhile, or carried out by another process.
         waits = Revocation.objects.due(now).filter(pk=found.pk).first()
         if waits is None:

@@ -90,9 +90,9 @@ def opt_in(
     """
     number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
     digest = ProviderUser.digest_of(number.e164)
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
+        now = factors.now
         if standing:
             refuse_ended(factors, user)
             standing.demand(now, factor=factors.is_on)
@@ -201,11 +201,11 @@ def verify_opt_in(
         one in which it was done goes on.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    now = timezone.now()
     code = guesses.parse(otp, user)
     guess = guesses.attempt(origin, code, Purpose.OPT_IN, provider_user_id)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
+        now = factors.now
         row = factors.rows.get(provider_user_id)
         if known := guesses.repeated(factors, row, guess, now):
             return known
@@ -308,9 +308,9 @@ def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> Prov
 
 def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
     """Text a code for *purpose* to the user's active number."""
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose)
+        now = factors.now
         if origin.session:
             refuse_ended(factors, user)
         result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
@@ -340,10 +340,10 @@ def check(
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    now = timezone.now()
     code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, every_factor=True)
+        now = factors.now
         if origin.session:
             refuse_ended(factors, user)
         result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
@@ -377,10 +377,10 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    now = timezone.now()
     code = guesses.parse(otp, user)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT)
+        now = factors.now
         row = factors.active
         guess = guesses.attempt(origin, code, Purpose.OPT_OUT)
         result = guesses.check_any(factors, code, guess, now)
@@ -533,9 +533,9 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = staff.fit(reason), timezone.now()
+    reason = staff.fit(reason)
     with transaction.atomic(durable=True):
-        locked = User.objects.locked(user.pk)
+        locked, now = User.objects.locked(user.pk), timezone.now()
         waits = PendingOtp.objects.open().filter(provider_user__user=locked, expires_at__gt=now)
         code = waits.select_related("file").order_by("-issued_at", "-pk").first()
         purpose = Purpose(code.purpose) if code else Purpose.SIGN_IN
@@ -593,9 +593,10 @@ def _staff_action(
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = staff.fit(reason), timezone.now()
+    reason = staff.fit(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
+        now = factors.now
         row = factors.active
         data = {"failures": factors.user.otp_failures}
         if staff.is_out_of_reach(origin, factors.user):

@@ -154,9 +154,9 @@ def consent(
     :raises SignedOut: and
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
-    now = timezone.now()
     with transaction.atomic(durable=True):
-        locked = guesses.read_caller_locked(user, Purpose.SIGN_IN).user
+        factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        locked, now = factors.user, factors.now
         if locked.get_session_auth_hash() != user.get_session_auth_hash():
             raise SignedOut
         if give:
@@ -173,7 +173,6 @@ def refresh_grant(
     With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token takes its place, and all that
     came from it ends if it is used once more.
     """
-    now = timezone.now()
     found = (
         RefreshToken.objects.filter(token_checksum=keys.sha256(refresh_token), application=client)
         .order_by(F("revoked").desc(nulls_first=True))
@@ -182,7 +181,7 @@ def refresh_grant(
     if found is None:
         return TokenAnswer(Grant.INVALID_REFRESH)
     with transaction.atomic(durable=True):
-        user = User.objects.locked(found.user_id)
+        user, now = User.objects.locked(found.user_id), timezone.now()
         token = RefreshToken.objects.select_related("access_token").filter(pk=found.pk).first()
         if token is None:
             return TokenAnswer(Grant.INVALID_REFRESH)  # purged or erased just now

@@ -185,9 +185,10 @@ def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = fit(reason), timezone.now()
+    reason = fit(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(row.user, Purpose.SIGN_IN)
+        now = factors.now
         row = factors.rows.get(row.pk, row)  # purged meanwhile, it reads as it did
         if is_out_of_reach(origin, factors.user):
             result = Revealed(Outcome.OUT_OF_REACH)
@@ -244,10 +245,10 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason, now = fit(reason), timezone.now()
+    reason = fit(reason)
     with transaction.atomic(durable=True):
         _lock_both(user, origin)
-        user = User.objects.locked(user.pk)
+        user, now = User.objects.locked(user.pk), timezone.now()
         group = Group.objects.get(name=role) if role else None
         before, outcome = role_of(user), Outcome.UNCHANGED
         if is_out_of_reach(origin, user) or (group and _is_beyond(group, origin)):

@@ -368,9 +368,8 @@ def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
     reason = reason.strip()
     if not 0 < len(reason) <= MAX_REASON:
         raise UnfitReason
-    now = timezone.now()
     with transaction.atomic(durable=True):
-        locked = User.objects.locked(user.pk)
+        locked, now = User.objects.locked(user.pk), timezone.now()
         again = _is_erased(locked)
         if not again and _tells(reason, _names(locked)):
             raise TellingReason

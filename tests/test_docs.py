@@ -1,9 +1,11 @@
 """The documents say what is: settings, commands, links, and lines to paste."""
 
+import base64
 import itertools
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -13,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.core.management import get_commands
 from django.db import ProgrammingError, connection
 from django.utils import timezone
 
+from optin import checks, delivery, services
 from optin import conf as conf_module
-from optin import delivery, services
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.conf import Rate, Setting, every_setting
 from optin.guesses import Outcome
@@ -102,10 +105,37 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
     )
 
 
+def key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+OWN_SECRETS = {
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "OPTIN_KEYS": f"2026:{key()}",
+    "OPTIN_DIGEST_KEY": key(),
+    "OPTIN_RECEIPT_SECRET": secrets.token_hex(20),
+    "METRICS_TOKEN": secrets.token_hex(20),
+}
+"""What operators must put in place of the examples."""
+
+
+@pytest.mark.parametrize("name", OWN_SECRETS)
+def test_no_secret_of_the_production_environment_may_be_used(
+    name: str, settings: LazySettings
+) -> None:
+    example = production_environment()[name]
+    known = {each.name: each.parse for each in every_setting()}
+    setattr(settings, name, known[name](example) if name in known else example)
+
+    assert [message.msg.split()[0] for message in checks.check_examples()] == [name]
+    settings.DEBUG = True
+    assert checks.check_examples() == []
+
+
 @pytest.mark.slow  # it waits for a database that is not there
 def test_the_production_environment_loads(tmp_path: Path) -> None:
-    """S-62. Nothing is wrong with it, and no warning is left."""
-    env = {**production_environment(), "DATA_DIR": str(tmp_path)}
+    """S-62. Nothing but its secrets is wrong with it, and no warning is left."""
+    env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
 
     done = manage("check", "--deploy", "--fail-level", "INFO", env=env)
 
@@ -143,7 +173,7 @@ def test_the_production_environment_has_every_setting_of_its_gateway() -> None:
 def test_the_production_environment_misses_nothing_without_which_it_would_start(
     tmp_path: Path, name: str
 ) -> None:
-    env = {**production_environment(), "DATA_DIR": str(tmp_path)}
+    env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
     del env[name]
 
     done = manage("check", env=env)

@@ -247,6 +247,7 @@ if _rows["ENGINE"].endswith("sqlite3"):
 else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
+    _rows["ENGINE"] = "twofa_site.postgresql"
     # One for each thread of gunicorn.conf.py, and one for delivery.postman.
     _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 9, "timeout": 5}
 

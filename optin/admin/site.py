@@ -101,7 +101,9 @@ class StaffSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def spoken(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if request.method == "POST" and not self.has_permission(request):
+            refused = request.method == "POST" and not self.has_permission(request)
+            # For a stranger, who has no session, none is to be stored.
+            if refused and request.session.keys():
                 request.session["flash"] = _NOT_DONE  # on the next page, whichever that is
             with translation.override("en-au"):
                 response: HttpResponseBase = inner(request, *args, **kwargs)

@@ -10,16 +10,13 @@ from django_otp import user_has_device
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
-from optin.conf import conf
+from optin.conf import CLOCK_SLACK, conf
 from optin.models.files import File
 from optin.models.prepared import Select, Update, param
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)
 """From the secret of an app to its first code: as long as the proofs for a change count."""
-
-CLOCK_SLACK = timedelta(seconds=5)
-"""A clock that stands further than this before a code was made has jumped back."""
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):

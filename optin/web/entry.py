@@ -108,8 +108,9 @@ class SignInRecovery(SignInCode):
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    sessions.end(request)
-    sessions.flash(request, _("You are signed out."))
+    if sessions.is_there(request):
+        sessions.end(request)
+        sessions.flash(request, _("You are signed out."))
     return SeeOther("sign-in")
 
 

@@ -1,7 +1,8 @@
 """What a session holds, and how long it lasts.
 
 A session begins when somebody is signed in, and before that once as a *half* one: after
-the password, before the code. A half one holds who and when, and opens nothing.
+the password, before the code. A half one holds who, when and of which epoch of sessions, and
+opens nothing.
 
 Each step gives a session a new id: the password, the code, each proof before a change, and
 each change. The old id lives on for a moment, for the second half of a double click: it is
@@ -75,9 +76,13 @@ def origin_of(request: HttpRequest) -> Origin:
 
 
 def begin_half(request: HttpRequest, user: User) -> None:
-    """Remember whose password was right, in a session with a new id."""
+    """Remember whose password was right, in a session with a new id.
+
+    :param user: as they were locked when the password was looked at.
+    """
     request.session.flush()
-    request.session["half"] = {"user": user.pk, "at": timezone.now().timestamp()}
+    at = timezone.now().timestamp()
+    request.session["half"] = {"user": user.pk, "at": at, "epoch": user.session_epoch}
 
 
 def half_user(request: HttpRequest) -> User | None:
@@ -86,9 +91,8 @@ def half_user(request: HttpRequest) -> User | None:
     if not half or timezone.now() >= _from(half["at"]) + HALF_FOR:
         return None
     user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
-    # A new password, or a new factor, ends what the old password had begun.
-    ended = user and user.sign_ins_ended_at and user.sign_ins_ended_at > _from(half["at"])
-    return None if ended else user
+    # A new password, a new factor and "this was not me" end what the password had begun.
+    return user if user and user.session_epoch == half.get("epoch") else None
 
 
 def begin(request: HttpRequest, user: User, proved: Verification | None = None) -> None:
@@ -164,6 +168,11 @@ def follow(request: HttpRequest) -> None:
         raise SignedOut
     if "ends" in stored:
         _join(request, stored)
+
+
+def is_there(request: HttpRequest) -> bool:
+    """Whether there is a session at all: for whoever brings none, none is to be stored."""
+    return bool(request.session.keys())
 
 
 def end(request: HttpRequest) -> None:

@@ -35,7 +35,7 @@ Given = Callable[[Person], object]
 # -- what a session must have proved (ASVS 7.5.1: 20 minutes) -----------------------
 
 OLD, FRESH, LONG_AGO = timedelta(minutes=20), timedelta(minutes=19, seconds=59.9), None
-AHEAD = timedelta(seconds=-0.1)
+AHEAD, TOO_FAR_AHEAD = timedelta(seconds=-5), timedelta(seconds=-5.1)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,9 @@ AHEAD = timedelta(seconds=-0.1)
         pytest.param(OLD, OLD, PasswordNeeded, id="password-first"),
         pytest.param(LONG_AGO, FRESH, PasswordNeeded, id="no-password"),
         pytest.param(FRESH, LONG_AGO, FactorNeeded, id="no-factor"),
-        pytest.param(AHEAD, FRESH, PasswordNeeded, id="password-before-the-clock-went-back"),
-        pytest.param(FRESH, AHEAD, FactorNeeded, id="factor-before-the-clock-went-back"),
+        pytest.param(AHEAD, AHEAD, None, id="both-by-another-server's-clock"),
+        pytest.param(TOO_FAR_AHEAD, FRESH, PasswordNeeded, id="password-before-a-clock-went-back"),
+        pytest.param(FRESH, TOO_FAR_AHEAD, FactorNeeded, id="factor-before-a-clock-went-back"),
     ],
 )
 def test_standing(

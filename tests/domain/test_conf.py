@@ -65,6 +65,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("LEGACY_ACCESS_KEYS", "1", True),
     ("TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8", (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))),
     ("TRUSTED_PROXIES", "", ()),
+    ("OPTIN_NO_PROXY", "True", True),
     ("BASE_URL", "https://2fa.example.com/", "https://2fa.example.com"),
     ("OPTIN_SERVICE_NAME", "Harbour Books", "Harbour Books"),
     ("SECRET_KEY", "correct horse battery " * 3, "correct horse battery " * 3),
@@ -321,6 +322,7 @@ def test_each_setting_has_a_text_and_a_wrong_value() -> None:
     any_value_goes = {
         "LEGACY_ACCESS_KEYS",
         "OPTIN_PASSWORD_CLIENTS_ROTATE",
+        "OPTIN_NO_PROXY",
         # What it must hold shows together with the headers (optin.E106).
         "OPTIN_GATEWAY_HTTP_BODY",
         "OPTIN_GATEWAY_HTTP_SENDER",
@@ -501,6 +503,25 @@ def test_a_deployment_on_sqlite_is_warned(
     monkeypatch.setitem(database, "ENGINE", f"django.db.backends.{engine}")
     found = checks.check_database()
     assert [(m.id, bool(m.hint)) for m in found] == ([("optin.W202", True)] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"TRUSTED_PROXIES": (ip_network("10.0.0.0/8"),)}, False),
+        ({"OPTIN_NO_PROXY": True}, False),
+        ({"DEBUG": True}, False),
+    ],
+    ids=str,
+)
+def test_a_deployment_that_says_nothing_of_proxies_is_warned(
+    production: LazySettings, changes: dict[str, Any], warned: bool
+) -> None:
+    for name, value in changes.items():
+        setattr(production, name, value)
+    found = {m.id for m in run_checks(include_deployment_checks=True)}
+    assert ("optin.W206" in found) is warned
 
 
 @pytest.mark.parametrize("sends", [True, False])

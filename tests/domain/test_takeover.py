@@ -1,6 +1,7 @@
 """What a thief begins does not come to fruition in the owner's hands, and the other way round."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -151,11 +152,13 @@ def test_without_a_link_or_a_proof_there_is_no_password(person: Person, link: st
 # -- "this was not me" -------------------------------------------------------------
 
 
-def test_the_mailbox_alone_removes_no_factor(person: Person) -> None:
+@pytest.mark.parametrize("behind", [0, 5], ids=["one clock", "another server's clock"])
+def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> None:
     """S-30: a new password by mail, and then the link of the other mail."""
     person.set_up(By.TEXT)
     notice = notice_of(person, Notice.Kind.ACTIVATED)
     user = person.user
+    person.clock.move_to(notice.created_at - timedelta(seconds=behind))
     passwords.choose(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
 
     authenticators.disown(notice, NEW, origin=PAGE)

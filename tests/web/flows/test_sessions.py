@@ -1,5 +1,6 @@
 """What a session is, how long it lasts, and what it opens (S-36)."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import quote
 import pytest
 import time_machine
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
@@ -15,10 +17,11 @@ from django.urls import path
 from django.utils import timezone
 from oauth2_provider.models import Grant
 
-from optin import passwords
-from optin.models import AuditEvent, ProviderUser, User
+from optin import authenticators, passwords
+from optin.models import AuditEvent, Notice, ProviderUser, User
 from optin.web.session_store import SessionStore, row_of
-from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone
+from tests.admin.addresses import ADDRESSES as ADMIN
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.web import test_consent as consent
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
@@ -129,7 +132,7 @@ def half(browser: Browser, active: ProviderUser, clock: time_machine.Traveller) 
 def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
     held = content(half.session)
     assert held.keys() <= {"half", "flash", "refused"}
-    assert held["half"].keys() == {"user", "at"}
+    assert held["half"].keys() == {"user", "at", "epoch"}
     assert SESSION_KEY not in held
 
 
@@ -159,6 +162,36 @@ def test_half_session_dies_after_ten_minutes(
     assert (half.path == NUMBER_PAGE) == works
     assert is_in(half) == works
     assert works or "Sign in again" in half.page.text or half.path == "/sign-in/"
+
+
+def choose_password(user: User) -> None:
+    link = default_token_generator.make_token(user)
+    passwords.choose(user, NEW_PASSWORD, origin=ORIGIN, link=link)
+
+
+def disown(user: User) -> None:
+    # About a number that went since: the one of now stays.
+    notice = Notice.objects.create(
+        user=user, kind=Notice.Kind.ACTIVATED, about_id=0, created_at=timezone.now()
+    )
+    authenticators.disown(notice, PASSWORD, origin=ORIGIN)
+
+
+@pytest.mark.parametrize("step", ["/sign-in/code/", "/sign-in/code/send/", "/sign-in/recovery/"])
+@pytest.mark.parametrize("end", [choose_password, disown])
+def test_half_session_ends_with_the_others(
+    end: Callable[[User], None], step: str, half: Browser, user: User, phone: Phone
+) -> None:
+    """Also one that began at the very moment of it: the clock stands still here."""
+    half.client.handler.enforce_csrf_checks = False
+    end(user)
+    texts = len(phone.messages)
+
+    response: Any = half.client.post(step, {"code": phone.code()}, secure=True)
+
+    assert (response.status_code, response["Location"]) == (303, "/sign-in/")
+    assert len(phone.messages) == texts
+    assert not is_in(half)
 
 
 # -- ages --------------------------------------------------------------------------
@@ -292,6 +325,21 @@ def test_sign_out_ends_the_session_at_the_server(ann: Browser) -> None:
     ann.send("/sign-out/")
     assert not is_in(copied)
     assert not is_in(ann)
+
+
+@pytest.mark.parametrize("cookie", ["", "made-up"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_strangers_store_no_session(method: str, cookie: str, user: User) -> None:
+    """Any address, also with a form that says something: they could fill the table."""
+    admin = [re.sub(r"<.+?>", "1", f"/admin/{route}") for route in ADMIN.values()]
+    for address in [*ADDRESSES, *admin]:
+        stranger = Client(raise_request_exception=False)
+        if cookie:
+            stranger.cookies["__Host-session"] = cookie
+        form = {"username": user.username, "password": "wrong", "code": "123456"}
+        response: Any = getattr(stranger, method)(address, form, secure=True)
+        assert response.status_code < 500, address
+        assert not Session.objects.exists(), address
 
 
 # -- the old id --------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""PostgreSQL restarts, or another machine takes its place: no request after that fails (S-64)."""
+
+import json
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from tests.conftest import needs
+from tests.races.conftest import ROOT, at_once, database_url, serving
+from twofa_site.postgresql.base import DatabaseWrapper
+
+BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("missing"))
+
+
+@dataclass
+class Cluster:
+    """A PostgreSQL server of a test's own, which it may stop."""
+
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of the server, which refuses to be run by root."""
+        as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*as_postgres, str(BIN / program), "--pgdata", str(self.folder / "data")]
+        with (self.folder / "log").open("ab") as log:
+            subprocess.run(
+                [*command, *arguments], check=True, cwd="/", stdin=None, stdout=log, stderr=log
+            )
+
+    def make(self) -> None:
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self.run(
+            "initdb", "--username", "postgres", "--auth", "trust", "--locale", "C", "--no-sync"
+        )
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -F"
+        self.run("pg_ctl", "--wait", "--options", options, "start")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    needs("PostgreSQL (its programs)", (BIN / "initdb").exists())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Not in a folder of pytest: another account must reach it.
+    made = Cluster(Path(mkdtemp(prefix="optin-cluster-", dir="/tmp")), port)
+    try:
+        made.make()
+        yield made
+    finally:
+        made.run("pg_ctl", "--mode", "immediate", "stop")
+        rmtree(made.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> None:
+    """Each of both processes has a pool of idle connections by then."""
+    env = {
+        "DATABASE_URL": cluster.url,
+        "DATA_DIR": str(tmp_path),
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PATH": os.environ["PATH"],
+    }
+    manage(env, "migrate", "--verbosity", "0")
+    key = json.loads(manage(env, "demo", "--json"))["users"][0]["access_keys"]["777"]
+    with serving(tmp_path, env, workers=2) as server:
+
+        def guess() -> int:
+            path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
+            body = '{"ProviderUserId": 1, "Otp": "0123456"}'
+            return server.post(path, body, "application/json")[0]
+
+        assert set(at_once([guess] * 160)) == {400}  # nobody's code
+        cluster.run("pg_ctl", "--wait", "--mode", "fast", "restart")
+        answers = [guess() for _ in range(30)]
+
+    assert answers == [400] * 30
+
+
+def manage(env: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+# -- one connection breaks in use ----------------------------------------------------
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_a_connection_that_breaks_takes_the_idle_ones_with_it() -> None:
+    """Nobody ends those to an address that another machine took over."""
+    lines = [DatabaseWrapper(connection.settings_dict, "broken") for _ in range(3)]
+    try:
+        before = [backend(line) for line in lines]
+        for idle in lines[:2]:
+            idle.close()
+        with psycopg.connect(database_url()) as elsewhere:
+            elsewhere.execute("SELECT pg_terminate_backend(%s, 5000)", [before[2]])
+        with pytest.raises(OperationalError):
+            backend(lines[2])
+        lines[2].close()
+
+        after = [backend(line) for line in lines]
+    finally:
+        for line in lines:
+            line.close()
+        lines[0].close_pool()
+
+    assert not {*before} & {*after}
+
+
+def backend(line: DatabaseWrapper) -> int:
+    """The id of the server's process behind a connection."""
+    with line.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid: int = cursor.fetchone()[0]
+    return pid
