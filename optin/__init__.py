@@ -11,6 +11,7 @@ words and pure functions (no database, no HTTP)
     ``origin``    who asked for an operation, and from where
     ``logs``      what a log line holds, and what it never does
     ``metrics``   what is counted
+    ``hashing``   hash passwords, a bounded number at once
     ``waiting``   a worker's connections, which wait for the database
 
 rows

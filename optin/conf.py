@@ -871,6 +871,14 @@ class Conf:
         doc="Seconds from a revocation that support asks for until it is carried out: the person, "
         "who is told at once, can cancel it. An administrator's takes effect at once.",
     )
+    password_hashes = Setting(
+        80,
+        1,
+        parse=integer,
+        fault=between(1, 64),
+        doc="Passwords that one web process hashes at once; 3 more wait, and the next is answered "
+        "503. Each keeps a core busy: all processes together should have no more than there are.",
+    )
     audit_retention = Setting(
         36,
         730,
