@@ -101,7 +101,7 @@ def _by_login(username: str) -> User | None:
 def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limits.Refused | None:
     """Charge one failed try before the password is looked at, or say why not."""
     with transaction.atomic(durable=True):
-        refused = limits.reserve_sign_in(name, origin, now)
+        refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
             _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data)
     return refused
