@@ -11,6 +11,9 @@ words and pure functions (no database, no HTTP)
     ``origin``    who asked for an operation, and from where
     ``logs``      what a log line holds, and what it never does
     ``metrics``   what is counted
+    ``hashing``   hash passwords, a bounded number at once
+    ``smtp``      the mail server, which may take so long and no longer
+    ``postman``   a thread for what no request waits for
     ``waiting``   a worker's connections, which wait for the database
 
 rows

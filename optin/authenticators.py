@@ -32,6 +32,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     Guard,
+    KnownNetwork,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -342,6 +343,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     RecoveryCode.objects.filter(user=user, created_at__gte=since).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
+    KnownNetwork.objects.filter(user=user).delete()  # one may be the thief's
     user.end_sign_ins(now)
     return removed
 

@@ -906,6 +906,39 @@ class Conf:
         "ends all that came from one that is sent twice (RFC 9700 4.14.2). Clients that keep their "
         "first refresh token are locked out by it.",
     )
+    password_hashes = Setting(
+        80,
+        1,
+        parse=integer,
+        fault=between(1, 64),
+        doc="Passwords that one web process hashes at once; 3 more wait, and the next is answered "
+        "503. Each keeps a core busy: all processes together should have no more than there are.",
+    )
+    sign_ins_per_ip = Setting(
+        81,
+        (Rate(300, 300),),
+        parse=rates,
+        fault=positive,
+        doc="Passwords from one address, right ones included (IPv6: one /64). A server that signs "
+        "in for all its users is one address.",
+    )
+    failed_sign_ins_per_name_total = Setting(
+        82,
+        (Rate(100, 3600),),
+        parse=rates,
+        fault=positive,
+        doc="Wrong passwords for one user name, over all networks. Beyond it, networks from which "
+        "this person never signed in are slowed down (OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK). "
+        "NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
+    )
+    failed_sign_ins_per_new_network = Setting(
+        83,
+        (Rate(3, 3600),),
+        parse=rates,
+        fault=positive,
+        doc="Wrong passwords for one user name from one network (/24, IPv6: /64) from which this "
+        "person never signed in, once OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
+    )
     audit_retention = Setting(
         36,
         730,

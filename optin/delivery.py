@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -42,6 +41,7 @@ from optin.models import (
 )
 from optin.models.messages import MAX_DOUBTS, Outgoing, State
 from optin.origin import Face, Origin
+from optin.postman import Postman
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +63,29 @@ TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 """The worker's task for each kind of row; see ``tasks``."""
 
 
-def dispatch(row: SmsMessage | Notice) -> None:
+def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
     """Save the new *row*, and have it sent once the transaction around this call commits.
 
-    By a worker, where there are any; else by this process, before it answers. The answer
-    to the person does not wait for success: an error while sending is recorded with the
-    row.
+    By a worker, where there are any; else by this process: a text before it answers, a mail
+    apart from that. The answer does not wait for success: an error while sending is recorded
+    with the row.
+
+    :param pause: seconds that a mail waits at least.
     """
     row.language = get_language() or ""
     if conf.delivery == "worker":
         row.save_queued()
         _defer(row)
-        return
-    row.save_claimed()
-    transaction.on_commit(partial(_send, row, PATIENCE), robust=True)
+    elif isinstance(row, SmsMessage):
+        row.save_claimed()
+        transaction.on_commit(partial(_send, row, PATIENCE), robust=True)
+    else:
+        row.save_queued()
+        leaves = time.monotonic() + pause
+        # Where there is no room for it, it stays queued: send_due sends it.
+        transaction.on_commit(
+            lambda: postman.submit(partial(_send_queued, row.pk, leaves)), robust=True
+        )
 
 
 def notify(
@@ -99,23 +108,17 @@ def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
     """Tell *user* by e-mail, and let nobody wait for it.
 
     The answer to a stranger must not take longer where there is a mail to send (S-38), nor
-    may the next one on the same connection. What a process leaves behind that is stopped,
-    ``send_due`` sends.
+    may the next one on the same connection.
     """
-    notice = Notice(user=user, kind=kind, created_at=now, language=get_language() or "")
-    notice.save_queued()
-    if conf.delivery == "worker":
-        _defer(notice)
-        return
     # Not while the answer is on its way, nor at a time that could be waited for: what the
     # processor has to do then takes from others.
-    leaves = time.monotonic() + random.uniform(*POSTMANS_PAUSE)  # noqa: S311  (no secret)
-    transaction.on_commit(partial(postman.submit, _send_queued, notice.pk, leaves), robust=True)
+    pause = random.uniform(*POSTMANS_PAUSE)  # noqa: S311  (no secret)
+    dispatch(Notice(user=user, kind=kind, created_at=now), pause)
 
 
-postman = ThreadPoolExecutor(1, thread_name_prefix="postman")
-"""Sends apart from the requests. Its thread begins with the first mail of a process, which
-must not be forked afterwards."""
+postman = Postman(100)
+"""Sends mails apart from the requests: a server that takes its time holds up no answer. What a
+process leaves behind that is stopped, or has no room for, ``send_due`` sends."""
 
 POSTMANS_PAUSE = 0.5, 2.0
 """Seconds before a mail leaves: from, to."""
@@ -445,6 +448,7 @@ def _fate_of_mail(exc: OSError, doubts: int) -> tuple[State, int]:
         codes = [exc.smtp_code]
     if codes and min(codes) >= 500:
         return State.FAILED, doubts - 1
-    if codes:
+    # Anything below is no refusal: an answer that was cut off, above all.
+    if codes and min(codes) >= 400:
         return State.QUEUED, doubts - 1
     return _later(doubts), doubts

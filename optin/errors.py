@@ -39,6 +39,13 @@ class SignedOut(Refusal):
     message = "Sign in again."
 
 
+class Busy(Refusal):
+    """Too many passwords are being checked. Nothing was looked at, and nothing is counted."""
+
+    code = "unavailable"
+    message = "The service cannot do this now. Try again later."
+
+
 class InvalidMobileNumber(Refusal):
     """The text is not a mobile number of any region."""
 

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 
 from optin import alarms, keys
 from optin.conf import Rate, conf
-from optin.models import Guard, PendingOtp, Purpose, SmsMessage
+from optin.models import Guard, KnownNetwork, PendingOtp, Purpose, SmsMessage, User
 from optin.origin import Face, Origin
 from optin.phones import MobileNumber
 
@@ -59,6 +59,12 @@ PREFIX = "prefix"
 """The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
 
 REGION = "region"
+
+ALL_FAILED = "sign-in-all"
+"""The counter of wrong passwords for one name over all networks: it refuses nobody by itself."""
+
+NEW_NETWORK = "sign-in-new"
+"""The rule for networks from which a user never signed in, while that counter is over its limit."""
 
 ASK_AGAIN = timedelta(minutes=5)
 """When to ask again after a stop, of all texts or of one number: nobody knows its end."""
@@ -205,15 +211,23 @@ def texts_are_stopped() -> bool:
     return Guard.objects.is_stopped()
 
 
-def reserve_sign_in(name: str, origin: Origin, now: datetime) -> Refused | None:
+def reserve_sign_in(
+    name: str, origin: Origin, now: datetime, user: User | None = None
+) -> Refused | None:
     """Charge one failed sign-in before the password is looked at, or say why not.
 
     Charging first keeps the limit exact however many try at once; a right password
-    gets it back (``refund_sign_in``). Call inside a transaction.
+    gets it back (``refund_sign_in``), but for the try itself. Call inside a transaction.
+
+    :param user: whose name it is. For nobody's the statements are the same (S-38).
     """
-    limits = _sign_in_limits(name, origin)
+    is_known = KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
+    limits = _each(
+        "sign-in-tries", _network(origin.ip, 32), conf.sign_ins_per_ip if origin.ip else ()
+    )
+    limits += _sign_in_limits(name, origin)
     with transaction.atomic():
-        refused = _over(_add(limits, now), now)
+        refused = _over_sign_in(_add(limits, now), is_known, now)
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -226,6 +240,11 @@ def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
         charged_at,
         _OR_TAKE_BACK,
     )
+
+
+def remember_network(user: User, origin: Origin, now: datetime) -> None:
+    """Keep from where *user* has just signed in. The caller holds their lock."""
+    KnownNetwork.objects.remember(user.pk, _sign_in_network(origin), now)
 
 
 def reserve_search(origin: Origin, now: datetime) -> Refused | None:
@@ -280,11 +299,18 @@ def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) ->
 
 
 def _sign_in_limits(name: str, origin: Origin) -> list[Limit]:
-    from_there = f"{name} {_network(origin.ip, 24)}"
+    from_there = f"{name} {_sign_in_network(origin)}"
     return [
         *_each("sign-in-name", from_there, conf.failed_sign_ins_per_name),
         *_each("sign-in-ip", _network(origin.ip, 32), conf.failed_sign_ins_per_ip),
+        *_each(ALL_FAILED, name, conf.failed_sign_ins_per_name_total),
+        # Counted for all, so that known and unknown networks take the same time.
+        *_each(NEW_NETWORK, from_there, conf.failed_sign_ins_per_new_network),
     ]
+
+
+def _sign_in_network(origin: Origin) -> str:
+    return _network(origin.ip, 24)
 
 
 def _each(scope: str, key: str, rates: Iterable[Rate]) -> list[Limit]:
@@ -374,6 +400,18 @@ def _over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
             end = limit.window(now) + timedelta(seconds=limit.seconds)
             return Refused(limit.scope, tally.count - 1, limit.count, end - now)
     return None
+
+
+def _over_sign_in(tallies: Sequence[Tally], is_known: bool, now: datetime) -> Refused | None:
+    """``_over`` for a sign-in: many wrong passwords from everywhere slow new networks alone."""
+    of: dict[str, list[Tally]] = {ALL_FAILED: [], NEW_NETWORK: [], "": []}
+    for tally in tallies:
+        name, _, _ = tally.limit.scope.partition("/")
+        of[name if name in of else ""].append(tally)
+    if refused := _over(of[""], now):
+        return refused
+    attacked = not is_known and _over(of[ALL_FAILED], now)
+    return _over(of[NEW_NETWORK], now) if attacked else None
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

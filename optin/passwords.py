@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.contrib.auth.hashers import make_password
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, guesses, limits
+from optin import delivery, guesses, hashing, limits
 from optin.errors import SignedOut
 from optin.guesses import Factors, Standing
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
@@ -63,12 +62,16 @@ def trying(
 
     What was refused is recorded: a wrong one as of *kind*, one too many as of a sign-in. A
     right one is the block's to record.
+
+    :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
-    now, name, user = timezone.now(), _spelling(username), _by_login(username)
-    if refused := _charge(name, user, origin, now):
+    with hashing.place():
+        now, name, user = timezone.now(), _spelling(username), _by_login(username)
+        refused = _charge(name, user, origin, now)
+        right = refused is None and _is_right(user, password)
+    if refused:
         yield Attempt(Grant.NOT_NOW, now, retry_after=refused.retry_after)
         return
-    right = _is_right(user, password)
     with transaction.atomic(durable=True):
         factors = _admit(user, password) if user and right else None
         if factors:
@@ -99,7 +102,7 @@ def _by_login(username: str) -> User | None:
 def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limits.Refused | None:
     """Charge one failed try before the password is looked at, or say why not."""
     with transaction.atomic(durable=True):
-        refused = limits.reserve_sign_in(name, origin, now)
+        refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
             _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data)
     return refused
@@ -111,9 +114,19 @@ def _is_right(user: User | None, password: str) -> bool:
     As slow for a name that nobody has.
     """
     if user is None:
-        make_password(password)
+        hashing.make(password)
         return False
-    return user.check_password(password) and user.is_active
+    right, outdated = hashing.verify(password, user.password)
+    if right and outdated:
+        _hash_anew(user, password)
+    return right and user.is_active
+
+
+def _hash_anew(user: User, password: str) -> None:
+    """Keep the hash of the right *password* as it is made now, unless it was changed meanwhile."""
+    anew = hashing.make(password)
+    if User.objects.filter(pk=user.pk, password=user.password).update(password=anew):
+        user.password = anew
 
 
 def _admit(user: User, password: str) -> Factors | None:
@@ -124,7 +137,7 @@ def _admit(user: User, password: str) -> Factors | None:
     factors = guesses.read_locked(user, Purpose.SIGN_IN, every_factor=True)
     locked = factors.user
     # Or it was only hashed anew.
-    right = locked.password == user.password or locked.check_password(password)
+    right = locked.password == user.password or hashing.verify(password, locked.password)[0]
     return factors if right and locked.is_active else None
 
 
@@ -158,8 +171,10 @@ def choose(
     :param keep_session: as for ``services.verify_opt_in``.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
+    :raises Busy: if too many passwords are being hashed.
     """
-    hashed = make_password(password)  # slow by design: before the lock
+    with hashing.place():
+        hashed = hashing.make(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
         factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
         now = factors.now
@@ -177,6 +192,15 @@ def choose(
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)
         _record(Kind.PASSWORD, "changed", locked, origin, now)
+
+
+def is_theirs(user: User, password: str) -> bool:
+    """Whether *password* is that of *user*, who just chose it: no try, so nothing is counted.
+
+    :raises Busy: if too many passwords are being checked.
+    """
+    with hashing.place():
+        return hashing.verify(password, user.password)[0]
 
 
 def ask_reset(email: str, *, origin: Origin) -> bool:

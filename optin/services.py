@@ -364,6 +364,8 @@ def check_locked(
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
+        if purpose == Purpose.SIGN_IN and result.outcome is Outcome.OK:
+            limits.remember_network(factors.user, origin, now)
         record(
             Kind.CHECK, result.outcome, factors, factors.active, origin, now, data=data, file=file
         )

@@ -23,7 +23,7 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import codes, guesses, keys, services
+from optin import codes, guesses, keys, limits, services
 from optin.conf import conf
 from optin.errors import SignedOut
 from optin.guesses import Factors, Outcome
@@ -138,6 +138,8 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
             sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
             return SignIn(Grant.CODE_REQUIRED, factors.user, sending)
         grant = Grant.CODE_REQUIRED if factors.is_on else Grant.SIGNED_IN
+        if grant is Grant.SIGNED_IN:
+            limits.remember_network(factors.user, origin, now)
         _record(grant, factors.user, origin, now)
         return SignIn(grant, factors.user)
 
@@ -242,6 +244,7 @@ def _grant_locked(
         if refusal:
             return refusal
     else:
+        limits.remember_network(user, origin, now)
         _record(Grant.ISSUED, user, origin, now)
     return TokenAnswer(Grant.ISSUED, _issue(user, client, granted, now))
 

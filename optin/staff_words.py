@@ -145,6 +145,11 @@ _RULES: dict[str, str] = {
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
     ),
     "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
+    "sign-in-tries": "%(count)s of %(limit)s passwords from one address in %(span)s",
+    limits.NEW_NETWORK: (
+        "%(count)s of %(limit)s wrong passwords in %(span)s from a network where this person never "
+        "signed in, while many wrong ones for this name come from everywhere"
+    ),
 }
 
 

@@ -40,6 +40,7 @@ from optin.models import (
     Figure,
     GatewayTry,
     Guard,
+    KnownNetwork,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -58,6 +59,9 @@ logger = logging.getLogger(__name__)
 KEPT = timedelta(hours=24)
 """Codes, texts, numbers and apps without proof, counters: so long after their end (S-55)."""
 
+NETWORKS_KEPT = timedelta(days=90)
+"""Networks from which somebody signed in: so long after they last did."""
+
 NOTICES_KEPT = timedelta(days=30)
 """Mails that left, or never will."""
 
@@ -74,6 +78,7 @@ KINDS = (
     "apps",
     "counters",
     "guards",
+    "networks",
     "notices",
     "revocations",
     "figures",
@@ -102,6 +107,7 @@ def purge(*, origin: Origin) -> Counts:
         _apps,
         _counters,
         _guards,
+        _networks,
         _notices,
         _revocations,
         _figures,
@@ -223,6 +229,12 @@ def _counters(now: datetime) -> Counts:
 def _guards(now: datetime) -> Counts:
     """Breakers, lifts and entries of lists that ended a day ago."""
     return _in_chunks(Guard.objects.filter(until__lte=now - KEPT), _dropping("guards", Guard))
+
+
+def _networks(now: datetime) -> Counts:
+    """Networks from which nobody signed in to the account for long."""
+    unused = KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT)
+    return _in_chunks(unused, _dropping("networks", KnownNetwork))
 
 
 def _notices(now: datetime) -> Counts:

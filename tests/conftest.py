@@ -4,12 +4,13 @@ import importlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,7 +93,13 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
     """What leaves apart from a request has left when the request is over."""
     monkeypatch.setattr(delivery, "POSTMANS_PAUSE", (0, 0))
     submit = delivery.postman.submit
-    monkeypatch.setattr(delivery.postman, "submit", lambda *call: submit(*call).result())
+
+    def submit_and_wait(work: Callable[[], object]) -> bool:
+        done = Event()
+        left = submit(lambda: (work(), done.set()))
+        return left and done.wait(60)
+
+    monkeypatch.setattr(delivery.postman, "submit", submit_and_wait)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ APP = ROOT / "optin"
 LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
     "waiting": 0,
+    **dict.fromkeys(("hashing", "smtp", "postman"), 0),
     "models": 1,
     **dict.fromkeys(("gateways", "wording", "delivery", "receipts", "limits", "alarms"), 2),
     **dict.fromkeys(

@@ -338,6 +338,8 @@ _smtp = {
 _is_smtp = _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend")
 # What optin.checks looks at: the console and the dummy tell nobody.
 SENDS_MAIL: bool = _is_smtp
+if _is_smtp:
+    _email["EMAIL_BACKEND"] = "optin.smtp.EmailBackend"  # which does not wait for ever
 if django.VERSION >= (6, 1):
     MAILERS = {
         "default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp if _is_smtp else {}}

@@ -41,7 +41,7 @@ from optin.api.serializers import (
     Verify2FAOptInRequest,
     parse_id,
 )
-from optin.errors import Refusal
+from optin.errors import Busy, Refusal
 from optin.guesses import Outcome
 from optin.models import File, Purpose
 from optin.origin import Face, Origin, client_ip
@@ -155,7 +155,7 @@ class Call(APIView):
         error = _error_of(exc)
         # For the line of this request.
         logs.add(code=error.code)
-        if error.status >= 500:
+        if error.status >= 500 and not isinstance(exc, Busy):
             logger.exception("a call failed")
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
@@ -398,6 +398,8 @@ def _first_message(errors: Mapping[str, Any]) -> str:
 def _error_of(exc: Exception) -> ApiError:
     if isinstance(exc, ApiError):
         return exc
+    if isinstance(exc, Busy):
+        return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE)
     if isinstance(exc, Refusal):
         message = exc.message if exc.code == "invalid_request" else ""
         return ApiError(exc.code, message)

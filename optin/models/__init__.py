@@ -13,6 +13,7 @@ from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
+from optin.models.networks import KnownNetwork
 from optin.models.revocations import Revocation
 from optin.models.tokens import Renewal
 from optin.models.users import User
@@ -28,6 +29,7 @@ __all__ = [
     "GatewayHealth",
     "GatewayTry",
     "Guard",
+    "KnownNetwork",
     "Membership",
     "Notice",
     "PendingOtp",

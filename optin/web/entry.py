@@ -182,7 +182,7 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
             return False
         new = form.cleaned_data["new_password1"]
         if not sessions.has_ended(request):
-            return bool(user.check_password(new))
+            return passwords.is_theirs(user, new)
         # The old id has proved nothing: whoever comes with it has tried a password.
         tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
         if tried.grant is not Grant.SIGNED_IN:

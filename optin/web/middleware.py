@@ -13,6 +13,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import translation
 
+from optin.errors import Busy
+
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
 
@@ -55,10 +57,19 @@ class PageEdge:
         else:
             response = self.get_response(request)
         if response.status_code == 500 and getattr(request, "database_failed", False):
-            response = HttpResponse(render_to_string("503.html"), status=503)
-            response["Retry-After"] = _RETRY_AFTER
+            response = _unavailable()
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        """Answer whoever came with a password while too many are checked: it is no fault."""
+        return _unavailable() if isinstance(exc, Busy) else None
+
+
+def _unavailable() -> HttpResponse:
+    response = HttpResponse(render_to_string("503.html"), status=503)
+    response["Retry-After"] = _RETRY_AFTER
+    return response
 
 
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:

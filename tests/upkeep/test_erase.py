@@ -145,6 +145,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         "AccessToken",
         "AuthenticatorApp",
         "Grant",
+        "KnownNetwork",
         "Membership",
         "Notice",
         "ProviderUser",
@@ -183,6 +184,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "DeviceGrant",
         "Grant",
         "IDToken",
+        "KnownNetwork",
         "LogEntry",  # of the admin, which writes none; goes
         "Membership",
         "Notice",

@@ -22,6 +22,7 @@ from optin.models import (
     AuditSeal,
     AuthenticatorApp,
     File,
+    KnownNetwork,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -365,6 +366,16 @@ def test_a_counter_stays_24_hours_after_its_window(
     assert deleted["counters"] == (0 if stays else 1)
 
 
+@pytest.mark.parametrize(("age", "stays"), [(90 * DAY, False), (90 * DAY - MOMENT, True)])
+def test_a_known_network_stays_90_days_after_its_last_use(
+    user: User, age: timedelta, stays: bool
+) -> None:
+    KnownNetwork.objects.remember(user.pk, "192.0.2.0/24", NOON - age)
+    deleted = purge()
+    assert KnownNetwork.objects.exists() is stays
+    assert deleted["networks"] == (0 if stays else 1)
+
+
 def test_a_counter_of_another_make_is_left_alone(db: None) -> None:
     SendCounter.objects.create(scope="other", key="k", window_start=NOON - 400 * DAY, count=1)
     purge()
@@ -572,6 +583,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "apps: 3",
         "counters: 3",
         "guards: 0",
+        "networks: 0",
         "notices: 3",
         "revocations: 3",
         "figures: 0",
@@ -658,5 +670,5 @@ def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None
     services.opt_in(user, file, NUMBER, origin=ORIGIN)
     limits.reserve_sign_in("ann", FROM, now())
     scopes = SendCounter.objects.values_list("scope", flat=True)
-    assert len(scopes) == 11
+    assert len(scopes) == 14
     assert all(scope.rpartition("/")[2].isdecimal() for scope in scopes)

@@ -1,0 +1,56 @@
+"""From where people sign in."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.db import models
+
+from optin import keys
+from optin.models.users import User
+
+COARSE = timedelta(days=1)
+"""The time of a network is written once in this time at most."""
+
+
+class KnownNetworkQuerySet(models.QuerySet["KnownNetwork"]):
+    def knows(self, user_id: int, network: str) -> bool:
+        """Whether this user has signed in from *network*."""
+        return self.filter(user=user_id, digest=_digest(user_id, network)).exists()
+
+    def remember(self, user_id: int, network: str, now: datetime) -> None:
+        """Keep that the user signed in from *network*. The caller holds their lock."""
+        digest = _digest(user_id, network)
+        known = self.filter(user=user_id, digest=digest).first()
+        if known is None:
+            self.create(user_id=user_id, digest=digest, last_used_at=now)
+        elif known.last_used_at <= now - COARSE:
+            self.filter(pk=known.pk).update(last_used_at=now)
+
+
+class KnownNetwork(models.Model):
+    """A network (/24, IPv6: /64) from which somebody has signed in; its address is not kept."""
+
+    user = models.ForeignKey(
+        User,
+        models.CASCADE,
+        related_name="known_networks",
+        db_index=False,  # that of the constraint begins with it
+    )
+    digest = models.CharField(max_length=64)  # keyed, and with the user in it
+    last_used_at = models.DateTimeField(db_index=True)
+
+    objects: ClassVar = KnownNetworkQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "digest"], name="known_network_once_for_each_user"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"known network {self.pk}"
+
+
+def _digest(user_id: int, network: str) -> str:
+    return keys.digest("network", f"{user_id} {network}")

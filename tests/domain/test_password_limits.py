@@ -1,0 +1,235 @@
+"""How many passwords are hashed at once, and how many may be tried from where."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth import hashers
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
+
+from optin import authenticators, hashing, passwords, sign_in
+from optin.conf import Rate
+from optin.errors import Busy
+from optin.guesses import By
+from optin.models import AuditEvent, KnownNetwork, Notice, SendCounter, User
+from optin.passwords import Grant
+from tests.conftest import PASSWORD
+from tests.domain.person import PAGE, Person, proved
+from tests.domain.world import one_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ELSEWHERE = replace(PAGE, ip="198.51.100.7")
+SIGNED_IN, WRONG, NOT_NOW = Grant.SIGNED_IN, Grant.INVALID_GRANT, Grant.NOT_NOW
+
+
+# -- so many at once ---------------------------------------------------------------
+
+
+@contextmanager
+def all_places_taken() -> Iterator[None]:
+    """As many others hash, or wait for it, as may."""
+    with ExitStack() as others:
+        for _ in range(1 + hashing.WAITING):
+            others.enter_context(hashing.place())
+        yield
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
+        lambda user: sign_in.sign_in("nobody", PASSWORD, origin=PAGE),
+        lambda user: passwords.confirm(user, PASSWORD, origin=PAGE),
+        lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)),
+        lambda user: passwords.is_theirs(user, PASSWORD),
+        lambda user: authenticators.disown(Notice(user=user), PASSWORD, origin=PAGE),
+    ],
+    ids=["sign-in", "unknown name", "confirm", "choose", "just chosen", "disown"],
+)
+def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any) -> None:
+    """... not even a statement: so no name can be told from another (S-38)."""
+    with all_places_taken(), CaptureQueriesContext(connection) as asked, pytest.raises(Busy):
+        operation(user)
+    assert asked.captured_queries == []
+    assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is SIGNED_IN
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_a_page_and_a_token_call_say_when_to_come_again(
+    user: User, password_clients: None, client: Client, name: str
+) -> None:
+    """S-61. No fault of ours: nothing is logged as one."""
+    body = {"username": name, "password": PASSWORD}
+    with all_places_taken():
+        page = client.post("/sign-in/", body)
+        body["grant_type"] = "password"
+        token = client.post("/authorisation/token", body, content_type="application/json")
+    assert (page.status_code, page["Retry-After"]) == (503, "5")
+    assert "Not available right now" in page.content.decode()
+    assert (token.status_code, token["Retry-After"]) == (503, "5")
+    assert token.json() == {
+        "error": "temporarily_unavailable",
+        "error_description": "The service cannot do this now. Try again later.",
+    }
+    assert not AuditEvent.objects.exists()
+    assert not SendCounter.objects.exists()
+
+
+def test_an_outdated_hash_is_made_anew(user: User, settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+    old = user.password
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+    user.refresh_from_db()
+    assert user.password.startswith("pbkdf2_sha256$")
+    assert user.check_password(PASSWORD)
+    assert old.startswith("md5$")
+
+
+def test_a_hash_made_anew_puts_no_old_password_back(
+    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody chose another password between the check and the new hash."""
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+    chosen = hashers.make_password("another one", hasher="md5")
+    make = hashing.make
+
+    def meanwhile(password: str) -> str:
+        User.objects.filter(pk=user.pk).update(password=chosen)
+        return make(password)
+
+    monkeypatch.setattr(hashing, "make", meanwhile)
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is WRONG
+    user.refresh_from_db()
+    assert user.password == chosen
+
+
+# -- so many from one address ------------------------------------------------------
+
+
+def test_right_passwords_from_one_address_are_limited(user: User, settings: Settings) -> None:
+    settings.OPTIN_SIGN_INS_PER_IP = (Rate(2, 300),)
+    for _ in range(2):
+        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+    rule = {"rule": "sign-in-tries/300", "count": 2, "limit": 2, "retry_after": 300}
+    with one_event(AuditEvent.Kind.SIGN_IN, NOT_NOW, rule):
+        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is NOT_NOW
+    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).grant is SIGNED_IN
+
+
+# -- wrong ones from everywhere ----------------------------------------------------
+
+
+@pytest.fixture
+def attacked(settings: Settings) -> None:
+    """A name is under attack from 3 wrong passwords on; new networks get 1 then."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(3, 3600),)
+    settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = (Rate(1, 3600),)
+
+
+def attack(name: str) -> None:
+    for n in range(3):
+        origin = replace(PAGE, ip=f"203.0.{n}.1")
+        assert sign_in.sign_in(name, "wrong", origin=origin).grant is WRONG
+
+
+def from_home(person: Person) -> None:
+    """They signed in at home before, to the end."""
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+
+
+def test_who_signed_in_there_before_is_untouched(attacked: None, person: Person) -> None:
+    """S-07: from the same network, whatever its last number."""
+    from_home(person)
+    attack("ann")
+    at_home = replace(PAGE, ip="192.0.2.200")
+    for _ in range(5):
+        assert sign_in.sign_in("ann", "wrong", origin=at_home).grant is WRONG
+    assert sign_in.sign_in("ann", PASSWORD, origin=at_home).grant is SIGNED_IN
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_a_new_network_is_slowed_down(
+    attacked: None, person: Person, name: str, clock: time_machine.Traveller
+) -> None:
+    """S-38: the same for a name that nobody has."""
+    from_home(person)
+    attack(name)
+    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
+    rule = {"rule": "sign-in-new/3600", "count": 1, "limit": 1, "retry_after": 3600}
+    with one_event(AuditEvent.Kind.SIGN_IN, NOT_NOW, rule):
+        refused = sign_in.sign_in(name, "wrong", origin=ELSEWHERE)
+    assert refused == sign_in.SignIn(NOT_NOW, retry_after=timedelta(hours=1))
+    clock.shift(3600)
+    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
+
+
+def test_a_travelling_owner_gets_in(attacked: None, person: Person) -> None:
+    """... and is known there from then on."""
+    attack("ann")
+    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).grant is SIGNED_IN
+    for _ in range(2):
+        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).grant is WRONG
+
+
+def test_below_the_ceiling_a_new_network_has_its_usual_tries(
+    settings: Settings, attacked: None, person: Person
+) -> None:
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(100, 3600),)
+    attack("ann")
+    for _ in range(5):
+        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).grant is WRONG
+
+
+def test_a_network_becomes_known_with_the_code(attacked: None, person: Person) -> None:
+    """A right password alone is not signing in."""
+    person.set_up(By.TEXT)
+    KnownNetwork.objects.all().delete()
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is Grant.CODE_REQUIRED
+    assert not KnownNetwork.objects.exists()
+    person.check(person.phone.code())
+    assert KnownNetwork.objects.count() == 1
+
+
+def test_by_a_token_call_too(attacked: None, person: Person, password_clients: None) -> None:
+    client = sign_in.application()
+    assert client
+    sign_in.password_grant(
+        "ann", PASSWORD, scope="", verification_code="", client=client, origin=PAGE
+    )
+    assert KnownNetwork.objects.knows(person.user.pk, "192.0.2.0/24")
+
+
+def test_a_network_is_written_once_a_day(person: Person, clock: time_machine.Traveller) -> None:
+    from_home(person)
+    first = KnownNetwork.objects.get()
+    clock.shift(86_399)
+    from_home(person)
+    assert KnownNetwork.objects.get().last_used_at == first.last_used_at
+    clock.shift(1)
+    from_home(person)
+    assert KnownNetwork.objects.get().last_used_at == first.last_used_at + timedelta(days=1)
+
+
+def test_this_was_not_me_forgets_the_networks(person: Person) -> None:
+    """One of them may be the thief's."""
+    person.set_up(By.TEXT)
+    from_home_again = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
+    assert from_home_again.grant is Grant.CODE_REQUIRED
+    person.check(person.phone.code())
+    notice = Notice.objects.filter(user=person.user, kind=Notice.Kind.ACTIVATED).get()
+    authenticators.disown(notice, PASSWORD, origin=PAGE)
+    assert not KnownNetwork.objects.exists()
