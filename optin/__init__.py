@@ -11,6 +11,7 @@ words and pure functions (no database, no HTTP)
     ``origin``    who asked for an operation, and from where
     ``logs``      what a log line holds, and what it never does
     ``metrics``   what is counted
+    ``throttle``  the courtesy limits on requests
     ``waiting``   a worker's connections, which wait for the database
 
 rows
@@ -37,6 +38,7 @@ the operations
     ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
+    ``refusals``  those that repeat: told once an hour, read as one line
     ``figures``   how much there was of what, kept for the home page of staff
     ``upkeep``    what is deleted in time, and erasing a person
 

@@ -19,8 +19,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from optin import codes, logs, services
-from optin.api import parsers, throttle
+from optin import codes, logs, services, throttle
+from optin.api import parsers
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
     ApiError,
@@ -195,17 +195,16 @@ class UserCall(Call):
         self.file_id = parse_id(_once(query, "fileid"))
         if self.file_id is None:
             raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
-        if not self.caller.may_call():
-            self._refuse_access("insufficient_scope", self.file_id)
-        file = self.caller.file(self.file_id)
+        wait = throttle.hit(self.caller.user.pk)
+        file = self.caller.file(self.file_id) if self.caller.may_call() else None
         if file is None:
-            self._refuse_access("file_access_denied", self.file_id)
+            code = "file_access_denied" if self.caller.may_call() else "insufficient_scope"
+            if not wait:  # else nothing is written for whoever asks too often
+                services.refuse_access(self.caller.user, self.file_id, code, origin=self.origin)
+            raise ApiError(code)
+        if wait:
+            raise ApiError("throttled", retry_after=wait)
         self.file = file
-        _throttle(self.caller)
-
-    def _refuse_access(self, code: str, file_id: int) -> NoReturn:
-        services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
-        raise ApiError(code)
 
     def link(self, rel: str, call: str, title: str) -> Link:
         return link(rel, f"/User/{call}?FileId={self.file_id}", title)
@@ -292,7 +291,8 @@ class PingView(Call):
         return authenticate(meta, access_key="")
 
     def admit(self, query: Mapping[str, list[str]]) -> None:
-        _throttle(self.caller)
+        if wait := throttle.hit(self.caller.user.pk):
+            raise ApiError("throttled", retry_after=wait)
 
     def get(self, request: Request) -> Response:
         return Response(base_response("The token is valid."))
@@ -342,12 +342,6 @@ def _once(query: Mapping[str, list[str]], name: str) -> str:
 
 def _repeated() -> ApiError:
     return ApiError("invalid_request", "A query parameter is given twice.")
-
-
-def _throttle(caller: Caller) -> None:
-    wait = throttle.hit(caller.user.pk)
-    if wait:
-        raise ApiError("throttled", retry_after=wait)
 
 
 def _first_message(errors: Mapping[str, Any]) -> str:

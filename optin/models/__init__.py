@@ -13,6 +13,7 @@ from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
+from optin.models.refusals import RefusalCount
 from optin.models.revocations import Revocation
 from optin.models.users import User
 
@@ -33,6 +34,7 @@ __all__ = [
     "ProviderUser",
     "Purpose",
     "RecoveryCode",
+    "RefusalCount",
     "Revocation",
     "SendCounter",
     "SmsMessage",
