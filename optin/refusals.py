@@ -9,9 +9,12 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from optin.models import AuditEvent, RefusalCount
+from optin.models import AuditEvent, RefusalCount, User
+from optin.models.audit import LAST
+from optin.models.refusals import CHANGE_NOTHING
 
 CHUNK = 500
 """Closing events in one transaction."""
@@ -76,20 +79,64 @@ def _span(
     return Span(1 + row.untold, event.at, row.last_at)
 
 
-def in_runs(
-    items: Iterable[T], key: Callable[[T], Hashable], ends_run: Callable[[T], bool]
-) -> list[list[T]]:
-    """Put together what is equal by *key*, in a run of refusals or one after the other.
+def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
+    """Return how many decisions *events* stand for together, by what ``spans`` returned."""
+    first, *others = (each[event.pk] for event in events)
+    return sum(others, first)
 
-    A run goes on until something that *ends_run*. So whoever causes refusals of two kinds in
-    turn fills two lines, and what they happened between keeps its place.
+
+def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> AuditEvent | None:
+    """Return the latest decision about *user* of *events*, which are of *kinds*, newest first.
+
+    One that was only counted is an event that is not saved, with an id above all others. An
+    event that tells of several stands at the time of the last of them.
+    """
+    found = list(events[:_NEWEST])
+    for event in found:
+        event.at = _span(event, {}).last_at
+    rows = RefusalCount.objects.untold().filter(user_id=user.pk, kind__in=kinds)
+    row = rows.order_by("-last_at", "-pk").first()
+    if row:
+        found.append(AuditEvent.of_repeats(row, row.last_at))
+        found[-1].pk = LAST
+    return max(found, key=lambda event: event.at, default=None)
+
+
+_NEWEST = 10
+"""Events among which the latest decision is: those of hours that are over are told soon after."""
+
+
+def may_come_from_anybody(event: AuditEvent) -> bool:
+    """Whether strangers, or whoever tries a credential in vain, can cause such an event."""
+    return event.outcome in CHANGE_NOTHING | _CHARGED
+
+
+_CHARGED = {"invalid_grant", "refused", "reset_asked", "mobile_number_in_use"}
+"""Outcomes that a limit bounds, but that leave one event each."""
+
+
+def in_runs(
+    items: Iterable[T],
+    key: Callable[[T], Hashable],
+    is_noise: Callable[[T], bool],
+    limit: int,
+) -> list[list[T]]:
+    """Put together what is equal by *key*: one line for each, *limit* lines at most.
+
+    Noise is put together in a run, which goes on until something else happened: so whoever
+    causes refusals of two kinds in turn fills two lines. All else is put together where it
+    follows itself at once.
+
+    :returns: the items of each line. Together they are the first items, without a gap.
     """
     found: list[list[T]] = []
     run: dict[Hashable, list[T]] = {}
     for item in items:
         alike = key(item)
-        if ends_run(item) and not (found and found[-1] is run.get(alike)):
+        if not is_noise(item) and not (found and found[-1] is run.get(alike)):
             run.clear()
+        if alike not in run and len(found) == limit:
+            break
         if alike in run:
             run[alike].append(item)
         else:

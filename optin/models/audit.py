@@ -140,7 +140,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
 
         :returns: how many events were added.
         """
-        held = list(rows.select_for_update(skip_locked=True, no_key=True).order_by("pk"))
+        held = list(rows.select_for_update(skip_locked=True, no_key=True))
         for row in held:
             AuditEvent.of_repeats(row, now).add()
             RefusalCount.objects.filter(pk=row.pk).update(told=row.count)

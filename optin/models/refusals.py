@@ -55,7 +55,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
 
     def due(self, now: datetime) -> Self:
         """Those whose hour is over, with refusals of which no event tells yet."""
-        return self.untold().filter(ends_at__lte=now)
+        return self.untold().filter(ends_at__lte=now).order_by("pk")
 
     def raise_for(self, event: Any, subject: str, origin: Origin) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
