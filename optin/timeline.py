@@ -211,14 +211,18 @@ def _page(
 
 
 def _alike(found: _Found) -> tuple[object, ...]:
-    """What the items of one entry have in common: of events, all but the request."""
+    """What the items of one entry have in common: of refusals, all but the single request.
+
+    Of noise, also the number and the file may differ: whoever makes it may choose them.
+    """
     event = found.row
     if found.rank != _EVENT or not (staff_words.is_refusal(event) or _is_noise(found)):
         return found.rank, event.pk
     network = network_of(event.ip or "", 24)
-    rule = staff_words.rule_name(event.data), event.data.get("purpose"), event.data.get("why")
-    about = event.user_id, event.other_user_id, event.actor_id, event.number_digest, event.file_id
-    return event.kind, event.outcome, event.face, event.client, network, event.reason, rule, about
+    rule = staff_words.rule_name(event.data), event.data.get("purpose")
+    chosen = () if _is_noise(found) else (event.client, event.number_digest, event.file_id)
+    about = event.user_id, event.other_user_id, event.actor_id, chosen
+    return event.kind, event.outcome, event.face, network, event.reason, rule, about
 
 
 def _is_noise(found: _Found) -> bool:

@@ -39,6 +39,7 @@ MODELS = [
         "optin.Notice",
         "optin.SendCounter",
         "optin.AuditEvent",
+        "optin.RefusalCount",
         "oauth2_provider.AccessToken",
         "oauth2_provider.RefreshToken",
     )
