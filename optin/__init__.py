@@ -14,6 +14,7 @@ words and pure functions (no database, no HTTP)
     ``hashing``   hash passwords, a bounded number at once
     ``smtp``      the mail server, which may take so long and no longer
     ``postman``   a thread for what no request waits for
+    ``throttle``  the courtesy limits on requests
     ``waiting``   a worker's connections, which wait for the database
 
 rows
@@ -40,6 +41,7 @@ the operations
     ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
     ``seals``     seals over the audit trail, and the check of it
+    ``refusals``  those that repeat: told once an hour, read as one line
     ``figures``   how much there was of what, kept for the home page of staff
     ``upkeep``    what is deleted in time, and erasing a person
 

@@ -498,7 +498,16 @@ class Conf:
         (Rate(120, 60),),
         parse=rates,
         fault=positive,
-        doc="Requests of one user; a courtesy to the other users, not a security limit.",
+        doc="Calls and pages of one user; a courtesy to the other users, not a security limit.",
+    )
+    requests_per_network = Setting(
+        76,
+        (Rate(600, 60),),
+        parse=rates,
+        fault=positive,
+        doc="Forms and token calls from one address (IPv6: one /64) before anybody is known; a "
+        "courtesy to the others. Generous: an office, or the server of an integrator, is one "
+        "address for many people.",
     )
     failed_sign_ins_per_ip = Setting(
         15,
@@ -607,8 +616,9 @@ class Conf:
         parse=str.strip,
         fault=redis,
         name="REDIS_URL",
-        doc="Where requests are counted for all processes (OPTIN_REQUESTS_PER_USER). Without it, "
-        "each process counts for itself. The calls need it where it is named.",
+        doc="Where requests are counted for all processes (OPTIN_REQUESTS_PER_USER, "
+        "OPTIN_REQUESTS_PER_NETWORK). Without it, each process counts for itself. Calls and pages "
+        "need it where it is named.",
     )
     time_zone = Setting(
         28,

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from optin import limits, phones, staff_words
+from django.utils.dateparse import parse_datetime
+
+from optin import limits, phones, refusals, staff_words
 from optin.gateways import Fate
 from optin.guesses import Outcome
 from optin.models import (
@@ -150,9 +152,13 @@ def _read(user: User, now: datetime) -> _Known:
     fresh = User.objects.get(pk=user.pk)
     numbers = list(ProviderUser.objects.filter(user=fresh).order_by("-pk"))
     trail = AuditEvent.objects.about(fresh)
-    requests = trail.filter(kind__in=[Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
-    # What staff asked for in vain says nothing of what the person waits for.
-    request = requests.exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN).first()
+
+    def latest(kinds: list[Kind]) -> AuditEvent | None:
+        # What staff asked for in vain says nothing of what the person waits for.
+        asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
+        return refusals.latest(asked, fresh, kinds)
+
+    request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
@@ -167,8 +173,8 @@ def _read(user: User, now: datetime) -> _Known:
         app=AuthenticatorApp.objects.active_of(fresh),
         recovery_codes=RecoveryCode.objects.left(fresh),
         request=request,
-        sign_in=trail.filter(kind=Kind.SIGN_IN).first(),
-        guess=trail.filter(kind__in=[Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]).first(),
+        sign_in=latest([Kind.SIGN_IN]),
+        guess=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
@@ -207,10 +213,14 @@ def _of_texts(known: _Known) -> Iterator[Cause]:
 _DOUBTFUL = {Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.FORGOTTEN}
 
 
+def _is_later(one: AuditEvent, other: AuditEvent) -> bool:
+    return (one.at, one.pk) > (other.at, other.pk)
+
+
 def _not_asked(known: _Known) -> Iterator[Cause]:
     """Nothing was asked for at all, or nothing lately, or the password came first."""
     request, sign_in = known.request, known.sign_in
-    if sign_in and (request is None or sign_in.pk > request.pk):
+    if sign_in and (request is None or _is_later(sign_in, request)):
         at = moment(sign_in.at)
         if sign_in.outcome == Grant.INVALID_GRANT:
             yield _no_text(
@@ -252,7 +262,7 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
         return None
     why, advice = _RULES[name]
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
-    words = f"A text{to} was asked for at {moment(request.at)}, and refused:"
+    words = f"A text{to} was asked for at {moment(request.at)}, and refused{_repeats(request)}:"
     stands = [cause for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
     because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
@@ -264,6 +274,11 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     elif stands:
         advice = stands[0].advice
     return _no_text(why, " ".join(filter(None, [words, *because, again])), advice)
+
+
+def _repeats(event: AuditEvent) -> str:
+    since = parse_datetime(str(event.data.get("since", "")))
+    return f", {event.data['repeated'] + 1} times since {moment(since)}" if since else ""
 
 
 def _because(name: str, request: AuditEvent) -> str:
@@ -712,7 +727,8 @@ def _of_password(known: _Known) -> Iterator[Cause]:
 def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
     rule = staff_words.rule(event.data) or "too many tries"
-    words = f"Sign-in was refused at {moment(event.at)}, from {event.ip or UNKNOWN}: {rule}."
+    at = f"at {moment(event.at)}{_repeats(event)}"
+    words = f"Sign-in was refused {at}, from {event.ip or UNKNOWN}: {rule}."
     return Cause(
         question,
         Why.PASSWORD_LIMIT,
@@ -744,7 +760,9 @@ def _of_waiting(known: _Known) -> Iterator[Cause]:
         return
     if request.kind == Kind.RESEND and staff_words.is_refusal(request):
         return  # staff asked, and perhaps for nothing
-    stale = known.now - request.at >= LATELY or any(one and one.pk > request.pk for one in later)
+    stale = known.now - request.at >= LATELY or any(
+        one and _is_later(one, request) for one in later
+    )
     if stale or any(_barred(known)):
         return
     yield _no_entry(

@@ -31,6 +31,7 @@ from optin.models import (
     Guard,
     PendingOtp,
     Purpose,
+    RefusalCount,
     SendCounter,
     SmsMessage,
     Span,
@@ -272,11 +273,14 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
     found = AuditEvent.objects.filter(_within(span, "at")).aggregate(
         locked=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="locked_until")),
         disabled=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="disabled")),
-        refused=Count("pk", filter=Q(outcome=Outcome.SEND_LIMIT)),
+        refused=Count("pk", filter=Q(outcome=Outcome.SEND_LIMIT) & ~Q(data__has_key="repeated")),
     )
+    # Those after the first of an hour have no event each; they count where the first one does.
+    repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=Outcome.SEND_LIMIT)
+    repeated = repeats.aggregate(n=Sum(F("count") - 1, default=0))["n"]
     yield Figure(what=What.LOCK, name="locked", count=found["locked"])
     yield Figure(what=What.LOCK, name="disabled", count=found["disabled"])
-    yield Figure(what=What.REFUSED, count=found["refused"])
+    yield Figure(what=What.REFUSED, count=found["refused"] + repeated)
 
 
 # -- read --------------------------------------------------------------------------

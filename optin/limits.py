@@ -11,7 +11,6 @@ few is closed to opt-ins for a while; for a region the operators are alarmed. Wh
 decided comes before all counters: the stop of all texts, the lists, a prefix opened.
 """
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from django.db import connection, transaction
 from optin import alarms, keys
 from optin.conf import Rate, conf
 from optin.models import Guard, KnownNetwork, PendingOtp, Purpose, SmsMessage, User
-from optin.origin import Face, Origin
+from optin.origin import Face, Origin, network_of
 from optin.phones import MobileNumber
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
@@ -54,6 +53,9 @@ STOP = "stop"
 
 OPTED_OUT = "stopped"
 """The rule that no text goes to a number from which somebody answered STOP."""
+
+SIGN_IN_NAME = "sign-in-name"
+"""The rule of wrong passwords for one name, and the scope of its counters."""
 
 PREFIX = "prefix"
 """The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
@@ -301,7 +303,7 @@ def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) ->
 def _sign_in_limits(name: str, origin: Origin) -> list[Limit]:
     from_there = f"{name} {_sign_in_network(origin)}"
     return [
-        *_each("sign-in-name", from_there, conf.failed_sign_ins_per_name),
+        *_each(SIGN_IN_NAME, from_there, conf.failed_sign_ins_per_name),
         *_each("sign-in-ip", _network(origin.ip, 32), conf.failed_sign_ins_per_ip),
         *_each(ALL_FAILED, name, conf.failed_sign_ins_per_name_total),
         # Counted for all, so that known and unknown networks take the same time.
@@ -318,12 +320,7 @@ def _each(scope: str, key: str, rates: Iterable[Rate]) -> list[Limit]:
 
 
 def _network(ip: str, prefix_v4: int) -> str:
-    """Return the network that stands for *ip*: one household has a whole IPv6 /64."""
-    if not ip:
-        return ""
-    address = ipaddress.ip_address(ip)
-    prefix = prefix_v4 if address.version == 4 else 64
-    return str(ipaddress.ip_network((address, prefix), strict=False))
+    return network_of(ip, prefix_v4)
 
 
 def _add(limits: Sequence[Limit], now: datetime) -> list[Tally]:

@@ -33,6 +33,15 @@ class Origin:
     session: str = field(default="", repr=False)
 
 
+def network_of(ip: str, prefix_v4: int) -> str:
+    """Return the network that stands for *ip*: one household has a whole IPv6 /64."""
+    if not ip:
+        return ""
+    address = ipaddress.ip_address(ip)
+    prefix = prefix_v4 if address.version == 4 else 64
+    return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
 def client_ip(remote: str, forwarded_for: str) -> str:
     """Return the address of the client, "" where there is none (a Unix socket).
 

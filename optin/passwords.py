@@ -104,7 +104,9 @@ def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limi
     with transaction.atomic(durable=True):
         refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
-            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data)
+            # Who is over the limit of an address may try any names: they all count together.
+            subject = name if refused.rule.startswith(limits.SIGN_IN_NAME) else "any name"
+            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data, subject)
     return refused
 
 
@@ -240,6 +242,9 @@ def _record(
     origin: Origin,
     now: datetime,
     data: dict[str, int | str] | None = None,
+    subject: str = "",
 ) -> None:
     user_id = user.pk if user else None
-    AuditEvent.objects.record(kind, outcome, now=now, origin=origin, user_id=user_id, data=data)
+    AuditEvent.objects.record(
+        kind, outcome, now=now, origin=origin, user_id=user_id, data=data, subject=subject
+    )

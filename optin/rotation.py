@@ -29,6 +29,7 @@ from optin.models import (
     Guard,
     PendingOtp,
     ProviderUser,
+    RefusalCount,
     SendCounter,
 )
 from optin.origin import Face, Origin
@@ -300,7 +301,8 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
 
 def _refuse_while_running(now: datetime) -> None:
     recent = AuditEvent.objects.filter(at__gt=now - QUIET, at__lte=now)
-    if recent.exclude(face=Face.COMMAND).exists():
+    repeats = RefusalCount.objects.filter(last_at__gt=now - QUIET, last_at__lte=now)
+    if recent.exclude(face=Face.COMMAND).exists() or repeats.exists():
         raise StillRunning
 
 

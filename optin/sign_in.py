@@ -7,10 +7,9 @@ clients use a password grant without a client id, which the toolkit rightly refu
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -164,7 +163,15 @@ def consent(
         if give:
             give()
         outcome = Outcome.OK if give else "denied"
-        _record(outcome, locked, origin, now, {"client_id": client_id}, kind=Kind.CONSENT)
+        AuditEvent.objects.record(
+            Kind.CONSENT,
+            outcome,
+            now=now,
+            origin=origin,
+            user_id=locked.pk,
+            data={"client_id": client_id},
+            subject=f"{locked.pk} {client_id}",
+        )
 
 
 def refresh_grant(
@@ -200,7 +207,11 @@ def refresh_grant(
                 tokens = _renew(token, refresh_token, granted, now)
         elif token.revoked and conf.password_clients_rotate:
             end_family(token)
-        AuditEvent.objects.record(Kind.REFRESH, grant, now=now, origin=origin, user_id=user.pk)
+        # A family ends once: its first refusal has an event of its own.
+        family = str(token.token_family)
+        AuditEvent.objects.record(
+            Kind.REFRESH, grant, now=now, origin=origin, user_id=user.pk, subject=family
+        )
     return TokenAnswer(grant, tokens)
 
 
@@ -368,15 +379,7 @@ def _record(
     user: User | None,
     origin: Origin,
     now: datetime,
-    data: Mapping[str, Any] | None = None,
-    *,
-    kind: AuditEvent.Kind = Kind.SIGN_IN,
 ) -> None:
     AuditEvent.objects.record(
-        kind,
-        outcome,
-        now=now,
-        origin=origin,
-        user_id=user.pk if user else None,
-        data=data,
+        Kind.SIGN_IN, outcome, now=now, origin=origin, user_id=user.pk if user else None
     )

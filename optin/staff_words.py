@@ -197,7 +197,9 @@ def again_at(event: AuditEvent) -> datetime | None:
     seconds = event.data.get("retry_after")
     if not seconds or event.data.get("rule") in {limits.STOP, limits.OPTED_OUT}:
         return None
-    return event.at + timedelta(seconds=int(seconds))
+    # An event of several tells what the last of them was told.
+    decided = parse_datetime(str(event.data.get("until", ""))) or event.at
+    return decided + timedelta(seconds=int(seconds))
 
 
 def is_refusal(event: AuditEvent) -> bool:

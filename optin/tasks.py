@@ -19,7 +19,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
-from optin import delivery, figures, revocations, seals, upkeep, waiting
+from optin import delivery, figures, refusals, revocations, seals, upkeep, waiting
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.origin import Face, Origin
@@ -141,6 +141,12 @@ def _waiting_jobs(task: str) -> frozenset[int]:
 @app.task(name="revoke_due", queue="upkeep", queueing_lock="revoke_due")
 def revoke_due(timestamp: int) -> None:
     revocations.carry_out(origin=_ORIGIN)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="tell_repeats", queue="upkeep", queueing_lock="tell_repeats")
+def tell_repeats(timestamp: int) -> None:
+    refusals.tell(timezone.now())
 
 
 @app.periodic(cron="*/10 * * * *")

@@ -8,8 +8,8 @@ A refused opt-in leaves no number, only its event: that is among them.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -18,14 +18,17 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from optin import phones, staff_words
+from optin import phones, refusals, staff_words
 from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST
 from optin.models.messages import State
-from optin.origin import Face
+from optin.origin import Face, network_of
 
 NUMBERS_LOOKED_AT = 200
 """Events, newest first, whose numbers are those of the account, beside the stored ones."""
+
+LOOKED_AT = 500
+"""Rows of each table of which one page is made, at most: many may be one entry."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION = re.compile(r"([0-9]{1,17})-([0-4])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
@@ -96,18 +99,36 @@ class Entry:
         return _LABELS[self.what]
 
 
-def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> list[Entry]:
-    """Return what happened to *user*, newest first; after the entry at *before*, older ones.
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One page of what happened."""
 
-    Ask for one more than is shown to know whether there are older ones.
+    entries: list[Entry]
+    older: Position | None  # after which it goes on, if it does
+
+
+def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> Story:
+    """Return what happened to *user*, newest first; after what stands at *before*, older ones.
+
+    Refusals that are equal are one entry: so it may be that fewer than *limit* are shown, and
+    there are older ones.
     """
-    found = [*_events(user, before, limit), *_others(user, before, limit)]
+    wanted = max(limit, LOOKED_AT)
+    sources = [list(one) for one in (_events(user, before, wanted), *_others(user, before, wanted))]
+    # Below the last entry of what has more, there may be some that were not read.
+    ends = max((one[-1].key for one in sources if len(one) == wanted), default=None)
+    found = [one for source in sources for one in source if ends is None or one.key >= ends]
     found.sort(key=lambda one: one.key, reverse=True)
-    return _in_words(found[:limit], before)
+    runs = refusals.in_runs(found, _alike, _is_noise, limit)
+    taken = found[: sum(map(len, runs))]
+    positions = _positions(taken, before)
+    more = len(taken) < len(found) or ends is not None
+    return Story(_in_words(runs, positions), positions[taken[-1].key] if more else None)
 
 
 # -- reading -----------------------------------------------------------------------
 
+_Key = tuple[datetime, int, int]
 _EVENT, _MAIL, _TEXT, _TRY, _OUTCOME = range(5)
 
 
@@ -118,7 +139,7 @@ class _Found:
     row: Any
 
     @property
-    def key(self) -> tuple[datetime, int, int]:
+    def key(self) -> _Key:
         return self.at, self.rank, self.row.pk
 
 
@@ -153,7 +174,7 @@ def _numbers_of(user: User) -> set[str]:
     return {*stored, *told[:NUMBERS_LOOKED_AT]} - {""}
 
 
-def _others(user: User, before: Position | None, limit: int) -> Iterator[_Found]:
+def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterator[_Found]]:
     """The texts of *user*, what gateways and carriers said of them, and the mails."""
     codes = SmsMessage.objects.filter(pending_otp__provider_user__user=user).values("pk")
     own = codes.union(SmsMessage.objects.filter(replaced__user=user).values("pk"))
@@ -165,10 +186,10 @@ def _others(user: User, before: Position | None, limit: int) -> Iterator[_Found]
     )
     tries = GatewayTry.objects.filter(message__in=own)
     mails = Notice.objects.filter(user=user)
-    yield from _page(mails, _MAIL, "created_at", before, limit)
-    yield from _page(texts, _TEXT, "created_at", before, limit)
-    yield from _page(tries, _TRY, "at", before, limit)
-    yield from _page(ended, _OUTCOME, "ended_at", before, limit)
+    yield _page(mails, _MAIL, "created_at", before, limit)
+    yield _page(texts, _TEXT, "created_at", before, limit)
+    yield _page(tries, _TRY, "at", before, limit)
+    yield _page(ended, _OUTCOME, "ended_at", before, limit)
 
 
 def _page(
@@ -189,17 +210,59 @@ def _page(
 # -- in words ----------------------------------------------------------------------
 
 
-def _in_words(found: Iterable[_Found], before: Position | None) -> list[Entry]:
-    found = list(found)
-    names = _names(one.row for one in found if one.rank == _EVENT)
+def _alike(found: _Found) -> tuple[object, ...]:
+    """What the items of one entry have in common: of refusals, all but the single request.
+
+    Of noise, also the number and the file may differ: whoever makes it may choose them.
+    """
+    event = found.row
+    if found.rank != _EVENT or not (staff_words.is_refusal(event) or _is_noise(found)):
+        return found.rank, event.pk
+    network = network_of(event.ip or "", 24)
+    rule = staff_words.rule_name(event.data), event.data.get("purpose")
+    chosen = () if _is_noise(found) else (event.client, event.number_digest, event.file_id)
+    about = event.user_id, event.other_user_id, event.actor_id, chosen
+    return event.kind, event.outcome, event.face, network, event.reason, rule, about
+
+
+def _is_noise(found: _Found) -> bool:
+    return found.rank == _EVENT and refusals.may_come_from_anybody(found.row)
+
+
+def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, Position]:
+    """Return where each of *found*, which come after *before*, stands, by its key."""
     last = before.event if before else 0
-    entries = []
+    positions = {}
     for one in found:
         if one.rank == _EVENT:
             last = one.row.pk
-        position = Position(one.at, one.rank, one.row.pk, last)
-        entries.append(_WORDS[one.rank](one.row, names, position))
+        positions[one.key] = Position(one.at, one.rank, one.row.pk, last)
+    return positions
+
+
+def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Position]) -> list[Entry]:
+    events = [one.row for run in runs for one in run if one.rank == _EVENT]
+    names, each = _names(events), refusals.spans(events)
+    entries = []
+    for run in runs:
+        newest = run[0]
+        entry = _WORDS[newest.rank](newest.row, names, positions[newest.key])
+        if newest.rank == _EVENT:
+            entry = _counted(entry, refusals.span_of([one.row for one in run], each))
+        entries.append(entry)
     return entries
+
+
+def _counted(entry: Entry, span: refusals.Span) -> Entry:
+    if span.count == 1:
+        return entry
+    first, last = staff_words.moment(span.first_at), staff_words.moment(span.last_at)
+    return replace(
+        entry,
+        at=span.last_at,
+        words=f"{entry.words}, {span.count} times",
+        details=(f"the first time at {first}, the last time at {last}", *entry.details),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection, models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -30,7 +30,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from optin import figures, seals
+from optin import figures, refusals, seals
 from optin.conf import conf
 from optin.errors import TellingReason, UnfitReason
 from optin.guesses import Outcome
@@ -44,6 +44,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     ProviderUser,
+    RefusalCount,
     Revocation,
     SendCounter,
     SmsMessage,
@@ -77,6 +78,7 @@ KINDS = (
     "numbers",
     "apps",
     "counters",
+    "refusals",
     "guards",
     "networks",
     "notices",
@@ -98,6 +100,7 @@ def purge(*, origin: Origin) -> Counts:
     One audit event tells of a run that deleted anything.
     """
     now = timezone.now()
+    refusals.tell(now)
     _count_first(now)
     deleted: Counts = Counter()
     for step in (
@@ -106,6 +109,7 @@ def purge(*, origin: Origin) -> Counts:
         _numbers,
         _apps,
         _counters,
+        _refusals,
         _guards,
         _networks,
         _notices,
@@ -224,6 +228,12 @@ def _counters(now: datetime) -> Counts:
             began = now - KEPT - timedelta(seconds=int(seconds))
             ended |= Q(scope=scope, window_start__lte=began)
     return _in_chunks(SendCounter.objects.filter(ended), _dropping("counters", SendCounter))
+
+
+def _refusals(now: datetime) -> Counts:
+    """Counts of refusals that events have told of, a day after their hour."""
+    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - KEPT)
+    return _in_chunks(past, _dropping("refusals", RefusalCount))
 
 
 def _guards(now: datetime) -> Counts:

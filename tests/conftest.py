@@ -22,8 +22,7 @@ from django.db.models.signals import post_migrate
 from django.utils import timezone
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from optin import delivery, gateways, services, sign_in
-from optin.api import throttle
+from optin import delivery, gateways, services, sign_in, throttle
 from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.models import AccessKey, File, Membership, ProviderUser, User
 from optin.origin import Face, Origin

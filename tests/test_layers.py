@@ -11,15 +11,14 @@ APP = ROOT / "optin"
 
 LEVELS = {
     **dict.fromkeys(("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics"), 0),
-    "waiting": 0,
-    **dict.fromkeys(("hashing", "smtp", "postman"), 0),
+    **dict.fromkeys(("waiting", "throttle", "hashing", "smtp", "postman"), 0),
     "models": 1,
     **dict.fromkeys(("gateways", "wording", "delivery", "receipts", "limits", "alarms"), 2),
     **dict.fromkeys(
         ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants", "guards"), 3
     ),
     **dict.fromkeys(("staff", "revocations", "rotation", "seals", "upkeep"), 3),
-    **dict.fromkeys(("timeline", "trail", "diagnosis", "staff_words", "figures"), 3),
+    **dict.fromkeys(("timeline", "trail", "diagnosis", "staff_words", "figures", "refusals"), 3),
     **dict.fromkeys(("api", "web", "admin", "management", "tasks"), 4),
     # The start-up may look at everything.
     **dict.fromkeys(("checks", "apps"), 5),

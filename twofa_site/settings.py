@@ -187,6 +187,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "optin.web.sessions.Ages",
+    "optin.web.middleware.Throttle",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 TEMPLATES = [

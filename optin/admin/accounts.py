@@ -269,15 +269,13 @@ class AccountAdmin(ReadOnlyAdmin):
         if user is None or not self.has_view_permission(request):
             return {}
         before = Position.parse(request.GET.get("before", ""))
-        entries = timeline(user, before=before, limit=self.list_per_page + 1)
-        more = entries[self.list_per_page :]
-        entries = entries[: self.list_per_page]
+        story = timeline(user, before=before, limit=self.list_per_page)
         return {
             "title": f"Account {plain(user.get_username())}",
             "subtitle": "",
             "causes": [] if before else diagnose(user, timezone.now()),
-            "entries": entries,
-            "older": f"?before={entries[-1].position}" if more else "",
+            "entries": story.entries,
+            "older": f"?before={story.older}" if story.older else "",
             "is_older": before is not None,
         }
 

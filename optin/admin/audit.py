@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -14,9 +14,10 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
-from optin import phones, staff
+from optin import phones, refusals, staff
 from optin.admin.rows import (
     Pages,
     ReadOnlyAdmin,
@@ -34,7 +35,10 @@ from optin.admin.rows import (
 from optin.admin.site import origin_of, site
 from optin.models import AuditEvent, File, User
 from optin.origin import Face
+from optin.refusals import Span
 from optin.trail import LOOKED_AT, Found, Search
+
+T = TypeVar("T")
 
 _BATCH = 2000
 # At the start of a cell; and after what starts one where lists are parted by semicolons,
@@ -186,17 +190,24 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="facts that decided")
     def facts(self, event: AuditEvent) -> str:
-        return ", ".join(f"{k}: {masked(v)}" for k, v in event.data.items()) or "-"
+        data, repeats = _facts(event)
+        spans: dict[int, Span] = _known(event, "spans", refusals.spans)
+        span = spans[event.pk]
+        if span.count > 1 and not repeats:
+            repeats = f"{span.count} times by now, the last time at {at(span.last_at)}"
+        told = [f"{k}: {masked(v)}" for k, v in data.items()]
+        return ", ".join(filter(None, [*told, repeats])) or "-"
 
     def _name(self, event: AuditEvent, user_id: int | None) -> str:
         names: dict[int, str] = _known(event, "user_names", _users)
         return names.get(user_id, "gone") if user_id else ""
 
     def look_up(self, rows: Sequence[AuditEvent]) -> None:
-        users, files = _users(rows), _files(rows)
+        users, files, spans = _users(rows), _files(rows), refusals.spans(rows)
         for event in rows:
             event.user_names = users  # type: ignore[attr-defined]
             event.file_names = files  # type: ignore[attr-defined]
+            event.spans = spans  # type: ignore[attr-defined]
 
     # -- taken away as a file ------------------------------------------------------
 
@@ -225,11 +236,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return response
 
 
-def _known(event: AuditEvent, name: str, read: Callable[[Any], dict[int, str]]) -> dict[int, str]:
+def _known(event: AuditEvent, name: str, read: Callable[[Any], dict[int, T]]) -> dict[int, T]:
     """Return what ``look_up`` read for a page of rows, or read it for this one."""
     if not hasattr(event, name):
         setattr(event, name, read([event]))
-    known: dict[int, str] = getattr(event, name)
+    known: dict[int, T] = getattr(event, name)
     return known
 
 
@@ -273,8 +284,23 @@ def _row(event: AuditEvent, names: dict[int, str]) -> list[object]:
         event.pk, at(event.at), event.kind, event.outcome, event.face, event.user_id,
         name(event.user_id), event.other_user_id, event.actor_id, name(event.actor_id),
         event.file_id, event.last_three, event.client, event.ip, event.user_agent,
-        event.request_id, masked(event.reason), masked(json.dumps(event.data, sort_keys=True)),
+        event.request_id, masked(event.reason), _data(event),
     ]  # fmt: skip
+
+
+def _facts(event: AuditEvent) -> tuple[dict[str, Any], str]:
+    """Return what decided, and for equal refusals how many there were, and when."""
+    data = dict(event.data)
+    since, until = (parse_datetime(str(data.pop(name, ""))) for name in ("since", "until"))
+    count = data.pop("repeated", 0)
+    if not (since and until):
+        return data, ""
+    return data, f"{count} more between {at(since)} and {at(until)}"
+
+
+def _data(event: AuditEvent) -> str:
+    data, repeats = _facts(event)
+    return " ".join(filter(None, [masked(json.dumps(data, sort_keys=True)), repeats]))
 
 
 def cell(value: object) -> str:

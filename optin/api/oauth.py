@@ -1,7 +1,9 @@
 """The standard OAuth 2 endpoints: django-oauth-toolkit's, on the terms of this service."""
 
 import logging
+import math
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +17,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from limits.errors import StorageError
 from oauth2_provider import views
 from oauth2_provider.models import (
     get_access_token_model,
@@ -26,7 +29,7 @@ from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
-from optin import keys, passwords, sign_in
+from optin import keys, passwords, sign_in, throttle
 from optin.api.answers import RETRY_UNAVAILABLE
 from optin.conf import conf
 from optin.models import AuditEvent, User
@@ -89,7 +92,8 @@ class Validator(OAuth2Validator):
                 # Used again, it ends its family. The toolkit did that, but knows no renewals.
                 for used in tokens.filter(pk=known.pk, revoked__isnull=False):
                     sign_in.end_family(used)
-                _record(passwords.Grant.INVALID_REFRESH, known.user_id, request)
+                family = str(known.token_family)
+                _record(passwords.Grant.INVALID_REFRESH, known.user_id, request, family)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.
@@ -157,13 +161,14 @@ def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
     )
 
 
-def _record(outcome: str, user_id: int | None, request: Any) -> None:
+def _record(outcome: str, user_id: int | None, request: Any, subject: str = "") -> None:
     AuditEvent.objects.record(
         AuditEvent.Kind.TOKEN,
         outcome,
         now=timezone.now(),
         origin=_origin(request),
         user_id=user_id,
+        subject=subject,
     )
 
 
@@ -173,10 +178,14 @@ def _origin(request: Any) -> Origin:
         Face.TOKEN,
         actor_id=request.user.pk if request.user else None,
         client=f"app:{request.client.pk}",
-        ip=client_ip(headers.get("REMOTE_ADDR", ""), headers.get("HTTP_X_FORWARDED_FOR", "")),
+        ip=_ip(headers),
         user_agent=headers.get("HTTP_USER_AGENT", ""),
         request_id=headers.get("REQUEST_ID", ""),
     )
+
+
+def _ip(headers: Mapping[str, Any]) -> str:
+    return client_ip(headers.get("REMOTE_ADDR", ""), headers.get("HTTP_X_FORWARDED_FOR", ""))
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -198,16 +207,16 @@ class Endpoint(View):
         except DataError:
             # PostgreSQL keeps no NUL: a text with one is nobody's id, code or token.
             return _refusal("invalid_request", 400)
-        except (DatabaseError, InterfaceError):
+        except (DatabaseError, InterfaceError, StorageError):
             logger.exception("unavailable")
-            refusal = _refusal("temporarily_unavailable", 503)
-            refusal["Retry-After"] = str(int(RETRY_UNAVAILABLE.total_seconds()))
-            return refusal
+            return _later(503, RETRY_UNAVAILABLE)
 
 
 class TokenView(Endpoint, views.TokenView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Serve the grants of the settings; the toolkit would also serve devices here."""
+        if wait := throttle.hit_network(_ip(request.META)):
+            return _later(429, wait)
         if request.POST.get("grant_type") not in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED:
             return _refusal("unsupported_grant_type", 400)
         try:
@@ -231,6 +240,12 @@ class IntrospectTokenView(Endpoint, views.IntrospectTokenView):
             return JsonResponse({"active": False})
         response: HttpResponseBase = views.IntrospectTokenView.get_token_response(token_value)
         return response
+
+
+def _later(status: int, wait: timedelta) -> JsonResponse:
+    refusal = _refusal("temporarily_unavailable", status)
+    refusal["Retry-After"] = str(math.ceil(wait.total_seconds()))
+    return refusal
 
 
 def _refusal(error: str, status: int) -> JsonResponse:

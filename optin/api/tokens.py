@@ -3,6 +3,7 @@
 New clients should use ``/o/``; see ``oauth``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from oauth2_provider.models import AbstractApplication
@@ -10,7 +11,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from optin import sign_in
+from optin import sign_in, throttle
 from optin.api import parsers
 from optin.api.answers import ApiError, Body, TokenError, oauth_error
 from optin.api.serializers import (
@@ -33,6 +34,10 @@ class TokenCall(Call):
     parser_classes: list[type[BaseParser]] = [*Call.parser_classes, parsers.Form]
     face = Face.TOKEN
     grant_type = "password"
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
+        if wait := throttle.hit_network(self.origin.ip):
+            raise TokenError("temporarily_unavailable", retry_after=wait)
 
     def parse(self, shape: type[Model]) -> dict[str, Any]:
         data = super().parse(shape)

@@ -8,6 +8,7 @@ section 2.
 import io
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import wraps
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -21,8 +22,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from optin import codes, logs, services
-from optin.api import parsers, throttle
+from optin import codes, logs, services, throttle
+from optin.api import parsers
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
     ApiError,
@@ -203,9 +204,22 @@ class CallerCall(Call):
 
     # Set by identify, before any handler runs.
     caller: Caller
+    # Set by admit: how long to wait, where the caller asks too often.
+    wait: timedelta | None = None
 
     def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
         return authenticate(meta, access_key)
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
+        # Counted before all refusals, but told after 403: who asks too often is recorded no more.
+        self.wait = throttle.hit(self.caller.user.pk)
+        self.admit_to_file(query)
+        if self.wait:
+            raise ApiError("throttled", retry_after=self.wait)
+
+    def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
+        """Refuse a malformed ``FileId``, and a caller to whom the file is not open."""
+        raise NotImplementedError
 
     def open_file(self, file_id: int) -> File:
         """Return the file, which must be open to the caller.
@@ -218,7 +232,8 @@ class CallerCall(Call):
         return file
 
     def refuse_access(self, code: str, file_id: int) -> NoReturn:
-        services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
+        if not self.wait:
+            services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
         raise ApiError(code)
 
 
@@ -229,12 +244,11 @@ class UserCall(CallerCall):
     file: File
     file_id: int | None = None
 
-    def admit(self, query: Mapping[str, list[str]]) -> None:
+    def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
         self.file_id = file_id = _file_id(query)
         if not self.caller.may_call():
             self.refuse_access("insufficient_scope", file_id)
         self.file = self.open_file(file_id)
-        _throttle(self.caller)
 
     def link(self, rel: str, call: str, title: str) -> Link:
         return link(rel, f"/User/{call}?FileId={self.file_id}", title)
@@ -319,10 +333,10 @@ class PingView(CallerCall):
     http_method_names = ["get", "head"]
 
     def admit(self, query: Mapping[str, list[str]]) -> None:
+    def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
         file_id = _file_id(query) if "fileid" in query else self.caller.key_file_id
         if file_id is not None:
             self.open_file(file_id)
-        _throttle(self.caller)
 
     def get(self, request: Request) -> Response:
         return Response(True)
@@ -379,12 +393,6 @@ def _file_id(query: Mapping[str, list[str]]) -> int:
 
 def _repeated() -> ApiError:
     return ApiError("invalid_request", "A query parameter is given twice.")
-
-
-def _throttle(caller: Caller) -> None:
-    wait = throttle.hit(caller.user.pk)
-    if wait:
-        raise ApiError("throttled", retry_after=wait)
 
 
 def _first_message(errors: Mapping[str, Any]) -> str:

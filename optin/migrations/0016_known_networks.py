@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0013_indexes_of_lists"),
+        ("optin", "0015_count_refusals"),
     ]
 
     operations = [

@@ -14,6 +14,7 @@ from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.networks import KnownNetwork
+from optin.models.refusals import RefusalCount
 from optin.models.revocations import Revocation
 from optin.models.tokens import Renewal
 from optin.models.users import User
@@ -36,6 +37,7 @@ __all__ = [
     "ProviderUser",
     "Purpose",
     "RecoveryCode",
+    "RefusalCount",
     "Renewal",
     "Revocation",
     "SendCounter",

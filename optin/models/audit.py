@@ -19,6 +19,7 @@ from django.db.models import Q
 
 from optin import keys, metrics
 from optin.models.prepared import Insert
+from optin.models.refusals import RefusalCount, RefusalCountQuerySet, may_repeat
 from optin.origin import Face, Origin
 
 MAX_USER_AGENT = 200
@@ -89,10 +90,15 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         last_three: str = "",
         reason: str = "",
         data: Mapping[str, Any] | None = None,
-    ) -> "AuditEvent":
+        subject: str = "",
+    ) -> "AuditEvent | None":
         """Add one event. Call it last, in the transaction of what it tells.
 
-        *data* holds the rule and the counts that decided: plain JSON, no secret.
+        Of a refusal that changed nothing and was the same within the hour, a count is raised
+        and nothing is returned: ``tell_repeats`` adds one event for all of them (``refusals``).
+
+        :param data: the rule and the counts that decided: plain JSON, no secret.
+        :param subject: what equal refusals are about; by default the account and the actor.
         """
         event = AuditEvent(
             at=now,
@@ -115,12 +121,30 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
             data=dict(data or {}),
             key_id=keys.digest_key_id(),
         )
-        event.digest = event.content_digest()
-        _INSERT.run(event)
         # What is rolled back was not decided.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
         transaction.on_commit(count, robust=True)
+        if may_repeat(outcome, reason, event.data):
+            row = RefusalCount.objects.raise_for(event, subject, origin)
+            if row.count > 1:
+                return None
+            self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
+        event.add()
         return event
+
+    def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> int:
+        """Add one event for each of *rows*, of the refusals that no event tells of yet.
+
+        Call it in a transaction. Each refusal is told once, however many processes do this at
+        the same time: a row that another one holds is left to it.
+
+        :returns: how many events were added.
+        """
+        held = list(rows.select_for_update(skip_locked=True, no_key=True))
+        for row in held:
+            AuditEvent.of_repeats(row, now).add()
+            RefusalCount.objects.filter(pk=row.pk).update(told=row.count)
+        return len(held)
 
 
 class AuditEvent(AppendOnly):
@@ -225,6 +249,24 @@ class AuditEvent(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.outcome}"
+
+    @classmethod
+    def of_repeats(cls, row: RefusalCount, now: datetime) -> Self:
+        """Return the event, not saved, of the refusals that *row* counted and no event tells.
+
+        It holds what the last of them was about, and how many there were between which times.
+        """
+        event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **row.last)
+        if event.key_id != keys.digest_key_id():
+            event.number_digest, event.key_id = "", keys.digest_key_id()
+        since, until = row.first_at.isoformat(), row.last_at.isoformat()
+        event.data = {**event.data, "repeated": row.untold, "since": since, "until": until}
+        return event
+
+    def add(self) -> None:
+        """Insert this event, with its digest."""
+        self.digest = self.content_digest()
+        _INSERT.run(self)
 
     def content_digest(self) -> str:
         """Return the keyed digest of all that this row says, in hex.

@@ -110,20 +110,28 @@ class Update:
 
 
 class Insert(Generic[M]):
-    """A prepared ``INSERT`` of one row, all columns but the key given."""
+    """A prepared ``INSERT`` of one row, all columns but the key given.
 
-    def __init__(self, model: type[M]) -> None:
+    :param or_else: what to do where such a row exists (``ON CONFLICT ...``).
+    :param returning: the columns, beside the key, that the row is given as they are stored.
+    """
+
+    def __init__(self, model: type[M], *, or_else: str = "", returning: Sequence[str] = ()) -> None:
         self._model = model
+        self._or_else = or_else
+        self._returning = [model._meta.pk.attname, *returning]
         self._sql = ""
 
     def run(self, row: M) -> None:
-        """Insert *row* and give it its key."""
+        """Insert *row*; give it its key, and what else is returned."""
         if not self._sql:
             self._compile()
         values = {param.name: getattr(row, param.name) for param in self._params}
         with connection.cursor() as cursor:
             cursor.execute(self._sql, _bind(self._params, values))
-            (row.pk,) = cursor.fetchone()
+            stored = cursor.fetchone()
+        for name, value in zip(self._returning, stored, strict=True):
+            setattr(row, name, value)
         row._state.adding = False
         row._state.db = "default"
 
@@ -133,9 +141,9 @@ class Insert(Generic[M]):
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank])
         compiler = query.get_compiler(connection=connection)
-        compiler.returning_fields = [self._model._meta.pk]
+        compiler.returning_fields = [self._model._meta.get_field(n) for n in self._returning]
         ((sql, self._params),) = compiler.as_sql()
-        self._sql = sql
+        self._sql = sql.replace(" RETURNING ", f" {self._or_else} RETURNING ")
 
 
 def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:

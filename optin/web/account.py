@@ -6,12 +6,15 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from optin import authenticators, revocations
-from optin.models import AuditEvent, File
+from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.web import words
 from optin.web.pages import page, signed_in
 
-_EVENTS_SHOWN = 20
+_LINES_SHOWN = 20
+
+_LOOKED_AT = 500
+"""Events of one page, at most: many may be one line."""
 
 
 @require_safe
@@ -25,7 +28,7 @@ def account(request: HttpRequest) -> HttpResponse:
         factors=factors,
         revocation=revocations.waiting_for(user, factors),
         files=File.objects.open_to(user).order_by("name"),
-        events=[words.event(event) for event in AuditEvent.objects.about(user)[:3]],
+        events=_lines(user, LAST, 3)[0],
     )
 
 
@@ -36,14 +39,18 @@ def activity(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     before = request.GET.get("before", "")
     is_id = before.isascii() and before.isdigit() and len(before) < 19
-    events = AuditEvent.objects.about(user, below=int(before) if is_id else LAST)
-    found = list(events[: _EVENTS_SHOWN + 1])
-    shown = found[:_EVENTS_SHOWN]
-    older = shown[-1].pk if len(found) > _EVENTS_SHOWN else None
+    events, older = _lines(user, int(before) if is_id else LAST, _LINES_SHOWN)
     return page(
         request,
         "activity.html",
-        events=[words.event(event) for event in shown],
+        events=events,
         older=older,
         revocation=revocations.waiting_for(user),
     )
+
+
+def _lines(user: User, below: int, lines: int) -> tuple[list[words.Told], int | None]:
+    """Return what happened to *user* before the event *below*, and below which to go on."""
+    found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
+    told, count = words.activity(found[:_LOOKED_AT], lines)
+    return told, found[count - 1].pk if count < len(found) else None

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,8 +13,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import translation
+from limits.errors import StorageError
 
+from optin import throttle
 from optin.errors import Busy
+from optin.web import sessions, words
 
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
@@ -72,6 +76,47 @@ def _unavailable() -> HttpResponse:
     return response
 
 
+class Throttle:
+    """Answer 429 where one person asks for too many pages, or one network sends too many forms.
+
+    The calls, receipts and token endpoints, which need no CSRF token, count for themselves;
+    static files do not come here.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        if getattr(view, "csrf_exempt", False) or (match and match.view_name in _WATCHED):
+            return None
+        wait = _wait(request)
+        if wait is None:
+            return None
+        response = render(request, "429.html", status=429)
+        response["Retry-After"] = str(words.whole_seconds(wait))
+        return response
+
+
+_WATCHED = {"livez", "readyz", "metrics"}
+"""What those ask for who watch the processes."""
+
+
+def _wait(request: HttpRequest) -> timedelta | None:
+    if request.user.is_authenticated:
+        return throttle.hit(request.user.pk)
+    return (
+        throttle.hit_network(sessions.origin_of(request).ip) if request.method == "POST" else None
+    )
+
+
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:
     """Keep with *request* what its exception was: the answer to it does not say."""
-    request.database_failed = isinstance(sys.exc_info()[1], DatabaseError | InterfaceError)
+    request.database_failed = isinstance(
+        sys.exc_info()[1], DatabaseError | InterfaceError | StorageError
+    )

@@ -4,7 +4,7 @@ One sentence for what is, one for what to do next.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,12 +13,12 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes, limits
+from optin import codes, limits, refusals
 from optin.conf import conf
 from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
-from optin.origin import Face
+from optin.origin import Face, network_of
 from optin.services import Sending, Waiting
 
 Kind = AuditEvent.Kind
@@ -200,27 +200,59 @@ def lifetime(waiting: Waiting, *, told_tries: bool) -> str:
 class Told:
     """One event in words."""
 
-    at: datetime
+    at: datetime  # of the last, if it happened several times
     what: str
     where: str  # "from 203.0.113.5, Chrome on Android"
+    since: str = ""  # when it happened first, if several times
 
 
-def event(event: AuditEvent) -> Told:
-    """Tell the person whom it is about of an event (P-09)."""
-    return Told(event.at, _what(event), _where(event))
+def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]:
+    """Tell the person whom they are about of *events*, newest first (P-09).
+
+    What happened again and again from one network is one line.
+
+    :returns: *lines* lines at most, and how many of the events they tell of.
+    """
+    each = refusals.spans(events)
+    runs = refusals.in_runs(events, _alike, refusals.may_come_from_anybody, lines)
+    told = [_line(run, refusals.span_of(run, each)) for run in runs]
+    return told, sum(map(len, runs))
+
+
+def _alike(event: AuditEvent) -> tuple[str, ...]:
+    """What events of one line have in common; those that anybody causes may vary the number."""
+    network = network_of(event.ip or "", 24)
+    words = _purpose(event) if refusals.may_come_from_anybody(event) else _what(event)
+    return event.kind, event.outcome, event.face, network, words
+
+
+def _line(run: list[AuditEvent], span: refusals.Span) -> Told:
+    newest = run[0]
+    what = _what(newest) if len({event.last_three for event in run}) == 1 else _short(newest)
+    if span.count == 1:
+        return Told(span.last_at, what, _where(newest))
+    what = _("%(what)s, %(n)s times") % {"what": what, "n": span.count}
+    first = date_format(timezone.localtime(span.first_at), _("j F Y, H:i T"))
+    return Told(span.last_at, what, _where(newest), _("the first time: %(time)s") % {"time": first})
 
 
 def _what(event: AuditEvent) -> str:
-    purpose = _PURPOSES.get(event.data.get("purpose", ""))
     by = event.data.get("by", "")
-    parts = [_said(event)]
-    if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK}:
-        parts.append(purpose())
+    parts = [_short(event)]
     if by in _BY:  # then it was not the number that was proved
         parts.append(_BY[By(by)]())
     elif event.last_three:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})
     return ", ".join(parts)
+
+
+def _short(event: AuditEvent) -> str:
+    return ", ".join(filter(None, [_said(event), _purpose(event)]))
+
+
+def _purpose(event: AuditEvent) -> str:
+    purpose = _PURPOSES.get(event.data.get("purpose", ""))
+    return purpose() if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK} else ""
 
 
 def _said(event: AuditEvent) -> str:

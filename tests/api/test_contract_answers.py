@@ -24,6 +24,7 @@ from optin.models import (
     Membership,
     PendingOtp,
     ProviderUser,
+    RefusalCount,
     SmsMessage,
     User,
 )
@@ -46,7 +47,10 @@ def one(user: User) -> Api:
 
 
 def audited() -> list[tuple[str, str]]:
-    return list(AuditEvent.objects.order_by("pk").values_list("kind", "outcome"))
+    """What the audit trail tells, in its order; then what repeated and was only counted."""
+    told = list(AuditEvent.objects.order_by("pk").values_list("kind", "outcome"))
+    counted = RefusalCount.objects.untold().order_by("pk")
+    return [*told, *((row.kind, row.outcome) for row in counted for _ in range(row.untold))]
 
 
 # -- verify ------------------------------------------------------------------------
@@ -110,7 +114,7 @@ def test_one_body_for_whatever_cannot_be_right(
     user.refresh_from_db()
     assert user.otp_failures == 2
     assert not ProviderUser.objects.filter(confirmed=True).exists()
-    # One event for each of the four opt-ins and of the seven guesses.
+    # The four opt-ins and the seven guesses, each told or counted.
     assert len(audited()) == 11
 
 

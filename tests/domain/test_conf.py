@@ -53,6 +53,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDS_PER_FILE", "1000/86400", (Rate(1000, DAY),)),
     ("OPTIN_SENDS_TOTAL", "0", ()),
     ("OPTIN_REQUESTS_PER_USER", "120/60", (Rate(120, 60),)),
+    ("OPTIN_REQUESTS_PER_NETWORK", "600/60", (Rate(600, 60),)),
     ("OPTIN_FAILED_SIGN_INS_PER_IP", "100/300", (Rate(100, 300),)),
     ("OPTIN_FAILED_SIGN_INS_PER_NAME", "10/300", (Rate(10, 300),)),
     ("OPTIN_SMS_REGIONS", "AU, NZ", ("AU", "NZ")),

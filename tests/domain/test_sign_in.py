@@ -32,7 +32,7 @@ from optin.passwords import Grant
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.domain.person import PAGE, Person, proved
-from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event
+from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event, one_repeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,7 +144,7 @@ def test_too_many_passwords(user: User, settings: Settings) -> None:
         refused = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
     assert refused.grant is Grant.NOT_NOW
     assert refused.retry_after
-    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+    with one_repeat(Kind.SIGN_IN, Grant.NOT_NOW):
         assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
 
 

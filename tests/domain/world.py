@@ -13,7 +13,16 @@ from django.utils import timezone
 
 from optin import services
 from optin.guesses import Verification
-from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RefusalCount,
+    User,
+)
 from optin.services import Sending
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 
@@ -30,6 +39,7 @@ MODELS = [
         "optin.Notice",
         "optin.SendCounter",
         "optin.AuditEvent",
+        "optin.RefusalCount",
         "oauth2_provider.AccessToken",
         "oauth2_provider.RefreshToken",
     )
@@ -131,6 +141,16 @@ def one_event(
     assert {name: getattr(event, name) for name in facts} == facts
     if data is not None:
         assert event.data == data
+
+
+@contextmanager
+def one_repeat(kind: AuditEvent.Kind, outcome: str) -> Iterator[None]:
+    """Assert that a refusal is counted with an equal one before, and that no event is added."""
+    counts = RefusalCount.objects.filter(kind=kind, outcome=outcome)
+    events, before = AuditEvent.objects.count(), sum(counts.values_list("count", flat=True))
+    yield
+    assert AuditEvent.objects.count() == events
+    assert sum(counts.values_list("count", flat=True)) == before + 1
 
 
 def notices(user: User) -> list[str]:

@@ -9,8 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from optin import services
-from optin.api import throttle
+from optin import services, throttle
 from optin.conf import KEY_BYTES
 from optin.guesses import Outcome
 from optin.models import File, ProviderUser, User

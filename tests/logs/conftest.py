@@ -152,6 +152,7 @@ def running(
             "PORT": str(port),
             "METRICS_TOKEN": METRICS_TOKEN,
             "OPTIN_REQUESTS_PER_USER": "0",
+            "OPTIN_REQUESTS_PER_NETWORK": "0",
             "OPTIN_RESEND_WAIT": "0",
             **env,
             **more,

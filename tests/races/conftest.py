@@ -146,6 +146,7 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             "REDIS_URL": "",
             "LOG_LEVEL": "WARNING",
             "OPTIN_REQUESTS_PER_USER": "0",
+            "OPTIN_REQUESTS_PER_NETWORK": "0",
             "OPTIN_BREAKER_UNPROVED": "0",
             **env,
         }

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NO_LIMITS = dict.fromkeys(
     (
         "OPTIN_REQUESTS_PER_USER",
+        "OPTIN_REQUESTS_PER_NETWORK",
         "OPTIN_FAILED_SIGN_INS_PER_IP",
         "OPTIN_FAILED_SIGN_INS_PER_NAME",
         "OPTIN_RESEND_WAIT",

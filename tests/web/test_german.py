@@ -317,7 +317,7 @@ def test_every_event_has_words_in_german() -> None:
             told = {}
             for language in ("en-au", "de"):
                 with translation.override(language):
-                    told[language] = words.event(event)
+                    told[language] = words.activity([event], 1)[0][0]
             assert told["de"].what != told["en-au"].what, (kind, outcome)
             assert told["de"].where == "durch die Betreiber des Dienstes"
 
@@ -402,7 +402,7 @@ def test_failures(
 
     http = Client(raise_request_exception=False, headers=GERMAN)
     http.post("/sign-in/", {"username": "ann", "password": PASSWORD})
-    monkeypatch.setattr(words, "event", fail)
+    monkeypatch.setattr(words, "activity", fail)
     response = http.get("/account/activity/")
     assert response.status_code == status
     assert says in response.content.decode()

@@ -1,9 +1,10 @@
-"""The courtesy limit on requests: so that one client does not crowd out the others.
+"""The courtesy limits on requests: so that one client does not crowd out the others.
 
-It protects nothing else; what must be exact is counted in the database (``limits``).
+They protect nothing else; what must be exact is counted in the database (``optin.limits``).
 """
 
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 
@@ -12,7 +13,8 @@ from limits import RateLimitItemPerSecond
 from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from optin.conf import conf
+from optin.conf import Rate, conf
+from optin.origin import network_of
 
 
 def hit(user_id: int) -> timedelta | None:
@@ -20,10 +22,19 @@ def hit(user_id: int) -> timedelta | None:
 
     :raises StorageError: if Redis is configured and does not answer.
     """
-    for rate in conf.requests_per_user:
+    return _hit(conf.requests_per_user, str(user_id))
+
+
+def hit_network(ip: str) -> timedelta | None:
+    """``hit`` for the address *ip* (IPv6: its /64), of which nobody is known yet."""
+    return _hit(conf.requests_per_network, f"network {network_of(ip, 32)}")
+
+
+def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
+    for rate in rates:
         item = RateLimitItemPerSecond(rate.count, rate.seconds)
-        if not _limiter().hit(item, str(user_id)):
-            reset = _limiter().get_window_stats(item, str(user_id)).reset_time
+        if not _limiter().hit(item, who):
+            reset = _limiter().get_window_stats(item, who).reset_time
             return timedelta(seconds=max(reset - time.time(), 1))
     return None
 

@@ -1,0 +1,145 @@
+"""Refusals that repeat: told when their hour is over, and read as one line.
+
+What is counted, and how, stands with the rows (``models.refusals``).
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+
+from optin.models import AuditEvent, RefusalCount, User
+from optin.models.audit import LAST
+from optin.models.refusals import CHANGE_NOTHING
+
+CHUNK = 500
+"""Closing events in one transaction."""
+
+T = TypeVar("T")
+
+
+def tell(now: datetime) -> int:
+    """Tell the audit trail of the repeats whose hour is over; return by how many events.
+
+    It may run at any time, twice, and in many processes at once.
+    """
+    told = 0
+    while True:
+        with transaction.atomic(durable=True):
+            made = AuditEvent.objects.tell_repeats(RefusalCount.objects.due(now)[:CHUNK], now)
+        told += made
+        if made < CHUNK:
+            return told
+
+
+# -- read --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So many decisions, the first and the last of them at these times."""
+
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(
+            self.count + other.count,
+            min(self.first_at, other.first_at),
+            max(self.last_at, other.last_at),
+        )
+
+
+def spans(events: Sequence[AuditEvent]) -> dict[int, Span]:
+    """Return for each event, by its id, how many decisions it stands for, and when they were.
+
+    The first of equal refusals stands also for those that no event tells of yet.
+    """
+    times = [event.at for event in events if "repeated" not in event.data]
+    rows = RefusalCount.objects.untold().filter(first_at__in=times)
+    counting = {(row.kind, row.outcome, row.user_id, row.first_at): row for row in rows}
+    return {event.pk: _span(event, counting) for event in events}
+
+
+def _span(
+    event: AuditEvent, counting: dict[tuple[str, str, int | None, datetime], RefusalCount]
+) -> Span:
+    data = event.data
+    since, until = (parse_datetime(str(data.get(name, ""))) for name in ("since", "until"))
+    if since and until:
+        return Span(int(data["repeated"]), since, until)
+    row = counting.get((event.kind, event.outcome, event.user_id, event.at))
+    if row is None:
+        return Span(1, event.at, event.at)
+    return Span(1 + row.untold, event.at, row.last_at)
+
+
+def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
+    """Return how many decisions *events* stand for together, by what ``spans`` returned."""
+    first, *others = (each[event.pk] for event in events)
+    return sum(others, first)
+
+
+def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> AuditEvent | None:
+    """Return the latest decision about *user* of *events*, which are of *kinds*, newest first.
+
+    One that was only counted is an event that is not saved, with an id above all others. An
+    event that tells of several stands at the time of the last of them.
+    """
+    found = list(events[:_NEWEST])
+    for event in found:
+        event.at = _span(event, {}).last_at
+    rows = RefusalCount.objects.untold().filter(user_id=user.pk, kind__in=kinds)
+    row = rows.order_by("-last_at", "-pk").first()
+    if row:
+        found.append(AuditEvent.of_repeats(row, row.last_at))
+        found[-1].pk = LAST
+    return max(found, key=lambda event: event.at, default=None)
+
+
+_NEWEST = 10
+"""Events among which the latest decision is: those of hours that are over are told soon after."""
+
+
+def may_come_from_anybody(event: AuditEvent) -> bool:
+    """Whether strangers, or whoever tries a credential in vain, can cause such an event."""
+    return event.outcome in CHANGE_NOTHING | _CHARGED
+
+
+_CHARGED = {"invalid_grant", "refused", "reset_asked", "mobile_number_in_use"}
+"""Outcomes that a limit bounds, but that leave one event each."""
+
+
+def in_runs(
+    items: Iterable[T],
+    key: Callable[[T], Hashable],
+    is_noise: Callable[[T], bool],
+    limit: int,
+) -> list[list[T]]:
+    """Put together what is equal by *key*: one line for each, *limit* lines at most.
+
+    Noise is put together in a run, which goes on until something else happened: so whoever
+    causes refusals of two kinds in turn fills two lines. All else is put together where it
+    follows itself at once.
+
+    :returns: the items of each line. Together they are the first items, without a gap.
+    """
+    found: list[list[T]] = []
+    run: dict[Hashable, list[T]] = {}
+    for item in items:
+        alike = key(item)
+        if not is_noise(item) and not (found and found[-1] is run.get(alike)):
+            run.clear()
+        if alike not in run and len(found) == limit:
+            break
+        if alike in run:
+            run[alike].append(item)
+        else:
+            run[alike] = [item]
+            found.append(run[alike])
+    return found

@@ -1,0 +1,554 @@
+"""Nobody fills the audit trail, or anybody's page, with refusals (S-52)."""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from oauth2_provider.models import RefreshToken
+
+from optin import (
+    authenticators,
+    figures,
+    keys,
+    passwords,
+    refusals,
+    services,
+    sign_in,
+    staff,
+    timeline,
+    upkeep,
+)
+from optin.conf import Rate
+from optin.diagnosis import Question, diagnose
+from optin.guesses import Outcome, Standing
+from optin.models import (
+    AuditEvent,
+    File,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RefusalCount,
+    User,
+)
+from optin.models.audit import LAST
+from optin.models.refusals import CHANGE_NOTHING, WINDOW
+from optin.origin import Face, Origin
+from optin.passwords import Grant
+from optin.services import Sending
+from optin.web import account
+from tests.conftest import NUMBER, PASSWORD, Phone
+from tests.domain.world import audit_trail_full
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+def origin(n: int, face: Face = Face.WEB, **more: Any) -> Origin:
+    """What one attacker can vary: the user agent, the request, and the address within a /64."""
+    address = f"2001:db8::{n % 0xFFFF + 1:x}"
+    return Origin(face, ip=address, user_agent=f"agent {n}", request_id=f"{n:032x}", **more)
+
+
+@dataclass
+class Flood:
+    """A victim, and what somebody who wants to fill their page can do."""
+
+    user: User
+    file: File
+    phone: Phone
+    settings: Any
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    # -- what comes first ----------------------------------------------------------
+
+    def opt_in(self) -> None:
+        services.opt_in(self.user, self.file, NUMBER, origin=origin(0))
+
+    def activate(self) -> None:
+        self.opt_in()
+        row = ProviderUser.objects.get(user=self.user)
+        services.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=origin(0))
+
+    def over_name(self) -> None:
+        self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 10**6),)
+        sign_in.sign_in("ann", "wrong", origin=origin(0))
+
+    def over_address(self) -> None:
+        self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
+        sign_in.sign_in("ann", "wrong", origin=origin(0))
+
+    def over_sends(self) -> None:
+        self.settings.OPTIN_SENDS_PER_USER = (Rate(1, 10**6),)
+        self.opt_in()
+
+    def in_wait(self) -> None:
+        self.activate()
+        self.settings.OPTIN_RESEND_WAIT = (10**6,)
+        self.challenge(0)
+
+    def change_code(self, **changes: Any) -> None:
+        self.opt_in()
+        PendingOtp.objects.update(**changes)
+
+    def change_user(self, **changes: Any) -> None:
+        self.opt_in()
+        User.objects.filter(pk=self.user.pk).update(**changes)
+
+    def tokens(self) -> None:
+        sign_in.enable_password_clients()
+        self.seen["refresh"] = self.grant(0).tokens.refresh_token
+        RefreshToken.objects.update(revoked=timezone.now())
+
+    def app(self) -> None:
+        authenticators.begin_app(self.user, standing=self.standing, origin=self.session(0))
+
+    # -- one request ---------------------------------------------------------------
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(password_at=timezone.now())
+
+    def session(self, n: int) -> Origin:
+        return Origin(Face.WEB, actor_id=self.user.pk, ip="2001:db8::1", session="s")
+
+    def as_client(self, n: int) -> Origin:
+        return origin(n, Face.API, actor_id=self.user.pk, client="key:1")
+
+    def name(self, n: int) -> str:
+        return "".join(random.Random(n).choice([c.upper(), c]) for c in "ann")
+
+    def grant(self, n: int, **fields: Any) -> Any:
+        how = {"scope": "", "verification_code": "", "client": sign_in.application(), **fields}
+        return sign_in.password_grant("ann", PASSWORD, origin=origin(n, Face.TOKEN), **how)
+
+    def challenge(self, n: int) -> Sending:
+        return services.challenge(
+            self.user, Purpose.OPT_OUT, origin=self.as_client(n), file=self.file
+        )
+
+    def guess(self, n: int) -> None:
+        row = ProviderUser.objects.filter(user=self.user).values_list("pk", flat=True).first()
+        services.verify_opt_in(self.user, self.file, row or 1, "0000000", origin=self.as_client(n))
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to be refused again and again."""
+
+    name: str
+    outcome: str
+    once: Callable[[Flood, int], object]
+    first: Callable[[Flood], object] = lambda flood: None
+    is_the_victims: bool = True  # else it names nobody
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _unknown(flood: Flood, n: int) -> None:
+    services.verify_opt_in(flood.user, flood.file, 10**6 + n, "0000000", origin=flood.as_client(n))
+
+
+def _search(flood: Flood, n: int) -> None:
+    staff.find(f"+6149157{n % 10000:04d}", origin=origin(n, Face.ADMIN, actor_id=flood.user.pk))
+
+
+def _deny(flood: Flood, n: int) -> None:
+    sign_in.consent(flood.user, client_id="app", origin=flood.session(n), give=None)
+
+
+def _confirm_app(flood: Flood, n: int) -> None:
+    authenticators.confirm_app(
+        flood.user, f"{n % 1000:06d}", standing=flood.standing, origin=flood.session(n)
+    )
+
+
+WAYS = [
+    Way(
+        "name over its limit",
+        "temporarily_unavailable",
+        lambda f, n: sign_in.sign_in(f.name(n), "wrong", origin=origin(n)),
+        Flood.over_name,
+    ),
+    Way(
+        "address over its limit",
+        "temporarily_unavailable",
+        lambda f, n: sign_in.sign_in(f"name{n}", "wrong", origin=origin(n)),
+        Flood.over_address,
+        is_the_victims=False,
+    ),
+    Way(
+        "lost passwords over the limit",
+        "temporarily_unavailable",
+        lambda f, n: passwords.ask_reset(f"a{n}@example.com", origin=origin(n)),
+        Flood.over_address,
+        is_the_victims=False,
+    ),
+    Way(
+        "foreign files",
+        "file_access_denied",
+        lambda f, n: services.refuse_access(
+            f.user, n + 1, "file_access_denied", origin=f.as_client(n)
+        ),
+    ),
+    Way(
+        "opt-ins over the limit",
+        "send_limit",
+        lambda f, n: services.opt_in(
+            f.user, f.file, f"+6149157{n % 10000:04d}", origin=f.as_client(n)
+        ),
+        Flood.over_sends,
+    ),
+    Way(
+        "numbers of other countries",
+        "region_not_allowed",
+        lambda f, n: services.opt_in(
+            f.user, f.file, f"+6421{n % 10**6 + 2 * 10**6}", origin=f.as_client(n)
+        ),
+    ),
+    Way("another text at once", "waiting", Flood.challenge, Flood.in_wait),
+    Way("nothing to turn off", "not_opted_in", Flood.challenge),
+    Way("a number that is on", "already_verified", Flood.guess, Flood.activate),
+    Way("unknown ids", "otp_incorrect", _unknown),
+    Way(
+        "an expired code",
+        "otp_expired",
+        Flood.guess,
+        lambda f: f.change_code(expires_at=timezone.now() + SECOND),
+    ),
+    Way("a used-up code", "otp_exhausted", Flood.guess, lambda f: f.change_code(tries=5)),
+    Way(
+        "a locked account",
+        "locked",
+        Flood.guess,
+        lambda f: f.change_user(otp_failures=10, otp_locked_until=timezone.now() + 1000 * HOUR),
+    ),
+    Way(
+        "a disabled factor",
+        "factor_disabled",
+        Flood.guess,
+        lambda f: f.change_user(otp_failures=50, otp_disabled_at=timezone.now()),
+    ),
+    Way(
+        "a dead refresh token",
+        "invalid_refresh",
+        lambda f, n: sign_in.refresh_grant(
+            f.seen["refresh"],
+            scope="",
+            client=sign_in.application(),
+            origin=origin(n, Face.TOKEN),
+        ),
+        Flood.tokens,
+    ),
+    Way(
+        "a foreign scope",
+        "invalid_scope",
+        lambda f, n: f.grant(n, scope=f"fileid:{n + 1000}"),
+        Flood.tokens,
+    ),
+    Way("an application denied", "denied", _deny),
+    Way("codes of no app", "nothing_waiting", _confirm_app),
+    Way("wrong codes of an app that is set up", "otp_incorrect", _confirm_app, Flood.app),
+    Way(
+        "searches over the limit",
+        "search_limit",
+        _search,
+        lambda f: [_search(f, n) for n in range(60)],
+        is_the_victims=False,
+    ),
+]
+
+
+@pytest.fixture
+def flood(user: User, file: File, phone: Phone, settings: Any) -> Flood:
+    return Flood(user, file, phone, settings)
+
+
+def lines(user: User) -> list[Any]:
+    """What the person reads on their page."""
+    return account._lines(user, LAST, 20)[0]
+
+
+def told_to_staff(user: User) -> list[int]:
+    """How often each entry of the timeline says that something happened, if several times."""
+    entries = timeline.timeline(user).entries
+    found = [re.search(r", (\d+) times$", entry.words) for entry in entries]
+    return [int(each[1]) for each in found if each]
+
+
+def send(flood: Flood, way: Way, times: int) -> None:
+    for n in range(times):
+        way.once(flood, n)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_many_refusals_are_two_events_and_one_line(
+    flood: Flood, way: Way, clock: time_machine.Traveller
+) -> None:
+    """The first one at once; the others when their hour is over, with their number."""
+    way.first(flood)
+    clock.shift(SECOND)
+    before, shown = AuditEvent.objects.count(), len(lines(flood.user))
+
+    send(flood, way, 60)
+
+    assert AuditEvent.objects.count() == before + 1
+    first = AuditEvent.objects.latest("pk")
+    assert first.outcome == way.outcome
+    assert len(lines(flood.user)) <= shown + way.is_the_victims
+    if way.is_the_victims:
+        assert lines(flood.user)[0].what.endswith(", 60 times")
+        assert told_to_staff(flood.user) == [60]
+    clock.shift(WINDOW)
+    for _ in range(2):  # the second time there is nothing to tell
+        refusals.tell(timezone.now())
+        assert AuditEvent.objects.count() == before + 2
+    last = AuditEvent.objects.latest("pk")
+    assert (last.kind, last.outcome, last.face) == (first.kind, first.outcome, first.face)
+    assert last.user_id == (flood.user.pk if way.is_the_victims else None)
+    assert last.data["repeated"] == 59
+    assert last.digest == last.content_digest()
+    if way.is_the_victims:
+        assert lines(flood.user)[0].what.endswith(", 60 times")
+        assert told_to_staff(flood.user) == [60]
+
+
+def test_whoever_comes_next_tells_of_the_hour_before(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    for _ in range(3):
+        flood.challenge(0)
+    clock.shift(WINDOW)
+    flood.challenge(0)
+    assert [event.data.get("repeated") for event in AuditEvent.objects.order_by("pk")] == [
+        None,
+        2,
+        None,
+    ]
+
+
+def test_a_refusal_that_commits_late_is_told_all_the_same(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    """Its hour was over, and told, when its transaction ended."""
+    flood.challenge(0)
+    flood.challenge(0)
+    clock.shift(WINDOW)
+    refusals.tell(timezone.now())
+    clock.shift(-WINDOW)
+    flood.challenge(0)
+    clock.shift(WINDOW)
+    assert refusals.tell(timezone.now()) == 1
+    told = AuditEvent.objects.filter(data__has_key="repeated")
+    assert [event.data["repeated"] for event in told.order_by("pk")] == [1, 1]
+
+
+def test_one_alone_is_one_event(flood: Flood, clock: time_machine.Traveller) -> None:
+    flood.challenge(0)
+    clock.shift(WINDOW)
+    assert refusals.tell(timezone.now()) == 0
+    assert AuditEvent.objects.count() == 1
+
+
+def test_nothing_is_counted_where_the_first_cannot_be_told(flood: Flood) -> None:
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        flood.challenge(0)
+    assert not RefusalCount.objects.exists()
+
+
+def test_other_networks_accounts_and_rules_count_apart(
+    flood: Flood, stranger: User, other_file: File
+) -> None:
+    for ip in ("192.0.2.1", "198.51.100.1", "2001:db8::1", "2001:db8:0:1::1"):
+        for user in (flood.user, stranger):
+            services.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+    assert AuditEvent.objects.count() == 8
+    # Addresses of one /24, or of one /64.
+    for ip in ("192.0.2.77", "2001:db8::ffff"):
+        services.refuse_access(flood.user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+    assert AuditEvent.objects.count() == 8
+
+
+def test_a_family_of_tokens_that_ends_has_its_event(flood: Flood) -> None:
+    """S-34: though another token of the person was refused a moment ago."""
+    sign_in.enable_password_clients()
+    tokens = [flood.grant(0).tokens for _ in range(2)]
+    client = sign_in.application()
+    assert client
+    for each in tokens:
+        family = RefreshToken.objects.get(
+            token_checksum=keys.sha256(each.refresh_token)
+        ).token_family
+        RefreshToken.objects.filter(token_family=family).update(revoked=timezone.now())
+        sign_in.refresh_grant(each.refresh_token, scope="", client=client, origin=origin(0))
+    assert AuditEvent.objects.filter(outcome="invalid_refresh").count() == 2
+
+
+# -- what staff see ----------------------------------------------------------------
+
+
+def test_the_diagnosis_knows_the_latest_refusal(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    """Also one that was only counted, after something else, and after its hour."""
+    flood.over_name()
+    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 3600),)
+    for _ in range(3):  # the first one is charged
+        sign_in.sign_in("ann", "wrong", origin=origin(0))
+        clock.shift(60)
+    sign_in.sign_in("ann", PASSWORD, origin=Origin(Face.WEB, ip="192.0.2.9"))
+    clock.shift(60)
+    sign_in.sign_in("ann", "wrong", origin=origin(0))
+    for _ in range(2):
+        found = next(
+            cause
+            for cause in diagnose(flood.user, timezone.now())
+            if cause.question is Question.NO_ENTRY
+        )
+        assert found.why == "password_limit"
+        assert "3 times since" in found.words
+        clock.shift(WINDOW)
+        refusals.tell(timezone.now())
+        flood.user.refresh_from_db()
+
+
+def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Traveller) -> None:
+    flood.over_sends()
+
+    def refused() -> int:
+        figures.roll_up(timezone.now())
+        return figures.read(timezone.now()).of("refused").count
+
+    for _ in range(7):
+        flood.opt_in()
+        clock.shift(60)
+    flood.opt_in()
+    clock.shift(120)
+    assert refused() == 8
+    clock.shift(WINDOW)
+    refusals.tell(timezone.now())
+    assert refused() == 8
+    clock.shift(timedelta(days=2))
+    upkeep.purge(origin=Origin(Face.COMMAND))
+    assert not RefusalCount.objects.exists()
+    assert refused() == 8
+
+
+def test_purge_deletes_only_what_was_told(flood: Flood, clock: time_machine.Traveller) -> None:
+    flood.challenge(0)
+    flood.challenge(0)
+    clock.shift(timedelta(days=2))
+    deleted = upkeep.purge(origin=Origin(Face.COMMAND))
+    assert deleted["refusals"] == 1
+    assert AuditEvent.objects.get(data__has_key="repeated").data["repeated"] == 1
+
+
+# -- statements --------------------------------------------------------------------
+
+
+def test_a_repeat_takes_one_statement_in_place_of_its_event(flood: Flood) -> None:
+    counts = []
+    for _ in range(3):
+        with CaptureQueriesContext(connection) as queries:
+            _unknown(flood, 1)
+        counts.append(len([q for q in queries if not q["sql"].startswith(("BEGIN", "COMMIT"))]))
+    # The first: the count, a look for an hour that is over, and the event.
+    assert counts == [5, 3, 3]
+
+
+# -- what may repeat ---------------------------------------------------------------
+
+BOUNDED = {
+    "invalid_grant": "charged to a limit",
+    "invalid_code": "the event is that of the code",
+    "mobile_number_in_use": "uses a code up, and texts are limited",
+    "revocation_limit": "by staff, who give a reason",
+    "out_of_reach": "by staff, who give a reason",
+    "unreadable": "by staff, who give a reason",
+    "deactivated": "by staff, who give a reason",
+    "untold": "by staff, who give a reason",
+    "set_up_since": "once for each revocation",
+}
+DONE = {
+    *("ok", "sent", "resent", "started", "planned", "cancelled", "withdrawn"),
+    *("issued", "signed_in"),
+}
+
+
+def test_each_outcome_changes_something_is_bounded_or_is_counted() -> None:
+    """A new one must be thought of."""
+    groups = [set(CHANGE_NOTHING), set(BOUNDED), DONE]
+    for outcome in (*Outcome, *Grant):
+        assert [outcome in group for group in groups].count(True) == 1, outcome
+
+
+@pytest.mark.parametrize("outcome", sorted(CHANGE_NOTHING))
+def test_what_staff_did_with_a_reason_has_an_event_each(user: User, outcome: str) -> None:
+    for _ in range(2):
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                Kind.SUSPEND,
+                outcome,
+                now=timezone.now(),
+                origin=origin(0),
+                user_id=user.pk,
+                reason="x",
+            )
+    assert AuditEvent.objects.count() == 2
+
+
+def test_a_wrong_code_that_was_compared_has_an_event_each(flood: Flood) -> None:
+    flood.opt_in()
+    for _ in range(4):
+        flood.guess(0)
+    events = AuditEvent.objects.filter(outcome="otp_incorrect").order_by("pk")
+    assert [event.data["failures"] for event in events] == [1, 2, 3, 4]
+    assert lines(flood.user)[0].what.endswith(", 4 times")
+
+
+# -- at length ---------------------------------------------------------------------
+
+
+def assert_little_is_left(flood: Flood, before: int, shown: int, outcome: str, sent: int) -> None:
+    """At most two events for each hour and no more than 3 lines; nothing is lost."""
+    refusals.tell(timezone.now() + WINDOW)
+    assert AuditEvent.objects.count() <= before + 8
+    assert len(lines(flood.user)) <= shown + 3
+    events = AuditEvent.objects.filter(outcome=outcome)
+    assert sum(event.data.get("repeated", 1) for event in events) == sent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_flood_of_each_kind(flood: Flood, way: Way, clock: time_machine.Traveller) -> None:
+    """Over three hours."""
+    way.first(flood)
+    clock.shift(SECOND)
+    before, shown = AuditEvent.objects.count(), len(lines(flood.user))
+    for n in range(2000):
+        way.once(flood, n)
+        clock.shift(3 * HOUR / 2000)
+    assert_little_is_left(flood, before, shown, way.outcome, 2000)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_refusals(flood: Flood, clock: time_machine.Traveller) -> None:
+    """Through the operation whose refusal takes least time, each in its transaction."""
+    way = next(way for way in WAYS if way.name == "foreign files")
+    for n in range(100_000):
+        way.once(flood, n)
+        if n % 1000 == 0:
+            clock.shift(3 * HOUR / 100)
+    assert_little_is_left(flood, 0, 0, way.outcome, 100_000)
+    assert told_to_staff(flood.user) == [100_000]

@@ -1,0 +1,57 @@
+"""Refusals at the same time are counted each, and told once (S-52)."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from optin import refusals, services
+from optin.models import AuditEvent, File, RefusalCount, User
+from optin.models.refusals import WINDOW
+from tests.conftest import ORIGIN
+from tests.races.conftest import THREADS, at_once
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+EACH = 20
+
+
+def refuse(user: User) -> None:
+    for n in range(EACH):
+        services.refuse_access(user, n + 1, "file_access_denied", origin=ORIGIN)
+
+
+def test_of_many_first_ones_one_is_first(user: User, file: File) -> None:
+    at_once([lambda: refuse(user)] * THREADS)
+
+    counts = RefusalCount.objects.values_list("count", flat=True)
+    assert sum(counts) == EACH * THREADS
+    # One event for each hour, if the full hour struck meanwhile.
+    assert AuditEvent.objects.filter(data={}).count() == len(counts) <= 2
+
+
+def test_each_refusal_is_told_once_by_many_who_tell(user: User, file: File) -> None:
+    """While refusals of the hour that is over still come in."""
+    refuse(user)
+    over = timezone.now() + WINDOW + timedelta(seconds=1)
+    tell = [lambda: refusals.tell(over)] * (THREADS // 2)
+
+    at_once([*tell, *[lambda: refuse(user)] * (THREADS // 2)])
+    refusals.tell(over)
+
+    events = AuditEvent.objects.values_list("data", flat=True)
+    assert sum(data.get("repeated", 1) for data in events) == EACH * (1 + THREADS // 2)
+    assert not RefusalCount.objects.untold().exists()
+
+
+def test_whoever_is_held_is_left_to_others(user: User, file: File) -> None:
+    """Rows are told by many at once, each by one."""
+    for pk in range(1, 201):
+        for _ in range(2):
+            services.refuse_access(User(pk=pk), 1, "file_access_denied", origin=ORIGIN)
+    over = timezone.now() + WINDOW + timedelta(seconds=1)
+
+    told = at_once([lambda: refusals.tell(over)] * THREADS)
+
+    assert sum(told) == 200
+    assert AuditEvent.objects.filter(data__repeated=1).count() == 200

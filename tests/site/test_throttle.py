@@ -1,0 +1,186 @@
+"""The courtesy limits, and refusals by the hundred over HTTP."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from optin import throttle
+from optin.conf import Rate
+from optin.models import AuditEvent, RefusalCount, User
+from tests.api.client import Api, bearer
+from tests.api.token_client import Tokens, error
+from tests.conftest import NUMBER, PASSWORD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MANY = 300
+TWICE = (Rate(2, 60),)
+
+
+@pytest.fixture
+def page(user: User, settings: Settings) -> Client:
+    """Ann's browser, signed in."""
+    client = Client(raise_request_exception=False)
+    client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    return client
+
+
+# -- floods ------------------------------------------------------------------------
+
+
+def _sign_in(user: User) -> Callable[[int], Any]:
+    http = Client()
+    return lambda n: http.post("/sign-in/", {"username": f"a{n}", "password": "x"})
+
+
+def _reset(user: User) -> Callable[[int], Any]:
+    http = Client()
+    return lambda n: http.post("/password-reset/", {"email": f"a{n}@example.com"})
+
+
+def _token(user: User) -> Callable[[int], Any]:
+    return lambda n: Tokens(ip=f"2001:db8::{n:x}").sign_in("Ann" if n % 2 else "aNN", "x")
+
+
+def _foreign_file(user: User) -> Callable[[int], Any]:
+    api = Api(token=bearer(user))
+    return lambda n: api.verify(1, "0000000", query=f"FileId={n + 1000}")
+
+
+def _unknown_id(user: User) -> Callable[[int], Any]:
+    api = Api(token=bearer(user))
+    return lambda n: api.verify(n + 1000, "0000000")
+
+
+def _send_limit(user: User) -> Callable[[int], Any]:
+    api = Api(token=bearer(user))
+    return lambda n: api.opt_in(f"0491 57{n + 1000}")
+
+
+FLOODS = {
+    each.__name__.strip("_"): each
+    for each in (_sign_in, _reset, _token, _foreign_file, _unknown_id, _send_limit)
+}
+
+
+@pytest.mark.usefixtures("password_clients")
+@pytest.mark.parametrize("way", FLOODS.values(), ids=list(FLOODS))
+def test_hundreds_of_refusals_are_a_few_events(
+    way: Callable[[User], Callable[[int], Any]], user: User, settings: Settings
+) -> None:
+    settings.OPTIN_REQUESTS_PER_USER = settings.OPTIN_REQUESTS_PER_NETWORK = ()
+    settings.OPTIN_FAILED_SIGN_INS_PER_IP = settings.OPTIN_SENDS_PER_USER = (Rate(2, 10**6),)
+    once = way(user)
+    for n in range(MANY):
+        once(n)
+    # Two that were allowed, and the first one of those that were refused.
+    assert AuditEvent.objects.count() <= 3
+    assert RefusalCount.objects.get().count >= MANY - 2
+
+
+# -- calls -------------------------------------------------------------------------
+
+
+def test_a_throttled_caller_is_told_of_a_foreign_file_and_writes_nothing(
+    user: User, settings: Settings
+) -> None:
+    """403 comes before 429 (contract, section 2)."""
+    settings.OPTIN_REQUESTS_PER_USER = TWICE
+    api = Api(token=bearer(user))
+    answers = [api.opt_in(NUMBER, query="FileId=999").brief for _ in range(5)]
+    assert answers == [(403, "file_access_denied")] * 5
+    assert RefusalCount.objects.get().count == 2
+    assert api.opt_in(NUMBER).brief == (429, "throttled")
+    assert AuditEvent.objects.count() == 1
+
+
+@pytest.mark.usefixtures("password_clients")
+def test_token_calls_are_throttled_by_network(user: User, settings: Settings) -> None:
+    settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
+    near, far = Tokens(ip="2001:db8::1"), Tokens(ip="2001:db8:0:1::1")
+    assert near.sign_in().status == 200
+    assert near.refresh("unknown").status == 400
+    events = AuditEvent.objects.count()
+    for answer in (Tokens(ip="2001:db8::2").sign_in(), near.refresh("unknown")):
+        assert error(answer) == (429, "temporarily_unavailable")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert AuditEvent.objects.count() == events
+    assert far.sign_in().status == 200
+
+
+def test_the_token_endpoint_is_throttled_by_network(settings: Settings, client: Client) -> None:
+    settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
+    answers = [client.post("/o/token/", {"grant_type": "refresh_token"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers[:2]] == [400, 400]
+    assert answers[2].status_code == 429
+    assert answers[2].json() == {"error": "temporarily_unavailable"}
+    assert 1 <= int(answers[2]["Retry-After"]) <= 60
+
+
+# -- pages -------------------------------------------------------------------------
+
+
+def test_pages_are_throttled_by_person(page: Client, settings: Settings) -> None:
+    settings.OPTIN_REQUESTS_PER_USER = TWICE
+    assert [page.get("/account/").status_code for _ in range(2)] == [200, 200]
+    for answer in (page.get("/account/activity/"), page.post("/account/confirm/", {})):
+        assert answer.status_code == 429
+        assert 1 <= int(answer["Retry-After"]) <= 60
+        assert answer["Cache-Control"] == "no-store"
+        assert "Too many requests" in answer.content.decode()
+    german = page.get("/account/", headers={"Accept-Language": "de"})
+    assert "Zu viele Anfragen" in german.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/livez", "/readyz", "/static/optin/icon.svg"])
+def test_what_watches_and_what_stands_still_is_not_throttled(
+    address: str, page: Client, settings: Settings
+) -> None:
+    settings.OPTIN_REQUESTS_PER_USER = TWICE
+    answers = [page.get(address) for _ in range(4)]
+    for answer in answers:
+        answer.close()
+    assert 429 not in {answer.status_code for answer in answers}
+
+
+def test_forms_are_throttled_by_network_before_anybody_is_known(
+    user: User, settings: Settings
+) -> None:
+    settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
+    form = {"username": "ann", "password": "x"}
+
+    def send(ip: str) -> int:
+        return Client(REMOTE_ADDR=ip).post("/sign-in/", form).status_code
+
+    assert [send(f"2001:db8::{n}") for n in (1, 2, 3)] == [422, 422, 429]
+    assert AuditEvent.objects.count() == 2
+    assert send("2001:db8:0:1::1") == 422
+    assert Client(REMOTE_ADDR="2001:db8::1").get("/sign-in/").status_code == 200
+
+
+def test_calls_with_a_session_count_for_the_calls_alone(
+    page: Client, user: User, settings: Settings
+) -> None:
+    settings.OPTIN_REQUESTS_PER_USER = TWICE
+    api = Api(token=bearer(user), http=page)
+    assert [api.opt_in("x").status for _ in range(3)] == [400, 400, 429]
+
+
+def test_pages_without_redis(page: Client, settings: Settings) -> None:
+    """503, as the calls; nothing happens."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody listens there
+    throttle._limiter.cache_clear()
+    events = AuditEvent.objects.count()
+    for answer in (
+        page.get("/account/"),
+        Client(raise_request_exception=False).post("/sign-in/", {}),
+        page.post("/o/token/", {"grant_type": "refresh_token"}),
+        Tokens().sign_in(),
+    ):
+        status = answer.status if hasattr(answer, "status") else answer.status_code
+        assert status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert AuditEvent.objects.count() == events
