@@ -18,6 +18,7 @@ from oauth2_provider.models import AccessToken
 
 from optin import codes, delivery, guesses
 from optin.conf import CLOCK_SLACK, conf
+from optin.errors import FactorNeeded
 from optin.guesses import (
     By,
     Factors,
@@ -93,6 +94,54 @@ def last_used(user: User) -> datetime | None:
         kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=Outcome.OK
     )
     return proved.values_list("at", flat=True).first()
+
+
+# -- texts after a STOP -------------------------------------------------------------
+
+
+def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Verification:
+    """Let texts go again to the active number of *user*, from which STOP was answered.
+
+    Anybody can forge the sender of a STOP, so whoever proves an app or a recovery code may
+    undo it. A texted code does not prove it: it may be from before the STOP. The gateway
+    may remember the STOP too; then the next text tells.
+
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    """
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        refuse_ended(factors, user)
+        standing.demand(now, factor=True)
+        if not standing.is_beyond_texts:
+            raise FactorNeeded
+        row = factors.active
+        result = _barred(factors, standing, now) or Verification(_allow(row))
+        record(Kind.NO_TEXTS, result.outcome, factors, row, origin, now, data={})
+    return result
+
+
+def _allow(row: ProviderUser | None) -> Outcome:
+    if row is None:
+        return Outcome.NOT_OPTED_IN
+    if _is_claimed(row):
+        return Outcome.MOBILE_NUMBER_IN_USE
+    return Outcome.OK if Guard.objects.opt_in(row.number_digest) else Outcome.UNCHANGED
+
+
+def _is_claimed(row: ProviderUser) -> bool:
+    """Whether another account has proved the number of *row* since: STOP may be its word."""
+    return (
+        AuditEvent.objects.led_by("other_user_id", row.user_id)
+        .filter(
+            kind=Kind.VERIFY_OPT_IN,
+            outcome=Outcome.MOBILE_NUMBER_IN_USE,
+            number_digest=row.number_digest,
+            at__gte=row.verified_at,
+        )
+        .exists()
+    )
 
 
 # -- authenticator apps ------------------------------------------------------------

@@ -380,8 +380,9 @@ _RULES: dict[str, tuple[Why, str]] = {
     ),
     limits.OPTED_OUT: (
         Why.ANSWERED_STOP,
-        "Tell them to text START to the sender of the last text. An administrator can allow the "
-        "number again.",
+        "Tell them to text START to the sender of the last text. Or, once they have signed in "
+        "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
+        " An administrator can allow the number again.",
     ),
     "deny-number": (Why.DENIED, _BY_LIST),
     "deny-prefix": (Why.DENIED, _BY_LIST),

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from optin import delivery, guesses, hashing, limits
@@ -24,6 +25,13 @@ from optin.services import KeepSession, end_session
 
 RESET_WAIT = timedelta(minutes=1)
 """Between two mails with a link to a new password."""
+
+RESETS_IN_A_ROW = 5
+
+RESET_PAUSE = timedelta(hours=4)
+"""Between two such mails, once ``RESETS_IN_A_ROW`` left within a day: so 10 in 24 hours at
+most, as texts for one user. A plain ceiling would let a stranger shut the owner out for a day.
+"""
 
 Kind = AuditEvent.Kind
 
@@ -208,8 +216,8 @@ def is_theirs(user: User, password: str) -> bool:
 def ask_reset(email: str, *, origin: Origin) -> bool:
     """Mail a link to a new password, if *email* is somebody's; return whether one is mailed.
 
-    Nobody who asks may learn that (S-38). One link a minute, and as many tries as for
-    passwords.
+    Nobody who asks may learn that (S-38). One link a minute, few in a day, and as many tries
+    as for passwords.
     """
     now = timezone.now()
     known = _by_login(email)
@@ -221,12 +229,20 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
         user = User.objects.select_for_update(no_key=True).filter(pk=pk).first()
         now = timezone.now()
         links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)
-        lately = links.filter(created_at__gt=now - RESET_WAIT).exists()
+        lately = _too_soon(links, now)
         due = user is not None and user.is_active and user.has_usable_password() and not lately
         if user and due:
             delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
         _record(Kind.PASSWORD, "reset_asked" if due else "refused", user, origin, now)
     return due
+
+
+def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
+    """Whether the newest of *links* left too short a while ago for another."""
+    lately = links.filter(created_at__gt=now - timedelta(days=1)).order_by("-created_at")
+    sent = list(lately.values_list("created_at", flat=True)[:RESETS_IN_A_ROW])
+    wait = RESET_WAIT if len(sent) < RESETS_IN_A_ROW else RESET_PAUSE
+    return bool(sent) and now - sent[0] < wait
 
 
 def close_begun(user: User, now: datetime) -> None:

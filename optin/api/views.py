@@ -332,7 +332,6 @@ class PingView(CallerCall):
 
     http_method_names = ["get", "head"]
 
-    def admit(self, query: Mapping[str, list[str]]) -> None:
     def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
         file_id = _file_id(query) if "fileid" in query else self.caller.key_file_id
         if file_id is not None:

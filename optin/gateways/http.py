@@ -50,6 +50,8 @@ DEFAULT_WORDS = {
     "stop": Report.OPTED_OUT,
     "opted_in": Report.OPTED_IN,
     "start": Report.OPTED_IN,
+    "unstop": Report.OPTED_IN,
+    "yes": Report.OPTED_IN,
 }
 """What usual gateways call the states of a receipt."""
 

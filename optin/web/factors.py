@@ -48,6 +48,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         factors=factors,
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
+        stopped=authenticators.is_stopped(user),
         waiting=_waiting_number(request, user),
         then=on_to(request),
     )
@@ -92,7 +93,8 @@ def number(request: HttpRequest) -> HttpResponse:
             return SeeOther("number-code", then=on_to(request), number=number)
         if sending:
             form.add_error("number", said)
-    return page(request, "number.html", form, factors=factors, files=files)
+    stopped = authenticators.is_stopped(user)
+    return page(request, "number.html", form, factors=factors, files=files, stopped=stopped)
 
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
@@ -197,6 +199,23 @@ class ProveCode(CodePage):
     def proved(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)
         return SeeOther(next_page(self.request, "two-factor"))
+
+
+# -- texts after a STOP -------------------------------------------------------------
+
+
+@form_page
+@signed_in
+def texts(request: HttpRequest) -> HttpResponse:
+    """Turn texts to the number on again. After a proof, a GET leads back to the button."""
+    if request.method == "POST":
+        result = authenticators.allow_texts(
+            _user(request),
+            standing=sessions.standing(request),
+            origin=sessions.origin_of(request),
+        )
+        sessions.flash(request, words.allowed(result))
+    return SeeOther("two-factor")
 
 
 # -- turning off -------------------------------------------------------------------

@@ -68,6 +68,7 @@ urlpatterns = [
     *code_page("account/two-factor/number/code/", factors.NumberCode, signed_in),
     *code_page("account/two-factor/prove/", factors.ProveCode, signed_in),
     *code_page("account/two-factor/off/", factors.OffCode, signed_in),
+    path("account/two-factor/texts/", factors.texts, name="texts"),
     path("account/two-factor/app/", factors.app, name="app"),
     path("account/two-factor/recovery-codes/", factors.recovery_codes, name="recovery-codes"),
     # -- for development and for those who watch ------------------------------------

@@ -122,13 +122,39 @@ def stopped(purpose: Purpose) -> str:
     """Say that no text goes to a number of the person, and how they go on without."""
     if purpose is Purpose.OPT_IN:
         return _(
-            "No text message is sent to this number: somebody answered STOP from it. Use another "
-            "one, or ask support to allow it again."
+            "No text message is sent to this number: somebody answered STOP from it. If our text "
+            "messages come from a number, send START to that number from your phone. Or use "
+            "another mobile number, or ask support to allow this one again."
         )
     return _(
-        "No text message is sent to your number: somebody answered STOP from it. Use an "
-        "authenticator app or a recovery code, or ask support to allow the number again."
+        "No text message is sent to your number: somebody answered STOP from it. If our text "
+        "messages come from a number, send START to that number from your phone. Or use an "
+        "authenticator app or a recovery code: then you can turn text messages on again under "
+        "“Two-factor”. If you cannot do any of this, contact support."
     )
+
+
+def allowed(result: Verification) -> str:
+    """Say whether texts go to the number of the person again, after a STOP."""
+    if result.outcome in _ALLOWED:
+        return _ALLOWED[result.outcome]()
+    return refusal(result)
+
+
+_ALLOWED = {
+    **dict.fromkeys(
+        (Outcome.OK, Outcome.UNCHANGED),
+        lambda: _(
+            "Text messages to your number are on again. If none arrives, your carrier may still "
+            "block them: send START from your phone, or contact support."
+        ),
+    ),
+    Outcome.NOT_OPTED_IN: lambda: _("No mobile number is active for your account."),
+    Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
+        "Somebody else has proved this number since you did. Use another number, or contact "
+        "support."
+    ),
+}
 
 
 def sending(result: Sending, *, own: Purpose | None = None) -> str:
@@ -375,7 +401,12 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.ROLE, "ok"): lambda: _("Your role as staff was changed"),
     (Kind.ROLE, ""): lambda: _("Somebody wanted to change your role as staff; nothing changed"),
     (Kind.NO_TEXTS, "stopped"): lambda: _("STOP came from your number: no text is sent to it"),
-    (Kind.NO_TEXTS, ""): lambda: _("Texts are sent to your number again"),
+    **dict.fromkeys(
+        [(Kind.NO_TEXTS, "allowed"), (Kind.NO_TEXTS, "unchanged")],
+        lambda: _("Texts are sent to your number again"),
+    ),
+    (Kind.NO_TEXTS, "ok"): lambda: _("You turned texts to your number on again"),
+    (Kind.NO_TEXTS, ""): lambda: _("Texts to your number were to be turned on again, and are not"),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
     (Kind.MEMBER, "ended"): lambda: _("You were put out of a file"),
     (Kind.MEMBER, ""): lambda: _("Staff wanted to change your files; nothing changed"),

@@ -24,6 +24,7 @@ NO_PAGES = {
     "number-code-send": "leads on",
     "prove-send": "leads on",
     "off-send": "leads on",
+    "texts": "leads on",
     "cancel-revocation": "leads on",
     "metrics": "for a machine",
     "livez": "for a machine",

@@ -394,9 +394,10 @@ def test_of_two_stops_at_once_one_is_told(
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).count() == 1
 
 
-def test_start_takes_it_back(http: Taker, world: World) -> None:
+@pytest.mark.parametrize("word", ["start", "unstop", "yes"])
+def test_start_takes_it_back(http: Taker, world: World, word: str) -> None:
     report("stop")
-    report("start")
+    report(word)
     world.clock.shift(121)
     assert world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
     kinds = AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).order_by("pk")

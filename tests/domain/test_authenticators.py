@@ -16,13 +16,15 @@ from optin.guesses import By, Outcome, Standing
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    Guard,
     Notice,
     PendingOtp,
+    ProviderUser,
     Purpose,
     RecoveryCode,
     User,
 )
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
 
@@ -622,3 +624,72 @@ def test_an_overview(full: Person) -> None:
     full.check(full.recovery[0])
     assert authenticators.overview(full.user).recovery_codes == 9
     assert authenticators.last_used(full.user) == timezone.now()
+
+
+# -- texts after a STOP ------------------------------------------------------------
+
+
+def stopped(person: Person) -> None:
+    assert Guard.objects.opt_out(ProviderUser.digest_of(NUMBER), NUMBER[-3:], timezone.now())
+
+
+def is_stopped() -> bool:
+    return Guard.objects.has_opted_out(ProviderUser.digest_of(NUMBER))
+
+
+def claimed(person: Person) -> None:
+    """Somebody else gets the texts to the number now: its carrier gave it to them."""
+    other = make_user("next", person.file)
+    row = services.opt_in(other, person.file, NUMBER, origin=ORIGIN).provider_user_id
+    assert row
+    guess = services.verify_opt_in(other, person.file, row, person.phone.code(), origin=ORIGIN)
+    assert guess.outcome is Outcome.MOBILE_NUMBER_IN_USE
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        pytest.param([stopped], Outcome.OK, id="stopped"),
+        pytest.param([], Outcome.UNCHANGED, id="not-stopped"),
+        pytest.param([stopped, Person.suspend], Outcome.OK, id="suspended"),
+        pytest.param([stopped, Person.lock], Outcome.LOCKED, id="locked"),
+        pytest.param([stopped, Person.disable], Outcome.FACTOR_DISABLED, id="disabled"),
+        pytest.param([claimed, stopped], Outcome.MOBILE_NUMBER_IN_USE, id="proved-by-another"),
+    ],
+)
+def test_texts_on_again(person: Person, given: list[Given], outcome: Outcome) -> None:
+    person.set_up(By.TEXT, By.APP)
+    for happens in given:
+        happens(person)
+    before = is_stopped()
+    with one_event(Kind.NO_TEXTS, outcome, {}, user_id=person.user.pk, last_three=NUMBER[-3:]):
+        result = authenticators.allow_texts(person.user, standing=proved(By.APP), origin=PAGE)
+    assert result.outcome is outcome
+    assert is_stopped() is (before and outcome is not Outcome.OK)
+
+
+def test_texts_on_again_for_a_number_of_before(person: Person) -> None:
+    """Whose it is now, nobody here knows."""
+    person.set_up(By.TEXT, By.APP)
+    person.turn_off(person.right(By.APP), Removal.NUMBER)
+    stopped(person)
+    result = authenticators.allow_texts(person.user, standing=proved(By.APP), origin=PAGE)
+    assert result.outcome is Outcome.NOT_OPTED_IN
+    assert is_stopped()
+
+
+@pytest.mark.parametrize(
+    ("standing", "refusal"),
+    [
+        pytest.param(lambda: Standing(None, timezone.now(), By.APP), PasswordNeeded, id="factor"),
+        pytest.param(lambda: proved(None), FactorNeeded, id="password"),
+        pytest.param(lambda: proved(By.TEXT), FactorNeeded, id="text"),
+    ],
+)
+def test_texts_on_again_needs_more_than(
+    full: Person, standing: Callable[[], Standing], refusal: type[Exception]
+) -> None:
+    stopped(full)
+    with nothing_happens(full.phone), pytest.raises(refusal):
+        authenticators.allow_texts(full.user, standing=standing(), origin=PAGE)
+    assert is_stopped()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.contrib.auth.tokens import default_token_generator
@@ -330,6 +331,19 @@ def test_one_link_a_minute(person: Person, seconds: float, links: int) -> None:
         again = passwords.ask_reset(person.user.email, origin=PAGE)
     assert again is (links == 2)
     assert notices(person.user) == [Notice.Kind.PASSWORD_RESET] * links
+
+
+def test_ten_links_a_day_and_never_none(person: Person, settings: Settings) -> None:
+    """Whoever asks each minute fills no mailbox, nor uses up what the owner asks for later."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = settings.OPTIN_FAILED_SIGN_INS_PER_IP = ()
+    mailed = []
+    for minute in range(0, 48 * 60, 4):
+        if passwords.ask_reset(person.user.email, origin=PAGE):
+            mailed.append(minute)
+        person.clock.shift(240)
+    assert mailed[:6] == [0, 4, 8, 12, 16, 256]
+    assert max(sum(0 <= last - at < 24 * 60 for at in mailed) for last in mailed) == 10
+    assert max(later - at for at, later in pairwise(mailed)) == 240
 
 
 @pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])

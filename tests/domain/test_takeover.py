@@ -82,6 +82,10 @@ ASKED: list[Any] = [
         id="turning off",
     ),
     pytest.param(
+        lambda user, person: authenticators.allow_texts(user, standing=proved(), origin=PAGE),
+        id="texts on again",
+    ),
+    pytest.param(
         lambda user, person: services.check(user, Purpose.CHANGE, person.app_code(), origin=PAGE),
         id="a proof",
     ),

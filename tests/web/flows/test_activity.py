@@ -100,7 +100,14 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.RECOVERY_CODES: {*AT_CHANGES, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN},
     Kind.DISOWN: {Outcome.OK, Outcome.UNCHANGED, Grant.INVALID_GRANT},
     Kind.CONSENT: {Outcome.OK, "denied"},
-    Kind.NO_TEXTS: {"stopped", "allowed"},
+    Kind.NO_TEXTS: {
+        "stopped",
+        "allowed",
+        *AT_CHANGES,
+        Outcome.UNCHANGED,
+        Outcome.NOT_OPTED_IN,
+        Outcome.MOBILE_NUMBER_IN_USE,
+    },
 }
 """What can be recorded of a person, by kind."""
 

@@ -16,7 +16,12 @@ from tests.web.flows.conftest import make_recovery_codes, sign_in
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TWO_FACTOR = "/account/two-factor/"
+TEXTS = f"{TWO_FACTOR}texts/"
 STOPPED = "somebody answered STOP from it"
+ON_AGAIN = (
+    "Text messages to your number are on again. If none arrives, your carrier may still block "
+    "them: send START from your phone, or contact support."
+)
 LIMIT = "No more text messages can be sent now. You can ask again in 5 minutes."
 
 
@@ -41,8 +46,8 @@ def test_signing_in_says_it_on_every_visit(
     for _ in range(3):
         assert browser.path == "/sign-in/code/"
         assert times(browser) == 1
-        assert "ask support" in browser.page.text
-        assert "START" not in browser.page.text
+        assert "send START to that number" in browser.page.text
+        assert "contact support" in browser.page.text
         assert "Text a code" not in browser.page.text
         browser.reload()
     browser.go("/sign-in/code/not-received/")
@@ -53,6 +58,31 @@ def test_signing_in_says_it_on_every_visit(
     browser.send(recovery=code)
     assert browser.path == f"{TWO_FACTOR}number/"  # where another one may be named
     assert len(phone.messages) == 1
+    browser.send(TEXTS)
+    assert (browser.path, browser.page.flash) == (TWO_FACTOR, ON_AGAIN)
+    assert times(browser) == 0
+    sign_in(again := Browser())
+    again.send(code=phone.code())
+    assert (again.path, len(phone.messages)) == ("/account/", 2)
+
+
+def test_turning_texts_on_again_asks_for_a_proof(ann_on: Browser, user: User, phone: Phone) -> None:
+    """Signed in with a text of before: the password is fresh, and a text proves nothing now."""
+    ann_on.go(TWO_FACTOR)
+    assert not [form for form in ann_on.page.forms if TEXTS in form.action]
+    stop()
+    ann_on.reload()
+    assert times(ann_on) == 1
+    assert "contact support" in ann_on.page.text  # there is nothing else to prove
+    assert not [form for form in ann_on.page.forms if TEXTS in form.action]
+    (code, *_) = make_recovery_codes(user)
+    ann_on.reload()
+    ann_on.send(TEXTS)
+    assert ann_on.path == f"{TWO_FACTOR}prove/"
+    ann_on.send(recovery=code)
+    assert (ann_on.path, times(ann_on)) == (TWO_FACTOR, 1)  # the page did nothing by itself
+    ann_on.send(TEXTS)
+    assert (ann_on.path, times(ann_on), ann_on.page.flash) == (TWO_FACTOR, 0, ON_AGAIN)
 
 
 def test_asked_from_a_page_of_before(
@@ -151,7 +181,7 @@ def test_a_number_that_was_theirs_before(
     browser.go(f"{TWO_FACTOR}number/")
     browser.send(number=NUMBER)
     assert STOPPED in browser.page.errors
-    assert "Use another one" in browser.page.errors
+    assert "use another mobile number" in browser.page.errors
 
 
 def test_the_note_is_about_the_number_that_the_page_asks_for(
