@@ -176,7 +176,7 @@ def main() -> None:
                 400,
                 "otp_incorrect",
             ),
-            "ping": ("GET", "/authorisation/ping", 200, "The token is valid."),
+            "ping": ("GET", "/authorisation/ping", 200, "true"),
         }
         database = world.url()
         connections.close_all()

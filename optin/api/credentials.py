@@ -20,8 +20,8 @@ from optin.conf import conf
 from optin.models import AccessKey, File, Membership, User
 from optin.models.prepared import Select, param
 
-CALL_SCOPES = frozenset({"full", "2fa"})
-"""Any of these allows the ``User/`` calls."""
+CALL_SCOPES = frozenset({"full", "2fa", "modify"})
+"""Any of these allows the ``User/`` calls; any token at all may ping."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from optin.api.answers import (
 )
 from optin.api.serializers import (
     BaseResponseModel,
+    Boolean,
     IdField,
     Model,
     OAuthAccessTokenGrant,
@@ -98,13 +99,14 @@ class Resource:
 
     @property
     def samples(self) -> list[Sample]:
-        body = Body(self.name, sample(self.model))
+        body = sample_body(self.model)
         samples = [
             Sample("application/json, text/json", as_json(body)),
             Sample("application/xml, text/xml", as_xml(body)),
         ]
         if self.takes_forms:
-            samples.append(Sample("application/x-www-form-urlencoded", urlencode(body)))
+            form = urlencode(sample(self.model))
+            samples.append(Sample("application/x-www-form-urlencoded", form))
         return samples
 
     def _information(self, field: Any) -> str:
@@ -145,7 +147,9 @@ class Call:
 
     @property
     def uri_parameters(self) -> tuple[Property, ...]:
-        return _URI_PARAMETERS if self.is_user_call else ()
+        if self.is_token_call:
+            return ()
+        return (_ACCESS_KEY, _FILE_ID if self.is_user_call else _FILE_ID_OF_PING)
 
     @property
     def request(self) -> Resource | None:
@@ -177,22 +181,27 @@ class Call:
 
 # -- what the calls are ------------------------------------------------------------
 
-_URI_PARAMETERS = (
-    Property(
-        "WsAccessKey",
-        "The Web Service access key for this user and file which allows access to the API for "
-        "the associated file (found in File - Settings). Using OAuth authentication mechanism is "
-        "the preferred method to allow API access.",
-        "string",
-        "Optional. Legacy authentication method and only required if not using OAuth. OAuth is "
-        "preferred.",
-    ),
-    Property(
-        "FileId",
-        "Specifies the file id of the file to perform the operation upon.",
-        "integer",
-        "Required",
-    ),
+_ACCESS_KEY = Property(
+    "WsAccessKey",
+    "The Web Service access key for this user and file which allows access to the API for "
+    "the associated file (found in File - Settings). Using OAuth authentication mechanism is "
+    "the preferred method to allow API access.",
+    "string",
+    "Optional. Legacy authentication method and only required if not using OAuth. OAuth is "
+    "preferred.",
+)
+_FILE_ID = Property(
+    "FileId",
+    "Specifies the file id of the file to perform the operation upon.",
+    "integer",
+    "Required",
+)
+_FILE_ID_OF_PING = Property(
+    "FileId",
+    "The file to ask about: with it, the answer is true only if the credentials may use this "
+    "file. A WsAccessKey without it asks about the file of the key.",
+    "integer",
+    "Optional",
 )
 
 _EVERY_CALL = (
@@ -285,10 +294,10 @@ CALLS = (
     Call(
         "GET",
         "authorisation/ping",
-        "Find out whether an access token is valid.",
+        "Find out whether an access token or a WsAccessKey is valid, and may use a file.",
         None,
-        BaseResponseModel,
-        (*_EVERY_CALL, "not_authenticated", "invalid_token", "throttled"),
+        Boolean,
+        (*_EVERY_CALL, "not_authenticated", "invalid_token", "file_access_denied", "throttled"),
     ),
 )
 
@@ -362,12 +371,16 @@ def sample(model: type[Model]) -> dict[str, Any]:
     }
 
 
-def as_json(body: Body) -> str:
+def sample_body(model: type[Model]) -> Body | bool:
+    return True if model is Boolean else Body(model.model_name(), sample(model))
+
+
+def as_json(body: Body | bool) -> str:
     text: bytes = renderers.ApplicationJSON().render(body, renderer_context={"indent": 2})
     return text.decode()
 
 
-def as_xml(body: Body) -> str:
+def as_xml(body: Body | bool) -> str:
     document = parseString(renderers.ApplicationXML().render(body))
     text: str = document.documentElement.toprettyxml(indent="  ")
     return text.rstrip()

@@ -40,19 +40,24 @@ class TextJSON(ApplicationJSON):
 
 
 class ApplicationXML(XMLRenderer):
-    """Write a ``Body`` as its root element: no declaration, no white space between."""
+    """Write a ``Body`` as its root element: no declaration, no white space between.
+
+    A bare boolean, the answer of ping, is one element without any namespace.
+    """
 
     media_type = "application/xml"
     item_tag_name = "Link"
 
     def render(
         self,
-        data: Body | None,
+        data: Body | bool | None,
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> str:
         if data is None:
             return ""
+        if isinstance(data, bool):
+            return f"<boolean>{str(data).lower()}</boolean>"
         stream = StringIO()
         xml = SimplerXMLGenerator(stream, self.charset)
         xml.startElement(data.root, AttributesImpl(_NAMESPACES))

@@ -29,8 +29,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from optin.api.answers import Body, base_response, help_link
-from optin.api.help import CALLS, Call, Error, as_xml, sample
-from optin.api.serializers import IdField, TextField
+from optin.api.help import CALLS, Call, Error, as_xml, sample_body
+from optin.api.serializers import Boolean, IdField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf
 from optin.models.files import MAX_FILE_ID
@@ -91,7 +91,10 @@ class CallSchema(AutoSchema):
         return [
             *(
                 OpenApiParameter(
-                    parameter.name, _ID, required=True, description=parameter.description
+                    parameter.name,
+                    _ID,
+                    required=self.call.is_user_call,
+                    description=parameter.description,
                 )
                 for parameter in self.call.uri_parameters
                 if parameter.name == "FileId"
@@ -118,6 +121,8 @@ class CallSchema(AutoSchema):
         return _examples(self.call)
 
     def _map_serializer(self, serializer: Any, direction: Direction, *args: Any) -> Schema:
+        if isinstance(serializer, Boolean):
+            return {"type": "boolean", "xml": {"name": serializer.model_name()}}
         schema: Schema = super()._map_serializer(  # type: ignore[no-untyped-call]
             serializer, direction, *args
         )
@@ -162,8 +167,8 @@ def _security_schemes(call: Call) -> dict[str, Schema]:
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An OAuth 2 access token, with the scope full or, for the User/ calls, "
-            "2fa.",
+            "description": "An OAuth 2 access token: for the User/ calls with the scope full, 2fa "
+            "or modify, for ping with any.",
         }
     }
     for parameter in call.uri_parameters if conf.legacy_access_keys else ():
@@ -212,17 +217,17 @@ def _examples(call: Call) -> list[OpenApiExample]:
     """A body of each kind in each media type, and each refusal in JSON and XML."""
     found: list[OpenApiExample] = []
 
-    def add(name: str, body: Body, *media_types: str, **where: Any) -> None:
+    def add(name: str, body: Body | bool, *media_types: str, **where: Any) -> None:
+        data = dict(body) if isinstance(body, Body) else body
         for media_type in media_types:
-            value = as_xml(body) if media_type.endswith("xml") else dict(body)
+            value = as_xml(body) if media_type.endswith("xml") else data
             found.append(OpenApiExample(name, value, media_type=media_type, **where))
 
     every = ("application/json", "text/json", "application/xml", "text/xml")
     if call.request:
-        body = Body(call.request.name, sample(call.request.model))
-        add(body.root, body, *every, "application/x-www-form-urlencoded", request_only=True)
-    body = Body(call.response.name, sample(call.response.model))
-    add(body.root, body, *every, response_only=True)
+        form = "application/x-www-form-urlencoded"
+        add(call.request.name, sample_body(call.request.model), *every, form, request_only=True)
+    add(call.response.name, sample_body(call.response.model), *every, response_only=True)
     for error in call.errors:
         body = (
             Body(call.refusal.name, {"error": error.code, "error_description": error.row.message})

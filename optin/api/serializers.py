@@ -155,6 +155,14 @@ class BaseResponseModel(Model):
     )
 
 
+class Boolean(Model):
+    """A bare boolean, no object: the answer of ping."""
+
+    @classmethod
+    def model_name(cls) -> str:
+        return "boolean"
+
+
 class OAuthPasswordCredentialsGrantRequest(Model):
     grant_type = TextField(max_length=64, help_text='"password".')
     username = TextField(max_length=254, help_text="The user name or e-mail address.")

@@ -180,32 +180,43 @@ class NotFound(Call):
         raise ApiError("not_found")
 
 
-class UserCall(Call):
-    """A call for a user under a file, by bearer token or access key."""
+class CallerCall(Call):
+    """A call for a user, by bearer token or access key."""
 
-    # Set by identify and admit, before any handler runs.
+    # Set by identify, before any handler runs.
     caller: Caller
-    file: File
-    file_id: int | None = None
 
     def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
         return authenticate(meta, access_key)
 
-    def admit(self, query: Mapping[str, list[str]]) -> None:
-        self.file_id = parse_id(_once(query, "fileid"))
-        if self.file_id is None:
-            raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
-        if not self.caller.may_call():
-            self._refuse_access("insufficient_scope", self.file_id)
-        file = self.caller.file(self.file_id)
-        if file is None:
-            self._refuse_access("file_access_denied", self.file_id)
-        self.file = file
-        _throttle(self.caller)
+    def open_file(self, file_id: int) -> File:
+        """Return the file, which must be open to the caller.
 
-    def _refuse_access(self, code: str, file_id: int) -> NoReturn:
+        :raises ApiError: 403.
+        """
+        file = self.caller.file(file_id)
+        if file is None:
+            self.refuse_access("file_access_denied", file_id)
+        return file
+
+    def refuse_access(self, code: str, file_id: int) -> NoReturn:
         services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
         raise ApiError(code)
+
+
+class UserCall(CallerCall):
+    """A call for a user under a file."""
+
+    # Set by admit, before any handler runs.
+    file: File
+    file_id: int | None = None
+
+    def admit(self, query: Mapping[str, list[str]]) -> None:
+        self.file_id = file_id = _file_id(query)
+        if not self.caller.may_call():
+            self.refuse_access("insufficient_scope", file_id)
+        self.file = self.open_file(file_id)
+        _throttle(self.caller)
 
     def link(self, rel: str, call: str, title: str) -> Link:
         return link(rel, f"/User/{call}?FileId={self.file_id}", title)
@@ -280,22 +291,23 @@ class OptOutView(UserCall):
         }.get(code, [])
 
 
-class PingView(Call):
-    """Tells whether a bearer token is good."""
+class PingView(CallerCall):
+    """Tells whether credentials are good, and whether a file is open to them.
+
+    Any token of ours may ask. A key belongs to one file: that is the file, where the query
+    names none.
+    """
 
     http_method_names = ["get", "head"]
 
-    # Set by identify, before any handler runs.
-    caller: Caller
-
-    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
-        return authenticate(meta, access_key="")
-
     def admit(self, query: Mapping[str, list[str]]) -> None:
+        file_id = _file_id(query) if "fileid" in query else self.caller.key_file_id
+        if file_id is not None:
+            self.open_file(file_id)
         _throttle(self.caller)
 
     def get(self, request: Request) -> Response:
-        return Response(base_response("The token is valid."))
+        return Response(True)
 
 
 def _read_body(request: HttpRequest) -> bytes | None:
@@ -338,6 +350,13 @@ def _once(query: Mapping[str, list[str]], name: str) -> str:
     if len(values) > 1:
         raise _repeated()
     return values[0]
+
+
+def _file_id(query: Mapping[str, list[str]]) -> int:
+    file_id = parse_id(_once(query, "fileid"))
+    if file_id is None:
+        raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
+    return file_id
 
 
 def _repeated() -> ApiError:

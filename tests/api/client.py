@@ -132,7 +132,8 @@ def read(response: HttpResponse) -> Answer:
     media_type = response.headers.get("Content-Type", "")
     data: dict[str, Any] = {}
     if response.content and "json" in media_type:
-        data = json.loads(response.content)
+        parsed = json.loads(response.content)
+        data = parsed if isinstance(parsed, dict) else {}  # of ping: a bare boolean
     elif response.content and "xml" in media_type:
         data = {child.tag: _value(child) for child in fromstring(response.content)}  # noqa: S314
     answer = Answer(response.status_code, media_type, response.headers, response.content, data)

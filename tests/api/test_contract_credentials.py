@@ -115,6 +115,8 @@ ROLES: dict[str, tuple[Role, Expected]] = {
         lambda u: Api(token=bearer(u, "read")),
         refused("insufficient_scope"),
     ),
+    "token, modify": (lambda u: Api(token=bearer(u, "modify")), only("own", "second")),
+    "token, view": (lambda u: Api(token=bearer(u, "view")), refused("insufficient_scope")),
     "token, fileid alone": (
         lambda u: Api(token=bearer(u, "fileid:777")),
         refused("insufficient_scope"),
@@ -204,28 +206,50 @@ def test_roles_x_tenants_x_calls(user: User, tenants: None, role: str, call: str
     assert got == expected
 
 
-BAD_TOKENS = {
-    "token, unknown",
-    "token, expired",
-    "token without a user",
-    "token of a deactivated user",
-    "both, token unknown",
-    "both, token expired",
+ANY_SCOPE_PINGS = {
+    "token, another scope": only("own", "second"),
+    "token, view": only("own", "second"),
+    "token, fileid alone": only("own"),
+    "token, no scope": only("own", "second"),
+    "token, FULL": only("own", "second"),
+    "both, token with another scope": only("own"),
+}
+"""The roles whose scope does not allow the ``User/`` calls."""
+
+KEYS_OF_NO_OPEN_FILE = {
+    "key of a closed file",
+    "key of a file that was left",
+    "both, token for another file",
 }
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_roles_x_ping(user: User, tenants: None, role: str) -> None:
-    """It needs a bearer token, of any scope; a key is nothing to it."""
-    api = ROLES[role][0](user)
+def test_roles_x_tenants_x_ping(user: User, tenants: None, role: str) -> None:
+    """Where a file is named, it must be open, as for the other calls."""
+    make, expected = ROLES[role]
+    api = make(user)
+    got = {}
+    for name, file_id in FILES.items():
+        api.file_id = file_id
+        answer = api.ping(query=api.query())
+        got[name] = IN if answer.status == 200 else outcome(answer)
+    assert got == ANY_SCOPE_PINGS.get(role, expected)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_x_ping_without_a_file(user: User, tenants: None, role: str) -> None:
+    """A token is good or it is not; the file of a key is its own."""
+    make, expected = ROLES[role]
+    api = make(user)
+    api.file_id = None
     answer = api.ping(query=api.query())
-    if not api.token:
-        assert answer.brief == (401, "not_authenticated")
-    elif role in BAD_TOKENS:
-        assert answer.brief == (401, "invalid_token")
-    else:
+    refusal = ANY_SCOPE_PINGS.get(role, expected)["missing"]
+    if role in KEYS_OF_NO_OPEN_FILE:
+        assert answer.brief == (403, "file_access_denied")
+    elif refusal == "file_access_denied":
         assert answer.status == 200
-    assert answer.headers.get("WWW-Authenticate") == CHALLENGES.get(answer.code)
+    else:
+        assert answer.brief == (401, refusal)
 
 
 @pytest.mark.parametrize("accept", MEDIA_TYPES)

@@ -126,6 +126,13 @@ def test_parameter_given_twice_at_ping(api: Api, query: str) -> None:
     assert api.ping(query=query).brief == (400, "invalid_request")
 
 
+@pytest.mark.parametrize("file_id", ["", "0", "0777", "777.0", "x", "2147483648"])
+def test_malformed_file_id_at_ping(api: Api, file_id: str) -> None:
+    assert api.ping(query=f"FileId={file_id}").brief == (400, "invalid_request")
+    # Credentials are looked at first.
+    assert Api().ping(query=f"FileId={file_id}").brief == (401, "not_authenticated")
+
+
 NOT_AN_ID = {
     "missing": None,
     "empty": "",

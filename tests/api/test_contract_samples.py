@@ -125,11 +125,15 @@ def test_opt_out_answers(user: User, active: ProviderUser, phone: Phone, media_t
 
 
 @pytest.mark.parametrize("accept", MEDIA_TYPES)
-def test_ping_has_an_empty_array_of_links(user: User, accept: str) -> None:
-    answer = Api(token=bearer(user), accept=accept).ping()
+def test_ping_is_a_bare_boolean(user: User, accept: str) -> None:
+    """The vendor's client reads it into a string, and fails on an object."""
+    api = Api(token=bearer(user), accept=accept)
+    answer = api.ping()
     assert answer.status == 200
-    assert answer.content == expected(accept, "The token is valid.")
+    assert answer.content == (b"<boolean>true</boolean>" if "xml" in accept else b"true")
     assert answer.media_type == f"{accept}; charset=utf-8"
+    head = api.send("HEAD", "/authorisation/ping")
+    assert (head.status, head.content, head.media_type) == (200, b"", answer.media_type)
 
 
 def test_credentials_are_interchangeable(
