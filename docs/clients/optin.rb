@@ -36,12 +36,9 @@ class Client
     @login = { grant_type: "password", username: user, password: password }
   end
 
-  def post(path, body = nil)
-    request = Net::HTTP::Post.new(address(path))
-    if body
-      request.content_type = "application/json"
-      request.body = body.to_json
-    end
+  def post(path, body)
+    request = Net::HTTP::Post.new(address(path), "Content-Type" => "application/json")
+    request.body = body.to_json
     send_request(request)
   end
 
@@ -116,7 +113,7 @@ def main(number)
   end
 
   begin
-    client.post("User/opt-out-from-2fa") # without a code, it sends one
+    client.post("User/opt-out-from-2fa", {}) # without a code, it sends one
   rescue Refused => e
     raise unless e.code == "2fa_code_required"
   end
