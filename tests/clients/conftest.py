@@ -13,6 +13,7 @@ from tests.browser import bench
 from tests.clients.people import FILE_ID, Person
 from tests.conftest import needs
 
+ASSEMBLIES = ["System.Net.Http", "System.Runtime.Serialization"]
 CODE_PROMPT = "Enter the code from the text message:"
 
 _SET_UP = """
@@ -70,13 +71,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def mono(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
     """Compiles a C# program, and returns the command that runs it."""
-    needs("mono (mcs)", bool(shutil.which("mcs") and shutil.which("mono")))
+    programs = all(map(shutil.which, ["mcs", "mono"]))
+    assemblies = all(Path(f"/usr/lib/mono/4.5/{name}.dll").exists() for name in ASSEMBLIES)
+    needs(f"mono with mcs, {' and '.join(ASSEMBLIES)}", programs and assemblies)
     folder = tmp_path_factory.mktemp("mono")
 
     def compiled(source: Path) -> list[str]:
         program = folder / f"{source.stem}.exe"
         if not program.exists():
-            references = ["-r:System.Net.Http", "-r:System.Runtime.Serialization"]
+            references = [f"-r:{name}" for name in ASSEMBLIES]
             command = ["mcs", "-warnaserror", *references, f"-out:{program}", str(source)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
