@@ -871,6 +871,30 @@ class Conf:
         doc="Seconds from a revocation that support asks for until it is carried out: the person, "
         "who is told at once, can cancel it. An administrator's takes effect at once.",
     )
+    access_token_lifetime = Setting(
+        71,
+        3600,
+        parse=integer,
+        fault=between(60, 86_400),
+        doc="Seconds that an access token lives. RFC 6750 5.3: an hour or less. Some clients were "
+        "written for 10800.",
+    )
+    refresh_token_lifetime = Setting(
+        72,
+        2_592_000,
+        parse=integer,
+        fault=between(3600, 31_622_400),
+        doc="Seconds that a refresh token lives, from its issue. Some clients were written for a "
+        "year, 31536000.",
+    )
+    password_clients_rotate = Setting(
+        73,
+        False,
+        parse=boolean,
+        doc="Whether authorisation/refresh gives a new refresh token in place of the one sent, and "
+        "ends all that came from one that is sent twice (RFC 9700 4.14.2). Clients that keep their "
+        "first refresh token are locked out by it.",
+    )
     audit_retention = Setting(
         36,
         730,

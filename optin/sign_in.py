@@ -22,15 +22,16 @@ from oauth2_provider.models import (
     get_application_model,
     set_token_value,
 )
-from oauth2_provider.settings import oauth2_settings
 
 from optin import codes, guesses, keys, services
+from optin.conf import conf
 from optin.errors import SignedOut
 from optin.guesses import Factors, Outcome
 from optin.models import (
     AuditEvent,
     File,
     Purpose,
+    Renewal,
     User,
 )
 from optin.origin import Origin
@@ -163,7 +164,11 @@ def consent(
 def refresh_grant(
     refresh_token: str, *, scope: str, client: AbstractApplication, origin: Origin
 ) -> TokenAnswer:
-    """Swap a refresh token for new tokens; used twice, its whole family ends."""
+    """Give a new access token for a refresh token, which stays as it is.
+
+    With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token takes its place, and all that
+    came from it ends if it is used once more.
+    """
     now = timezone.now()
     found = (
         RefreshToken.objects.filter(token_checksum=keys.sha256(refresh_token), application=client)
@@ -183,13 +188,28 @@ def refresh_grant(
             granted = narrowed(scope, token.access_token.scope)
             if granted is None:
                 grant = Grant.INVALID_SCOPE
-            else:
-                token.revoke()
+            elif conf.password_clients_rotate:
+                end_refresh_token(token)
                 tokens = _issue(user, client, granted, now, replaces=token)
-        elif token.revoked:
-            RefreshToken.revoke_family(token.token_family)
+            else:
+                tokens = _renew(token, refresh_token, granted, now)
+        elif token.revoked and conf.password_clients_rotate:
+            end_family(token)
         AuditEvent.objects.record(Kind.REFRESH, grant, now=now, origin=origin, user_id=user.pk)
     return TokenAnswer(grant, tokens)
+
+
+def end_refresh_token(token: RefreshToken) -> None:
+    """End *token*, and every access token that came from it; call with its user locked."""
+    AccessToken.objects.filter(renewal__refresh_token=token).delete()
+    AccessToken.objects.filter(pk=token.access_token_id).delete()
+    token.revoke()
+
+
+def end_family(token: RefreshToken) -> None:
+    """End what came from the sign-in that *token* came from; call with its user locked."""
+    AccessToken.objects.filter(renewal__refresh_token__token_family=token.token_family).delete()
+    RefreshToken.revoke_family(token.token_family)
 
 
 def _code(text: str) -> str:
@@ -275,7 +295,7 @@ def narrowed(scope: str, granted: str) -> str | None:
 
 
 def _judge_refresh(token: RefreshToken, user: User, now: datetime) -> Grant:
-    lifetime = timedelta(seconds=oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS)
+    lifetime = timedelta(seconds=conf.refresh_token_lifetime)
     if token.revoked or token.access_token is None or not user.is_active:
         return Grant.INVALID_REFRESH
     if now >= token.created + lifetime:
@@ -292,26 +312,49 @@ def _issue(
     replaces: RefreshToken | None = None,
 ) -> Tokens:
     """Make an access token and its refresh token; call with the user locked."""
-    seconds = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS
-    tokens = Tokens(secrets.token_urlsafe(32), secrets.token_urlsafe(32), seconds, scope)
-    access = AccessToken(
-        user=user,
-        application=client,
-        scope=scope,
-        expires=now + timedelta(seconds=seconds),
-        source_refresh_token=replaces,
-    )
-    set_token_value(access, tokens.access_token)
-    access.save()
+    access, access_token = _access_token(user, client, scope, now, source=replaces)
+    refresh_token = secrets.token_urlsafe(32)
     refresh = RefreshToken(
         user=user,
         application=client,
         access_token=access,
         token_family=replaces.token_family if replaces else uuid.uuid4(),
     )
-    set_token_value(refresh, tokens.refresh_token)
+    set_token_value(refresh, refresh_token)
     refresh.save()
-    return tokens
+    return Tokens(access_token, refresh_token, conf.access_token_lifetime, scope)
+
+
+def _renew(token: RefreshToken, text: str, scope: str, now: datetime) -> Tokens:
+    """Make one more access token for the refresh token *text*; call with its user locked.
+
+    Those that it gave before live on, for whoever else uses them.
+    """
+    access, access_token = _access_token(token.user, token.application, scope, now)
+    Renewal.objects.create(access_token=access, refresh_token=token)
+    return Tokens(access_token, text, conf.access_token_lifetime, scope)
+
+
+def _access_token(
+    user: User,
+    client: AbstractApplication,
+    scope: str,
+    now: datetime,
+    *,
+    source: RefreshToken | None = None,
+) -> tuple[AccessToken, str]:
+    """Return a new access token, as it is kept and as the client gets it."""
+    access = AccessToken(
+        user=user,
+        application=client,
+        scope=scope,
+        expires=now + timedelta(seconds=conf.access_token_lifetime),
+        source_refresh_token=source,
+    )
+    text = secrets.token_urlsafe(32)
+    set_token_value(access, text)
+    access.save()
+    return access, text
 
 
 def _record(

@@ -62,7 +62,7 @@ def written(value: object) -> str:
         return ",".join(written(part) for part in value)
     if isinstance(value, Rate):
         return f"{value.count}/{value.seconds}"
-    return str(value) if value else ""
+    return str(value) if value or value is False else ""
 
 
 def row(setting: Setting[Any]) -> str:

@@ -225,6 +225,9 @@ SPECTACULAR_SETTINGS = {
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "optin.User"
+# The toolkit's own. Named because a row of ours points at them (optin.models.tokens).
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "oauth2_provider.AccessToken"  # noqa: S105  (a name)
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "oauth2_provider.RefreshToken"  # noqa: S105  (a name)
 _rows: dict[str, Any] = _read(
     _database,
     "DATABASE_URL",
@@ -285,10 +288,10 @@ OAUTH2_PROVIDER = {
     "OIDC_ISS_ENDPOINT": BASE_URL,
     "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "client_credentials", "refresh_token"],
     "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
-    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,  # RFC 6750 5.3
-    "REFRESH_TOKEN_EXPIRE_SECONDS": 30 * 86400,
+    "ACCESS_TOKEN_EXPIRE_SECONDS": globals()["OPTIN_ACCESS_TOKEN_LIFETIME"],
+    "REFRESH_TOKEN_EXPIRE_SECONDS": globals()["OPTIN_REFRESH_TOKEN_LIFETIME"],
     "REFRESH_TOKEN_REUSE_PROTECTION": True,  # RFC 9700 4.14.2
-    "ROTATE_REFRESH_TOKEN": True,
+    "ROTATE_REFRESH_TOKEN": True,  # under /o/; OPTIN_PASSWORD_CLIENTS_ROTATE is for the others
     "CLEAR_EXPIRED_TOKENS_BATCH_SIZE": 500,  # rows in one transaction of purge
     "PKCE_REQUIRED": True,
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],

@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import re_path
 from django.views.decorators.http import require_safe
-from oauth2_provider.settings import oauth2_settings
 from rest_framework import serializers
 
 from optin.api import renderers
@@ -285,7 +284,7 @@ CALLS = (
     Call(
         "POST",
         "authorisation/refresh",
-        "Swap a refresh token for a new access token and a new refresh token.",
+        "Get a new access token for a refresh token.",
         OAuthRefreshAccessTokenRequest,
         OAuthAccessTokenGrant,
         _TOKEN_CALL,
@@ -308,7 +307,7 @@ _FIXED = {
     (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
     (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
     (OAuthAccessTokenGrant, "token_type"): "Bearer",
-    (OAuthAccessTokenGrant, "expires_in"): oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
+    (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
     (OAuthAccessTokenGrant, "scope"): "full fileid:1",
     (OAuthGrantRequestError, "error"): "invalid_grant",
     (OAuthGrantRequestError, "error_description"): TOKEN_ERRORS["invalid_grant"].message,
@@ -335,8 +334,9 @@ def authentication(request: HttpRequest) -> HttpResponse:
     context = {
         "base_url": conf.base_url,
         "takes_access_keys": conf.legacy_access_keys,
-        "access_token_seconds": oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS,
-        "refresh_token_days": oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS // 86400,
+        "access_token_seconds": conf.access_token_lifetime,
+        "refresh_token_seconds": conf.refresh_token_lifetime,
+        "rotates": conf.password_clients_rotate,
     }
     return render(request, "help/authentication.html", context)
 

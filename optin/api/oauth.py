@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import DatabaseError, DataError, InterfaceError, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
@@ -27,6 +28,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from optin import keys, passwords, sign_in
 from optin.api.answers import RETRY_UNAVAILABLE
+from optin.conf import conf
 from optin.models import AuditEvent, User
 from optin.origin import Face, Origin, client_ip
 
@@ -75,21 +77,35 @@ class Validator(OAuth2Validator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
+        tokens = get_refresh_token_model().objects.all()
+        known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
         with transaction.atomic():
+            if known:
+                User.objects.locked(known.user_id)
             valid: bool = super().validate_refresh_token(
                 refresh_token, client, request, *args, **kwargs
             )
-            if not valid:
-                # Used again, it has just ended its family.
-                tokens = get_refresh_token_model().objects.all()
-                known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
-                if known:
-                    _record(passwords.Grant.INVALID_REFRESH, known.user_id, request)
+            if known and not valid:
+                # Used again, it ends its family. The toolkit did that, but knows no renewals.
+                for used in tokens.filter(pk=known.pk, revoked__isnull=False):
+                    sign_in.end_family(used)
+                _record(passwords.Grant.INVALID_REFRESH, known.user_id, request)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.
             request.scope = sign_in.narrowed(request.scope, granted) or request.scope
         return valid
+
+    def revoke_token(
+        self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """End a token, and all that came from the same refresh token (RFC 7009, 2.1)."""
+        with transaction.atomic():
+            for refresh_token in _refresh_tokens_of(token, request.client):
+                # No refresh that is under way may leave a token behind.
+                User.objects.locked(refresh_token.user_id)
+                sign_in.end_refresh_token(refresh_token)
+            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
 
     def save_authorization_code(
         self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kwargs: Any
@@ -110,19 +126,35 @@ class Validator(OAuth2Validator):
 
     def _use_grant(self, user: User, request: Any) -> None:
         if request.grant_type == "refresh_token":
-            lifetime = timedelta(seconds=oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS)
-            stands = (
+            lifetime = timedelta(seconds=conf.refresh_token_lifetime)
+            token = (
                 get_refresh_token_model()
                 .objects.filter(pk=request.refresh_token_instance.pk, revoked=None)
                 # The toolkit adds the lifetime of the access token to it.
                 .filter(created__gt=timezone.now() - lifetime)
-                .exists()
+                .first()
             )
+            stands = token is not None
+            if token:
+                sign_in.end_refresh_token(token)  # the toolkit would leave renewals
         else:
             codes = get_grant_model().objects.filter(code=request.code, application=request.client)
             stands = codes.delete()[0] == 1
         if not (stands and user.is_active):
             raise InvalidGrantError(request=request)
+
+
+def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
+    """Return the refresh token of *client* that *token* is, or that gave it, if any.
+
+    A revoked one, too: its access tokens may be good.
+    """
+    digest = keys.sha256(token)
+    own = get_refresh_token_model().objects.filter(application=client)
+    return own.filter(token_checksum=digest).union(
+        own.filter(access_token__token_checksum=digest),
+        own.filter(renewals__access_token__token_checksum=digest),
+    )
 
 
 def _record(outcome: str, user_id: int | None, request: Any) -> None:

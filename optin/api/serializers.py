@@ -186,7 +186,7 @@ class OAuthPasswordCredentialsGrantRequest(Model):
 
 class OAuthRefreshAccessTokenRequest(Model):
     grant_type = TextField(max_length=64, help_text='"refresh_token".')
-    refresh_token = TextField(max_length=512, help_text="The refresh token; it works once.")
+    refresh_token = TextField(max_length=512, help_text="The refresh token.")
     scope = TextField(
         max_length=1024,
         required=False,
@@ -201,7 +201,11 @@ class OAuthAccessTokenGrant(Model):
     access_token = TextField(max_length=512, help_text="Send it as Authorization: Bearer ...")
     token_type = TextField(max_length=6, help_text='"Bearer".')
     expires_in = IdField(help_text="Seconds that the access token lives.")
-    refresh_token = TextField(max_length=512, help_text="Swap it once for new tokens.")
+    refresh_token = TextField(
+        max_length=512,
+        help_text="Send it for a new access token; from then on use the one of that answer, which "
+        "may be the same.",
+    )
     scope = TextField(max_length=1024, help_text="What was granted.")
 
 

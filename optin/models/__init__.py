@@ -14,6 +14,7 @@ from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.revocations import Revocation
+from optin.models.tokens import Renewal
 from optin.models.users import User
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ProviderUser",
     "Purpose",
     "RecoveryCode",
+    "Renewal",
     "Revocation",
     "SendCounter",
     "SmsMessage",

@@ -14,6 +14,7 @@ from django.test import Client
 from oauth2_provider.models import AbstractApplication, AccessToken, Grant, RefreshToken
 
 from optin.models import AuditEvent, File, User
+from tests.api.client import Api
 from tests.api.test_oauth_endpoints import (
     activate,
     change_password,
@@ -22,9 +23,11 @@ from tests.api.test_oauth_endpoints import (
     error,
     exchange,
     grant,
+    post,
     refresh,
     works,
 )
+from tests.api.token_client import Tokens
 from tests.conftest import Phone
 from tests.web.test_consent import address, shown_scope, signed_in
 
@@ -37,10 +40,10 @@ THREADS = 8
 ROUNDS = 5
 
 
-def at_once(*calls: Callable[[], HttpResponse]) -> list[HttpResponse]:
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
     start = Barrier(len(calls), timeout=30)
 
-    def work(call: Callable[[], HttpResponse]) -> HttpResponse:
+    def work(call: Callable[[], Any]) -> Any:
         start.wait()
         try:
             return call()
@@ -78,6 +81,36 @@ def test_one_refresh_token(user: User, client_app: AbstractApplication, number: 
     assert {error(answer) for answer in answers if answer.status_code != 200} == {
         (400, "invalid_grant")
     }
+
+
+@pytest.mark.usefixtures("password_clients")
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_one_refresh_token_that_stays(user: User, number: int) -> None:
+    """Whoever refreshes while another does gets a token that works, too."""
+    kept = Tokens().sign_in().data["refresh_token"]
+    answers = at_once(*[lambda: Tokens().refresh(kept)] * THREADS)
+
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.data["refresh_token"] for answer in answers} == {kept}
+    assert len({answer.data["access_token"] for answer in answers}) == THREADS
+    assert {Api(token=answer.data["access_token"]).ping().status for answer in answers} == {200}
+
+
+@pytest.mark.usefixtures("password_clients")
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_revocation_while_others_refresh(user: User, number: int) -> None:
+    """Whichever comes first, no access token outlives the refresh token."""
+    kept = Tokens().sign_in().data["refresh_token"]
+    refreshes = [lambda: Tokens().refresh(kept)] * (THREADS - 1)
+
+    def revoke() -> HttpResponse:
+        return post("revoke_token", {"token": kept}, "password-clients", secret="")
+
+    *answers, revoked = at_once(*refreshes, revoke)
+
+    assert revoked.status_code == 200
+    assert {answer.status for answer in answers} <= {200, 400}
+    assert not AccessToken.objects.exists()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -1,16 +1,21 @@
-"""Refresh tokens: used once, narrowed but never widened, ended by what must end them."""
+"""Refresh tokens: kept or rotated, narrowed but never widened, ended by what must end them."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import time_machine
+from django.conf import LazySettings
+from django.http import HttpResponse
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
-from optin import services, sign_in
+from optin import services, sign_in, upkeep
 from optin.guesses import Outcome
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
 from optin.origin import Face, Origin
 from tests.api.client import Answer, Api, bearer
+from tests.api.test_oauth_endpoints import post
 from tests.api.token_client import BODIES, Tokens, error
 from tests.conftest import NUMBER, ORIGIN, Phone
 
@@ -36,6 +41,167 @@ def refresh(answer: Answer, scope: str | None = None) -> Answer:
     return Tokens().refresh(answer.data["refresh_token"], scope=scope)
 
 
+@pytest.fixture
+def rotating(settings: LazySettings) -> None:
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
+
+
+# -- kept, by default --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("media_type", BODIES)
+def test_the_refresh_token_is_repeated(old: Answer, media_type: str) -> None:
+    """Contract, section 3: the vendor's clients keep their first one for ever."""
+    new = Tokens(media_type=media_type).refresh(old.data["refresh_token"])
+
+    assert new.status == 200
+    assert list(new.data) == list(old.data)
+    assert new.data["access_token"] != old.data["access_token"]
+    for name in ("token_type", "expires_in", "refresh_token", "scope"):
+        assert str(new.data[name]) == str(old.data[name])
+
+
+def test_every_access_token_lives_out_its_hour(old: Answer, clock: time_machine.Traveller) -> None:
+    """Another thread of the client may use the one from before."""
+    clock.shift(1800)
+    new = refresh(old)
+    assert works(old)
+    assert works(new)
+    clock.shift(1800)
+    assert not works(old)
+    assert works(new)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 0.1, 200), (30 * DAY, 400)])
+def test_its_age_counts_from_its_issue(
+    old: Answer, clock: time_machine.Traveller, seconds: float, status: int
+) -> None:
+    clock.shift(20 * DAY)
+    assert refresh(old).status == 200
+    clock.shift(seconds - 20 * DAY)
+    assert refresh(old).status == status
+
+
+def test_lifetimes_are_settings(
+    user: User, clock: time_machine.Traveller, settings: LazySettings
+) -> None:
+    settings.OPTIN_ACCESS_TOKEN_LIFETIME = 10_800
+    settings.OPTIN_REFRESH_TOKEN_LIFETIME = 365 * DAY
+    old = Tokens().sign_in()
+    assert old.data["expires_in"] == 10_800
+    clock.shift(10_799.9)
+    assert works(old)
+    clock.shift(0.1)
+    assert not works(old)
+    clock.shift(365 * DAY - 10_800.1)
+    new = refresh(old)
+    assert new.data["expires_in"] == 10_800
+    clock.shift(0.1)
+    assert error(refresh(old)) == REFUSED
+
+
+def revoke(answer: Answer, kind: str) -> HttpResponse:
+    return post("revoke_token", {"token": answer.data[kind]}, "password-clients", secret="")
+
+
+@pytest.mark.parametrize("which", ["refresh", "first", "last"])
+def test_revocation_ends_all_that_came_from_it(old: Answer, which: str) -> None:
+    """RFC 7009 2.1: by any of its tokens; another sign-in is another matter."""
+    other = Tokens().sign_in()
+    later = [refresh(old), refresh(old)]
+    answer = later[-1] if which == "last" else old
+
+    kind = "refresh_token" if which == "refresh" else "access_token"
+    assert revoke(answer, kind).status_code == 200
+
+    assert [works(one) for one in (old, *later)] == [False] * 3
+    assert error(refresh(old)) == REFUSED
+    assert works(other)
+    assert refresh(other).status == 200
+
+
+def test_access_tokens_can_be_revoked_after_a_new_password(user: User, old: Answer) -> None:
+    """It ends the refresh token; the access tokens live on for their hour."""
+    later = refresh(old)
+    change_password(user)
+    assert [works(one) for one in (old, later)] == [True, True]
+
+    revoke(old, "refresh_token")
+
+    assert [works(one) for one in (old, later)] == [False, False]
+
+
+def test_purge_keeps_what_lives_and_no_more(old: Answer, clock: time_machine.Traveller) -> None:
+    for _ in range(20):
+        clock.shift(DAY)
+        refresh(old)
+        upkeep.purge(origin=ORIGIN)
+        # The first access token holds the scope, the last one is of use.
+        assert AccessToken.objects.count() <= 3
+        assert RefreshToken.objects.count() == 1
+    clock.shift(10 * DAY)
+    assert error(refresh(old)) == REFUSED
+    clock.shift(DAY)
+    upkeep.purge(origin=ORIGIN)
+    assert not AccessToken.objects.exists()
+    assert not RefreshToken.objects.exists()
+
+
+@pytest.mark.parametrize("end", ["refresh", "token"])
+def test_rotation_turned_on_takes_what_is_there(
+    old: Answer, settings: LazySettings, end: str
+) -> None:
+    """The swap ends the access tokens of before, wherever it is asked for."""
+    later = refresh(old)
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
+    new = refresh(old).data if end == "refresh" else rotate_under_o(old)
+
+    assert new["refresh_token"] != old.data["refresh_token"]
+    assert [works(one) for one in (old, later)] == [False, False]
+
+
+def rotate_under_o(answer: Answer) -> dict[str, Any]:
+    body = {"grant_type": "refresh_token", "refresh_token": answer.data["refresh_token"]}
+    found: dict[str, Any] = json.loads(post("token", body, "password-clients", secret="").content)
+    return found
+
+
+def test_rotation_turned_off_and_on(old: Answer, settings: LazySettings) -> None:
+    """What was used up stays so; that its family ends by it depends on the setting."""
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
+    new = refresh(old)
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = False
+    assert error(refresh(old)) == REFUSED
+    later = refresh(new)
+    assert [works(one) for one in (new, later)] == [True, True]
+
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
+    assert error(refresh(old)) == REFUSED
+    assert [works(one) for one in (new, later)] == [False, False]
+    assert error(refresh(new)) == REFUSED
+
+
+def test_reuse_under_o_ends_what_was_renewed_here(old: Answer) -> None:
+    new = rotate_under_o(old)
+    later = Tokens().refresh(new["refresh_token"])
+    assert works(later)
+
+    assert rotate_under_o(old)["error"] == "invalid_grant"
+
+    assert not works(later)
+
+
+def test_narrowed_once_is_not_narrowed_for_ever(user: User, two_files: None) -> None:
+    old = Tokens().sign_in()
+    assert refresh(old, "full fileid:888").data["scope"] == "full fileid:888"
+    assert refresh(old).data["scope"] == "full fileid:777 fileid:888"
+    assert error(refresh(old, "2fa")) == (400, "invalid_scope")
+
+
+# -- rotated, where an operator wants that -----------------------------------------
+
+
+@pytest.mark.usefixtures("rotating")
 @pytest.mark.parametrize("media_type", BODIES)
 def test_rotation(old: Answer, media_type: str) -> None:
     """The new tokens take the place of the old ones."""
@@ -49,6 +215,7 @@ def test_rotation(old: Answer, media_type: str) -> None:
     assert not works(old)
 
 
+@pytest.mark.usefixtures("rotating")
 def test_chain(old: Answer) -> None:
     answer = old
     for _ in range(4):
@@ -59,6 +226,7 @@ def test_chain(old: Answer) -> None:
     assert RefreshToken.objects.values("token_family").distinct().count() == 1
 
 
+@pytest.mark.usefixtures("rotating")
 @pytest.mark.parametrize("generations", [1, 2, 3])
 def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
     """S-34: access tokens too, however old the token is that was used again."""
@@ -75,6 +243,7 @@ def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
     assert refresh(other).status == 200
 
 
+@pytest.mark.usefixtures("rotating")
 def test_reuse_is_recorded(user: User, old: Answer) -> None:
     refresh(old)
     refresh(old)
@@ -84,6 +253,7 @@ def test_reuse_is_recorded(user: User, old: Answer) -> None:
     assert {event.user_id for event in events} == {user.pk}
 
 
+@pytest.mark.usefixtures("rotating")
 def test_one_body_for_all_that_is_wrong_with_a_token(old: Answer) -> None:
     refresh(old)
     answers = [refresh(old), Tokens().refresh("unknown"), Tokens().refresh("x" * 512)]
@@ -93,6 +263,7 @@ def test_one_body_for_all_that_is_wrong_with_a_token(old: Answer) -> None:
     assert error(Tokens().refresh("x" * 513)) == (400, "invalid_request")
 
 
+@pytest.mark.usefixtures("rotating")
 @pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 0.1, 200), (30 * DAY, 400)])
 def test_thirty_days(
     old: Answer, clock: time_machine.Traveller, seconds: float, status: int
@@ -102,6 +273,7 @@ def test_thirty_days(
     assert refresh(old).status == status
 
 
+@pytest.mark.usefixtures("rotating")
 def test_thirty_days_begin_with_each_rotation(old: Answer, clock: time_machine.Traveller) -> None:
     for _ in range(3):
         clock.shift(29 * DAY)
@@ -117,7 +289,7 @@ def two_files(user: User, other_file: File) -> None:
     Membership.objects.create(user=user, file=other_file)
 
 
-@pytest.mark.usefixtures("two_files")
+@pytest.mark.usefixtures("two_files", "rotating")
 @pytest.mark.parametrize(
     ("had", "asked", "granted"),
     [

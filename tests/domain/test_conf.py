@@ -117,6 +117,9 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDERS_REGISTERED", "AU", ("AU",)),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
     ("OPTIN_STAFF_REVOKE_DELAY", "172800", 172_800),
+    ("OPTIN_ACCESS_TOKEN_LIFETIME", "10800", 10_800),
+    ("OPTIN_REFRESH_TOKEN_LIFETIME", "31536000", 31_536_000),
+    ("OPTIN_PASSWORD_CLIENTS_ROTATE", "True", True),
     ("OPTIN_BREAKER_UNPROVED", "0", 0),
     ("OPTIN_BREAKER_SHARE", "30", 30),
     ("OPTIN_BREAKER_SECONDS", "1800", 1800),
@@ -270,6 +273,10 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_AUDIT_RETENTION", 36_501),
     ("OPTIN_STAFF_REVOKE_DELAY", 3599),
     ("OPTIN_STAFF_REVOKE_DELAY", 604_801),
+    ("OPTIN_ACCESS_TOKEN_LIFETIME", 59),
+    ("OPTIN_ACCESS_TOKEN_LIFETIME", 86_401),
+    ("OPTIN_REFRESH_TOKEN_LIFETIME", 3599),
+    ("OPTIN_REFRESH_TOKEN_LIFETIME", 31_622_401),
     ("OPTIN_BREAKER_UNPROVED", 1_000_001),
     ("OPTIN_BREAKER_SHARE", 0),
     ("OPTIN_BREAKER_SHARE", 101),
@@ -313,6 +320,7 @@ def test_each_setting_has_a_text_and_a_wrong_value() -> None:
     assert {name for name, _, _ in DOCUMENTED} == set(SETTINGS)
     any_value_goes = {
         "LEGACY_ACCESS_KEYS",
+        "OPTIN_PASSWORD_CLIENTS_ROTATE",
         # What it must hold shows together with the headers (optin.E106).
         "OPTIN_GATEWAY_HTTP_BODY",
         "OPTIN_GATEWAY_HTTP_SENDER",
@@ -364,6 +372,9 @@ def test_defaults_are_no_fault(name: str) -> None:
         ("delivery", "inline"),
         ("legacy_access_keys", True),
         ("trusted_proxies", ()),
+        ("access_token_lifetime", 3600),
+        ("refresh_token_lifetime", 30 * DAY),
+        ("password_clients_rotate", False),
         ("audit_retention", 730),
     ],
 )
@@ -725,6 +736,17 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     )
     rates = (Rate(1, 2), Rate(3, 4))
     assert done.stdout.strip() == f"{ {'k1': KEY} } {rates}", done.stderr
+
+
+def test_lifetimes_are_those_of_the_standard_endpoints_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lifetimes = {"OPTIN_ACCESS_TOKEN_LIFETIME": "10800", "OPTIN_REFRESH_TOKEN_LIFETIME": "31536000"}
+    monkeypatch.setattr(os, "environ", {"DATA_DIR": str(tmp_path), **lifetimes})
+    toolkit = runpy.run_path(settings_module.__file__)["OAUTH2_PROVIDER"]
+    assert toolkit["ACCESS_TOKEN_EXPIRE_SECONDS"] == 10_800
+    assert toolkit["REFRESH_TOKEN_EXPIRE_SECONDS"] == 31_536_000
+    assert toolkit["ROTATE_REFRESH_TOKEN"] is True
 
 
 def test_a_code_of_the_shortest_life_can_still_be_sent() -> None:

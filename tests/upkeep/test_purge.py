@@ -431,8 +431,11 @@ def test_expired_sessions_go(db: None, clock: Clock) -> None:
     assert Session.objects.get().pk == row_of(new.session_key)
 
 
-def test_expired_tokens_go(user: User, password_clients: None, clock: Clock) -> None:
+def test_expired_tokens_go(
+    user: User, password_clients: None, clock: Clock, settings: LazySettings
+) -> None:
     """By the rules of the toolkit; what is of use stays, and so does what shows a theft."""
+    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
     first = get_tokens(user)
     get_tokens(user)
     client = sign_in.application()
