@@ -35,6 +35,12 @@ def phone() -> None:
     """The simulator's file: see ``Service.code``."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("clients")
+
+
 @dataclass
 class Service:
     """A server whose clock can move, and people whom no other test has."""

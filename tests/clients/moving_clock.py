@@ -11,15 +11,14 @@ from django.conf import settings
 
 from twofa_site.wsgi import application as service
 
-_BEGAN = datetime.now(UTC)
-_clock = time_machine.travel(_BEGAN, tick=True).start()
+_days = settings.DATA_DIR / "days"
+_clock = time_machine.travel(datetime.now(UTC), tick=True).start()
 _ahead = 0
 
 
 def application(*call: Any) -> Any:
     global _ahead
-    days = settings.DATA_DIR / "days"
-    ahead = int(days.read_text()) if days.exists() else 0
+    ahead = int(_days.read_text()) if _days.exists() else 0
     _clock.shift(timedelta(days=ahead - _ahead))
     _ahead = ahead
     return service(*call)
