@@ -43,6 +43,10 @@ PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 Kind = AuditEvent.Kind
 
 
+RIGHTS = ("full", "2fa", "modify", "view")
+"""The words of a scope that say what a token allows; ``fileid:N`` says for which file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """What a client gets once; only digests are kept."""
@@ -273,8 +277,8 @@ def grantable(scope: str, user: User) -> str | None:
     """
     own = {f"fileid:{pk}": pk for pk in File.objects.open_to(user).values_list("pk", flat=True)}
     asked = dict.fromkeys(scope.split())
-    words = [word for word in ("full", "2fa") if word in asked] or ["full"]
-    files = [word for word in asked if word not in {"full", "2fa"}]
+    words = [word for word in RIGHTS if word in asked] or ["full"]
+    files = [word for word in asked if word not in RIGHTS]
     if not own.keys() >= set(files):
         return None
     return " ".join([*words, *sorted(files or own, key=own.__getitem__)])

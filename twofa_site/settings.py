@@ -281,6 +281,9 @@ OAUTH2_PROVIDER = {
     "SCOPES": {
         "full": "Act for you in every way the API allows",
         "2fa": "Opt in to and out of two-factor authentication",
+        # The vendor's words for less than everything.
+        "modify": "As 2fa",
+        "view": "Find out whether the token is valid",
     },
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",

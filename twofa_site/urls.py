@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 
 from optin import admin
 from optin.api import oauth
+from optin.api.views import not_found_beside
 from optin.web import consent, views
 
 urlpatterns = [
@@ -14,7 +15,7 @@ urlpatterns = [
     # One name space for both faces: the toolkit looks its endpoints up in it.
     path("o/", include(([*oauth.ENDPOINTS, *consent.ENDPOINTS], "oauth2_provider"))),
     path("admin/", admin.site.urls),
-    re_path("", views.not_found),
+    re_path("", not_found_beside(views.not_found)),
 ]
 
 handler400 = "optin.web.views.bad_request"

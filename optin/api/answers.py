@@ -86,7 +86,7 @@ ERRORS: dict[str, Row] = {
     "insufficient_scope": Row(
         403,
         "The token does not allow this call.",
-        "The token lacks the scope: full, or 2fa for the User/ calls.",
+        "The token lacks the scope: full, 2fa or modify.",
     ),
     "file_access_denied": Row(
         403,

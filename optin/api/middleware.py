@@ -26,6 +26,13 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 logger = logs.logger("optin.request")
 
 
+def _join_leading_slashes(request: HttpRequest) -> None:
+    """Take "//User/..." for "/User/...": clients join a base URL that ends with a slash."""
+    given = request.path_info
+    request.path_info = f"/{given.lstrip('/')}"
+    request.path = request.path.removesuffix(given) + request.path_info
+
+
 class ApiEdge:
     """Give each request an id and a log line, and refuse a foreign ``Host`` in the API's own words.
 
@@ -43,8 +50,9 @@ class ApiEdge:
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
         request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
+        _join_leading_slashes(request)
         path = request.path_info.lower()
-        face = _FACES.get(path.lstrip("/").partition("/")[0], Face.WEB)
+        face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
         logs.begin(request_id=request_id, face=face.value)
         if path.startswith(("/user/", "/authorisation/")):
             # The calls ignore cookies altogether; what comes after would read and renew them.

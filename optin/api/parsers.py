@@ -43,7 +43,10 @@ class MalformedBody(Exception):
 
 
 class ApplicationJSON(JSONParser):
-    """One JSON object. Names fit without regard to the case of ASCII letters."""
+    """One JSON object. Names fit without regard to the case of ASCII letters.
+
+    The vendor's client posts the literal ``null`` where it has nothing to send.
+    """
 
     def parse(
         self,
@@ -62,11 +65,13 @@ class ApplicationJSON(JSONParser):
             )
         except (ValueError, RecursionError) as exc:
             raise MalformedBody("The body is not well-formed JSON.") from exc
+        if data is None:
+            return {}
         if not isinstance(data, dict):
             raise MalformedBody("The body must be one JSON object.")
         _check(data, MAX_DEPTH)
         known = {name.lower(): name for name in _fields(parser_context)}
-        return {known[_fold(name)]: value for name, value in data.items() if _fold(name) in known}
+        return {known[fold(name)]: value for name, value in data.items() if fold(name) in known}
 
 
 class TextJSON(ApplicationJSON):
@@ -186,14 +191,15 @@ def _fields(context: Mapping[str, Any] | None) -> list[str]:
     return list((context or {})["fields"])
 
 
-def _fold(name: str) -> str:
-    # ASCII only: lower() would also turn the Kelvin sign into a k.
+def fold(name: str) -> str:
+    """Return *name* with ASCII letters in lower case."""
+    # Not lower(), which would also turn the Kelvin sign into a k.
     return name.translate(_LOWER)
 
 
 def _unique(pairs: list[tuple[str, Any]], error: Exception | None = None) -> dict[str, Any]:
     data = dict(pairs)
-    if len({_fold(name) for name in data}) != len(pairs):
+    if len({fold(name) for name in data}) != len(pairs):
         raise error or MalformedBody("A property is given twice.")
     return data
 

@@ -101,7 +101,18 @@ def renderer_for(meta: Mapping[str, Any]) -> BaseRenderer:
     """
     body = media_type(meta.get("CONTENT_TYPE", ""))
     own = body if body in _BY_MEDIA_TYPE else JSON
-    return _BY_MEDIA_TYPE[_accepted(meta.get("HTTP_ACCEPT", ""), own) or own]
+    return _BY_MEDIA_TYPE[_accepted(meta.get("HTTP_ACCEPT", ""), [own, *MEDIA_TYPES]) or own]
+
+
+def asks_for_data(meta: Mapping[str, Any]) -> bool:
+    """Whether a request with these WSGI variables wants JSON or XML rather than a page.
+
+    By ``Accept``; where it is missing, or nothing in it but ``*/*`` fits, by the type of
+    the request's body.
+    """
+    body = media_type(meta.get("CONTENT_TYPE", ""))
+    accepted = _accepted(meta.get("HTTP_ACCEPT", ""), ["text/html", *MEDIA_TYPES])
+    return (accepted or body) in _BY_MEDIA_TYPE
 
 
 def media_type(content_type: str) -> str:
@@ -109,11 +120,11 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _accepted(header: str, own: str) -> str | None:
-    """Return the one of our types that *header* likes best, if any but by ``*/*``.
+def _accepted(header: str, offered: Iterable[str]) -> str | None:
+    """Return the one of the types *offered* that *header* likes best, if any but by ``*/*``.
 
     A type's own entry rules out that of its family (RFC 9110, section 12.5.1); of
-    equals, what comes first in the header wins, then the type of the request's body.
+    equals, what comes first in the header wins, then what is offered first.
     """
     wanted: dict[str, tuple[float, int]] = {}
     for place, entry in enumerate(header.lower().split(",")):
@@ -124,7 +135,7 @@ def _accepted(header: str, own: str) -> str | None:
         family = f"{kind.partition('/')[0]}/*"
         return wanted.get(kind) or wanted.get(family) or _UNWANTED
 
-    best = max([own, *MEDIA_TYPES], key=rank)
+    best = max(offered, key=rank)
     return best if rank(best)[0] > 0 else None
 
 

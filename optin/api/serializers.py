@@ -10,6 +10,7 @@ from typing import Any
 from rest_framework import serializers
 
 from optin import codes
+from optin.api.parsers import fold
 from optin.models.files import MAX_FILE_ID
 
 # Not int() or \d: both take the digits of other scripts; int() takes "1_000" too.
@@ -79,6 +80,23 @@ class OtpField(TextField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=codes.MAX_LENGTH, **kwargs)
+
+
+class ScopeField(TextField):
+    """Words of a scope, which are read without regard to the case of ASCII letters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=1024,
+            required=False,
+            allow_null=True,
+            allow_blank=True,
+            default="",
+            **kwargs,
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        return fold(super().to_internal_value(data))
 
 
 class Model(serializers.Serializer[Any]):
@@ -167,13 +185,9 @@ class OAuthPasswordCredentialsGrantRequest(Model):
     grant_type = TextField(max_length=64, help_text='"password".')
     username = TextField(max_length=254, help_text="The user name or e-mail address.")
     password = TextField(max_length=1024, help_text="The password.")
-    scope = TextField(
-        max_length=1024,
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        default="",
-        help_text="full, 2fa and fileid:N, with spaces between; without it, full and all files.",
+    scope = ScopeField(
+        help_text="full, 2fa, modify, view and fileid:N, with spaces between; without it, full and "
+        "all files.",
     )
     verification_code = OtpField(
         required=False,
@@ -187,12 +201,7 @@ class OAuthPasswordCredentialsGrantRequest(Model):
 class OAuthRefreshAccessTokenRequest(Model):
     grant_type = TextField(max_length=64, help_text='"refresh_token".')
     refresh_token = TextField(max_length=512, help_text="The refresh token.")
-    scope = TextField(
-        max_length=1024,
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        default="",
+    scope = ScopeField(
         help_text="Some of the scope that the token has; without it, all of that.",
     )
 

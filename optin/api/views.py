@@ -7,12 +7,14 @@ section 2.
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from django.db import DatabaseError, InterfaceError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from limits.errors import StorageError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -31,7 +33,7 @@ from optin.api.answers import (
     link,
 )
 from optin.api.credentials import Caller, authenticate
-from optin.api.renderers import RENDERERS, Negotiation
+from optin.api.renderers import RENDERERS, Negotiation, asks_for_data
 from optin.api.serializers import (
     Model,
     OptInTo2FARequest,
@@ -178,6 +180,22 @@ class NotFound(Call):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise ApiError("not_found")
+
+
+def not_found_beside(page: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Return the view of an address that is none: *page*, or the answer of the API.
+
+    It asks for no CSRF token, for it does nothing: who posts to a wrong address is to learn
+    that it is wrong.
+    """
+    data = NotFound.as_view()
+
+    @csrf_exempt
+    @wraps(page)
+    def view(request: HttpRequest) -> HttpResponse:
+        return data(request) if asks_for_data(request.META) else page(request)
+
+    return view
 
 
 class CallerCall(Call):

@@ -39,6 +39,8 @@ from optin.web.pages import SeeOther, form_page, page
 RIGHTS = {
     "full": _("act for you in every way the API allows"),
     "2fa": _("turn your two-factor sign-in on and off, with the codes that you give it"),
+    "modify": _("turn your two-factor sign-in on and off, with the codes that you give it"),
+    "view": _("check that its access still works"),
 }
 """The scopes of the settings, in words for a person."""
 
@@ -110,7 +112,7 @@ class Authorize(OAuthLibMixin, View):
             "consent.html",
             application=self.asked.application,
             scope=self.asked.scope,
-            rights=[RIGHTS[word] for word in words if word in RIGHTS],
+            rights=list(dict.fromkeys(RIGHTS[word] for word in words if word in RIGHTS)),
             files=File.objects.filter(pk__in=files).order_by("name"),
             client_host=urlsplit(self.asked.redirect_uri).netloc,
         )

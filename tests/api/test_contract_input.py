@@ -2,9 +2,11 @@
 
 import json
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.test import Client
 
 from optin.api.answers import ERRORS
 from optin.guesses import Outcome
@@ -54,6 +56,27 @@ def assert_refused(answer: Answer, user: User, phone: Phone, *echo: str) -> None
 def test_path_without_regard_to_case_or_last_slash(api: Api, path: str) -> None:
     answer = api.send("POST", path, json.dumps({"MobileNumber": NUMBER}), query="FileId=777")
     assert answer.status == 200
+
+
+@pytest.mark.parametrize("slashes", ["//", "///", "/" * 50])
+def test_leading_slashes_count_as_one(slashes: str) -> None:
+    """Clients join a base URL that ends with one; so it is for pages, too."""
+
+    def status(path: str) -> int:
+        environ: dict[str, Any] = {"PATH_INFO": slashes + path}
+        response = Client().get("/", **environ)
+        response.close()
+        return response.status_code
+
+    assert status("User/opt-in-to-2fa") == 405
+    assert status("authorisation/ping") == 401
+    assert status("o/token/") == 405
+    assert status("sign-in/") == 200
+    assert status("static/optin/style.css") == 200
+    assert status("User//opt-in-to-2fa") == 404
+    assert Client().get("/", PATH_INFO=f"{slashes}account/")["Location"] == (
+        "/sign-in/?next=%2Faccount%2F"
+    )
 
 
 @pytest.mark.parametrize(
@@ -529,6 +552,19 @@ def test_opt_out_without_a_code(
 
 def test_opt_out_with_null(api: Api, active: ProviderUser) -> None:
     assert api.call("opt-out-from-2fa", {"Otp": None}).brief == (401, "2fa_code_required")
+
+
+@pytest.mark.parametrize("body", [b"null", BOM + b"null", b" \r\n\tnull\n", BOM + b" null "])
+@pytest.mark.parametrize("media_type", ["application/json", "text/json"])
+def test_null_is_an_empty_body(
+    api: Api, active: ProviderUser, body: bytes, media_type: str
+) -> None:
+    """The vendor's client posts it where it has nothing to send."""
+    answer = api.post("opt-out-from-2fa", body, media_type=media_type)
+    assert answer.brief == (401, "2fa_code_required")
+    answer = api.post("verify-2fa-opt-in", body, media_type=media_type)
+    assert answer.brief == (400, "invalid_request")
+    assert answer.data["StatusMessage"] == "ProviderUserId is required."
 
 
 INDENTED = """<Verify2FAOptInRequest{declared}>\r

@@ -70,7 +70,7 @@ JSON_REFUSED = {
     "a list": f'["{MARK}"]'.encode(),
     "a string": f'"{MARK}"'.encode(),
     "a number": b"7",
-    "null": b"null",
+    "null twice": b"null null",
     "trailing data": f'{{"Otp":"{MARK}"}} {{}}'.encode(),
     "trailing comma": f'{{"Otp":"{MARK}",}}'.encode(),
     "single quotes": f"{{'Otp':'{MARK}'}}".encode(),

@@ -178,7 +178,7 @@ def test_metadata(settings: Any, host: str) -> None:
         "refresh_token",
     ]
     assert metadata["response_types_supported"] == ["code"]
-    assert metadata["scopes_supported"] == ["2fa", "full"]
+    assert metadata["scopes_supported"] == ["2fa", "full", "modify", "view"]
     assert "registration_endpoint" not in metadata
     assert "device_authorization_endpoint" not in metadata
     assert "evil" not in response.content.decode()
@@ -658,6 +658,7 @@ def test_refresh_tokens_live_for_thirty_days(
         ("2fa fileid:777", "2fa fileid:777"),
         ("full", None),
         ("2fa fileid:999", None),
+        ("2FA fileid:777", None),
         ("2fa admin", None),
     ],
 )

@@ -91,10 +91,24 @@ def files(user: User, file: File, other_file: File) -> None:
         ("fileid:888 full", "full fileid:888"),
         ("2fa fileid:777", "2fa fileid:777"),
         ("2fa 2fa  fileid:777 fileid:777", "2fa fileid:777"),
+        ("modify fileid:777", "modify fileid:777"),
+        ("view", "view fileid:777 fileid:888"),
+        ("view modify 2fa full fileid:777", "full 2fa modify view fileid:777"),
+        ("FULL FileId:777", "full fileid:777"),
+        ("Modify VIEW modify FILEID:777 fileid:777", "modify view fileid:777"),
     ],
 )
 def test_granted_scope(asked: str | None, granted: str) -> None:
     assert Tokens().sign_in(scope=asked).data["scope"] == granted
+
+
+@pytest.mark.usefixtures("files")
+def test_view_is_for_ping_alone_and_modify_for_the_calls() -> None:
+    view = Api(token=Tokens().sign_in(scope="View").data["access_token"])
+    assert view.ping(query="FileId=777").status == 200
+    assert view.verify(1, "0123456").brief == (403, "insufficient_scope")
+    modify = Api(token=Tokens().sign_in(scope="Modify").data["access_token"])
+    assert modify.verify(1, "0123456").brief == (400, "otp_incorrect")
 
 
 @pytest.mark.usefixtures("files")
@@ -106,10 +120,9 @@ def test_granted_scope(asked: str | None, granted: str) -> None:
             "fileid:0777",
             "fileid:+777",
             "fileid:777,888",
-            "FILEID:777",
             "fileid:\u0667\u0667\u0667",
         ),
-        *("FULL", "Full", "openid", "full,2fa", "introspection", "full fileid:993"),
+        *("openid", "full,2fa", "introspection", "full fileid:993", "\uff46\uff55\uff4c\uff4c"),
     ],
 )
 def test_scope_that_cannot_be_granted(scope: str) -> None:

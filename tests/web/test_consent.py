@@ -173,6 +173,13 @@ def test_page_says_who_asks_for_what(user: User, other_file: File, person: Clien
     assert not Grant.objects.exists()
 
 
+def test_page_says_each_right_once(user: User, person: Client) -> None:
+    text = person.get(address(scope="view modify 2fa fileid:777")).content.decode()
+
+    assert text.count("turn your two-factor sign-in on and off") == 1
+    assert text.count("check that its access still works") == 1
+
+
 def test_every_scope_has_words(settings: Any) -> None:
     assert RIGHTS.keys() == settings.OAUTH2_PROVIDER["SCOPES"].keys()
 
@@ -187,6 +194,8 @@ def test_every_scope_has_words(settings: Any) -> None:
         ("fileid:888", "2fa fileid:888"),
         ("2fa fileid:888 fileid:888", "2fa fileid:888"),
         ("full fileid:888 fileid:777", "full fileid:777 fileid:888"),
+        ("view fileid:888", "view fileid:888"),
+        ("view modify fileid:888", "modify view fileid:888"),
     ],
 )
 def test_scope_names_each_file(

@@ -176,6 +176,56 @@ def test_unknown_address_is_a_plain_404(address: str, debug: bool, settings: Any
     assert SECRET not in text
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize(
+    ("accept", "body_type", "answer_type"),
+    [
+        (None, "application/x-www-form-urlencoded", "text/html"),
+        (BROWSER, "application/x-www-form-urlencoded", "text/html"),
+        (BROWSER, "application/json", "text/html"),
+        ("text/*", "application/json", "text/html"),
+        ("text/html, application/json", "text/xml", "text/html"),
+        (None, "text/xml", "text/xml"),
+        ("*/*", "application/json", "application/json"),
+        ("image/png", "application/json", "application/json"),
+        ("text/html;q=0.5, application/xml", "text/plain", "application/xml"),
+        ("application/json, text/javascript, */*; q=0.01", "text/plain", "application/json"),
+    ],
+)
+def test_unknown_address_answers_whoever_asks(
+    method: str, accept: str | None, body_type: str, answer_type: str
+) -> None:
+    """With any method, and no CSRF token: a page for people, else as the API does."""
+    headers = {"Accept": accept} if accept else {}
+    response = Client(enforce_csrf_checks=True).generic(
+        method, "/user-opt-in", "{}", content_type=body_type, headers=headers
+    )
+
+    assert response.status_code == 404
+    assert response["Content-Type"] == f"{answer_type}; charset=utf-8"
+    assert response["Cache-Control"] == "no-store"
+    text = response.content.decode()
+    if answer_type == "text/html":
+        assert "There is no such page" in text
+    elif "xml" in answer_type:
+        assert text.startswith("<BaseResponseModel ")
+    else:
+        assert response.json()["_links"][-1]["title"] == "not_found"
+
+
+@pytest.mark.parametrize("address", ["/sign-in/", "/password-reset/", "/sign-out/", "//sign-in/"])
+@pytest.mark.parametrize("accept", [BROWSER, "application/json"])
+def test_real_pages_want_their_csrf_token(address: str, accept: str) -> None:
+    response = Client(enforce_csrf_checks=True).post(
+        "/", PATH_INFO=address, headers={"Accept": accept}
+    )
+
+    assert response.status_code == 403
+
+
 @pytest.mark.parametrize("address", ["/User/nothing", "/authorisation/nothing", "/USER/"])
 @pytest.mark.parametrize("debug", [True, False])
 def test_unknown_call_is_no_page(address: str, debug: bool, settings: Any) -> None:
