@@ -15,6 +15,7 @@ using System.Net.Http;
 using System.Net.Http.Headers;
 using System.Runtime.Serialization;
 using System.Runtime.Serialization.Json;
+using System.Threading.Tasks;
 using System.Xml.Serialization;
 
 public class OptInTo2FARequest { public string MobileNumber; }
@@ -67,9 +68,12 @@ public class Client
         http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue(mediaType));
     }
 
-    public T Get<T>(string path) { return Send<T>(new HttpRequestMessage(HttpMethod.Get, url + path + query)); }
+    public Task<T> Get<T>(string path)
+    {
+        return Send<T>(new HttpRequestMessage(HttpMethod.Get, url + path + query));
+    }
 
-    public T Post<T>(string path, object body)
+    public Task<T> Post<T>(string path, object body)
     {
         var request = new HttpRequestMessage(HttpMethod.Post, url + path + query);
         if (body != null)
@@ -80,10 +84,10 @@ public class Client
         return Send<T>(request);
     }
 
-    T Send<T>(HttpRequestMessage request)
+    async Task<T> Send<T>(HttpRequestMessage request)
     {
-        using (var response = http.SendAsync(request).Result)
-        using (var body = response.Content.ReadAsStreamAsync().Result)
+        using (var response = await http.SendAsync(request))
+        using (var body = await response.Content.ReadAsStreamAsync())
         {
             if (response.IsSuccessStatusCode) return Read<T>(body);
 
@@ -115,16 +119,16 @@ public class Client
     }
 
     // Get tokens for the password and, where two-factor is on, a code.
-    public void SignIn()
+    public async Task SignIn()
     {
         var request = new OAuthPasswordCredentialsGrantRequest { username = user, password = password };
         try
         {
-            Keep(Post<OAuthAccessTokenGrant>("/authorisation/token", request));
+            Keep(await Post<OAuthAccessTokenGrant>("/authorisation/token", request));
         }
         catch (Refused refused) when (refused.Code == "2fa_code_required")
         {
-            Keep(Program.AskForCode(code =>
+            Keep(await Program.AskForCode(code =>
             {
                 request.verification_code = code;
                 return Post<OAuthAccessTokenGrant>("/authorisation/token-2fa", request);
@@ -134,17 +138,17 @@ public class Client
     }
 
     // Get a new access token, or sign in again where the refresh token has ended.
-    public void Refresh()
+    public async Task Refresh()
     {
         try
         {
             var request = new OAuthRefreshAccessTokenRequest { refresh_token = refreshToken };
-            Keep(Post<OAuthAccessTokenGrant>("/authorisation/refresh", request));
+            Keep(await Post<OAuthAccessTokenGrant>("/authorisation/refresh", request));
             Console.WriteLine("Refreshed.");
         }
         catch (Refused refused) when (refused.Code == "invalid_grant")
         {
-            SignIn();
+            await SignIn();
         }
     }
 
@@ -158,7 +162,7 @@ public class Client
 public static class Program
 {
     // Call send with what the person types until the code is right.
-    public static T AskForCode<T>(Func<string, T> send)
+    public static async Task<T> AskForCode<T>(Func<string, Task<T>> send)
     {
         while (true)
         {
@@ -167,7 +171,7 @@ public static class Program
             if (code == null) throw new EndOfStreamException();
             try
             {
-                return send(code);
+                return await send(code);
             }
             catch (Refused refused) when (
                 new[] { "otp_incorrect", "invalid_grant", "invalid_request" }.Contains(refused.Code))
@@ -177,39 +181,41 @@ public static class Program
         }
     }
 
-    static void Run(string number)
+    static async Task Run(string number)
     {
         Func<string, string> env = Environment.GetEnvironmentVariable;
         var client = new Client(env("API_URL"), env("API_FILE_ID"), env("API_KEY"),
             env("API_USER"), env("API_PASSWORD"), env("API_FORMAT"));
-        if (env("API_USER") != null) client.SignIn();
-        Console.WriteLine("Ping: " + client.Get<bool>("/authorisation/ping"));
+        if (env("API_USER") != null) await client.SignIn();
+        Console.WriteLine("Ping: " + await client.Get<bool>("/authorisation/ping"));
 
-        var optIn = client.Post<OptInTo2FAResult>(
+        var optIn = await client.Post<OptInTo2FAResult>(
             "/User/opt-in-to-2fa", new OptInTo2FARequest { MobileNumber = number });
-        Console.WriteLine(AskForCode(code => client.Post<BaseResponseModel>("/User/verify-2fa-opt-in",
-            new Verify2FAOptInRequest { ProviderUserId = optIn.ProviderUserId, Otp = code })).StatusMessage);
+        var answer = await AskForCode(code => client.Post<BaseResponseModel>("/User/verify-2fa-opt-in",
+            new Verify2FAOptInRequest { ProviderUserId = optIn.ProviderUserId, Otp = code }));
+        Console.WriteLine(answer.StatusMessage);
 
         if (env("API_USER") != null)
         {
-            client.Refresh(); // signs in again: turning two-factor on has ended the refresh token
-            client.Refresh();
+            await client.Refresh(); // signs in again: turning two-factor on has ended the refresh token
+            await client.Refresh();
         }
 
         try
         {
-            client.Post<BaseResponseModel>("/User/opt-out-from-2fa", null); // without a code, it sends one
+            await client.Post<BaseResponseModel>("/User/opt-out-from-2fa", null); // without a code, it sends one
         }
         catch (Refused refused) when (refused.Code == "2fa_code_required") { }
-        Console.WriteLine(AskForCode(code => client.Post<BaseResponseModel>(
-            "/User/opt-out-from-2fa", new OptOutFrom2FARequest { Otp = code })).StatusMessage);
+        answer = await AskForCode(code => client.Post<BaseResponseModel>(
+            "/User/opt-out-from-2fa", new OptOutFrom2FARequest { Otp = code }));
+        Console.WriteLine(answer.StatusMessage);
     }
 
     static int Main(string[] arguments)
     {
         try
         {
-            Run(arguments[0]);
+            Run(arguments[0]).GetAwaiter().GetResult();
             return 0;
         }
         catch (Refused refused)
