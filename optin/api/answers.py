@@ -32,6 +32,24 @@ class Row:
     message: str
     meaning: str
 
+    def sentence(self, wait: int | None = None) -> str:
+        """Return the message; of a 429 with the seconds to *wait*.
+
+        In words too, because some clients show no headers.
+        """
+        return self.message if self.status != 429 else f"{self.message} {_try_again(wait)}"
+
+    @property
+    def example(self) -> str:
+        """A sentence as it may be read in an answer."""
+        return self.sentence(wait=42)
+
+
+def _try_again(wait: int | None) -> str:
+    if wait is None:
+        return "Try again later."
+    return f"Try again in {wait} second{'' if wait == 1 else 's'}."
+
 
 ERRORS: dict[str, Row] = {
     "invalid_request": Row(
@@ -133,18 +151,20 @@ ERRORS: dict[str, Row] = {
     ),
     "locked": Row(
         429,
-        "Too many wrong codes. Try again later.",
+        "Too many wrong codes.",
         "Wrong codes, all counted together, have locked the account for a while; right and "
-        "wrong codes get this answer until then. See the Retry-After header.",
+        "wrong codes get this answer until then. The seconds are in the Retry-After header too.",
     ),
     "send_limit": Row(
         429,
-        "No further text message can be sent now. Try again later.",
+        "No further text message can be sent now.",
         "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
         "answered STOP from the number: then its owner asks support. A code that is waiting "
-        "stays good. See the Retry-After header.",
+        "stays good. The seconds are in the Retry-After header too.",
     ),
-    "throttled": Row(429, "Too many requests. Try again later.", "See the Retry-After header."),
+    "throttled": Row(
+        429, "Too many requests.", "The seconds to wait are in the Retry-After header too."
+    ),
     "internal_error": Row(
         500, "Something went wrong on our side.", "Please report it, with the X-Request-Id header."
     ),
@@ -183,9 +203,9 @@ TOKEN_ERRORS: dict[str, Row] = {
     ),
     "temporarily_unavailable": Row(
         429,
-        "Too many attempts. Try again later.",
-        "Too many wrong passwords or codes, or no further text can be sent; see the Retry-After "
-        "header. With status 503: the database cannot be written.",
+        "Too many attempts.",
+        "Too many wrong passwords or codes, or no further text can be sent; the seconds are in the "
+        "Retry-After header too. With status 503: the database cannot be written.",
     ),
 }
 """The decisions of the token calls, by their RFC 6749 error code."""
@@ -213,13 +233,25 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(code)
         self.code = code
-        self.message = message or self.rows[code].message
+        self._message = message
         self.retry_after = retry_after
         self.allow = allow
 
     @property
     def status(self) -> int:
         return self.rows[self.code].status
+
+    @property
+    def wait(self) -> int | None:
+        """Seconds until one may try again, rounded up: who waits as long is let in."""
+        if self.retry_after is None:
+            return None
+        return max(1, math.ceil(self.retry_after.total_seconds()))
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person, or two."""
+        return self._message or self.rows[self.code].sentence(self.wait)
 
     @property
     def oauth_code(self) -> str:
@@ -236,9 +268,8 @@ class ApiError(Exception):
             headers["WWW-Authenticate"] = f'{REALM}, error="{self.code}"'
         if self.allow:
             headers["Allow"] = self.allow
-        if self.retry_after is not None:
-            # Rounded up: a client that waits as long as it was told is let in.
-            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after.total_seconds())))
+        if self.wait is not None:
+            headers["Retry-After"] = str(self.wait)
         return headers
 
 

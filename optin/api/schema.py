@@ -230,9 +230,9 @@ def _examples(call: Call) -> list[OpenApiExample]:
     add(call.response.name, sample_body(call.response.model), *every, response_only=True)
     for error in call.errors:
         body = (
-            Body(call.refusal.name, {"error": error.code, "error_description": error.row.message})
+            Body(call.refusal.name, {"error": error.code, "error_description": error.row.example})
             if call.is_token_call
-            else base_response(error.row.message, [help_link(error.code)])
+            else base_response(error.row.example, [help_link(error.code)])
         )
         status = [str(error.row.status)]
         add(error.code, body, *every[::2], response_only=True, status_codes=status)

@@ -149,6 +149,11 @@ def check_headers(answer: Answer) -> None:
     assert ("Allow" in headers) or answer.status != 405
     if answer.status in {429, 503}:
         assert re.fullmatch("[1-9][0-9]*", headers["Retry-After"])
+    if answer.status == 429:
+        # Some clients show no headers.
+        said = str(answer.data.get("StatusMessage") or answer.data["error_description"])
+        seconds = "second" if headers["Retry-After"] == "1" else "seconds"
+        assert said.endswith(f". Try again in {headers['Retry-After']} {seconds}.")
     assert "Set-Cookie" not in headers
 
 

@@ -227,5 +227,9 @@ def test_code_is_the_title_of_the_last_link(
     links(answer)
     sentence = answer.data["StatusMessage"]
     assert re.fullmatch(r"[A-Z][^\n]*\.", sentence)
-    if code != "invalid_request":
+    if code == "throttled":
+        assert (
+            sentence == f"Too many requests. Try again in {answer.headers['Retry-After']} seconds."
+        )
+    elif code != "invalid_request":
         assert sentence == ERRORS[code].message

@@ -219,7 +219,7 @@ def test_codes_are_shown_as_the_call_writes_them(call: Call) -> None:
 def test_errors_page_shows_message_status_and_meaning() -> None:
     words = " ".join(get("/Help/Errors").words)
     for row in [*ERRORS.values(), *TOKEN_ERRORS.values()]:
-        assert f"{row.status} {row.message}" in words
+        assert f"{row.status} {row.example}" in words
         assert row.meaning in words
 
 
