@@ -220,7 +220,7 @@ public static class Program
         }
         catch (Refused refused)
         {
-            var wait = refused.RetryAfter == null ? "" : $" Try again in {refused.RetryAfter.Value.TotalSeconds} s.";
+            var wait = refused.RetryAfter == null ? "" : $" (wait {refused.RetryAfter.Value.TotalSeconds} s)";
             Console.Error.WriteLine(refused.Code + ": " + refused.Message + wait);
             return 1;
         }

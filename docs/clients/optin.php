@@ -164,7 +164,7 @@ function main(string $number): void
 try {
     main($argv[1]);
 } catch (Refused $refused) {
-    $wait = $refused->retryAfter ? " Try again in $refused->retryAfter s." : '';
+    $wait = $refused->retryAfter ? " (wait $refused->retryAfter s)" : '';
     fwrite(STDERR, "$refused->name: {$refused->getMessage()}$wait\n");
     exit(1);
 }

@@ -122,5 +122,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except Refused as refusal:
-        wait = f" Try again in {refusal.retry_after} s." if refusal.retry_after else ""
+        wait = f" (wait {refusal.retry_after} s)" if refusal.retry_after else ""
         sys.exit(f"{refusal}{wait}")

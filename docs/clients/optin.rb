@@ -123,5 +123,5 @@ end
 begin
   main(ARGV.fetch(0))
 rescue Refused => e
-  abort "#{e.code}: #{e.message}#{" Try again in #{e.retry_after} s." if e.retry_after}"
+  abort "#{e.code}: #{e.message}#{" (wait #{e.retry_after} s)" if e.retry_after}"
 end

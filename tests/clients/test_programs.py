@@ -97,7 +97,7 @@ def test_a_refusal_is_told_with_its_code_and_its_wait(command: list[str], servic
 
     done = opt_in(command, service, person, API_KEY=person.access_key)
 
-    assert re.fullmatch(r"send_limit: .+ Try again in [1-9]\d* s\.\n", done.errors)
+    assert re.fullmatch(r"send_limit: .+ \(wait [1-9]\d* s\)\n", done.errors)
     assert done.status == 1
 
 
