@@ -62,6 +62,7 @@ class Site:
     data_dir: Path
     demo: dict[str, Any]
     settings: Mapping[str, str] = field(default_factory=dict)  # beside the usual ones
+    application: str = "twofa_site.wsgi"
 
     @property
     def port(self) -> str:
@@ -159,10 +160,15 @@ print(demo.getvalue().replace("\\n", ""))
 
 
 @contextmanager
-def serve(data_dir: Path) -> Iterator[Site]:
-    """Start the service as ``make run`` does, on a free port, and stop it afterwards."""
-    site = Site(_free_address(), data_dir, {})
-    printed = site.manage("shell", "--verbosity", "0", "-c", _SET_UP)
+def serve(
+    data_dir: Path, *, set_up: str = _SET_UP, application: str = "twofa_site.wsgi"
+) -> Iterator[Site]:
+    """Start the service as ``make run`` does, on a free port, and stop it afterwards.
+
+    *set_up* makes the people, and prints them as JSON in its last line.
+    """
+    site = Site(_free_address(), data_dir, {}, application=application)
+    printed = site.manage("shell", "--verbosity", "0", "-c", set_up)
     site.demo.update(json.loads(printed.splitlines()[-1]))
     with _running(site):
         yield site
@@ -184,7 +190,7 @@ def _free_address() -> str:
 
 @contextmanager
 def _running(site: Site) -> Iterator[None]:
-    command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
+    command = ["-m", "gunicorn", site.application, "--config", "gunicorn.conf.py"]
     address = f"127.0.0.1:{site.port}"
     with site.log.open("wb") as log:
         server = subprocess.Popen(

@@ -1,0 +1,110 @@
+"""The programs of docs/clients: in each language, what they print and how they end."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.clients.conftest import CODE_PROMPT, Done, Service, run
+from tests.clients.people import PASSWORD, Person
+from tests.conftest import needs, wrong
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "clients"
+COMMANDS = {
+    "Python": [sys.executable, "-W", "error", str(FOLDER / "optin.py")],
+    "Ruby": ["ruby", "-w", str(FOLDER / "optin.rb")],
+    "PHP": ["php", "-d", "error_reporting=-1", "-d", "display_errors=1", str(FOLDER / "optin.php")],
+}
+
+
+@pytest.fixture(params=["Python", "Ruby", "PHP", "C# with JSON", "C# with XML"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """How to run one of the programs."""
+    if request.param.startswith("C#"):
+        compiled: list[str] = request.getfixturevalue("mono")(FOLDER / "OptIn.cs")
+        return ["env", f"API_FORMAT={request.param[-4:].strip().lower()}", *compiled]
+    found = COMMANDS[request.param]
+    needs(request.param, shutil.which(found[0]) is not None)
+    return found
+
+
+def opt_in(command: list[str], service: Service, person: Person, **login: str) -> Done:
+    """Run a program for a person who mistypes the first code."""
+
+    def codes() -> Iterator[str]:
+        yield wrong(service.code(person, nth=1))
+        for nth in (1, 2, 3):
+            yield service.code(person, nth=nth)
+
+    env = {"API_URL": service.url, "API_FILE_ID": service.file_id, **login}
+    done = run([*command, person.number], env, {CODE_PROMPT: codes()})
+    # Python and C# write a boolean with a capital letter.
+    return replace(done, lines=[line.replace("True", "true") for line in done.lines])
+
+
+def test_a_password_serves_for_the_whole_way(command: list[str], service: Service) -> None:
+    """The second refresh follows the sign-in that is due once two-factor is on."""
+    person = next(service.people)
+
+    done = opt_in(command, service, person, API_USER=person.name, API_PASSWORD=PASSWORD)
+
+    assert done.errors == ""
+    assert done.lines == [
+        "Signed in.",
+        "Ping: true",
+        CODE_PROMPT,
+        "The code is not right.",
+        CODE_PROMPT,
+        "Two-factor authentication is on.",
+        CODE_PROMPT,
+        "Signed in.",
+        "Refreshed.",
+        CODE_PROMPT,
+        "Two-factor authentication is off.",
+    ]
+    assert done.status == 0
+
+
+def test_an_access_key_serves_without_a_token(command: list[str], service: Service) -> None:
+    person = next(service.people)
+
+    done = opt_in(command, service, person, API_KEY=person.access_key)
+
+    assert done.errors == ""
+    assert done.lines == [
+        "Ping: true",
+        CODE_PROMPT,
+        "The code is not right.",
+        CODE_PROMPT,
+        "Two-factor authentication is on.",
+        CODE_PROMPT,
+        "Two-factor authentication is off.",
+    ]
+    assert done.status == 0
+
+
+def test_a_refusal_is_told_with_its_code_and_its_wait(command: list[str], service: Service) -> None:
+    """The number has just been texted, so the next text must wait."""
+    person = next(service.people)
+    query = {"FileId": service.file_id, "WsAccessKey": person.access_key}
+    call = f"{service.url}/User/opt-in-to-2fa"
+    requests.post(call, params=query, json={"MobileNumber": person.number}, timeout=30)
+
+    done = opt_in(command, service, person, API_KEY=person.access_key)
+
+    assert re.fullmatch(r"send_limit: .+ \(wait [1-9]\d* s\)\n", done.errors)
+    assert done.status == 1
+
+
+def test_a_refusal_of_a_token_call_is_told(command: list[str], service: Service) -> None:
+    person = next(service.people)
+
+    done = opt_in(command, service, person, API_USER=person.name, API_PASSWORD="guessed")
+
+    assert re.fullmatch(r"invalid_grant: .+\n", done.errors)
+    assert done.status == 1
