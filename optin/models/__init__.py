@@ -14,6 +14,7 @@ from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.revocations import Revocation
+from optin.models.used_codes import UsedCode
 from optin.models.users import User
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "SendCounter",
     "SmsMessage",
     "Span",
+    "UsedCode",
     "User",
 ]

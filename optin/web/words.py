@@ -317,6 +317,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
     (Kind.TOKEN, "refresh_token"): lambda: _("An application stayed signed in"),
     (Kind.TOKEN, "invalid_refresh"): lambda: _("An application was not kept signed in"),
+    (Kind.TOKEN, "code_reused"): lambda: _("An application was signed out, to be safe"),
     (Kind.TOKEN, ""): lambda: _("An application signed in for you"),
     (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
     (Kind.SUSPEND, "ok"): lambda: _("Your number was suspended by staff"),

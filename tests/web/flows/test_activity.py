@@ -62,7 +62,12 @@ RECORDED: dict[Kind, set[str]] = {
         Grant.NOT_NOW,
     },
     Kind.REFRESH: {Grant.ISSUED, Grant.INVALID_REFRESH, Grant.INVALID_SCOPE},
-    Kind.TOKEN: {"authorization_code", "refresh_token", Grant.INVALID_REFRESH},
+    Kind.TOKEN: {
+        "authorization_code",
+        "refresh_token",
+        Grant.INVALID_REFRESH,
+        "code_reused",
+    },
     Kind.ACCESS: {"unknown_file"},
     Kind.SUSPEND: {*BY_STAFF},
     Kind.RESUME: {*BY_STAFF},
