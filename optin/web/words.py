@@ -164,6 +164,7 @@ _SENT: dict[Outcome, Callable[[], str]] = {
     Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
     Outcome.ALREADY_OPTED_IN: lambda: _("This is the number that you use already."),
     Outcome.REGION_NOT_ALLOWED: lambda: _("Mobile numbers of that country cannot be used here."),
+    Outcome.UNREADABLE: lambda: _("We cannot read that number any more. Enter it again."),
 }
 
 

@@ -44,7 +44,12 @@ AT_TEXTS = {
 BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN, Outcome.OUT_OF_REACH}
 AT_CHANGES = {Outcome.OK, Outcome.LOCKED, Outcome.FACTOR_DISABLED}
 RECORDED: dict[Kind, set[str]] = {
-    Kind.OPT_IN: {*AT_TEXTS, Outcome.ALREADY_OPTED_IN, Outcome.REGION_NOT_ALLOWED},
+    Kind.OPT_IN: {
+        *AT_TEXTS,
+        Outcome.ALREADY_OPTED_IN,
+        Outcome.REGION_NOT_ALLOWED,
+        Outcome.UNREADABLE,
+    },
     Kind.VERIFY_OPT_IN: {
         *(AT_CODES - {Outcome.NOT_OPTED_IN}),
         Outcome.ALREADY_VERIFIED,
