@@ -183,7 +183,31 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
     # Purged, a day later; or the file is not theirs any more.
     if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
         return Sending(Outcome.NOT_OPTED_IN)
-    return opt_in(user, row.file, row.open_number(), origin=origin, standing=standing)
+    try:
+        number = row.open_number()
+    except keys.UndecryptableError:
+        return _refuse_unreadable(user, row, origin)
+    return opt_in(user, row.file, number, origin=origin, standing=standing)
+
+
+def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
+    """Record that nothing can be sent to *row*: the key of its number has left the ring."""
+    result = Sending(Outcome.UNREADABLE)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_IN)
+        refuse_ended(factors, user)
+        data = _decided(result, factors)
+        record(
+            Kind.OPT_IN,
+            result.outcome,
+            factors,
+            row,
+            origin,
+            factors.now,
+            data=data,
+            file=row.file,
+        )
+    return result
 
 
 def verify_opt_in(
@@ -658,6 +682,7 @@ def _text_code(
         and pending.file_id == file_id
         and not pending.is_expired(now)
         and not pending.is_used_up()
+        and keys.has(pending.key_id)
         and pending.expires_at - now >= REPEAT_WHILE
     )
     if pending is None or not repeat:

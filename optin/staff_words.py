@@ -273,6 +273,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.REFRESH, ""): "An application was not kept signed in",
     (Kind.TOKEN, "refresh_token"): "An application stayed signed in",
     (Kind.TOKEN, "invalid_refresh"): "An application was not kept signed in",
+    (Kind.TOKEN, "code_reused"): "An application used its code twice: it was signed out",
     (Kind.TOKEN, ""): "An application signed in for this person",
     (Kind.ACCESS, ""): "Access to a file refused",
     (Kind.SUSPEND, "ok"): "Staff suspended the number",

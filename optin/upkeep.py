@@ -49,6 +49,7 @@ from optin.models import (
     SendCounter,
     SmsMessage,
     Span,
+    UsedCode,
     User,
 )
 from optin.models.audit import MAX_REASON
@@ -292,8 +293,10 @@ def _tokens(now: datetime) -> Counts:
     """Tokens and authorization codes past use, by the rules of django-oauth-toolkit.
 
     A refresh token that was used stays as long as it could be used again: that is how a
-    theft shows (S-34).
+    theft shows (S-34). So does the digest of a code that was used, for a day.
     """
+    used = UsedCode.objects.filter(used_at__lte=now - KEPT)
+    dropped = _in_chunks(used, _dropping("tokens", UsedCode))
     kinds = [
         get_refresh_token_model(),
         get_access_token_model(),
@@ -303,7 +306,7 @@ def _tokens(now: datetime) -> Counts:
     rows = [kind.objects.filter(pk__lte=_newest(kind)) for kind in kinds]
     before = sum(row.count() for row in rows)
     clear_expired()
-    return Counter(tokens=before - sum(row.count() for row in rows))
+    return dropped + Counter(tokens=before - sum(row.count() for row in rows))
 
 
 def _newest(kind: type[models.Model]) -> Any:

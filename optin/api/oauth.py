@@ -28,11 +28,12 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challenge_method_s256
 
 from optin import keys, passwords, sign_in, throttle
 from optin.api.answers import RETRY_UNAVAILABLE
 from optin.conf import conf
-from optin.models import AuditEvent, User
+from optin.models import AuditEvent, UsedCode, User
 from optin.origin import Face, Origin, client_ip
 
 logger = logging.getLogger("optin.api")
@@ -68,14 +69,30 @@ class Validator(OAuth2Validator):
     def save_bearer_token(
         self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        with transaction.atomic():
-            user_id = None
-            if request.grant_type != "client_credentials":
-                user_id = request.user.pk
-                self._use_grant(User.objects.locked(user_id), request)
-            answer = super().save_bearer_token(token, request, *args, **kwargs)
-            _record(request.grant_type, user_id, request)
+        save = super().save_bearer_token
+        try:
+            with transaction.atomic():
+                user_id = None
+                if request.grant_type != "client_credentials":
+                    user_id = request.user.pk
+                    self._use_grant(User.objects.locked(user_id), request)
+                answer = save(token, request, *args, **kwargs)
+                if request.grant_type == "authorization_code":
+                    _remember_code(token, request)
+                _record(request.grant_type, user_id, request)
+        except InvalidGrantError:
+            # Of two uses at once this was the second.
+            _end_reused(request.code, request)
+            raise
         return answer
+
+    def validate_code(
+        self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        valid: bool = super().validate_code(client_id, code, client, request, *args, **kwargs)
+        if not valid:
+            _end_reused(code, request)
+        return valid
 
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
@@ -143,7 +160,9 @@ class Validator(OAuth2Validator):
                 sign_in.end_refresh_token(token)  # the toolkit would leave renewals
         else:
             codes = get_grant_model().objects.filter(code=request.code, application=request.client)
-            stands = codes.delete()[0] == 1
+            found = codes.filter(expires__gt=timezone.now()).first()
+            request.code_challenge = found.code_challenge if found else ""
+            stands = codes.filter(pk=found.pk).delete()[0] == 1 if found else False
         if not (stands and user.is_active):
             raise InvalidGrantError(request=request)
 
@@ -159,6 +178,47 @@ def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
         own.filter(access_token__token_checksum=digest),
         own.filter(renewals__access_token__token_checksum=digest),
     )
+
+
+# -- an authorization code that is used again --------------------------------------
+
+
+def _remember_code(token: dict[str, Any], request: Any) -> None:
+    """Keep what shows a second use of the code for which *token* is given now."""
+    tokens = get_refresh_token_model().objects.all()
+    given = tokens.get(token_checksum=keys.sha256(token["refresh_token"]), revoked=None)
+    UsedCode.objects.create(
+        digest=keys.sha256(request.code),
+        code_challenge=request.code_challenge,
+        token_family=given.token_family,
+        used_at=timezone.now(),
+    )
+
+
+def _end_reused(code: str | None, request: Any) -> None:
+    """End the tokens of *code* if it was used before (RFC 6749 4.1.2, RFC 9700 4.5).
+
+    Only for its own client, which was authenticated, with its PKCE verifier: a stranger who
+    picked the code up ends nothing.
+    """
+    tokens = get_refresh_token_model()
+    used = UsedCode.objects.filter(digest=keys.sha256(code or "")).first()
+    if used is None or not _is_verified(request.code_verifier, used.code_challenge):
+        return
+    own = tokens.objects.filter(token_family=used.token_family, application=request.client)
+    given = own.first()
+    if given is None:
+        return
+    with transaction.atomic():
+        User.objects.locked(given.user_id)
+        # Of many uses at once one ends them, and one event tells of it.
+        if UsedCode.objects.filter(pk=used.pk).delete()[0]:
+            sign_in.end_family(given)
+            _record("code_reused", given.user_id, request)
+
+
+def _is_verified(verifier: str | None, challenge: str) -> bool:
+    return bool(verifier) and code_challenge_method_s256(verifier, challenge)
 
 
 def _record(outcome: str, user_id: int | None, request: Any, subject: str = "") -> None:
@@ -222,8 +282,8 @@ class TokenView(Endpoint, views.TokenView):
         try:
             response: HttpResponseBase = self.authorization_flow_token_response(request)
         except get_grant_model().DoesNotExist:
-            # Somebody used the code up between two looks of the toolkit.
-            return _refusal("invalid_grant", 400)
+            # Somebody used the code up between two looks of the toolkit. Now it is found used.
+            response = self.authorization_flow_token_response(request)
         return response
 
 

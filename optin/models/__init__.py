@@ -17,6 +17,7 @@ from optin.models.networks import KnownNetwork
 from optin.models.refusals import RefusalCount
 from optin.models.revocations import Revocation
 from optin.models.tokens import Renewal
+from optin.models.used_codes import UsedCode
 from optin.models.users import User
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "SendCounter",
     "SmsMessage",
     "Span",
+    "UsedCode",
     "User",
 ]

@@ -289,11 +289,12 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         """The app that *session* of *user* is setting up and has not proved yet.
 
         Not one of another session or of long ago: whoever began it may be somebody else,
-        who knows the secret.
+        who knows the secret. Nor one whose key has left the ring.
         """
         begun_by = AuthenticatorApp.begun(session)
         fresh = now - SET_UP_WITHIN
-        return self._one(user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
+        app = self._one(user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
+        return app if app and app.opens() else None
 
     def _one(self, user: User, **facts: Any) -> "AuthenticatorApp | None":
         app = self.filter(user=user, **facts).first()
@@ -366,6 +367,14 @@ class AuthenticatorApp(Device):
         :raises keys.UndecryptableError: as ``open_secret``.
         """
         self.secret_encrypted = self.seal(self.open_secret(), self.user_id)
+
+    def opens(self) -> bool:
+        """Whether its secret can still be read."""
+        try:
+            self.open_secret()
+        except keys.UndecryptableError:
+            return False
+        return True
 
     def open_secret(self) -> str:
         """Return the secret in base 32.

@@ -190,6 +190,7 @@ _SENT: dict[Outcome, Callable[[], str]] = {
     Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
     Outcome.ALREADY_OPTED_IN: lambda: _("This is the number that you use already."),
     Outcome.REGION_NOT_ALLOWED: lambda: _("Mobile numbers of that country cannot be used here."),
+    Outcome.UNREADABLE: lambda: _("We cannot read that number any more. Enter it again."),
 }
 
 
@@ -375,6 +376,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
     (Kind.TOKEN, "refresh_token"): lambda: _("An application stayed signed in"),
     (Kind.TOKEN, "invalid_refresh"): lambda: _("An application was not kept signed in"),
+    (Kind.TOKEN, "code_reused"): lambda: _("An application was signed out, to be safe"),
     (Kind.TOKEN, ""): lambda: _("An application signed in for you"),
     (Kind.ACCESS, ""): lambda: _("Access to a file refused"),
     (Kind.SUSPEND, "ok"): lambda: _("Your number was suspended by staff"),

@@ -636,6 +636,53 @@ def test_reuse_is_recorded(user: User, client_app: AbstractApplication) -> None:
     assert {event.user_id for event in events} == {user.pk}
 
 
+@pytest.mark.parametrize("generations", [0, 1, 2])
+def test_a_code_that_is_used_again_ends_its_tokens(
+    user: User, client_app: AbstractApplication, generations: int
+) -> None:
+    """RFC 6749 4.1.2, RFC 9700 4.5; one event, however often it comes."""
+    code = grant(user, client_app)
+    newest = exchange(code)
+    other = exchange(grant(user, client_app, "another"))
+    for _ in range(generations):
+        newest = refresh(newest)
+
+    for _ in range(3):
+        assert error(exchange(code)) == (400, "invalid_grant")
+
+    assert not works(newest)
+    assert error(refresh(newest)) == (400, "invalid_grant")
+    assert works(other)
+    events = AuditEvent.objects.filter(outcome="code_reused")
+    assert [(event.user_id, event.client) for event in events] == [
+        (user.pk, f"app:{client_app.pk}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "answer"),
+    [
+        pytest.param({"secret": "wrong"}, (401, "invalid_client"), id="no client"),
+        pytest.param({"client_id": "another"}, (400, "invalid_grant"), id="another client"),
+        pytest.param({"code_verifier": "w" * 64}, (400, "invalid_grant"), id="no verifier"),
+        pytest.param({"code_verifier": ""}, (400, "invalid_grant"), id="empty verifier"),
+        pytest.param({"code": "unknown"}, (400, "invalid_grant"), id="another code"),
+    ],
+)
+def test_a_stranger_ends_nothing_with_a_used_code(
+    user: User, client_app: AbstractApplication, how: dict[str, str], answer: tuple[int, str]
+) -> None:
+    make_client(Application.GRANT_AUTHORIZATION_CODE, "another")
+    code = grant(user, client_app)
+    tokens = exchange(code)
+
+    assert error(exchange(**{"code": code, **how})) == answer
+
+    assert works(tokens)
+    assert refresh(tokens).status_code == 200
+    assert not AuditEvent.objects.filter(outcome="code_reused").exists()
+
+
 @pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 1, 200), (30 * DAY, 400)])
 def test_refresh_tokens_live_for_thirty_days(
     user: User,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -30,6 +31,7 @@ from optin.models import (
     Revocation,
     SendCounter,
     SmsMessage,
+    UsedCode,
     User,
 )
 from optin.models.messages import LEASE, State
@@ -429,6 +431,15 @@ def test_a_revocation_that_waits_stays(user: User) -> None:
     revocation_of(user, NOON - timedelta(days=90))
     purge()
     assert Revocation.objects.exists()
+
+
+@pytest.mark.parametrize(("age", "stays"), [(DAY, False), (DAY - MOMENT, True)])
+def test_used_authorization_codes_stay_a_day(db: None, age: timedelta, stays: bool) -> None:
+    UsedCode.objects.create(
+        digest="d", code_challenge="c", token_family=uuid4(), used_at=NOON - age
+    )
+    assert purge()["tokens"] == (0 if stays else 1)
+    assert UsedCode.objects.exists() is stays
 
 
 def test_expired_sessions_go(db: None, clock: Clock) -> None:

@@ -44,7 +44,12 @@ AT_TEXTS = {
 BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN, Outcome.OUT_OF_REACH}
 AT_CHANGES = {Outcome.OK, Outcome.LOCKED, Outcome.FACTOR_DISABLED}
 RECORDED: dict[Kind, set[str]] = {
-    Kind.OPT_IN: {*AT_TEXTS, Outcome.ALREADY_OPTED_IN, Outcome.REGION_NOT_ALLOWED},
+    Kind.OPT_IN: {
+        *AT_TEXTS,
+        Outcome.ALREADY_OPTED_IN,
+        Outcome.REGION_NOT_ALLOWED,
+        Outcome.UNREADABLE,
+    },
     Kind.VERIFY_OPT_IN: {
         *(AT_CODES - {Outcome.NOT_OPTED_IN}),
         Outcome.ALREADY_VERIFIED,
@@ -62,7 +67,12 @@ RECORDED: dict[Kind, set[str]] = {
         Grant.NOT_NOW,
     },
     Kind.REFRESH: {Grant.ISSUED, Grant.INVALID_REFRESH, Grant.INVALID_SCOPE},
-    Kind.TOKEN: {"authorization_code", "refresh_token", Grant.INVALID_REFRESH},
+    Kind.TOKEN: {
+        "authorization_code",
+        "refresh_token",
+        Grant.INVALID_REFRESH,
+        "code_reused",
+    },
     Kind.ACCESS: {"unknown_file"},
     Kind.SUSPEND: {*BY_STAFF},
     Kind.RESUME: {*BY_STAFF},

@@ -1,0 +1,59 @@
+"""The key of something that waits has left the key ring: words, and a way on."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+
+from optin import authenticators
+from optin.conf import KEY_BYTES
+from optin.models import AuditEvent, User
+from tests.conftest import NUMBER, Phone
+from tests.web.flows.browser import Browser
+from tests.web.flows.test_flows import APP, NUMBER_PAGE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def lose_key(settings: LazySettings) -> None:
+    settings.OPTIN_KEYS = {"new": b"n" * KEY_BYTES}
+
+
+def test_of_a_number(
+    ann: Browser,
+    user: User,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    settings: LazySettings,
+) -> None:
+    """It is entered again, and gets a code that can be sent."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    lose_key(settings)
+    clock.shift(timedelta(seconds=61))
+
+    ann.click("/account/two-factor/number/code/not-received/")
+    ann.send("/account/two-factor/number/code/send/")
+
+    assert "Enter it again" in ann.page.text
+    assert len(phone.messages) == 1
+    assert AuditEvent.objects.latest("pk").outcome == "unreadable"
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=phone.code())
+    assert authenticators.overview(user).number
+
+
+def test_of_an_app(ann: Browser, user: User, settings: LazySettings) -> None:
+    """Its set-up begins again."""
+    ann.go(APP)
+    ann.send()
+    submit = ann.submission(code="123456")
+    lose_key(settings)
+
+    submit(ann)
+
+    assert "Begin again" in ann.page.text
+    assert ann.page.status == 200
+    assert not authenticators.overview(user).app
