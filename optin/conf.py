@@ -558,8 +558,8 @@ class Conf:
         "inline",
         parse=str,
         fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
-        doc="How texts and mails leave: inline, on commit, in the request; or by workers, "
-        "manage.py procrastinate worker, which need PostgreSQL.",
+        doc="How texts and mails leave: inline, on commit, texts in the request and mails by a "
+        "thread beside it; or by workers, manage.py procrastinate worker, which need PostgreSQL.",
     )
     legacy_access_keys = Setting(
         22,

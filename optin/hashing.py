@@ -54,6 +54,15 @@ def place() -> Iterator[None]:
         places.release()
 
 
+def is_full() -> bool:
+    """Whether there is no place now: who would ask for one can be refused before anything."""
+    places = _hashers().places
+    if not places.acquire(blocking=False):
+        return True
+    places.release()
+    return False
+
+
 def make(password: str) -> str:
     """Return a new hash of *password*. Call it in a ``place``."""
     return _in_turn(make_password, password)

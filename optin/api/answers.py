@@ -204,8 +204,9 @@ TOKEN_ERRORS: dict[str, Row] = {
     "temporarily_unavailable": Row(
         429,
         "Too many attempts.",
-        "Too many wrong passwords or codes, or no further text can be sent; the seconds are in the "
-        "Retry-After header too. With status 503: the database cannot be written.",
+        "Too many passwords or wrong codes, or no further text can be sent; the seconds are in the "
+        "Retry-After header too. With status 503: too many passwords are being checked, or the "
+        "database cannot be written.",
     ),
 }
 """The decisions of the token calls, by their RFC 6749 error code."""

@@ -3,16 +3,26 @@
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import resolve
 
-from optin import logs, metrics
-from optin.api.answers import ApiError, base_response, help_link, oauth_error
+from optin import hashing, logs, metrics
+from optin.api.answers import (
+    RETRY_UNAVAILABLE,
+    ApiError,
+    base_response,
+    help_link,
+    oauth_error,
+)
 from optin.api.renderers import renderer_for
+from optin.errors import Busy
 from optin.origin import Face
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
+_PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
 _FACES = {
     "user": Face.API,
     "authorisation": Face.TOKEN,
@@ -24,6 +34,8 @@ _FACES = {
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 logger = logs.logger("optin.request")
+
+_resolve = cache(resolve)
 
 
 def _join_leading_slashes(request: HttpRequest) -> None:
@@ -59,7 +71,8 @@ class ApiEdge:
             request.META.pop("HTTP_COOKIE", None)
             # Their sentences are English (contract, section 5), those of validators too.
             request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
-            response = self._refuse_host(request, path) or self.get_response(request)
+            error = _wrong_host(request) or _no_place(request, path)
+            response = _refusal(request, path, error) if error else self.get_response(request)
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
@@ -80,22 +93,36 @@ class ApiEdge:
         )
         logs.end()
 
-    def _refuse_host(self, request: HttpRequest, path: str) -> HttpResponse | None:
-        try:
-            request.get_host()
-        except DisallowedHost:
-            error = ApiError("invalid_request", "The Host header is not the one of this service.")
-            is_token_call = path.removesuffix("/") in _TOKEN_CALLS
-            body = (
-                oauth_error(error)
-                if is_token_call
-                else base_response(error.message, [help_link(error.code)])
-            )
-            renderer = renderer_for(request.META)
-            return HttpResponse(
-                renderer.render(body),
-                status=error.status,
-                content_type=f"{renderer.media_type}; charset=utf-8",
-                headers={"Cache-Control": "no-store"},
-            )
+
+def _wrong_host(request: HttpRequest) -> ApiError | None:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return ApiError("invalid_request", "The Host header is not the one of this service.")
+    return None
+
+
+def _no_place(request: HttpRequest, path: str) -> ApiError | None:
+    """Refuse a password while too many are checked, before it costs anything (``hashing``)."""
+    if request.method != "POST" or path.removesuffix("/") not in _PASSWORD_CALLS:
         return None
+    if not hashing.is_full():
+        return None
+    request.resolver_match = _resolve(path)
+    return ApiError(Busy.code, Busy.message, retry_after=RETRY_UNAVAILABLE)
+
+
+def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
+    is_token_call = path.removesuffix("/") in _TOKEN_CALLS
+    body = (
+        oauth_error(error)
+        if is_token_call
+        else base_response(error.message, [help_link(error.code)])
+    )
+    renderer = renderer_for(request.META)
+    return HttpResponse(
+        renderer.render(body),
+        status=error.status,
+        content_type=f"{renderer.media_type}; charset=utf-8",
+        headers={"Cache-Control": "no-store", **error.headers},
+    )

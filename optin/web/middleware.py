@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -12,15 +13,20 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import resolve
 from django.utils import translation
 from limits.errors import StorageError
 
-from optin import throttle
+from optin import hashing, throttle
 from optin.errors import Busy
 from optin.web import sessions, words
 
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
+
+_SIGN_IN = "/sign-in/"
+
+_resolve = cache(resolve)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -59,7 +65,7 @@ class PageEdge:
             with translation.override(translation.get_language_from_request(request)):
                 response: HttpResponseBase = render(request, "400.html", status=400)
         else:
-            response = self.get_response(request)
+            response = _no_place(request) or self.get_response(request)
         if response.status_code == 500 and getattr(request, "database_failed", False):
             response = _unavailable()
         response.headers.setdefault("Cache-Control", "no-store")
@@ -70,10 +76,25 @@ class PageEdge:
         return _unavailable() if isinstance(exc, Busy) else None
 
 
+def _no_place(request: HttpRequest) -> HttpResponse | None:
+    """Refuse a sign-in while too many passwords are checked, before it costs anything."""
+    if request.method != "POST" or request.path_info != _SIGN_IN or not hashing.is_full():
+        return None
+    request.resolver_match = _resolve(_SIGN_IN)
+    with translation.override(translation.get_language_from_request(request)):
+        return _unavailable()
+
+
 def _unavailable() -> HttpResponse:
-    response = HttpResponse(render_to_string("503.html"), status=503)
+    response = HttpResponse(_page(translation.get_language()), status=503)
     response["Retry-After"] = _RETRY_AFTER
     return response
+
+
+@cache
+def _page(language: str | None) -> str:
+    """The page in *language*, the active one: made once, as it is asked for under load."""
+    return render_to_string("503.html")
 
 
 class Throttle:

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from optin import sign_in
+from optin import hashing, sign_in
 from optin.conf import Rate
 from optin.models import AuditEvent, File, Membership, SmsMessage, User
 from tests.api.client import MEDIA_TYPES, Api
@@ -383,16 +383,16 @@ def test_no_sign_in_looks_like_a_wrong_password(user: User, change: Callable[[Us
 
 def test_password_changed_while_it_was_checked(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was right when it was checked is decided again with the user locked."""
-    verify = MD5PasswordHasher.verify
+    verify = hashing.verify
 
-    def change_meanwhile(self: Any, password: str, encoded: str) -> bool:
-        right: bool = verify(self, password, encoded)
+    def change_meanwhile(password: str, encoded: str) -> tuple[bool, bool]:
+        right = verify(password, encoded)
         other = User.objects.get(pk=user.pk)
         other.set_password("another one")
         other.save()
         return right
 
-    monkeypatch.setattr(MD5PasswordHasher, "verify", change_meanwhile)
+    monkeypatch.setattr(hashing, "verify", change_meanwhile)
 
     assert error(Tokens().sign_in()) == REFUSED
 

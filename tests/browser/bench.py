@@ -129,7 +129,8 @@ def _environment(site: Site) -> dict[str, str]:
     """The environment of a development start: nothing of the tests', nor of the machine's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     # All tests come from one address: what counts per address would stop them.
-    unlimited = {"OPTIN_SENDS_PER_IP": "0", "OPTIN_FAILED_SIGN_INS_PER_IP": "0"}
+    limits = ("OPTIN_SENDS_PER_IP", "OPTIN_FAILED_SIGN_INS_PER_IP", "OPTIN_SIGN_INS_PER_IP")
+    unlimited = dict.fromkeys(limits, "0")
     where = {"DATA_DIR": str(site.data_dir), "PORT": site.port}
     return {**kept, **unlimited, **where, **site.settings}
 

@@ -1,9 +1,13 @@
 """How many passwords are hashed at once, and how many may be tried from where."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from queue import SimpleQueue
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -60,6 +64,42 @@ def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any) -> N
         operation(user)
     assert asked.captured_queries == []
     assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is SIGNED_IN
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_many_hash_at_once_and_3_wait(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    settings.OPTIN_PASSWORD_HASHES = count
+    hashing._hashers.cache_clear()
+    made: SimpleQueue[str] = SimpleQueue()
+    go_on = Semaphore(0)
+
+    def make_password(password: str) -> str:
+        made.put(password)
+        go_on.acquire(timeout=60)
+        return password
+
+    monkeypatch.setattr(hashing, "make_password", make_password)
+
+    def ask(password: str) -> str:
+        with hashing.place():
+            return hashing.make(password)
+
+    names = [f"{n}" for n in range(count + hashing.WAITING)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        waiting = [pool.submit(ask, name) for name in names]
+        begun = [made.get(timeout=60) for _ in range(count)]
+        while not hashing.is_full():
+            time.sleep(0.001)
+        with pytest.raises(Busy):
+            ask("one more")
+        assert made.empty()  # nobody else has begun
+        go_on.release(len(names))
+        assert [one.result(timeout=60) for one in waiting] == names
+    assert set(begun) < set(names)
+    assert not hashing.is_full()
+    hashing._hashers.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["ann", "nobody"])

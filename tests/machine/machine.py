@@ -50,6 +50,8 @@ OFF = (
     "SENDS_TOTAL",
     "FAILED_SIGN_INS_PER_IP",
     "FAILED_SIGN_INS_PER_NAME",
+    "FAILED_SIGN_INS_PER_NAME_TOTAL",
+    "SIGN_INS_PER_IP",
 )
 WORDS = {OPT_IN: "turn ON", SIGN_IN: "sign in", OPT_OUT: "turn OFF", CHANGE: "CHANGE"}
 # Around what the model measures: waits, locks, repeats, lifetimes; and a clock set back.

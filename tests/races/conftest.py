@@ -24,7 +24,7 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import services, sign_in
+from optin import hashing, services, sign_in
 from optin.conf import Rate
 from optin.guesses import Outcome
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
@@ -54,6 +54,15 @@ def clock() -> None:
 def no_breaker(settings: Settings) -> None:
     """All numbers here have one prefix. ``serving`` has none either, but where it is asked for."""
     settings.OPTIN_BREAKER_UNPROVED = 0
+
+
+@pytest.fixture(autouse=True)
+def many_hashers(settings: Settings) -> Iterator[None]:
+    """All threads may hash at once, as in ``serving``: races are about what comes after."""
+    settings.OPTIN_PASSWORD_HASHES = 64
+    hashing._hashers.cache_clear()
+    yield
+    hashing._hashers.cache_clear()
 
 
 def number(n: int) -> str:
@@ -148,6 +157,7 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             "OPTIN_REQUESTS_PER_USER": "0",
             "OPTIN_REQUESTS_PER_NETWORK": "0",
             "OPTIN_BREAKER_UNPROVED": "0",
+            "OPTIN_PASSWORD_HASHES": "64",
             **env,
         }
         command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]

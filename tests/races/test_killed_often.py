@@ -31,7 +31,8 @@ OFF = dict.fromkeys(
     [
         *(f"OPTIN_SENDS_PER_{name}" for name in ("NUMBER", "USER", "IP", "CLIENT", "FILE")),
         *("OPTIN_SENDS_TOTAL", "OPTIN_RESEND_WAIT"),
-        *("OPTIN_FAILED_SIGN_INS_PER_IP", "OPTIN_FAILED_SIGN_INS_PER_NAME"),
+        *(f"OPTIN_FAILED_SIGN_INS_PER_{name}" for name in ("IP", "NAME", "NAME_TOTAL")),
+        "OPTIN_SIGN_INS_PER_IP",
     ],
     "0",
 )

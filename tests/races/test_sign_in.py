@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,25 @@ def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
 
     assert answers == {"invalid_grant": 10, "temporarily_unavailable": 90}
     assert checked(user) == (10, answers)
+
+
+def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
+    user: User, settings: Settings
+) -> None:
+    """S-41: beyond the ceiling of the name, which 20 tries from elsewhere reach exactly."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = rate(20)
+    settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = rate(1)
+
+    def attempt(network: str, n: int) -> str:
+        origin = replace(FROM, ip=f"{network}.{n % 10}.1")
+        return sign_in.sign_in("ann", f"wrong {n}", origin=origin).grant
+
+    before = at_once([partial(attempt, "203.0", n) for n in range(20)])
+    answers = Counter(at_once([partial(attempt, "198.51", n) for n in range(100)]))
+
+    assert Counter(before) == {"invalid_grant": 20}
+    assert answers == {"invalid_grant": 10, "temporarily_unavailable": 90}
+    assert SendCounter.objects.get(scope__startswith="sign-in-all/").count == 30
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ NO_LIMITS = dict.fromkeys(
         "OPTIN_REQUESTS_PER_NETWORK",
         "OPTIN_FAILED_SIGN_INS_PER_IP",
         "OPTIN_FAILED_SIGN_INS_PER_NAME",
+        "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL",
+        "OPTIN_SIGN_INS_PER_IP",
         "OPTIN_RESEND_WAIT",
         *(f"OPTIN_SENDS_{scope}" for scope in ("PER_NUMBER", "PER_USER", "PER_IP", "PER_CLIENT")),
         *("OPTIN_SENDS_PER_FILE", "OPTIN_SENDS_TOTAL"),

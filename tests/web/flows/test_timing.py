@@ -69,6 +69,8 @@ def slow_mail(tmp_path: Path, db: None, post_office: ThreadingTCPServer) -> Iter
         "EMAIL_URL": f"smtp://127.0.0.1:{post_office.server_address[1]}",
         "OPTIN_FAILED_SIGN_INS_PER_NAME": "0",
         "OPTIN_FAILED_SIGN_INS_PER_IP": "0",
+        "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL": "0",
+        "OPTIN_SIGN_INS_PER_IP": "0",
     }
     with serving(tmp_path, env, workers=1) as server:
         yield server
