@@ -251,13 +251,13 @@ def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
 ) -> None:
     """P-22: a page takes the same time, so it may end before anything is found, and says so."""
     monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
-    record(reason="both", outcome="locked")
+    record(reason="both", outcome="invalid_grant")
     for _ in range(6):
         record(2)
-        record(2, kind=AuditEvent.Kind.SIGN_IN, outcome="locked")
+        record(2, kind=AuditEvent.Kind.SIGN_IN, outcome="invalid_grant")
     client = signed_in("auditor")
     seen: list[int] = []
-    pages = [read(client, LOG, kind="check", outcome="locked")]
+    pages = [read(client, LOG, kind="check", outcome="invalid_grant")]
     while older := re.search(r'href="(\?[^"]*)" rel="next">Go on looking', pages[-1]):
         seen += ids(pages[-1])
         assert "events were compared, back to 2026-11-0" in pages[-1]

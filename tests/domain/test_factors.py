@@ -13,7 +13,7 @@ from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
 from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
-from tests.domain.world import newest_event, notices, one_event
+from tests.domain.world import newest_event, notices, one_event, one_repeat
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -164,8 +164,8 @@ def test_the_hundredth_failure_ends_the_app(full: Person) -> None:
     full.fail_before(99)
     assert full.check(full.wrong(By.APP)).outcome is Outcome.OTP_INCORRECT
     full.clock.shift(3600)  # past the lock of a tenth
-    for code in (full.app_code(), full.wrong(By.APP)):
-        with one_event(Kind.CHECK, Outcome.FACTOR_DISABLED):
+    for code, told in ((full.app_code(), one_event), (full.wrong(By.APP), one_repeat)):
+        with told(Kind.CHECK, Outcome.FACTOR_DISABLED):
             assert full.check(code).outcome is Outcome.FACTOR_DISABLED
     assert full.now.otp_failures == 100
     assert full.check(full.recovery[0]).by is By.RECOVERY
@@ -261,8 +261,8 @@ def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
     right = full.right(by)
     full.lock(300)
     answers: list[Verification] = []
-    for code in (right, full.wrong(by)):
-        with one_event(Kind.CHECK, Outcome.LOCKED, {"purpose": "sign_in"}):
+    for code, told in ((right, one_event), (full.wrong(by), one_repeat)):
+        with told(Kind.CHECK, Outcome.LOCKED):
             answers.append(full.check(code))
 
     assert answers[0] == answers[1]

@@ -336,7 +336,7 @@ def test_waits_of_30_60_and_120_seconds(any_world: World, alone: LazySettings) -
         assert {refused.outcome} == waiting(any_world)
         assert refused.retry_after
         assert refused.retry_after.total_seconds() == pytest.approx(0.1)
-        assert newest_event().data["rule"] == "resend-wait"
+        assert refused.data["rule"] == "resend-wait"
         any_world.clock.shift(0.1)
         assert any_world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
 

@@ -543,7 +543,7 @@ def test_staff_see_it_and_why(ann: Person) -> None:
     assert "3 November 2026, 23:01 AEDT" in causes[0].words
     assert REASON in causes[0].words
     assert "withdraw the revocation" in causes[0].advice
-    entry = next(e for e in timeline(ann.user) if "asked for the removal" in e.words)
+    entry = next(e for e in timeline(ann.user).entries if "asked for the removal" in e.words)
     assert (entry.who, entry.quoted, entry.bad) == ("support", REASON, False)
     assert "to take effect at 3 November 2026, 23:01 AEDT" in entry.details
     revocations.cancel(waits, origin=PAGE)

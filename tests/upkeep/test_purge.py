@@ -593,6 +593,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "numbers: 3",
         "apps: 3",
         "counters: 3",
+        "refusals: 0",
         "guards: 0",
         "networks: 0",
         "notices: 3",
