@@ -25,6 +25,7 @@ from optin import delivery, gateways, services, sign_in
 from optin.api import throttle
 from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.models import AccessKey, File, Membership, ProviderUser, User
+from optin.models.audit import forget_thread
 from optin.origin import Face, Origin
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -93,6 +94,12 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "POSTMANS_PAUSE", (0, 0))
     submit = delivery.postman.submit
     monkeypatch.setattr(delivery.postman, "submit", lambda *call: submit(*call).result())
+
+
+@pytest.fixture(autouse=True)
+def fresh_trail() -> None:
+    """The first event of a test follows none of another test."""
+    forget_thread()
 
 
 @pytest.fixture(autouse=True)
@@ -206,6 +213,15 @@ def _postgresql(request: pytest.FixtureRequest) -> None:
         needs("PostgreSQL (DATABASE_URL)", connection.vendor == "postgresql")
 
 
+_FROM_ONE = {
+    "postgresql": [
+        f"ALTER SEQUENCE optin_{table}_id_seq RESTART" for table in ("auditevent", "auditseal")
+    ],
+    "sqlite": ["DELETE FROM sqlite_sequence WHERE name LIKE 'optin_audit%'"],
+}
+"""The trail of the next test begins at 1, as every trail does."""
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
     """Let the flush between tests empty the audit trail, and make it quick.
@@ -216,7 +232,7 @@ def django_db_setup(django_db_setup: None) -> None:
     """
     migrations = [
         importlib.import_module(f"optin.migrations.{name}")
-        for name in ("0002_append_only_audit", "0004_audit_seals")
+        for name in ("0002_append_only_audit", "0004_audit_seals", "0014_copies_of_audit_events")
     ]
     editor = SimpleNamespace(connection=connection)
     execute, quote = connection.ops.execute_sql_flush, connection.ops.quote_name
@@ -239,7 +255,7 @@ def django_db_setup(django_db_setup: None) -> None:
         with transaction.atomic():
             for migration in guards:
                 migration.unprotect(None, editor)
-            execute(statements)
+            execute([*statements, *(_FROM_ONE[connection.vendor] if guards else ())])
             for migration in guards:
                 migration.protect(None, editor)
 

@@ -211,6 +211,7 @@ CHANGED: dict[str, Any] = {
     "reason": "",
     "data": {"try": 2},
     "key_id": "other",
+    "previous": "1:0123456789abcdef",
 }
 
 
