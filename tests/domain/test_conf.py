@@ -116,6 +116,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
     ("OPTIN_SENDERS_REGISTERED", "AU", ("AU",)),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
+    ("OPTIN_SEAL_EVERY", "60", 60),
     ("OPTIN_STAFF_REVOKE_DELAY", "172800", 172_800),
     ("OPTIN_BREAKER_UNPROVED", "0", 0),
     ("OPTIN_BREAKER_SHARE", "30", 30),
@@ -268,6 +269,7 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_SUPPORT", "x" * 101),
     ("OPTIN_SUPPORT", "two\nlines"),
     ("OPTIN_AUDIT_RETENTION", 36_501),
+    ("OPTIN_SEAL_EVERY", 1801),
     ("OPTIN_STAFF_REVOKE_DELAY", 3599),
     ("OPTIN_STAFF_REVOKE_DELAY", 604_801),
     ("OPTIN_BREAKER_UNPROVED", 1_000_001),
@@ -365,6 +367,7 @@ def test_defaults_are_no_fault(name: str) -> None:
         ("legacy_access_keys", True),
         ("trusted_proxies", ()),
         ("audit_retention", 730),
+        ("seal_every", 300),
     ],
 )
 def test_the_policy_numbers(name: str, default: Any) -> None:
