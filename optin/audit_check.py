@@ -319,7 +319,7 @@ def _check_traces(since: datetime) -> Iterator[Finding]:
     newest = _newest_time()
     for kind, name, at in traces:
         if at > newest:
-            yield Finding(f"the newest events: removed, for {name} of a {kind} is later: {at}")
+            yield Finding(f"the newest events: removed, for the {name} of a {kind} is later")
 
 
 def _newest_time() -> datetime:

@@ -90,6 +90,13 @@ def change(row: models.Model, **values: Any) -> None:
         models.QuerySet(type(row)).filter(pk=row.pk).update(**values)
 
 
+def put(event: AuditEvent, pk: int) -> None:
+    """Add *event* under *pk*, as SQL would."""
+    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
+    with unguarded():
+        AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
+
+
 def remove(*rows: models.Model) -> None:
     with unguarded():
         for row in rows:

@@ -23,6 +23,7 @@ from optin.models.audit import forget_thread
 from tests.audit.conftest import (
     another,
     change,
+    put,
     record,
     record_many,
     remove,
@@ -67,12 +68,6 @@ def over(seal: AuditSeal) -> str:
 
 def named(event: AuditEvent) -> str:
     return f"event {event.pk}: named by later events, but removed or replaced"
-
-
-def put(event: AuditEvent, pk: int) -> None:
-    """Add *event* under *pk*, as SQL would."""
-    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
-    AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
 
 
 # -- whole -------------------------------------------------------------------------
