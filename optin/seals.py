@@ -210,6 +210,7 @@ def drawn() -> int | None:
 
 _sealer: threading.Thread | None = None
 _starting = threading.Lock()
+_ended = threading.Event()  # never, but in tests: it is a daemon, and ends with its process
 
 
 def keep_sealing(event: AuditEvent, **signal: Any) -> None:
@@ -237,7 +238,5 @@ def _seal_for_ever() -> None:
             logger.error("the audit trail could not be sealed: %s", type(exc).__name__)
         finally:
             connection.close()
-        _wait(conf.seal_every)
-
-
-_wait = time.sleep
+        if _ended.wait(conf.seal_every):
+            return
