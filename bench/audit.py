@@ -13,12 +13,15 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 
 from bench import world
 
 from django.db import connection, connections
+from django.db.models.base import ModelState
 from django.utils import timezone
 
 from optin.models import AuditEvent
@@ -30,7 +33,7 @@ OLD = timedelta(minutes=6)
 
 
 def make(count: int) -> None:
-    """Make *count* equal events with the ids 1, 2, 4, 6, ..., by copying the first."""
+    """Make *count* equal events with the ids 1, 2, 4, 6, ..., as one thread writes them."""
     first = AuditEvent.objects.record(
         AuditEvent.Kind.VERIFY_OPT_IN,
         "otp_incorrect",
@@ -43,19 +46,26 @@ def make(count: int) -> None:
         last_three="156",
         data={"try": 1, "failures": 1},
     )
-    copy(first, "2 * n.x", count - 1)
+    AuditEvent.objects.bulk_create(_following(first, count), batch_size=2000)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval('optin_auditevent_id_seq', %s)", [2 * count - 2])
 
 
-def copy(event: AuditEvent, new_id: str, count: int = 1) -> None:
-    """Add rows that say what *event* says. Their digest holds: it leaves out the id."""
-    columns = ", ".join(f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < %s) "  # noqa: S608
-            f"INSERT INTO optin_auditevent (id, {columns}) "
-            f"SELECT {new_id}, {columns} FROM optin_auditevent, n WHERE id = %s",
-            [count, event.pk],
-        )
+def _following(event: AuditEvent, count: int) -> Iterator[AuditEvent]:
+    before = event
+    for n in range(1, count):
+        before = another(event, 2 * n, before.name())
+        yield before
+
+
+def another(event: AuditEvent, pk: int, previous: str) -> AuditEvent:
+    """Return an event under *pk* that says what *event* says, and has a digest of its own."""
+    made = copy(event)
+    made.pk, made.previous = pk, previous
+    made._state = ModelState()
+    made.digest = made.content_digest()
+    return made
 
 
 def command(name: str, expected: int = 0) -> tuple[str, str]:
@@ -92,7 +102,8 @@ def main() -> None:
         make(count)
         connections.close_all()
         sealing, _ = command("purge")
-        copy(AuditEvent.objects.earliest("pk"), str(count // 2 * 2 + 1))
+        added = another(AuditEvent.objects.earliest("pk"), count // 2 * 2 + 1, "0" * 32)
+        AuditEvent.objects.bulk_create([added])
         connections.close_all()
         checking, words = command("verify_audit", expected=3)
         found, summary = words.splitlines()

@@ -40,7 +40,8 @@ the operations
     ``tenants``   files, members and access keys
     ``guards``    what staff decide about texts: the stop, prefixes, lists
     ``rotation``  whether the keys are the right ones; new keys in place of old
-    ``seals``     seals over the audit trail, and the check of it
+    ``seals``     seals over the audit trail
+    ``audit_check``  what was changed, removed, added or copied in it
     ``refusals``  those that repeat: told once an hour, read as one line
     ``figures``   how much there was of what, kept for the home page of staff
     ``upkeep``    what is deleted in time, and erasing a person

@@ -956,6 +956,14 @@ class Conf:
         fault=between(30, 36_500),
         doc="Days that audit events are kept; purge deletes older ones.",
     )
+    seal_every = Setting(
+        75,
+        300,
+        parse=integer,
+        fault=between(0, 1800),
+        doc="Seconds between two seals over the audit trail by each process that serves; 0: none. "
+        "With OPTIN_DELIVERY=worker the workers seal instead.",
+    )
 
 
 conf = Conf()

@@ -25,6 +25,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from optin import delivery, gateways, services, sign_in, throttle
 from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.models import AccessKey, File, Membership, ProviderUser, User
+from optin.models.audit import forget_thread
 from optin.origin import Face, Origin
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -99,6 +100,12 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
         return left and done.wait(60)
 
     monkeypatch.setattr(delivery.postman, "submit", submit_and_wait)
+
+
+@pytest.fixture(autouse=True)
+def fresh_trail() -> None:
+    """The first event of a test follows none of another test."""
+    forget_thread()
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +219,15 @@ def _postgresql(request: pytest.FixtureRequest) -> None:
         needs("PostgreSQL (DATABASE_URL)", connection.vendor == "postgresql")
 
 
+_FROM_ONE = {
+    "postgresql": [
+        f"ALTER SEQUENCE optin_{table}_id_seq RESTART" for table in ("auditevent", "auditseal")
+    ],
+    "sqlite": ["DELETE FROM sqlite_sequence WHERE name LIKE 'optin_audit%'"],
+}
+"""The trail of the next test begins at 1, as every trail does."""
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
     """Let the flush between tests empty the audit trail, and make it quick.
@@ -222,7 +238,7 @@ def django_db_setup(django_db_setup: None) -> None:
     """
     migrations = [
         importlib.import_module(f"optin.migrations.{name}")
-        for name in ("0002_append_only_audit", "0004_audit_seals")
+        for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
     ]
     editor = SimpleNamespace(connection=connection)
     execute, quote = connection.ops.execute_sql_flush, connection.ops.quote_name
@@ -245,7 +261,7 @@ def django_db_setup(django_db_setup: None) -> None:
         with transaction.atomic():
             for migration in guards:
                 migration.unprotect(None, editor)
-            execute(statements)
+            execute([*statements, *(_FROM_ONE[connection.vendor] if guards else ())])
             for migration in guards:
                 migration.protect(None, editor)
 

@@ -17,7 +17,7 @@ LEVELS = {
     **dict.fromkeys(
         ("guesses", "services", "passwords", "authenticators", "sign_in", "tenants", "guards"), 3
     ),
-    **dict.fromkeys(("staff", "revocations", "rotation", "seals", "upkeep"), 3),
+    **dict.fromkeys(("staff", "revocations", "rotation", "seals", "audit_check", "upkeep"), 3),
     **dict.fromkeys(("timeline", "trail", "diagnosis", "staff_words", "figures", "refusals"), 3),
     **dict.fromkeys(("api", "web", "admin", "management", "tasks"), 4),
     # The start-up may look at everything.

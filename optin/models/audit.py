@@ -1,13 +1,17 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
 Rows are only ever added. The database refuses everything else (the triggers of
-migrations 0002 and 0004); each row carries a keyed digest of its own content, so that
-a change in a restored copy shows. That no row was removed or added, seals over ranges
-of events show.
+migrations 0002, 0004 and 0018); each row carries a keyed digest of its own content, so that
+a change in a restored copy shows. Each names the event that the same thread wrote before
+it, so that a copy shows, and a removal once the thread has written again. That no row was
+removed or added later, seals over ranges of events show.
 """
 
 import json
+import os
 import re
+import secrets
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +20,7 @@ from typing import Any, NoReturn, Self, TypeVar
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.db.models import Q
+from django.dispatch import Signal
 
 from optin import keys, metrics
 from optin.models.prepared import Insert
@@ -30,9 +35,40 @@ MAX_REASON = 500
 
 M = TypeVar("M", bound=models.Model)
 
+committed = Signal()
+"""Sent after the commit of an event, with ``event``."""
+
 
 LAST = 2**63 - 1
 """Above all ids."""
+
+
+class _Thread(threading.local):
+    """What one thread of this process has written to the trail."""
+
+    newest = ""
+    """Names its newest event. Nothing, unless that is known to be committed."""
+
+    def take(self) -> str:
+        """Return what the next event names as the one before it: each event is named once.
+
+        The first event of a thread, and one after an event that may not have been committed,
+        name a random number.
+        """
+        before, self.newest = self.newest, ""
+        return before or secrets.token_hex(16)
+
+
+_thread = _Thread()
+
+
+def forget_thread() -> None:
+    """Let the next event of this thread name none before it."""
+    _thread.newest = ""
+
+
+# What the parent has written, its children would each name.
+os.register_at_fork(after_in_child=forget_thread)
 
 
 class AppendOnlyQuerySet(models.QuerySet[M]):
@@ -210,11 +246,20 @@ class AuditEvent(AppendOnly):
     data = models.JSONField(default=dict)
     key_id = models.CharField(max_length=8)
     digest = models.CharField(max_length=64)
+    # Null in events of before this column: an empty text could stand there only once.
+    previous = models.CharField(max_length=36, null=True)  # noqa: DJ001
 
     objects = AuditEventQuerySet.as_manager()
 
     class Meta:
         permissions = [("export_events", "Can take audit events away as a file")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["previous"],
+                condition=Q(previous__isnull=False),
+                name="audit_event_follows_another_alone",
+            ),
+        ]
         indexes = [
             models.Index(fields=["user_id", "-id"], name="audit_event_by_user"),
             models.Index(fields=["-at", "-id"], name="audit_event_by_time"),
@@ -264,26 +309,42 @@ class AuditEvent(AppendOnly):
         return event
 
     def add(self) -> None:
-        """Insert this event, with its digest."""
+        """Insert this event, with its digest. It names the one before it of this thread."""
+        self.previous = _thread.take()
         self.digest = self.content_digest()
         _INSERT.run(self)
+        transaction.on_commit(partial(_committed, self), robust=True)
 
     def content_digest(self) -> str:
         """Return the keyed digest of all that this row says, in hex.
 
-        Its id is not part of it: the database gives that on insertion. That no row
-        was removed or added is for seals over ranges of rows to show.
+        Its id is not part of it: the database gives that on insertion. Which id it has, the
+        next event of the same thread says, and the seal over it.
         """
         content = {
             field.attname: getattr(self, field.attname)
             for field in self._meta.concrete_fields
             if field.attname not in {"id", "digest"}
         }
+        if self.previous is None:
+            del content["previous"]  # it was written before there was such a column
         content["at"] = int(self.at.timestamp() * 1_000_000)
         return keys.digest("audit event", json.dumps(content, sort_keys=True, default=str))
 
+    def name(self) -> str:
+        """Return what the next event of the same thread names as ``previous``."""
+        return f"{self.pk}:{self.digest[:NAMED]}"
+
+
+NAMED = 16
+"""Characters of a digest by which an event is named: 64 bits, under a key."""
 
 _INSERT = Insert(AuditEvent)
+
+
+def _committed(event: AuditEvent) -> None:
+    _thread.newest = event.name()
+    committed.send(AuditEvent, event=event)
 
 
 class AuditSeal(AppendOnly):

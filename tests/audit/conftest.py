@@ -1,8 +1,10 @@
 """A trail to seal, to tamper with and to check."""
 
 import importlib
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -13,13 +15,13 @@ from django.core.management import call_command
 from django.db import connection, models
 from django.utils import timezone
 
-from optin import seals
+from optin import audit_check, seals
 from optin.models import AuditEvent, AuditSeal
 from tests.domain.test_audit import ORIGIN
 
 GUARDS = [
     importlib.import_module(f"optin.migrations.{name}")
-    for name in ("0002_append_only_audit", "0004_audit_seals")
+    for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
 ]
 OLD = timedelta(minutes=6)
 
@@ -48,20 +50,20 @@ def record(age: timedelta = OLD, **changes: Any) -> AuditEvent:
 
 
 def record_many(count: int, *, age: timedelta = OLD) -> None:
-    """*count* equal events, made by the database: the own digest leaves out the id."""
+    """*count* events that say the same, as of so many threads that write one each."""
     first = record(age)
-    columns = ", ".join(
-        field.attname for field in AuditEvent._meta.concrete_fields if not field.primary_key
-    )
-    numbers = "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < %s) "
-    sql(
-        f"{numbers if connection.vendor == 'sqlite' else ''}"  # noqa: S608
-        f"INSERT INTO optin_auditevent ({columns}) SELECT {columns} FROM optin_auditevent, "
-        f"{'n' if connection.vendor == 'sqlite' else 'generate_series(2, %s) n(x)'} "
-        f"WHERE id = %s",
-        count,
-        first.pk,
-    )
+    AuditEvent.objects.bulk_create((another(first) for _ in range(count - 1)), batch_size=1000)
+
+
+def another(event: AuditEvent, **changes: Any) -> AuditEvent:
+    """An event of another thread that says what *event* says, unsaved, with a digest of its own."""
+    made = copy(event)
+    made.pk, made.previous = None, secrets.token_hex(16)
+    made._state = models.base.ModelState()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    made.digest = made.content_digest()
+    return made
 
 
 def sql(statement: str, *params: Any) -> None:
@@ -88,10 +90,25 @@ def change(row: models.Model, **values: Any) -> None:
         models.QuerySet(type(row)).filter(pk=row.pk).update(**values)
 
 
+def put(event: AuditEvent, pk: int) -> None:
+    """Add *event* under *pk*, as SQL would."""
+    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
+    with unguarded():
+        AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
+
+
 def remove(*rows: models.Model) -> None:
     with unguarded():
         for row in rows:
             models.QuerySet(type(row)).filter(pk=row.pk)._raw_delete("default")
+
+
+def sequence_ends_at(last: int) -> None:
+    """Let the ids go on after *last*."""
+    if connection.vendor == "postgresql":
+        sql("SELECT setval('optin_auditevent_id_seq', %s, %s)", max(last, 1), last > 0)
+    else:
+        sql("UPDATE sqlite_sequence SET seq = %s WHERE name = 'optin_auditevent'", last)
 
 
 def seal_rows(size: int = 10, ranges: int = 1) -> list[AuditSeal]:
@@ -104,7 +121,7 @@ def seal_rows(size: int = 10, ranges: int = 1) -> list[AuditSeal]:
 
 def verify(now: datetime | None = None, **options: Any) -> list[str]:
     """What a check finds."""
-    findings = seals.verify(now or timezone.now(), seals.Tally(), **options)
+    findings = audit_check.verify(now or timezone.now(), audit_check.Tally(), **options)
     return [finding.text for finding in findings]
 
 

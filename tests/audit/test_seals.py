@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -13,6 +15,7 @@ from django.utils import timezone
 
 from optin import logs, seals
 from optin.models import AuditEvent, AuditSeal
+from optin.origin import Face, Origin
 from tests.audit.conftest import OLD, record, record_many, remove, seal_rows, sql, verify
 from tests.domain.world import database_now
 from tests.races.conftest import at_once
@@ -350,6 +353,90 @@ def test_the_role_of_the_service_changes_no_seal(service_role: str, statement: s
     """S-53: not even an old one."""
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         sql(statement)
+
+
+# -- in the background -------------------------------------------------------------
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Callable[[], None]]:
+    """The sealer of a process that has written nothing yet; a call lets it seal once more."""
+    settings.OPTIN_SEAL_EVERY = 60
+    waits, goes = threading.Semaphore(0), threading.Semaphore(0)
+    ends = threading.Event()
+
+    def wait(seconds: int) -> bool:
+        assert seconds == 60
+        waits.release()
+        goes.acquire()
+        return ends.is_set()
+
+    def seal_once_more() -> None:
+        assert waits.acquire(timeout=30)
+        goes.release()
+        assert waits.acquire(timeout=30)
+        waits.release()
+
+    monkeypatch.setattr(seals, "_sealer", None)
+    monkeypatch.setattr(seals, "_ended", SimpleNamespace(wait=wait))
+    yield seal_once_more
+    ends.set()
+    goes.release()
+    if seals._sealer:
+        seals._sealer.join(30)
+
+
+def decide(face: Face = Face.API, age: timedelta = OLD) -> None:
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            AuditEvent.Kind.CHECK,
+            "ok",
+            now=timezone.now() - age,
+            origin=Origin(face),
+            user_id=7,
+        )
+        assert not AuditSeal.objects.exists()
+
+
+def test_a_process_that_serves_seals_every_few_minutes(
+    rounds: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide()
+    first = seals._sealer
+    rounds()
+    assert all_seals() == [(1, 1, 1)]
+    record()
+    assert seals._sealer is first  # one in a process
+    rounds()
+    assert all_seals() == [(1, 1, 1), (2, 2, 1)]
+
+    def away(now: object) -> None:
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seals, "seal", away)
+        rounds()
+    record()
+    rounds()
+    assert len(all_seals()) == 3
+
+
+@pytest.mark.parametrize(
+    ("face", "setting"),
+    [
+        (Face.COMMAND, {}),
+        (Face.API, {"OPTIN_SEAL_EVERY": 0}),
+        (Face.API, {"OPTIN_DELIVERY": "worker"}),
+    ],
+    ids=["command", "off", "workers"],
+)
+def test_others_start_no_sealer(
+    rounds: object, settings: Any, face: Face, setting: dict[str, Any]
+) -> None:
+    for name, value in setting.items():
+        setattr(settings, name, value)
+    decide(face)
+    assert seals._sealer is None
 
 
 # -- for the purge -----------------------------------------------------------------

@@ -16,16 +16,20 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from optin import seals
+from optin import audit_check, seals
+from optin.audit_check import Tally
 from optin.models import AuditEvent, AuditSeal
-from optin.seals import Tally
+from optin.models.audit import forget_thread
 from tests.audit.conftest import (
+    another,
     change,
+    put,
     record,
     record_many,
     remove,
     run,
     seal_rows,
+    sequence_ends_at,
     sql,
     unguarded,
     verify,
@@ -40,11 +44,16 @@ NOT_STARTED, UNCHECKED, FOUND = 1, 2, 3
 
 
 @pytest.fixture
-def trail() -> list[AuditSeal]:
-    """Three sealed ranges of ten events each, and one event that is not sealed yet."""
-    trail = seal_rows(10, ranges=3)
+def three() -> list[AuditSeal]:
+    """Three sealed ranges of ten events each. The first event of each names that of the last."""
+    return seal_rows(10, ranges=3)
+
+
+@pytest.fixture
+def trail(three: list[AuditSeal]) -> list[AuditSeal]:
+    """And one event that is not sealed yet."""
     record()
-    return trail
+    return three
 
 
 def events(seal: AuditSeal) -> list[AuditEvent]:
@@ -57,10 +66,8 @@ def over(seal: AuditSeal) -> str:
     return f"events {seal.first_id} to {seal.last_id}"
 
 
-def copy_of(event: AuditEvent, pk: int) -> None:
-    """Add a row that says the same, with the same digest, under *pk*."""
-    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
-    AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
+def named(event: AuditEvent) -> str:
+    return f"event {event.pk}: named by later events, but removed or replaced"
 
 
 # -- whole -------------------------------------------------------------------------
@@ -90,7 +97,7 @@ def test_seal_seals_first(trail: list[AuditSeal], logged: Logged) -> None:
 # -- events ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", sorted(set(CHANGED) - {"key_id"}))
+@pytest.mark.parametrize("column", sorted(set(CHANGED) - {"key_id", "previous"}))
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "not-sealed-yet"])
 def test_a_changed_field_names_the_row(trail: list[AuditSeal], column: str, sealed: bool) -> None:
     event = events(trail[1])[4] if sealed else AuditEvent.objects.latest("pk")
@@ -115,6 +122,8 @@ def test_a_key_id_that_was_changed_hides_nothing(trail: list[AuditSeal]) -> None
     status, lines = run()
     assert status == FOUND
     assert lines[:-1] == [
+        f"event {event.pk}: its digest key came without a redigest",
+        f"event {event.pk + 1}: its digest key came without a redigest",
         f"event {event.pk}: digest key 'deadbeef' is not here",
         f"{over(trail[1])}: not those that were sealed",
     ]
@@ -130,44 +139,55 @@ def test_a_row_that_cannot_be_read_is_named(trail: list[AuditSeal]) -> None:
 
 @pytest.mark.parametrize("place", [0, 4, 9], ids=["first", "middle", "last"])
 def test_a_removed_row_names_the_range(trail: list[AuditSeal], place: int) -> None:
-    remove(events(trail[1])[place])
+    removed = events(trail[1])[place]
+    remove(removed)
     status, lines = run()
-    assert (status, lines[:-1]) == (FOUND, [f"{over(trail[1])}: 1 missing"])
+    assert status == FOUND
+    # That the first one was there, the first of the next range says too.
+    assert lines[:-1] == [
+        f"{over(trail[1])}: 1 missing",
+        *([] if place else [named(removed)]),
+    ]
 
 
 def test_all_rows_of_a_range_removed_name_the_range(trail: list[AuditSeal]) -> None:
-    remove(*events(trail[1]))
-    assert verify() == [f"{over(trail[1])}: 10 missing"]
+    first, *_ = gone = events(trail[1])
+    remove(*gone)
+    assert verify() == [f"{over(trail[1])}: 10 missing", named(first)]
 
 
 def test_an_inserted_row_names_the_range(trail: list[AuditSeal]) -> None:
-    """Its own digest is right: it was copied from another row, into a gap of the ids."""
+    """Its own digest is right: it came from another copy of the trail, into a gap of the ids."""
     event = record()
-    copy_of(event, pk=event.pk + 5)
+    put(another(event), pk=event.pk + 5)
+    sequence_ends_at(event.pk + 5)  # what is between was rolled back
     seals.seal(timezone.now())
     seal = AuditSeal.objects.latest("pk")
     assert verify() == []
-    copy_of(event, pk=event.pk + 2)
+    put(another(event), pk=event.pk + 2)
     status, lines = run()
     assert (status, lines[:-1]) == (FOUND, [f"{over(seal)}: 1 added"])
 
 
 def test_rows_exchanged_name_the_range(trail: list[AuditSeal]) -> None:
     """Each still proves itself; their order is what was changed."""
-    record(reason="another")
+    record_many(1)
+    forget_thread()
+    record_many(1)
     seals.seal(timezone.now())
     seal = AuditSeal.objects.latest("pk")
-    one, two = events(seal)
+    _, one, two = events(seal)
     remove(one, two)
-    copy_of(two, pk=one.pk)
-    copy_of(one, pk=two.pk)
+    put(two, pk=one.pk)
+    put(one, pk=two.pk)
     assert verify() == [f"{over(seal)}: not those that were sealed"]
 
 
 def test_a_row_moved_to_another_id_names_the_range(trail: list[AuditSeal]) -> None:
     event = record()
-    copy_of(event, pk=event.pk + 2)
-    copy_of(event, pk=event.pk + 5)
+    put(another(event), pk=event.pk + 2)
+    put(another(event), pk=event.pk + 5)
+    sequence_ends_at(event.pk + 5)  # what is between was rolled back
     seals.seal(timezone.now())
     seal = AuditSeal.objects.latest("pk")
     change(AuditEvent.objects.get(pk=event.pk + 2), id=event.pk + 3)
@@ -175,7 +195,7 @@ def test_a_row_moved_to_another_id_names_the_range(trail: list[AuditSeal]) -> No
 
 
 def test_a_row_before_the_first_id_is_found(trail: list[AuditSeal]) -> None:
-    copy_of(events(trail[0])[0], pk=-1)
+    put(another(events(trail[0])[0]), pk=-1)
     assert verify() == ["events up to 0: 1 added"]
 
 
@@ -218,14 +238,15 @@ def test_a_removed_seal_is_named(trail: list[AuditSeal], place: int) -> None:
 
 
 def test_a_seal_removed_with_its_events_is_named(trail: list[AuditSeal]) -> None:
-    remove(trail[1], *events(trail[1]))
-    assert verify() == [f"{over(trail[1])}: their seal was removed"]
+    first, *_ = gone = events(trail[1])
+    remove(trail[1], *gone)
+    assert verify() == [f"{over(trail[1])}: their seal was removed", named(first)]
 
 
 def test_a_forged_seal_over_a_range_with_a_gap_shows(trail: list[AuditSeal]) -> None:
     """Without the key nobody makes one, though the digest of the events needs none."""
     remove(events(trail[1])[4])
-    forged = seals._Content()
+    forged = seals.Content()
     for event in events(trail[1]):
         forged.add(event.pk, event.key_id, event.digest)
     change(trail[1], count=forged.count, digest=forged.digest())
@@ -271,34 +292,40 @@ def test_what_another_key_made_cannot_be_checked(
 # -- purged ------------------------------------------------------------------------
 
 
-def test_the_oldest_ranges_past_retention_may_be_gone(trail: list[AuditSeal]) -> None:
-    remove(*events(trail[0]), *events(trail[1]))
+def test_the_oldest_ranges_past_retention_may_be_gone(three: list[AuditSeal]) -> None:
+    remove(*events(three[0]), *events(three[1]))
     tally = Tally()
     later = timezone.now() + YEARS
-    assert list(seals.verify(later, tally, kept=timedelta(days=730))) == []
-    assert (tally.purged, tally.events) == (20, 11)
+    assert list(audit_check.verify(later, tally, kept=timedelta(days=730))) == []
+    assert (tally.purged, tally.events) == (20, 10)
 
 
-def test_a_range_within_retention_may_not_be_gone(trail: list[AuditSeal]) -> None:
-    remove(*events(trail[0]))
+def test_a_range_within_retention_may_not_be_gone(three: list[AuditSeal]) -> None:
+    first, *_ = gone = events(three[0])
+    remove(*gone)
     later = timezone.now() + timedelta(days=100)
     assert verify(later, kept=timedelta(days=99)) == []
-    assert verify(later, kept=timedelta(days=100)) == [f"{over(trail[0])}: 10 missing"]
+    assert verify(later, kept=timedelta(days=100)) == [
+        f"{over(three[0])}: 10 missing",
+        named(first),
+    ]
 
 
-def test_a_range_behind_one_that_is_there_may_not_be_gone(trail: list[AuditSeal]) -> None:
-    remove(*events(trail[1]))
-    assert verify(timezone.now() + YEARS) == [f"{over(trail[1])}: 10 missing"]
+def test_a_range_behind_one_that_is_there_may_not_be_gone(three: list[AuditSeal]) -> None:
+    first, *_ = gone = events(three[1])
+    remove(*gone)
+    assert verify(timezone.now() + YEARS) == [f"{over(three[1])}: 10 missing", named(first)]
 
 
-def test_a_range_may_not_be_gone_in_part(trail: list[AuditSeal]) -> None:
-    remove(*events(trail[0])[:9])
-    assert verify(timezone.now() + YEARS) == [f"{over(trail[0])}: 9 missing"]
+def test_a_range_may_not_be_gone_in_part(three: list[AuditSeal]) -> None:
+    first, *_ = gone = events(three[0])[:9]
+    remove(*gone)
+    assert verify(timezone.now() + YEARS) == [f"{over(three[0])}: 9 missing", named(first)]
 
 
-def test_the_command_knows_retention(trail: list[AuditSeal], clock: Any, settings: Any) -> None:
+def test_the_command_knows_retention(three: list[AuditSeal], clock: Any, settings: Any) -> None:
     settings.OPTIN_AUDIT_RETENTION = 365
-    remove(*events(trail[0]))
+    remove(*events(three[0]))
     clock.shift(timedelta(days=364))
     assert run()[0] == FOUND
     assert run("--kept", "363")[0] == 0
@@ -329,7 +356,9 @@ def test_the_copies_of_a_whole_trail_agree(trail: list[AuditSeal], copies: Path)
 def test_a_removed_tail_with_its_seal_is_found_from_the_log(
     trail: list[AuditSeal], copies: Path
 ) -> None:
-    remove(trail[2], *events(trail[2]), AuditEvent.objects.latest("pk"))
+    newest = AuditEvent.objects.latest("pk")
+    remove(trail[2], *events(trail[2]), newest)
+    sequence_ends_at(trail[1].last_id)
     assert run()[0] == 0  # the database alone cannot tell
     status, lines = run("--seals", str(copies))
     assert status == FOUND
@@ -426,7 +455,7 @@ def test_memory_does_not_grow_with_the_trail(capsys: pytest.CaptureFixture[str])
 
     tally = Tally()
     tracemalloc.start()
-    found = list(seals.verify(timezone.now(), tally))
+    found = list(audit_check.verify(timezone.now(), tally))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

@@ -1,15 +1,18 @@
 """The audit trail: rows are added, never changed, and tell when one was."""
 
+import os
+import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
-from optin.models import AuditEvent
+from optin.models import AuditEvent, audit
 from optin.models.audit import MAX_USER_AGENT
 from optin.origin import Face, Origin
 from tests.domain.world import database_now
@@ -211,6 +214,7 @@ CHANGED: dict[str, Any] = {
     "reason": "",
     "data": {"try": 2},
     "key_id": "other",
+    "previous": "1:0123456789abcdef",
 }
 
 
@@ -242,3 +246,77 @@ def test_kinds_are_closed() -> None:
         *("opt_in", "verify_opt_in", "challenge", "check", "opt_out", "sign_in", "refresh"),
         *("token", "access", "suspend", "resume", "unlock", "revoke"),
     }
+
+
+# -- the event before --------------------------------------------------------------
+
+
+def before(event: AuditEvent) -> str | None:
+    return AuditEvent.objects.get(pk=event.pk).previous
+
+
+def test_each_event_names_the_one_that_its_thread_wrote_before() -> None:
+    one, two = record(), record()
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(record).result()
+        pool.submit(connections.close_all).result()
+    three = record()
+    assert before(two) == one.name()
+    assert before(three) == two.name()
+    # Nobody wrote before these.
+    assert all(re.fullmatch("[0-9a-f]{32}", before(event) or "") for event in (one, other))
+    assert before(one) != before(other)
+
+
+def test_what_was_rolled_back_is_not_named() -> None:
+    record()
+    with transaction.atomic():
+        gone = record()
+        transaction.set_rollback(True)
+    assert before(record()) != gone.name()
+
+
+def test_an_event_whose_commit_was_not_confirmed_stands_in_nobodys_way() -> None:
+    """It may be there: then no other may name the event before it."""
+    first = record()
+    record()
+    audit._thread.newest = ""  # as the connection was lost during the commit
+    third = record()
+    assert before(third) != first.name()
+    assert before(record()) == third.name()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_names_nothing_of_its_parent() -> None:
+    record()
+    assert audit._thread.newest
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, audit._thread.newest.encode() or b"nothing")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"nothing"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_no_copy_can_be_added() -> None:
+    event = record()
+    event.pk += 100
+    with pytest.raises(IntegrityError), transaction.atomic():
+        AuditEvent.objects.bulk_create([event])
+
+
+@pytest.mark.parametrize("recursive", ["ON", "OFF"])
+def test_sqlite_replaces_no_event_by_a_copy(event: AuditEvent, recursive: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("REPLACE is SQLite's")
+    sql(f"PRAGMA recursive_triggers = {recursive}")
+    columns = ", ".join(COLUMNS)
+    values = columns.replace("id,", "id + 1,", 1).replace("outcome", "'ok'")
+    try:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql(f"REPLACE INTO optin_auditevent ({columns}) SELECT {values} FROM optin_auditevent")  # noqa: S608
+    finally:
+        sql("PRAGMA recursive_triggers = ON")
+    assert is_whole(event)

@@ -118,6 +118,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
     ("OPTIN_SENDERS_REGISTERED", "AU", ("AU",)),
     ("OPTIN_AUDIT_RETENTION", "365", 365),
+    ("OPTIN_SEAL_EVERY", "60", 60),
     ("OPTIN_STAFF_REVOKE_DELAY", "172800", 172_800),
     ("OPTIN_ACCESS_TOKEN_LIFETIME", "10800", 10_800),
     ("OPTIN_REFRESH_TOKEN_LIFETIME", "31536000", 31_536_000),
@@ -279,6 +280,7 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_SUPPORT", "x" * 101),
     ("OPTIN_SUPPORT", "two\nlines"),
     ("OPTIN_AUDIT_RETENTION", 36_501),
+    ("OPTIN_SEAL_EVERY", 1801),
     ("OPTIN_STAFF_REVOKE_DELAY", 3599),
     ("OPTIN_STAFF_REVOKE_DELAY", 604_801),
     ("OPTIN_ACCESS_TOKEN_LIFETIME", 59),
@@ -388,6 +390,7 @@ def test_defaults_are_no_fault(name: str) -> None:
         ("refresh_token_lifetime", 30 * DAY),
         ("password_clients_rotate", False),
         ("audit_retention", 730),
+        ("seal_every", 300),
     ],
 )
 def test_the_policy_numbers(name: str, default: Any) -> None:

@@ -17,7 +17,7 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
-from optin import passwords, revocations, seals, services, sign_in, upkeep
+from optin import audit_check, passwords, revocations, seals, services, sign_in, upkeep
 from optin.errors import Deactivated, TellingReason, UnfitReason
 from optin.guesses import Outcome
 from optin.models import (
@@ -268,7 +268,7 @@ def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Trave
     after = rows(AuditEvent)["AuditEvent"]
     assert after[:-1] == before
     assert all(event.digest == event.content_digest() for event in AuditEvent.objects.all())
-    assert list(seals.verify(now(), seals.Tally())) == []
+    assert list(audit_check.verify(now(), audit_check.Tally())) == []
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.face) == ("erase", "ok", "command")
     assert (event.user_id, event.reason) == (person.pk, REASON)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin import limits, passwords, seals, services, sign_in, upkeep
+from optin import audit_check, limits, passwords, seals, services, sign_in, upkeep
 from optin.conf import Rate
 from optin.guesses import By, Outcome, Standing
 from optin.models import (
@@ -519,8 +519,8 @@ def test_sealed_audit_events_past_retention_go(user: User, clock: Clock) -> None
     assert kept.pk in left
     assert not {old.pk, older.pk} & left
     assert AuditSeal.objects.count() == 3
-    tally = seals.Tally()
-    assert list(seals.verify(now(), tally)) == []
+    tally = audit_check.Tally()
+    assert list(audit_check.verify(now(), tally)) == []
     assert tally.purged == 2
 
 

@@ -20,7 +20,7 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, connection, models, transaction
 
-from optin import seals, services, upkeep
+from optin import audit_check, seals, services, upkeep
 from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
@@ -355,7 +355,7 @@ def test_killed_and_run_again(file: File, tmp_path: Path) -> None:
     assert size() == 0
     assert survivors() == spared
     assert not AuditEvent.objects.filter(pk__in=expired).exists()
-    assert list(seals.verify(now(), seals.Tally())) == []
+    assert list(audit_check.verify(now(), audit_check.Tally())) == []
     between = {left for left in left_by_the_killed if 0 < left < doomed}
     assert len(between) > KILLS / 2, f"too early or too late: {left_by_the_killed} of {doomed}"
 

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandParser, SystemCheckE
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import seals
+from optin import audit_check, seals
+from optin.audit_check import Finding, Tally
 from optin.conf import conf
-from optin.seals import Finding, Tally
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 """Not 1: with that, Python ends where a command cannot even start."""
@@ -25,9 +25,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--seal", action="store_true", help="First seal what is due.")
         parser.add_argument(
-            "--seals",
+            "--copies",
+            "--seals",  # its name until 0.5
             metavar="FILE",
-            help="Compare with the seals in these lines of logs; - is stdin.",
+            help="Compare with the copies of seals in these lines of logs; - is stdin.",
         )
         parser.add_argument(
             "--kept",
@@ -60,15 +61,15 @@ class Command(BaseCommand):
 
     def _findings(self, now: datetime, tally: Tally, options: dict[str, Any]) -> Iterator[Finding]:
         with ExitStack() as stack:
-            name = options["seals"]
+            name = options["copies"]
             lines: Any = ()
             if name:
                 lines = sys.stdin if name == "-" else stack.enter_context(_open(name))
             if options["seal"]:
                 seals.seal(now)
             kept = timedelta(days=max(options["kept"], seals.KEPT.days))
-            yield from seals.verify(now, tally, kept=kept)
-            yield from seals.verify_copies(lines, tally)
+            yield from audit_check.verify(now, tally, kept=kept)
+            yield from audit_check.verify_copies(lines, tally)
             if name and not tally.copies:
                 yield Finding(f"{name} holds no copy of a seal", unchecked=True)
 

@@ -1,0 +1,420 @@
+"""The check of the whole audit trail: what was changed, removed, added or copied (S-53).
+
+Four things prove an event, and each is under the digest key:
+
+- its own digest proves its content;
+- the event before it of the same thread, which it names, proves that this one was there, and
+  under which id. No two events name the same: the second is a copy;
+- the seal over its range proves that no other event was there;
+- the next seal proves that seal: it begins where the other ends, and the first begins at 1.
+
+What is newest has nothing behind it. Its removal shows in the sequence of ids and in the
+times of other rows, as far as nobody changed these too, and always in the copies of seals
+that are kept elsewhere (``verify_copies``).
+"""
+
+import hmac
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import DataError, connection, models
+from django.db.models import Count, Max, Min
+
+from optin import keys
+from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
+from optin.models.audit import LAST, NAMED
+from optin.seals import KEPT, Content, drawn
+
+APART = timedelta(minutes=15)
+"""How far times may fall behind those of lower ids.
+
+The time is read when an operation begins, the id is drawn when it ends: a server gives up
+after 30 seconds (``gunicorn.conf.py``). Clocks more than 5 seconds apart break codes (S-65).
+"""
+
+OVERDUE = timedelta(hours=1)
+"""Seals are made every 10 minutes at the latest, or every hour by ``purge``."""
+
+LATE = timedelta(days=1)
+"""An outage of what seals would have been seen sooner."""
+
+SPARE = {"postgresql": 1000, "sqlite": 0}
+"""Ids in a row that may be lost to what was rolled back.
+
+The event is written last, so little is rolled back after it; and PostgreSQL skips up to 32
+after a crash. On SQLite what is rolled back gives its id back.
+"""
+
+_CHUNK = 2_000  # rows in memory at a time
+_NAMES = 20_000  # of events, in memory at a time
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_EVER = datetime.min.replace(tzinfo=UTC)
+_NAME = re.compile(rf"([0-9]{{1,18}}):([0-9a-f]{{{NAMED}}})")
+
+# What reading a row can raise whose values were tampered with.
+_UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
+
+M = TypeVar("M", AuditEvent, AuditSeal)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with the trail, or (with ``unchecked``) could not be checked."""
+
+    text: str
+    unchecked: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """How far a check has come."""
+
+    last_id: int = 0
+    events: int = 0
+    seals: int = 0
+    purged: int = 0
+    unsealed: int = 0
+    copies: int = 0
+    progress: Callable[["Tally"], None] = lambda tally: None
+    """Called after each chunk of events."""
+
+    def add(self, events: Sequence[AuditEvent]) -> None:
+        self.events += len(events)
+        self.last_id = events[-1].pk
+        self.progress(self)
+
+
+def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[Finding]:
+    """Check all events and seals, in constant memory; count in *tally*.
+
+    A range without any event was purged, and is no finding, if its seal is older than
+    *kept* and no older range has events left.
+    """
+    yield from _check_copies()
+    walk = _Walk(tally, purged_before=now - kept)
+    yield from walk.over(-LAST, 0)
+    if walk.content.count:
+        yield Finding(f"events up to 0: {walk.content.count} added")
+    next_id = 1
+    purging = True
+    for one in _seals():
+        tally.seals += 1
+        yield from _check_seal(one, next_id)
+        if one.first_id > next_id:
+            yield from walk.over(next_id, one.first_id - 1)
+        yield from walk.over(one.first_id, one.last_id)
+        difference = _difference(walk.content, one)
+        # Looked at again: it may have been purged between two chunks.
+        if difference and purging and one.at < now - kept and not _events(one).exists():
+            tally.purged += one.count
+        else:
+            purging = False
+            yield from _different(one, difference)
+            yield from walk.late(one)
+        next_id = max(next_id, one.last_id + 1)
+    before = drawn()  # what is drawn from here on may come after the events were read
+    yield from walk.over(next_id, LAST)
+    tally.unsealed = walk.content.count
+    yield from _check_unsealed(now, next_id)
+    yield from _check_sequence(before, max(tally.last_id, next_id - 1))
+    yield from _check_traces(now - kept)
+
+
+def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
+    """Compare the seals with the copies of them in *lines* of logs; count in *tally*."""
+    for number, line in enumerate(lines, start=1):
+        copy = AuditSeal.from_line(line)
+        if copy is None:
+            continue
+        tally.copies += 1
+        if copy.key_id == keys.digest_key_id() and not _same(copy.proof, copy.own_proof()):
+            yield Finding(f"line {number}: this copy of a seal was changed", unchecked=True)
+            continue
+        stored = AuditSeal.objects.filter(first_id=copy.first_id).first()
+        if stored is None:
+            yield Finding(f"{_range(copy)}: their seal was removed")
+            content = Content()
+            for chunk in _chunks(copy.first_id, copy.last_id):
+                for event in chunk:
+                    content.add(event.pk, event.key_id, event.digest)
+            yield from _different(copy, _difference(content, copy))
+        elif stored.line() != copy.line():
+            yield Finding(f"{_range(copy)}: their seal is not the one that was logged")
+
+
+# -- event by event ----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Goes over the events in the order of their ids, and remembers what the next may need."""
+
+    tally: Tally
+    purged_before: datetime
+    """Ranges whose seal is older than this may have been purged."""
+    content: Content = field(default_factory=Content)
+    """Of the range that it went over last."""
+    due: datetime | None = None
+    """When that range had to be sealed: the time of its second event, new form."""
+    _first: bool = True
+    _newest: datetime = _EVER
+    _key_id: str = ""
+    _names: dict[int, str] = field(default_factory=dict)
+    """The digests by which events of the last chunk are named."""
+
+    def over(self, first: int, last: int) -> Iterator[Finding]:
+        """Check the events from *first* to *last*, each by itself and with those before."""
+        self.content, self.due, self._first = Content(), None, True
+        for chunk in _chunks(first, last):
+            for event in chunk:
+                self.content.add(event.pk, event.key_id, event.digest)
+                yield from self._check_place(event)
+            yield from _check_digests(chunk)
+            yield from self._check_previous(chunk)
+            self.tally.add(chunk)
+
+    def late(self, one: AuditSeal) -> Iterator[Finding]:
+        """Say so if *one* was made long after its events: seals may have been made anew."""
+        if self.due and one.at != _NEVER and one.at - self.due > LATE:
+            days = (one.at - self.due).days
+            yield Finding(
+                f"{_range(one)}: sealed {days} days late; only copies of seals tell "
+                "what was there before",
+                unchecked=True,
+            )
+
+    def _check_place(self, event: AuditEvent) -> Iterator[Finding]:
+        """Check the order of times and keys."""
+        if event.at != _NEVER:
+            if self._newest - event.at > APART:
+                apart = (self._newest - event.at) // timedelta(minutes=1)
+                yield Finding(f"event {event.pk}: {apart} minutes older than one with a lower id")
+                self._newest = event.at
+            self._newest = max(self._newest, event.at)
+            if event.previous is not None:
+                if not self._first and self.due is None:
+                    self.due = event.at
+                self._first = False
+        if event.key_id != self._key_id and self._key_id and not _redigested(event):
+            yield Finding(f"event {event.pk}: its digest key came without a redigest")
+        self._key_id = event.key_id
+
+    def _check_previous(self, chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
+        """Check that the events are there that those of *chunk* name as the ones before."""
+        named: dict[int, tuple[str, int]] = {}
+        for event in chunk:
+            if name := _NAME.fullmatch(event.previous or ""):
+                named[int(name[1])] = name[2], event.pk
+        known = self._names
+        self._names = {event.pk: event.digest[:NAMED] for event in chunk}
+        known = known | self._names
+        far = AuditEvent.objects.filter(pk__in=[pk for pk in named if pk not in known])
+        known.update((pk, digest[:NAMED]) for pk, digest in far.values_list("pk", "digest"))
+        gone = sorted(
+            (pk for pk, (digest, by) in named.items() if pk >= by or known.get(pk) != digest),
+            reverse=True,
+        )
+        missing: list[int] = []
+        for pk in gone:
+            if pk not in known and self._was_purged(pk):
+                break  # and so were those with lower ids
+            missing.append(pk)
+        if missing:
+            which = _these(missing[::-1])
+            yield Finding(f"{which}: named by later events, but removed or replaced")
+
+    def _was_purged(self, pk: int) -> bool:
+        one = AuditSeal.objects.filter(first_id__lte=pk, last_id__gte=pk).first()
+        if one is None or one.at >= self.purged_before:
+            return False
+        return not AuditEvent.objects.filter(pk__gt=0, pk__lte=one.last_id).exists()
+
+
+def _check_digests(chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
+    """Check the own digest of each event."""
+    current = keys.digest_key_id()
+    foreign: dict[str, list[int]] = {}
+    for event in chunk:
+        if event.key_id != current:
+            foreign.setdefault(event.key_id, []).append(event.pk)
+        elif not _same(event.digest, event.content_digest()):
+            yield Finding(f"event {event.pk}: its content was changed")
+    for key_id, ids in foreign.items():
+        yield Finding(f"{_these(ids)}: digest key {key_id!r} is not here", unchecked=True)
+
+
+def _redigested(event: AuditEvent) -> bool:
+    """Whether *event* tells of a new digest key: it is the first under that key."""
+    return (event.kind, event.outcome) == (AuditEvent.Kind.KEYS, "redigested")
+
+
+def _check_copies() -> Iterator[Finding]:
+    """Find events that name the same one before them; a constraint allows none."""
+    after = ""
+    while True:
+        names = AuditEvent.objects.filter(previous__gt=after).order_by("previous")
+        counted = names.values_list("previous").annotate(count=Count("pk"))
+        chunk = list(counted[:_NAMES])
+        for name, count in chunk:
+            if count > 1:
+                ids = AuditEvent.objects.filter(previous=name).order_by("pk")
+                yield Finding(f"{_these(ids.values_list('pk', flat=True))}: copies of one event")
+        if len(chunk) < _NAMES:
+            return
+        after = chunk[-1][0] or ""
+
+
+# -- the ends of the trail ---------------------------------------------------------
+
+
+def _check_unsealed(now: datetime, next_id: int) -> Iterator[Finding]:
+    """Check what is behind the last seal: that it begins there, and is young."""
+    rest = AuditEvent.objects.filter(pk__gte=next_id)
+    first = rest.aggregate(id=Min("pk"))["id"] or next_id
+    if first - next_id > SPARE[connection.vendor]:
+        yield Finding(f"events {next_id} to {first - 1}: removed before they were sealed")
+    old = rest.filter(at__lt=now - OVERDUE).aggregate(
+        count=Count("pk"), first=Min("pk"), last=Max("pk")
+    )
+    if old["count"]:
+        yield Finding(
+            f"events {old['first']} to {old['last']}: {old['count']} not sealed for over an hour"
+        )
+
+
+def _check_sequence(before: int | None, newest: int) -> Iterator[Finding]:
+    """Compare the sequence, of *before* and of now, with the *newest* id."""
+    after = drawn()
+    if before is None or after is None:
+        yield Finding("the sequence of ids: this role may not read it", unchecked=True)
+        return
+    if before - newest > SPARE[connection.vendor]:
+        yield Finding(f"events {newest + 1} to {before}: removed, for their ids were given out")
+    if newest > after:
+        yield Finding(f"events up to {newest}: added, for no id after {after} was given out")
+
+
+_TRACES: tuple[tuple[type[models.Model], str, timedelta], ...] = (
+    (PendingOtp, "issued_at", timedelta(0)),
+    (SmsMessage, "created_at", timedelta(0)),
+    (ProviderUser, "verified_at", timedelta(0)),
+    (ProviderUser, "released_at", timedelta(0)),
+    # By Django, a moment later.
+    (User, "last_login", timedelta(minutes=1)),
+)
+"""Times that are written together with an event, and how much later than it."""
+
+
+def _check_traces(since: datetime) -> Iterator[Finding]:
+    """Look for rows that are newer than the newest event: theirs is not there."""
+    traces = [
+        (model._meta.verbose_name, name, at - later)
+        for model, name, later in _TRACES
+        if (at := model._default_manager.aggregate(at=Max(name))["at"]) and at > since
+    ]
+    # After these: an event of meanwhile is no matter.
+    newest = _newest_time()
+    for kind, name, at in traces:
+        if at > newest:
+            yield Finding(f"the newest events: removed, for the {name} of a {kind} is later")
+
+
+def _newest_time() -> datetime:
+    try:
+        return AuditEvent.objects.aggregate(at=Max("at"))["at"] or _EVER
+    except _UNREADABLE:
+        return _NEVER  # that is a finding of its own
+
+
+# -- seals -------------------------------------------------------------------------
+
+
+def _check_seal(one: AuditSeal, next_id: int) -> Iterator[Finding]:
+    if one.key_id != keys.digest_key_id():
+        yield Finding(f"seal over {_range(one)}: digest key {one.key_id!r} is not here", True)
+    elif not _same(one.proof, one.own_proof()):
+        yield Finding(f"seal over {_range(one)}: it was changed or forged")
+    if one.first_id > next_id:
+        yield Finding(f"events {next_id} to {one.first_id - 1}: their seal was removed")
+    if one.first_id < next_id:
+        yield Finding(f"seal over {_range(one)}: it was added, others are there already")
+
+
+def _difference(content: Content, one: AuditSeal) -> str:
+    """What happened to the events since they were sealed, or nothing."""
+    if content.count < one.count:
+        return f"{one.count - content.count} missing"
+    if content.count > one.count:
+        return f"{content.count - one.count} added"
+    return "" if _same(content.digest(), one.digest) else "not those that were sealed"
+
+
+def _different(one: AuditSeal, difference: str) -> Iterator[Finding]:
+    if difference:
+        yield Finding(f"{_range(one)}: {difference}")
+
+
+def _range(one: AuditSeal) -> str:
+    return f"events {one.first_id} to {one.last_id}"
+
+
+def _these(ids: Iterable[int]) -> str:
+    first, *rest = ids
+    return f"{1 + len(rest)} events {first} to {rest[-1]}" if rest else f"event {first}"
+
+
+def _same(found: str, expected: str) -> bool:
+    return hmac.compare_digest(str(found).encode(), expected.encode())
+
+
+# -- reading rows, whatever was done to them ---------------------------------------
+
+
+def _events(one: AuditSeal) -> "models.QuerySet[AuditEvent]":
+    return AuditEvent.objects.filter(pk__gte=one.first_id, pk__lte=one.last_id)
+
+
+def _seals() -> Iterator[AuditSeal]:
+    """All seals, in their order."""
+    from_id = -LAST
+    while True:
+        seals = AuditSeal.objects.filter(first_id__gte=from_id).order_by("first_id")
+        chunk = _read(seals[:_CHUNK], "first_id", "last_id", "count", "digest", "key_id", "proof")
+        yield from chunk
+        if not chunk:
+            return
+        from_id = chunk[-1].first_id + 1
+
+
+def _chunks(first: int, last: int) -> Iterator[list[AuditEvent]]:
+    """The events of a range in the order of their ids; each chunk is one statement."""
+    while True:
+        events = AuditEvent.objects.filter(pk__gte=first, pk__lte=last).order_by("pk")
+        chunk = _read(events[:_CHUNK], "key_id", "digest", "previous")
+        if not chunk:
+            return
+        yield chunk
+        first = chunk[-1].pk + 1
+
+
+def _read(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
+    """Return *rows*. One that cannot be read has only *fields*, and its digest fails."""
+    try:
+        found = list(rows)
+    except _UNREADABLE:
+        values = list(rows.values("pk", *fields))
+        found = [_one(rows.model, value) for value in values]
+    for row in found:
+        # What SQLite has in place of a time.
+        row.at = row.at or _NEVER
+    return found
+
+
+def _one(model: type[M], values: dict[str, Any]) -> M:
+    try:
+        return model._base_manager.get(pk=values["pk"])
+    except _UNREADABLE:
+        return model(**values, at=_NEVER)
