@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,7 +25,15 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import delivery, gateways, services, sign_in, throttle
 from optin.gateways import Callback, Receipt, SmsError, Text
-from optin.models import AccessKey, File, Membership, ProviderUser, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Membership,
+    ProviderUser,
+    RefusalCount,
+    User,
+)
 from optin.models.audit import forget_thread
 from optin.origin import Face, Origin
 
@@ -131,6 +140,19 @@ def _static_files_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", read_once)
         yield
+
+
+def decisions(**which: Any) -> "Counter[tuple[str, str, int | None]]":
+    """How often each kind and outcome was decided about whom, of those that *which* names.
+
+    Told by events, or counted where an equal refusal was told before.
+    """
+    found: Counter[tuple[str, str, int | None]] = Counter()
+    for event in AuditEvent.objects.filter(**which):
+        found[event.kind, event.outcome, event.user_id] += event.data.get("repeated", 1)
+    for row in RefusalCount.objects.untold().filter(**which):
+        found[row.kind, row.outcome, row.user_id] += row.untold
+    return found
 
 
 def wrong(code: str) -> str:

@@ -26,7 +26,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
-from tests.conftest import ORIGIN, PASSWORD, make_user
+from tests.conftest import ORIGIN, PASSWORD, decisions, make_user
 from tests.races.conftest import (
     ROUNDS,
     THREADS,
@@ -56,8 +56,8 @@ def proved() -> Standing:
 
 
 def outcomes(user: User, kind: AuditEvent.Kind) -> Counter[str]:
-    events = AuditEvent.objects.filter(user_id=user.pk, kind=kind)
-    return Counter(events.values_list("outcome", flat=True))
+    found = decisions(user_id=user.pk, kind=kind)
+    return Counter({outcome: count for (_, outcome, _), count in found.items()})
 
 
 # -- one code, many sessions -------------------------------------------------------

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from optin import sign_in
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.passwords import Grant
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, decisions
 from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
 
 pytestmark = [
@@ -29,8 +29,8 @@ SPELLINGS = ["ann", "ANN", "Ann", "ａｎｎ"]  # noqa: RUF001  (full width lett
 def checked(user: User) -> tuple[int, Counter[str]]:
     """How many failures are counted for the name, and what the audit trail tells."""
     counter = SendCounter.objects.get(scope__startswith="sign-in-name/")
-    events = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN, user_id=user.pk)
-    return counter.count, Counter(events.values_list("outcome", flat=True))
+    found = decisions(kind=AuditEvent.Kind.SIGN_IN, user_id=user.pk)
+    return counter.count, Counter({outcome: count for (_, outcome, _), count in found.items()})
 
 
 def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
