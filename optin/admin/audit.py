@@ -163,7 +163,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="event")
     def kind_(self, event: AuditEvent) -> str:
-        return event.get_kind_display()
+        count = self._span(event).count
+        return event.get_kind_display() + (f", {count} times" if count > 1 else "")
 
     @admin.display(description="account")
     def about(self, event: AuditEvent) -> str:
@@ -191,12 +192,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display(description="facts that decided")
     def facts(self, event: AuditEvent) -> str:
         data, repeats = _facts(event)
-        spans: dict[int, Span] = _known(event, "spans", refusals.spans)
-        span = spans[event.pk]
+        span = self._span(event)
         if span.count > 1 and not repeats:
             repeats = f"{span.count} times by now, the last time at {at(span.last_at)}"
         told = [f"{k}: {masked(v)}" for k, v in data.items()]
         return ", ".join(filter(None, [*told, repeats])) or "-"
+
+    def _span(self, event: AuditEvent) -> Span:
+        """Return how many equal refusals *event* tells of by now."""
+        return _known(event, "spans", refusals.spans)[event.pk]
 
     def _name(self, event: AuditEvent, user_id: int | None) -> str:
         names: dict[int, str] = _known(event, "user_names", _users)

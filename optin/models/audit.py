@@ -127,11 +127,11 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         reason: str = "",
         data: Mapping[str, Any] | None = None,
         subject: str = "",
-    ) -> "AuditEvent | None":
+    ) -> "AuditEvent":
         """Add one event. Call it last, in the transaction of what it tells.
 
-        Of a refusal that changed nothing and was the same within the hour, a count is raised
-        and nothing is returned: ``tell_repeats`` adds one event for all of them (``refusals``).
+        Where an equal refusal has one within the hour, a count is raised and the event is not
+        saved: ``tell_repeats`` adds one for all of them (``refusals``).
 
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
@@ -163,7 +163,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         if may_repeat(outcome, reason, event.data):
             row = RefusalCount.objects.raise_for(event, subject, origin)
             if row.count > 1:
-                return None
+                return event
             self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
         event.add()
         return event

@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from optin import refusals
 from optin.admin.audit import SAVED
 from optin.models import (
     AccessKey,
@@ -21,6 +23,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     ProviderUser,
+    RefusalCount,
     SmsMessage,
     User,
 )
@@ -51,6 +54,28 @@ def read(client: Client, address: str, **query: Any) -> str:
     response = client.get(address, query)
     assert response.status_code == 200, response.status_code
     return response.content.decode()
+
+
+def test_equal_refusals_are_shown_with_their_number(
+    signed_in: In, clock: time_machine.Traveller
+) -> None:
+    """While their hour goes on, and after it; in the file too, whose numbers are not cut."""
+    client = signed_in("auditor")
+    record(3, outcome="locked", at=timezone.now())
+    assert "Code entered, 3 times" in read(client, LOG, outcome="locked")
+    first = AuditEvent.objects.get(outcome="locked")
+    assert "3 times by now, the last time at" in read(client, f"{LOG}{first.pk}/change/")
+    RefusalCount.objects.update(count=200_001)
+    clock.shift(3600)
+    refusals.tell(timezone.now())
+    client = signed_in("auditor")
+    assert re.findall(r"Code entered, ([0-9]+) times", read(client, LOG, outcome="locked")) == [
+        "200000"
+    ]
+    last = AuditEvent.objects.filter(outcome="locked").latest("pk")
+    assert "200000 more between" in read(client, f"{LOG}{last.pk}/change/")
+    answer: Any = client.post(f"{LOG}export/?outcome=locked")
+    assert "200000 more between" in b"".join(answer.streaming_content).decode()
 
 
 # -- pages -------------------------------------------------------------------------

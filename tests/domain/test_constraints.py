@@ -23,6 +23,7 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     Purpose,
+    RefusalCount,
     Revocation,
     SendCounter,
     SmsMessage,
@@ -108,6 +109,12 @@ def revocation(user: User, **fields: Any) -> Revocation:
     return Revocation.objects.create(**{"user": user, "reason": "x", **due, **fields})
 
 
+def refusals(**how: Any) -> RefusalCount:
+    now = timezone.now()
+    times = dict.fromkeys(("ends_at", "first_at", "last_at"), now)
+    return RefusalCount.objects.create(key="k", last={}, count=2, **times, **how)
+
+
 VIOLATIONS: dict[str, list[Write]] = {
     "canary_is_one": [lambda ann, ben: Canary.objects.create(id=2, sealed="x", digest="x")],
     "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],
@@ -179,6 +186,8 @@ VIOLATIONS: dict[str, list[Write]] = {
     "audit_seal_ends_after_its_start": [lambda ann, ben: seal(first=3)],
     "audit_seal_holds_an_event": [lambda ann, ben: seal(count=0)],
     "send_counter_one_per_window": [lambda ann, ben: (counter(), counter())],
+    "refusal_count_one_per_window": [lambda ann, ben: (refusals(), refusals())],
+    "refusal_count_tells_no_more_than_it_has": [lambda ann, ben: refusals(told=3)],
     "span_ends_after_start": [lambda ann, ben: span(minutes=0)],
     "figure_one_of_each_in_a_span": [lambda ann, ben: [figure(of) for of in [span()] * 2]],
     "start": [lambda ann, ben: (span(), span(minutes=30))],
