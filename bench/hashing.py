@@ -3,9 +3,10 @@
 Somebody signs in without a pause from 30 addresses in as many networks: by the token call and
 on the page, with right passwords of accounts of their own and with wrong ones for others'.
 Meanwhile somebody else verifies codes, one after the other, each over a connection of its own.
-Quiet and attacked rounds take turns; each begins with all counters at nothing. Every verify
-must get the expected answer, and some passwords must have been checked and some not, or there
-is no measurement.
+Quiet rounds, rounds in which as many connections ask for nothing but ``/livez``, and attacked
+rounds take turns; each begins with all counters at nothing. The second tell what any requests at
+full speed do. Every verify must get the expected answer, and some passwords must have been
+checked and some not, or there is no measurement.
 
     python -m bench.hashing [--seconds N] [--rounds N]
 """
@@ -37,6 +38,11 @@ from optin.models import SendCounter, User
 
 ADDRESSES = 30
 PASSWORD = "correct horse battery"  # noqa: S105
+
+KNOCK = """
+wrk.headers["Host"] = "127.0.0.1"
+wrk.path = "/livez"
+"""
 
 SCRIPT = """
 local cookie, token = "%s", "%s"
@@ -78,14 +84,19 @@ end
 """
 
 
-@contextmanager
-def attack(port: int, seconds: int) -> Iterator[Counter[int]]:
-    """Attack for *seconds*, from before the block on; yields the answers, filled at its end."""
+def script_for(port: int) -> str:
+    """Return the script of the attack, with what the form of a page needs."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/sign-in/", timeout=10) as page:
         cookie = page.headers["Set-Cookie"].partition(";")[0]
         (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())
+    return SCRIPT % (cookie, token, ADDRESSES, PASSWORD.replace(" ", "+"))
+
+
+@contextmanager
+def attack(port: int, seconds: int, lua: str) -> Iterator[Counter[int]]:
+    """Attack for *seconds*, from before the block on; yields the answers, filled at its end."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT % (cookie, token, ADDRESSES, PASSWORD.replace(" ", "+")))
+        script.write(lua)
         script.flush()
         wrk = [shutil.which("wrk") or "wrk", "-t1", f"-c{ADDRESSES}", f"-d{seconds}s"]
         wrk += ["--timeout", "30s", "-s", script.name, f"http://127.0.0.1:{port}"]
@@ -137,7 +148,8 @@ def main() -> None:
         parser.error("DATABASE_URL must name a PostgreSQL server")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    quiet, attacked, answers = [], [], Counter[int]()
+    times: dict[str, list[list[float]]] = {"quiet": [], "other requests": [], "attacked": []}
+    answers: Counter[int] = Counter()
     with world.database():
         crowd = world.people(2000)
         User.objects.create_user("attacker", "attacker@example.com", PASSWORD)
@@ -146,23 +158,26 @@ def main() -> None:
         )
         (command,) = servers.commands(port, "").values()
         with servers.serving(command, port, world.url()):
-            for _ in range(options.rounds):
-                world.rewind()
-                quiet.append(verify(port, itertools.cycle(crowd), options.seconds))
+            for _, kind in itertools.product(range(options.rounds), times):
                 world.rewind()
                 SendCounter.objects.all().delete()
-                with attack(port, options.seconds + 2) as seen:
-                    attacked.append(verify(port, itertools.cycle(crowd), options.seconds))
+                if kind == "quiet":
+                    times[kind].append(verify(port, itertools.cycle(crowd), options.seconds))
+                    continue
+                lua = script_for(port) if kind == "attacked" else KNOCK
+                with attack(port, options.seconds + 2, lua) as seen:
+                    times[kind].append(verify(port, itertools.cycle(crowd), options.seconds))
                 answers += seen
         connections.close_all()
     if not answers[503] or not sum(answers[status] for status in (200, 303, 400, 422)):
         raise AssertionError(f"the passwords were not checked: {dict(answers)}")
     print(f"answers to the attack: {dict(sorted(answers.items()))}")
-    for name, rounds in (("quiet", quiet), ("attacked", attacked)):
-        medians = ", ".join(f"{statistics.median(times):.0f}" for times in rounds)
-        print(f"{name:9} median {medians} ms; 99 % {', '.join(f'{p99(t):.0f}' for t in rounds)} ms")
-    tails = [statistics.median(map(p99, rounds)) for rounds in (quiet, attacked)]
-    print(f"99 % while attacked: {tails[1] / tails[0]:.1f} times as long as while quiet")
+    quiet = statistics.median(map(p99, times["quiet"]))
+    for kind, rounds in times.items():
+        medians = ", ".join(f"{statistics.median(one):.0f}" for one in rounds)
+        tails = ", ".join(f"{p99(one):.0f}" for one in rounds)
+        ratio = statistics.median(map(p99, rounds)) / quiet
+        print(f"{kind:15} median {medians} ms; 99 % {tails} ms: {ratio:.1f} times the quiet one")
 
 
 if __name__ == "__main__":
