@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger
 
 worker_class = "gthread"
 workers = 2
-threads = 8
+threads = 8  # at most 4 of them wait for passwords: optin.hashing.WAITING
 timeout = 30
 # Access logs are for the proxy in front; the request line here can hold a WsAccessKey.
 accesslog = None

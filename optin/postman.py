@@ -12,7 +12,7 @@ GRACE = 3.0
 class Postman:
     """A thread that does one thing after the other, and a queue before it that has an end.
 
-    It begins with the first thing to do in a process, which must not be forked afterwards.
+    It begins with the first thing to do in a process.
     What it is given must be lost without harm: where the queue is full, or the process ends.
     """
 
@@ -28,7 +28,7 @@ class Postman:
         if not self._places.acquire(blocking=False):
             return False
         with self._beginning:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # as in a forked process
                 self._thread = Thread(target=self._go, name="postman", daemon=True)
                 self._thread.start()
                 atexit.register(self._end, self._thread)

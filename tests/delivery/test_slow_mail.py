@@ -54,8 +54,8 @@ class Dripping(StreamRequestHandler):
         if verb != self.server.drips_at:
             self.wfile.write(words)
             return
-        # Of a multi-line answer, or of a TLS record that is long; never the end of it.
-        self.wfile.write(b"\x16\x03\x03\x40\x00" if self.server.tls else b"250-")
+        # Of an answer, or of a long TLS record; never its end.
+        self.wfile.write(b"\x16\x03\x03\x40\x00" if self.server.tls else b"2")
         while True:
             self.wfile.write(b"x")
             time.sleep(DRIP)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Semaphore
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_so_many_hash_at_once_and_3_wait(
 
     def make_password(password: str) -> str:
         made.put(password)
-        go_on.acquire(timeout=60)
+        go_on.acquire(timeout=10)
         return password
 
     monkeypatch.setattr(hashing, "make_password", make_password)
@@ -94,7 +94,8 @@ def test_so_many_hash_at_once_and_3_wait(
             time.sleep(0.001)
         with pytest.raises(Busy):
             ask("one more")
-        assert made.empty()  # nobody else has begun
+        with pytest.raises(Empty):  # nobody else begins
+            made.get(timeout=0.3)
         go_on.release(len(names))
         assert [one.result(timeout=60) for one in waiting] == names
     assert set(begun) < set(names)
@@ -102,11 +103,20 @@ def test_so_many_hash_at_once_and_3_wait(
     hashing._hashers.cache_clear()
 
 
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["at once", "taken meanwhile"])
 @pytest.mark.parametrize("name", ["ann", "nobody"])
 def test_a_page_and_a_token_call_say_when_to_come_again(
-    user: User, password_clients: None, client: Client, name: str
+    user: User,
+    password_clients: None,
+    client: Client,
+    name: str,
+    meanwhile: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """S-61. No fault of ours: nothing is logged as one."""
+    if meanwhile:
+        monkeypatch.setattr(hashing, "is_full", lambda: False)
     body = {"username": name, "password": PASSWORD}
     with all_places_taken():
         page = client.post("/sign-in/", body)
@@ -119,6 +129,7 @@ def test_a_page_and_a_token_call_say_when_to_come_again(
         "error": "temporarily_unavailable",
         "error_description": "The service cannot do this now. Try again later.",
     }
+    assert "Traceback" not in caplog.text
     assert not AuditEvent.objects.exists()
     assert not SendCounter.objects.exists()
 
@@ -234,17 +245,19 @@ def test_below_the_ceiling_a_new_network_has_its_usual_tries(
         assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).grant is WRONG
 
 
-def test_a_network_becomes_known_with_the_code(attacked: None, person: Person) -> None:
+@pytest.mark.parametrize("by", [By.TEXT, By.APP])
+def test_a_network_becomes_known_with_the_code(person: Person, by: By) -> None:
     """A right password alone is not signing in."""
-    person.set_up(By.TEXT)
+    person.set_up(by)
     KnownNetwork.objects.all().delete()
+    person.clock.shift(60)  # the app's code is another one then
     assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is Grant.CODE_REQUIRED
     assert not KnownNetwork.objects.exists()
-    person.check(person.phone.code())
+    person.check(person.phone.code() if by is By.TEXT else person.app_code())
     assert KnownNetwork.objects.count() == 1
 
 
-def test_by_a_token_call_too(attacked: None, person: Person, password_clients: None) -> None:
+def test_by_a_token_call_too(person: Person, password_clients: None) -> None:
     client = sign_in.application()
     assert client
     sign_in.password_grant(
