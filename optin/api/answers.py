@@ -141,8 +141,8 @@ ERRORS: dict[str, Row] = {
         429,
         "No further text message can be sent now. Try again later.",
         "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
-        "answered STOP from the number: then its owner asks support. A code that is waiting "
-        "stays good. See the Retry-After header.",
+        "answered STOP from the number that is active: then its owner sends START, or signs in "
+        "on a page. A code that is waiting stays good. See the Retry-After header.",
     ),
     "throttled": Row(429, "Too many requests. Try again later.", "See the Retry-After header."),
     "internal_error": Row(
