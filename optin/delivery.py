@@ -20,7 +20,7 @@ from typing import Any
 import django
 from django.core import mail
 from django.db import connection, transaction
-from django.db.models import Count, Min
+from django.db.models import Count, F, Min
 from django.utils import timezone
 from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
@@ -86,6 +86,22 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
         transaction.on_commit(
             lambda: postman.submit(partial(_send_queued, row.pk, leaves)), robust=True
         )
+
+
+def withhold(row: SmsMessage) -> None:
+    """Save the new *row* of a text that does not leave, and answer as late as if it did (S-38)."""
+    row.state = State.WITHHELD
+    row.save_queued()
+    if conf.delivery == "inline":
+        transaction.on_commit(_wait_as_for_a_text, robust=True)
+
+
+def _wait_as_for_a_text() -> None:
+    """Take as long as the gateway took for the last text."""
+    last = GatewayTry.objects.filter(fate=Fate.ACCEPTED, message__sent_at__gte=F("at"))
+    if made := last.select_related("message").order_by("-pk").first():
+        took = (made.message.sent_at or made.at) - made.at
+        time.sleep(min(took.total_seconds(), PATIENCE))
 
 
 def notify(

@@ -53,6 +53,7 @@ class Why(StrEnum):
     """A cause. Names are stable: guides and tests go by them."""
 
     NUMBER_LIMIT = "number_limit"
+    OTHERS_ASKED = "others_asked"
     USER_LIMIT = "user_limit"
     ADDRESS_LIMIT = "address_limit"
     CLIENT_LIMIT = "client_limit"
@@ -204,7 +205,7 @@ def _of_texts(known: _Known) -> Iterator[Cause]:
     doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
     certain = [cause for cause in became if cause.why not in _DOUBTFUL]
     order = [refused, *certain, *_in_force(known), *doubtful]
-    if request and request.data.get("rule") == limits.RESEND_WAIT:
+    if request and _is_told(request) and request.data.get("rule") == limits.RESEND_WAIT:
         # A text left a moment ago: what became of that one is the question.
         order = [*certain, *doubtful, refused, *_in_force(known)]
     yield from filter(None, order)
@@ -261,8 +262,12 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     if name not in _RULES:
         return None
     why, advice = _RULES[name]
+    if not _is_told(request) and name in _OF_OTHERS:
+        why, advice = Why.OTHERS_ASKED, _ASK_LATER
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
-    words = f"A text{to} was asked for at {moment(request.at)}, and refused{_repeats(request)}:"
+    came_to = "refused" if _is_told(request) else "withheld, while they were told that it was sent"
+    came_to += _repeats(request)
+    words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
     stands = [cause for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
     because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
@@ -281,6 +286,15 @@ def _repeats(event: AuditEvent) -> str:
     return f", {event.data['repeated'] + 1} times since {moment(since)}" if since else ""
 
 
+def _is_told(request: AuditEvent) -> bool:
+    """Whether the person knows that it was refused."""
+    return request.outcome != Outcome.WITHHELD
+
+
+_OF_OTHERS = {"asked-number", limits.RESEND_WAIT}
+"""What withholds a text because others asked for texts to the same number."""
+
+
 def _because(name: str, request: AuditEvent) -> str:
     counted = staff_words.rule(request.data)
     return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
@@ -291,7 +305,8 @@ def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> 
     if name in _STANDING:
         return not stands
     until = staff_words.again_at(request)
-    return until is not None and until <= now and name != limits.RESEND_WAIT
+    waits = name == limits.RESEND_WAIT and _is_told(request)
+    return until is not None and until <= now and not waits
 
 
 _STANDING = {
@@ -353,7 +368,12 @@ _LOOK_AT_THE_LOG = (
     "Tell those who run the service to look at the workers and their log. Tell the person that it "
     "is not their phone."
 )
+_ASK_LATER = (
+    "Tell them to ask again then, and not what others did: the number may be somebody else's. Is "
+    "it theirs, a wrong number of another person may be the reason."
+)
 _RULES: dict[str, tuple[Why, str]] = {
+    "asked-pair": (Why.NUMBER_LIMIT, _IT_ENDS),
     "asked-number": (Why.NUMBER_LIMIT, _IT_ENDS),
     "own-number": (Why.NUMBER_LIMIT, _IT_ENDS),
     "asked-user": (Why.USER_LIMIT, _IT_ENDS),
@@ -560,6 +580,7 @@ _BECAME: dict[State, Callable[[_Known, SmsMessage], Iterator[Cause]]] = {
     State.DELIVERED: _delivered,
     State.FAILED: _failed,
     State.EXPIRED: _expired,
+    State.WITHHELD: lambda known, text: iter(()),  # the request says it
 }
 
 

@@ -36,6 +36,7 @@ from optin.models import (
     SmsMessage,
     Span,
 )
+from optin.models.messages import State
 
 INTACT = timedelta(hours=24)
 """So long after a span began nothing is deleted that it is counted from (``upkeep.KEPT``)."""
@@ -179,7 +180,7 @@ def _opt_ins(span: Span, now: datetime) -> Iterator[Figure]:
 
 
 def _sent_in(span: Span) -> "models.QuerySet[SmsMessage]":
-    return SmsMessage.objects.filter(_within(span, "created_at"))
+    return SmsMessage.objects.filter(_within(span, "created_at")).exclude(state=State.WITHHELD)
 
 
 _COUNTS_FOR_BUDGET = Q(pending_otp__purpose__in=[Purpose.OPT_IN, Purpose.OPT_OUT])
@@ -216,7 +217,9 @@ def _files(span: Span, now: datetime) -> Iterator[Figure]:
 
 def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
     """Texts of opt-ins; a proof counts for the newest text of its code."""
-    newer = SmsMessage.objects.filter(pending_otp=OuterRef("pending_otp"), pk__gt=OuterRef("pk"))
+    newer = SmsMessage.objects.exclude(state=State.WITHHELD).filter(
+        pending_otp=OuterRef("pending_otp"), pk__gt=OuterRef("pk")
+    )
     proof = Q(
         ~Exists(newer),
         pending_otp__closed_as=PendingOtp.Closed.PROVED,
@@ -273,7 +276,11 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
     found = AuditEvent.objects.filter(_within(span, "at")).aggregate(
         locked=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="locked_until")),
         disabled=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="disabled")),
-        refused=Count("pk", filter=Q(outcome=Outcome.SEND_LIMIT) & ~Q(data__has_key="repeated")),
+        refused=Count(
+            "pk",
+            filter=Q(outcome__in=[Outcome.SEND_LIMIT, Outcome.WITHHELD])
+            & ~Q(data__has_key="repeated"),
+        ),
     )
     # Those after the first of an hour have no event each; they count where the first one does.
     repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=Outcome.SEND_LIMIT)

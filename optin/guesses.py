@@ -55,6 +55,7 @@ class Outcome(StrEnum):
     MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
     REGION_NOT_ALLOWED = "region_not_allowed"
     SEND_LIMIT = "send_limit"
+    WITHHELD = "withheld"  # no text leaves, and whoever asked is not told
     UNREADABLE = "unreadable"  # the key of a number has left the key ring
     SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
     REVOCATION_LIMIT = "revocation_limit"  # staff asked for too many

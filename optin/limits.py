@@ -9,6 +9,10 @@ Against pumping, the texts of opt-ins are also counted by prefix (a number less 
 digits) and by region: how many left, and how many opt-ins were proved. A prefix with too
 few is closed to opt-ins for a while; for a region the operators are alarmed. What staff
 decided comes before all counters: the stop of all texts, the lists, a prefix opened.
+
+Who asks to opt a number in has not shown that it is theirs, and must not learn what others
+did with it or said of it (S-38). So the waits and limits of their own answer openly, and
+first; those of the number, over all users, withhold the text and are not told.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +25,7 @@ from django.db import connection, transaction
 from optin import alarms, keys
 from optin.conf import Rate, conf
 from optin.models import Guard, KnownNetwork, PendingOtp, Purpose, SmsMessage, User
+from optin.models.messages import State
 from optin.origin import Face, Origin, network_of
 from optin.phones import MobileNumber
 
@@ -30,6 +35,9 @@ SERIES_ENDS_AFTER = timedelta(minutes=10)
 # Texts that anybody with a key can cause, and texts that only a right password causes.
 # Each class has its own counters: the first cannot use up the owner's way in.
 _ASKED_FOR = {Purpose.OPT_IN, Purpose.OPT_OUT}
+
+_STAFF = {Face.ADMIN, Face.COMMAND}
+"""They may know why a text is not sent."""
 
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, proved) VALUES "
@@ -152,6 +160,11 @@ class Refused(Decision):
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld(Refused):
+    """The same, by a rule about others: whoever asked is answered as if the text was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved(Decision):
     """The rule that was nearest to saying no."""
 
@@ -165,22 +178,28 @@ def reserve_text(
     origin: Origin,
     now: datetime,
     number: MobileNumber | None = None,
+    is_proved: bool = True,
 ) -> Reserved | Refused:
     """Count one text, or say why it may not be sent. Call inside a transaction.
+
+    A text that is withheld counts for its user and their address or client alone.
 
     The counter of the number comes first and keeps its row until the transaction
     ends: two users who ask for a text to one number queue up here, and the second
     sees the text of the first in the resend wait.
 
     :param number: of an opt-in, for the lists and the breaker.
+    :param is_proved: whether the user has proved the number once: then they may know of a STOP.
     """
     prefix = Guard.prefix_of(number.e164) if number else ""
     guards = Guard.objects.about(
         {"", number_digest, prefix} if number else {"", number_digest}, now
     )
-    if refused := _stopped(guards) or (_guarded(guards, now) if number else None):
+    if refused := _stopped(guards, is_proved) or (_guarded(guards, now) if number else None):
         return refused
-    limits = _text_limits(user_id, number_digest, purpose, file_id, origin)
+    first = _number_limits(number_digest, purpose)
+    own = _own_limits(user_id, number_digest, purpose, file_id, origin)
+    limits = [*first, *own]
     if number:
         limits += _of_opt_in(number, prefix, adds=1)
     if purpose in _ASKED_FOR:
@@ -192,12 +211,27 @@ def reserve_text(
         tallies = _add(limits, now)
         if number and not _is_open(guards):
             shut = _shut(tallies, now)
-        refused = shut or resend_wait(number_digest, purpose, now) or _over(tallies, now)
+        if number:
+            refused = (
+                shut
+                or resend_wait(number_digest, purpose, now, user_id)
+                or _over(tallies[len(first) :], now)
+                or _withheld(
+                    _about_number(guards, now)
+                    or resend_wait(number_digest, purpose, now)
+                    or _over(tallies[: len(first)], now),
+                    origin,
+                )
+            )
+        else:
+            refused = resend_wait(number_digest, purpose, now) or _over(tallies, now)
         if refused:
             transaction.set_rollback(True)
     if refused is None:
         _alarm(tallies, number, now)
         return _nearest(tallies)
+    if isinstance(refused, Withheld):
+        return _charge(own, now) or refused
     if number and refused is shut:
         _close(prefix, number.region, refused, now)
     return refused
@@ -275,15 +309,35 @@ def _reserve_for_staff(
     return refused
 
 
-def _text_limits(
+def _charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
+    """Raise *limits*, unless that is too much for one of them."""
+    with transaction.atomic():
+        refused = _over(_add(limits, now), now)
+        if refused:
+            transaction.set_rollback(True)
+    return refused
+
+
+def _group(purpose: Purpose) -> str:
+    return "asked" if purpose in _ASKED_FOR else "own"
+
+
+def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
+    """Over all users. Counted also where it is switched off: its row is the lock of the number."""
+    scope = f"{_group(purpose)}-number"
+    return _each(scope, number_digest, conf.sends_per_number) or [
+        Limit(f"{scope}/600", number_digest, 0, 600)
+    ]
+
+
+def _own_limits(
     user_id: int, number_digest: str, purpose: Purpose, file_id: int | None, origin: Origin
 ) -> list[Limit]:
-    asked_for = purpose in _ASKED_FOR
-    group = "asked" if asked_for else "own"
-    # Counted also where its limit is switched off: its row is the lock of the number.
-    limits = _each(f"{group}-number", number_digest, conf.sends_per_number) or [
-        Limit(f"{group}-number/600", number_digest, 0, 600)
-    ]
+    """What whoever asks has used up alone."""
+    group, limits = _group(purpose), []
+    if purpose is Purpose.OPT_IN:
+        # As much as a number gets from all users: else theirs alone would be withheld.
+        limits += _each("asked-pair", f"{user_id} {number_digest}", conf.sends_per_number)
     limits += _each(f"{group}-user", str(user_id), conf.sends_per_user)
     if origin.face == Face.API:
         limits += _each(f"{group}-client", f"{origin.client} {file_id}", conf.sends_per_client)
@@ -346,11 +400,11 @@ def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
 # -- judging -----------------------------------------------------------------------
 
 
-def _stopped(guards: dict[tuple[str, str], Guard]) -> Refused | None:
-    """Say no where no text at all may leave, or none to this number."""
+def _stopped(guards: dict[tuple[str, str], Guard], is_proved: bool) -> Refused | None:
+    """Say no where no text at all may leave, or none to this number, which is theirs."""
     if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
         return Refused(STOP, 0, 0, ASK_AGAIN)
-    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+    if is_proved and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
         return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
     return None
 
@@ -358,16 +412,33 @@ def _stopped(guards: dict[tuple[str, str], Guard]) -> Refused | None:
 def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
     """Say no where staff did, or a breaker that is closed. A number says more than its prefix."""
     kind, covers = Guard.Kind, Guard.Covers
-    for width in (covers.NUMBER, covers.PREFIX):
-        if deny := guards.get((kind.DENY, width)):
-            return Refused(f"deny-{width}", 0, 0, _left(deny, now))
-        if (kind.SAFE, width) in guards:
-            return None
+    if (kind.SAFE, covers.NUMBER) in guards:
+        return None
+    if deny := guards.get((kind.DENY, covers.PREFIX)):
+        return Refused("deny-prefix", 0, 0, _left(deny, now))
+    if (kind.SAFE, covers.PREFIX) in guards:
+        return None
     breaker = guards.get((kind.BREAKER, covers.PREFIX))
     if breaker and not _is_open(guards) and conf.breaker_unproved:
         left = _left(breaker, now)
         return Refused(PREFIX, breaker.unproved, conf.breaker_unproved, left)
     return None
+
+
+def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+    """Say no where its holder said so of this number, or staff did."""
+    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
+    if deny := guards.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
+        return Refused("deny-number", 0, 0, _left(deny, now))
+    return None
+
+
+def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
+    """Return *refused* so that nobody but staff is told of it."""
+    if refused is None or origin.face in _STAFF:
+        return refused
+    return Withheld(refused.rule, refused.count, refused.limit, refused.retry_after)
 
 
 def _is_open(guards: dict[tuple[str, str], Guard]) -> bool:
@@ -465,12 +536,22 @@ def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime)
 # -- waiting -----------------------------------------------------------------------
 
 
-def resend_wait(number_digest: str, purpose: Purpose, now: datetime) -> Refused | None:
-    """Say how long the number must wait for its next text for *purpose*, if it must."""
+def resend_wait(
+    number_digest: str, purpose: Purpose, now: datetime, user_id: int | None = None
+) -> Refused | None:
+    """Say how long the number must wait for its next text for *purpose*, if it must.
+
+    :param user_id: whose texts alone count, those that were withheld too: they do not know.
+    """
     waits = conf.resend_wait
-    texts = SmsMessage.objects.filter(
+    found = SmsMessage.objects.filter(
         pending_otp__provider_user__number_digest=number_digest, pending_otp__purpose=purpose
-    ).order_by("-id")[: len(waits)]
+    )
+    if user_id is None:
+        found = found.exclude(state=State.WITHHELD)
+    else:
+        found = found.filter(pending_otp__provider_user__user=user_id)
+    texts = found.order_by("-id")[: len(waits)]
     newest: datetime | None = None
     length, later = 0, now
     for sent_at, closed_as in texts.values_list("created_at", "pending_otp__closed_as"):

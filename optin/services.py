@@ -60,6 +60,12 @@ class Sending:
     provider_user_id: int | None = None  # of the code that waits to be proved
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+    is_withheld: bool = False  # no text leaves, which the outcome does not tell
+
+    @property
+    def decided(self) -> Outcome:
+        """What staff are told."""
+        return Outcome.WITHHELD if self.is_withheld else self.outcome
 
 
 KeepSession = Callable[[User], None]
@@ -101,7 +107,7 @@ def opt_in(
         )
         AuditEvent.objects.record(
             Kind.OPT_IN,
-            result.outcome,
+            result.decided,
             now=now,
             origin=origin,
             user_id=user.pk,
@@ -142,7 +148,10 @@ def _send(
     origin: Origin,
     now: datetime,
 ) -> Sending:
-    """Reserve a text for *number* and send its code, unless a limit says no."""
+    """Reserve a text for *number* and send its code, unless a limit says no.
+
+    Where a rule about others says no, all is as if it was sent, but that no text leaves.
+    """
     user = factors.user
     row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
     decision = limits.reserve_text(
@@ -153,8 +162,9 @@ def _send(
         origin=origin,
         now=now,
         number=number,
+        is_proved=bool(row and row.verified_at),
     )
-    if isinstance(decision, limits.Refused):
+    if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
         return Sending(
             Outcome.SEND_LIMIT,
             row.pk if row and row.open_code else None,
@@ -472,7 +482,8 @@ def waiting(user: User, purpose: Purpose, provider_user_id: int | None = None) -
     if number.open_code.is_expired(now) or number.open_code.is_used_up():
         return None
     text = SmsMessage.objects.filter(pending_otp=number.open_code).latest("pk")
-    wait = limits.resend_wait(number.number_digest, purpose, now)
+    own = user.pk if purpose is Purpose.OPT_IN else None
+    wait = limits.resend_wait(number.number_digest, purpose, now, own)
     return Waiting(number, number.open_code, text, wait.retry_after if wait else None)
 
 
@@ -672,7 +683,7 @@ def _text_code(
     purpose: Purpose,
     pending: PendingOtp | None,
     file: File | None,
-    decision: limits.Reserved,
+    decision: limits.Decision,
     now: datetime,
 ) -> Sending:
     """Text the open code of *row* again while it is good; else make a new one."""
@@ -699,12 +710,13 @@ def _text_code(
             expires_at=now + timedelta(seconds=conf.otp_lifetime),
         )
     message = SmsMessage(pending_otp=pending, created_at=now)
+    outcome = Outcome.RESENT if repeat else Outcome.SENT
+    if isinstance(decision, limits.Withheld):
+        delivery.withhold(message)
+        data = {"message": message.pk, "told": outcome.value, **decision.data}
+        return Sending(outcome, provider_user_id=row.pk, data=data, is_withheld=True)
     delivery.dispatch(message)
-    return Sending(
-        Outcome.RESENT if repeat else Outcome.SENT,
-        provider_user_id=row.pk,
-        data={"message": message.pk, **decision.data},
-    )
+    return Sending(outcome, provider_user_id=row.pk, data={"message": message.pk, **decision.data})
 
 
 def release(row: ProviderUser, now: datetime) -> None:

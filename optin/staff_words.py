@@ -103,6 +103,9 @@ _RULES: dict[str, str] = {
     "own-number": (
         "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
     ),
+    "asked-pair": (
+        "%(count)s of %(limit)s texts for this account to this number in %(span)s, for opt-in"
+    ),
     "asked-user": (
         "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
     ),
@@ -249,6 +252,10 @@ _CODE_REFUSED: dict[str, str] = {
 _EVENTS: dict[tuple[str, str], str] = {
     (Kind.OPT_IN, "sent"): "Code sent to turn two-factor sign-in on",
     (Kind.OPT_IN, "resent"): "Code sent again to turn two-factor sign-in on",
+    (Kind.OPT_IN, "withheld"): (
+        "A code to turn two-factor sign-in on was asked for and withheld; the person was told that "
+        "it was sent"
+    ),
     (Kind.OPT_IN, ""): "A code to turn two-factor sign-in on was asked for and not sent",
     (Kind.VERIFY_OPT_IN, "ok"): "Two-factor sign-in turned on",
     (Kind.VERIFY_OPT_IN, ""): "Code to turn two-factor sign-in on entered wrongly",
@@ -400,6 +407,7 @@ _STATES: dict[State, str] = {
     State.DELIVERED: "delivered",
     State.FAILED: "not delivered",
     State.EXPIRED: "not sent, its code was of no use any more",
+    State.WITHHELD: "withheld, and the person was told that it was sent",
 }
 _MAIL_STATES: dict[State, str] = {
     **_STATES,

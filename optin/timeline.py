@@ -378,7 +378,7 @@ def _text(message: SmsMessage, names: _Names, position: Position) -> Entry:
         who="",
         where="",
         quoted=staff_words.why(message.reason) if waits else "",
-        bad=bool(waits),
+        bad=bool(waits) or message.state == State.WITHHELD,
         position=position,
     )
 

@@ -82,6 +82,7 @@ SAVED = {
     "By staff": "?face=admin",
     "By command": "?face=command",
     "Texts refused by a limit": "?outcome=send_limit",
+    "Texts withheld": "?outcome=withheld",
     "Refused by a lock": "?outcome=locked",
     "Numbers of two accounts": "?outcome=mobile_number_in_use",
     "Numbers seen in full": "?kind=reveal",

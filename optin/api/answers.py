@@ -159,8 +159,9 @@ ERRORS: dict[str, Row] = {
         429,
         "No further text message can be sent now.",
         "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
-        "answered STOP from the number: then its owner asks support. A code that is waiting "
-        "stays good. The seconds are in the Retry-After header too.",
+        "answered STOP from the number that is active: then its owner sends START, or signs in "
+        "on a page. A code that is waiting stays good. The seconds are in the Retry-After header "
+        "too.",
     ),
     "throttled": Row(
         429, "Too many requests.", "The seconds to wait are in the Retry-After header too."

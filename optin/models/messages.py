@@ -41,6 +41,7 @@ class State(models.TextChoices):
     DELIVERED = "delivered", "Delivered"
     FAILED = "failed", "Failed"
     EXPIRED = "expired", "Not sent: its code was of no use any more"
+    WITHHELD = "withheld", "Not sent, and whoever asked was not told"
 
 
 M = TypeVar("M", bound="Outgoing")

@@ -212,6 +212,8 @@ _DELIVERY = {
     State.FAILED: lambda: _("It could not be sent at %(time)s. Check the number, or try again."),
     State.EXPIRED: lambda: _("It was not sent: its code works no more. Ask for a new one."),
 }
+# That it was not sent is about others (``limits.Withheld``).
+_DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]
 
 
 def lifetime(waiting: Waiting, *, told_tries: bool) -> str:
@@ -283,7 +285,8 @@ def _purpose(event: AuditEvent) -> str:
 
 
 def _said(event: AuditEvent) -> str:
-    words = _EVENTS.get((event.kind, event.outcome))
+    # Of a text that was withheld, what the person was told.
+    words = _EVENTS.get((event.kind, event.data.get("told", event.outcome)))
     if words is None and event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
         words = _CODE_REFUSED.get(event.outcome)
     if words is None:

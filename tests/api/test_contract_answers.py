@@ -440,6 +440,20 @@ def test_send_limits(
     assert audited() == [("opt_in", "sent"), ("opt_in", "send_limit"), ("opt_in", "send_limit")]
 
 
+def test_nobody_learns_that_another_asked(
+    one: Api, stranger: User, file: File, phone: Phone
+) -> None:
+    """The same answer, and no text: the number may be another person's."""
+    other = Api(token=bearer(stranger), file_id=file.pk)
+    assert one.opt_in(NUMBER).status == 200
+    told = other.opt_in(NUMBER)
+    assert (told.status, [*told.data]) == (200, ["ProviderUserId"])
+    assert told.data["ProviderUserId"] == ProviderUser.objects.get(user=stranger).pk
+    assert other.opt_in(NUMBER).brief == (429, "send_limit")
+    assert len(phone.messages) == 1
+    assert audited() == [("opt_in", "sent"), ("opt_in", "withheld"), ("opt_in", "send_limit")]
+
+
 def test_per_ip_limit_is_not_for_integrators(one: Api, settings: Settings) -> None:
     """One integrator's server is one address for all its users."""
     settings.OPTIN_SENDS_PER_IP = (Rate(1, 300),)

@@ -638,6 +638,7 @@ def test_json_as_dotnet_writes_it(
 def test_the_answers_of_the_operation_are_codes_of_the_contract() -> None:
     """Every refusal an operation can return has a row in the table of answers."""
     inner = {Outcome.OK, Outcome.SENT, Outcome.RESENT, Outcome.WAITING, Outcome.UNCHANGED}
+    inner |= {Outcome.WITHHELD}  # of the audit trail
     inner |= {Outcome.STARTED, Outcome.NOTHING_WAITING, Outcome.CANCELLED}  # of pages
     inner |= {Outcome.OUT_OF_REACH, Outcome.UNREADABLE, Outcome.SEARCH_LIMIT}  # of staff
     inner |= {Outcome.PLANNED, Outcome.WITHDRAWN, Outcome.DEACTIVATED}

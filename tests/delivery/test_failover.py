@@ -333,7 +333,7 @@ def test_a_number_that_answered_stop_is_sent_no_more(world: World, use: Gateways
     ask(world)
     one.fails = None
     world.clock.shift(121)
-    assert world.ask().outcome is Outcome.SEND_LIMIT
+    assert world.ask().is_withheld
     event = AuditEvent.objects.latest("pk")
     assert event.data["rule"] == "stopped"
     assert len(one.texts) == 1

@@ -369,7 +369,7 @@ def test_stop(http: Taker, world: World) -> None:
     assert Guard.objects.has_opted_out(world.row.number_digest)
     world.clock.shift(121)
     refused = world.ask()
-    assert (refused.outcome, refused.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
+    assert (refused.decided, refused.data["rule"]) == (Outcome.WITHHELD, "stopped")
     assert AuditEvent.objects.latest("pk").data["rule"] == "stopped"
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.NO_TEXTS)
     assert (event.client, event.outcome, event.last_three) == ("gateway:http", "stopped", "156")

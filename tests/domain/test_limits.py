@@ -1,6 +1,7 @@
 """Who may be sent how many texts: each limit by itself, at its boundary."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,12 +11,13 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import services
+from optin import guards, services
 from optin.conf import Rate, every_setting
 from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
+    Guard,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -25,7 +27,8 @@ from optin.models import (
 )
 from optin.origin import Face, Origin
 from optin.services import Sending
-from tests.conftest import ORIGIN, Phone, make_user
+from optin.web import words
+from tests.conftest import NUMBER, ORIGIN, Phone, make_user
 from tests.domain.world import World, newest_event, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,8 +100,8 @@ def other_user(asker: Asker, n: int) -> Sending:
 TABLE = [
     pytest.param(
         "OPTIN_SENDS_PER_NUMBER",
-        "asked-number",
-        lambda a, n: a.ask(user=n, origin=replace(ORIGIN, client=f"key:{n}")),
+        "asked-pair",
+        lambda a, n: a.ask(origin=replace(ORIGIN, client=f"key:{n}")),
         lambda a: a.ask(number=1),
         id="per-number",
     ),
@@ -370,16 +373,152 @@ def test_the_waits_start_again_when_a_code_was_used(
 
 
 def test_the_wait_is_per_number_over_all_users(
-    alone: LazySettings, asker: Asker, clock: time_machine.Traveller
+    alone: LazySettings, asker: Asker, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     alone.OPTIN_RESEND_WAIT = (30, 60, 120)
     asker.ask(user=0)
-    assert asker.ask(user=1).outcome is Outcome.SEND_LIMIT
-    assert asker.ask(user=0, number=1).outcome is Outcome.SENT
+    assert asker.ask(user=1).is_withheld
+    assert not asker.ask(user=0, number=1).is_withheld
+    clock.shift(29.9)
+    assert asker.ask(user=1).outcome is Outcome.SEND_LIMIT  # their own wait
+    clock.shift(0.1)
+    sent = asker.ask(user=1)
+    assert (sent.outcome, sent.is_withheld) == (Outcome.RESENT, False)
     clock.shift(30)
-    assert asker.ask(user=1).outcome is Outcome.SENT
+    assert asker.ask(user=2).is_withheld  # the second wait is 60
+    assert len(phone.messages) == 3
+
+
+# -- what is about others (S-38) ---------------------------------------------------
+
+
+def another_asked(asker: Asker, settings: LazySettings) -> None:
+    settings.OPTIN_RESEND_WAIT = (30, 60, 120)
+    asker.ask()
+
+
+def others_used_it_up(asker: Asker, settings: LazySettings) -> None:
+    settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 600),)
+    asker.ask()
+    asker.ask()
+
+
+def stop_was_answered(asker: Asker, settings: LazySettings) -> None:
+    Guard.objects.opt_out(ProviderUser.digest_of(mobile(0)), "000", timezone.now())
+
+
+def staff_denied_it(asker: Asker, settings: LazySettings) -> None:
+    target = guards.Target.number(mobile(0))
+    guards.deny(target, timedelta(hours=1), reason="hoax", origin=Origin(Face.COMMAND))
+
+
+OF_OTHERS = [
+    pytest.param(another_asked, "resend-wait", id="wait"),
+    pytest.param(others_used_it_up, "asked-number/600", id="limit"),
+    pytest.param(stop_was_answered, "stopped", id="stop"),
+    pytest.param(staff_denied_it, "deny-number", id="denied"),
+]
+Before = Callable[[Asker, LazySettings], None]
+
+
+def counts() -> dict[tuple[str, str], int]:
+    """What each counter came to, by its scope and key."""
+    rows = SendCounter.objects.values_list("scope", "key", "count")
+    return {(scope.split("/")[0], key): count for scope, key, count in rows}
+
+
+@pytest.mark.parametrize(("before", "rule"), OF_OTHERS)
+def test_what_is_about_others_withholds_and_is_not_told(
+    alone: LazySettings, asker: Asker, phone: Phone, before: Before, rule: str
+) -> None:
+    """As for a number of which nobody knows; but no text leaves, and nothing else is counted."""
+    for name in LIMITS:
+        setattr(alone, name, (Rate(100, 600),))
+    before(asker, alone)
+    free = asker.ask(user=1, number=1)
+    texts, counted = len(phone.messages), counts()
+
+    with one_event(AuditEvent.Kind.OPT_IN, Outcome.WITHHELD):
+        told = asker.ask(user=2)
+
+    assert (told.outcome, told.retry_after) == (free.outcome, free.retry_after)
+    row = ProviderUser.objects.get(user=asker.users[2])
+    assert told.provider_user_id == row.pk
+    assert PendingOtp.objects.open().filter(provider_user=row).count() == 1
+    assert (newest_event().data["rule"], newest_event().data["told"]) == (rule, "sent")
+    assert len(phone.messages) == texts
+    raised = {scope for (scope, key), n in counts().items() if n != counted.get((scope, key), 0)}
+    assert raised == {"asked-pair", "asked-user", "asked-client"}
+    waiting = services.waiting(asker.users[2], Purpose.OPT_IN, row.pk)
+    shown = services.waiting(asker.users[1], Purpose.OPT_IN, free.provider_user_id)
+    assert waiting
+    assert shown
+    assert waiting.resend_in == shown.resend_in
+    assert words.delivery(waiting.text) == words.delivery(shown.text)
+
+
+def test_what_was_withheld_is_sent_later(
+    alone: LazySettings, asker: Asker, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """By the next request, with the code that waits."""
+    another_asked(asker, alone)
+    withheld = asker.ask(user=1)
+    code = PendingOtp.objects.get(provider_user=withheld.provider_user_id).code()
     clock.shift(30)
-    assert asker.ask(user=2).outcome is Outcome.SEND_LIMIT  # the second wait is 60
+    sent = asker.ask(user=1)
+    assert (sent.outcome, sent.provider_user_id) == (Outcome.RESENT, withheld.provider_user_id)
+    assert phone.code() == code
+
+
+@pytest.mark.parametrize(("before", "rule"), OF_OTHERS)
+@pytest.mark.parametrize("setting", LIMITS[1:])
+def test_all_other_limits_answer_also_where_a_text_would_be_withheld(
+    alone: LazySettings, asker: Asker, phone: Phone, before: Before, rule: str, setting: str
+) -> None:
+    """Else they would answer for a number of which nobody knows, and for no other."""
+    origin = PAGE if setting == "OPTIN_SENDS_PER_IP" else ORIGIN
+    before(asker, alone)
+    SendCounter.objects.exclude(scope__startswith="asked-number").delete()
+    setattr(alone, setting, (Rate(1, 600),))
+    assert asker.ask(user=1, number=1, origin=origin).outcome is Outcome.SENT
+    texts = len(phone.messages)
+    assert asker.ask(user=1, origin=origin).outcome is Outcome.SEND_LIMIT
+    assert len(phone.messages) == texts
+
+
+def test_what_is_withheld_is_limited(alone: LazySettings, asker: Asker) -> None:
+    stop_was_answered(asker, alone)
+    alone.OPTIN_SENDS_PER_NUMBER = (Rate(3, 600),)
+    outcomes = [asker.ask().outcome for _ in range(4)]
+    assert outcomes == [Outcome.SENT, *[Outcome.RESENT] * 2, Outcome.SEND_LIMIT]
+    assert asker.ask(user=1).is_withheld
+
+
+def test_staff_are_told(alone: LazySettings, asker: Asker, phone: Phone) -> None:
+    alone.OPTIN_RESEND_WAIT = (30,)
+    asker.ask(user=0)
+    asker.ask(user=1)
+    staff = Origin(Face.COMMAND)
+    stop_was_answered(asker, alone)
+    alone.OPTIN_RESEND_WAIT = (0,)
+    with one_event(AuditEvent.Kind.RESEND, Outcome.SEND_LIMIT):
+        refused = services.resend(asker.users[1], reason="Ticket 1", origin=staff)
+    assert (refused.outcome, refused.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
+    assert len(phone.messages) == 1
+
+
+def test_strangers_who_ask_for_the_number_do_not_hold_up_its_owner(
+    active: ProviderUser, world: World, settings: LazySettings
+) -> None:
+    """S-07: neither its waits nor its limits are those of sign-in."""
+    strangers = [make_user(f"s{n}", world.file) for n in range(12)]
+    outcomes = []
+    for stranger in strangers:
+        world.clock.shift(121)
+        outcomes.append(services.opt_in(stranger, world.file, NUMBER, origin=ORIGIN).decided)
+    assert Counter(outcomes) == {Outcome.SENT: 9, Outcome.WITHHELD: 3}
+    sent = services.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
+    assert sent.outcome is Outcome.SENT
 
 
 def test_the_wait_is_per_purpose(active: ProviderUser, world: World, alone: LazySettings) -> None:

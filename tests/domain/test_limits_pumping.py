@@ -332,18 +332,20 @@ def test_a_denied_number_gets_no_opt_in(
     last_three = "000" if covers == "number" else ""
     with one_event(AuditEvent.Kind.DENY, Outcome.OK, reason=WHY, last_three=last_three):
         guards.deny(target, 2 * HOUR, reason=WHY, origin=STAFF)
-    said = {"rule": f"deny-{covers}", "count": 0, "limit": 0, "retry_after": 7200}
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+    outcome = Outcome.WITHHELD if covers == "number" else Outcome.SEND_LIMIT
+    with one_event(AuditEvent.Kind.OPT_IN, outcome):
         crowd.ask(0)
+    data = newest_event().data
+    assert (data["rule"], data["retry_after"]) == (f"deny-{covers}", 7200)
     beside = Outcome.SENT if covers == "number" else Outcome.SEND_LIMIT
     assert crowd.ask(1).outcome is beside
     assert crowd.ask(0, prefix=58).outcome is Outcome.SENT
     clock.shift(7200)
-    assert crowd.ask(0).outcome is Outcome.SENT
+    assert crowd.ask(0).decided is Outcome.SENT
 
 
 def test_nobody_is_put_off_for_longer_than_a_day(crowd: Crowd) -> None:
-    guards.deny(Target.number(mobile(0)), timedelta(days=300), reason=WHY, origin=STAFF)
+    guards.deny(Target.prefix(mobile(0)), timedelta(days=300), reason=WHY, origin=STAFF)
     assert crowd.ask(0).retry_after == timedelta(days=1)
 
 
@@ -374,7 +376,7 @@ def test_the_safe_keep_to_the_other_limits(crowd: Crowd, settings: LazySettings)
     ("number", "prefix", "outcome"),
     [
         pytest.param(guards.keep_safe, guards.deny, Outcome.SENT, id="safe-number"),
-        pytest.param(guards.deny, guards.keep_safe, Outcome.SEND_LIMIT, id="denied-number"),
+        pytest.param(guards.deny, guards.keep_safe, Outcome.WITHHELD, id="denied-number"),
     ],
 )
 def test_a_number_says_more_than_its_prefix(
@@ -382,7 +384,7 @@ def test_a_number_says_more_than_its_prefix(
 ) -> None:
     number(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
     prefix(Target.prefix(mobile(0)), HOUR, reason=WHY, origin=STAFF)
-    assert crowd.ask(0).outcome is outcome
+    assert crowd.ask(0).decided is outcome
 
 
 def test_one_entry_for_each_target(crowd: Crowd) -> None:

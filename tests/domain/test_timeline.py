@@ -156,6 +156,12 @@ def number_limit(scene: Scene) -> None:
         scene.ask()
 
 
+def another_asked(scene: Scene) -> None:
+    other = make_user("other", scene.file)
+    services.opt_in(other, scene.file, NUMBER, origin=ORIGIN)
+    assert scene.ask().is_withheld
+
+
 def region(scene: Scene) -> None:
     """The first opt-in ever: no number was stored."""
     scene.ask(NEW_ZEALAND)
@@ -412,6 +418,7 @@ def arrived(scene: Scene) -> None:
         (user_limit, Why.USER_LIMIT, "1 of 1 texts for this account in 10 minutes"),
         (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
         (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
+        (another_asked, Why.OTHERS_ASKED, "withheld, .* the wait after the last text, 1 in a row"),
         (denied, Why.DENIED, r"the deny list until .*, 00:00 AEDT: “pumping”"),
         (answered_stop, Why.ANSWERED_STOP, r"STOP from the number \.\.\. 156"),
         (stopped_while_it_waited, Why.ALL_STOPPED, "Staff stopped all texts"),

@@ -76,6 +76,11 @@ class Person:
 class Answer:
     outcome: str
     texted: tuple[Row, str] | None = None  # whose number, and for what purpose
+    withheld: bool = False  # it was told so, and no text left
+
+    @property
+    def recorded(self) -> str:
+        return "withheld" if self.withheld else self.outcome
 
 
 @dataclass
@@ -134,11 +139,15 @@ class Model:
             return Answer(barred)
         if person.active:
             return Answer("already_opted_in")
-        if self._may_not_be_sent(number, OPT_IN, now):
+        mine = f"{number} of {self.people.index(person)}"
+        if self._may_not_be_sent(mine, OPT_IN, now):
             return Answer("send_limit")
+        withheld = self._may_not_be_sent(number, OPT_IN, now)
         row = person.rows.setdefault(number, Row(number, file))
         row.file = file
-        return self._text(row, OPT_IN, file, now)
+        answer = self._text(row, OPT_IN, file, now, withheld=withheld)
+        self.waits.note_text(mine, OPT_IN, row.codes[OPT_IN], now)
+        return answer
 
     def challenge(self, person: Person, purpose: str, now: datetime) -> Answer:
         if barred := self._barred(person, now):
@@ -157,13 +166,16 @@ class Model:
             number, purpose, now
         )
 
-    def _text(self, row: Row, purpose: str, file: int | None, now: datetime) -> Answer:
+    def _text(
+        self, row: Row, purpose: str, file: int | None, now: datetime, *, withheld: bool = False
+    ) -> Answer:
         code = row.codes.get(purpose)
         again = code is not None and code.file == file and code.is_good_for_another_text(now)
         if code is None or not again:
             code = row.codes[purpose] = Code(file, self.digits, now, now + LIFETIME)
-        self.waits.note_text(row.number, purpose, code, now)
-        return Answer("resent" if again else "sent", (row, purpose))
+        if not withheld:
+            self.waits.note_text(row.number, purpose, code, now)
+        return Answer("resent" if again else "sent", (row, purpose), withheld)
 
     # -- guesses -----------------------------------------------------------------
 
@@ -181,7 +193,8 @@ class Model:
         outcome = self._guess(person, row, OPT_IN, guess, now)
         if outcome != "ok":
             return outcome
-        self.waits.note_use(row.number, OPT_IN, code)
+        for number in (row.number, f"{row.number} of {self.people.index(person)}"):
+            self.waits.note_use(number, OPT_IN, code)
         others = [other for other in self.people if other is not person]
         if any(o.active and o.active.number == row.number for o in others):
             return "mobile_number_in_use"
