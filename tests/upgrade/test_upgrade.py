@@ -118,6 +118,7 @@ def test_a_database_of_the_first_day_goes_on(first: dict[str, str], ring: dict[s
         "sign in": "ok",
         "opt out": "sent",
         "texts": ["+61491570156 the code of before", "+61491570157 another code"],
+        "check": [],
     }
 
 

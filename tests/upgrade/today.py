@@ -5,7 +5,7 @@ A process of its own: that of the tests has another database.
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
-from optin import services  # noqa: E402
+from optin import audit_check, seals, services  # noqa: E402
 from optin.models import (  # noqa: E402
     AuditEvent,
     File,
@@ -65,7 +66,16 @@ def today(ann_code: str, ben_code: str) -> dict[str, Any]:
     found["sign in"] = services.check(ben, Purpose.SIGN_IN, ben_code, origin=ORIGIN).outcome
     found["opt out"] = services.challenge(ben, Purpose.OPT_OUT, origin=ORIGIN).outcome
     found["texts"] = texts(ann_code, ben_code)
+    found["check"] = check(timezone.now() + timedelta(minutes=6))
     return found
+
+
+def check(now: datetime) -> list[str]:
+    """What is wrong with the trail, before and after its events are sealed at *now*."""
+    found = list(audit_check.verify(now, audit_check.Tally()))
+    assert seals.seal(now) == 1
+    found += audit_check.verify(now, audit_check.Tally())
+    return [finding.text for finding in found]
 
 
 if __name__ == "__main__":
