@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -99,7 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.typed: set[str] = set()  # all that was entered as a code
         self.texts = len(phone.messages)
         self.events: list[tuple[str, str, int, datetime]] = []
-        self.decided: Counter[tuple[str, str, int | None]] = Counter()
+        self.told: Counter[tuple[str, str, int | None]] = Counter()
         self.failures = [0, 0, 0]
         self.may_forget: set[int] = set()
         self.codes: dict[int, tuple[object, ...]] = {}
@@ -373,14 +373,14 @@ class Machine(RuleBasedStateMachine):
     def each_decision_is_told_or_counted(self) -> None:
         """Equal refusals within an hour are counted; all else is one event."""
         events = list(AuditEvent.objects.filter(pk__gt=self.last_event).order_by("pk"))
-        made = iter(self.events)
+        made: Iterator[tuple[str, str, int | None, datetime]] = iter(self.events)
         for event in events:
             assert event.content_digest() == event.digest
             self.last_event = event.pk
             if "repeated" not in event.data:
                 assert (event.kind, event.outcome, event.user_id, event.at) in made
-        self.decided.update((kind, outcome, user_id) for kind, outcome, user_id, _ in self.events)
-        assert decisions(user_id__in=self.ids) == self.decided
+        self.told.update((kind, outcome, user_id) for kind, outcome, user_id, _ in self.events)
+        assert decisions(user_id__in=self.ids) == self.told
         self.events.clear()
 
     @invariant()
