@@ -21,6 +21,7 @@ _WORDS = {
     "region": "Too few opt-ins in a region are proved",
     "file": "The budget of a file is nearly used up",
     "total": "The budget for all texts is nearly used up",
+    "own-total": "The ceiling of all texts for signing in is nearly reached",
     "staff": "A member of staff searched numbers, or had factors removed, as often as they may",
 }
 """Each alarm, by the name that it has in the log and in the metrics."""

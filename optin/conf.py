@@ -454,7 +454,8 @@ class Conf:
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number, over all users. Twilio Verify: 5 in 10 minutes.",
+        doc="Texts to one number: of one user, and over all users, where an opt-in is withheld and "
+        "nobody told. Twilio Verify: 5 in 10 minutes.",
     )
     sends_per_user = Setting(
         9,
@@ -492,6 +493,23 @@ class Conf:
         parse=rates,
         fault=positive,
         doc="Texts for opt-in and opt-out in all. Guards the SMS bill.",
+    )
+    own_sends_total = Setting(
+        90,
+        (Rate(100_000, 86400),),
+        parse=rates,
+        fault=positive,
+        doc="Texts for signing in and changes in all, beyond which each user gets "
+        "OPTIN_OWN_SENDS_RESERVE more. Ten times OPTIN_SENDS_TOTAL, as people sign in more often "
+        "than they opt in.",
+    )
+    own_sends_reserve = Setting(
+        91,
+        3,
+        parse=integer,
+        fault=between(1, 1000),
+        doc="Texts for signing in and changes that each user gets in a window of "
+        "OPTIN_OWN_SENDS_TOTAL in any case: accounts of strangers shut nobody out.",
     )
     requests_per_user = Setting(
         14,
@@ -857,7 +875,8 @@ class Conf:
         80,
         parse=integer,
         fault=between(1, 100),
-        doc="Percent of OPTIN_SENDS_PER_FILE and OPTIN_SENDS_TOTAL at which there is an alarm.",
+        doc="Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL at which "
+        "there is an alarm.",
     )
     alarm_email: Setting[tuple[str, ...]] = Setting(
         54,

@@ -318,6 +318,7 @@ _STANDING = {
 _MEANS: dict[str, str] = {
     "file": "the budget of texts of the file is used up",
     "total": "the budget of all texts is used up",
+    "own-total": "the ceiling of all texts for signing in is reached",
     limits.PREFIX: (
         "numbers that begin like this one are closed to opt-ins for a while, against fraud"
     ),
@@ -384,6 +385,7 @@ _RULES: dict[str, tuple[Why, str]] = {
     "own-client": (Why.CLIENT_LIMIT, _IT_ENDS),
     "file": (Why.FILE_BUDGET, _BUDGET),
     "total": (Why.TOTAL_BUDGET, _BUDGET),
+    "own-total": (Why.TOTAL_BUDGET, _BUDGET),
     limits.RESEND_WAIT: (
         Why.RESEND_WAIT,
         "Tell them to look for the text that was sent before: its code still works.",

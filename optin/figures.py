@@ -388,6 +388,7 @@ def _busiest(today: date) -> list[int]:
 class Budget:
     """How much of one budget its window, which is running, has used."""
 
+    scope: str  # "total", "own-total" or "file"
     file_id: int | None  # nothing: the budget of all
     used: int
     limit: int
@@ -399,10 +400,11 @@ class Budget:
 
 
 def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:
-    """Return the budgets of all and of some files at *now*, as they are enforced."""
+    """Return the budgets of all texts and of some files at *now*, as they are enforced."""
     wanted = {}
     for scope, rates, owners in (
         ("total", conf.sends_total, [None]),
+        ("own-total", conf.own_sends_total, [None]),
         ("file", conf.sends_per_file, file_ids),
     ):
         for rate in rates:
@@ -410,7 +412,11 @@ def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:
                 key = "" if owner is None else str(owner)
                 one = limits.Limit(f"{scope}/{rate.seconds}", key, rate.count, rate.seconds)
                 if rate.count:
-                    wanted[one.scope, keys.digest("counter", key), one.window(now)] = owner, one
+                    wanted[one.scope, keys.digest("counter", key), one.window(now)] = (
+                        scope,
+                        owner,
+                        one,
+                    )
     asked = Q(pk__in=[])
     for scope, key, start in wanted:
         asked |= Q(scope=scope, key=key, window_start=start)
@@ -418,7 +424,11 @@ def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:
     used = {(scope, key, start): count for scope, key, start, count in rows}
     return [
         Budget(
-            owner, used.get(place, 0), one.count, one.window(now) + timedelta(seconds=one.seconds)
+            scope,
+            owner,
+            used.get(place, 0),
+            one.count,
+            one.window(now) + timedelta(seconds=one.seconds),
         )
-        for place, (owner, one) in wanted.items()
+        for place, (scope, owner, one) in wanted.items()
     ]

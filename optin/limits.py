@@ -53,6 +53,9 @@ CASE WHEN optin_sendcounter.count > 0 THEN optin_sendcounter.count - 1 ELSE 0 EN
 RETURNING count, proved
 """
 
+_OWN_TOTAL, _OWN_FIRST = "own-total", "own-first"
+"""All texts for signing in and changes; and a user's, of which the first leave in any case."""
+
 RESEND_WAIT = "resend-wait"
 """The rule that a text to a number waits a little for the one before it."""
 
@@ -206,6 +209,8 @@ def reserve_text(
         if file_id is not None:  # a page's request to turn off is under none
             limits += _each("file", str(file_id), conf.sends_per_file)
         limits += _each("total", "", conf.sends_total)
+    else:
+        limits += _each_own(user_id)
     shut: Refused | None = None
     with transaction.atomic():
         tallies = _add(limits, now)
@@ -224,7 +229,7 @@ def reserve_text(
                 )
             )
         else:
-            refused = resend_wait(number_digest, purpose, now) or _over(tallies, now)
+            refused = resend_wait(number_digest, purpose, now) or _over(_beyond(tallies), now)
         if refused:
             transaction.set_rollback(True)
     if refused is None:
@@ -346,6 +351,13 @@ def _own_limits(
     return limits
 
 
+def _each_own(user_id: int) -> list[Limit]:
+    """Over all users, and of the user alone in the same windows, without a ceiling."""
+    rates = conf.own_sends_total
+    firsts = [Limit(f"{_OWN_FIRST}/{r.seconds}", str(user_id), 0, r.seconds) for r in rates]
+    return [*firsts, *_each(_OWN_TOTAL, "", rates)]
+
+
 def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) -> list[Limit]:
     seconds = conf.breaker_seconds
     return [
@@ -460,6 +472,24 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     return Refused(PREFIX, tally.unproved, limit, closed_for)
 
 
+def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
+    """Leave out the ceilings over all users that this text is not subject to.
+
+    The first texts of a user in a window leave in any case: else accounts of strangers could
+    use up what the others sign in with (S-07).
+    """
+    first = {
+        tally.limit.seconds
+        for tally in tallies
+        if tally.limit.scope.startswith(f"{_OWN_FIRST}/") and tally.count <= conf.own_sends_reserve
+    }
+    return [
+        tally
+        for tally in tallies
+        if tally.limit.seconds not in first or not tally.limit.scope.startswith(f"{_OWN_TOTAL}/")
+    ]
+
+
 def _over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     """Return the first limit that its count is over, if any."""
     for tally in tallies:
@@ -523,7 +553,10 @@ def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime)
         limit, (name, _, _) = tally.limit, tally.limit.scope.partition("/")
         # Counts only rise, one by one: exactly one of them crosses the line.
         line = limit.count * conf.alarm_share
-        if name in {"file", "total"} and (tally.count - 1) * 100 < line <= tally.count * 100:
+        if (
+            name in {"file", "total", _OWN_TOTAL}
+            and (tally.count - 1) * 100 < line <= tally.count * 100
+        ):
             file = {"file": limit.key} if name == "file" else {}
             alarms.sound(name, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
         # This share falls and rises: a counter of its own knows whether it was told.

@@ -104,7 +104,7 @@ _RULES: dict[str, str] = {
         "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
     ),
     "asked-pair": (
-        "%(count)s of %(limit)s texts for this account to this number in %(span)s, for opt-in"
+        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all for this account"
     ),
     "asked-user": (
         "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
@@ -128,6 +128,10 @@ _RULES: dict[str, str] = {
     ),
     "file": "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
     "total": "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
+    "own-total": (
+        "%(count)s of %(limit)s texts in all in %(span)s, for signing in and changes; this account "
+        "has had those that each gets in any case"
+    ),
     limits.PREFIX: (
         "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
         "it may be closed"

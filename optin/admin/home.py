@@ -205,7 +205,7 @@ def _most_used(one: Budget) -> tuple[bool, float]:
 
 
 def _budget(one: Budget, names: dict[int, str]) -> Bar:
-    name = "All files"
+    name = "All files" if one.scope == "total" else "Signing in and changes"
     if one.file_id is not None:
         name = f"{plain(names.get(one.file_id, 'gone'))} ({one.file_id})"
     return Bar(
@@ -328,8 +328,8 @@ def _spend(found: Figures) -> Chart:
         "Spend against the budget",
         ("Day", "Texts", "Of the budget", "Cost", "Refused"),
         _rows(found, map(_n, count), shares, costs, map(_n, refused)),
-        "Texts for opting in and out, which the budget limits; texts for signing in are never "
-        "refused for it. Refused: by any limit, a closed prefix or a list.",
+        "Texts for opting in and out, which the budget limits; texts for signing in have a "
+        "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
     )
     return _chart(found, table, [(Part("fair", "texts"), count)], slug="spend", limit=limit)
 

@@ -170,6 +170,7 @@ def test_it_says_what_happened(
     assert told["gateway"][1] == ["phone", "2", "1", "50 %", "2", "1", "50 %"]
     assert told["budgets"][1:] == [
         ["All files", "2", "10,000", "0 %", "2026-11-03 11:00 AEDT"],
+        ["Signing in and changes", "0", "100,000", "0 %", "2026-11-03 11:00 AEDT"],
         ["Harbour Books (777)", "2", "1,000", "0 %", "2026-11-03 11:00 AEDT"],
     ]
 

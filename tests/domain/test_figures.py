@@ -528,16 +528,18 @@ def test_budgets_are_those_that_are_enforced(
 ) -> None:
     settings.OPTIN_SENDS_TOTAL = (Rate(100, 86_400), Rate(3, 600))
     settings.OPTIN_SENDS_PER_FILE = (Rate(2, 86_400),)
+    settings.OPTIN_OWN_SENDS_TOTAL = (Rate(50, 86_400),)
     ask(user, file)
     ask(stranger, file, OTHER_NUMBER)
     assert ask(make_user("cat", file), file, NUMBERS[0]) is Outcome.SEND_LIMIT
     found = figures.budgets(timezone.now(), [777, 888])
-    told = [(one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
+    told = [(one.scope, one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
     assert told == [
-        (None, 2, 100, 12 * HOUR),
-        (None, 2, 3, timedelta(minutes=10)),
-        (777, 2, 2, 12 * HOUR),
-        (888, 0, 2, 12 * HOUR),
+        ("total", None, 2, 100, 12 * HOUR),
+        ("total", None, 2, 3, timedelta(minutes=10)),
+        ("own-total", None, 0, 50, 12 * HOUR),
+        ("file", 777, 2, 2, 12 * HOUR),
+        ("file", 888, 0, 2, 12 * HOUR),
     ]
 
 
@@ -545,6 +547,7 @@ def test_there_is_no_budget_where_it_is_switched_off(
     pending: ProviderUser, settings: LazySettings
 ) -> None:
     settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
+    settings.OPTIN_OWN_SENDS_TOTAL = ()
     assert figures.budgets(timezone.now(), [777]) == []
 
 

@@ -324,6 +324,49 @@ def test_change_texts_are_the_owners(
     assert changed.outcome is Outcome.SENT
 
 
+@dataclass
+class Owners:
+    """People with a number of their own, who sign in."""
+
+    users: list[User]
+
+    def ask(self, n: int, times: int = 1) -> list[Outcome]:
+        ask = [Purpose.SIGN_IN, Purpose.CHANGE]
+        user = self.users[n]
+        return [services.challenge(user, ask[m % 2], origin=TOKEN).outcome for m in range(times)]
+
+
+@pytest.fixture
+def owners(alone: LazySettings, asker: Asker, phone: Phone) -> Owners:
+    for n, user in enumerate(asker.users[:3]):
+        row = asker.ask(user=n, number=n).provider_user_id
+        assert row
+        services.verify_opt_in(user, asker.file, row, phone.code(), origin=ORIGIN)
+    alone.OPTIN_OWN_SENDS_TOTAL, alone.OPTIN_OWN_SENDS_RESERVE = (Rate(4, 86_400),), 2
+    return Owners(asker.users)
+
+
+def test_own_texts_have_a_ceiling_and_shut_nobody_out(
+    owners: Owners, asker: Asker, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """S-07: whoever uses it up with accounts of their own leaves the others their first texts."""
+    assert Outcome.SEND_LIMIT not in owners.ask(0, times=4)
+    before = everything(phone)
+    said = {"rule": "own-total/86400", "count": 4, "limit": 4, "retry_after": 43_200}
+    with one_event(AuditEvent.Kind.CHALLENGE, Outcome.SEND_LIMIT, {**said, "purpose": "sign_in"}):
+        owners.ask(0)
+    assert everything(phone) == before
+    assert [one is Outcome.SEND_LIMIT for one in owners.ask(1, times=4)] == [False] * 2 + [True] * 2
+    assert asker.ask(user=5, number=5).outcome is Outcome.SENT  # other texts are not its business
+    clock.shift(43_200)
+    assert Outcome.SEND_LIMIT not in owners.ask(0, times=4)
+
+
+def test_zero_switches_the_ceiling_of_own_texts_off(owners: Owners, alone: LazySettings) -> None:
+    alone.OPTIN_OWN_SENDS_TOTAL = ()
+    assert Outcome.SEND_LIMIT not in owners.ask(0, times=8)
+
+
 # -- the wait ----------------------------------------------------------------------
 
 

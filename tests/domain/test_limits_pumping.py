@@ -691,6 +691,20 @@ def test_a_budget_is_told_at_80_percent_once(
     assert len(heard()) == 2
 
 
+def test_the_ceiling_of_own_texts_is_told_at_80_percent_once(
+    active: ProviderUser, world: World, settings: LazySettings, heard: Heard
+) -> None:
+    settings.OPTIN_OWN_SENDS_TOTAL, settings.OPTIN_RESEND_WAIT = (Rate(4, 86_400),), (0,)
+    world.purpose = Purpose.SIGN_IN
+    for _ in range(3):
+        world.ask()
+    assert heard() == []
+    for _ in range(3):
+        world.ask()
+    (alarm,) = heard()
+    assert (alarm["alarm"], alarm["count"], alarm["limit"]) == ("own-total", 4, 4)
+
+
 def test_the_share_of_a_budget_is_a_setting(
     crowd: Crowd, settings: LazySettings, heard: Heard
 ) -> None:

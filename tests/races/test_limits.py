@@ -6,19 +6,24 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.db.models import Sum
 
+from optin import services
+from optin.conf import Rate
+from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
     PendingOtp,
     ProviderUser,
+    Purpose,
     SendCounter,
     SmsMessage,
     User,
 )
 from optin.models.messages import State
-from tests.conftest import decisions, make_user
+from tests.conftest import ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import LONG, ByHttp, at_once, number, serving
 
 pytestmark = [
@@ -98,3 +103,26 @@ def test_exactly_the_allowed_texts_leave_four_processes(
         assert counts == {1 if attack.users == attack.numbers == 1 else ALLOWED}
         assert SmsMessage.objects.count() == ALLOWED
     assert decisions(kind=AuditEvent.Kind.OPT_IN).total() == ASKED
+
+
+def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phone) -> None:
+    """The ceiling of texts for signing in, once all have had what they get in any case."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    settings.OPTIN_SENDS_PER_IP = settings.OPTIN_SENDS_PER_CLIENT = ()
+    file = File.objects.create(id=1, name="file")
+    users = [make_user(f"user{n}", file) for n in range(20)]
+    settings.OPTIN_OWN_SENDS_RESERVE = 1
+    settings.OPTIN_OWN_SENDS_TOTAL = (Rate(len(users) + ALLOWED, LONG),)
+
+    def ask(user: User) -> Outcome:
+        return services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome
+
+    for n, user in enumerate(users):
+        row = services.opt_in(user, file, number(n), origin=ORIGIN).provider_user_id
+        assert row
+        services.verify_opt_in(user, file, row, phone.code(), origin=ORIGIN)
+        ask(user)
+
+    answers = Counter(at_once([partial(ask, user) for user in users * 3]))
+
+    assert answers == {Outcome.RESENT: ALLOWED, Outcome.SEND_LIMIT: 60 - ALLOWED}
