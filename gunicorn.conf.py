@@ -15,7 +15,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-worker_class = "gthread"
+# gthread, which waits for whole request heads.
+worker_class = "twofa_site.gunicorn_worker.Worker"
 workers = 2
 threads = 8  # at most 4 of them wait for passwords: optin.hashing.WAITING
 timeout = 30

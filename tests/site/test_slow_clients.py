@@ -1,0 +1,72 @@
+"""Connections that send half of a request head: others are answered meanwhile."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.races.conftest import serving
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+def first(line: socket.socket) -> None:
+    line.sendall(HEAD + b"X-Half: ")
+
+
+def second(line: socket.socket) -> None:
+    """After a whole one, on the same connection."""
+    line.sendall(HEAD + b"\r\n")
+    while b"ok" not in line.recv(4096):
+        pass
+    first(line)
+
+
+def nothing(line: socket.socket) -> None:
+    pass
+
+
+def half_closed(line: socket.socket) -> None:
+    first(line)
+    line.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
+    """One process with 8 threads, and 40 of each kind; they are closed after a while."""
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
+    with serving(tmp_path, env, workers=1) as server:
+
+        def connect() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+
+        def ask() -> bytes:
+            with connect() as line:
+                line.sendall(HEAD[:9])
+                line.sendall(HEAD[9:] + b"Connection: close\r\n\r\n")
+                return line.recv(15)
+
+        assert ask() == b"HTTP/1.1 200 OK"  # it has started
+        kinds: list[Callable[[socket.socket], None]] = [first, second, nothing, half_closed]
+        lines = [(kind, connect()) for kind in kinds for _ in range(40)]
+        for kind, line in lines:
+            kind(line)
+        began = time.monotonic()
+        assert ask() == b"HTTP/1.1 200 OK"
+        assert time.monotonic() - began < 5
+        for _, line in lines:
+            with line:
+                assert _is_closed(line)
+        assert time.monotonic() - began < 30
+
+
+def _is_closed(line: socket.socket) -> bool:
+    try:
+        while line.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+    return True

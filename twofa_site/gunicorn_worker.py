@@ -1,0 +1,75 @@
+"""Gunicorn's worker of threads, which gives a thread to whole request heads only.
+
+Gunicorn's own gives a thread to a connection with its first byte, and waits for the rest
+without an end: as many connections as there are threads, each with half a head, stop it. Here
+connections wait for the rest of a head without a thread, and not for long.
+"""
+
+import socket
+import time
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+HEAD_WITHIN = 10.0
+"""Seconds from the beginning of a connection, or of the wait for its next request, to the end of
+a head (nginx has 60, Apache 20)."""
+
+STALLS_AFTER = 20.0
+"""Seconds without a byte of a body, or without a part of an answer being taken."""
+
+_LONGEST_HEAD = 65_536
+"""Bytes. Longer than gunicorn allows with the settings here, so that it can say so."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a thread to *conn*, or let it wait where the head is not there yet."""
+        if self.cfg.is_ssl or _has_head(conn):
+            _wake_beyond(conn, 0)
+            super().enqueue_req(conn)
+            return
+        conn.timeout = time.monotonic() + HEAD_WITHIN
+        self.pending_conns.append(conn)
+        wake = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, EVENT_READ, wake)
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        if _has_head(conn):
+            super().on_pending_socket_readable(conn, client)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        conn.sock.settimeout(STALLS_AFTER)
+        return super().handle_request(req, conn)
+
+
+def _has_head(conn: Any) -> bool:
+    """Whether a whole head has arrived, or nothing more will.
+
+    Where not, *conn* is readable again with the next byte only.
+    """
+    # What was read with the body of the request before.
+    known = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+    conn.sock.setblocking(False)
+    try:
+        more = conn.sock.recv(_LONGEST_HEAD, socket.MSG_PEEK)
+    except BlockingIOError:
+        return b"\r\n\r\n" in known
+    except OSError:
+        return True  # it broke: a thread tidies up
+    # Awake without another byte, it has come to its end.
+    over = not more or len(more) == getattr(conn, "wakes_beyond", 0)
+    if over or b"\r\n\r\n" in known + more or len(more) >= _LONGEST_HEAD:
+        return True
+    _wake_beyond(conn, len(more))
+    return False
+
+
+def _wake_beyond(conn: Any, count: int) -> None:
+    """Let *conn* be readable once it holds more than so many bytes."""
+    conn.wakes_beyond = count
+    with suppress(OSError):  # it broke
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
