@@ -1,6 +1,7 @@
 """Who may be sent how many texts: each limit by itself, at its boundary."""
 
 import ipaddress
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import guards, services
+from optin import delivery, guards, services
 from optin.conf import Rate, every_setting
+from optin.gateways import Text
 from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
@@ -511,6 +513,31 @@ def test_what_was_withheld_is_sent_later(
     sent = asker.ask(user=1)
     assert (sent.outcome, sent.provider_user_id) == (Outcome.RESENT, withheld.provider_user_id)
     assert phone.code() == code
+
+
+@pytest.mark.parametrize(("seconds", "waited"), [(0.4, 0.4), (60.0, delivery.PATIENCE)])
+def test_the_answer_takes_as_long_as_that_of_a_text_that_leaves(
+    alone: LazySettings,
+    asker: Asker,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    waited: float,
+) -> None:
+    send, waits = phone.send, list[float]()
+
+    def slowly(text: Text) -> str:
+        clock.shift(seconds)
+        return send(text)
+
+    monkeypatch.setattr(phone, "send", slowly)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    asker.ask()
+    stop_was_answered(asker, alone)
+    assert waits == []
+    assert asker.ask(user=1).is_withheld
+    assert waits == pytest.approx([waited])
 
 
 @pytest.mark.parametrize(("before", "rule"), OF_OTHERS)
