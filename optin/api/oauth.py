@@ -173,7 +173,7 @@ def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
     A revoked one, too: its access tokens may be good.
     """
     digest = keys.sha256(token)
-    own = get_refresh_token_model().objects.filter(application=client)
+    own: QuerySet[Any] = get_refresh_token_model().objects.filter(application=client)
     return own.filter(token_checksum=digest).union(
         own.filter(access_token__token_checksum=digest),
         own.filter(renewals__access_token__token_checksum=digest),
