@@ -58,7 +58,8 @@ def is_full() -> bool:
 
 def make(password: str) -> str:
     """Return a new hash of *password*. Call it in a ``place``."""
-    return _in_turn(make_password, password)
+    hashed: str = _in_turn(make_password, password)
+    return hashed
 
 
 def verify(password: str, encoded: str) -> tuple[bool, bool]:
@@ -66,7 +67,8 @@ def verify(password: str, encoded: str) -> tuple[bool, bool]:
 
     Call it in a ``place``.
     """
-    return _in_turn(verify_password, password, encoded)
+    judged: tuple[bool, bool] = _in_turn(verify_password, password, encoded)
+    return judged
 
 
 def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
