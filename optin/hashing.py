@@ -3,13 +3,10 @@
 A hash keeps a core busy for a tenth of a second and more, by design. Without a bound,
 whoever signs in often enough slows everybody else's requests.
 
-Hashes are made by threads of their own, which give way to all others on Linux: the
-requests that wait for no hash keep their share of the processor. Nothing else happens in
-these threads; the database is left to the caller's.
+Hashes are made by threads of their own, in the order in which they were asked for. Nothing
+else happens in these threads; the database is left to the caller's.
 """
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,10 +23,6 @@ WAITING = 3
 """How many may wait for the hashes that are being made. Each holds one of the 8 threads of
 ``gunicorn.conf.py``: with one hash at a time, half of them are left to other requests. The
 last waits for three hashes, some tenths of a second."""
-
-NICENESS = 10
-"""Of the threads that hash. Linux gives such a thread a tenth of the processor that it gives
-to one that is ready too, and all of it while none is."""
 
 
 class _Hashers(NamedTuple):
@@ -65,7 +58,8 @@ def is_full() -> bool:
 
 def make(password: str) -> str:
     """Return a new hash of *password*. Call it in a ``place``."""
-    return _in_turn(make_password, password)
+    hashed: str = _in_turn(make_password, password)
+    return hashed
 
 
 def verify(password: str, encoded: str) -> tuple[bool, bool]:
@@ -73,7 +67,8 @@ def verify(password: str, encoded: str) -> tuple[bool, bool]:
 
     Call it in a ``place``.
     """
-    return _in_turn(verify_password, password, encoded)
+    judged: tuple[bool, bool] = _in_turn(verify_password, password, encoded)
+    return judged
 
 
 def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
@@ -84,11 +79,4 @@ def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
 def _hashers() -> _Hashers:
     """The threads of this process. They begin with its first hash: it must not be forked after."""
     count = conf.password_hashes
-    threads = ThreadPoolExecutor(count, "hasher", initializer=_give_way)
-    return _Hashers(threads, BoundedSemaphore(count + WAITING))
-
-
-def _give_way() -> None:
-    # Elsewhere it is the niceness of the whole process.
-    if sys.platform == "linux":
-        os.nice(NICENESS)
+    return _Hashers(ThreadPoolExecutor(count, "hasher"), BoundedSemaphore(count + WAITING))

@@ -24,11 +24,13 @@ class _Timed(smtplib.SMTP):
     """
 
     _end: Timer | None = None
+    _handle: socket.socket
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         line: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
         # A handle of its own: TLS takes the other one over.
-        self._end = Timer(PATIENCE, _cut, [line.dup()])
+        self._handle = line.dup()
+        self._end = Timer(PATIENCE, _cut, [self._handle])
         self._end.daemon = True
         self._end.start()
         return line
@@ -37,7 +39,7 @@ class _Timed(smtplib.SMTP):
         super().close()
         if self._end:
             self._end.cancel()
-            self._end.args[0].close()
+            self._handle.close()
 
 
 class _TimedSSL(smtplib.SMTP_SSL, _Timed):

@@ -105,8 +105,12 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def submit_and_wait(work: Callable[[], object]) -> bool:
         done = Event()
-        left = submit(lambda: (work(), done.set()))
-        return left and done.wait(60)
+
+        def work_and_tell() -> None:
+            work()
+            done.set()
+
+        return submit(work_and_tell) and done.wait(60)
 
     monkeypatch.setattr(delivery.postman, "submit", submit_and_wait)
 
