@@ -19,6 +19,7 @@ if "DATA_DIR" not in os.environ:
     os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="optin-bench-")
     atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 os.environ.setdefault("OPTIN_REQUESTS_PER_USER", "0")
+os.environ.setdefault("OPTIN_SEAL_EVERY", "0")
 os.environ.setdefault("LOG_LEVEL", "ERROR")
 os.environ.setdefault("EMAIL_URL", "dummy://")
 
