@@ -20,6 +20,7 @@ if "DATA_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 os.environ.setdefault("OPTIN_REQUESTS_PER_USER", "0")
 os.environ.setdefault("OPTIN_REQUESTS_PER_NETWORK", "0")
+os.environ.setdefault("OPTIN_SEAL_EVERY", "0")
 os.environ.setdefault("LOG_LEVEL", "ERROR")
 os.environ.setdefault("EMAIL_URL", "dummy://")
 
