@@ -84,7 +84,10 @@ class SignInCode(CodePage):
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         if authenticators.overview(self.person).number:
-            sessions.flash(self.request, _("You are signed in. Give us your new number now."))
+            said = _("You are signed in. Give us your new number now.")
+            if self.is_stopped():  # perhaps nothing is lost: the page says what else they can do
+                said = _("You are signed in.")
+            sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))
         sessions.flash(self.request, _("You are signed in. Set up your app again now."))
         return SeeOther("app", then=on_to(self.request))

@@ -189,6 +189,36 @@ def somebody_without_the_phone(at: Tour) -> None:
     at.look("number-changed", "Two-factor sign-in is on")
 
 
+@tour("sign-in-code", "sign-in-code-help", "sign-in-recovery", "number", "two-factor")
+def somebody_whose_texts_are_stopped(at: Tour) -> None:
+    person = at.crowd.on()
+    codes = run(
+        at.site,
+        "from optin import codes; from django.utils import timezone\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "out['codes'] = [codes.new_recovery_code() for _ in range(2)]\n"
+        "made = [codes.parse_any(code) for code in out['codes']]\n"
+        "RecoveryCode.objects.replace(user, made, timezone.now())\n"
+        "digest = user.provider_users.get().number_digest\n"
+        f"Guard.objects.opt_out(digest, {person.number[-3:]!r}, timezone.now())",
+    )["codes"]
+    at.go("/sign-in/")
+    at.give_password(person)
+    at.look("sign-in-stopped", "A code is needed too")
+    at.go("/sign-in/code/not-received/")
+    at.look("not-received-stopped", "Not received a text message?")
+    at.follow("Back to the code")
+    at.follow("Use a recovery code instead")
+    at.look("recovery-stopped", "Sign in without your phone")
+    at.fill("Recovery code", codes[0])
+    at.press("Sign in")
+    at.look("number-stopped", "Change your mobile number")
+    at.go("/account/two-factor/")
+    at.look("two-factor-stopped", "Two-factor sign-in is on")
+    at.press("Turn text messages on again")
+    at.look("two-factor-texts-on", "Two-factor sign-in is on")
+
+
 @tour(
     "app", "success", "two-factor", "off", "off-help", "prove", "prove-help", "confirm", "password"
 )

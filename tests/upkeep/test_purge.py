@@ -682,5 +682,5 @@ def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None
     services.opt_in(user, file, NUMBER, origin=ORIGIN)
     limits.reserve_sign_in("ann", FROM, now())
     scopes = SendCounter.objects.values_list("scope", flat=True)
-    assert len(scopes) == 14
+    assert len(scopes) == 16
     assert all(scope.rpartition("/")[2].isdecimal() for scope in scopes)
