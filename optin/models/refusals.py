@@ -54,8 +54,13 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         return self.filter(count__gt=F("told"))
 
     def due(self, now: datetime) -> Self:
-        """Those whose hour is over, with refusals of which no event tells yet."""
-        return self.untold().filter(ends_at__lte=now).order_by("pk")
+        """Those whose hour is over, with refusals of which no event tells yet.
+
+        Only of what is counted. Rows here have no digest, and the event of one gets a valid one:
+        who writes to the database could have any decision signed.
+        """
+        counted = self.untold().filter(outcome__in=CHANGE_NOTHING)
+        return counted.filter(ends_at__lte=now).order_by("pk")
 
     def raise_for(self, event: Any, subject: str, origin: Origin) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
