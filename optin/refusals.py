@@ -30,7 +30,8 @@ def tell(now: datetime) -> int:
     told = 0
     while True:
         with transaction.atomic(durable=True):
-            made = AuditEvent.objects.tell_repeats(RefusalCount.objects.due(now)[:CHUNK], now)
+            due = RefusalCount.objects.due(now)[:CHUNK]
+            made = len(AuditEvent.objects.tell_repeats(due, now))
         told += made
         if made < CHUNK:
             return told

@@ -433,6 +433,22 @@ def refuse_twice(trail: Trail, user: User) -> None:
     seals.seal(timezone.now())
 
 
+@pytest.mark.parametrize("by", ["tell", "the next refusal"])
+def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: str) -> None:
+    """Several are told in one transaction, of which a thread remembers the last event."""
+    refuse_twice(trail, user)
+    if by == "tell":
+        assert refusals.tell(timezone.now()) == 2
+    else:
+        services.refuse_access(
+            user, 888, "file_access_denied", origin=Origin(Face.API, ip="192.0.2.1")
+        )
+    assert verify() == []
+    told = AuditEvent.objects.filter(data__has_key="repeated").earliest("pk")
+    remove(told)
+    assert verify() == [f"event {told.pk}: named by later events, but removed or replaced"]
+
+
 def test_no_row_of_refusals_has_a_decision_signed(trail: Trail, user: User) -> None:
     """Whoever writes to that table does not get an event that they made up, with its digest."""
     refuse_twice(trail, user)
