@@ -5,8 +5,8 @@ refusal of its kind in an hour writes an audit event at once; equal ones after i
 count. When the hour is over, one more event tells how many there were.
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
-same face and from the same network, and are about the same subject. What whoever asks can
-choose (an id, a number, a user agent) makes no difference.
+same face, by the same client and from the same network, and are about the same subject. What
+whoever asks can choose (an id, a number, a user agent) makes no difference.
 """
 
 from collections.abc import Mapping
@@ -137,7 +137,9 @@ def _key(event: Any, subject: str, origin: Origin) -> str:
     # By /24, as wrong passwords for one name: an attacker has other addresses nearby.
     network = network_of(origin.ip, 24)
     subject = subject or f"{event.user_id} {event.actor_id}"
-    same = [event.kind, event.outcome, event.face, rule, purpose, network, subject]
+    # By client: what a stolen key asks for must not go unseen among what the others ask for.
+    by = [event.face, event.client, network]
+    same = [event.kind, event.outcome, *by, rule, purpose, subject]
     return keys.digest("refusals", "\n".join(map(str, same)))
 
 

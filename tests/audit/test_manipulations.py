@@ -423,7 +423,7 @@ def test_seals_that_were_made_anew_cannot_be_checked(
 
 
 def refuse_twice(trail: Trail, user: User) -> None:
-    """Two files of two clients, an hour ago: two events, and two counts that none tells of."""
+    """From each of two networks, an hour ago: two events, and two counts that none tells of."""
     for network in ("192.0.2.1", "198.51.100.1"):
         for _ in range(2):
             services.refuse_access(

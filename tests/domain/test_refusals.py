@@ -396,6 +396,17 @@ def test_other_networks_accounts_and_rules_count_apart(
     assert AuditEvent.objects.count() == 8
 
 
+def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
+    """It asks from a network in which the person's own server is refused all day."""
+    for client in ("key:1", "key:2", "app:1"):
+        for n in range(3):
+            services.refuse_access(
+                flood.user, n, "file_access_denied", origin=origin(n, Face.API, client=client)
+            )
+    clients = AuditEvent.objects.order_by("pk").values_list("client", flat=True)
+    assert list(clients) == ["key:1", "key:2", "app:1"]
+
+
 def test_a_family_of_tokens_that_ends_has_its_event(flood: Flood) -> None:
     """S-34: though another token of the person was refused a moment ago."""
     sign_in.enable_password_clients()
