@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 import time_machine
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -28,6 +30,7 @@ from optin import (
 )
 from optin.conf import Rate
 from optin.diagnosis import Question, diagnose
+from optin.gateways import SmsError
 from optin.guesses import Outcome, Standing
 from optin.models import (
     AuditEvent,
@@ -405,6 +408,21 @@ def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
             )
     clients = AuditEvent.objects.order_by("pk").values_list("client", flat=True)
     assert list(clients) == ["key:1", "key:2", "app:1"]
+
+
+def test_texts_leave_though_no_event_can_be_added(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    for _ in range(2):
+        flood.challenge(0)
+    clock.shift(WINDOW)
+    flood.phone.fail_with = SmsError("down")
+    flood.opt_in()
+    flood.phone.fail_with = None
+    clock.shift(60)
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        call_command("send_due", stdout=StringIO())
+    assert flood.phone.messages
 
 
 def test_a_family_of_tokens_that_ends_has_its_event(flood: Flood) -> None:
