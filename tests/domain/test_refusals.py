@@ -468,6 +468,23 @@ def test_the_diagnosis_knows_the_latest_refusal(
         flood.user.refresh_from_db()
 
 
+def test_the_diagnosis_knows_the_latest_try_of_the_person(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    """S-07: though strangers in many networks were refused, of which the trail is told later."""
+    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 3600),)
+    for n in range(12):
+        for _ in range(3):
+            sign_in.sign_in("ann", "wrong", origin=Origin(Face.WEB, ip=f"198.51.{n}.1"))
+    clock.shift(WINDOW)
+    sign_in.sign_in("ann", "forgotten", origin=Origin(Face.WEB, ip="192.0.2.9"))
+    clock.shift(60)
+    assert refusals.tell(timezone.now()) == 12
+    causes = [cause.why for cause in diagnose(flood.user, timezone.now())]
+    assert "wrong_password" in causes
+    assert "password_limit" not in causes
+
+
 def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Traveller) -> None:
     flood.over_sends()
 
