@@ -113,7 +113,8 @@ def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limi
         refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
             # Who is over the limit of an address may try any names: they all count together.
-            subject = name if refused.rule.startswith(limits.SIGN_IN_NAME) else "any name"
+            of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK))
+            subject = name if of_name else "any name"
             _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data, subject)
     return refused
 

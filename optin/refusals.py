@@ -30,7 +30,8 @@ def tell(now: datetime) -> int:
     told = 0
     while True:
         with transaction.atomic(durable=True):
-            made = AuditEvent.objects.tell_repeats(RefusalCount.objects.due(now)[:CHUNK], now)
+            due = RefusalCount.objects.due(now)[:CHUNK]
+            made = len(AuditEvent.objects.tell_repeats(due, now))
         told += made
         if made < CHUNK:
             return told
@@ -92,6 +93,8 @@ def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> Au
     event that tells of several stands at the time of the last of them.
     """
     found = list(events[:_NEWEST])
+    if all("repeated" in event.data for event in found):  # told together, after the latest
+        found += events[_NEWEST:_LOOKED_AT]
     for event in found:
         event.at = _span(event, {}).last_at
     rows = RefusalCount.objects.untold().filter(user_id=user.pk, kind__in=kinds)
@@ -104,6 +107,9 @@ def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> Au
 
 _NEWEST = 10
 """Events among which the latest decision is: those of hours that are over are told soon after."""
+
+_LOOKED_AT = 500
+"""And where all of those tell of such hours: one for each network from which somebody tried."""
 
 
 def may_come_from_anybody(event: AuditEvent) -> bool:

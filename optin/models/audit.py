@@ -164,23 +164,28 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
             row = RefusalCount.objects.raise_for(event, subject, origin)
             if row.count > 1:
                 return event
-            self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
+            told = self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
+            event.add(told[-1] if told else None)
+            return event
         event.add()
         return event
 
-    def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> int:
+    def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> list["AuditEvent"]:
         """Add one event for each of *rows*, of the refusals that no event tells of yet.
 
         Call it in a transaction. Each refusal is told once, however many processes do this at
         the same time: a row that another one holds is left to it.
 
-        :returns: how many events were added.
+        :returns: the events that were added. Each names the one before it, so that none of them
+            goes unseen.
         """
-        held = list(rows.select_for_update(skip_locked=True, no_key=True))
-        for row in held:
-            AuditEvent.of_repeats(row, now).add()
+        told: list[AuditEvent] = []
+        for row in rows.select_for_update(skip_locked=True, no_key=True):
+            event = AuditEvent.of_repeats(row, now)
+            event.add(told[-1] if told else None)
             RefusalCount.objects.filter(pk=row.pk).update(told=row.count)
-        return len(held)
+            told.append(event)
+        return told
 
 
 class AuditEvent(AppendOnly):
@@ -308,9 +313,12 @@ class AuditEvent(AppendOnly):
         event.data = {**event.data, "repeated": row.untold, "since": since, "until": until}
         return event
 
-    def add(self) -> None:
-        """Insert this event, with its digest. It names the one before it of this thread."""
-        self.previous = _thread.take()
+    def add(self, before: "AuditEvent | None" = None) -> None:
+        """Insert this event, with its digest. It names the one before it of this thread.
+
+        :param before: that one, where it was added just now: neither is there without the other.
+        """
+        self.previous = before.name() if before else _thread.take()
         self.digest = self.content_digest()
         _INSERT.run(self)
         transaction.on_commit(partial(_committed, self), robust=True)

@@ -5,8 +5,8 @@ refusal of its kind in an hour writes an audit event at once; equal ones after i
 count. When the hour is over, one more event tells how many there were.
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
-same face and from the same network, and are about the same subject. What whoever asks can
-choose (an id, a number, a user agent) makes no difference.
+same face, by the same client and from the same network, and are about the same subject. What
+whoever asks can choose (an id, a number, a user agent) makes no difference.
 """
 
 from collections.abc import Mapping
@@ -54,8 +54,13 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         return self.filter(count__gt=F("told"))
 
     def due(self, now: datetime) -> Self:
-        """Those whose hour is over, with refusals of which no event tells yet."""
-        return self.untold().filter(ends_at__lte=now).order_by("pk")
+        """Those whose hour is over, with refusals of which no event tells yet.
+
+        Only of what is counted. Rows here have no digest, and the event of one gets a valid one:
+        who writes to the database could have any decision signed.
+        """
+        counted = self.untold().filter(outcome__in=CHANGE_NOTHING)
+        return counted.filter(ends_at__lte=now).order_by("pk")
 
     def raise_for(self, event: Any, subject: str, origin: Origin) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
@@ -132,7 +137,9 @@ def _key(event: Any, subject: str, origin: Origin) -> str:
     # By /24, as wrong passwords for one name: an attacker has other addresses nearby.
     network = network_of(origin.ip, 24)
     subject = subject or f"{event.user_id} {event.actor_id}"
-    same = [event.kind, event.outcome, event.face, rule, purpose, network, subject]
+    # By client: what a stolen key asks for must not go unseen among what the others ask for.
+    by = [event.face, event.client, network]
+    same = [event.kind, event.outcome, *by, rule, purpose, subject]
     return keys.digest("refusals", "\n".join(map(str, same)))
 
 

@@ -15,8 +15,17 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optin import audit_check, rotation, seals, services, upkeep
-from optin.models import AuditEvent, AuditSeal, Canary, File, ProviderUser, Purpose, User
+from optin import audit_check, refusals, rotation, seals, services, upkeep
+from optin.models import (
+    AuditEvent,
+    AuditSeal,
+    Canary,
+    File,
+    ProviderUser,
+    Purpose,
+    RefusalCount,
+    User,
+)
 from optin.models.audit import forget_thread
 from optin.origin import Face, Origin
 from tests.audit.conftest import (
@@ -411,6 +420,41 @@ def test_seals_that_were_made_anew_cannot_be_checked(
     assert lines[:-1] == [
         "events 1 to 44: sealed 3 days late; only copies of seals tell what was there before"
     ]
+
+
+def refuse_twice(trail: Trail, user: User) -> None:
+    """From each of two networks, an hour ago: two events, and two counts that none tells of."""
+    for network in ("192.0.2.1", "198.51.100.1"):
+        for _ in range(2):
+            services.refuse_access(
+                user, 888, "file_access_denied", origin=Origin(Face.API, ip=network)
+            )
+    trail.clock.shift(timedelta(hours=1))
+    seals.seal(timezone.now())
+
+
+@pytest.mark.parametrize("by", ["tell", "the next refusal"])
+def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: str) -> None:
+    """Several are told in one transaction, of which a thread remembers the last event."""
+    refuse_twice(trail, user)
+    if by == "tell":
+        assert refusals.tell(timezone.now()) == 2
+    else:
+        services.refuse_access(
+            user, 888, "file_access_denied", origin=Origin(Face.API, ip="192.0.2.1")
+        )
+    assert verify() == []
+    told = AuditEvent.objects.filter(data__has_key="repeated").earliest("pk")
+    remove(told)
+    assert verify() == [f"event {told.pk}: named by later events, but removed or replaced"]
+
+
+def test_no_row_of_refusals_has_a_decision_signed(trail: Trail, user: User) -> None:
+    """Whoever writes to that table does not get an event that they made up, with its digest."""
+    refuse_twice(trail, user)
+    RefusalCount.objects.update(kind="revoke", outcome="ok", count=99)
+    assert refusals.tell(timezone.now()) == 0
+    assert not AuditEvent.objects.filter(kind="revoke").exists()
 
 
 # -- by copies alone ---------------------------------------------------------------

@@ -228,6 +228,20 @@ def test_a_new_network_is_slowed_down(
     assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
 
 
+def test_each_name_that_is_attacked_has_its_event(
+    attacked: None, person: Person, stranger: User
+) -> None:
+    """Staff see why the person cannot sign in, also where somebody else was refused just before."""
+    users = (stranger, person.user)
+    for user in users:
+        attack(user.username)
+        for _ in range(2):
+            answer = sign_in.sign_in(user.username, "wrong", origin=ELSEWHERE)
+        assert answer.grant is NOT_NOW
+    refused = AuditEvent.objects.filter(outcome=NOT_NOW).order_by("pk")
+    assert [event.user_id for event in refused] == [user.pk for user in users]
+
+
 def test_a_travelling_owner_gets_in(attacked: None, person: Person) -> None:
     """... and is known there from then on."""
     attack("ann")

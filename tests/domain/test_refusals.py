@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 import time_machine
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -28,6 +30,7 @@ from optin import (
 )
 from optin.conf import Rate
 from optin.diagnosis import Question, diagnose
+from optin.gateways import SmsError
 from optin.guesses import Outcome, Standing
 from optin.models import (
     AuditEvent,
@@ -401,6 +404,32 @@ def test_other_networks_accounts_and_rules_count_apart(
     assert AuditEvent.objects.count() == 8
 
 
+def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
+    """It asks from a network in which the person's own server is refused all day."""
+    for client in ("key:1", "key:2", "app:1"):
+        for n in range(3):
+            services.refuse_access(
+                flood.user, n, "file_access_denied", origin=origin(n, Face.API, client=client)
+            )
+    clients = AuditEvent.objects.order_by("pk").values_list("client", flat=True)
+    assert list(clients) == ["key:1", "key:2", "app:1"]
+
+
+def test_texts_leave_though_no_event_can_be_added(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    for _ in range(2):
+        flood.challenge(0)
+    clock.shift(WINDOW)
+    flood.phone.fail_with = SmsError("down")
+    flood.opt_in()
+    flood.phone.fail_with = None
+    clock.shift(60)
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        call_command("send_due", stdout=StringIO())
+    assert flood.phone.messages
+
+
 def test_a_family_of_tokens_that_ends_has_its_event(flood: Flood) -> None:
     """S-34: though another token of the person was refused a moment ago."""
     sign_in.enable_password_clients()
@@ -442,6 +471,23 @@ def test_the_diagnosis_knows_the_latest_refusal(
         clock.shift(WINDOW)
         refusals.tell(timezone.now())
         flood.user.refresh_from_db()
+
+
+def test_the_diagnosis_knows_the_latest_try_of_the_person(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    """S-07: though strangers in many networks were refused, of which the trail is told later."""
+    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 3600),)
+    for n in range(12):
+        for _ in range(3):
+            sign_in.sign_in("ann", "wrong", origin=Origin(Face.WEB, ip=f"198.51.{n}.1"))
+    clock.shift(WINDOW)
+    sign_in.sign_in("ann", "forgotten", origin=Origin(Face.WEB, ip="192.0.2.9"))
+    clock.shift(60)
+    assert refusals.tell(timezone.now()) == 12
+    causes = [cause.why for cause in diagnose(flood.user, timezone.now())]
+    assert "wrong_password" in causes
+    assert "password_limit" not in causes
 
 
 def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Traveller) -> None:

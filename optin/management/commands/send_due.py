@@ -10,5 +10,6 @@ class Command(BaseCommand):
     help = "Send the texts and mails that an interrupted request left behind. Run it each minute."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refusals.tell(timezone.now())
+        # First what people wait for: it leaves also where no event can be added.
         self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
+        refusals.tell(timezone.now())
