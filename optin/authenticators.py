@@ -109,9 +109,9 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Verificati
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    now = timezone.now()
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
         if not standing.is_beyond_texts:

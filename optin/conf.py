@@ -516,7 +516,8 @@ class Conf:
         (Rate(120, 60),),
         parse=rates,
         fault=positive,
-        doc="Calls and pages of one user; a courtesy to the other users, not a security limit.",
+        doc="Calls of one user, and apart from them pages; a courtesy to the other users, not a "
+        "security limit.",
     )
     requests_per_network = Setting(
         76,

@@ -18,11 +18,16 @@ from optin.origin import network_of
 
 
 def hit(user_id: int) -> timedelta | None:
-    """Count one request of the user; return how long to wait if it is one too many.
+    """Count one call of the user; return how long to wait if it is one too many.
 
     :raises StorageError: if Redis is configured and does not answer.
     """
     return _hit(conf.requests_per_user, str(user_id))
+
+
+def hit_page(user_id: int) -> timedelta | None:
+    """``hit`` for a page: whoever has a key or a token of the user must not shut their pages."""
+    return _hit(conf.requests_per_user, f"page {user_id}")
 
 
 def hit_network(ip: str) -> timedelta | None:

@@ -86,6 +86,21 @@ class Validator(OAuth2Validator):
             raise
         return answer
 
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Refuse the application of the token calls, as which anybody may come.
+
+        A refresh token from there would begin a new life here with each refresh, and be lost to the
+        client that keeps it.
+        """
+        if client.client_id == sign_in.PASSWORD_CLIENTS:
+            return False
+        valid: bool = super().validate_grant_type(
+            client_id, grant_type, client, request, *args, **kwargs
+        )
+        return valid
+
     def validate_code(
         self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
@@ -106,9 +121,6 @@ class Validator(OAuth2Validator):
                 refresh_token, client, request, *args, **kwargs
             )
             if known and not valid:
-                # Used again, it ends its family. The toolkit did that, but knows no renewals.
-                for used in tokens.filter(pk=known.pk, revoked__isnull=False):
-                    sign_in.end_family(used)
                 family = str(known.token_family)
                 _record(passwords.Grant.INVALID_REFRESH, known.user_id, request, family)
         if valid and request.scope:
@@ -148,16 +160,13 @@ class Validator(OAuth2Validator):
     def _use_grant(self, user: User, request: Any) -> None:
         if request.grant_type == "refresh_token":
             lifetime = timedelta(seconds=conf.refresh_token_lifetime)
-            token = (
+            stands = (
                 get_refresh_token_model()
                 .objects.filter(pk=request.refresh_token_instance.pk, revoked=None)
                 # The toolkit adds the lifetime of the access token to it.
                 .filter(created__gt=timezone.now() - lifetime)
-                .first()
+                .exists()
             )
-            stands = token is not None
-            if token:
-                sign_in.end_refresh_token(token)  # the toolkit would leave renewals
         else:
             codes = get_grant_model().objects.filter(code=request.code, application=request.client)
             found = codes.filter(expires__gt=timezone.now()).first()

@@ -130,7 +130,7 @@ _WATCHED = {"livez", "readyz", "metrics"}
 
 def _wait(request: HttpRequest) -> timedelta | None:
     if request.user.is_authenticated:
-        return throttle.hit(request.user.pk)
+        return throttle.hit_page(request.user.pk)
     return (
         throttle.hit_network(sessions.origin_of(request).ip) if request.method == "POST" else None
     )

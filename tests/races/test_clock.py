@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from optin import authenticators, passwords, services, sign_in
 from optin.errors import Refusal
-from optin.guesses import Standing
+from optin.guesses import By, Standing
 from optin.models import File, ProviderUser, Purpose, User
 from tests.conftest import NOON, ORIGIN, Phone, wrong
 from tests.races.conftest import FROM, signed_in
@@ -56,6 +56,12 @@ def begin_an_app(user: User, phone: Phone) -> Callable[[], str]:
     return lambda: authenticators.begin_app(user, standing=standing, origin=ORIGIN).outcome
 
 
+def allow_texts(user: User, phone: Phone) -> Callable[[], str]:
+    now = timezone.now()
+    standing = Standing(password_at=now, factor_at=now, factor_by=By.APP)
+    return lambda: authenticators.allow_texts(user, standing=standing, origin=ORIGIN).outcome
+
+
 def choose_a_password(user: User, phone: Phone) -> Callable[[], str]:
     standing = Standing(password_at=timezone.now())
 
@@ -78,6 +84,7 @@ def refresh(user: User, phone: Phone) -> Callable[[], str]:
         pytest.param(verify_a_number, 10 * MINUTE, "otp_expired", id="code"),
         pytest.param(check_a_code, 15 * MINUTE, "otp_expired", id="lock"),
         pytest.param(begin_an_app, 20 * MINUTE, "password_needed", id="proof"),
+        pytest.param(allow_texts, 20 * MINUTE, "password_needed", id="proof for texts"),
         pytest.param(choose_a_password, 20 * MINUTE, "password_needed", id="proof of password"),
         pytest.param(refresh, timedelta(days=30), "invalid_refresh", id="refresh token"),
     ],

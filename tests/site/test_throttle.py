@@ -167,6 +167,8 @@ def test_calls_with_a_session_count_for_the_calls_alone(
     settings.OPTIN_REQUESTS_PER_USER = TWICE
     api = Api(token=bearer(user), http=page)
     assert [api.opt_in("x").status for _ in range(3)] == [400, 400, 429]
+    # Whoever has a stolen token cannot keep its owner from their pages.
+    assert page.get("/account/").status_code == 200
 
 
 def test_pages_without_redis(page: Client, settings: Settings) -> None:
