@@ -181,8 +181,8 @@ class _Walk:
         if self.due and one.at != _NEVER and one.at - self.due > LATE:
             days = (one.at - self.due).days
             yield Finding(
-                f"{_range(one)}: sealed {days} days late; only copies of seals tell "
-                "what was there before",
+                f"{_range(one)}: sealed {days} days late; only copies of seals "
+                "show what was there before",
                 unchecked=True,
             )
 
@@ -292,9 +292,9 @@ def _check_sequence(before: int | None, newest: int) -> Iterator[Finding]:
         yield Finding("the sequence of ids: this role may not read it", unchecked=True)
         return
     if before - newest > SPARE[connection.vendor]:
-        yield Finding(f"events {newest + 1} to {before}: removed, for their ids were given out")
+        yield Finding(f"events {newest + 1} to {before}: removed, because their ids were given out")
     if newest > after:
-        yield Finding(f"events up to {newest}: added, for no id after {after} was given out")
+        yield Finding(f"events up to {newest}: added, because no id after {after} was given out")
 
 
 _TRACES: tuple[tuple[type[models.Model], str, timedelta], ...] = (
@@ -319,7 +319,7 @@ def _check_traces(since: datetime) -> Iterator[Finding]:
     newest = _newest_time()
     for kind, name, at in traces:
         if at > newest:
-            yield Finding(f"the newest events: removed, for the {name} of a {kind} is later")
+            yield Finding(f"the newest events: removed, because the {name} of a {kind} is later")
 
 
 def _newest_time() -> datetime:

@@ -108,7 +108,7 @@ def check_examples(**kwargs: Any) -> list[CheckMessage]:
     }
     return [
         Error(
-            f"{name} holds an example of docs/production.env, which everybody can read.",
+            f"{name} is an example of docs/production.env, which everybody can read.",
             hint="Make one of your own: see Keys in docs/operators.md.",
             id="optin.E086",
         )
@@ -275,8 +275,10 @@ def check_proxies(**kwargs: Any) -> list[CheckMessage]:
     if not settings.DEBUG and not conf.trusted_proxies and not conf.no_proxy:
         return [
             Warning(
-                "TRUSTED_PROXIES is empty: behind a proxy, limits by address hit everybody.",
-                hint="Name the networks of the proxies in front, or say OPTIN_NO_PROXY=True.",
+                "TRUSTED_PROXIES is empty: behind a proxy, all visitors share one address and its "
+                "limits.",
+                hint="Name the networks of the proxies in front. If there are none, set "
+                "OPTIN_NO_PROXY=True.",
                 id="optin.W206",
             )
         ]

@@ -29,8 +29,8 @@ MAX_OTP_LIFETIME = 600
 """Seconds. NIST SP 800-63B-4 3.1.3.2 and ASVS 6.5.5 allow 10 minutes at most."""
 
 CLOCK_SLACK = timedelta(seconds=5)
-"""So far may the clocks of two servers differ (design, section 3; S-65). A stored time that is
-further ahead than this is from before a clock jumped back."""
+"""The most by which the clocks of two servers may differ (design, section 3; S-65). A stored time
+that is further ahead was written before a clock jumped back."""
 
 MAX_FAILURES = 100
 """NIST SP 800-63B-4 3.2.2: no more consecutive failures than this."""
@@ -454,8 +454,9 @@ class Conf:
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number: of one user, and over all users, where an opt-in is withheld and "
-        "nobody told. Twilio Verify: 5 in 10 minutes.",
+        doc="Texts to one number, counted for each user and over all users. If all users together "
+        "reach it, an opt-in text is withheld and its user is not told. Twilio Verify: 5 in 10 "
+        "minutes.",
     )
     sends_per_user = Setting(
         9,
@@ -499,9 +500,9 @@ class Conf:
         (Rate(100_000, 86400),),
         parse=rates,
         fault=positive,
-        doc="Texts for signing in and changes in all, beyond which each user gets "
-        "OPTIN_OWN_SENDS_RESERVE more. Ten times OPTIN_SENDS_TOTAL, as people sign in more often "
-        "than they opt in.",
+        doc="Texts for signing in and changes in all. Once it is reached, each user still gets "
+        "OPTIN_OWN_SENDS_RESERVE. Ten times OPTIN_SENDS_TOTAL, as people sign in more often than "
+        "they opt in.",
     )
     own_sends_reserve = Setting(
         91,
@@ -509,14 +510,16 @@ class Conf:
         parse=integer,
         fault=between(1, 1000),
         doc="Texts for signing in and changes that each user gets in a window of "
-        "OPTIN_OWN_SENDS_TOTAL in any case: accounts of strangers shut nobody out.",
+        "OPTIN_OWN_SENDS_TOTAL, even when that limit is reached. So other accounts cannot shut a "
+        "user out.",
     )
     requests_per_user = Setting(
         14,
         (Rate(120, 60),),
         parse=rates,
         fault=positive,
-        doc="Calls of one user, and apart from them pages; a courtesy to the other users, not a "
+        doc="Calls of one user and, counted apart, pages of one user. It keeps the service fast for "
+        "other users; it is not a "
         "security limit.",
     )
     requests_per_network = Setting(
@@ -524,9 +527,9 @@ class Conf:
         (Rate(600, 60),),
         parse=rates,
         fault=positive,
-        doc="Forms and token calls from one address (IPv6: one /64) before anybody is known; a "
-        "courtesy to the others. Generous: an office, or the server of an integrator, is one "
-        "address for many people.",
+        doc="Forms of people who are not signed in, and token calls, from one address (IPv6: one "
+        "/64). It keeps the service fast for others. It is generous because an office, or the "
+        "server of an integrator, is one address for many people.",
     )
     failed_sign_ins_per_ip = Setting(
         15,
@@ -577,8 +580,9 @@ class Conf:
         "inline",
         parse=str,
         fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
-        doc="How texts and mails leave: inline, on commit, texts in the request and mails by a "
-        "thread beside it; or by workers, manage.py procrastinate worker, which need PostgreSQL.",
+        doc="How texts and mails leave. inline: texts in the request, after its commit, and mails "
+        "by a thread of the same process. worker: both by workers (manage.py procrastinate "
+        "worker), which need PostgreSQL.",
     )
     legacy_access_keys = Setting(
         22,
@@ -599,7 +603,7 @@ class Conf:
         85,
         False,
         parse=boolean,
-        doc="Says that no proxy stands in front, so that TRUSTED_PROXIES is empty on purpose.",
+        doc="True says that there is no proxy in front, so TRUSTED_PROXIES is empty on purpose.",
     )
     base_url = Setting(
         24,
@@ -635,9 +639,9 @@ class Conf:
         parse=str.strip,
         fault=redis,
         name="REDIS_URL",
-        doc="Where requests are counted for all processes (OPTIN_REQUESTS_PER_USER, "
-        "OPTIN_REQUESTS_PER_NETWORK). Without it, each process counts for itself. Calls and pages "
-        "need it where it is named.",
+        doc="The Redis that counts requests for all processes (OPTIN_REQUESTS_PER_USER, "
+        "OPTIN_REQUESTS_PER_NETWORK). Without it, each process counts its own. If it is set, "
+        "calls and pages fail while Redis is away.",
     )
     time_zone = Setting(
         28,
@@ -917,49 +921,50 @@ class Conf:
         3600,
         parse=integer,
         fault=between(60, 86_400),
-        doc="Seconds that an access token lives. RFC 6750 5.3: an hour or less. Some clients were "
-        "written for 10800.",
+        doc="Seconds that an access token is valid. RFC 6750 5.3: an hour or less. Some clients "
+        "expect 10800.",
     )
     refresh_token_lifetime = Setting(
         72,
         2_592_000,
         parse=integer,
         fault=between(3600, 31_622_400),
-        doc="Seconds that a refresh token lives, from its issue. Some clients were written for a "
-        "year, 31536000.",
+        doc="Seconds that a refresh token is valid, from its issue. Some clients expect a year, "
+        "31536000.",
     )
     password_clients_rotate = Setting(
         73,
         False,
         parse=boolean,
-        doc="Whether authorisation/refresh gives a new refresh token in place of the one sent, and "
-        "ends all that came from one that is sent twice (RFC 9700 4.14.2). Clients that keep their "
-        "first refresh token are locked out by it.",
+        doc="Whether authorisation/refresh replaces the refresh token each time. A token that is "
+        "then sent twice ends all tokens of its sign-in (RFC 9700 4.14.2). It locks out clients "
+        "that keep their first refresh token.",
     )
     password_hashes = Setting(
         80,
         1,
         parse=integer,
         fault=between(1, 64),
-        doc="Passwords that one web process hashes at once; 3 more wait, and the next is answered "
-        "503. Each keeps a core busy: all processes together should have no more than there are.",
+        doc="Passwords that one web process hashes at once. 3 more wait, and the next gets 503. "
+        "Each hash keeps a core busy: let all processes together hash no more at once than there "
+        "are cores.",
     )
     sign_ins_per_ip = Setting(
         81,
         (Rate(300, 300),),
         parse=rates,
         fault=positive,
-        doc="Passwords from one address, right ones included (IPv6: one /64). A server that signs "
-        "in for all its users is one address.",
+        doc="Passwords, right or wrong, from one address (IPv6: one /64). A server that signs in "
+        "for all its users is one address.",
     )
     failed_sign_ins_per_name_total = Setting(
         82,
         (Rate(100, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name, over all networks. Beyond it, networks from which "
-        "this person never signed in are slowed down (OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK). "
-        "NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
+        doc="Wrong passwords for one user name, over all networks. Once it is reached, networks "
+        "from which this person never signed in get fewer tries "
+        "(OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK). NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
     )
     failed_sign_ins_per_new_network = Setting(
         83,
@@ -981,7 +986,7 @@ class Conf:
         300,
         parse=integer,
         fault=between(0, 1800),
-        doc="Seconds between two seals over the audit trail by each process that serves; 0: none. "
+        doc="Seconds between two seals of the audit trail by each web process; 0: it makes none. "
         "With OPTIN_DELIVERY=worker the workers seal instead.",
     )
 

@@ -265,7 +265,7 @@ def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     if not _is_told(request) and name in _OF_OTHERS:
         why, advice = Why.OTHERS_ASKED, _ASK_LATER
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
-    came_to = "refused" if _is_told(request) else "withheld, while they were told that it was sent"
+    came_to = "refused" if _is_told(request) else "withheld, but they were told that it was sent"
     came_to += _repeats(request)
     words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
     stands = [cause for cause in (*_guarded(known), *_barred(known)) if cause.why is why]
@@ -370,8 +370,8 @@ _LOOK_AT_THE_LOG = (
     "is not their phone."
 )
 _ASK_LATER = (
-    "Tell them to ask again then, and not what others did: the number may be somebody else's. Is "
-    "it theirs, a wrong number of another person may be the reason."
+    "Tell them to ask again then. Do not tell them what others did: the number may be somebody "
+    "else's. If it is theirs, another person may have entered it by mistake."
 )
 _RULES: dict[str, tuple[Why, str]] = {
     "asked-pair": (Why.NUMBER_LIMIT, _IT_ENDS),

@@ -129,8 +129,8 @@ _RULES: dict[str, str] = {
     "file": "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
     "total": "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
     "own-total": (
-        "%(count)s of %(limit)s texts in all in %(span)s, for signing in and changes; this account "
-        "has had those that each gets in any case"
+        "%(count)s of %(limit)s texts in all in %(span)s, for signing in and changes; this "
+        "account has used the texts reserved for it"
     ),
     limits.PREFIX: (
         "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
@@ -154,8 +154,8 @@ _RULES: dict[str, str] = {
     "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
     "sign-in-tries": "%(count)s of %(limit)s passwords from one address in %(span)s",
     limits.NEW_NETWORK: (
-        "%(count)s of %(limit)s wrong passwords in %(span)s from a network where this person never "
-        "signed in, while many wrong ones for this name come from everywhere"
+        "%(count)s of %(limit)s wrong passwords in %(span)s from a network from which this person "
+        "never signed in, after many wrong ones for this name from all networks"
     ),
 }
 
@@ -257,8 +257,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.OPT_IN, "sent"): "Code sent to turn two-factor sign-in on",
     (Kind.OPT_IN, "resent"): "Code sent again to turn two-factor sign-in on",
     (Kind.OPT_IN, "withheld"): (
-        "A code to turn two-factor sign-in on was asked for and withheld; the person was told that "
-        "it was sent"
+        "A code to turn two-factor sign-in on was withheld; the person was told that it was sent"
     ),
     (Kind.OPT_IN, ""): "A code to turn two-factor sign-in on was asked for and not sent",
     (Kind.VERIFY_OPT_IN, "ok"): "Two-factor sign-in turned on",
@@ -321,8 +320,8 @@ _EVENTS: dict[tuple[str, str], str] = {
     (
         Kind.NO_TEXTS,
         "unchanged",
-    ): "Texts were to be sent to the number again; they were not stopped",
-    (Kind.NO_TEXTS, ""): "The person wanted texts to the number again; they stay stopped",
+    ): "The person turned texts to the number on again; they were not stopped",
+    (Kind.NO_TEXTS, ""): "The person tried to turn texts to the number on again; they stay stopped",
     (Kind.DENY, ""): "Staff changed the deny list for this number",
     (Kind.SAFE, ""): "Staff changed the safe list for this number",
     (Kind.MEMBER, "added"): "Added to a file",

@@ -104,7 +104,7 @@ ERRORS: dict[str, Row] = {
     "insufficient_scope": Row(
         403,
         "The token does not allow this call.",
-        "The token lacks the scope: full, 2fa or modify.",
+        "The token needs the scope full, 2fa or modify.",
     ),
     "file_access_denied": Row(
         403,
@@ -152,19 +152,19 @@ ERRORS: dict[str, Row] = {
     "locked": Row(
         429,
         "Too many wrong codes.",
-        "Wrong codes, all counted together, have locked the account for a while; right and "
-        "wrong codes get this answer until then. The seconds are in the Retry-After header too.",
+        "Too many wrong codes have locked the account for a while. Until then, right codes get "
+        "this answer too. The seconds are also in the Retry-After header.",
     ),
     "send_limit": Row(
         429,
         "No further text message can be sent now.",
         "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
-        "answered STOP from the number that is active: then its owner sends START, or signs in "
-        "on a page. A code that is waiting stays good. The seconds are in the Retry-After header "
-        "too.",
+        "answered STOP from the active number. After a STOP, its owner must send START, or turn "
+        "texts on again on the pages of the service. A code that was sent stays valid. The "
+        "seconds are also in the Retry-After header.",
     ),
     "throttled": Row(
-        429, "Too many requests.", "The seconds to wait are in the Retry-After header too."
+        429, "Too many requests.", "The seconds to wait are also in the Retry-After header."
     ),
     "internal_error": Row(
         500, "Something went wrong on our side.", "Please report it, with the X-Request-Id header."
@@ -205,9 +205,9 @@ TOKEN_ERRORS: dict[str, Row] = {
     "temporarily_unavailable": Row(
         429,
         "Too many attempts.",
-        "Too many passwords or wrong codes, or no further text can be sent; the seconds are in the "
-        "Retry-After header too. With status 503: too many passwords are being checked, or the "
-        "database cannot be written.",
+        "Status 429: too many passwords or wrong codes, or no further text can be sent now. "
+        "Status 503: too many passwords are being checked, or the database cannot be written. The "
+        "seconds are in the Retry-After header; with 429 also in the sentence.",
     ),
 }
 """The decisions of the token calls, by their RFC 6749 error code."""

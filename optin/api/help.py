@@ -197,8 +197,8 @@ _FILE_ID = Property(
 )
 _FILE_ID_OF_PING = Property(
     "FileId",
-    "The file to ask about: with it, the answer is true only if the credentials may use this "
-    "file. A WsAccessKey without it asks about the file of the key.",
+    "With it, the answer is true only if the credentials may use this file. Without it, a "
+    "WsAccessKey is checked for its own file.",
     "integer",
     "Optional",
 )

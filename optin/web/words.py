@@ -411,7 +411,9 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
         lambda: _("Texts are sent to your number again"),
     ),
     (Kind.NO_TEXTS, "ok"): lambda: _("You turned texts to your number on again"),
-    (Kind.NO_TEXTS, ""): lambda: _("Texts to your number were to be turned on again, and are not"),
+    (Kind.NO_TEXTS, ""): lambda: _(
+        "You tried to turn texts to your number on again; they stay off"
+    ),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
     (Kind.MEMBER, "ended"): lambda: _("You were put out of a file"),
     (Kind.MEMBER, ""): lambda: _("Staff wanted to change your files; nothing changed"),

@@ -304,11 +304,11 @@ WAYS: dict[str, tuple[Way, str]] = {
     "copy an event into a gap": (add_to_a_gap, "2 events 43 to 45: copies of one event"),
     "copy an event under a far id": (
         lambda trail: copy_of(trail.newest, 10**9, sequence=44),
-        "events up to 1000000000: added, for no id after 44 was given out",
+        "events up to 1000000000: added, because no id after 44 was given out",
     ),
     "move the newest event to a far id": (
         lambda trail: change(trail.newest, id=10**9),
-        "events up to 1000000000: added, for no id after 44 was given out",
+        "events up to 1000000000: added, because no id after 44 was given out",
     ),
     "add an event before the first": (
         lambda trail: put(trail.event(11), -1),
@@ -332,7 +332,7 @@ WAYS: dict[str, tuple[Way, str]] = {
     ),
     "remove the newest event": (
         remove_newest,
-        "the newest events: removed, for the verified_at of a ",
+        "the newest events: removed, because the verified_at of a ",
     ),
     "remove the newest event, and the service goes on": (
         remove_newest_and_go_on,
@@ -352,12 +352,12 @@ WAYS: dict[str, tuple[Way, str]] = {
     ),
     "cut off the newest, and reset the sequence": (
         cut_off_and_reset,
-        "the newest events: removed, for the issued_at of a code is later",
+        "the newest events: removed, because the issued_at of a code is later",
     ),
-    "remove everything": (remove_all, "the newest events: removed, for the verified_at of a "),
+    "remove everything": (remove_all, "the newest events: removed, because the verified_at of a "),
     "remove everything, and reset the sequence": (
         remove_all_and_reset,
-        "the newest events: removed, for the verified_at of a ",
+        "the newest events: removed, because the verified_at of a ",
     ),
     "remove everything, and the service goes on": (
         remove_all_and_go_on,
@@ -407,7 +407,7 @@ def test_the_sequence_tells_of_what_is_gone(trail: Trail) -> None:
     sequence_ends_at(44 + spare)
     assert verify() == []
     sequence_ends_at(45 + spare)
-    assert verify() == [f"events 45 to {45 + spare}: removed, for their ids were given out"]
+    assert verify() == [f"events 45 to {45 + spare}: removed, because their ids were given out"]
 
 
 def test_seals_that_were_made_anew_cannot_be_checked(
@@ -418,7 +418,7 @@ def test_seals_that_were_made_anew_cannot_be_checked(
     status, lines = run()
     assert status == UNCHECKED
     assert lines[:-1] == [
-        "events 1 to 44: sealed 3 days late; only copies of seals tell what was there before"
+        "events 1 to 44: sealed 3 days late; only copies of seals show what was there before"
     ]
 
 

@@ -8,7 +8,7 @@ from optin.management.commands import ORIGIN, find_file, find_user
 
 
 class Command(BaseCommand):
-    help = "Make a WsAccessKey for a user and a file. The key stands alone on the last line."
+    help = "Make a WsAccessKey for a user and a file. Prints the key alone on one line."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="User name or e-mail address.")
