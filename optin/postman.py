@@ -25,13 +25,13 @@ class Postman:
 
     def submit(self, work: Callable[[], object]) -> bool:
         """Have *work*, which raises nothing, done at its turn; False where the queue is full."""
-        if not self._places.acquire(blocking=False):
-            return False
         with self._beginning:
             if self._thread is None or not self._thread.is_alive():  # as in a forked process
                 self._thread = Thread(target=self._go, name="postman", daemon=True)
-                self._thread.start()
+                self._thread.start()  # before a place is taken: it fails where memory is short
                 atexit.register(self._end, self._thread)
+        if not self._places.acquire(blocking=False):
+            return False
         self._waiting.put(work)
         return True
 

@@ -163,6 +163,21 @@ postman.submit(lambda: print("left too", flush=True))
 """
 
 
+def test_a_thread_that_could_not_begin_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory was short for a while, mails leave by themselves again."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    postman, done = Postman(1), threading.Event()
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            postman.submit(done.set)
+    assert postman.submit(done.set)
+    assert done.wait(10)
+
+
 @pytest.mark.parametrize(("seconds", "left"), [(0, ["left", "left too"]), (600, ["left"])])
 def test_a_process_that_ends_waits_a_little(seconds: int, left: list[str]) -> None:
     """A command's mail leaves; a server that takes for ever keeps no process."""
