@@ -1,16 +1,16 @@
 """The check of the whole audit trail: what was changed, removed, added or copied (S-53).
 
-Four things prove an event, and each is under the digest key:
+Four things prove an event. Each is made with the digest key:
 
 - its own digest proves its content;
-- the event before it of the same thread, which it names, proves that this one was there, and
-  under which id. No two events name the same: the second is a copy;
-- the seal over its range proves that no other event was there;
-- the next seal proves that seal: it begins where the other ends, and the first begins at 1.
+- the next event of the same thread names it, which proves that it was there, and under which id.
+  If two events name the same event, one of them is a copy;
+- the seal over its range proves that the range had no other events;
+- the next seal proves that seal: it begins where that one ends. The first begins at 1.
 
-What is newest has nothing behind it. Its removal shows in the sequence of ids and in the
-times of other rows, as far as nobody changed these too, and always in the copies of seals
-that are kept elsewhere (``verify_copies``).
+Nothing follows the newest events. Their removal shows in the sequence of ids and in the times of
+other rows, unless somebody changed these too. It always shows in copies of their seals that are
+kept elsewhere (``verify_copies``).
 """
 
 import hmac
@@ -29,23 +29,23 @@ from optin.models.audit import LAST, NAMED
 from optin.seals import KEPT, Content, drawn
 
 APART = timedelta(minutes=15)
-"""How far times may fall behind those of lower ids.
+"""By how much an event may be older than one with a lower id.
 
 The time is read when an operation begins, the id is drawn when it ends: a server gives up
 after 30 seconds (``gunicorn.conf.py``). Clocks more than 5 seconds apart break codes (S-65).
 """
 
 OVERDUE = timedelta(minutes=70)
-"""Where nothing else seals, an hourly ``purge`` does: an event has waited 65 minutes then."""
+"""If nothing else seals, an hourly ``purge`` does: then an event has waited 65 minutes at most."""
 
 LATE = timedelta(days=1)
-"""An outage of what seals would have been seen sooner."""
+"""Operators would notice sooner that nothing seals."""
 
 SPARE = {"postgresql": 1000, "sqlite": 0}
-"""Ids in a row that may be lost to what was rolled back.
+"""How many ids in a row rolled back transactions may leave unused.
 
-The event is written last, so little is rolled back after it; and PostgreSQL skips up to 32
-after a crash. On SQLite what is rolled back gives its id back.
+The event is written last, so a roll-back after it is rare; PostgreSQL also skips up to 32 ids after
+a crash. SQLite uses an id again after a roll-back.
 """
 
 _CHUNK = 2_000  # rows in memory at a time
@@ -90,8 +90,8 @@ class Tally:
 def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[Finding]:
     """Check all events and seals, in constant memory; count in *tally*.
 
-    A range without any event was purged, and is no finding, if its seal is older than
-    *kept* and no older range has events left.
+    A range without events is taken as purged, and is no finding, if its seal is older than *kept*
+    and no older range has events left.
     """
     yield from _check_copies()
     walk = _Walk(tally, purged_before=now - kept)
@@ -115,7 +115,7 @@ def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[F
             yield from _different(one, difference)
             yield from walk.late(one)
         next_id = max(next_id, one.last_id + 1)
-    before = drawn()  # what is drawn from here on may come after the events were read
+    before = drawn()  # later ids may be of events that were not read
     yield from walk.over(next_id, LAST)
     tally.unsealed = walk.content.count
     yield from _check_unsealed(now, next_id)
@@ -150,15 +150,15 @@ def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
 
 @dataclass(slots=True)
 class _Walk:
-    """Goes over the events in the order of their ids, and remembers what the next may need."""
+    """Walks over the events in the order of their ids, and remembers what the next checks need."""
 
     tally: Tally
     purged_before: datetime
     """Ranges whose seal is older than this may have been purged."""
     content: Content = field(default_factory=Content)
-    """Of the range that it went over last."""
+    """The content of the last range."""
     due: datetime | None = None
-    """When that range had to be sealed: the time of its second event, new form."""
+    """When that range had to be sealed: the time of its second event that names another."""
     _first: bool = True
     _newest: datetime = _EVER
     _key_id: str = ""
@@ -177,7 +177,7 @@ class _Walk:
             self.tally.add(chunk)
 
     def late(self, one: AuditSeal) -> Iterator[Finding]:
-        """Say so if *one* was made long after its events: seals may have been made anew."""
+        """Report *one* if it was made long after its events: somebody may have removed the first one."""
         if self.due and one.at != _NEVER and one.at - self.due > LATE:
             days = (one.at - self.due).days
             yield Finding(
@@ -203,7 +203,7 @@ class _Walk:
         self._key_id = event.key_id
 
     def _check_previous(self, chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
-        """Check that the events are there that those of *chunk* name as the ones before."""
+        """Check that the events exist that those of *chunk* name."""
         named: dict[int, tuple[str, int]] = {}
         for event in chunk:
             if name := _NAME.fullmatch(event.previous or ""):
@@ -220,7 +220,7 @@ class _Walk:
         missing: list[int] = []
         for pk in gone:
             if pk not in known and self._was_purged(pk):
-                break  # and so were those with lower ids
+                break  # and so were events with lower ids
             missing.append(pk)
         if missing:
             which = _these(missing[::-1])
@@ -271,7 +271,7 @@ def _check_copies() -> Iterator[Finding]:
 
 
 def _check_unsealed(now: datetime, next_id: int) -> Iterator[Finding]:
-    """Check what is behind the last seal: that it begins there, and is young."""
+    """Check the events after the last seal: they must begin there, and be young."""
     rest = AuditEvent.objects.filter(pk__gte=next_id)
     first = rest.aggregate(id=Min("pk"))["id"] or next_id
     if first - next_id > SPARE[connection.vendor]:
@@ -286,7 +286,7 @@ def _check_unsealed(now: datetime, next_id: int) -> Iterator[Finding]:
 
 
 def _check_sequence(before: int | None, newest: int) -> Iterator[Finding]:
-    """Compare the sequence, of *before* and of now, with the *newest* id."""
+    """Compare the sequence, as it was *before* and as it is now, with the *newest* id."""
     after = drawn()
     if before is None or after is None:
         yield Finding("the sequence of ids: this role may not read it", unchecked=True)
@@ -302,20 +302,20 @@ _TRACES: tuple[tuple[type[models.Model], str, timedelta], ...] = (
     (SmsMessage, "created_at", timedelta(0)),
     (ProviderUser, "verified_at", timedelta(0)),
     (ProviderUser, "released_at", timedelta(0)),
-    # By Django, a moment later.
+    # Django writes it a moment later.
     (User, "last_login", timedelta(minutes=1)),
 )
-"""Times that are written together with an event, and how much later than it."""
+"""Times that are written together with an event, and by how much they may be later than it."""
 
 
 def _check_traces(since: datetime) -> Iterator[Finding]:
-    """Look for rows that are newer than the newest event: theirs is not there."""
+    """Look for rows newer than the newest event: their event is missing."""
     traces = [
         (model._meta.verbose_name, name, at - later)
         for model, name, later in _TRACES
         if (at := model._default_manager.aggregate(at=Max(name))["at"]) and at > since
     ]
-    # After these: an event of meanwhile is no matter.
+    # Read after these rows: an event that is added meanwhile does no harm.
     newest = _newest_time()
     for kind, name, at in traces:
         if at > newest:
@@ -408,7 +408,7 @@ def _read(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
         values = list(rows.values("pk", *fields))
         found = [_one(rows.model, value) for value in values]
     for row in found:
-        # What SQLite has in place of a time.
+        # SQLite gives no time if the stored value is not one.
         row.at = row.at or _NEVER
     return found
 

@@ -100,11 +100,11 @@ def last_used(user: User) -> datetime | None:
 
 
 def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Verification:
-    """Let texts go again to the active number of *user*, from which STOP was answered.
+    """Let texts go to the active number of *user* again, after a STOP from it.
 
-    Anybody can forge the sender of a STOP, so whoever proves an app or a recovery code may
-    undo it. A texted code does not prove it: it may be from before the STOP. The gateway
-    may remember the STOP too; then the next text tells.
+    Anybody can forge the sender of a STOP, so a person who proves an app or a recovery code may
+    undo it. A texted code is not enough: it may be from before the STOP. If the gateway still
+    blocks the number, the next text fails and shows it.
 
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
@@ -131,7 +131,7 @@ def _allow(row: ProviderUser | None) -> Outcome:
 
 
 def _is_claimed(row: ProviderUser) -> bool:
-    """Whether another account has proved the number of *row* since: STOP may be its word."""
+    """Whether another account has proved the number of *row* since: it may have sent the STOP."""
     return (
         AuditEvent.objects.led_by("other_user_id", row.user_id)
         .filter(
@@ -406,5 +406,5 @@ def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
 
 
 def _since(notice: Notice) -> datetime:
-    """From when on things came after *notice*: another server's clock may have been behind."""
+    """The time after which things came after *notice*: another server's clock may be behind."""
     return notice.created_at - CLOCK_SLACK

@@ -96,7 +96,7 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_examples(**kwargs: Any) -> list[CheckMessage]:
-    """No secret is one of docs/production.env: everybody knows those."""
+    """Refuse the secrets of docs/production.env: everybody can read them."""
     if settings.DEBUG:
         return []
     secrets = {
@@ -271,7 +271,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
 
 @register(Tags.security, deploy=True)
 def check_proxies(**kwargs: Any) -> list[CheckMessage]:
-    """Behind a proxy that is not named, all visitors have one address: that of the proxy."""
+    """Warn of a missing proxy setting: all visitors would have the address of the proxy."""
     if not settings.DEBUG and not conf.trusted_proxies and not conf.no_proxy:
         return [
             Warning(

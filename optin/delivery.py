@@ -66,9 +66,9 @@ TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
     """Save the new *row*, and have it sent once the transaction around this call commits.
 
-    By a worker, where there are any; else by this process: a text before it answers, a mail
-    apart from that. The answer does not wait for success: an error while sending is recorded
-    with the row.
+    Workers send it, if there are any. Otherwise this process does: a text before the answer, a
+    mail in another thread. The answer does not depend on success: an error while sending is
+    recorded with the row.
 
     :param pause: seconds that a mail waits at least.
     """
@@ -82,14 +82,14 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
     else:
         row.save_queued()
         leaves = time.monotonic() + pause
-        # Where there is no room for it, it stays queued: send_due sends it.
+        # If the queue is full, the row stays queued, and send_due sends it.
         transaction.on_commit(
             lambda: postman.submit(partial(_send_queued, row.pk, leaves)), robust=True
         )
 
 
 def withhold(row: SmsMessage) -> None:
-    """Save the new *row* of a text that does not leave, and answer as late as if it did (S-38)."""
+    """Save the new *row* of a withheld text, and take as long as if it was sent (S-38)."""
     row.state = State.WITHHELD
     row.save_queued()
     if conf.delivery == "inline":
@@ -121,7 +121,7 @@ def notify(
 
 
 def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
-    """Tell *user* by e-mail, and let nobody wait for it.
+    """Tell *user* by e-mail, and let no answer wait for it.
 
     The answer to a stranger must not take longer where there is a mail to send (S-38), nor
     may the next one on the same connection.
@@ -133,8 +133,8 @@ def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
 
 
 postman = Postman(100)
-"""Sends mails apart from the requests: a server that takes its time holds up no answer. What a
-process leaves behind that is stopped, or has no room for, ``send_due`` sends."""
+"""Sends mails outside the requests, so that no answer waits for a slow mail server. ``send_due``
+sends what is left when the process stops or the queue is full."""
 
 POSTMANS_PAUSE = 0.5, 2.0
 """Seconds before a mail leaves: from, to."""
@@ -464,7 +464,7 @@ def _fate_of_mail(exc: OSError, doubts: int) -> tuple[State, int]:
         codes = [exc.smtp_code]
     if codes and min(codes) >= 500:
         return State.FAILED, doubts - 1
-    # Anything below is no refusal: an answer that was cut off, above all.
+    # Lower codes are no refusal, but for example an answer that was cut off.
     if codes and min(codes) >= 400:
         return State.QUEUED, doubts - 1
     return _later(doubts), doubts

@@ -155,7 +155,7 @@ def _read(user: User, now: datetime) -> _Known:
     trail = AuditEvent.objects.about(fresh)
 
     def latest(kinds: list[Kind]) -> AuditEvent | None:
-        # What staff asked for in vain says nothing of what the person waits for.
+        # A refused request of staff does not tell which text the person waits for.
         asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
         return refusals.latest(asked, fresh, kinds)
 
@@ -292,7 +292,7 @@ def _is_told(request: AuditEvent) -> bool:
 
 
 _OF_OTHERS = {"asked-number", limits.RESEND_WAIT}
-"""What withholds a text because others asked for texts to the same number."""
+"""Rules that withhold a text because others asked for texts to the same number."""
 
 
 def _because(name: str, request: AuditEvent) -> str:

@@ -40,7 +40,7 @@ class SignedOut(Refusal):
 
 
 class Busy(Refusal):
-    """Too many passwords are being checked. Nothing was looked at, and nothing is counted."""
+    """Too many passwords are being checked. This one was not looked at or counted."""
 
     code = "unavailable"
     message = "The service cannot do this now. Try again later."

@@ -282,7 +282,7 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
             & ~Q(data__has_key="repeated"),
         ),
     )
-    # Those after the first of an hour have no event each; they count where the first one does.
+    # Repeats within an hour have no event each; they count where the first one does.
     repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=Outcome.SEND_LIMIT)
     repeated = repeats.aggregate(n=Sum(F("count") - 1, default=0))["n"]
     yield Figure(what=What.LOCK, name="locked", count=found["locked"])

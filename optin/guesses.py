@@ -55,7 +55,7 @@ class Outcome(StrEnum):
     MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
     REGION_NOT_ALLOWED = "region_not_allowed"
     SEND_LIMIT = "send_limit"
-    WITHHELD = "withheld"  # no text leaves, and whoever asked is not told
+    WITHHELD = "withheld"  # no text leaves, and the person is not told
     UNREADABLE = "unreadable"  # the key of a number has left the key ring
     SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
     REVOCATION_LIMIT = "revocation_limit"  # staff asked for too many
@@ -121,7 +121,7 @@ class Factors:
     """What an operation reads of the user that it has locked."""
 
     user: User
-    now: datetime  # read once the lock was held: it may have been waited for
+    now: datetime  # read after the lock was taken, which can take a while
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     app: AuthenticatorApp | None = None  # where every factor was asked for

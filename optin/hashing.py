@@ -1,10 +1,10 @@
-"""Hash passwords: so many at once in a process, a few that wait, and no more.
+"""Hash passwords: a fixed number at once in each process, a short queue, and no more.
 
-A hash keeps a core busy for a tenth of a second and more, by design. Without a bound,
-whoever signs in often enough slows everybody else's requests.
+A hash keeps a core busy for a tenth of a second and more, by design. Without a limit, many
+sign-ins would slow down all other requests.
 
-Hashes are made by threads of their own, in the order in which they were asked for. Nothing
-else happens in these threads; the database is left to the caller's.
+Threads of their own make the hashes, in the order of the requests. These threads do nothing
+else: only the caller's thread uses the database.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from optin.conf import conf
 from optin.errors import Busy
 
 WAITING = 3
-"""How many may wait for the hashes that are being made. Each holds one of the 8 threads of
-``gunicorn.conf.py``: with one hash at a time, half of them are left to other requests. The
-last waits for three hashes, some tenths of a second."""
+"""How many requests may wait while others hash. Each holds one of the 8 threads of
+``gunicorn.conf.py``: with one hash at a time, half of the threads stay free for other requests.
+The last one waits for three hashes, some tenths of a second."""
 
 
 class _Hashers(NamedTuple):
@@ -32,9 +32,9 @@ class _Hashers(NamedTuple):
 
 @contextmanager
 def place() -> Iterator[None]:
-    """Keep a place among those who hash or wait, for the block.
+    """Hold one of the places for hashing and waiting, for the block.
 
-    Take it first of all: who is refused has cost nothing and learns nothing.
+    Take it before all else: then a refusal costs nothing and reveals nothing.
 
     :raises Busy: if there is none.
     """
@@ -48,7 +48,7 @@ def place() -> Iterator[None]:
 
 
 def is_full() -> bool:
-    """Whether there is no place now: who would ask for one can be refused before anything."""
+    """Whether all places are taken: then a request can be refused before it costs anything."""
     places = _hashers().places
     if not places.acquire(blocking=False):
         return True
@@ -63,7 +63,7 @@ def make(password: str) -> str:
 
 
 def verify(password: str, encoded: str) -> tuple[bool, bool]:
-    """Return whether *password* is that of the hash *encoded*, and whether that is outdated.
+    """Return whether *password* matches the hash *encoded*, and whether the hash is outdated.
 
     Call it in a ``place``.
     """
@@ -77,6 +77,6 @@ def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
 
 @cache
 def _hashers() -> _Hashers:
-    """The threads of this process. They begin with its first hash: it must not be forked after."""
+    """The threads of this process. The first hash starts them: do not fork the process after it."""
     count = conf.password_hashes
     return _Hashers(ThreadPoolExecutor(count, "hasher"), BoundedSemaphore(count + WAITING))

@@ -54,7 +54,8 @@ RETURNING count, proved
 """
 
 _OWN_TOTAL, _OWN_FIRST = "own-total", "own-first"
-"""All texts for signing in and changes; and a user's, of which the first leave in any case."""
+"""The limit of all texts for signing in and changes; and the count of a user's own, of which the
+first always leave."""
 
 RESEND_WAIT = "resend-wait"
 """The rule that a text to a number waits a little for the one before it."""
@@ -74,7 +75,7 @@ PREFIX = "prefix"
 REGION = "region"
 
 ALL_FAILED = "sign-in-all"
-"""The counter of wrong passwords for one name over all networks: it refuses nobody by itself."""
+"""The counter of wrong passwords for one name over all networks. It refuses nobody by itself."""
 
 NEW_NETWORK = "sign-in-new"
 """The rule for networks from which a user never signed in, while that counter is over its limit."""
@@ -164,7 +165,7 @@ class Refused(Decision):
 
 @dataclass(frozen=True, slots=True)
 class Withheld(Refused):
-    """The same, by a rule about others: whoever asked is answered as if the text was sent."""
+    """The same, by a rule about others: the answer is as if the text was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +186,14 @@ def reserve_text(
 ) -> Reserved | Refused:
     """Count one text, or say why it may not be sent. Call inside a transaction.
 
-    A text that is withheld counts for its user and their address or client alone.
+    A withheld text counts only for its user and for their address or client.
 
-    The counter of the number comes first and keeps its row until the transaction
-    ends: two users who ask for a text to one number queue up here, and the second
+    The counter of the number is raised first, which locks its row until the
+    transaction ends: two users who ask for a text to one number queue up here, and the second
     sees the text of the first in the resend wait.
 
     :param number: of an opt-in, for the lists and the breaker.
-    :param is_proved: whether the user has proved the number once: then they may know of a STOP.
+    :param is_proved: whether the user has ever proved the number: then they may know of a STOP.
     """
     prefix = Guard.prefix_of(number.e164) if number else ""
     guards = Guard.objects.about(
@@ -257,10 +258,10 @@ def reserve_sign_in(
 ) -> Refused | None:
     """Charge one failed sign-in before the password is looked at, or say why not.
 
-    Charging first keeps the limit exact however many try at once; a right password
-    gets it back (``refund_sign_in``), but for the try itself. Call inside a transaction.
+    Charging first keeps the limit exact however many try at once. A right password takes back the
+    failure (``refund_sign_in``), but not the try. Call inside a transaction.
 
-    :param user: whose name it is. For nobody's the statements are the same (S-38).
+    :param user: who has the name, if anybody. The statements are the same either way (S-38).
     """
     is_known = KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
     limits = _each(
@@ -284,7 +285,7 @@ def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
 
 
 def remember_network(user: User, origin: Origin, now: datetime) -> None:
-    """Keep from where *user* has just signed in. The caller holds their lock."""
+    """Store the network from which *user* has just signed in. The caller holds their lock."""
     KnownNetwork.objects.remember(user.pk, _sign_in_network(origin), now)
 
 
@@ -315,7 +316,7 @@ def _reserve_for_staff(
 
 
 def _charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
-    """Raise *limits*, unless that is too much for one of them."""
+    """Raise all of *limits*, or none if one of them would be exceeded."""
     with transaction.atomic():
         refused = _over(_add(limits, now), now)
         if refused:
@@ -328,7 +329,7 @@ def _group(purpose: Purpose) -> str:
 
 
 def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
-    """Over all users. Counted also where it is switched off: its row is the lock of the number."""
+    """Over all users. Counted even if the limit is off: the row is the lock of the number."""
     scope = f"{_group(purpose)}-number"
     return _each(scope, number_digest, conf.sends_per_number) or [
         Limit(f"{scope}/600", number_digest, 0, 600)
@@ -338,10 +339,10 @@ def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
 def _own_limits(
     user_id: int, number_digest: str, purpose: Purpose, file_id: int | None, origin: Origin
 ) -> list[Limit]:
-    """What whoever asks has used up alone."""
+    """The limits that only this user, address or client uses up."""
     group, limits = _group(purpose), []
     if purpose is Purpose.OPT_IN:
-        # As much as a number gets from all users: else theirs alone would be withheld.
+        # The same as for all users together: otherwise a user's own requests could be withheld.
         limits += _each("asked-pair", f"{user_id} {number_digest}", conf.sends_per_number)
     limits += _each(f"{group}-user", str(user_id), conf.sends_per_user)
     if origin.face == Face.API:
@@ -352,7 +353,7 @@ def _own_limits(
 
 
 def _each_own(user_id: int) -> list[Limit]:
-    """Over all users, and of the user alone in the same windows, without a ceiling."""
+    """The limits over all users, and a count for the user in the same windows, without a limit."""
     rates = conf.own_sends_total
     firsts = [Limit(f"{_OWN_FIRST}/{r.seconds}", str(user_id), 0, r.seconds) for r in rates]
     return [*firsts, *_each(_OWN_TOTAL, "", rates)]
@@ -413,7 +414,7 @@ def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
 
 
 def _stopped(guards: dict[tuple[str, str], Guard], is_proved: bool) -> Refused | None:
-    """Say no where no text at all may leave, or none to this number, which is theirs."""
+    """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
     if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
         return Refused(STOP, 0, 0, ASK_AGAIN)
     if is_proved and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
@@ -438,7 +439,7 @@ def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | N
 
 
 def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
-    """Say no where its holder said so of this number, or staff did."""
+    """Refuse if the holder of this number (by STOP) or staff said so."""
     if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
         return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
     if deny := guards.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
@@ -447,7 +448,7 @@ def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refuse
 
 
 def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
-    """Return *refused* so that nobody but staff is told of it."""
+    """Return *refused* as a refusal that only staff are told of."""
     if refused is None or origin.face in _STAFF:
         return refused
     return Withheld(refused.rule, refused.count, refused.limit, refused.retry_after)
@@ -473,10 +474,10 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
 
 
 def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
-    """Leave out the ceilings over all users that this text is not subject to.
+    """Leave out the limits over all users that do not apply to this text.
 
-    The first texts of a user in a window leave in any case: else accounts of strangers could
-    use up what the others sign in with (S-07).
+    The first texts of a user in a window always leave: otherwise other accounts could use up
+    the texts with which people sign in (S-07).
     """
     first = {
         tally.limit.seconds
@@ -501,7 +502,7 @@ def _over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
 
 
 def _over_sign_in(tallies: Sequence[Tally], is_known: bool, now: datetime) -> Refused | None:
-    """``_over`` for a sign-in: many wrong passwords from everywhere slow new networks alone."""
+    """``_over`` for a sign-in: many wrong passwords from all networks slow down only new ones."""
     of: dict[str, list[Tally]] = {ALL_FAILED: [], NEW_NETWORK: [], "": []}
     for tally in tallies:
         name, _, _ = tally.limit.scope.partition("/")
@@ -574,7 +575,8 @@ def resend_wait(
 ) -> Refused | None:
     """Say how long the number must wait for its next text for *purpose*, if it must.
 
-    :param user_id: whose texts alone count, those that were withheld too: they do not know.
+    :param user_id: count only the texts of this user, and withheld ones too: the user does not know
+        that they were withheld.
     """
     waits = conf.resend_wait
     found = SmsMessage.objects.filter(

@@ -29,8 +29,8 @@ RESET_WAIT = timedelta(minutes=1)
 RESETS_IN_A_ROW = 5
 
 RESET_PAUSE = timedelta(hours=4)
-"""Between two such mails, once ``RESETS_IN_A_ROW`` left within a day: so 10 in 24 hours at
-most, as texts for one user. A plain ceiling would let a stranger shut the owner out for a day.
+"""Time between two such mails after ``RESETS_IN_A_ROW`` of them in a day: so at most 10 in 24
+hours, as for texts to one user. With a simple limit, a stranger could shut the owner out for a day.
 """
 
 Kind = AuditEvent.Kind
@@ -68,8 +68,8 @@ def trying(
 ) -> Iterator[Attempt]:
     """Try a password; for a right one, the block is the operation's transaction.
 
-    What was refused is recorded: a wrong one as of *kind*, one too many as of a sign-in. A
-    right one is the block's to record.
+    Refusals are recorded here: a wrong password under *kind*, one over a limit under sign-in. The
+    block records a right one.
 
     :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
@@ -112,7 +112,7 @@ def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limi
     with transaction.atomic(durable=True):
         refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
-            # Who is over the limit of an address may try any names: they all count together.
+            # One address over its limit may try any names: they are all counted together.
             of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK))
             subject = name if of_name else "any name"
             _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data, subject)
@@ -134,7 +134,7 @@ def _is_right(user: User | None, password: str) -> bool:
 
 
 def _hash_anew(user: User, password: str) -> None:
-    """Keep the hash of the right *password* as it is made now, unless it was changed meanwhile."""
+    """Store the right *password* as a hash of today's kind, unless it was changed meanwhile."""
     anew = hashing.make(password)
     if User.objects.filter(pk=user.pk, password=user.password).update(password=anew):
         user.password = anew
@@ -206,7 +206,7 @@ def choose(
 
 
 def is_theirs(user: User, password: str) -> bool:
-    """Whether *password* is that of *user*, who just chose it: no try, so nothing is counted.
+    """Whether *password* is that of *user*, who just chose it. This is no try: it is not counted.
 
     :raises Busy: if too many passwords are being checked.
     """
@@ -217,8 +217,8 @@ def is_theirs(user: User, password: str) -> bool:
 def ask_reset(email: str, *, origin: Origin) -> bool:
     """Mail a link to a new password, if *email* is somebody's; return whether one is mailed.
 
-    Nobody who asks may learn that (S-38). One link a minute, few in a day, and as many tries
-    as for passwords.
+    The person who asks must not learn the result (S-38). One link a minute, few in a day, and as
+    many tries as for passwords.
     """
     now = timezone.now()
     known = _by_login(email)
@@ -239,7 +239,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
 
 
 def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
-    """Whether the newest of *links* left too short a while ago for another."""
+    """Whether it is too soon after the newest of *links* for another."""
     lately = links.filter(created_at__gt=now - timedelta(days=1)).order_by("-created_at")
     sent = list(lately.values_list("created_at", flat=True)[:RESETS_IN_A_ROW])
     wait = RESET_WAIT if len(sent) < RESETS_IN_A_ROW else RESET_PAUSE

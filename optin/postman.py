@@ -1,4 +1,4 @@
-"""Work that leaves apart from the requests, which do not wait for it."""
+"""Work in a thread of its own, for which no request waits."""
 
 import atexit
 from collections.abc import Callable
@@ -6,25 +6,25 @@ from queue import SimpleQueue
 from threading import BoundedSemaphore, Lock, Thread
 
 GRACE = 3.0
-"""Seconds that a process which ends waits for what it still has to do here."""
+"""Seconds that a process waits at its end for the work that is left here."""
 
 
 class Postman:
-    """A thread that does one thing after the other, and a queue before it that has an end.
+    """A thread that does one piece of work after the other, with a queue of limited length.
 
-    It begins with the first thing to do in a process.
-    What it is given must be lost without harm: where the queue is full, or the process ends.
+    The first piece of work starts it in each process.
+    Give it only work that may be lost: it is dropped if the queue is full or the process ends.
     """
 
     def __init__(self, places: int) -> None:
-        """:param places: how much may be under way and wait."""
+        """:param places: how many pieces of work may run or wait."""
         self._places = BoundedSemaphore(places)
         self._waiting: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._beginning = Lock()
         self._thread: Thread | None = None
 
     def submit(self, work: Callable[[], object]) -> bool:
-        """Have *work*, which raises nothing, done at its turn; False where the queue is full."""
+        """Queue *work*, which must not raise; return False if the queue is full."""
         with self._beginning:
             if self._thread is None or not self._thread.is_alive():  # as in a forked process
                 self._thread = Thread(target=self._go, name="postman", daemon=True)
@@ -43,6 +43,6 @@ class Postman:
                 self._places.release()
 
     def _end(self, thread: Thread) -> None:
-        """Let a command's mail leave. A slow server holds up no end: the thread dies with us."""
+        """Let the mail of a command leave, but end even if the mail server is slow."""
         self._waiting.put(None)
         thread.join(GRACE)

@@ -1,6 +1,6 @@
-"""Refusals that repeat: told when their hour is over, and read as one line.
+"""Repeated refusals: add their event when the hour is over, and show them as one line.
 
-What is counted, and how, stands with the rows (``models.refusals``).
+``models.refusals`` says which refusals are counted, and how.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def tell(now: datetime) -> int:
-    """Tell the audit trail of the repeats whose hour is over; return by how many events.
+    """Add the events of repeats whose hour is over to the audit trail; return how many.
 
     It may run at any time, twice, and in many processes at once.
     """
@@ -42,7 +42,7 @@ def tell(now: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """So many decisions, the first and the last of them at these times."""
+    """How many decisions there were, and when the first and the last of them were."""
 
     count: int
     first_at: datetime
@@ -59,7 +59,7 @@ class Span:
 def spans(events: Sequence[AuditEvent]) -> dict[int, Span]:
     """Return for each event, by its id, how many decisions it stands for, and when they were.
 
-    The first of equal refusals stands also for those that no event tells of yet.
+    The event of the first refusal also stands for equal ones that no event tells of yet.
     """
     times = [event.at for event in events if "repeated" not in event.data]
     rows = RefusalCount.objects.untold().filter(first_at__in=times)
@@ -81,7 +81,7 @@ def _span(
 
 
 def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
-    """Return how many decisions *events* stand for together, by what ``spans`` returned."""
+    """Return how many decisions *events* stand for together; ``spans`` returned *each*."""
     first, *others = (each[event.pk] for event in events)
     return sum(others, first)
 
@@ -89,8 +89,8 @@ def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
 def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> AuditEvent | None:
     """Return the latest decision about *user* of *events*, which are of *kinds*, newest first.
 
-    One that was only counted is an event that is not saved, with an id above all others. An
-    event that tells of several stands at the time of the last of them.
+    For a decision that was only counted, it returns an event that is not saved, with an id above
+    all others. An event that tells of several has the time of the last of them.
     """
     found = list(events[:_NEWEST])
     if all("repeated" in event.data for event in found):  # told together, after the latest
@@ -113,7 +113,7 @@ _LOOKED_AT = 500
 
 
 def may_come_from_anybody(event: AuditEvent) -> bool:
-    """Whether strangers, or whoever tries a credential in vain, can cause such an event."""
+    """Whether a person without a valid credential can cause such an event."""
     return event.outcome in CHANGE_NOTHING | _CHARGED
 
 
@@ -127,11 +127,10 @@ def in_runs(
     is_noise: Callable[[T], bool],
     limit: int,
 ) -> list[list[T]]:
-    """Put together what is equal by *key*: one line for each, *limit* lines at most.
+    """Group items with an equal *key* into one line each, *limit* lines at most.
 
-    Noise is put together in a run, which goes on until something else happened: so whoever
-    causes refusals of two kinds in turn fills two lines. All else is put together where it
-    follows itself at once.
+    Noise is grouped until something else happened, so two kinds of refusals in turn fill only
+    two lines. All other items are grouped only if they follow each other directly.
 
     :returns: the items of each line. Together they are the first items, without a gap.
     """

@@ -1,11 +1,11 @@
 """Seals over the audit trail: made every few minutes, checked by ``audit_check``.
 
 Each event carries a keyed digest of its own content, so a change shows. A seal says which
-events stood in a range of ids, so that none can go or come unseen. It is a row, and a line
-of the log (``optin.audit``): whoever removes the newest events together with their seal
-is found by the line, which is kept elsewhere.
+events stood in a range of ids, so that none can be removed or added
+unseen. It is a row, and also a line of the log (``optin.audit``). The line is kept elsewhere: it
+shows if somebody removed the newest events together with their seal.
 
-What the trail may lose is what is old. Purging obeys three rules, and the check holds it
+Only old events may be deleted. Purging obeys three rules, and the check holds it
 to them: only sealed ranges, each as a whole in one transaction; the oldest first; only those
 whose seal is past retention. Their seals stay. ``sealed_before`` names these ranges.
 """
@@ -149,8 +149,8 @@ _WRITERS = """
 def _settled(patience: float) -> int | None:
     """Return an id up to which no event can come any more; None if that takes too long.
 
-    It is one that was drawn: an event beyond the sequence is none of ours, and a seal over it
-    would reach over those that still come.
+    The sequence has given it out: the service did not write events beyond that, and a seal over
+    such an event would also cover ids of events still to come.
 
     On PostgreSQL an event with a lower id may be committed after one with a higher id: ids
     are drawn from a sequence. A transaction locks the table (``ROW EXCLUSIVE``) before it
@@ -210,13 +210,13 @@ def drawn() -> int | None:
 
 _sealer: threading.Thread | None = None
 _starting = threading.Lock()
-_ended = threading.Event()  # never, but in tests: it is a daemon, and ends with its process
+_ended = threading.Event()  # set only by tests: the thread is a daemon, and ends with its process
 
 
 def keep_sealing(event: AuditEvent, **signal: Any) -> None:
-    """Let this process seal every few minutes from its first event on, beside the requests.
+    """Let a thread of this process seal every few minutes, beginning with its first event.
 
-    Where there are workers, they do. A command ends too soon.
+    If there are workers, they seal instead. A command ends too soon to seal.
     """
     global _sealer
     if (_sealer and _sealer.is_alive()) or not conf.seal_every or conf.delivery == "worker":
@@ -224,7 +224,8 @@ def keep_sealing(event: AuditEvent, **signal: Any) -> None:
     if event.face == Face.COMMAND:
         return
     with _starting:
-        if _sealer is None or not _sealer.is_alive():  # a child has no thread of its parent
+        # A forked child does not have the thread of its parent.
+        if _sealer is None or not _sealer.is_alive():
             _sealer = threading.Thread(target=_seal_for_ever, name="sealer", daemon=True)
             _sealer.start()
 

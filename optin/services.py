@@ -60,7 +60,7 @@ class Sending:
     provider_user_id: int | None = None  # of the code that waits to be proved
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
-    is_withheld: bool = False  # no text leaves, which the outcome does not tell
+    is_withheld: bool = False  # no text leaves, but the outcome does not say so
 
     @property
     def decided(self) -> Outcome:
@@ -150,7 +150,7 @@ def _send(
 ) -> Sending:
     """Reserve a text for *number* and send its code, unless a limit says no.
 
-    Where a rule about others says no, all is as if it was sent, but that no text leaves.
+    If a rule about others says no, the result is as if the text was sent, but none leaves.
     """
     user = factors.user
     row = next((r for r in factors.rows.values() if r.number_digest == digest), None)

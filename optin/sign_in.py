@@ -177,10 +177,10 @@ def consent(
 def refresh_grant(
     refresh_token: str, *, scope: str, client: AbstractApplication, origin: Origin
 ) -> TokenAnswer:
-    """Give a new access token for a refresh token, which stays as it is.
+    """Give a new access token for a refresh token, which does not change.
 
-    With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token takes its place, and all that
-    came from it ends if it is used once more.
+    With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token replaces it. If the old one is used
+    again, all tokens that came from it end.
     """
     found = (
         RefreshToken.objects.filter(token_checksum=keys.sha256(refresh_token), application=client)
@@ -345,7 +345,7 @@ def _issue(
 def _renew(token: RefreshToken, text: str, scope: str, now: datetime) -> Tokens:
     """Make one more access token for the refresh token *text*; call with its user locked.
 
-    Those that it gave before live on, for whoever else uses them.
+    Its earlier access tokens stay valid: another thread of the client may use them.
     """
     access, access_token = _access_token(token.user, token.application, scope, now)
     Renewal.objects.create(access_token=access, refresh_token=token)
@@ -360,7 +360,7 @@ def _access_token(
     *,
     source: RefreshToken | None = None,
 ) -> tuple[AccessToken, str]:
-    """Return a new access token, as it is kept and as the client gets it."""
+    """Return a new access token, as it is stored and as the client gets it."""
     access = AccessToken(
         user=user,
         application=client,

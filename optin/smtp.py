@@ -1,7 +1,7 @@
-"""The mail server, which may take so long for one mail and no longer.
+"""The mail server, with a time limit for each mail.
 
-A time-out of smtplib is that of one operation on the socket: a server that sends a byte each
-few seconds is waited for without end. Here a timer ends the connection, whatever is waited for.
+The time-out of smtplib covers one operation on the socket: if a server sends a byte every few
+seconds, smtplib waits without end. Here a timer ends the connection.
 """
 
 import smtplib
@@ -13,14 +13,14 @@ from typing import Any
 from django.core.mail.backends import smtp
 
 PATIENCE = 20.0
-"""Seconds from the connection to its end: with TLS and a login some 15 replies. Much less than
-``MAIL_LEASE``."""
+"""Seconds that a connection may last. With TLS and a login the server sends some 15 replies. Much
+less than ``MAIL_LEASE``."""
 
 
 class _Timed(smtplib.SMTP):
     """A connection that is cut off ``PATIENCE`` seconds after it was made.
 
-    The name is smtplib's own, in which ``SMTP_SSL`` wraps what it gets.
+    It overrides a private method of smtplib; ``SMTP_SSL`` wraps what that returns.
     """
 
     _end: Timer | None = None
@@ -28,7 +28,7 @@ class _Timed(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         line: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
-        # A handle of its own: TLS takes the other one over.
+        # A second handle: TLS takes over the first one.
         self._handle = line.dup()
         self._end = Timer(PATIENCE, _cut, [self._handle])
         self._end.daemon = True
@@ -47,13 +47,13 @@ class _TimedSSL(smtplib.SMTP_SSL, _Timed):
 
 
 def _cut(line: socket.socket) -> None:
-    """End the connection. Whoever waits for it reads its end."""
+    """End the connection: a thread that waits to read from it sees its end."""
     with line, suppress(OSError):  # it may have ended
         line.shutdown(socket.SHUT_RDWR)
 
 
 class EmailBackend(smtp.EmailBackend):
-    """Django's, with connections that end."""
+    """Django's backend, with connections that have a time limit."""
 
     @property
     def connection_class(self) -> Any:

@@ -1,6 +1,6 @@
-"""The courtesy limits on requests: so that one client does not crowd out the others.
+"""The courtesy limits on requests: one client must not crowd out the others.
 
-They protect nothing else; what must be exact is counted in the database (``optin.limits``).
+They protect nothing else. Limits that must be exact are counted in the database (``optin.limits``).
 """
 
 import time
@@ -31,7 +31,7 @@ def hit_page(user_id: int) -> timedelta | None:
 
 
 def hit_network(ip: str) -> timedelta | None:
-    """``hit`` for the address *ip* (IPv6: its /64), of which nobody is known yet."""
+    """``hit`` for the address *ip* (IPv6: its /64), if nobody is signed in."""
     return _hit(conf.requests_per_network, f"network {network_of(ip, 32)}")
 
 

@@ -28,7 +28,7 @@ NUMBERS_LOOKED_AT = 200
 """Events, newest first, whose numbers are those of the account, beside the stored ones."""
 
 LOOKED_AT = 500
-"""Rows of each table of which one page is made, at most: many may be one entry."""
+"""How many rows of each table are read for one page, at most: many may become one entry."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION = re.compile(r"([0-9]{1,17})-([0-4])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
@@ -104,18 +104,18 @@ class Story:
     """One page of what happened."""
 
     entries: list[Entry]
-    older: Position | None  # after which it goes on, if it does
+    older: Position | None  # where the next page starts, if there is one
 
 
 def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> Story:
-    """Return what happened to *user*, newest first; after what stands at *before*, older ones.
+    """Return what happened to *user*, newest first, from below *before* if that is given.
 
-    Refusals that are equal are one entry: so it may be that fewer than *limit* are shown, and
-    there are older ones.
+    Equal refusals are one entry. So a page can have fewer than *limit* entries although there are
+    older ones.
     """
     wanted = max(limit, LOOKED_AT)
     sources = [list(one) for one in (_events(user, before, wanted), *_others(user, before, wanted))]
-    # Below the last entry of what has more, there may be some that were not read.
+    # If a source has more rows, entries older than its last row may be incomplete.
     ends = max((one[-1].key for one in sources if len(one) == wanted), default=None)
     found = [one for source in sources for one in source if ends is None or one.key >= ends]
     found.sort(key=lambda one: one.key, reverse=True)
@@ -211,9 +211,9 @@ def _page(
 
 
 def _alike(found: _Found) -> tuple[object, ...]:
-    """What the items of one entry have in common: of refusals, all but the single request.
+    """What the items of one entry have in common: for refusals, all but the single request.
 
-    Of noise, also the number and the file may differ: whoever makes it may choose them.
+    For noise the number and the file may differ too, because a stranger can choose them.
     """
     event = found.row
     if found.rank != _EVENT or not (staff_words.is_refusal(event) or _is_noise(found)):
@@ -230,7 +230,7 @@ def _is_noise(found: _Found) -> bool:
 
 
 def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, Position]:
-    """Return where each of *found*, which come after *before*, stands, by its key."""
+    """Return the position of each of *found* by its key; they come after *before*."""
     last = before.event if before else 0
     positions = {}
     for one in found:

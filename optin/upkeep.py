@@ -62,7 +62,7 @@ KEPT = timedelta(hours=24)
 """Codes, texts, numbers and apps without proof, counters: so long after their end (S-55)."""
 
 NETWORKS_KEPT = timedelta(days=90)
-"""Networks from which somebody signed in: so long after they last did."""
+"""How long a network is kept after the person last signed in from it."""
 
 NOTICES_KEPT = timedelta(days=30)
 """Mails that left, or never will."""
@@ -232,7 +232,7 @@ def _counters(now: datetime) -> Counts:
 
 
 def _refusals(now: datetime) -> Counts:
-    """Counts of refusals that events have told of, a day after their hour."""
+    """Counts of refusals, a day after their hour, if events have told of them all."""
     past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - KEPT)
     return _in_chunks(past, _dropping("refusals", RefusalCount))
 
@@ -243,7 +243,7 @@ def _guards(now: datetime) -> Counts:
 
 
 def _networks(now: datetime) -> Counts:
-    """Networks from which nobody signed in to the account for long."""
+    """Networks from which the person has not signed in for a long time."""
     unused = KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT)
     return _in_chunks(unused, _dropping("networks", KnownNetwork))
 

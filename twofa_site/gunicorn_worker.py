@@ -1,8 +1,8 @@
 """Gunicorn's worker of threads, which gives a thread to whole request heads only.
 
-Gunicorn's own gives a thread to a connection with its first byte, and waits for the rest
-without an end: as many connections as there are threads, each with half a head, stop it. Here
-connections wait for the rest of a head without a thread, and not for long.
+Gunicorn's own worker gives a thread to a connection at its first byte, and waits for the rest
+without a limit: as many half heads as there are threads stop it. Here connections wait for
+the rest of a head without a thread, and not for long.
 """
 
 import socket

@@ -33,15 +33,15 @@ class Row:
     meaning: str
 
     def sentence(self, wait: int | None = None) -> str:
-        """Return the message; of a 429 with the seconds to *wait*.
+        """Return the message; for a 429 with the seconds to *wait*.
 
-        In words too, because some clients show no headers.
+        They are in the sentence too, because some clients show no headers.
         """
         return self.message if self.status != 429 else f"{self.message} {_try_again(wait)}"
 
     @property
     def example(self) -> str:
-        """A sentence as it may be read in an answer."""
+        """The sentence as an answer may have it."""
         return self.sentence(wait=42)
 
 
@@ -245,14 +245,14 @@ class ApiError(Exception):
 
     @property
     def wait(self) -> int | None:
-        """Seconds until one may try again, rounded up: who waits as long is let in."""
+        """Seconds until the client may try again, rounded up: after that wait it is not refused."""
         if self.retry_after is None:
             return None
         return max(1, math.ceil(self.retry_after.total_seconds()))
 
     @property
     def message(self) -> str:
-        """One sentence for a person, or two."""
+        """One or two sentences for a person."""
         return self._message or self.rows[self.code].sentence(self.wait)
 
     @property

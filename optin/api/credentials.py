@@ -21,7 +21,7 @@ from optin.models import AccessKey, File, Membership, User
 from optin.models.prepared import Select, param
 
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
-"""Any of these allows the ``User/`` calls; any token at all may ping."""
+"""Each of these allows the ``User/`` calls. A token of any scope may ping."""
 
 
 @dataclass(frozen=True, slots=True)

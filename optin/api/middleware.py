@@ -39,7 +39,7 @@ _resolve = cache(resolve)
 
 
 def _join_leading_slashes(request: HttpRequest) -> None:
-    """Take "//User/..." for "/User/...": clients join a base URL that ends with a slash."""
+    """Treat "//User/..." as "/User/...": some clients have a base URL that ends in a slash."""
     given = request.path_info
     request.path_info = f"/{given.lstrip('/')}"
     request.path = request.path.removesuffix(given) + request.path_info

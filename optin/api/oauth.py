@@ -81,7 +81,7 @@ class Validator(OAuth2Validator):
                     _remember_code(token, request)
                 _record(request.grant_type, user_id, request)
         except InvalidGrantError:
-            # Of two uses at once this was the second.
+            # This was the second of two uses at once.
             _end_reused(request.code, request)
             raise
         return answer
@@ -135,7 +135,7 @@ class Validator(OAuth2Validator):
         """End a token, and all that came from the same refresh token (RFC 7009, 2.1)."""
         with transaction.atomic():
             for refresh_token in _refresh_tokens_of(token, request.client):
-                # No refresh that is under way may leave a token behind.
+                # A refresh that runs at the same time must not leave a token behind.
                 User.objects.locked(refresh_token.user_id)
                 sign_in.end_refresh_token(refresh_token)
             super().revoke_token(token, token_type_hint, request, *args, **kwargs)
@@ -177,9 +177,9 @@ class Validator(OAuth2Validator):
 
 
 def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
-    """Return the refresh token of *client* that *token* is, or that gave it, if any.
+    """Return *token* if it is a refresh token of *client*, else the one that gave it, if any.
 
-    A revoked one, too: its access tokens may be good.
+    Also a revoked one: its access tokens may still be valid.
     """
     digest = keys.sha256(token)
     own: QuerySet[Any] = get_refresh_token_model().objects.filter(application=client)
@@ -193,7 +193,7 @@ def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:
 
 
 def _remember_code(token: dict[str, Any], request: Any) -> None:
-    """Keep what shows a second use of the code for which *token* is given now."""
+    """Store what shows a second use of the code for which *token* is given now."""
     tokens = get_refresh_token_model().objects.all()
     given = tokens.get(token_checksum=keys.sha256(token["refresh_token"]), revoked=None)
     UsedCode.objects.create(
@@ -207,8 +207,8 @@ def _remember_code(token: dict[str, Any], request: Any) -> None:
 def _end_reused(code: str | None, request: Any) -> None:
     """End the tokens of *code* if it was used before (RFC 6749 4.1.2, RFC 9700 4.5).
 
-    Only for its own client, which was authenticated, with its PKCE verifier: a stranger who
-    picked the code up ends nothing.
+    Only if its own client is authenticated and sends the PKCE verifier: a stranger who found the
+        code cannot end anything.
     """
     tokens = get_refresh_token_model()
     used = UsedCode.objects.filter(digest=keys.sha256(code or "")).first()
@@ -220,7 +220,7 @@ def _end_reused(code: str | None, request: Any) -> None:
         return
     with transaction.atomic():
         User.objects.locked(given.user_id)
-        # Of many uses at once one ends them, and one event tells of it.
+        # If there are many uses at once, one of them ends the tokens and writes one event.
         if UsedCode.objects.filter(pk=used.pk).delete()[0]:
             sign_in.end_family(given)
             _record("code_reused", given.user_id, request)
@@ -291,7 +291,7 @@ class TokenView(Endpoint, views.TokenView):
         try:
             response: HttpResponseBase = self.authorization_flow_token_response(request)
         except get_grant_model().DoesNotExist:
-            # Somebody used the code up between two looks of the toolkit. Now it is found used.
+            # Another request used the code between two reads of the toolkit. Now it counts as used.
             response = self.authorization_flow_token_response(request)
         return response
 

@@ -43,7 +43,7 @@ class MalformedBody(Exception):
 
 
 class ApplicationJSON(JSONParser):
-    """One JSON object. Names fit without regard to the case of ASCII letters.
+    """One JSON object. ASCII letters in names may be in upper or lower case.
 
     The vendor's client posts the literal ``null`` where it has nothing to send.
     """
@@ -193,7 +193,7 @@ def _fields(context: Mapping[str, Any] | None) -> list[str]:
 
 def fold(name: str) -> str:
     """Return *name* with ASCII letters in lower case."""
-    # Not lower(), which would also turn the Kelvin sign into a k.
+    # Not lower(): that also turns the Kelvin sign into a k.
     return name.translate(_LOWER)
 
 

@@ -107,8 +107,8 @@ def renderer_for(meta: Mapping[str, Any]) -> BaseRenderer:
 def asks_for_data(meta: Mapping[str, Any]) -> bool:
     """Whether a request with these WSGI variables wants JSON or XML rather than a page.
 
-    By ``Accept``; where it is missing, or nothing in it but ``*/*`` fits, by the type of
-    the request's body.
+    It looks at ``Accept``. If that is missing, or only ``*/*`` fits, it looks at the type of the
+    request's body.
     """
     body = media_type(meta.get("CONTENT_TYPE", ""))
     accepted = _accepted(meta.get("HTTP_ACCEPT", ""), ["text/html", *MEDIA_TYPES])
@@ -121,10 +121,10 @@ def media_type(content_type: str) -> str:
 
 
 def _accepted(header: str, offered: Iterable[str]) -> str | None:
-    """Return the one of the types *offered* that *header* likes best, if any but by ``*/*``.
+    """Return the type of *offered* that *header* prefers; ``*/*`` does not count.
 
-    A type's own entry rules out that of its family (RFC 9110, section 12.5.1); of
-    equals, what comes first in the header wins, then what is offered first.
+    The entry of a type overrides that of its family (RFC 9110, section 12.5.1). Among equals, the
+    first in the header wins, then the first of *offered*.
     """
     wanted: dict[str, tuple[float, int]] = {}
     for place, entry in enumerate(header.lower().split(",")):

@@ -83,7 +83,7 @@ class OtpField(TextField):
 
 
 class ScopeField(TextField):
-    """Words of a scope, which are read without regard to the case of ASCII letters."""
+    """Words of a scope, in upper or lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(

@@ -184,10 +184,10 @@ class NotFound(Call):
 
 
 def not_found_beside(page: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Return the view of an address that is none: *page*, or the answer of the API.
+    """Return the view for addresses that do not exist: *page*, or the answer of the API.
 
-    It asks for no CSRF token, for it does nothing: who posts to a wrong address is to learn
-    that it is wrong.
+    It needs no CSRF token, because it changes nothing: a client that posts to a wrong address
+    must learn that it is wrong.
     """
     data = NotFound.as_view()
 
@@ -204,25 +204,25 @@ class CallerCall(Call):
 
     # Set by identify, before any handler runs.
     caller: Caller
-    # Set by admit: how long to wait, where the caller asks too often.
+    # Set by admit: how long to wait, if the caller sends too many requests.
     wait: timedelta | None = None
 
     def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
         return authenticate(meta, access_key)
 
     def admit(self, query: Mapping[str, list[str]]) -> None:
-        # Counted before all refusals, but told after 403: who asks too often is recorded no more.
+        # Counted before all refusals, answered after 403. A throttled refusal writes no event.
         self.wait = throttle.hit(self.caller.user.pk)
         self.admit_to_file(query)
         if self.wait:
             raise ApiError("throttled", retry_after=self.wait)
 
     def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
-        """Refuse a malformed ``FileId``, and a caller to whom the file is not open."""
+        """Refuse a malformed ``FileId``, and a caller who may not use the file."""
         raise NotImplementedError
 
     def open_file(self, file_id: int) -> File:
-        """Return the file, which must be open to the caller.
+        """Return the file, if the caller may use it.
 
         :raises ApiError: 403.
         """
@@ -324,10 +324,9 @@ class OptOutView(UserCall):
 
 
 class PingView(CallerCall):
-    """Tells whether credentials are good, and whether a file is open to them.
+    """Tells whether credentials are valid, and whether they may use a file.
 
-    Any token of ours may ask. A key belongs to one file: that is the file, where the query
-    names none.
+    Tokens of every scope may ask. If the query names no file, a key is checked for its own file.
     """
 
     http_method_names = ["get", "head"]

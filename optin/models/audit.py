@@ -1,10 +1,10 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
-Rows are only ever added. The database refuses everything else (the triggers of
-migrations 0002, 0004 and 0018); each row carries a keyed digest of its own content, so that
-a change in a restored copy shows. Each names the event that the same thread wrote before
-it, so that a copy shows, and a removal once the thread has written again. That no row was
-removed or added later, seals over ranges of events show.
+Rows are only ever added. The database refuses everything else (the triggers of migrations 0002, 0004
+and 0018). Each row carries a keyed digest of its own content, so that a change in a restored copy
+shows. Each row names the event that the same thread wrote before it: so a copy shows, and a removal
+shows once the thread has written again. Seals over ranges of events show that no row was removed or added
+later.
 """
 
 import json
@@ -47,10 +47,10 @@ class _Thread(threading.local):
     """What one thread of this process has written to the trail."""
 
     newest = ""
-    """Names its newest event. Nothing, unless that is known to be committed."""
+    """The name of its newest event; empty unless that event is known to be committed."""
 
     def take(self) -> str:
-        """Return what the next event names as the one before it: each event is named once.
+        """Return the name that the next event gives for the one before it. Each is used once.
 
         The first event of a thread, and one after an event that may not have been committed,
         name a random number.
@@ -63,11 +63,11 @@ _thread = _Thread()
 
 
 def forget_thread() -> None:
-    """Let the next event of this thread name none before it."""
+    """Let the next event of this thread name no event before it."""
     _thread.newest = ""
 
 
-# What the parent has written, its children would each name.
+# Otherwise each child would name the last event of its parent.
 os.register_at_fork(after_in_child=forget_thread)
 
 
@@ -128,10 +128,10 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         data: Mapping[str, Any] | None = None,
         subject: str = "",
     ) -> "AuditEvent":
-        """Add one event. Call it last, in the transaction of what it tells.
+        """Add one event. Call it last, in the transaction of the change.
 
-        Where an equal refusal has one within the hour, a count is raised and the event is not
-        saved: ``tell_repeats`` adds one for all of them (``refusals``).
+        If an equal refusal already has an event within the hour, only a count is raised, and this
+        event is not saved: ``tell_repeats`` adds one for all of them (``refusals``).
 
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
@@ -171,7 +171,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         return event
 
     def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> list["AuditEvent"]:
-        """Add one event for each of *rows*, of the refusals that no event tells of yet.
+        """Add one event for each of *rows*, about the refusals that no event tells of yet.
 
         Call it in a transaction. Each refusal is told once, however many processes do this at
         the same time: a row that another one holds is left to it.
@@ -251,7 +251,7 @@ class AuditEvent(AppendOnly):
     data = models.JSONField(default=dict)
     key_id = models.CharField(max_length=8)
     digest = models.CharField(max_length=64)
-    # Null in events of before this column: an empty text could stand there only once.
+    # Null in events from before this column: the index would allow an empty text only once.
     previous = models.CharField(max_length=36, null=True)  # noqa: DJ001
 
     objects = AuditEventQuerySet.as_manager()
@@ -302,9 +302,9 @@ class AuditEvent(AppendOnly):
 
     @classmethod
     def of_repeats(cls, row: RefusalCount, now: datetime) -> Self:
-        """Return the event, not saved, of the refusals that *row* counted and no event tells.
+        """Return the event, not saved, about refusals of *row* that no event tells of yet.
 
-        It holds what the last of them was about, and how many there were between which times.
+        It holds the content of the last of them, how many there were, and between which times.
         """
         event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **row.last)
         if event.key_id != keys.digest_key_id():
@@ -314,7 +314,7 @@ class AuditEvent(AppendOnly):
         return event
 
     def add(self, before: "AuditEvent | None" = None) -> None:
-        """Insert this event, with its digest. It names the one before it of this thread.
+        """Insert this event, with its digest. It names the event before it of this thread.
 
         :param before: that one, where it was added just now: neither is there without the other.
         """
@@ -326,8 +326,8 @@ class AuditEvent(AppendOnly):
     def content_digest(self) -> str:
         """Return the keyed digest of all that this row says, in hex.
 
-        Its id is not part of it: the database gives that on insertion. Which id it has, the
-        next event of the same thread says, and the seal over it.
+        The id is not part of it, because the database gives it on insertion. The next event of
+        the same thread holds the id, and so does the seal.
         """
         content = {
             field.attname: getattr(self, field.attname)
@@ -335,7 +335,7 @@ class AuditEvent(AppendOnly):
             if field.attname not in {"id", "digest"}
         }
         if self.previous is None:
-            del content["previous"]  # it was written before there was such a column
+            del content["previous"]  # the event is older than the column
         content["at"] = int(self.at.timestamp() * 1_000_000)
         return keys.digest("audit event", json.dumps(content, sort_keys=True, default=str))
 
@@ -345,7 +345,7 @@ class AuditEvent(AppendOnly):
 
 
 NAMED = 16
-"""Characters of a digest by which an event is named: 64 bits, under a key."""
+"""Characters of the digest in the name of an event: 64 bits of a keyed digest."""
 
 _INSERT = Insert(AuditEvent)
 

@@ -288,8 +288,8 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
     def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
         """The app that *session* of *user* is setting up and has not proved yet.
 
-        Not one of another session or of long ago: whoever began it may be somebody else,
-        who knows the secret. Nor one whose key has left the ring.
+        Not one of another session or of long ago: somebody else may have begun it and know
+        the secret. Also not one whose key has left the ring.
         """
         begun_by = AuthenticatorApp.begun(session)
         fresh = now - SET_UP_WITHIN

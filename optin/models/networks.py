@@ -1,4 +1,4 @@
-"""From where people sign in."""
+"""The networks from which people sign in."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -9,7 +9,7 @@ from optin import keys
 from optin.models.users import User
 
 COARSE = timedelta(days=1)
-"""The time of a network is written once in this time at most."""
+"""How often the time of a network is written at most."""
 
 
 class KnownNetworkQuerySet(models.QuerySet["KnownNetwork"]):
@@ -18,7 +18,7 @@ class KnownNetworkQuerySet(models.QuerySet["KnownNetwork"]):
         return self.filter(user=user_id, digest=_digest(user_id, network)).exists()
 
     def remember(self, user_id: int, network: str, now: datetime) -> None:
-        """Keep that the user signed in from *network*. The caller holds their lock."""
+        """Store that the user signed in from *network*. The caller holds their lock."""
         digest = _digest(user_id, network)
         known = self.filter(user=user_id, digest=digest).first()
         if known is None:

@@ -112,7 +112,7 @@ class Update:
 class Insert(Generic[M]):
     """A prepared ``INSERT`` of one row, all columns but the key given.
 
-    :param or_else: what to do where such a row exists (``ON CONFLICT ...``).
+    :param or_else: what to do if such a row exists (``ON CONFLICT ...``).
     :param returning: the columns, beside the key, that the row is given as they are stored.
     """
 
@@ -123,7 +123,7 @@ class Insert(Generic[M]):
         self._sql = ""
 
     def run(self, row: M) -> None:
-        """Insert *row*; give it its key, and what else is returned."""
+        """Insert *row*; set its key and the other returned columns on it."""
         if not self._sql:
             self._compile()
         values = {param.name: getattr(row, param.name) for param in self._params}

@@ -1,12 +1,12 @@
-"""Refusals that repeat: counted, so that nobody fills the audit trail with them.
+"""Counts of repeated refusals, so that nobody can fill the audit trail with them.
 
-Whoever has a credential, or none at all, can be refused as often as they ask. The first
-refusal of its kind in an hour writes an audit event at once; equal ones after it raise a
-count. When the hour is over, one more event tells how many there were.
+Anybody, with or without a credential, can cause any number of refusals. The first refusal of
+its kind in an hour writes an audit event at once. Equal ones after it only raise a count. When
+the hour is over, one more event tells how many there were.
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
 same face, by the same client and from the same network, and are about the same subject. What
-whoever asks can choose (an id, a number, a user agent) makes no difference.
+the client can choose (an id, a number, a user agent) makes no difference.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from optin.models.prepared import Insert
 from optin.origin import Origin, network_of
 
 WINDOW = timedelta(hours=1)
-"""Refusals are counted together for so long. An attack that goes on for a day writes 48 events
-of each kind, from each network."""
+"""How long equal refusals are counted together. An attack of one day writes 48 events of each kind,
+from each network."""
 
 CHANGE_NOTHING = frozenset(
     {
-        # Codes that were not compared, and codes asked for in vain.
+        # Codes that were not compared, and requests for a code that were refused.
         *("otp_incorrect", "otp_expired", "otp_exhausted", "factor_disabled", "locked"),
         *("already_verified", "already_opted_in", "not_opted_in", "region_not_allowed"),
         *("send_limit", "waiting", "nothing_waiting", "unchanged"),
@@ -36,14 +36,14 @@ CHANGE_NOTHING = frozenset(
         *("file_access_denied", "insufficient_scope", "denied", "search_limit"),
     }
 )
-"""Outcomes that change nothing, and that no limit bounds: they may repeat without end."""
+"""Outcomes that change nothing and that no limit counts: they can repeat without end."""
 
 
 def may_repeat(outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
-    """Whether a decision may repeat without end.
+    """Whether a decision can repeat without end.
 
-    Not if it raised the count of wrong codes, which is bounded; and not what staff did, who
-    gave a reason each time.
+    It cannot if it raised the count of wrong codes, which has a limit, or if staff gave a
+    reason for it.
     """
     return outcome in CHANGE_NOTHING and not reason and "failures" not in data
 
@@ -65,8 +65,8 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
     def raise_for(self, event: Any, subject: str, origin: Origin) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
 
-        The row is locked until the transaction ends: of two that are first at the same time,
-        one is.
+        The row is locked until the transaction ends: so of two first ones at the same time,
+        only one counts as the first.
         """
         row = RefusalCount(
             key=_key(event, subject, origin),
@@ -83,7 +83,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
 
 
 class RefusalCount(models.Model):
-    """So many equal refusals in one hour."""
+    """The count of equal refusals in one hour."""
 
     key = models.CharField(max_length=64)  # a keyed digest of what they have in common
     ends_at = models.DateTimeField()
@@ -91,11 +91,11 @@ class RefusalCount(models.Model):
     outcome = models.CharField(max_length=32)
     # No foreign key, as in the audit trail. Nothing where they are about several accounts.
     user_id = models.BigIntegerField(null=True)
-    last = models.JSONField()  # what the event of the last one would have held
+    last = models.JSONField()  # the content that an event of the last one would have
     count = models.PositiveBigIntegerField(default=1)
-    # Of those, how many events tell of: the first one's, and later the closing one.
+    # How many of them an event has told of: the first event, and later the closing one.
     told = models.PositiveBigIntegerField(default=1)
-    first_at = models.DateTimeField()  # as the event of the first one has it
+    first_at = models.DateTimeField()  # the time of the first event
     last_at = models.DateTimeField()
 
     objects = RefusalCountQuerySet.as_manager()
@@ -125,7 +125,7 @@ class RefusalCount(models.Model):
         return self.count - self.told
 
 
-# All that an event says, but for what names the single request and what the row itself has.
+# All fields of an event, except those of the single request and those that the row has.
 _KEPT = (
     *("face", "actor_id", "client", "ip", "file_id", "provider_user_id"),
     *("number_digest", "last_three", "data", "key_id"),

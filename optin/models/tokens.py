@@ -1,14 +1,15 @@
-"""What the rows of django-oauth-toolkit do not say about the tokens in them."""
+"""Facts about tokens for which django-oauth-toolkit has no column."""
 
 from django.db import models
 from oauth2_provider.models import AccessToken, RefreshToken
 
 
 class Renewal(models.Model):
-    """An access token that came from a refresh token which was not used up by that.
+    """An access token from a refresh that did not replace the refresh token.
 
     The toolkit ties one access token to a refresh token: the first, whose scope is the
-    widest that the refresh token can give. By this row the later ones end with it, too.
+    widest that the refresh token can give. This row ties a later one to
+    it, so that both end together.
     """
 
     access_token = models.OneToOneField(AccessToken, models.CASCADE, primary_key=True)

@@ -14,7 +14,7 @@ from optin.web.pages import page, signed_in
 _LINES_SHOWN = 20
 
 _LOOKED_AT = 500
-"""Events of one page, at most: many may be one line."""
+"""How many events are read for one page, at most: many may become one line."""
 
 
 @require_safe
@@ -50,7 +50,7 @@ def activity(request: HttpRequest) -> HttpResponse:
 
 
 def _lines(user: User, below: int, lines: int) -> tuple[list[words.Told], int | None]:
-    """Return what happened to *user* before the event *below*, and below which to go on."""
+    """Return what happened to *user* before the event *below*, and where the next page starts."""
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
     told, count = words.activity(found[:_LOOKED_AT], lines)
     return told, found[count - 1].pk if count < len(found) else None

@@ -85,7 +85,7 @@ class SignInCode(CodePage):
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         if authenticators.overview(self.person).number:
             said = _("You are signed in. Give us your new number now.")
-            if self.is_stopped():  # perhaps nothing is lost: the page says what else they can do
+            if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You are signed in.")
             sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))

@@ -207,7 +207,7 @@ class ProveCode(CodePage):
 @form_page
 @signed_in
 def texts(request: HttpRequest) -> HttpResponse:
-    """Turn texts to the number on again. After a proof, a GET leads back to the button."""
+    """Turn texts to the number on again. A GET, which follows a proof, shows the button again."""
     if request.method == "POST":
         result = authenticators.allow_texts(
             _user(request),

@@ -72,7 +72,7 @@ class PageEdge:
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        """Answer whoever came with a password while too many are checked: it is no fault."""
+        """Answer 503 to a password while too many others are checked: this is not an error."""
         return _unavailable() if isinstance(exc, Busy) else None
 
 
@@ -93,15 +93,15 @@ def _unavailable() -> HttpResponse:
 
 @cache
 def _page(language: str | None) -> str:
-    """The page in *language*, the active one: made once, as it is asked for under load."""
+    """The page in *language*, which is active. It is rendered once: it is needed under load."""
     return render_to_string("503.html")
 
 
 class Throttle:
-    """Answer 429 where one person asks for too many pages, or one network sends too many forms.
+    """Answer 429 if one person asks for too many pages, or one network sends too many forms.
 
-    The calls, receipts and token endpoints, which need no CSRF token, count for themselves;
-    static files do not come here.
+    The calls, receipts and token endpoints, which need no CSRF token, are not counted here. Static
+    files do not come here.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -125,7 +125,7 @@ class Throttle:
 
 
 _WATCHED = {"livez", "readyz", "metrics"}
-"""What those ask for who watch the processes."""
+"""Addresses for monitoring."""
 
 
 def _wait(request: HttpRequest) -> timedelta | None:

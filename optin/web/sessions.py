@@ -78,7 +78,7 @@ def origin_of(request: HttpRequest) -> Origin:
 def begin_half(request: HttpRequest, user: User) -> None:
     """Remember whose password was right, in a session with a new id.
 
-    :param user: as they were locked when the password was looked at.
+    :param user: as read under the lock when the password was checked.
     """
     request.session.flush()
     at = timezone.now().timestamp()
@@ -91,7 +91,7 @@ def half_user(request: HttpRequest) -> User | None:
     if not half or timezone.now() >= _from(half["at"]) + HALF_FOR:
         return None
     user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
-    # A new password, a new factor and "this was not me" end what the password had begun.
+    # A new password, a new factor and "this was not me" end a half session.
     return user if user and user.session_epoch == half.get("epoch") else None
 
 
@@ -171,7 +171,7 @@ def follow(request: HttpRequest) -> None:
 
 
 def is_there(request: HttpRequest) -> bool:
-    """Whether there is a session at all: for whoever brings none, none is to be stored."""
+    """Whether there is a session at all: no session is stored for a visitor without one."""
     return bool(request.session.keys())
 
 

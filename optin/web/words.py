@@ -135,7 +135,7 @@ def stopped(purpose: Purpose) -> str:
 
 
 def allowed(result: Verification) -> str:
-    """Say whether texts go to the number of the person again, after a STOP."""
+    """Say whether texts to the person's number are on again after a STOP."""
     if result.outcome in _ALLOWED:
         return _ALLOWED[result.outcome]()
     return refusal(result)
@@ -212,7 +212,7 @@ _DELIVERY = {
     State.FAILED: lambda: _("It could not be sent at %(time)s. Check the number, or try again."),
     State.EXPIRED: lambda: _("It was not sent: its code works no more. Ask for a new one."),
 }
-# That it was not sent is about others (``limits.Withheld``).
+# The person must not learn that it was withheld (``limits.Withheld``).
 _DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]
 
 
@@ -236,11 +236,11 @@ class Told:
 
 
 def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]:
-    """Tell the person whom they are about of *events*, newest first (P-09).
+    """Put *events*, newest first, into words for the person whom they are about (P-09).
 
-    What happened again and again from one network is one line.
+    Repeated events from one network are one line.
 
-    :returns: *lines* lines at most, and how many of the events they tell of.
+    :returns: *lines* lines at most, and how many of the events they cover.
     """
     each = refusals.spans(events)
     runs = refusals.in_runs(events, _alike, refusals.may_come_from_anybody, lines)
@@ -249,7 +249,7 @@ def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]
 
 
 def _alike(event: AuditEvent) -> tuple[str, ...]:
-    """What events of one line have in common; those that anybody causes may vary the number."""
+    """What events of one line have in common. The number may differ if strangers can cause them."""
     network = network_of(event.ip or "", 24)
     words = _purpose(event) if refusals.may_come_from_anybody(event) else _what(event)
     return event.kind, event.outcome, event.face, network, words
@@ -285,7 +285,7 @@ def _purpose(event: AuditEvent) -> str:
 
 
 def _said(event: AuditEvent) -> str:
-    # Of a text that was withheld, what the person was told.
+    # For a withheld text, the words that the person was told.
     words = _EVENTS.get((event.kind, event.data.get("told", event.outcome)))
     if words is None and event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
         words = _CODE_REFUSED.get(event.outcome)

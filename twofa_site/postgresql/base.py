@@ -1,7 +1,7 @@
 """Django's backend for PostgreSQL, whose pool survives a restart of the server.
 
-After a restart or a failover each idle connection of the pool is dead, and each would fail
-one request. Django can ask every connection before every use (``CONN_HEALTH_CHECKS``), which
+After a restart or a failover all idle connections of the pool are dead, and each would fail one
+request. Django can ask every connection before every use (``CONN_HEALTH_CHECKS``), which
 is one round trip more for each request: docs/measurements.md. A server that ends a connection
 says so, and the kernel knows. Looking there costs next to nothing.
 """
