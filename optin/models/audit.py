@@ -24,7 +24,7 @@ from django.dispatch import Signal
 
 from optin import keys, metrics
 from optin.models.prepared import Insert
-from optin.models.refusals import RefusalCount, RefusalCountQuerySet, may_repeat
+from optin.models.refusals import KEPT, RefusalCount, RefusalCountQuerySet, may_repeat
 from optin.origin import Face, Origin
 
 MAX_USER_AGENT = 200
@@ -306,7 +306,9 @@ class AuditEvent(AppendOnly):
 
         It holds the content of the last of them, how many there were, and between which times.
         """
-        event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **row.last)
+        # A row of a later release may know more fields.
+        kept = {name: value for name, value in row.last.items() if name in KEPT}
+        event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **kept)
         if event.key_id != keys.digest_key_id():
             event.number_digest, event.key_id = "", keys.digest_key_id()
         since, until = row.first_at.isoformat(), row.last_at.isoformat()

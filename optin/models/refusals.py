@@ -74,7 +74,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
             kind=event.kind,
             outcome=event.outcome,
             user_id=event.user_id,
-            last={name: getattr(event, name) for name in _KEPT},
+            last={name: getattr(event, name) for name in KEPT},
             first_at=event.at,
             last_at=event.at,
         )
@@ -126,7 +126,7 @@ class RefusalCount(models.Model):
 
 
 # All fields of an event, except those of the single request and those that the row has.
-_KEPT = (
+KEPT = (
     *("face", "actor_id", "client", "ip", "file_id", "provider_user_id"),
     *("number_digest", "last_three", "data", "key_id"),
 )

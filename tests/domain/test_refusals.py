@@ -378,6 +378,15 @@ def test_a_refusal_that_commits_late_is_told_all_the_same(
     assert [event.data["repeated"] for event in told.order_by("pk")] == [1, 1]
 
 
+def test_a_row_of_a_later_release_is_told_too(flood: Flood) -> None:
+    """After a step back to this one."""
+    for n in range(2):
+        _unknown(flood, n)
+    for row in RefusalCount.objects.all():
+        RefusalCount.objects.filter(pk=row.pk).update(last={**row.last, "later": 1})
+    assert refusals.tell(timezone.now() + WINDOW) == 1
+
+
 def test_one_alone_is_one_event(flood: Flood, clock: time_machine.Traveller) -> None:
     flood.challenge(0)
     clock.shift(WINDOW)
