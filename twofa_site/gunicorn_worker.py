@@ -21,11 +21,13 @@ a head (nginx has 60, Apache 20)."""
 STALLS_AFTER = 20.0
 """Seconds without a byte of a body, or without a part of an answer being taken."""
 
-_LONGEST_HEAD = 65_536
-"""Bytes. Longer than gunicorn allows with the settings here, so that it can say so."""
+_USUAL_HEAD, _LONGEST_HEAD = 4096, 65_536
+"""Bytes. No proxy passes on a longer one (nginx: 32 KiB)."""
+
+_END = b"\r\n\r\n"
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(ThreadWorker):
     def enqueue_req(self, conn: Any) -> None:
         """Give a thread to *conn*, or let it wait where the head is not there yet."""
         if self.cfg.is_ssl or _has_head(conn):
@@ -53,23 +55,37 @@ def _has_head(conn: Any) -> bool:
     """
     # What was read with the body of the request before.
     known = conn.parser.unreader.buf.getvalue() if conn.parser else b""
-    conn.sock.setblocking(False)
     try:
-        more = conn.sock.recv(_LONGEST_HEAD, socket.MSG_PEEK)
+        more = _peek(conn.sock)
     except BlockingIOError:
-        return b"\r\n\r\n" in known
+        return _END in known
     except OSError:
         return True  # it broke: a thread tidies up
     # Awake without another byte, it has come to its end.
-    over = not more or len(more) == getattr(conn, "wakes_beyond", 0)
-    if over or b"\r\n\r\n" in known + more or len(more) >= _LONGEST_HEAD:
+    if not more or _END in known + more or len(more) == getattr(conn, "wakes_beyond", 0):
+        return True
+    if len(more) == _LONGEST_HEAD:
+        conn.sock.shutdown(socket.SHUT_RD)  # no thread waits for the rest
         return True
     _wake_beyond(conn, len(more))
     return False
 
 
+def _peek(sock: socket.socket) -> bytes:
+    """Return what has arrived, and leave it there.
+
+    :raises BlockingIOError: if nothing has.
+    """
+    # Most heads are short, and room for long ones takes time to make.
+    more = sock.recv(_USUAL_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    if len(more) < _USUAL_HEAD or _END in more:
+        return more
+    return sock.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
+
 def _wake_beyond(conn: Any, count: int) -> None:
     """Let *conn* be readable once it holds more than so many bytes."""
-    conn.wakes_beyond = count
-    with suppress(OSError):  # it broke
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
+    if count != getattr(conn, "wakes_beyond", 0):
+        conn.wakes_beyond = count
+        with suppress(OSError):  # it broke
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)

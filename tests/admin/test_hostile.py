@@ -125,7 +125,7 @@ WRITTEN: dict[type[models.Model], set[str]] = {
 OURS: dict[type[models.Model], set[str]] = {
     User: {"password", "first_name", "last_name", "last_guess", "last_guess_as"},
     AuditEvent: {"outcome", "client", "request_id", "number_digest", "last_three"}
-    | {"key_id", "digest"},
+    | {"key_id", "digest", "previous"},
     Guard: {"key", "last_three", "region"},
     SmsMessage: {"gateway", "language"},
     GatewayTry: {"gateway", "fate"},

@@ -13,12 +13,14 @@ from django.utils import timezone
 from optin import codes
 from optin.models import (
     AccessKey,
+    AuditEvent,
     AuditSeal,
     AuthenticatorApp,
     Canary,
     Figure,
     File,
     Guard,
+    KnownNetwork,
     Membership,
     PendingOtp,
     ProviderUser,
@@ -109,6 +111,14 @@ def revocation(user: User, **fields: Any) -> Revocation:
     return Revocation.objects.create(**{"user": user, "reason": "x", **due, **fields})
 
 
+def network(user: User) -> KnownNetwork:
+    return KnownNetwork.objects.create(user=user, digest="d", last_used_at=timezone.now())
+
+
+def event(previous: str) -> AuditEvent:
+    return AuditEvent.objects.create(at=timezone.now(), previous=previous)
+
+
 def refusals(**how: Any) -> RefusalCount:
     now = timezone.now()
     times = dict.fromkeys(("ends_at", "first_at", "last_at"), now)
@@ -188,6 +198,8 @@ VIOLATIONS: dict[str, list[Write]] = {
     "send_counter_one_per_window": [lambda ann, ben: (counter(), counter())],
     "refusal_count_one_per_window": [lambda ann, ben: (refusals(), refusals())],
     "refusal_count_tells_no_more_than_it_has": [lambda ann, ben: refusals(told=3)],
+    "known_network_once_for_each_user": [lambda ann, ben: (network(ann), network(ann))],
+    "audit_event_follows_another_alone": [lambda ann, ben: (event("1:a"), event("1:a"))],
     "span_ends_after_start": [lambda ann, ben: span(minutes=0)],
     "figure_one_of_each_in_a_span": [lambda ann, ben: [figure(of) for of in [span()] * 2]],
     "start": [lambda ann, ben: (span(), span(minutes=30))],

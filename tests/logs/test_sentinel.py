@@ -38,6 +38,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         LOG_LEVEL="DEBUG",
         LOG_FORMAT="json",
         OPTIN_LOCK_AFTER="3",
+        OPTIN_PASSWORD_CLIENTS_ROTATE="True",
     ) as site:
         yield site
 

@@ -150,7 +150,8 @@ def data_of(element: Element, schema: dict[str, Any]) -> Any:
         assert schema["xml"]["wrapped"]
         return [data_of(child, schema["items"]) for child in element]
     assert len(element) == 0
-    return int(element.text or "") if schema["type"] == "integer" else element.text or ""
+    text = element.text or ""
+    return json.loads(text) if schema["type"] in {"integer", "boolean"} else text
 
 
 def check_xml(path: str, method: str, answer: Response) -> None:

@@ -33,6 +33,10 @@ def half_closed(line: socket.socket) -> None:
     line.shutdown(socket.SHUT_WR)
 
 
+def long(line: socket.socket) -> None:
+    line.sendall(HEAD + (b"X-Half: " + b"a" * 8000 + b"\r\n") * 9)
+
+
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
                 return line.recv(15)
 
         assert ask() == b"HTTP/1.1 200 OK"  # it has started
-        kinds: list[Callable[[socket.socket], None]] = [first, second, nothing, half_closed]
+        kinds: list[Callable[[socket.socket], None]] = [first, second, nothing, half_closed, long]
         lines = [(kind, connect()) for kind in kinds for _ in range(40)]
         for kind, line in lines:
             kind(line)

@@ -254,9 +254,10 @@ def test_whole_grant(user: User, person: Client) -> None:
 
     assert tokens.status_code == 200
     assert data(tokens)["scope"] == "2fa fileid:777"
-    assert error(exchange(came["code"])) == (400, "invalid_grant")
     newest = data(refresh(tokens))["access_token"]
     assert Api(token=newest).opt_in(NUMBER).status == 200
+    assert error(exchange(came["code"])) == (400, "invalid_grant")
+    assert Api(token=newest).opt_in(NUMBER).status == 401  # RFC 6749 4.1.2
     assert consents() == [("ok", user.pk, {"client_id": "client"})]
 
 

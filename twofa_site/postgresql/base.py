@@ -30,7 +30,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Where the address of the database moved to another machine, nobody ended them.
         """
         broke = self.pool and self.connection is not None and self.connection.broken
-        super()._close()
+        super()._close()  # type: ignore[misc]  # the stubs do not know it
         if broke:
             self.pool.drain()
 
