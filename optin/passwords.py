@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import QuerySet
@@ -28,9 +29,10 @@ RESET_WAIT = timedelta(minutes=1)
 
 RESETS_IN_A_ROW = 5
 
-RESET_PAUSE = timedelta(hours=4)
+RESET_PAUSE = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
 """Between two such mails, once ``RESETS_IN_A_ROW`` left within a day: so 10 in 24 hours at
-most, as texts for one user. A plain ceiling would let a stranger shut the owner out for a day.
+most, as texts for one user. The link before works until then: a plain ceiling, or a shorter life
+of links, would let a stranger shut the owner out.
 """
 
 Kind = AuditEvent.Kind
