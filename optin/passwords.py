@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import QuerySet
@@ -28,9 +29,10 @@ RESET_WAIT = timedelta(minutes=1)
 
 RESETS_IN_A_ROW = 5
 
-RESET_PAUSE = timedelta(hours=4)
+RESET_PAUSE = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
 """Time between two such mails after ``RESETS_IN_A_ROW`` of them in a day: so at most 10 in 24
-hours, as for texts to one user. With a simple limit, a stranger could shut the owner out for a day.
+hours, as for texts to one user. The last link works until then. With a shorter life of links, or
+a simple limit, a stranger could shut the owner out.
 """
 
 Kind = AuditEvent.Kind
