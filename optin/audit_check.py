@@ -177,7 +177,7 @@ class _Walk:
             self.tally.add(chunk)
 
     def late(self, one: AuditSeal) -> Iterator[Finding]:
-        """Report *one* if it was made long after its events: an earlier seal may be gone."""
+        """Report *one* if it was made long after its events: it may replace a removed seal."""
         if self.due and one.at != _NEVER and one.at - self.due > LATE:
             days = (one.at - self.due).days
             yield Finding(

@@ -1,10 +1,10 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
-Rows are only ever added. The database refuses everything else (the triggers of migrations
-0002, 0004 and 0018). Each row carries a keyed digest of its own content, so that a change in a
-restored copy shows. Each row names the event that the same thread wrote before it. So a copy
-shows, and a removal shows once the thread has written again. Seals over ranges of events show
-that no row was removed or added later.
+Rows are only ever added. The database refuses everything else (the triggers of migrations 0002,
+0004 and 0018). Each row carries a keyed digest of its own content, so that a change in a restored
+copy shows. Each row names the event that the same thread wrote before it: so a copy shows, and a
+removal shows once the thread has written again. Seals over ranges of events show that no row was
+removed or added later.
 """
 
 import json
