@@ -3,7 +3,7 @@
 import atexit
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import BoundedSemaphore, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 
 GRACE = 3.0
 """Seconds that a process waits at its end for the work that is left here."""
@@ -34,6 +34,12 @@ class Postman:
             return False
         self._waiting.put(work)
         return True
+
+    def wait(self) -> None:
+        """Wait until the work that is queued now is done, ``GRACE`` seconds at most."""
+        done = Event()
+        if self.submit(done.set):
+            done.wait(GRACE)
 
     def _go(self) -> None:
         while work := self._waiting.get():

@@ -251,8 +251,8 @@ else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     _rows["ENGINE"] = "twofa_site.postgresql"
-    # One for each thread of gunicorn.conf.py, and one for delivery.postman.
-    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 9, "timeout": 5}
+    # One for each thread of gunicorn.conf.py, one for delivery.postman, one for the sealer.
+    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 5}
 
 PROCRASTINATE_ON_APP_READY = "optin.tasks.on_ready"
 PROCRASTINATE_WORKER_DEFAULTS = {

@@ -2,13 +2,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import tenants
+from optin import delivery, tenants
 from optin.errors import NotAMember
 from optin.management.commands import ORIGIN, find_file, find_user
 
 
 class Command(BaseCommand):
-    help = "Make a WsAccessKey for a user and a file. Prints the key alone on one line."
+    help = "Make a WsAccessKey for a user and a file. Prints the key alone on the last line."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="User name or e-mail address.")
@@ -22,5 +22,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{member.get_username()} is not active, or may not act in file {file.pk}."
             ) from None
+        # A development start prints the mail about the key.
+        delivery.postman.wait()
         self.stderr.write("This key is shown once. Only its digest is kept.")
         self.stdout.write(text)
