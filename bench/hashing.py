@@ -5,8 +5,9 @@ on the page, with right passwords of accounts of their own and with wrong ones f
 Meanwhile somebody else verifies codes, one after the other, each over a connection of its own.
 Quiet rounds, rounds in which as many connections ask for nothing but ``/livez``, and attacked
 rounds take turns; each begins with all counters at nothing. The second tell what any requests at
-full speed do. Every verify must get the expected answer, and some passwords must have been
-checked and some not, or there is no measurement.
+full speed do. Where nginx is installed, further rounds are attacked through it, with the
+``limit_req`` of ``docs/operators.md``. Every verify must get the expected answer, and some
+passwords must have been checked and some not, or there is no measurement.
 
     python -m bench.hashing [--seconds N] [--rounds N]
 """
@@ -26,7 +27,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 os.environ["TRUSTED_PROXIES"] = "127.0.0.0/8"
 
@@ -37,11 +39,45 @@ from django.db import connection, connections
 from optin.models import SendCounter, User
 
 ADDRESSES = 30
+THROUGH_NGINX = "through nginx"
+NGINX = shutil.which("nginx") or ""
 PASSWORD = "correct horse battery"  # noqa: S105
 
 KNOCK = """
 wrk.headers["Host"] = "127.0.0.1"
 wrk.path = "/livez"
+"""
+
+PROXY = """
+daemon off;
+pid %(folder)s/pid;
+error_log stderr crit;
+events {}
+http {
+  access_log off;
+  client_body_temp_path %(folder)s/body;
+  proxy_temp_path %(folder)s/proxy;
+  fastcgi_temp_path %(folder)s/fastcgi;
+  uwsgi_temp_path %(folder)s/uwsgi;
+  scgi_temp_path %(folder)s/scgi;
+  # The addresses that the measurement names.
+  set_real_ip_from 127.0.0.0/8;
+  real_ip_header X-Forwarded-For;
+  limit_req_zone $binary_remote_addr zone=passwords:10m rate=5r/s;
+  limit_req_status 429;
+  proxy_set_header Host $host;
+  proxy_set_header X-Forwarded-For $remote_addr;
+  server {
+    listen 127.0.0.1:%(port)d;
+    location / {
+      proxy_pass http://127.0.0.1:%(service)d;
+    }
+    location ~* ^/(sign-in|password-reset|authorisation)/ {
+      limit_req zone=passwords burst=20;
+      proxy_pass http://127.0.0.1:%(service)d;
+    }
+  }
+}
 """
 
 SCRIPT = """
@@ -90,6 +126,28 @@ def script_for(port: int) -> str:
         cookie = page.headers["Set-Cookie"].partition(";")[0]
         (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())
     return SCRIPT % (cookie, token, ADDRESSES, PASSWORD.replace(" ", "+"))
+
+
+@contextmanager
+def proxy(service: int) -> Iterator[int]:
+    """Serve the port *service* through nginx; yields the port of nginx."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        conf = Path(folder) / "nginx.conf"
+        conf.write_text(PROXY % {"folder": folder, "port": port, "service": service})
+        process = subprocess.Popen([NGINX, "-p", folder, "-c", str(conf)])  # noqa: S603
+        try:
+            time.sleep(1)  # until it listens
+            yield port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 @contextmanager
@@ -146,9 +204,10 @@ def main() -> None:
     options = parser.parse_args()
     if connection.vendor != "postgresql":
         parser.error("DATABASE_URL must name a PostgreSQL server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     times: dict[str, list[list[float]]] = {"quiet": [], "other requests": [], "attacked": []}
+    if NGINX:
+        times[THROUGH_NGINX] = []
     answers: Counter[int] = Counter()
     with world.database():
         crowd = world.people(2000)
@@ -157,16 +216,20 @@ def main() -> None:
             password=User.objects.get(username="attacker").password
         )
         (command,) = servers.commands(port, "").values()
-        with servers.serving(command, port, world.url()):
+        with (
+            servers.serving(command, port, world.url()),
+            proxy(port) if NGINX else nullcontext(port) as proxied,
+        ):
             for _, kind in itertools.product(range(options.rounds), times):
                 world.rewind()
                 SendCounter.objects.all().delete()
                 if kind == "quiet":
                     times[kind].append(verify(port, itertools.cycle(crowd), options.seconds))
                     continue
-                lua = script_for(port) if kind == "attacked" else KNOCK
-                with attack(port, options.seconds + 2, lua) as seen:
-                    times[kind].append(verify(port, itertools.cycle(crowd), options.seconds))
+                lua = KNOCK if kind == "other requests" else script_for(port)
+                to = proxied if kind == THROUGH_NGINX else port
+                with attack(to, options.seconds + 2, lua) as seen:
+                    times[kind].append(verify(to, itertools.cycle(crowd), options.seconds))
                 answers += seen
         connections.close_all()
     if not answers[503] or not sum(answers[status] for status in (200, 303, 400, 422)):

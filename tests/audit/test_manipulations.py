@@ -446,7 +446,7 @@ def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: s
     assert verify() == []
     told = AuditEvent.objects.filter(data__has_key="repeated").earliest("pk")
     remove(told)
-    assert verify() == [f"event {told.pk}: named by later events, but removed or replaced"]
+    assert f"event {told.pk}: named by later events, but removed or replaced" in verify()
 
 
 def test_no_row_of_refusals_has_a_decision_signed(trail: Trail, user: User) -> None:
