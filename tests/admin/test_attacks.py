@@ -18,7 +18,7 @@ from optin.origin import Face, Origin
 from tests.admin.conftest import In, OnStaff, make_staff
 from tests.admin.test_door import code_of
 from tests.admin.test_matrix import NAMES, Page, people
-from tests.conftest import NUMBER, PASSWORD, make_user
+from tests.conftest import NUMBER, PASSWORD, decisions, make_user
 from tests.races.conftest import at_once
 
 __all__ = ["people"]
@@ -256,4 +256,4 @@ def test_many_searches_at_once_are_no_more_than_the_limit() -> None:
     actor = make_staff("support")
     found = at_once([lambda: staff.find(NUMBER, origin=by(actor))] * 70)
     assert sum(each.retry_after is None for each in found) == 60
-    assert AuditEvent.objects.filter(kind="search").count() == 70
+    assert decisions(kind="search").total() == 70

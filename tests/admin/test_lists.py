@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -43,7 +43,8 @@ def record(count: int = 1, at: datetime = NOON, **facts: Any) -> None:
     kind = facts.pop("kind", AuditEvent.Kind.CHECK)
     outcome = facts.pop("outcome")
     for _ in range(count):
-        AuditEvent.objects.record(kind, outcome, now=at, **facts)
+        with transaction.atomic():
+            AuditEvent.objects.record(kind, outcome, now=at, **facts)
 
 
 def ids(html: str) -> list[int]:

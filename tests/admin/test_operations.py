@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
@@ -551,10 +551,10 @@ def test_export_goes_on_past_a_batch(signed_in: In, monkeypatch: pytest.MonkeyPa
 def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what seldom meets, too, all is handed out."""
     monkeypatch.setattr("optin.trail.LOOKED_AT", 3)
-    for kind, outcome in [(Kind.KEYS, "locked"), *[(Kind.KEYS, "ok"), (Kind.STOP, "locked")] * 9]:
+    for kind, outcome in [(Kind.KEYS, "sent"), *[(Kind.KEYS, "ok"), (Kind.STOP, "sent")] * 9]:
         AuditEvent.objects.record(kind, outcome, now=NOON, origin=ORIGIN, user_id=None)
-    rows = exported(signed_in("auditor"), "?kind=keys&outcome=locked")
-    assert [(row["event"], row["outcome"]) for row in rows] == [("keys", "locked")]
+    rows = exported(signed_in("auditor"), "?kind=keys&outcome=sent")
+    assert [(row["event"], row["outcome"]) for row in rows] == [("keys", "sent")]
 
 
 def test_export_that_nobody_reads_on_asks_for_nothing_more(
@@ -729,7 +729,8 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
 def test_what_staff_did_or_could_not_do_is_told(
     user: User, signed_in: In, kind: str, outcome: str, words: str, bad: bool
 ) -> None:
-    AuditEvent.objects.record(Kind(kind), outcome, now=NOON, origin=ORIGIN, user_id=user.pk)
+    with transaction.atomic():
+        AuditEvent.objects.record(Kind(kind), outcome, now=NOON, origin=ORIGIN, user_id=user.pk)
     html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
     assert words in html
     assert ('class="tag bad"' in html) is bad

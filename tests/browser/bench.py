@@ -166,11 +166,13 @@ def serve(
 ) -> Iterator[Site]:
     """Start the service as ``make run`` does, on a free port, and stop it afterwards.
 
-    *set_up* makes the people, and prints them as JSON in its last line.
+    *set_up* makes the people, and prints them as JSON in a line. Mails may be printed before and
+    after it.
     """
     site = Site(_free_address(), data_dir, {}, application=application)
     printed = site.manage("shell", "--verbosity", "0", "-c", set_up)
-    site.demo.update(json.loads(printed.splitlines()[-1]))
+    (people,) = (line for line in printed.splitlines() if line.startswith("{"))
+    site.demo.update(json.loads(people))
     with _running(site):
         yield site
 
