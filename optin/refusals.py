@@ -108,7 +108,7 @@ def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> Au
 _NEWEST = 10
 """Events among which the latest decision is: those of hours that are over are told soon after."""
 
-_LOOKED_AT = 500
+_LOOKED_AT = 250
 """And where all of those tell of such hours: one for each network from which somebody tried."""
 
 

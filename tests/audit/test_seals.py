@@ -404,11 +404,11 @@ def test_a_process_that_serves_seals_every_few_minutes(
     decide()
     first = seals._sealer
     rounds()
-    assert all_seals() == [(1, 1, 1)]
+    assert [count for *_, count in all_seals()] == [1]
     record()
     assert seals._sealer is first  # one in a process
     rounds()
-    assert all_seals() == [(1, 1, 1), (2, 2, 1)]
+    assert [count for *_, count in all_seals()] == [1, 1]
 
     def away(now: object) -> None:
         raise DatabaseError("gone")

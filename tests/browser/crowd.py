@@ -86,5 +86,7 @@ def run(site: Site, body: str) -> dict[str, Any]:
     """Run Python beside the server, where no page leads: time that passed, staff, a client."""
     head = "import json; from datetime import *; from optin.models import *; out = {}"
     printed = site.manage("shell", "-c", f"{head}\n{body}\nprint(json.dumps(out))")
-    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    # Mails may be printed before and after it.
+    (out,) = (line for line in printed.splitlines() if line.startswith("{"))
+    found: dict[str, Any] = json.loads(out)
     return found
