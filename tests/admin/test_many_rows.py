@@ -244,7 +244,7 @@ def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client)
         query = f"{query}&before={middle}"
         bound.ask(f"{LOG}?{query}", LOOKED_AT + 1)
     for name, address, post in others():
-        bound.ask(address, 250, name=name, post=post)
+        bound.ask(address, 500, name=name, post=post)
 
     assert not bound.faults, "\n".join(bound.faults)
     assert {name: bound.counts[name] for name in few.counts} == few.counts
