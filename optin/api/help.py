@@ -323,9 +323,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def call_page(request: HttpRequest, slug: str) -> HttpResponse:
-    call = next((call for call in CALLS if call.slug.lower() == slug.lower()), None)
-    if call is None:
-        return render(request, "404.html", status=404)
+    call = next(call for call in CALLS if call.slug.lower() == slug.lower())
     return render(request, "help/call.html", {"call": call})
 
 
@@ -405,10 +403,11 @@ def _is_collection(field: Any) -> bool:
 # -- addresses: like those of the calls --------------------------------------------
 
 _HELP = any_case("Help")
+_SLUGS = "|".join(any_case(call.slug) for call in CALLS)
 
 urlpatterns = [
     re_path(rf"^{_HELP}/?$", index, name="help"),
     re_path(rf"^{_HELP}/{any_case('Authentication')}/?$", authentication, name="help-auth"),
     re_path(rf"^{_HELP}/{any_case('Errors')}/?$", errors, name="help-errors"),
-    re_path(rf"^{_HELP}/{any_case('Api')}/([\w-]+)/?$", call_page, name="help-call"),
+    re_path(rf"^{_HELP}/{any_case('Api')}/({_SLUGS})/?$", call_page, name="help-call"),
 ]

@@ -124,7 +124,7 @@ class Throttle:
         return response
 
 
-_WATCHED = {"livez", "readyz", "metrics"}
+_WATCHED = {"livez", "readyz"}
 """Addresses for monitoring."""
 
 

@@ -1,6 +1,8 @@
 """The pages for people."""
 
 import hmac
+from collections.abc import Callable
+from functools import wraps
 
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -9,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from optin import delivery, metrics
 from optin.gateways import Simulator
 from optin.web.context import has_simulator
 from optin.web.pages import SeeOther
+
+View = Callable[[HttpRequest], HttpResponse]
 
 _TEXTS_SHOWN = 50
 
@@ -25,20 +30,33 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("account" if request.user.is_authenticated else "sign-in")
 
 
-@require_safe
+def _where(exists: Callable[[], bool]) -> Callable[[View], View]:
+    """Serve a page only where it *exists*; elsewhere, each request of any method gets 404.
+
+    Without a CSRF check, which would answer 403 to a form for a page that does not exist.
+    """
+
+    def decorate(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def page(request: HttpRequest) -> HttpResponse:
+            return require_safe(view)(request) if exists() else not_found(request)
+
+        return page
+
+    return decorate
+
+
+@_where(has_simulator)
 def simulator(request: HttpRequest) -> HttpResponse:
     """The phone of a development start: the newest texts, newest first."""
-    if not has_simulator():
-        return not_found(request)
     texts = Simulator(settings.DATA_DIR).latest(_TEXTS_SHOWN)
     return render(request, "simulator.html", {"texts": texts})
 
 
-@require_safe
+@_where(lambda: bool(settings.METRICS_TOKEN))
 def metrics_page(request: HttpRequest) -> HttpResponse:
     """The counts, for Prometheus: for whoever has ``METRICS_TOKEN``."""
-    if not settings.METRICS_TOKEN:
-        return not_found(request)
     given = request.headers.get("Authorization", "")
     expected = f"Bearer {settings.METRICS_TOKEN}"
     if not hmac.compare_digest(given.encode(), expected.encode()):

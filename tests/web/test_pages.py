@@ -216,6 +216,11 @@ def test_unknown_address_answers_whoever_asks(
         assert response.json()["_links"][-1]["title"] == "not_found"
 
 
+@pytest.mark.parametrize("address", ["/simulator", "/simulator/", "/metrics", "/Help/Api/nothing"])
+def test_page_that_is_switched_off_or_not_there_takes_no_form(address: str) -> None:
+    assert Client(enforce_csrf_checks=True).post(address).status_code == 404
+
+
 @pytest.mark.parametrize("address", ["/sign-in/", "/password-reset/", "/sign-out/", "//sign-in/"])
 @pytest.mark.parametrize("accept", [BROWSER, "application/json"])
 def test_real_pages_want_their_csrf_token(address: str, accept: str) -> None:
