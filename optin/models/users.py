@@ -9,7 +9,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
-from oauth2_provider.models import RefreshToken, get_grant_model
+from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
 from optin.models.prepared import Select, Update, param
 
@@ -128,6 +128,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
             super().save(*args, **kwargs)
             if ends_sign_ins:
                 self.end_sign_ins(timezone.now())
+            if not self.is_active:
+                # They work for nobody inactive, and must not work again after a reactivation.
+                AccessToken.objects.filter(user=self).delete()
 
     def end_sign_ins(self, now: datetime) -> None:
         """End all sessions, refresh tokens and authorization codes made until now.

@@ -587,6 +587,18 @@ def test_refresh_token_from_before(
     assert error(refresh(tokens)) == (400, "invalid_grant")
 
 
+def test_access_token_from_before_a_deactivation(
+    user: User, file: File, phone: Phone, client_app: AbstractApplication
+) -> None:
+    """Also after the person may sign in again."""
+    tokens = exchange(grant(user, client_app))
+    assert works(tokens)
+    deactivate(user, file, phone)
+    User.objects.update(is_active=True)
+
+    assert not works(tokens)
+
+
 # -- refresh -----------------------------------------------------------------------
 
 
