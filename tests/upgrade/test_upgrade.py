@@ -88,7 +88,7 @@ def migrate(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 def use(env: dict[str, str]) -> dict[str, object]:
     done = run(env, "-m", "tests.upgrade.today", ANN, BEN)
     assert done.returncode == 0, done.stderr
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # after the mails
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # its mails come first
     return found
 
 

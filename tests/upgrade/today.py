@@ -18,7 +18,7 @@ from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from optin import audit_check, seals, services  # noqa: E402
+from optin import audit_check, delivery, seals, services  # noqa: E402
 from optin.models import (  # noqa: E402
     AuditEvent,
     File,
@@ -80,4 +80,6 @@ def check(now: datetime) -> list[str]:
 
 if __name__ == "__main__":
     with time_machine.travel(A_MINUTE_LATER, tick=False):
-        print(json.dumps(today(*sys.argv[1:])))
+        found = today(*sys.argv[1:])
+    delivery.postman.wait()  # its mails are printed, too
+    print(json.dumps(found))
