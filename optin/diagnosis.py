@@ -404,7 +404,7 @@ _RULES: dict[str, tuple[Why, str]] = {
         Why.ANSWERED_STOP,
         "Tell them to text START to the sender of the last text. Or, once they have signed in "
         "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
-        " An administrator can allow the number again.",
+        "An administrator can allow the number again.",
     ),
     "deny-number": (Why.DENIED, _BY_LIST),
     "deny-prefix": (Why.DENIED, _BY_LIST),

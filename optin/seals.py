@@ -1,13 +1,13 @@
 """Seals over the audit trail: made every few minutes, checked by ``audit_check``.
 
 Each event carries a keyed digest of its own content, so a change shows. A seal says which
-events stood in a range of ids, so that none can be removed or added
-unseen. It is a row, and also a line of the log (``optin.audit``). The line is kept elsewhere: it
-shows if somebody removed the newest events together with their seal.
+events stood in a range of ids, so that nobody can remove or add one unnoticed. It is a row, and
+also a line of the log (``optin.audit``). The line is kept elsewhere: it shows if somebody removed
+the newest events together with their seal.
 
-Only old events may be deleted. Purging obeys three rules, and the check holds it
-to them: only sealed ranges, each as a whole in one transaction; the oldest first; only those
-whose seal is past retention. Their seals stay. ``sealed_before`` names these ranges.
+Only old events may be deleted. Purging follows three rules, and the check verifies them: it
+deletes only sealed ranges, each as a whole in one transaction; the oldest first; only those
+whose seal is older than the retention. Their seals stay. ``sealed_before`` names these ranges.
 """
 
 import hashlib

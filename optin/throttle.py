@@ -31,7 +31,12 @@ def hit_page(user_id: int) -> timedelta | None:
 
 
 def hit_network(ip: str) -> timedelta | None:
-    """``hit`` for the address *ip* (IPv6: its /64), if nobody is signed in."""
+    """``hit`` for the address *ip* (IPv6: its /64), if nobody is signed in.
+
+    Behind a Unix socket there is no address, and nothing to tell strangers apart by.
+    """
+    if not ip:
+        return None
     return _hit(conf.requests_per_network, f"network {network_of(ip, 32)}")
 
 

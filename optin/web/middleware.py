@@ -119,7 +119,7 @@ class Throttle:
         wait = _wait(request)
         if wait is None:
             return None
-        response = render(request, "429.html", status=429)
+        response = render(request, "429.html", {"wait": words.in_words(wait)}, status=429)
         response["Retry-After"] = str(words.whole_seconds(wait))
         return response
 

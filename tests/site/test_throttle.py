@@ -1,5 +1,6 @@
 """The courtesy limits, and refusals by the hundred over HTTP."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +131,9 @@ def test_pages_are_throttled_by_person(page: Client, settings: Settings) -> None
         assert answer.status_code == 429
         assert 1 <= int(answer["Retry-After"]) <= 60
         assert answer["Cache-Control"] == "no-store"
-        assert "Too many requests" in answer.content.decode()
+        text = answer.content.decode()
+        assert "Too many requests" in text
+        assert re.search(r"You can try again in (60|59|1).(seconds|minute)\.", text)
     german = page.get("/account/", headers={"Accept-Language": "de"})
     assert "Zu viele Anfragen" in german.content.decode()
 
@@ -158,6 +161,7 @@ def test_forms_are_throttled_by_network_before_anybody_is_known(
     assert [send(f"2001:db8::{n}") for n in (1, 2, 3)] == [422, 422, 429]
     assert AuditEvent.objects.count() == 2
     assert send("2001:db8:0:1::1") == 422
+    assert [send("") for _ in range(3)] == [422] * 3  # behind a Unix socket nobody has an address
     assert Client(REMOTE_ADDR="2001:db8::1").get("/sign-in/").status_code == 200
 
 
