@@ -65,7 +65,8 @@ def _has_head(conn: Any) -> bool:
     if not more or _END in known + more or len(more) == getattr(conn, "wakes_beyond", 0):
         return True
     if len(more) == _LONGEST_HEAD:
-        conn.sock.shutdown(socket.SHUT_RD)  # no thread waits for the rest
+        with suppress(OSError):  # it broke
+            conn.sock.shutdown(socket.SHUT_RD)  # no thread waits for the rest
         return True
     _wake_beyond(conn, len(more))
     return False

@@ -1,6 +1,7 @@
 """Connections that send half of a request head: others are answered meanwhile."""
 
 import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,17 @@ def long(line: socket.socket) -> None:
     line.sendall(HEAD + (b"X-Half: " + b"a" * 8000 + b"\r\n") * 9)
 
 
+def long_and_reset(line: socket.socket) -> None:
+    """What arrived can still be read then, and all else fails."""
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line.sendall(b"a" * 65_536)
+    line.close()
+
+
+KINDS: list[Callable[[socket.socket], None]]
+KINDS = [first, second, nothing, half_closed, long, long_and_reset]
+
+
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
@@ -54,8 +66,8 @@ def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
                 return line.recv(15)
 
         assert ask() == b"HTTP/1.1 200 OK"  # it has started
-        kinds: list[Callable[[socket.socket], None]] = [first, second, nothing, half_closed, long]
-        lines = [(kind, connect()) for kind in kinds for _ in range(40)]
+        workers = server.workers()
+        lines = [(kind, connect()) for kind in KINDS for _ in range(40)]
         for kind, line in lines:
             kind(line)
         began = time.monotonic()
@@ -65,11 +77,12 @@ def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
             with line:
                 assert _is_closed(line)
         assert time.monotonic() - began < 30
+        assert server.workers() == workers
 
 
 def _is_closed(line: socket.socket) -> bool:
     try:
-        while line.recv(4096):
+        while line.fileno() >= 0 and line.recv(4096):
             pass
     except ConnectionResetError:
         pass
