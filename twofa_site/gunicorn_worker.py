@@ -30,6 +30,7 @@ _END = b"\r\n\r\n"
 class Worker(ThreadWorker):
     def enqueue_req(self, conn: Any) -> None:
         """Give a thread to *conn*, or let it wait where the head is not there yet."""
+        conn.sock.setblocking(False)  # or all others would wait with it
         if self.cfg.is_ssl or _has_head(conn):
             _wake_beyond(conn, 0)
             super().enqueue_req(conn)
@@ -78,10 +79,10 @@ def _peek(sock: socket.socket) -> bytes:
     :raises BlockingIOError: if nothing has.
     """
     # Most heads are short, and room for long ones takes time to make.
-    more = sock.recv(_USUAL_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    more = sock.recv(_USUAL_HEAD, socket.MSG_PEEK)
     if len(more) < _USUAL_HEAD or _END in more:
         return more
-    return sock.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return sock.recv(_LONGEST_HEAD, socket.MSG_PEEK)
 
 
 def _wake_beyond(conn: Any, count: int) -> None:

@@ -25,6 +25,11 @@ def second(line: socket.socket) -> None:
     first(line)
 
 
+def behind(line: socket.socket) -> None:
+    """Together with a whole one: the server has read it then."""
+    line.sendall(HEAD + b"\r\n" + HEAD + b"X-Half: ")
+
+
 def nothing(line: socket.socket) -> None:
     pass
 
@@ -46,7 +51,7 @@ def long_and_reset(line: socket.socket) -> None:
 
 
 KINDS: list[Callable[[socket.socket], None]]
-KINDS = [first, second, nothing, half_closed, long, long_and_reset]
+KINDS = [first, second, behind, nothing, half_closed, long, long_and_reset]
 
 
 @pytest.mark.slow
