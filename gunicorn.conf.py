@@ -22,6 +22,9 @@ threads = 8  # at most 4 of them wait for passwords: optin.hashing.WAITING
 timeout = 30
 # Access logs are for the proxy in front; the request line here can hold a WsAccessKey.
 accesslog = None
+# By default the proxy may set SCRIPT_NAME and PATH_INFO. Some proxies pass on a client's, which
+# would put a prefix before all links, and lead past the proxy's rules for addresses.
+forwarder_headers = ""
 # Nothing manages the server while it runs; a socket for that is one more way in.
 control_socket_disable = True
 
