@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from threading import BoundedSemaphore
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from django.contrib.auth.hashers import make_password, verify_password
@@ -27,7 +27,8 @@ The last one waits for three hashes, some tenths of a second."""
 
 class _Hashers(NamedTuple):
     threads: ThreadPoolExecutor
-    places: BoundedSemaphore
+    places: SimpleQueue[None]
+    """Those that are free."""
 
 
 @contextmanager
@@ -39,21 +40,19 @@ def place() -> Iterator[None]:
     :raises Busy: if there is none.
     """
     places = _hashers().places
-    if not places.acquire(blocking=False):
-        raise Busy
+    try:
+        places.get_nowait()
+    except Empty:
+        raise Busy from None
     try:
         yield
     finally:
-        places.release()
+        places.put(None)
 
 
 def is_full() -> bool:
     """Whether all places are taken: then a request can be refused before it costs anything."""
-    places = _hashers().places
-    if not places.acquire(blocking=False):
-        return True
-    places.release()
-    return False
+    return _hashers().places.empty()
 
 
 def make(password: str) -> str:
@@ -78,5 +77,7 @@ def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
 @cache
 def _hashers() -> _Hashers:
     """The threads of this process. The first hash starts them: do not fork the process after it."""
-    count = conf.password_hashes
-    return _Hashers(ThreadPoolExecutor(count, "hasher"), BoundedSemaphore(count + WAITING))
+    hashers = _Hashers(ThreadPoolExecutor(conf.password_hashes, "hasher"), SimpleQueue())
+    for _ in range(conf.password_hashes + WAITING):
+        hashers.places.put(None)
+    return hashers

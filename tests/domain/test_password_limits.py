@@ -1,5 +1,6 @@
 """How many passwords are hashed at once, and how many may be tried from where."""
 
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -101,6 +102,34 @@ def test_so_many_hash_at_once_and_3_wait(
     assert set(begun) < set(names)
     assert not hashing.is_full()
     hashing._hashers.cache_clear()
+
+
+def test_to_ask_for_a_place_takes_none(switching: None) -> None:
+    """... from somebody else, who would be refused while a place is free."""
+    done = Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            hashing.is_full()
+
+    with ThreadPoolExecutor(4) as pool, ExitStack() as others:
+        for _ in range(hashing.WAITING):
+            others.enter_context(hashing.place())
+        others.callback(done.set)
+        for _ in range(4):
+            pool.submit(ask)
+        for _ in range(20_000):
+            with hashing.place():
+                pass
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["at once", "taken meanwhile"])
