@@ -83,7 +83,7 @@ def trying(
         yield Attempt(Grant.NOT_NOW, now, retry_after=refused.retry_after)
         return
     with transaction.atomic(durable=True):
-        factors = _admit(user, password) if user and right else None
+        factors = _admit(user) if user and right else None
         if factors:
             limits.refund_sign_in(name, origin, now)
         else:
@@ -131,27 +131,31 @@ def _is_right(user: User | None, password: str) -> bool:
         return False
     right, outdated = hashing.verify(password, user.password)
     if right and outdated:
-        _hash_anew(user, password)
+        right = _hash_anew(user, password)
     return right and user.is_active
 
 
-def _hash_anew(user: User, password: str) -> None:
-    """Store the right *password* as a hash of today's kind, unless it was changed meanwhile."""
+def _hash_anew(user: User, password: str) -> bool:
+    """Store the right *password* as a hash of today's kind; return whether it is still right.
+
+    It may have been changed meanwhile, or hashed anew for another sign-in.
+    """
     anew = hashing.make(password)
     if User.objects.filter(pk=user.pk, password=user.password).update(password=anew):
         user.password = anew
+        return True
+    user.refresh_from_db(fields=["password"])
+    return hashing.verify(password, user.password)[0]
 
 
-def _admit(user: User, password: str) -> Factors | None:
-    """Lock the *user* whose *password* was right.
+def _admit(user: User) -> Factors | None:
+    """Lock the *user* whose password was right.
 
-    Nothing, if it is not right any more: it may have been changed while it was checked.
+    Nothing, if it was changed while it was checked.
     """
     factors = guesses.read_locked(user, Purpose.SIGN_IN, every_factor=True)
     locked = factors.user
-    # Or it was only hashed anew.
-    right = locked.password == user.password or hashing.verify(password, locked.password)[0]
-    return factors if right and locked.is_active else None
+    return factors if locked.password == user.password and locked.is_active else None
 
 
 # -- what a person does with theirs ------------------------------------------------

@@ -197,6 +197,29 @@ def test_a_hash_made_anew_puts_no_old_password_back(
     assert user.password == chosen
 
 
+def test_two_sign_ins_hash_one_password_anew(
+    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are right. No hash is made while the user is locked."""
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+    make, verify = hashing.make, hashing.verify
+
+    def meanwhile(password: str) -> str:
+        User.objects.filter(pk=user.pk).update(password=make(password))
+        return make(password)
+
+    def unlocked(password: str, encoded: str) -> tuple[bool, bool]:
+        assert not connection.in_atomic_block
+        return verify(password, encoded)
+
+    monkeypatch.setattr(hashing, "make", meanwhile)
+    monkeypatch.setattr(hashing, "verify", unlocked)
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+
+
 # -- so many from one address ------------------------------------------------------
 
 
