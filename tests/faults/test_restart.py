@@ -131,6 +131,22 @@ def test_a_connection_that_breaks_takes_the_idle_ones_with_it() -> None:
     assert not {*before} & {*after}
 
 
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_a_closed_connection_of_the_pool_is_renewed() -> None:
+    line = DatabaseWrapper(connection.settings_dict, "closed")
+    try:
+        before = backend(line)
+        held = line.connection
+        line.close()
+        held.close()
+
+        assert backend(line) != before
+    finally:
+        line.close()
+        line.close_pool()
+
+
 def backend(line: DatabaseWrapper) -> int:
     """The id of the server's process behind a connection."""
     with line.cursor() as cursor:

@@ -36,14 +36,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def _is_gone(line: psycopg.Connection[Any]) -> bool:
-    """Whether the server has ended an idle connection."""
+    """Whether an idle connection is closed, or the server has ended it."""
     idle = select.poll()
-    idle.register(line.fileno(), select.POLLIN)
-    if not idle.poll(0):
-        return False
-    # It said something: its end as a rule. It may be the new value of a setting, though.
     try:
-        ConnectionPool.check_connection(line)
+        idle.register(line.fileno(), select.POLLIN)  # fails for a closed one
+        # It said something: its end as a rule. It may be the new value of a setting, though.
+        if idle.poll(0):
+            ConnectionPool.check_connection(line)
     except psycopg.Error:
         return True
     return False
