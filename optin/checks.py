@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin import rotation, wording
+from optin import hashing, rotation, wording
 from optin.conf import Conf, conf, every_setting
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
 from optin.models import Canary
@@ -166,6 +166,9 @@ def check_texts(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+THREADS = 8
+"""Of each process: see ``gunicorn.conf.py``."""
+
 REGISTERED = frozenset({"AU"})
 """Regions that want the names of senders registered (AU: ACMA's SMS Sender ID Register)."""
 
@@ -294,6 +297,21 @@ def check_mail(**kwargs: Any) -> list[CheckMessage]:
                 "No e-mail is sent: EMAIL_URL is not set.",
                 hint="Nobody would learn that a stolen key turned their second factor off.",
                 id="optin.W201",
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def check_hashes(**kwargs: Any) -> list[CheckMessage]:
+    """Some threads of each process stay free of passwords (``hashing``)."""
+    if conf.password_hashes + hashing.WAITING >= THREADS:
+        return [
+            Warning(
+                "So many passwords at once can take every thread: OPTIN_PASSWORD_HASHES.",
+                hint=f"Set it to {THREADS - hashing.WAITING - 1} or less, and start more processes "
+                "(gunicorn's --workers).",
+                id="optin.W207",
             )
         ]
     return []

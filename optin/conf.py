@@ -946,7 +946,7 @@ class Conf:
         fault=between(1, 64),
         doc="Passwords that one web process hashes at once. 3 more wait, and the next gets 503. "
         "Each hash keeps a core busy: let all processes together hash no more at once than there "
-        "are cores.",
+        "are cores. More than 4 can take all 8 threads of a process: start more processes.",
     )
     sign_ins_per_ip = Setting(
         81,

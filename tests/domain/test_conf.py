@@ -542,6 +542,15 @@ def test_a_deployment_that_says_nothing_of_proxies_is_warned(
     assert ("optin.W206" in found) is warned
 
 
+@pytest.mark.parametrize(("count", "warned"), [(4, False), (5, True)])
+def test_a_deployment_where_passwords_can_take_every_thread_is_warned(
+    production: LazySettings, count: int, warned: bool
+) -> None:
+    production.OPTIN_PASSWORD_HASHES = count
+    found = {m.id for m in run_checks(include_deployment_checks=True)}
+    assert ("optin.W207" in found) is warned
+
+
 @pytest.mark.parametrize("sends", [True, False])
 def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
     """S-39."""
