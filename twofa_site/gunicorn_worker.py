@@ -2,11 +2,13 @@
 
 Gunicorn's own worker gives a thread to a connection at its first byte, and waits for the rest
 without a limit: as many half heads as there are threads stop it. Here connections wait for
-the rest of a head without a thread, and not for long.
+the rest of a head without a thread, and not for long. So do those that are over, for the client's
+end: gunicorn waits for each in the main loop, 2 seconds.
 """
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
@@ -16,7 +18,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 HEAD_WITHIN = 10.0
 """Seconds from the beginning of a connection, or of the wait for its next request, to the end of
-a head (nginx has 60, Apache 20)."""
+a head (nginx has 60, Apache 20). As long for the client's end of a connection that is over."""
 
 STALLS_AFTER = 20.0
 """Seconds without a byte of a body, or without a part of an answer being taken."""
@@ -34,11 +36,8 @@ class Worker(ThreadWorker):
         if self.cfg.is_ssl or _has_head(conn):
             _wake_beyond(conn, 0)
             super().enqueue_req(conn)
-            return
-        conn.timeout = time.monotonic() + HEAD_WITHIN
-        self.pending_conns.append(conn)
-        wake = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, EVENT_READ, wake)
+        else:
+            self._wait(conn, self.on_pending_socket_readable)
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         if _has_head(conn):
@@ -47,6 +46,39 @@ class Worker(ThreadWorker):
     def handle_request(self, req: Any, conn: Any) -> Any:
         conn.sock.settimeout(STALLS_AFTER)
         return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Keep *conn*, or let it wait for the client's end where it is over.
+
+        To close it at once could lose the answer, if the client still sends.
+        """
+        if fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # it broke, or is closed
+            self._close(conn)
+        else:
+            conn.sock.setblocking(False)
+            self._wait(conn, self._drain)
+
+    def _drain(self, conn: Any, client: Any) -> None:
+        with suppress(OSError):
+            if client.recv(_LONGEST_HEAD):
+                return
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _wait(self, conn: Any, awake: Callable[[Any, Any], None]) -> None:
+        conn.timeout = time.monotonic() + HEAD_WITHIN
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(awake, conn))
 
 
 def _has_head(conn: Any) -> bool:

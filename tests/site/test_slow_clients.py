@@ -1,4 +1,4 @@
-"""Connections that send half of a request head: others are answered meanwhile."""
+"""Connections with half of a request head, or with no end: others are answered meanwhile."""
 
 import socket
 import struct
@@ -34,6 +34,13 @@ def nothing(line: socket.socket) -> None:
     pass
 
 
+def kept(line: socket.socket) -> None:
+    """Whole, and the last; it stays open when it is answered."""
+    line.sendall(HEAD + b"Connection: close\r\n\r\n")
+    while line.recv(4096):
+        pass
+
+
 def half_closed(line: socket.socket) -> None:
     first(line)
     line.shutdown(socket.SHUT_WR)
@@ -51,7 +58,7 @@ def long_and_reset(line: socket.socket) -> None:
 
 
 KINDS: list[Callable[[socket.socket], None]]
-KINDS = [first, second, behind, nothing, half_closed, long, long_and_reset]
+KINDS = [first, second, behind, nothing, kept, half_closed, long, long_and_reset]
 
 
 @pytest.mark.slow
