@@ -20,6 +20,9 @@ worker_class = "twofa_site.gunicorn_worker.Worker"
 workers = 2
 threads = 8  # at most 4 of them wait for passwords: optin.hashing.WAITING
 timeout = 30
+# In each process. With what else is open, it stays below the usual limit of 1024 open files, at
+# which gunicorn ends.
+worker_connections = 900
 # Access logs are for the proxy in front; the request line here can hold a WsAccessKey.
 accesslog = None
 # By default the proxy may set SCRIPT_NAME and PATH_INFO. Some proxies pass on a client's, which
