@@ -10,32 +10,60 @@ import pytest
 from tests.races.conftest import serving
 from twofa_site.handler import Handler
 
-pytestmark = pytest.mark.django_db
+# The handler closes connections, as between two requests: it must not stand in a transaction.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GRANT = b"client_credentials"
+FORM = "application/x-www-form-urlencoded"
+PARTS = "multipart/form-data; boundary=a"
+PART = b'--a\r\nContent-Disposition: form-data; name="grant_type"\r\n\r\n%b\r\n--a--\r\n' % GRANT
 
 
-@pytest.mark.parametrize("parameter", ["a*=bogus''x", "a*=undefined''x", "a*=idna''%ff"])
-@pytest.mark.parametrize("path", ["/User/verify-2fa-opt-in", "/authorisation/token", "/"])
-def test_a_nonsense_content_type_is_no_500(path: str, parameter: str) -> None:
-    """Nothing a client sends gives a 500: not even what Django reads before any of ours."""
+def post(path: str, content_type: str, body: bytes, query: str = "") -> str:
+    """Return the status of the answer."""
     statuses: list[str] = []
 
     def start_response(status: str, headers: Any, exc: Any = None, /) -> Any:
-        statuses.append(status)
+        statuses.append(status[:3])
 
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": path,
+        "QUERY_STRING": query,
         "SERVER_NAME": "testserver",
         "SERVER_PORT": "80",
-        "CONTENT_TYPE": f"application/json; {parameter}",
-        "CONTENT_LENGTH": "2",
-        "wsgi.input": io.BytesIO(b"{}"),
+        "CONTENT_TYPE": content_type,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
         "wsgi.url_scheme": "https",
         "wsgi.errors": io.StringIO(),
     }
     Handler()(environ, start_response)
+    return statuses[0]
 
-    assert statuses[0][0] == "4"
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("a*=bogus''x", "a*=undefined''x", "a*=idna''%ff", "charset=\0"),
+        *(f"charset={name}" for name in ("rot13", "hex", "zip", "idna", "undefined", "utf-16")),
+    ],
+)
+@pytest.mark.parametrize("path", ["/User/verify-2fa-opt-in", "/authorisation/token", "/"])
+def test_a_nonsense_content_type_is_no_500(path: str, parameter: str) -> None:
+    """Nothing a client sends gives a 500: not even what Django reads before any of ours."""
+    assert post(path, f"application/json; {parameter}", b"{}", query="a=b")[0] == "4"
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("utf-8", "401"), ('"UTF-8"', "401"), ("utf8", "401")]
+    + [(name, "400") for name in ("", "iso-8859-1", "utf-16", "rot13", "undefined", "nonsense")],
+)
+@pytest.mark.parametrize(("content_type", "body"), [(FORM, b"grant_type=" + GRANT), (PARTS, PART)])
+def test_forms_are_in_utf8(content_type: str, body: bytes, charset: str, status: str) -> None:
+    """S-22. What is read is asked for its client; the rest is as good as nothing."""
+    assert post("/o/token/", f"{content_type}; charset={charset}", body) == status
 
 
 def test_no_header_moves_the_site(tmp_path: Path) -> None:
