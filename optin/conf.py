@@ -526,9 +526,10 @@ class Conf:
         (Rate(600, 60),),
         parse=rates,
         fault=positive,
-        doc="Forms of people who are not signed in, and token calls, from one address (IPv6: one "
-        "/64). It keeps the service fast for others. It is generous because an office, or the "
-        "server of an integrator, is one address for many people.",
+        doc="Forms of people who are not signed in, token calls, and requests to `/o/token/`, "
+        "`/o/introspect/` and `/o/revoke_token/`, from one address (IPv6: one /64). It keeps the "
+        "service fast for others. It is generous because an office, or the server of an "
+        "integrator, is one address for many people.",
     )
     failed_sign_ins_per_ip = Setting(
         15,

@@ -271,6 +271,8 @@ class Endpoint(View):
         if request.META.get("QUERY_STRING"):
             return _refusal("invalid_request", 400)
         try:
+            if wait := throttle.hit_network(_ip(request.META)):
+                return _later(429, wait)
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
             return response
         except DataError:
@@ -284,8 +286,6 @@ class Endpoint(View):
 class TokenView(Endpoint, views.TokenView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Serve the grants of the settings; the toolkit would also serve devices here."""
-        if wait := throttle.hit_network(_ip(request.META)):
-            return _later(429, wait)
         if request.POST.get("grant_type") not in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED:
             return _refusal("unsupported_grant_type", 400)
         try:
