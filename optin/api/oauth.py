@@ -1,16 +1,20 @@
 """The standard OAuth 2 endpoints: django-oauth-toolkit's, on the terms of this service."""
 
+import json
 import logging
 import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, DataError, InterfaceError, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.urls import path
 from django.utils import timezone
@@ -38,6 +42,17 @@ from optin.origin import Face, Origin, client_ip
 
 logger = logging.getLogger("optin.api")
 
+MAX_SCOPE = 1024
+"""Characters of a scope."""
+
+_UNREADABLE = (
+    BadRequest,
+    MultiPartParserError,
+    SuspiciousOperation,
+    UnreadablePostError,
+    # PostgreSQL keeps no NUL: a text with one is nobody's id, code or token.
+    DataError,
+)
 _FILE_SCOPE = re.compile(r"fileid:[1-9][0-9]{0,9}")
 
 
@@ -208,7 +223,7 @@ def _end_reused(code: str | None, request: Any) -> None:
     """End the tokens of *code* if it was used before (RFC 6749 4.1.2, RFC 9700 4.5).
 
     Only if its own client is authenticated and sends the PKCE verifier: a stranger who found the
-        code cannot end anything.
+    code cannot end anything.
     """
     tokens = get_refresh_token_model()
     used = UsedCode.objects.filter(digest=keys.sha256(code or "")).first()
@@ -267,20 +282,23 @@ class Endpoint(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if request.META.get("QUERY_STRING"):
-            return _refusal("invalid_request", 400)
+            return _refusal("invalid_request", 405, {"Allow": "POST"})
         try:
             if wait := throttle.hit_network(_ip(request.META)):
                 return _later(429, wait)
-            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
-            return response
-        except DataError:
-            # PostgreSQL keeps no NUL: a text with one is nobody's id, code or token.
+            if not _is_plain(request):
+                return _refusal("invalid_request", 400)
+            response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
+        except _UNREADABLE:
             return _refusal("invalid_request", 400)
         except (DatabaseError, InterfaceError, StorageError):
             logger.exception("unavailable")
             return _later(503, RETRY_UNAVAILABLE)
+        if response.status_code >= 400:
+            # The rest of it may repeat what was sent, and be called HTML.
+            return _refusal(json.loads(response.content)["error"], response.status_code)
+        response["Cache-Control"] = "no-store"
+        return response
 
 
 class TokenView(Endpoint, views.TokenView):
@@ -288,6 +306,10 @@ class TokenView(Endpoint, views.TokenView):
         """Serve the grants of the settings; the toolkit would also serve devices here."""
         if request.POST.get("grant_type") not in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED:
             return _refusal("unsupported_grant_type", 400)
+        if len(request.POST.get("scope", "")) > MAX_SCOPE:
+            return _refusal("invalid_scope", 400)
+        if not all(map(_is_address, request.POST.getlist("resource"))):
+            return _refusal("invalid_target", 400)
         try:
             response: HttpResponseBase = self.authorization_flow_token_response(request)
         except get_grant_model().DoesNotExist:
@@ -310,15 +332,44 @@ class IntrospectTokenView(Endpoint, views.IntrospectTokenView):
         response: HttpResponseBase = views.IntrospectTokenView.get_token_response(token_value)
         return response
 
+    def unauthenticated_response(
+        self, request: HttpRequest, oauthlib_request: Any = None
+    ) -> HttpResponseBase:
+        """Answer 401 (RFC 7662, 2.3), where the toolkit has a bare 403."""
+        return _refusal("invalid_client", 401)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    """Return whether all of *request* came, and there is one way to read it.
+
+    RFC 8707 lets ``resource`` come several times.
+    """
+    return (
+        not request.META.get("QUERY_STRING")
+        and request.META.get("HTTP_AUTHORIZATION", "").isascii()
+        and len(request.body) == int(request.META.get("CONTENT_LENGTH") or 0)
+        and all(len(values) == 1 for name, values in request.POST.lists() if name != "resource")
+    )
+
+
+def _is_address(text: str) -> bool:
+    """Return whether *text* can be taken apart; the toolkit fails on what cannot."""
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
+
 
 def _later(status: int, wait: timedelta) -> JsonResponse:
-    refusal = _refusal("temporarily_unavailable", status)
-    refusal["Retry-After"] = str(math.ceil(wait.total_seconds()))
-    return refusal
+    retry_after = str(math.ceil(wait.total_seconds()))
+    return _refusal("temporarily_unavailable", status, {"Retry-After": retry_after})
 
 
-def _refusal(error: str, status: int) -> JsonResponse:
-    return JsonResponse({"error": error}, status=status, headers={"Cache-Control": "no-store"})
+def _refusal(error: str, status: int, headers: Mapping[str, str] = {}) -> JsonResponse:
+    challenge = {"WWW-Authenticate": 'Basic realm="oauth"'} if status == 401 else {}
+    headers = {"Cache-Control": "no-store", **challenge, **headers}
+    return JsonResponse({"error": error}, status=status, headers=headers)
 
 
 # Named one by one: the toolkit's own list also mounts the device flow, dynamic

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -72,20 +73,21 @@ def client_app(db: None) -> AbstractApplication:
 
 
 def post(
-    endpoint: str, body: dict[str, str], client_id: str = "client", secret: str = SECRET
+    endpoint: str,
+    body: dict[str, str] | str,
+    client_id: str = "client",
+    secret: str = SECRET,
+    **environ: Any,
 ) -> HttpResponse:
     """Call *endpoint* as a client; with no *secret* only the body names it."""
-    headers = {}
+    form = body if isinstance(body, str) else urlencode(body)
     if secret:
         basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-        headers["Authorization"] = f"Basic {basic}"
+        environ = {"HTTP_AUTHORIZATION": f"Basic {basic}", **environ}
     else:
-        body = {**body, "client_id": client_id}
+        form += f"&client_id={client_id}"
     http = Client(raise_request_exception=False)
-    return cast(
-        HttpResponse,
-        http.post(f"/o/{endpoint}/", urlencode(body), content_type=FORM, headers=headers),
-    )
+    return cast(HttpResponse, http.post(f"/o/{endpoint}/", form, content_type=FORM, **environ))
 
 
 def data(response: HttpResponse) -> dict[str, Any]:
@@ -94,7 +96,14 @@ def data(response: HttpResponse) -> dict[str, Any]:
 
 
 def error(response: HttpResponse) -> tuple[int, str]:
-    return response.status_code, data(response)["error"]
+    """Return what *response* refuses with: one word, and nothing of the request."""
+    answer = data(response)
+    assert list(answer) == ["error"]
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    challenge = response.headers.get("WWW-Authenticate")
+    assert challenge == ('Basic realm="oauth"' if response.status_code == 401 else None)
+    return response.status_code, answer["error"]
 
 
 def grant(user: User, application: AbstractApplication, code: str = "code", **fields: Any) -> str:
@@ -199,6 +208,8 @@ def test_post_only(machine: AbstractApplication, endpoint: str, method: str) -> 
 
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
+    if method != "HEAD":
+        assert error(cast(HttpResponse, response)) == (405, "invalid_request")
 
 
 @pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
@@ -233,7 +244,8 @@ def test_nothing_in_the_address(machine: AbstractApplication, endpoint: str, que
     ],
 )
 @pytest.mark.parametrize(
-    "authorization", [None, "Basic", "Basic !!!", "Basic AAAA", "Basic Y2xpZW50OgA=", "Bearer x"]
+    "authorization",
+    [None, "Basic", "Basic !!!", "Basic \xff", "Basic AAAA", "Basic Y2xpZW50OgA=", "Bearer x"],
 )
 def test_bad_input_is_never_our_fault(
     client_app: AbstractApplication,
@@ -250,8 +262,43 @@ def test_bad_input_is_never_our_fault(
         headers={"Authorization": authorization} if authorization else {},
     )
 
-    assert 400 <= response.status_code < 500
+    status, _word = error(cast(HttpResponse, response))
+    assert 400 <= status < 500
     assert not AccessToken.objects.exists()
+
+
+class HungUp(io.BytesIO):
+    """What a server reads from a client that sends no more."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
+@pytest.mark.parametrize(
+    ("body", "environ"),
+    [
+        pytest.param("x", {"wsgi.input": HungUp()}, id="broken off"),
+        pytest.param("token=x", {"wsgi.input": io.BytesIO(b"token=")}, id="cut"),
+        pytest.param("token=x&token=x", {}, id="twice"),
+        pytest.param("&".join(f"a{n}=" for n in range(1001)), {}, id="many fields"),
+        pytest.param("token=" + "x" * 65536, {}, id="much"),
+        pytest.param("state=%3Cmeta%3E&grant_type=authorization_code", {}, id="no token"),
+        pytest.param("token=x", {"HTTP_AUTHORIZATION": "Basic \xff"}, id="not ASCII"),
+    ],
+)
+def test_what_cannot_be_read_in_one_way(
+    machine: AbstractApplication,
+    caplog: pytest.LogCaptureFixture,
+    endpoint: str,
+    body: str,
+    environ: dict[str, Any],
+) -> None:
+    """Nor does it leave a line that would wake an operator."""
+    response = post(endpoint, body, "machine", **environ)
+
+    assert error(response) == (400, "invalid_request")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(
@@ -383,12 +430,12 @@ def test_client_credentials(machine: AbstractApplication, file: File) -> None:
     assert event.client == f"app:{machine.pk}"
 
 
+@pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
 @pytest.mark.parametrize("secret", ["wrong", ""])
-def test_client_must_prove_itself(machine: AbstractApplication, secret: str) -> None:
-    response = post("token", {"grant_type": "client_credentials"}, "machine", secret)
+def test_client_must_prove_itself(machine: AbstractApplication, endpoint: str, secret: str) -> None:
+    body = {"grant_type": "client_credentials", "token": "x"}
 
-    assert error(response) == (401, "invalid_client")
-    assert response.headers["WWW-Authenticate"]
+    assert error(post(endpoint, body, "machine", secret)) == (401, "invalid_client")
     assert not AuditEvent.objects.exists()
 
 
@@ -397,6 +444,25 @@ def test_unknown_scope(machine: AbstractApplication, scope: str) -> None:
     body = {"grant_type": "client_credentials", "scope": scope}
 
     assert error(post("token", body, "machine")) == (400, "invalid_scope")
+
+
+def test_long_scope(machine: AbstractApplication) -> None:
+    """S-20."""
+    body = {"grant_type": "client_credentials", "scope": "full ".rjust(1024)}
+
+    assert post("token", body, "machine").status_code == 200
+    body["scope"] += " "
+    assert error(post("token", body, "machine")) == (400, "invalid_scope")
+
+
+@pytest.mark.parametrize("resource", ["http://[", "<meta>", "https://\u2100.example.com"])
+def test_bad_resource(machine: AbstractApplication, resource: str) -> None:
+    """RFC 8707: several are allowed, and each must be an address."""
+    fields = [("resource", "https://a.example.com"), ("resource", resource)]
+    body = urlencode([("grant_type", "client_credentials"), *fields])
+
+    assert error(post("token", body, "machine")) == (400, "invalid_target")
+    assert post("token", body.rpartition("&")[0], "machine").status_code == 200
 
 
 def test_introspection(machine: AbstractApplication, user: User) -> None:
@@ -426,13 +492,12 @@ def test_introspection_is_for_clients(machine: AbstractApplication, user: User) 
     token = bearer(user, "full introspection")
     for secret in ("wrong", ""):
         response = post("introspect", {"token": token}, "machine", secret)
-        assert response.status_code == 403
+        assert error(response) == (401, "invalid_client")
     response = cast(
         HttpResponse,
         Client().post("/o/introspect/", {"token": token, "access_token": bearer(user)}),
     )
-    assert response.status_code == 403
-    assert b"ann" not in response.content
+    assert error(response) == (401, "invalid_client")
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
@@ -740,6 +805,16 @@ def test_scope_is_narrowed_and_never_widened(
         assert data(response)["scope"] == granted
         kept = AccessToken.objects.get()
         assert kept.scope == granted
+
+
+def test_refresh_token_is_bound_to_its_resource(
+    user: User, client_app: AbstractApplication
+) -> None:
+    """RFC 8707; the refusal does not repeat the address."""
+    tokens = exchange(grant(user, client_app), resource="https://a.example.com")
+
+    answer = refresh(tokens, resource="https://b.example.com")
+    assert error(answer) == (400, "invalid_target")
 
 
 def test_refresh_token_is_bound_to_its_client(user: User, client_app: AbstractApplication) -> None:
