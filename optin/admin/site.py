@@ -74,7 +74,7 @@ class StaffSite(AdminSite):
         user: Any = request.user
         # Verified by a factor that is still there: django-otp looks at its row each time.
         verified = user.is_active and user.is_staff and user.is_verified()
-        return bool(verified and not _by_suspended(request))
+        return bool(verified and not _by_suspended(request) and not _has_ended(request))
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Lead to what is still missing: the sign-in, a second factor, the proof of it."""
@@ -86,6 +86,8 @@ class StaffSite(AdminSite):
             return _lead("sign-in", then)
         if not (user.is_active and user.is_staff):
             raise PermissionDenied
+        if _has_ended(request):
+            return _lead("confirm", then)  # which leads to what took its place
         return _lead("prove" if has_active_factor(user) else "two-factor", then)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -158,6 +160,11 @@ def _by_suspended(request: HttpRequest) -> bool:
     user: Any = request.user
     suspended = getattr(user.otp_device, "suspended_at", None) is not None
     return suspended and request.session.get("factor_by") != By.RECOVERY
+
+
+def _has_ended(request: HttpRequest) -> bool:
+    """Whether another session has taken the place of this one: a thief may have the old cookie."""
+    return "ends" in request.session
 
 
 def _sign_out(request: HttpRequest) -> HttpResponse:
