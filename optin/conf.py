@@ -454,9 +454,9 @@ class Conf:
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number, counted for each user and over all users. If all users together "
-        "reach it, an opt-in text is withheld and its user is not told. Twilio Verify: 5 in 10 "
-        "minutes.",
+        doc="Texts to one number, counted for each user and over all users; those for opt-in, for "
+        "opt-out and for signing in and changes count apart. If all users together reach it, an "
+        "opt-in text is withheld and its user is not told. Twilio Verify: 5 in 10 minutes.",
     )
     sends_per_user = Setting(
         9,

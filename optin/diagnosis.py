@@ -376,6 +376,7 @@ _ASK_LATER = (
 _RULES: dict[str, tuple[Why, str]] = {
     "asked-pair": (Why.NUMBER_LIMIT, _IT_ENDS),
     "asked-number": (Why.NUMBER_LIMIT, _IT_ENDS),
+    "off-number": (Why.NUMBER_LIMIT, _IT_ENDS),
     "own-number": (Why.NUMBER_LIMIT, _IT_ENDS),
     "asked-user": (Why.USER_LIMIT, _IT_ENDS),
     "own-user": (Why.USER_LIMIT, _IT_ENDS),

@@ -329,8 +329,12 @@ def _group(purpose: Purpose) -> str:
 
 
 def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
-    """Over all users. Counted even if the limit is off: the row is the lock of the number."""
-    scope = f"{_group(purpose)}-number"
+    """Over all users. Counted even if the limit is off: the row is the lock of the number.
+
+    Only the owner of an active number can ask for texts to turn two-factor off, anybody for those
+    of opt-ins: so they count apart.
+    """
+    scope = "off-number" if purpose is Purpose.OPT_OUT else f"{_group(purpose)}-number"
     return _each(scope, number_digest, conf.sends_per_number) or [
         Limit(f"{scope}/600", number_digest, 0, 600)
     ]

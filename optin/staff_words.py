@@ -97,9 +97,9 @@ def rule(data: Mapping[str, Any]) -> str:
 
 _RULES: dict[str, str] = {
     "asked-number": (
-        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in and opt-out, all "
-        "accounts together"
+        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all accounts together"
     ),
+    "off-number": "%(count)s of %(limit)s texts to this number in %(span)s, for opt-out",
     "own-number": (
         "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
     ),

@@ -580,15 +580,15 @@ def test_staff_are_told(alone: LazySettings, asker: Asker, phone: Phone) -> None
 def test_strangers_who_ask_for_the_number_do_not_hold_up_its_owner(
     active: ProviderUser, world: World, settings: LazySettings
 ) -> None:
-    """S-07: neither its waits nor its limits are those of sign-in."""
+    """S-07: neither its waits nor its limits are those of sign-in or of turning off."""
     strangers = [make_user(f"s{n}", world.file) for n in range(12)]
     outcomes = []
     for stranger in strangers:
         world.clock.shift(121)
         outcomes.append(services.opt_in(stranger, world.file, NUMBER, origin=ORIGIN).decided)
     assert Counter(outcomes) == {Outcome.SENT: 9, Outcome.WITHHELD: 3}
-    sent = services.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
-    assert sent.outcome is Outcome.SENT
+    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
+        assert services.challenge(world.user, purpose, origin=TOKEN).outcome is Outcome.SENT
 
 
 def test_the_wait_is_per_purpose(active: ProviderUser, world: World, alone: LazySettings) -> None:

@@ -91,7 +91,7 @@ class Waits:
     per_window: int = 0
     window: int = 600
     series: dict[tuple[str, str], list[tuple[datetime, Code]]] = field(default_factory=dict)
-    sent: dict[tuple[str, bool, int], int] = field(default_factory=dict)
+    sent: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def must_wait(self, number: str, purpose: str, now: datetime) -> bool:
         if not self.seconds:
@@ -120,8 +120,9 @@ class Waits:
         last = max((n for n, (_, other) in enumerate(series) if other is code), default=-1)
         del series[: last + 1]
 
-    def _window(self, number: str, purpose: str, now: datetime) -> tuple[str, bool, int]:
-        return number, purpose in (OPT_IN, OPT_OUT), int(now.timestamp()) // self.window
+    def _window(self, number: str, purpose: str, now: datetime) -> tuple[str, str, int]:
+        group = purpose if purpose in (OPT_IN, OPT_OUT) else "own"
+        return number, group, int(now.timestamp()) // self.window
 
 
 class Model:
