@@ -518,7 +518,7 @@ class Conf:
         (Rate(120, 60),),
         parse=rates,
         fault=positive,
-        doc="Calls of one user and, counted apart, pages of one user. It keeps the service fast "
+        doc="Calls of one user and, counted apart, pages of one session. It keeps the service fast "
         "for other users; it is not a security limit.",
     )
     requests_per_network = Setting(

@@ -25,9 +25,13 @@ def hit(user_id: int) -> timedelta | None:
     return _hit(conf.requests_per_user, str(user_id))
 
 
-def hit_page(user_id: int) -> timedelta | None:
-    """``hit`` for a page: whoever has a key or a token of the user must not shut their pages."""
-    return _hit(conf.requests_per_user, f"page {user_id}")
+def hit_page(session: str) -> timedelta | None:
+    """``hit`` for a page of one session: who has a key, a token or another session of the same user
+    must not shut their pages.
+
+    :param session: its digest, because Redis keeps it.
+    """
+    return _hit(conf.requests_per_user, f"page {session}")
 
 
 def hit_network(ip: str) -> timedelta | None:

@@ -19,7 +19,7 @@ from limits.errors import StorageError
 
 from optin import hashing, throttle
 from optin.errors import Busy
-from optin.web import sessions, words
+from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
@@ -98,7 +98,7 @@ def _page(language: str | None) -> str:
 
 
 class Throttle:
-    """Answer 429 if one person asks for too many pages, or one network sends too many forms.
+    """Answer 429 if one session asks for too many pages, or one network sends too many forms.
 
     The calls, receipts and token endpoints, which need no CSRF token, are not counted here. Static
     files do not come here.
@@ -130,7 +130,7 @@ _WATCHED = {"livez", "readyz"}
 
 def _wait(request: HttpRequest) -> timedelta | None:
     if request.user.is_authenticated:
-        return throttle.hit_page(request.user.pk)
+        return throttle.hit_page(session_store.row_of(request.session.session_key))
     return (
         throttle.hit_network(sessions.origin_of(request).ip) if request.method == "POST" else None
     )

@@ -129,7 +129,7 @@ def test_the_token_endpoints_are_throttled_by_network(
 # -- pages -------------------------------------------------------------------------
 
 
-def test_pages_are_throttled_by_person(page: Client, settings: Settings) -> None:
+def test_pages_are_throttled_by_session(page: Client, settings: Settings) -> None:
     settings.OPTIN_REQUESTS_PER_USER = TWICE
     assert [page.get("/account/").status_code for _ in range(2)] == [200, 200]
     for answer in (page.get("/account/activity/"), page.post("/account/confirm/", {})):
@@ -141,6 +141,10 @@ def test_pages_are_throttled_by_person(page: Client, settings: Settings) -> None
         assert re.search(r"You can try again in (60|59|1).(seconds|minute)\.", text)
     german = page.get("/account/", headers={"Accept-Language": "de"})
     assert "Zu viele Anfragen" in german.content.decode()
+    # Whoever has the cookie of one session does not keep its owner from all others.
+    other = Client()
+    other.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    assert [other.get("/account/").status_code for _ in range(3)] == [200, 200, 429]
 
 
 @pytest.mark.parametrize("address", ["/livez", "/readyz", "/static/optin/icon.svg"])
