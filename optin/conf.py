@@ -536,15 +536,17 @@ class Conf:
         (Rate(100, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords from one address (IPv6: one /64).",
+        doc="Wrong passwords and, counted apart, requests for a link to a new password from one "
+        "address (IPv6: one /64).",
     )
     failed_sign_ins_per_name = Setting(
         16,
         (Rate(10, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name from one network (/24, IPv6: /64): a "
-        "stranger elsewhere cannot shut the owner out.",
+        doc="Wrong passwords for one user name and, counted apart, requests for a link to a new "
+        "password for one e-mail address from one network (/24, IPv6: /64): a stranger elsewhere "
+        "cannot shut the owner out.",
     )
     sms_regions = Setting(
         17,

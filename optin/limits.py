@@ -69,6 +69,9 @@ OPTED_OUT = "stopped"
 SIGN_IN_NAME = "sign-in-name"
 """The rule of wrong passwords for one name, and the scope of its counters."""
 
+RESET_NAME = "reset-name"
+"""The rule of requests for a lost password of one name, and the scope of its counters."""
+
 PREFIX = "prefix"
 """The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
 
@@ -282,6 +285,18 @@ def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
         charged_at,
         _OR_TAKE_BACK,
     )
+
+
+def reserve_reset(name: str, origin: Origin, now: datetime) -> Refused | None:
+    """Count one request for a lost password, or say why not. Call inside a transaction.
+
+    The rates are those of wrong passwords, the counters are not: whoever asks for links to
+    somebody's address must not keep their right password out (S-07).
+    """
+    from_there = f"{name} {_sign_in_network(origin)}"
+    limits = _each(RESET_NAME, from_there, conf.failed_sign_ins_per_name)
+    limits += _each("reset-ip", _network(origin.ip, 32), conf.failed_sign_ins_per_ip)
+    return _charge(limits, now)
 
 
 def remember_network(user: User, origin: Origin, now: datetime) -> None:

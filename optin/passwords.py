@@ -114,9 +114,7 @@ def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limi
     with transaction.atomic(durable=True):
         refused = limits.reserve_sign_in(name, origin, now, user)
         if refused:
-            # One address over its limit may try any names: they are all counted together.
-            of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK))
-            subject = name if of_name else "any name"
+            subject = _subject(refused, name)
             _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data, subject)
     return refused
 
@@ -224,12 +222,16 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
     """Mail a link to a new password, if *email* is somebody's; return whether one is mailed.
 
     The person who asks must not learn the result (S-38). One link a minute, few in a day, and as
-    many tries as for passwords.
+    many tries as for passwords, counted apart.
     """
     now = timezone.now()
     known = _by_login(email)
-    if _charge(_spelling(email), known, origin, now):
-        return False
+    with transaction.atomic(durable=True):
+        name = _spelling(email)
+        if refused := limits.reserve_reset(name, origin, now):
+            subject = _subject(refused, name)
+            _record(Kind.PASSWORD, Grant.NOT_NOW, known, origin, now, refused.data, subject)
+            return False
     with transaction.atomic(durable=True):
         # For nobody the same statements, but for the mail's own: their time would tell, too.
         pk = known.pk if known and "@" in email else 0
@@ -256,6 +258,15 @@ def close_begun(user: User, now: datetime) -> None:
     """Close the opt-ins that somebody has begun: it may have been somebody else."""
     begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
+
+
+def _subject(refused: limits.Refused, name: str) -> str:
+    """Return whom a refusal is about: with it equal ones are counted.
+
+    One address over its limit may try any names: they are all counted together.
+    """
+    of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK, limits.RESET_NAME))
+    return name if of_name else "any name"
 
 
 def _record(

@@ -153,6 +153,13 @@ _RULES: dict[str, str] = {
     ),
     "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
     "sign-in-tries": "%(count)s of %(limit)s passwords from one address in %(span)s",
+    "reset-name": (
+        "%(count)s of %(limit)s requests for a link to a new password for this address from one "
+        "network in %(span)s"
+    ),
+    "reset-ip": (
+        "%(count)s of %(limit)s requests for a link to a new password from one address in %(span)s"
+    ),
     limits.NEW_NETWORK: (
         "%(count)s of %(limit)s wrong passwords in %(span)s from a network from which this person "
         "never signed in, after many wrong ones for this name from all networks"
@@ -333,6 +340,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.PASSWORD, "changed"): "Password changed",
     (Kind.PASSWORD, "reset_asked"): "A link to a new password was mailed",
     (Kind.PASSWORD, "refused"): "A link to a new password was asked for and not mailed",
+    (Kind.PASSWORD, "temporarily_unavailable"): "A link to a new password was asked for too often",
     (Kind.PASSWORD, "signed_in"): "Password entered again",
     (Kind.PASSWORD, ""): "Wrong password entered",
     (Kind.APP, "ok"): "Authenticator app added",

@@ -423,6 +423,9 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
     (Kind.PASSWORD, "reset_asked"): lambda: _("A link to a new password was mailed"),
     (Kind.PASSWORD, "refused"): lambda: _("A link to a new password was asked for and not mailed"),
+    (Kind.PASSWORD, "temporarily_unavailable"): lambda: _(
+        "A link to a new password was asked for and not mailed"
+    ),
     (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),
     (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
     (Kind.APP, "ok"): lambda: _("Authenticator app added"),

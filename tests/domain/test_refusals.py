@@ -93,6 +93,10 @@ class Flood:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
         sign_in.sign_in("ann", "wrong", origin=origin(0))
 
+    def over_resets(self) -> None:
+        self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
+        passwords.ask_reset("nobody@example.com", origin=origin(0))
+
     def over_sends(self) -> None:
         self.settings.OPTIN_SENDS_PER_USER = (Rate(1, 10**6),)
         self.opt_in()
@@ -203,7 +207,7 @@ WAYS = [
         "lost passwords over the limit",
         "temporarily_unavailable",
         lambda f, n: passwords.ask_reset(f"a{n}@example.com", origin=origin(n)),
-        Flood.over_address,
+        Flood.over_resets,
         is_the_victims=False,
     ),
     Way(

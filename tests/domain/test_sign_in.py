@@ -349,12 +349,18 @@ def test_ten_links_a_day_and_never_none(person: Person, settings: Settings) -> N
 
 
 @pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])
-def test_links_are_limited_as_passwords_are(user: User, settings: Settings, email: str) -> None:
-    settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
+@pytest.mark.parametrize("limit", ["NAME", "IP"])
+def test_links_are_limited_as_passwords_are_but_apart(
+    user: User, settings: Settings, limit: str, email: str
+) -> None:
+    """S-07: whoever asks for links keeps nobody's right password out."""
+    setattr(settings, f"OPTIN_FAILED_SIGN_INS_PER_{limit}", (Rate(2, 300),))
     for _ in range(2):
         passwords.ask_reset(email, origin=PAGE)
-    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+    with one_event(Kind.PASSWORD, Grant.NOT_NOW):
         assert not passwords.ask_reset(email, origin=PAGE)
+    assert AuditEvent.objects.latest("pk").data["rule"] == f"reset-{limit.lower()}/300"
+    assert sign_in.sign_in(user.email, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
 
 
 # -- this was not me (S-39) --------------------------------------------------------

@@ -105,6 +105,7 @@ RECORDED: dict[Kind, set[str]] = {
         "refused",
         Grant.SIGNED_IN,
         Grant.INVALID_GRANT,
+        Grant.NOT_NOW,
     },
     Kind.APP: {*AT_CHANGES, Outcome.STARTED, Outcome.OTP_INCORRECT, Outcome.NOTHING_WAITING},
     Kind.RECOVERY_CODES: {*AT_CHANGES, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN},
