@@ -172,7 +172,8 @@ ERRORS: dict[str, Row] = {
     "unavailable": Row(
         503,
         "The service cannot do this now. Nothing happened; try again later.",
-        "The database or the audit trail cannot be written. See the Retry-After header.",
+        "The database or the audit trail cannot be written; or, at a sign-in, too many passwords "
+        "are being checked. See the Retry-After header.",
     ),
 }
 
@@ -205,9 +206,8 @@ TOKEN_ERRORS: dict[str, Row] = {
     "temporarily_unavailable": Row(
         429,
         "Too many attempts.",
-        "Status 429: too many passwords or wrong codes, or no further text can be sent now. "
-        "Status 503: too many passwords are being checked, or the database cannot be written. The "
-        "seconds are in the Retry-After header; with 429 also in the sentence.",
+        "Too many calls, passwords or wrong codes, or no further text can be sent now. The seconds "
+        "are also in the Retry-After header.",
     ),
 }
 """The decisions of the token calls, by their RFC 6749 error code."""

@@ -229,8 +229,9 @@ _TOKEN_CALL = (
     "invalid_scope",
     "unsupported_grant_type",
     "unauthorized_client",
+    "temporarily_unavailable",
 )
-_PASSWORD_CALL = (*_TOKEN_CALL, "2fa_code_required", "temporarily_unavailable")
+_PASSWORD_CALL = (*_TOKEN_CALL, "2fa_code_required")
 
 CALLS = (
     Call(

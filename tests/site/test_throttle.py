@@ -9,6 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from optin import throttle
+from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
 from tests.api.client import Api, bearer
@@ -96,6 +97,18 @@ def test_a_throttled_caller_is_told_of_a_foreign_file_and_writes_nothing(
     assert RefusalCount.objects.get().count == 2
     assert api.opt_in(NUMBER).brief == (429, "throttled")
     assert AuditEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.path)
+def test_every_call_can_be_throttled_and_says_so_on_its_page(
+    call: Call, user: User, settings: Settings
+) -> None:
+    settings.OPTIN_REQUESTS_PER_USER = settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(1, 60),)
+    http = Client(headers={"Authorization": f"Bearer {bearer(user)}"})
+    for _ in range(2):
+        status = http.generic(call.method, f"/{call.path}?FileId=777").status_code
+    assert status == 429
+    assert status in {error.row.status for error in call.errors}
 
 
 @pytest.mark.usefixtures("password_clients")
