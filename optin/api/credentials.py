@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import keys, sign_in
+from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
 from optin.models import AccessKey, File, Membership, User
@@ -84,9 +84,9 @@ def _by_token(token: str, now: datetime) -> Caller:
         raise ApiError("invalid_token")
     scopes = frozenset(user.scope.split())
     files = frozenset(word for word in scopes if word.startswith("fileid:"))
-    # A token for a password names the files that were open then; where none was, it
-    # works for none, also when the user joins one later.
-    names_files = bool(files) or user.client_id == sign_in.PASSWORD_CLIENTS
+    # A token that an application was given names the files that were open then; where none
+    # was, it works for none, also when the user joins one later.
+    names_files = bool(files) or user.application_id is not None
     return Caller(
         user, f"app:{user.application_id}", scopes=scopes, files=files if names_files else None
     )
@@ -112,7 +112,6 @@ _BY_TOKEN = Select(
     ).annotate(
         scope=F("oauth2_provider_accesstoken__scope"),
         application_id=F("oauth2_provider_accesstoken__application"),
-        client_id=F("oauth2_provider_accesstoken__application__client_id"),
         resource=F("oauth2_provider_accesstoken__resource"),
     )
 )

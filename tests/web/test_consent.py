@@ -261,6 +261,19 @@ def test_whole_grant(user: User, person: Client) -> None:
     assert consents() == [("ok", user.pk, {"client_id": "client"})]
 
 
+def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
+    """A file joined later was not shown: it needs a new token (contract, section 3)."""
+    membership = user.memberships.get()
+    membership.delete()
+    tokens = data(exchange(answer(decide(person, address()))["code"]))
+    assert tokens["scope"] == "2fa"
+    membership.pk = None
+    membership.save()
+
+    api = Api(token=tokens["access_token"])
+    assert api.opt_in(NUMBER).brief == (403, "file_access_denied")
+
+
 def test_deny(user: User, person: Client) -> None:
     came = answer(decide(person, address(), allow=False))
 
