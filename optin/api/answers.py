@@ -130,7 +130,8 @@ ERRORS: dict[str, Row] = {
     "already_opted_in": Row(
         409,
         "Two-factor authentication is on already.",
-        "You have an active number. Opt out first, or change the number in the browser.",
+        "You have an active number or authenticator app. Opt a number out first, or change it in "
+        "the browser. An app can be removed in the browser only.",
     ),
     "not_opted_in": Row(
         409,

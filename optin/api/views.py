@@ -182,6 +182,11 @@ class NotFound(Call):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise ApiError("not_found")
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Without the framework's ``Allow``, which would be empty: no method is allowed here."""
+        return {"Vary": "Accept"}
+
 
 def not_found_beside(page: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
     """Return the view for addresses that do not exist: *page*, or the answer of the API.

@@ -372,6 +372,7 @@ def test_each_refusal_is_negotiated(
     assert answer.media_type == f"{accept or JSON}; charset=utf-8"
     assert set(answer.data) == {"StatusMessage", "_links"}
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers.get("Allow") != ""
 
 
 @pytest.mark.parametrize("body_type", MEDIA_TYPES)
