@@ -88,6 +88,7 @@ class Verification:
     repeated: bool = False  # it was decided a moment ago: nothing happens
     tried: PendingOtp | None = None  # the texted code that it was compared with
     step: int | None = None  # the time step of the app that it proved
+    stays_on: bool = False  # another factor is left after one was removed
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 

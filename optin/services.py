@@ -12,7 +12,7 @@ the count and the audit event back.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -422,7 +422,7 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         result = guesses.check_any(factors, code, guess, now)
         if result.outcome is Outcome.OK and row:
             release(row, now)
-            forget_recovery_codes(factors.user)
+            result = replace(result, stays_on=forget_recovery_codes(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file)
     return result
@@ -727,10 +727,15 @@ def release(row: ProviderUser, now: datetime) -> None:
     PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
 
 
-def forget_recovery_codes(user: User) -> None:
-    """Delete the recovery codes of *user*, unless there is still a factor they stand in for."""
-    if not has_active_factor(user):
+def forget_recovery_codes(user: User) -> bool:
+    """Delete the recovery codes of *user*, unless there is still a factor they stand in for.
+
+    :returns: whether there is one.
+    """
+    is_on = has_active_factor(user)
+    if not is_on:
         RecoveryCode.objects.filter(user=user).delete()
+    return is_on
 
 
 def record(

@@ -306,6 +306,8 @@ class OptOutView(UserCall):
         result = services.opt_out(self.caller.user, self.file, otp, origin=self.origin)
         if result.outcome is not Outcome.OK:
             raise ApiError(result.outcome, retry_after=result.retry_after)
+        if result.stays_on:
+            return Response(base_response(_STAYS_ON))
         on = self.link("related", "opt-in-to-2fa", "Turn two-factor on")
         return Response(base_response("Two-factor authentication is off.", [on]))
 
@@ -326,6 +328,12 @@ class OptOutView(UserCall):
             Outcome.OTP_EXPIRED: [new],
             Outcome.OTP_EXHAUSTED: [new],
         }.get(code, [])
+
+
+_STAYS_ON = (
+    "The mobile number is no longer used. Two-factor authentication stays on, with the "
+    "authenticator app."
+)
 
 
 class PingView(CallerCall):

@@ -244,6 +244,20 @@ def test_only_the_phone_opts_out(full: Person, access_key: str, by: By) -> None:
     assert full.left() == 10
 
 
+def test_opting_out_beside_an_app_says_that_two_factor_stays_on(
+    full: Person, access_key: str
+) -> None:
+    api = Api(key=access_key)
+    api.opt_out()
+    answer = api.opt_out(full.phone.code())
+    assert (answer.status, full.has) == (200, {By.APP})
+    assert answer.data == {
+        "StatusMessage": "The mobile number is no longer used. Two-factor authentication stays on, "
+        "with the authenticator app.",
+        "_links": [],  # an opt-in would be refused
+    }
+
+
 def test_an_app_alone_leaves_nothing_to_opt_out_from(person: Person, access_key: str) -> None:
     person.set_up(By.APP)
     api = Api(key=access_key)
