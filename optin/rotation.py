@@ -27,6 +27,7 @@ from optin.models import (
     AuthenticatorApp,
     Canary,
     Guard,
+    KnownNetwork,
     PendingOtp,
     ProviderUser,
     RefusalCount,
@@ -258,8 +259,9 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
 
     For a service that stands still: its processes would go on with the old key. The old
     key is not needed, for numbers are encrypted, not only digested. Codes on their way
-    are bound to the old digest; counts and breakers are kept under it: they end here. So do
-    STOPs and lines of lists about a number that no row holds any more; the others go on.
+    are bound to the old digest; counts, breakers and networks from which people signed in are
+    kept under it: they end here. So do STOPs and lines of lists about a number that no row
+    holds any more; the others go on.
     Events of the audit trail keep the digests, and the id of the key, that they were
     written with. Apps have no digest, and those of recovery codes are made without a key:
     both go on. What a session guessed last is a digest too, but counts for a minute, which
@@ -286,6 +288,7 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
             raise Unreadable(sorted(unreadable))
         closed = PendingOtp.objects.all().close(now, PendingOtp.Closed.SUPERSEDED)
         SendCounter.objects.all().delete()
+        KnownNetwork.objects.all().delete()
         _move_guards(moved)
         canary.digest_anew()
         AuditEvent.objects.record(

@@ -16,6 +16,7 @@ from optin.models import (
     Canary,
     File,
     Guard,
+    KnownNetwork,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -105,6 +106,17 @@ def test_codes_and_counts_end(stopped: World, settings: LazySettings) -> None:
     assert not SendCounter.objects.exists()
     assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
     assert stopped.failures == 0
+
+
+def test_known_networks_end(stopped: World, settings: LazySettings) -> None:
+    """Their digests could be found by nobody any more."""
+    new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, DIGEST
+    KnownNetwork.objects.remember(stopped.user.pk, "192.0.2.0/24", timezone.now())
+    settings.OPTIN_DIGEST_KEY = new
+
+    redigest()
+
+    assert not KnownNetwork.objects.exists()
 
 
 def test_guards_follow_their_numbers(stopped: World, settings: LazySettings) -> None:
