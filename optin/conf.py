@@ -973,8 +973,9 @@ class Conf:
         (Rate(3, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name from one network (/24, IPv6: /64) from which this "
-        "person never signed in, once OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
+        doc="Wrong passwords for one user name from one network (/24, IPv6: /48, which one customer "
+        "may have) from which this person never signed in, once "
+        "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
     )
     audit_retention = Setting(
         36,

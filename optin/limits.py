@@ -26,7 +26,7 @@ from optin import alarms, keys
 from optin.conf import Rate, conf
 from optin.models import Guard, KnownNetwork, PendingOtp, Purpose, SmsMessage, User
 from optin.models.messages import State
-from optin.origin import Face, Origin, network_of
+from optin.origin import CUSTOMER_V6, Face, Origin, network_of
 from optin.phones import MobileNumber
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
@@ -388,12 +388,14 @@ def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) ->
 
 def _sign_in_limits(name: str, origin: Origin) -> list[Limit]:
     from_there = f"{name} {_sign_in_network(origin)}"
+    # One customer may have 65 536 networks: each would have these tries.
+    from_customer = f"{name} {network_of(origin.ip, 24, CUSTOMER_V6)}"
     return [
         *_each(SIGN_IN_NAME, from_there, conf.failed_sign_ins_per_name),
         *_each("sign-in-ip", _network(origin.ip, 32), conf.failed_sign_ins_per_ip),
         *_each(ALL_FAILED, name, conf.failed_sign_ins_per_name_total),
         # Counted for all, so that known and unknown networks take the same time.
-        *_each(NEW_NETWORK, from_there, conf.failed_sign_ins_per_new_network),
+        *_each(NEW_NETWORK, from_customer, conf.failed_sign_ins_per_new_network),
     ]
 
 

@@ -33,12 +33,16 @@ class Origin:
     session: str = field(default="", repr=False)
 
 
-def network_of(ip: str, prefix_v4: int) -> str:
+CUSTOMER_V6 = 48
+"""The most of IPv6 that a provider usually gives to one customer (RFC 6177)."""
+
+
+def network_of(ip: str, prefix_v4: int, prefix_v6: int = 64) -> str:
     """Return the network that stands for *ip*: one household has a whole IPv6 /64."""
     if not ip:
         return ""
     address = ipaddress.ip_address(ip)
-    prefix = prefix_v4 if address.version == 4 else 64
+    prefix = prefix_v4 if address.version == 4 else prefix_v6
     return str(ipaddress.ip_network((address, prefix), strict=False))
 
 

@@ -280,6 +280,16 @@ def test_a_new_network_is_slowed_down(
     assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
 
 
+def test_one_customer_has_one_new_network(attacked: None, person: Person) -> None:
+    """A /48 holds 65 536 networks of one household: no more tries for who owns it."""
+    attack("ann")
+    grants = [
+        sign_in.sign_in("ann", "wrong", origin=replace(PAGE, ip=ip)).grant
+        for ip in ("2001:db8:1::1", "2001:db8:1:1::1", "2001:db8:1:ffff::1", "2001:db8:2::1")
+    ]
+    assert grants == [WRONG, NOT_NOW, NOT_NOW, WRONG]
+
+
 def test_each_name_that_is_attacked_has_its_event(
     attacked: None, person: Person, stranger: User
 ) -> None:
