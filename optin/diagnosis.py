@@ -753,7 +753,8 @@ def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cau
     """What is known of it: the refused try. The counter itself tells no name."""
     rule = staff_words.rule(event.data) or "too many tries"
     at = f"at {moment(event.at)}{_repeats(event)}"
-    words = f"Sign-in was refused {at}, from {event.ip or UNKNOWN}: {rule}."
+    place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
+    words = f"Sign-in was refused {at}, from {place}: {rule}."
     return Cause(
         question,
         Why.PASSWORD_LIMIT,

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from optin.models import AuditEvent, RefusalCount, User
 from optin.models.audit import LAST
-from optin.models.refusals import CHANGE_NOTHING
+from optin.models.refusals import CHANGE_NOTHING, SEVERAL, network
 
 CHUNK = 500
 """Closing events in one transaction."""
@@ -42,17 +42,19 @@ def tell(now: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How many decisions there were, and when the first and the last of them were."""
+    """How many decisions there were, when the first and the last of them were, and from where."""
 
     count: int
     first_at: datetime
     last_at: datetime
+    network: str  # or SEVERAL
 
     def __add__(self, other: "Span") -> "Span":
         return Span(
             self.count + other.count,
             min(self.first_at, other.first_at),
             max(self.last_at, other.last_at),
+            self.network if self.network == other.network else SEVERAL,
         )
 
 
@@ -71,13 +73,14 @@ def _span(
     event: AuditEvent, counting: dict[tuple[str, str, int | None, datetime], RefusalCount]
 ) -> Span:
     data = event.data
+    place = SEVERAL if "networks" in data else network(event.ip or "")
     since, until = (parse_datetime(str(data.get(name, ""))) for name in ("since", "until"))
     if since and until:
-        return Span(int(data["repeated"]), since, until)
+        return Span(int(data["repeated"]), since, until, place)
     row = counting.get((event.kind, event.outcome, event.user_id, event.at))
     if row is None:
-        return Span(1, event.at, event.at)
-    return Span(1 + row.untold, event.at, row.last_at)
+        return Span(1, event.at, event.at, place)
+    return Span(1 + row.untold, event.at, row.last_at, row.network or place)
 
 
 def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
@@ -109,7 +112,7 @@ _NEWEST = 10
 """Events among which the latest decision is: those of hours that are over are told soon after."""
 
 _LOOKED_AT = 250
-"""And where all of those tell of such hours: one for each network from which somebody tried."""
+"""And where all of those tell of such hours: one for each bucket of networks and each rule."""
 
 
 def may_come_from_anybody(event: AuditEvent) -> bool:

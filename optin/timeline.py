@@ -22,6 +22,7 @@ from optin import phones, refusals, staff_words
 from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST
 from optin.models.messages import State
+from optin.models.refusals import SEVERAL
 from optin.origin import Face, network_of
 
 NUMBERS_LOOKED_AT = 200
@@ -213,16 +214,19 @@ def _page(
 def _alike(found: _Found) -> tuple[object, ...]:
     """What the items of one entry have in common: for refusals, all but the single request.
 
-    For noise the number and the file may differ too, because a stranger can choose them.
+    For noise the network, the face, the client, the number and the file may differ too, because
+    a stranger can choose them.
     """
     event = found.row
     if found.rank != _EVENT or not (staff_words.is_refusal(event) or _is_noise(found)):
         return found.rank, event.pk
-    network = network_of(event.ip or "", 24)
+    chosen: tuple[object, ...] = ()
+    if not _is_noise(found):
+        network = network_of(event.ip or "", 24)
+        chosen = event.face, network, event.client, event.number_digest, event.file_id
     rule = staff_words.rule_name(event.data), event.data.get("purpose")
-    chosen = () if _is_noise(found) else (event.client, event.number_digest, event.file_id)
-    about = event.user_id, event.other_user_id, event.actor_id, chosen
-    return event.kind, event.outcome, event.face, network, event.reason, rule, about
+    about = event.user_id, event.other_user_id, event.actor_id
+    return event.kind, event.outcome, event.reason, rule, about, chosen
 
 
 def _is_noise(found: _Found) -> bool:
@@ -248,20 +252,24 @@ def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Positio
         newest = run[0]
         entry = _WORDS[newest.rank](newest.row, names, positions[newest.key])
         if newest.rank == _EVENT:
-            entry = _counted(entry, refusals.span_of([one.row for one in run], each))
+            told = [one.row for one in run]
+            entry = _counted(entry, refusals.span_of(told, each), {one.face for one in told})
         entries.append(entry)
     return entries
 
 
-def _counted(entry: Entry, span: refusals.Span) -> Entry:
+def _counted(entry: Entry, span: refusals.Span, faces: set[str]) -> Entry:
     if span.count == 1:
         return entry
+    networks = "from several networks" if span.network == SEVERAL else ""
+    newest = f"the last event {entry.where}" if networks or len(faces) > 1 else entry.where
     first, last = staff_words.moment(span.first_at), staff_words.moment(span.last_at)
     return replace(
         entry,
         at=span.last_at,
         words=f"{entry.words}, {span.count} times",
         details=(f"the first time at {first}, the last time at {last}", *entry.details),
+        where="; ".join(filter(None, [networks, newest])),
     )
 
 

@@ -24,7 +24,7 @@ from django.dispatch import Signal
 
 from optin import keys, metrics
 from optin.models.prepared import Insert
-from optin.models.refusals import KEPT, RefusalCount, RefusalCountQuerySet, may_repeat
+from optin.models.refusals import KEPT, SEVERAL, RefusalCount, RefusalCountQuerySet, may_repeat
 from optin.origin import Face, Origin
 
 MAX_USER_AGENT = 200
@@ -305,6 +305,7 @@ class AuditEvent(AppendOnly):
         """Return the event, not saved, about refusals of *row* that no event tells of yet.
 
         It holds the content of the last of them, how many there were, and between which times.
+        No address, if they came from several networks.
         """
         # A row of a later release may know more fields.
         kept = {name: value for name, value in row.last.items() if name in KEPT}
@@ -313,6 +314,8 @@ class AuditEvent(AppendOnly):
             event.number_digest, event.key_id = "", keys.digest_key_id()
         since, until = row.first_at.isoformat(), row.last_at.isoformat()
         event.data = {**event.data, "repeated": row.untold, "since": since, "until": until}
+        if row.network == SEVERAL:
+            event.ip, event.data["networks"] = None, "several"
         return event
 
     def add(self, before: "AuditEvent | None" = None) -> None:

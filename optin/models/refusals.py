@@ -5,8 +5,9 @@ its kind in an hour writes an audit event at once. Equal ones after it only rais
 the hour is over, one more event tells how many there were.
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
-same face, by the same client and from the same network, and are about the same subject. What
-the client can choose (an id, a number, a user agent) makes no difference.
+same face, by the same client and from the same bucket of networks, and are about the same
+subject. What the client can choose (an id, a number, a user agent) makes no difference.
+Anybody may have any number of networks, so these share a fixed number of buckets.
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,18 @@ from django.db.models import F, Q
 
 from optin import keys
 from optin.models.prepared import Insert
-from optin.origin import Origin, network_of
+from optin.origin import CUSTOMER_V6, Origin, network_of
 
 WINDOW = timedelta(hours=1)
-"""How long equal refusals are counted together. An attack of one day writes 48 events of each kind,
-from each network."""
+"""How long equal refusals are counted together. An attack of one day from one network writes 48
+events of each kind; from all networks, ``BUCKETS`` times as many."""
+
+BUCKETS = 10
+"""Networks share so many buckets. With fewer, a stranger would often share one with the person
+whom they attack; with more, an attack from many networks would write more events."""
+
+SEVERAL = "*"
+"""In place of the network, where several were in one bucket."""
 
 CHANGE_NOTHING = frozenset(
     {
@@ -74,6 +82,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
             kind=event.kind,
             outcome=event.outcome,
             user_id=event.user_id,
+            network=network(origin.ip),
             last={name: getattr(event, name) for name in KEPT},
             first_at=event.at,
             last_at=event.at,
@@ -91,6 +100,7 @@ class RefusalCount(models.Model):
     outcome = models.CharField(max_length=32)
     # No foreign key, as in the audit trail. Nothing where they are about several accounts.
     user_id = models.BigIntegerField(null=True)
+    network = models.CharField(max_length=43, blank=True, default="", db_default="")  # or SEVERAL
     last = models.JSONField()  # the content that an event of the last one would have
     count = models.PositiveBigIntegerField(default=1)
     # How many of them an event has told of: the first event, and later the closing one.
@@ -134,13 +144,17 @@ KEPT = (
 
 def _key(event: Any, subject: str, origin: Origin) -> str:
     rule, purpose = event.data.get("rule", ""), event.data.get("purpose", "")
-    # By /24, as wrong passwords for one name: an attacker has other addresses nearby.
-    network = network_of(origin.ip, 24)
+    bucket = int(keys.digest("refusals of", network(origin.ip)), 16) % BUCKETS
     subject = subject or f"{event.user_id} {event.actor_id}"
     # By client: what a stolen key asks for must not go unseen among what the others ask for.
-    by = [event.face, event.client, network]
+    by = [event.face, event.client, bucket]
     same = [event.kind, event.outcome, *by, rule, purpose, subject]
     return keys.digest("refusals", "\n".join(map(str, same)))
+
+
+def network(ip: str) -> str:
+    """Return the network of *ip* that one attacker is likely to have: a /24, or an IPv6 /48."""
+    return network_of(ip, 24, CUSTOMER_V6)
 
 
 def _end_of_window(now: datetime) -> datetime:
@@ -151,11 +165,13 @@ def _end_of_window(now: datetime) -> datetime:
 
 _RAISE = Insert(
     RefusalCount,
-    or_else="""
+    or_else=f"""
 ON CONFLICT (key, ends_at) DO UPDATE SET
 count = optin_refusalcount.count + 1,
 last = excluded.last,
 last_at = excluded.last_at,
+network = CASE WHEN optin_refusalcount.network = excluded.network
+THEN excluded.network ELSE '{SEVERAL}' END,
 user_id = CASE WHEN optin_refusalcount.user_id = excluded.user_id THEN excluded.user_id END
 """,
     returning=["count"],

@@ -18,7 +18,9 @@ from optin.conf import conf
 from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
+from optin.models.refusals import SEVERAL
 from optin.origin import Face, network_of
+from optin.passwords import Grant
 from optin.services import Sending, Waiting
 
 Kind = AuditEvent.Kind
@@ -238,7 +240,7 @@ class Told:
 def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]:
     """Put *events*, newest first, into words for the person whom they are about (P-09).
 
-    Repeated events from one network are one line.
+    Repeated events are one line: what anybody can cause whatever the network, others by network.
 
     :returns: *lines* lines at most, and how many of the events they cover.
     """
@@ -249,20 +251,31 @@ def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]
 
 
 def _alike(event: AuditEvent) -> tuple[str, ...]:
-    """What events of one line have in common. The number may differ if strangers can cause them."""
-    network = network_of(event.ip or "", 24)
-    words = _purpose(event) if refusals.may_come_from_anybody(event) else _what(event)
-    return event.kind, event.outcome, event.face, network, words
+    """What events of one line have in common.
+
+    Of those that strangers can cause, the words alone, and for failed sign-ins not even these: a
+    stranger has any number of networks, and must not fill the page by different ways.
+    """
+    if not refusals.may_come_from_anybody(event):
+        network = network_of(event.ip or "", 24)
+        return event.kind, event.outcome, event.face, network, _what(event)
+    if event.kind == Kind.SIGN_IN and event.outcome in _NO_ENTRY:
+        return (event.kind,)
+    return event.kind, _short(event)
+
+
+_NO_ENTRY = {Grant.INVALID_GRANT, Grant.NOT_NOW}
 
 
 def _line(run: list[AuditEvent], span: refusals.Span) -> Told:
-    newest = run[0]
-    what = _what(newest) if len({event.last_three for event in run}) == 1 else _short(newest)
+    is_one = len({(event.last_three, _short(event)) for event in run}) == 1
+    what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
+    where = _where(run, span)
     if span.count == 1:
-        return Told(span.last_at, what, _where(newest))
+        return Told(span.last_at, what, where)
     what = _("%(what)s, %(n)s times") % {"what": what, "n": span.count}
     first = date_format(timezone.localtime(span.first_at), _("j F Y, H:i T"))
-    return Told(span.last_at, what, _where(newest), _("the first time: %(time)s") % {"time": first})
+    return Told(span.last_at, what, where, _("the first time: %(time)s") % {"time": first})
 
 
 def _what(event: AuditEvent) -> str:
@@ -296,15 +309,22 @@ def _said(event: AuditEvent) -> str:
     return words() if words else event.get_kind_display()
 
 
-def _where(event: AuditEvent) -> str:
-    if event.face == Face.COMMAND:
+def _where(run: list[AuditEvent], span: refusals.Span) -> str:
+    """Say from where all of *run* came, and through what, as far as that is one."""
+    newest, programs = run[0], {_program(event) for event in run}
+    if all(event.face == Face.COMMAND for event in run):
         return _("by those who run the service")
-    program = browser(event.user_agent)
+    if span.network == SEVERAL:
+        place = _("from several networks")
+    else:
+        place = _("from %(ip)s") % {"ip": newest.ip} if newest.ip else ""
+    return ", ".join(filter(None, [place, programs.pop() if len(programs) == 1 else ""]))
+
+
+def _program(event: AuditEvent) -> str:
     if event.face in {Face.API, Face.TOKEN}:
-        program = _("through an application")
-    return ", ".join(
-        filter(None, [_("from %(ip)s") % {"ip": event.ip} if event.ip else "", program])
-    )
+        return _("through an application")
+    return browser(event.user_agent)
 
 
 def browser(user_agent: str) -> str:

@@ -423,11 +423,11 @@ def test_seals_that_were_made_anew_cannot_be_checked(
 
 
 def refuse_twice(trail: Trail, user: User) -> None:
-    """From each of two networks, an hour ago: two events, and two counts that none tells of."""
-    for network in ("192.0.2.1", "198.51.100.1"):
+    """By each of two keys, an hour ago: two events, and two counts that none tells of."""
+    for key in ("key:1", "key:2"):
         for _ in range(2):
             services.refuse_access(
-                user, 888, "file_access_denied", origin=Origin(Face.API, ip=network)
+                user, 888, "file_access_denied", origin=Origin(Face.API, client=key)
             )
     trail.clock.shift(timedelta(hours=1))
     seals.seal(timezone.now())
@@ -441,7 +441,7 @@ def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: s
         assert refusals.tell(timezone.now()) == 2
     else:
         services.refuse_access(
-            user, 888, "file_access_denied", origin=Origin(Face.API, ip="192.0.2.1")
+            user, 888, "file_access_denied", origin=Origin(Face.API, client="key:1")
         )
     assert verify() == []
     told = AuditEvent.objects.filter(data__has_key="repeated").earliest("pk")

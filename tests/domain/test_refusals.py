@@ -41,8 +41,9 @@ from optin.models import (
     RefusalCount,
     User,
 )
+from optin.models import refusals as counts
 from optin.models.audit import LAST
-from optin.models.refusals import CHANGE_NOTHING, WINDOW
+from optin.models.refusals import BUCKETS, CHANGE_NOTHING, WINDOW
 from optin.origin import Face, Origin
 from optin.passwords import Grant
 from optin.services import Sending
@@ -88,6 +89,7 @@ class Flood:
     def over_name(self) -> None:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 10**6),)
         sign_in.sign_in("ann", "wrong", origin=origin(0))
+        sign_in.sign_in("ann", PASSWORD, origin=Origin(Face.WEB, ip="192.0.2.9"))
 
     def over_address(self) -> None:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
@@ -405,16 +407,101 @@ def test_nothing_is_counted_where_the_first_cannot_be_told(flood: Flood) -> None
 
 
 def test_other_networks_accounts_and_rules_count_apart(
-    flood: Flood, stranger: User, other_file: File
+    flood: Flood, stranger: User, other_file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for ip in ("192.0.2.1", "198.51.100.1", "2001:db8::1", "2001:db8:0:1::1"):
+    monkeypatch.setattr(counts, "BUCKETS", 10**9)  # none is shared by chance
+    for ip in ("192.0.2.1", "198.51.100.1", "2001:db8::1", "2001:db8:1::1"):
         for user in (flood.user, stranger):
             services.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
     assert AuditEvent.objects.count() == 8
-    # Addresses of one /24, or of one /64.
-    for ip in ("192.0.2.77", "2001:db8::ffff"):
+    # Addresses of one /24, or of one /48.
+    for ip in ("192.0.2.77", "2001:db8:0:ffff::1"):
         services.refuse_access(flood.user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
     assert AuditEvent.objects.count() == 8
+
+
+def refuse_in(user: User, ip: str) -> None:
+    services.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+
+
+def test_one_customer_of_ipv6_is_one_network(flood: Flood) -> None:
+    """They may have a /48, which holds 65 536 networks."""
+    for n in range(300):
+        refuse_in(flood.user, f"2001:db8:1:{n:x}::1")
+    assert AuditEvent.objects.count() == 1
+    assert RefusalCount.objects.get().count == 300
+
+
+def test_however_many_networks_there_are_the_events_are_few(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    for n in range(300):
+        refuse_in(flood.user, f"198.{18 + n // 250}.{n % 250}.1")
+        clock.shift(timedelta(milliseconds=1))
+    assert AuditEvent.objects.count() == BUCKETS
+    assert len(lines(flood.user)) == 1
+    assert told_to_staff(flood.user) == [300]
+    clock.shift(WINDOW)
+    assert refusals.tell(timezone.now()) == BUCKETS
+    assert told_to_staff(flood.user) == [300]
+    assert "300 times" in lines(flood.user)[0].what
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_networks_that_count_together_are_told_as_several(
+    flood: Flood,
+    clock: time_machine.Traveller,
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The address of one of them would be untrue for the others."""
+    monkeypatch.setattr(counts, "BUCKETS", 1)
+    for ip in ("192.0.2.1", "198.51.100.1", "198.51.100.1", "192.0.2.1"):
+        refuse_in(flood.user, ip)
+    if is_told:
+        clock.shift(WINDOW)
+        refusals.tell(timezone.now())
+        told = AuditEvent.objects.get(data__has_key="repeated")
+        assert (told.ip, told.data["networks"]) == (None, "several")
+    (line,) = lines(flood.user)
+    assert line.what.endswith(", 4 times")
+    assert line.where == "from several networks, through an application"
+    (entry,) = timeline.timeline(flood.user).entries
+    assert entry.where.startswith("from several networks; the last event ")
+
+
+def test_a_stranger_causes_three_lines(flood: Flood, password_clients: None) -> None:
+    """By all ways that need no credential, from any networks."""
+    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 3600),)
+    User.objects.filter(pk=flood.user.pk).update(email="ann@example.com")
+    client = sign_in.application()
+    assert client
+    for n in range(12):
+        ip = f"198.18.{n}.1"
+        for _ in range(3):
+            passwords.ask_reset("ann@example.com", origin=Origin(Face.WEB, ip=ip))
+            sign_in.sign_in("ann", "wrong", origin=Origin(Face.WEB, ip=ip))
+            sign_in.password_grant(
+                "ann",
+                "wrong",
+                scope="",
+                verification_code="",
+                client=client,
+                origin=Origin(Face.TOKEN, ip=ip),
+            )
+    assert len(lines(flood.user)) == 3
+    (sign_ins,) = (line for line in lines(flood.user) if "too many tries" in line.what)
+    assert "Wrong password entered" in sign_ins.what
+    assert sign_ins.where == "from several networks"
+
+
+def test_faces_that_share_a_line_are_not_told_as_one(flood: Flood) -> None:
+    for face in (Face.WEB, Face.TOKEN):
+        sign_in.sign_in("ann", "wrong", origin=Origin(face, ip="192.0.2.1"))
+    (line,) = lines(flood.user)
+    assert (line.what, line.where) == ("Wrong password entered, 2 times", "from 192.0.2.1")
+    (entry,) = timeline.timeline(flood.user).entries
+    assert entry.where == "the last event through a token call, from 192.0.2.1"
 
 
 def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
@@ -497,7 +584,7 @@ def test_the_diagnosis_knows_the_latest_try_of_the_person(
     clock.shift(WINDOW)
     sign_in.sign_in("ann", "forgotten", origin=Origin(Face.WEB, ip="192.0.2.9"))
     clock.shift(60)
-    assert refusals.tell(timezone.now()) == 12
+    assert refusals.tell(timezone.now()) == RefusalCount.objects.count()
     causes = [cause.why for cause in diagnose(flood.user, timezone.now())]
     assert "wrong_password" in causes
     assert "password_limit" not in causes

@@ -1,13 +1,16 @@
 """Refusals at the same time are counted each, and told once (S-52)."""
 
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.utils import timezone
 
 from optin import refusals, services
 from optin.models import AuditEvent, File, RefusalCount, User
-from optin.models.refusals import WINDOW
+from optin.models import refusals as counts
+from optin.models.refusals import SEVERAL, WINDOW
 from tests.conftest import ORIGIN
 from tests.races.conftest import THREADS, at_once
 
@@ -28,6 +31,24 @@ def test_of_many_first_ones_one_is_first(user: User, file: File) -> None:
     assert sum(counts) == EACH * THREADS
     # One event for each hour, if the full hour struck meanwhile.
     assert AuditEvent.objects.filter(data={}).count() == len(counts) <= 2
+
+
+def test_networks_of_one_bucket_have_one_first(
+    user: User, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "BUCKETS", 1)
+
+    def refuse_in(n: int) -> None:
+        for _ in range(EACH):
+            origin = replace(ORIGIN, ip=f"198.18.{n}.1")
+            services.refuse_access(user, 1, "file_access_denied", origin=origin)
+
+    at_once([partial(refuse_in, n) for n in range(THREADS)])
+
+    rows = RefusalCount.objects.all()
+    assert sum(row.count for row in rows) == EACH * THREADS
+    assert SEVERAL in {row.network for row in rows}
+    assert AuditEvent.objects.filter(data={}).count() == len(rows) <= 2
 
 
 def test_each_refusal_is_told_once_by_many_who_tell(user: User, file: File) -> None:

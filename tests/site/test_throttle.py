@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
+from oauth2_provider.models import RefreshToken
 from pytest_django import Settings
 
 from optin import throttle
@@ -62,9 +64,16 @@ def _send_limit(user: User) -> Callable[[int], Any]:
     return lambda n: api.opt_in(f"0491 57{n + 1000}")
 
 
+def _revoked(user: User) -> Callable[[int], Any]:
+    """By one customer, who has a /48, from another network each time."""
+    refresh = Tokens().sign_in().data["refresh_token"]
+    RefreshToken.objects.update(revoked=timezone.now())
+    return lambda n: Tokens(ip=f"2001:db8:1:{n:x}::1").refresh(refresh)
+
+
 FLOODS = {
     each.__name__.strip("_"): each
-    for each in (_sign_in, _reset, _token, _foreign_file, _unknown_id, _send_limit)
+    for each in (_sign_in, _reset, _token, _foreign_file, _unknown_id, _send_limit, _revoked)
 }
 
 
