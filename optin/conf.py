@@ -966,15 +966,16 @@ class Conf:
         fault=positive,
         doc="Wrong passwords for one user name, over all networks. Once it is reached, networks "
         "from which this person never signed in get fewer tries "
-        "(OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK). NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
+        "(OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK), and further ones have no audit event each: they "
+        "are counted. NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
     )
     failed_sign_ins_per_new_network = Setting(
         83,
         (Rate(3, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name from one network (/24, IPv6: /48, which one customer "
-        "may have) from which this person never signed in, once "
+        doc="Wrong passwords for one user name from one network (/24, IPv6: /48, which one "
+        "customer may have) from which this person never signed in, once "
         "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
     )
     audit_retention = Setting(

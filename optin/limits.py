@@ -258,13 +258,14 @@ def texts_are_stopped() -> bool:
 
 def reserve_sign_in(
     name: str, origin: Origin, now: datetime, user: User | None = None
-) -> Refused | None:
+) -> Reserved | Refused | None:
     """Charge one failed sign-in before the password is looked at, or say why not.
 
     Charging first keeps the limit exact however many try at once. A right password takes back the
     failure (``refund_sign_in``), but not the try. Call inside a transaction.
 
     :param user: who has the name, if anybody. The statements are the same either way (S-38).
+    :returns: ``Reserved`` only beyond the limit over all networks, which by itself refuses nobody.
     """
     is_known = KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
     limits = _each(
@@ -272,10 +273,13 @@ def reserve_sign_in(
     )
     limits += _sign_in_limits(name, origin)
     with transaction.atomic():
-        refused = _over_sign_in(_add(limits, now), is_known, now)
+        tallies = _by_scope(_add(limits, now))
+        beyond = _over(tallies[ALL_FAILED], now)
+        slowed_down = _over(tallies[NEW_NETWORK], now) if beyond and not is_known else None
+        refused = _over(tallies[""], now) or slowed_down
         if refused:
             transaction.set_rollback(True)
-    return refused
+    return refused or (Reserved(beyond.rule, beyond.count, beyond.limit) if beyond else None)
 
 
 def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
@@ -522,16 +526,13 @@ def _over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     return None
 
 
-def _over_sign_in(tallies: Sequence[Tally], is_known: bool, now: datetime) -> Refused | None:
-    """``_over`` for a sign-in: many wrong passwords from all networks slow down only new ones."""
+def _by_scope(tallies: Sequence[Tally]) -> dict[str, list[Tally]]:
+    """Part those of a sign-in: many wrong passwords from all networks slow down only new ones."""
     of: dict[str, list[Tally]] = {ALL_FAILED: [], NEW_NETWORK: [], "": []}
     for tally in tallies:
         name, _, _ = tally.limit.scope.partition("/")
         of[name if name in of else ""].append(tally)
-    if refused := _over(of[""], now):
-        return refused
-    attacked = not is_known and _over(of[ALL_FAILED], now)
-    return _over(of[NEW_NETWORK], now) if attacked else None
+    return of
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

@@ -35,6 +35,9 @@ hours, as for texts to one user. The last link works until then. With a shorter 
 a simple limit, a stranger could shut the owner out.
 """
 
+ANY_NAME = "any name"
+"""The subject of refusals that count together whatever the name."""
+
 Kind = AuditEvent.Kind
 
 
@@ -77,17 +80,18 @@ def trying(
     """
     with hashing.place():
         now, name, user = timezone.now(), _spelling(username), _by_login(username)
-        refused = _charge(name, user, origin, now)
-        right = refused is None and _is_right(user, password)
-    if refused:
-        yield Attempt(Grant.NOT_NOW, now, retry_after=refused.retry_after)
+        charged = _charge(name, user, origin, now)
+        right = not isinstance(charged, limits.Refused) and _is_right(user, password)
+    if isinstance(charged, limits.Refused):
+        yield Attempt(Grant.NOT_NOW, now, retry_after=charged.retry_after)
         return
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None
         if factors:
             limits.refund_sign_in(name, origin, now)
         else:
-            _record(kind, Grant.INVALID_GRANT, user, origin, now)
+            data = charged.data if charged else None
+            _record(kind, Grant.INVALID_GRANT, user, origin, now, data, name)
         grant = Grant.SIGNED_IN if factors else Grant.INVALID_GRANT
         yield Attempt(grant, factors.now if factors else now, factors)
 
@@ -109,14 +113,19 @@ def _by_login(username: str) -> User | None:
     return None
 
 
-def _charge(name: str, user: User | None, origin: Origin, now: datetime) -> limits.Refused | None:
-    """Charge one failed try before the password is looked at, or say why not."""
+def _charge(
+    name: str, user: User | None, origin: Origin, now: datetime
+) -> limits.Reserved | limits.Refused | None:
+    """Charge one failed try before the password is looked at, or say why not.
+
+    :returns: as ``limits.reserve_sign_in``.
+    """
     with transaction.atomic(durable=True):
-        refused = limits.reserve_sign_in(name, origin, now, user)
-        if refused:
-            subject = _subject(refused, name)
-            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, refused.data, subject)
-    return refused
+        charged = limits.reserve_sign_in(name, origin, now, user)
+        if isinstance(charged, limits.Refused):
+            subject = _subject(charged, name)
+            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, charged.data, subject)
+    return charged
 
 
 def _is_right(user: User | None, password: str) -> bool:
@@ -242,7 +251,10 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
         due = user is not None and user.is_active and user.has_usable_password() and not lately
         if user and due:
             delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
-        _record(Kind.PASSWORD, "reset_asked" if due else "refused", user, origin, now)
+        # All that are refused count together, or each name of nobody would have an event. What is
+        # mailed counts with them: else the next refusal would tell who has an account (S-38).
+        outcome, among = ("reset_asked", "refused") if due else ("refused", "")
+        _record(Kind.PASSWORD, outcome, user, origin, now, subject=ANY_NAME, among=among)
     return due
 
 
@@ -266,7 +278,7 @@ def _subject(refused: limits.Refused, name: str) -> str:
     One address over its limit may try any names: they are all counted together.
     """
     of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK, limits.RESET_NAME))
-    return name if of_name else "any name"
+    return name if of_name else ANY_NAME
 
 
 def _record(
@@ -277,8 +289,16 @@ def _record(
     now: datetime,
     data: dict[str, int | str] | None = None,
     subject: str = "",
+    among: str = "",
 ) -> None:
     user_id = user.pk if user else None
     AuditEvent.objects.record(
-        kind, outcome, now=now, origin=origin, user_id=user_id, data=data, subject=subject
+        kind,
+        outcome,
+        now=now,
+        origin=origin,
+        user_id=user_id,
+        data=data,
+        subject=subject,
+        among=among,
     )

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from optin.models import AuditEvent, RefusalCount, User
 from optin.models.audit import LAST
-from optin.models.refusals import CHANGE_NOTHING, SEVERAL, network
+from optin.models.refusals import BEYOND, CHANGE_NOTHING, SEVERAL, network
 
 CHUNK = 500
 """Closing events in one transaction."""
@@ -117,10 +117,10 @@ _LOOKED_AT = 250
 
 def may_come_from_anybody(event: AuditEvent) -> bool:
     """Whether a person without a valid credential can cause such an event."""
-    return event.outcome in CHANGE_NOTHING | _CHARGED
+    return event.outcome in CHANGE_NOTHING | BEYOND | _CHARGED
 
 
-_CHARGED = {"invalid_grant", "refused", "reset_asked", "mobile_number_in_use"}
+_CHARGED = {"reset_asked", "mobile_number_in_use"}
 """Outcomes that a limit bounds, but that leave one event each."""
 
 

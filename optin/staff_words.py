@@ -160,6 +160,9 @@ _RULES: dict[str, str] = {
     "reset-ip": (
         "%(count)s of %(limit)s requests for a link to a new password from one address in %(span)s"
     ),
+    limits.ALL_FAILED: (
+        "after %(count)s of %(limit)s wrong passwords for this name from all networks in %(span)s"
+    ),
     limits.NEW_NETWORK: (
         "%(count)s of %(limit)s wrong passwords in %(span)s from a network from which this person "
         "never signed in, after many wrong ones for this name from all networks"

@@ -127,6 +127,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         reason: str = "",
         data: Mapping[str, Any] | None = None,
         subject: str = "",
+        among: str = "",
     ) -> "AuditEvent":
         """Add one event. Call it last, in the transaction of the change.
 
@@ -135,6 +136,8 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
 
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
+        :param among: the outcome of refusals with which this event counts although it is none: then
+            the statements do not tell it from them (S-38). It is always added.
         """
         event = AuditEvent(
             at=now,
@@ -160,9 +163,11 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         # What is rolled back was not decided.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
         transaction.on_commit(count, robust=True)
-        if may_repeat(outcome, reason, event.data):
-            row = RefusalCount.objects.raise_for(event, subject, origin)
+        if may_repeat(among or outcome, reason, event.data):
+            row = RefusalCount.objects.raise_for(event, subject, origin, among)
             if row.count > 1:
+                if among:
+                    event.add()
                 return event
             told = self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
             event.add(told[-1] if told else None)

@@ -41,10 +41,13 @@ CHANGE_NOTHING = frozenset(
         # Sign-ins and tokens. A password alone, where a code is needed too, opens nothing.
         *("temporarily_unavailable", "invalid_scope", "invalid_refresh", "2fa_code_required"),
         # Doors.
-        *("file_access_denied", "insufficient_scope", "denied", "search_limit"),
+        *("file_access_denied", "insufficient_scope", "denied", "search_limit", "refused"),
     }
 )
 """Outcomes that change nothing and that no limit counts: they can repeat without end."""
+
+BEYOND = frozenset({"invalid_grant"})
+"""Outcomes that can repeat without end only beyond the limit that their data names."""
 
 
 def may_repeat(outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
@@ -53,6 +56,8 @@ def may_repeat(outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
     It cannot if it raised the count of wrong codes, which has a limit, or if staff gave a
     reason for it.
     """
+    if outcome in BEYOND:
+        return "rule" in data
     return outcome in CHANGE_NOTHING and not reason and "failures" not in data
 
 
@@ -67,27 +72,32 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         Only of what is counted. Rows here have no digest, and the event of one gets a valid one:
         who writes to the database could have any decision signed.
         """
-        counted = self.untold().filter(outcome__in=CHANGE_NOTHING)
+        counted = self.untold().filter(outcome__in=CHANGE_NOTHING | BEYOND)
         return counted.filter(ends_at__lte=now).order_by("pk")
 
-    def raise_for(self, event: Any, subject: str, origin: Origin) -> "RefusalCount":
+    def raise_for(
+        self, event: Any, subject: str, origin: Origin, among: str = ""
+    ) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
 
         The row is locked until the transaction ends: so of two first ones at the same time,
         only one counts as the first.
+
+        :param among: as for ``AuditEvent.objects.record``: then the event tells of it.
         """
+        outcome = among or event.outcome
         row = RefusalCount(
-            key=_key(event, subject, origin),
+            key=_key(event, outcome, subject, origin),
             ends_at=_end_of_window(event.at),
             kind=event.kind,
-            outcome=event.outcome,
+            outcome=outcome,
             user_id=event.user_id,
             network=network(origin.ip),
             last={name: getattr(event, name) for name in KEPT},
             first_at=event.at,
             last_at=event.at,
         )
-        _RAISE.run(row)
+        (_RAISE_TOLD if among else _RAISE).run(row)
         return row
 
 
@@ -142,13 +152,13 @@ KEPT = (
 )
 
 
-def _key(event: Any, subject: str, origin: Origin) -> str:
+def _key(event: Any, outcome: str, subject: str, origin: Origin) -> str:
     rule, purpose = event.data.get("rule", ""), event.data.get("purpose", "")
     bucket = int(keys.digest("refusals of", network(origin.ip)), 16) % BUCKETS
     subject = subject or f"{event.user_id} {event.actor_id}"
     # By client: what a stolen key asks for must not go unseen among what the others ask for.
     by = [event.face, event.client, bucket]
-    same = [event.kind, event.outcome, *by, rule, purpose, subject]
+    same = [event.kind, outcome, *by, rule, purpose, subject]
     return keys.digest("refusals", "\n".join(map(str, same)))
 
 
@@ -163,16 +173,20 @@ def _end_of_window(now: datetime) -> datetime:
     return datetime.fromtimestamp(stamp - stamp % seconds, tz=now.tzinfo) + WINDOW
 
 
+_OR_RAISE = "ON CONFLICT (key, ends_at) DO UPDATE SET count = optin_refusalcount.count + 1"
 _RAISE = Insert(
     RefusalCount,
-    or_else=f"""
-ON CONFLICT (key, ends_at) DO UPDATE SET
-count = optin_refusalcount.count + 1,
+    or_else=f"""{_OR_RAISE},
 last = excluded.last,
 last_at = excluded.last_at,
 network = CASE WHEN optin_refusalcount.network = excluded.network
 THEN excluded.network ELSE '{SEVERAL}' END,
 user_id = CASE WHEN optin_refusalcount.user_id = excluded.user_id THEN excluded.user_id END
 """,
+    returning=["count"],
+)
+_RAISE_TOLD = Insert(
+    RefusalCount,
+    or_else=f"{_OR_RAISE}, told = optin_refusalcount.told + 1",
     returning=["count"],
 )

@@ -99,6 +99,13 @@ class Flood:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
         passwords.ask_reset("nobody@example.com", origin=origin(0))
 
+    def over_total(self) -> None:
+        for name in ("IP", "NAME", "NEW_NETWORK"):
+            setattr(self.settings, f"OPTIN_FAILED_SIGN_INS_PER_{name}", ())
+        self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(1, 10**6),)
+        sign_in.sign_in("ann", "wrong", origin=origin(0))
+        sign_in.sign_in("ann", PASSWORD, origin=Origin(Face.WEB, ip="192.0.2.9"))
+
     def over_sends(self) -> None:
         self.settings.OPTIN_SENDS_PER_USER = (Rate(1, 10**6),)
         self.opt_in()
@@ -211,6 +218,19 @@ WAYS = [
         lambda f, n: passwords.ask_reset(f"a{n}@example.com", origin=origin(n)),
         Flood.over_resets,
         is_the_victims=False,
+    ),
+    Way(
+        "lost passwords of nobody",
+        "refused",
+        lambda f, n: passwords.ask_reset(f"a{n}@example.com", origin=origin(n)),
+        lambda f: setattr(f.settings, "OPTIN_FAILED_SIGN_INS_PER_IP", ()),
+        is_the_victims=False,
+    ),
+    Way(
+        "wrong passwords over the name's total",
+        "invalid_grant",
+        lambda f, n: sign_in.sign_in(f.name(n), "wrong", origin=origin(n)),
+        Flood.over_total,
     ),
     Way(
         "foreign files",
@@ -502,6 +522,44 @@ def test_faces_that_share_a_line_are_not_told_as_one(flood: Flood) -> None:
     assert (line.what, line.where) == ("Wrong password entered, 2 times", "from 192.0.2.1")
     (entry,) = timeline.timeline(flood.user).entries
     assert entry.where == "the last event through a token call, from 192.0.2.1"
+
+
+@pytest.mark.parametrize("primed", [False, True])
+def test_statements_do_not_tell_whose_password_is_lost(flood: Flood, primed: bool) -> None:
+    """S-38: asked once or more often, first or not; but for those of the mail and its event."""
+    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = ()
+    User.objects.filter(pk=flood.user.pk).update(email="ann@example.com")
+    # The event of the mail stands in the place of that of the first refusal, if it comes first.
+    of_the_mail = {"optin_notice", "optin_auditevent"} if primed else {"optin_notice"}
+    asked: dict[str, list[str]] = {"ann@example.com": [], "nobody@example.com": []}
+    for email, tables in asked.items():
+        RefusalCount.objects.all().delete()
+        for name in ["other@example.com"] * primed + [email] * 3:
+            with CaptureQueriesContext(connection) as queries:
+                passwords.ask_reset(name, origin=Origin(Face.WEB, ip="192.0.2.1"))
+            found = [re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', q["sql"]) for q in queries]
+            tables += [each[1] for each in found if each and each[1] not in of_the_mail]
+    known, unknown = asked.values()
+    assert known == unknown
+    assert "optin_refusalcount" in known
+
+
+def test_each_reset_mail_has_its_event(flood: Flood, clock: time_machine.Traveller) -> None:
+    """Though it counts with the refused ones."""
+    User.objects.filter(pk=flood.user.pk).update(email="ann@example.com")
+    for _ in range(2):
+        for name in ("nobody@example.com", *["ann@example.com"] * 3):
+            passwords.ask_reset(name, origin=origin(0))
+        clock.shift(60)
+    clock.shift(WINDOW)
+    refusals.tell(timezone.now())
+    events = AuditEvent.objects.filter(kind=Kind.PASSWORD).order_by("pk")
+    assert [(e.outcome, e.user_id, e.data.get("repeated")) for e in events] == [
+        ("refused", None, None),
+        ("reset_asked", flood.user.pk, None),
+        ("reset_asked", flood.user.pk, None),
+        ("refused", None, 5),
+    ]
 
 
 def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
