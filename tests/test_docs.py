@@ -11,21 +11,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import LazySettings
 from django.core.management import get_commands
 from django.db import ProgrammingError, connection
 from django.utils import timezone
 
-from optin import checks, delivery, services
+from optin import checks, delivery, refusals, services
 from optin import conf as conf_module
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.conf import Rate, Setting, every_setting
 from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, User
+from optin.models.refusals import WINDOW
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -248,6 +251,37 @@ def test_the_service_role_cannot_touch_the_audit_trail(service_role: str, statem
         connection.cursor() as cursor,
     ):
         cursor.execute(statement)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("is_told", [False, True], ids=["in their hour", "after it"])
+def test_what_was_refused_is_found_as_it_was(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller, is_told: bool
+) -> None:
+    """The query of operators.md counts each refusal, also those without an event."""
+    for _ in range(6):  # the first one is sent
+        services.opt_in(user, file, NUMBER, origin=replace(ORIGIN, client="key:1"))
+    AuditEvent.objects.record(  # its ways are tested elsewhere
+        AuditEvent.Kind.OPT_IN,
+        Outcome.WITHHELD,
+        now=timezone.now(),
+        origin=ORIGIN,
+        user_id=user.pk,
+        file_id=file.pk,
+        data={"rule": "stopped"},
+    )
+    if is_told:
+        clock.shift(WINDOW)
+        refusals.tell(timezone.now())
+    queries = re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL)
+    query = next(text for text in queries if "optin_refusalcount" in text)
+    with connection.cursor() as cursor:
+        # The database's clock does not stand still.
+        cursor.execute(query.replace("current_date", f"date '{timezone.now().date()}'"))
+        assert cursor.fetchall() == [
+            ("resend-wait", file.pk, "key:1", 5, 1),
+            ("stopped", file.pk, ORIGIN.client, 1, 1),
+        ]
 
 
 # -- commands, codes, links --------------------------------------------------------
