@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NoReturn, Self, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
@@ -46,17 +46,33 @@ LAST = 2**63 - 1
 class _Thread(threading.local):
     """What one thread of this process has written to the trail."""
 
-    newest = ""
-    """The name of its newest event; empty unless that event is known to be committed."""
+    newest: str
+    """The name of its newest event that is known to be committed; a random one before the first."""
+    is_followed: bool
+    """Whether an event was added that names it, and may or may not be committed."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.newest, self.is_followed = secrets.token_hex(16), False
 
     def take(self) -> str:
-        """Return the name that the next event gives for the one before it. Each is used once.
+        """Return the name that the next event gives for the one before it.
 
-        The first event of a thread, and one after an event that may not have been committed,
-        name a random number.
+        A name is kept until an event that gives it is known to be committed. Otherwise whoever
+        lets transactions fail could make threads forget what they wrote, and then remove it.
         """
-        before, self.newest = self.newest, ""
-        return before or secrets.token_hex(16)
+        if open_event := _newest_of_transaction():
+            return open_event.name()
+        if self.is_followed:  # it was rolled back, or the connection was lost during the commit
+            self.newest = _last_from(self.newest)
+        self.is_followed = True
+        return self.newest
+
+    def keep(self, event: "AuditEvent") -> None:
+        """Remember *event*, which is committed."""
+        self.newest, self.is_followed = event.name(), False
 
 
 _thread = _Thread()
@@ -64,7 +80,7 @@ _thread = _Thread()
 
 def forget_thread() -> None:
     """Let the next event of this thread name no event before it."""
-    _thread.newest = ""
+    _thread.forget()
 
 
 # Otherwise each child would name the last event of its parent.
@@ -169,9 +185,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
                 if among:
                     event.add()
                 return event
-            told = self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
-            event.add(told[-1] if told else None)
-            return event
+            self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
         event.add()
         return event
 
@@ -181,13 +195,12 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         Call it in a transaction. Each refusal is told once, however many processes do this at
         the same time: a row that another one holds is left to it.
 
-        :returns: the events that were added. Each names the one before it, so that none of them
-            goes unseen.
+        :returns: the events that were added.
         """
         told: list[AuditEvent] = []
         for row in rows.select_for_update(skip_locked=True, no_key=True):
             event = AuditEvent.of_repeats(row, now)
-            event.add(told[-1] if told else None)
+            event.add()
             RefusalCount.objects.filter(pk=row.pk).update(told=row.count)
             told.append(event)
         return told
@@ -323,12 +336,9 @@ class AuditEvent(AppendOnly):
             event.ip, event.data["networks"] = None, "several"
         return event
 
-    def add(self, before: "AuditEvent | None" = None) -> None:
-        """Insert this event, with its digest. It names the event before it of this thread.
-
-        :param before: that one, where it was added just now: neither is there without the other.
-        """
-        self.previous = before.name() if before else _thread.take()
+    def add(self) -> None:
+        """Insert this event, with its digest. It names the event before it of this thread."""
+        self.previous = _thread.take()
         self.digest = self.content_digest()
         _INSERT.run(self)
         transaction.on_commit(partial(_committed, self), robust=True)
@@ -361,8 +371,33 @@ _INSERT = Insert(AuditEvent)
 
 
 def _committed(event: AuditEvent) -> None:
-    _thread.newest = event.name()
+    _thread.keep(event)
     committed.send(AuditEvent, event=event)
+
+
+def _newest_of_transaction() -> AuditEvent | None:
+    """Return the event that this thread added last in the open transaction.
+
+    Django forgets what is to be done after the commit as soon as its savepoint is rolled back.
+    """
+    for entry in reversed(connection.run_on_commit):
+        call: Any = entry[1]
+        if isinstance(call, partial) and call.func is _committed:
+            event: AuditEvent = call.args[0]
+            return event
+    return None
+
+
+def _last_from(name: str) -> str:
+    """Return the name of the last event that follows the one with *name*, itself if none does.
+
+    Without the key nobody can add one that would be taken for the service's.
+    """
+    while event := AuditEvent.objects.filter(previous=name).first():
+        if event.digest != event.content_digest():
+            break
+        name = event.name()
+    return name
 
 
 class AuditSeal(AppendOnly):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin.models import AuditEvent, audit
@@ -268,34 +269,68 @@ def test_each_event_names_the_one_that_its_thread_wrote_before() -> None:
     assert before(one) != before(other)
 
 
-def test_what_was_rolled_back_is_not_named() -> None:
-    record()
+def lose(*, commit: bool, events: int = 1) -> list[AuditEvent]:
+    """Events of a transaction of whose end the service hears nothing."""
     with transaction.atomic():
-        gone = record()
-        transaction.set_rollback(True)
-    assert before(record()) != gone.name()
+        made = [record() for _ in range(events)]
+        connection.run_on_commit.clear()  # as a lost connection does
+        transaction.set_rollback(not commit)
+    return made
 
 
-def test_an_event_whose_commit_was_not_confirmed_stands_in_nobodys_way() -> None:
-    """It may be there: then no other may name the event before it."""
-    first = record()
+@pytest.mark.parametrize("first", [True, False])
+def test_what_was_rolled_back_is_not_named_and_lets_nothing_be_forgotten(first: bool) -> None:
+    """Otherwise whoever lets inserts fail could then remove what no event names."""
+    name = None if first else record().name()
+    for _ in range(2):
+        gone = lose(commit=False)[0]
+        assert name in {gone.previous, None}
+        name = gone.previous
+    event = record()
+    assert before(event) == name
+    assert before(record()) == event.name()
+
+
+def test_in_one_transaction_each_event_names_the_one_that_still_stands() -> None:
+    with transaction.atomic():
+        one = record()
+        with transaction.atomic():
+            gone = record()
+            transaction.set_rollback(True)
+        two = record()
+    assert gone.previous == before(two) == one.name()
+    assert before(record()) == two.name()
+
+
+@pytest.mark.parametrize("events", [1, 3])
+def test_an_event_whose_commit_was_not_confirmed_is_named_if_it_is_there(events: int) -> None:
+    """No other may name the event before it."""
     record()
-    audit._thread.newest = ""  # as the connection was lost during the commit
+    *_, last = lose(commit=True, events=events)
     third = record()
-    assert before(third) != first.name()
+    assert before(third) == last.name()
     assert before(record()) == third.name()
+
+
+def test_no_more_statements_where_all_goes_well() -> None:
+    record()
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        record()
+        record()
+    inserts = [each["sql"] for each in queries if "INSERT" in each["sql"]]
+    assert len(inserts) == 2
+    assert not [each["sql"] for each in queries if "SELECT" in each["sql"]]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_names_nothing_of_its_parent() -> None:
-    record()
-    assert audit._thread.newest
+    name = record().name()
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writing, audit._thread.newest.encode() or b"nothing")
+        os.write(writing, audit._thread.newest.encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reading, 100) == b"nothing"
+    assert os.read(reading, 100) != name.encode() == audit._thread.newest.encode()
     os.close(reading)
     os.close(writing)
 
