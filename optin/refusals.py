@@ -27,14 +27,16 @@ def tell(now: datetime) -> int:
 
     It may run at any time, twice, and in many processes at once.
     """
-    told = 0
+    told = above = 0
     while True:
         with transaction.atomic(durable=True):
-            due = RefusalCount.objects.due(now)[:CHUNK]
-            made = len(AuditEvent.objects.tell_repeats(due, now))
-        told += made
-        if made < CHUNK:
+            # Past those that cannot be told.
+            due = RefusalCount.objects.due(now).filter(pk__gt=above)
+            ids = list(due.values_list("pk", flat=True)[:CHUNK])
+            told += len(AuditEvent.objects.tell_repeats(due.filter(pk__in=ids), now))
+        if len(ids) < CHUNK:
             return told
+        above = ids[-1]
 
 
 # -- read --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ removed or added later.
 """
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Any, NoReturn, Self, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import connection, models, transaction
+from django.db import DataError, connection, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
@@ -34,6 +35,8 @@ MAX_REASON = 500
 """Characters of a reason that staff give."""
 
 M = TypeVar("M", bound=models.Model)
+
+logger = logging.getLogger("optin.audit")
 
 committed = Signal()
 """Sent after the commit of an event, with ``event``."""
@@ -179,7 +182,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         # What is rolled back was not decided.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
         transaction.on_commit(count, robust=True)
-        if may_repeat(among or outcome, reason, event.data):
+        if may_repeat(kind, among or outcome, reason, event.data):
             row = RefusalCount.objects.raise_for(event, subject, origin, among)
             if row.count > 1:
                 if among:
@@ -198,12 +201,24 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         :returns: the events that were added.
         """
         told: list[AuditEvent] = []
-        for row in rows.select_for_update(skip_locked=True, no_key=True):
-            event = AuditEvent.of_repeats(row, now)
-            event.add()
-            RefusalCount.objects.filter(pk=row.pk).update(told=row.count)
-            told.append(event)
+        locked = rows.select_for_update(skip_locked=True, no_key=True)
+        for pk in locked.values_list("pk", flat=True):
+            try:
+                with transaction.atomic():
+                    row = RefusalCount.objects.get(pk=pk)
+                    event = AuditEvent.of_repeats(row, now)
+                    event.add()
+                    RefusalCount.objects.filter(pk=pk).update(told=row.count)
+            except _UNTELLABLE as exc:
+                # The service did not write it like this. The others must be told all the same.
+                logger.error("row %s of refusals cannot be told: %s", pk, type(exc).__name__)
+            else:
+                told.append(event)
         return told
+
+
+# What a row of refusals can raise whose values were tampered with.
+_UNTELLABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
 
 
 class AuditEvent(AppendOnly):
@@ -325,8 +340,8 @@ class AuditEvent(AppendOnly):
         It holds the content of the last of them, how many there were, and between which times.
         No address, if they came from several networks.
         """
-        # A row of a later release may know more fields.
-        kept = {name: value for name, value in row.last.items() if name in KEPT}
+        # A row of a later release may know more fields. Null is the default where it may stand.
+        kept = {k: value for k, value in row.last.items() if k in KEPT and value is not None}
         event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **kept)
         if event.key_id != keys.digest_key_id():
             event.number_digest, event.key_id = "", keys.digest_key_id()

@@ -12,6 +12,8 @@ Anybody may have any number of networks, so these share a fixed number of bucket
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any, Self
 
 from django.db import models
@@ -32,33 +34,50 @@ whom they attack; with more, an attack from many networks would write more event
 SEVERAL = "*"
 """In place of the network, where several were in one bucket."""
 
-CHANGE_NOTHING = frozenset(
+# Codes that were not compared, and requests for a code that were refused.
+_OF_CODES = frozenset(
     {
-        # Codes that were not compared, and requests for a code that were refused.
         *("otp_incorrect", "otp_expired", "otp_exhausted", "factor_disabled", "locked"),
         *("already_verified", "already_opted_in", "not_opted_in", "region_not_allowed"),
         *("send_limit", "waiting", "nothing_waiting", "unchanged"),
-        # Sign-ins and tokens. A password alone, where a code is needed too, opens nothing.
-        *("temporarily_unavailable", "invalid_scope", "invalid_refresh", "2fa_code_required"),
-        # Doors.
-        *("file_access_denied", "insufficient_scope", "denied", "search_limit", "refused"),
     }
 )
-"""Outcomes that change nothing and that no limit counts: they can repeat without end."""
+
+COUNTED: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("opt_in", "verify_opt_in", "challenge", "check", "opt_out"), _OF_CODES),
+    **dict.fromkeys(("app", "recovery_codes", "no_texts"), _OF_CODES),
+    # A password alone, where a code is needed too, opens nothing.
+    "sign_in": frozenset(
+        {"temporarily_unavailable", "invalid_scope", "2fa_code_required", "invalid_grant"}
+    ),
+    "password": frozenset({"temporarily_unavailable", "refused", "invalid_grant"}),
+    "refresh": frozenset({"temporarily_unavailable", "invalid_scope", "invalid_refresh"}),
+    "token": frozenset({"invalid_refresh"}),
+    "disown": frozenset({"unchanged", "invalid_grant"}),
+    "revocation": frozenset({"unchanged"}),
+    # Doors.
+    "access": frozenset({"file_access_denied", "insufficient_scope"}),
+    "consent": frozenset({"denied"}),
+    "search": frozenset({"search_limit"}),
+}
+"""For each kind the outcomes that change nothing and that no limit counts: they can repeat without
+end."""
 
 BEYOND = frozenset({"invalid_grant"})
 """Outcomes that can repeat without end only beyond the limit that their data names."""
 
+CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND
 
-def may_repeat(outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
+
+def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
     """Whether a decision can repeat without end.
 
     It cannot if it raised the count of wrong codes, which has a limit, or if staff gave a
     reason for it.
     """
-    if outcome in BEYOND:
-        return "rule" in data
-    return outcome in CHANGE_NOTHING and not reason and "failures" not in data
+    if outcome not in COUNTED.get(kind, ()) or reason or "failures" in data:
+        return False
+    return outcome not in BEYOND or "rule" in data
 
 
 class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
@@ -72,7 +91,8 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         Only of what is counted. Rows here have no digest, and the event of one gets a valid one:
         who writes to the database could have any decision signed.
         """
-        counted = self.untold().filter(outcome__in=CHANGE_NOTHING | BEYOND)
+        pairs = (Q(kind=kind, outcome__in=outcomes) for kind, outcomes in COUNTED.items())
+        counted = self.untold().filter(reduce(or_, pairs))
         return counted.filter(ends_at__lte=now).order_by("pk")
 
     def raise_for(

@@ -43,7 +43,7 @@ from optin.models import (
 )
 from optin.models import refusals as counts
 from optin.models.audit import LAST
-from optin.models.refusals import BUCKETS, CHANGE_NOTHING, WINDOW
+from optin.models.refusals import BUCKETS, CHANGE_NOTHING, COUNTED, WINDOW
 from optin.origin import Face, Origin
 from optin.passwords import Grant
 from optin.services import Sending
@@ -714,6 +714,7 @@ DONE = {
 
 def test_each_outcome_changes_something_is_bounded_or_is_counted() -> None:
     """A new one must be thought of."""
+    assert set(COUNTED) <= set(Kind.values)
     groups = [set(CHANGE_NOTHING), set(BOUNDED), DONE]
     for outcome in (*Outcome, *Grant):
         assert [outcome in group for group in groups].count(True) == 1, outcome
