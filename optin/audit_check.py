@@ -39,7 +39,8 @@ OVERDUE = timedelta(minutes=70)
 """If nothing else seals, an hourly ``purge`` does: then an event has waited 65 minutes at most."""
 
 LATE = timedelta(days=1)
-"""Operators would notice sooner that nothing seals."""
+"""Operators would notice sooner that nothing seals. A shorter time may be an outage, in which there
+are no events."""
 
 SPARE = {"postgresql": 1000, "sqlite": 0}
 """How many ids in a row rolled back transactions may leave unused.
@@ -95,7 +96,7 @@ def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[F
     """
     yield from _check_copies()
     walk = _Walk(tally, purged_before=now - kept)
-    yield from walk.over(-LAST, 0)
+    yield from walk.over(-LAST - 1, 0)
     if walk.content.count:
         yield Finding(f"events up to 0: {walk.content.count} added")
     next_id = 1
@@ -114,10 +115,13 @@ def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[F
             purging = False
             yield from _different(one, difference)
             yield from walk.late(one)
+            if not difference:
+                yield from walk.gaps
         next_id = max(next_id, one.last_id + 1)
     before = drawn()  # later ids may be of events that were not read
     yield from walk.over(next_id, LAST)
     tally.unsealed = walk.content.count
+    yield from walk.gaps
     yield from _check_unsealed(now, next_id)
     yield from _check_sequence(before, max(tally.last_id, next_id - 1))
     yield from _check_traces(now - kept)
@@ -159,6 +163,8 @@ class _Walk:
     """The content of the last range."""
     due: datetime | None = None
     """When that range had to be sealed: the time of its second event that names another."""
+    gaps: list[Finding] = field(default_factory=list)
+    """Where it lacks more ids in a row than what is rolled back may leave unused."""
     _first: bool = True
     _newest: datetime = _EVER
     _key_id: str = ""
@@ -167,21 +173,34 @@ class _Walk:
 
     def over(self, first: int, last: int) -> Iterator[Finding]:
         """Check the events from *first* to *last*, each by itself and with those before."""
-        self.content, self.due, self._first = Content(), None, True
+        self.content, self.due, self._first, self.gaps = Content(), None, True, []
+        next_id = max(first, 1)
         for chunk in _chunks(first, last):
             for event in chunk:
                 self.content.add(event.pk, event.key_id, event.digest)
+                if event.pk - next_id > SPARE[connection.vendor]:
+                    gap = f"events {next_id} to {event.pk - 1}: removed before they were sealed"
+                    self.gaps.append(Finding(gap))
+                next_id = event.pk + 1
                 yield from self._check_place(event)
             yield from _check_digests(chunk)
             yield from self._check_previous(chunk)
             self.tally.add(chunk)
 
     def late(self, one: AuditSeal) -> Iterator[Finding]:
-        """Report *one* if it was made long after its events: it may replace a removed seal."""
-        if self.due and one.at != _NEVER and one.at - self.due > LATE:
-            days = (one.at - self.due).days
+        """Report *one* if it was made long after its events: it may replace a removed seal.
+
+        In an outage, too, nothing is sealed. But then there are no events either.
+        """
+        if self.due is None or one.at == _NEVER:
+            return
+        while_it_ran = AuditEvent.objects.filter(
+            pk__gt=0, at__gt=self.due + OVERDUE, at__lt=one.at - OVERDUE
+        )
+        late = one.at - self.due
+        if late > LATE or (late > 2 * OVERDUE and while_it_ran.exists()):
             yield Finding(
-                f"{_range(one)}: sealed {days} days late; only copies of seals "
+                f"{_range(one)}: sealed {_long(late)} late; only copies of seals "
                 "show what was there before",
                 unchecked=True,
             )
@@ -271,11 +290,8 @@ def _check_copies() -> Iterator[Finding]:
 
 
 def _check_unsealed(now: datetime, next_id: int) -> Iterator[Finding]:
-    """Check the events after the last seal: they must begin there, and be young."""
+    """Check the events after the last seal: they must be young."""
     rest = AuditEvent.objects.filter(pk__gte=next_id)
-    first = rest.aggregate(id=Min("pk"))["id"] or next_id
-    if first - next_id > SPARE[connection.vendor]:
-        yield Finding(f"events {next_id} to {first - 1}: removed before they were sealed")
     old = rest.filter(at__lt=now - OVERDUE).aggregate(
         count=Count("pk"), first=Min("pk"), last=Max("pk")
     )
@@ -324,7 +340,7 @@ def _check_traces(since: datetime) -> Iterator[Finding]:
 
 def _newest_time() -> datetime:
     try:
-        return AuditEvent.objects.aggregate(at=Max("at"))["at"] or _EVER
+        return AuditEvent.objects.filter(pk__gt=0).aggregate(at=Max("at"))["at"] or _EVER
     except _UNREADABLE:
         return _NEVER  # that is a finding of its own
 
@@ -361,6 +377,10 @@ def _range(one: AuditSeal) -> str:
     return f"events {one.first_id} to {one.last_id}"
 
 
+def _long(time: timedelta) -> str:
+    return f"{time.days} days" if time > LATE else f"{time // timedelta(hours=1)} hours"
+
+
 def _these(ids: Iterable[int]) -> str:
     first, *rest = ids
     return f"{1 + len(rest)} events {first} to {rest[-1]}" if rest else f"event {first}"
@@ -379,7 +399,7 @@ def _events(one: AuditSeal) -> "models.QuerySet[AuditEvent]":
 
 def _seals() -> Iterator[AuditSeal]:
     """All seals, in their order."""
-    from_id = -LAST
+    from_id = -LAST - 1
     while True:
         seals = AuditSeal.objects.filter(first_id__gte=from_id).order_by("first_id")
         chunk = _read(seals[:_CHUNK], "first_id", "last_id", "count", "digest", "key_id", "proof")

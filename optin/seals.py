@@ -109,6 +109,11 @@ def _seal_next(now: datetime, until: int) -> AuditSeal | None:
         with transaction.atomic(durable=True):
             newest = AuditSeal.objects.order_by("-first_id").first()
             before = newest.last_id if newest else 0
+            if before > until and before > (drawn() or LAST):
+                logger.warning(
+                    "nothing sealed: the newest seal ends above all events, at %s", before
+                )
+                return None
             events = AuditEvent.objects.filter(pk__gt=before, pk__lte=until).order_by("pk")
             rows = list(events.values_list("pk", "key_id", "digest")[:RANGE])
             if not rows:
@@ -133,6 +138,8 @@ def _seal_next(now: datetime, until: int) -> AuditSeal | None:
             one.save()
             return one
     except IntegrityError:
+        if not AuditSeal.objects.filter(first_id=before + 1).exists():
+            raise
         # Another sealer was first, and goes on from there.
         return None
 

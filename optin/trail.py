@@ -106,10 +106,10 @@ class Search:
         """Between which ids the days are: so that the list goes on by the ids."""
         above, below = 0, LAST
         if self.first:
-            earlier = AuditEvent.objects.filter(at__lt=self.first - SLACK)
+            earlier = AuditEvent.objects.filter(pk__gt=0, at__lt=self.first - SLACK)
             above = earlier.order_by("-at", "-pk").values_list("pk", flat=True).first() or above
         if self.end:
-            later = AuditEvent.objects.filter(at__gte=self.end + SLACK)
+            later = AuditEvent.objects.filter(pk__gt=0, at__gte=self.end + SLACK)
             below = later.order_by("at", "pk").values_list("pk", flat=True).first() or below
         return above, below
 

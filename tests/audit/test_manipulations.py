@@ -6,13 +6,13 @@ table of its own, and so has what looks odd and is none.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from optin import audit_check, refusals, rotation, seals, services, upkeep
@@ -28,6 +28,7 @@ from optin.models import (
 )
 from optin.models.audit import forget_thread
 from optin.origin import Face, Origin
+from optin.trail import Search
 from tests.audit.conftest import (
     another,
     change,
@@ -41,6 +42,7 @@ from tests.audit.conftest import (
     verify,
 )
 from tests.conftest import NUMBER, Phone, wrong
+from tests.domain.world import audit_trail_full
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -203,6 +205,52 @@ def remove_newest_and_go_on(trail: Trail) -> None:
     record()
 
 
+def let_the_service_forget(trail: Trail) -> None:
+    """Let its next event fail, and remove what it wrote before that."""
+    record()
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        record()
+    remove(trail.newest)
+    record()
+
+
+def cut_the_line_at_a_commit(trail: Trail) -> None:
+    """The service does not know of the event, which is there."""
+    with transaction.atomic():
+        event = record()
+        connection.run_on_commit.clear()
+    record()
+    remove(event)
+
+
+def add_after_what_failed(trail: Trail) -> None:
+    """An event that stands where the next one of the service would."""
+    event = record()
+    with audit_trail_full(), pytest.raises(DatabaseError):
+        record()
+    forged = another(event)
+    forged.previous, forged.digest = event.name(), "no digest"
+    put(forged, 46)
+    with suppress(DatabaseError), transaction.atomic():  # the constraint refuses it
+        record()
+    remove(event, trail.event(46))
+    record()
+
+
+def leave_a_gap_and_seal(trail: Trail) -> None:
+    """More ids are missing inside than what is rolled back can leave unused."""
+    sequence_ends_at(45 + audit_check.SPARE[connection.vendor])
+    record(timedelta(0))
+    trail.clock.shift(6 * MINUTE)
+    seals.seal(timezone.now())
+
+
+def hide_below_all(trail: Trail) -> None:
+    """A newer event under the lowest id hides that the newest one is gone."""
+    put(another(trail.newest, at=timezone.now()), -(2**63))
+    remove_newest(trail)
+
+
 def merge(trail: Trail) -> None:
     """One seal over two ranges, with the digest that is right, and without the key."""
     one, two = trail.seals[1:3]
@@ -314,6 +362,15 @@ WAYS: dict[str, tuple[Way, str]] = {
         lambda trail: put(trail.event(11), -1),
         "events up to 0: 1 added",
     ),
+    "add an event under the lowest id": (hide_below_all, "events up to 0: 1 added"),
+    "add a seal under the lowest id": (
+        lambda trail: change(trail.seals[0], first_id=-(2**63)),
+        "seal over events -9223372036854775808 to 10: it was changed or forged",
+    ),
+    "remove many events before they are sealed": (
+        leave_a_gap_and_seal,
+        "events 45 to ",
+    ),
     "exchange two sealed events": (
         lambda trail: swap(trail.event(24), trail.event(26)),
         "events 21 to 30: not those that were sealed",
@@ -336,6 +393,18 @@ WAYS: dict[str, tuple[Way, str]] = {
     ),
     "remove the newest event, and the service goes on": (
         remove_newest_and_go_on,
+        "event 45: named by later events, but removed or replaced",
+    ),
+    "let the service forget the newest event, and remove it": (
+        let_the_service_forget,
+        "event 45: named by later events, but removed or replaced",
+    ),
+    "cut the line at a commit, and remove the event": (
+        cut_the_line_at_a_commit,
+        "event 45: named by later events, but removed or replaced",
+    ),
+    "let the service follow a forged event": (
+        add_after_what_failed,
         "event 45: named by later events, but removed or replaced",
     ),
     "remove the oldest seal with its events": (
@@ -422,6 +491,59 @@ def test_seals_that_were_made_anew_cannot_be_checked(
     ]
 
 
+def test_a_seal_under_the_lowest_event_hides_no_time(trail: Trail) -> None:
+    """S-53: what is found apart must be found also without the rest."""
+    hide_below_all(trail)
+    assert [line for line in verify() if line.startswith("the newest events: removed")]
+
+
+def test_an_event_under_the_lowest_id_empties_no_search(trail: Trail) -> None:
+    """Staff who look for the events of a day find them all the same."""
+    day = Search(end=timezone.now() + 10 * MINUTE)
+    assert day.look(10).events
+    put(another(trail.newest, at=timezone.now() + timedelta(days=1)), -(2**63))
+    assert Search(end=timezone.now() + 10 * MINUTE).look(10).events == day.look(10).events
+
+
+@pytest.mark.parametrize(("hours", "is_found"), [(2, False), (5, True)])
+def test_sealing_that_was_held_off_cannot_be_checked(
+    trail: Trail, caplog: pytest.LogCaptureFixture, hours: int, is_found: bool
+) -> None:
+    """By a forged seal, which is gone again; the service wrote all the time."""
+    values = {"digest": "0" * 64, "at": timezone.now(), "key_id": "0" * 8, "proof": "0" * 64}
+    forged = AuditSeal.objects.create(first_id=9 * 10**18, last_id=9 * 10**18, count=1, **values)
+    for _ in range(hours * 6):
+        record(timedelta(0))
+        trail.clock.shift(10 * MINUTE)
+        assert seals.seal(timezone.now()) == 0
+    assert "nothing sealed: the newest seal ends above all events" in caplog.text
+    remove(forged)
+    assert seals.seal(timezone.now()) == 1
+    status, lines = run()
+    assert status == (UNCHECKED if is_found else 0)
+    assert [line for line in lines if f"sealed {hours} hours late" in line] == lines[:is_found]
+
+
+def test_an_outage_is_no_finding(trail: Trail) -> None:
+    """Nothing is written in it, and little before it and after it is not sealed yet."""
+    trail.clock.shift(20 * 60 * MINUTE)
+    record(timedelta(0))
+    trail.clock.shift(6 * MINUTE)
+    assert seals.seal(timezone.now()) == 1
+    assert run()[0] == 0
+
+
+def test_a_seal_that_the_database_refuses_is_an_error(trail: Trail) -> None:
+    """If no other sealer was first, somebody keeps it from being made."""
+    trail.clock.shift(6 * MINUTE)
+    sql("CREATE UNIQUE INDEX one_seal ON optin_auditseal ((count > 0)) WHERE first_id > 30")
+    try:
+        with pytest.raises(IntegrityError):
+            seals.seal(timezone.now())
+    finally:
+        sql("DROP INDEX one_seal")
+
+
 def refuse_twice(trail: Trail, user: User) -> None:
     """By each of two keys, an hour ago: two events, and two counts that none tells of."""
     for key in ("key:1", "key:2"):
@@ -452,9 +574,27 @@ def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: s
 def test_no_row_of_refusals_has_a_decision_signed(trail: Trail, user: User) -> None:
     """Whoever writes to that table does not get an event that they made up, with its digest."""
     refuse_twice(trail, user)
-    RefusalCount.objects.update(kind="revoke", outcome="ok", count=99)
-    assert refusals.tell(timezone.now()) == 0
+    for outcome in ("ok", "unchanged"):
+        RefusalCount.objects.update(kind="revoke", outcome=outcome, count=99)
+        assert refusals.tell(timezone.now()) == 0
     assert not AuditEvent.objects.filter(kind="revoke").exists()
+
+
+@pytest.mark.parametrize("last", [["no", "fields"], {"face": None}, {"client": "secret " * 9}])
+def test_a_row_of_refusals_that_cannot_be_told_keeps_no_other_back(
+    trail: Trail,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    last: Any,
+) -> None:
+    monkeypatch.setattr(refusals, "CHUNK", 1)
+    refuse_twice(trail, user)
+    RefusalCount.objects.filter(pk=RefusalCount.objects.earliest("pk").pk).update(last=last)
+    assert 0 < refusals.tell(timezone.now()) + len(caplog.get_records("call")) <= 3
+    assert not RefusalCount.objects.due(timezone.now()).exclude(last=last).exists()
+    assert "secret" not in caplog.text
+    assert [line for line in verify() if "changed" in line] == []
 
 
 # -- by copies alone ---------------------------------------------------------------
