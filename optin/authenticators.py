@@ -16,17 +16,17 @@ from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import codes, delivery, guesses
+from optin import codes, delivery, verification
 from optin.conf import CLOCK_SLACK, conf
 from optin.errors import FactorNeeded
-from optin.guesses import (
-    By,
+from optin.factors import (
     Factors,
-    Outcome,
     Standing,
-    Verification,
+    forget_recovery_codes,
     read_caller_locked,
+    record,
     refuse_ended,
+    release,
 )
 from optin.models import (
     AccessKey,
@@ -41,9 +41,11 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.opt_ins import KeepSession, end_session
 from optin.origin import Origin
+from optin.outcomes import By, Outcome
 from optin.passwords import Attempt, close_begun, trying
-from optin.services import KeepSession, end_session, forget_recovery_codes, record, release
+from optin.verification import Verification
 
 Kind = AuditEvent.Kind
 
@@ -193,14 +195,14 @@ def confirm_app(
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
         now = factors.now
-        guess = guesses.attempt(origin, code, "set up")
-        if known := guesses.repeated(factors, None, guess, now):
+        guess = verification.attempt(origin, code, "set up")
+        if known := verification.repeated(factors, None, guess, now):
             return known
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
         if result.outcome is Outcome.OK:
-            guesses.remember(factors.user, guess, result, now)
+            verification.remember(factors.user, guess, result, now)
             factors.user.save_counts()
             keep_session(factors.user)
         record(Kind.APP, result.outcome, factors, None, origin, now, data={})
@@ -314,8 +316,8 @@ def turn_off(
         refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active
-        guess = guesses.attempt(origin, code, Purpose.OPT_OUT, removal)
-        result = guesses.check_any(factors, code, guess, now)
+        guess = verification.attempt(origin, code, Purpose.OPT_OUT, removal)
+        result = verification.check_any(factors, code, guess, now)
         if result.repeated:
             return result
         removed = remove(factors, removal, now) if result.outcome is Outcome.OK else []
@@ -345,7 +347,7 @@ def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
 
 def _barred(factors: Factors, standing: Standing, now: datetime) -> Verification | None:
     """Say why nothing may be changed now, if so."""
-    return guesses.barred(factors, now, changing=standing.is_beyond_texts)
+    return verification.barred(factors, now, changing=standing.is_beyond_texts)
 
 
 # -- this was not me ---------------------------------------------------------------

@@ -14,7 +14,6 @@ from django.utils.dateparse import parse_datetime
 
 from optin import limits, phones, refusals, staff_words
 from optin.gateways import Fate
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -29,7 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import LEASE, State
-from optin.passwords import Grant
+from optin.outcomes import Grant, Outcome
 from optin.staff_words import moment, moment_by
 
 Kind = AuditEvent.Kind

@@ -24,7 +24,6 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
 
 from optin import keys, limits
 from optin.conf import conf
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     Figure,
@@ -37,6 +36,7 @@ from optin.models import (
     Span,
 )
 from optin.models.messages import State
+from optin.outcomes import Outcome
 
 INTACT = timedelta(hours=24)
 """So long after a span began nothing is deleted that it is counted from (``upkeep.KEPT``)."""

@@ -15,10 +15,10 @@ from django.utils import timezone
 from optin import phones
 from optin.conf import conf
 from optin.errors import UnfitReason, UnfitTime
-from optin.guesses import Outcome
 from optin.models import AuditEvent, Guard, ProviderUser
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 LONGEST = timedelta(days=366)
 """No entry lasts longer without somebody looking at it again."""

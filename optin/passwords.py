@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
@@ -17,12 +16,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from optin import delivery, guesses, hashing, limits
+from optin import delivery, hashing, limits
 from optin.errors import SignedOut
-from optin.guesses import Factors, Standing
+from optin.factors import Factors, Standing, read_caller_locked, read_locked, refuse_ended
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
+from optin.opt_ins import KeepSession, end_session
 from optin.origin import Origin
-from optin.services import KeepSession, end_session
+from optin.outcomes import Grant
 
 RESET_WAIT = timedelta(minutes=1)
 """Between two mails with a link to a new password."""
@@ -39,19 +39,6 @@ ANY_NAME = "any name"
 """The subject of refusals that count together whatever the name."""
 
 Kind = AuditEvent.Kind
-
-
-class Grant(StrEnum):
-    """What a sign-in came to. The refusals are RFC 6749's, and ours."""
-
-    ISSUED = "issued"
-    SIGNED_IN = "signed_in"
-    INVALID_GRANT = "invalid_grant"  # the password
-    INVALID_REFRESH = "invalid_refresh"
-    INVALID_CODE = "invalid_code"
-    INVALID_SCOPE = "invalid_scope"
-    CODE_REQUIRED = "2fa_code_required"
-    NOT_NOW = "temporarily_unavailable"
 
 
 # -- one try -----------------------------------------------------------------------
@@ -160,7 +147,7 @@ def _admit(user: User) -> Factors | None:
 
     Nothing, if it was changed while it was checked.
     """
-    factors = guesses.read_locked(user, Purpose.SIGN_IN, every_factor=True)
+    factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
     locked = factors.user
     return factors if locked.password == user.password and locked.is_active else None
 
@@ -192,7 +179,7 @@ def choose(
     :param user: as the session has them.
     :param standing: what the session has proved; or
     :param link: the token of the mailed link, which works once.
-    :param keep_session: as for ``services.verify_opt_in``.
+    :param keep_session: as for ``opt_ins.verify_opt_in``.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
     :raises Busy: if too many passwords are being hashed.
@@ -200,11 +187,11 @@ def choose(
     with hashing.place():
         hashed = hashing.make(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
-        factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN)
         now = factors.now
         locked = factors.user
         if standing:
-            guesses.refuse_ended(factors, user)
+            refuse_ended(factors, user)
             standing.demand(now)
         elif not default_token_generator.check_token(locked, link):
             raise SignedOut

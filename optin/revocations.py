@@ -2,7 +2,7 @@
 
 Support can be talked into it by somebody who has stolen a password. So the person is told
 by mail at once, and their second factor goes a day later, unless they say no. An
-administrator's revocation is at once (``services.revoke``).
+administrator's revocation is at once (``staff_actions.revoke``).
 
 On the terms of ``services``. Whatever is decided at the end is decided from what is true
 then: whether who asked still may, and whether it is still about the same factors.
@@ -16,13 +16,14 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, limits, services, staff
+from optin import delivery, limits, staff, staff_actions
 from optin.authenticators import Overview, overview
 from optin.conf import conf
-from optin.guesses import Factors, Outcome, read_locked
+from optin.factors import Factors, read_locked, record
 from optin.limits import Refused
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 Kind = AuditEvent.Kind
 Closed = Revocation.Closed
@@ -177,15 +178,13 @@ def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
             return None
         row = factors.active
         data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
-        outcome = _obstacle(waits, factors) or services.revoke_locked(factors, row, now)
+        outcome = _obstacle(waits, factors) or staff_actions.revoke_locked(factors, row, now)
         Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
         if outcome is Outcome.OK:
             delivery.notify(factors.user, Notice.Kind.REVOKED, now, row)
         elif factors.is_on:
             _tell(waits, Notice.Kind.REVOKE_OFF, now)
-        services.record(
-            Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data
-        )
+        record(Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data)
     return outcome
 
 
@@ -252,4 +251,4 @@ def _record(
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
     row = factors.active
-    services.record(Kind.REVOCATION, outcome, factors, row, origin, now, reason=reason, data=data)
+    record(Kind.REVOCATION, outcome, factors, row, origin, now, reason=reason, data=data)

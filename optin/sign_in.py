@@ -22,10 +22,10 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import codes, guesses, keys, limits, services
+from optin import challenges, codes, keys, limits
 from optin.conf import conf
 from optin.errors import SignedOut
-from optin.guesses import Factors, Outcome
+from optin.factors import Factors, read_caller_locked
 from optin.models import (
     AuditEvent,
     File,
@@ -34,7 +34,9 @@ from optin.models import (
     User,
 )
 from optin.origin import Origin
-from optin.passwords import Grant, trying
+from optin.outcomes import Grant, Outcome
+from optin.passwords import trying
+from optin.sending import Sending
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -120,7 +122,7 @@ class SignIn:
 
     grant: Grant
     user: User | None = None  # the one whose password was right
-    sending: services.Sending | None = None  # the text for the code, if one was due
+    sending: Sending | None = None  # the text for the code, if one was due
     retry_after: timedelta | None = None
 
 
@@ -134,7 +136,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
             return SignIn(tried.grant, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
         if factors.active and not factors.app:
-            sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+            sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
             return SignIn(Grant.CODE_REQUIRED, factors.user, sending)
         grant = Grant.CODE_REQUIRED if factors.is_on else Grant.SIGNED_IN
         if grant is Grant.SIGNED_IN:
@@ -156,7 +158,7 @@ def consent(
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with transaction.atomic(durable=True):
-        factors = guesses.read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN)
         locked, now = factors.user, factors.now
         if locked.get_session_auth_hash() != user.get_session_auth_hash():
             raise SignedOut
@@ -270,11 +272,11 @@ def _second_factor(
         _record(grant, factors.user, origin, now)
         return TokenAnswer(grant, retry_after=left)
     if not code:
-        sending = services.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+        sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
         if sending.outcome in {Outcome.LOCKED, Outcome.SEND_LIMIT}:
             return TokenAnswer(Grant.NOT_NOW, retry_after=sending.retry_after)
         return TokenAnswer(Grant.CODE_REQUIRED)
-    verified = services.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
+    verified = challenges.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
     if verified.outcome is Outcome.LOCKED:
         return TokenAnswer(Grant.NOT_NOW, retry_after=verified.retry_after)
     if verified.outcome is not Outcome.OK:

@@ -16,10 +16,11 @@ from django.utils import timezone
 from optin import delivery, keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
-from optin.guesses import Outcome, read_locked
+from optin.factors import read_locked
 from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.audit import MAX_REASON
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 
 READS = (
     "optin.view_user",

@@ -16,9 +16,9 @@ from django.utils.formats import date_format
 
 from optin import limits
 from optin.gateways import Fate
-from optin.guesses import By, Outcome
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
 from optin.models.messages import State
+from optin.outcomes import By, Outcome
 
 Kind = AuditEvent.Kind
 

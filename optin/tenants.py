@@ -13,9 +13,9 @@ from oauth2_provider.models import get_application_model
 
 from optin import delivery, sign_in, staff
 from optin.errors import FileIdTaken, NotAMember, OutOfReach
-from optin.guesses import Outcome
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 Kind = AuditEvent.Kind
 
@@ -175,3 +175,16 @@ def _record(
         file_id=file.pk if file else None,
         data={name: row.pk for name, row in about.items() if row},
     )
+
+
+def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> None:
+    """Record that *user* was refused at the door of a file."""
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            Kind.ACCESS,
+            code,
+            now=timezone.now(),
+            origin=origin,
+            user_id=user.pk,
+            file_id=file_id,
+        )

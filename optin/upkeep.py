@@ -33,7 +33,6 @@ from oauth2_provider.models import (
 from optin import figures, refusals, seals
 from optin.conf import conf
 from optin.errors import TellingReason, UnfitReason
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -55,6 +54,7 @@ from optin.models import (
 from optin.models.audit import MAX_REASON
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 

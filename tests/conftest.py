@@ -23,7 +23,7 @@ from django.db.models.signals import post_migrate
 from django.utils import timezone
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from optin import delivery, gateways, services, sign_in, throttle
+from optin import delivery, gateways, opt_ins, sign_in, throttle
 from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.models import (
     AccessKey,
@@ -201,14 +201,14 @@ def access_key(user: User, file: File) -> str:
 @pytest.fixture
 def pending(user: User, file: File, phone: Phone) -> ProviderUser:
     """``user`` asked for a code for ``NUMBER``, and the phone has it."""
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     return ProviderUser.objects.get(user=user)
 
 
 @pytest.fixture
 def active(user: User, file: File, pending: ProviderUser, phone: Phone) -> ProviderUser:
     """``user`` has ``NUMBER`` active."""
-    services.verify_opt_in(user, file, pending.pk, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, pending.pk, phone.code(), origin=ORIGIN)
     pending.refresh_from_db()
     return pending
 

@@ -22,13 +22,13 @@ from django.core.management import get_commands
 from django.db import ProgrammingError, connection
 from django.utils import timezone
 
-from optin import checks, delivery, refusals, services
+from optin import checks, delivery, opt_ins, refusals, staff_actions
 from optin import conf as conf_module
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.conf import Rate, Setting, every_setting
-from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusals import WINDOW
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,12 +215,12 @@ def test_the_service_role_can_do_all_that_the_service_does(
     service_role: str, user: User, file: File, phone: Phone
 ) -> None:
     """The users and files of the fixtures are written by that role too."""
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
     pending = PendingOtp.objects.get()
     otp = pending.code()
-    guess = services.verify_opt_in(user, file, sending.provider_user_id, otp, origin=ORIGIN)
-    services.unlock(user, reason="try", origin=ORIGIN)
+    guess = opt_ins.verify_opt_in(user, file, sending.provider_user_id, otp, origin=ORIGIN)
+    staff_actions.unlock(user, reason="try", origin=ORIGIN)
     delivery.send_due(timezone.now())
 
     assert guess.outcome is Outcome.OK
@@ -260,7 +260,7 @@ def test_what_was_refused_is_found_as_it_was(
 ) -> None:
     """The query of operators.md counts each refusal, also those without an event."""
     for _ in range(6):  # the first one is sent
-        services.opt_in(user, file, NUMBER, origin=replace(ORIGIN, client="key:1"))
+        opt_ins.opt_in(user, file, NUMBER, origin=replace(ORIGIN, client="key:1"))
     AuditEvent.objects.record(  # its ways are tested elsewhere
         AuditEvent.Kind.OPT_IN,
         Outcome.WITHHELD,

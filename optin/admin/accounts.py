@@ -15,15 +15,15 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import revocations, services, staff
+from optin import revocations, staff, staff_actions
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, file, plain, text, when
 from optin.admin.site import SeeOther, origin_of, site
 from optin.diagnosis import diagnose
-from optin.guesses import Outcome
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
 from optin.origin import Origin
-from optin.services import Sending
+from optin.outcomes import Outcome
+from optin.sending import Sending
 from optin.timeline import Position, timeline
 
 Operation = Callable[..., Any]
@@ -106,14 +106,14 @@ ACTIONS = (
         staff.ACT,
         "Texted codes stop at once. The second factor stays required: the person gets in with an "
         "authenticator app or a recovery code, or not at all. They are told by e-mail.",
-        _act(services.suspend, "Suspended.", unchanged="It was suspended already."),
+        _act(staff_actions.suspend, "Suspended.", unchanged="It was suspended already."),
     ),
     Action(
         "resume",
         "End the suspension",
         staff.ACT,
         "Codes are texted again. The person is told by e-mail.",
-        _act(services.resume, "The suspension was ended.", unchanged="It was not suspended."),
+        _act(staff_actions.resume, "The suspension was ended.", unchanged="It was not suspended."),
     ),
     Action(
         "unlock",
@@ -121,7 +121,7 @@ ACTIONS = (
         staff.ACT,
         "Ends a lock or a disabling, and the count of wrong codes begins again. The person is "
         "told by e-mail.",
-        _act(services.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
+        _act(staff_actions.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
     ),
     Action(
         "revoke",
@@ -129,7 +129,7 @@ ACTIONS = (
         staff.REVOKE,
         "Number, app and recovery codes go, and signing in needs the password alone. Be sure who "
         "it is that asks. The person is told by e-mail.",
-        _act(services.revoke, "All second factors were removed."),
+        _act(staff_actions.revoke, "All second factors were removed."),
     ),
     Action(
         "revoke-later",
@@ -154,7 +154,7 @@ ACTIONS = (
         staff.ACT,
         "Texts the code that waits to be entered once more, under the limits of every text. "
         "Nobody here sees it.",
-        _act(services.resend, "A text is on its way."),
+        _act(staff_actions.resend, "A text is on its way."),
     ),
     Action(
         "role",

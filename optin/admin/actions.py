@@ -22,9 +22,9 @@ from django.views.decorators.http import require_http_methods
 from optin.admin.rows import plain
 from optin.admin.site import SeeOther, origin_of, site
 from optin.errors import OutOfReach, Refusal
-from optin.guesses import Outcome
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 OFFERED: "dict[str, Action]" = {}
 """Every operation that has an address, by the name of that."""

@@ -23,9 +23,9 @@ from django.views.decorators.http import require_POST, require_safe
 from optin.admin import home
 from optin.admin.rows import plain
 from optin.conf import conf
-from optin.guesses import By
 from optin.models.factors import has_active_factor
 from optin.origin import Face, Origin, client_ip
+from optin.outcomes import By
 
 View = Callable[..., HttpResponseBase]
 

@@ -14,10 +14,10 @@ from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, masked, reas
 from optin.admin.site import site
 from optin.errors import InvalidMobileNumber
 from optin.guards import Target
-from optin.guesses import Outcome
 from optin.models import GatewayHealth, Guard, Notice, SmsMessage
 from optin.models.messages import State
 from optin.origin import Origin
+from optin.outcomes import Outcome
 
 # Several values of one kind of row stand beside each other, as staff compare them.
 

@@ -34,11 +34,12 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challenge_method_s256
 
-from optin import keys, passwords, sign_in, throttle
+from optin import keys, sign_in, throttle
 from optin.api.answers import RETRY_UNAVAILABLE
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.origin import Face, Origin, client_ip
+from optin.outcomes import Grant
 
 logger = logging.getLogger("optin.api")
 
@@ -137,7 +138,7 @@ class Validator(OAuth2Validator):
             )
             if known and not valid:
                 family = str(known.token_family)
-                _record(passwords.Grant.INVALID_REFRESH, known.user_id, request, family)
+                _record(Grant.INVALID_REFRESH, known.user_id, request, family)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.

@@ -21,7 +21,7 @@ from optin.api.serializers import (
 )
 from optin.api.views import Call
 from optin.origin import Face
-from optin.passwords import Grant
+from optin.outcomes import Grant
 
 # What the two are called on the wire: RFC 6749 has one word for them.
 _MESSAGE = {

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from optin import codes, logs, services, throttle
+from optin import challenges, codes, logs, opt_ins, tenants, throttle
 from optin.api import parsers
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
@@ -43,9 +43,9 @@ from optin.api.serializers import (
     parse_id,
 )
 from optin.errors import Busy, Refusal
-from optin.guesses import Outcome
 from optin.models import File, Purpose
 from optin.origin import Face, Origin, client_ip
+from optin.outcomes import Outcome
 
 MAX_BODY = 16 * 1024
 """Bytes of a body; a larger one is refused before it is parsed."""
@@ -238,7 +238,7 @@ class CallerCall(Call):
 
     def refuse_access(self, code: str, file_id: int) -> NoReturn:
         if not self.wait:
-            services.refuse_access(self.caller.user, file_id, code, origin=self.origin)
+            tenants.refuse_access(self.caller.user, file_id, code, origin=self.origin)
         raise ApiError(code)
 
 
@@ -262,7 +262,7 @@ class UserCall(CallerCall):
 class OptInView(UserCall):
     def post(self, request: Request) -> Response:
         body = self.read(OptInTo2FARequest)
-        sending = services.opt_in(
+        sending = opt_ins.opt_in(
             self.caller.user, self.file, body["mobile_number"], origin=self.origin
         )
         if sending.outcome not in {Outcome.SENT, Outcome.RESENT}:
@@ -278,7 +278,7 @@ class OptInView(UserCall):
 class VerifyView(UserCall):
     def post(self, request: Request) -> Response:
         body = self.read(Verify2FAOptInRequest)
-        result = services.verify_opt_in(
+        result = opt_ins.verify_opt_in(
             self.caller.user,
             self.file,
             body["provider_user_id"],
@@ -303,7 +303,7 @@ class OptOutView(UserCall):
         otp = codes.clean(self.read(OptOutFrom2FARequest)["otp"] or "")
         if not otp:
             self._send_code()
-        result = services.opt_out(self.caller.user, self.file, otp, origin=self.origin)
+        result = challenges.opt_out(self.caller.user, self.file, otp, origin=self.origin)
         if result.outcome is not Outcome.OK:
             raise ApiError(result.outcome, retry_after=result.retry_after)
         if result.stays_on:
@@ -312,7 +312,7 @@ class OptOutView(UserCall):
         return Response(base_response("Two-factor authentication is off.", [on]))
 
     def _send_code(self) -> NoReturn:
-        sending = services.challenge(
+        sending = challenges.challenge(
             self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file
         )
         if sending.outcome in {Outcome.SENT, Outcome.RESENT, Outcome.WAITING}:

@@ -63,7 +63,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     # When a password was last chosen by a mailed link: the mailbox alone, so to say.
     password_mailed_at = models.DateTimeField(null=True, blank=True)
     # The last guess of a session that was compared, and what came of it: a form that is
-    # sent twice is one guess. A keyed digest (``guesses.attempt``).
+    # sent twice is one guess. A keyed digest (``verification.attempt``).
     last_guess = models.CharField(max_length=64, blank=True)
     last_guess_as = models.CharField(max_length=32, blank=True)
     last_guess_at = models.DateTimeField(null=True, blank=True)
@@ -149,7 +149,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         self.revoke_grants(now)
 
     def forget_guess(self) -> None:
-        """Let no session repeat what it proved a moment ago (``guesses.repeated``)."""
+        """Let no session repeat what it proved a moment ago (``verification.repeated``)."""
         User.objects.filter(pk=self.pk).update(last_guess="")
         self.last_guess = ""
 

@@ -7,11 +7,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 
-from optin import authenticators, services
+from optin import authenticators, challenges
+from optin.challenges import Waiting
 from optin.errors import MalformedCode
-from optin.guesses import Outcome, Verification
 from optin.models import Purpose, User
-from optin.services import Sending, Waiting
+from optin.outcomes import Outcome
+from optin.sending import Sending
+from optin.verification import Verification
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import SeeOther, page
@@ -52,11 +54,11 @@ class CodePage(View):
         return SeeOther("sign-in", then=request.path)
 
     def waiting(self) -> Waiting | None:
-        return services.waiting(self.person, self.purpose)
+        return challenges.waiting(self.person, self.purpose)
 
     def send(self) -> Sending:
         origin = sessions.origin_of(self.request)
-        return services.challenge(self.person, self.purpose, origin=origin)
+        return challenges.challenge(self.person, self.purpose, origin=origin)
 
     def is_stopped(self) -> bool:
         """Whether no text goes to the number, and the person may know it."""

@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import authenticators, passwords, services, sign_in
+from optin import authenticators, challenges, passwords, sign_in
 from optin.errors import SignedOut
-from optin.guesses import By, Verification
 from optin.models import Purpose, User
-from optin.passwords import Grant
+from optin.outcomes import By, Grant
+from optin.verification import Verification
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
@@ -73,7 +73,7 @@ class SignInCode(CodePage):
 
     def check(self, text: str) -> Verification:
         origin = sessions.origin_of(self.request)
-        return services.check(self.person, self.purpose, text, origin=origin)
+        return challenges.check(self.person, self.purpose, text, origin=origin)
 
     def proved(self, result: Verification) -> HttpResponse:
         sessions.begin(self.request, self.person, result)

@@ -12,14 +12,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, codes, revocations, services, wording
+from optin import authenticators, challenges, codes, opt_ins, revocations, wording
 from optin.authenticators import Removal
+from optin.challenges import Waiting
 from optin.errors import InvalidMobileNumber, MalformedCode
+from optin.factors import FRESH
 from optin.guards import Target
-from optin.guesses import FRESH, REPEATED_WITHIN, By, Outcome, Verification
 from optin.models import File, Purpose, User
-from optin.passwords import Grant
-from optin.services import Sending, Waiting
+from optin.outcomes import By, Grant, Outcome
+from optin.sending import Sending
+from optin.verification import REPEATED_WITHIN, Verification
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
@@ -57,7 +59,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
 def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
     """Return the code for the number that was named last, where somebody walked away from it."""
     named = sessions.named_numbers(request)
-    return services.waiting(user, Purpose.OPT_IN, int(named[-1])) if named else None
+    return challenges.waiting(user, Purpose.OPT_IN, int(named[-1])) if named else None
 
 
 @require_safe
@@ -99,7 +101,7 @@ def number(request: HttpRequest) -> HttpResponse:
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
     try:
-        return services.opt_in(
+        return opt_ins.opt_in(
             _user(request),
             file,
             form.cleaned_data["number"],
@@ -146,13 +148,13 @@ class NumberCode(CodePage):
         return super().dispatch(request, *args, **kwargs)
 
     def waiting(self) -> Waiting | None:
-        return services.waiting(self.person, self.purpose, self.number)
+        return challenges.waiting(self.person, self.purpose, self.number)
 
     def is_stopped(self) -> bool:
         return authenticators.is_stopped(self.person, pk=self.number)
 
     def send(self) -> Sending:
-        return services.send_again(
+        return opt_ins.send_again(
             self.person,
             self.number,
             origin=sessions.origin_of(self.request),
@@ -163,7 +165,7 @@ class NumberCode(CodePage):
         return {"change_url": SeeOther("number", then=on_to(self.request)).url}
 
     def check(self, text: str) -> Verification:
-        return services.verify_opt_in(
+        return opt_ins.verify_opt_in(
             self.person,
             self.file,
             self.number,
@@ -194,7 +196,7 @@ class ProveCode(CodePage):
 
     def check(self, text: str) -> Verification:
         origin = sessions.origin_of(self.request)
-        return services.check(self.person, self.purpose, text, origin=origin)
+        return challenges.check(self.person, self.purpose, text, origin=origin)
 
     def proved(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)

@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
-from optin.passwords import Attempt, Grant
+from optin.outcomes import Grant
+from optin.passwords import Attempt
 from optin.sign_in import SignIn
 from optin.web import words
 

@@ -23,9 +23,11 @@ from django_otp import DEVICE_ID_SESSION_KEY
 
 from optin.authenticators import overview
 from optin.errors import SignedOut
-from optin.guesses import REPEATED_WITHIN, By, Standing, Verification
+from optin.factors import Standing
 from optin.models import User
 from optin.origin import Face, Origin, client_ip
+from optin.outcomes import By
+from optin.verification import REPEATED_WITHIN, Verification
 from optin.web import session_store
 
 HALF_FOR = timedelta(minutes=10)

@@ -14,14 +14,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from optin import codes, limits, refusals
+from optin.challenges import Waiting
 from optin.conf import conf
-from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
 from optin.origin import Face, network_of
-from optin.passwords import Grant
-from optin.services import Sending, Waiting
+from optin.outcomes import By, Grant, Outcome
+from optin.sending import Sending
+from optin.verification import Verification
 
 Kind = AuditEvent.Kind
 

@@ -10,11 +10,11 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from optin import services, staff
+from optin import staff, staff_actions
 from optin.errors import Refusal
-from optin.guesses import Outcome
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 from tests.admin.conftest import In, OnStaff, make_staff
 from tests.admin.test_door import code_of
 from tests.admin.test_matrix import NAMES, Page, people
@@ -242,7 +242,7 @@ def test_of_two_who_suspend_at_once_one_does(user: User, active: ProviderUser) -
     mails = len(mail.outbox)
 
     def suspend(actor: User) -> Outcome:
-        return services.suspend(user, reason="stolen", origin=by(actor))
+        return staff_actions.suspend(user, reason="stolen", origin=by(actor))
 
     found = at_once([partial(suspend, actor) for actor in actors * 4])
 

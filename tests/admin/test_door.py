@@ -9,7 +9,7 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from optin import services
+from optin import challenges, staff_actions
 from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, Purpose, User
 from tests.admin.addresses import ADDRESSES
 from tests.admin.conftest import In, OnStaff, give_app
@@ -135,7 +135,7 @@ def test_a_factor_that_was_removed_opens_nothing(
     client.post(sign_in(client, "ann", "/sign-in/?next=/admin/"), {"code": phone.code()})
     assert client.get("/admin/").status_code == 200
 
-    services.revoke(user, reason="stolen", origin=ORIGIN)
+    staff_actions.revoke(user, reason="stolen", origin=ORIGIN)
 
     assert follow(client, "/admin/")[-1].startswith("/account/two-factor/?next=")
 
@@ -152,11 +152,11 @@ def test_a_number_that_was_suspended_opens_nothing(
     client = Client()
     page = sign_in(client, "ann", "/sign-in/?next=/admin/")
     if with_app:  # then no text is sent unasked
-        services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+        challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
     client.post(page, {"code": phone.code()})
     assert client.get("/admin/").status_code == 200
 
-    services.suspend(user, reason="stolen", origin=ORIGIN)
+    staff_actions.suspend(user, reason="stolen", origin=ORIGIN)
 
     steps = follow(client, "/admin/")
     assert steps[-1].startswith("/account/two-factor/prove/?next=")

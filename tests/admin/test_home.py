@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import codes, figures, keys, services
+from optin import codes, figures, keys, opt_ins
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
@@ -137,11 +137,11 @@ def test_it_says_what_happened(
 ) -> None:
     """One number proved, one waits; a text for each, at 0.05; and one was refused."""
     phone.price = Decimal("0.05")
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     row = ProviderUser.objects.get(user=user)
-    services.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
-    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
-    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
     client = signed_in("auditor")
 
     told = tables(client)

@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import delivery, logs, receipts, services
+from optin import delivery, logs, opt_ins, receipts, staff_actions
 from optin.admin import site
 from optin.gateways import Receipt, Report, SmsError
 from optin.models import (
@@ -212,7 +212,7 @@ class Attack:
         at = f"optin/user/{self.user.pk}"
         number = ProviderUser.objects.get(user=self.user)
         code = number.pending_otps.latest("pk").code()
-        services.verify_opt_in(self.user, self.file, number.pk, code, origin=ORIGIN)
+        opt_ins.verify_opt_in(self.user, self.file, number.pk, code, origin=ORIGIN)
         self.post(f"{at}/suspend/", "suspendreason", reason=...)
         self.post(f"{at}/resume/", "resumereason", reason=...)
         self.post(f"{at}/unlock/", "unlockreason", reason=...)
@@ -247,7 +247,7 @@ class Attack:
 def person(user: User) -> Client:
     """The person, signed in on the pages."""
     client, password = Client(headers={"user-agent": AGENT}), {"password": PASSWORD}
-    services.revoke(user, reason="lost", origin=ORIGIN)
+    staff_actions.revoke(user, reason="lost", origin=ORIGIN)
     response = client.post("/sign-in/", {"username": MAIL, **password})
     assert response.status_code == 303, response.content.decode()
     return client

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
-from optin import keys, services
+from optin import keys, opt_ins, staff_actions
 from optin.admin.audit import cell
 from optin.errors import Deactivated
 from optin.models import (
@@ -66,7 +66,7 @@ def test_an_account_is_found(user: User, active: ProviderUser, signed_in: In, wh
 def test_a_number_that_was_refused_finds_who_asked(user: User, file: File, signed_in: In) -> None:
     """No number was ever stored: the audit trail knows its digest (P-21)."""
     abroad = "+447400123456"
-    services.opt_in(user, file, abroad, origin=ORIGIN)
+    opt_ins.opt_in(user, file, abroad, origin=ORIGIN)
     assert not ProviderUser.objects.exists()
 
     response = signed_in("support").post("/admin/find/", {"who": abroad})
@@ -77,7 +77,7 @@ def test_a_number_that_was_refused_finds_who_asked(user: User, file: File, signe
 def test_a_number_of_several_lists_them(
     user: User, stranger: User, active: ProviderUser, file: File, signed_in: In
 ) -> None:
-    services.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     html = ask(signed_in("support"), "find/", 200, who=NUMBER)
     assert [">ann<" in html, ">ben<" in html] == [True, True]
     assert NUMBER[3:] not in html
@@ -174,7 +174,7 @@ def test_revoke(user: User, active: ProviderUser, signed_in: In) -> None:
 
 def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, signed_in: In) -> None:
     User.objects.filter(pk=user.pk).update(otp_failures=9)
-    services.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
     user.refresh_from_db()
     assert user.otp_locked_until
     client = signed_in("support")
@@ -225,7 +225,7 @@ def test_resend_texts_the_same_code_of_an_opt_in(
     assert code not in html
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.provider_user_id) == ("resend", "resent", pending.pk)
-    assert services.verify_opt_in(user, file, pending.pk, code, origin=ORIGIN).outcome == "ok"
+    assert opt_ins.verify_opt_in(user, file, pending.pk, code, origin=ORIGIN).outcome == "ok"
 
 
 def test_resend_keeps_the_limits(
@@ -363,7 +363,7 @@ def test_whoever_is_no_staff_any_more_changes_nothing(user: User, on_staff: OnSt
     User.objects.filter(pk=actor.pk).update(is_staff=False)
     before = AuditEvent.objects.count()
     with pytest.raises(Deactivated):
-        services.unlock(user, reason="x", origin=Origin(Face.ADMIN, actor_id=actor.pk))
+        staff_actions.unlock(user, reason="x", origin=Origin(Face.ADMIN, actor_id=actor.pk))
     assert AuditEvent.objects.count() == before
 
 
@@ -709,7 +709,7 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
     user: User, file: File, signed_in: In
 ) -> None:
     """P-21: also where no number was ever stored."""
-    services.opt_in(user, file, "+447400123456", origin=ORIGIN)
+    opt_ins.opt_in(user, file, "+447400123456", origin=ORIGIN)
     html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
     assert 'data-cause="region"' in html
     assert "What happened, newest first" in html

@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import services, staff
+from optin import staff, staff_actions
 from optin.admin import matrix, site
 from optin.models import (
     AccessKey,
@@ -115,7 +115,7 @@ def world(user: User, active: ProviderUser, file: File, access_key: str) -> Worl
     guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
     health = GatewayHealth.objects.create(gateway="phone")
     application = get_application_model().objects.create(name="shop")
-    services.unlock(user, reason="test", origin=ORIGIN)
+    staff_actions.unlock(user, reason="test", origin=ORIGIN)
     made = {
         "optin_user": user,
         "optin_provideruser": active,

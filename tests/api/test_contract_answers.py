@@ -15,7 +15,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken
 from pytest_django import Settings
 
-from optin import services
+from optin import opt_ins, staff_actions
 from optin.conf import Rate
 from optin.models import (
     AccessKey,
@@ -123,7 +123,7 @@ def test_used_code_of_a_released_number(
 ) -> None:
     """S-09: a code that was used proves nothing again."""
     used = phone.code()
-    services.revoke(user, reason="test", origin=ORIGIN)
+    staff_actions.revoke(user, reason="test", origin=ORIGIN)
     assert one.verify(active.pk, used).brief == (400, "otp_incorrect")
 
 
@@ -227,7 +227,7 @@ def test_too_many_failures_disable(
 
 
 def test_suspended_by_staff(api: Api, user: User, active: ProviderUser, phone: Phone) -> None:
-    services.suspend(user, reason="test", origin=ORIGIN)
+    staff_actions.suspend(user, reason="test", origin=ORIGIN)
     texts = len(phone.messages)
     assert api.verify(active.pk, "1234567").brief == (403, "factor_disabled")
     assert api.opt_in(NUMBER).brief == (403, "factor_disabled")
@@ -740,7 +740,7 @@ def test_unforeseen_exception(
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(services, "verify_opt_in", fail)
+    monkeypatch.setattr(opt_ins, "verify_opt_in", fail)
     with caplog.at_level(logging.ERROR, "optin.api"):
         answer = one.verify(pending.pk, phone.code(), accept=accept)
     assert answer.brief == (500, "internal_error")

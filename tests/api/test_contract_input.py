@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from optin.api.answers import ERRORS
-from optin.guesses import Outcome
 from optin.models import PendingOtp, ProviderUser, User
+from optin.outcomes import Outcome
 from tests.api.client import MEDIA_TYPES, NAMESPACES, Answer, Api, bearer
 from tests.conftest import NUMBER, Phone, wrong
 

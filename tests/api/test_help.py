@@ -18,7 +18,7 @@ from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError
 from optin.api.help import CALLS, Call, Resource
 from optin.api.serializers import Model, OptOutFrom2FARequest, Verify2FAOptInRequest
 from optin.api.views import NotFound
-from optin.guesses import Outcome
+from optin.outcomes import Outcome
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.slug)
 each_call_with_a_body = pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from oauth2_provider.models import (
     get_application_model,
 )
 
-from optin import services
+from optin import opt_ins
 from optin.api.oauth import RandomSecretHasher
 from optin.models import AuditEvent, File, Membership, User
 from tests.api.client import Api, bearer
@@ -600,9 +600,9 @@ def test_code_works_for_a_minute(
 
 
 def activate(user: User, file: File, phone: Phone) -> None:
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
-    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
 
 
 def change_password(user: User, file: File, phone: Phone) -> None:

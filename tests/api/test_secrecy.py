@@ -8,7 +8,8 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from optin import guesses
+from optin import passwords
+from optin.factors import Factors, read_locked
 from optin.models import AuditEvent, ProviderUser, SendCounter, User
 from tests.api.token_client import FORM, Tokens, error
 from tests.conftest import PASSWORD, Phone
@@ -113,15 +114,14 @@ def test_a_password_that_was_hashed_anew_meanwhile_is_right(
     user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two first sign-ins after the hasher became slower: both hash anew."""
-    read_locked = guesses.read_locked
 
-    def after_another_hashed_it(person: User, purpose: Any, **options: Any) -> guesses.Factors:
+    def after_another_hashed_it(person: User, purpose: Any, **options: Any) -> Factors:
         again = User.objects.get(pk=person.pk)
         again.set_password(PASSWORD)
         User.objects.filter(pk=person.pk).update(password=again.password)
         return read_locked(person, purpose, **options)
 
-    monkeypatch.setattr(guesses, "read_locked", after_another_hashed_it)
+    monkeypatch.setattr(passwords, "read_locked", after_another_hashed_it)
 
     assert Tokens().sign_in().status == 200
 
@@ -129,14 +129,12 @@ def test_a_password_that_was_hashed_anew_meanwhile_is_right(
 def test_a_password_that_was_changed_meanwhile_is_wrong(
     user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_locked = guesses.read_locked
-
-    def after_a_change(person: User, purpose: Any, **options: Any) -> guesses.Factors:
+    def after_a_change(person: User, purpose: Any, **options: Any) -> Factors:
         again = User.objects.get(pk=person.pk)
         again.set_password("another one")
         User.objects.filter(pk=person.pk).update(password=again.password)
         return read_locked(person, purpose, **options)
 
-    monkeypatch.setattr(guesses, "read_locked", after_a_change)
+    monkeypatch.setattr(passwords, "read_locked", after_a_change)
 
     assert error(Tokens().sign_in()) == (400, "invalid_grant")

@@ -6,9 +6,9 @@ import pytest
 import time_machine
 from oauth2_provider.models import AccessToken
 
-from optin import codes, services
-from optin.guesses import By
+from optin import codes, staff_actions
 from optin.models import AuditEvent, File, User
+from optin.outcomes import By
 from tests.api.client import Api
 from tests.api.token_client import BODIES, Tokens, error
 from tests.conftest import ORIGIN, Phone, wrong
@@ -293,5 +293,5 @@ def test_no_key_proves_an_opt_in_from_before_a_factor(
 
 
 def test_staff_end_it_all(full: Person) -> None:
-    services.revoke(full.user, reason="asked in person", origin=ORIGIN)
+    staff_actions.revoke(full.user, reason="asked in person", origin=ORIGIN)
     assert Tokens().sign_in().status == 200

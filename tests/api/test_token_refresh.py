@@ -9,10 +9,10 @@ from django.conf import LazySettings
 from django.http import HttpResponse
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
-from optin import services, sign_in, upkeep
-from optin.guesses import Outcome
+from optin import challenges, opt_ins, sign_in, staff_actions, upkeep
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 from tests.api.client import Answer, Api, bearer
 from tests.api.test_oauth_endpoints import post
 from tests.api.token_client import BODIES, Tokens, error
@@ -375,11 +375,11 @@ def test_tokens_from_before_an_activation_do_not_refresh(
     user: User, file: File, old: Answer, phone: Phone
 ) -> None:
     """S-30: they had no second factor; those from after it had."""
-    row = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    row = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     still = refresh(old)
     assert still.status == 200  # asking for a code changes nothing
     assert row.provider_user_id
-    services.verify_opt_in(user, file, row.provider_user_id, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, row.provider_user_id, phone.code(), origin=ORIGIN)
 
     assert error(refresh(still)) == REFUSED
     Tokens().sign_in()
@@ -392,15 +392,15 @@ def test_opting_out_leaves_tokens_as_they_are(
 ) -> None:
     Tokens().sign_in()
     tokens = Tokens().sign_in(verification_code=phone.code())
-    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
-    result = services.opt_out(user, file, phone.code(), origin=ORIGIN)
+    challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    result = challenges.opt_out(user, file, phone.code(), origin=ORIGIN)
     assert result.outcome is Outcome.OK
 
     assert works(tokens)
     assert refresh(tokens).status == 200
 
 
-@pytest.mark.parametrize("action", [services.suspend, services.unlock])
+@pytest.mark.parametrize("action", [staff_actions.suspend, staff_actions.unlock])
 def test_what_staff_do_leaves_tokens_as_they_are(
     user: User,
     active: ProviderUser,

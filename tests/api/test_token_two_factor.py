@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from oauth2_provider.models import AccessToken
 
-from optin import services
+from optin import challenges, staff_actions
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
@@ -201,7 +201,7 @@ def test_code_works_once(texted: Phones) -> None:
 
 def test_code_for_something_else_is_wrong(user: User, phone: Phone) -> None:
     """S-08: the code of an opt-out signs nobody in."""
-    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
     opt_out = phone.code()
     Tokens().sign_in()
 
@@ -241,7 +241,7 @@ def another_length(user: User, code: str, clock: time_machine.Traveller) -> str:
 
 
 def suspended(user: User, code: str, clock: time_machine.Traveller) -> str:
-    services.suspend(user, reason="test", origin=ORIGIN)
+    staff_actions.suspend(user, reason="test", origin=ORIGIN)
     return code
 
 
@@ -354,9 +354,9 @@ def test_count_is_shared_with_other_purposes(
     user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """S-05: five wrong codes of an opt-out and five here lock."""
-    services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
+    challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
     for _ in range(5):
-        services.check(user, Purpose.OPT_OUT, wrong(phone.code()), origin=ORIGIN)
+        challenges.check(user, Purpose.OPT_OUT, wrong(phone.code()), origin=ORIGIN)
     guess_wrongly(phone, clock, 5)
 
     assert error(Tokens().sign_in()) == TOO_MANY
@@ -481,7 +481,7 @@ def test_signing_in_leaves_the_factor_as_it_is(active: ProviderUser, texted: Pho
 def test_2fa_is_read_live(user: User, texted: Phones) -> None:
     """S-31: released, no code is asked for; active again, one is."""
     texted()
-    services.revoke(user, reason="test", origin=ORIGIN)
+    staff_actions.revoke(user, reason="test", origin=ORIGIN)
     assert Tokens().sign_in().status == 200
     ProviderUser.objects.update(confirmed=True, released_at=None)
 

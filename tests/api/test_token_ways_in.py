@@ -25,7 +25,7 @@ from oauth2_provider.models import (
     get_application_model,
 )
 
-from optin import services
+from optin import challenges, opt_ins, staff_actions
 from optin.models import File, Purpose, User
 from optin.web.session_store import SessionStore
 from tests.admin.test_permissions import MAY
@@ -101,9 +101,9 @@ def scene(user: User, file: File, phone: Phone) -> Scene:
         "/o/token/", exchange("first"), headers={"Authorization": f"Basic {credentials}"}
     )
     scene.refresh_token_of_client = response.json()["refresh_token"]
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
-    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
     return scene
 
 
@@ -118,7 +118,7 @@ def by_password(call: str) -> Callable[[Scene], None]:
             tokens.sign_in(name, verification_code="")
         tokens.sign_in(verification_code=wrong(scene.phone.code()))
         tokens.sign_in(scope="2fa")
-        services.suspend(scene.user, reason="test", origin=ORIGIN)
+        staff_actions.suspend(scene.user, reason="test", origin=ORIGIN)
         tokens.sign_in()
 
     return attempt
@@ -150,7 +150,7 @@ def by_page(scene: Scene) -> None:
         for name in ("ann", "ANN", "ann@example.com"):
             client.post("/sign-in/", {"username": name, "password": PASSWORD})
             client.post("/sign-in/?next=/account/", {"username": name, "password": PASSWORD})
-    services.suspend(scene.user, reason="test", origin=ORIGIN)
+    staff_actions.suspend(scene.user, reason="test", origin=ORIGIN)
     half(scene).get("/account/")
 
 
@@ -162,7 +162,7 @@ def by_page_code(scene: Scene) -> None:
         client.post("/sign-in/code/send/", data)
         Client().post("/sign-in/code/", data)
     # The code of another purpose, and one that comes too late.
-    services.challenge(scene.user, Purpose.OPT_OUT, origin=ORIGIN)
+    challenges.challenge(scene.user, Purpose.OPT_OUT, origin=ORIGIN)
     client.post("/sign-in/code/", {"code": scene.phone.code()})
 
 

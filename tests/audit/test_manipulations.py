@@ -15,7 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from optin import audit_check, refusals, rotation, seals, services, upkeep
+from optin import audit_check, challenges, opt_ins, refusals, rotation, seals, tenants, upkeep
 from optin.models import (
     AuditEvent,
     AuditSeal,
@@ -77,10 +77,10 @@ class Trail:
             seals.seal(timezone.now())
         for n in range(2):
             record(timedelta(0), reason=f"not sealed {n}")
-        services.opt_in(user, file, NUMBER, origin=ORIGIN)
+        opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
         number = ProviderUser.objects.get()
         clock.shift(MINUTE / 3)
-        services.verify_opt_in(user, file, number.pk, phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, number.pk, phone.code(), origin=ORIGIN)
         clock.shift(MINUTE)
 
     @staticmethod
@@ -548,7 +548,7 @@ def refuse_twice(trail: Trail, user: User) -> None:
     """By each of two keys, an hour ago: two events, and two counts that none tells of."""
     for key in ("key:1", "key:2"):
         for _ in range(2):
-            services.refuse_access(
+            tenants.refuse_access(
                 user, 888, "file_access_denied", origin=Origin(Face.API, client=key)
             )
     trail.clock.shift(timedelta(hours=1))
@@ -562,7 +562,7 @@ def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: s
     if by == "tell":
         assert refusals.tell(timezone.now()) == 2
     else:
-        services.refuse_access(
+        tenants.refuse_access(
             user, 888, "file_access_denied", origin=Origin(Face.API, client="key:1")
         )
     assert verify() == []
@@ -664,9 +664,9 @@ def erased(trail: Trail) -> None:
 
 def wrong_code(trail: Trail) -> None:
     user = User.objects.get(username="ann")
-    services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+    challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
     trail.clock.shift(MINUTE)
-    services.check(user, Purpose.SIGN_IN, wrong("1234567"), origin=ORIGIN)
+    challenges.check(user, Purpose.SIGN_IN, wrong("1234567"), origin=ORIGIN)
 
 
 def quiet_and_purged(trail: Trail) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
-from optin import services
+from optin import opt_ins
 from optin.gateways import Simulator
 from optin.models import File, Membership, User
 from optin.origin import Face, Origin
@@ -76,10 +76,10 @@ def make() -> None:
 
 def _opt_in(user: User, file: File, number: str) -> None:
     origin = Origin(Face.COMMAND)
-    sending = services.opt_in(user, file, number, origin=origin)
+    sending = opt_ins.opt_in(user, file, number, origin=origin)
     assert sending.provider_user_id
     code = Simulator(settings.DATA_DIR).latest(1)[0].body.split()[0]
-    services.verify_opt_in(user, file, sending.provider_user_id, code, origin=origin)
+    opt_ins.verify_opt_in(user, file, sending.provider_user_id, code, origin=origin)
 
 
 def run(site: Site, body: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import guards, services, tenants
+from optin import challenges, guards, opt_ins, staff_actions, tenants
 from optin.gateways import Simulator
 from optin.guards import Target
 from optin.models import (
@@ -60,7 +60,7 @@ def fill(read_code: Read = _simulated) -> dict[str, int]:
     member = _person("member", "member@example.com", file)
     _opt_in(busy, file, read_code)
     for each in (busy, other):
-        services.opt_in(each, file, SHARED, origin=_web(each))
+        opt_ins.opt_in(each, file, SHARED, origin=_web(each))
     _happen(busy, file)
     return {**_one_of_each(busy, member, file), "optin_user": busy.pk}
 
@@ -76,21 +76,21 @@ def _web(user: User) -> Origin:
 
 
 def _opt_in(user: User, file: File, read_code: Read) -> None:
-    sending = services.opt_in(user, file, NUMBER, origin=_web(user))
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=_web(user))
     assert sending.provider_user_id
-    services.verify_opt_in(user, file, sending.provider_user_id, read_code(), origin=_web(user))
+    opt_ins.verify_opt_in(user, file, sending.provider_user_id, read_code(), origin=_web(user))
 
 
 def _happen(user: User, file: File) -> None:
     """What people do in a bad week, and staff about it."""
     by_staff = Origin(Face.COMMAND)
     for _ in range(BUSY // 2):
-        services.suspend(user, reason=REASON, origin=by_staff)
-        services.resume(user, reason="found again", origin=by_staff)
-    services.challenge(user, Purpose.SIGN_IN, origin=_web(user))
+        staff_actions.suspend(user, reason=REASON, origin=by_staff)
+        staff_actions.resume(user, reason="found again", origin=by_staff)
+    challenges.challenge(user, Purpose.SIGN_IN, origin=_web(user))
     for guess in range(4):
-        services.check(user, Purpose.SIGN_IN, f"{guess:07}", origin=_web(user))
-    sending = services.opt_in(user, file, "+4915123456789", origin=_web(user))
+        challenges.check(user, Purpose.SIGN_IN, f"{guess:07}", origin=_web(user))
+    sending = opt_ins.opt_in(user, file, "+4915123456789", origin=_web(user))
     assert not sending.provider_user_id
 
 

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from optin import guards, keys, revocations, services, sign_in, staff
+from optin import guards, keys, opt_ins, revocations, sign_in, staff
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -124,9 +124,9 @@ def test_the_guide_says_how_to_try_it(settings: LazySettings) -> None:
 def opt_in(phone: Phone) -> User:
     ann: User = User.objects.get(username="ann")
     file = File.objects.get(pk=777)
-    sent = services.opt_in(ann, file, NUMBER, origin=ORIGIN)
+    sent = opt_ins.opt_in(ann, file, NUMBER, origin=ORIGIN)
     assert sent.provider_user_id
-    done = services.verify_opt_in(ann, file, sent.provider_user_id, phone.code(), origin=ORIGIN)
+    done = opt_ins.verify_opt_in(ann, file, sent.provider_user_id, phone.code(), origin=ORIGIN)
     assert done.outcome == "ok"
     return ann
 
@@ -167,9 +167,9 @@ def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
 def test_reset_forgets_what_support_was_asked_to_remove(phone: Phone) -> None:
     demo()
     user = User.objects.get(username="ann")
-    sending = services.opt_in(user, File.objects.get(pk=777), NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, File.objects.get(pk=777), NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
-    services.verify_opt_in(
+    opt_ins.verify_opt_in(
         user, File.objects.get(pk=777), sending.provider_user_id, phone.code(), origin=ORIGIN
     )
     revocations.plan(user, reason="lost", origin=ORIGIN)

@@ -13,11 +13,11 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import delivery, gateways, services
+from optin import delivery, gateways, opt_ins
 from optin.gateways import Callback, Fate, Http, Receipt, SmsError, Text
-from optin.guesses import Outcome
 from optin.models import AuditEvent, File, GatewayHealth, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import LEASE, TRIPPED_FOR, TRIPS_AT, State
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.world import World
 
@@ -377,7 +377,7 @@ def test_a_person_is_answered_within_6_seconds_though_gateways_hang(
     every = [*(http(url) for _, url in hang), last]
     monkeypatch.setattr(gateways, "for_region", lambda region: every)
     began = time.perf_counter()
-    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
     assert time.perf_counter() - began < 6
     for listener, _ in hang:
         listener.close()
@@ -404,7 +404,7 @@ def test_gateways_that_cannot_be_reached_leave_time_for_each_other(
     every = [*(http(f"http://{n}.invalid/") for n in range(2)), last]
     monkeypatch.setattr(gateways, "for_region", lambda region: every)
     began = time.perf_counter()
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert time.perf_counter() - began < 6
     over.set()
     assert (newest().state, newest().gateway) == (State.SENT, "last")

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import delivery, gateways, services
+from optin import delivery, gateways, opt_ins
 from optin.gateways import Fate, Http, SmsError, Text
 from optin.gateways.call import MAX_ANSWER
-from optin.guesses import Outcome
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 
 KEY = "sesame-key"
@@ -565,7 +565,7 @@ def configured(server: Server, settings: LazySettings, monkeypatch: pytest.Monke
 
 @pytest.mark.django_db(transaction=True)
 def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None:
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
     message = SmsMessage.objects.get()
     assert (message.state, message.gateway) == (State.SENT, "http")
@@ -574,7 +574,7 @@ def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None
     text = json.loads(request.body)
     assert text["to"] == NUMBER
     assert (
-        services.verify_opt_in(
+        opt_ins.verify_opt_in(
             user, file, message.provider_user.pk, text["text"][:7], origin=ORIGIN
         ).outcome
         is Outcome.OK
@@ -589,7 +589,7 @@ def test_what_became_of_a_refused_text_is_kept(
     configured: Server, user: User, file: File, status: int, state: State
 ) -> None:
     configured.answer = says(status, f"{NUMBER} {BODY}")
-    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
     message = SmsMessage.objects.get()
     assert (message.state, message.reason) == (state, f"the gateway answered {status}")
 
@@ -602,7 +602,7 @@ def test_a_hanging_gateway_delays_the_person_5_seconds_and_loses_no_text(
     """S-44, S-64. The second attempt has the same reference."""
     accepts, configured.answer = configured.answer, hangs
     began = time.perf_counter()
-    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
     assert time.perf_counter() - began < 6
     message = SmsMessage.objects.get()
     assert (message.state, message.reason) == (

@@ -20,9 +20,9 @@ from django.utils import timezone
 
 from optin import delivery, gateways
 from optin.gateways import Fate, Simulator, SmsError, Text
-from optin.guesses import Outcome
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, Phone
 from tests.domain.world import World, rows
 

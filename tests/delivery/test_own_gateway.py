@@ -12,11 +12,11 @@ from django.conf import LazySettings
 from django.core.checks import run_checks
 from django.test import Client
 
-from optin import gateways, services
+from optin import gateways, opt_ins
 from optin.gateways import Text
-from optin.guesses import Outcome
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery.test_http_gateway import Server, says, server
 
@@ -49,7 +49,7 @@ def harbour(
 
 
 def test_a_text_and_its_receipt(harbour: Server, user: User, file: File) -> None:
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     message = SmsMessage.objects.get()
     assert (message.state, message.gateway) == (State.SENT, "harbour")
     sent = json.loads(harbour.requests[0].body)
@@ -66,7 +66,7 @@ def test_a_text_and_its_receipt(harbour: Server, user: User, file: File) -> None
         assert answer.status_code == status
     message.refresh_from_db()
     assert message.state == State.DELIVERED
-    said = services.verify_opt_in(
+    said = opt_ins.verify_opt_in(
         user, file, message.provider_user.pk, sent["text"][:7], origin=ORIGIN
     )
     assert said.outcome is Outcome.OK

@@ -16,9 +16,8 @@ from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
-from optin import delivery, gateways, receipts, services
+from optin import challenges, delivery, gateways, opt_ins, receipts
 from optin.gateways import Fate, Http, Kannel, Receipt, Report, SmsError, Text
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
@@ -32,6 +31,7 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
 from tests.domain.world import World
 
@@ -545,7 +545,7 @@ def test_a_stop_is_its_owners_whoever_had_the_text_sent(
 ) -> None:
     """A text that she did not ask for: she learns why no code comes, the other learns nothing."""
     clock.shift(121)
-    services.opt_in(stranger, file, NUMBER, origin=Origin(Face.API, client="test:2"))
+    opt_ins.opt_in(stranger, file, NUMBER, origin=Origin(Face.API, client="test:2"))
     receipt = Receipt(Report.OPTED_OUT, newest().reference)
     assert newest().provider_user.user == stranger
     mail.outbox.clear()
@@ -601,6 +601,6 @@ def test_a_stop_holds_for_texts_of_every_purpose(
     message = SmsMessage.objects.get()
     receipt = Receipt(Report.OPTED_OUT, message.reference)
     assert receipts.take("phone", receipt, timezone.now(), GATEWAY)
-    result = services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
+    result = challenges.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
     assert (result.outcome, result.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
     assert len(phone.messages) == 1

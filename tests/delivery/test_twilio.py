@@ -17,14 +17,14 @@ from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
-from optin import checks, gateways, services
+from optin import checks, gateways, opt_ins
 from optin.conf import conf
 from optin.gateways import Fate, SmsError, Text
 from optin.gateways.call import MAX_ANSWER
 from optin.gateways.twilio import Twilio
-from optin.guesses import Outcome
 from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery import test_http_gateway as wire
 from tests.delivery.test_http_gateway import BODY, CODE, REFERENCE, Answer, Request, Server, says
@@ -412,7 +412,7 @@ def configured(server: Server, settings: LazySettings, monkeypatch: pytest.Monke
 @pytest.fixture
 def asked_for(configured: Server, user: User, file: File) -> str:
     """A text that Twilio took; the address that its receipts were asked for at."""
-    assert services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
     return form(configured.requests[-1])["StatusCallback"]
 
 
@@ -666,7 +666,7 @@ def test_before_the_send_returned(configured: Server, user: User, file: File) ->
         answer(line)
 
     configured.answer = reports_first
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     SmsMessage.objects.update(state=State.SENDING, gateway_message_id="")
     GatewayTry.objects.all().delete()
     assert call_back(codes[0], facts()) == 200
@@ -694,7 +694,7 @@ def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, u
     sent = form(configured.requests[0])
     assert (sent["To"], sent["ValidityPeriod"]) == (NUMBER, "595")
     assert call_back(asked_for, facts()) == 200
-    guess = services.verify_opt_in(
+    guess = opt_ins.verify_opt_in(
         user,
         message.provider_user.file,
         message.provider_user.pk,
@@ -708,7 +708,7 @@ def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, u
 def test_a_stop_that_twilio_tells_of_holds(configured: Server, user: User, file: File) -> None:
     """21610: this text fails, and no other goes to that number."""
     configured.answer = says(400, error(21610))
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert text_now() == (State.FAILED, "the gateway answered 400 (21610)")
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.NO_TEXTS)
     assert (event.client, event.outcome) == ("gateway:twilio", "stopped")

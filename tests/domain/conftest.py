@@ -3,8 +3,8 @@
 import pytest
 import time_machine
 
-from optin.guesses import By
 from optin.models import File, ProviderUser, Purpose, User
+from optin.outcomes import By
 from tests.conftest import Phone
 from tests.domain.person import Person
 from tests.domain.world import World

@@ -7,11 +7,13 @@ import pyotp
 import time_machine
 from django.utils import timezone
 
-from optin import authenticators, codes, services
+from optin import authenticators, challenges, codes, opt_ins, staff_actions
 from optin.authenticators import Removal
-from optin.guesses import By, Standing, Verification
+from optin.factors import Standing
 from optin.models import AuthenticatorApp, File, ProviderUser, Purpose, RecoveryCode, User
 from optin.origin import Face, Origin
+from optin.outcomes import By
+from optin.verification import Verification
 from tests.conftest import NUMBER, OTHER_NUMBER, Phone, wrong
 
 PAGE = Origin(Face.WEB, ip="192.0.2.1", session="session one")
@@ -57,12 +59,12 @@ class Person:
 
     def name_number(self, number: str = OTHER_NUMBER, by: By = By.RECOVERY) -> int:
         """Have a code sent to *number*; return its id."""
-        sending = services.opt_in(self.user, self.file, number, origin=PAGE, standing=proved(by=by))
+        sending = opt_ins.opt_in(self.user, self.file, number, origin=PAGE, standing=proved(by=by))
         assert sending.provider_user_id, sending.outcome
         return sending.provider_user_id
 
     def prove_number(self, provider_user_id: int, code: str = "") -> Verification:
-        return services.verify_opt_in(
+        return opt_ins.verify_opt_in(
             self.user, self.file, provider_user_id, code or self.phone.code(), origin=PAGE
         )
 
@@ -99,7 +101,7 @@ class Person:
 
     def text(self, purpose: Purpose = Purpose.SIGN_IN) -> str:
         """Ask for a text; return its code."""
-        assert services.challenge(self.user, purpose, origin=PAGE).outcome in {"sent", "resent"}
+        assert challenges.challenge(self.user, purpose, origin=PAGE).outcome in {"sent", "resent"}
         return self.phone.code()
 
     def right(self, by: By, purpose: Purpose = Purpose.SIGN_IN) -> str:
@@ -121,7 +123,7 @@ class Person:
     def check(
         self, code: str, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE
     ) -> Verification:
-        return services.check(self.user, purpose, code, origin=origin)
+        return challenges.check(self.user, purpose, code, origin=origin)
 
     def turn_off(
         self, code: str, removal: Removal = Removal.ALL, origin: Origin = PAGE
@@ -167,4 +169,4 @@ class Person:
         User.objects.filter(pk=self.user.pk).update(otp_failures=50, otp_disabled_at=timezone.now())
 
     def suspend(self) -> None:
-        assert services.suspend(self.user, reason="lost phone", origin=PAGE) == "ok"
+        assert staff_actions.suspend(self.user, reason="lost phone", origin=PAGE) == "ok"

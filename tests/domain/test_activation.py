@@ -14,9 +14,8 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import services
+from optin import opt_ins, staff_actions
 from optin.errors import InvalidMobileNumber
-from optin.guesses import Outcome
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -28,6 +27,7 @@ from optin.models import (
     User,
 )
 from optin.models.factors import has_active_factor
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event, one_repeat
 
@@ -154,14 +154,14 @@ def test_proving_one_number_closes_the_other_opt_ins(world: World) -> None:
     first, first_code = world.row, world.code()
     second = world.opt_in(OTHER_NUMBER)
     assert second.provider_user_id
-    result = services.verify_opt_in(
+    result = opt_ins.verify_opt_in(
         world.user, world.file, second.provider_user_id, world.code(), origin=ORIGIN
     )
     assert result.outcome is Outcome.OK
 
     closed = dict(PendingOtp.objects.values_list("provider_user_id", "closed_as"))
     assert closed == {first.pk: "other_proved", second.provider_user_id: "proved"}
-    late = services.verify_opt_in(world.user, world.file, first.pk, first_code, origin=ORIGIN)
+    late = opt_ins.verify_opt_in(world.user, world.file, first.pk, first_code, origin=ORIGIN)
     assert late.outcome is Outcome.OTP_INCORRECT
     assert world.failures == 0
 
@@ -209,7 +209,7 @@ def test_a_wrong_code_tells_nothing_about_the_owner(claimant: World) -> None:
 
 
 def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> None:
-    services.revoke(active.user, reason="recycled", origin=ORIGIN)
+    staff_actions.revoke(active.user, reason="recycled", origin=ORIGIN)
     assert claimant.guess(claimant.code()).outcome is Outcome.OK
     assert ProviderUser.objects.filter(confirmed=True).count() == 1
 
@@ -220,16 +220,16 @@ def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> Non
 def test_a_region_that_is_not_allowed(user: User, file: File, settings: LazySettings) -> None:
     said = {"rule": "region_not_allowed", "count": 0, "limit": 0, "region": "NZ"}
     with one_event(Kind.OPT_IN, Outcome.REGION_NOT_ALLOWED, said, last_three="456"):
-        result = services.opt_in(user, file, "+64 21 123 456", origin=ORIGIN)
+        result = opt_ins.opt_in(user, file, "+64 21 123 456", origin=ORIGIN)
     assert result.outcome is Outcome.REGION_NOT_ALLOWED
     assert not ProviderUser.objects.exists()
     settings.OPTIN_SMS_REGIONS = ("AU", "NZ")
-    assert services.opt_in(user, file, "+64 21 123 456", origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, "+64 21 123 456", origin=ORIGIN).outcome is Outcome.SENT
 
 
 def test_the_first_region_is_home(user: User, file: File, settings: LazySettings) -> None:
     settings.OPTIN_SMS_REGIONS = ("NZ", "AU")
-    services.opt_in(user, file, "021 123 456", origin=ORIGIN)
+    opt_ins.opt_in(user, file, "021 123 456", origin=ORIGIN)
     assert ProviderUser.objects.get().open_number() == "+6421123456"
 
 

@@ -9,10 +9,10 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import authenticators, codes, services
+from optin import authenticators, codes, opt_ins, staff_actions
 from optin.authenticators import Removal
 from optin.errors import FactorNeeded, MalformedCode, PasswordNeeded
-from optin.guesses import By, Outcome, Standing
+from optin.factors import Standing
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -24,6 +24,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.outcomes import By, Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
@@ -89,7 +90,7 @@ def keep(person: Person, standing: Standing) -> object:
 
 
 def name(person: Person, standing: Standing) -> object:
-    return services.opt_in(person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=standing)
+    return opt_ins.opt_in(person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=standing)
 
 
 def off(person: Person, standing: Standing) -> object:
@@ -292,11 +293,11 @@ def test_an_app_takes_the_place_of_another(person: Person) -> None:
 
 def test_an_opt_in_that_a_client_began_ends_with_an_app(person: Person) -> None:
     """S-32: it was for somebody without a factor."""
-    sending = services.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
     person.add_app()
     code = person.phone.code()
-    late = services.verify_opt_in(
+    late = opt_ins.verify_opt_in(
         person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
     )
     assert late.outcome is Outcome.OTP_INCORRECT
@@ -611,7 +612,7 @@ def test_without_its_event_nothing_changes(full: Person, change: Change) -> None
 def test_staff_remove_every_factor(full: Person) -> None:
     """... and the recovery codes with them."""
     with one_event(Kind.REVOKE, Outcome.OK, {"failures": 0}):
-        services.revoke(full.user, reason="asked in person", origin=PAGE)
+        staff_actions.revoke(full.user, reason="asked in person", origin=PAGE)
     assert full.has == set()
     assert full.left() == 0
 
@@ -640,9 +641,9 @@ def is_stopped() -> bool:
 def claimed(person: Person) -> None:
     """Somebody else gets the texts to the number now: its carrier gave it to them."""
     other = make_user("next", person.file)
-    row = services.opt_in(other, person.file, NUMBER, origin=ORIGIN).provider_user_id
+    row = opt_ins.opt_in(other, person.file, NUMBER, origin=ORIGIN).provider_user_id
     assert row
-    guess = services.verify_opt_in(other, person.file, row, person.phone.code(), origin=ORIGIN)
+    guess = opt_ins.verify_opt_in(other, person.file, row, person.phone.code(), origin=ORIGIN)
     assert guess.outcome is Outcome.MOBILE_NUMBER_IN_USE
 
 

@@ -7,10 +7,10 @@ import pytest
 from django.conf import LazySettings
 from django.db import connection
 
-from optin import services
-from optin.guesses import Outcome
+from optin import opt_ins
 from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World
 
@@ -131,7 +131,7 @@ def test_an_opt_in_under_another_file_supersedes(world: World, other_file: File)
     first, code = world.row, world.code()
     world.guess_wrong()
     world.clock.shift(30)
-    moved = services.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
+    moved = opt_ins.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
 
     assert (moved.outcome, moved.provider_user_id) == (Outcome.SENT, first.pk)
     assert world.code() != code
@@ -145,7 +145,7 @@ def test_an_opt_in_under_another_file_supersedes(world: World, other_file: File)
 
 
 def test_a_refused_opt_in_under_another_file_moves_nothing(world: World, other_file: File) -> None:
-    waiting = services.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
+    waiting = opt_ins.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
     assert waiting.outcome is Outcome.SEND_LIMIT
     assert world.row.file == world.file
     assert world.guess(world.code()).outcome is Outcome.OK

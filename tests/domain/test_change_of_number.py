@@ -7,9 +7,10 @@ from django.core import mail
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import services
-from optin.guesses import By, Outcome, Standing
+from optin import challenges, opt_ins
+from optin.factors import Standing
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from optin.outcomes import By, Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
 from tests.domain.person import PAGE, Person, proved
 from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
@@ -133,7 +134,7 @@ def test_the_database_decides_when_the_owner_is_not_seen(
 
 def test_the_same_number_is_no_change(owner: Person) -> None:
     with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
-        sending = services.opt_in(
+        sending = opt_ins.opt_in(
             owner.user, owner.file, NUMBER, origin=PAGE, standing=proved(By.APP)
         )
     assert sending.outcome is Outcome.ALREADY_OPTED_IN
@@ -167,7 +168,7 @@ def test_a_client_cannot_begin_a_change(person: Person, kinds: set[By], number: 
     person.set_up(*kinds)
     texts, has = len(person.phone.messages), person.has
     with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
-        sending = services.opt_in(person.user, person.file, number, origin=ORIGIN)
+        sending = opt_ins.opt_in(person.user, person.file, number, origin=ORIGIN)
     assert sending.outcome is Outcome.ALREADY_OPTED_IN
     assert (len(person.phone.messages), person.has) == (texts, has)
 
@@ -177,9 +178,9 @@ def by_page(person: Person) -> None:
 
 
 def by_client(person: Person) -> None:
-    sending = services.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
-    services.verify_opt_in(
+    opt_ins.verify_opt_in(
         person.user, person.file, sending.provider_user_id, person.phone.code(), origin=ORIGIN
     )
 
@@ -192,13 +193,13 @@ def by_app(person: Person) -> None:
 def test_an_opt_in_from_before_never_changes_a_factor(
     person: Person, activate: Callable[[Person], None]
 ) -> None:
-    sending = services.opt_in(person.user, person.file, OTHER_NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(person.user, person.file, OTHER_NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
     code = person.phone.code()
     activate(person)
     number, has = person.number, person.has
 
-    late = services.verify_opt_in(
+    late = opt_ins.verify_opt_in(
         person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
     )
 
@@ -222,7 +223,7 @@ def test_it_is_sent_again_to_the_number_that_was_named(owner: Person) -> None:
     code = owner.phone.code()
     owner.clock.shift(60)
     with one_event(Kind.OPT_IN, Outcome.RESENT):
-        again = services.send_again(owner.user, new, origin=PAGE, standing=proved())
+        again = opt_ins.send_again(owner.user, new, origin=PAGE, standing=proved())
     assert (again.outcome, again.provider_user_id) == (Outcome.RESENT, new)
     assert owner.phone.messages[-1][0] == OTHER_NUMBER
     assert owner.phone.code() == code
@@ -233,21 +234,21 @@ def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) 
     new = owner.name_number()
     owner.clock.shift(60)
     with nothing_happens(owner.phone):
-        again = services.send_again(stranger, new, origin=PAGE, standing=proved(None))
+        again = opt_ins.send_again(stranger, new, origin=PAGE, standing=proved(None))
     assert again.outcome is Outcome.NOT_OPTED_IN
 
 
 def test_it_is_not_sent_again_by_a_standing_that_is_too_old(owner: Person) -> None:
     new = owner.name_number()
     with nothing_happens(owner.phone), pytest.raises(Exception, match="password"):
-        services.send_again(owner.user, new, origin=PAGE, standing=Standing())
+        opt_ins.send_again(owner.user, new, origin=PAGE, standing=Standing())
 
 
 def test_what_waits(owner: Person) -> None:
     """P-04: which number, how many tries, when it may be sent again."""
-    assert services.waiting(owner.user, Purpose.OPT_IN) is None
+    assert challenges.waiting(owner.user, Purpose.OPT_IN) is None
     new = owner.name_number()
-    waiting = services.waiting(owner.user, Purpose.OPT_IN, new)
+    waiting = challenges.waiting(owner.user, Purpose.OPT_IN, new)
     assert waiting
     assert (waiting.number.pk, waiting.tries_left()) == (new, 5)
     assert waiting.resend_in
@@ -255,9 +256,9 @@ def test_what_waits(owner: Person) -> None:
     assert waiting.code == PendingOtp.objects.open().get()
     owner.prove_number(new, wrong(owner.phone.code()))
     owner.clock.shift(30)
-    waiting = services.waiting(owner.user, Purpose.OPT_IN, new)
+    waiting = challenges.waiting(owner.user, Purpose.OPT_IN, new)
     assert waiting
     assert (waiting.tries_left(), waiting.resend_in) == (4, None)
-    assert services.waiting(owner.user, Purpose.OPT_IN, new + 1) is None
+    assert challenges.waiting(owner.user, Purpose.OPT_IN, new + 1) is None
     owner.clock.shift(570)
-    assert services.waiting(owner.user, Purpose.OPT_IN, new) is None
+    assert challenges.waiting(owner.user, Purpose.OPT_IN, new) is None

@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth import authenticate
 from django.utils import timezone
 
-from optin import services, sign_in
+from optin import challenges, opt_ins, sign_in, staff_actions
 from optin.errors import UnfitReason
-from optin.guesses import Outcome
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
 
@@ -127,7 +127,7 @@ def test_no_text_while_barred(
 
     assert asked.outcome is outcome
     with one_event(AuditEvent.Kind.OPT_IN, outcome):
-        opted = services.opt_in(challenged.user, challenged.file, OTHER_NUMBER, origin=ORIGIN)
+        opted = opt_ins.opt_in(challenged.user, challenged.file, OTHER_NUMBER, origin=ORIGIN)
     assert opted.outcome is outcome
     assert (len(challenged.phone.messages), PendingOtp.objects.count()) == before
     assert challenged.row.confirmed  # still required
@@ -155,7 +155,7 @@ def new_code(world: World) -> None:
 
 def other_purpose(world: World) -> None:
     for purpose in set(Purpose) - {Purpose.OPT_IN, world.purpose}:
-        services.challenge(world.user, purpose, origin=ORIGIN, file=world.file)
+        challenges.challenge(world.user, purpose, origin=ORIGIN, file=world.file)
 
 
 def right_password(world: World) -> None:
@@ -176,10 +176,10 @@ def right_password(world: World) -> None:
 
 def another_users_success(world: World) -> None:
     ben = User.objects.create_user("ben")
-    sent = services.opt_in(ben, world.file, OTHER_NUMBER, origin=ORIGIN)
+    sent = opt_ins.opt_in(ben, world.file, OTHER_NUMBER, origin=ORIGIN)
     assert sent.provider_user_id
     code = world.phone.code_to(OTHER_NUMBER)
-    result = services.verify_opt_in(ben, world.file, sent.provider_user_id, code, origin=ORIGIN)
+    result = opt_ins.verify_opt_in(ben, world.file, sent.provider_user_id, code, origin=ORIGIN)
     assert result.outcome is Outcome.OK
 
 
@@ -188,23 +188,23 @@ def time(world: World) -> None:
 
 
 def suspended_and_resumed(world: World) -> None:
-    services.suspend(world.user, reason=REASON, origin=ORIGIN)
-    services.resume(world.user, reason=REASON, origin=ORIGIN)
+    staff_actions.suspend(world.user, reason=REASON, origin=ORIGIN)
+    staff_actions.resume(world.user, reason=REASON, origin=ORIGIN)
 
 
 def released_by_staff(world: World) -> None:
-    assert services.revoke(world.user, reason=REASON, origin=ORIGIN) is Outcome.OK
+    assert staff_actions.revoke(world.user, reason=REASON, origin=ORIGIN) is Outcome.OK
 
 
 def released_and_opted_in_again(world: World) -> None:
     released_by_staff(world)
     world.clock.shift(600)
-    assert services.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
 
 
 def released_and_another_number(world: World) -> None:
     released_by_staff(world)
-    services.opt_in(world.user, world.file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(world.user, world.file, OTHER_NUMBER, origin=ORIGIN)
 
 
 def new_password(world: World) -> None:
@@ -246,7 +246,7 @@ def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
     released_and_another_number(challenged)
     row = ProviderUser.objects.get(user=challenged.user, confirmed=False, released_at=None)
     for _ in range(2):
-        services.verify_opt_in(
+        opt_ins.verify_opt_in(
             challenged.user, challenged.file, row.pk, challenged.wrong(), origin=ORIGIN
         )
     assert challenged.failures == 5
@@ -266,7 +266,7 @@ def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     bar(failed)
     failures = failed.failures
     with one_event(AuditEvent.Kind.UNLOCK, Outcome.OK, {"failures": failures}, reason=REASON):
-        services.unlock(failed.user, reason=f"  {REASON} ", origin=ORIGIN)
+        staff_actions.unlock(failed.user, reason=f"  {REASON} ", origin=ORIGIN)
     user = User.objects.get(pk=failed.user.pk)
     assert (user.otp_failures, user.otp_locked_until, user.otp_disabled_at) == (0, None, None)
     assert failed.guess(failed.code()).outcome is Outcome.OK
@@ -283,11 +283,11 @@ def test_one_users_failures_are_not_anothers(
     world: World, stranger: User, file: File, phone: Phone
 ) -> None:
     """S-07: a stranger's guesses, at my id too, move the stranger's count at most."""
-    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
     own = ProviderUser.objects.get(user=stranger)
     for _ in range(5):
-        services.verify_opt_in(stranger, file, world.row.pk, world.wrong(), origin=ORIGIN)
-        services.verify_opt_in(stranger, file, own.pk, world.wrong(), origin=ORIGIN)
+        opt_ins.verify_opt_in(stranger, file, world.row.pk, world.wrong(), origin=ORIGIN)
+        opt_ins.verify_opt_in(stranger, file, own.pk, world.wrong(), origin=ORIGIN)
     assert world.failures == 0
     assert world.pending.tries == 0
 
@@ -298,10 +298,10 @@ def test_one_users_failures_are_not_anothers(
 @pytest.mark.parametrize(
     ("act", "kind", "notice"),
     [
-        (services.suspend, AuditEvent.Kind.SUSPEND, Notice.Kind.SUSPENDED),
-        (services.resume, AuditEvent.Kind.RESUME, Notice.Kind.RESUMED),
-        (services.revoke, AuditEvent.Kind.REVOKE, Notice.Kind.REVOKED),
-        (services.unlock, AuditEvent.Kind.UNLOCK, Notice.Kind.UNLOCKED),
+        (staff_actions.suspend, AuditEvent.Kind.SUSPEND, Notice.Kind.SUSPENDED),
+        (staff_actions.resume, AuditEvent.Kind.RESUME, Notice.Kind.RESUMED),
+        (staff_actions.revoke, AuditEvent.Kind.REVOKE, Notice.Kind.REVOKED),
+        (staff_actions.unlock, AuditEvent.Kind.UNLOCK, Notice.Kind.UNLOCKED),
     ],
 )
 def test_a_staff_action(
@@ -311,8 +311,8 @@ def test_a_staff_action(
     notice: Notice.Kind,
 ) -> None:
     row = failed.row
-    if act is services.resume:
-        services.suspend(failed.user, reason=REASON, origin=ORIGIN)
+    if act is staff_actions.resume:
+        staff_actions.suspend(failed.user, reason=REASON, origin=ORIGIN)
     facts = {"provider_user_id": row.pk, "reason": REASON, "user_id": failed.user.pk}
     with one_event(kind, Outcome.OK, {"failures": 7}, **facts):
         assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.OK
@@ -328,9 +328,9 @@ def test_a_staff_action(
 @pytest.mark.parametrize(
     ("before", "act"),
     [
-        (services.suspend, services.suspend),
-        (services.unlock, services.resume),
-        (services.unlock, services.unlock),
+        (staff_actions.suspend, staff_actions.suspend),
+        (staff_actions.unlock, staff_actions.resume),
+        (staff_actions.unlock, staff_actions.unlock),
     ],
     ids=["suspended", "not-suspended", "not-locked"],
 )
@@ -348,14 +348,14 @@ def test_what_is_so_already_is_not_done_again(
 
 @pytest.mark.parametrize("reason", ["", "  ", "\n\t"])
 @pytest.mark.parametrize(
-    "act", [services.suspend, services.resume, services.revoke, services.unlock]
+    "act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke, staff_actions.unlock]
 )
 def test_staff_give_a_reason(world: World, act: Callable[..., Outcome], reason: str) -> None:
     with nothing_happens(world.phone), pytest.raises(UnfitReason):
         act(world.user, reason=reason, origin=ORIGIN)
 
 
-@pytest.mark.parametrize("act", [services.suspend, services.resume, services.revoke])
+@pytest.mark.parametrize("act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke])
 def test_staff_find_no_number(world: World, act: Callable[..., Outcome]) -> None:
     kind = AuditEvent.Kind(act.__name__)
     with one_event(kind, Outcome.NOT_OPTED_IN, provider_user_id=None):
@@ -364,6 +364,6 @@ def test_staff_find_no_number(world: World, act: Callable[..., Outcome]) -> None
 
 
 def test_a_suspension_ends(challenged: World) -> None:
-    services.suspend(challenged.user, reason=REASON, origin=ORIGIN)
-    services.resume(challenged.user, reason=REASON, origin=ORIGIN)
+    staff_actions.suspend(challenged.user, reason=REASON, origin=ORIGIN)
+    staff_actions.resume(challenged.user, reason=REASON, origin=ORIGIN)
     assert challenged.guess(challenged.code()).outcome is Outcome.OK

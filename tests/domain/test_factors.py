@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from optin import authenticators, codes, passwords, services, sign_in
+from optin import authenticators, challenges, codes, opt_ins, passwords, sign_in, staff_actions
 from optin.authenticators import Removal
 from optin.conf import MAX_FAILURES
-from optin.guesses import By, Outcome, Verification
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
+from optin.outcomes import By, Outcome
+from optin.verification import Verification
 from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import newest_event, notices, one_event, one_repeat
@@ -41,7 +42,7 @@ def at_turning_off(person: Person, code: str) -> str:
 
 
 def at_the_clients_opt_out(person: Person, code: str) -> str:
-    return services.opt_out(person.user, person.file, code, origin=ORIGIN).outcome
+    return challenges.opt_out(person.user, person.file, code, origin=ORIGIN).outcome
 
 
 def at_a_new_number(person: Person, code: str) -> str:
@@ -304,7 +305,7 @@ def turn_off_with(person: Person, code: str, by: By) -> str:
 def change_number_with(person: Person, code: str, by: By) -> str:
     # Proved as it is now; a text can only have been proved before.
     refused = person.check(code, Purpose.CHANGE).outcome
-    sending = services.opt_in(
+    sending = opt_ins.opt_in(
         person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved(by)
     )
     if sending.outcome is not Outcome.SENT:
@@ -382,7 +383,9 @@ def test_a_suspension_outlives_a_right_code(full: Person, by: By) -> None:
     assert full.check(full.right(by)).outcome is Outcome.OK
     assert full.number
     assert full.number.suspended_at
-    assert services.challenge(full.user, Purpose.SIGN_IN, origin=PAGE).outcome == "factor_disabled"
+    assert (
+        challenges.challenge(full.user, Purpose.SIGN_IN, origin=PAGE).outcome == "factor_disabled"
+    )
 
 
 def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> None:
@@ -395,7 +398,7 @@ def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> No
     assert full.prove_number(new, code).outcome is Outcome.FACTOR_DISABLED
 
     assert full.number == number
-    again = services.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
+    again = opt_ins.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
     assert again.outcome is Outcome.FACTOR_DISABLED
     assert not PendingOtp.objects.filter(provider_user=new).open().exists()
 
@@ -409,14 +412,14 @@ def test_what_was_proved_just_before_a_suspension_is_not_repeated(full: Person) 
 
 def test_a_resumed_number_goes_on(full: Person) -> None:
     full.suspend()
-    services.resume(full.user, reason="found again", origin=PAGE)
+    staff_actions.resume(full.user, reason="found again", origin=PAGE)
     assert full.check(full.text()).by is By.TEXT
 
 
 def test_an_app_alone_is_a_factor(person: Person) -> None:
     """No number: a texted code is nothing, and no failure."""
     person.set_up(By.APP)
-    assert services.challenge(person.user, Purpose.SIGN_IN, origin=PAGE).outcome == "not_opted_in"
+    assert challenges.challenge(person.user, Purpose.SIGN_IN, origin=PAGE).outcome == "not_opted_in"
     data = {"why": "no number", "purpose": "sign_in"}
     with one_event(Kind.CHECK, Outcome.OTP_INCORRECT, data):
         assert person.check("1234567").outcome is Outcome.OTP_INCORRECT

@@ -15,11 +15,10 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from optin import figures, gateways, receipts, services, upkeep
+from optin import challenges, figures, gateways, opt_ins, receipts, upkeep
 from optin.conf import Rate, conf
 from optin.figures import Amount
 from optin.gateways import Receipt, Report, SmsError
-from optin.guesses import Outcome
 from optin.models import (
     Figure,
     File,
@@ -33,6 +32,7 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,13 +80,13 @@ def kept() -> list[tuple[Any, ...]]:
 
 
 def ask(user: User, file: File, number: str = NUMBER) -> Outcome:
-    return services.opt_in(user, file, number, origin=ORIGIN).outcome
+    return opt_ins.opt_in(user, file, number, origin=ORIGIN).outcome
 
 
 def prove(user: User, file: File, phone: Phone, number: str = NUMBER) -> Outcome:
     row = ProviderUser.objects.get(user=user, last_three=number[-3:])
     code = phone.code_to(number)
-    return services.verify_opt_in(user, file, row.pk, code, origin=ORIGIN).outcome
+    return opt_ins.verify_opt_in(user, file, row.pk, code, origin=ORIGIN).outcome
 
 
 def receipt(reported: Report, message: SmsMessage | None = None) -> None:
@@ -118,7 +118,7 @@ def test_an_opt_in_fails_when_its_code_is_used_up(user: User, file: File, phone:
     row = ProviderUser.objects.get(user=user)
     for n in range(1, 6):
         guess = f"{(int(phone.code()) + n) % 10**7:07d}"
-        services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
     assert rolled_up(What.OPT_IN) == {("opt_in", "failed"): 1}
 
 
@@ -155,7 +155,7 @@ def test_a_mistyped_number_fails_when_the_right_one_is_proved(
 
 def test_texts_for_signing_in_are_no_opt_ins(active: ProviderUser, clock: Clock) -> None:
     clock.shift(60)
-    services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
+    challenges.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
     told = rolled_up(What.OPT_IN, What.TEXT, What.BUDGET, What.GATEWAY)
     assert told == {
         ("opt_in", "proved"): 1,
@@ -271,7 +271,7 @@ def test_locks_are_counted_when_they_begin(
         row = ProviderUser.objects.get(user=user)
         for n in range(1, 6):
             guess = f"{(int(phone.code()) + n) % 10**7:07d}"
-            services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+            opt_ins.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
         clock.shift(60)
     assert [ask(user, file), ask(user, file)] == [Outcome.LOCKED] * 2
     assert rolled_up(What.LOCK) == {("lock", "locked"): 1}
@@ -285,7 +285,7 @@ def test_a_disabling_is_counted(
     row = ProviderUser.objects.get(user=user)
     for n in (1, 2):
         guess = f"{(int(phone.code()) + n) % 10**7:07d}"
-        services.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
     assert rolled_up(What.LOCK) == {("lock", "disabled"): 1}
 
 

@@ -8,10 +8,10 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import codes, services
+from optin import codes, opt_ins, staff_actions
 from optin.errors import MalformedCode
-from optin.guesses import Outcome
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows
 
@@ -203,7 +203,7 @@ def test_nothing_active_is_not_opted_in(world: World, purpose: Purpose) -> None:
 @pytest.fixture
 def foreign(world: World, stranger: User, file: File) -> ProviderUser:
     """A stranger's pending number under the same file."""
-    services.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
     return ProviderUser.objects.get(user=stranger)
 
 
@@ -214,7 +214,7 @@ def test_unknown_and_foreign_ids_answer_alike(
     shapes = []
     answers = []
     # The first refusal of an hour writes an event, whichever id it was.
-    services.verify_opt_in(world.user, world.file, 1_000_000, "0000000", origin=ORIGIN)
+    opt_ins.verify_opt_in(world.user, world.file, 1_000_000, "0000000", origin=ORIGIN)
     for file, pk in (
         (world.file, 2_147_483_647),
         (world.file, 0),
@@ -227,7 +227,7 @@ def test_unknown_and_foreign_ids_answer_alike(
                     connection,
                 ) as queries,
             ):
-                result = services.verify_opt_in(world.user, file, pk, code, origin=ORIGIN)
+                result = opt_ins.verify_opt_in(world.user, file, pk, code, origin=ORIGIN)
             answers.append((result.outcome, result.tries_left, result.retry_after))
             shapes.append([query["sql"].split(" ", 1)[0] for query in queries])
 
@@ -332,19 +332,19 @@ def test_zeros_never_equal_an_unset_code(world: World, text: str) -> None:
 
 
 def suspend(world: World) -> object:
-    return services.suspend(world.user, reason="r", origin=ORIGIN)
+    return staff_actions.suspend(world.user, reason="r", origin=ORIGIN)
 
 
 def resume(world: World) -> object:
-    return services.resume(world.user, reason="r", origin=ORIGIN)
+    return staff_actions.resume(world.user, reason="r", origin=ORIGIN)
 
 
 def revoke(world: World) -> object:
-    return services.revoke(world.user, reason="r", origin=ORIGIN)
+    return staff_actions.revoke(world.user, reason="r", origin=ORIGIN)
 
 
 def unlock(world: World) -> object:
-    return services.unlock(world.user, reason="r", origin=ORIGIN)
+    return staff_actions.unlock(world.user, reason="r", origin=ORIGIN)
 
 
 def guess_right(world: World) -> object:

@@ -12,10 +12,9 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import delivery, guards, services
+from optin import challenges, delivery, guards, opt_ins, staff_actions
 from optin.conf import Rate, every_setting
 from optin.gateways import Text
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
@@ -28,7 +27,8 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
-from optin.services import Sending
+from optin.outcomes import Outcome
+from optin.sending import Sending
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, Phone, make_user
 from tests.domain.world import World, newest_event, one_event
@@ -78,7 +78,7 @@ class Asker:
     def ask(
         self, *, user: int = 0, number: int = 0, file: File | None = None, origin: Origin = ORIGIN
     ) -> Sending:
-        return services.opt_in(self.users[user], file or self.file, mobile(number), origin=origin)
+        return opt_ins.opt_in(self.users[user], file or self.file, mobile(number), origin=origin)
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_asked_for_texts_do_not_use_up_the_owners(
     setattr(alone, setting, (Rate(1, 600),))
 
     def ask(purpose: Purpose) -> Outcome:
-        return services.challenge(
+        return challenges.challenge(
             world.user, purpose, origin=origins[purpose], file=world.file
         ).outcome
 
@@ -311,8 +311,8 @@ def test_the_owners_texts_do_not_use_up_the_asked_for(
 ) -> None:
     SendCounter.objects.all().delete()
     setattr(alone, setting, (Rate(1, 600),))
-    services.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
-    asked = services.challenge(world.user, Purpose.OPT_OUT, origin=TOKEN, file=world.file)
+    challenges.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
+    asked = challenges.challenge(world.user, Purpose.OPT_OUT, origin=TOKEN, file=world.file)
     assert asked.outcome is Outcome.SENT
 
 
@@ -321,8 +321,8 @@ def test_change_texts_are_the_owners(
 ) -> None:
     alone.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
     SendCounter.objects.all().delete()
-    services.challenge(world.user, Purpose.OPT_OUT, origin=ORIGIN, file=world.file)
-    changed = services.challenge(world.user, Purpose.CHANGE, origin=PAGE)
+    challenges.challenge(world.user, Purpose.OPT_OUT, origin=ORIGIN, file=world.file)
+    changed = challenges.challenge(world.user, Purpose.CHANGE, origin=PAGE)
     assert changed.outcome is Outcome.SENT
 
 
@@ -335,7 +335,7 @@ class Owners:
     def ask(self, n: int, times: int = 1) -> list[Outcome]:
         ask = [Purpose.SIGN_IN, Purpose.CHANGE]
         user = self.users[n]
-        return [services.challenge(user, ask[m % 2], origin=TOKEN).outcome for m in range(times)]
+        return [challenges.challenge(user, ask[m % 2], origin=TOKEN).outcome for m in range(times)]
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def owners(alone: LazySettings, asker: Asker, phone: Phone) -> Owners:
     for n, user in enumerate(asker.users[:3]):
         row = asker.ask(user=n, number=n).provider_user_id
         assert row
-        services.verify_opt_in(user, asker.file, row, phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, asker.file, row, phone.code(), origin=ORIGIN)
     alone.OPTIN_OWN_SENDS_TOTAL, alone.OPTIN_OWN_SENDS_RESERVE = (Rate(4, 86_400),), 2
     return Owners(asker.users)
 
@@ -494,8 +494,8 @@ def test_what_is_about_others_withholds_and_is_not_told(
     assert len(phone.messages) == texts
     raised = {scope for (scope, key), n in counts().items() if n != counted.get((scope, key), 0)}
     assert raised == {"asked-pair", "asked-user", "asked-client"}
-    waiting = services.waiting(asker.users[2], Purpose.OPT_IN, row.pk)
-    shown = services.waiting(asker.users[1], Purpose.OPT_IN, free.provider_user_id)
+    waiting = challenges.waiting(asker.users[2], Purpose.OPT_IN, row.pk)
+    shown = challenges.waiting(asker.users[1], Purpose.OPT_IN, free.provider_user_id)
     assert waiting
     assert shown
     assert waiting.resend_in == shown.resend_in
@@ -572,7 +572,7 @@ def test_staff_are_told(alone: LazySettings, asker: Asker, phone: Phone) -> None
     stop_was_answered(asker, alone)
     alone.OPTIN_RESEND_WAIT = (0,)
     with one_event(AuditEvent.Kind.RESEND, Outcome.SEND_LIMIT):
-        refused = services.resend(asker.users[1], reason="Ticket 1", origin=staff)
+        refused = staff_actions.resend(asker.users[1], reason="Ticket 1", origin=staff)
     assert (refused.outcome, refused.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
     assert len(phone.messages) == 1
 
@@ -585,10 +585,10 @@ def test_strangers_who_ask_for_the_number_do_not_hold_up_its_owner(
     outcomes = []
     for stranger in strangers:
         world.clock.shift(121)
-        outcomes.append(services.opt_in(stranger, world.file, NUMBER, origin=ORIGIN).decided)
+        outcomes.append(opt_ins.opt_in(stranger, world.file, NUMBER, origin=ORIGIN).decided)
     assert Counter(outcomes) == {Outcome.SENT: 9, Outcome.WITHHELD: 3}
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
-        assert services.challenge(world.user, purpose, origin=TOKEN).outcome is Outcome.SENT
+        assert challenges.challenge(world.user, purpose, origin=TOKEN).outcome is Outcome.SENT
 
 
 def test_the_wait_is_per_purpose(active: ProviderUser, world: World, alone: LazySettings) -> None:

@@ -14,10 +14,20 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from optin import delivery, errors, guards, limits, metrics, services, upkeep
+from optin import (
+    challenges,
+    delivery,
+    errors,
+    guards,
+    limits,
+    metrics,
+    opt_ins,
+    staff_actions,
+    upkeep,
+)
 from optin.conf import Rate
+from optin.factors import Standing
 from optin.guards import Target
-from optin.guesses import Outcome, Standing
 from optin.models import (
     AuditEvent,
     File,
@@ -30,7 +40,8 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.origin import Face, Origin
-from optin.services import Sending
+from optin.outcomes import Outcome
+from optin.sending import Sending
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
 from tests.domain.world import World, newest_event, nothing_happens, one_event, one_repeat
 
@@ -63,7 +74,7 @@ class Crowd:
             self.people[number] = (user, 0)
         user, _ = self.people[number]
         origin = Origin(Face.API, client=f"key:{user.pk}")
-        answer = services.opt_in(user, file or self.file, number, origin=origin)
+        answer = opt_ins.opt_in(user, file or self.file, number, origin=origin)
         self.people[number] = (user, answer.provider_user_id or 0)
         return answer
 
@@ -71,7 +82,7 @@ class Crowd:
         number = mobile(n, prefix)
         user, pk = self.people[number]
         code = self.phone.code_to(number)
-        return services.verify_opt_in(user, self.file, pk, code, origin=ORIGIN).outcome
+        return opt_ins.verify_opt_in(user, self.file, pk, code, origin=ORIGIN).outcome
 
     def ask_many(self, first: int, last: int, prefix: int = 57) -> set[Outcome]:
         return {self.ask(n, prefix).outcome for n in range(first, last)}
@@ -205,7 +216,7 @@ def test_a_proof_counts_in_the_hour_of_its_code(
 
 def test_another_user_with_the_same_number_is_another_opt_in(crowd: Crowd) -> None:
     crowd.ask(0)
-    services.opt_in(make_user("x", crowd.file), crowd.file, mobile(0), origin=ORIGIN)
+    opt_ins.opt_in(make_user("x", crowd.file), crowd.file, mobile(0), origin=ORIGIN)
     assert counted()["prefix/3600"] == (2, 0)
 
 
@@ -219,14 +230,14 @@ def test_one_handset_holds_no_prefix_open(crowd: Crowd, clock: time_machine.Trav
     crowd.ask(0)
     crowd.prove(0)
     user = make_user("x", crowd.file)
-    row = services.opt_in(user, crowd.file, mobile(0), origin=ORIGIN).provider_user_id
+    row = opt_ins.opt_in(user, crowd.file, mobile(0), origin=ORIGIN).provider_user_id
     code = crowd.phone.code_to(mobile(0))
-    answer = services.verify_opt_in(user, crowd.file, row or 0, code, origin=ORIGIN)
+    answer = opt_ins.verify_opt_in(user, crowd.file, row or 0, code, origin=ORIGIN)
     assert answer.outcome is Outcome.MOBILE_NUMBER_IN_USE
     assert counted()["prefix/3600"] == (2, 1)
 
     first, _ = crowd.people[mobile(0)]
-    services.revoke(first, reason=WHY, origin=ORIGIN)
+    staff_actions.revoke(first, reason=WHY, origin=ORIGIN)
     clock.shift(60)
     crowd.ask(0)
     assert crowd.prove(0) is Outcome.OK
@@ -237,7 +248,7 @@ def test_a_wrong_code_proves_nothing(crowd: Crowd) -> None:
     crowd.ask(0)
     user, pk = crowd.people[mobile(0)]
     code = wrong(crowd.phone.code_to(mobile(0)))
-    services.verify_opt_in(user, crowd.file, pk, code, origin=ORIGIN)
+    opt_ins.verify_opt_in(user, crowd.file, pk, code, origin=ORIGIN)
     assert counted()["prefix/3600"] == (1, 0)
 
 
@@ -252,7 +263,7 @@ def test_a_closed_prefix_concerns_opt_ins_only(
     for n in range(2, 8):
         crowd.ask(n)
     assert crowd.ask(9).outcome is Outcome.SEND_LIMIT
-    sent = services.challenge(world.user, purpose, origin=TOKEN, file=world.file)
+    sent = challenges.challenge(world.user, purpose, origin=TOKEN, file=world.file)
     assert sent.outcome is Outcome.SENT
     assert NUMBER.startswith("+6149157")
 
@@ -262,7 +273,7 @@ def test_a_new_number_on_a_page_is_an_opt_in_too(
 ) -> None:
     user = make_user("page", closed.file)
     standing = Standing(password_at=timezone.now())
-    sent = services.opt_in(user, closed.file, mobile(50), origin=PAGE, standing=standing)
+    sent = opt_ins.opt_in(user, closed.file, mobile(50), origin=PAGE, standing=standing)
     assert sent.outcome is Outcome.SEND_LIMIT
 
 
@@ -603,7 +614,7 @@ def test_what_no_limit_decided_has_a_rule_of_the_same_shape(
 
 
 def test_a_region_that_is_not_served_names_its_rule(crowd: Crowd) -> None:
-    services.opt_in(make_user("x", crowd.file), crowd.file, "+6421555123", origin=ORIGIN)
+    opt_ins.opt_in(make_user("x", crowd.file), crowd.file, "+6421555123", origin=ORIGIN)
     assert decision() == ("region_not_allowed", 0, 0)
     assert newest_event().data["region"] == "NZ"
 

@@ -22,9 +22,8 @@ from pytest_django.fixtures import Settings
 from optin import authenticators, hashing, passwords, sign_in
 from optin.conf import Rate
 from optin.errors import Busy
-from optin.guesses import By
 from optin.models import AuditEvent, KnownNetwork, Notice, SendCounter, User
-from optin.passwords import Grant
+from optin.outcomes import By, Grant
 from tests.conftest import PASSWORD
 from tests.domain.person import PAGE, Person, proved
 from tests.domain.world import one_event

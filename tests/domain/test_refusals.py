@@ -18,20 +18,22 @@ from oauth2_provider.models import RefreshToken
 
 from optin import (
     authenticators,
+    challenges,
     figures,
     keys,
+    opt_ins,
     passwords,
     refusals,
-    services,
     sign_in,
     staff,
+    tenants,
     timeline,
     upkeep,
 )
 from optin.conf import Rate
 from optin.diagnosis import Question, diagnose
+from optin.factors import Standing
 from optin.gateways import SmsError
-from optin.guesses import Outcome, Standing
 from optin.models import (
     AuditEvent,
     File,
@@ -45,8 +47,8 @@ from optin.models import refusals as counts
 from optin.models.audit import LAST
 from optin.models.refusals import BUCKETS, CHANGE_NOTHING, COUNTED, WINDOW
 from optin.origin import Face, Origin
-from optin.passwords import Grant
-from optin.services import Sending
+from optin.outcomes import Grant, Outcome
+from optin.sending import Sending
 from optin.web import account
 from tests.conftest import NUMBER, PASSWORD, Phone
 from tests.domain.world import audit_trail_full
@@ -79,12 +81,12 @@ class Flood:
     # -- what comes first ----------------------------------------------------------
 
     def opt_in(self) -> None:
-        services.opt_in(self.user, self.file, NUMBER, origin=origin(0))
+        opt_ins.opt_in(self.user, self.file, NUMBER, origin=origin(0))
 
     def activate(self) -> None:
         self.opt_in()
         row = ProviderUser.objects.get(user=self.user)
-        services.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=origin(0))
+        opt_ins.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=origin(0))
 
     def over_name(self) -> None:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 10**6),)
@@ -151,13 +153,13 @@ class Flood:
         return sign_in.password_grant("ann", PASSWORD, origin=origin(n, Face.TOKEN), **how)
 
     def challenge(self, n: int) -> Sending:
-        return services.challenge(
+        return challenges.challenge(
             self.user, Purpose.OPT_OUT, origin=self.as_client(n), file=self.file
         )
 
     def guess(self, n: int) -> None:
         row = ProviderUser.objects.filter(user=self.user).values_list("pk", flat=True).first()
-        services.verify_opt_in(self.user, self.file, row or 1, "0000000", origin=self.as_client(n))
+        opt_ins.verify_opt_in(self.user, self.file, row or 1, "0000000", origin=self.as_client(n))
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Way:
 
 
 def _unknown(flood: Flood, n: int) -> None:
-    services.verify_opt_in(flood.user, flood.file, 10**6 + n, "0000000", origin=flood.as_client(n))
+    opt_ins.verify_opt_in(flood.user, flood.file, 10**6 + n, "0000000", origin=flood.as_client(n))
 
 
 def _search(flood: Flood, n: int) -> None:
@@ -235,14 +237,14 @@ WAYS = [
     Way(
         "foreign files",
         "file_access_denied",
-        lambda f, n: services.refuse_access(
+        lambda f, n: tenants.refuse_access(
             f.user, n + 1, "file_access_denied", origin=f.as_client(n)
         ),
     ),
     Way(
         "opt-ins over the limit",
         "send_limit",
-        lambda f, n: services.opt_in(
+        lambda f, n: opt_ins.opt_in(
             f.user, f.file, f"+6149157{n % 10000:04d}", origin=f.as_client(n)
         ),
         Flood.over_sends,
@@ -250,7 +252,7 @@ WAYS = [
     Way(
         "numbers of other countries",
         "region_not_allowed",
-        lambda f, n: services.opt_in(
+        lambda f, n: opt_ins.opt_in(
             f.user, f.file, f"+6421{n % 10**6 + 2 * 10**6}", origin=f.as_client(n)
         ),
     ),
@@ -432,16 +434,16 @@ def test_other_networks_accounts_and_rules_count_apart(
     monkeypatch.setattr(counts, "BUCKETS", 10**9)  # none is shared by chance
     for ip in ("192.0.2.1", "198.51.100.1", "2001:db8::1", "2001:db8:1::1"):
         for user in (flood.user, stranger):
-            services.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+            tenants.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
     assert AuditEvent.objects.count() == 8
     # Addresses of one /24, or of one /48.
     for ip in ("192.0.2.77", "2001:db8:0:ffff::1"):
-        services.refuse_access(flood.user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+        tenants.refuse_access(flood.user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
     assert AuditEvent.objects.count() == 8
 
 
 def refuse_in(user: User, ip: str) -> None:
-    services.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
+    tenants.refuse_access(user, 1, "file_access_denied", origin=Origin(Face.API, ip=ip))
 
 
 def test_one_customer_of_ipv6_is_one_network(flood: Flood) -> None:
@@ -566,7 +568,7 @@ def test_a_stolen_key_does_not_hide_behind_another(flood: Flood) -> None:
     """It asks from a network in which the person's own server is refused all day."""
     for client in ("key:1", "key:2", "app:1"):
         for n in range(3):
-            services.refuse_access(
+            tenants.refuse_access(
                 flood.user, n, "file_access_denied", origin=origin(n, Face.API, client=client)
             )
     clients = AuditEvent.objects.order_by("pk").values_list("client", flat=True)

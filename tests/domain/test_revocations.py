@@ -11,13 +11,22 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin import authenticators, delivery, limits, revocations, services, staff, upkeep, wording
+from optin import (
+    authenticators,
+    delivery,
+    limits,
+    revocations,
+    staff,
+    staff_actions,
+    upkeep,
+    wording,
+)
 from optin.authenticators import Removal
 from optin.diagnosis import Why, diagnose
 from optin.errors import Deactivated, UnfitReason
-from optin.guesses import By, Outcome
 from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocation, User
 from optin.origin import Face, Origin
+from optin.outcomes import By, Outcome
 from optin.timeline import timeline
 from tests.admin.conftest import make_staff, roles
 from tests.conftest import NUMBER, OTHER_NUMBER
@@ -106,7 +115,7 @@ def without_address(person: Person) -> None:
 
 
 def without_factors(person: Person) -> None:
-    services.revoke(person.user, reason="x", origin=COMMAND)
+    staff_actions.revoke(person.user, reason="x", origin=COMMAND)
 
 
 def superior(person: Person) -> None:
@@ -384,7 +393,7 @@ def test_nothing_of_who_was_erased(ann: Person, clock: Clock) -> None:
 
 def test_an_administrator_does_not_wait_and_ends_what_waits(ann: Person, clock: Clock) -> None:
     waits = plan(ann)
-    assert services.revoke(ann.user, reason="seen", origin=by("administrator")) is Outcome.OK
+    assert staff_actions.revoke(ann.user, reason="seen", origin=by("administrator")) is Outcome.OK
     waits.refresh_from_db()
     assert (waits.closed_at, waits.closed_as) == (timezone.now(), Closed.DONE)
     ann.add_number()
@@ -396,7 +405,7 @@ def test_an_administrator_does_not_wait_and_ends_what_waits(ann: Person, clock: 
 def test_who_may_not_revoke_ends_nothing(ann: Person) -> None:
     waits = plan(ann)
     superior(ann)
-    outcome = services.revoke(ann.user, reason="x", origin=by("administrator"))
+    outcome = staff_actions.revoke(ann.user, reason="x", origin=by("administrator"))
     assert outcome is Outcome.OUT_OF_REACH
     waits.refresh_from_db()
     assert waits.is_open

@@ -16,7 +16,6 @@ from optin import authenticators, delivery, passwords, sign_in, wording
 from optin.authenticators import Removal
 from optin.conf import Rate
 from optin.errors import SignedOut
-from optin.guesses import By
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -29,7 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import OutboxQuerySet
-from optin.passwords import Grant
+from optin.outcomes import By, Grant
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.domain.person import PAGE, Person, proved

@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth.tokens import default_token_generator
 from django.utils import timezone
 
-from optin import authenticators, passwords, services
+from optin import authenticators, challenges, opt_ins, passwords
 from optin.errors import PasswordNeeded, SignedOut
-from optin.guesses import By, Outcome, Standing
+from optin.factors import Standing
 from optin.models import AuthenticatorApp, Notice, Purpose, User
+from optin.outcomes import By, Outcome
 from tests.conftest import OTHER_NUMBER, PASSWORD
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import nothing_happens
@@ -52,7 +53,7 @@ def test_a_secret_that_was_begun_does_not_outlast_another_session_s(person: Pers
 
 
 def ask_for_number(user: User, person: Person) -> object:
-    return services.opt_in(user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved())
+    return opt_ins.opt_in(user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved())
 
 
 ASKED: list[Any] = [
@@ -86,11 +87,11 @@ ASKED: list[Any] = [
         id="texts on again",
     ),
     pytest.param(
-        lambda user, person: services.check(user, Purpose.CHANGE, person.app_code(), origin=PAGE),
+        lambda user, person: challenges.check(user, Purpose.CHANGE, person.app_code(), origin=PAGE),
         id="a proof",
     ),
     pytest.param(
-        lambda user, person: services.challenge(user, Purpose.CHANGE, origin=PAGE), id="a text"
+        lambda user, person: challenges.challenge(user, Purpose.CHANGE, origin=PAGE), id="a text"
     ),
     pytest.param(
         lambda user, person: passwords.choose(user, NEW, origin=PAGE, standing=proved(None)),
@@ -115,7 +116,7 @@ def test_a_code_entered_in_an_ended_session_activates_nothing(person: Person) ->
     stale, code = person.user, person.phone.code()
     person.now.end_sign_ins(timezone.now())
     with pytest.raises(SignedOut):
-        services.verify_opt_in(stale, person.file, row, code, origin=PAGE)
+        opt_ins.verify_opt_in(stale, person.file, row, code, origin=PAGE)
     assert person.has == set()
 
 

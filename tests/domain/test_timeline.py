@@ -18,12 +18,22 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import delivery, guards, receipts, services, sign_in, staff_words, timeline
+from optin import (
+    challenges,
+    delivery,
+    guards,
+    opt_ins,
+    receipts,
+    sign_in,
+    staff_actions,
+    staff_words,
+    tenants,
+    timeline,
+)
 from optin.conf import Rate
 from optin.diagnosis import Cause, Question, Why, diagnose
 from optin.gateways import Receipt, Report, SmsError
 from optin.guards import Target
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
@@ -38,6 +48,8 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
+from optin.sending import Sending
 from optin.timeline import Entry, Position, What
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
@@ -65,21 +77,21 @@ class Scene:
     use: Gateways
     settings: LazySettings
 
-    def ask(self, number: str = NUMBER, origin: Origin = ORIGIN) -> services.Sending:
-        return services.opt_in(self.user, self.file, number, origin=origin)
+    def ask(self, number: str = NUMBER, origin: Origin = ORIGIN) -> Sending:
+        return opt_ins.opt_in(self.user, self.file, number, origin=origin)
 
     def activate(self) -> None:
         self.ask()
         row = ProviderUser.objects.get(user=self.user)
-        services.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=ORIGIN)
         self.clock.shift(60)
 
-    def challenge(self) -> services.Sending:
-        return services.challenge(self.user, Purpose.SIGN_IN, origin=PAGE)
+    def challenge(self) -> Sending:
+        return challenges.challenge(self.user, Purpose.SIGN_IN, origin=PAGE)
 
     def guess(self, code: str, times: int = 1) -> None:
         for _ in range(times):
-            services.check(self.user, Purpose.SIGN_IN, code, origin=PAGE)
+            challenges.check(self.user, Purpose.SIGN_IN, code, origin=PAGE)
 
     def sign_in(self, password: str = WRONG) -> None:
         sign_in.sign_in(self.user.username, password, origin=PAGE)
@@ -89,7 +101,7 @@ class Scene:
         for n in range(first, last):
             other = make_user(f"other-{n}", self.file)
             origin = Origin(Face.API, client=f"key:{n}")
-            services.opt_in(other, self.file, f"+6149157{n:04d}", origin=origin)
+            opt_ins.opt_in(other, self.file, f"+6149157{n:04d}", origin=origin)
 
     def text(self) -> SmsMessage:
         return SmsMessage.objects.latest("pk")
@@ -158,7 +170,7 @@ def number_limit(scene: Scene) -> None:
 
 def another_asked(scene: Scene) -> None:
     other = make_user("other", scene.file)
-    services.opt_in(other, scene.file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(other, scene.file, NUMBER, origin=ORIGIN)
     assert scene.ask().is_withheld
 
 
@@ -450,12 +462,12 @@ def test_other_causes(scene: Scene, seed: Callable[[Scene], None], why: Why, wor
         ),
         (
             asked_while_suspended,
-            lambda scene: services.resume(scene.user, reason="it was found", origin=STAFF),
+            lambda scene: staff_actions.resume(scene.user, reason="it was found", origin=STAFF),
             r"refused: staff suspended the number\. This is over\.",
         ),
         (
             locked,
-            lambda scene: services.unlock(scene.user, reason="known here", origin=STAFF),
+            lambda scene: staff_actions.unlock(scene.user, reason="known here", origin=STAFF),
             r"refused: 5 wrong codes in a row; each 5 lock the account .*\. This is over\.",
         ),
         (
@@ -496,7 +508,7 @@ def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Sce
     scene.ask()
     row = ProviderUser.objects.get(user=scene.user)
     code = one.texts[0].body.split()[0]
-    services.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
+    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
     receipt = Receipt(Report.FAILED, one.texts[0].reference, reason="absent subscriber")
     receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
     assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
@@ -505,7 +517,7 @@ def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Sce
 def test_what_stands_in_the_way_now_comes_before_a_text_that_arrived(scene: Scene) -> None:
     scene.activate()
     guards.stop_texts(reason="under attack", origin=STAFF)
-    services.suspend(scene.user, reason="stolen phone", origin=STAFF)
+    staff_actions.suspend(scene.user, reason="stolen phone", origin=STAFF)
     found = causes(scene.user, Question.NO_TEXT)
     assert [cause.why for cause in found] == [Why.ALL_STOPPED, Why.SUSPENDED, Why.ARRIVED]
     assert "under attack" in found[0].words
@@ -554,7 +566,7 @@ def disable(scene: Scene) -> None:
 
 def suspend(scene: Scene) -> None:
     scene.activate()
-    services.suspend(scene.user, reason="stolen phone", origin=STAFF)
+    staff_actions.suspend(scene.user, reason="stolen phone", origin=STAFF)
 
 
 def deactivate(scene: Scene) -> None:
@@ -679,7 +691,7 @@ def test_why_somebody_cannot_sign_in(
 ) -> None:
     seed(scene)
     if seed is set_up_first:  # nothing happened yet, as far as the list goes
-        services.refuse_access(scene.user, 888, "not_found", origin=PAGE)
+        tenants.refuse_access(scene.user, 888, "not_found", origin=PAGE)
     assert_telling(scene, Question.NO_ENTRY, why, words, what, deciding)
 
 
@@ -705,7 +717,7 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
 
 def test_what_staff_asked_for_in_vain_is_no_sign_in(scene: Scene) -> None:
     scene.activate()
-    services.resend(scene.user, reason="they ask for one", origin=STAFF)
+    staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
     found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
     assert found == [Why.PHONE_ONLY]
 
@@ -726,7 +738,7 @@ def test_what_staff_asked_for_in_vain_hides_no_cause(
     PendingOtp.objects.update(closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
     before = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
     assert before[0] is why
-    sending = services.resend(scene.user, reason="they ask for one", origin=STAFF)
+    sending = staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
     assert sending.outcome is Outcome.NOTHING_WAITING
     assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == before
 
@@ -811,7 +823,7 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
     scene.activate()
     boss = User.objects.create_superuser("boss", "boss@example.com", PASSWORD)
     origin = Origin(Face.ADMIN, actor_id=boss.pk, ip="198.51.100.7", request_id="r-1")
-    services.suspend(scene.user, reason="stolen phone", origin=origin)
+    staff_actions.suspend(scene.user, reason="stolen phone", origin=origin)
     mailed, staff = entries(scene.user)[:2]
     assert (mailed.what, mailed.words) == (
         What.MAIL,
@@ -824,9 +836,9 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
 def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: User) -> None:
     scene.activate()
     scene.clock.shift(600)
-    services.opt_in(stranger, scene.file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, scene.file, NUMBER, origin=ORIGIN)
     row = ProviderUser.objects.get(user=stranger)
-    services.verify_opt_in(stranger, scene.file, row.pk, scene.phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(stranger, scene.file, row.pk, scene.phone.code(), origin=ORIGIN)
     for user in (scene.user, stranger):
         told = [shown(entry) for entry in entries(user)]
         assert any("number that another account uses" in one and "ann, ben" in one for one in told)
@@ -842,7 +854,7 @@ def test_what_staff_decided_about_a_number_stands_with_its_account(scene: Scene)
 
 
 def test_nothing_of_others_is_shown(scene: Scene, stranger: User) -> None:
-    services.opt_in(stranger, scene.file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(stranger, scene.file, OTHER_NUMBER, origin=ORIGIN)
     assert entries(scene.user) == []
 
 
@@ -859,7 +871,7 @@ def test_what_others_wrote_is_one_harmless_line(scene: Scene) -> None:
     scene.activate()
     evil = "=1+1\r\nX: y \u202egnp.exe <script>alert(1)</script> \x1b[31m"
     origin = Origin(Face.COMMAND, user_agent=evil)
-    services.suspend(scene.user, reason=evil, origin=origin)
+    staff_actions.suspend(scene.user, reason=evil, origin=origin)
     found = entries(scene.user)
     for text in (found[1].quoted, found[1].where, causes(scene.user, Question.NO_ENTRY)[0].words):
         assert text.isprintable()
@@ -896,7 +908,7 @@ def test_pages_lose_nothing_and_repeat_nothing(scene: Scene, limit: int) -> None
     scene.sign_in()
     scene.clock.shift(1300)
     scene.challenge()
-    services.suspend(scene.user, reason="x", origin=STAFF)
+    staff_actions.suspend(scene.user, reason="x", origin=STAFF)
     whole = entries(scene.user)
     events = AuditEvent.objects.about(scene.user)
     assert times(whole) == (
@@ -946,7 +958,7 @@ def grow(scene: Scene, rows: int) -> None:
         GatewayTry.objects.create(message=text, gateway="one", at=now, fate="refused")
         kind = Notice.Kind.LOCKED
         Notice.objects.create(user=scene.user, kind=kind, state=State.SENT, created_at=now)
-        services.refuse_access(scene.user, 777, "x", origin=Origin(Face.API, actor_id=n + 1))
+        tenants.refuse_access(scene.user, 777, "x", origin=Origin(Face.API, actor_id=n + 1))
 
 
 def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:

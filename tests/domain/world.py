@@ -11,8 +11,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from optin import services
-from optin.guesses import Verification
+from optin import challenges, opt_ins
 from optin.models import (
     AuditEvent,
     File,
@@ -23,7 +22,8 @@ from optin.models import (
     RefusalCount,
     User,
 )
-from optin.services import Sending
+from optin.sending import Sending
+from optin.verification import Verification
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 
 MODELS = [
@@ -77,21 +77,21 @@ class World:
         return wrong(self.phone.code())
 
     def opt_in(self, number: str = NUMBER) -> Sending:
-        return services.opt_in(self.user, self.file, number, origin=ORIGIN)
+        return opt_ins.opt_in(self.user, self.file, number, origin=ORIGIN)
 
     def ask(self) -> Sending:
         """Ask for a text for this world's purpose."""
         if self.purpose is Purpose.OPT_IN:
             return self.opt_in()
-        return services.challenge(self.user, self.purpose, origin=ORIGIN, file=self.file)
+        return challenges.challenge(self.user, self.purpose, origin=ORIGIN, file=self.file)
 
     def guess(self, code: str) -> Verification:
         """Guess at the code for this world's purpose."""
         if self.purpose is Purpose.OPT_IN:
-            return services.verify_opt_in(self.user, self.file, self.row.pk, code, origin=ORIGIN)
+            return opt_ins.verify_opt_in(self.user, self.file, self.row.pk, code, origin=ORIGIN)
         if self.purpose is Purpose.OPT_OUT:
-            return services.opt_out(self.user, self.file, code, origin=ORIGIN)
-        return services.check(self.user, self.purpose, code, origin=ORIGIN)
+            return challenges.opt_out(self.user, self.file, code, origin=ORIGIN)
+        return challenges.check(self.user, self.purpose, code, origin=ORIGIN)
 
     def guess_wrong(self, times: int = 1) -> None:
         for _ in range(times):

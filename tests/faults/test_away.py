@@ -9,10 +9,10 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from optin import services, throttle
+from optin import opt_ins, staff_actions, throttle
 from optin.conf import KEY_BYTES
-from optin.guesses import Outcome
 from optin.models import File, ProviderUser, User
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,10 +40,10 @@ def test_a_number_is_encrypted_anew_when_its_key_is_lost(
     user: User, file: File, active: ProviderUser, phone: Phone, settings: LazySettings
 ) -> None:
     """Staff release a number that no key opens any more; its owner opts in again."""
-    services.revoke(user, reason="key lost", origin=ORIGIN)
+    staff_actions.revoke(user, reason="key lost", origin=ORIGIN)
     settings.OPTIN_KEYS = {"new": b"n" * KEY_BYTES}
 
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
     assert sending.outcome is Outcome.SENT
     assert len(phone.messages) == 2

@@ -22,9 +22,9 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, passwords, services, sign_in
+from optin import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
 from optin.authenticators import Removal
-from optin.guesses import By, Standing
+from optin.factors import Standing
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -39,6 +39,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.outcomes import By
 from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, make_user, wrong
 from twofa_site.handler import Handler
 
@@ -107,22 +108,22 @@ class Stage:
         return user
 
     def ask(self) -> int:
-        sending = services.opt_in(self.user, self.file, self.number, origin=ORIGIN)
+        sending = opt_ins.opt_in(self.user, self.file, self.number, origin=ORIGIN)
         assert sending.provider_user_id
         return sending.provider_user_id
 
     def activate(self) -> None:
         row_id = self.ask()
-        services.verify_opt_in(self.user, self.file, row_id, self.phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(self.user, self.file, row_id, self.phone.code(), origin=ORIGIN)
 
     def ask_for(self, purpose: Purpose) -> str:
         """Return the code for *purpose* to the number, active by now."""
         self.activate()
-        services.challenge(self.user, purpose, origin=ORIGIN)
+        challenges.challenge(self.user, purpose, origin=ORIGIN)
         return self.phone.code()
 
     def verify(self, row_id: int, otp: str) -> Act:
-        return partial(services.verify_opt_in, self.user, self.file, row_id, otp, origin=ORIGIN)
+        return partial(opt_ins.verify_opt_in, self.user, self.file, row_id, otp, origin=ORIGIN)
 
     def token(self, code: str) -> Act:
         client = sign_in.application()
@@ -142,7 +143,7 @@ class Stage:
 
     def change_number(self, number: str) -> int:
         """Ask for a code to *number*, to take the place of the present one."""
-        sending = services.opt_in(self.user, self.file, number, origin=WEB, standing=standing())
+        sending = opt_ins.opt_in(self.user, self.file, number, origin=WEB, standing=standing())
         assert sending.provider_user_id
         return sending.provider_user_id
 
@@ -201,7 +202,7 @@ def a_wrong_code(stage: Stage) -> Act:
 
 def the_right_code(stage: Stage) -> Act:
     """For the second of two numbers, after a failure."""
-    services.opt_in(stage.user, stage.file, f"{stage.number[:-1]}9", origin=ORIGIN)
+    opt_ins.opt_in(stage.user, stage.file, f"{stage.number[:-1]}9", origin=ORIGIN)
     row_id = stage.ask()
     stage.verify(row_id, wrong(stage.phone.code()))()
     return stage.verify(row_id, stage.phone.code())
@@ -218,7 +219,7 @@ def the_right_code_for_a_number_in_use(stage: Stage) -> Act:
 
 def a_text_to_sign_in(stage: Stage) -> Act:
     stage.activate()
-    return partial(services.challenge, stage.user, Purpose.SIGN_IN, origin=ORIGIN)
+    return partial(challenges.challenge, stage.user, Purpose.SIGN_IN, origin=ORIGIN)
 
 
 def a_wrong_code_to_sign_in(stage: Stage) -> Act:
@@ -233,28 +234,28 @@ def the_right_code_to_sign_in(stage: Stage) -> Act:
 
 def a_wrong_code_to_opt_out(stage: Stage) -> Act:
     otp = wrong(stage.ask_for(Purpose.OPT_OUT))
-    return partial(services.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
+    return partial(challenges.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
 
 
 def the_right_code_to_opt_out(stage: Stage) -> Act:
     otp = stage.ask_for(Purpose.OPT_OUT)
-    services.opt_out(stage.user, stage.file, wrong(otp), origin=ORIGIN)
-    return partial(services.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
+    challenges.opt_out(stage.user, stage.file, wrong(otp), origin=ORIGIN)
+    return partial(challenges.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
 
 
 def a_suspension(stage: Stage) -> Act:
     stage.activate()
-    return stage.staff(services.suspend)
+    return stage.staff(staff_actions.suspend)
 
 
 def a_release_by_staff(stage: Stage) -> Act:
     stage.ask_for(Purpose.SIGN_IN)
-    return stage.staff(services.revoke)
+    return stage.staff(staff_actions.revoke)
 
 
 def an_unlock(stage: Stage) -> Act:
     a_wrong_code(stage)()
-    return stage.staff(services.unlock)
+    return stage.staff(staff_actions.unlock)
 
 
 def everything_off(stage: Stage) -> Act:

@@ -8,8 +8,7 @@ from django.conf import LazySettings
 from django.core.management import CommandError
 from django.utils import timezone
 
-from optin import authenticators, guards, keys, services
-from optin.guesses import Outcome, Verification
+from optin import authenticators, challenges, guards, keys
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -25,6 +24,8 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
+from optin.verification import Verification
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -181,7 +182,7 @@ def test_what_a_session_guessed_last_counts_no_more(stopped: World, settings: La
 
     def guess() -> Verification:
         user = User.objects.get(pk=stopped.user.pk)
-        return services.check(user, Purpose.SIGN_IN, stopped.wrong(), origin=page)
+        return challenges.check(user, Purpose.SIGN_IN, stopped.wrong(), origin=page)
 
     new, settings.OPTIN_DIGEST_KEY = settings.OPTIN_DIGEST_KEY, DIGEST
     stopped.purpose = Purpose.SIGN_IN

@@ -15,8 +15,7 @@ from django.core.management import CommandError
 from django.db import connection, connections
 from django.test import override_settings
 
-from optin import rotation, services
-from optin.guesses import Outcome
+from optin import opt_ins, rotation
 from optin.keys import UndecryptableError
 from optin.models import (
     AuditEvent,
@@ -28,6 +27,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face
+from optin.outcomes import Outcome
 from optin.rotation import Use
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.conftest import world
@@ -441,6 +441,6 @@ def sealed_with_old(secret: str, user: User) -> str:
 def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
     """What ``opt_in`` seals anew is nothing to do for the command."""
     seen.clock.shift(30)
-    assert services.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is Outcome.RESENT
+    assert opt_ins.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is Outcome.RESENT
     with pytest.raises(CommandError, match="0 numbers, 0 apps, 1 codes"):
         run("rotate_keys")

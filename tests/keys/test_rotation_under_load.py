@@ -11,7 +11,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 
-from optin import rotation, services
+from optin import challenges, opt_ins, rotation
 from optin.models import Canary, File, ProviderUser, Purpose, User
 from optin.rotation import Rotation
 from tests.conftest import ORIGIN, Phone, make_user, wrong
@@ -57,14 +57,14 @@ def live(user: User, files: tuple[File, File], mobile: str, phone: Phone) -> Ite
         yield f"old right {verify(user, home, row.pk, code)}"
     else:
         # First under one file, then under another: the row moves there.
-        services.opt_in(user, home, mobile, origin=ORIGIN)
-        sending = services.opt_in(user, other, mobile, origin=ORIGIN)
+        opt_ins.opt_in(user, home, mobile, origin=ORIGIN)
+        sending = opt_ins.opt_in(user, other, mobile, origin=ORIGIN)
         yield f"opt-in {sending.outcome}"
         code, pk = phone.code_to(mobile), sending.provider_user_id or 0
         yield f"new wrong {verify(user, other, pk, wrong(code))}"
         yield f"new right {verify(user, other, pk, code)}"
     for _ in range(2):
-        yield f"challenge {services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome}"
+        yield f"challenge {challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome}"
         code = phone.code_to(mobile)
         yield f"sign-in {sign_in(user, code)}"
 
@@ -79,11 +79,11 @@ def live_with_app(app: App) -> Iterator[str]:
 
 
 def sign_in(user: User, code: str) -> str:
-    return services.check(user, Purpose.SIGN_IN, code, origin=ORIGIN).outcome
+    return challenges.check(user, Purpose.SIGN_IN, code, origin=ORIGIN).outcome
 
 
 def verify(user: User, file: File, pk: int, code: str) -> str:
-    return services.verify_opt_in(user, file, pk, code, origin=ORIGIN).outcome
+    return opt_ins.verify_opt_in(user, file, pk, code, origin=ORIGIN).outcome
 
 
 LIVED = Counter(
@@ -110,7 +110,7 @@ def test_nobody_notices(
     rows = add_numbers(file, AMONG)
     mobiles = [number(FIRST + n) for n in range(PEOPLE)]
     for n in range(PEOPLE // 2):
-        services.opt_in(people[n], file, mobiles[n], origin=ORIGIN)
+        opt_ins.opt_in(people[n], file, mobiles[n], origin=ORIGIN)
     spread(rows)
     apps = [add_app(make_user(f"app{n}"), steps=-1) for n in range(WITH_AN_APP)]
     lives = [partial(live, user, files, mobiles[n], phone) for n, user in enumerate(people)]
@@ -160,7 +160,7 @@ def test_nobody_notices(
         row = ProviderUser.objects.get(user=user)
         assert (row.open_number(), row.confirmed) == (mobiles[n], True)
         assert row.file == (file if n < PEOPLE // 2 else other_file)
-        services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+        challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
         assert sign_in(user, phone.code_to(mobiles[n])) == "ok"
     for app in apps:
         assert app.row.open_secret() == app.secret

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from optin import services, wording
+from optin import opt_ins, wording
 from twofa_site.handler import Handler
 
 
@@ -17,7 +17,7 @@ class Faults:
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
-        verify, serve, text_for = services.verify_opt_in, Handler.__call__, wording.text_for
+        verify, serve, text_for = opt_ins.verify_opt_in, Handler.__call__, wording.text_for
 
         def verify_or_fail(
             user: Any, file: Any, pk: int, otp: str, *, origin: Any, **more: Any
@@ -40,7 +40,7 @@ class Faults:
                 raise RuntimeError(f"no route to {number}: {message.pending_otp.code()}")
             return text_for(message)
 
-        services.verify_opt_in = verify_or_fail  # type: ignore[assignment]
+        opt_ins.verify_opt_in = verify_or_fail  # type: ignore[assignment]
         Handler.__call__ = serve_or_fail  # type: ignore[method-assign,assignment]
         wording.text_for = text_or_fail
 

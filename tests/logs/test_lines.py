@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.test import Client
 
-from optin import logs, services
+from optin import logs, opt_ins
 from optin.models import ProviderUser, User
 from tests.conftest import NUMBER, Phone, wrong
 
@@ -157,7 +157,7 @@ def test_a_line_about_a_fault_names_its_request(
     def fail(*args: object, **kwargs: object) -> None:
         raise DatabaseError(f"DETAIL: Failing row contains ({NUMBER})") from ValueError("0123456")
 
-    monkeypatch.setattr(services, "verify_opt_in", fail)
+    monkeypatch.setattr(opt_ins, "verify_opt_in", fail)
     answer = verify(client, access_key, pending.pk, phone.code())
 
     fault, request = written.all

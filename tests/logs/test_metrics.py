@@ -10,7 +10,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from optin import delivery, metrics, services
+from optin import challenges, delivery, metrics, opt_ins
 from optin.gateways import Fate, SmsError
 from optin.models import AuditEvent, File, ProviderUser, Purpose, User
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
@@ -61,12 +61,12 @@ def mails(kind: str) -> str:
 
 def test_an_opt_in(user: User, file: File, phone: Phone) -> None:
     counts = Counts()
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert counts.moved == {decided("opt_in", "sent"): 1, texts("sent", "phone"): 1}
 
     assert sending.provider_user_id
     for otp in (wrong(phone.code()), phone.code()):
-        services.verify_opt_in(user, file, sending.provider_user_id, otp, origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, sending.provider_user_id, otp, origin=ORIGIN)
 
     assert counts.moved == {
         decided("opt_in", "sent"): 1,
@@ -84,7 +84,7 @@ def test_locks_and_disablings(
     counts = Counts()
 
     for _ in range(2):
-        services.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
         User.objects.update(otp_locked_until=None)
 
     assert counts.moved == {
@@ -106,7 +106,7 @@ def test_a_text_that_did_not_leave(
     phone.fail_with = SmsError("no route", fate)
     counts = Counts()
 
-    services.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
+    challenges.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
 
     assert counts.moved == {decided("challenge", "sent"): 1, texts(state, gateway): 1}
     phone.fail_with = None

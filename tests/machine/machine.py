@@ -19,13 +19,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from optin import services, sign_in
+from optin import challenges, opt_ins, sign_in, staff_actions
 from optin.conf import Rate
 from optin.errors import MalformedCode
-from optin.guesses import Verification
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.factors import has_active_factor
 from optin.origin import Face, Origin
+from optin.verification import Verification
 from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, decisions, make_user
 from tests.machine import model
 from tests.machine.model import (
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
     def ask_to_opt_in(self, who: int, file: int, number: int) -> None:
         mobile = self.numbers[number]
         expected = self.model.opt_in(self.person(who), self.files[file].pk, mobile, self.now)
-        sending = services.opt_in(self.users[who], self.files[file], mobile, origin=ORIGIN)
+        sending = opt_ins.opt_in(self.users[who], self.files[file], mobile, origin=ORIGIN)
         assert sending.outcome == expected.outcome
         if expected.texted and sending.provider_user_id:
             row = expected.texted[0]
@@ -169,7 +169,7 @@ class Machine(RuleBasedStateMachine):
     @rule(who=anybody, purpose=a_purpose)
     def ask_for_a_code(self, who: int, purpose: str) -> None:
         expected = self.model.challenge(self.person(who), purpose, self.now)
-        sending = services.challenge(self.users[who], Purpose(purpose), origin=ORIGIN)
+        sending = challenges.challenge(self.users[who], Purpose(purpose), origin=ORIGIN)
         assert sending.outcome == expected.outcome
         self.decided("challenge", expected.outcome, who)
         self.read_phone(expected)
@@ -252,7 +252,7 @@ class Machine(RuleBasedStateMachine):
     @rule(who=anybody, action=st.sampled_from(["suspend", "resume", "resume", "revoke"]))
     def staff_act(self, who: int, action: str) -> None:
         expected: str = getattr(self.model, action)(self.person(who))
-        operation = getattr(services, action)
+        operation = getattr(staff_actions, action)
         assert operation(self.users[who], reason="a test", origin=ORIGIN) == expected
         self.decided(action, expected, who)
 
@@ -263,7 +263,7 @@ class Machine(RuleBasedStateMachine):
     @rule(who=anybody)
     def staff_unlock(self, who: int) -> None:
         expected = self.model.unlock(self.person(who))
-        assert services.unlock(self.users[who], reason="a test", origin=ORIGIN) == expected
+        assert staff_actions.unlock(self.users[who], reason="a test", origin=ORIGIN) == expected
         self.may_forget.add(who)
         self.decided("unlock", expected, who)
 
@@ -449,17 +449,15 @@ class Machine(RuleBasedStateMachine):
         if purpose == OPT_IN:
             kind = "verify_opt_in"
             expected = self.model.verify(person, file_id, row_id, guess, self.now)
-            outcome = heard(
-                lambda: services.verify_opt_in(user, file, row_id, guess, origin=ORIGIN)
-            )
+            outcome = heard(lambda: opt_ins.verify_opt_in(user, file, row_id, guess, origin=ORIGIN))
         elif purpose == OPT_OUT:
             kind = "opt_out"
             expected = self.model.opt_out(person, guess, self.now)
-            outcome = heard(lambda: services.opt_out(user, file, guess, origin=ORIGIN))
+            outcome = heard(lambda: challenges.opt_out(user, file, guess, origin=ORIGIN))
         else:
             kind = "check"
             expected = self.model.check(person, purpose, guess, self.now)
-            outcome = heard(lambda: services.check(user, Purpose(purpose), guess, origin=ORIGIN))
+            outcome = heard(lambda: challenges.check(user, Purpose(purpose), guess, origin=ORIGIN))
         assert outcome == expected
         if expected in {"ok", "mobile_number_in_use"}:
             self.may_forget.add(who)

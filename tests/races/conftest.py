@@ -24,11 +24,11 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import hashing, services, sign_in
+from optin import hashing, opt_ins, sign_in
 from optin.conf import Rate
-from optin.guesses import Outcome
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
 from optin.origin import Face, Origin
+from optin.outcomes import Outcome
 from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
 T = TypeVar("T")
@@ -217,11 +217,11 @@ class ByService:
     phone: Phone
 
     def opt_in(self, user: User, file: File, mobile: str) -> str:
-        outcome = services.opt_in(user, file, mobile, origin=ORIGIN).outcome
+        outcome = opt_ins.opt_in(user, file, mobile, origin=ORIGIN).outcome
         return "ok" if outcome in {Outcome.SENT, Outcome.RESENT} else outcome
 
     def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
-        return services.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome
+        return opt_ins.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome
 
     def texts(self) -> int:
         return len(self.phone.messages)
@@ -291,7 +291,7 @@ def member(way: Way, name: str, *files: File) -> User:
 
 def pend(user: User, file: File, mobile: str) -> PendingOtp:
     """Have *user* ask for a code for *mobile*; return it, pending."""
-    sending = services.opt_in(user, file, mobile, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, mobile, origin=ORIGIN)
     assert sending.provider_user_id, sending.outcome
     row = ProviderUser.objects.get(pk=sending.provider_user_id)
     return PendingOtp.objects.open().select_related("provider_user").get(provider_user=row)

@@ -9,10 +9,11 @@ import time_machine
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optin import authenticators, passwords, services, sign_in
+from optin import authenticators, challenges, opt_ins, passwords, sign_in
 from optin.errors import Refusal
-from optin.guesses import By, Standing
+from optin.factors import Standing
 from optin.models import File, ProviderUser, Purpose, User
+from optin.outcomes import By
 from tests.conftest import NOON, ORIGIN, Phone, wrong
 from tests.races.conftest import FROM, signed_in
 from tests.upkeep.test_races import until, waiting
@@ -35,20 +36,20 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 def verify_a_number(user: User, phone: Phone) -> Callable[[], str]:
     file = File.objects.get()
-    sent = services.opt_in(user, file, "0491570157", origin=ORIGIN)
+    sent = opt_ins.opt_in(user, file, "0491570157", origin=ORIGIN)
     number, code = sent.provider_user_id or 0, phone.code()
-    return lambda: services.verify_opt_in(user, file, number, code, origin=ORIGIN).outcome
+    return lambda: opt_ins.verify_opt_in(user, file, number, code, origin=ORIGIN).outcome
 
 
 def check_a_code(user: User, phone: Phone) -> Callable[[], str]:
-    services.opt_in(user, File.objects.get(), "0491570156", origin=ORIGIN)
+    opt_ins.opt_in(user, File.objects.get(), "0491570156", origin=ORIGIN)
     row = ProviderUser.objects.get()
-    services.verify_opt_in(user, row.file, row.pk, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, row.file, row.pk, phone.code(), origin=ORIGIN)
     User.objects.filter(pk=user.pk).update(otp_failures=9)
-    services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
+    challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN)
     code = phone.code()
-    services.check(user, Purpose.SIGN_IN, wrong(code), origin=ORIGIN)
-    return lambda: services.check(user, Purpose.SIGN_IN, code, origin=ORIGIN).outcome
+    challenges.check(user, Purpose.SIGN_IN, wrong(code), origin=ORIGIN)
+    return lambda: challenges.check(user, Purpose.SIGN_IN, code, origin=ORIGIN).outcome
 
 
 def begin_an_app(user: User, phone: Phone) -> Callable[[], str]:

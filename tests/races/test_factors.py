@@ -12,8 +12,8 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, services
-from optin.guesses import By, Standing
+from optin import authenticators, challenges, opt_ins
+from optin.factors import Standing
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -26,6 +26,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.outcomes import By
 from tests.conftest import ORIGIN, PASSWORD, decisions, make_user
 from tests.races.conftest import (
     ROUNDS,
@@ -89,7 +90,7 @@ def with_recovery_codes(user: User) -> str:
 
 
 def check(user: User, code: str, session: str) -> str:
-    result = services.check(user, Purpose.SIGN_IN, code, origin=replace(PAGE, session=session))
+    result = challenges.check(user, Purpose.SIGN_IN, code, origin=replace(PAGE, session=session))
     return f"{result.outcome}{' again' if result.repeated else ''}"
 
 
@@ -160,7 +161,7 @@ def test_a_change_taken_back_16_times_at_once_is_taken_back_once(
     for n in range(rounds):
         user = make_user(f"user{n}", file)
         pending = pend(user, file, number(n))
-        services.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
         notice = Notice.objects.get(user=user)
         disown = partial(authenticators.disown, notice, PASSWORD, origin=PAGE)
 
@@ -255,7 +256,7 @@ def test_of_wrong_codes_by_pages_clients_and_token_calls_exactly_ten_are_compare
         assert page.here(address, code=opt_in.code()) == SUCCESS
         pending = {}
         for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
-            services.challenge(user, purpose, origin=ORIGIN)
+            challenges.challenge(user, purpose, origin=ORIGIN)
             rows = PendingOtp.objects.open().select_related("provider_user")
             pending[purpose] = rows.get(provider_user__user=user, purpose=purpose)
         signs_in, off, change = pending.values()

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from pytest_django.fixtures import Settings
 
-from optin import services
-from optin.guesses import Outcome
+from optin import challenges, opt_ins, staff_actions
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import ROUNDS, ByService, Way, at_once, member, number, pend, wrong_codes
 
@@ -113,19 +113,19 @@ def three_numbers(user: User, file: File) -> list[PendingOtp]:
 
 def three_purposes(user: User, file: File) -> list[PendingOtp]:
     first = pend(user, file, NUMBER)
-    services.verify_opt_in(user, file, first.provider_user_id, first.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, first.provider_user_id, first.code(), origin=ORIGIN)
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
-        assert services.challenge(user, purpose, origin=ORIGIN).outcome is Outcome.SENT
+        assert challenges.challenge(user, purpose, origin=ORIGIN).outcome is Outcome.SENT
     return list(PendingOtp.objects.open().select_related("provider_user"))
 
 
 def guess(user: User, file: File, pending: PendingOtp, code: str) -> str:
     if pending.purpose == Purpose.OPT_IN:
         row_id = pending.provider_user_id
-        return services.verify_opt_in(user, file, row_id, code, origin=ORIGIN).outcome
+        return opt_ins.verify_opt_in(user, file, row_id, code, origin=ORIGIN).outcome
     if pending.purpose == Purpose.OPT_OUT:
-        return services.opt_out(user, file, code, origin=ORIGIN).outcome
-    return services.check(user, Purpose(pending.purpose), code, origin=ORIGIN).outcome
+        return challenges.opt_out(user, file, code, origin=ORIGIN).outcome
+    return challenges.check(user, Purpose(pending.purpose), code, origin=ORIGIN).outcome
 
 
 @pytest.mark.parametrize("pending_codes", [three_numbers, three_purposes])
@@ -157,7 +157,7 @@ def test_guesses_at_several_codes_at_once_lock_at_the_tenth(
         assert sum(tries) == 10
         assert max(tries) <= 5
         # Releases the number for the next round.
-        services.revoke(user, reason="the round is over", origin=ORIGIN)
+        staff_actions.revoke(user, reason="the round is over", origin=ORIGIN)
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

@@ -9,9 +9,8 @@ import pytest
 from django.conf import LazySettings
 from django.db.models import Sum
 
-from optin import services
+from optin import challenges, opt_ins
 from optin.conf import Rate
-from optin.guesses import Outcome
 from optin.models import (
     AuditEvent,
     File,
@@ -23,6 +22,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.outcomes import Outcome
 from tests.conftest import ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import LONG, ByHttp, at_once, number, serving
 
@@ -115,12 +115,12 @@ def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phon
     settings.OPTIN_OWN_SENDS_TOTAL = (Rate(len(users) + ALLOWED, LONG),)
 
     def ask(user: User) -> Outcome:
-        return services.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome
+        return challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome
 
     for n, user in enumerate(users):
-        row = services.opt_in(user, file, number(n), origin=ORIGIN).provider_user_id
+        row = opt_ins.opt_in(user, file, number(n), origin=ORIGIN).provider_user_id
         assert row
-        services.verify_opt_in(user, file, row, phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, row, phone.code(), origin=ORIGIN)
         ask(user)
 
     answers = Counter(at_once([partial(ask, user) for user in users * 3]))

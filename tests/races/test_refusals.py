@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin import refusals, services
+from optin import refusals, tenants
 from optin.models import AuditEvent, File, RefusalCount, User
 from optin.models import refusals as counts
 from optin.models.refusals import SEVERAL, WINDOW
@@ -21,7 +21,7 @@ EACH = 20
 
 def refuse(user: User) -> None:
     for n in range(EACH):
-        services.refuse_access(user, n + 1, "file_access_denied", origin=ORIGIN)
+        tenants.refuse_access(user, n + 1, "file_access_denied", origin=ORIGIN)
 
 
 def test_of_many_first_ones_one_is_first(user: User, file: File) -> None:
@@ -41,7 +41,7 @@ def test_networks_of_one_bucket_have_one_first(
     def refuse_in(n: int) -> None:
         for _ in range(EACH):
             origin = replace(ORIGIN, ip=f"198.18.{n}.1")
-            services.refuse_access(user, 1, "file_access_denied", origin=origin)
+            tenants.refuse_access(user, 1, "file_access_denied", origin=origin)
 
     at_once([partial(refuse_in, n) for n in range(THREADS)])
 
@@ -69,7 +69,7 @@ def test_whoever_is_held_is_left_to_others(user: User, file: File) -> None:
     """Rows are told by many at once, each by one."""
     for pk in range(1, 201):
         for _ in range(2):
-            services.refuse_access(User(pk=pk), 1, "file_access_denied", origin=ORIGIN)
+            tenants.refuse_access(User(pk=pk), 1, "file_access_denied", origin=ORIGIN)
     over = timezone.now() + WINDOW + timedelta(seconds=1)
 
     told = at_once([lambda: refusals.tell(over)] * THREADS)

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin import revocations, services
+from optin import opt_ins, revocations
 from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation, User
 from optin.origin import Face, Origin
 from tests.conftest import ORIGIN, make_user
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 def opted_in(n: int, file: File) -> User:
     user = make_user(f"user{n}", file)
     pending = pend(user, file, number(n))
-    services.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
     return user
 
 

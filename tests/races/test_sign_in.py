@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from optin import sign_in
 from optin.models import AuditEvent, File, SendCounter, User
-from optin.passwords import Grant
+from optin.outcomes import Grant
 from tests.conftest import PASSWORD, decisions
 from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
 

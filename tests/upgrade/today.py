@@ -18,7 +18,7 @@ from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from optin import audit_check, delivery, seals, services  # noqa: E402
+from optin import audit_check, challenges, delivery, opt_ins, seals  # noqa: E402
 from optin.models import (  # noqa: E402
     AuditEvent,
     File,
@@ -55,7 +55,7 @@ def today(ann_code: str, ben_code: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "trail": [event.content_digest() == event.digest for event in AuditEvent.objects.all()],
         "numbers": [row.open_number() for row in ProviderUser.objects.order_by("pk")],
-        "resend": services.opt_in(ann, file, "0491 570 156", origin=ORIGIN).outcome,
+        "resend": opt_ins.opt_in(ann, file, "0491 570 156", origin=ORIGIN).outcome,
         "wrong": verify("0000000"),
     }
     ann.refresh_from_db()
@@ -63,8 +63,8 @@ def today(ann_code: str, ben_code: str) -> dict[str, Any]:
     found["tries"] = PendingOtp.objects.get(provider_user__user=ann).tries
     found["right"] = verify(ann_code)
     found["again"] = verify(ann_code)
-    found["sign in"] = services.check(ben, Purpose.SIGN_IN, ben_code, origin=ORIGIN).outcome
-    found["opt out"] = services.challenge(ben, Purpose.OPT_OUT, origin=ORIGIN).outcome
+    found["sign in"] = challenges.check(ben, Purpose.SIGN_IN, ben_code, origin=ORIGIN).outcome
+    found["opt out"] = challenges.challenge(ben, Purpose.OPT_OUT, origin=ORIGIN).outcome
     found["texts"] = texts(ann_code, ben_code)
     found["check"] = check(timezone.now() + timedelta(minutes=6))
     return found

@@ -17,9 +17,17 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
-from optin import audit_check, passwords, revocations, seals, services, sign_in, upkeep
+from optin import (
+    audit_check,
+    challenges,
+    opt_ins,
+    revocations,
+    seals,
+    sign_in,
+    staff_actions,
+    upkeep,
+)
 from optin.errors import Deactivated, TellingReason, UnfitReason
-from optin.guesses import Outcome
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -32,6 +40,7 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.outcomes import Grant, Outcome
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.upkeep.conftest import COMMAND, app_of, everything, now, number_of, rows
@@ -55,11 +64,11 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     user.save()
     user.groups.add(Group.objects.get_or_create(name="support")[0])
     AccessKey.objects.make(user, file, now())
-    services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     row = ProviderUser.objects.get(last_three=NUMBER[-3:])
-    services.verify_opt_in(user, file, row.pk, wrong(phone.code()), origin=ORIGIN)
-    services.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, row.pk, wrong(phone.code()), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
     client = sign_in.application()
     assert client
     ask: Callable[[str], sign_in.TokenAnswer] = lambda code: sign_in.password_grant(  # noqa: E731
@@ -81,7 +90,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
     page = Origin(Face.WEB, ip="192.0.2.1", session="one")
     user.refresh_from_db()
-    services.check(user, Purpose.SIGN_IN, "000000", origin=page)
+    challenges.check(user, Purpose.SIGN_IN, "000000", origin=page)
     revocations.plan(user, reason="lost the phone", origin=COMMAND)
     return user
 
@@ -208,7 +217,7 @@ def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
     session["tries"] = person.pk
     session["half"] = {"user": stranger.pk, "at": person.pk}
     session.create()
-    services.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
     before = belongings(stranger)
 
     erase(person)
@@ -284,10 +293,10 @@ def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Trave
 def test_the_number_is_free_for_somebody_else(person: User, file: File, phone: Phone) -> None:
     erase(person)
     other = make_user("eve", file)
-    row = services.opt_in(other, file, NUMBER, origin=Origin(Face.API, client="test:2"))
+    row = opt_ins.opt_in(other, file, NUMBER, origin=Origin(Face.API, client="test:2"))
     assert row.provider_user_id
     assert (
-        services.verify_opt_in(
+        opt_ins.verify_opt_in(
             other, file, row.provider_user_id, phone.code_to(NUMBER), origin=ORIGIN
         ).outcome
         is Outcome.OK
@@ -314,7 +323,7 @@ def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> N
         answer = sign_in.password_grant(
             name, PASSWORD, scope="", verification_code="", client=application, origin=FROM
         )
-        assert answer.grant is passwords.Grant.INVALID_GRANT
+        assert answer.grant is Grant.INVALID_GRANT
 
 
 # -- at any time, again, and asked ---------------------------------------------------
@@ -336,7 +345,7 @@ def test_in_any_state(person: User, state: dict[str, Any]) -> None:
 
 
 def test_suspended(person: User) -> None:
-    services.suspend(person, reason="doubt", origin=ORIGIN)
+    staff_actions.suspend(person, reason="doubt", origin=ORIGIN)
     assert erase(person) is Outcome.OK
     assert found() == set()
 
@@ -366,11 +375,11 @@ def deactivate(user: User) -> None:
 @pytest.mark.parametrize(
     "operation",
     [
-        lambda user, file, code: services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN),
-        lambda user, file, code: services.verify_opt_in(user, file, 1, code, origin=ORIGIN),
-        lambda user, file, code: services.challenge(user, Purpose.OPT_OUT, origin=ORIGIN),
-        lambda user, file, code: services.check(user, Purpose.OPT_OUT, code, origin=ORIGIN),
-        lambda user, file, code: services.opt_out(user, file, code, origin=ORIGIN),
+        lambda user, file, code: opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN),
+        lambda user, file, code: opt_ins.verify_opt_in(user, file, 1, code, origin=ORIGIN),
+        lambda user, file, code: challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN),
+        lambda user, file, code: challenges.check(user, Purpose.OPT_OUT, code, origin=ORIGIN),
+        lambda user, file, code: challenges.opt_out(user, file, code, origin=ORIGIN),
     ],
     ids=["opt-in", "verify", "challenge", "check", "opt-out"],
 )
@@ -382,7 +391,7 @@ def test_who_was_let_in_before_it_is_refused_under_the_lock(
     end: Callable[[User], object],
 ) -> None:
     """The right code is nobody's any more; nothing is counted, sent or written."""
-    services.challenge(person, Purpose.OPT_OUT, origin=ORIGIN, file=file)
+    challenges.challenge(person, Purpose.OPT_OUT, origin=ORIGIN, file=file)
     code = phone.code()
     end(person)
     before, texts, events = rows(), len(phone.messages), AuditEvent.objects.count()
@@ -394,7 +403,7 @@ def test_who_was_let_in_before_it_is_refused_under_the_lock(
 
 def test_staff_may_still_release_the_number_of_somebody_deactivated(person: User) -> None:
     deactivate(person)
-    assert services.revoke(person, reason="try", origin=ORIGIN) is Outcome.OK
+    assert staff_actions.revoke(person, reason="try", origin=ORIGIN) is Outcome.OK
 
 
 def test_somebody_may_be_called_like_that(person: User) -> None:

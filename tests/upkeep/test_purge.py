@@ -15,9 +15,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin import audit_check, limits, passwords, seals, services, sign_in, upkeep
+from optin import audit_check, limits, opt_ins, seals, sign_in, staff_actions, upkeep
 from optin.conf import Rate
-from optin.guesses import By, Outcome, Standing
+from optin.factors import Standing
 from optin.models import (
     AuditEvent,
     AuditSeal,
@@ -36,6 +36,7 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Face, Origin
+from optin.outcomes import By, Grant, Outcome
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import (
     NOON,
@@ -139,9 +140,9 @@ def test_a_text_that_is_just_being_sent_keeps_its_code(
 def test_an_unproved_number_goes_24_hours_after_its_last_text(
     user: User, file: File, phone: Phone, clock: Clock
 ) -> None:
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     clock.shift(timedelta(hours=10))
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
     clock.shift(DAY - MOMENT)
     purge()
@@ -168,9 +169,9 @@ def test_a_number_that_never_got_a_text_goes_24_hours_after_it_was_named(
 def test_a_number_that_was_proved_stays(active: ProviderUser, clock: Clock, fate: str) -> None:
     user = active.user
     if fate == "suspended":
-        services.suspend(user, reason="try", origin=ORIGIN)
+        staff_actions.suspend(user, reason="try", origin=ORIGIN)
     if fate == "released":
-        services.revoke(user, reason="try", origin=ORIGIN)
+        staff_actions.revoke(user, reason="try", origin=ORIGIN)
     before = rows(ProviderUser)
     clock.shift(400 * DAY)
     purge()
@@ -181,17 +182,17 @@ def test_the_count_of_the_user_outlives_the_number(
     user: User, file: File, phone: Phone, clock: Clock
 ) -> None:
     """S-05: a new opt-in of the same number goes on where the old one stopped."""
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     old = ProviderUser.objects.get()
     for _ in range(3):
-        services.verify_opt_in(user, file, old.pk, wrong(phone.code()), origin=ORIGIN)
+        opt_ins.verify_opt_in(user, file, old.pk, wrong(phone.code()), origin=ORIGIN)
     clock.shift(2 * DAY)
     purge()
     assert not ProviderUser.objects.exists()
 
-    again = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    again = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert again.provider_user_id
-    services.verify_opt_in(user, file, again.provider_user_id, wrong(phone.code()), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, again.provider_user_id, wrong(phone.code()), origin=ORIGIN)
 
     user.refresh_from_db()
     assert user.otp_failures == 4
@@ -243,9 +244,9 @@ def test_a_change_of_number_leaves_nothing_but_the_numbers(
     """From the page to the purge, by the operations themselves."""
     standing = Standing(now(), now(), By.TEXT)
     user, file = active.user, active.file
-    changed = services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN, standing=standing)
+    changed = opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN, standing=standing)
     assert changed.provider_user_id
-    services.verify_opt_in(user, file, changed.provider_user_id, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, changed.provider_user_id, phone.code(), origin=ORIGIN)
     assert phone.messages[-1][0] == NUMBER  # the farewell
     texts = SmsMessage.objects.count()
 
@@ -333,7 +334,7 @@ def test_waits_and_limits_go_on(
         before = rows(SendCounter, SmsMessage)
         assert not purge()
         assert rows(SendCounter, SmsMessage) == before
-        answers.append(services.opt_in(user, file, NUMBER, origin=ORIGIN).outcome)
+        answers.append(opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome)
     sent, again, no = Outcome.SENT, Outcome.RESENT, Outcome.SEND_LIMIT
     assert answers == [sent, no, again, sent, no, no, no, sent]
 
@@ -472,7 +473,7 @@ def test_expired_tokens_go(
     assert deleted["tokens"] == 1  # the authorization code
     assert RefreshToken.objects.count() == 3
     again = sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
-    assert again.grant is passwords.Grant.INVALID_REFRESH
+    assert again.grant is Grant.INVALID_REFRESH
     assert RefreshToken.objects.filter(revoked=None).count() == 1  # that family is gone
 
     clock.shift(timedelta(days=31))
@@ -500,7 +501,7 @@ def history(clock: Clock, user: User, *ages: int) -> list[AuditEvent]:
     made = []
     for days in ages:
         clock.move_to(NOON - timedelta(days=days))
-        services.unlock(user, reason="try", origin=ORIGIN)
+        staff_actions.unlock(user, reason="try", origin=ORIGIN)
         made.append(AuditEvent.objects.latest("pk"))
         clock.shift(DAY)
         seals.seal(now())
@@ -552,7 +553,7 @@ def test_the_trail_says_when_a_long_run_ended(
 
 def test_events_without_a_seal_stay_until_they_have_one(user: User, clock: Clock) -> None:
     clock.move_to(NOON - timedelta(days=800))
-    services.unlock(user, reason="try", origin=ORIGIN)
+    staff_actions.unlock(user, reason="try", origin=ORIGIN)
     clock.move_to(NOON)
 
     assert purge()["audit_events"] == 0
@@ -679,7 +680,7 @@ def test_each_chunk_takes_as_many_statements_as_the_others(
 
 def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None:
     """The length of the window is the end of each scope."""
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     limits.reserve_sign_in("ann", FROM, now())
     scopes = SendCounter.objects.values_list("scope", flat=True)
     assert len(scopes) == 16

@@ -20,7 +20,7 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, connection, models, transaction
 
-from optin import audit_check, seals, services, upkeep
+from optin import audit_check, opt_ins, seals, upkeep
 from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
@@ -80,7 +80,7 @@ def test_purge_beside_opt_ins_of_the_same_numbers(
 
         def opt_in(person: User, mobiles: dict[int, str] = mobiles) -> str:
             time.sleep(random.uniform(0, 0.2))
-            return services.opt_in(person, file, mobiles[person.pk], origin=ORIGIN).outcome
+            return opt_ins.opt_in(person, file, mobiles[person.pk], origin=ORIGIN).outcome
 
         def purge_numbers() -> str:
             upkeep._numbers(now())
@@ -95,7 +95,7 @@ def test_purge_beside_opt_ins_of_the_same_numbers(
             kept[row.pk == old[person.pk]] += 1
             code = PendingOtp.objects.get(provider_user=row, closed_at=None)
             assert SmsMessage.objects.filter(pending_otp=code).count() == 1
-            answer = services.verify_opt_in(person, file, row.pk, code.code(), origin=ORIGIN)
+            answer = opt_ins.verify_opt_in(person, file, row.pk, code.code(), origin=ORIGIN)
             assert answer.outcome == "ok"
     if rounds > 2:
         assert set(kept) == {True, False}, "one side always came first"
@@ -141,7 +141,7 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
             return lock(found, limit)
         # The moment between the snapshot of one statement and its locks.
         picked.extend(found.values_list("pk", flat=True))
-        at_once([lambda: services.opt_in(user, file, number(1), origin=ORIGIN)])
+        at_once([lambda: opt_ins.opt_in(user, file, number(1), origin=ORIGIN)])
         return lock(User.objects.filter(pk__in=picked), limit)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -168,13 +168,13 @@ def test_several_purges_at_once(file: File, monkeypatch: pytest.MonkeyPatch, rou
 def test_erasing_beside_guesses(file: File) -> None:
     """All or nothing: a guess comes before, or finds nobody there."""
     user = make_user("ann", file)
-    sent = services.opt_in(user, file, number(1), origin=ORIGIN)
+    sent = opt_ins.opt_in(user, file, number(1), origin=ORIGIN)
     assert sent.provider_user_id
     row, code = sent.provider_user_id, PendingOtp.objects.get().code()
 
     def guess() -> str:
         try:
-            return services.verify_opt_in(user, file, row, code, origin=ORIGIN).outcome
+            return opt_ins.verify_opt_in(user, file, row, code, origin=ORIGIN).outcome
         except Deactivated:
             return "deactivated"
 
@@ -221,7 +221,7 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
     """Contract, section 3; S-55: it was let in before, and leaves nothing behind."""
     user = make_user("ann", file)
     api = Api(key=AccessKey.objects.make(user, file, now())[1])
-    sent = services.opt_in(user, file, number(1), origin=ORIGIN)
+    sent = opt_ins.opt_in(user, file, number(1), origin=ORIGIN)
     assert sent.provider_user_id
     row, code = sent.provider_user_id, phone.code()
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from pytest_django import Settings
 
-from optin import delivery, gateways, revocations, services, tasks
+from optin import delivery, gateways, opt_ins, revocations, tasks
 from optin.gateways import Fate, SmsError
 from optin.models import (
     AuditEvent,
@@ -60,7 +60,7 @@ def state_of(row: SmsMessage | Notice) -> tuple[str, str]:
 
 
 def test_a_job_comes_with_the_commit_and_carries_an_id_only(user: User, file: File) -> None:
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
     (job,) = jobs()
     assert job["task_name"] == "send_text"
@@ -105,7 +105,7 @@ def test_a_right_code_takes_few_statements(
     access_key: str, user: User, file: File, client: Client, phone: Phone
 ) -> None:
     """At most 12, with the job of the mail that tells of it."""
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     work()
     url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
     row = ProviderUser.objects.get()
@@ -345,10 +345,10 @@ def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> 
 
 def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, phone: Phone) -> None:
     """S-37: by any number of workers, once."""
-    sending = services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     work()
     assert sending.provider_user_id
-    services.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    opt_ins.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
     revocations.plan(user, reason="lost", origin=ORIGIN)
     work()
     assert mail.outbox[-1].subject == "Staff will remove your second factors"
@@ -375,10 +375,10 @@ def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, pho
 def test_a_change_to_inline_and_back_loses_nothing(
     user: User, file: File, stranger: User, phone: Phone, settings: Settings
 ) -> None:
-    services.opt_in(user, file, NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     settings.OPTIN_DELIVERY = "inline"
     phone.fail_with = AWAY
-    services.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
+    opt_ins.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
     phone.fail_with = None
     assert SmsMessage.objects.filter(state=State.QUEUED).count() == 2
     first = SmsMessage.objects.order_by("pk")[:1]

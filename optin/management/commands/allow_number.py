@@ -4,8 +4,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin import guards
 from optin.errors import UnfitReason
-from optin.guesses import Outcome
 from optin.management.commands import ORIGIN, target_of
+from optin.outcomes import Outcome
 
 
 class Command(BaseCommand):

@@ -5,8 +5,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin import upkeep
 from optin.errors import TellingReason, UnfitReason
-from optin.guesses import Outcome
 from optin.management.commands import ORIGIN, find_user
+from optin.outcomes import Outcome
 
 
 class Command(BaseCommand):

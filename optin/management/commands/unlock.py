@@ -1,10 +1,10 @@
 from django.core.management.base import CommandError
 
-from optin import services
+from optin import staff_actions
 from optin.errors import UnfitReason
-from optin.guesses import Outcome
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
+from optin.outcomes import Outcome
 
 
 class Command(StaffCommand):
@@ -12,7 +12,7 @@ class Command(StaffCommand):
 
     def act(self, user: User, reason: str) -> None:
         try:
-            outcome = services.unlock(user, reason=reason, origin=ORIGIN)
+            outcome = staff_actions.unlock(user, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
         if outcome is Outcome.UNCHANGED:

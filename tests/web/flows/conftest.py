@@ -8,9 +8,10 @@ import time_machine
 from django.utils import timezone
 
 from optin import authenticators
-from optin.guesses import By, Outcome, Standing
+from optin.factors import Standing
 from optin.models import ProviderUser, User
 from optin.origin import Face, Origin
+from optin.outcomes import By, Outcome
 from tests.conftest import PASSWORD, Phone
 from tests.web.flows.browser import Browser
 

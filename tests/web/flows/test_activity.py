@@ -8,11 +8,10 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from optin import authenticators, services, tenants
-from optin.guesses import Outcome
+from optin import authenticators, opt_ins, tenants
 from optin.models import AuditEvent, File, User
 from optin.origin import Face, Origin
-from optin.passwords import Grant
+from optin.outcomes import Grant, Outcome
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
 from tests.web.flows.browser import Browser
@@ -220,12 +219,12 @@ def test_nothing_of_other_people(
 ) -> None:
     """Also where an event concerns both: who claims a number that somebody else has."""
     theirs = Origin(Face.WEB, actor_id=stranger.pk, ip="198.51.100.99", user_agent="Firefox/1")
-    sending = services.opt_in(stranger, file, OTHER_NUMBER, origin=theirs)
+    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=theirs)
     assert sending.provider_user_id
-    services.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
+    opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
     ann.go("/account/activity/")
     assert "198.51.100.99" not in ann.page.html
-    services.verify_opt_in(
+    opt_ins.verify_opt_in(
         stranger, file, sending.provider_user_id, phone.code_to(OTHER_NUMBER), origin=theirs
     )
     first = AuditEvent.objects.filter(user_id=stranger.pk).order_by("-pk")[0].pk
@@ -238,7 +237,7 @@ def test_nothing_of_other_people(
 def test_pages_of_events(ann: Browser, user: User) -> None:
     for n in range(45):
         # No two lines in a row are equal.
-        services.refuse_access(user, n, f"refused_{n % 2}", origin=ORIGIN)
+        tenants.refuse_access(user, n, f"refused_{n % 2}", origin=ORIGIN)
     ann.go("/account/activity/")
     pages = 1
     seen = re.findall(r"<time [^>]+>", ann.page.html)
@@ -269,7 +268,7 @@ def test_what_browsers_say_of_themselves_is_escaped(user: User) -> None:
 
 def test_events_of_applications_and_commands(ann: Browser, user: User, file: File) -> None:
     tenants.add_member(user, file, origin=Origin(Face.COMMAND))
-    services.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
+    tenants.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
     ann.go("/account/activity/")
     assert "by those who run the service" in ann.page.text
     assert "through an application" in ann.page.text

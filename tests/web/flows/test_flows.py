@@ -14,7 +14,7 @@ from django.core.signing import TimestampSigner
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import authenticators, services
+from optin import authenticators, staff_actions
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
 from tests.web.flows.browser import HOST, Browser
@@ -714,7 +714,7 @@ def test_switched_off_texts_lead_to_the_other_ways(
     """S-07a."""
     codes = make_recovery_codes(user)
     if state == "suspended":
-        services.suspend(user, reason="test", origin=ORIGIN)
+        staff_actions.suspend(user, reason="test", origin=ORIGIN)
     else:
         User.objects.filter(pk=user.pk).update(otp_disabled_at=timezone.now())
     sent = len(phone.messages)
@@ -733,7 +733,7 @@ def test_factor_that_staff_removed_meanwhile(
     """The code page is no dead end: the password is enough now, so it is asked for."""
     sign_in(browser)
     submit = browser.submission(code=phone.code())
-    services.revoke(user, reason="test", origin=ORIGIN)
+    staff_actions.revoke(user, reason="test", origin=ORIGIN)
     submit(browser)
     assert browser.path == "/sign-in/"
     assert "Sign in again" in browser.page.flash

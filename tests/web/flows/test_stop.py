@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from optin import services
+from optin import opt_ins, staff_actions
 from optin.models import File, Guard, ProviderUser, User
 from optin.origin import Face, Origin
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
@@ -138,9 +138,9 @@ def test_a_stranger_who_names_the_number_learns_nothing(
 ) -> None:
     """S-38: to them it is a number like any other, on each page that tells of it."""
     if known:
-        row = services.opt_in(stranger, file, NUMBER, origin=Origin(Face.API, client="test:2"))
+        row = opt_ins.opt_in(stranger, file, NUMBER, origin=Origin(Face.API, client="test:2"))
         assert row.provider_user_id
-        services.verify_opt_in(stranger, file, row.provider_user_id, phone.code(), origin=ORIGIN)
+        opt_ins.verify_opt_in(stranger, file, row.provider_user_id, phone.code(), origin=ORIGIN)
     stop()
     texts = len(phone.messages)
     told = [name(ann, number) for number in (NUMBER, OTHER_NUMBER)]
@@ -183,7 +183,7 @@ def test_a_number_that_was_theirs_before(
 ) -> None:
     """They proved it once: the page says what it is, and what else they can do."""
     ann.reload()
-    services.revoke(active.user, reason="Ticket 1", origin=ORIGIN)
+    staff_actions.revoke(active.user, reason="Ticket 1", origin=ORIGIN)
     stop()
     browser = Browser()
     sign_in(browser)

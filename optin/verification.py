@@ -1,79 +1,31 @@
-"""One guess at a code: read what there is, judge it, count it.
+"""Verify one code: judge it, count it, use it up.
 
-Judging is pure: what was read under the user's lock comes in, what is true goes out.
-``services``, ``authenticators`` and ``sign_in`` do what follows from it, in the same
-transaction.
+Judging is pure: what was read under the lock of the user goes in, a decision comes out.
+The other operations do what follows from it, in the same transaction.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
-
-from django.utils import timezone
 
 from optin import codes, delivery, keys
 from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
-from optin.errors import Deactivated, FactorNeeded, MalformedCode, PasswordNeeded, SignedOut
+from optin.errors import MalformedCode
+from optin.factors import Factors
 from optin.models import (
     AuthenticatorApp,
     File,
     Notice,
     PendingOtp,
     ProviderUser,
-    Purpose,
     RecoveryCode,
     User,
 )
 from optin.origin import Origin
-
-FRESH = timedelta(minutes=20)
-"""So long a proof counts for changes of a factor (ASVS 7.5.1; design, section 4)."""
+from optin.outcomes import By, Outcome
 
 REPEATED_WITHIN = timedelta(minutes=1)
 """The same code from the same session within this time is the same guess (P-12)."""
-
-
-class Outcome(StrEnum):
-    """What was decided. The refusals are the codes of the contract, section 4."""
-
-    OK = "ok"
-    UNCHANGED = "unchanged"  # what staff asked for was so already
-    SENT = "sent"
-    RESENT = "resent"
-    STARTED = "started"
-    NOTHING_WAITING = "nothing_waiting"  # there is no app to prove
-    WAITING = "waiting"  # a text went out a moment ago: no other one now
-    OTP_INCORRECT = "otp_incorrect"
-    OTP_EXPIRED = "otp_expired"
-    OTP_EXHAUSTED = "otp_exhausted"
-    FACTOR_DISABLED = "factor_disabled"
-    LOCKED = "locked"
-    ALREADY_VERIFIED = "already_verified"
-    ALREADY_OPTED_IN = "already_opted_in"
-    NOT_OPTED_IN = "not_opted_in"
-    MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
-    REGION_NOT_ALLOWED = "region_not_allowed"
-    SEND_LIMIT = "send_limit"
-    WITHHELD = "withheld"  # no text leaves, and the person is not told
-    UNREADABLE = "unreadable"  # the key of a number has left the key ring
-    SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
-    REVOCATION_LIMIT = "revocation_limit"  # staff asked for too many
-    OUT_OF_REACH = "out_of_reach"  # staff asked for it who may not act on this person
-    PLANNED = "planned"  # a revocation, which waits from now on
-    CANCELLED = "cancelled"  # by the person
-    WITHDRAWN = "withdrawn"  # by staff
-    DEACTIVATED = "deactivated"  # the person may not sign in
-    UNTOLD = "untold"  # the person could not be told in time
-    SET_UP_SINCE = "set_up_since"  # the person has another factor by now
-
-
-class By(StrEnum):
-    """The kind of code that proves a second factor."""
-
-    TEXT = "text"
-    APP = "app"
-    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,89 +44,6 @@ class Verification:
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the session that asks has proved of its person, and when."""
-
-    password_at: datetime | None = None
-    factor_at: datetime | None = None
-    factor_by: By | None = None
-
-    @property
-    def is_beyond_texts(self) -> bool:
-        """Whether its factor counts also where staff suspended the number (S-07a)."""
-        return self.factor_by in {By.APP, By.RECOVERY}
-
-    def demand(self, now: datetime, *, factor: bool = False) -> None:
-        """Let pass whoever proved the password lately, and where *factor* a factor too.
-
-        :raises PasswordNeeded: and
-        :raises FactorNeeded: otherwise.
-        """
-        if not _is_fresh(self.password_at, now):
-            raise PasswordNeeded
-        if factor and not _is_fresh(self.factor_at, now):
-            raise FactorNeeded
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """What an operation reads of the user that it has locked."""
-
-    user: User
-    now: datetime  # read after the lock was taken, which can take a while
-    rows: dict[int, ProviderUser]  # by ProviderUserId
-    pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
-    app: AuthenticatorApp | None = None  # where every factor was asked for
-
-    @property
-    def is_on(self) -> bool:
-        """Whether signing in needs a second factor. Ask where every factor was read."""
-        return bool(self.active or self.app)
-
-    @property
-    def active(self) -> ProviderUser | None:
-        return next((row for row in self.rows.values() if row.confirmed), None)
-
-    def pending_of(self, row: ProviderUser) -> PendingOtp | None:
-        return self.pending.get(row.pk)
-
-
-def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
-    """Lock *user*, and read the numbers and the open codes for *purpose*.
-
-    With *every_factor* the authenticator app too.
-    """
-    locked = User.objects.locked(user.pk)
-    now = timezone.now()
-    rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
-    pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
-    app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
-    return Factors(locked, now, rows, pending, app)
-
-
-def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
-    """``read_locked`` for what *user* asks for, in person or through a client.
-
-    :raises Deactivated: if they may ask for nothing any more: the lock may have been
-        waited for, until ``erase`` or a deactivation was through with it.
-    """
-    factors = read_locked(user, purpose, every_factor=every_factor)
-    if not factors.user.is_active:
-        raise Deactivated
-    return factors
-
-
-def refuse_ended(factors: Factors, user: User) -> None:
-    """Refuse what a session asks that was ended while it waited for the lock.
-
-    :param user: as the session has them.
-    :raises SignedOut: if so.
-    """
-    if factors.user.session_epoch != user.session_epoch:
-        raise SignedOut
-
-
 def parse(otp: str, user: User) -> str:
     """Return the digits of *otp*.
 
@@ -188,9 +57,6 @@ def parse(otp: str, user: User) -> str:
     if not older.exists():
         raise MalformedCode
     return code
-
-
-# -- judging -----------------------------------------------------------------------
 
 
 def judge_opt_in(
@@ -306,13 +172,6 @@ def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
 def _incorrect(why: str) -> Verification:
     """The answer where nothing was compared: the same to the client, told to staff."""
     return Verification(Outcome.OTP_INCORRECT, data={"why": why})
-
-
-def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
-    return proved_at is not None and proved_at - CLOCK_SLACK <= now < proved_at + FRESH
-
-
-# -- counting ----------------------------------------------------------------------
 
 
 def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verification:

@@ -1,0 +1,181 @@
+"""Challenge somebody who has opted in: text a code, verify it, opt out with it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin import codes, delivery, limits, verification
+from optin.conf import conf
+from optin.factors import (
+    Factors,
+    forget_recovery_codes,
+    read_caller_locked,
+    record,
+    refuse_ended,
+    release,
+)
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.origin import Origin
+from optin.outcomes import Outcome
+from optin.sending import Sending, decided, text_code
+from optin.verification import Verification
+
+Kind = AuditEvent.Kind
+
+
+def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
+    """Text a code for *purpose* to the user's active number."""
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, purpose)
+        now = factors.now
+        if origin.session:
+            refuse_ended(factors, user)
+        result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
+    return result
+
+
+def challenge_locked(
+    factors: Factors,
+    purpose: Purpose,
+    *,
+    origin: Origin,
+    now: datetime,
+    file: File | None = None,
+) -> Sending:
+    """``challenge`` for a caller that holds the lock of the user."""
+    row = factors.active
+    result = text_challenge(factors, row, purpose, origin, file, now)
+    data = {**decided(result, factors), "purpose": purpose}
+    record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
+    return result
+
+
+def check(
+    user: User, purpose: Purpose, otp: str, *, origin: Origin, file: File | None = None
+) -> Verification:
+    """Check one guess at any of the user's factors, for *purpose*; it can be right once.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    code = codes.parse_any(otp)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, purpose, every_factor=True)
+        now = factors.now
+        if origin.session:
+            refuse_ended(factors, user)
+        result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
+    return result
+
+
+def check_locked(
+    factors: Factors,
+    purpose: Purpose,
+    code: str,
+    *,
+    origin: Origin,
+    now: datetime,
+    file: File | None = None,
+) -> Verification:
+    """``check`` for a caller that holds the lock of the user and parsed the code."""
+    result = verification.check_any(factors, code, verification.attempt(origin, code, purpose), now)
+    if not result.repeated:
+        by = {"by": result.by} if result.by else {}
+        data = {**result.data, **by, "purpose": purpose}
+        if purpose == Purpose.SIGN_IN and result.outcome is Outcome.OK:
+            limits.remember_network(factors.user, origin, now)
+        record(
+            Kind.CHECK, result.outcome, factors, factors.active, origin, now, data=data, file=file
+        )
+    return result
+
+
+def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification:
+    """Check one guess at the opt-out code; the right one releases the number.
+
+    It must be the texted one: a client's call proves the phone.
+
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    code = verification.parse(otp, user)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_OUT)
+        now = factors.now
+        row = factors.active
+        guess = verification.attempt(origin, code, Purpose.OPT_OUT)
+        result = verification.check_any(factors, code, guess, now)
+        if result.outcome is Outcome.OK and row:
+            release(row, now)
+            result = replace(result, stays_on=forget_recovery_codes(factors.user))
+            delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
+        record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file)
+    return result
+
+
+def text_challenge(
+    factors: Factors,
+    row: ProviderUser | None,
+    purpose: Purpose,
+    origin: Origin,
+    file: File | None,
+    now: datetime,
+) -> Sending:
+    if barred := verification.barred(factors, now):
+        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if row is None:
+        return Sending(Outcome.NOT_OPTED_IN)
+    decision = limits.reserve_text(
+        user_id=factors.user.pk,
+        number_digest=row.number_digest,
+        purpose=purpose,
+        file_id=file.pk if file else None,
+        origin=origin,
+        now=now,
+    )
+    if isinstance(decision, limits.Refused):
+        waiting = decision.rule == limits.RESEND_WAIT
+        return Sending(
+            Outcome.WAITING if waiting else Outcome.SEND_LIMIT,
+            retry_after=decision.retry_after,
+            data=decision.data,
+        )
+    return text_code(row, purpose, factors.pending_of(row), None, decision, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A code that was texted and waits to be entered, for a page that asks for it."""
+
+    number: ProviderUser
+    code: PendingOtp
+    text: SmsMessage  # the newest
+    resend_in: timedelta | None  # nothing: now
+
+    def tries_left(self) -> int:
+        return max(conf.otp_tries - self.code.tries, 0)
+
+
+def waiting(user: User, purpose: Purpose, provider_user_id: int | None = None) -> Waiting | None:
+    """Return the code for *purpose* that *user* was texted: for one number, or the active one."""
+    now = timezone.now()
+    rows = ProviderUser.objects.of(user, purpose)
+    wanted = [row for row in rows if row.pk == provider_user_id or provider_user_id is None]
+    number = next((row for row in wanted if row.open_code), None)
+    if number is None or number.open_code is None:
+        return None
+    if number.open_code.is_expired(now) or number.open_code.is_used_up():
+        return None
+    text = SmsMessage.objects.filter(pending_otp=number.open_code).latest("pk")
+    own = user.pk if purpose is Purpose.OPT_IN else None
+    wait = limits.resend_wait(number.number_digest, purpose, now, own)
+    return Waiting(number, number.open_code, text, wait.retry_after if wait else None)

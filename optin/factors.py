@@ -1,0 +1,166 @@
+"""The second factors of one user, read under the lock of that user.
+
+Every operation that decides about a code or a factor starts here: ``read_locked`` locks the row of
+the user, and all that is read after it is current until the transaction ends.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from optin.conf import CLOCK_SLACK
+from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    File,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
+from optin.models.factors import has_active_factor
+from optin.origin import Origin
+from optin.outcomes import By, Outcome
+
+Closed = PendingOtp.Closed
+
+FRESH = timedelta(minutes=20)
+"""So long a proof counts for changes of a factor (ASVS 7.5.1; design, section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the session that asks has proved of its person, and when."""
+
+    password_at: datetime | None = None
+    factor_at: datetime | None = None
+    factor_by: By | None = None
+
+    @property
+    def is_beyond_texts(self) -> bool:
+        """Whether its factor counts also where staff suspended the number (S-07a)."""
+        return self.factor_by in {By.APP, By.RECOVERY}
+
+    def demand(self, now: datetime, *, factor: bool = False) -> None:
+        """Let pass whoever proved the password lately, and where *factor* a factor too.
+
+        :raises PasswordNeeded: and
+        :raises FactorNeeded: otherwise.
+        """
+        if not _is_fresh(self.password_at, now):
+            raise PasswordNeeded
+        if factor and not _is_fresh(self.factor_at, now):
+            raise FactorNeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What an operation reads of the user that it has locked."""
+
+    user: User
+    now: datetime  # read after the lock was taken, which can take a while
+    rows: dict[int, ProviderUser]  # by ProviderUserId
+    pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
+    app: AuthenticatorApp | None = None  # where every factor was asked for
+
+    @property
+    def is_on(self) -> bool:
+        """Whether signing in needs a second factor. Ask where every factor was read."""
+        return bool(self.active or self.app)
+
+    @property
+    def active(self) -> ProviderUser | None:
+        return next((row for row in self.rows.values() if row.confirmed), None)
+
+    def pending_of(self, row: ProviderUser) -> PendingOtp | None:
+        return self.pending.get(row.pk)
+
+
+def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
+    """Lock *user*, and read the numbers and the open codes for *purpose*.
+
+    With *every_factor* the authenticator app too.
+    """
+    locked = User.objects.locked(user.pk)
+    now = timezone.now()
+    rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
+    pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
+    app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
+    return Factors(locked, now, rows, pending, app)
+
+
+def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
+    """``read_locked`` for what *user* asks for, in person or through a client.
+
+    :raises Deactivated: if they may ask for nothing any more: the lock may have been
+        waited for, until ``erase`` or a deactivation was through with it.
+    """
+    factors = read_locked(user, purpose, every_factor=every_factor)
+    if not factors.user.is_active:
+        raise Deactivated
+    return factors
+
+
+def refuse_ended(factors: Factors, user: User) -> None:
+    """Refuse what a session asks that was ended while it waited for the lock.
+
+    :param user: as the session has them.
+    :raises SignedOut: if so.
+    """
+    if factors.user.session_epoch != user.session_epoch:
+        raise SignedOut
+
+
+def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
+    return proved_at is not None and proved_at - CLOCK_SLACK <= now < proved_at + FRESH
+
+
+def release(row: ProviderUser, now: datetime) -> None:
+    """Make *row* inactive. The count of failures is the user's, and stays."""
+    ProviderUser.objects.filter(pk=row.pk).update(
+        confirmed=False, released_at=now, suspended_at=None
+    )
+    PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
+
+
+def forget_recovery_codes(user: User) -> bool:
+    """Delete the recovery codes of *user*, unless there is still a factor they stand in for.
+
+    :returns: whether there is one.
+    """
+    is_on = has_active_factor(user)
+    if not is_on:
+        RecoveryCode.objects.filter(user=user).delete()
+    return is_on
+
+
+def record(
+    kind: AuditEvent.Kind,
+    outcome: Outcome,
+    factors: Factors,
+    row: ProviderUser | None,
+    origin: Origin,
+    now: datetime,
+    *,
+    data: dict[str, Any],
+    file: File | None = None,
+    reason: str = "",
+) -> None:
+    """Add the event of a decision about one number of the user."""
+    AuditEvent.objects.record(
+        kind,
+        outcome,
+        now=now,
+        origin=origin,
+        user_id=factors.user.pk,
+        file_id=file.pk if file else None,
+        provider_user_id=row.pk if row else None,
+        number_digest=row.number_digest if row else "",
+        last_three=row.last_three if row else "",
+        reason=reason,
+        data=data,
+    )

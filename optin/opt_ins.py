@@ -1,0 +1,296 @@
+"""Opt in: text a code to a number, and activate the number with the right code."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from optin import delivery, keys, limits, phones, verification
+from optin.conf import conf
+from optin.factors import Factors, Standing, read_caller_locked, record, refuse_ended, release
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
+from optin.origin import Origin
+from optin.outcomes import Outcome
+from optin.sending import Sending, decided, text_code
+from optin.verification import (
+    Verification,
+)
+
+Kind = AuditEvent.Kind
+Closed = PendingOtp.Closed
+
+KeepSession = Callable[[User], None]
+
+
+def end_session(user: User) -> None:
+    """Keep no session: a client has none."""
+
+
+def opt_in(
+    user: User,
+    file: File,
+    mobile_number: str,
+    *,
+    origin: Origin,
+    standing: Standing | None = None,
+) -> Sending:
+    """Text a code to *mobile_number*; asked again, text it again.
+
+    :param standing: what the session of a page has proved. There an active number is
+        changed so, by proving another; a client's credentials are not enough for that.
+    :raises InvalidMobileNumber: unless it is a mobile number of some region.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* is given and has not proved enough.
+    """
+    number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
+    digest = ProviderUser.digest_of(number.e164)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
+        now = factors.now
+        if standing:
+            refuse_ended(factors, user)
+            standing.demand(now, factor=factors.is_on)
+        result = _may_opt_in(factors, number, digest, standing, now) or send_code(
+            factors, number, digest, file, origin, now
+        )
+        AuditEvent.objects.record(
+            Kind.OPT_IN,
+            result.decided,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            file_id=file.pk,
+            provider_user_id=result.provider_user_id,
+            number_digest=digest,
+            last_three=number.last_three,
+            data=decided(result, factors),
+        )
+    return result
+
+
+def _may_opt_in(
+    factors: Factors,
+    number: phones.MobileNumber,
+    digest: str,
+    standing: Standing | None,
+    now: datetime,
+) -> Sending | None:
+    """Say why no code may be made for *number*, if so."""
+    if number.region not in conf.sms_regions:
+        return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    beyond = standing is not None and standing.is_beyond_texts
+    if barred := verification.barred(factors, now, changing=beyond):
+        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if factors.active and factors.active.number_digest == digest:
+        return Sending(Outcome.ALREADY_OPTED_IN)
+    if factors.is_on and standing is None:
+        return Sending(Outcome.ALREADY_OPTED_IN)
+    return None
+
+
+def send_code(
+    factors: Factors,
+    number: phones.MobileNumber,
+    digest: str,
+    file: File,
+    origin: Origin,
+    now: datetime,
+) -> Sending:
+    """Reserve a text for *number* and send its code, unless a limit says no.
+
+    If a rule about others says no, the result is as if the text was sent, but none leaves.
+    """
+    user = factors.user
+    row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
+    decision = limits.reserve_text(
+        user_id=user.pk,
+        number_digest=digest,
+        purpose=Purpose.OPT_IN,
+        file_id=file.pk,
+        origin=origin,
+        now=now,
+        number=number,
+        is_proved=bool(row and row.verified_at),
+    )
+    if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
+        return Sending(
+            Outcome.SEND_LIMIT,
+            row.pk if row and row.open_code else None,
+            retry_after=decision.retry_after,
+            data=decision.data,
+        )
+    if row is None:
+        row = ProviderUser.objects.create(
+            user=user,
+            file=file,
+            number_encrypted=ProviderUser.seal(number.e164, user),
+            number_digest=digest,
+            last_three=number.last_three,
+            created_at=now,
+        )
+    elif row.file_id != file.pk or not keys.is_current(row.number_encrypted):
+        row.file = file
+        row.number_encrypted = ProviderUser.seal(number.e164, user)
+        row.save(update_fields=["file", "number_encrypted"])
+    return text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, decision, now)
+
+
+def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: Standing) -> Sending:
+    """``opt_in`` again for a number that was named before, on a page that does not show it."""
+    row = ProviderUser.objects.select_related("file").filter(user=user, pk=provider_user_id).first()
+    # Purged, a day later; or the file is not theirs any more.
+    if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
+        return Sending(Outcome.NOT_OPTED_IN)
+    try:
+        number = row.open_number()
+    except keys.UndecryptableError:
+        return _refuse_unreadable(user, row, origin)
+    return opt_in(user, row.file, number, origin=origin, standing=standing)
+
+
+def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
+    """Record that nothing can be sent to *row*: the key of its number has left the ring."""
+    result = Sending(Outcome.UNREADABLE)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_IN)
+        refuse_ended(factors, user)
+        data = decided(result, factors)
+        record(
+            Kind.OPT_IN,
+            result.outcome,
+            factors,
+            row,
+            origin,
+            factors.now,
+            data=data,
+            file=row.file,
+        )
+    return result
+
+
+def verify_opt_in(
+    user: User,
+    file: File,
+    provider_user_id: int,
+    otp: str,
+    *,
+    origin: Origin,
+    keep_session: KeepSession = end_session,
+) -> Verification:
+    """Check one guess at the code of an opt-in; the right one activates the number.
+
+    :param keep_session: called within the transaction once all sessions are ended: the
+        one in which it was done goes on.
+    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    """
+    code = verification.parse(otp, user)
+    guess = verification.attempt(origin, code, Purpose.OPT_IN, provider_user_id)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.OPT_IN)
+        now = factors.now
+        row = factors.rows.get(provider_user_id)
+        if known := verification.repeated(factors, row, guess, now):
+            return known
+        if origin.session:
+            refuse_ended(factors, user)
+        result = verification.judge_opt_in(factors, row, file, code, now)
+        old, other = factors.active, None
+        if result.outcome is Outcome.OK and row:
+            for_the_first_time = row.verified_at is None
+            result, other = _activate(factors, row, result, guess, now)
+            if not other:
+                keep_session(factors.user)
+                # Else one handset could hold a prefix open.
+                if for_the_first_time:
+                    _count_proof(row, factors.pending[row.pk])
+        elif result.compared:
+            result = verification.count_failure(factors, result, guess, now)
+        AuditEvent.objects.record(
+            Kind.VERIFY_OPT_IN,
+            result.outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            file_id=file.pk,
+            provider_user_id=provider_user_id,
+            other_user_id=other.user_id if other else None,
+            number_digest=row.number_digest if row else "",
+            last_three=row.last_three if row else "",
+            data={**result.data, **_replaced(old, result)},
+        )
+    return result
+
+
+def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
+    """Say for the event which number gave way, if one did."""
+    return {"replaced": old.pk} if old and result.outcome is Outcome.OK else {}
+
+
+def _activate(
+    factors: Factors, row: ProviderUser, result: Verification, guess: str, now: datetime
+) -> tuple[Verification, ProviderUser | None]:
+    """Make *row* the user's active number, now that its code was right.
+
+    Returns the row of the user who has the number active already, if somebody has:
+    then the code is used up, and nothing else changes but the count.
+    """
+    user, old = factors.user, factors.active
+    factors.pending[row.pk].close_as_proved(now)
+    other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
+    if other:
+        result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
+        verification.count_right(factors, result, guess, now)
+        delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
+        return result, other
+    if len(factors.pending) > 1:
+        PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
+            now, Closed.OTHER_PROVED
+        )
+    # What was signed in before had no second factor, or another one.
+    user.session_epoch += 1
+    user.sign_ins_ended_at = now
+    verification.count_right(factors, result, guess, now)
+    user.revoke_grants(now)
+    kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
+    delivery.notify(user, kind, now, row, about_id=row.pk)
+    if old:
+        delivery.dispatch(SmsMessage(replaced=old, created_at=now))
+    return result, None
+
+
+def _count_proof(row: ProviderUser, code: PendingOtp) -> None:
+    """Count for its prefix and region that *code* was proved.
+
+    Last, for all proofs in a region wait here for each other.
+    """
+    with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
+        e164 = row.open_number()
+        limits.count_proof(phones.MobileNumber(e164, phones.region_of(e164)), code.issued_at)
+
+
+def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
+    """Set *row* active in place of *old*; return the owner who got there first, if one did."""
+    try:
+        with transaction.atomic():
+            if old:
+                release(old, now)
+            row.confirm(now)
+    except IntegrityError:
+        # Two users proved one number at the same time: they lock different rows, so
+        # the unique owner is for the database to decide.
+        owner = ProviderUser.objects.active_owner(row.number_digest)
+        if owner is None:
+            raise  # it was something else: nothing happens
+        return owner
+    return None

@@ -1,0 +1,95 @@
+"""Text a code to a number: the part that opt-ins and challenges share."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from optin import codes, delivery, keys, limits
+from optin.conf import conf
+from optin.factors import Factors
+from optin.models import (
+    File,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+)
+from optin.outcomes import Outcome
+
+Closed = PendingOtp.Closed
+
+REPEAT_WHILE = timedelta(minutes=2)
+"""A resend repeats a code that has at least this long to live (design, section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The answer to a request for a text."""
+
+    outcome: Outcome
+    provider_user_id: int | None = None  # of the code that waits to be proved
+    retry_after: timedelta | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # for the audit event
+    is_withheld: bool = False  # no text leaves, but the outcome does not say so
+
+    @property
+    def decided(self) -> Outcome:
+        """What staff are told."""
+        return Outcome.WITHHELD if self.is_withheld else self.outcome
+
+
+def decided(result: Sending, factors: Factors) -> dict[str, Any]:
+    """Return for the event of *result* the rule that decided, what it counted, its limit.
+
+    What ``limits`` did not decide has the outcome for its rule, and the count of wrong codes.
+    """
+    user = factors.user
+    if result.outcome is Outcome.LOCKED:
+        limit = conf.lock_after
+    elif result.outcome is Outcome.FACTOR_DISABLED and user.otp_disabled_at:
+        limit = conf.disable_after
+    else:
+        limit = 0
+    count = user.otp_failures if limit else 0
+    return {"rule": result.outcome.value, "count": count, "limit": limit, **result.data}
+
+
+def text_code(
+    row: ProviderUser,
+    purpose: Purpose,
+    pending: PendingOtp | None,
+    file: File | None,
+    decision: limits.Decision,
+    now: datetime,
+) -> Sending:
+    """Text the open code of *row* again while it is good; else make a new one."""
+    file_id = file.pk if file else None
+    repeat = (
+        pending is not None
+        and pending.file_id == file_id
+        and not pending.is_expired(now)
+        and not pending.is_used_up()
+        and keys.has(pending.key_id)
+        and pending.expires_at - now >= REPEAT_WHILE
+    )
+    if pending is None or not repeat:
+        if pending:
+            PendingOtp.objects.filter(pk=pending.pk).close(now, Closed.SUPERSEDED)
+        pending = PendingOtp.objects.create(
+            provider_user=row,
+            purpose=purpose,
+            file=file,
+            nonce=codes.new_nonce(),
+            key_id=keys.current_id(),
+            digits=conf.otp_digits,
+            issued_at=now,
+            expires_at=now + timedelta(seconds=conf.otp_lifetime),
+        )
+    message = SmsMessage(pending_otp=pending, created_at=now)
+    outcome = Outcome.RESENT if repeat else Outcome.SENT
+    if isinstance(decision, limits.Withheld):
+        delivery.withhold(message)
+        data = {"message": message.pk, "told": outcome.value, **decision.data}
+        return Sending(outcome, provider_user_id=row.pk, data=data, is_withheld=True)
+    delivery.dispatch(message)
+    return Sending(outcome, provider_user_id=row.pk, data={"message": message.pk, **decision.data})
