@@ -18,7 +18,7 @@ from gunicorn.glogging import Logger
 # gthread, which waits for whole request heads.
 worker_class = "twofa_site.gunicorn_worker.Worker"
 workers = 2
-threads = 8  # at most 4 of them wait for passwords: optin.hashing.WAITING
+threads = 8  # at most 4 of them wait for passwords: optin.runtime.hashing.WAITING
 timeout = 30
 # In each process. With what else is open, it stays below the usual limit of 1024 open files, at
 # which gunicorn ends.

@@ -28,7 +28,8 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from optin import delivery, gateways
+from optin.messaging import delivery
+from optin import gateways
 from optin.gateways import Simulator, Text
 from optin.models import PendingOtp, ProviderUser, SmsMessage
 

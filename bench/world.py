@@ -38,7 +38,8 @@ from django.test.utils import (
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
-from optin import codes, keys, sign_in
+from optin import codes, keys
+from optin.operations import sign_in
 from optin.models import AccessKey, File, Membership, PendingOtp, ProviderUser, Purpose, User
 
 FILE_ID = 777

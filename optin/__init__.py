@@ -1,64 +1,46 @@
 """Opting people in to two-factor authentication by SMS.
 
-The map, from the ground up; a module imports its own level or a lower one:
+The map, from the ground up. A module imports its own level or a lower one;
+``tests/test_layers.py`` checks this.
 
-words and pure functions (no database, no HTTP)
-    ``errors``    refusals: the reasons why an operation did nothing
-    ``conf``      every setting: name, type, default, unit, source
-    ``phones``    parse, normalise and mask numbers
-    ``keys``      the key ring: derive, encrypt, digest
-    ``codes``     one-time codes: derive, compare
-    ``origin``    who asked for an operation, and from where
-    ``logs``      what a log line holds, and what it never does
-    ``metrics``   what is counted
-    ``hashing``   hash passwords, a bounded number at once
-    ``smtp``      the mail server, which may take so long and no longer
-    ``postman``   a thread for what no request waits for
-    ``throttle``  the courtesy limits on requests
-    ``waiting``   a worker's connections, which wait for the database
+Words and pure functions (no database, no HTTP):
+    ``errors``      why an operation did nothing: raised
+    ``outcomes``    what an operation decided: returned, stored and sent
+    ``conf``        every setting: name, type, default, unit, source
+    ``phones``      parse, normalise and mask numbers
+    ``keys``        the key ring: derive, encrypt, digest
+    ``codes``       one-time codes: derive, compare
+    ``origin``      who asked for an operation, and from where
 
-rows
-    ``models``    what is stored, and what the database itself guarantees
+The process:
+    ``runtime``     log lines, metrics, threads for password hashes, request limits
 
-the way out
-    ``gateways``  one small module per SMS gateway
-    ``wording``   what texts and mails say
-    ``delivery``  send one message and record what became of it
-    ``receipts``  what gateways report of the texts that they took
-    ``limits``    who may be sent how many messages
-    ``alarms``    tell the operators at once
+What is stored:
+    ``models``      the tables, and what the database itself guarantees
 
-the operations
-    ``guesses``   one guess at a code: read, judge, count
-    ``services``  everything that changes state: one function, one transaction,
-                  one audit event
-    ``passwords`` one try of a password, a new one, a lost one
-    ``authenticators``  apps, recovery codes, turning it all off, "this was not me"
-    ``sign_in``   sessions and tokens
-    ``revocations``  what support asks to remove: planned, called off, carried out
-    ``staff``     what each role may do, and on whom
-    ``tenants``   files, members and access keys
-    ``guards``    what staff decide about texts: the stop, prefixes, lists
-    ``rotation``  whether the keys are the right ones; new keys in place of old
-    ``seals``     seals over the audit trail
-    ``audit_check``  what was changed, removed, added or copied in it
-    ``refusals``  those that repeat: told once an hour, read as one line
-    ``figures``   how much there was of what, kept for the home page of staff
-    ``upkeep``    what is deleted in time, and erasing a person
+The ways out and the audit trail:
+    ``gateways``    one small module for each SMS gateway
+    ``audit``       seal, check and search the audit trail
+    ``messaging``   send texts and mails, and limit how many are sent
 
-what staff read of it
-    ``timeline``  what happened to one account, in one list
-    ``trail``     the events that are asked for, page by page
-    ``diagnosis`` why no text came, why somebody cannot sign in: the causes
-    ``staff_words``  decisions and outcomes in words
+What staff read:
+    ``support``     what happened to an account, why a text did not arrive, statistics
 
-the faces (parse, call one operation, present)
-    ``api``       the wire contract
-    ``web``       the pages for people
-    ``admin``     the pages for staff
-    ``management`` commands for operators
-    ``tasks``     what workers do: send, and all that is done regularly
+What changes state:
+    ``operations``  one function, one transaction, one audit event
+
+The faces (parse, call one operation, present). They never import each other:
+    ``api``         the wire contract
+    ``web``         the pages for people
+    ``admin``       the pages for staff
+    ``management``  commands for operators
+    ``tasks``       what workers do: send, and all that is done regularly
+
+The start:
+    ``checks``      what is wrong with the settings
+    ``apps``        what Django loads first
 
 The path of one request to verify a code: ``twofa_site.urls`` -> ``api.views``
-(``VerifyView``) -> ``services.verify_opt_in`` -> ``guesses.judge_opt_in`` -> commit.
+(``VerifyView``) -> ``operations.opt_ins.verify_opt_in`` ->
+``operations.verification.judge_opt_in`` -> commit.
 """

@@ -8,7 +8,8 @@ class OptinConfig(AppConfig):
     verbose_name = "Two-factor opt-in"
 
     def ready(self) -> None:
-        from optin import checks, seals  # noqa: F401  (registers the system checks)
+        from optin import checks  # noqa: F401  (registers the system checks)
+        from optin.audit import seals
         from optin.models.audit import committed
 
         committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")

@@ -8,11 +8,13 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin import hashing, rotation, wording
 from optin.conf import Conf, conf, every_setting
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
+from optin.messaging import wording
 from optin.models import Canary
-from optin.rotation import Misfit
+from optin.operations import key_rotation
+from optin.operations.key_rotation import Misfit
+from optin.runtime import hashing
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -250,7 +252,7 @@ def check_keys(**kwargs: Any) -> list[CheckMessage]:
     finally:
         if not connection.in_atomic_block:
             connection.close()
-    return [_misfit(misfit, canary.key_id) for misfit in rotation.misfits(canary)]
+    return [_misfit(misfit, canary.key_id) for misfit in key_rotation.misfits(canary)]
 
 
 def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:

@@ -19,10 +19,14 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
-from optin import delivery, figures, refusals, revocations, seals, upkeep, waiting
+from optin.audit import refusals, seals
+from optin.messaging import delivery
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
+from optin.operations import retention, revocations
 from optin.origin import Face, Origin
+from optin.runtime import worker_connection
+from optin.support import statistics
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ LEFT_AFTER = timedelta(minutes=1)
 
 def on_ready(app: App) -> None:
     """Let workers wait for a database that is away (``PROCRASTINATE_ON_APP_READY``)."""
-    app.connector.get_worker_connector = waiting.connector  # type: ignore[attr-defined]
+    app.connector.get_worker_connector = worker_connection.connector  # type: ignore[attr-defined]
 
 
 class NotYet(Exception):
@@ -158,13 +162,13 @@ def seal(timestamp: int) -> None:
 @app.periodic(cron="*/5 * * * *")
 @app.task(name="roll_up", queue="upkeep", queueing_lock="roll_up")
 def roll_up(timestamp: int) -> None:
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
 
 
 @app.periodic(cron="17 * * * *")
 @app.task(name="purge", queue="upkeep", queueing_lock="purge")
 def purge(timestamp: int) -> None:
-    upkeep.purge(origin=_ORIGIN)
+    retention.purge(origin=_ORIGIN)
 
 
 @app.periodic(cron="37 3 * * *")

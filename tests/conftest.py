@@ -23,8 +23,9 @@ from django.db.models.signals import post_migrate
 from django.utils import timezone
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from optin import delivery, gateways, opt_ins, sign_in, throttle
+from optin import gateways
 from optin.gateways import Callback, Receipt, SmsError, Text
+from optin.messaging import delivery
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -35,7 +36,9 @@ from optin.models import (
     User,
 )
 from optin.models.audit import forget_thread
+from optin.operations import opt_ins, sign_in
 from optin.origin import Face, Origin
+from optin.runtime import throttle
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 NUMBER = "+61491570156"

@@ -22,12 +22,15 @@ from django.core.management import get_commands
 from django.db import ProgrammingError, connection
 from django.utils import timezone
 
-from optin import checks, delivery, opt_ins, refusals, staff_actions
+from optin import checks
 from optin import conf as conf_module
 from optin.api.answers import ERRORS, TOKEN_ERRORS
+from optin.audit import refusals
 from optin.conf import Rate, Setting, every_setting
+from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusals import WINDOW
+from optin.operations import opt_ins, staff_actions
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 

@@ -1,4 +1,4 @@
-"""The layers of design.md, section 1: imports go one way, and ``ls optin/`` is the domain."""
+"""The packages of ``optin``, from the ground up: imports go one way."""
 
 import ast
 from collections.abc import Iterator
@@ -10,24 +10,25 @@ ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "optin"
 
 LEVELS = {
-    **dict.fromkeys(
-        ("errors", "conf", "phones", "keys", "codes", "origin", "logs", "metrics", "outcomes"), 0
-    ),
-    **dict.fromkeys(("waiting", "throttle", "hashing", "smtp", "postman"), 0),
-    "models": 1,
-    **dict.fromkeys(("gateways", "wording", "delivery", "receipts", "limits", "alarms"), 2),
-    **dict.fromkeys(
-        ("factors", "verification", "sending", "opt_ins", "challenges", "staff_actions"), 3
-    ),
-    **dict.fromkeys(("passwords", "authenticators", "sign_in", "tenants", "guards"), 3),
-    **dict.fromkeys(("staff", "revocations", "rotation", "seals", "audit_check", "upkeep"), 3),
-    **dict.fromkeys(("timeline", "trail", "diagnosis", "staff_words", "figures", "refusals"), 3),
-    **dict.fromkeys(("api", "web", "admin", "management", "tasks"), 4),
-    # The start-up may look at everything.
-    **dict.fromkeys(("checks", "apps"), 5),
+    part: level
+    for level, parts in enumerate(
+        (
+            ("errors", "conf", "phones", "keys", "codes", "origin", "outcomes"),
+            ("runtime",),
+            ("models",),
+            ("gateways", "audit"),
+            ("messaging",),
+            ("support",),
+            ("operations",),
+            ("api", "web", "admin", "management", "tasks"),
+            ("checks", "apps"),  # the start may look at everything
+        )
+    )
+    for part in parts
 }
-FACES = {name for name, level in LEVELS.items() if level == 4}
-FOLDERS = {"models", "migrations", "gateways", *FACES}
+FACES = {name for name, level in LEVELS.items() if level == LEVELS["api"]}
+LONGEST = 400
+"""Lines of a module. Longer ones do not fit into a head."""
 
 MODULES = sorted(path for path in APP.rglob("*.py") if "migrations" not in path.parts)
 
@@ -38,7 +39,7 @@ def name_of(path: Path) -> str:
 
 
 def part_of(dotted: str) -> str:
-    """The part of the app that a module belongs to."""
+    """The package, or the module at the top, that a module belongs to."""
     return dotted.split(".")[1]
 
 
@@ -54,45 +55,53 @@ def imported(node: ast.AST, path: Path) -> Iterator[str]:
             yield node.module
 
 
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 IMPORTS = [
     (name_of(path), target)
-    for path in MODULES
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    for path, tree in TREES.items()
+    for node in ast.walk(tree)
     for target in imported(node, path)
 ]
 
 
-def test_each_module_has_its_level() -> None:
+def test_each_part_has_its_level() -> None:
     found = {part_of(name_of(path)) for path in MODULES if path != APP / "__init__.py"}
-    assert found <= set(LEVELS)
+    assert found == set(LEVELS)
 
 
 @pytest.mark.parametrize("part", sorted(LEVELS))
 def test_imports_go_one_way(part: str) -> None:
-    """A module imports its own level or a lower one; the faces never each other."""
-    upward = [
+    """Down, or within one level; the faces never import each other."""
+    wrong = [
         f"{importer} imports {target}"
         for importer, target in IMPORTS
-        if part_of(importer) == part and LEVELS[part_of(target)] > LEVELS[part]
+        if part_of(importer) == part != part_of(target)
+        if LEVELS[part_of(target)] > LEVELS[part] or {part, part_of(target)} <= FACES
     ]
-    assert upward == []
+    assert wrong == []
 
 
-def test_faces_never_import_each_other() -> None:
-    across = [
-        f"{importer} imports {target}"
-        for importer, target in IMPORTS
-        if {part_of(importer), part_of(target)} <= FACES and part_of(importer) != part_of(target)
+def test_each_package_says_what_is_in_it() -> None:
+    silent = [
+        name_of(path)
+        for path, tree in TREES.items()
+        if path.name == "__init__.py" and path.parent.name != "commands"
+        if not ast.get_docstring(tree)
     ]
-    assert across == []
+    assert silent == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_import_inside_a_function(path: Path) -> None:
+def test_the_map_names_every_part() -> None:
+    told = ast.get_docstring(TREES[APP / "__init__.py"]) or ""
+    assert [part for part in LEVELS if f"``{part}``" not in told] == []
+
+
+def test_no_import_inside_a_function() -> None:
     """``apps.ready`` aside, which Django wants so."""
     inside = [
-        f"{function.name}, line {node.lineno}"
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        f"{name_of(path)}.{function.name}, line {node.lineno}"
+        for path, tree in TREES.items()
+        for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if (name_of(path), function.name) != ("optin.apps", "ready")
         for node in ast.walk(function)
@@ -101,49 +110,36 @@ def test_no_import_inside_a_function(path: Path) -> None:
     assert inside == []
 
 
-WORDS_ONLY = {
-    "errors": (),
-    "conf": ("django.conf",),
-    "phones": (),
-    "keys": (),
-    "codes": (),
-}
+WORDS_ONLY = ("errors", "outcomes", "conf", "phones", "keys", "codes")
 
 
-@pytest.mark.parametrize("part", WORDS_ONLY)
-def test_words_know_no_database_and_no_http(part: str) -> None:
-    tree = ast.parse((APP / f"{part}.py").read_text(encoding="utf-8"))
-    used = [
-        node.module or ""
+def test_words_know_no_database_and_no_http() -> None:
+    used = {
+        node.module
+        for path, tree in TREES.items()
+        if part_of(name_of(path) + ".") in WORDS_ONLY
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("django")
-    ]
-    assert set(used) <= set(WORDS_ONLY[part])
+    }
+    assert used <= {"django.conf"}
 
 
 def test_operations_know_no_request() -> None:
-    """House rule 9: plain values and domain objects, never ``request``, form or serializer."""
-    for module in ("opt_ins", "challenges", "limits", "delivery"):
-        tree = ast.parse((APP / f"{module}.py").read_text(encoding="utf-8"))
+    """They take plain values and domain objects, never a request, a form or a serializer."""
+    for path, tree in TREES.items():
+        if part_of(name_of(path) + ".") not in {"operations", "messaging", "audit"}:
+            continue
         names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        assert "request" not in names
+        assert "request" not in names, path
         froms = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         assert not [name for name in froms if name.startswith(("django.http", "rest_framework"))]
-
-
-def test_the_listing_reads_as_the_domain() -> None:
-    """The only folders are rows, gateways and faces; no helpers, no utils."""
-    folders = {path.parent.name for path in MODULES if path.parent.parent == APP}
-    files = {path.stem for path in APP.glob("*.py")} - {"__init__"}
-    assert folders <= FOLDERS
-    assert files <= set(LEVELS) - FOLDERS | {"admin", "tasks"}
 
 
 def test_only_the_settings_read_the_environment() -> None:
     readers = [
         name_of(path)
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     ]
     assert readers == []

@@ -15,8 +15,9 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
-from optin import keys, logs
+from optin import keys
 from optin.conf import Conf, every_setting
+from optin.runtime import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -138,7 +139,7 @@ SESSION_COOKIE_AGE = 12 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "account"
-# As long as the longest wait for another link (optin.passwords): whoever is refused one has one
+# As long as the longest wait for another link (optin.operations.passwords): whoever is refused one has one
 # that works.
 PASSWORD_RESET_TIMEOUT = 4 * 3600
 # Bytes of a form. The calls have a limit of their own (optin.api.views.MAX_BODY).
@@ -342,7 +343,7 @@ _is_smtp = _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend")
 # What optin.checks looks at: the console and the dummy tell nobody.
 SENDS_MAIL: bool = _is_smtp
 if _is_smtp:
-    _email["EMAIL_BACKEND"] = "optin.smtp.EmailBackend"  # which does not wait for ever
+    _email["EMAIL_BACKEND"] = "optin.messaging.smtp.EmailBackend"  # which does not wait for ever
 if django.VERSION >= (6, 1):
     MAILERS = {
         "default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp if _is_smtp else {}}

@@ -15,16 +15,16 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import revocations, staff, staff_actions
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, file, plain, text, when
 from optin.admin.site import SeeOther, origin_of, site
-from optin.diagnosis import diagnose
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
+from optin.operations import revocations, staff, staff_actions
+from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending
-from optin.timeline import Position, timeline
+from optin.support.diagnosis import diagnose
+from optin.support.timeline import Position, timeline
 
 Operation = Callable[..., Any]
 

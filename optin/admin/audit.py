@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
-from optin import phones, refusals, staff
+from optin import phones
 from optin.admin.rows import (
     Pages,
     ReadOnlyAdmin,
@@ -33,10 +33,12 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import origin_of, site
+from optin.audit import refusals
+from optin.audit.refusals import Span
+from optin.audit.search import LOOKED_AT, Found, Search
 from optin.models import AuditEvent, File, User
+from optin.operations import staff
 from optin.origin import Face
-from optin.refusals import Span
-from optin.trail import LOOKED_AT, Found, Search
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """The home page: how much there was of what, today and in the last 30 days (P-20).
 
-It reads what ``figures`` keeps, and the few counters of budgets that are running. Each
+It reads what ``statistics`` keeps, and the few counters of budgets that are running. Each
 chart is drawn here, to scale, beside a table that says the same.
 """
 
@@ -13,12 +13,12 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from optin import figures
 from optin.admin.rows import plain
 from optin.conf import conf
-from optin.figures import Amount, Budget, Figures
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
+from optin.support import statistics
+from optin.support.statistics import Amount, Budget, Figures
 
 MAY_SEE = "optin.view_auditevent"
 
@@ -104,8 +104,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if conf.delivery == "inline":
         # Where there are no workers, whoever looks has them counted: an hour or two, each by
         # an index, and at most once a minute.
-        figures.roll_up(now)
-    found = figures.read(now)
+        statistics.roll_up(now)
+    found = statistics.read(now)
     return {
         "figures": {
             "zone": conf.time_zone,
@@ -123,7 +123,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _began_lately(found: Figures) -> bool:
-    return found.since is not None and figures.day_of(found.since) > found.days[0]
+    return found.since is not None and statistics.day_of(found.since) > found.days[0]
 
 
 # -- words -------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _budgets(found: Figures, now: datetime) -> Bars:
     """What the running windows have used: of all texts, and of the files that used most."""
     file_ids = found.files[:SHOWN]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
-    running = sorted(figures.budgets(now, file_ids), key=_most_used)
+    running = sorted(statistics.budgets(now, file_ids), key=_most_used)
     return Bars(
         "budgets",
         "Budgets that are running now",
@@ -380,7 +380,7 @@ def _guarded_prefixes(now: datetime) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     guards = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
     for guard in guards[:200]:
-        name = figures.name_of_prefix(guard)
+        name = statistics.name_of_prefix(guard)
         found.setdefault(name, [guard.region] if guard.region else [])
         found[name].append(words[Guard.Kind(guard.kind)].format(guard.pk))
     return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from optin import staff
 from optin.admin.actions import OFFERED
 from optin.admin.site import site
+from optin.operations import staff
 
 NOT_ACTIONS = {
     "Find an account by name, e-mail or full number": "optin.view_user",

@@ -22,8 +22,8 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
-from optin import staff_words
 from optin.models import User
+from optin.support import wording
 
 BEFORE = "before"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
@@ -49,7 +49,7 @@ def masked(text: object) -> str:
     For what is written by staff or by gateways, who are asked not to name one. A date may
     stand, which has 8 digits.
     """
-    return staff_words.masked(plain(text), longest=8)
+    return wording.masked(plain(text), longest=8)
 
 
 def at(moment: datetime | None) -> str:

@@ -10,13 +10,13 @@ from django.urls import URLPattern, reverse
 from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
-from optin import staff, tenants
 from optin.admin.actions import Action, Done
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
 from optin.models import AccessKey, File, Membership, User
 from optin.models.files import MAX_FILE_ID
+from optin.operations import staff, tenants
 from optin.origin import Origin
 
 

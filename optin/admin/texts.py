@@ -8,14 +8,15 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 
-from optin import guards, phones, staff
+from optin import phones
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, masked, reason, text, when
 from optin.admin.site import site
 from optin.errors import InvalidMobileNumber
-from optin.guards import Target
 from optin.models import GatewayHealth, Guard, Notice, SmsMessage
 from optin.models.messages import State
+from optin.operations import send_controls, staff
+from optin.operations.send_controls import Target
 from optin.origin import Origin
 from optin.outcomes import Outcome
 
@@ -167,21 +168,21 @@ GUARD_ACTIONS = (
         "Stop all texts",
         staff.GUARDS,
         "No text leaves at all, of whatever kind; those that wait expire.",
-        _switch(guards.stop_texts, "All texts are stopped."),
+        _switch(send_controls.stop_texts, "All texts are stopped."),
     ),
     Action(
         "allow",
         "Allow texts again",
         staff.GUARDS,
         "Ends the stop of all texts.",
-        _switch(guards.allow_texts, "Texts leave again."),
+        _switch(send_controls.allow_texts, "Texts leave again."),
     ),
     Action(
         "deny",
         "Deny opt-ins",
         staff.GUARDS,
         "Refuses opt-ins of a number, or of all that share its prefix. Active ones go on.",
-        _put(guards.deny, "On the deny list."),
+        _put(send_controls.deny, "On the deny list."),
         ListForm,
     ),
     Action(
@@ -189,7 +190,7 @@ GUARD_ACTIONS = (
         "Keep safe",
         staff.GUARDS,
         "No breaker refuses its opt-ins; the other limits hold.",
-        _put(guards.keep_safe, "On the safe list."),
+        _put(send_controls.keep_safe, "On the safe list."),
         ListForm,
     ),
     Action(
@@ -197,7 +198,7 @@ GUARD_ACTIONS = (
         "Open a prefix",
         staff.GUARDS,
         "Opens a prefix that was closed because too few opt-ins were proved.",
-        _put(guards.lift_breaker, "The prefix is open."),
+        _put(send_controls.lift_breaker, "The prefix is open."),
         PrefixForm,
     ),
     Action(
@@ -205,7 +206,7 @@ GUARD_ACTIONS = (
         "Take off the lists",
         staff.GUARDS,
         "Takes a number or prefix off the deny or safe list.",
-        _take(guards.unlist, "Taken off."),
+        _take(send_controls.unlist, "Taken off."),
         NumberForm,
     ),
     Action(
@@ -213,7 +214,7 @@ GUARD_ACTIONS = (
         "Allow texts to a number",
         staff.GUARDS,
         "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
-        _take(guards.allow_number, "Texts may go to it again."),
+        _take(send_controls.allow_number, "Texts may go to it again."),
         OneNumberForm,
     ),
 )

@@ -9,7 +9,6 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import resolve
 
-from optin import hashing, logs, metrics
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
     ApiError,
@@ -20,6 +19,7 @@ from optin.api.answers import (
 from optin.api.renderers import renderer_for
 from optin.errors import Busy
 from optin.origin import Face
+from optin.runtime import hashing, logs, metrics
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
 _PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")

@@ -34,12 +34,14 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challenge_method_s256
 
-from optin import keys, sign_in, throttle
+from optin import keys
 from optin.api.answers import RETRY_UNAVAILABLE
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
+from optin.operations import sign_in
 from optin.origin import Face, Origin, client_ip
 from optin.outcomes import Grant
+from optin.runtime import throttle
 
 logger = logging.getLogger("optin.api")
 

@@ -9,9 +9,10 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from optin import gateways, receipts
+from optin import gateways
 from optin.conf import conf
 from optin.gateways import Callback, Forged, Gateway, Malformed, Receipt
+from optin.messaging import receipts
 from optin.origin import Face, Origin, client_ip
 
 MAX_RECEIPT = 16 * 1024

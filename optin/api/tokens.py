@@ -11,7 +11,6 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from optin import sign_in, throttle
 from optin.api import parsers
 from optin.api.answers import ApiError, Body, TokenError, oauth_error
 from optin.api.serializers import (
@@ -20,8 +19,10 @@ from optin.api.serializers import (
     OAuthRefreshAccessTokenRequest,
 )
 from optin.api.views import Call
+from optin.operations import sign_in
 from optin.origin import Face
 from optin.outcomes import Grant
+from optin.runtime import throttle
 
 # What the two are called on the wire: RFC 6749 has one word for them.
 _MESSAGE = {

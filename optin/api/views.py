@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from optin import challenges, codes, logs, opt_ins, tenants, throttle
+from optin import codes
 from optin.api import parsers
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
@@ -44,8 +44,10 @@ from optin.api.serializers import (
 )
 from optin.errors import Busy, Refusal
 from optin.models import File, Purpose
+from optin.operations import challenges, opt_ins, tenants
 from optin.origin import Face, Origin, client_ip
 from optin.outcomes import Outcome
+from optin.runtime import logs, throttle
 
 MAX_BODY = 16 * 1024
 """Bytes of a body; a larger one is refused before it is parsed."""

@@ -23,10 +23,11 @@ from django.db import DataError, connection, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
-from optin import keys, metrics
+from optin import keys
 from optin.models.prepared import Insert
 from optin.models.refusals import KEPT, SEVERAL, RefusalCount, RefusalCountQuerySet, may_repeat
 from optin.origin import Face, Origin
+from optin.runtime import metrics
 
 MAX_USER_AGENT = 200
 """Characters of a user agent that are kept."""
@@ -420,7 +421,7 @@ class AuditSeal(AppendOnly):
 
     Seals follow each other without a gap: each starts one after the last id of the one
     before, the first with 1. Ids in a range may be missing (a transaction that was rolled
-    back keeps its number), so a seal has a count. Made by ``optin.seals``.
+    back keeps its number), so a seal has a count. Made by ``optin.audit.seals``.
     """
 
     first_id = models.BigIntegerField()

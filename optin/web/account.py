@@ -5,9 +5,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, revocations
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
+from optin.operations import authenticators, revocations
 from optin.web import words
 from optin.web.pages import page, signed_in
 

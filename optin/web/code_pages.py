@@ -7,13 +7,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 
-from optin import authenticators, challenges
-from optin.challenges import Waiting
 from optin.errors import MalformedCode
 from optin.models import Purpose, User
+from optin.operations import authenticators, challenges
+from optin.operations.challenges import Waiting
+from optin.operations.sending import Sending
+from optin.operations.verification import Verification
 from optin.outcomes import Outcome
-from optin.sending import Sending
-from optin.verification import Verification
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import SeeOther, page

@@ -30,9 +30,9 @@ from oauthlib.oauth2.rfc6749.errors import (
     OAuth2Error,
 )
 
-from optin import sign_in
 from optin.errors import Deactivated, SignedOut
 from optin.models import File, User
+from optin.operations import sign_in
 from optin.web import sessions
 from optin.web.pages import SeeOther, form_page, page
 

@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin import authenticators, challenges, passwords, sign_in
 from optin.errors import SignedOut
 from optin.models import Purpose, User
+from optin.operations import authenticators, challenges, passwords, sign_in
+from optin.operations.verification import Verification
 from optin.outcomes import By, Grant
-from optin.verification import Verification
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm

@@ -12,16 +12,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
-from optin import authenticators, challenges, codes, opt_ins, revocations, wording
-from optin.authenticators import Removal
-from optin.challenges import Waiting
+from optin import codes
 from optin.errors import InvalidMobileNumber, MalformedCode
-from optin.factors import FRESH
-from optin.guards import Target
+from optin.messaging import wording
 from optin.models import File, Purpose, User
+from optin.operations import authenticators, challenges, opt_ins, revocations
+from optin.operations.authenticators import Removal
+from optin.operations.challenges import Waiting
+from optin.operations.factors import FRESH
+from optin.operations.send_controls import Target
+from optin.operations.sending import Sending
+from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.outcomes import By, Grant, Outcome
-from optin.sending import Sending
-from optin.verification import REPEATED_WITHIN, Verification
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm

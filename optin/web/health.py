@@ -9,8 +9,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from optin import rotation
 from optin.models import Canary
+from optin.operations import key_rotation
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _look() -> list[str]:
     if not _newest_migrations() <= applied:
         return ["migrations"]  # the table of the canary may be among what is missing
     canary = Canary.objects.first()
-    if canary is None or rotation.misfits(canary):
+    if canary is None or key_rotation.misfits(canary):
         return ["keys"]
     return []
 

@@ -17,8 +17,8 @@ from django.urls import resolve
 from django.utils import translation
 from limits.errors import StorageError
 
-from optin import hashing, throttle
 from optin.errors import Busy
+from optin.runtime import hashing, throttle
 from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
+from optin.operations.passwords import Attempt
+from optin.operations.sign_in import SignIn
 from optin.outcomes import Grant
-from optin.passwords import Attempt
-from optin.sign_in import SignIn
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]

@@ -4,7 +4,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter
 
-from optin import logs
+from optin.runtime import logs
 
 
 class FramesOnly(ExceptionReporter):

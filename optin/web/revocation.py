@@ -9,8 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from optin import revocations, wording
+from optin.messaging import wording
 from optin.models import Revocation
+from optin.operations import revocations
 from optin.web import sessions
 from optin.web.pages import SeeOther, form_page, page, signed_in
 

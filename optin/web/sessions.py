@@ -21,13 +21,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_otp import DEVICE_ID_SESSION_KEY
 
-from optin.authenticators import overview
 from optin.errors import SignedOut
-from optin.factors import Standing
 from optin.models import User
+from optin.operations.authenticators import overview
+from optin.operations.factors import Standing
+from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin, client_ip
 from optin.outcomes import By
-from optin.verification import REPEATED_WITHIN, Verification
 from optin.web import session_store
 
 HALF_FOR = timedelta(minutes=10)

@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from optin import delivery, metrics
 from optin.gateways import Simulator
+from optin.messaging import delivery
+from optin.runtime import metrics
 from optin.web.context import has_simulator
 from optin.web.pages import SeeOther
 

@@ -13,16 +13,18 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes, limits, refusals
-from optin.challenges import Waiting
+from optin import codes
+from optin.audit import refusals
 from optin.conf import conf
+from optin.messaging import limits
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
+from optin.operations.challenges import Waiting
+from optin.operations.sending import Sending
+from optin.operations.verification import Verification
 from optin.origin import Face, network_of
 from optin.outcomes import By, Grant, Outcome
-from optin.sending import Sending
-from optin.verification import Verification
 
 Kind = AuditEvent.Kind
 

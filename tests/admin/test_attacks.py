@@ -10,9 +10,9 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from optin import staff, staff_actions
 from optin.errors import Refusal
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
+from optin.operations import staff, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
 from tests.admin.conftest import In, OnStaff, make_staff

@@ -9,8 +9,8 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from optin import challenges, staff_actions
 from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, Purpose, User
+from optin.operations import challenges, staff_actions
 from tests.admin.addresses import ADDRESSES
 from tests.admin.conftest import In, OnStaff, give_app
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone

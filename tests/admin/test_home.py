@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import codes, figures, keys, opt_ins
+from optin import codes, keys
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
@@ -33,6 +33,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import opt_ins
+from optin.support import statistics
 from tests.admin.conftest import In, OnStaff
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
 
@@ -102,7 +104,7 @@ def counted(client: Client) -> int:
 
 def put(what: str, name: str = "", count: int = 1, day: date = TODAY, **more: Any) -> None:
     """Let there have been *count* of *what* on *day*."""
-    start = figures._midnight(day)
+    start = statistics._midnight(day)
     span, _ = Span.objects.get_or_create(
         start=start,
         defaults={"end": start + DAY, "day": day, "made_at": NOON, "is_settled": True},
@@ -222,7 +224,7 @@ def test_a_prefix_is_named_with_what_is_in_force_for_it(signed_in: In, month: No
         made_at=NOON,
         until=NOON + DAY,
     )
-    name = figures.name_of_prefix(guard)
+    name = statistics.name_of_prefix(guard)
     put("prefix", name, 50)
     told = tables(signed_in("auditor"))["prefix"]
     assert told[1][0] == "0a1b2c3d"  # 570 that nobody proved
@@ -418,14 +420,14 @@ def test_of_many_rows_an_hour_is_counted_by_an_index_and_the_page_reads_none(
     with connection.cursor() as cursor:
         for table in BIG:
             cursor.execute(f"ANALYZE optin_{table}")
-    figures.roll_up(timezone.now())  # all 30 days
-    assert figures.read(NOON).of("text").count > 58_000
+    statistics.roll_up(timezone.now())  # all 30 days
+    assert statistics.read(NOON).of("text").count > 58_000
     clock.shift(61)
     with connection.cursor() as cursor:
         for table in ("figure", "span"):
             cursor.execute(f"ANALYZE optin_{table}")
     with CaptureQueriesContext(connection) as captured:
-        assert figures.roll_up(timezone.now()) >= 1
+        assert statistics.roll_up(timezone.now()) >= 1
     seen = set()
     for sql, plan in plans(captured):
         for table in BIG:

@@ -24,9 +24,9 @@ from django.urls import reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import delivery, logs, opt_ins, receipts, staff_actions
 from optin.admin import site
 from optin.gateways import Receipt, Report, SmsError
+from optin.messaging import delivery, receipts
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -40,6 +40,8 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import opt_ins, staff_actions
+from optin.runtime import logs
 from tests.admin.conftest import In, OnStaff
 from tests.admin.test_lookups import LISTS
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, make_user

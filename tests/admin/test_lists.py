@@ -13,8 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import refusals
 from optin.admin.audit import SAVED
+from optin.audit import refusals
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -276,7 +276,7 @@ def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
     signed_in: In, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P-22: a page takes the same time, so it may end before anything is found, and says so."""
-    monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
+    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 5)
     record(reason="both", outcome="invalid_grant")
     for _ in range(6):
         record(2)
@@ -299,7 +299,7 @@ def test_the_rarest_of_what_is_asked_for_leads(
     signed_in: In, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is found at once is looked for among all that is common."""
-    monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
+    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 5)
     record(1, user_id=41, file_id=777)
     record(30, file_id=777)
     client = signed_in("auditor")

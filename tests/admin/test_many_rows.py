@@ -23,8 +23,8 @@ from pytest_django.fixtures import Settings
 
 from bench import events
 from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
+from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
-from optin.trail import LOOKED_AT
 from tests.admin.conftest import In
 from tests.conftest import NOON, NUMBER
 

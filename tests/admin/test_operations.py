@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
-from optin import keys, opt_ins, staff_actions
+from optin import keys
 from optin.admin.audit import cell
 from optin.errors import Deactivated
 from optin.models import (
@@ -30,6 +30,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import opt_ins, staff_actions
 from optin.origin import Face, Origin
 from tests.admin.conftest import In, OnStaff
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
@@ -550,7 +551,7 @@ def test_export_goes_on_past_a_batch(signed_in: In, monkeypatch: pytest.MonkeyPa
 
 def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what seldom meets, too, all is handed out."""
-    monkeypatch.setattr("optin.trail.LOOKED_AT", 3)
+    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 3)
     for kind, outcome in [(Kind.KEYS, "sent"), *[(Kind.KEYS, "ok"), (Kind.STOP, "sent")] * 9]:
         AuditEvent.objects.record(kind, outcome, now=NOON, origin=ORIGIN, user_id=None)
     rows = exported(signed_in("auditor"), "?kind=keys&outcome=sent")

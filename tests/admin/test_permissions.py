@@ -13,7 +13,6 @@ from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import staff, staff_actions
 from optin.admin import matrix, site
 from optin.models import (
     AccessKey,
@@ -28,6 +27,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import staff, staff_actions
 from tests.admin.conftest import ROLES, In, OnStaff
 from tests.conftest import ORIGIN
 

@@ -7,8 +7,8 @@ import time_machine
 from django.core import mail
 from django.test import Client
 
-from optin import revocations
 from optin.models import AuditEvent, Notice, ProviderUser, Revocation, User
+from optin.operations import revocations
 from optin.origin import Face, Origin
 from tests.admin.conftest import In, OnStaff
 from tests.admin.test_operations import ask

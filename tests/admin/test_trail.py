@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from optin.audit.search import Search
 from optin.models import AuditEvent
 from optin.origin import Face, Origin
-from optin.trail import Search
 from tests.conftest import NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,7 +35,7 @@ def test_what_is_written_during_a_look_puts_nothing_out_of_it(
     monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], days: dict[str, Any], before: int
 ) -> None:
     """Each statement sees what was written until then: the second one more than the first."""
-    monkeypatch.setattr("optin.trail.LOOKED_AT", 5)
+    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 5)
     old = write(before)
     reach = Search._reach
     writes = [2]

@@ -15,7 +15,6 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken
 from pytest_django import Settings
 
-from optin import opt_ins, staff_actions
 from optin.conf import Rate
 from optin.models import (
     AccessKey,
@@ -28,6 +27,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import opt_ins, staff_actions
 from tests.api.client import MEDIA_TYPES, Answer, Api, bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
 

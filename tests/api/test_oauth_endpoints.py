@@ -27,9 +27,9 @@ from oauth2_provider.models import (
     get_application_model,
 )
 
-from optin import opt_ins
 from optin.api.oauth import RandomSecretHasher
 from optin.models import AuditEvent, File, Membership, User
+from optin.operations import opt_ins
 from tests.api.client import Api, bearer
 from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
 

@@ -8,9 +8,9 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from optin import passwords
-from optin.factors import Factors, read_locked
 from optin.models import AuditEvent, ProviderUser, SendCounter, User
+from optin.operations import passwords
+from optin.operations.factors import Factors, read_locked
 from tests.api.token_client import FORM, Tokens, error
 from tests.conftest import PASSWORD, Phone
 

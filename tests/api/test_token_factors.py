@@ -6,8 +6,9 @@ import pytest
 import time_machine
 from oauth2_provider.models import AccessToken
 
-from optin import codes, staff_actions
+from optin import codes
 from optin.models import AuditEvent, File, User
+from optin.operations import staff_actions
 from optin.outcomes import By
 from tests.api.client import Api
 from tests.api.token_client import BODIES, Tokens, error

@@ -10,9 +10,10 @@ from django.apps import apps
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from optin import hashing, sign_in
 from optin.conf import Rate
 from optin.models import AuditEvent, File, Membership, SmsMessage, User
+from optin.operations import sign_in
+from optin.runtime import hashing
 from tests.api.client import MEDIA_TYPES, Api
 from tests.api.token_client import BODIES, FORM, TOKEN_CALLS, Tokens, error
 from tests.conftest import PASSWORD, make_user

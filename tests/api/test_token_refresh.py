@@ -9,8 +9,8 @@ from django.conf import LazySettings
 from django.http import HttpResponse
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
-from optin import challenges, opt_ins, sign_in, staff_actions, upkeep
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
+from optin.operations import challenges, opt_ins, retention, sign_in, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
 from tests.api.client import Answer, Api, bearer
@@ -134,14 +134,14 @@ def test_purge_keeps_what_lives_and_no_more(old: Answer, clock: time_machine.Tra
     for _ in range(20):
         clock.shift(DAY)
         refresh(old)
-        upkeep.purge(origin=ORIGIN)
+        retention.purge(origin=ORIGIN)
         # The first access token holds the scope, the last one is of use.
         assert AccessToken.objects.count() <= 3
         assert RefreshToken.objects.count() == 1
     clock.shift(10 * DAY)
     assert error(refresh(old)) == REFUSED
     clock.shift(DAY)
-    upkeep.purge(origin=ORIGIN)
+    retention.purge(origin=ORIGIN)
     assert not AccessToken.objects.exists()
     assert not RefreshToken.objects.exists()
 

@@ -8,7 +8,6 @@ import pytest
 import time_machine
 from oauth2_provider.models import AccessToken
 
-from optin import challenges, staff_actions
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
@@ -18,6 +17,7 @@ from optin.models import (
     SendCounter,
     User,
 )
+from optin.operations import challenges, staff_actions
 from tests.api.client import MEDIA_TYPES, Api
 from tests.api.token_client import BODIES, Tokens, error
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong

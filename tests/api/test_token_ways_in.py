@@ -25,8 +25,8 @@ from oauth2_provider.models import (
     get_application_model,
 )
 
-from optin import challenges, opt_ins, staff_actions
 from optin.models import File, Purpose, User
+from optin.operations import challenges, opt_ins, staff_actions
 from optin.web.session_store import SessionStore
 from tests.admin.test_permissions import MAY
 from tests.api.token_client import Tokens

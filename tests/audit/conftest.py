@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connection, models
 from django.utils import timezone
 
-from optin import audit_check, seals
+from optin.audit import integrity, seals
 from optin.models import AuditEvent, AuditSeal
 from tests.domain.test_audit import ORIGIN
 
@@ -121,7 +121,7 @@ def seal_rows(size: int = 10, ranges: int = 1) -> list[AuditSeal]:
 
 def verify(now: datetime | None = None, **options: Any) -> list[str]:
     """What a check finds."""
-    findings = audit_check.verify(now or timezone.now(), audit_check.Tally(), **options)
+    findings = integrity.verify(now or timezone.now(), integrity.Tally(), **options)
     return [finding.text for finding in findings]
 
 

@@ -15,7 +15,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from optin import audit_check, challenges, opt_ins, refusals, rotation, seals, tenants, upkeep
+from optin.audit import integrity, refusals, seals
+from optin.audit.search import Search
 from optin.models import (
     AuditEvent,
     AuditSeal,
@@ -27,8 +28,8 @@ from optin.models import (
     User,
 )
 from optin.models.audit import forget_thread
+from optin.operations import challenges, key_rotation, opt_ins, retention, tenants
 from optin.origin import Face, Origin
-from optin.trail import Search
 from tests.audit.conftest import (
     another,
     change,
@@ -239,7 +240,7 @@ def add_after_what_failed(trail: Trail) -> None:
 
 def leave_a_gap_and_seal(trail: Trail) -> None:
     """More ids are missing inside than what is rolled back can leave unused."""
-    sequence_ends_at(45 + audit_check.SPARE[connection.vendor])
+    sequence_ends_at(45 + integrity.SPARE[connection.vendor])
     record(timedelta(0))
     trail.clock.shift(6 * MINUTE)
     seals.seal(timezone.now())
@@ -472,7 +473,7 @@ def test_it_is_found(trail: Trail, constraints_are_away: None, name: str) -> Non
 
 def test_the_sequence_tells_of_what_is_gone(trail: Trail) -> None:
     """Some ids may be lost to what was rolled back, on PostgreSQL; not as many as these."""
-    spare = audit_check.SPARE[connection.vendor]
+    spare = integrity.SPARE[connection.vendor]
     sequence_ends_at(44 + spare)
     assert verify() == []
     sequence_ends_at(45 + spare)
@@ -659,7 +660,7 @@ def two_in_a_transaction(trail: Trail) -> None:
 
 
 def erased(trail: Trail) -> None:
-    upkeep.erase(User.objects.get(username="ann"), reason="Ticket 21", origin=ORIGIN)
+    retention.erase(User.objects.get(username="ann"), reason="Ticket 21", origin=ORIGIN)
 
 
 def wrong_code(trail: Trail) -> None:
@@ -677,7 +678,7 @@ def quiet_and_purged(trail: Trail) -> None:
     seals.seal(timezone.now() + 6 * MINUTE)
     trail.clock.shift(timedelta(days=740))
     with unguarded():  # by the clock of the database they are young
-        assert upkeep.purge(origin=Origin(Face.COMMAND))["audit_events"] == 44
+        assert retention.purge(origin=Origin(Face.COMMAND))["audit_events"] == 44
     record(timedelta(0))
 
 
@@ -706,7 +707,7 @@ def test_a_new_digest_key_is_no_finding(trail: Trail, settings: Any) -> None:
     seals.seal(timezone.now())
     Canary.objects.look()
     settings.OPTIN_DIGEST_KEY = b"x" * 32
-    rotation.redigest(origin=Origin(Face.COMMAND))
+    key_rotation.redigest(origin=Origin(Face.COMMAND))
     record(timedelta(0))
     status, lines = run()
     assert status == UNCHECKED

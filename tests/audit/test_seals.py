@@ -13,9 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
-from optin import logs, seals
+from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
+from optin.runtime import logs
 from tests.audit.conftest import OLD, record, record_many, remove, seal_rows, sql, verify
 from tests.domain.world import database_now
 from tests.races.conftest import at_once

@@ -16,8 +16,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from optin import audit_check, seals
-from optin.audit_check import Tally
+from optin.audit import integrity, seals
+from optin.audit.integrity import Tally
 from optin.models import AuditEvent, AuditSeal
 from optin.models.audit import forget_thread
 from tests.audit.conftest import (
@@ -295,7 +295,7 @@ def test_the_oldest_ranges_past_retention_may_be_gone(three: list[AuditSeal]) ->
     remove(*events(three[0]), *events(three[1]))
     tally = Tally()
     later = timezone.now() + YEARS
-    assert list(audit_check.verify(later, tally, kept=timedelta(days=730))) == []
+    assert list(integrity.verify(later, tally, kept=timedelta(days=730))) == []
     assert (tally.purged, tally.events) == (20, 10)
 
 
@@ -453,7 +453,7 @@ def test_memory_does_not_grow_with_the_trail(capsys: pytest.CaptureFixture[str])
 
     tally = Tally()
     tracemalloc.start()
-    found = list(audit_check.verify(timezone.now(), tally))
+    found = list(integrity.verify(timezone.now(), tally))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

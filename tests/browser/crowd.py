@@ -11,9 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
-from optin import opt_ins
 from optin.gateways import Simulator
 from optin.models import File, Membership, User
+from optin.operations import opt_ins
 from optin.origin import Face, Origin
 from tests.browser.bench import Site
 

@@ -10,9 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import challenges, guards, opt_ins, staff_actions, tenants
 from optin.gateways import Simulator
-from optin.guards import Target
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -28,6 +26,8 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import challenges, opt_ins, send_controls, staff_actions, tenants
+from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 
 NUMBER, SHARED = "+61491570800", "+61491570802"
@@ -97,8 +97,8 @@ def _happen(user: User, file: File) -> None:
 def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
     now, by_staff = timezone.now(), Origin(Face.COMMAND)
     lasts = timedelta(days=30)
-    guards.deny(Target.number(SHARED), lasts, reason=REASON, origin=by_staff)
-    guards.keep_safe(Target.prefix("+61491570900"), lasts, reason="office", origin=by_staff)
+    send_controls.deny(Target.number(SHARED), lasts, reason=REASON, origin=by_staff)
+    send_controls.keep_safe(Target.prefix("+61491570900"), lasts, reason="office", origin=by_staff)
     GatewayHealth.objects.create(gateway="sim-two", failures=5, tripped_until=now)
     tenants.make_access_key(member, file, origin=by_staff)
     tenants.make_application(

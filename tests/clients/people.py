@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
-from optin import sign_in
 from optin.models import AccessKey, File, Membership, User
+from optin.operations import sign_in
 
 FILE_ID = 777
 PASSWORD = "tell-the-harbour-9"

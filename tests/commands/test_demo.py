@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from optin import guards, keys, opt_ins, revocations, sign_in, staff
+from optin import keys
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -26,6 +26,7 @@ from optin.models import (
 )
 from optin.models.factors import has_active_factor
 from optin.models.messages import TRIPS_AT
+from optin.operations import opt_ins, revocations, send_controls, sign_in, staff
 from optin.origin import Face, Origin
 from tests.admin.conftest import roles
 from tests.conftest import NUMBER, ORIGIN, Phone
@@ -215,8 +216,10 @@ def test_reset_leaves_what_staff_decided_about_others(phone: Phone) -> None:
     demo()
     opt_in(phone)
     origin = Origin(Face.COMMAND)
-    guards.deny(guards.Target.number("+61491570158"), timedelta(days=1), reason="r", origin=origin)
-    guards.stop_texts(reason="r", origin=origin)
+    send_controls.deny(
+        send_controls.Target.number("+61491570158"), timedelta(days=1), reason="r", origin=origin
+    )
+    send_controls.stop_texts(reason="r", origin=origin)
     demo("--reset")
     assert {guard.kind for guard in Guard.objects.all()} == {Guard.Kind.DENY, Guard.Kind.STOP}
 

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
-from optin import keys, revocations, sign_in
+from optin import keys
 from optin.gateways import SmsError
 from optin.models import (
     AccessKey,
@@ -21,6 +21,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import SmsMessage, State
+from optin.operations import revocations, sign_in
 from optin.origin import Face
 from tests.conftest import NUMBER, ORIGIN, Phone
 from tests.domain.world import World, nothing_happens, one_event, rows

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from optin import checks, wording
+from optin import checks
+from optin.messaging import wording
 from optin.models import Purpose
 
 KANNEL = {"OPTIN_GATEWAYS": ("kannel",), "OPTIN_RECEIPT_SECRET": "s" * 32}

@@ -13,10 +13,12 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import delivery, gateways, opt_ins
+from optin import gateways
 from optin.gateways import Callback, Fate, Http, Receipt, SmsError, Text
+from optin.messaging import delivery
 from optin.models import AuditEvent, File, GatewayHealth, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import LEASE, TRIPPED_FOR, TRIPS_AT, State
+from optin.operations import opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.world import World

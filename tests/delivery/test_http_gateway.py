@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import delivery, gateways, opt_ins
+from optin import gateways
 from optin.gateways import Fate, Http, SmsError, Text
 from optin.gateways.call import MAX_ANSWER
+from optin.messaging import delivery
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
+from optin.operations import opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 

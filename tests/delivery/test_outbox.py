@@ -18,8 +18,9 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, gateways
+from optin import gateways
 from optin.gateways import Fate, Simulator, SmsError, Text
+from optin.messaging import delivery
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
 from optin.outcomes import Outcome

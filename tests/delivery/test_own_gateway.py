@@ -12,10 +12,11 @@ from django.conf import LazySettings
 from django.core.checks import run_checks
 from django.test import Client
 
-from optin import gateways, opt_ins
+from optin import gateways
 from optin.gateways import Text
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
+from optin.operations import opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery.test_http_gateway import Server, says, server

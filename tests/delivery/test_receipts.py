@@ -16,8 +16,9 @@ from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
-from optin import challenges, delivery, gateways, opt_ins, receipts
+from optin import gateways
 from optin.gateways import Fate, Http, Kannel, Receipt, Report, SmsError, Text
+from optin.messaging import delivery, receipts
 from optin.models import (
     AuditEvent,
     File,
@@ -30,6 +31,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import LEASE, State
+from optin.operations import challenges, opt_ins
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone

@@ -14,10 +14,11 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import delivery, passwords, smtp
+from optin.messaging import delivery, smtp
+from optin.messaging.postman import Postman
 from optin.models import Notice, User
 from optin.models.messages import State
-from optin.postman import Postman
+from optin.operations import passwords
 from tests.conftest import NOON
 from tests.domain.person import PAGE, proved
 
@@ -74,7 +75,7 @@ def office(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drip
 
 def serve_mail(settings: Settings, server: DrippingServer, *, use_ssl: bool) -> None:
     host, port = server.server_address[:2]
-    backend = "optin.smtp.EmailBackend"
+    backend = "optin.messaging.smtp.EmailBackend"
     if django.VERSION >= (6, 1):
         options = {"host": host, "port": port, "timeout": 5, "use_ssl": use_ssl}
         settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}

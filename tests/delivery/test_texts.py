@@ -5,8 +5,8 @@ from django.conf import LazySettings
 from django.core import mail
 from django.template.loader import get_template
 
-from optin import wording
 from optin.conf import MAX_HOST
+from optin.messaging import wording
 from optin.models import Notice, Purpose, User
 from tests.conftest import NUMBER
 from tests.domain.world import World

@@ -17,13 +17,14 @@ from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
-from optin import checks, gateways, opt_ins
+from optin import checks, gateways
 from optin.conf import conf
 from optin.gateways import Fate, SmsError, Text
 from optin.gateways.call import MAX_ANSWER
 from optin.gateways.twilio import Twilio
 from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
+from optin.operations import opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery import test_http_gateway as wire

@@ -7,13 +7,14 @@ import pyotp
 import time_machine
 from django.utils import timezone
 
-from optin import authenticators, challenges, codes, opt_ins, staff_actions
-from optin.authenticators import Removal
-from optin.factors import Standing
+from optin import codes
 from optin.models import AuthenticatorApp, File, ProviderUser, Purpose, RecoveryCode, User
+from optin.operations import authenticators, challenges, opt_ins, staff_actions
+from optin.operations.authenticators import Removal
+from optin.operations.factors import Standing
+from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
-from optin.verification import Verification
 from tests.conftest import NUMBER, OTHER_NUMBER, Phone, wrong
 
 PAGE = Origin(Face.WEB, ip="192.0.2.1", session="session one")

@@ -14,7 +14,6 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import opt_ins, staff_actions
 from optin.errors import InvalidMobileNumber
 from optin.models import (
     AccessKey,
@@ -27,6 +26,7 @@ from optin.models import (
     User,
 )
 from optin.models.factors import has_active_factor
+from optin.operations import opt_ins, staff_actions
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event, one_repeat

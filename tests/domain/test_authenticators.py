@@ -9,10 +9,8 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import authenticators, codes, opt_ins, staff_actions
-from optin.authenticators import Removal
+from optin import codes
 from optin.errors import FactorNeeded, MalformedCode, PasswordNeeded
-from optin.factors import Standing
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -24,6 +22,9 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.operations import authenticators, opt_ins, staff_actions
+from optin.operations.authenticators import Removal
+from optin.operations.factors import Standing
 from optin.outcomes import By, Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved

@@ -7,9 +7,9 @@ import pytest
 from django.conf import LazySettings
 from django.db import connection
 
-from optin import opt_ins
 from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
+from optin.operations import opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World

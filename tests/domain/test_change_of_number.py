@@ -7,9 +7,9 @@ from django.core import mail
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import challenges, opt_ins
-from optin.factors import Standing
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from optin.operations import challenges, opt_ins
+from optin.operations.factors import Standing
 from optin.outcomes import By, Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
 from tests.domain.person import PAGE, Person, proved

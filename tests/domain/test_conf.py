@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import twofa_site.settings as settings_module
-from optin import checks, delivery
+from optin import checks
 from optin import conf as conf_module
 from optin.conf import MAX_HOST, Rate, conf, every_setting
+from optin.messaging import delivery
 
 SETTINGS = {setting.name: setting for setting in every_setting()}
 KEY = bytes(range(224, 256))

@@ -7,9 +7,9 @@ import pytest
 from django.contrib.auth import authenticate
 from django.utils import timezone
 
-from optin import challenges, opt_ins, sign_in, staff_actions
 from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.operations import challenges, opt_ins, sign_in, staff_actions
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event

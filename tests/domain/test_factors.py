@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from optin import authenticators, challenges, codes, opt_ins, passwords, sign_in, staff_actions
-from optin.authenticators import Removal
+from optin import codes
 from optin.conf import MAX_FAILURES
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
+from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
+from optin.operations.authenticators import Removal
+from optin.operations.verification import Verification
 from optin.outcomes import By, Outcome
-from optin.verification import Verification
 from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import newest_event, notices, one_event, one_repeat

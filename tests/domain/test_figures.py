@@ -15,10 +15,10 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from optin import challenges, figures, gateways, opt_ins, receipts, upkeep
+from optin import gateways
 from optin.conf import Rate, conf
-from optin.figures import Amount
 from optin.gateways import Receipt, Report, SmsError
+from optin.messaging import receipts
 from optin.models import (
     Figure,
     File,
@@ -31,8 +31,11 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import challenges, opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
+from optin.support import statistics
+from optin.support.statistics import Amount
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,7 +60,7 @@ NUMBERS = list(numbers())
 
 def read(*whats: str, day: date | None = None) -> Told:
     """What was counted of *whats*, by what and name."""
-    found = figures.read(timezone.now())
+    found = statistics.read(timezone.now())
     told: Told = {
         (what, name): found.of(what, name, day=day).count
         for what, name in found.amounts
@@ -69,7 +72,7 @@ def read(*whats: str, day: date | None = None) -> Told:
 
 
 def rolled_up(*whats: str, day: date | None = None) -> Told:
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     return read(*whats, day=day)
 
 
@@ -176,9 +179,9 @@ def test_texts_by_state_and_their_cost(
     receipt(Report.DELIVERED)
     ask(stranger, file, OTHER_NUMBER)
     receipt(Report.FAILED)
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
 
-    found = figures.read(timezone.now())
+    found = statistics.read(timezone.now())
     assert found.of(What.TEXT, State.DELIVERED) == Amount(1, 0, Decimal("0.0450"))
     assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
     assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
@@ -200,8 +203,8 @@ def test_conversion_by_gateway_counts_a_proof_for_the_newest_text(
     phone.name = "second"
     ask(user, file)
     prove(user, file, phone)
-    figures.roll_up(timezone.now())
-    found = figures.read(timezone.now())
+    statistics.roll_up(timezone.now())
+    found = statistics.read(timezone.now())
     assert found.of(What.GATEWAY, "first") == Amount(1, 0)
     assert found.of(What.GATEWAY, "second") == Amount(1, 1)
 
@@ -213,14 +216,14 @@ def test_conversion_by_country_is_what_the_breakers_count(
     ask(user, file)
     prove(user, file, phone)
     ask(stranger, file, "+64211234567")
-    figures.roll_up(timezone.now())
-    found = figures.read(timezone.now())
+    statistics.roll_up(timezone.now())
+    found = statistics.read(timezone.now())
     assert (found.of(What.COUNTRY, "AU"), found.of(What.COUNTRY, "NZ")) == (Amount(1, 1), Amount(1))
 
     settings.OPTIN_SMS_REGIONS = ["AU"]  # a country that is not allowed any more still counts
     Span.objects.update(made_at=NOON - DAY)
-    figures.roll_up(timezone.now())
-    assert figures.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
+    statistics.roll_up(timezone.now())
+    assert statistics.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
 
 
 # -- prefixes ----------------------------------------------------------------------
@@ -240,18 +243,18 @@ def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
 
     prefix = Guard.prefix_of(NUMBERS[0])
     breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
-    assert figures.name_of_prefix(breaker) == name
+    assert statistics.name_of_prefix(breaker) == name
 
 
 def test_a_prefix_with_few_texts_is_not_kept(file: File) -> None:
-    pump(file, NUMBERS[: figures.MANY - 1])
+    pump(file, NUMBERS[: statistics.MANY - 1])
     assert rolled_up(What.PREFIX) == {}
 
 
 def test_the_prefixes_with_most_that_nobody_proved_are_kept(
     file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "SHOWN_AT_MOST", 2)
+    monkeypatch.setattr(statistics, "SHOWN_AT_MOST", 2)
     pump(
         file,
         [f"+61491{n}{each:04d}" for n, many in ((70, 5), (71, 7), (72, 6)) for each in range(many)],
@@ -299,20 +302,20 @@ def test_refusals_by_a_limit_are_counted_and_are_no_texts(user: User, file: File
 
 
 def test_counting_again_changes_nothing(pending: ProviderUser, clock: Clock) -> None:
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     before = kept()
     assert before
     Span.objects.update(made_at=NOON - DAY)
-    assert figures.roll_up(timezone.now()) == 1
+    assert statistics.roll_up(timezone.now()) == 1
     assert kept() == before
 
 
 def test_nothing_is_counted_twice_in_a_minute(pending: ProviderUser, clock: Clock) -> None:
-    assert figures.roll_up(timezone.now()) == 1
+    assert statistics.roll_up(timezone.now()) == 1
     clock.shift(59)
-    assert figures.roll_up(timezone.now()) == 0
+    assert statistics.roll_up(timezone.now()) == 0
     clock.shift(1)
-    assert figures.roll_up(timezone.now()) == 1
+    assert statistics.roll_up(timezone.now()) == 1
 
 
 @pytest.mark.postgresql
@@ -323,7 +326,7 @@ def test_two_at_once_count_once(pending: ProviderUser, clock: Clock) -> None:
 
     def run() -> None:
         begun.wait()
-        counted.append(figures.roll_up(NOON + timedelta(seconds=60)))
+        counted.append(statistics.roll_up(NOON + timedelta(seconds=60)))
         connections.close_all()
 
     for _ in range(5):
@@ -345,16 +348,16 @@ def test_a_late_receipt_is_counted_where_its_text_is(user: User, file: File, clo
     assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
     clock.shift(20 * 3600)
     receipt(Report.DELIVERED)
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     assert read(What.TEXT, day=TODAY) == {("text", "delivered"): 1}
     assert read(What.TEXT, day=TODAY + DAY) == {}
 
 
 def test_what_is_settled_is_not_counted_again(user: User, file: File, clock: Clock) -> None:
     ask(user, file)
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     clock.shift(DAY.total_seconds())
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     assert Span.objects.earliest("start").is_settled
     PendingOtp.objects.all().delete()
     clock.shift(DAY.total_seconds())
@@ -395,7 +398,7 @@ def test_a_day_begins_at_midnight_where_the_service_is(
 def test_what_happens_at_midnight_counts_once(
     pending: ProviderUser, stranger: User, file: File, clock: Clock
 ) -> None:
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     clock.move_to(datetime(2026, 11, 2, 13, tzinfo=UTC))
     ask(stranger, file, OTHER_NUMBER)
     clock.shift(3600)
@@ -420,9 +423,9 @@ def test_hours_follow_each_other_without_a_gap(
     db: None, clock: Clock, day: date, hours: int
 ) -> None:
     moment = datetime(day.year, day.month, day.day, tzinfo=SYDNEY).astimezone(UTC)
-    while figures.day_of(moment) == day:
+    while statistics.day_of(moment) == day:
         clock.move_to(moment)
-        figures.roll_up(timezone.now())
+        statistics.roll_up(timezone.now())
         moment += timedelta(minutes=20)
     spans = list(Span.objects.order_by("start"))
     assert len(spans) == hours
@@ -439,12 +442,12 @@ def test_days_that_were_missed_are_caught_up_with(
     """Nobody counted, nor purged, for five days: each day gets its own, and few spans do."""
     ask(user, file)
     prove(user, file, phone)
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     clock.shift(2 * DAY.total_seconds())
     ask(stranger, file, OTHER_NUMBER)
     clock.shift(3 * DAY.total_seconds())
 
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     assert read(What.OPT_IN, day=TODAY) == {("opt_in", "proved"): 1}
     assert read(What.OPT_IN, day=TODAY + DAY) == {}
     assert read(What.OPT_IN, day=TODAY + 2 * DAY) == {("opt_in", "failed"): 1}
@@ -459,10 +462,10 @@ def test_a_first_run_begins_with_the_oldest_text_but_no_earlier_than_is_shown(
     assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
     Span.objects.all().delete()
     clock.shift(400 * DAY.total_seconds())
-    figures.roll_up(timezone.now())
-    assert figures.day_of(Span.objects.earliest("start").start) == figures.day_of(
+    statistics.roll_up(timezone.now())
+    assert statistics.day_of(Span.objects.earliest("start").start) == statistics.day_of(
         timezone.now()
-    ) - timedelta(days=figures.DAYS)
+    ) - timedelta(days=statistics.DAYS)
 
 
 @pytest.mark.parametrize("hours", [0, 1, 23, 24, 25, 47, 48, 49, 100])
@@ -473,11 +476,11 @@ def test_purge_loses_nothing_that_was_not_counted(
     ask(user, file)
     prove(user, file, phone)
     clock.shift(hours * 3600)
-    upkeep.purge(origin=COMMAND)
+    retention.purge(origin=COMMAND)
     assert SmsMessage.objects.exists() is (hours < 24)
     for _ in range(3):
         clock.shift(9 * 3600)
-        upkeep.purge(origin=COMMAND)
+        retention.purge(origin=COMMAND)
         told = rolled_up(What.TEXT, What.OPT_IN, What.GATEWAY, What.COUNTRY, day=TODAY)
         assert told == {
             ("text", "sent"): 1,
@@ -495,7 +498,7 @@ def test_purge_each_hour_loses_nothing(user: User, file: File, phone: Phone, clo
         clock.shift(3600 + 17)
         ask(make_user(f"each-{n}", file), file, f"+6149157{n:02d}56")
         clock.shift(3600 - 13)
-        upkeep.purge(origin=COMMAND)
+        retention.purge(origin=COMMAND)
     assert SmsMessage.objects.count() < 20
     assert sum(read(What.TEXT).values()) == 36
     assert sum(read(What.COUNTRY).values()) == 36
@@ -503,13 +506,13 @@ def test_purge_each_hour_loses_nothing(user: User, file: File, phone: Phone, clo
 
 
 def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) -> None:
-    figures.roll_up(timezone.now())
+    statistics.roll_up(timezone.now())
     days = conf.audit_retention
     clock.shift(days * DAY.total_seconds())
-    upkeep.purge(origin=COMMAND)
+    retention.purge(origin=COMMAND)
     assert Figure.objects.filter(day=TODAY).exists()
     clock.shift(DAY.total_seconds())
-    assert upkeep.purge(origin=COMMAND)["figures"] > 0
+    assert retention.purge(origin=COMMAND)["figures"] > 0
     assert not Figure.objects.filter(day=TODAY).exists()
     assert not Span.objects.filter(day=TODAY).exists()
 
@@ -532,7 +535,7 @@ def test_budgets_are_those_that_are_enforced(
     ask(user, file)
     ask(stranger, file, OTHER_NUMBER)
     assert ask(make_user("cat", file), file, NUMBERS[0]) is Outcome.SEND_LIMIT
-    found = figures.budgets(timezone.now(), [777, 888])
+    found = statistics.budgets(timezone.now(), [777, 888])
     told = [(one.scope, one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
     assert told == [
         ("total", None, 2, 100, 12 * HOUR),
@@ -548,7 +551,7 @@ def test_there_is_no_budget_where_it_is_switched_off(
 ) -> None:
     settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
     settings.OPTIN_OWN_SENDS_TOTAL = ()
-    assert figures.budgets(timezone.now(), [777]) == []
+    assert statistics.budgets(timezone.now(), [777]) == []
 
 
 def test_what_cannot_be_counted_keeps_nothing_from_being_purged(
@@ -562,8 +565,8 @@ def test_what_cannot_be_counted_keeps_nothing_from_being_purged(
     def too_slow(now: datetime) -> int:
         raise OperationalError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr(figures, "roll_up", too_slow)
+    monkeypatch.setattr(statistics, "roll_up", too_slow)
     clock.shift(2 * DAY)
-    upkeep.purge(origin=COMMAND)
+    retention.purge(origin=COMMAND)
     assert not SmsMessage.objects.exists()
     assert "figures could not be counted before a purge: OperationalError" in caplog.text

@@ -8,9 +8,10 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import codes, opt_ins, staff_actions
+from optin import codes
 from optin.errors import MalformedCode
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
+from optin.operations import opt_ins, staff_actions
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows

@@ -12,9 +12,9 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin import challenges, delivery, guards, opt_ins, staff_actions
 from optin.conf import Rate, every_setting
 from optin.gateways import Text
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
@@ -26,9 +26,10 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import challenges, opt_ins, send_controls, staff_actions
+from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, Phone, make_user
 from tests.domain.world import World, newest_event, one_event
@@ -453,8 +454,8 @@ def stop_was_answered(asker: Asker, settings: LazySettings) -> None:
 
 
 def staff_denied_it(asker: Asker, settings: LazySettings) -> None:
-    target = guards.Target.number(mobile(0))
-    guards.deny(target, timedelta(hours=1), reason="hoax", origin=Origin(Face.COMMAND))
+    target = send_controls.Target.number(mobile(0))
+    send_controls.deny(target, timedelta(hours=1), reason="hoax", origin=Origin(Face.COMMAND))
 
 
 OF_OTHERS = [

@@ -14,20 +14,9 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from optin import (
-    challenges,
-    delivery,
-    errors,
-    guards,
-    limits,
-    metrics,
-    opt_ins,
-    staff_actions,
-    upkeep,
-)
+from optin import errors
 from optin.conf import Rate
-from optin.factors import Standing
-from optin.guards import Target
+from optin.messaging import delivery, limits
 from optin.models import (
     AuditEvent,
     File,
@@ -39,9 +28,13 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import challenges, opt_ins, retention, send_controls, staff_actions
+from optin.operations.factors import Standing
+from optin.operations.send_controls import Target
+from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending
+from optin.runtime import metrics
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
 from tests.domain.world import World, newest_event, nothing_happens, one_event, one_repeat
 
@@ -292,8 +285,8 @@ def test_a_closed_prefix_opens_when_breakers_are_switched_off(
 
 def test_neither_counters_nor_entries_hold_a_number_or_a_prefix(closed: Crowd) -> None:
     """S-50."""
-    guards.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
-    guards.keep_safe(Target.prefix(OTHER_NUMBER), HOUR, reason=WHY, origin=STAFF)
+    send_controls.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
+    send_controls.keep_safe(Target.prefix(OTHER_NUMBER), HOUR, reason=WHY, origin=STAFF)
     for model in (SendCounter, Guard, AuditEvent):
         for row in model._default_manager.values():
             assert "49157" not in str(row)
@@ -306,7 +299,7 @@ def test_staff_open_a_prefix_for_a_time(closed: Crowd, clock: time_machine.Trave
     prefix = Target.prefix(mobile(999))
     lasts = timedelta(minutes=10)
     with one_event(AuditEvent.Kind.BREAKER, Outcome.OK, reason=WHY, user_id=None):
-        guards.lift_breaker(prefix, lasts, reason=f" {WHY} ", origin=STAFF)
+        send_controls.lift_breaker(prefix, lasts, reason=f" {WHY} ", origin=STAFF)
     event = newest_event()
     assert event.data["until"] == "2026-11-02T12:10:00+00:00"
     assert closed.ask_many(20, 30) == {Outcome.SENT}
@@ -320,12 +313,12 @@ def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
     """Who looks at the breaker need not know a number."""
     (breaker,) = Guard.objects.filter(kind=Guard.Kind.BREAKER)
     assert (breaker.region, breaker.unproved, breaker.last_three) == ("AU", 20, "")
-    guards.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
+    send_controls.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
     assert closed.ask(20).outcome is Outcome.SENT
 
 
 def test_a_lift_opens_one_prefix(closed: Crowd) -> None:
-    guards.lift_breaker(Target.prefix(mobile(0, prefix=58)), HOUR, reason=WHY, origin=STAFF)
+    send_controls.lift_breaker(Target.prefix(mobile(0, prefix=58)), HOUR, reason=WHY, origin=STAFF)
     assert closed.ask(20).outcome is Outcome.SEND_LIMIT
 
 
@@ -342,7 +335,7 @@ def test_a_denied_number_gets_no_opt_in(
     target = getattr(Target, covers)(mobile(0))
     last_three = "000" if covers == "number" else ""
     with one_event(AuditEvent.Kind.DENY, Outcome.OK, reason=WHY, last_three=last_three):
-        guards.deny(target, 2 * HOUR, reason=WHY, origin=STAFF)
+        send_controls.deny(target, 2 * HOUR, reason=WHY, origin=STAFF)
     outcome = Outcome.WITHHELD if covers == "number" else Outcome.SEND_LIMIT
     with one_event(AuditEvent.Kind.OPT_IN, outcome):
         crowd.ask(0)
@@ -356,12 +349,12 @@ def test_a_denied_number_gets_no_opt_in(
 
 
 def test_nobody_is_put_off_for_longer_than_a_day(crowd: Crowd) -> None:
-    guards.deny(Target.prefix(mobile(0)), timedelta(days=300), reason=WHY, origin=STAFF)
+    send_controls.deny(Target.prefix(mobile(0)), timedelta(days=300), reason=WHY, origin=STAFF)
     assert crowd.ask(0).retry_after == timedelta(days=1)
 
 
 def test_an_active_number_that_is_denied_signs_in(active: ProviderUser, world: World) -> None:
-    guards.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
+    send_controls.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
     world.purpose = Purpose.SIGN_IN
     assert world.ask().outcome is Outcome.SENT
 
@@ -370,7 +363,7 @@ def test_an_active_number_that_is_denied_signs_in(active: ProviderUser, world: W
 def test_the_safe_pass_a_closed_prefix(closed: Crowd, covers: str) -> None:
     target = getattr(Target, covers)(mobile(30))
     with one_event(AuditEvent.Kind.SAFE, Outcome.OK, reason=WHY):
-        guards.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
+        send_controls.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
     assert closed.ask(30).outcome is Outcome.SENT
     beside = Outcome.SEND_LIMIT if covers == "number" else Outcome.SENT
     assert closed.ask(31).outcome is beside
@@ -378,7 +371,7 @@ def test_the_safe_pass_a_closed_prefix(closed: Crowd, covers: str) -> None:
 
 def test_the_safe_keep_to_the_other_limits(crowd: Crowd, settings: LazySettings) -> None:
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 600),)
-    guards.keep_safe(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
+    send_controls.keep_safe(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
     assert crowd.ask(0).outcome is Outcome.SENT
     assert crowd.ask(0).outcome is Outcome.SEND_LIMIT
 
@@ -386,8 +379,10 @@ def test_the_safe_keep_to_the_other_limits(crowd: Crowd, settings: LazySettings)
 @pytest.mark.parametrize(
     ("number", "prefix", "outcome"),
     [
-        pytest.param(guards.keep_safe, guards.deny, Outcome.SENT, id="safe-number"),
-        pytest.param(guards.deny, guards.keep_safe, Outcome.WITHHELD, id="denied-number"),
+        pytest.param(send_controls.keep_safe, send_controls.deny, Outcome.SENT, id="safe-number"),
+        pytest.param(
+            send_controls.deny, send_controls.keep_safe, Outcome.WITHHELD, id="denied-number"
+        ),
     ],
 )
 def test_a_number_says_more_than_its_prefix(
@@ -401,28 +396,28 @@ def test_a_number_says_more_than_its_prefix(
 def test_one_entry_for_each_target(crowd: Crowd) -> None:
     """The newer list and the newer time count."""
     target = Target.number(mobile(0))
-    guards.deny(target, HOUR, reason=WHY, origin=STAFF)
-    guards.deny(target, 2 * HOUR, reason="longer", origin=STAFF)
+    send_controls.deny(target, HOUR, reason=WHY, origin=STAFF)
+    send_controls.deny(target, 2 * HOUR, reason="longer", origin=STAFF)
     (entry,) = Guard.objects.all()
     assert (entry.until, entry.reason) == (timezone.now() + 2 * HOUR, "longer")
-    guards.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
+    send_controls.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
     (entry,) = Guard.objects.all()
     assert entry.kind == Guard.Kind.SAFE
 
 
 def test_an_entry_is_taken_off(crowd: Crowd) -> None:
     target = Target.number(mobile(0))
-    guards.deny(target, HOUR, reason=WHY, origin=STAFF)
+    send_controls.deny(target, HOUR, reason=WHY, origin=STAFF)
     data = {"covers": "number", "listed": False, "guard": Guard.objects.get().pk}
     with one_event(AuditEvent.Kind.DENY, Outcome.OK, data, last_three="000"):
-        assert guards.unlist(target, reason=WHY, origin=STAFF) is Outcome.OK
+        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is Outcome.OK
     assert crowd.ask(0).outcome is Outcome.SENT
     with one_event(AuditEvent.Kind.DENY, Outcome.UNCHANGED):
-        assert guards.unlist(target, reason=WHY, origin=STAFF) is Outcome.UNCHANGED
+        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is Outcome.UNCHANGED
 
 
 def test_taking_off_a_list_leaves_a_breaker(closed: Crowd) -> None:
-    guards.unlist(Target.prefix(mobile(0)), reason=WHY, origin=STAFF)
+    send_controls.unlist(Target.prefix(mobile(0)), reason=WHY, origin=STAFF)
     assert closed.ask(20).outcome is Outcome.SEND_LIMIT
 
 
@@ -431,7 +426,7 @@ def test_taking_off_a_list_leaves_a_breaker(closed: Crowd) -> None:
 
 def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
     with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": True}, reason=WHY):
-        guards.stop_texts(reason=WHY, origin=STAFF)
+        send_controls.stop_texts(reason=WHY, origin=STAFF)
     texts = len(any_world.phone.messages)
     any_world.clock.shift(600)
     refused = any_world.ask()
@@ -444,7 +439,7 @@ def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
     assert len(any_world.phone.messages) == texts
 
     with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": False}):
-        guards.allow_texts(reason=WHY, origin=STAFF)
+        send_controls.allow_texts(reason=WHY, origin=STAFF)
     assert any_world.ask().outcome is Outcome.SENT
 
 
@@ -452,7 +447,7 @@ def test_clients_are_told_of_the_stop_as_of_any_limit(
     access_key: str, user: User, client: Client
 ) -> None:
     """The contract, section 4: 429 ``send_limit`` with ``Retry-After``."""
-    guards.stop_texts(reason=WHY, origin=STAFF)
+    send_controls.stop_texts(reason=WHY, origin=STAFF)
     answer = client.post(
         f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}",
         {"MobileNumber": NUMBER},
@@ -463,14 +458,19 @@ def test_clients_are_told_of_the_stop_as_of_any_limit(
 
 
 def test_the_stop_and_its_end_happen_once(db: None) -> None:
-    steps = [guards.allow_texts, guards.stop_texts, guards.stop_texts, guards.allow_texts]
+    steps = [
+        send_controls.allow_texts,
+        send_controls.stop_texts,
+        send_controls.stop_texts,
+        send_controls.allow_texts,
+    ]
     outcomes = [step(reason=WHY, origin=STAFF) for step in steps]
     assert outcomes == [Outcome.UNCHANGED, Outcome.OK, Outcome.UNCHANGED, Outcome.OK]
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.STOP).count() == 4
 
 
 def test_a_code_on_the_phone_still_works_while_texts_are_stopped(world: World) -> None:
-    guards.stop_texts(reason=WHY, origin=STAFF)
+    send_controls.stop_texts(reason=WHY, origin=STAFF)
     assert world.guess(world.code()).outcome is Outcome.OK
 
 
@@ -482,13 +482,13 @@ def test_queued_texts_wait_for_the_end_of_the_stop(
         patched.setattr(delivery, "_send", lambda *given: None)  # it died
         crowd.ask(0)
     clock.shift(31)
-    guards.stop_texts(reason=WHY, origin=STAFF)
+    send_controls.stop_texts(reason=WHY, origin=STAFF)
     for _ in range(3):
         assert delivery.send_due(timezone.now()) == 0
         clock.shift(31)
     text = SmsMessage.objects.get()
     assert (text.state, text.reason) == (State.QUEUED, "all texts are stopped")
-    guards.allow_texts(reason=WHY, origin=STAFF)
+    send_controls.allow_texts(reason=WHY, origin=STAFF)
     assert delivery.send_due(timezone.now()) == 1
     assert len(crowd.phone.messages) == 1
 
@@ -499,7 +499,7 @@ def test_queued_texts_expire_during_the_stop(
     with monkeypatch.context() as patched:
         patched.setattr(delivery, "_send", lambda *given: None)
         crowd.ask(0)
-    guards.stop_texts(reason=WHY, origin=STAFF)
+    send_controls.stop_texts(reason=WHY, origin=STAFF)
     clock.shift(600)
     delivery.send_due(timezone.now())
     assert SmsMessage.objects.get().state == State.EXPIRED
@@ -512,12 +512,12 @@ def test_queued_texts_expire_during_the_stop(
 def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:
     target = Target.number(NUMBER)
     steps: list[Callable[[], object]] = [
-        lambda: guards.stop_texts(reason=reason, origin=STAFF),
-        lambda: guards.allow_texts(reason=reason, origin=STAFF),
-        lambda: guards.unlist(target, reason=reason, origin=STAFF),
-        lambda: guards.deny(target, HOUR, reason=reason, origin=STAFF),
-        lambda: guards.keep_safe(target, HOUR, reason=reason, origin=STAFF),
-        lambda: guards.lift_breaker(target, HOUR, reason=reason, origin=STAFF),
+        lambda: send_controls.stop_texts(reason=reason, origin=STAFF),
+        lambda: send_controls.allow_texts(reason=reason, origin=STAFF),
+        lambda: send_controls.unlist(target, reason=reason, origin=STAFF),
+        lambda: send_controls.deny(target, HOUR, reason=reason, origin=STAFF),
+        lambda: send_controls.keep_safe(target, HOUR, reason=reason, origin=STAFF),
+        lambda: send_controls.lift_breaker(target, HOUR, reason=reason, origin=STAFF),
     ]
     with nothing_happens(phone):
         for step in steps:
@@ -526,7 +526,9 @@ def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:
     assert not Guard.objects.exists()
 
 
-@pytest.mark.parametrize("step", [guards.deny, guards.keep_safe, guards.lift_breaker])
+@pytest.mark.parametrize(
+    "step", [send_controls.deny, send_controls.keep_safe, send_controls.lift_breaker]
+)
 @pytest.mark.parametrize("seconds", [-1, 0, 59, 366 * 86_400 + 1])
 def test_every_entry_ends(phone: Phone, db: None, step: Callable[..., Guard], seconds: int) -> None:
     lasts = timedelta(seconds=seconds)
@@ -544,12 +546,12 @@ def test_a_target_is_a_mobile_number(text: str) -> None:
 def test_entries_that_ended_are_purged_a_day_later(
     closed: Crowd, clock: time_machine.Traveller
 ) -> None:
-    guards.stop_texts(reason=WHY, origin=STAFF)
-    guards.deny(Target.number(NUMBER), 48 * HOUR, reason=WHY, origin=STAFF)
+    send_controls.stop_texts(reason=WHY, origin=STAFF)
+    send_controls.deny(Target.number(NUMBER), 48 * HOUR, reason=WHY, origin=STAFF)
     clock.shift(25 * HOUR - timedelta(seconds=1))
-    assert upkeep.purge(origin=STAFF)["guards"] == 0
+    assert retention.purge(origin=STAFF)["guards"] == 0
     clock.shift(1)
-    assert upkeep.purge(origin=STAFF)["guards"] == 1
+    assert retention.purge(origin=STAFF)["guards"] == 1
     assert set(Guard.objects.values_list("kind", flat=True)) == {"stop", "deny"}
 
 

@@ -19,11 +19,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, hashing, passwords, sign_in
 from optin.conf import Rate
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, SendCounter, User
+from optin.operations import authenticators, passwords, sign_in
 from optin.outcomes import By, Grant
+from optin.runtime import hashing
 from tests.conftest import PASSWORD
 from tests.domain.person import PAGE, Person, proved
 from tests.domain.world import one_event

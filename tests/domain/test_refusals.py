@@ -16,23 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import RefreshToken
 
-from optin import (
-    authenticators,
-    challenges,
-    figures,
-    keys,
-    opt_ins,
-    passwords,
-    refusals,
-    sign_in,
-    staff,
-    tenants,
-    timeline,
-    upkeep,
-)
+from optin import keys
+from optin.audit import refusals
 from optin.conf import Rate
-from optin.diagnosis import Question, diagnose
-from optin.factors import Standing
 from optin.gateways import SmsError
 from optin.models import (
     AuditEvent,
@@ -46,9 +32,22 @@ from optin.models import (
 from optin.models import refusals as counts
 from optin.models.audit import LAST
 from optin.models.refusals import BUCKETS, CHANGE_NOTHING, COUNTED, WINDOW
+from optin.operations import (
+    authenticators,
+    challenges,
+    opt_ins,
+    passwords,
+    retention,
+    sign_in,
+    staff,
+    tenants,
+)
+from optin.operations.factors import Standing
+from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import Grant, Outcome
-from optin.sending import Sending
+from optin.support import statistics, timeline
+from optin.support.diagnosis import Question, diagnose
 from optin.web import account
 from tests.conftest import NUMBER, PASSWORD, Phone
 from tests.domain.world import audit_trail_full
@@ -654,8 +653,8 @@ def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Trave
     flood.over_sends()
 
     def refused() -> int:
-        figures.roll_up(timezone.now())
-        return figures.read(timezone.now()).of("refused").count
+        statistics.roll_up(timezone.now())
+        return statistics.read(timezone.now()).of("refused").count
 
     for _ in range(7):
         flood.opt_in()
@@ -667,7 +666,7 @@ def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Trave
     refusals.tell(timezone.now())
     assert refused() == 8
     clock.shift(timedelta(days=2))
-    upkeep.purge(origin=Origin(Face.COMMAND))
+    retention.purge(origin=Origin(Face.COMMAND))
     assert not RefusalCount.objects.exists()
     assert refused() == 8
 
@@ -676,7 +675,7 @@ def test_purge_deletes_only_what_was_told(flood: Flood, clock: time_machine.Trav
     flood.challenge(0)
     flood.challenge(0)
     clock.shift(timedelta(days=2))
-    deleted = upkeep.purge(origin=Origin(Face.COMMAND))
+    deleted = retention.purge(origin=Origin(Face.COMMAND))
     assert deleted["refusals"] == 1
     assert AuditEvent.objects.get(data__has_key="repeated").data["repeated"] == 1
 

@@ -11,23 +11,15 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin import (
-    authenticators,
-    delivery,
-    limits,
-    revocations,
-    staff,
-    staff_actions,
-    upkeep,
-    wording,
-)
-from optin.authenticators import Removal
-from optin.diagnosis import Why, diagnose
 from optin.errors import Deactivated, UnfitReason
+from optin.messaging import delivery, limits, wording
 from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocation, User
+from optin.operations import authenticators, retention, revocations, staff, staff_actions
+from optin.operations.authenticators import Removal
 from optin.origin import Face, Origin
 from optin.outcomes import By, Outcome
-from optin.timeline import timeline
+from optin.support.diagnosis import Why, diagnose
+from optin.support.timeline import timeline
 from tests.admin.conftest import make_staff, roles
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.person import PAGE, Person
@@ -384,7 +376,7 @@ def test_of_many_each_is_decided_for_itself(
 def test_nothing_of_who_was_erased(ann: Person, clock: Clock) -> None:
     """The row goes with everything, and is not due any more."""
     due_at = plan(ann).due_at
-    upkeep.erase(ann.user, reason="asked for it", origin=COMMAND)
+    retention.erase(ann.user, reason="asked for it", origin=COMMAND)
     at(due_at, clock)
     before = AuditEvent.objects.count()
     assert carry_out() == (0, 0)

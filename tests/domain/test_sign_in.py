@@ -12,10 +12,9 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, delivery, passwords, sign_in, wording
-from optin.authenticators import Removal
 from optin.conf import Rate
 from optin.errors import SignedOut
+from optin.messaging import delivery, wording
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -28,6 +27,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import OutboxQuerySet
+from optin.operations import authenticators, passwords, sign_in
+from optin.operations.authenticators import Removal
 from optin.outcomes import By, Grant
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD

@@ -8,10 +8,10 @@ import pytest
 from django.contrib.auth.tokens import default_token_generator
 from django.utils import timezone
 
-from optin import authenticators, challenges, opt_ins, passwords
 from optin.errors import PasswordNeeded, SignedOut
-from optin.factors import Standing
 from optin.models import AuthenticatorApp, Notice, Purpose, User
+from optin.operations import authenticators, challenges, opt_ins, passwords
+from optin.operations.factors import Standing
 from optin.outcomes import By, Outcome
 from tests.conftest import OTHER_NUMBER, PASSWORD
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved

@@ -7,9 +7,9 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError
 from django.test import Client
 
-from optin import staff, tenants
 from optin.errors import FileIdTaken, NotAMember
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
+from optin.operations import staff, tenants
 from optin.origin import Face, Origin
 from tests.domain.world import audit_trail_full, notices, one_event
 

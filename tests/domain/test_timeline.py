@@ -18,22 +18,9 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optin import (
-    challenges,
-    delivery,
-    guards,
-    opt_ins,
-    receipts,
-    sign_in,
-    staff_actions,
-    staff_words,
-    tenants,
-    timeline,
-)
 from optin.conf import Rate
-from optin.diagnosis import Cause, Question, Why, diagnose
 from optin.gateways import Receipt, Report, SmsError
-from optin.guards import Target
+from optin.messaging import delivery, receipts
 from optin.models import (
     AuditEvent,
     File,
@@ -47,10 +34,14 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import challenges, opt_ins, send_controls, sign_in, staff_actions, tenants
+from optin.operations.send_controls import Target
+from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending
-from optin.timeline import Entry, Position, What
+from optin.support import timeline, wording
+from optin.support.diagnosis import Cause, Question, Why, diagnose
+from optin.support.timeline import Entry, Position, What
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
 from tests.domain.person import Person
@@ -233,7 +224,7 @@ def mistyped(scene: Scene) -> None:
 
 
 def stop_switch(scene: Scene) -> None:
-    guards.stop_texts(reason="under attack", origin=STAFF)
+    send_controls.stop_texts(reason="under attack", origin=STAFF)
     scene.ask()
 
 
@@ -364,7 +355,7 @@ def client_limit(scene: Scene) -> None:
 
 
 def denied(scene: Scene) -> None:
-    guards.deny(Target.number(NUMBER), HOUR, reason="pumping", origin=STAFF)
+    send_controls.deny(Target.number(NUMBER), HOUR, reason="pumping", origin=STAFF)
     scene.ask()
 
 
@@ -376,7 +367,7 @@ def answered_stop(scene: Scene) -> None:
 def stopped_while_it_waited(scene: Scene) -> None:
     scene.use(Stub("one", AWAY))
     scene.ask()
-    guards.stop_texts(reason="under attack", origin=STAFF)
+    send_controls.stop_texts(reason="under attack", origin=STAFF)
     delivery.send_due(timezone.now())
 
 
@@ -457,7 +448,7 @@ def test_other_causes(scene: Scene, seed: Callable[[Scene], None], why: Why, wor
     [
         (
             stop_switch,
-            lambda scene: guards.allow_texts(reason="contract signed", origin=STAFF),
+            lambda scene: send_controls.allow_texts(reason="contract signed", origin=STAFF),
             r"refused: staff stopped all texts\. This is over\.",
         ),
         (
@@ -516,7 +507,7 @@ def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Sce
 
 def test_what_stands_in_the_way_now_comes_before_a_text_that_arrived(scene: Scene) -> None:
     scene.activate()
-    guards.stop_texts(reason="under attack", origin=STAFF)
+    send_controls.stop_texts(reason="under attack", origin=STAFF)
     staff_actions.suspend(scene.user, reason="stolen phone", origin=STAFF)
     found = causes(scene.user, Question.NO_TEXT)
     assert [cause.why for cause in found] == [Why.ALL_STOPPED, Why.SUSPENDED, Why.ARRIVED]
@@ -763,9 +754,9 @@ def test_no_time_is_named_before_which_it_is_refused(scene: Scene) -> None:
     scene.ask()
     scene.ask()  # 30 s too early
     found = {cause.why: cause.words for cause in causes(scene.user, Question.NO_TEXT)}
-    begins = staff_words.moment(NOON + timedelta(minutes=1))
+    begins = wording.moment(NOON + timedelta(minutes=1))
     assert found[Why.RESEND_WAIT].endswith(f"Trying again works from {begins}.")
-    assert staff_words.moment_by(NOON) == staff_words.moment(NOON)
+    assert wording.moment_by(NOON) == wording.moment(NOON)
 
 
 def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:

@@ -7,8 +7,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 from oauth2_provider.models import RefreshToken, get_application_model
 
-from optin import sign_in
 from optin.models import User
+from optin.operations import sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

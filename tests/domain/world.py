@@ -11,7 +11,6 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from optin import challenges, opt_ins
 from optin.models import (
     AuditEvent,
     File,
@@ -22,8 +21,9 @@ from optin.models import (
     RefusalCount,
     User,
 )
-from optin.sending import Sending
-from optin.verification import Verification
+from optin.operations import challenges, opt_ins
+from optin.operations.sending import Sending
+from optin.operations.verification import Verification
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 
 MODELS = [

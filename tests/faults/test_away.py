@@ -9,10 +9,11 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from optin import opt_ins, staff_actions, throttle
 from optin.conf import KEY_BYTES
 from optin.models import File, ProviderUser, User
+from optin.operations import opt_ins, staff_actions
 from optin.outcomes import Outcome
+from optin.runtime import throttle
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,9 +22,6 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
-from optin.authenticators import Removal
-from optin.factors import Standing
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -38,6 +35,9 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
+from optin.operations.authenticators import Removal
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
 from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, make_user, wrong

@@ -17,12 +17,12 @@ from django.conf import LazySettings
 from django.core.management import call_command
 from django.utils import timezone
 
-from optin import authenticators
-from optin.factors import Standing
 from optin.models import AuthenticatorApp, Canary, File, ProviderUser, User
+from optin.operations import authenticators
+from optin.operations.factors import Standing
+from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By, Outcome
-from optin.verification import Verification
 from tests.conftest import make_user
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.core.management import CommandError
 from django.utils import timezone
 
-from optin import authenticators, challenges, guards, keys
+from optin import keys
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -23,9 +23,10 @@ from optin.models import (
     SendCounter,
     User,
 )
+from optin.operations import authenticators, challenges, send_controls
+from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
-from optin.verification import Verification
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -126,9 +127,13 @@ def test_guards_follow_their_numbers(stopped: World, settings: LazySettings) -> 
     now, week = timezone.now(), timedelta(days=7)
     for number in (NUMBER, OTHER_NUMBER):
         assert Guard.objects.opt_out(ProviderUser.digest_of(number), number[-3:], now)
-        guards.deny(guards.Target.number(number), week, reason="Ticket 1", origin=COMMAND)
-        guards.keep_safe(guards.Target.prefix(number), week, reason="Ticket 1", origin=COMMAND)
-    guards.stop_texts(reason="Ticket 1", origin=COMMAND)
+        send_controls.deny(
+            send_controls.Target.number(number), week, reason="Ticket 1", origin=COMMAND
+        )
+        send_controls.keep_safe(
+            send_controls.Target.prefix(number), week, reason="Ticket 1", origin=COMMAND
+        )
+    send_controls.stop_texts(reason="Ticket 1", origin=COMMAND)
     settings.OPTIN_DIGEST_KEY = new
 
     redigest()

@@ -15,7 +15,6 @@ from django.core.management import CommandError
 from django.db import connection, connections
 from django.test import override_settings
 
-from optin import opt_ins, rotation
 from optin.keys import UndecryptableError
 from optin.models import (
     AuditEvent,
@@ -26,9 +25,10 @@ from optin.models import (
     Purpose,
     User,
 )
+from optin.operations import key_rotation, opt_ins
+from optin.operations.key_rotation import Use
 from optin.origin import Face
 from optin.outcomes import Outcome
-from optin.rotation import Use
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -159,7 +159,7 @@ def test_again_changes_nothing(used: World, app: App) -> None:
 
 
 def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rotation, "CHUNK", 3)
+    monkeypatch.setattr(key_rotation, "CHUNK", 3)
     add_numbers(file, 7)
     add_apps(4)
     ring.OPTIN_KEYS = BOTH
@@ -201,7 +201,7 @@ def test_an_app_that_nobody_has_proved_yet_is_encrypted_again_too(
 
 
 def test_every_field_that_is_encrypted_is_known() -> None:
-    """A new one must be rotated too: name it in ``rotation``, and here."""
+    """A new one must be rotated too: name it in ``key_rotation``, and here."""
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "optin").rglob("*.py")
@@ -254,7 +254,7 @@ def test_an_app_alone_keeps_its_key(
     """What a run did not reach is counted, and the canary stays under the old key."""
     add_apps(2)
     ring.OPTIN_KEYS = BOTH
-    monkeypatch.setattr(rotation, "_pass", lambda *args: False)
+    monkeypatch.setattr(key_rotation, "_pass", lambda *args: False)
     with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 codes"):
         run("rotate_keys")
     assert newest_event().data["needed"] == {"old": {"numbers": 0, "apps": 2, "codes": 0}}
@@ -338,7 +338,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
 
     left, canary = shell(_COUNT)
     assert 0 < int(left) < count
-    assert int(left) % rotation.CHUNK == 0  # each chunk wholly or not at all
+    assert int(left) % key_rotation.CHUNK == 0  # each chunk wholly or not at all
     assert canary == "old"
     done = python("manage.py", "rotate_keys", env=both)
     assert done.returncode == 0, done.stderr
@@ -361,13 +361,13 @@ def test_a_row_that_an_operation_holds_is_not_waited_for(
         other.set_autocommit(False)
         with other.cursor() as cursor:
             cursor.execute("SELECT 1 FROM optin_provideruser WHERE id = %s FOR UPDATE", [held])
-        done = rotation.rotate(origin=ORIGIN)
+        done = key_rotation.rotate(origin=ORIGIN)
     finally:
         other.rollback()
         other.close()
 
     assert done.needed == {"old": Use(numbers=1)}
-    assert rotation.rotate(origin=ORIGIN).needed == {}
+    assert key_rotation.rotate(origin=ORIGIN).needed == {}
 
 
 @pytest.mark.postgresql
@@ -390,7 +390,7 @@ def test_no_change_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ProviderUser, "seal_anew", slowly)
     code = seen.code()
     with ThreadPoolExecutor(2) as pool:
-        rotating = pool.submit(closing, lambda: rotation.rotate(origin=ORIGIN))
+        rotating = pool.submit(closing, lambda: key_rotation.rotate(origin=ORIGIN))
         assert reading.wait(10)
         guessing = pool.submit(closing, lambda: seen.guess(code))
         wait([guessing], timeout=0.5)  # it may be through, or wait for the chunk
@@ -424,7 +424,9 @@ def test_no_app_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPatch)
     with ThreadPoolExecutor(2) as pool:
         proving = pool.submit(closing, lambda: prove_app(seen.user, secret))
         assert read.wait(10)  # it has read the row as it was
-        assert pool.submit(closing, lambda: rotation.rotate(origin=ORIGIN)).result().done["apps"]
+        assert (
+            pool.submit(closing, lambda: key_rotation.rotate(origin=ORIGIN)).result().done["apps"]
+        )
         go_on.set()
         assert proving.result().outcome is Outcome.OK
 

@@ -11,9 +11,9 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 
-from optin import challenges, opt_ins, rotation
 from optin.models import Canary, File, ProviderUser, Purpose, User
-from optin.rotation import Rotation
+from optin.operations import challenges, key_rotation, opt_ins
+from optin.operations.key_rotation import Rotation
 from tests.conftest import ORIGIN, Phone, make_user, wrong
 from tests.keys.conftest import NEW, OLD, App, add_app, add_numbers, key_ids, number
 
@@ -121,7 +121,7 @@ def test_nobody_notices(
 
     def rotate() -> Rotation:
         try:
-            return rotation.rotate(origin=ORIGIN, progress=lambda done: started.set())
+            return key_rotation.rotate(origin=ORIGIN, progress=lambda done: started.set())
         finally:
             ended.set()
             connections.close_all()
@@ -152,7 +152,7 @@ def test_nobody_notices(
     assert not any(first.unreadable.values())
 
     # All codes are used by now, so the old key can go; and everything works without it.
-    assert rotation.rotate(origin=ORIGIN).needed == {}
+    assert key_rotation.rotate(origin=ORIGIN).needed == {}
     limitless.OPTIN_KEYS = {"new": NEW}
     assert key_ids() == {"new"}
     assert Canary.objects.get().opens()

@@ -8,7 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from optin import opt_ins, wording
+from optin.messaging import wording
+from optin.operations import opt_ins
 from twofa_site.handler import Handler
 
 

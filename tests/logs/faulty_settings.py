@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from optin import logs
+from optin.runtime import logs
 from twofa_site.settings import *  # noqa: F403
 
 MIDDLEWARE = [*MIDDLEWARE, "tests.logs.faults.Faults"]  # noqa: F405

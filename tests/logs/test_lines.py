@@ -13,8 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.test import Client
 
-from optin import logs, opt_ins
 from optin.models import ProviderUser, User
+from optin.operations import opt_ins
+from optin.runtime import logs
 from tests.conftest import NUMBER, Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)

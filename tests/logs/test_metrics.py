@@ -10,9 +10,11 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from optin import challenges, delivery, metrics, opt_ins
 from optin.gateways import Fate, SmsError
+from optin.messaging import delivery
 from optin.models import AuditEvent, File, ProviderUser, Purpose, User
+from optin.operations import challenges, opt_ins
+from optin.runtime import metrics
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 from tests.logs.conftest import METRICS_TOKEN, eventually, running
 

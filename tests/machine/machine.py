@@ -19,13 +19,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from optin import challenges, opt_ins, sign_in, staff_actions
 from optin.conf import Rate
 from optin.errors import MalformedCode
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.factors import has_active_factor
+from optin.operations import challenges, opt_ins, sign_in, staff_actions
+from optin.operations.verification import Verification
 from optin.origin import Face, Origin
-from optin.verification import Verification
 from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, decisions, make_user
 from tests.machine import model
 from tests.machine.model import (

@@ -24,11 +24,12 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import hashing, opt_ins, sign_in
 from optin.conf import Rate
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
+from optin.operations import opt_ins, sign_in
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
+from optin.runtime import hashing
 from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
 T = TypeVar("T")

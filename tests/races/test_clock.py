@@ -9,10 +9,10 @@ import time_machine
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optin import authenticators, challenges, opt_ins, passwords, sign_in
 from optin.errors import Refusal
-from optin.factors import Standing
 from optin.models import File, ProviderUser, Purpose, User
+from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in
+from optin.operations.factors import Standing
 from optin.outcomes import By
 from tests.conftest import NOON, ORIGIN, Phone, wrong
 from tests.races.conftest import FROM, signed_in

@@ -12,8 +12,6 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import authenticators, challenges, opt_ins
-from optin.factors import Standing
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -25,6 +23,8 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.operations import authenticators, challenges, opt_ins
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
 from tests.conftest import ORIGIN, PASSWORD, decisions, make_user

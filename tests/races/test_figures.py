@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from django.utils import timezone
 
-from optin import figures
 from optin.models import Span
+from optin.support import statistics
 from tests.races.conftest import ROUNDS, THREADS, at_once
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -19,13 +19,13 @@ DAY = timedelta(days=1)
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_at_midnight_a_missed_day_is_cut_one_way(rounds: int) -> None:
     """To one process it is still one of hours, to the next a whole one: nothing counts twice."""
-    midnight = figures._midnight(figures.day_of(timezone.now()))
+    midnight = statistics._midnight(statistics.day_of(timezone.now()))
     for _ in range(rounds):
         Span.objects.all().delete()
         begins, ends = midnight - 2 * DAY, midnight - 2 * DAY + timedelta(hours=4)
-        Span.objects.create(start=begins, end=ends, day=figures.day_of(begins), is_settled=True)
-        before = partial(figures._begin_spans, midnight - timedelta(milliseconds=1))
-        at = partial(figures._begin_spans, midnight)
+        Span.objects.create(start=begins, end=ends, day=statistics.day_of(begins), is_settled=True)
+        before = partial(statistics._begin_spans, midnight - timedelta(milliseconds=1))
+        at = partial(statistics._begin_spans, midnight)
 
         at_once([before, at] * (THREADS // 2))
 

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from pytest_django.fixtures import Settings
 
-from optin import challenges, opt_ins, staff_actions
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
+from optin.operations import challenges, opt_ins, staff_actions
 from optin.outcomes import Outcome
 from tests.conftest import NUMBER, ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import ROUNDS, ByService, Way, at_once, member, number, pend, wrong_codes

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import delivery
+from optin.messaging import delivery
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.messages import MAX_DOUBTS, State
 from tests.conftest import PASSWORD, Phone, decisions

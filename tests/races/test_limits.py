@@ -9,7 +9,6 @@ import pytest
 from django.conf import LazySettings
 from django.db.models import Sum
 
-from optin import challenges, opt_ins
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
@@ -22,6 +21,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import challenges, opt_ins
 from optin.outcomes import Outcome
 from tests.conftest import ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import LONG, ByHttp, at_once, number, serving

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin import refusals, tenants
+from optin.audit import refusals
 from optin.models import AuditEvent, File, RefusalCount, User
 from optin.models import refusals as counts
 from optin.models.refusals import SEVERAL, WINDOW
+from optin.operations import tenants
 from tests.conftest import ORIGIN
 from tests.races.conftest import THREADS, at_once
 

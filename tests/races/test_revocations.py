@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin import opt_ins, revocations
 from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation, User
+from optin.operations import opt_ins, revocations
 from optin.origin import Face, Origin
 from tests.conftest import ORIGIN, make_user
 from tests.races.conftest import ROUNDS, THREADS, at_once, number, pend

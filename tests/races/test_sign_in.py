@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
-from optin import sign_in
 from optin.models import AuditEvent, File, SendCounter, User
+from optin.operations import sign_in
 from optin.outcomes import Grant
 from tests.conftest import PASSWORD, decisions
 from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in

@@ -10,10 +10,10 @@ from django.utils import timezone
 from oauth2_provider.models import RefreshToken
 from pytest_django import Settings
 
-from optin import throttle
 from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
+from optin.runtime import throttle
 from tests.api.client import Api, bearer
 from tests.api.token_client import Tokens, error
 from tests.conftest import NUMBER, PASSWORD

@@ -18,7 +18,8 @@ from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from optin import audit_check, challenges, delivery, opt_ins, seals  # noqa: E402
+from optin.audit import integrity, seals  # noqa: E402
+from optin.messaging import delivery  # noqa: E402
 from optin.models import (  # noqa: E402
     AuditEvent,
     File,
@@ -27,6 +28,7 @@ from optin.models import (  # noqa: E402
     Purpose,
     User,
 )
+from optin.operations import challenges, opt_ins  # noqa: E402
 from optin.origin import Face, Origin  # noqa: E402
 
 A_MINUTE_LATER = datetime(2026, 11, 2, 12, 1, tzinfo=UTC)
@@ -72,9 +74,9 @@ def today(ann_code: str, ben_code: str) -> dict[str, Any]:
 
 def check(now: datetime) -> list[str]:
     """What is wrong with the trail, before and after its events are sealed at *now*."""
-    found = list(audit_check.verify(now, audit_check.Tally()))
+    found = list(integrity.verify(now, integrity.Tally()))
     assert seals.seal(now) == 1
-    found += audit_check.verify(now, audit_check.Tally())
+    found += integrity.verify(now, integrity.Tally())
     return [finding.text for finding in found]
 
 

@@ -8,9 +8,10 @@ from django.apps import apps
 from django.db import connection, models
 from django.utils import timezone
 
-from optin import codes, keys, upkeep
+from optin import codes, keys
 from optin.models import AuthenticatorApp, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.models.messages import State
+from optin.operations import retention
 from optin.origin import Face, Origin
 
 COMMAND = Origin(Face.COMMAND)
@@ -20,8 +21,8 @@ MOMENT = timedelta(seconds=1)
 Row = dict[str, Any]
 
 
-def purge() -> upkeep.Counts:
-    return upkeep.purge(origin=COMMAND)
+def purge() -> retention.Counts:
+    return retention.purge(origin=COMMAND)
 
 
 def number_of(user: User, file: File, mobile: str, at: datetime, **fields: Any) -> ProviderUser:

@@ -17,16 +17,7 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
-from optin import (
-    audit_check,
-    challenges,
-    opt_ins,
-    revocations,
-    seals,
-    sign_in,
-    staff_actions,
-    upkeep,
-)
+from optin.audit import integrity, seals
 from optin.errors import Deactivated, TellingReason, UnfitReason
 from optin.models import (
     AccessKey,
@@ -39,6 +30,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.operations import challenges, opt_ins, retention, revocations, sign_in, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import Grant, Outcome
 from optin.web.session_store import SessionStore, row_of
@@ -96,7 +88,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
 
 
 def erase(user: User, reason: str = REASON) -> Outcome:
-    return upkeep.erase(user, reason=reason, origin=COMMAND)
+    return retention.erase(user, reason=reason, origin=COMMAND)
 
 
 def found(traces: tuple[str, ...] = TRACES) -> set[str]:
@@ -277,7 +269,7 @@ def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Trave
     after = rows(AuditEvent)["AuditEvent"]
     assert after[:-1] == before
     assert all(event.digest == event.content_digest() for event in AuditEvent.objects.all())
-    assert list(audit_check.verify(now(), audit_check.Tally())) == []
+    assert list(integrity.verify(now(), integrity.Tally())) == []
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.face) == ("erase", "ok", "command")
     assert (event.user_id, event.reason) == (person.pk, REASON)

@@ -15,9 +15,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin import audit_check, limits, opt_ins, seals, sign_in, staff_actions, upkeep
+from optin.audit import integrity, seals
 from optin.conf import Rate
-from optin.factors import Standing
+from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     AuditSeal,
@@ -35,6 +35,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import LEASE, State
+from optin.operations import opt_ins, retention, sign_in, staff_actions
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, Grant, Outcome
 from optin.web.session_store import SessionStore, row_of
@@ -520,8 +522,8 @@ def test_sealed_audit_events_past_retention_go(user: User, clock: Clock) -> None
     assert kept.pk in left
     assert not {old.pk, older.pk} & left
     assert AuditSeal.objects.count() == 3
-    tally = audit_check.Tally()
-    assert list(audit_check.verify(now(), tally)) == []
+    tally = integrity.Tally()
+    assert list(integrity.verify(now(), tally)) == []
     assert tally.purged == 2
 
 
@@ -542,11 +544,11 @@ def test_the_trail_says_when_a_long_run_ended(
         scope="total/86400", key="", window_start=NOON - 9 * DAY, count=1, proved=0
     )
 
-    def slowly(at: datetime) -> upkeep.Counts:
+    def slowly(at: datetime) -> retention.Counts:
         clock.shift(timedelta(hours=1))
-        return upkeep.Counts()
+        return retention.Counts()
 
-    monkeypatch.setattr(upkeep, "_tokens", slowly)
+    monkeypatch.setattr(retention, "_tokens", slowly)
     assert purge()
     assert AuditEvent.objects.latest("pk").at == NOON + timedelta(hours=1)
 
@@ -634,7 +636,7 @@ def test_the_size_of_a_chunk_changes_nothing(
     user: User, file: File, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     """Rows that stay lie between those that go."""
-    monkeypatch.setattr(upkeep, "CHUNK", chunk)
+    monkeypatch.setattr(retention, "CHUNK", chunk)
     for n in range(12):
         age = 2 * DAY if n % 3 else timedelta(hours=1)
         row = number_of(make_user(f"p{n}"), file, f"+6149{n:07d}", NOON - age)
@@ -662,13 +664,13 @@ def test_each_chunk_takes_as_many_statements_as_the_others(
     user: User, file: File, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """So the whole grows with the number of chunks, and with nothing else."""
-    step: Callable[[datetime], upkeep.Counts] = getattr(upkeep, kind)
-    monkeypatch.setattr(upkeep, "CHUNK", 5)
+    step: Callable[[datetime], retention.Counts] = getattr(retention, kind)
+    monkeypatch.setattr(retention, "CHUNK", 5)
 
     def statements(count: int) -> int:
         fill(make_user(f"u{count}"), file, count)
         if kind == "_numbers":
-            upkeep._codes(now())
+            retention._codes(now())
         with CaptureQueriesContext(connection) as queries:
             step(now())
         purge()

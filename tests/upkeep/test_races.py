@@ -20,7 +20,7 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, connection, models, transaction
 
-from optin import audit_check, opt_ins, seals, upkeep
+from optin.audit import integrity, seals
 from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
@@ -36,6 +36,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.operations import opt_ins, retention
 from tests.api.client import Answer, Api
 from tests.conftest import ORIGIN, Phone, make_user, wrong
 from tests.races.conftest import ROOT, at_once, database_url, number
@@ -71,7 +72,7 @@ def test_purge_beside_opt_ins_of_the_same_numbers(
 ) -> None:
     """Whoever opts in again gets a text and can prove it, whether purge came before or after."""
     settings.OPTIN_SENDS_PER_CLIENT = ()
-    monkeypatch.setattr(upkeep, "CHUNK", 1)
+    monkeypatch.setattr(retention, "CHUNK", 1)
     kept: Counter[bool] = Counter()
     for n in range(rounds):
         people = [make_user(f"u{n}-{i}", file) for i in range(8)]
@@ -83,7 +84,7 @@ def test_purge_beside_opt_ins_of_the_same_numbers(
             return opt_ins.opt_in(person, file, mobiles[person.pk], origin=ORIGIN).outcome
 
         def purge_numbers() -> str:
-            upkeep._numbers(now())
+            retention._numbers(now())
             return "purged"
 
         calls: list[Callable[[], str]] = [partial(opt_in, person) for person in people]
@@ -133,7 +134,7 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
     """The opposite order: purge has picked the user, and finds that the number was used."""
     user = make_user("ann", file)
     row = named_long_ago(user, file, number(1))
-    lock = upkeep._locked
+    lock = retention._locked
     picked: list[Any] = []
 
     def locked(found: Any, limit: int | None = None) -> list[Any]:
@@ -145,7 +146,7 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
         return lock(User.objects.filter(pk__in=picked), limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upkeep, "_locked", locked)
+        patch.setattr(retention, "_locked", locked)
         purge()
     assert picked == [user.pk]
     assert ProviderUser.objects.get() == row
@@ -154,7 +155,7 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_several_purges_at_once(file: File, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
-    monkeypatch.setattr(upkeep, "CHUNK", 3)
+    monkeypatch.setattr(retention, "CHUNK", 3)
     for n in range(rounds):
         for i in range(20):
             named_long_ago(make_user(f"u{n}-{i}", file), file, number(100 * n + i))
@@ -179,7 +180,7 @@ def test_erasing_beside_guesses(file: File) -> None:
             return "deactivated"
 
     def erase() -> str:
-        upkeep.erase(user, reason="asked", origin=ORIGIN)
+        retention.erase(user, reason="asked", origin=ORIGIN)
         return "erased"
 
     outcomes = Counter(at_once([guess, guess, erase, guess, guess]))
@@ -192,7 +193,7 @@ def test_erasing_beside_guesses(file: File) -> None:
 
 
 def erase(user: User) -> None:
-    upkeep.erase(user, reason="asked", origin=ORIGIN)
+    retention.erase(user, reason="asked", origin=ORIGIN)
 
 
 def deactivate(user: User) -> None:
@@ -355,7 +356,7 @@ def test_killed_and_run_again(file: File, tmp_path: Path) -> None:
     assert size() == 0
     assert survivors() == spared
     assert not AuditEvent.objects.filter(pk__in=expired).exists()
-    assert list(audit_check.verify(now(), audit_check.Tally())) == []
+    assert list(integrity.verify(now(), integrity.Tally())) == []
     between = {left for left in left_by_the_killed if 0 < left < doomed}
     assert len(between) > KILLS / 2, f"too early or too late: {left_by_the_killed} of {doomed}"
 

@@ -10,8 +10,8 @@ from django.http import HttpResponse
 from django.test import Client
 from oauth2_provider.models import AbstractApplication, AccessToken, Grant
 
-from optin import sign_in
 from optin.models import AuditEvent, File, Membership, ProviderUser, User
+from optin.operations import sign_in
 from optin.web.consent import RIGHTS
 from tests.api.client import Api
 from tests.api.test_oauth_endpoints import (

@@ -18,9 +18,9 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone, translation
 
-from optin import revocations, wording
 from optin.conf import MAX_HOST
 from optin.gateways import Simulator, SmsError, Text
+from optin.messaging import wording
 from optin.models import (
     AuditEvent,
     File,
@@ -30,6 +30,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import revocations
 from optin.origin import Face
 from optin.web import words
 from tests.api.client import Api

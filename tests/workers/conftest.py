@@ -23,7 +23,8 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from pytest_django import Settings
 
-from optin import codes, delivery, keys
+from optin import codes, keys
+from optin.messaging import delivery
 from optin.models import File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from tests.races.conftest import ROOT, database_url, number
 

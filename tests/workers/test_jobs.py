@@ -15,8 +15,9 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from pytest_django import Settings
 
-from optin import delivery, gateways, opt_ins, revocations, tasks
+from optin import gateways, tasks
 from optin.gateways import Fate, SmsError
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
@@ -28,6 +29,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import LEASE, State
+from optin.operations import opt_ins, revocations
 from tests.api.test_statements import statements
 from tests.conftest import NUMBER, ORIGIN, Phone, wrong
 from tests.workers.conftest import change_jobs, jobs, texts, work, work_later

@@ -3,8 +3,8 @@
 import pytest
 from procrastinate.contrib.django import app
 
-from optin import delivery
 from optin.gateways import Fate, SmsError
+from optin.messaging import delivery
 from optin.models import File
 from tests.conftest import Phone
 from tests.logs.test_lines import Lines, lines

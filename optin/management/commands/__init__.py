@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin.conf import Conf, conf
 from optin.errors import InvalidMobileNumber, UnfitReason, UnfitTime
-from optin.guards import Target
 from optin.models import File, Guard, User
+from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.phones import mask
 

@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from optin import tenants
 from optin.management.commands import ORIGIN, find_file, find_user
+from optin.operations import tenants
 
 
 class Command(BaseCommand):

@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import guards
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, target_of
+from optin.operations import send_controls
 from optin.outcomes import Outcome
 
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, number: str, reason: str, **options: Any) -> None:
         target = target_of(number, prefix=False)
         try:
-            outcome = guards.allow_number(target, reason=reason, origin=ORIGIN)
+            outcome = send_controls.allow_number(target, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
         if outcome is Outcome.UNCHANGED:

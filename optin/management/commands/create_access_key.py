@@ -2,9 +2,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import delivery, tenants
 from optin.errors import NotAMember
 from optin.management.commands import ORIGIN, find_file, find_user
+from optin.messaging import delivery
+from optin.operations import tenants
 
 
 class Command(BaseCommand):

@@ -2,11 +2,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import tenants
 from optin.errors import FileIdTaken
 from optin.management.commands import ORIGIN
 from optin.models import File
 from optin.models.files import MAX_FILE_ID
+from optin.operations import tenants
 
 MAX_NAME = File._meta.get_field("name").max_length or 0
 

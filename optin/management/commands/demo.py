@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import keys, sign_in
+from optin import keys
 from optin.conf import conf
 from optin.models import (
     AccessKey,
@@ -25,6 +25,7 @@ from optin.models import (
     SendCounter,
     User,
 )
+from optin.operations import sign_in
 
 FILES = {777: "Harbour Books", 888: "Ridge Bakery"}
 

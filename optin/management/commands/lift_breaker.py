@@ -3,9 +3,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import guards
 from optin.errors import UnfitReason, UnfitTime
 from optin.management.commands import ORIGIN, target_of
+from optin.operations import send_controls
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         prefix = target_of(number, prefix=True)
         lasts = timedelta(minutes=max(0, min(minutes, 1_000_000)))
         try:
-            guard = guards.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
+            guard = send_controls.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
         except (UnfitReason, UnfitTime) as exc:
             raise CommandError(exc.message) from None
         self.stdout.write(f"The prefix is open until {guard.until:%Y-%m-%d %H:%M} UTC.")

@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import rotation
 from optin.management.commands import ORIGIN, refuse_faulty_keys
-from optin.rotation import KeysDoNotFit, StillRunning, Unreadable
+from optin.operations import key_rotation
+from optin.operations.key_rotation import KeysDoNotFit, StillRunning, Unreadable
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 "so with --offline."
             )
         try:
-            done = rotation.redigest(origin=ORIGIN, leave_unreadable=leave_unreadable)
+            done = key_rotation.redigest(origin=ORIGIN, leave_unreadable=leave_unreadable)
         except KeysDoNotFit:
             raise CommandError(
                 "Nothing was done: OPTIN_KEYS is not the ring that this database was written "

@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import tenants
 from optin.management.commands import ORIGIN, find_user
 from optin.models import AccessKey
+from optin.operations import tenants
 
 
 class Command(BaseCommand):

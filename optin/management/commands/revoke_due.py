@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from optin import revocations
 from optin.management.commands import ORIGIN
+from optin.operations import revocations
 
 
 class Command(BaseCommand):

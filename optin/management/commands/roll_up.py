@@ -3,11 +3,11 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from optin import figures
+from optin.support import statistics
 
 
 class Command(BaseCommand):
     help = "Count the figures of the home page of staff, from where it was. Run it each 5 minutes."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"Counted {figures.roll_up(timezone.now())}.")
+        self.stdout.write(f"Counted {statistics.roll_up(timezone.now())}.")

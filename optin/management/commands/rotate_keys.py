@@ -2,9 +2,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import keys, rotation
+from optin import keys
 from optin.management.commands import ORIGIN, refuse_faulty_keys
-from optin.rotation import KeysDoNotFit, Misfit, Rotation, Use
+from optin.operations import key_rotation
+from optin.operations.key_rotation import KeysDoNotFit, Misfit, Rotation, Use
 
 _WHY = {
     Misfit.KEY_MISSING: "a key that this database needs is not in OPTIN_KEYS",
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         if lost and keys.has(lost):
             raise CommandError(f"The key {lost} is not lost: it is in OPTIN_KEYS.")
         try:
-            done = rotation.rotate(origin=ORIGIN, lost=lost, progress=self._progress)
+            done = key_rotation.rotate(origin=ORIGIN, lost=lost, progress=self._progress)
         except KeysDoNotFit as exc:
             reasons = "; ".join(_WHY[misfit] for misfit in exc.misfits)
             raise CommandError(f"Nothing was done: {reasons}.") from None

@@ -3,7 +3,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from optin import delivery, refusals
+from optin.audit import refusals
+from optin.messaging import delivery
 
 
 class Command(BaseCommand):

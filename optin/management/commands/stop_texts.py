@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import guards
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN
+from optin.operations import send_controls
 from optin.outcomes import Outcome
 
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
 
     def handle(self, *args: Any, end: bool, reason: str, **options: Any) -> None:
-        change = guards.allow_texts if end else guards.stop_texts
+        change = send_controls.allow_texts if end else send_controls.stop_texts
         try:
             outcome = change(reason=reason, origin=ORIGIN)
         except UnfitReason as exc:

@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin import guards
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, target_of
+from optin.operations import send_controls
 from optin.outcomes import Outcome
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, number: str, prefix: bool, reason: str, **options: Any) -> None:
         target = target_of(number, prefix=prefix)
         try:
-            outcome = guards.unlist(target, reason=reason, origin=ORIGIN)
+            outcome = send_controls.unlist(target, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
         if outcome is Outcome.UNCHANGED:

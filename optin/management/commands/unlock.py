@@ -1,9 +1,9 @@
 from django.core.management.base import CommandError
 
-from optin import staff_actions
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
+from optin.operations import staff_actions
 from optin.outcomes import Outcome
 
 

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandParser, SystemCheckE
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin import audit_check, seals
-from optin.audit_check import Finding, Tally
+from optin.audit import integrity, seals
+from optin.audit.integrity import Finding, Tally
 from optin.conf import conf
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
@@ -68,8 +68,8 @@ class Command(BaseCommand):
             if options["seal"]:
                 seals.seal(now)
             kept = timedelta(days=max(options["kept"], seals.KEPT.days))
-            yield from audit_check.verify(now, tally, kept=kept)
-            yield from audit_check.verify_copies(lines, tally)
+            yield from integrity.verify(now, tally, kept=kept)
+            yield from integrity.verify_copies(lines, tally)
             if name and not tally.copies:
                 yield Finding(f"{name} holds no copy of a seal", unchecked=True)
 

@@ -7,9 +7,9 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from optin import authenticators
-from optin.factors import Standing
 from optin.models import ProviderUser, User
+from optin.operations import authenticators
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, Outcome
 from tests.conftest import PASSWORD, Phone

@@ -8,8 +8,8 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from optin import authenticators, opt_ins, tenants
 from optin.models import AuditEvent, File, User
+from optin.operations import authenticators, opt_ins, tenants
 from optin.origin import Face, Origin
 from optin.outcomes import Grant, Outcome
 from optin.web import words

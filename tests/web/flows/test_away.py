@@ -126,7 +126,7 @@ def test_fault_of_ours_is_still_one(
     def fail(*args: Any) -> NoReturn:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("optin.authenticators.overview", fail)
+    monkeypatch.setattr("optin.operations.authenticators.overview", fail)
     ann.go("/account/")
     assert ann.page.status == 500
     assert "Retry-After" not in ann.answer

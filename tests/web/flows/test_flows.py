@@ -14,8 +14,8 @@ from django.core.signing import TimestampSigner
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin import authenticators, staff_actions
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
+from optin.operations import authenticators, staff_actions
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
 from tests.web.flows.browser import HOST, Browser
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in

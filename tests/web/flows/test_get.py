@@ -9,8 +9,8 @@ from django.core import mail
 from django.db import connection
 from django.urls import reverse
 
-from optin import authenticators
 from optin.models import ProviderUser, User
+from optin.operations import authenticators
 from optin.web import urls
 from tests.conftest import NUMBER, OTHER_NUMBER, Phone
 from tests.web.flows.browser import HOST, Browser

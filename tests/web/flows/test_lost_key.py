@@ -6,9 +6,9 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 
-from optin import authenticators
 from optin.conf import KEY_BYTES
 from optin.models import AuditEvent, User
+from optin.operations import authenticators
 from tests.conftest import NUMBER, Phone
 from tests.web.flows.browser import Browser
 from tests.web.flows.test_flows import APP, NUMBER_PAGE

@@ -14,8 +14,8 @@ import pytest
 import time_machine
 from django.db import connections
 
-from optin import authenticators
 from optin.models import AuditEvent, ProviderUser, User
+from optin.operations import authenticators
 from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone, wrong
 from tests.web.flows.browser import Browser, Page
 from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in

@@ -7,8 +7,8 @@ import pytest
 import time_machine
 from django.core import mail
 
-from optin import revocations
 from optin.models import AuditEvent, ProviderUser, Revocation, User
+from optin.operations import revocations
 from optin.origin import Face, Origin
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import sign_in

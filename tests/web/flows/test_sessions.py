@@ -17,8 +17,8 @@ from django.urls import path
 from django.utils import timezone
 from oauth2_provider.models import Grant
 
-from optin import authenticators, passwords
 from optin.models import AuditEvent, Notice, ProviderUser, User
+from optin.operations import authenticators, passwords
 from optin.web.session_store import SessionStore, row_of
 from tests.admin.addresses import ADDRESSES as ADMIN
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone

@@ -6,8 +6,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from optin import opt_ins, staff_actions
 from optin.models import File, Guard, ProviderUser, User
+from optin.operations import opt_ins, staff_actions
 from optin.origin import Face, Origin
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
 from tests.web.flows.browser import Browser

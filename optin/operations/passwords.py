@@ -16,13 +16,20 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from optin import delivery, hashing, limits
 from optin.errors import SignedOut
-from optin.factors import Factors, Standing, read_caller_locked, read_locked, refuse_ended
+from optin.messaging import delivery, limits
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
-from optin.opt_ins import KeepSession, end_session
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    read_caller_locked,
+    read_locked,
+    refuse_ended,
+)
+from optin.operations.opt_ins import KeepSession, end_session
 from optin.origin import Origin
 from optin.outcomes import Grant
+from optin.runtime import hashing
 
 RESET_WAIT = timedelta(minutes=1)
 """Between two mails with a link to a new password."""

@@ -30,7 +30,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from optin import figures, refusals, seals
+from optin.audit import refusals, seals
 from optin.conf import conf
 from optin.errors import TellingReason, UnfitReason
 from optin.models import (
@@ -55,6 +55,7 @@ from optin.models.audit import MAX_REASON
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
 from optin.outcomes import Outcome
+from optin.support import statistics
 
 logger = logging.getLogger(__name__)
 
@@ -267,14 +268,16 @@ def _count_first(now: datetime) -> None:
     What must go in time goes all the same (S-55), if that cannot be done.
     """
     try:
-        figures.roll_up(now)
+        statistics.roll_up(now)
     except DatabaseError as exc:
         logger.error("figures could not be counted before a purge: %s", type(exc).__name__)
 
 
 def _figures(now: datetime) -> Counts:
     """Figures as old as the oldest audit events."""
-    past = Span.objects.filter(day__lt=figures.day_of(now) - timedelta(days=conf.audit_retention))
+    past = Span.objects.filter(
+        day__lt=statistics.day_of(now) - timedelta(days=conf.audit_retention)
+    )
 
     def drop(ids: Sequence[Any]) -> Counts:
         deleted = _delete(Figure.objects.filter(span__in=ids))

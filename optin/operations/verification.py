@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from optin import codes, delivery, keys
+from optin import codes, keys
 from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
 from optin.errors import MalformedCode
-from optin.factors import Factors
+from optin.messaging import delivery
 from optin.models import (
     AuthenticatorApp,
     File,
@@ -21,6 +21,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.operations.factors import Factors
 from optin.origin import Origin
 from optin.outcomes import By, Outcome
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from optin import alarms, keys
+from optin import keys
 from optin.conf import Rate, conf
+from optin.messaging import alarms
 from optin.models import Guard, KnownNetwork, PendingOtp, Purpose, SmsMessage, User
 from optin.models.messages import State
 from optin.origin import CUSTOMER_V6, Face, Origin, network_of

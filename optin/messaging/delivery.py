@@ -25,9 +25,11 @@ from django.utils import timezone
 from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
 
-from optin import gateways, limits, metrics, phones, wording
+from optin import gateways, phones
 from optin.conf import conf
 from optin.gateways import Fate, Gateway, SmsError, Text
+from optin.messaging import limits, wording
+from optin.messaging.postman import Postman
 from optin.models import (
     AuditEvent,
     GatewayHealth,
@@ -41,7 +43,7 @@ from optin.models import (
 )
 from optin.models.messages import MAX_DOUBTS, Outgoing, State
 from optin.origin import Face, Origin
-from optin.postman import Postman
+from optin.runtime import metrics
 
 logger = logging.getLogger(__name__)
 

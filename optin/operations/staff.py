@@ -13,12 +13,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from optin import delivery, keys, limits, phones
+from optin import keys, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
-from optin.factors import read_locked
+from optin.messaging import delivery, limits
 from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.audit import MAX_REASON
+from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
 from optin.outcomes import Outcome
 

@@ -16,12 +16,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, limits, staff, staff_actions
-from optin.authenticators import Overview, overview
 from optin.conf import conf
-from optin.factors import Factors, read_locked, record
-from optin.limits import Refused
+from optin.messaging import delivery, limits
+from optin.messaging.limits import Refused
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
+from optin.operations import staff, staff_actions
+from optin.operations.authenticators import Overview, overview
+from optin.operations.factors import Factors, read_locked, record
 from optin.origin import Origin
 from optin.outcomes import Outcome
 

@@ -18,12 +18,14 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from optin import phones, refusals, staff_words
+from optin import phones
+from optin.audit import refusals
 from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
 from optin.origin import Face, network_of
+from optin.support import wording
 
 NUMBERS_LOOKED_AT = 200
 """Events, newest first, whose numbers are those of the account, beside the stored ones."""
@@ -218,13 +220,13 @@ def _alike(found: _Found) -> tuple[object, ...]:
     a stranger can choose them.
     """
     event = found.row
-    if found.rank != _EVENT or not (staff_words.is_refusal(event) or _is_noise(found)):
+    if found.rank != _EVENT or not (wording.is_refusal(event) or _is_noise(found)):
         return found.rank, event.pk
     chosen: tuple[object, ...] = ()
     if not _is_noise(found):
         network = network_of(event.ip or "", 24)
         chosen = event.face, network, event.client, event.number_digest, event.file_id
-    rule = staff_words.rule_name(event.data), event.data.get("purpose")
+    rule = wording.rule_name(event.data), event.data.get("purpose")
     about = event.user_id, event.other_user_id, event.actor_id
     return event.kind, event.outcome, event.reason, rule, about, chosen
 
@@ -263,7 +265,7 @@ def _counted(entry: Entry, span: refusals.Span, faces: set[str]) -> Entry:
         return entry
     networks = "from several networks" if span.network == SEVERAL else ""
     newest = f"the last event {entry.where}" if networks or len(faces) > 1 else entry.where
-    first, last = staff_words.moment(span.first_at), staff_words.moment(span.last_at)
+    first, last = wording.moment(span.first_at), wording.moment(span.last_at)
     return replace(
         entry,
         at=span.last_at,
@@ -289,11 +291,11 @@ def _names(events: Iterable[AuditEvent]) -> _Names:
         User.objects.filter(pk__in=users).values_list("pk", "username"),
         File.objects.filter(pk__in=files).values_list("pk", "name"),
     )
-    return _Names(*({pk: staff_words.plain(name) for pk, name in rows} for rows in found))
+    return _Names(*({pk: wording.plain(name) for pk, name in rows} for rows in found))
 
 
 def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
-    details = staff_words.reasons(event)
+    details = wording.reasons(event)
     if event.file_id is not None:
         name = names.files.get(event.file_id, "")
         details.append(f"file {event.file_id} {name}")
@@ -305,13 +307,13 @@ def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
     return Entry(
         at=event.at,
         what=_what(event),
-        words=staff_words.decided(event),
+        words=wording.decided(event),
         details=tuple(details),
         number=phones.mask(event.last_three) if event.last_three else "",
         who=_who(event, names),
         where=_where(event),
-        quoted=staff_words.masked(event.reason, longest=8),
-        bad=staff_words.is_refusal(event),
+        quoted=wording.masked(event.reason, longest=8),
+        bad=wording.is_refusal(event),
         position=position,
     )
 
@@ -345,8 +347,8 @@ def _who(event: AuditEvent, names: _Names) -> str:
 def _where(event: AuditEvent) -> str:
     """Say through which face and from where; the id leads to the lines of the log."""
     kind, _colon, pk = event.client.partition(":")
-    request_id = staff_words.plain(event.request_id)
-    client = f"{_CLIENTS[kind]} {staff_words.plain(pk)}" if kind in _CLIENTS else ""
+    request_id = wording.plain(event.request_id)
+    client = f"{_CLIENTS[kind]} {wording.plain(pk)}" if kind in _CLIENTS else ""
     return ", ".join(
         filter(
             None,
@@ -354,7 +356,7 @@ def _where(event: AuditEvent) -> str:
                 _FACES[Face(event.face)] if event.face in _FACES else "",
                 client,
                 f"from {event.ip}" if event.ip else "",
-                staff_words.plain(event.user_agent),
+                wording.plain(event.user_agent),
                 f"request {request_id}" if request_id else "",
             ],
         )
@@ -380,12 +382,12 @@ def _text(message: SmsMessage, names: _Names, position: Position) -> Entry:
     return Entry(
         at=message.created_at,
         what=What.TEXT,
-        words=staff_words.text(message),
-        details=tuple(staff_words.code_of(message.pending_otp)),
+        words=wording.text(message),
+        details=tuple(wording.code_of(message.pending_otp)),
         number=message.provider_user.masked_number,
         who="",
         where="",
-        quoted=staff_words.why(message.reason) if waits else "",
+        quoted=wording.why(message.reason) if waits else "",
         bad=bool(waits) or message.state == State.WITHHELD,
         position=position,
     )
@@ -393,16 +395,16 @@ def _text(message: SmsMessage, names: _Names, position: Position) -> Entry:
 
 def _try(made: GatewayTry, names: _Names, position: Position) -> Entry:
     taken = made.fate == "accepted"
-    theirs = staff_words.plain(made.gateway_message_id)
+    theirs = wording.plain(made.gateway_message_id)
     return Entry(
         at=made.at,
         what=What.GATEWAY,
-        words=staff_words.given(made),
+        words=wording.given(made),
         details=(f"its id of the text is {theirs}",) if theirs else (),
         number="",
         who="",
         where="",
-        quoted=staff_words.why(made.reason),
+        quoted=wording.why(made.reason),
         bad=not taken,
         position=position,
     )
@@ -413,12 +415,12 @@ def _outcome(message: Any, names: _Names, position: Position) -> Entry:
     return Entry(
         at=message.ended_at,
         what=What.OUTCOME,
-        words=staff_words.outcome(message),
+        words=wording.outcome(message),
         details=(),
         number=message.provider_user.masked_number,
         who="",
         where="",
-        quoted=staff_words.why(message.reason) if failed else "",
+        quoted=wording.why(message.reason) if failed else "",
         bad=failed,
         position=position,
     )
@@ -428,12 +430,12 @@ def _mail(notice: Notice, names: _Names, position: Position) -> Entry:
     return Entry(
         at=notice.created_at,
         what=What.MAIL,
-        words=staff_words.mail(notice),
+        words=wording.mail(notice),
         details=(),
         number=phones.mask(notice.last_three) if notice.last_three else "",
         who="",
         where="",
-        quoted=staff_words.why(notice.reason),
+        quoted=wording.why(notice.reason),
         bad=notice.state == State.FAILED,
         position=position,
     )

@@ -11,9 +11,10 @@ from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_application_model
 
-from optin import delivery, sign_in, staff
 from optin.errors import FileIdTaken, NotAMember, OutOfReach
+from optin.messaging import delivery
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
+from optin.operations import sign_in, staff
 from optin.origin import Origin
 from optin.outcomes import Outcome
 

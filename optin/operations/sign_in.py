@@ -22,10 +22,10 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import challenges, codes, keys, limits
+from optin import codes, keys
 from optin.conf import conf
 from optin.errors import SignedOut
-from optin.factors import Factors, read_caller_locked
+from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     File,
@@ -33,10 +33,12 @@ from optin.models import (
     Renewal,
     User,
 )
+from optin.operations import challenges
+from optin.operations.factors import Factors, read_caller_locked
+from optin.operations.passwords import trying
+from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import Grant, Outcome
-from optin.passwords import trying
-from optin.sending import Sending
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from optin import codes, delivery, keys, limits
+from optin import codes, keys
 from optin.conf import conf
-from optin.factors import Factors
+from optin.messaging import delivery, limits
 from optin.models import (
     File,
     PendingOtp,
@@ -14,6 +14,7 @@ from optin.models import (
     Purpose,
     SmsMessage,
 )
+from optin.operations.factors import Factors
 from optin.outcomes import Outcome
 
 Closed = PendingOtp.Closed

@@ -11,8 +11,8 @@ from threading import Thread
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from optin import logs, metrics
 from optin.conf import conf
+from optin.runtime import logs, metrics
 
 logger = logs.logger("optin.alarm")
 

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
-from optin import delivery, keys, metrics, phones
+from optin import keys, phones
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.gateways import Receipt, Report
+from optin.messaging import delivery
 from optin.models import GatewayTry, SmsMessage
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
+from optin.runtime import metrics
 
 _WISHES = frozenset({Report.OPTED_OUT, Report.OPTED_IN})
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from optin import delivery, keys, limits, phones, verification
+from optin import keys, phones
 from optin.conf import conf
-from optin.factors import Factors, Standing, read_caller_locked, record, refuse_ended, release
+from optin.messaging import delivery, limits
 from optin.models import (
     AuditEvent,
     File,
@@ -20,12 +20,21 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.origin import Origin
-from optin.outcomes import Outcome
-from optin.sending import Sending, decided, text_code
-from optin.verification import (
+from optin.operations import verification
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    read_caller_locked,
+    record,
+    refuse_ended,
+    release,
+)
+from optin.operations.sending import Sending, decided, text_code
+from optin.operations.verification import (
     Verification,
 )
+from optin.origin import Origin
+from optin.outcomes import Outcome
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed

@@ -24,9 +24,9 @@ from django.db import DataError, connection, models
 from django.db.models import Count, Max, Min
 
 from optin import keys
+from optin.audit.seals import KEPT, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST, NAMED
-from optin.seals import KEPT, Content, drawn
 
 APART = timedelta(minutes=15)
 """By how much an event may be older than one with a lower id.

@@ -6,10 +6,9 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from optin import delivery, keys, phones, staff, verification
-from optin.challenges import text_challenge
+from optin import keys, phones
 from optin.conf import conf
-from optin.factors import Factors, forget_recovery_codes, read_locked, record, release
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     Notice,
@@ -19,10 +18,13 @@ from optin.models import (
     Revocation,
     User,
 )
-from optin.opt_ins import send_code
+from optin.operations import staff, verification
+from optin.operations.challenges import text_challenge
+from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release
+from optin.operations.opt_ins import send_code
+from optin.operations.sending import Sending, decided
 from optin.origin import Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending, decided
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed

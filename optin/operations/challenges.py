@@ -6,16 +6,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from optin import codes, delivery, limits, verification
+from optin import codes
 from optin.conf import conf
-from optin.factors import (
-    Factors,
-    forget_recovery_codes,
-    read_caller_locked,
-    record,
-    refuse_ended,
-    release,
-)
+from optin.messaging import delivery, limits
 from optin.models import (
     AuditEvent,
     File,
@@ -26,10 +19,19 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import verification
+from optin.operations.factors import (
+    Factors,
+    forget_recovery_codes,
+    read_caller_locked,
+    record,
+    refuse_ended,
+    release,
+)
+from optin.operations.sending import Sending, decided, text_code
+from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import Outcome
-from optin.sending import Sending, decided, text_code
-from optin.verification import Verification
 
 Kind = AuditEvent.Kind
 

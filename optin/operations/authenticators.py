@@ -16,18 +16,10 @@ from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
-from optin import codes, delivery, verification
+from optin import codes
 from optin.conf import CLOCK_SLACK, conf
 from optin.errors import FactorNeeded
-from optin.factors import (
-    Factors,
-    Standing,
-    forget_recovery_codes,
-    read_caller_locked,
-    record,
-    refuse_ended,
-    release,
-)
+from optin.messaging import delivery
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -41,11 +33,21 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.opt_ins import KeepSession, end_session
+from optin.operations import verification
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    forget_recovery_codes,
+    read_caller_locked,
+    record,
+    refuse_ended,
+    release,
+)
+from optin.operations.opt_ins import KeepSession, end_session
+from optin.operations.passwords import Attempt, close_begun, trying
+from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, Outcome
-from optin.passwords import Attempt, close_begun, trying
-from optin.verification import Verification
 
 Kind = AuditEvent.Kind
 

@@ -12,8 +12,10 @@ from enum import StrEnum
 
 from django.utils.dateparse import parse_datetime
 
-from optin import limits, phones, refusals, staff_words
+from optin import phones
+from optin.audit import refusals
 from optin.gateways import Fate
+from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -29,7 +31,8 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.outcomes import Grant, Outcome
-from optin.staff_words import moment, moment_by
+from optin.support import wording
+from optin.support.wording import moment, moment_by
 
 Kind = AuditEvent.Kind
 
@@ -255,9 +258,9 @@ def _not_asked(known: _Known) -> Iterator[Cause]:
 
 def _refused(request: AuditEvent, known: _Known) -> Cause | None:
     """Name the rule that refused the last request for a text, if one did."""
-    if not staff_words.is_refusal(request):
+    if not wording.is_refusal(request):
         return None
-    name = staff_words.rule_name(request.data)
+    name = wording.rule_name(request.data)
     if name not in _RULES:
         return None
     why, advice = _RULES[name]
@@ -295,7 +298,7 @@ _OF_OTHERS = {"asked-number", limits.RESEND_WAIT}
 
 
 def _because(name: str, request: AuditEvent) -> str:
-    counted = staff_words.rule(request.data)
+    counted = wording.rule(request.data)
     return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
 
 
@@ -303,7 +306,7 @@ def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> 
     """Whether what refused would let the same request through by now."""
     if name in _STANDING:
         return not stands
-    until = staff_words.again_at(request)
+    until = wording.again_at(request)
     waits = name == limits.RESEND_WAIT and _is_told(request)
     return until is not None and until <= now and not waits
 
@@ -326,7 +329,7 @@ _MEANS: dict[str, str] = {
 
 
 def _again(event: AuditEvent, now: datetime) -> str:
-    until = staff_words.again_at(event)
+    until = wording.again_at(event)
     if until is None:
         return ""
     if until <= now:
@@ -443,7 +446,7 @@ def _became(known: _Known) -> Iterator[Cause]:
             )
         return
     if proved := _proved(text):
-        if request is None or not staff_words.is_refusal(request):
+        if request is None or not wording.is_refusal(request):
             yield proved  # else they wait for one that was refused since
         return
     yield from _BECAME[State(text.state)](known, text)
@@ -534,8 +537,8 @@ def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     gateway = text.gateway or (last.gateway if last else "")
     number = text.provider_user.masked_number
     at = moment(text.sent_at or text.claimed_at or text.created_at)
-    reason = staff_words.why(text.reason)
-    if text.reason.startswith(staff_words.CARRIER):
+    reason = wording.why(text.reason)
+    if text.reason.startswith(wording.CARRIER):
         yield _no_text(
             Why.CARRIER_REFUSED,
             f"The gateway {gateway} took the text for the number {number} at {at}; then the "
@@ -567,8 +570,7 @@ def _failed(known: _Known, text: SmsMessage) -> Iterator[Cause]:
 def _expired(known: _Known, text: SmsMessage) -> Iterator[Cause]:
     yield _no_text(
         Why.EXPIRED_UNSENT,
-        f"The text of {moment(text.created_at)} was not sent in time: "
-        f"{staff_words.why(text.reason)}.",
+        f"The text of {moment(text.created_at)} was not sent in time: {wording.why(text.reason)}.",
         "Tell them to ask again now. If it happens often, tell those who run the service.",
     )
     if known.tries:
@@ -591,7 +593,7 @@ def _down(known: _Known, text: SmsMessage) -> Cause:
     failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
         one.gateway for one in known.health
     ]
-    said = staff_words.why(known.tries[0].reason if known.tries else text.reason)
+    said = wording.why(known.tries[0].reason if known.tries else text.reason)
     words = (
         f"No gateway has taken the text of {moment(text.created_at)}: it is down or fails. "
         f"Tried: {', '.join(failed) or UNKNOWN}; the last one said: {said}."
@@ -665,7 +667,7 @@ def _resting(known: _Known) -> Iterator[Cause]:
 
 
 def _reason(row: Guard | AuditEvent | Revocation) -> str:
-    return staff_words.masked(row.reason, longest=8)
+    return wording.masked(row.reason, longest=8)
 
 
 def _of(question: Question, cause: Cause) -> Cause:
@@ -750,7 +752,7 @@ def _of_password(known: _Known) -> Iterator[Cause]:
 
 def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
-    rule = staff_words.rule(event.data) or "too many tries"
+    rule = wording.rule(event.data) or "too many tries"
     at = f"at {moment(event.at)}{_repeats(event)}"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
     words = f"Sign-in was refused {at}, from {place}: {rule}."
@@ -765,12 +767,12 @@ def _password_limit(question: Question, event: AuditEvent, now: datetime) -> Cau
 
 def _of_guess(known: _Known) -> Iterator[Cause]:
     event = known.guess
-    if event is None or known.now - event.at >= LATELY or not staff_words.is_refusal(event):
+    if event is None or known.now - event.at >= LATELY or not wording.is_refusal(event):
         return
     if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED} or any(_barred(known)):
         return  # that is said, while it holds
-    details = "; ".join(staff_words.reasons(event))
-    words = f"At the last try, {moment(event.at)}: {staff_words.decided(event)}"
+    details = "; ".join(wording.reasons(event))
+    words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
     yield _no_entry(
         Why.CODE_REFUSED,
         f"{words} ({details})." if details else f"{words}.",
@@ -783,7 +785,7 @@ def _of_waiting(known: _Known) -> Iterator[Cause]:
     request, later = known.request, (known.guess, known.sign_in)
     if request is None or request.data.get("purpose") != Purpose.SIGN_IN:
         return
-    if request.kind == Kind.RESEND and staff_words.is_refusal(request):
+    if request.kind == Kind.RESEND and wording.is_refusal(request):
         return  # staff asked, and perhaps for nothing
     stale = known.now - request.at >= LATELY or any(
         one and _is_later(one, request) for one in later
