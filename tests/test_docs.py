@@ -23,10 +23,9 @@ from django.db import ProgrammingError, connection
 from django.utils import timezone
 
 from optin import checks
-from optin import conf as conf_module
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.audit import refusals
-from optin.conf import Rate, Setting, every_setting
+from optin.conf import Rate, Setting, every_setting, parse
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusals import WINDOW
@@ -43,24 +42,24 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # -- settings ----------------------------------------------------------------------
 
 _FORM: dict[Callable[[str], Any], str] = {
-    conf_module.integer: "number",
-    conf_module.integers: "numbers, commas between",
-    conf_module.rates: "count/seconds, commas between; 0 is off",
-    conf_module.words: "names, commas between",
-    conf_module.boolean: "True or False",
-    conf_module.networks: "networks, commas between",
-    conf_module.headers: "headers",
-    conf_module.key: "key",
-    conf_module.ring: "id:key, commas between",
-    conf_module.price: "price, at most 4 decimals",
-    conf_module.senders: "region:name, commas between",
+    parse.integer: "number",
+    parse.integers: "numbers, commas between",
+    parse.rates: "count/seconds, commas between; 0 is off",
+    parse.words: "names, commas between",
+    parse.boolean: "True or False",
+    parse.networks: "networks, commas between",
+    parse.headers: "headers",
+    parse.key: "key",
+    parse.ring: "id:key, commas between",
+    parse.price: "price, at most 4 decimals",
+    parse.senders: "region:name, commas between",
 }
 
 
 def form(setting: Setting[Any]) -> str:
     """How a value is written; the range of a number as its own check words it."""
     written = _FORM.get(setting.parse, "text")
-    if setting.parse is conf_module.integer:
+    if setting.parse is parse.integer:
         written += setting.fault(-1).replace("must be from", " from")
     return written
 
@@ -155,7 +154,7 @@ def test_a_shell_reads_the_production_environment_as_the_tests_do() -> None:
         ["bash", "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True
     )
     read = json.loads(printed.stdout)
-    quoted = {name: conf_module.quoted(text) for name, text in production_environment().items()}
+    quoted = {name: parse.quoted(text) for name, text in production_environment().items()}
     assert {name: read[name] for name in quoted} == quoted
 
 

@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 
 import twofa_site.settings as settings_module
 from optin import checks
-from optin import conf as conf_module
-from optin.conf import MAX_HOST, Rate, conf, every_setting
+from optin.conf import MAX_HOST, MIN_OTP_LIFETIME, Rate, conf, every_setting, faults, parse
 from optin.messaging import delivery
 
 SETTINGS = {setting.name: setting for setting in every_setting()}
@@ -194,7 +193,7 @@ WRONG: list[tuple[str, Any]] = [
     *(
         (name, (rate,))
         for name, setting in SETTINGS.items()
-        if setting.parse is conf_module.rates
+        if setting.parse is parse.rates
         for rate in (Rate(0, 600), Rate(5, 0))
     ),
     ("OPTIN_SENDS_PER_NUMBER", (Rate(5, 600), Rate(10, 600))),
@@ -320,7 +319,7 @@ def test_reads_the_documented_text(name: str, text: str, value: Any) -> None:
 
 
 def test_the_first_key_written_is_current() -> None:
-    assert list(conf_module.ring(f"k2:{KEY_TEXT},k1:{KEY_TEXT}")) == ["k2", "k1"]
+    assert list(parse.ring(f"k2:{KEY_TEXT},k1:{KEY_TEXT}")) == ["k2", "k1"]
 
 
 @pytest.mark.parametrize(("name", "text"), UNREADABLE)
@@ -563,14 +562,14 @@ def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bo
 # -- laws --------------------------------------------------------------------------
 
 READERS = [
-    conf_module.integer,
-    conf_module.boolean,
-    conf_module.integers,
-    conf_module.words,
-    conf_module.rates,
-    conf_module.key,
-    conf_module.ring,
-    conf_module.networks,
+    parse.integer,
+    parse.boolean,
+    parse.integers,
+    parse.words,
+    parse.rates,
+    parse.key,
+    parse.ring,
+    parse.networks,
 ]
 
 
@@ -584,7 +583,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(value=st.lists(st.builds(Rate, st.integers(0), st.integers(0)), max_size=4))
 def test_rates_are_read_as_written(value: list[Rate]) -> None:
     text = ",".join(f"{rate.count}/{rate.seconds}" for rate in value) or "0"
-    assert conf_module.rates(text) == tuple(value)
+    assert parse.rates(text) == tuple(value)
 
 
 key_ids = st.text("ak1-_.", min_size=1, max_size=16)
@@ -594,13 +593,13 @@ keys = st.binary(min_size=32, max_size=32)
 @given(ring=st.dictionaries(key_ids, keys, min_size=1))
 def test_rings_are_read_as_written(ring: dict[str, bytes]) -> None:
     text = ",".join(f"{kid}:{base64.urlsafe_b64encode(key).decode()}" for kid, key in ring.items())
-    assert list(conf_module.ring(text).items()) == list(ring.items())
+    assert list(parse.ring(text).items()) == list(ring.items())
 
 
 @given(value=st.text(max_size=40))
 def test_any_address_is_judged_by_a_sentence(value: str) -> None:
     for text in (value, f"https://{value}"):
-        assert isinstance(conf_module.address(text), str)
+        assert isinstance(faults.address(text), str)
 
 
 # -- the environment ---------------------------------------------------------------
@@ -799,4 +798,4 @@ def test_lifetimes_are_those_of_the_standard_endpoints_too(
 
 
 def test_a_code_of_the_shortest_life_can_still_be_sent() -> None:
-    assert timedelta(seconds=conf_module.MIN_OTP_LIFETIME) > delivery.WORTH_IT
+    assert timedelta(seconds=MIN_OTP_LIFETIME) > delivery.WORTH_IT

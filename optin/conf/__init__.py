@@ -1,0 +1,57 @@
+"""Every setting of the service: its name, type, default, unit and source.
+
+``conf.otp_digits`` is the Django setting ``OPTIN_OTP_DIGITS``; the environment
+variable of the same name sets it (``twofa_site.settings`` is the only reader of
+the environment). Values are read at access, so tests can override them.
+``checks`` stops the start where ``fault`` finds something wrong.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from optin.conf.access import Access
+from optin.conf.codes import Codes
+from optin.conf.gateways import Gateways
+from optin.conf.service import Service
+from optin.conf.setting import (
+    CLOCK_SLACK,
+    KEY_BYTES,
+    MAX_FAILURES,
+    MAX_HOST,
+    MAX_OTP_LIFETIME,
+    MIN_OTP_LIFETIME,
+    MIN_SECRET,
+    Network,
+    Rate,
+    Setting,
+)
+from optin.conf.texts import Texts
+
+__all__ = [
+    "CLOCK_SLACK",
+    "KEY_BYTES",
+    "MAX_FAILURES",
+    "MAX_HOST",
+    "MAX_OTP_LIFETIME",
+    "MIN_OTP_LIFETIME",
+    "MIN_SECRET",
+    "Conf",
+    "Network",
+    "Rate",
+    "Setting",
+    "conf",
+    "every_setting",
+]
+
+
+class Conf(Codes, Texts, Gateways, Access, Service):
+    """The settings; see ``docs/operators.md`` for how to give them."""
+
+
+conf = Conf()
+
+
+def every_setting() -> Iterator[Setting[Any]]:
+    """All settings, by subject."""
+    for subject in Conf.__bases__:
+        yield from (value for value in vars(subject).values() if isinstance(value, Setting))

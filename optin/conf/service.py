@@ -1,0 +1,120 @@
+"""The service itself: keys, addresses, names, proxies, logs, the audit trail."""
+
+import re
+
+from optin.conf.faults import address, between, full_keys, level, narrow, redis, secret, zone
+from optin.conf.parse import boolean, integer, key, networks, ring
+from optin.conf.setting import KEY_BYTES, Network, Setting
+
+# ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
+_GSM7 = re.compile(r"[A-Za-z0-9 @$_!\"#%&'()*+,\-./:;<=>?]+")
+
+
+class Service:
+    keys: Setting[dict[str, bytes]] = Setting(
+        18,
+        dict,
+        parse=ring,
+        fault=full_keys,
+        doc="The key ring, kid:base64url with commas between; the first is current.",
+    )
+    digest_key: Setting[bytes] = Setting(
+        19,
+        bytes,
+        parse=key,
+        fault=lambda v: "" if len(v) == KEY_BYTES else "must be a key of 32 bytes",
+        doc="The key of look-up digests and audit digests, base64url. Not rotated online.",
+    )
+    trusted_proxies: Setting[tuple[Network, ...]] = Setting(
+        23,
+        (),
+        parse=networks,
+        fault=narrow,
+        name="TRUSTED_PROXIES",
+        doc="Networks whose X-Forwarded-For header is believed.",
+    )
+    no_proxy = Setting(
+        85,
+        False,
+        parse=boolean,
+        doc="True says that there is no proxy in front, so TRUSTED_PROXIES is empty on purpose.",
+    )
+    base_url = Setting(
+        24,
+        "",
+        name="BASE_URL",
+        parse=lambda text: text.rstrip("/"),
+        fault=address,
+        doc="Scheme, host and port of every link, mail and text that leaves the service.",
+    )
+    service_name = Setting(
+        25,
+        "Two-Factor",
+        parse=str,
+        fault=lambda v: (
+            ""
+            if len(v) <= 20 and _GSM7.fullmatch(v)
+            else "must be 1 to 20 letters, digits or usual signs, so that a text fits one segment"
+        ),
+        doc="What texts and mails call the service.",
+    )
+    secret_key = Setting(
+        26,
+        "",
+        parse=str,
+        fault=secret,
+        name="SECRET_KEY",
+        doc="Signs sessions and links: 50 random characters or more. A development start makes "
+        "one, keeps it in DATA_DIR, and derives all other keys from it.",
+    )
+    redis_url = Setting(
+        27,
+        "",
+        parse=str.strip,
+        fault=redis,
+        name="REDIS_URL",
+        doc="The Redis that counts requests for all processes (OPTIN_REQUESTS_PER_USER, "
+        "OPTIN_REQUESTS_PER_NETWORK). Without it, each process counts its own. If it is set, "
+        "calls and pages fail while Redis is away.",
+    )
+    time_zone = Setting(
+        28,
+        "Australia/Sydney",
+        parse=str.strip,
+        fault=zone,
+        name="TIME_ZONE",
+        doc="Zone of the times in mails and pages.",
+    )
+    log_level = Setting(
+        29,
+        "INFO",
+        parse=lambda text: text.strip().upper(),
+        fault=level,
+        name="LOG_LEVEL",
+        doc="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+    )
+    support = Setting(
+        60,
+        "",
+        parse=str.strip,
+        fault=lambda v: (
+            "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
+        ),
+        doc="How people reach those who run the service: an e-mail address, a number, a place. "
+        "Shown on each page and in each mail.",
+    )
+    audit_retention = Setting(
+        36,
+        730,
+        parse=integer,
+        fault=between(30, 36_500),
+        doc="Days that audit events are kept; purge deletes older ones.",
+    )
+    seal_every = Setting(
+        75,
+        300,
+        parse=integer,
+        fault=between(0, 1800),
+        doc="Seconds between two seals of the audit trail by each web process; 0: it makes none. "
+        "With OPTIN_DELIVERY=worker the workers seal instead.",
+    )
