@@ -2,7 +2,7 @@
 
 They are raised before a transaction begins, or before it wrote anything. What is
 *decided* inside one is returned instead, because an exception would take the count and
-the audit event back (see ``services``).
+the audit event back (see ``operations``).
 """
 
 from typing import ClassVar

@@ -2,7 +2,7 @@
 
 ``OPTIN_KEYS`` is the ring. Its first key is current; the others still decrypt and
 verify, so a key is rotated by putting a new one in front. Every ciphertext and
-every pending code carries the id of its key; ``rotation`` encrypts anew, after which
+every pending code carries the id of its key; ``key_rotation`` encrypts anew, after which
 the old one can go.
 
 ``OPTIN_DIGEST_KEY`` makes the digests by which rows are found and audit events

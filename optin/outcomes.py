@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What was decided. The refusals are the codes of the contract, section 4."""
+    """What was decided. The refusals are the codes of docs/contract.md, section 4."""
 
     OK = "ok"
     UNCHANGED = "unchanged"  # what staff asked for was so already

@@ -12,7 +12,7 @@ import phonenumbers
 from optin.errors import InvalidMobileNumber
 
 MAX_LENGTH = 32
-"""Longest text that is looked at, in characters (contract, section 1)."""
+"""Longest text that is looked at, in characters (docs/contract.md, section 1)."""
 
 # ASCII digits only: libphonenumber would also take those of other scripts, and
 # letters as on a keypad. The spaces and dashes are the ones people paste.

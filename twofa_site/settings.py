@@ -139,8 +139,8 @@ SESSION_COOKIE_AGE = 12 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "account"
-# As long as the longest wait for another link (optin.operations.passwords): whoever is refused one has one
-# that works.
+# As long as the longest wait for another link (optin.operations.passwords): whoever is refused
+# another one has one that works.
 PASSWORD_RESET_TIMEOUT = 4 * 3600
 # Bytes of a form. The calls have a limit of their own (optin.api.views.MAX_BODY).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024

@@ -55,7 +55,7 @@ def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
 
 
 def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
-    """Return what calls *operation* of ``services`` for an account."""
+    """Return what calls *operation* of ``staff_actions`` for an account."""
     words = {
         Outcome.OK: done,
         Outcome.SENT: done,

@@ -59,7 +59,7 @@ _DONE = frozenset({Outcome.OK, Outcome.SENT, Outcome.RESENT, Outcome.PLANNED, Ou
 
 
 def told(outcome: Outcome, words: dict[Outcome, str]) -> Done:
-    """Say what became of an operation of ``services``."""
+    """Say what became of an operation."""
     if outcome is Outcome.OUT_OF_REACH:
         return Done(OutOfReach.message, status=403)
     done = outcome in _DONE

@@ -97,7 +97,7 @@ ABOUT = ("kind", "outcome", "face", "user_id", "file_id", "from", "until")
 
 
 class Log(Pages):
-    """The list of events, which ``trail`` reads."""
+    """The list of events, which ``audit.search`` reads."""
 
     looked_at = LOOKED_AT
     looked_back_to = ""

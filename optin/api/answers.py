@@ -1,6 +1,6 @@
 """Every answer that is not a success: one table of codes, and how one is written.
 
-The code is the stable, machine-readable name of the contract, section 4. It stands
+The code is the stable, machine-readable name (docs/contract.md, section 4). It stands
 as the ``title`` of the last link of an answer, and names its anchor on the page
 ``/Help/Errors``, which is made from this table too.
 """

@@ -69,7 +69,7 @@ class ApiEdge:
         if path.startswith(("/user/", "/authorisation/")):
             # The calls ignore cookies altogether; what comes after would read and renew them.
             request.META.pop("HTTP_COOKIE", None)
-            # Their sentences are English (contract, section 5), those of validators too.
+            # Their sentences are English (docs/contract.md, section 5), those of validators too.
             request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
             error = _wrong_host(request) or _no_place(request, path)
             response = _refusal(request, path, error) if error else self.get_response(request)

@@ -1,7 +1,7 @@
 """The models of the wire contract: names, types and help as the vendor has them.
 
 ``source`` turns wire names into our own; nothing inside knows ``Otp``. A serializer
-checks shape only: whether a code is right is for ``services``, which counts.
+checks shape only: whether a code is right is for ``operations``, which count.
 """
 
 import re

@@ -1,8 +1,8 @@
 """The ``User/`` calls, and the order in which any call is refused.
 
 A view reads its body, calls one operation and writes its answer. ``Call`` holds what
-all have in common; the steps of ``Call.initial`` stand in the order of the contract,
-section 2.
+all have in common; the steps of ``Call.initial`` stand in the order of
+docs/contract.md, section 2.
 """
 
 import io

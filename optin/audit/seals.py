@@ -1,4 +1,4 @@
-"""Seals over the audit trail: made every few minutes, checked by ``audit_check``.
+"""Seals over the audit trail: made every few minutes, checked by ``integrity``.
 
 Each event carries a keyed digest of its own content, so a change shows. A seal says which
 events stood in a range of ids, so that nobody can remove or add one unnoticed. It is a row, and

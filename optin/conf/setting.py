@@ -17,8 +17,8 @@ MAX_OTP_LIFETIME = 600
 """Seconds. NIST SP 800-63B-4 3.1.3.2 and ASVS 6.5.5 allow 10 minutes at most."""
 
 CLOCK_SLACK = timedelta(seconds=5)
-"""The most by which the clocks of two servers may differ (design, section 3; S-65). A stored time
-that is further ahead was written before a clock jumped back."""
+"""The most by which the clocks of two servers may differ. A stored time that is further ahead
+was written before a clock jumped back (S-65)."""
 
 MAX_FAILURES = 100
 """NIST SP 800-63B-4 3.2.2: no more consecutive failures than this."""

@@ -31,7 +31,7 @@ from optin.origin import CUSTOMER_V6, Face, Origin, network_of
 from optin.phones import MobileNumber
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
-"""So long after the last text the waits start from the first again (design, section 4)."""
+"""So long after the last text to a number its waits start from the first again."""
 
 # Texts that anybody with a key can cause, and texts that only a right password causes.
 # Each class has its own counters: the first cannot use up the owner's way in.

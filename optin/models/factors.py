@@ -43,7 +43,7 @@ class ProviderUser(Device):
 
     ``confirmed`` means active: proved and not released. It is a django-otp device, so
     that ``devices_for_user`` and ``user.is_verified`` see it, but it checks no code by
-    itself: ``services`` is the one way.
+    itself: ``operations`` are the one way.
     """
 
     id = models.AutoField(primary_key=True)  # the contract's ids are .NET ``int``
@@ -112,7 +112,7 @@ class ProviderUser(Device):
         _CONFIRM.run(id=self.pk, verified_at=now)
 
     def verify_token(self, token: str) -> bool:
-        """Refuse: a code is checked by ``services``, which counts and audits it."""
+        """Refuse: a code is checked by ``operations``, which count and audit it."""
         return False
 
     @property
@@ -337,7 +337,7 @@ class AuthenticatorApp(Device):
         return f"authenticator app {self.pk}"
 
     def verify_token(self, token: str) -> bool:
-        """Refuse: a code is checked by ``services``, which counts and audits it."""
+        """Refuse: a code is checked by ``operations``, which count and audit it."""
         return False
 
     def step_of(self, code: str, now: datetime) -> int | None:

@@ -37,7 +37,7 @@ class Revocation(models.Model):
 
     Meanwhile the person can cancel it, with the link of the mail that told them of it or
     on their pages. Its reason is that of its audit event, for the event of the removal; it
-    goes with the row (``upkeep``).
+    goes with the row (``operations.retention``).
     """
 
     class Closed(models.TextChoices):

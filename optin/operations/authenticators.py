@@ -2,7 +2,7 @@
 
 Apps, recovery codes, turning off, and taking back what somebody else did.
 
-On the terms of ``services``. Each change asks what the session has proved: the password
+Each change asks what the session has proved: the password
 within 20 minutes and, while two-factor sign-in is on, a second factor too.
 """
 

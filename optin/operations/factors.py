@@ -29,7 +29,7 @@ from optin.outcomes import By, Outcome
 Closed = PendingOtp.Closed
 
 FRESH = timedelta(minutes=20)
-"""So long a proof counts for changes of a factor (ASVS 7.5.1; design, section 4)."""
+"""How long a password or code counts for changes of a factor (OWASP ASVS 5.0, 7.5.1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,9 @@ def purge(*, origin: Origin) -> Counts:
     ):
         deleted += step(now)
     if deleted:
-        now = timezone.now()  # it may have taken long, and events stand by their times (``trail``)
+        now = (
+            timezone.now()
+        )  # it may have taken long, and events stand by their times (``audit.search``)
         with transaction.atomic(durable=True):
             AuditEvent.objects.record(
                 Kind.PURGE, Outcome.OK, now=now, origin=origin, user_id=None, data=deleted

@@ -4,7 +4,7 @@ Support can be talked into it by somebody who has stolen a password. So the pers
 by mail at once, and their second factor goes a day later, unless they say no. An
 administrator's revocation is at once (``staff_actions.revoke``).
 
-On the terms of ``services``. Whatever is decided at the end is decided from what is true
+Whatever is decided at the end is decided from what is true
 then: whether who asked still may, and whether it is still about the same factors.
 """
 

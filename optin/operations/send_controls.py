@@ -1,6 +1,6 @@
 """What staff decide about texts: stop them all, open a prefix, deny and safe lists.
 
-On the terms of ``services``: one transaction each, with a reason, and one audit event
+As every operation: one transaction each, with a reason, and one audit event
 last. ``limits`` and ``delivery`` read the rows at each decision, so that all processes
 obey from the commit on.
 """

@@ -20,7 +20,7 @@ from optin.outcomes import Outcome
 Closed = PendingOtp.Closed
 
 REPEAT_WHILE = timedelta(minutes=2)
-"""A resend repeats a code that has at least this long to live (design, section 2)."""
+"""A resend repeats a code that lives at least so long, so the order of two texts is no matter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Sessions and tokens, on the terms of ``services``.
+"""Sign somebody in: sessions and tokens.
 
 A user with an active second factor gets no session and no token without a code,
 whatever else is right. Tokens are rows of django-oauth-toolkit, made here because the vendor's

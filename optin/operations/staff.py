@@ -1,7 +1,7 @@
 """Staff: what each role may do, on whom, and how an account is found.
 
 The roles are groups (made by migration 0010); Django's permissions say what each may do.
-Whom somebody may act on is decided here, for every operation of ``services``.
+Whom somebody may act on is decided here, for every operation.
 """
 
 from dataclasses import dataclass

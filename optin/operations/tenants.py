@@ -1,6 +1,6 @@
 """Files, who may act in them, and the legacy ways in: made and ended by operators.
 
-On the terms of ``services``: one transaction each, and one audit event last, so that
+As every operation: one transaction each, and one audit event last, so that
 "who made this key, and when?" has an answer.
 """
 

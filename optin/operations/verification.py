@@ -63,7 +63,7 @@ def parse(otp: str, user: User) -> str:
 def judge_opt_in(
     factors: Factors, row: ProviderUser | None, file: File, code: str, now: datetime
 ) -> Verification:
-    """Decide, and change nothing: in the order of the contract, section 4."""
+    """Decide, and change nothing: in the order of docs/contract.md, section 4."""
     pending = factors.pending_of(row) if row else None
     # A code beside an active number is that of a change: it was begun with a factor.
     if refusal := barred(factors, now, changing=bool(pending and row is not factors.active)):
@@ -141,7 +141,7 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
 
 
 def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
-    """Decide about a code for the active number, in the order of the contract, section 4."""
+    """Decide about a code for the active number, in the order of docs/contract.md, section 4."""
     if refusal := barred(factors, now):
         return refusal
     row = factors.active

@@ -40,7 +40,7 @@ from optin.models.messages import State
 from optin.outcomes import Outcome
 
 INTACT = timedelta(hours=24)
-"""So long after a span began nothing is deleted that it is counted from (``upkeep.KEPT``)."""
+"""So long after a span began nothing is deleted that it is counted from (``retention.KEPT``)."""
 
 DAYS = 30
 """Days that are shown, today among them; and how far back a first run, or a late one, goes."""

@@ -36,7 +36,7 @@ HALF_FOR = timedelta(minutes=10)
 IDLE = timedelta(minutes=30)
 STAFF_IDLE = timedelta(minutes=15)
 LONGEST = timedelta(hours=12)
-"""NIST SP 800-63B-4 2.2.3: AAL2 sessions (design, section 4)."""
+"""NIST SP 800-63B-4 2.2.3: sessions at AAL2."""
 
 _SEEN_EVERY = timedelta(minutes=1)
 """A session is written at most so often for its idle time alone."""

@@ -142,7 +142,7 @@ def read(response: HttpResponse) -> Answer:
 
 
 def check_headers(answer: Answer) -> None:
-    """What holds for every answer, whatever a test looks at (section 5, S-61)."""
+    """What holds for every answer, whatever a test looks at (docs/contract.md, section 5; S-61)."""
     headers = answer.headers
     assert headers["Cache-Control"] == "no-store"
     assert ("WWW-Authenticate" in headers) or answer.status != 401

@@ -1,4 +1,4 @@
-"""The answers of the three calls, row by row (contract, section 4)."""
+"""The answers of the three calls, row by row (docs/contract.md, section 4)."""
 
 import itertools
 import logging

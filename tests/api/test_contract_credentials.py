@@ -1,4 +1,4 @@
-"""Who may call (contract, section 3): roles x tenants x calls, none left out (S-33)."""
+"""Who may call (docs/contract.md, section 3): roles x tenants x calls, none left out (S-33)."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Formats, and which refusal answers first (contract, section 2)."""
+"""Formats, and which refusal answers first (docs/contract.md, section 2)."""
 
 import io
 import itertools

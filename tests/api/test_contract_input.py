@@ -1,4 +1,4 @@
-"""What a client may send: paths, parameters, bodies (contract, section 1)."""
+"""What a client may send: paths, parameters, bodies (docs/contract.md, section 1)."""
 
 import json
 import re

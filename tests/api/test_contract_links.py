@@ -1,4 +1,4 @@
-"""Links and headers of the answers (contract, section 5)."""
+"""Links and headers of the answers (docs/contract.md, section 5)."""
 
 import re
 from collections.abc import Callable

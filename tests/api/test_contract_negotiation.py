@@ -1,4 +1,4 @@
-"""The type of the answer, and what is refused before anything is read (section 2).
+"""The type of the answer, and what is refused unread (docs/contract.md, section 2).
 
 None of it needs a database: none may be touched.
 """

@@ -1,4 +1,4 @@
-"""The seed's samples, byte for byte, and the shape of every answer (contract, section 2)."""
+"""The vendor's samples, byte for byte; the shape of each answer (docs/contract.md, section 2)."""
 
 import pytest
 

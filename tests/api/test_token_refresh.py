@@ -50,7 +50,7 @@ def rotating(settings: LazySettings) -> None:
 
 @pytest.mark.parametrize("media_type", BODIES)
 def test_the_refresh_token_is_repeated(old: Answer, media_type: str) -> None:
-    """Contract, section 3: the vendor's clients keep their first one for ever."""
+    """The vendor's clients keep their first one for ever (docs/contract.md, section 3)."""
     new = Tokens(media_type=media_type).refresh(old.data["refresh_token"])
 
     assert new.status == 200

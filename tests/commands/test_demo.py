@@ -70,7 +70,7 @@ def test_it_is_for_development_only(settings: LazySettings) -> None:
 
 
 def test_the_json_has_the_documented_shape() -> None:
-    """Design, section 5."""
+    """Scripts read it: these names, in this order."""
     data = json.loads(demo("--json"))
     assert list(data) == ["base_url", "simulator_url", "users"]
     assert (data["base_url"], data["simulator_url"]) == (BASE, f"{BASE}/simulator/")

@@ -1,4 +1,4 @@
-"""Another number in place of the active one (design, section 2; S-32, S-54)."""
+"""Another number in place of the active one (P-08, S-32, S-54)."""
 
 from collections.abc import Callable
 

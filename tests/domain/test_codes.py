@@ -54,7 +54,7 @@ def test_vectors_of_rfc_4226_appendix_d(counter: int, code: str) -> None:
 @pytest.mark.parametrize("digits", codes.LENGTHS)
 @pytest.mark.parametrize("file_id", [None, 777])
 def test_a_code_is_hotp_under_hmac_of_the_fields(digits: int, file_id: int | None) -> None:
-    """Design, section 2: each field with its length in front, under the key's own label."""
+    """Each field with its length in front, under the key's own label."""
     fields = [
         b"optin code v1",
         bytes.fromhex(BINDING.nonce),

@@ -399,7 +399,7 @@ def test_defaults_are_no_fault(name: str) -> None:
     ],
 )
 def test_the_policy_numbers(name: str, default: Any) -> None:
-    """Design, section 4."""
+    """Written down once more: whoever changes a default is asked whether it is meant."""
     assert getattr(type(conf), name).default == default
 
 

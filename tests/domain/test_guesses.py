@@ -243,7 +243,7 @@ def test_unknown_and_foreign_ids_answer_alike(
     ("guess", "most"), [(WRONG, 6), (RIGHT, 12)], ids=["wrong-at-most-6", "right-at-most-12"]
 )
 def test_statements(any_world: World, guess: Callable[[World], str], most: int) -> None:
-    """Design, section 3; transaction control aside. What the mail needs comes after."""
+    """Few, so that locks are short; transaction control aside. What the mail needs comes after."""
     code = guess(any_world)
     with CaptureQueriesContext(connection) as queries:
         any_world.guess(code)

@@ -229,7 +229,7 @@ def test_zero_switches_every_limit_off(alone: LazySettings, asker: Asker) -> Non
 def test_the_defaults_of_a_number_and_a_user(
     alone: LazySettings, asker: Asker, clock: time_machine.Traveller, setting: str, texts: int
 ) -> None:
-    """Design, section 4: 5 in 10 minutes and 10 in 24 hours."""
+    """5 in 10 minutes and 10 in 24 hours."""
     setattr(alone, setting, default(setting))
     outcomes = []
     for _ in range(3):

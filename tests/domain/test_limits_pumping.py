@@ -249,7 +249,7 @@ def test_a_wrong_code_proves_nothing(crowd: Crowd) -> None:
 def test_a_closed_prefix_concerns_opt_ins_only(
     active: ProviderUser, world: World, settings: LazySettings, purpose: Purpose
 ) -> None:
-    """Design, section 4, and S-07: the owner of an active number signs in, and out."""
+    """S-07: the owner of an active number signs in, and out."""
     settings.OPTIN_BREAKER_UNPROVED = 1
     crowd = Crowd(world.file, world.phone)
     crowd.ask(1)
@@ -446,7 +446,7 @@ def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
 def test_clients_are_told_of_the_stop_as_of_any_limit(
     access_key: str, user: User, client: Client
 ) -> None:
-    """The contract, section 4: 429 ``send_limit`` with ``Retry-After``."""
+    """429 ``send_limit`` with ``Retry-After`` (docs/contract.md, section 4)."""
     send_controls.stop_texts(reason=WHY, origin=STAFF)
     answer = client.post(
         f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}",

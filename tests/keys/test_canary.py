@@ -91,7 +91,7 @@ def starting(case: Keys, start: str, name: str) -> Any:
     ],
 )
 def test_a_wrong_ring_stops_the_start(case: Keys, start: str, started: Path) -> None:
-    """Design, section 2: the start, not the first sign-in. No key is in what it says."""
+    """The start is stopped, not the first sign-in. No key is in what it says."""
     database = f"sqlite:///{started}/db.sqlite3"
     env = environment(started, database, case.ring, case.digest)
 

@@ -298,7 +298,7 @@ class Machine(RuleBasedStateMachine):
     def codes_get_another_length(self) -> None:
         django_settings.OPTIN_OTP_DIGITS = self.model.digits = 13 - self.model.digits
 
-    # -- what always holds (design.md, section 2) --------------------------------
+    # -- what always holds -------------------------------------------------------
 
     @invariant()
     def the_rows_are_those_of_the_model(self) -> None:

@@ -70,7 +70,7 @@ def _settings_go_back(settings: Settings, password_clients: None) -> None:
 def test_the_service_does_what_the_model_says(
     machine: type[Machine], examples: int, phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """Design, section 2: its sentences are the invariants."""
+    """What the model says of counts, locks, numbers and codes holds after each step."""
     run(machine, examples, phone, clock)
 
 
@@ -79,7 +79,7 @@ def test_the_service_does_what_the_model_says(
 def test_no_moment_that_matters_is_left_to_chance(
     story: str, machine: type[Machine], phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """Contract, section 4, and design, section 2, at each moment where they turn."""
+    """Each moment at which an answer turns: an end, a last try, a lock, a disabling."""
     alone = machine(phone, clock)
     STORIES[story](alone, 0)
     alone.holds()

@@ -170,7 +170,7 @@ def test_user_calls_take_a_file_id(call: Call) -> None:
 
 @each_call
 def test_the_credentials_are_alternatives(call: Call) -> None:
-    """Contract, section 3: a token or a key."""
+    """A token or a key (docs/contract.md, section 3)."""
     security = operation(call).get("security", [])
 
     assert security == ([] if call.is_token_call else [{"bearer": []}, {"WsAccessKey": []}])

@@ -27,7 +27,7 @@ COOKIES = {"cookie": "__Host-csrf=nonsense; __Host-session=nonsense; csrftoken=x
     ],
 )
 def test_the_calls_ignore_cookies_altogether(path: str, method: str) -> None:
-    """Contract, section 3: one that is sent is neither read nor renewed, nor asked for."""
+    """One that is sent is neither read, renewed nor asked for (docs/contract.md, section 3)."""
     answers = [
         client.generic(method.upper(), path, b"{}", content_type="application/json")
         for client in (

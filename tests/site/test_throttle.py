@@ -98,7 +98,7 @@ def test_hundreds_of_refusals_are_a_few_events(
 def test_a_throttled_caller_is_told_of_a_foreign_file_and_writes_nothing(
     user: User, settings: Settings
 ) -> None:
-    """403 comes before 429 (contract, section 2)."""
+    """403 comes before 429 (docs/contract.md, section 2)."""
     settings.OPTIN_REQUESTS_PER_USER = TWICE
     api = Api(token=bearer(user))
     answers = [api.opt_in(NUMBER, query="FileId=999").brief for _ in range(5)]

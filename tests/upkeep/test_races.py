@@ -219,7 +219,7 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
     call: Callable[[Api, int, str], Answer],
     end: Callable[[User], None],
 ) -> None:
-    """Contract, section 3; S-55: it was let in before, and leaves nothing behind."""
+    """It was let in before, and leaves nothing behind (docs/contract.md, section 3; S-55)."""
     user = make_user("ann", file)
     api = Api(key=AccessKey.objects.make(user, file, now())[1])
     sent = opt_ins.opt_in(user, file, number(1), origin=ORIGIN)

@@ -262,7 +262,7 @@ def test_whole_grant(user: User, person: Client) -> None:
 
 
 def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
-    """A file joined later was not shown: it needs a new token (contract, section 3)."""
+    """A file joined later was not shown: it needs a new token (docs/contract.md, section 3)."""
     membership = user.memberships.get()
     membership.delete()
     tokens = data(exchange(answer(decide(person, address()))["code"]))

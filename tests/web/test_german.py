@@ -448,7 +448,7 @@ def test_months_have_their_german_names() -> None:
 def test_calls_are_english_whatever_is_asked_for(
     user: User, access_key: str, file: File, phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """Contract, section 5: refusals, validators' messages, texts and mails."""
+    """Refusals, validators' messages, texts and mails (docs/contract.md, section 5)."""
     # A German page before, on the same thread.
     Client(headers=GERMAN).get("/sign-in/")
     apis = [Api(key=access_key, http=Client(headers=how)) for how in ({}, GERMAN)]

@@ -1,4 +1,4 @@
-"""The shape of the pages' code (house rules, 1 and 8): a view parses, calls, presents."""
+"""The shape of the pages' code: a view parses, calls one operation and presents its result."""
 
 import ast
 import statistics
@@ -58,7 +58,7 @@ def test_views_are_short() -> None:
 
 
 def test_nothing_here_changes_a_row() -> None:
-    """Rule 1: every change of state goes through a service."""
+    """Every change of state goes through a service: on a second path, a rule would be missing."""
     found = {
         f"{name}: {ast.unparse(node.func)}"
         for name, tree in TREES.items()
