@@ -179,7 +179,7 @@ def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
             return None
         row = factors.active
         data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
-        outcome = _obstacle(waits, factors) or staff_actions.revoke_locked(factors, row, now)
+        outcome = _obstacle(waits, factors) or staff_actions.revoke_locked(factors)
         Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
         if outcome is Outcome.OK:
             delivery.notify(factors.user, Notice.Kind.REVOKED, now, row)

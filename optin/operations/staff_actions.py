@@ -1,6 +1,7 @@
 """What staff do to one account: suspend, resume, revoke, unlock, send again."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
@@ -30,59 +31,76 @@ Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
 
 
-def suspend(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Stop texted codes for the user's active number; the factor stays required."""
+@dataclass(frozen=True, slots=True)
+class StaffAction:
+    """One thing that staff do to an account, with a reason: call it with the user.
 
-    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        if row is None:
-            return Outcome.NOT_OPTED_IN
-        if row.suspended_at:
-            return Outcome.UNCHANGED
-        ProviderUser.objects.filter(pk=row.pk).update(suspended_at=now)
-        # A change that a text to this number has begun ends too.
-        begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
-        begun.close(now, Closed.SUPERSEDED)
-        factors.user.forget_guess()
-        return Outcome.OK
-
-    return _staff_action(Kind.SUSPEND, Notice.Kind.SUSPENDED, change, user, reason, origin)
-
-
-def resume(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """End a suspension."""
-
-    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        if row is None:
-            return Outcome.NOT_OPTED_IN
-        if not row.suspended_at:
-            return Outcome.UNCHANGED
-        ProviderUser.objects.filter(pk=row.pk).update(suspended_at=None)
-        return Outcome.OK
-
-    return _staff_action(Kind.RESUME, Notice.Kind.RESUMED, change, user, reason, origin)
-
-
-def revoke(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Remove all factors of the user. The count of failures stays as it is.
-
-    One that support asked for, and that waits, ends with it (``revocations``).
+    The user is told by e-mail if it changed anything.
     """
 
-    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        outcome = revoke_locked(factors, row, now)
-        ended = Revocation.Closed.DONE if outcome is Outcome.OK else Revocation.Closed.NOTHING
-        Revocation.objects.open_of(factors.user).close(now, ended)
+    kind: AuditEvent.Kind
+    notice: Notice.Kind
+    change: Callable[[Factors], Outcome]
+    """Changes the locked user, and says whether there was something to change."""
+
+    def __call__(self, user: User, *, reason: str, origin: Origin) -> Outcome:
+        """Do it to *user*.
+
+        :raises UnfitReason: without a reason, or with one of over 500 characters.
+        :raises Deactivated: if the actor is no staff any more.
+        """
+        reason = staff.fit(reason)
+        with transaction.atomic(durable=True):
+            factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
+            row = factors.active
+            data = {"failures": factors.user.otp_failures}
+            if staff.is_out_of_reach(origin, factors.user):
+                outcome = Outcome.OUT_OF_REACH
+            else:
+                outcome = self.change(factors)
+            if outcome is Outcome.OK:
+                delivery.notify(factors.user, self.notice, factors.now, row)
+            record(self.kind, outcome, factors, row, origin, factors.now, reason=reason, data=data)
         return outcome
 
-    return _staff_action(Kind.REVOKE, Notice.Kind.REVOKED, change, user, reason, origin)
+
+def _suspend(factors: Factors) -> Outcome:
+    row = factors.active
+    if row is None:
+        return Outcome.NOT_OPTED_IN
+    if row.suspended_at:
+        return Outcome.UNCHANGED
+    ProviderUser.objects.filter(pk=row.pk).update(suspended_at=factors.now)
+    # A change of number that a text to this number has begun ends too.
+    begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
+    begun.close(factors.now, Closed.SUPERSEDED)
+    factors.user.forget_guess()
+    return Outcome.OK
 
 
-def revoke_locked(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
+def _resume(factors: Factors) -> Outcome:
+    row = factors.active
+    if row is None:
+        return Outcome.NOT_OPTED_IN
+    if not row.suspended_at:
+        return Outcome.UNCHANGED
+    ProviderUser.objects.filter(pk=row.pk).update(suspended_at=None)
+    return Outcome.OK
+
+
+def _revoke(factors: Factors) -> Outcome:
+    outcome = revoke_locked(factors)
+    ended = Revocation.Closed.DONE if outcome is Outcome.OK else Revocation.Closed.NOTHING
+    Revocation.objects.open_of(factors.user).close(factors.now, ended)
+    return outcome
+
+
+def revoke_locked(factors: Factors) -> Outcome:
     """``revoke`` for a caller that holds the lock of the user, tells them and records it."""
     if not factors.is_on:
         return Outcome.NOT_OPTED_IN
-    if row:
-        release(row, now)
+    if factors.active:
+        release(factors.active, factors.now)
     if factors.app:
         factors.app.delete()
     factors.user.forget_guess()
@@ -90,18 +108,27 @@ def revoke_locked(factors: Factors, row: ProviderUser | None, now: datetime) -> 
     return Outcome.OK
 
 
-def unlock(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """End a lock or a disabling, and start the count of failures again."""
+def _unlock(factors: Factors) -> Outcome:
+    locked = factors.user
+    if not (locked.otp_failures or locked.otp_disabled_at):
+        return Outcome.UNCHANGED
+    locked.otp_disabled_at = None
+    locked.forget_failures()
+    return Outcome.OK
 
-    def change(factors: Factors, row: ProviderUser | None, now: datetime) -> Outcome:
-        locked = factors.user
-        if not (locked.otp_failures or locked.otp_disabled_at):
-            return Outcome.UNCHANGED
-        locked.otp_disabled_at = None
-        locked.forget_failures()
-        return Outcome.OK
 
-    return _staff_action(Kind.UNLOCK, Notice.Kind.UNLOCKED, change, user, reason, origin)
+suspend = StaffAction(Kind.SUSPEND, Notice.Kind.SUSPENDED, _suspend)
+"""Stop texted codes for the user's active number; the second factor stays required."""
+
+resume = StaffAction(Kind.RESUME, Notice.Kind.RESUMED, _resume)
+"""End a suspension."""
+
+revoke = StaffAction(Kind.REVOKE, Notice.Kind.REVOKED, _revoke)
+"""Remove all factors of the user. The count of failures stays as it is. A revocation that support
+asked for, and that waits, ends with it (``revocations``)."""
+
+unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
+"""End a lock or a disabling, and start the count of failures again."""
 
 
 def resend(user: User, *, reason: str, origin: Origin) -> Sending:
@@ -155,32 +182,3 @@ def _resend(
     if number.region not in conf.sms_regions:
         return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
     return send_code(factors, number, row.number_digest, code.file, origin, now)
-
-
-def _staff_action(
-    kind: AuditEvent.Kind,
-    notice: Notice.Kind,
-    change: Callable[[Factors, ProviderUser | None, datetime], Outcome],
-    user: User,
-    reason: str,
-    origin: Origin,
-) -> Outcome:
-    """Make *change* to the locked user; tell the user if it changed anything.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises Deactivated: if the actor is no staff any more.
-    """
-    reason = staff.fit(reason)
-    with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
-        now = factors.now
-        row = factors.active
-        data = {"failures": factors.user.otp_failures}
-        if staff.is_out_of_reach(origin, factors.user):
-            outcome = Outcome.OUT_OF_REACH
-        else:
-            outcome = change(factors, row, now)
-        if outcome is Outcome.OK:
-            delivery.notify(factors.user, notice, now, row)
-        record(kind, outcome, factors, row, origin, now, reason=reason, data=data)
-    return outcome

@@ -356,9 +356,8 @@ def test_staff_give_a_reason(world: World, act: Callable[..., Outcome], reason: 
 
 
 @pytest.mark.parametrize("act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke])
-def test_staff_find_no_number(world: World, act: Callable[..., Outcome]) -> None:
-    kind = AuditEvent.Kind(act.__name__)
-    with one_event(kind, Outcome.NOT_OPTED_IN, provider_user_id=None):
+def test_staff_find_no_number(world: World, act: staff_actions.StaffAction) -> None:
+    with one_event(act.kind, Outcome.NOT_OPTED_IN, provider_user_id=None):
         assert act(world.user, reason=REASON, origin=ORIGIN) is Outcome.NOT_OPTED_IN
     assert notices(world.user) == []
 
