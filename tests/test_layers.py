@@ -27,8 +27,6 @@ LEVELS = {
     for part in parts
 }
 FACES = {name for name, level in LEVELS.items() if level == LEVELS["api"]}
-LONGEST = 400
-"""Lines of a module. Longer ones do not fit into a head."""
 
 MODULES = sorted(path for path in APP.rglob("*.py") if "migrations" not in path.parts)
 
