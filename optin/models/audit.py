@@ -75,8 +75,13 @@ class _Thread(threading.local):
         return self.newest
 
     def keep(self, event: "AuditEvent") -> None:
-        """Remember *event*, which is committed."""
-        self.newest, self.is_followed = event.name(), False
+        """Remember *event*, which is committed.
+
+        Not if a later one was committed already: something else that runs after the same commit
+        may have written it.
+        """
+        if event.previous == self.newest:
+            self.newest, self.is_followed = event.name(), False
 
 
 _thread = _Thread()

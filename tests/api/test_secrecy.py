@@ -110,22 +110,6 @@ def test_a_person_without_a_file_gets_a_token_for_none(
     assert joined.status_code == 403
 
 
-def test_a_password_that_was_hashed_anew_meanwhile_is_right(
-    user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two first sign-ins after the hasher became slower: both hash anew."""
-
-    def after_another_hashed_it(person: User, purpose: Any, **options: Any) -> Factors:
-        again = User.objects.get(pk=person.pk)
-        again.set_password(PASSWORD)
-        User.objects.filter(pk=person.pk).update(password=again.password)
-        return read_locked(person, purpose, **options)
-
-    monkeypatch.setattr(passwords, "read_locked", after_another_hashed_it)
-
-    assert Tokens().sign_in().status == 200
-
-
 def test_a_password_that_was_changed_meanwhile_is_wrong(
     user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

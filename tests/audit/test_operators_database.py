@@ -76,7 +76,7 @@ RECORD = """
 from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
-from optin import seals
+from optin.audit import seals
 from optin.models import AuditEvent
 from optin.origin import Face, Origin
 for _ in range(6):

@@ -218,7 +218,7 @@ def come_in(page: Page, site: Site, person: Person, role: str) -> Pointer:
     """Give *person* a role; sign them in from the door of the admin, by a texted code too."""
     run(
         site,
-        "from optin import staff; from optin.origin import Face, Origin\n"
+        "from optin.operations import staff; from optin.origin import Face, Origin\n"
         f"user = User.objects.get(username={person.name!r})\n"
         f"staff.give_role(user, {role!r}, reason='new here', origin=Origin(Face.COMMAND))",
     )

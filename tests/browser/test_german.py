@@ -63,7 +63,9 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     look(page, "activity", "Aktivitäten")
     path = run(
         site,
-        "from optin import revocations, wording; from optin.origin import Face, Origin\n"
+        "from optin.messaging import wording\n"
+        "from optin.operations import revocations\n"
+        "from optin.origin import Face, Origin\n"
         f"user = User.objects.get(username={ann.name!r})\n"
         "revocations.plan(user, reason='tour', origin=Origin(Face.COMMAND))\n"
         "body = wording.mail_for(Notice.objects.filter(user=user).latest('pk')).body\n"

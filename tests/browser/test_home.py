@@ -11,7 +11,7 @@ from tests.browser.test_staff import sign_in
 
 MONTH = """
 from random import Random
-from optin import figures
+from optin.support import statistics
 chance, now = Random(5), datetime.now(UTC)
 names = {
     "opt_in": {"proved": 900, "failed": 160, "waiting": 0},
@@ -24,12 +24,12 @@ names = {
     "lock": {"locked": 14, "disabled": 1},
     "refused": {"": 70},
 }
-figures.roll_up(now)
+statistics.roll_up(now)
 first = Span.objects.earliest("start").start
 for n in range(1, 30):
-    day = figures.day_of(now) - timedelta(days=n)
-    start = figures._midnight(day)
-    end = min(figures._midnight(day + timedelta(days=1)), first)
+    day = statistics.day_of(now) - timedelta(days=n)
+    start = statistics._midnight(day)
+    end = min(statistics._midnight(day + timedelta(days=1)), first)
     if start >= end:
         continue
     span = Span.objects.create(start=start, end=end, day=day, made_at=now, is_settled=True)

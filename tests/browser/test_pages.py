@@ -296,7 +296,9 @@ def _support_is_asked(at: Tour, person: Person) -> str:
     """Have the removal of all second factors planned; return the path of the mailed link."""
     path: str = run(
         at.site,
-        "from optin import revocations, wording; from optin.origin import Face, Origin\n"
+        "from optin.messaging import wording\n"
+        "from optin.operations import revocations\n"
+        "from optin.origin import Face, Origin\n"
         f"user = User.objects.get(username={person.name!r})\n"
         "revocations.plan(user, reason='tour', origin=Origin(Face.COMMAND))\n"
         "notice = Notice.objects.filter(user=user).latest('pk')\n"

@@ -158,7 +158,7 @@ def test_no_answer_waits_for_a_mail(user: User, monkeypatch: pytest.MonkeyPatch)
 
 COMMAND = """
 import time
-from optin.postman import Postman
+from optin.messaging.postman import Postman
 postman = Postman(9)
 postman.submit(lambda: print("left", flush=True))
 postman.submit(lambda: time.sleep({seconds}))
