@@ -130,6 +130,7 @@ def test_access_tokens_can_be_revoked_after_a_new_password(user: User, old: Answ
     assert [works(one) for one in (old, later)] == [False, False]
 
 
+@pytest.mark.slow
 def test_purge_keeps_what_lives_and_no_more(old: Answer, clock: time_machine.Traveller) -> None:
     for _ in range(20):
         clock.shift(DAY)
