@@ -1,0 +1,37 @@
+"""Why no text came, and why somebody cannot sign in: the likely causes in words (P-21).
+
+``facts`` reads what is known of one account by a fixed number of queries, and pure functions find
+the causes in it. What staff can do about a cause is in ``operations``; the page that
+shows the causes is in ``admin``.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from optin.models import User
+from optin.support.diagnosis.barriers import deactivated, resting
+from optin.support.diagnosis.causes import Cause, Question, Why
+from optin.support.diagnosis.facts import read_facts
+from optin.support.diagnosis.why_no_sign_in import of_entry
+from optin.support.diagnosis.why_no_text import of_texts
+
+__all__ = ["Cause", "Question", "Why", "diagnose"]
+
+
+def diagnose(user: User, now: datetime) -> list[Cause]:
+    """Return the causes for both questions, for each the most likely first."""
+    known = read_facts(user, now)
+    if not known.user.is_active:
+        # What it was refused for before, or as if for, would only lead astray.
+        return [deactivated(question) for question in Question]
+    no_text = _unlike([*of_texts(known), *resting(known)])
+    no_entry = _unlike(of_entry(known))
+    return [cause for causes in (no_text, no_entry) for cause in causes]
+
+
+def _unlike(causes: Iterable[Cause]) -> list[Cause]:
+    """Leave out what was said already."""
+    first: dict[Why, Cause] = {}
+    for cause in causes:
+        first.setdefault(cause.why, cause)
+    return list(first.values())

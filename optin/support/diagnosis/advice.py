@@ -1,0 +1,105 @@
+"""What staff can do about each rule that refuses a text."""
+
+from optin.messaging import limits
+from optin.support.diagnosis.causes import Why
+
+IT_ENDS = (
+    "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
+)
+
+BUDGET = (
+    "Tell an administrator at once: everybody is refused, and it may be fraud. Tell the person "
+    "when to try again."
+)
+
+BY_LIST = (
+    "Staff put it there: see “Stops and lists” for the reason and the end. An administrator can "
+    "take it off."
+)
+
+UNLOCK = (
+    "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the tries "
+    "were not theirs, somebody else may know the password: let them change it."
+)
+
+ANOTHER_WAY = "A code of the app or a recovery code leads in."
+
+UNLOCK_TEXTS = (
+    "If you are sure who it is, press “Unlock”. If the tries were not theirs, somebody else may "
+    "know the password: let them change it."
+)
+
+END_SUSPENSION = (
+    "Press “End the suspension” only if you are sure who it is, and its reason is gone."
+)
+
+CHOOSE_ANOTHER = "Tell them to choose a new one: “Forgotten your password?” on the page to sign in."
+
+WHICH_ACCOUNT = (
+    "Ask which name they sign in with, and what the page or the application says: it may be "
+    "another account. Requests of a wrong form are in the log only."
+)
+
+LOOK_AT_THE_LOG = (
+    "Tell those who run the service to look at the workers and their log. Tell the person that it "
+    "is not their phone."
+)
+
+ASK_LATER = (
+    "Tell them to ask again then. Do not tell them what others did: the number may be somebody "
+    "else's. If it is theirs, another person may have entered it by mistake."
+)
+
+RULES: dict[str, tuple[Why, str]] = {
+    "asked-pair": (Why.NUMBER_LIMIT, IT_ENDS),
+    "asked-number": (Why.NUMBER_LIMIT, IT_ENDS),
+    "off-number": (Why.NUMBER_LIMIT, IT_ENDS),
+    "own-number": (Why.NUMBER_LIMIT, IT_ENDS),
+    "asked-user": (Why.USER_LIMIT, IT_ENDS),
+    "own-user": (Why.USER_LIMIT, IT_ENDS),
+    "asked-ip": (Why.ADDRESS_LIMIT, IT_ENDS),
+    "own-ip": (Why.ADDRESS_LIMIT, IT_ENDS),
+    "asked-client": (Why.CLIENT_LIMIT, IT_ENDS),
+    "own-client": (Why.CLIENT_LIMIT, IT_ENDS),
+    "file": (Why.FILE_BUDGET, BUDGET),
+    "total": (Why.TOTAL_BUDGET, BUDGET),
+    "own-total": (Why.TOTAL_BUDGET, BUDGET),
+    limits.RESEND_WAIT: (
+        Why.RESEND_WAIT,
+        "Tell them to look for the text that was sent before: its code still works.",
+    ),
+    limits.PREFIX: (
+        Why.PREFIX_CLOSED,
+        "An administrator can open the prefix, or put this number on the safe list. Tell the "
+        "person that it is not their phone.",
+    ),
+    limits.STOP: (
+        Why.ALL_STOPPED,
+        "Tell the person that it is not their phone, and that nobody gets texts now. An "
+        "administrator knows when they go again.",
+    ),
+    limits.OPTED_OUT: (
+        Why.ANSWERED_STOP,
+        "Tell them to text START to the sender of the last text. Or, once they have signed in "
+        "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
+        "An administrator can allow the number again.",
+    ),
+    "deny-number": (Why.DENIED, BY_LIST),
+    "deny-prefix": (Why.DENIED, BY_LIST),
+    "region_not_allowed": (
+        Why.REGION,
+        "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
+        "in place of texts. Those who run the service can allow more countries.",
+    ),
+    "locked": (Why.LOCKED, UNLOCK),
+    "factor_disabled": (Why.DISABLED, UNLOCK_TEXTS),
+    "suspended": (Why.SUSPENDED, END_SUSPENSION),
+    "already_opted_in": (
+        Why.ON_ALREADY,
+        "Tell them to sign in to change the number, or to turn it off first.",
+    ),
+    "not_opted_in": (
+        Why.NO_NUMBER,
+        "Tell them to opt in first, if they wish to get codes by text message.",
+    ),
+}

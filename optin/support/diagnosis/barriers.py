@@ -1,0 +1,112 @@
+"""What stands in the way now: of the next text, and of signing in."""
+
+from collections.abc import Iterator
+
+from optin import phones
+from optin.messaging import limits
+from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
+from optin.support import wording
+from optin.support.diagnosis.advice import (
+    ANOTHER_WAY,
+    BY_LIST,
+    END_SUSPENSION,
+    RULES,
+    UNLOCK,
+    UNLOCK_TEXTS,
+)
+from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
+from optin.support.diagnosis.facts import Known
+from optin.support.wording import moment, moment_by
+
+
+def tripped(health: GatewayHealth) -> str:
+    assert health.tripped_until
+    return (
+        f"The gateway {health.gateway} failed {health.failures} times in a row and rests until "
+        f"{moment(health.tripped_until)}."
+    )
+
+
+def deactivated(question: Question) -> Cause:
+    return Cause(
+        question,
+        Why.DEACTIVATED,
+        "The account is deactivated: its password is refused as if wrong, and no text leaves.",
+        "Nobody can change that on these pages. Ask those who run the service why it is so before "
+        "you promise anything.",
+    )
+
+
+def in_force(known: Known) -> Iterator[Cause]:
+    """What would refuse the next text, whatever became of the last one."""
+    yield from guarded(known)
+    yield from (about(Question.NO_TEXT, cause) for cause in barred(known))
+
+
+def guarded(known: Known) -> Iterator[Cause]:
+    for guard in known.guards:
+        if guard.kind == Guard.Kind.STOP:
+            yield all_stopped(guard)
+        elif guard.kind == Guard.Kind.OPTED_OUT:
+            yield answered_stop(phones.mask(guard.last_three))
+        elif guard.until:
+            yield no_text(
+                Why.DENIED,
+                f"The number {phones.mask(guard.last_three)} is on the deny list until "
+                f"{moment(guard.until)}: “{reason_of(guard)}”.",
+                BY_LIST,
+            )
+
+
+def resting(known: Known) -> Iterator[Cause]:
+    for health in known.health:
+        yield no_text(
+            Why.GATEWAY_DOWN,
+            tripped(health),
+            "Meanwhile texts go through the next gateway, if there is one.",
+        )
+
+
+def reason_of(row: Guard | AuditEvent | Revocation) -> str:
+    return wording.masked(row.reason, longest=8)
+
+
+def all_stopped(guard: Guard | None = None) -> Cause:
+    words = "Staff stopped all texts."
+    if guard:
+        words = f"Staff stopped all texts at {moment(guard.made_at)}: “{reason_of(guard)}”."
+    return no_text(Why.ALL_STOPPED, words, RULES[limits.STOP][1])
+
+
+def answered_stop(number: str) -> Cause:
+    words = f"Somebody answered STOP from the number {number}: no text is sent to it."
+    return no_text(Why.ANSWERED_STOP, words, RULES[limits.OPTED_OUT][1])
+
+
+def barred(known: Known) -> Iterator[Cause]:
+    """Disabled, suspended, locked: codes are not heard, and texts not sent."""
+    user, active = known.user, known.active
+    another_way = f"{ANOTHER_WAY} " if known.app or known.recovery_codes else ""
+    if user.otp_disabled_at:
+        yield no_entry(
+            Why.DISABLED,
+            f"Codes by text message are disabled since {moment(user.otp_disabled_at)}, after "
+            f"{user.otp_failures} wrong codes.",
+            f"{another_way}{UNLOCK_TEXTS}",
+        )
+    if active and active.suspended_at:
+        event = known.suspension
+        yield no_entry(
+            Why.SUSPENDED,
+            f"Staff suspended the number {active.masked_number} at {moment(active.suspended_at)}: "
+            f"“{reason_of(event) if event else UNKNOWN}”.",
+            f"{another_way}{END_SUSPENSION}",
+        )
+    if user.locked_for(known.now) and user.otp_locked_until:
+        yield no_entry(
+            Why.LOCKED,
+            f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
+            f"after "
+            f"{user.otp_failures} wrong codes.",
+            UNLOCK,
+        )

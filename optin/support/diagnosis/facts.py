@@ -1,0 +1,95 @@
+"""What is read of one account, by a fixed number of queries."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from optin.audit import refusals
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    GatewayHealth,
+    GatewayTry,
+    Guard,
+    ProviderUser,
+    RecoveryCode,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.outcomes import Outcome
+
+Kind = AuditEvent.Kind
+
+LATELY = timedelta(hours=24)
+"""A request or a wrong code from before is no news; texts are kept as long (S-55)."""
+
+TRIES_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known of the account and bears on texts and signing in."""
+
+    now: datetime
+    user: User
+    numbers: list[ProviderUser]
+    app: AuthenticatorApp | None
+    recovery_codes: int
+    request: AuditEvent | None  # the last one for a text
+    sign_in: AuditEvent | None  # the last password on the way to a text
+    guess: AuditEvent | None  # the last code entered
+    suspension: AuditEvent | None
+    text: SmsMessage | None  # the last one
+    tries: list[GatewayTry]  # of it, newest first
+    guards: list[Guard]
+    revocation: Revocation | None  # that waits
+    health: list[GatewayHealth]  # of gateways that are left alone now
+
+    @property
+    def active(self) -> ProviderUser | None:
+        return next((row for row in self.numbers if row.confirmed), None)
+
+
+def read_facts(user: User, now: datetime) -> Known:
+    fresh = User.objects.get(pk=user.pk)
+    numbers = list(ProviderUser.objects.filter(user=fresh).order_by("-pk"))
+    trail = AuditEvent.objects.about(fresh)
+
+    def latest(kinds: list[Kind]) -> AuditEvent | None:
+        # A refused request of staff does not tell which text the person waits for.
+        asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
+        return refusals.latest(asked, fresh, kinds)
+
+    request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
+    suspensions = trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK)
+    # By their times: by id the newest might be sought among the texts of everybody.
+    own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
+    text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
+    tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
+    wanted = {"", request.number_digest if request else ""}  # "": of the stop
+    wanted |= {row.number_digest for row in numbers if row.confirmed}
+    return Known(
+        now=now,
+        user=fresh,
+        numbers=numbers,
+        app=AuthenticatorApp.objects.active_of(fresh),
+        recovery_codes=RecoveryCode.objects.left(fresh),
+        request=request,
+        sign_in=latest([Kind.SIGN_IN]),
+        guess=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
+        suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
+        text=text,
+        tries=list(tries[:TRIES_LOOKED_AT]),
+        revocation=Revocation.objects.open_of(fresh).first(),
+        guards=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
+        health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
+    )
+
+
+_IN_VAIN = [Outcome.NOTHING_WAITING, Outcome.OUT_OF_REACH]
+
+_BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
+
+
+def is_later(one: AuditEvent, other: AuditEvent) -> bool:
+    return (one.at, one.pk) > (other.at, other.pk)

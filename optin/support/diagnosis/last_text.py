@@ -1,0 +1,197 @@
+"""What became of the last text."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from optin import phones
+from optin.gateways import Fate
+from optin.models import SmsMessage
+from optin.models.messages import LEASE, State
+from optin.support import wording
+from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
+from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
+from optin.support.diagnosis.causes import UNKNOWN, Cause, Why, no_text
+from optin.support.diagnosis.facts import Known
+from optin.support.wording import moment
+
+
+def what_became(known: Known) -> Iterator[Cause]:
+    text, request = known.text, known.request
+    told = request.data.get("message", 0) if request else 0
+    if text is None or text.pending_otp is None or text.pk < told:
+        if told and request:
+            yield no_text(
+                Why.FORGOTTEN,
+                f"A text left for a number {phones.mask(request.last_three)} at "
+                f"{moment(request.at)}. What became of it is not kept any more.",
+                "Let them ask again while you look at this page.",
+            )
+        return
+    if proved := _proved(text):
+        if request is None or not wording.is_refusal(request):
+            yield proved  # else they wait for one that was refused since
+        return
+    yield from _BECAME[State(text.state)](known, text)
+
+
+def _waiting(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    """It was queued, or a process holds it, or held it when it died."""
+    at = moment(text.created_at)
+    if text.reason == "all texts are stopped":
+        yield all_stopped()
+    elif known.tries and known.tries[0].fate != Fate.ACCEPTED:
+        yield _down(known, text)
+    elif text.reason == "no gateway serves this number now":
+        yield _down(known, text) if known.health else _no_gateway(text)
+    elif text.state == State.QUEUED or _is_left(text, known.now):
+        yield no_text(
+            Why.NOT_TAKEN_UP,
+            f"The text of {at} waits: no process has sent it.",
+            LOOK_AT_THE_LOG,
+        )
+    else:
+        yield no_text(
+            Why.NOT_CONFIRMED,
+            f"The text of {at} is being sent at this moment.",
+            "Open this page again in a minute.",
+        )
+
+
+def _is_left(text: SmsMessage, now: datetime) -> bool:
+    return text.claimed_at is not None and text.claimed_at <= now - LEASE
+
+
+def _sent(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    yield from _mistyped(known, text)
+    yield no_text(
+        Why.NOT_CONFIRMED,
+        f"The gateway {text.gateway} took the text for the number "
+        f"{text.provider_user.masked_number} at {moment(text.sent_at or text.created_at)}. The "
+        "carrier has not confirmed it.",
+        "Ask whether the phone is on and has coverage. Texts can take minutes; then let them ask "
+        "again.",
+    )
+
+
+def _delivered(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    yield from _mistyped(known, text)
+    yield no_text(
+        Why.ARRIVED,
+        f"The text was delivered to the number {text.provider_user.masked_number} at "
+        f"{moment(text.delivered_at or text.created_at)}.",
+        "Tell them to look among blocked and unknown senders, on the phone with that number.",
+    )
+
+
+def _proved(text: SmsMessage) -> Cause | None:
+    code = text.pending_otp
+    if code is None or code.closed_at is None or code.closed_as != code.Closed.PROVED:
+        return None
+    return no_text(
+        Why.ARRIVED,
+        f"The last text arrived: its code was entered at {moment(code.closed_at)}.",
+        "If they wait for another one, it was not asked for: let them ask while you look.",
+    )
+
+
+def _mistyped(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    """Nobody has shown that the number is theirs: it may be a stranger's."""
+    number = text.provider_user
+    if number.verified_at:
+        return
+    others = [row.masked_number for row in known.numbers if row.verified_at]
+    words = (
+        f"The number may be mistyped: the text of {moment(text.sent_at or text.created_at)} was "
+        f"for {number.masked_number}, which nobody has proved to be theirs."
+    )
+    if others:
+        words += f" Proved for this account: {', '.join(others)}."
+    yield no_text(
+        Why.NUMBER_MISTYPED,
+        words,
+        f"Ask how their number ends. If it is not {number.masked_number}, tell them to go back "
+        "and enter it again; a stranger's phone has the text.",
+    )
+
+
+def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    last = known.tries[0] if known.tries else None
+    gateway = text.gateway or (last.gateway if last else "")
+    number = text.provider_user.masked_number
+    at = moment(text.sent_at or text.claimed_at or text.created_at)
+    reason = wording.why(text.reason)
+    if text.reason.startswith(wording.CARRIER):
+        yield no_text(
+            Why.CARRIER_REFUSED,
+            f"The gateway {gateway} took the text for the number {number} at {at}; then the "
+            f"carrier refused it: {reason}.",
+            "Ask how their number ends: is it this one? If so, is the phone on, can it get texts, "
+            "does it block senders? Then let them ask again.",
+        )
+        yield from _mistyped(known, text)
+    elif text.reason == "the number answered STOP" or (last and last.fate == Fate.OPTED_OUT):
+        yield answered_stop(number)
+    elif last and last.fate == Fate.REFUSED:
+        yield no_text(
+            Why.GATEWAY_REFUSED,
+            f"The gateway {gateway} refused the text for the number {number} at {at}: {reason}.",
+            "Ask how their number ends. If it is another one, tell them to enter it again. If it "
+            "is this one, tell those who run the service.",
+        )
+        yield from _mistyped(known, text)
+    elif last or text.reason == "it could not be sent for a day":
+        yield _down(known, text)
+    else:
+        yield no_text(
+            Why.NOT_TAKEN_UP,
+            f"The text of {at} was given up: {reason}.",
+            LOOK_AT_THE_LOG,
+        )
+
+
+def _expired(known: Known, text: SmsMessage) -> Iterator[Cause]:
+    yield no_text(
+        Why.EXPIRED_UNSENT,
+        f"The text of {moment(text.created_at)} was not sent in time: {wording.why(text.reason)}.",
+        "Tell them to ask again now. If it happens often, tell those who run the service.",
+    )
+    if known.tries:
+        yield _down(known, text)
+
+
+_BECAME: dict[State, Callable[[Known, SmsMessage], Iterator[Cause]]] = {
+    State.QUEUED: _waiting,
+    State.SENDING: _waiting,
+    State.SENT: _sent,
+    State.DELIVERED: _delivered,
+    State.FAILED: _failed,
+    State.EXPIRED: _expired,
+    State.WITHHELD: lambda known, text: iter(()),  # the request says it
+}
+
+
+def _down(known: Known, text: SmsMessage) -> Cause:
+    """No gateway could be reached, or none answered."""
+    failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
+        one.gateway for one in known.health
+    ]
+    said = wording.why(known.tries[0].reason if known.tries else text.reason)
+    words = (
+        f"No gateway has taken the text of {moment(text.created_at)}: it is down or fails. "
+        f"Tried: {', '.join(failed) or UNKNOWN}; the last one said: {said}."
+    )
+    left_alone = [one for one in known.health if one.gateway in failed]
+    return no_text(
+        Why.GATEWAY_DOWN,
+        " ".join([words, *map(tripped, left_alone)]),
+        "Tell those who run the service: it is so for everybody. Tell the person that it is not "
+        "their phone; the text goes by itself once the gateway works, while its code does.",
+    )
+
+
+def _no_gateway(text: SmsMessage) -> Cause:
+    return no_text(
+        Why.NO_GATEWAY,
+        f"The text of {moment(text.created_at)} waits: no gateway serves its number.",
+        "Tell those who run the service. Tell the person that it is not their phone.",
+    )

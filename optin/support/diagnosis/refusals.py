@@ -1,0 +1,112 @@
+"""What a rule refused: the last request for a text, or the last sign-in."""
+
+from datetime import datetime
+
+from django.utils.dateparse import parse_datetime
+
+from optin import phones
+from optin.messaging import limits
+from optin.models import AuditEvent
+from optin.outcomes import Outcome
+from optin.support import wording
+from optin.support.diagnosis.advice import ASK_LATER, RULES
+from optin.support.diagnosis.barriers import barred, guarded
+from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
+from optin.support.diagnosis.facts import Known
+from optin.support.wording import moment, moment_by
+
+
+def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
+    """Name the rule that refused the last request for a text, if one did."""
+    if not wording.is_refusal(request):
+        return None
+    name = wording.rule_name(request.data)
+    if name not in RULES:
+        return None
+    why, advice = RULES[name]
+    if not is_told(request) and name in _OF_OTHERS:
+        why, advice = Why.OTHERS_ASKED, ASK_LATER
+    to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
+    came_to = "refused" if is_told(request) else "withheld, but they were told that it was sent"
+    came_to += _repeats(request)
+    words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
+    stands = [cause for cause in (*guarded(known), *barred(known)) if cause.why is why]
+    because = [cause.words for cause in stands] or [_because(name, request)]
+    over = _is_over(request, name, known.now, stands=bool(stands))
+    again = _when_again(request, known.now)
+    if name in _STANDING:
+        again = "This is over." if over else ""
+    if over:
+        advice = "Tell them to ask once more now."
+    elif stands:
+        advice = stands[0].advice
+    return no_text(why, " ".join(filter(None, [words, *because, again])), advice)
+
+
+def _repeats(event: AuditEvent) -> str:
+    since = parse_datetime(str(event.data.get("since", "")))
+    return f", {event.data['repeated'] + 1} times since {moment(since)}" if since else ""
+
+
+def is_told(request: AuditEvent) -> bool:
+    """Whether the person knows that it was refused."""
+    return request.outcome != Outcome.WITHHELD
+
+
+_OF_OTHERS = {"asked-number", limits.RESEND_WAIT}
+"""Rules that withhold a text because others asked for texts to the same number."""
+
+
+def _because(name: str, request: AuditEvent) -> str:
+    counted = wording.rule(request.data)
+    return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
+
+
+def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> bool:
+    """Whether what refused would let the same request through by now."""
+    if name in _STANDING:
+        return not stands
+    until = wording.again_at(request)
+    waits = name == limits.RESEND_WAIT and is_told(request)
+    return until is not None and until <= now and not waits
+
+
+_STANDING = {
+    *(limits.STOP, limits.OPTED_OUT, "deny-number"),
+    *("locked", "factor_disabled", "suspended"),
+}
+"""Rules of which it is known whether they still stand, and how long."""
+
+_MEANS: dict[str, str] = {
+    "file": "the budget of texts of the file is used up",
+    "total": "the budget of all texts is used up",
+    "own-total": "the ceiling of all texts for signing in is reached",
+    limits.PREFIX: (
+        "numbers that begin like this one are closed to opt-ins for a while, against fraud"
+    ),
+}
+"""What a count comes to, where it does not speak for itself."""
+
+
+def _when_again(event: AuditEvent, now: datetime) -> str:
+    until = wording.again_at(event)
+    if until is None:
+        return ""
+    if until <= now:
+        return f"Trying again works since {moment(until)}."
+    return f"Trying again works from {moment_by(until)}."
+
+
+def password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
+    """What is known of it: the refused try. The counter itself tells no name."""
+    rule = wording.rule(event.data) or "too many tries"
+    at = f"at {moment(event.at)}{_repeats(event)}"
+    place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
+    words = f"Sign-in was refused {at}, from {place}: {rule}."
+    return Cause(
+        question,
+        Why.PASSWORD_LIMIT,
+        f"{words} {_when_again(event, now)}".strip(),
+        "Nobody here can lift it; it ends by itself. From another network they can sign in now. "
+        "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
+    )

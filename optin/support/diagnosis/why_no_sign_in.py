@@ -1,0 +1,108 @@
+"""Why somebody cannot sign in, the most likely cause first."""
+
+from collections.abc import Iterator
+
+from optin.models import Purpose, Revocation
+from optin.outcomes import Grant, Outcome
+from optin.support import wording
+from optin.support.diagnosis.advice import CHOOSE_ANOTHER
+from optin.support.diagnosis.barriers import barred, reason_of
+from optin.support.diagnosis.causes import Cause, Question, Why, no_entry
+from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
+from optin.support.diagnosis.refusals import password_limit
+from optin.support.wording import moment
+
+
+def of_entry(known: Known) -> Iterator[Cause]:
+    yield from barred(known)
+    yield from _of_password(known)
+    yield from _of_guess(known)
+    yield from _of_waiting(known)
+    yield from _of_factors(known)
+
+
+def _of_password(known: Known) -> Iterator[Cause]:
+    event = known.sign_in
+    if not known.user.has_usable_password():
+        yield no_entry(
+            Why.NO_PASSWORD,
+            "The account has no password.",
+            "Those who run the service can set one.",
+        )
+    if event is None or known.now - event.at >= LATELY:
+        return
+    if event.outcome == Grant.NOT_NOW and event.data.get("rule"):
+        yield password_limit(Question.NO_ENTRY, event, known.now)
+    elif event.outcome == Grant.INVALID_GRANT:
+        yield no_entry(
+            Why.WRONG_PASSWORD,
+            f"At the last sign-in, {moment(event.at)}, the password was wrong.",
+            CHOOSE_ANOTHER,
+        )
+
+
+def _of_guess(known: Known) -> Iterator[Cause]:
+    event = known.guess
+    if event is None or known.now - event.at >= LATELY or not wording.is_refusal(event):
+        return
+    if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED} or any(barred(known)):
+        return  # that is said, while it holds
+    details = "; ".join(wording.reasons(event))
+    words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
+    yield no_entry(
+        Why.CODE_REFUSED,
+        f"{words} ({details})." if details else f"{words}.",
+        "Only the newest code works, for ten minutes at most. Tell them to ask for another.",
+    )
+
+
+def _of_waiting(known: Known) -> Iterator[Cause]:
+    """They got as far as the code, and no further: the other question is theirs."""
+    request, later = known.request, (known.guess, known.sign_in)
+    if request is None or request.data.get("purpose") != Purpose.SIGN_IN:
+        return
+    if request.kind == Kind.RESEND and wording.is_refusal(request):
+        return  # staff asked, and perhaps for nothing
+    stale = known.now - request.at >= LATELY or any(one and is_later(one, request) for one in later)
+    if stale or any(barred(known)):
+        return
+    yield no_entry(
+        Why.NO_CODE_ENTERED,
+        f"A code to sign in was asked for at {moment(request.at)}, and none was entered since.",
+        "The password was right. If the text did not come, see above why.",
+    )
+
+
+def _of_factors(known: Known) -> Iterator[Cause]:
+    active = known.active
+    if waits := known.revocation:
+        yield no_entry(
+            Why.REVOCATION_WAITS,
+            f"Support was asked at {moment(waits.asked_at)} to remove all second factors. That "
+            f"takes effect at {moment(waits.due_at)}, unless it is called off: "
+            f"{reason_of(waits)}",
+            _until_then(known, waits),
+        )
+    if known.user.is_staff and not (active or known.app):
+        yield no_entry(
+            Why.SET_UP_FIRST,
+            "This is a member of staff without a second factor: the admin needs one.",
+            "Tell them to set one up after the password, as they are led to.",
+        )
+    if active and not known.app and not known.recovery_codes:
+        yield no_entry(
+            Why.PHONE_ONLY,
+            f"The phone with the number {active.masked_number} is the only way in: there is no "
+            "authenticator app, and no recovery code is left.",
+            "If it is lost: press “Suspend” so that nobody else uses it, make sure who it is, and "
+            "have all second factors removed.",
+        )
+
+
+def _until_then(known: Known, waits: Revocation) -> str:
+    if not waits.is_about(known.active, known.app):
+        return "Their factors are others by now: nothing will be removed."
+    return (
+        "Then the password alone leads in. If it was not the person who asked: withdraw the "
+        "revocation, and let them change the password."
+    )

@@ -1,0 +1,67 @@
+"""Why no text came, the most likely cause first."""
+
+from collections.abc import Iterator
+
+from optin.messaging import limits
+from optin.outcomes import Grant
+from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
+from optin.support.diagnosis.barriers import in_force
+from optin.support.diagnosis.causes import Cause, Question, Why, no_text
+from optin.support.diagnosis.facts import LATELY, Known, is_later
+from optin.support.diagnosis.last_text import what_became
+from optin.support.diagnosis.refusals import find_refusal, is_told, password_limit
+from optin.support.wording import moment
+
+
+def of_texts(known: Known) -> Iterator[Cause]:
+    request = known.request
+    yield from _not_asked(known)
+    refused = find_refusal(request, known) if request else None
+    became = list(what_became(known))
+    # What would refuse the next text counts more than what may have become of the last.
+    doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
+    certain = [cause for cause in became if cause.why not in _DOUBTFUL]
+    order = [refused, *certain, *in_force(known), *doubtful]
+    if request and is_told(request) and request.data.get("rule") == limits.RESEND_WAIT:
+        # A text left a moment ago: what became of that one is the question.
+        order = [*certain, *doubtful, refused, *in_force(known)]
+    yield from filter(None, order)
+
+
+_DOUBTFUL = {Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.FORGOTTEN}
+
+
+def _not_asked(known: Known) -> Iterator[Cause]:
+    """Nothing was asked for at all, or nothing lately, or the password came first."""
+    request, sign_in = known.request, known.sign_in
+    if sign_in and (request is None or is_later(sign_in, request)):
+        at = moment(sign_in.at)
+        if sign_in.outcome == Grant.INVALID_GRANT:
+            yield no_text(
+                Why.WRONG_PASSWORD,
+                f"At the last sign-in, {at}, the password was wrong: no text is sent then.",
+                CHOOSE_ANOTHER,
+            )
+        elif sign_in.outcome == Grant.NOT_NOW:
+            yield password_limit(Question.NO_TEXT, sign_in, known.now)
+        elif sign_in.outcome == Grant.CODE_REQUIRED and known.app:
+            yield no_text(
+                Why.APP_INSTEAD,
+                f"At the last sign-in, {at}, no text was sent: this account has an authenticator "
+                "app, whose code is asked for.",
+                "Tell them to enter the code of the app. The page that asks for it has a button "
+                "that sends a text instead.",
+            )
+    if request is None:
+        yield no_text(
+            Why.NOTHING_ASKED,
+            "No text was ever asked for: no such request of this account reached a decision.",
+            WHICH_ACCOUNT,
+        )
+    elif known.now - request.at >= LATELY:
+        yield no_text(
+            Why.NOTHING_ASKED,
+            f"No text was asked for since {moment(request.at)}: no newer request reached a "
+            "decision.",
+            WHICH_ACCOUNT,
+        )
