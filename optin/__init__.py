@@ -18,10 +18,11 @@ The process:
 What is stored:
     ``models``      the tables, and what the database itself guarantees
 
-The ways out and the audit trail:
+The ways out, the limits and the audit trail:
     ``gateways``    one small module for each SMS gateway
     ``audit``       seal, check and search the audit trail
-    ``messaging``   send texts and mails, and limit how many are sent
+    ``limits``      count texts, sign-ins and searches, and refuse what is too many
+    ``messaging``   send texts and mails
 
 What staff read:
     ``support``     what happened to an account, why a text did not arrive, statistics

@@ -25,10 +25,10 @@ from django.utils import timezone
 from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
 
-from optin import gateways, phones
+from optin import gateways, limits, phones
 from optin.conf import conf
 from optin.gateways import Fate, Gateway, SmsError, Text
-from optin.messaging import limits, wording
+from optin.messaging import wording
 from optin.messaging.postman import Postman
 from optin.models import (
     AuditEvent,

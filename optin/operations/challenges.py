@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from optin import codes
+from optin import codes, limits
 from optin.conf import conf
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,

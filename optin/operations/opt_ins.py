@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from optin import keys, phones
+from optin import keys, limits, phones
 from optin.conf import conf
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,

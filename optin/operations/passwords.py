@@ -16,8 +16,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from optin import limits
 from optin.errors import SignedOut
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
 from optin.operations.factors import (
     Factors,

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from optin import limits
 from optin.conf import conf
-from optin.messaging import delivery, limits
-from optin.messaging.limits import Refused
+from optin.limits import Refused
+from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
 from optin.operations import staff, staff_actions
 from optin.operations.authenticators import Overview, overview

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from optin import codes, keys
+from optin import codes, keys, limits
 from optin.conf import conf
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import (
     File,
     PendingOtp,

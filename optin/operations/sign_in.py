@@ -22,10 +22,9 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import codes, keys
+from optin import codes, keys, limits
 from optin.conf import conf
 from optin.errors import SignedOut
-from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     File,

@@ -13,10 +13,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from optin import keys, phones
+from optin import keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.audit import MAX_REASON
 from optin.operations.factors import read_locked

@@ -1,7 +1,7 @@
 """The courtesy limits on requests: one client must not crowd out the others.
 
 They protect nothing else. Limits that must be exact are counted in the database
-(``messaging.limits``).
+(``optin.limits``).
 """
 
 import time

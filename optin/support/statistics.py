@@ -22,9 +22,8 @@ from zoneinfo import ZoneInfo
 from django.db import models, transaction
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
 
-from optin import keys
+from optin import keys, limits
 from optin.conf import conf
-from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     Figure,

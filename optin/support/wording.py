@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 
+from optin import limits
 from optin.gateways import Fate
-from optin.messaging import limits
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.outcomes import By, Outcome

@@ -13,10 +13,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes
+from optin import codes, limits
 from optin.audit import refusals
 from optin.conf import conf
-from optin.messaging import limits
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL

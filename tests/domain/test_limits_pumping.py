@@ -14,9 +14,9 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from optin import errors
+from optin import errors, limits
 from optin.conf import Rate
-from optin.messaging import delivery, limits
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,

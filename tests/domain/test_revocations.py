@@ -11,8 +11,9 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone
 from pytest_django import Settings
 
+from optin import limits
 from optin.errors import Deactivated, UnfitReason
-from optin.messaging import delivery, limits, wording
+from optin.messaging import delivery, wording
 from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocation, User
 from optin.operations import authenticators, retention, revocations, staff, staff_actions
 from optin.operations.authenticators import Removal

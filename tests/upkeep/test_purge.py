@@ -15,9 +15,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
+from optin import limits
 from optin.audit import integrity, seals
 from optin.conf import Rate
-from optin.messaging import limits
 from optin.models import (
     AuditEvent,
     AuditSeal,

@@ -1,6 +1,6 @@
 """What staff can do about each rule that refuses a text."""
 
-from optin.messaging import limits
+from optin import limits
 from optin.support.diagnosis.causes import Why
 
 IT_ENDS = (

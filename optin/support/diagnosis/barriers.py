@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from optin import phones
-from optin.messaging import limits
+from optin import limits, phones
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.support import wording
 from optin.support.diagnosis.advice import (

@@ -4,8 +4,7 @@ from datetime import datetime
 
 from django.utils.dateparse import parse_datetime
 
-from optin import phones
-from optin.messaging import limits
+from optin import limits, phones
 from optin.models import AuditEvent
 from optin.outcomes import Outcome
 from optin.support import wording

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from optin.messaging import limits
+from optin import limits
 from optin.outcomes import Grant
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force

@@ -1,0 +1,161 @@
+"""Counters in the database, exact however many processes count.
+
+Counters are fixed windows. All counters of one operation are raised in one statement, inside a
+savepoint: if any of them is over its limit the savepoint goes back, so that what is refused costs
+nothing. The statement takes the rows in one fixed order, so that no two operations wait for each
+other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from optin import keys
+from optin.conf import Rate, conf
+
+_INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, proved) VALUES "
+
+_OR_ADD = """
+ON CONFLICT (scope, key, window_start) DO UPDATE SET
+count = optin_sendcounter.count + excluded.count,
+proved = optin_sendcounter.proved + excluded.proved
+RETURNING count, proved
+"""
+
+_OR_TAKE_BACK = """
+ON CONFLICT (scope, key, window_start) DO UPDATE SET count =
+CASE WHEN optin_sendcounter.count > 0 THEN optin_sendcounter.count - 1 ELSE 0 END
+RETURNING count, proved
+"""
+
+LONGEST = timedelta(days=1)
+"""No answer puts anybody off for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One counter and its ceiling. ``count`` 0 counts without a ceiling."""
+
+    scope: str
+    key: str  # what is counted; stored as a keyed digest
+    count: int
+    seconds: int
+    adds: int = 1
+    proves: int = 0
+
+    def window(self, now: datetime) -> datetime:
+        """Return the start of the window that *now* is in."""
+        stamp = int(now.timestamp())
+        return datetime.fromtimestamp(stamp - stamp % self.seconds, tz=now.tzinfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one counter came to."""
+
+    limit: Limit
+    count: int
+    proved: int
+
+    @property
+    def unproved(self) -> int:
+        """How many stood unproved before this one."""
+        return self.count - self.limit.adds - self.proved
+
+    def is_pumped(self, threshold: int) -> bool:
+        """Whether too few of those asked for before this one were proved."""
+        asked = self.count - self.limit.adds
+        too_few = self.proved * 100 < asked * conf.breaker_share
+        return 0 < threshold <= self.unproved and too_few
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rule that decided, and what it counted."""
+
+    rule: str
+    count: int
+    limit: int  # 0: none
+
+    @property
+    def data(self) -> dict[str, int | str]:
+        """The facts, for the audit event."""
+        return {"rule": self.rule, "count": self.count, "limit": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Decision):
+    """The rule that said no, what it counted, and when asking again makes sense."""
+
+    retry_after: timedelta
+
+    @property
+    def data(self) -> dict[str, int | str]:
+        seconds = int(self.retry_after.total_seconds())
+        return {
+            "rule": self.rule,
+            "count": self.count,
+            "limit": self.limit,
+            "retry_after": seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld(Refused):
+    """The same, by a rule about others: the answer is as if the text was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved(Decision):
+    """The rule that was nearest to saying no."""
+
+
+def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
+    """Raise all of *limits*, or none if one of them would be exceeded."""
+    with transaction.atomic():
+        refused = first_over(add(limits, now), now)
+        if refused:
+            transaction.set_rollback(True)
+    return refused
+
+
+def each_rate(scope: str, key: str, rates: Iterable[Rate]) -> list[Limit]:
+    return [Limit(f"{scope}/{r.seconds}", key, r.count, r.seconds) for r in rates]
+
+
+def add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
+    """Raise each counter, in the order given, and return what they came to."""
+    return _count(limits, now, _OR_ADD)
+
+
+def take_back(limits: Sequence[Limit], charged_at: datetime) -> None:
+    """Lower each counter by one, none below zero."""
+    _count([replace(limit, adds=0) for limit in limits], charged_at, _OR_TAKE_BACK)
+
+
+def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
+    if not limits:
+        return []
+    sql = _INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(limits)) + or_else
+    params: list[Any] = []
+    for limit in limits:
+        start = connection.ops.adapt_datetimefield_value(limit.window(now))
+        key = keys.digest("counter", limit.key)
+        params += [limit.scope, key, start, limit.adds, limit.proves]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        found = cursor.fetchall()
+    return [Tally(limit, *counts) for limit, counts in zip(limits, found, strict=True)]
+
+
+def first_over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
+    """Return the first limit that its count is over, if any."""
+    for tally in tallies:
+        limit = tally.limit
+        if limit.count and tally.count > limit.count:
+            end = limit.window(now) + timedelta(seconds=limit.seconds)
+            return Refused(limit.scope, tally.count - 1, limit.count, end - now)
+    return None

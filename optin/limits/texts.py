@@ -1,0 +1,316 @@
+"""Who may be sent how many texts.
+
+Against pumping, the texts of opt-ins are also counted by prefix (a number less its last 4
+digits) and by region: how many left, and how many opt-ins were proved. A prefix with too
+few is closed to opt-ins for a while; for a region the operators are alarmed. What staff
+decided comes before all counters: the stop of all texts, the lists, a prefix opened.
+
+Who asks to opt a number in has not shown that it is theirs, and must not learn what others
+did with it or said of it (S-38). So the waits and limits of their own answer openly, and
+first; those of the number, over all users, withhold the text and are not told.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from optin.conf import conf
+from optin.limits import alarms
+from optin.limits.counters import (
+    LONGEST,
+    Limit,
+    Refused,
+    Reserved,
+    Tally,
+    Withheld,
+    add,
+    charge,
+    each_rate,
+    first_over,
+)
+from optin.limits.waiting import resend_wait
+from optin.models import Guard, Purpose
+from optin.origin import Face, Origin, network_of
+from optin.phones import MobileNumber
+
+# Texts that anybody with a key can cause, and texts that only a right password causes.
+# Each class has its own counters: the first cannot use up the owner's way in.
+_ASKED_FOR = {Purpose.OPT_IN, Purpose.OPT_OUT}
+
+_STAFF = {Face.ADMIN, Face.COMMAND}
+"""They may know why a text is not sent."""
+
+_OWN_TOTAL, _OWN_FIRST = "own-total", "own-first"
+"""The limit of all texts for signing in and changes; and the count of a user's own, of which the
+first always leave."""
+
+STOP = "stop"
+"""The rule that no text leaves at all: staff said so."""
+
+OPTED_OUT = "stopped"
+"""The rule that no text goes to a number from which somebody answered STOP."""
+
+PREFIX = "prefix"
+"""The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
+
+REGION = "region"
+
+ASK_AGAIN = timedelta(minutes=5)
+"""When to ask again after a stop, of all texts or of one number: nobody knows its end."""
+
+
+def reserve_text(
+    *,
+    user_id: int,
+    number_digest: str,
+    purpose: Purpose,
+    file_id: int | None,
+    origin: Origin,
+    now: datetime,
+    number: MobileNumber | None = None,
+    is_proved: bool = True,
+) -> Reserved | Refused:
+    """Count one text, or say why it may not be sent. Call inside a transaction.
+
+    A withheld text counts only for its user and for their address or client.
+
+    The counter of the number is raised first, which locks its row until the
+    transaction ends: two users who ask for a text to one number queue up here, and the second
+    sees the text of the first in the resend wait.
+
+    :param number: of an opt-in, for the lists and the breaker.
+    :param is_proved: whether the user has ever proved the number: then they may know of a STOP.
+    """
+    prefix = Guard.prefix_of(number.e164) if number else ""
+    guards = Guard.objects.about(
+        {"", number_digest, prefix} if number else {"", number_digest}, now
+    )
+    if refused := _stopped(guards, is_proved) or (_guarded(guards, now) if number else None):
+        return refused
+    first = _number_limits(number_digest, purpose)
+    own = _own_limits(user_id, number_digest, purpose, file_id, origin)
+    limits = [*first, *own]
+    if number:
+        limits += _of_opt_in(number, prefix, adds=1)
+    if purpose in _ASKED_FOR:
+        if file_id is not None:  # a page's request to turn off is under none
+            limits += each_rate("file", str(file_id), conf.sends_per_file)
+        limits += each_rate("total", "", conf.sends_total)
+    else:
+        limits += _each_own(user_id)
+    shut: Refused | None = None
+    with transaction.atomic():
+        tallies = add(limits, now)
+        if number and not _is_open(guards):
+            shut = _shut(tallies, now)
+        if number:
+            refused = (
+                shut
+                or resend_wait(number_digest, purpose, now, user_id)
+                or first_over(tallies[len(first) :], now)
+                or _withheld(
+                    _about_number(guards, now)
+                    or resend_wait(number_digest, purpose, now)
+                    or first_over(tallies[: len(first)], now),
+                    origin,
+                )
+            )
+        else:
+            refused = resend_wait(number_digest, purpose, now) or first_over(_beyond(tallies), now)
+        if refused:
+            transaction.set_rollback(True)
+    if refused is None:
+        _alarm(tallies, number, now)
+        return _nearest(tallies)
+    if isinstance(refused, Withheld):
+        return charge(own, now) or refused
+    if number and refused is shut:
+        _close(prefix, number.region, refused, now)
+    return refused
+
+
+def count_proof(number: MobileNumber, issued_at: datetime) -> None:
+    """Count that an opt-in was proved, in the window in which its code was asked for."""
+    add(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, proves=1), issued_at)
+
+
+def texts_are_stopped() -> bool:
+    """Whether staff stopped all texts: those that were queued before must wait too."""
+    return Guard.objects.is_stopped()
+
+
+def _group(purpose: Purpose) -> str:
+    return "asked" if purpose in _ASKED_FOR else "own"
+
+
+def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
+    """Over all users. Counted even if the limit is off: the row is the lock of the number.
+
+    Only the owner of an active number can ask for texts to turn two-factor off, anybody for those
+    of opt-ins: so they count apart.
+    """
+    scope = "off-number" if purpose is Purpose.OPT_OUT else f"{_group(purpose)}-number"
+    return each_rate(scope, number_digest, conf.sends_per_number) or [
+        Limit(f"{scope}/600", number_digest, 0, 600)
+    ]
+
+
+def _own_limits(
+    user_id: int, number_digest: str, purpose: Purpose, file_id: int | None, origin: Origin
+) -> list[Limit]:
+    """The limits that only this user, address or client uses up."""
+    group, limits = _group(purpose), []
+    if purpose is Purpose.OPT_IN:
+        # The same as for all users together: otherwise a user's own requests could be withheld.
+        limits += each_rate("asked-pair", f"{user_id} {number_digest}", conf.sends_per_number)
+    limits += each_rate(f"{group}-user", str(user_id), conf.sends_per_user)
+    if origin.face == Face.API:
+        limits += each_rate(f"{group}-client", f"{origin.client} {file_id}", conf.sends_per_client)
+    elif origin.ip:
+        limits += each_rate(f"{group}-ip", network_of(origin.ip, 32), conf.sends_per_ip)
+    return limits
+
+
+def _each_own(user_id: int) -> list[Limit]:
+    """The limits over all users, and a count for the user in the same windows, without a limit."""
+    rates = conf.own_sends_total
+    firsts = [Limit(f"{_OWN_FIRST}/{r.seconds}", str(user_id), 0, r.seconds) for r in rates]
+    return [*firsts, *each_rate(_OWN_TOTAL, "", rates)]
+
+
+def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) -> list[Limit]:
+    seconds = conf.breaker_seconds
+    return [
+        Limit(f"{PREFIX}/{seconds}", prefix, 0, seconds, adds, proves),
+        Limit(f"{REGION}/{seconds}", number.region, 0, seconds, adds, proves),
+    ]
+
+
+def _stopped(guards: dict[tuple[str, str], Guard], is_proved: bool) -> Refused | None:
+    """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
+    if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
+        return Refused(STOP, 0, 0, ASK_AGAIN)
+    if is_proved and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
+    return None
+
+
+def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+    """Say no where staff did, or a breaker that is closed. A number says more than its prefix."""
+    kind, covers = Guard.Kind, Guard.Covers
+    if (kind.SAFE, covers.NUMBER) in guards:
+        return None
+    if deny := guards.get((kind.DENY, covers.PREFIX)):
+        return Refused("deny-prefix", 0, 0, _left(deny, now))
+    if (kind.SAFE, covers.PREFIX) in guards:
+        return None
+    breaker = guards.get((kind.BREAKER, covers.PREFIX))
+    if breaker and not _is_open(guards) and conf.breaker_unproved:
+        left = _left(breaker, now)
+        return Refused(PREFIX, breaker.unproved, conf.breaker_unproved, left)
+    return None
+
+
+def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+    """Refuse if the holder of this number (by STOP) or staff said so."""
+    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
+    if deny := guards.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
+        return Refused("deny-number", 0, 0, _left(deny, now))
+    return None
+
+
+def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
+    """Return *refused* as a refusal that only staff are told of."""
+    if refused is None or origin.face in _STAFF:
+        return refused
+    return Withheld(refused.rule, refused.count, refused.limit, refused.retry_after)
+
+
+def _is_open(guards: dict[tuple[str, str], Guard]) -> bool:
+    """Whether no breaker closes for this number."""
+    return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in guards)
+
+
+def _left(guard: Guard, now: datetime) -> timedelta:
+    return min(guard.until - now, LONGEST) if guard.until else LONGEST
+
+
+def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
+    """Say no to an opt-in if its prefix must be closed."""
+    limit = conf.breaker_unproved
+    (tally,) = (t for t in tallies if t.limit.scope.startswith(f"{PREFIX}/"))
+    if not tally.is_pumped(limit):
+        return None
+    closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
+    return Refused(PREFIX, tally.unproved, limit, closed_for)
+
+
+def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
+    """Leave out the limits over all users that do not apply to this text.
+
+    The first texts of a user in a window always leave: otherwise other accounts could use up
+    the texts with which people sign in (S-07).
+    """
+    first = {
+        tally.limit.seconds
+        for tally in tallies
+        if tally.limit.scope.startswith(f"{_OWN_FIRST}/") and tally.count <= conf.own_sends_reserve
+    }
+    return [
+        tally
+        for tally in tallies
+        if tally.limit.seconds not in first or not tally.limit.scope.startswith(f"{_OWN_TOTAL}/")
+    ]
+
+
+def _nearest(tallies: Sequence[Tally]) -> Reserved:
+    """Return the rule that had least room left, with this text in its count."""
+    found = [
+        Reserved(tally.limit.scope, tally.count, tally.limit.count)
+        for tally in tallies
+        if tally.limit.count
+    ]
+    if conf.breaker_unproved:
+        found += [
+            Reserved(PREFIX, tally.unproved + tally.limit.adds, conf.breaker_unproved)
+            for tally in tallies
+            if tally.limit.scope.startswith(f"{PREFIX}/")
+        ]
+    return max(found, key=lambda rule: rule.count / rule.limit, default=Reserved("none", 0, 0))
+
+
+def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
+    """Close *prefix*; of many who find that it must be, one closes it and sounds the alarm."""
+    until = now + timedelta(seconds=conf.breaker_seconds)
+    breaker = Guard.objects.close(
+        prefix, region=region, unproved=refused.count, now=now, until=until
+    )
+    if breaker:
+        alarms.sound(
+            "prefix",
+            breaker=breaker,
+            region=region,
+            unproved=refused.count,
+            until=until.isoformat(timespec="seconds"),
+        )
+
+
+def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime) -> None:
+    """Sound the alarms that this text is the one to sound, once in each window."""
+    for tally in tallies:
+        limit, (name, _, _) = tally.limit, tally.limit.scope.partition("/")
+        # Counts only rise, one by one: exactly one of them crosses the line.
+        line = limit.count * conf.alarm_share
+        if (
+            name in {"file", "total", _OWN_TOTAL}
+            and (tally.count - 1) * 100 < line <= tally.count * 100
+        ):
+            file = {"file": limit.key} if name == "file" else {}
+            alarms.sound(name, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
+        # This share falls and rises: a counter of its own knows whether it was told.
+        if number and name == REGION and tally.is_pumped(conf.alarm_unproved):
+            told = add([Limit(f"region-alarm/{limit.seconds}", limit.key, 0, limit.seconds)], now)
+            if told[0].count == 1:
+                alarms.sound(REGION, region=number.region, unproved=tally.unproved)
