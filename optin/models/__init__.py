@@ -1,6 +1,7 @@
 """What is stored, and what the database itself guarantees."""
 
-from optin.models.audit import AuditEvent, AuditSeal
+from optin.models.audit import AuditEvent
+from optin.models.audit_seals import AuditSeal
 from optin.models.canary import Canary
 from optin.models.factors import (
     AuthenticatorApp,

@@ -1,29 +1,26 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
-Rows are only ever added. The database refuses everything else (the triggers of migrations 0002,
-0004 and 0018). Each row carries a keyed digest of its own content, so that a change in a restored
-copy shows. Each row names the event that the same thread wrote before it: so a copy shows, and a
-removal shows once the thread has written again. Seals over ranges of events show that no row was
-removed or added later.
+Rows are only ever added. Each row carries a keyed digest of its own content, so that a change in a
+restored copy shows. Each row names the event that the same thread wrote before it: so a copy shows,
+and a removal shows once the thread has written again.
 """
 
 import json
 import logging
 import os
-import re
 import secrets
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self
 
-from django.core.exceptions import PermissionDenied
 from django.db import DataError, connection, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
+from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.prepared import Insert
 from optin.models.refusals import KEPT, SEVERAL, RefusalCount, RefusalCountQuerySet, may_repeat
 from optin.origin import Face, Origin
@@ -35,13 +32,10 @@ MAX_USER_AGENT = 200
 MAX_REASON = 500
 """Characters of a reason that staff give."""
 
-M = TypeVar("M", bound=models.Model)
-
 logger = logging.getLogger("optin.audit")
 
 committed = Signal()
 """Sent after the commit of an event, with ``event``."""
-
 
 LAST = 2**63 - 1
 """Above all ids."""
@@ -94,29 +88,6 @@ def forget_thread() -> None:
 
 # Otherwise each child would name the last event of its parent.
 os.register_at_fork(after_in_child=forget_thread)
-
-
-class AppendOnlyQuerySet(models.QuerySet[M]):
-    def update(self, **kwargs: Any) -> NoReturn:
-        raise PermissionDenied("The audit trail is append-only.")
-
-    def delete(self) -> NoReturn:
-        raise PermissionDenied("The audit trail is append-only.")
-
-
-class AppendOnly(models.Model):
-    """A row that is added once and never changed; the triggers say so to SQL too."""
-
-    class Meta:
-        abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk is not None:
-            raise PermissionDenied("The audit trail is append-only.")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise PermissionDenied("The audit trail is append-only.")
 
 
 class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
@@ -419,80 +390,3 @@ def _last_from(name: str) -> str:
             break
         name = event.name()
     return name
-
-
-class AuditSeal(AppendOnly):
-    """That exactly these events stood in a range of ids: none can go or come unseen.
-
-    Seals follow each other without a gap: each starts one after the last id of the one
-    before, the first with 1. Ids in a range may be missing (a transaction that was rolled
-    back keeps its number), so a seal has a count. Made by ``optin.audit.seals``.
-    """
-
-    first_id = models.BigIntegerField()
-    last_id = models.BigIntegerField()
-    count = models.PositiveIntegerField()
-    # Without a key, so that a copy of a seal proves its events also after the key is gone.
-    digest = models.CharField(max_length=64, help_text="SHA-256 over the digests of the events.")
-    at = models.DateTimeField(help_text="When the seal was made.")
-    key_id = models.CharField(max_length=8)
-    proof = models.CharField(max_length=64, help_text="Keyed digest of all that the seal says.")
-
-    objects = AppendOnlyQuerySet["AuditSeal"].as_manager()
-
-    class Meta:
-        constraints = [
-            # Of two sealers at once, one is refused.
-            models.UniqueConstraint(fields=["first_id"], name="audit_seal_one_from_each_start"),
-            models.CheckConstraint(
-                condition=Q(last_id__gte=models.F("first_id")),
-                name="audit_seal_ends_after_its_start",
-            ),
-            models.CheckConstraint(condition=Q(count__gt=0), name="audit_seal_holds_an_event"),
-        ]
-
-    def __str__(self) -> str:
-        return f"seal over events {self.first_id} to {self.last_id}"
-
-    def own_proof(self) -> str:
-        """Return the keyed digest of all that this seal says, in hex: none can be forged."""
-        return keys.digest("audit seal", self._text())
-
-    def line(self) -> str:
-        """Return the seal as one line: for a log, and to be read by ``from_line``."""
-        return f"seal {self._text()} proof={self.proof}"
-
-    @classmethod
-    def from_line(cls, line: str) -> Self | None:
-        """Return the seal that *line* holds somewhere, unsaved; None where there is none."""
-        found = _LINE.search(line)
-        if found is None:
-            return None
-        try:
-            at = datetime.fromisoformat(found["at"]).astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
-        return cls(
-            first_id=int(found["first"]),
-            last_id=int(found["last"]),
-            count=int(found["count"]),
-            digest=found["digest"],
-            at=at,
-            key_id=found["key"],
-            proof=found["proof"],
-        )
-
-    def _text(self) -> str:
-        at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
-        return (
-            f"first={self.first_id} last={self.last_id} count={self.count} "
-            f"digest={self.digest} at={at} key={self.key_id}"
-        )
-
-
-_LINE = re.compile(
-    r"\bseal first=(?P<first>\d{1,18}) last=(?P<last>\d{1,18}) count=(?P<count>\d{1,9}) "
-    r"digest=(?P<digest>[0-9a-f]{64}) at=(?P<at>[0-9T:.+-]{32}) key=(?P<key>[0-9a-f]{8}) "
-    r"proof=(?P<proof>[0-9a-f]{64})\b",
-    re.ASCII,
-)

@@ -1,0 +1,34 @@
+"""Tables whose rows are added once and never changed.
+
+The database refuses everything else (the triggers of migrations 0002, 0004 and 0018).
+"""
+
+from typing import Any, NoReturn, TypeVar
+
+from django.core.exceptions import PermissionDenied
+from django.db import models
+
+M = TypeVar("M", bound=models.Model)
+
+
+class AppendOnlyQuerySet(models.QuerySet[M]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
+
+    def delete(self) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
+
+
+class AppendOnly(models.Model):
+    """A row that is added once and never changed; the triggers say so to SQL too."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None:
+            raise PermissionDenied("The audit trail is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise PermissionDenied("The audit trail is append-only.")
