@@ -1,4 +1,4 @@
-"""What is deleted in time, and what is left of a person who goes.
+"""What is deleted in time.
 
 ``purge`` deletes what nobody needs any more, in short transactions that each stand
 alone: killed at any point and run again, it ends where it would have ended. It waits
@@ -8,14 +8,11 @@ is younger than what it deletes.
 """
 
 import logging
-import re
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -24,7 +21,6 @@ from django.utils import timezone
 from oauth2_provider.models import (
     clear_expired,
     get_access_token_model,
-    get_application_model,
     get_grant_model,
     get_id_token_model,
     get_refresh_token_model,
@@ -32,7 +28,6 @@ from oauth2_provider.models import (
 
 from optin.audit import refusals, seals
 from optin.conf import conf
-from optin.errors import TellingReason, UnfitReason
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -51,7 +46,6 @@ from optin.models import (
     UsedCode,
     User,
 )
-from optin.models.audit import MAX_REASON
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
 from optin.outcomes import Outcome
@@ -380,103 +374,3 @@ def _delete(rows: "models.QuerySet[Any]") -> int:
     ``QuerySet.delete`` would fetch them, and what hangs off them, in many.
     """
     return rows._raw_delete(rows.db) or 0  # nothing where the condition is empty
-
-
-# -- erasing a person --------------------------------------------------------------
-
-
-def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
-    """Delete all that is known of *user*, and leave a nameless row that holds the id.
-
-    The audit trail stays: it holds ids, and its events must go on telling of somebody.
-    The row stays so that the id is nobody else's, and what others made under it (OAuth
-    applications) stays in use. Nobody is told by e-mail: there is no address any more.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises TellingReason: if it has the name or the e-mail: it is kept in the trail.
-    """
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
-    with transaction.atomic(durable=True):
-        locked, now = User.objects.locked(user.pk), timezone.now()
-        again = _is_erased(locked)
-        if not again and _tells(reason, _names(locked)):
-            raise TellingReason
-        deleted = _drop_rows_of(locked)
-        if not again:
-            _make_nameless(locked)
-        AuditEvent.objects.record(
-            Kind.ERASE,
-            Outcome.UNCHANGED if again else Outcome.OK,
-            now=now,
-            origin=origin,
-            user_id=locked.pk,
-            reason=reason,
-            data=deleted,
-        )
-    return Outcome.UNCHANGED if again else Outcome.OK
-
-
-def _drop_rows_of(user: User) -> Counts:
-    """Delete every row that belongs to *user*, also of models that come later."""
-    deleted: Counts = Counter()
-    _forget_digits_of(user)
-    # They are their clients', who go on using them.
-    get_application_model().objects.filter(user=user).update(user=None)
-    for relation in User._meta.related_objects:
-        rows = relation.related_model._base_manager.filter(**{relation.field.name: user})
-        _, each = rows.delete()
-        deleted.update({label.partition(".")[2]: n for label, n in each.items() if n})
-    deleted["Session"] = _drop_sessions_of(user)
-    user.groups.clear()
-    user.user_permissions.clear()
-    return +deleted
-
-
-def _forget_digits_of(user: User) -> None:
-    """Leave of a STOP from a number of *user* its digest alone, unless another has the number."""
-    own = ProviderUser.objects.filter(user=user).values("number_digest")
-    others = ProviderUser.objects.exclude(user=user).values("number_digest")
-    stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
-    stops.exclude(key__in=others).update(last_three="")
-
-
-def _drop_sessions_of(user: User) -> int:
-    """Delete the sessions of *user*, and those that wait for a code of theirs."""
-    own = [session.pk for session in Session.objects.iterator() if _is_of(user, session)]
-    deleted, _ = Session.objects.filter(pk__in=own).delete()
-    return deleted
-
-
-def _is_of(user: User, session: Session) -> bool:
-    held = session.get_decoded()
-    half = held.get("half") or {}
-    return held.get(SESSION_KEY) == str(user.pk) or half.get("user") == user.pk
-
-
-def _make_nameless(user: User) -> None:
-    name = f"erased-{user.pk}"
-    if User.objects.by_login(name):
-        name += f"-{secrets.token_hex(4)}"  # somebody is called that
-    user.username = name
-    user.email = user.first_name = user.last_name = ""
-    user.set_unusable_password()
-    user.last_login = None
-    user.is_active = user.is_staff = user.is_superuser = False
-    user.save()  # an inactive one: what was signed in ends
-    user.last_guess = user.last_guess_as = ""
-    user.last_guess_at = None
-    user.save_counts()
-
-
-def _is_erased(user: User) -> bool:
-    return not user.is_active and not user.email and user.username.startswith(f"erased-{user.pk}")
-
-
-def _names(user: User) -> Iterable[str]:
-    return filter(None, (user.username, user.email, user.first_name, user.last_name))
-
-
-def _tells(text: str, names: Iterable[str]) -> bool:
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names)

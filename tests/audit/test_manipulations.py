@@ -28,7 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.audit import forget_thread
-from optin.operations import challenges, key_rotation, opt_ins, retention, tenants
+from optin.operations import challenges, erasure, key_rotation, opt_ins, retention, tenants
 from optin.origin import Face, Origin
 from tests.audit.conftest import (
     another,
@@ -660,7 +660,7 @@ def two_in_a_transaction(trail: Trail) -> None:
 
 
 def erased(trail: Trail) -> None:
-    retention.erase(User.objects.get(username="ann"), reason="Ticket 21", origin=ORIGIN)
+    erasure.erase(User.objects.get(username="ann"), reason="Ticket 21", origin=ORIGIN)
 
 
 def wrong_code(trail: Trail) -> None:

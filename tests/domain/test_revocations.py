@@ -15,7 +15,7 @@ from optin import limits
 from optin.errors import Deactivated, UnfitReason
 from optin.messaging import delivery, wording
 from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocation, User
-from optin.operations import authenticators, retention, revocations, staff, staff_actions
+from optin.operations import authenticators, erasure, revocations, staff, staff_actions
 from optin.operations.authenticators import Removal
 from optin.origin import Face, Origin
 from optin.outcomes import By, Outcome
@@ -377,7 +377,7 @@ def test_of_many_each_is_decided_for_itself(
 def test_nothing_of_who_was_erased(ann: Person, clock: Clock) -> None:
     """The row goes with everything, and is not due any more."""
     due_at = plan(ann).due_at
-    retention.erase(ann.user, reason="asked for it", origin=COMMAND)
+    erasure.erase(ann.user, reason="asked for it", origin=COMMAND)
     at(due_at, clock)
     before = AuditEvent.objects.count()
     assert carry_out() == (0, 0)

@@ -30,7 +30,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.operations import challenges, opt_ins, retention, revocations, sign_in, staff_actions
+from optin.operations import challenges, erasure, opt_ins, revocations, sign_in, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import Grant, Outcome
 from optin.web.session_store import SessionStore, row_of
@@ -88,7 +88,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
 
 
 def erase(user: User, reason: str = REASON) -> Outcome:
-    return retention.erase(user, reason=reason, origin=COMMAND)
+    return erasure.erase(user, reason=reason, origin=COMMAND)
 
 
 def found(traces: tuple[str, ...] = TRACES) -> set[str]:

@@ -36,7 +36,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from optin.operations import opt_ins, retention
+from optin.operations import erasure, opt_ins, retention
 from tests.api.client import Answer, Api
 from tests.conftest import ORIGIN, Phone, make_user, wrong
 from tests.races.conftest import ROOT, at_once, database_url, number
@@ -180,7 +180,7 @@ def test_erasing_beside_guesses(file: File) -> None:
             return "deactivated"
 
     def erase() -> str:
-        retention.erase(user, reason="asked", origin=ORIGIN)
+        erasure.erase(user, reason="asked", origin=ORIGIN)
         return "erased"
 
     outcomes = Counter(at_once([guess, guess, erase, guess, guess]))
@@ -193,7 +193,7 @@ def test_erasing_beside_guesses(file: File) -> None:
 
 
 def erase(user: User) -> None:
-    retention.erase(user, reason="asked", origin=ORIGIN)
+    erasure.erase(user, reason="asked", origin=ORIGIN)
 
 
 def deactivate(user: User) -> None:

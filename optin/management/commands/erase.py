@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin.errors import TellingReason, UnfitReason
 from optin.management.commands import ORIGIN, find_user
-from optin.operations import retention
+from optin.operations import erasure
 from optin.outcomes import Outcome
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         if not (yes or _confirmed(f"Erase {user!r}, user {person.pk}, for good? Type yes: ")):
             raise CommandError("Nothing was erased. Without a terminal, say --yes.")
         try:
-            outcome = retention.erase(person, reason=reason, origin=ORIGIN)
+            outcome = erasure.erase(person, reason=reason, origin=ORIGIN)
         except (UnfitReason, TellingReason) as exc:
             raise CommandError(exc.message) from None
         again = " again" if outcome is Outcome.UNCHANGED else ""
