@@ -2,14 +2,9 @@
 
 from optin.models.audit import AuditEvent
 from optin.models.audit_seals import AuditSeal
+from optin.models.authenticators import AuthenticatorApp, RecoveryCode
 from optin.models.canary import Canary
-from optin.models.factors import (
-    AuthenticatorApp,
-    PendingOtp,
-    ProviderUser,
-    Purpose,
-    RecoveryCode,
-)
+from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard

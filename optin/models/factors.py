@@ -1,8 +1,10 @@
-"""Second factors, and the codes that prove them."""
+"""Mobile numbers as second factors, and the codes that are sent to them.
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any, Self
+Authenticator apps and recovery codes are in ``authenticators``.
+"""
+
+from datetime import datetime
+from typing import Self
 
 from django.db import models
 from django.db.models import F, FilteredRelation, Q
@@ -14,9 +16,6 @@ from optin.conf import CLOCK_SLACK, conf
 from optin.models.files import File
 from optin.models.prepared import Select, Update, param
 from optin.models.users import User
-
-SET_UP_WITHIN = timedelta(minutes=20)
-"""From the secret of an app to its first code: as long as the proofs for a change count."""
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
@@ -276,159 +275,6 @@ class PendingOtp(models.Model):
             file_id=self.file_id,
             number_digest=self.provider_user.number_digest,
         )
-
-
-class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"]):
-    """django-otp's manager of devices, typed."""
-
-    def active_of(self, user: User) -> "AuthenticatorApp | None":
-        """The app with which *user* signs in, as a row of that very *user*."""
-        return self._one(user, confirmed=True)
-
-    def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
-        """The app that *session* of *user* is setting up and has not proved yet.
-
-        Not one of another session or of long ago: somebody else may have begun it and know
-        the secret. Also not one whose key has left the ring.
-        """
-        begun_by = AuthenticatorApp.begun(session)
-        fresh = now - SET_UP_WITHIN
-        app = self._one(user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
-        return app if app and app.opens() else None
-
-    def _one(self, user: User, **facts: Any) -> "AuthenticatorApp | None":
-        app = self.filter(user=user, **facts).first()
-        if app:
-            app.user = user
-        return app
-
-
-class AuthenticatorApp(Device):
-    """The secret that a user's authenticator app shares with this service.
-
-    ``confirmed`` means proved: signing in needs a code from then on. Removing it deletes
-    the row. Like a ``ProviderUser`` it checks no code by itself.
-    """
-
-    user = models.ForeignKey(User, models.CASCADE, related_name="authenticator_apps")
-    confirmed = models.BooleanField(default=False)
-    secret_encrypted = models.TextField()
-    # The time step of the last right code: no code works twice.
-    last_step = models.BigIntegerField(default=0)
-    begun_by = models.CharField(max_length=64, blank=True)  # a keyed digest of the session
-    created_at = models.DateTimeField()
-    verified_at = models.DateTimeField(null=True, blank=True)
-
-    objects = AuthenticatorAppManager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["user", "confirmed"], name="authenticator_app_one_active_one_waiting"
-            ),
-            models.CheckConstraint(
-                condition=Q(confirmed=True, verified_at__isnull=False)
-                | Q(confirmed=False, verified_at__isnull=True),
-                name="authenticator_app_active_is_proved",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"authenticator app {self.pk}"
-
-    def verify_token(self, token: str) -> bool:
-        """Refuse: a code is checked by ``operations``, which count and audit it."""
-        return False
-
-    def step_of(self, code: str, now: datetime) -> int | None:
-        """Return the unused time step that *code* proves at *now*, if it is right.
-
-        :raises keys.UndecryptableError: as ``open_secret``.
-        """
-        return codes.app_step(code, self.open_secret(), now=now, after=self.last_step)
-
-    def use(self, step: int) -> None:
-        """Let no code of *step* or before count again. The caller holds the user's lock."""
-        AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step)
-
-    @staticmethod
-    def begun(session: str) -> str:
-        """Return what is kept of the session that began a set-up."""
-        return keys.digest("app set-up", session)
-
-    @staticmethod
-    def seal(secret: str, user_id: int) -> str:
-        """Return *secret* encrypted so that it opens for the same user only."""
-        return keys.encrypt(secret, context=f"authenticator app of user {user_id}")
-
-    def seal_anew(self) -> None:
-        """Encrypt the secret with the current key. Not saved.
-
-        :raises keys.UndecryptableError: as ``open_secret``.
-        """
-        self.secret_encrypted = self.seal(self.open_secret(), self.user_id)
-
-    def opens(self) -> bool:
-        """Whether its secret can still be read."""
-        try:
-            self.open_secret()
-        except keys.UndecryptableError:
-            return False
-        return True
-
-    def open_secret(self) -> str:
-        """Return the secret in base 32.
-
-        :raises keys.UndecryptableError: wrong ring, or the secret of somebody else.
-        """
-        context = f"authenticator app of user {self.user_id}"
-        return keys.decrypt(self.secret_encrypted, context=context)
-
-
-class RecoveryCodeManager(models.Manager["RecoveryCode"]):
-    def of(self, user: User, code: str) -> "RecoveryCode | None":
-        """The row of *user* for the parsed *code*, used or not."""
-        return self.filter(user=user, digest=RecoveryCode.digest_of(user, code)).first()
-
-    def unused(self, user: User, code: str) -> "RecoveryCode | None":
-        """The row of *user* for the parsed *code*, unless it is used up."""
-        found = self.of(user, code)
-        return found if found and found.used_at is None else None
-
-    def left(self, user: User) -> int:
-        """How many codes *user* can still use."""
-        return self.filter(user=user, used_at=None).count()
-
-    def replace(self, user: User, texts: Iterable[str], now: datetime) -> None:
-        """Put the parsed codes *texts* in place of all codes of *user*."""
-        self.filter(user=user).delete()
-        self.bulk_create(
-            RecoveryCode(user=user, digest=RecoveryCode.digest_of(user, text), created_at=now)
-            for text in texts
-        )
-
-
-class RecoveryCode(models.Model):
-    """One code of a list for the day the phone is lost. The code itself is not here."""
-
-    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
-    # Plain SHA-256: the code is random, so there is nothing to guess from its digest.
-    digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
-
-    objects = RecoveryCodeManager()
-
-    def __str__(self) -> str:
-        return f"recovery code {self.pk}"
-
-    def use(self, now: datetime) -> None:
-        """Let it never count again. The caller holds the lock of the user."""
-        RecoveryCode.objects.filter(pk=self.pk).update(used_at=now)
-
-    @staticmethod
-    def digest_of(user: User, code: str) -> str:
-        return keys.sha256(f"recovery code of user {user.pk}: {code}")
 
 
 def _context(user_id: int, number_digest: str) -> str:

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin.models.audit import MAX_REASON
-from optin.models.factors import AuthenticatorApp, ProviderUser
+from optin.models.authenticators import AuthenticatorApp
+from optin.models.factors import ProviderUser
 from optin.models.users import User
 
 
