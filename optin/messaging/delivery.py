@@ -10,8 +10,6 @@ reference.
 import logging
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
@@ -27,12 +25,12 @@ from procrastinate.contrib.django import app as jobs
 
 from optin import gateways, limits, phones
 from optin.conf import conf
-from optin.gateways import Fate, Gateway, SmsError, Text
+from optin.gateways import Fate, Gateway, Text
 from optin.messaging import wording
+from optin.messaging.handover import NEWS_FOR, for_gateway, gateways_to_try, hand_over
 from optin.messaging.postman import Postman
 from optin.models import (
     AuditEvent,
-    GatewayHealth,
     GatewayTry,
     Guard,
     Notice,
@@ -55,11 +53,6 @@ WORKERS_PATIENCE = 20.0
 
 WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 """A text whose code dies sooner is not sent: some gateways count its validity in minutes."""
-
-_SHORTEST = 0.5  # seconds: with less left, no further gateway is asked
-
-NEWS_FOR = 86_400
-"""Seconds for which a text without a code, or a mail, is tried."""
 
 TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 """The worker's task for each kind of row; see ``tasks``."""
@@ -303,14 +296,16 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     region = phones.region_of(e164)
     reason = "no gateway serves this number now"
     message.doubts -= 1  # a gateway, not this process, makes it one
-    for gateway, seconds in _to_try(region, patience):
+    for gateway, seconds in gateways_to_try(region, patience):
         now = timezone.now()
         if too_late := _why_not(message.pending_otp, number, now):
             _finish(message, State.EXPIRED, reason=too_late)
             return False
         if not message.hold(gateway.name):
             return False
-        made = _hand_over(gateway, message, _for(gateway, text, message, region, seconds, now))
+        made = hand_over(
+            gateway, message, for_gateway(gateway, text, message, region, seconds, now)
+        )
         reason = made.reason
         match Fate(made.fate):
             case Fate.ACCEPTED:
@@ -328,63 +323,6 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     return False
 
 
-def _to_try(region: str, patience: float) -> Iterator[tuple[Gateway, float]]:
-    """The gateways for *region*, in their order, and the seconds for each.
-
-    Those that fail at the moment are left out. One that hangs must leave time for the
-    next, so each but the last may take half of what is left.
-    """
-    ends = time.monotonic() + patience
-    health = GatewayHealth.objects.all_known()
-    now = timezone.now()
-    able = [
-        gateway
-        for gateway in gateways.for_region(region)
-        if gateway.name not in health or not health[gateway.name].is_tripped(now)
-    ]
-    for gateway in able:
-        left = ends - time.monotonic()
-        if left < _SHORTEST:
-            return
-        known = health.get(gateway.name)
-        if known is None or known.claim_trial(timezone.now()):
-            yield gateway, min(gateways.TIMEOUT, left if gateway is able[-1] else left / 2)
-
-
-def _for(
-    gateway: Gateway, text: Text, message: SmsMessage, region: str, seconds: float, now: datetime
-) -> Text:
-    """Return *text* as this gateway is handed it now."""
-    return replace(
-        text,
-        sender=dict(conf.senders).get(region, ""),
-        valid_for=_valid_for(message.pending_otp, now),
-        receipt_url=_receipt_url(gateway, message),
-        patience=seconds,
-    )
-
-
-def _hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
-    """Give the text to *gateway*, and record what came of it."""
-    made = GatewayTry(message=message, gateway=gateway.name, at=timezone.now())
-    try:
-        theirs = gateway.send(text)
-        made.fate, made.gateway_message_id = Fate.ACCEPTED, gateways.kept_id(theirs, text)
-    except SmsError as exc:
-        made.fate = exc.fate if isinstance(exc.fate, Fate) else Fate.UNKNOWN
-        made.reason = str(exc)[:200]
-    except Exception as exc:
-        # A bug there must not keep the next gateway from its turn.
-        logger.error("the gateway %s failed: %s", gateway.name, type(exc).__name__)
-        made.fate, made.reason = Fate.UNKNOWN, type(exc).__name__
-    made.save()
-    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
-        GatewayHealth.objects.failed(gateway.name, timezone.now())
-    else:
-        GatewayHealth.objects.worked(gateway.name)
-    return made
-
-
 def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bool:
     message.taken(
         sent_at=timezone.now(),
@@ -395,20 +333,6 @@ def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bo
     )
     metrics.TEXTS.labels(gateway.name, State.SENT.value).inc()
     return True
-
-
-def _valid_for(pending: PendingOtp | None, now: datetime) -> int:
-    """Seconds for which the text is of use, once the gateway has taken its time to answer."""
-    if pending is None:
-        return NEWS_FOR
-    return int((pending.expires_at - now).total_seconds()) - gateways.TIMEOUT
-
-
-def _receipt_url(gateway: Gateway, message: SmsMessage) -> str:
-    if not conf.receipt_secret:
-        return ""
-    address = f"{conf.base_url}/receipts/{gateway.name}/{conf.receipt_secret}"
-    return f"{address}?reference={message.reference}"
 
 
 def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> str:

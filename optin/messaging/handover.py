@@ -1,0 +1,96 @@
+"""Hand one text to a gateway, and record the try.
+
+Which gateways are asked, in which order and for how long is here. What becomes of the text after
+the try is in ``delivery``; how to talk to a gateway is in ``gateways``.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from django.utils import timezone
+
+from optin import gateways
+from optin.conf import conf
+from optin.gateways import Fate, Gateway, SmsError, Text
+from optin.models import GatewayHealth, GatewayTry, PendingOtp, SmsMessage
+
+logger = logging.getLogger("optin.messaging.delivery")  # operators know this name
+
+_SHORTEST = 0.5  # seconds: with less left, no further gateway is asked
+
+NEWS_FOR = 86_400
+"""Seconds for which a text without a code, or a mail, is tried."""
+
+
+def gateways_to_try(region: str, patience: float) -> Iterator[tuple[Gateway, float]]:
+    """The gateways for *region*, in their order, and the seconds for each.
+
+    Those that fail at the moment are left out. One that hangs must leave time for the
+    next, so each but the last may take half of what is left.
+    """
+    ends = time.monotonic() + patience
+    health = GatewayHealth.objects.all_known()
+    now = timezone.now()
+    able = [
+        gateway
+        for gateway in gateways.for_region(region)
+        if gateway.name not in health or not health[gateway.name].is_tripped(now)
+    ]
+    for gateway in able:
+        left = ends - time.monotonic()
+        if left < _SHORTEST:
+            return
+        known = health.get(gateway.name)
+        if known is None or known.claim_trial(timezone.now()):
+            yield gateway, min(gateways.TIMEOUT, left if gateway is able[-1] else left / 2)
+
+
+def for_gateway(
+    gateway: Gateway, text: Text, message: SmsMessage, region: str, seconds: float, now: datetime
+) -> Text:
+    """Return *text* as this gateway is handed it now."""
+    return replace(
+        text,
+        sender=dict(conf.senders).get(region, ""),
+        valid_for=_valid_for(message.pending_otp, now),
+        receipt_url=_receipt_url(gateway, message),
+        patience=seconds,
+    )
+
+
+def hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
+    """Give the text to *gateway*, and record what came of it."""
+    made = GatewayTry(message=message, gateway=gateway.name, at=timezone.now())
+    try:
+        theirs = gateway.send(text)
+        made.fate, made.gateway_message_id = Fate.ACCEPTED, gateways.kept_id(theirs, text)
+    except SmsError as exc:
+        made.fate = exc.fate if isinstance(exc.fate, Fate) else Fate.UNKNOWN
+        made.reason = str(exc)[:200]
+    except Exception as exc:
+        # A bug there must not keep the next gateway from its turn.
+        logger.error("the gateway %s failed: %s", gateway.name, type(exc).__name__)
+        made.fate, made.reason = Fate.UNKNOWN, type(exc).__name__
+    made.save()
+    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
+        GatewayHealth.objects.failed(gateway.name, timezone.now())
+    else:
+        GatewayHealth.objects.worked(gateway.name)
+    return made
+
+
+def _valid_for(pending: PendingOtp | None, now: datetime) -> int:
+    """Seconds for which the text is of use, once the gateway has taken its time to answer."""
+    if pending is None:
+        return NEWS_FOR
+    return int((pending.expires_at - now).total_seconds()) - gateways.TIMEOUT
+
+
+def _receipt_url(gateway: Gateway, message: SmsMessage) -> str:
+    if not conf.receipt_secret:
+        return ""
+    address = f"{conf.base_url}/receipts/{gateway.name}/{conf.receipt_secret}"
+    return f"{address}?reference={message.reference}"
