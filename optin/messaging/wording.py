@@ -88,8 +88,8 @@ def _code_words(code: str, purpose: Purpose) -> str:
 def _farewell() -> str:
     # Translators: 160 GSM-7 characters at most, with a name of 20.
     words = _(
-        "Your %(service)s account now uses another mobile number. Was it not you? "
-        "Look at our e-mail, or contact support."
+        "Your %(service)s account now uses another mobile number. If this was not you, look "
+        "at our e-mail or contact support."
     )
     return words % {"service": conf.service_name}
 

@@ -155,7 +155,7 @@ def _seconds(waiting: Waiting | None) -> int:
 
 def _hint(waiting: Waiting | None, *, by_app: bool) -> Any:
     if by_app and waiting:
-        return _("The code of your app, or the one of the text message.")
+        return _("The code from your app, or the one from the text message.")
     if by_app:
-        return _("6 digits, as your authenticator app shows them now.")
+        return _("The 6 digits that your authenticator app shows now.")
     return ""

@@ -65,7 +65,7 @@ class SignInCode(CodePage):
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
         if "half" in request.session:
-            sessions.flash(request, _("Sign in again: no code is waited for any more."))
+            sessions.flash(request, _("Sign in again: the time to enter the code is over."))
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 
     def context(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class SignInCode(CodePage):
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         if authenticators.overview(self.person).number:
-            said = _("You are signed in. Give us your new number now.")
+            said = _("You are signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You are signed in.")
             sessions.flash(self.request, said)

@@ -249,7 +249,7 @@ class OffCode(CodePage):
 
     def proved(self, result: Verification) -> HttpResponse:
         if authenticators.overview(self.person).is_on:
-            sessions.flash(self.request, _("It was removed."))
+            sessions.flash(self.request, _("The second factor was removed."))
         else:
             sessions.forget_factor(self.request)
             sessions.flash(self.request, _("Two-factor sign-in is off. We sent you an e-mail."))
@@ -350,7 +350,9 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
             origin=sessions.origin_of(request),
         )
     if kept.outcome is Outcome.NOTHING_WAITING:
-        sessions.flash(request, _("That page was too old. These codes are new: keep them instead."))
+        sessions.flash(
+            request, _("That page was out of date. These codes are new: save these instead.")
+        )
         return SeeOther("recovery-codes", then=on_to(request))
     if kept.outcome in {Outcome.OK, Outcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))

@@ -58,13 +58,13 @@ class NumberForm(Form):
     )
     file = forms.ModelChoiceField(
         label=_("For which file"),
-        help_text=_("It protects your whole account, whichever you choose."),
+        help_text=_("Two-factor sign-in protects your whole account, whichever file you choose."),
         queryset=File.objects.none(),
         widget=forms.RadioSelect,
         empty_label=None,
         error_messages={
             "required": _("Choose a file."),
-            "invalid_choice": _("Choose a file of the list."),
+            "invalid_choice": _("Choose a file from the list."),
         },
     )
 

@@ -42,5 +42,5 @@ def cancel(request: HttpRequest) -> HttpResponse:
     waits = Revocation.objects.open_of(user).first()
     if waits:
         revocations.cancel(waits, origin=sessions.origin_of(request))
-        sessions.flash(request, _("It was cancelled. Nothing is removed."))
+        sessions.flash(request, _("The removal was cancelled. Nothing is removed."))
     return SeeOther("account")

@@ -87,7 +87,7 @@ def refusal(result: Verification) -> str:
             "time": until
         }
     if result.tries_left == 0:
-        return _("That code is not right, and has no tries left. Ask for a new one.")
+        return _("That code is not right, and you have no tries left for it. Ask for a new one.")
     return _REFUSALS[result.outcome]() + _tries(result.tries_left)
 
 
@@ -95,19 +95,19 @@ _REFUSALS = {
     Outcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
     Outcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
     Outcome.OTP_EXHAUSTED: lambda: _(
-        "The code was entered wrongly too often and works no more. Ask for a new one."
+        "The code was entered wrongly too often and no longer works. Ask for a new one."
     ),
     Outcome.FACTOR_DISABLED: lambda: _(
         "Codes by text message are switched off for your account. Use an authenticator app or a "
         "recovery code, or contact support."
     ),
-    Outcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. There is nothing to prove."),
+    Outcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You do not need a code."),
     Outcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
     Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
         "The code was right, but another account uses this number. Use another number, or "
         "contact support."
     ),
-    Outcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Begin again."),
+    Outcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Start again."),
 }
 
 
@@ -155,7 +155,7 @@ _ALLOWED = {
     ),
     Outcome.NOT_OPTED_IN: lambda: _("No mobile number is active for your account."),
     Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
-        "Somebody else has proved this number since you did. Use another number, or contact "
+        "Somebody else has verified this number since you did. Use another number, or contact "
         "support."
     ),
 }
@@ -192,9 +192,9 @@ _SENT: dict[Outcome, Callable[[], str]] = {
     Outcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
     Outcome.FACTOR_DISABLED: _REFUSALS[Outcome.FACTOR_DISABLED],
     Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
-    Outcome.ALREADY_OPTED_IN: lambda: _("This is the number that you use already."),
+    Outcome.ALREADY_OPTED_IN: lambda: _("You already use this number."),
     Outcome.REGION_NOT_ALLOWED: lambda: _("Mobile numbers of that country cannot be used here."),
-    Outcome.UNREADABLE: lambda: _("We cannot read that number any more. Enter it again."),
+    Outcome.UNREADABLE: lambda: _("We can no longer read that number. Enter it again."),
 }
 
 
@@ -214,7 +214,7 @@ _DELIVERY = {
     State.SENT: lambda: _("Sent at %(time)s. Your carrier has not confirmed it yet."),
     State.DELIVERED: lambda: _("Delivered at %(time)s."),
     State.FAILED: lambda: _("It could not be sent at %(time)s. Check the number, or try again."),
-    State.EXPIRED: lambda: _("It was not sent: its code works no more. Ask for a new one."),
+    State.EXPIRED: lambda: _("It was not sent: its code no longer works. Ask for a new one."),
 }
 # The person must not learn that it was withheld (``limits.Withheld``).
 _DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]
@@ -315,7 +315,7 @@ def _where(run: list[AuditEvent], span: refusals.Span) -> str:
     """Say from where all of *run* came, and through what, as far as that is one."""
     newest, programs = run[0], {_program(event) for event in run}
     if all(event.face == Face.COMMAND for event in run):
-        return _("by those who run the service")
+        return _("by an administrator")
     if span.network == SEVERAL:
         place = _("from several networks")
     else:
@@ -369,10 +369,10 @@ _PURPOSES = {
 }
 _CODE_REFUSED = {
     "otp_expired": lambda: _("Expired code entered"),
-    "otp_exhausted": lambda: _("Code entered that was entered wrongly too often before"),
-    "locked": lambda: _("Code not heard: too many wrong ones before"),
-    "factor_disabled": lambda: _("Code not heard: codes by text message are switched off"),
-    "not_opted_in": lambda: _("Code not heard: two-factor sign-in was off"),
+    "otp_exhausted": lambda: _("Code rejected: it was entered wrongly too often before"),
+    "locked": lambda: _("Code rejected: account locked"),
+    "factor_disabled": lambda: _("Code rejected: codes by text message are switched off"),
+    "not_opted_in": lambda: _("Code rejected: two-factor sign-in was off"),
 }
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
@@ -395,7 +395,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.SIGN_IN, "signed_in"): lambda: _("Signed in with the password"),
     (Kind.SIGN_IN, "2fa_code_required"): lambda: _("Right password entered; a code is needed too"),
     (Kind.SIGN_IN, "temporarily_unavailable"): lambda: _("Sign-in refused: too many tries"),
-    (Kind.SIGN_IN, "invalid_scope"): lambda: _("An application asked for too much"),
+    (Kind.SIGN_IN, "invalid_scope"): lambda: _("An application asked for more access than allowed"),
     (Kind.SIGN_IN, ""): lambda: _("Wrong password entered"),
     (Kind.REFRESH, "issued"): lambda: _("An application stayed signed in"),
     (Kind.REFRESH, ""): lambda: _("An application was not kept signed in"),
@@ -437,7 +437,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
         "You tried to turn texts to your number on again; they stay off"
     ),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
-    (Kind.MEMBER, "ended"): lambda: _("You were put out of a file"),
+    (Kind.MEMBER, "ended"): lambda: _("You were removed from a file"),
     (Kind.MEMBER, ""): lambda: _("Staff wanted to change your files; nothing changed"),
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
@@ -451,13 +451,13 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.PASSWORD, "signed_in"): lambda: _("Password entered again"),
     (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
     (Kind.APP, "ok"): lambda: _("Authenticator app added"),
-    (Kind.APP, "started"): lambda: _("Set-up of an authenticator app begun"),
+    (Kind.APP, "started"): lambda: _("Set-up of an authenticator app started"),
     (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
     (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
-    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes kept again"),
+    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes saved again"),
     (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
     (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
-    (Kind.DISOWN, "unchanged"): lambda: _("A change that was taken back before"),
+    (Kind.DISOWN, "unchanged"): lambda: _("A change that was already taken back"),
     (Kind.DISOWN, ""): lambda: _("Taking back a change refused: wrong password"),
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
     (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),

@@ -170,7 +170,7 @@ def test_a_role_is_told_to_whom_it_is_given(user: User, signed_in: In) -> None:
     assert {*first.to, *second.to} == {"ann@example.com"}
     assert first.subject == "Your role as a member of staff was changed"
     assert "Your role is now: support." in str(first.body)
-    assert "You are no member of staff any more." in str(second.body)
+    assert "You are no longer a member of staff." in str(second.body)
     assert "new here" not in str(first.body)
 
 

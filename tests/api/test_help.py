@@ -322,7 +322,7 @@ def test_address_in_any_case_with_or_without_a_slash_is_a_page(address: str, acc
 def test_unknown_call_is_a_plain_404() -> None:
     response = Client().get("/Help/Api/POST-User-nothing")
     assert response.status_code == 404
-    assert "There is no such page" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 def test_authentication_says_whether_access_keys_are_taken(settings: Any) -> None:

@@ -65,10 +65,10 @@ def prove(hands: Pointer, person: Person, link: str) -> None:
     """Go to a change of factors, from the two-factor page, and show the phone once more."""
     hands.page.goto("/account/two-factor/")
     hands.follow(link)
-    hands.sees("Show that it is you")
+    hands.sees("Confirm it's you")
     before = len(hands.site.texts(person.number))
     hands.press(f"Text a code to ... {person.number[-3:]}")
-    hands.sees("Show that it is you")
+    hands.sees("Confirm it's you")
     code = hands.site.newest_text(person.number, after=before).split()[0]
     hands.give_code(code, "Continue")
 
@@ -78,7 +78,7 @@ def recovery_codes(hands: Pointer) -> list[str]:
     hands.sees("Recovery codes")
     codes = hands.page.locator(".secrets code").all_inner_texts()
     assert len(set(codes)) == 10
-    hands.press("I have kept them")
+    hands.press("I have saved them")
     return codes
 
 
@@ -171,7 +171,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
 def set_up_app(hands: Pointer) -> pyotp.TOTP:
     hands.sees("Authenticator app")
     hands.press("Set it up")
-    hands.unfold("cannot scan it")
+    hands.unfold("cannot scan the code")
     key = hands.page.locator(".key").inner_text()
     return pyotp.TOTP(key.replace(" ", ""))
 

@@ -74,7 +74,7 @@ SUBJECTS = {
     Notice.Kind.SUSPENDED: ("was suspended by staff", "Two-factor sign-in stays required"),
     Notice.Kind.RESUMED: ("works again", "Staff ended the suspension"),
     Notice.Kind.UNLOCKED: ("was unlocked by staff", "Codes are accepted again"),
-    Notice.Kind.NUMBER_CLAIMED: ("Somebody else proved", "Nothing has changed for you"),
+    Notice.Kind.NUMBER_CLAIMED: ("Somebody else verified", "Nothing has changed for you"),
     Notice.Kind.CHANGED: ("Your mobile number was changed", "is no longer used"),
     Notice.Kind.APP_ADDED: ("An authenticator app was added", "now shows such codes"),
     Notice.Kind.APP_REMOVED: ("The authenticator app was removed", "is no longer used"),
@@ -86,8 +86,8 @@ SUBJECTS = {
     Notice.Kind.REVOKE_PLANNED: ("Staff will remove your second factors", "Cancel it now"),
     Notice.Kind.REVOKE_OFF: ("Your second factors are not removed", "nothing was removed"),
     Notice.Kind.KEY_MADE: ("An access key was made", "without your password"),
-    Notice.Kind.KEY_REVOKED: ("An access key of your account", "any more"),
-    Notice.Kind.ROLE: ("Your role as a member of staff", "no member of staff any more"),
+    Notice.Kind.KEY_REVOKED: ("An access key of your account", "no longer act for you"),
+    Notice.Kind.ROLE: ("Your role as a member of staff", "no longer a member of staff"),
 }
 NAME_A_NUMBER = {
     Notice.Kind.ACTIVATED,

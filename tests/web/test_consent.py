@@ -459,7 +459,7 @@ def test_error_page(person: Client, url: str, method: str) -> None:
     text = response.content.decode()
 
     assert response.status_code == 400
-    assert "This request cannot be served" in text
+    assert "We cannot process this request" in text
     assert "Location" not in response.headers
     assert form_action(response) == "form-action 'self'"
     for echo in ("evil", "alert(1)", "unsafe-inline", "x" * 20, "Set-Cookie"):

@@ -320,7 +320,7 @@ def test_every_event_has_words_in_german() -> None:
                 with translation.override(language):
                     told[language] = words.activity([event], 1)[0][0]
             assert told["de"].what != told["en-au"].what, (kind, outcome)
-            assert told["de"].where == "durch die Betreiber des Dienstes"
+            assert told["de"].where == "durch einen Administrator"
 
 
 ONLY = {
@@ -368,8 +368,8 @@ def test_language_is_the_one_that_the_browser_asks_for(asked: str, language: str
 @pytest.mark.parametrize(
     ("address", "host", "status", "says"),
     [
-        ("/nothing", HOST, 404, "Diese Seite gibt es nicht"),
-        ("/sign-in/", "elsewhere.example", 400, "Diese Anfrage kann nicht beantwortet werden"),
+        ("/nothing", HOST, 404, "Seite nicht gefunden"),
+        ("/sign-in/", "elsewhere.example", 400, "Wir können diese Anfrage nicht bearbeiten"),
     ],
 )
 def test_error_pages(address: str, host: str, status: int, says: str) -> None:

@@ -172,7 +172,7 @@ def test_unknown_address_is_a_plain_404(address: str, debug: bool, settings: Any
     response = Client().get(address, {"WsAccessKey": SECRET})
     text = text_of(response)
     assert response.status_code == 404
-    assert "There is no such page" in text
+    assert "Page not found" in text
     assert SECRET not in text
 
 
@@ -209,7 +209,7 @@ def test_unknown_address_answers_whoever_asks(
     assert response["Cache-Control"] == "no-store"
     text = response.content.decode()
     if answer_type == "text/html":
-        assert "There is no such page" in text
+        assert "Page not found" in text
     elif "xml" in answer_type:
         assert text.startswith("<BaseResponseModel ")
     else:
@@ -248,7 +248,7 @@ def test_foreign_host_is_a_plain_400(address: str, debug: bool, settings: Any) -
     response = Client().get(address, {"WsAccessKey": SECRET}, headers={"host": "evil.example"})
     text = text_of(response)
     assert response.status_code == 400
-    assert "This request cannot be served" in text
+    assert "We cannot process this request" in text
     assert "evil.example" not in text
     assert SECRET not in text
     assert set(response["Content-Security-Policy"].split("; ")) == POLICY

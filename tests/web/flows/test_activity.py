@@ -270,7 +270,7 @@ def test_events_of_applications_and_commands(ann: Browser, user: User, file: Fil
     tenants.add_member(user, file, origin=Origin(Face.COMMAND))
     tenants.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
     ann.go("/account/activity/")
-    assert "by those who run the service" in ann.page.text
+    assert "by an administrator" in ann.page.text
     assert "through an application" in ann.page.text
 
 

@@ -330,7 +330,7 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
         # What is left is told also when the page is loaded again.
         assert ("left for this code" in code_page.reload().text) == bool(says)
     code_page.send(code=guesses[4])
-    last = "That code is not right, and has no tries left. Ask for a new one."
+    last = "That code is not right, and you have no tries left for it. Ask for a new one."
     assert last in code_page.page.errors
 
     # The fifth failure locks, too: the right code is not heard, and not used up.
@@ -702,7 +702,7 @@ def test_lost_phone_without_recovery_codes(browser: Browser, active: Any) -> Non
     sign_in(browser)
     browser.click("/sign-in/recovery/")
     assert "No recovery codes were made for your account." in browser.page.text
-    assert "Contact the people who run this service." in browser.page.text
+    assert "Contact support." in browser.page.text
     browser.click("/sign-in/code/")
     assert browser.page.inputs["code"]
 

@@ -54,6 +54,6 @@ def test_of_an_app(ann: Browser, user: User, settings: LazySettings) -> None:
 
     submit(ann)
 
-    assert "Begin again" in ann.page.text
+    assert "Start again" in ann.page.text
     assert ann.page.status == 200
     assert not authenticators.overview(user).app

@@ -36,7 +36,9 @@ def staff(browser: Browser, user: User) -> Browser:
     browser.send(username="ann", password=PASSWORD)
     assert browser.path == TWO_FACTOR
     assert browser.page.heading == "Two-factor sign-in is off"
-    assert browser.page.flash.startswith("The page that you asked for opens only with it.")
+    assert browser.page.flash.startswith(
+        "You need two-factor sign-in to open the page that you asked for."
+    )
     return browser
 
 
@@ -84,7 +86,7 @@ def test_by_app_for_who_belongs_to_no_file(staff: Browser, user: User) -> None:
     """Staff often do not."""
     Membership.objects.filter(user=user).update(active=False)
     staff.click(NUMBER)
-    assert "belongs to no file" in staff.page.text
+    assert "does not belong to a file" in staff.page.text
     secret = begin_app(staff)
     staff.send(code=app_code(secret))
     staff.click(LOG)

@@ -100,7 +100,7 @@ def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock:
 @pytest.mark.parametrize("path", ["/revocation/nothing/", "/revocation/1-1:forged/"])
 def test_a_forged_link(path: str, waits: Revocation, browser: Browser) -> None:
     assert browser.go(path).status == 404
-    assert "does not work any more" in browser.page.heading
+    assert "no longer works" in browser.page.heading
     answer: Any = browser.client.post(
         path,
         {"csrfmiddlewaretoken": "x"},
@@ -176,7 +176,7 @@ def test_a_warning_with_a_button_while_it_waits(
     ann_on.send(CANCEL)
 
     assert ann_on.path == "/account/"
-    assert ann_on.page.flash == "It was cancelled. Nothing is removed."
+    assert ann_on.page.flash == "The removal was cancelled. Nothing is removed."
     assert CANCEL not in ann_on.page.html
     assert Revocation.objects.get().closed_as == "cancelled"
     event = AuditEvent.objects.latest("pk")
