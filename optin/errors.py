@@ -78,7 +78,7 @@ class FileIdTaken(Refusal):
     """There is a file with this id."""
 
     code = "file_id_taken"
-    message = "There is a file with this id already."
+    message = "A file with this id already exists."
 
 
 class NotAMember(Refusal):
@@ -92,7 +92,7 @@ class OutOfReach(Refusal):
     """Staff want to act on themselves or on a superior."""
 
     code = "out_of_reach"
-    message = "You may not do this for yourself, or for somebody who may do more than you."
+    message = "You cannot do this to your own account, or to one with more rights than yours."
 
 
 class PasswordNeeded(Refusal):
@@ -106,4 +106,4 @@ class FactorNeeded(Refusal):
     """The session that asks has not proved a second factor for such a change lately."""
 
     code = "factor_needed"
-    message = "Prove your second factor first."
+    message = "Verify your second factor first."

@@ -33,14 +33,15 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
     result = revocations.plan(user, reason=data["reason"], origin=origin)
     due = at(result.due_at) if result.due_at else ""
     words = {
-        Outcome.PLANNED: f"It takes effect at {due}, unless it is called off. The person is told.",
-        Outcome.UNCHANGED: f"Nothing was done: it was asked for before, for {due}.",
+        Outcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
+        "gets an e-mail.",
+        Outcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
         Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
         Outcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
-        Outcome.REVOCATION_LIMIT: "Nothing was done: you asked for very many in a day. Ask an "
-        "administrator.",
-        Outcome.UNTOLD: "Nothing was done: the person has no e-mail address, or no mail is set "
-        "up here, so they cannot be told. Ask an administrator.",
+        Outcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals in a "
+        "day. Ask an administrator.",
+        Outcome.UNTOLD: "Nothing was done: the person cannot be notified, because they have no "
+        "e-mail address or e-mail is not set up here. Ask an administrator.",
     }
     return told(result.outcome, words)
 
@@ -48,8 +49,8 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
     words = {
-        Outcome.WITHDRAWN: "The revocation was withdrawn. The person is told.",
-        Outcome.UNCHANGED: "Nothing was done: no revocation waits.",
+        Outcome.WITHDRAWN: "The revocation was withdrawn. The person gets an e-mail.",
+        Outcome.UNCHANGED: "Nothing was done: no revocation is planned.",
     }
     return told(outcome, words)
 
@@ -62,9 +63,9 @@ def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
         Outcome.RESENT: done,
         Outcome.UNCHANGED: unchanged,
         Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
-        Outcome.NOTHING_WAITING: "Nothing was sent: no code waits to be entered.",
-        Outcome.UNREADABLE: "Nothing was sent: the number cannot be read, for its key has left "
-        "the key ring.",
+        Outcome.NOTHING_WAITING: "Nothing was sent: there is no code to send again.",
+        Outcome.UNREADABLE: "Nothing was sent: the number cannot be read, because its key is no "
+        "longer in the key ring.",
     }
 
     def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -81,12 +82,12 @@ def _limited(result: Sending) -> str:
     said = "Nothing was sent: a limit refused it. See “What may be wrong” for which."
     if result.retry_after is None:
         return said
-    return f"{said} It works again from {at(timezone.now() + result.retry_after)}."
+    return f"{said} You can send it again from {at(timezone.now() + result.retry_after)}."
 
 
 class RoleForm(ReasonForm):
     role = forms.ChoiceField(
-        choices=[("", "none: no staff"), *((role, role) for role in staff.ROLES)],
+        choices=[("", "none: not a member of staff"), *((role, role) for role in staff.ROLES)],
         required=False,
         label="Role",
     )
@@ -95,7 +96,7 @@ class RoleForm(ReasonForm):
 
 def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
-    words = {Outcome.OK: "The role was changed.", Outcome.UNCHANGED: "It was so already."}
+    words = {Outcome.OK: "The role was changed.", Outcome.UNCHANGED: "Already set."}
     return told(outcome, words)
 
 
@@ -104,63 +105,63 @@ ACTIONS = (
         "suspend",
         "Suspend",
         staff.ACT,
-        "Texted codes stop at once. The second factor stays required: the person gets in with an "
-        "authenticator app or a recovery code, or not at all. They are told by e-mail.",
-        _act(staff_actions.suspend, "Suspended.", unchanged="It was suspended already."),
+        "Stops codes by text message at once. The second factor stays required: the person "
+        "can sign in only with an authenticator app or a recovery code. The person gets an "
+        "e-mail.",
+        _act(staff_actions.suspend, "Suspended.", unchanged="It was already suspended."),
     ),
     Action(
         "resume",
         "End the suspension",
         staff.ACT,
-        "Codes are texted again. The person is told by e-mail.",
+        "Sends codes by text message again. The person gets an e-mail.",
         _act(staff_actions.resume, "The suspension was ended.", unchanged="It was not suspended."),
     ),
     Action(
         "unlock",
         "Unlock",
         staff.ACT,
-        "Ends a lock or a disabling, and the count of wrong codes begins again. The person is "
-        "told by e-mail.",
+        "Unlocks the account, allows codes by text message again and resets the count of "
+        "wrong codes. The person gets an e-mail.",
         _act(staff_actions.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
     ),
     Action(
         "revoke",
         "Remove all second factors",
         staff.REVOKE,
-        "Number, app and recovery codes go, and signing in needs the password alone. Be sure who "
-        "it is that asks. The person is told by e-mail.",
+        "Removes the number, the app and the recovery codes. Then the password alone is "
+        "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
         _act(staff_actions.revoke, "All second factors were removed."),
     ),
     Action(
         "revoke-later",
         "Remove all second factors later",
         staff.ACT,
-        "Number, app and recovery codes go after a day (or the time that was set), and signing in "
-        "needs the password alone then. Be sure who it is that asks. The person is told by e-mail "
-        "at once and can cancel it.",
+        "Removes the number, the app and the recovery codes after a day (or the time that was "
+        "set). Then the password alone is enough to sign in. Make sure that you know who is "
+        "asking. The person gets an e-mail at once and can cancel the removal.",
         _revoke_later,
     ),
     Action(
         "withdraw",
         "Withdraw the revocation",
         staff.ACT,
-        "Calls off the removal of all second factors that was asked for and waits. The person is "
-        "told by e-mail.",
+        "Cancels the planned removal of all second factors. The person gets an e-mail.",
         _withdraw,
     ),
     Action(
         "resend",
         "Send the code again",
         staff.ACT,
-        "Texts the code that waits to be entered once more, under the limits of every text. "
-        "Nobody here sees it.",
+        "Texts the open code to the person again. The usual limits apply. Staff cannot see "
+        "the code.",
         _act(staff_actions.resend, "A text is on its way."),
     ),
     Action(
         "role",
         "Change the role",
         staff.ROLES_OF_OTHERS,
-        "Says what this person may do here. You cannot give more than you have.",
+        "Sets what this person may do here. You cannot give more rights than you have.",
         _give_role,
         RoleForm,
     ),
@@ -224,7 +225,7 @@ class AccountAdmin(ReadOnlyAdmin):
     @admin.display(description="removal of second factors")
     def removal(self, user: User) -> str:
         waits = revocations.waiting_for(user)
-        return f"asked for, takes effect at {at(waits.due_at)}" if waits else "none waits"
+        return f"asked for, takes effect at {at(waits.due_at)}" if waits else "none planned"
 
     @admin.display(description="wrong codes in a row")
     def wrong_codes(self, user: User) -> int:
@@ -322,16 +323,18 @@ site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="
 def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     result = staff.reveal(row, reason=data["reason"], origin=origin)
     if result.outcome is not Outcome.OK:
-        words = {Outcome.UNREADABLE: "It cannot be read: its key has left the key ring."}
+        words = {
+            Outcome.UNREADABLE: "The number cannot be read: its key is no longer in the key ring."
+        }
         return told(result.outcome, words)
-    return Done("The number in full. It is shown this once.", secret=result.number)
+    return Done("This is the full number. It is shown only once.", secret=result.number)
 
 
 REVEAL = Action(
     "reveal",
     "Show the number in full",
     staff.REVEAL,
-    "The number is shown once, and the audit trail keeps who looked at it and why.",
+    "The number is shown once. The audit trail keeps who looked at it and why.",
     _reveal,
 )
 
@@ -374,7 +377,7 @@ class NumberAdmin(ReadOnlyAdmin):
     def state(self, row: ProviderUser) -> str:
         if row.confirmed:
             return "suspended" if row.suspended_at else "active"
-        return "released" if row.released_at else "not proved"
+        return "released" if row.released_at else "not verified"
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -36,7 +36,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON,
         label="Reason",
-        help_text="Kept in the audit trail. No phone number, no password.",
+        help_text="Kept in the audit trail. Do not enter a phone number or a password.",
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
     )
 
@@ -88,7 +88,7 @@ class Action:
                 raise PermissionDenied
             row = None if object_id is None else find(object_id)
             if object_id is not None and row is None:
-                messages.warning(request, "There is no such row any more.")
+                messages.warning(request, "This row no longer exists.")
                 return SeeOther("admin:index")
             return self._answer(request, row, home(row), (f"admin:{model}_changelist", rows))
 
@@ -101,7 +101,7 @@ class Action:
         for field in form.fields.values():  # the summary of what is wrong names each
             field.error_messages["required"] = f"{field.label or 'This'}: nothing was entered."
             # Django's own repeats what was sent.
-            field.error_messages["invalid_choice"] = f"{field.label}: choose one of the list."
+            field.error_messages["invalid_choice"] = f"{field.label}: choose one from the list."
         status = 422 if request.method == "POST" else 200
         done = None
         if form.is_valid():

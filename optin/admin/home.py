@@ -165,11 +165,11 @@ def _sums(found: Figures) -> Table:
     cost = found.of(What.TEXT, day=found.today).cost, found.of(What.TEXT).cost
     rows = [
         row("Opt-ins started", What.OPT_IN),
-        row("Opt-ins proved", What.OPT_IN, "proved"),
+        row("Opt-ins verified", What.OPT_IN, "proved"),
         row("Opt-ins failed", What.OPT_IN, "failed"),
         row("Opt-ins waiting for the code", What.OPT_IN, "waiting"),
         (
-            "Conversion: proved, of those proved or failed",
+            "Conversion: verified, of those verified or failed",
             conversion(found.today),
             conversion(None),
         ),
@@ -177,8 +177,8 @@ def _sums(found: Figures) -> Table:
         row("Texts delivered", What.TEXT, State.DELIVERED),
         row("Texts sent, no receipt yet", What.TEXT, State.SENT),
         row("Texts failed", What.TEXT, State.FAILED),
-        row("Texts not sent: the code was of no use any more", What.TEXT, State.EXPIRED),
-        row("Texts waiting to leave", What.TEXT, State.QUEUED, State.SENDING),
+        row("Texts not sent: the code no longer worked", What.TEXT, State.EXPIRED),
+        row("Texts waiting to be sent", What.TEXT, State.QUEUED, State.SENDING),
         ("Cost of all texts", *map(_money, cost)),
         row("Requests for a text that a limit refused", What.REFUSED),
         row("Accounts locked", What.LOCK, "locked"),
@@ -280,13 +280,13 @@ def _opt_ins(found: Figures) -> Chart:
     shares = [_percent(a, a + b) for a, b in zip(proved, failed, strict=True)]
     table = Table(
         "Opt-ins",
-        ("Day", "Started", "Proved", "Failed", "Waiting", "Conversion"),
+        ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
         _rows(found, *(map(_n, counts) for counts in (started, proved, failed, waiting)), shares),
-        "Each number that somebody began to opt in, on the day of its last code. Failed: the code "
-        "ran out, was used up, or the number was somebody else's.",
+        "Each number that somebody started to opt in, on the day of its last code. Failed: "
+        "the code expired, had no tries left, or another account uses the number.",
     )
     parts = [
-        (Part("good", "proved"), proved),
+        (Part("good", "verified"), proved),
         (Part("bad", "failed"), failed),
         (Part("open", "waiting"), waiting),
     ]
@@ -307,7 +307,8 @@ def _texts(found: Figures) -> Chart:
         "Texts by state",
         ("Day", "Texts", *(name.capitalize() for name in states), "Cost"),
         _rows(found, *(map(_n, counts) for counts in (total, *states.values())), costs),
-        "Sent: taken by the gateway, without a receipt. Not sent: the code was of no use any more.",
+        "Sent: the gateway took the text, and there is no receipt yet. Not sent: the code no "
+        "longer worked.",
     )
     looks = ("good", "fair", "bad", "dull", "open")
     parts = [
@@ -364,7 +365,7 @@ def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
     note = (
         "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
         "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
-        "it and it was among the 20 with most that nobody proved."
+        "it and it was among the 20 with most texts that nobody verified."
     )
     yield _bars(What.PREFIX, "Prefix", prefixes, note)
 
@@ -387,7 +388,7 @@ def _guarded_prefixes(now: datetime) -> dict[str, str]:
 
 
 def _bars(slug: str, column: str, rows: list[Bar], note: str = "") -> Bars:
-    columns = (column, "Texts today", "Proved", "Share", "Texts in 30 days", "Proved", "Share")
+    columns = (column, "Texts today", "Verified", "Share", "Texts in 30 days", "Verified", "Share")
     return Bars(slug, f"By {column.lower()}", columns, rows, note)
 
 

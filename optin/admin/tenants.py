@@ -31,12 +31,15 @@ class NoForm(forms.Form):
 def _is_seen(name: str) -> None:
     """Refuse a name that people would read as another one: see ``plain``."""
     if plain(name) != name:
-        raise forms.ValidationError("There are characters in it that nobody sees.")
+        raise forms.ValidationError("The name contains invisible characters.")
 
 
 class FileForm(NoForm):
     file_id = forms.IntegerField(
-        min_value=1, max_value=MAX_FILE_ID, required=False, label="File id (none: the next one)"
+        min_value=1,
+        max_value=MAX_FILE_ID,
+        required=False,
+        label="File id (leave empty for the next one)",
     )
     name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
 
@@ -84,16 +87,16 @@ class ApplicationForm(NoForm):
         widget=forms.Textarea(attrs={"rows": 3}),
     )
     by_code = forms.BooleanField(
-        required=False, initial=True, label="People sign in at it (authorization code)"
+        required=False, initial=True, label="People sign in to it (authorization code)"
     )
 
     def clean(self) -> dict[str, Any]:
         addresses = self.cleaned_data.get("redirect_uris", "").split()
         if not all(_is_for_redirects(each) for each in addresses):
-            words = "Each must begin with https:// and a host, and have no user name and no #."
+            words = "Each address must begin with https:// and a host, without a user name or #."
             self.add_error("redirect_uris", words)
         if self.cleaned_data.get("by_code") and not addresses:
-            self.add_error("redirect_uris", "Where do people go back to?")
+            self.add_error("redirect_uris", "Enter at least one redirect address.")
         self.cleaned_data["redirect_uris"] = " ".join(addresses)
         return self.cleaned_data
 
@@ -116,7 +119,8 @@ def _end_membership(row: Membership, data: dict[str, Any], origin: Origin) -> Do
 
 def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
     text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
-    return Done("The new WsAccessKey. It is shown this once: only its digest is kept.", secret=text)
+    words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
+    return Done(words, secret=text)
 
 
 def _revoke_key(row: AccessKey, data: dict[str, Any], origin: Origin) -> Done:
@@ -126,7 +130,7 @@ def _revoke_key(row: AccessKey, data: dict[str, Any], origin: Origin) -> Done:
 
 def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
     client_id, secret = tenants.make_application(**data, origin=origin)
-    words = f"Client id: {client_id}. Its secret is shown this once: only its digest is kept."
+    words = f"Client id: {client_id}. Its secret is shown only once: only its digest is kept."
     return Done(words, secret=secret)
 
 
@@ -195,7 +199,7 @@ class MembershipAdmin(_Tenants):
         "end",
         "End the membership",
         staff.TENANTS,
-        "Its keys to the file open nothing from now on.",
+        "The person's access keys to the file stop working at once.",
         _end_membership,
         NoForm,
     )
@@ -223,7 +227,12 @@ class AccessKeyAdmin(_Tenants):
         MemberForm,
     )
     end = Action(
-        "revoke", "Revoke the key", staff.TENANTS, "It is ended for good.", _revoke_key, NoForm
+        "revoke",
+        "Revoke the key",
+        staff.TENANTS,
+        "The key stops working for good.",
+        _revoke_key,
+        NoForm,
     )
 
 
@@ -249,7 +258,7 @@ class ApplicationAdmin(_Tenants):
         "remove",
         "Remove the application",
         staff.TENANTS,
-        "All tokens that it was given end with it.",
+        "All tokens of the application stop working.",
         _remove_application,
         NoForm,
     )

@@ -85,7 +85,7 @@ class MailAdmin(ReadOnlyAdmin):
 
 @admin.register(GatewayHealth, site=site)
 class GatewayAdmin(ReadOnlyAdmin):
-    list_display = ("gateway", "failures", when("tripped_until", "left alone until"))
+    list_display = ("gateway", "failures", when("tripped_until", "not used until"))
     shown = list_display
 
 
@@ -140,7 +140,7 @@ class OneNumberForm(NumberForm):
 def _switch(operation: Any, done: str) -> Any:
     def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
         outcome = operation(reason=data["reason"], origin=origin)
-        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was so already."})
+        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "Already set."})
 
     return do
 
@@ -157,7 +157,7 @@ def _put(operation: Any, done: str) -> Any:
 def _take(operation: Any, done: str) -> Any:
     def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
         outcome = operation(data["target"], reason=data["reason"], origin=origin)
-        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was on no list."})
+        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was not on a list."})
 
     return do
 
@@ -167,7 +167,7 @@ GUARD_ACTIONS = (
         "stop",
         "Stop all texts",
         staff.GUARDS,
-        "No text leaves at all, of whatever kind; those that wait expire.",
+        "Stops all texts of every kind. Waiting texts expire.",
         _switch(send_controls.stop_texts, "All texts are stopped."),
     ),
     Action(
@@ -181,7 +181,8 @@ GUARD_ACTIONS = (
         "deny",
         "Deny opt-ins",
         staff.GUARDS,
-        "Refuses opt-ins of a number, or of all that share its prefix. Active ones go on.",
+        "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
+        "working.",
         _put(send_controls.deny, "On the deny list."),
         ListForm,
     ),
@@ -189,7 +190,7 @@ GUARD_ACTIONS = (
         "safe",
         "Keep safe",
         staff.GUARDS,
-        "No breaker refuses its opt-ins; the other limits hold.",
+        "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
         _put(send_controls.keep_safe, "On the safe list."),
         ListForm,
     ),
@@ -197,7 +198,7 @@ GUARD_ACTIONS = (
         "lift",
         "Open a prefix",
         staff.GUARDS,
-        "Opens a prefix that was closed because too few opt-ins were proved.",
+        "Opens a prefix that was closed because too few opt-ins were verified.",
         _put(send_controls.lift_breaker, "The prefix is open."),
         PrefixForm,
     ),
@@ -206,7 +207,7 @@ GUARD_ACTIONS = (
         "Take off the lists",
         staff.GUARDS,
         "Takes a number or prefix off the deny or safe list.",
-        _take(send_controls.unlist, "Taken off."),
+        _take(send_controls.unlist, "Taken off the lists."),
         NumberForm,
     ),
     Action(

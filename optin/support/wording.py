@@ -133,8 +133,8 @@ _RULES: dict[str, str] = {
         "account has used the texts reserved for it"
     ),
     limits.PREFIX: (
-        "%(count)s opt-ins under the prefix of this number that nobody proved; from %(limit)s on "
-        "it may be closed"
+        "%(count)s opt-ins under the prefix of this number that nobody verified; from "
+        "%(limit)s on it may be closed"
     ),
     limits.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
     limits.STOP: "staff stopped all texts",
@@ -249,18 +249,18 @@ _REMOVED: dict[str, str] = {
 _WHY: dict[str, str] = {
     "unknown here": "the id is not one of this account and file",
     "nothing pending": "no code was waiting",
-    "another length": "it has another length than the code",
+    "another length": "it has a different length from the code",
     "no number": "no number is active",
-    "the app's key is gone": "the key of the app has left the key ring",
-    "its key is gone": "the key of the code has left the key ring",
+    "the app's key is gone": "the key of the app is no longer in the key ring",
+    "its key is gone": "the key of the code is no longer in the key ring",
 }
 _CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
 _CODE_REFUSED: dict[str, str] = {
     "otp_expired": "Expired code entered",
-    "otp_exhausted": "Code entered that was entered wrongly too often before",
-    "locked": "Code not heard: too many wrong ones before",
-    "factor_disabled": "Code not heard: codes by text message are switched off",
-    "not_opted_in": "Code not heard: two-factor sign-in was off",
+    "otp_exhausted": "Code rejected: it was entered wrongly too often before",
+    "locked": "Code rejected: account locked",
+    "factor_disabled": "Code rejected: codes by text message are switched off",
+    "not_opted_in": "Code rejected: two-factor sign-in was off",
 }
 # Where the words for the person would do, they are the same.
 _EVENTS: dict[tuple[str, str], str] = {
@@ -287,7 +287,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.SIGN_IN, "signed_in"): "Signed in with the password",
     (Kind.SIGN_IN, "2fa_code_required"): "Right password entered; a code is needed too",
     (Kind.SIGN_IN, "temporarily_unavailable"): "Sign-in refused: too many tries",
-    (Kind.SIGN_IN, "invalid_scope"): "An application asked for too much",
+    (Kind.SIGN_IN, "invalid_scope"): "An application asked for more access than allowed",
     (Kind.SIGN_IN, ""): "Wrong password entered",
     (Kind.REFRESH, "issued"): "An application stayed signed in",
     (Kind.REFRESH, ""): "An application was not kept signed in",
@@ -308,7 +308,7 @@ _EVENTS: dict[tuple[str, str], str] = {
         "The second factor was not removed: the person has set one up since"
     ),
     (Kind.REVOKE, "untold"): (
-        "The second factor was not removed: the mail about it had not left in time"
+        "The second factor was not removed: the mail about it was not sent in time"
     ),
     (Kind.REVOKE, "deactivated"): "The second factor was not removed: the account is deactivated",
     (Kind.REVOCATION, "planned"): "Staff asked for the removal of all second factors",
@@ -335,7 +335,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.DENY, ""): "Staff changed the deny list for this number",
     (Kind.SAFE, ""): "Staff changed the safe list for this number",
     (Kind.MEMBER, "added"): "Added to a file",
-    (Kind.MEMBER, "ended"): "Put out of a file",
+    (Kind.MEMBER, "ended"): "Removed from a file",
     (Kind.MEMBER, ""): "Staff wanted to change the files; nothing changed",
     (Kind.ACCESS_KEY, "made"): "An access key was made",
     (Kind.ACCESS_KEY, "revoked"): "An access key was revoked",
@@ -347,13 +347,13 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.PASSWORD, "signed_in"): "Password entered again",
     (Kind.PASSWORD, ""): "Wrong password entered",
     (Kind.APP, "ok"): "Authenticator app added",
-    (Kind.APP, "started"): "Set-up of an authenticator app begun",
+    (Kind.APP, "started"): "Set-up of an authenticator app started",
     (Kind.APP, ""): "Set-up of an authenticator app refused",
     (Kind.RECOVERY_CODES, "ok"): "New recovery codes made",
-    (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes kept again",
+    (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes saved again",
     (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
-    (Kind.DISOWN, "unchanged"): "A change that was taken back before",
+    (Kind.DISOWN, "unchanged"): "A change that was already taken back",
     (Kind.DISOWN, ""): "Taking back a change refused: wrong password",
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
@@ -368,7 +368,7 @@ def text(message: SmsMessage) -> str:
     """Say what a text is, and how far it came."""
     state = _STATES[State(message.state)]
     if message.pending_otp is None:
-        return f"Text message that another number took its place: {state}"
+        return f"Text message that another number replaced this one: {state}"
     return f"Text message with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
 
 
@@ -420,7 +420,7 @@ _STATES: dict[State, str] = {
     State.SENT: "sent, and no receipt yet",
     State.DELIVERED: "delivered",
     State.FAILED: "not delivered",
-    State.EXPIRED: "not sent, its code was of no use any more",
+    State.EXPIRED: "not sent, because its code no longer worked",
     State.WITHHELD: "withheld, and the person was told that it was sent",
 }
 _MAIL_STATES: dict[State, str] = {
@@ -429,10 +429,10 @@ _MAIL_STATES: dict[State, str] = {
     State.FAILED: "not sent",
 }
 _CLOSED: dict[PendingOtp.Closed, str] = {
-    PendingOtp.Closed.PROVED: "its code was entered rightly",
+    PendingOtp.Closed.PROVED: "its code was accepted",
     PendingOtp.Closed.SUPERSEDED: "its code was replaced or withdrawn",
     PendingOtp.Closed.RELEASED: "its code ended with the number",
-    PendingOtp.Closed.OTHER_PROVED: "its code ended when another factor was proved",
+    PendingOtp.Closed.OTHER_PROVED: "its code ended when another factor was verified",
 }
 _FATES: dict[str, str] = {
     Fate.ACCEPTED: "The gateway %(gateway)s took the text",

@@ -149,16 +149,16 @@ def test_it_says_what_happened(
     told = tables(client)
     assert {name: (today, month) for name, today, month in told["sums"][1:]} == {
         "Opt-ins started": ("2", "2"),
-        "Opt-ins proved": ("1", "1"),
+        "Opt-ins verified": ("1", "1"),
         "Opt-ins failed": ("0", "0"),
         "Opt-ins waiting for the code": ("1", "1"),
-        "Conversion: proved, of those proved or failed": ("100 %", "100 %"),
+        "Conversion: verified, of those verified or failed": ("100 %", "100 %"),
         "Texts": ("2", "2"),
         "Texts delivered": ("0", "0"),
         "Texts sent, no receipt yet": ("2", "2"),
         "Texts failed": ("0", "0"),
-        "Texts not sent: the code was of no use any more": ("0", "0"),
-        "Texts waiting to leave": ("0", "0"),
+        "Texts not sent: the code no longer worked": ("0", "0"),
+        "Texts waiting to be sent": ("0", "0"),
         "Cost of all texts": ("0.10", "0.10"),
         "Requests for a text that a limit refused": ("1", "1"),
         "Accounts locked": ("0", "0"),
@@ -180,7 +180,7 @@ def test_it_says_what_happened(
 def test_it_sums_30_days(signed_in: In, month: None) -> None:
     told = sums(signed_in("support"))
     assert told["Opt-ins started"] == ("41", "1,230")
-    assert told["Conversion: proved, of those proved or failed"] == ("75 %", "75 %")
+    assert told["Conversion: verified, of those verified or failed"] == ("75 %", "75 %")
     assert told["Texts"] == ("55", "1,650")
     assert told["Cost of all texts"] == ("2.25", "67.50")
     assert told["Accounts locked"] == ("2", "60")
@@ -240,7 +240,7 @@ def test_a_name_of_a_file_is_text(signed_in: In, pending: ProviderUser) -> None:
 
 def test_nothing_yet_is_said_calmly(signed_in: In) -> None:
     page = home(signed_in("auditor"))
-    assert "No opt-ins yet" in page
+    assert "There were no opt-ins" in page
     assert 'class="days"' not in page
     assert "These figures are old" not in page
 

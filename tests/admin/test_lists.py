@@ -287,7 +287,7 @@ def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
     while older := re.search(r'href="(\?[^"]*)" rel="next">Go on looking', pages[-1]):
         seen += ids(pages[-1])
         assert "events were compared, back to 2026-11-0" in pages[-1]
-        assert "Nothing." not in pages[-1]
+        assert "No results." not in pages[-1]
         pages.append(read(client, LOG + older[1].replace("&amp;", "&")))
     seen += ids(pages[-1])
 
@@ -426,7 +426,7 @@ def test_no_row_is_named_by_another_field(signed_in: In, user: User, query: str)
 def test_saved_filters_are_ones_that_there_are(signed_in: In, words: str, address: str) -> None:
     html = read(signed_in("auditor"), f"{LOG}{address}")
     assert f'<a href="{address}">{words}</a>' in html
-    assert "Not understood" not in html
+    assert "This value is not valid" not in html
 
 
 # -- what a page shows -------------------------------------------------------------
@@ -542,4 +542,4 @@ def test_a_day_at_an_end_of_the_calendar_is_none(signed_in: In, name: str, day: 
     record(1)
     html = read(signed_in("auditor"), LOG, **{name: day})
     assert ids(html) == []
-    assert "Not understood" in html
+    assert "This value is not valid" in html

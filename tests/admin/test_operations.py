@@ -150,7 +150,7 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
     assert "Suspended." in ask(client, f"{page}/suspend/", reason="phone stolen")
     active.refresh_from_db()
     assert active.suspended_at == NOON
-    assert "It was suspended already." in ask(client, f"{page}/suspend/", reason="again")
+    assert "It was already suspended." in ask(client, f"{page}/suspend/", reason="again")
     assert "The suspension was ended." in ask(client, f"{page}/resume/", reason="found it")
 
     active.refresh_from_db()
@@ -235,7 +235,7 @@ def test_resend_keeps_the_limits(
     """At once: the wait of every text holds for staff too."""
     html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="now")
     assert "Nothing was sent: a limit refused it." in html
-    assert "It works again from 2026-11-02 " in html
+    assert "You can send it again from 2026-11-02 " in html
     assert len(phone.messages) == 1
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.data["rule"]) == (
@@ -261,7 +261,7 @@ def test_resend_of_a_sign_in(
 
 def test_resend_of_nothing(user: User, active: ProviderUser, phone: Phone, signed_in: In) -> None:
     html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
-    assert "no code waits to be entered" in html
+    assert "there is no code to send again" in html
     assert SmsMessage.objects.count() == 1
 
 
@@ -284,7 +284,7 @@ def test_nothing_is_texted_to_who_is_deactivated(
     User.objects.filter(pk=user.pk).update(is_active=False)
     clock.shift(60)
     html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
-    assert "no code waits to be entered" in html
+    assert "there is no code to send again" in html
     assert SmsMessage.objects.count() == 1
 
 
@@ -307,7 +307,7 @@ def test_a_number_whose_key_is_gone_is_said_to_be_unreadable(
 ) -> None:
     ProviderUser.objects.filter(pk=active.pk).update(number_encrypted="x")
     html = ask(signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/", reason="x")
-    assert "It cannot be read" in html
+    assert "The number cannot be read" in html
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome) == ("reveal", "unreadable")
 
@@ -327,7 +327,7 @@ def test_a_role_is_given_and_taken(user: User, signed_in: In, role: str) -> None
     assert "The role was changed." in ask(client, path, role=role, reason="new here")
     user.refresh_from_db()
     assert ([g.name for g in user.groups.all()], user.is_staff) == ([role], True)
-    assert "It was so already." in ask(client, path, role=role, reason="again")
+    assert "Already set." in ask(client, path, role=role, reason="again")
 
     ask(client, path, role="", reason="left")
 
@@ -433,7 +433,7 @@ def test_no_tenancy_of_oneself_or_a_superior(
 
     html = ask(signed_in("administrator"), path, 403, who=whose, file_id=file.pk)
 
-    assert "You may not do this for yourself" in html
+    assert "You cannot do this to your own account" in html
     assert list(Membership.objects.values_list("active", flat=True)) == [True]
     assert list(AccessKey.objects.values_list("pk", "revoked_at")) == [(key.pk, None)]
     event = AuditEvent.objects.latest("pk")
@@ -501,7 +501,7 @@ def test_the_stop_and_the_lists(signed_in: In) -> None:
     assert "On the deny list." in ask(client, "optin/guard/deny/", **number)
     assert "On the safe list." in ask(client, "optin/guard/safe/", **number)
     assert [guard.kind for guard in Guard.objects.all()] == ["safe"]
-    assert "Taken off." in ask(client, "optin/guard/unlist/", **number)
+    assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
     ask(client, "optin/guard/lift/", number=NUMBER, days="1", reason="x")
     assert [(guard.kind, guard.covers) for guard in Guard.objects.all()] == [("lift", "prefix")]
     ask(client, "optin/guard/deny/", 422, **{**number, "number": "12"})
@@ -723,7 +723,7 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
         ("role", "ok", "The role as a member of staff was changed", False),
         ("role", "unchanged", "Staff wanted to change the role; nothing changed", False),
         ("role", "out_of_reach", "Staff wanted to change the role; nothing changed", True),
-        ("member", "ended", "Put out of a file", False),
+        ("member", "ended", "Removed from a file", False),
         ("access_key", "out_of_reach", "Staff wanted to change the access keys", True),
     ],
 )

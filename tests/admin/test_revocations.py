@@ -32,7 +32,7 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     client = signed_in("support")
     assert client.get(f"/admin/{page(user, LATER)}").status_code == 200
     assert not Revocation.objects.exists()  # a GET does nothing
-    assert "none waits" in account(client, user)
+    assert "none planned" in account(client, user)
 
     html = ask(client, page(user, LATER), reason="lost the phone")
 
@@ -43,12 +43,14 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     assert page(user, WITHDRAW) in html
     active.refresh_from_db()
     assert active.confirmed
-    assert f"it was asked for before, for {DUE}" in ask(client, page(user, LATER), reason="again")
+    assert f"the removal is already planned for {DUE}" in ask(
+        client, page(user, LATER), reason="again"
+    )
 
     assert "The revocation was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
 
     assert 'data-cause="revocation_waits"' not in account(client, user)
-    assert "no revocation waits" in ask(client, page(user, WITHDRAW), reason="again")
+    assert "no revocation is planned" in ask(client, page(user, WITHDRAW), reason="again")
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
         ("revocation", "planned", "lost the phone"),
@@ -68,7 +70,7 @@ def test_what_support_asked_for_happens_a_day_later(
     assert not active.confirmed
     html = account(signed_in("support"), user)
     assert "Staff removed the second factor" in html
-    assert "none waits" in html
+    assert "none planned" in html
 
 
 def test_support_has_no_way_to_do_it_at_once(
@@ -98,7 +100,7 @@ def test_an_administrator_does_it_at_once_and_ends_what_waits(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"email": ""}, "has no e-mail address"),
+        ({"email": ""}, "the person cannot be notified"),
         ({"is_active": False}, "the account is deactivated"),
     ],
 )

@@ -84,6 +84,6 @@ def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
 def test_there_is_nothing_yet(home: Page, site: Site, looks: list[Look]) -> None:
     run(site, "Figure.objects.all().delete(); Span.objects.update(is_settled=True)")
     home.goto("/admin/")
-    expect(home.get_by_text("No opt-ins yet")).to_be_visible()
+    expect(home.get_by_text("There were no opt-ins")).to_be_visible()
     expect(home.get_by_role("img")).to_have_count(0)
     audit_everywhere(home, "staff-home-empty", looks)

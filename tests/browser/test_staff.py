@@ -117,7 +117,7 @@ class Tour:
         expect(self.page.locator("#result_list tbody tr").first).to_be_visible()
         self.look()
         self.go("?before=1")
-        expect(self.page.get_by_text("Nothing.", exact=True)).to_be_visible()
+        expect(self.page.get_by_text("No results.", exact=True)).to_be_visible()
         self.look("empty")
         typed = self.page.locator(".filters input[type=text]").last  # an id, where others are not
         if typed.count():

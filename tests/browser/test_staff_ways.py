@@ -216,7 +216,7 @@ def test_secrets_are_shown_once(
     shown = page.locator(".secret")
     assert re.sub(r"\D", "", shown.inner_text()) == somebody.number[1:]
     audit_everywhere(page, "staff-secret-number", looks)
-    superuser.follow("Go on")
+    superuser.follow("Done")
     assert somebody.number[3:] not in page.content()
 
     page.goto("/admin/optin/accesskey/make/")
@@ -225,7 +225,7 @@ def test_secrets_are_shown_once(
     superuser.press("Make an access key")
     key = shown.inner_text()
     audit_everywhere(page, "staff-secret-key", looks)
-    superuser.follow("Go on")
+    superuser.follow("Done")
     superuser.sees("Access keys")
     assert key not in page.content()
 
@@ -235,7 +235,7 @@ def test_secrets_are_shown_once(
     superuser.press("Make an application")
     secret = shown.inner_text()
     audit_everywhere(page, "staff-secret-application", looks)
-    superuser.follow("Go on")
+    superuser.follow("Done")
     assert secret not in page.content()
 
 

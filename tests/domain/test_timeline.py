@@ -1009,7 +1009,7 @@ def test_the_list_on_a_page(scene: Scene) -> None:
     assert "2 November 2026, 23:00:00 AEDT" in page
     assert "style=" not in page
     assert "<script" not in page
-    assert "Nothing happened" in render([])
+    assert "No activity yet" in render([])
 
 
 def test_the_causes_on_a_page(scene: Scene) -> None:
