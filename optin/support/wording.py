@@ -154,8 +154,8 @@ _RULES: dict[str, str] = {
     "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
     "sign-in-tries": "%(count)s of %(limit)s passwords from one address in %(span)s",
     "reset-name": (
-        "%(count)s of %(limit)s requests for a link to a new password for this address from one "
-        "network in %(span)s"
+        "%(count)s of %(limit)s requests for a link to choose a new password for this "
+        "address from one network in %(span)s"
     ),
     "reset-ip": (
         "%(count)s of %(limit)s requests for a link to a new password from one address in %(span)s"
@@ -289,21 +289,21 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.SIGN_IN, "temporarily_unavailable"): "Sign-in refused: too many tries",
     (Kind.SIGN_IN, "invalid_scope"): "An application asked for more access than allowed",
     (Kind.SIGN_IN, ""): "Wrong password entered",
-    (Kind.REFRESH, "issued"): "An application stayed signed in",
-    (Kind.REFRESH, ""): "An application was not kept signed in",
-    (Kind.TOKEN, "refresh_token"): "An application stayed signed in",
-    (Kind.TOKEN, "invalid_refresh"): "An application was not kept signed in",
+    (Kind.REFRESH, "issued"): "An application renewed its sign-in",
+    (Kind.REFRESH, ""): "An application could not renew its sign-in",
+    (Kind.TOKEN, "refresh_token"): "An application renewed its sign-in",
+    (Kind.TOKEN, "invalid_refresh"): "An application could not renew its sign-in",
     (Kind.TOKEN, "code_reused"): "An application used its code twice: it was signed out",
     (Kind.TOKEN, ""): "An application signed in for this person",
     (Kind.ACCESS, ""): "Access to a file refused",
     (Kind.SUSPEND, "ok"): "Staff suspended the number",
-    (Kind.SUSPEND, ""): "Staff wanted to suspend the number; nothing changed",
+    (Kind.SUSPEND, ""): "Staff tried to suspend the number; nothing changed",
     (Kind.RESUME, "ok"): "Staff ended the suspension of the number",
-    (Kind.RESUME, ""): "Staff wanted to end a suspension; nothing changed",
+    (Kind.RESUME, ""): "Staff tried to end a suspension; nothing changed",
     (Kind.UNLOCK, "ok"): "Staff unlocked the account",
-    (Kind.UNLOCK, ""): "Staff wanted to unlock the account; nothing changed",
+    (Kind.UNLOCK, ""): "Staff tried to unlock the account; nothing changed",
     (Kind.REVOKE, "ok"): "Staff removed the second factor",
-    (Kind.REVOKE, ""): "Staff wanted to remove the second factor; nothing changed",
+    (Kind.REVOKE, ""): "Staff tried to remove the second factor; nothing changed",
     (Kind.REVOKE, "set_up_since"): (
         "The second factor was not removed: the person has set one up since"
     ),
@@ -315,15 +315,15 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.REVOCATION, "cancelled"): "The removal of all second factors was cancelled by the person",
     (Kind.REVOCATION, "withdrawn"): "Staff withdrew the removal of all second factors",
     (Kind.REVOCATION, ""): (
-        "Staff wanted to plan or withdraw the removal of all second factors; nothing changed"
+        "Staff tried to plan or withdraw the removal of all second factors; nothing changed"
     ),
-    (Kind.RESEND, "sent"): "Staff had a code sent",
-    (Kind.RESEND, "resent"): "Staff had the code sent again",
-    (Kind.RESEND, ""): "Staff wanted to have the code sent again; no text was sent",
+    (Kind.RESEND, "sent"): "Staff sent a code",
+    (Kind.RESEND, "resent"): "Staff sent the code again",
+    (Kind.RESEND, ""): "Staff tried to send the code again; no text was sent",
     (Kind.REVEAL, "ok"): "Staff saw the number in full",
-    (Kind.REVEAL, ""): "Staff wanted to see the number in full",
+    (Kind.REVEAL, ""): "Staff tried to see the number in full",
     (Kind.ROLE, "ok"): "The role as a member of staff was changed",
-    (Kind.ROLE, ""): "Staff wanted to change the role; nothing changed",
+    (Kind.ROLE, ""): "Staff tried to change the role; nothing changed",
     (Kind.NO_TEXTS, "stopped"): "STOP came from the number: no text is sent to it",
     (Kind.NO_TEXTS, "ok"): "Texts are sent to the number again",
     (Kind.NO_TEXTS, "allowed"): "START came from the number: texts are sent to it again",
@@ -336,14 +336,17 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.SAFE, ""): "Staff changed the safe list for this number",
     (Kind.MEMBER, "added"): "Added to a file",
     (Kind.MEMBER, "ended"): "Removed from a file",
-    (Kind.MEMBER, ""): "Staff wanted to change the files; nothing changed",
+    (Kind.MEMBER, ""): "Staff tried to change the files; nothing changed",
     (Kind.ACCESS_KEY, "made"): "An access key was made",
     (Kind.ACCESS_KEY, "revoked"): "An access key was revoked",
-    (Kind.ACCESS_KEY, ""): "Staff wanted to change the access keys; nothing changed",
+    (Kind.ACCESS_KEY, ""): "Staff tried to change the access keys; nothing changed",
     (Kind.PASSWORD, "changed"): "Password changed",
-    (Kind.PASSWORD, "reset_asked"): "A link to a new password was mailed",
-    (Kind.PASSWORD, "refused"): "A link to a new password was asked for and not mailed",
-    (Kind.PASSWORD, "temporarily_unavailable"): "A link to a new password was asked for too often",
+    (Kind.PASSWORD, "reset_asked"): "A link to choose a new password was sent by e-mail",
+    (Kind.PASSWORD, "refused"): "A link to choose a new password was asked for and not sent",
+    (
+        Kind.PASSWORD,
+        "temporarily_unavailable",
+    ): "A link to choose a new password was asked for too often",
     (Kind.PASSWORD, "signed_in"): "Password entered again",
     (Kind.PASSWORD, ""): "Wrong password entered",
     (Kind.APP, "ok"): "Authenticator app added",
@@ -354,7 +357,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
     (Kind.DISOWN, "unchanged"): "A change that was already taken back",
-    (Kind.DISOWN, ""): "Taking back a change refused: wrong password",
+    (Kind.DISOWN, ""): "A change was not taken back: wrong password",
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",
@@ -399,7 +402,7 @@ def outcome(message: SmsMessage) -> str:
         return "The text was not sent"
     if message.reason.startswith(CARRIER):
         return "After it was sent, the carrier refused the text"
-    return "The text was given up"
+    return "The service stopped trying to send the text"
 
 
 def why(reason: str) -> str:
@@ -436,9 +439,9 @@ _CLOSED: dict[PendingOtp.Closed, str] = {
 }
 _FATES: dict[str, str] = {
     Fate.ACCEPTED: "The gateway %(gateway)s took the text",
-    Fate.TRY_ANOTHER: "The gateway %(gateway)s is down or failed: the text did not leave",
+    Fate.TRY_ANOTHER: "The gateway %(gateway)s is down or failed: the text was not sent",
     Fate.NOT_HERE: "The gateway %(gateway)s does not serve this number",
-    Fate.UNKNOWN: "The gateway %(gateway)s did not answer: perhaps the text left",
+    Fate.UNKNOWN: "The gateway %(gateway)s did not answer: the text may have been sent",
     Fate.REFUSED: "The gateway %(gateway)s refused the text for good",
     Fate.OPTED_OUT: "The gateway %(gateway)s says that the person answered STOP",
 }

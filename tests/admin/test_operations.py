@@ -721,10 +721,10 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
     ("kind", "outcome", "words", "bad"),
     [
         ("role", "ok", "The role as a member of staff was changed", False),
-        ("role", "unchanged", "Staff wanted to change the role; nothing changed", False),
-        ("role", "out_of_reach", "Staff wanted to change the role; nothing changed", True),
+        ("role", "unchanged", "Staff tried to change the role; nothing changed", False),
+        ("role", "out_of_reach", "Staff tried to change the role; nothing changed", True),
         ("member", "ended", "Removed from a file", False),
-        ("access_key", "out_of_reach", "Staff wanted to change the access keys", True),
+        ("access_key", "out_of_reach", "Staff tried to change the access keys", True),
     ],
 )
 def test_what_staff_did_or_could_not_do_is_told(

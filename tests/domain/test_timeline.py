@@ -804,7 +804,7 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
             "Text message with a code to turn two-factor sign-in on: delivered",
             False,
         ),
-        ("Gateway", "The gateway one is down or failed: the text did not leave", True),
+        ("Gateway", "The gateway one is down or failed: the text was not sent", True),
         ("Gateway", "The gateway two took the text", False),
         ("Outcome", "The gateway two reports: delivered", False),
     ]
