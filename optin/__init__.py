@@ -1,9 +1,9 @@
 """Opting people in to two-factor authentication by SMS.
 
-The map, from the ground up. A module imports its own level or a lower one;
+The map, lowest level first. A module imports its own level or a lower one;
 ``tests/test_layers.py`` checks this.
 
-Words and pure functions (no database, no HTTP):
+Values and pure functions (no database, no HTTP):
     ``errors``      why an operation did nothing: raised
     ``outcomes``    what an operation decided: returned, stored and sent
     ``conf``        every setting: name, type, default, unit, source

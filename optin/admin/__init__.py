@@ -1,9 +1,8 @@
 """The pages for staff, on Django's admin.
 
-Everything is read here, and changed by the operations that every face calls; no form writes
-a row by itself. ``site`` knows who may come in, ``rows`` how rows are shown, ``actions`` how
-an operation is asked for; the other modules are the pages by subject. One language: English,
-as staff and the runbooks speak it.
+These pages show rows. Changes go through ``operations``; no form writes a row by itself. ``site``
+decides who may come in, ``rows`` how rows are shown, ``actions`` how staff ask for an operation;
+``matrix`` makes the table of permissions for ``docs/staff.md``. The pages are in English only.
 """
 
 from optin.admin import accounts, audit, matrix, tenants, texts

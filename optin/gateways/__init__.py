@@ -1,7 +1,7 @@
 """SMS gateways: one small module each, behind one protocol.
 
-A gateway knows nothing of codes, settings of the domain or the database. One of your own
-is one file, with a class of the form of ``protocol.Gateway``, made without arguments;
+A gateway knows nothing of codes, settings of the domain or the database. To add a
+gateway, write a class like ``protocol.Gateway`` that is made without arguments;
 ``OPTIN_GATEWAYS`` names it by its dotted path.
 """
 

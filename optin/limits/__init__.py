@@ -1,6 +1,7 @@
-"""Who may do what how often: texts, sign-ins, resets, and searches and removals by staff.
+"""Limits on texts, sign-ins, password resets, and searches and removals by staff.
 
-The counters are in the database and exact; an alarm tells the operators when one is nearly used up.
+The counters are in the database, and exact. An alarm tells the operators when the budget of a file,
+or of all texts, is nearly used up.
 The courtesy limits on requests are in ``runtime.throttle``, and sending is in ``messaging``.
 """
 

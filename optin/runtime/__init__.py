@@ -1,4 +1,4 @@
-"""What the process itself needs: log lines, metrics, threads for password hashes, request limits.
+"""Logs, metrics, password-hashing threads, request limits and the workers' database connections.
 
 It knows nothing of second factors, and stores nothing in the database.
 """
