@@ -9,7 +9,7 @@ Values and pure functions (no database, no HTTP):
     ``conf``        every setting: name, type, default, unit, source
     ``phones``      parse, normalise and mask numbers
     ``keys``        the key ring: derive, encrypt, digest
-    ``codes``       one-time codes: derive, compare
+    ``codes``       one-time codes: derive, compare (lifetime and tries: ``conf.codes``)
     ``origin``      who asked for an operation, and from where
 
 The process:
