@@ -203,7 +203,6 @@ def desk(site: Site, crowd: Crowd, browser: Browser) -> Iterator[Desk]:
             "OPTIN_RECEIPT_SECRET": SECRET,
             # What takes hours or dozens of tries otherwise.
             "OPTIN_RESEND_WAIT": "0",
-            "OPTIN_BREAKER_UNPROVED": "3",
             "OPTIN_FAILED_SIGN_INS_PER_NAME": "3/300",
             "OPTIN_LOCK_AFTER": "3",
         }
@@ -257,8 +256,10 @@ def country(desk: Desk) -> Caller:
 def breaker(desk: Desk) -> Caller:
     """Three opt-ins that nobody proves, then theirs, which is not stored either."""
     others, person, prefix = desk.crowd.new(), desk.crowd.new(), next(desk.prefixes)
-    assert desk.opt_in(others, *(f"{prefix}000{n}" for n in (1, 2, 3))) == [200] * 3
-    assert desk.opt_in(person, f"{prefix}0004") == [429]
+    # A server of its own: elsewhere three would close the prefix of everybody at the new hour.
+    with beside(desk.site, OPTIN_BREAKER_UNPROVED="3") as strict:
+        assert desk.opt_in(others, *(f"{prefix}000{n}" for n in (1, 2, 3)), at=strict) == [200] * 3
+        assert desk.opt_in(person, f"{prefix}0004", at=strict) == [429]
     return Caller(person, f"{prefix}0004".replace("+61", "0"))
 
 
