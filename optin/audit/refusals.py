@@ -105,9 +105,25 @@ def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> Au
     rows = RefusalCount.objects.untold().filter(user_id=user.pk, kind__in=kinds)
     row = rows.order_by("-last_at", "-pk").first()
     if row:
-        found.append(AuditEvent.of_repeats(row, row.last_at))
+        found.append(as_event(row))
         found[-1].pk = LAST
-    return max(found, key=lambda event: event.at, default=None)
+    return max(found, key=lambda event: (event.at, event.pk), default=None)
+
+
+def without_event(user: User) -> list[AuditEvent]:
+    """Return what was only counted about *user* as events that are not saved, newest first.
+
+    Their ids are negative.
+    """
+    rows = RefusalCount.objects.without_event(user).order_by("-last_at", "-pk")
+    return [as_event(row) for row in rows[:_LOOKED_AT]]
+
+
+def as_event(row: RefusalCount) -> AuditEvent:
+    """Return the event, not saved, that stands for *row* on pages. Its id is negative."""
+    event = AuditEvent.of_repeats(row, row.last_at)
+    event.pk = -row.pk
+    return event
 
 
 _NEWEST = 10

@@ -123,7 +123,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         reason: str = "",
         data: Mapping[str, Any] | None = None,
         subject: str = "",
-        among: str = "",
+        only_count: bool = False,
     ) -> "AuditEvent":
         """Add one event. Call it last, in the transaction of the change.
 
@@ -132,8 +132,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
 
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
-        :param among: the outcome of refusals with which this event counts although it is none: then
-            the statements do not tell it from them (S-38). It is always added.
+        :param only_count: this is a refusal, and has no event of its own even if it is the first.
         """
         event = AuditEvent(
             at=now,
@@ -159,11 +158,12 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         # What is rolled back was not decided.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
         transaction.on_commit(count, robust=True)
-        if may_repeat(kind, among or outcome, reason, event.data):
-            row = RefusalCount.objects.raise_for(event, subject, origin, among)
+        if only_count:
+            RefusalCount.objects.raise_for(event, subject, origin, first_is_told=False)
+            return event
+        if may_repeat(kind, outcome, reason, event.data):
+            row = RefusalCount.objects.raise_for(event, subject, origin, first_is_told=True)
             if row.count > 1:
-                if among:
-                    event.add()
                 return event
             self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
         event.add()

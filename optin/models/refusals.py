@@ -2,7 +2,8 @@
 
 Anybody, with or without a credential, can cause any number of refusals. The first refusal of
 its kind in an hour writes an audit event at once. Equal ones after it only raise a count. When
-the hour is over, one more event tells how many there were.
+the hour is over, one more event tells how many there were. Refusals of a password are only
+counted, the first one too: else the statements would tell whether somebody has the name (S-38).
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
 same face, by the same client and from the same bucket of networks, and are about the same
@@ -85,6 +86,10 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         """Those with refusals of which no event tells yet."""
         return self.filter(count__gt=F("told"))
 
+    def without_event(self, user: models.Model) -> Self:
+        """Those about *user* that have no event yet. Pages show them as if they had."""
+        return self.filter(user_id=user.pk, told=0)
+
     def due(self, now: datetime) -> Self:
         """Those whose hour is over, with refusals of which no event tells yet.
 
@@ -96,28 +101,28 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
         return counted.filter(ends_at__lte=now).order_by("pk")
 
     def raise_for(
-        self, event: Any, subject: str, origin: Origin, among: str = ""
+        self, event: Any, subject: str, origin: Origin, *, first_is_told: bool
     ) -> "RefusalCount":
         """Count the refusal of *event*, which is not saved, and return its row.
 
         The row is locked until the transaction ends: so of two first ones at the same time,
         only one counts as the first.
 
-        :param among: as for ``AuditEvent.objects.record``: then the event tells of it.
+        :param first_is_told: whether the first one has an event of its own.
         """
-        outcome = among or event.outcome
         row = RefusalCount(
-            key=_key(event, outcome, subject, origin),
+            key=_key(event, subject, origin),
             ends_at=_end_of_window(event.at),
             kind=event.kind,
-            outcome=outcome,
+            outcome=event.outcome,
             user_id=event.user_id,
             network=network(origin.ip),
             last={name: getattr(event, name) for name in KEPT},
+            told=int(first_is_told),
             first_at=event.at,
             last_at=event.at,
         )
-        (_RAISE_TOLD if among else _RAISE).run(row)
+        _RAISE.run(row)
         return row
 
 
@@ -133,9 +138,9 @@ class RefusalCount(models.Model):
     network = models.CharField(max_length=43, blank=True, default="", db_default="")  # or SEVERAL
     last = models.JSONField()  # the content that an event of the last one would have
     count = models.PositiveBigIntegerField(default=1)
-    # How many of them an event has told of: the first event, and later the closing one.
+    # How many of them an event has told of: that of the first, if it has one, and the closing one.
     told = models.PositiveBigIntegerField(default=1)
-    first_at = models.DateTimeField()  # the time of the first event
+    first_at = models.DateTimeField()  # the time of the event of the first, if it has one
     last_at = models.DateTimeField()
 
     objects = RefusalCountQuerySet.as_manager()
@@ -172,13 +177,13 @@ KEPT = (
 )
 
 
-def _key(event: Any, outcome: str, subject: str, origin: Origin) -> str:
+def _key(event: Any, subject: str, origin: Origin) -> str:
     rule, purpose = event.data.get("rule", ""), event.data.get("purpose", "")
     bucket = int(keys.digest("refusals of", network(origin.ip)), 16) % BUCKETS
     subject = subject or f"{event.user_id} {event.actor_id}"
     # By client: what a stolen key asks for must not go unseen among what the others ask for.
     by = [event.face, event.client, bucket]
-    same = [event.kind, outcome, *by, rule, purpose, subject]
+    same = [event.kind, event.outcome, *by, rule, purpose, subject]
     return keys.digest("refusals", "\n".join(map(str, same)))
 
 
@@ -193,20 +198,14 @@ def _end_of_window(now: datetime) -> datetime:
     return datetime.fromtimestamp(stamp - stamp % seconds, tz=now.tzinfo) + WINDOW
 
 
-_OR_RAISE = "ON CONFLICT (key, ends_at) DO UPDATE SET count = optin_refusalcount.count + 1"
 _RAISE = Insert(
     RefusalCount,
-    or_else=f"""{_OR_RAISE},
+    or_else=f"""ON CONFLICT (key, ends_at) DO UPDATE SET count = optin_refusalcount.count + 1,
 last = excluded.last,
 last_at = excluded.last_at,
 network = CASE WHEN optin_refusalcount.network = excluded.network
 THEN excluded.network ELSE '{SEVERAL}' END,
 user_id = CASE WHEN optin_refusalcount.user_id = excluded.user_id THEN excluded.user_id END
 """,
-    returning=["count"],
-)
-_RAISE_TOLD = Insert(
-    RefusalCount,
-    or_else=f"{_OR_RAISE}, told = optin_refusalcount.told + 1",
     returning=["count"],
 )

@@ -44,7 +44,8 @@ a simple limit, a stranger could shut the owner out.
 """
 
 ANY_NAME = "any name"
-"""The subject of refusals that count together whatever the name."""
+"""The subject of refusals that count together whatever the name: of an address over its limit, and
+of names that nobody has. Else each made-up name could write an event."""
 
 Kind = AuditEvent.Kind
 
@@ -85,8 +86,10 @@ def trying(
         if factors:
             limits.refund_sign_in(name, origin, now)
         else:
-            data = charged.data if charged else None
-            _record(kind, Grant.INVALID_GRANT, user, origin, now, data, name)
+            if user and not charged:
+                _record(kind, Grant.INVALID_GRANT, user, origin, now)
+            else:
+                _count(kind, Grant.INVALID_GRANT, user, name, origin, now, charged)
         grant = Grant.SIGNED_IN if factors else Grant.INVALID_GRANT
         yield Attempt(grant, factors.now if factors else now, factors)
 
@@ -118,8 +121,7 @@ def _charge(
     with transaction.atomic(durable=True):
         charged = limits.reserve_sign_in(name, origin, now, user)
         if isinstance(charged, limits.Refused):
-            subject = _subject(charged, name)
-            _record(Kind.SIGN_IN, Grant.NOT_NOW, user, origin, now, charged.data, subject)
+            _count(Kind.SIGN_IN, Grant.NOT_NOW, user, name, origin, now, charged)
     return charged
 
 
@@ -233,8 +235,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
     with transaction.atomic(durable=True):
         name = _spelling(email)
         if refused := limits.reserve_reset(name, origin, now):
-            subject = _subject(refused, name)
-            _record(Kind.PASSWORD, Grant.NOT_NOW, known, origin, now, refused.data, subject)
+            _count(Kind.PASSWORD, Grant.NOT_NOW, known, name, origin, now, refused)
             return False
     with transaction.atomic(durable=True):
         # For nobody the same statements, but for the mail's own: their time would tell, too.
@@ -246,10 +247,9 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
         due = user is not None and user.is_active and user.has_usable_password() and not lately
         if user and due:
             delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
-        # All that are refused count together, or each name of nobody would have an event. What is
-        # mailed counts with them: else the next refusal would tell who has an account (S-38).
-        outcome, among = ("reset_asked", "refused") if due else ("refused", "")
-        _record(Kind.PASSWORD, outcome, user, origin, now, subject=ANY_NAME, among=among)
+            _record(Kind.PASSWORD, "reset_asked", user, origin, now)
+        else:
+            _count(Kind.PASSWORD, "refused", None, name, origin, now)
     return due
 
 
@@ -267,33 +267,40 @@ def close_begun(user: User, now: datetime) -> None:
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
 
 
-def _subject(refused: limits.Refused, name: str) -> str:
-    """Return whom a refusal is about: with it equal ones are counted.
-
-    One address over its limit may try any names: they are all counted together.
-    """
-    of_name = refused.rule.startswith((limits.SIGN_IN_NAME, limits.NEW_NETWORK, limits.RESET_NAME))
-    return name if of_name else ANY_NAME
+def _record(kind: AuditEvent.Kind, outcome: str, user: User, origin: Origin, now: datetime) -> None:
+    """Add the event of what *user* did with their password, or of a wrong one for their name."""
+    AuditEvent.objects.record(kind, outcome, now=now, origin=origin, user_id=user.pk)
 
 
-def _record(
+def _count(
     kind: AuditEvent.Kind,
     outcome: str,
     user: User | None,
+    name: str,
     origin: Origin,
     now: datetime,
-    data: dict[str, int | str] | None = None,
-    subject: str = "",
-    among: str = "",
+    over: limits.Reserved | limits.Refused | None = None,
 ) -> None:
-    user_id = user.pk if user else None
+    """Count a refusal. It takes one statement, as an event does, so it tells nothing (S-38).
+
+    :param over: the limit that was reached, if one was.
+    """
+    of_address = over is not None and not over.rule.startswith(_RULES_OF_A_NAME)
     AuditEvent.objects.record(
         kind,
         outcome,
         now=now,
         origin=origin,
-        user_id=user_id,
-        data=data,
-        subject=subject,
-        among=among,
+        user_id=user.pk if user else None,
+        data=over.data if over else None,
+        subject=ANY_NAME if of_address or user is None else name,
+        only_count=True,
     )
+
+
+_RULES_OF_A_NAME = (
+    limits.SIGN_IN_NAME,
+    limits.RESET_NAME,
+    limits.NEW_NETWORK,
+    limits.ALL_FAILED,
+)

@@ -20,7 +20,16 @@ from django.db.models.functions import Coalesce
 
 from optin import phones
 from optin.audit import refusals
-from optin.models import AuditEvent, File, GatewayTry, Notice, ProviderUser, SmsMessage, User
+from optin.models import (
+    AuditEvent,
+    File,
+    GatewayTry,
+    Notice,
+    ProviderUser,
+    RefusalCount,
+    SmsMessage,
+    User,
+)
 from optin.models.audit import LAST
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
@@ -34,7 +43,7 @@ LOOKED_AT = 500
 """How many rows of each table are read for one page, at most: many may become one entry."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSITION = re.compile(r"([0-9]{1,17})-([0-4])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+_POSITION = re.compile(r"([0-9]{1,17})-([0-5])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 Kind = AuditEvent.Kind
 M = TypeVar("M", bound=models.Model)
@@ -132,7 +141,8 @@ def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> 
 # -- reading -----------------------------------------------------------------------
 
 _Key = tuple[datetime, int, int]
-_EVENT, _MAIL, _TEXT, _TRY, _OUTCOME = range(5)
+_EVENT, _MAIL, _TEXT, _TRY, _OUTCOME, _COUNT = range(6)
+_EVENTS = {_EVENT, _COUNT}  # a count has no event yet, and is shown as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,7 @@ class _Found:
 
     @property
     def key(self) -> _Key:
-        return self.at, self.rank, self.row.pk
+        return self.at, self.rank, abs(self.row.pk)
 
 
 def _events(user: User, before: Position | None, limit: int) -> Iterator[_Found]:
@@ -193,6 +203,9 @@ def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterato
     yield _page(texts, _TEXT, "created_at", before, limit)
     yield _page(tries, _TRY, "at", before, limit)
     yield _page(ended, _OUTCOME, "ended_at", before, limit)
+    counts = RefusalCount.objects.without_event(user)
+    for one in _page(counts, _COUNT, "last_at", before, limit):
+        yield iter([replace(one, row=refusals.as_event(one.row))])
 
 
 def _page(
@@ -220,7 +233,7 @@ def _alike(found: _Found) -> tuple[object, ...]:
     a stranger can choose them.
     """
     event = found.row
-    if found.rank != _EVENT or not (wording.is_refusal(event) or _is_noise(found)):
+    if found.rank not in _EVENTS or not (wording.is_refusal(event) or _is_noise(found)):
         return found.rank, event.pk
     chosen: tuple[object, ...] = ()
     if not _is_noise(found):
@@ -232,7 +245,7 @@ def _alike(found: _Found) -> tuple[object, ...]:
 
 
 def _is_noise(found: _Found) -> bool:
-    return found.rank == _EVENT and refusals.may_come_from_anybody(found.row)
+    return found.rank in _EVENTS and refusals.may_come_from_anybody(found.row)
 
 
 def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, Position]:
@@ -242,18 +255,18 @@ def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, P
     for one in found:
         if one.rank == _EVENT:
             last = one.row.pk
-        positions[one.key] = Position(one.at, one.rank, one.row.pk, last)
+        positions[one.key] = Position(*one.key, last)
     return positions
 
 
 def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Position]) -> list[Entry]:
-    events = [one.row for run in runs for one in run if one.rank == _EVENT]
+    events = [one.row for run in runs for one in run if one.rank in _EVENTS]
     names, each = _names(events), refusals.spans(events)
     entries = []
     for run in runs:
         newest = run[0]
         entry = _WORDS[newest.rank](newest.row, names, positions[newest.key])
-        if newest.rank == _EVENT:
+        if newest.rank in _EVENTS:
             told = [one.row for one in run]
             entry = _counted(entry, refusals.span_of(told, each), {one.face for one in told})
         entries.append(entry)
@@ -447,6 +460,7 @@ _WORDS: dict[int, Callable[[Any, _Names, Position], Entry]] = {
     _TEXT: _text,
     _TRY: _try,
     _OUTCOME: _outcome,
+    _COUNT: _event,
 }
 _LABELS = {
     What.REQUEST: "Request",

@@ -1,10 +1,13 @@
 """The account: what there is, and what happened to it."""
 
+from heapq import merge
+from operator import attrgetter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from optin.audit import refusals
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import authenticators, revocations
@@ -52,5 +55,8 @@ def activity(request: HttpRequest) -> HttpResponse:
 def _lines(user: User, below: int, lines: int) -> tuple[list[words.Told], int | None]:
     """Return what happened to *user* before the event *below*, and where the next page starts."""
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
-    told, count = words.activity(found[:_LOOKED_AT], lines)
-    return told, found[count - 1].pk if count < len(found) else None
+    counted = refusals.without_event(user) if below == LAST else []
+    events = list(merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True))
+    told, count = words.activity(events, lines)
+    shown = [event.pk for event in events[:count] if event.pk > 0]
+    return told, shown[-1] if shown and len(shown) < len(found) else None

@@ -21,7 +21,7 @@ from pytest_django.fixtures import Settings
 
 from optin.conf import Rate
 from optin.errors import Busy
-from optin.models import AuditEvent, KnownNetwork, Notice, SendCounter, User
+from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import authenticators, passwords, sign_in
 from optin.outcomes import By, Grant
 from optin.runtime import hashing
@@ -290,7 +290,7 @@ def test_one_customer_has_one_new_network(attacked: None, person: Person) -> Non
     assert grants == [WRONG, NOT_NOW, NOT_NOW, WRONG]
 
 
-def test_each_name_that_is_attacked_has_its_event(
+def test_each_name_that_is_attacked_has_its_count(
     attacked: None, person: Person, stranger: User
 ) -> None:
     """Staff see why the person cannot sign in, also where somebody else was refused just before."""
@@ -300,8 +300,8 @@ def test_each_name_that_is_attacked_has_its_event(
         for _ in range(2):
             answer = sign_in.sign_in(user.username, "wrong", origin=ELSEWHERE)
         assert answer.grant is NOT_NOW
-    refused = AuditEvent.objects.filter(outcome=NOT_NOW).order_by("pk")
-    assert [event.user_id for event in refused] == [user.pk for user in users]
+    refused = RefusalCount.objects.filter(outcome=NOT_NOW).order_by("pk")
+    assert [row.user_id for row in refused] == [user.pk for user in users]
 
 
 def test_a_travelling_owner_gets_in(attacked: None, person: Person) -> None:

@@ -22,6 +22,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     Purpose,
+    RefusalCount,
     SendCounter,
     SmsMessage,
     User,
@@ -360,7 +361,7 @@ def test_links_are_limited_as_passwords_are_but_apart(
         passwords.ask_reset(email, origin=PAGE)
     with one_event(Kind.PASSWORD, Grant.NOT_NOW):
         assert not passwords.ask_reset(email, origin=PAGE)
-    assert AuditEvent.objects.latest("pk").data["rule"] == f"reset-{limit.lower()}/300"
+    assert RefusalCount.objects.latest("pk").last["data"]["rule"] == f"reset-{limit.lower()}/300"
     assert sign_in.sign_in(user.email, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
 
 

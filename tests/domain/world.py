@@ -11,6 +11,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
+from optin.audit import refusals
 from optin.models import (
     AuditEvent,
     File,
@@ -133,14 +134,21 @@ def decided_by(rule: str, count: int = 0, limit: int = 0) -> dict[str, Any]:
 def one_event(
     kind: AuditEvent.Kind, outcome: str, data: dict[str, Any] | None = None, **facts: Any
 ) -> Iterator[None]:
-    """Assert that exactly this event is added (S-52)."""
-    known = set(AuditEvent.objects.values_list("pk", flat=True))
+    """Assert that exactly this event is added (S-52), or the first of a count without an event."""
+    known = {event.pk for event in _all_told()}
     yield
-    (event,) = AuditEvent.objects.exclude(pk__in=known)
+    (event,) = (event for event in _all_told() if event.pk not in known)
+    assert event.data.pop("repeated", 1) == 1
+    assert event.data.pop("since", 0) == event.data.pop("until", 0)
     assert (event.kind, event.outcome) == (kind, outcome)
     assert {name: getattr(event, name) for name in facts} == facts
     if data is not None:
         assert event.data == data
+
+
+def _all_told() -> list[AuditEvent]:
+    counts = RefusalCount.objects.filter(told=0)
+    return [*AuditEvent.objects.all(), *map(refusals.as_event, counts)]
 
 
 @contextmanager

@@ -42,9 +42,11 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     return no_text(why, " ".join(filter(None, [words, *because, again])), advice)
 
 
-def _repeats(event: AuditEvent) -> str:
+def _repeats(event: AuditEvent, told: int = 1) -> str:
+    """Say how often it was refused, if several times; *told* times have an event of their own."""
     since = parse_datetime(str(event.data.get("since", "")))
-    return f", {event.data['repeated'] + 1} times since {moment(since)}" if since else ""
+    times = int(event.data.get("repeated", 0)) + told
+    return f", {times} times since {moment(since)}" if since and times > 1 else ""
 
 
 def is_told(request: AuditEvent) -> bool:
@@ -99,7 +101,7 @@ def _when_again(event: AuditEvent, now: datetime) -> str:
 def password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
     rule = wording.rule(event.data) or "too many tries"
-    at = f"at {moment(event.at)}{_repeats(event)}"
+    at = f"at {moment(event.at)}{_repeats(event, told=0)}"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
     words = f"Sign-in was refused {at}, from {place}: {rule}."
     return Cause(
