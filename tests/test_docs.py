@@ -43,16 +43,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _FORM: dict[Callable[[str], Any], str] = {
     parse.integer: "number",
-    parse.integers: "numbers, commas between",
-    parse.rates: "count/seconds, commas between; 0 is off",
-    parse.words: "names, commas between",
+    parse.integers: "numbers",
+    parse.rates: "rates",
+    parse.words: "names",
     parse.boolean: "True or False",
-    parse.networks: "networks, commas between",
+    parse.networks: "networks",
     parse.headers: "headers",
     parse.key: "key",
-    parse.ring: "id:key, commas between",
-    parse.price: "price, at most 4 decimals",
-    parse.senders: "region:name, commas between",
+    parse.ring: "id:key, ...",
+    parse.price: "price",
+    parse.senders: "region:name, ...",
 }
 
 
@@ -60,7 +60,7 @@ def form(setting: Setting[Any]) -> str:
     """How a value is written; the range of a number as its own check words it."""
     written = _FORM.get(setting.parse, "text")
     if setting.parse is parse.integer:
-        written += setting.fault(-1).replace("must be from", " from")
+        return setting.fault(-1).removeprefix("must be from ")
     return written
 
 

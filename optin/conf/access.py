@@ -6,91 +6,89 @@ from optin.conf.setting import Rate, Setting
 
 
 class Access:
+    # It keeps the service fast for others; it is not a security limit.
     requests_per_user = Setting(
         14,
         (Rate(120, 60),),
         parse=rates,
         fault=positive,
-        doc="Calls of one user and, counted apart, pages of one session. It keeps the service fast "
-        "for other users; it is not a security limit.",
+        doc="Calls of one user and, counted apart, pages of one session.",
     )
+    # As ``requests_per_user``; generous, because an office, or the server of an integrator, is
+    # one address for many people.
     requests_per_network = Setting(
         76,
         (Rate(600, 60),),
         parse=rates,
         fault=positive,
-        doc="Forms of people who are not signed in, token calls, and requests to `/o/token/`, "
-        "`/o/introspect/` and `/o/revoke_token/`, from one address (IPv6: one /64). It keeps the "
-        "service fast for others. It is generous because an office, or the server of an "
-        "integrator, is one address for many people.",
+        doc="Forms of people who are not signed in, token calls, `/o/token/`, `/o/introspect/` "
+        "and `/o/revoke_token/`, from one address (IPv6: one /64).",
     )
     failed_sign_ins_per_ip = Setting(
         15,
         (Rate(100, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords and, counted apart, requests for a link to a new password from one "
-        "address (IPv6: one /64).",
+        doc="Wrong passwords and, counted apart, requests for a new password from one address "
+        "(IPv6: one /64).",
     )
+    # By network, so that a stranger elsewhere cannot shut the owner out.
     failed_sign_ins_per_name = Setting(
         16,
         (Rate(10, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name and, counted apart, requests for a link to a new "
-        "password for one e-mail address from one network (/24, IPv6: /64): a stranger elsewhere "
-        "cannot shut the owner out.",
+        doc="Wrong passwords for one user name and, counted apart, requests for a new password "
+        "for one e-mail address, from one network (/24, IPv6: /64).",
     )
+    # NIST SP 800-63B-4 3.2.2 has its ceiling at 100.
     failed_sign_ins_per_name_total = Setting(
         82,
         (Rate(100, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name, over all networks. Once it is reached, networks "
-        "from which this person never signed in get fewer tries "
-        "(OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK), and further ones have no audit event each: they "
-        "are counted. NIST SP 800-63B-4 3.2.2 has its ceiling at 100.",
+        doc="Wrong passwords for one user name, over all networks. Once it is reached, new "
+        "networks get OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK.",
     )
+    # A /48, because one customer may have a whole one.
     failed_sign_ins_per_new_network = Setting(
         83,
         (Rate(3, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name from one network (/24, IPv6: /48, which one "
-        "customer may have) from which this person never signed in, once "
-        "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
+        doc="Wrong passwords for one user name from one network (/24, IPv6: /48) from which this "
+        "person never signed in, once OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
     )
+    # A server that signs in for all its users is one address.
     sign_ins_per_ip = Setting(
         81,
         (Rate(300, 300),),
         parse=rates,
         fault=positive,
-        doc="Passwords, right or wrong, from one address (IPv6: one /64). A server that signs in "
-        "for all its users is one address.",
+        doc="Passwords, right or wrong, from one address (IPv6: one /64).",
     )
     password_hashes = Setting(
         80,
         1,
         parse=integer,
         fault=between(1, 64),
-        doc="Passwords that one web process hashes at once. 3 more wait, and the next gets 503. "
-        "Each hash keeps a core busy: let all processes together hash no more at once than there "
-        "are cores. More than 4 can take all 8 threads of a process: start more processes.",
+        doc="Passwords that one web process checks at once; 3 more wait, and the next gets 503. "
+        "All processes together should check no more than there are cores.",
     )
     legacy_access_keys = Setting(
         22,
         True,
         parse=boolean,
         name="LEGACY_ACCESS_KEYS",
-        doc="Whether WsAccessKey is accepted. Switch off once all clients use OAuth 2.",
+        doc="Whether WsAccessKey is accepted.",
     )
+    # RFC 6750 5.3: an hour or less.
     access_token_lifetime = Setting(
         71,
         3600,
         parse=integer,
         fault=between(60, 86_400),
-        doc="Seconds that an access token is valid. RFC 6750 5.3: an hour or less. Some clients "
-        "expect 10800.",
+        doc="Seconds that an access token is valid. Some clients expect 10800.",
     )
     refresh_token_lifetime = Setting(
         72,
@@ -100,19 +98,18 @@ class Access:
         doc="Seconds that a refresh token is valid, from its issue. Some clients expect a year, "
         "31536000.",
     )
+    # RFC 9700 4.14.2.
     password_clients_rotate = Setting(
         73,
         False,
         parse=boolean,
-        doc="Whether authorisation/refresh replaces the refresh token each time. A token that is "
-        "then sent twice ends all tokens of its sign-in (RFC 9700 4.14.2). It locks out clients "
-        "that keep their first refresh token.",
+        doc="Whether authorisation/refresh replaces the refresh token each time. It locks out "
+        "clients that keep their first one.",
     )
     staff_revoke_delay = Setting(
         70,
         86_400,
         parse=integer,
         fault=between(3600, 604_800),
-        doc="Seconds from a revocation that support asks for until it is carried out: the person, "
-        "who is told at once, can cancel it. An administrator's takes effect at once.",
+        doc="Seconds from a revocation that support asks for until it is carried out.",
     )

@@ -6,36 +6,39 @@ from optin.conf.setting import MAX_FAILURES, MAX_OTP_LIFETIME, MIN_OTP_LIFETIME,
 
 
 class Codes:
+    # 7 is what existing users know. NIST asks for 6; at 8, HOTP's truncation makes codes
+    # uneven by 5 %.
     otp_digits = Setting(
         1,
         7,
         parse=integer,
         fault=between(6, 7),
-        doc="Digits of a texted code. What existing users know; NIST asks for 6 at least; "
-        "at 8, HOTP's truncation makes codes uneven by 5 %.",
+        doc="Digits of a texted code.",
     )
     otp_lifetime = Setting(
         2,
         600,
         parse=integer,
         fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code lives. NIST SP 800-63B-4 3.1.3.2, ASVS 6.5.5: 600 at most. In the "
-        "last 65 of them no text leaves.",
+        doc="Seconds that a code lives: 600 at most (NIST SP 800-63B-4 3.1.3.2, ASVS 6.5.5). In "
+        "the last 65 of them no text leaves.",
     )
+    # As Twilio Verify and Ory Kratos.
     otp_tries = Setting(
         3,
         5,
         parse=integer,
         fault=between(1, 10),
-        doc="Wrong tries that one code survives. Twilio Verify and Ory Kratos use 5.",
+        doc="Wrong tries that one code survives.",
     )
     lock_after = Setting(
         4,
         10,
         parse=integer,
         fault=between(1, MAX_FAILURES),
-        doc="Each time the failures of a user pass a multiple of this, the user is locked.",
+        doc="A user is locked at each multiple of this number of wrong codes.",
     )
+    # A lock ends by itself: it must not be a weapon in a stranger's hand.
     lock_seconds = Setting(
         5,
         (900, 1800, 3600, 3600),
@@ -45,14 +48,13 @@ class Codes:
             if v and all(0 < s <= 86400 for s in v)
             else "must be at least one number of seconds, each from 1 to 86400"
         ),
-        doc="Seconds of the first, second, ... lock. A lock ends by itself: it must not be "
-        "a weapon in a stranger's hand.",
+        doc="Seconds of the first, second, ... lock. The last number repeats.",
     )
     disable_after = Setting(
         6,
         50,
         parse=integer,
         fault=between(1, MAX_FAILURES),
-        doc="Failures without a right code that disable texted codes for a user. NIST "
-        "SP 800-63B-4 3.2.2 has its ceiling at 100.",
+        doc="Wrong codes without a right one between that disable texted codes for a user (NIST "
+        "SP 800-63B-4 3.2.2: 100 at most).",
     )

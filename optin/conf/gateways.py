@@ -31,22 +31,22 @@ class Gateways:
         "",
         parse=str.strip,
         fault=remote,
-        doc="Where the gateway http posts a text to: https. May hold a secret.",
+        doc="Where the gateway http posts a text to: https.",
     )
     gateway_http_headers: Setting[tuple[tuple[str, str], ...]] = Setting(
         31,
         (),
         parse=headers,
         fault=sendable,
-        doc="Headers of the gateway http, as Name: value, with two upright strokes or a line break "
-        "between several. May hold secrets.",
+        doc="Its headers, as Name: value, with two upright strokes or a line break between "
+        "several.",
     )
     gateway_http_body = Setting(
         32,
         "",
         parse=quoted,
-        doc="What the gateway http posts: JSON, or a form, with {to}, {body}, {reference} and "
-        "{sender} in its values.",
+        doc="What it posts: JSON or a form, with {to}, {body}, {reference} and {sender} in its "
+        "values.",
     )
     gateway_http_sender = Setting(
         33,
@@ -58,48 +58,47 @@ class Gateways:
         34,
         "",
         parse=str.strip,
-        doc="Where the answer of the gateway http, in JSON, has its id of the message, as in "
-        "messages.0.id. Empty: nowhere.",
+        doc="Where its answer, in JSON, has its id of the text, as in messages.0.id. Empty: "
+        "nowhere.",
     )
     gateway_http_idempotency_header = Setting(
         35,
         "Idempotency-Key",
         parse=str.strip,
         fault=header_name,
-        doc="The header of the gateway http that is the same for each attempt at one text. "
-        "Empty: none is sent.",
+        doc="The header that is the same for each attempt at one text. Empty: none.",
     )
     gateway_http_receipt_id = Setting(
         37,
         "id",
         parse=str.strip,
-        doc="The field of a receipt of the gateway http that holds its id of the message.",
+        doc="The field of a receipt with the gateway's id of the text.",
     )
     gateway_http_receipt_state = Setting(
         38,
         "status",
         parse=str.strip,
-        doc="The field of a receipt of the gateway http that says delivered, failed, ...",
+        doc="The field of a receipt that says delivered, failed, ...",
     )
     gateway_http_receipt_from = Setting(
         56,
         "",
         parse=str.strip,
-        doc="The field of a receipt of the gateway http that holds the number from which STOP or "
-        "START came. Empty: they count only for a text that is still known.",
+        doc="The field of a receipt with the number from which STOP or START came. Empty: they "
+        "count only for a text that is still known.",
     )
     gateway_http_regions = Setting(
         39,
         (),
         parse=words,
         fault=some_regions,
-        doc="Regions that the gateway http serves; none: all.",
+        doc="Regions that it serves; none: all.",
     )
     gateway_http_price = Setting(
         40,
         Decimal(0),
         parse=price,
-        doc="What one segment costs at the gateway http, in your currency.",
+        doc="What one segment costs, in your currency.",
     )
     gateway_kannel_url = Setting(
         41,
@@ -122,10 +121,10 @@ class Gateways:
         44, "", parse=str.strip, fault=header_word, doc="The number or name that texts come from."
     )
     gateway_kannel_regions = Setting(
-        45, (), parse=words, fault=some_regions, doc="Regions that Kannel serves; none: all."
+        45, (), parse=words, fault=some_regions, doc="Regions that it serves; none: all."
     )
     gateway_kannel_price = Setting(
-        46, Decimal(0), parse=price, doc="What one segment costs through Kannel, in your currency."
+        46, Decimal(0), parse=price, doc="What one segment costs, in your currency."
     )
     gateway_twilio_account = Setting(
         61,
@@ -139,15 +138,15 @@ class Gateways:
         "",
         parse=str.strip,
         fault=header_word,
-        doc="The primary auth token of that account: receipts are signed with it, and it sends "
-        "texts where no key does. Without it no receipt of Twilio is asked for or taken.",
+        doc="The primary auth token of that account, with which receipts are signed. Without it "
+        "no receipt of Twilio is asked for or taken.",
     )
     gateway_twilio_key = Setting(
         63,
         "",
         parse=str.strip,
         fault=sid("SK"),
-        doc="The SID of an API key that sends texts in the token's place, SK and 32 digits.",
+        doc="The SID of an API key that sends in the token's place, SK and 32 digits.",
     )
     gateway_twilio_key_secret = Setting(
         64, "", parse=str.strip, fault=header_word, doc="The secret of that key."
@@ -157,15 +156,15 @@ class Gateways:
         "",
         parse=str.strip,
         fault=sender,
-        doc="The number or name at Twilio that texts come from.",
+        doc="The number or name that texts come from.",
     )
     gateway_twilio_service = Setting(
         66,
         "",
         parse=str.strip,
         fault=sid("MG"),
-        doc="The SID of a Messaging Service of Twilio, MG and 32 digits: it chooses the sender "
-        "where none is named.",
+        doc="The SID of a Messaging Service, MG and 32 digits: it chooses the sender where none "
+        "is named.",
     )
     gateway_twilio_url = Setting(
         67,
@@ -175,16 +174,16 @@ class Gateways:
         doc="Where Twilio is called: https.",
     )
     gateway_twilio_regions = Setting(
-        68, (), parse=words, fault=some_regions, doc="Regions that Twilio serves; none: all."
+        68, (), parse=words, fault=some_regions, doc="Regions that it serves; none: all."
     )
     gateway_twilio_price = Setting(
-        69, Decimal(0), parse=price, doc="What one segment costs at Twilio, in your currency."
+        69, Decimal(0), parse=price, doc="What one segment costs, in your currency."
     )
     receipt_secret = Setting(
         47,
         "",
         parse=str.strip,
         fault=path_secret,
-        doc="Part of the address that gateways send receipts to: 32 random letters and digits or "
-        "more. Without it no receipt is asked for or taken.",
+        doc="Part of the address for receipts: 32 random letters and digits or more. Without it "
+        "no receipt is asked for or taken.",
     )

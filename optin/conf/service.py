@@ -16,14 +16,14 @@ class Service:
         dict,
         parse=ring,
         fault=full_keys,
-        doc="The key ring, kid:base64url with commas between; the first is current.",
+        doc="The key ring; the first key is current.",
     )
     digest_key: Setting[bytes] = Setting(
         19,
         bytes,
         parse=key,
         fault=lambda v: "" if len(v) == KEY_BYTES else "must be a key of 32 bytes",
-        doc="The key of look-up digests and audit digests, base64url. Not rotated online.",
+        doc="The key of look-up digests and audit digests.",
     )
     trusted_proxies: Setting[tuple[Network, ...]] = Setting(
         23,
@@ -37,7 +37,7 @@ class Service:
         85,
         False,
         parse=boolean,
-        doc="True says that there is no proxy in front, so TRUSTED_PROXIES is empty on purpose.",
+        doc="True if there is no proxy in front.",
     )
     base_url = Setting(
         24,
@@ -64,8 +64,7 @@ class Service:
         parse=str,
         fault=secret,
         name="SECRET_KEY",
-        doc="Signs sessions and links: 50 random characters or more. A development start makes "
-        "one, keeps it in DATA_DIR, and derives all other keys from it.",
+        doc="Signs sessions and links: 50 random characters or more.",
     )
     redis_url = Setting(
         27,
@@ -73,9 +72,8 @@ class Service:
         parse=str.strip,
         fault=redis,
         name="REDIS_URL",
-        doc="The Redis that counts requests for all processes (OPTIN_REQUESTS_PER_USER, "
-        "OPTIN_REQUESTS_PER_NETWORK). Without it, each process counts its own. If it is set, "
-        "calls and pages fail while Redis is away.",
+        doc="The Redis that counts requests for all processes; without it, each counts its own. "
+        "If it is set, calls and pages fail while Redis is away.",
     )
     time_zone = Setting(
         28,
@@ -100,8 +98,8 @@ class Service:
         fault=lambda v: (
             "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
         ),
-        doc="How people reach those who run the service: an e-mail address, a number, a place. "
-        "Shown on each page and in each mail.",
+        doc="How people reach you: an e-mail address, a number, a place. Shown on each page and "
+        "in each mail.",
     )
     audit_retention = Setting(
         36,
@@ -115,6 +113,6 @@ class Service:
         300,
         parse=integer,
         fault=between(0, 1800),
-        doc="Seconds between two seals of the audit trail by each web process; 0: it makes none. "
-        "With OPTIN_DELIVERY=worker the workers seal instead.",
+        doc="Seconds between two seals of the audit trail by each web process; 0: none. With "
+        "OPTIN_DELIVERY=worker the workers seal instead.",
     )

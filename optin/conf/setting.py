@@ -50,7 +50,8 @@ class Setting(Generic[T]):
     :param default: value, or a function of no arguments, where none is given.
     :param parse: reads the environment's text; raises ``ValueError`` with a reason.
     :param fault: returns what is wrong with a value, as a sentence, or ``""``.
-    :param doc: meaning, unit and source.
+    :param doc: meaning and unit, in two short sentences at most: operators read it. Reasons are
+        comments beside it.
     :param name: of the setting, where it is not ``OPTIN_`` and the attribute's name.
     """
 

@@ -19,17 +19,17 @@ class Texts:
         (30, 60, 120),
         parse=integers,
         fault=waits,
-        doc="Seconds before the second, third, fourth ... text to a number for one purpose; "
-        "0 switches the wait off. Starts again 10 minutes after the last text.",
+        doc="Seconds before the second, third, fourth ... text to a number for one purpose; 0: no "
+        "wait. Starts again 10 minutes after the last text.",
     )
+    # Twilio Verify: 5 in 10 minutes.
     sends_per_number = Setting(
         8,
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number, counted for each user and over all users; those for opt-in, for "
-        "opt-out and for signing in and changes count apart. If all users together reach it, an "
-        "opt-in text is withheld and its user is not told. Twilio Verify: 5 in 10 minutes.",
+        doc="Texts to one number, for each user and over all users. Opt-in, opt-out, and signing "
+        "in with changes count apart.",
     )
     sends_per_user = Setting(
         9,
@@ -38,86 +38,86 @@ class Texts:
         fault=positive,
         doc="Texts for one user, over all numbers.",
     )
+    # login.gov uses 25 in 5 minutes.
     sends_per_ip = Setting(
         10,
         (Rate(25, 300),),
         parse=rates,
         fault=positive,
-        doc="Texts asked for from one address (IPv6: one /64) by pages and password "
-        "calls. login.gov uses 25 in 5 minutes.",
+        doc="Texts asked for from one address (IPv6: one /64) by pages and password calls.",
     )
+    # One integrator's server is one address for all its users.
     sends_per_client = Setting(
         11,
         (Rate(100, 300),),
         parse=rates,
         fault=positive,
-        doc="Texts asked for by one access key or OAuth client under one file: one "
-        "integrator's server is one address for all its users.",
+        doc="Texts asked for by one access key or OAuth client under one file.",
     )
+    # This one and the next guard the SMS bill.
     sends_per_file = Setting(
         12,
         (Rate(1000, 86400),),
         parse=rates,
         fault=positive,
-        doc="Texts for opt-in and opt-out under one file. Guards the SMS bill.",
+        doc="Texts for opt-in and opt-out under one file.",
     )
     sends_total = Setting(
         13,
         (Rate(10_000, 86400),),
         parse=rates,
         fault=positive,
-        doc="Texts for opt-in and opt-out in all. Guards the SMS bill.",
+        doc="Texts for opt-in and opt-out in all.",
     )
+    # Ten times ``sends_total``: people sign in more often than they opt in.
     own_sends_total = Setting(
         90,
         (Rate(100_000, 86400),),
         parse=rates,
         fault=positive,
         doc="Texts for signing in and changes in all. Once it is reached, each user still gets "
-        "OPTIN_OWN_SENDS_RESERVE. Ten times OPTIN_SENDS_TOTAL, as people sign in more often than "
-        "they opt in.",
+        "OPTIN_OWN_SENDS_RESERVE.",
     )
+    # So other accounts cannot shut a user out.
     own_sends_reserve = Setting(
         91,
         3,
         parse=integer,
         fault=between(1, 1000),
-        doc="Texts for signing in and changes that each user gets in a window of "
-        "OPTIN_OWN_SENDS_TOTAL, even when that limit is reached. So other accounts cannot shut a "
-        "user out.",
+        doc="Texts for signing in and changes that each user gets even when OPTIN_OWN_SENDS_TOTAL "
+        "is reached, in each of its windows.",
     )
     sms_regions = Setting(
         17,
         ("AU",),
         parse=words,
         fault=regions,
-        doc="Regions (ISO 3166-1) whose mobile numbers may opt in; a number written "
-        "without a country code belongs to the first.",
+        doc="Regions (ISO 3166-1) whose mobile numbers may opt in. A number without a country "
+        "code belongs to the first.",
     )
     delivery = Setting(
         21,
         "inline",
         parse=str,
         fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
-        doc="How texts and mails leave. inline: texts in the request, after its commit, and mails "
-        "by a thread of the same process. worker: both by workers (manage.py procrastinate "
-        "worker), which need PostgreSQL.",
+        doc="inline: the web processes send texts and mails. worker: workers send them, which "
+        "need PostgreSQL.",
     )
+    # 11 characters: 3GPP TS 23.040, 9.1.2.5.
     senders: Setting[tuple[tuple[str, str], ...]] = Setting(
         48,
         (),
         parse=senders,
         fault=fit_senders,
-        doc="Names that texts come from, by region: AU:HarbourBks,NZ:Harbour. At most 11 "
-        "characters (3GPP TS 23.040, 9.1.2.5). Other regions get the gateway's own.",
+        doc="Names (11 characters at most) or numbers that texts come from, by region: "
+        "AU:HarbourBks,NZ:Harbour. Other regions get the gateway's own.",
     )
     senders_registered: Setting[tuple[str, ...]] = Setting(
         55,
         (),
         parse=words,
         fault=some_regions,
-        doc="Regions whose register of senders holds the names of OPTIN_SENDERS. In AU, carriers "
-        "mark texts from other names as likely scams, or drop them, since July 2026.",
+        doc="Regions where the names of OPTIN_SENDERS are registered, if that is required there.",
     )
     breaker_unproved = Setting(
         49,
@@ -139,8 +139,8 @@ class Texts:
         3600,
         parse=integer,
         fault=between(60, 604_800),
-        doc="Seconds of the window in which opt-ins are counted for breakers and for the alarm of "
-        "a region, and for which a prefix is closed.",
+        doc="Seconds in which opt-ins are counted for breakers and for the alarm of a region, and "
+        "for which a prefix is closed.",
     )
     alarm_unproved = Setting(
         52,
@@ -163,5 +163,5 @@ class Texts:
         (),
         parse=words,
         fault=mailboxes,
-        doc="Who gets alarms by mail; they are logged and counted in any case.",
+        doc="Who gets alarms by mail.",
     )
