@@ -46,13 +46,13 @@ _FORM: dict[Callable[[str], Any], str] = {
     parse.integers: "numbers",
     parse.rates: "rates",
     parse.words: "names",
-    parse.boolean: "True or False",
+    parse.boolean: "boolean",
     parse.networks: "networks",
     parse.headers: "headers",
     parse.key: "key",
-    parse.ring: "id:key, ...",
+    parse.ring: "id:key",
     parse.price: "price",
-    parse.senders: "region:name, ...",
+    parse.senders: "region:name",
 }
 
 
@@ -60,7 +60,7 @@ def form(setting: Setting[Any]) -> str:
     """How a value is written; the range of a number as its own check words it."""
     written = _FORM.get(setting.parse, "text")
     if setting.parse is parse.integer:
-        return setting.fault(-1).removeprefix("must be from ")
+        return setting.fault(-1).removeprefix("must be from ").replace(" to ", "-")
     return written
 
 
@@ -291,7 +291,7 @@ def test_what_was_refused_is_found_as_it_was(
 
 @pytest.mark.parametrize("name", sorted(n for n, app in get_commands().items() if app == "optin"))
 def test_each_command_is_told(name: str) -> None:
-    assert re.search(rf"^    manage {name}\b", OPERATORS, re.MULTILINE)
+    assert re.search(rf"^ {{4,}}manage {name}\b", OPERATORS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
@@ -432,7 +432,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     """In the order of the document, once ann has opted in; each must end with success."""
     # These ask for a password, are for production (see above), and need PostgreSQL.
     elsewhere = r"changepassword|check --deploy|procrastinate"
-    commands = re.findall(rf"^    (manage (?!{elsewhere}).+)$", OPERATORS, re.MULTILINE)
+    commands = re.findall(rf"^ {{4,}}(manage (?!{elsewhere}).+)$", OPERATORS, re.MULTILINE)
     # A key of this run in place of the one in the document.
     new_key = "$(manage create_access_key ann 777 2>/dev/null | tail -n 1 | cut -c 1-6)"
     commands = [command.replace("3b7f0c", new_key) for command in commands]

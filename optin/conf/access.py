@@ -22,15 +22,14 @@ class Access:
         parse=rates,
         fault=positive,
         doc="Forms of people who are not signed in, token calls, `/o/token/`, `/o/introspect/` "
-        "and `/o/revoke_token/`, from one address (IPv6: one /64).",
+        "and `/o/revoke_token/`, from one address.",
     )
     failed_sign_ins_per_ip = Setting(
         15,
         (Rate(100, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords and, counted apart, requests for a new password from one address "
-        "(IPv6: one /64).",
+        doc="Wrong passwords and, counted apart, requests for a new password from one address.",
     )
     # By network, so that a stranger elsewhere cannot shut the owner out.
     failed_sign_ins_per_name = Setting(
@@ -38,8 +37,8 @@ class Access:
         (Rate(10, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name and, counted apart, requests for a new password "
-        "for one e-mail address, from one network (/24, IPv6: /64).",
+        doc="Wrong passwords for one name and, counted apart, requests for a new password for one "
+        "e-mail address, from one network (/24, IPv6: /64).",
     )
     # NIST SP 800-63B-4 3.2.2 has its ceiling at 100.
     failed_sign_ins_per_name_total = Setting(
@@ -47,8 +46,8 @@ class Access:
         (Rate(100, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name, over all networks. Once it is reached, new "
-        "networks get OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK.",
+        doc="Wrong passwords for one name, over all networks. Beyond it, "
+        "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK applies.",
     )
     # A /48, because one customer may have a whole one.
     failed_sign_ins_per_new_network = Setting(
@@ -56,8 +55,8 @@ class Access:
         (Rate(3, 3600),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords for one user name from one network (/24, IPv6: /48) from which this "
-        "person never signed in, once OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL is reached.",
+        doc="Then: wrong passwords for one name from a network (/24, IPv6: /48) from which this "
+        "person never signed in.",
     )
     # A server that signs in for all its users is one address.
     sign_ins_per_ip = Setting(
@@ -65,15 +64,15 @@ class Access:
         (Rate(300, 300),),
         parse=rates,
         fault=positive,
-        doc="Passwords, right or wrong, from one address (IPv6: one /64).",
+        doc="Passwords, right or wrong, from one address.",
     )
     password_hashes = Setting(
         80,
         1,
         parse=integer,
         fault=between(1, 64),
-        doc="Passwords that one web process checks at once; 3 more wait, and the next gets 503. "
-        "All processes together should check no more than there are cores.",
+        doc="Passwords that one web process checks at once; 3 more wait, the next gets 503. All "
+        "processes together: at most one for each core.",
     )
     legacy_access_keys = Setting(
         22,
@@ -95,21 +94,20 @@ class Access:
         2_592_000,
         parse=integer,
         fault=between(3600, 31_622_400),
-        doc="Seconds that a refresh token is valid, from its issue. Some clients expect a year, "
-        "31536000.",
+        doc="Seconds that a refresh token is valid. Some clients expect a year, 31536000.",
     )
     # RFC 9700 4.14.2.
     password_clients_rotate = Setting(
         73,
         False,
         parse=boolean,
-        doc="Whether authorisation/refresh replaces the refresh token each time. It locks out "
-        "clients that keep their first one.",
+        doc="Whether authorisation/refresh replaces the refresh token. It locks out clients that "
+        "keep their first one.",
     )
     staff_revoke_delay = Setting(
         70,
         86_400,
         parse=integer,
         fault=between(3600, 604_800),
-        doc="Seconds from a revocation that support asks for until it is carried out.",
+        doc="Seconds that a revocation by support waits.",
     )

@@ -20,8 +20,7 @@ class Codes:
         600,
         parse=integer,
         fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code lives: 600 at most (NIST SP 800-63B-4 3.1.3.2, ASVS 6.5.5). In "
-        "the last 65 of them no text leaves.",
+        doc="Seconds that a code lives. No text leaves in the last 65.",
     )
     # As Twilio Verify and Ory Kratos.
     otp_tries = Setting(
@@ -48,13 +47,12 @@ class Codes:
             if v and all(0 < s <= 86400 for s in v)
             else "must be at least one number of seconds, each from 1 to 86400"
         ),
-        doc="Seconds of the first, second, ... lock. The last number repeats.",
+        doc="Seconds of the first, second, ... lock; the last number repeats.",
     )
     disable_after = Setting(
         6,
         50,
         parse=integer,
         fault=between(1, MAX_FAILURES),
-        doc="Wrong codes without a right one between that disable texted codes for a user (NIST "
-        "SP 800-63B-4 3.2.2: 100 at most).",
+        doc="Wrong codes without a right one between that disable texted codes for a user.",
     )

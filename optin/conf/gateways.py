@@ -31,15 +31,14 @@ class Gateways:
         "",
         parse=str.strip,
         fault=remote,
-        doc="Where the gateway http posts a text to: https.",
+        doc="Where it posts a text to.",
     )
     gateway_http_headers: Setting[tuple[tuple[str, str], ...]] = Setting(
         31,
         (),
         parse=headers,
         fault=sendable,
-        doc="Its headers, as Name: value, with two upright strokes or a line break between "
-        "several.",
+        doc="Its headers, as Name: value, with two upright strokes between.",
     )
     gateway_http_body = Setting(
         32,
@@ -58,8 +57,7 @@ class Gateways:
         34,
         "",
         parse=str.strip,
-        doc="Where its answer, in JSON, has its id of the text, as in messages.0.id. Empty: "
-        "nowhere.",
+        doc="Where its answer, in JSON, has its id of the text.",
     )
     gateway_http_idempotency_header = Setting(
         35,
@@ -84,21 +82,20 @@ class Gateways:
         56,
         "",
         parse=str.strip,
-        doc="The field of a receipt with the number from which STOP or START came. Empty: they "
-        "count only for a text that is still known.",
+        doc="The field of a receipt with the number from which STOP or START came.",
     )
     gateway_http_regions = Setting(
         39,
         (),
         parse=words,
         fault=some_regions,
-        doc="Regions that it serves; none: all.",
+        doc="Regions that it serves.",
     )
     gateway_http_price = Setting(
         40,
         Decimal(0),
         parse=price,
-        doc="What one segment costs, in your currency.",
+        doc="What one segment costs.",
     )
     gateway_kannel_url = Setting(
         41,
@@ -121,32 +118,29 @@ class Gateways:
         44, "", parse=str.strip, fault=header_word, doc="The number or name that texts come from."
     )
     gateway_kannel_regions = Setting(
-        45, (), parse=words, fault=some_regions, doc="Regions that it serves; none: all."
+        45, (), parse=words, fault=some_regions, doc="Regions that it serves."
     )
-    gateway_kannel_price = Setting(
-        46, Decimal(0), parse=price, doc="What one segment costs, in your currency."
-    )
+    gateway_kannel_price = Setting(46, Decimal(0), parse=price, doc="What one segment costs.")
     gateway_twilio_account = Setting(
         61,
         "",
         parse=str.strip,
         fault=sid("AC"),
-        doc="The account SID of Twilio, AC and 32 hexadecimal digits.",
+        doc="The account SID: AC and 32 hexadecimal digits.",
     )
     gateway_twilio_token = Setting(
         62,
         "",
         parse=str.strip,
         fault=header_word,
-        doc="The primary auth token of that account, with which receipts are signed. Without it "
-        "no receipt of Twilio is asked for or taken.",
+        doc="The primary auth token, with which receipts are signed. Without it there are none.",
     )
     gateway_twilio_key = Setting(
         63,
         "",
         parse=str.strip,
         fault=sid("SK"),
-        doc="The SID of an API key that sends in the token's place, SK and 32 digits.",
+        doc="The SID of an API key that sends in its place: SK and 32 digits.",
     )
     gateway_twilio_key_secret = Setting(
         64, "", parse=str.strip, fault=header_word, doc="The secret of that key."
@@ -163,27 +157,24 @@ class Gateways:
         "",
         parse=str.strip,
         fault=sid("MG"),
-        doc="The SID of a Messaging Service, MG and 32 digits: it chooses the sender where none "
-        "is named.",
+        doc="The SID of a Messaging Service, which chooses the sender: MG and 32 digits.",
     )
     gateway_twilio_url = Setting(
         67,
         "https://api.twilio.com",
         parse=str.strip,
         fault=address,
-        doc="Where Twilio is called: https.",
+        doc="Where Twilio is called.",
     )
     gateway_twilio_regions = Setting(
-        68, (), parse=words, fault=some_regions, doc="Regions that it serves; none: all."
+        68, (), parse=words, fault=some_regions, doc="Regions that it serves."
     )
-    gateway_twilio_price = Setting(
-        69, Decimal(0), parse=price, doc="What one segment costs, in your currency."
-    )
+    gateway_twilio_price = Setting(69, Decimal(0), parse=price, doc="What one segment costs.")
     receipt_secret = Setting(
         47,
         "",
         parse=str.strip,
         fault=path_secret,
         doc="Part of the address for receipts: 32 random letters and digits or more. Without it "
-        "no receipt is asked for or taken.",
+        "there are none.",
     )

@@ -45,7 +45,7 @@ class Service:
         name="BASE_URL",
         parse=lambda text: text.rstrip("/"),
         fault=address,
-        doc="Scheme, host and port of every link, mail and text that leaves the service.",
+        doc="Scheme, host and port of every link, mail and text.",
     )
     service_name = Setting(
         25,
@@ -73,7 +73,7 @@ class Service:
         fault=redis,
         name="REDIS_URL",
         doc="The Redis that counts requests for all processes; without it, each counts its own. "
-        "If it is set, calls and pages fail while Redis is away.",
+        "While it is away, calls and pages fail.",
     )
     time_zone = Setting(
         28,
@@ -98,21 +98,20 @@ class Service:
         fault=lambda v: (
             "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
         ),
-        doc="How people reach you: an e-mail address, a number, a place. Shown on each page and "
-        "in each mail.",
+        doc="How people reach you. Shown on each page and in each mail.",
     )
     audit_retention = Setting(
         36,
         730,
         parse=integer,
         fault=between(30, 36_500),
-        doc="Days that audit events are kept; purge deletes older ones.",
+        doc="Days that audit events are kept.",
     )
     seal_every = Setting(
         75,
         300,
         parse=integer,
         fault=between(0, 1800),
-        doc="Seconds between two seals of the audit trail by each web process; 0: none. With "
-        "OPTIN_DELIVERY=worker the workers seal instead.",
+        doc="Seconds between two seals of the audit trail by each web process; 0: none. Workers "
+        "seal in their place.",
     )

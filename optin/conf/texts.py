@@ -20,7 +20,7 @@ class Texts:
         parse=integers,
         fault=waits,
         doc="Seconds before the second, third, fourth ... text to a number for one purpose; 0: no "
-        "wait. Starts again 10 minutes after the last text.",
+        "wait. Starts again after 10 minutes.",
     )
     # Twilio Verify: 5 in 10 minutes.
     sends_per_number = Setting(
@@ -28,8 +28,8 @@ class Texts:
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number, for each user and over all users. Opt-in, opt-out, and signing "
-        "in with changes count apart.",
+        doc="Texts to one number, for each user and over all users. Opt-in, opt-out and the rest "
+        "count apart.",
     )
     sends_per_user = Setting(
         9,
@@ -44,7 +44,7 @@ class Texts:
         (Rate(25, 300),),
         parse=rates,
         fault=positive,
-        doc="Texts asked for from one address (IPv6: one /64) by pages and password calls.",
+        doc="Texts asked for from one address by pages and password calls.",
     )
     # One integrator's server is one address for all its users.
     sends_per_client = Setting(
@@ -75,7 +75,7 @@ class Texts:
         (Rate(100_000, 86400),),
         parse=rates,
         fault=positive,
-        doc="Texts for signing in and changes in all. Once it is reached, each user still gets "
+        doc="Texts for signing in and changes in all. Beyond it, each user still gets "
         "OPTIN_OWN_SENDS_RESERVE.",
     )
     # So other accounts cannot shut a user out.
@@ -84,24 +84,22 @@ class Texts:
         3,
         parse=integer,
         fault=between(1, 1000),
-        doc="Texts for signing in and changes that each user gets even when OPTIN_OWN_SENDS_TOTAL "
-        "is reached, in each of its windows.",
+        doc="Texts that each user gets in each window of OPTIN_OWN_SENDS_TOTAL, even beyond it.",
     )
     sms_regions = Setting(
         17,
         ("AU",),
         parse=words,
         fault=regions,
-        doc="Regions (ISO 3166-1) whose mobile numbers may opt in. A number without a country "
-        "code belongs to the first.",
+        doc="Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "
+        "belong to the first.",
     )
     delivery = Setting(
         21,
         "inline",
         parse=str,
         fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
-        doc="inline: the web processes send texts and mails. worker: workers send them, which "
-        "need PostgreSQL.",
+        doc="inline: web processes send texts and mails. worker: workers do, with PostgreSQL.",
     )
     # 11 characters: 3GPP TS 23.040, 9.1.2.5.
     senders: Setting[tuple[tuple[str, str], ...]] = Setting(
@@ -109,15 +107,15 @@ class Texts:
         (),
         parse=senders,
         fault=fit_senders,
-        doc="Names (11 characters at most) or numbers that texts come from, by region: "
-        "AU:HarbourBks,NZ:Harbour. Other regions get the gateway's own.",
+        doc="Names (11 characters at most) or numbers that texts come from, by region. Other "
+        "regions get the gateway's own.",
     )
     senders_registered: Setting[tuple[str, ...]] = Setting(
         55,
         (),
         parse=words,
         fault=some_regions,
-        doc="Regions where the names of OPTIN_SENDERS are registered, if that is required there.",
+        doc="Regions where the names of OPTIN_SENDERS are registered.",
     )
     breaker_unproved = Setting(
         49,
@@ -139,8 +137,8 @@ class Texts:
         3600,
         parse=integer,
         fault=between(60, 604_800),
-        doc="Seconds in which opt-ins are counted for breakers and for the alarm of a region, and "
-        "for which a prefix is closed.",
+        doc="Seconds in which opt-ins are counted for breakers and regions, and for which a "
+        "prefix is closed.",
     )
     alarm_unproved = Setting(
         52,
@@ -155,8 +153,8 @@ class Texts:
         80,
         parse=integer,
         fault=between(1, 100),
-        doc="Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL at which "
-        "there is an alarm.",
+        doc="Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL that "
+        "cause an alarm.",
     )
     alarm_email: Setting[tuple[str, ...]] = Setting(
         54,
