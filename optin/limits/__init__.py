@@ -6,12 +6,8 @@ The courtesy limits on requests are in ``runtime.throttle``, and sending is in `
 """
 
 from optin.limits.attempts import (
-    ALL_FAILED,
-    NEW_NETWORK,
-    RESET_NAME,
     REVOCATIONS,
     SEARCHES,
-    SIGN_IN_NAME,
     refund_sign_in,
     remember_network,
     reserve_reset,
@@ -20,33 +16,18 @@ from optin.limits.attempts import (
     reserve_sign_in,
 )
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
-from optin.limits.texts import (
-    OPTED_OUT,
-    PREFIX,
-    REGION,
-    STOP,
-    count_proof,
-    reserve_text,
-    texts_are_stopped,
-)
-from optin.limits.waiting import RESEND_WAIT, resend_wait
+from optin.limits.rules import Rule
+from optin.limits.texts import count_proof, reserve_text, texts_are_stopped
+from optin.limits.waiting import resend_wait
 
 __all__ = [
-    "ALL_FAILED",
-    "NEW_NETWORK",
-    "OPTED_OUT",
-    "PREFIX",
-    "REGION",
-    "RESEND_WAIT",
-    "RESET_NAME",
     "REVOCATIONS",
     "SEARCHES",
-    "SIGN_IN_NAME",
-    "STOP",
     "Decision",
     "Limit",
     "Refused",
     "Reserved",
+    "Rule",
     "Withheld",
     "count_proof",
     "refund_sign_in",

@@ -12,17 +12,20 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 
 from optin.conf import conf
+from optin.limits.rules import Rule
 from optin.runtime import logs, metrics
 
 logger = logs.logger("optin.alarm")
 
-_WORDS = {
-    "prefix": "A prefix was closed to opt-ins: too few are proved",
-    "region": "Too few opt-ins in a region are proved",
-    "file": "The budget of a file is nearly used up",
-    "total": "The budget for all texts is nearly used up",
-    "own-total": "The ceiling of all texts for signing in is nearly reached",
-    "staff": "A member of staff searched numbers, or had factors removed, as often as they may",
+STAFF = "staff"
+
+_WORDS: dict[str, str] = {
+    Rule.PREFIX: "A prefix was closed to opt-ins: too few are proved",
+    Rule.REGION: "Too few opt-ins in a region are proved",
+    Rule.FILE: "The budget of a file is nearly used up",
+    Rule.TOTAL: "The budget for all texts is nearly used up",
+    Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",
+    STAFF: "A member of staff searched numbers, or had factors removed, as often as they may",
 }
 """Each alarm, by the name that it has in the log and in the metrics."""
 

@@ -7,7 +7,7 @@ other.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from optin import keys
 from optin.conf import Rate, conf
+from optin.limits.rules import Rule
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, proved) VALUES "
 
@@ -39,12 +40,17 @@ LONGEST = timedelta(days=1)
 class Limit:
     """One counter and its ceiling. ``count`` 0 counts without a ceiling."""
 
-    scope: str
+    rule: Rule
     key: str  # what is counted; stored as a keyed digest
     count: int
     seconds: int
     adds: int = 1
     proves: int = 0
+
+    @property
+    def scope(self) -> str:
+        """The name under which it is stored."""
+        return _name(self.rule, self.seconds)
 
     def window(self, now: datetime) -> datetime:
         """Return the start of the window that *now* is in."""
@@ -76,14 +82,19 @@ class Tally:
 class Decision:
     """The rule that decided, and what it counted."""
 
-    rule: str
+    rule: Rule
     count: int
     limit: int  # 0: none
+    seconds: int = field(default=0, kw_only=True)  # the window of a rate
 
     @property
     def data(self) -> dict[str, int | str]:
         """The facts, for the audit event."""
-        return {"rule": self.rule, "count": self.count, "limit": self.limit}
+        return {"rule": self._name, "count": self.count, "limit": self.limit}
+
+    @property
+    def _name(self) -> str:
+        return _name(self.rule, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class Refused(Decision):
     def data(self) -> dict[str, int | str]:
         seconds = int(self.retry_after.total_seconds())
         return {
-            "rule": self.rule,
+            "rule": self._name,
             "count": self.count,
             "limit": self.limit,
             "retry_after": seconds,
@@ -122,8 +133,8 @@ def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
     return refused
 
 
-def each_rate(scope: str, key: str, rates: Iterable[Rate]) -> list[Limit]:
-    return [Limit(f"{scope}/{r.seconds}", key, r.count, r.seconds) for r in rates]
+def each_rate(rule: Rule, key: str, rates: Iterable[Rate]) -> list[Limit]:
+    return [Limit(rule, key, rate.count, rate.seconds) for rate in rates]
 
 
 def add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
@@ -157,5 +168,10 @@ def first_over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
         limit = tally.limit
         if limit.count and tally.count > limit.count:
             end = limit.window(now) + timedelta(seconds=limit.seconds)
-            return Refused(limit.scope, tally.count - 1, limit.count, end - now)
+            count = tally.count - 1
+            return Refused(limit.rule, count, limit.count, end - now, seconds=limit.seconds)
     return None
+
+
+def _name(rule: Rule, seconds: int) -> str:
+    return f"{rule}/{seconds}" if seconds else rule.value

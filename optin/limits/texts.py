@@ -29,6 +29,7 @@ from optin.limits.counters import (
     each_rate,
     first_over,
 )
+from optin.limits.rules import Rule
 from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
 from optin.origin import Face, Origin, network_of
@@ -38,23 +39,10 @@ from optin.phones import MobileNumber
 # Each class has its own counters: the first cannot use up the owner's way in.
 _ASKED_FOR = {Purpose.OPT_IN, Purpose.OPT_OUT}
 
+_BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL}
+
 _STAFF = {Face.ADMIN, Face.COMMAND}
 """They may know why a text is not sent."""
-
-_OWN_TOTAL, _OWN_FIRST = "own-total", "own-first"
-"""The limit of all texts for signing in and changes; and the count of a user's own, of which the
-first always leave."""
-
-STOP = "stop"
-"""The rule that no text leaves at all: staff said so."""
-
-OPTED_OUT = "stopped"
-"""The rule that no text goes to a number from which somebody answered STOP."""
-
-PREFIX = "prefix"
-"""The rule of the breaker, and with ``/`` and its seconds the scope of its counters."""
-
-REGION = "region"
 
 ASK_AGAIN = timedelta(minutes=5)
 """When to ask again after a stop, of all texts or of one number: nobody knows its end."""
@@ -95,8 +83,8 @@ def reserve_text(
         limits += _of_opt_in(number, prefix, adds=1)
     if purpose in _ASKED_FOR:
         if file_id is not None:  # a page's request to turn off is under none
-            limits += each_rate("file", str(file_id), conf.sends_per_file)
-        limits += each_rate("total", "", conf.sends_total)
+            limits += each_rate(Rule.FILE, str(file_id), conf.sends_per_file)
+        limits += each_rate(Rule.TOTAL, "", conf.sends_total)
     else:
         limits += _each_own(user_id)
     shut: Refused | None = None
@@ -140,19 +128,18 @@ def texts_are_stopped() -> bool:
     return Guard.objects.is_stopped()
 
 
-def _group(purpose: Purpose) -> str:
-    return "asked" if purpose in _ASKED_FOR else "own"
-
-
 def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
     """Over all users. Counted even if the limit is off: the row is the lock of the number.
 
     Only the owner of an active number can ask for texts to turn two-factor off, anybody for those
     of opt-ins: so they count apart.
     """
-    scope = "off-number" if purpose is Purpose.OPT_OUT else f"{_group(purpose)}-number"
-    return each_rate(scope, number_digest, conf.sends_per_number) or [
-        Limit(f"{scope}/600", number_digest, 0, 600)
+    rule = {
+        Purpose.OPT_IN: Rule.ASKED_NUMBER,
+        Purpose.OPT_OUT: Rule.OFF_NUMBER,
+    }.get(purpose, Rule.OWN_NUMBER)
+    return each_rate(rule, number_digest, conf.sends_per_number) or [
+        Limit(rule, number_digest, 0, 600)
     ]
 
 
@@ -160,39 +147,42 @@ def _own_limits(
     user_id: int, number_digest: str, purpose: Purpose, file_id: int | None, origin: Origin
 ) -> list[Limit]:
     """The limits that only this user, address or client uses up."""
-    group, limits = _group(purpose), []
+    asked, limits = purpose in _ASKED_FOR, []
     if purpose is Purpose.OPT_IN:
         # The same as for all users together: otherwise a user's own requests could be withheld.
-        limits += each_rate("asked-pair", f"{user_id} {number_digest}", conf.sends_per_number)
-    limits += each_rate(f"{group}-user", str(user_id), conf.sends_per_user)
+        limits += each_rate(Rule.ASKED_PAIR, f"{user_id} {number_digest}", conf.sends_per_number)
+    rule = Rule.ASKED_USER if asked else Rule.OWN_USER
+    limits += each_rate(rule, str(user_id), conf.sends_per_user)
     if origin.face == Face.API:
-        limits += each_rate(f"{group}-client", f"{origin.client} {file_id}", conf.sends_per_client)
+        rule = Rule.ASKED_CLIENT if asked else Rule.OWN_CLIENT
+        limits += each_rate(rule, f"{origin.client} {file_id}", conf.sends_per_client)
     elif origin.ip:
-        limits += each_rate(f"{group}-ip", network_of(origin.ip, 32), conf.sends_per_ip)
+        rule = Rule.ASKED_IP if asked else Rule.OWN_IP
+        limits += each_rate(rule, network_of(origin.ip, 32), conf.sends_per_ip)
     return limits
 
 
 def _each_own(user_id: int) -> list[Limit]:
     """The limits over all users, and a count for the user in the same windows, without a limit."""
     rates = conf.own_sends_total
-    firsts = [Limit(f"{_OWN_FIRST}/{r.seconds}", str(user_id), 0, r.seconds) for r in rates]
-    return [*firsts, *each_rate(_OWN_TOTAL, "", rates)]
+    firsts = [Limit(Rule.OWN_FIRST, str(user_id), 0, rate.seconds) for rate in rates]
+    return [*firsts, *each_rate(Rule.OWN_TOTAL, "", rates)]
 
 
 def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) -> list[Limit]:
     seconds = conf.breaker_seconds
     return [
-        Limit(f"{PREFIX}/{seconds}", prefix, 0, seconds, adds, proves),
-        Limit(f"{REGION}/{seconds}", number.region, 0, seconds, adds, proves),
+        Limit(Rule.PREFIX, prefix, 0, seconds, adds, proves),
+        Limit(Rule.REGION, number.region, 0, seconds, adds, proves),
     ]
 
 
 def _stopped(guards: dict[tuple[str, str], Guard], is_proved: bool) -> Refused | None:
     """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
     if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
-        return Refused(STOP, 0, 0, ASK_AGAIN)
+        return Refused(Rule.STOP, 0, 0, ASK_AGAIN)
     if is_proved and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
-        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
+        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
     return None
 
 
@@ -202,22 +192,22 @@ def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | N
     if (kind.SAFE, covers.NUMBER) in guards:
         return None
     if deny := guards.get((kind.DENY, covers.PREFIX)):
-        return Refused("deny-prefix", 0, 0, _left(deny, now))
+        return Refused(Rule.DENY_PREFIX, 0, 0, _left(deny, now))
     if (kind.SAFE, covers.PREFIX) in guards:
         return None
     breaker = guards.get((kind.BREAKER, covers.PREFIX))
     if breaker and not _is_open(guards) and conf.breaker_unproved:
         left = _left(breaker, now)
-        return Refused(PREFIX, breaker.unproved, conf.breaker_unproved, left)
+        return Refused(Rule.PREFIX, breaker.unproved, conf.breaker_unproved, left)
     return None
 
 
 def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
     """Refuse if the holder of this number (by STOP) or staff said so."""
     if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
-        return Refused(OPTED_OUT, 0, 0, ASK_AGAIN)
+        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
     if deny := guards.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
-        return Refused("deny-number", 0, 0, _left(deny, now))
+        return Refused(Rule.DENY_NUMBER, 0, 0, _left(deny, now))
     return None
 
 
@@ -225,7 +215,9 @@ def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
     """Return *refused* as a refusal that only staff are told of."""
     if refused is None or origin.face in _STAFF:
         return refused
-    return Withheld(refused.rule, refused.count, refused.limit, refused.retry_after)
+    return Withheld(
+        refused.rule, refused.count, refused.limit, refused.retry_after, seconds=refused.seconds
+    )
 
 
 def _is_open(guards: dict[tuple[str, str], Guard]) -> bool:
@@ -240,11 +232,11 @@ def _left(guard: Guard, now: datetime) -> timedelta:
 def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     """Say no to an opt-in if its prefix must be closed."""
     limit = conf.breaker_unproved
-    (tally,) = (t for t in tallies if t.limit.scope.startswith(f"{PREFIX}/"))
+    (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
     if not tally.is_pumped(limit):
         return None
     closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
-    return Refused(PREFIX, tally.unproved, limit, closed_for)
+    return Refused(Rule.PREFIX, tally.unproved, limit, closed_for)
 
 
 def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
@@ -256,29 +248,30 @@ def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
     first = {
         tally.limit.seconds
         for tally in tallies
-        if tally.limit.scope.startswith(f"{_OWN_FIRST}/") and tally.count <= conf.own_sends_reserve
+        if tally.limit.rule is Rule.OWN_FIRST and tally.count <= conf.own_sends_reserve
     }
     return [
         tally
         for tally in tallies
-        if tally.limit.seconds not in first or not tally.limit.scope.startswith(f"{_OWN_TOTAL}/")
+        if tally.limit.seconds not in first or tally.limit.rule is not Rule.OWN_TOTAL
     ]
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:
     """Return the rule that had least room left, with this text in its count."""
     found = [
-        Reserved(tally.limit.scope, tally.count, tally.limit.count)
+        Reserved(tally.limit.rule, tally.count, tally.limit.count, seconds=tally.limit.seconds)
         for tally in tallies
         if tally.limit.count
     ]
     if conf.breaker_unproved:
         found += [
-            Reserved(PREFIX, tally.unproved + tally.limit.adds, conf.breaker_unproved)
+            Reserved(Rule.PREFIX, tally.unproved + tally.limit.adds, conf.breaker_unproved)
             for tally in tallies
-            if tally.limit.scope.startswith(f"{PREFIX}/")
+            if tally.limit.rule is Rule.PREFIX
         ]
-    return max(found, key=lambda rule: rule.count / rule.limit, default=Reserved("none", 0, 0))
+    none = Reserved(Rule.NONE, 0, 0)
+    return max(found, key=lambda decision: decision.count / decision.limit, default=none)
 
 
 def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
@@ -289,7 +282,7 @@ def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
     )
     if breaker:
         alarms.sound(
-            "prefix",
+            Rule.PREFIX,
             breaker=breaker,
             region=region,
             unproved=refused.count,
@@ -300,17 +293,14 @@ def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
 def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime) -> None:
     """Sound the alarms that this text is the one to sound, once in each window."""
     for tally in tallies:
-        limit, (name, _, _) = tally.limit, tally.limit.scope.partition("/")
+        limit, rule = tally.limit, tally.limit.rule
         # Counts only rise, one by one: exactly one of them crosses the line.
         line = limit.count * conf.alarm_share
-        if (
-            name in {"file", "total", _OWN_TOTAL}
-            and (tally.count - 1) * 100 < line <= tally.count * 100
-        ):
-            file = {"file": limit.key} if name == "file" else {}
-            alarms.sound(name, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
+        if rule in _BUDGETS and (tally.count - 1) * 100 < line <= tally.count * 100:
+            file = {"file": limit.key} if rule is Rule.FILE else {}
+            alarms.sound(rule, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
         # This share falls and rises: a counter of its own knows whether it was told.
-        if number and name == REGION and tally.is_pumped(conf.alarm_unproved):
-            told = add([Limit(f"region-alarm/{limit.seconds}", limit.key, 0, limit.seconds)], now)
+        if number and rule is Rule.REGION and tally.is_pumped(conf.alarm_unproved):
+            told = add([Limit(Rule.REGION_ALARM, limit.key, 0, limit.seconds)], now)
             if told[0].count == 1:
-                alarms.sound(REGION, region=number.region, unproved=tally.unproved)
+                alarms.sound(Rule.REGION, region=number.region, unproved=tally.unproved)

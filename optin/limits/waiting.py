@@ -7,14 +7,12 @@ from datetime import datetime, timedelta
 
 from optin.conf import conf
 from optin.limits.counters import Refused
+from optin.limits.rules import Rule
 from optin.models import PendingOtp, Purpose, SmsMessage
 from optin.models.messages import State
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
 """So long after the last text to a number its waits start from the first again."""
-
-RESEND_WAIT = "resend-wait"
-"""The rule that a text to a number waits a little for the one before it."""
 
 
 def resend_wait(
@@ -46,4 +44,4 @@ def resend_wait(
     wait = timedelta(seconds=waits[length - 1])
     # A clock that jumped back must not stretch the wait.
     left = min(newest + wait - now, wait)
-    return Refused(RESEND_WAIT, length, length, left) if left > timedelta(0) else None
+    return Refused(Rule.RESEND_WAIT, length, length, left) if left > timedelta(0) else None

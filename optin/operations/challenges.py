@@ -145,7 +145,7 @@ def text_challenge(
         now=now,
     )
     if isinstance(decision, limits.Refused):
-        waiting = decision.rule == limits.RESEND_WAIT
+        waiting = decision.rule is limits.Rule.RESEND_WAIT
         return Sending(
             Outcome.WAITING if waiting else Outcome.SEND_LIMIT,
             retry_after=decision.retry_after,

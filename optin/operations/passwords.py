@@ -285,7 +285,7 @@ def _count(
 
     :param over: the limit that was reached, if one was.
     """
-    of_address = over is not None and not over.rule.startswith(_RULES_OF_A_NAME)
+    of_address = over is not None and over.rule not in _RULES_OF_A_NAME
     AuditEvent.objects.record(
         kind,
         outcome,
@@ -298,9 +298,9 @@ def _count(
     )
 
 
-_RULES_OF_A_NAME = (
-    limits.SIGN_IN_NAME,
-    limits.RESET_NAME,
-    limits.NEW_NETWORK,
-    limits.ALL_FAILED,
-)
+_RULES_OF_A_NAME = {
+    limits.Rule.SIGN_IN_NAME,
+    limits.Rule.SIGN_IN_NEW,
+    limits.Rule.SIGN_IN_ALL,
+    limits.Rule.RESET_NAME,
+}

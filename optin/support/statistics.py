@@ -246,7 +246,7 @@ def _countries(span: Span, now: datetime) -> Iterator[Figure]:
     # Their names stand in no row; there are few.
     names = {keys.digest("counter", region): region for region in conf.sms_regions}
     others = Figure(what=What.COUNTRY, count=0, proved=0)
-    for key, count, proved in _counters(span, limits.REGION).order_by():
+    for key, count, proved in _counters(span, limits.Rule.REGION).order_by():
         if key in names:
             yield Figure(what=What.COUNTRY, name=names[key], count=count, proved=proved)
         else:
@@ -256,7 +256,7 @@ def _countries(span: Span, now: datetime) -> Iterator[Figure]:
 
 def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
     """Those with most that nobody proved."""
-    many = _counters(span, limits.PREFIX).filter(n__gte=MANY)
+    many = _counters(span, limits.Rule.PREFIX).filter(n__gte=MANY)
     for key, count, proved in many.order_by(F("proofs") - F("n"), "key")[:SHOWN_AT_MOST]:
         yield Figure(what=What.PREFIX, name=_short(key), count=count, proved=proved)
 
@@ -402,18 +402,18 @@ class Budget:
 def budgets(now: datetime, file_ids: list[int]) -> list[Budget]:
     """Return the budgets of all texts and of some files at *now*, as they are enforced."""
     wanted = {}
-    for scope, rates, owners in (
-        ("total", conf.sends_total, [None]),
-        ("own-total", conf.own_sends_total, [None]),
-        ("file", conf.sends_per_file, file_ids),
+    for rule, rates, owners in (
+        (limits.Rule.TOTAL, conf.sends_total, [None]),
+        (limits.Rule.OWN_TOTAL, conf.own_sends_total, [None]),
+        (limits.Rule.FILE, conf.sends_per_file, file_ids),
     ):
         for rate in rates:
             for owner in owners:
                 key = "" if owner is None else str(owner)
-                one = limits.Limit(f"{scope}/{rate.seconds}", key, rate.count, rate.seconds)
+                one = limits.Limit(rule, key, rate.count, rate.seconds)
                 if rate.count:
                     wanted[one.scope, keys.digest("counter", key), one.window(now)] = (
-                        scope,
+                        rule,
                         owner,
                         one,
                     )

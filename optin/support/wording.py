@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 
-from optin import limits
 from optin.gateways import Fate
+from optin.limits import Rule
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.outcomes import By, Outcome
@@ -96,74 +96,74 @@ def rule(data: Mapping[str, Any]) -> str:
 
 
 _RULES: dict[str, str] = {
-    "asked-number": (
+    Rule.ASKED_NUMBER: (
         "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all accounts together"
     ),
-    "off-number": "%(count)s of %(limit)s texts to this number in %(span)s, for opt-out",
-    "own-number": (
+    Rule.OFF_NUMBER: "%(count)s of %(limit)s texts to this number in %(span)s, for opt-out",
+    Rule.OWN_NUMBER: (
         "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
     ),
-    "asked-pair": (
+    Rule.ASKED_PAIR: (
         "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all for this account"
     ),
-    "asked-user": (
+    Rule.ASKED_USER: (
         "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
     ),
-    "own-user": (
+    Rule.OWN_USER: (
         "%(count)s of %(limit)s texts for this account in %(span)s, for signing in and changes"
     ),
-    "asked-ip": (
+    Rule.ASKED_IP: (
         "%(count)s of %(limit)s texts asked for from one address in %(span)s, for opt-in and "
         "opt-out"
     ),
-    "own-ip": (
+    Rule.OWN_IP: (
         "%(count)s of %(limit)s texts asked for from one address in %(span)s, for signing in and "
         "changes"
     ),
-    "asked-client": (
+    Rule.ASKED_CLIENT: (
         "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
     ),
-    "own-client": (
+    Rule.OWN_CLIENT: (
         "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
     ),
-    "file": "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
-    "total": "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
-    "own-total": (
+    Rule.FILE: "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
+    Rule.TOTAL: "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
+    Rule.OWN_TOTAL: (
         "%(count)s of %(limit)s texts in all in %(span)s, for signing in and changes; this "
         "account has used the texts reserved for it"
     ),
-    limits.PREFIX: (
+    Rule.PREFIX: (
         "%(count)s opt-ins under the prefix of this number that nobody verified; from "
         "%(limit)s on it may be closed"
     ),
-    limits.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
-    limits.STOP: "staff stopped all texts",
-    limits.OPTED_OUT: "somebody answered STOP from this number",
-    "deny-number": "the number is on the deny list",
-    "deny-prefix": "the prefix of the number is on the deny list",
+    Rule.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
+    Rule.STOP: "staff stopped all texts",
+    Rule.OPTED_OUT: "somebody answered STOP from this number",
+    Rule.DENY_NUMBER: "the number is on the deny list",
+    Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
     "region_not_allowed": "numbers of the country %(region)s are not allowed",
     "locked": "%(count)s wrong codes in a row; each %(limit)s lock the account for a while",
     "factor_disabled": "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
     "suspended": "staff suspended the number",
     "already_opted_in": "two-factor sign-in was on already",
     "not_opted_in": "no number is active",
-    "revocation": "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
-    "sign-in-name": (
+    Rule.REVOCATION: "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
+    Rule.SIGN_IN_NAME: (
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
     ),
-    "sign-in-ip": "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
-    "sign-in-tries": "%(count)s of %(limit)s passwords from one address in %(span)s",
-    "reset-name": (
+    Rule.SIGN_IN_IP: "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
+    Rule.SIGN_IN_TRIES: "%(count)s of %(limit)s passwords from one address in %(span)s",
+    Rule.RESET_NAME: (
         "%(count)s of %(limit)s requests for a link to choose a new password for this "
         "address from one network in %(span)s"
     ),
-    "reset-ip": (
+    Rule.RESET_IP: (
         "%(count)s of %(limit)s requests for a link to a new password from one address in %(span)s"
     ),
-    limits.ALL_FAILED: (
+    Rule.SIGN_IN_ALL: (
         "after %(count)s of %(limit)s wrong passwords for this name from all networks in %(span)s"
     ),
-    limits.NEW_NETWORK: (
+    Rule.SIGN_IN_NEW: (
         "%(count)s of %(limit)s wrong passwords in %(span)s from a network from which this person "
         "never signed in, after many wrong ones for this name from all networks"
     ),
@@ -212,7 +212,7 @@ def reasons(event: AuditEvent) -> list[str]:
 def again_at(event: AuditEvent) -> datetime | None:
     """Return when the rule that refused lets through again, where that is known."""
     seconds = event.data.get("retry_after")
-    if not seconds or event.data.get("rule") in {limits.STOP, limits.OPTED_OUT}:
+    if not seconds or event.data.get("rule") in {Rule.STOP, Rule.OPTED_OUT}:
         return None
     # An event of several tells what the last of them was told.
     decided = parse_datetime(str(event.data.get("until", ""))) or event.at

@@ -166,10 +166,10 @@ def sending(result: Sending, *, own: Purpose | None = None) -> str:
 
     :param own: what for, if the person has proved the number: then they may know of a STOP.
     """
-    if own and result.data.get("rule") == limits.OPTED_OUT:
+    if own and result.data.get("rule") == limits.Rule.OPTED_OUT:
         return stopped(own)
     outcome = result.outcome
-    if outcome is Outcome.SEND_LIMIT and result.data.get("rule") == limits.RESEND_WAIT:
+    if outcome is Outcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = Outcome.WAITING
     if outcome in _UNSENT:
         return _UNSENT[outcome]() % {"wait": in_words(result.retry_after or timedelta(0))}

@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from optin import errors, limits
+from optin import errors
 from optin.conf import Rate
 from optin.messaging import delivery
 from optin.models import (
@@ -803,4 +803,3 @@ def test_nobody_is_mailed_without_an_address(crowd: Crowd, settings: LazySetting
     settings.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
     crowd.ask(0)
     assert mailed() == []
-    assert limits.PREFIX == "prefix"

@@ -1,6 +1,6 @@
 """What staff can do about each rule that refuses a text."""
 
-from optin import limits
+from optin.limits import Rule
 from optin.support.diagnosis.causes import Why
 
 IT_ENDS = (
@@ -51,41 +51,41 @@ ASK_LATER = (
 )
 
 RULES: dict[str, tuple[Why, str]] = {
-    "asked-pair": (Why.NUMBER_LIMIT, IT_ENDS),
-    "asked-number": (Why.NUMBER_LIMIT, IT_ENDS),
-    "off-number": (Why.NUMBER_LIMIT, IT_ENDS),
-    "own-number": (Why.NUMBER_LIMIT, IT_ENDS),
-    "asked-user": (Why.USER_LIMIT, IT_ENDS),
-    "own-user": (Why.USER_LIMIT, IT_ENDS),
-    "asked-ip": (Why.ADDRESS_LIMIT, IT_ENDS),
-    "own-ip": (Why.ADDRESS_LIMIT, IT_ENDS),
-    "asked-client": (Why.CLIENT_LIMIT, IT_ENDS),
-    "own-client": (Why.CLIENT_LIMIT, IT_ENDS),
-    "file": (Why.FILE_BUDGET, BUDGET),
-    "total": (Why.TOTAL_BUDGET, BUDGET),
-    "own-total": (Why.TOTAL_BUDGET, BUDGET),
-    limits.RESEND_WAIT: (
+    Rule.ASKED_PAIR: (Why.NUMBER_LIMIT, IT_ENDS),
+    Rule.ASKED_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
+    Rule.OFF_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
+    Rule.OWN_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
+    Rule.ASKED_USER: (Why.USER_LIMIT, IT_ENDS),
+    Rule.OWN_USER: (Why.USER_LIMIT, IT_ENDS),
+    Rule.ASKED_IP: (Why.ADDRESS_LIMIT, IT_ENDS),
+    Rule.OWN_IP: (Why.ADDRESS_LIMIT, IT_ENDS),
+    Rule.ASKED_CLIENT: (Why.CLIENT_LIMIT, IT_ENDS),
+    Rule.OWN_CLIENT: (Why.CLIENT_LIMIT, IT_ENDS),
+    Rule.FILE: (Why.FILE_BUDGET, BUDGET),
+    Rule.TOTAL: (Why.TOTAL_BUDGET, BUDGET),
+    Rule.OWN_TOTAL: (Why.TOTAL_BUDGET, BUDGET),
+    Rule.RESEND_WAIT: (
         Why.RESEND_WAIT,
         "Tell them to look for the text that was sent before: its code still works.",
     ),
-    limits.PREFIX: (
+    Rule.PREFIX: (
         Why.PREFIX_CLOSED,
         "An administrator can open the prefix, or put this number on the safe list. Tell the "
         "person that it is not their phone.",
     ),
-    limits.STOP: (
+    Rule.STOP: (
         Why.ALL_STOPPED,
         "Tell the person that it is not their phone, and that nobody gets texts now. An "
         "administrator knows when they go again.",
     ),
-    limits.OPTED_OUT: (
+    Rule.OPTED_OUT: (
         Why.ANSWERED_STOP,
         "Tell them to text START to the sender of the last text. Or, once they have signed in "
         "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
         "An administrator can allow the number again.",
     ),
-    "deny-number": (Why.DENIED, BY_LIST),
-    "deny-prefix": (Why.DENIED, BY_LIST),
+    Rule.DENY_NUMBER: (Why.DENIED, BY_LIST),
+    Rule.DENY_PREFIX: (Why.DENIED, BY_LIST),
     "region_not_allowed": (
         Why.REGION,
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "

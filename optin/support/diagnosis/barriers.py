@@ -74,12 +74,12 @@ def all_stopped(guard: Guard | None = None) -> Cause:
     words = "Staff stopped all texts."
     if guard:
         words = f"Staff stopped all texts at {moment(guard.made_at)}: “{reason_of(guard)}”."
-    return no_text(Why.ALL_STOPPED, words, RULES[limits.STOP][1])
+    return no_text(Why.ALL_STOPPED, words, RULES[limits.Rule.STOP][1])
 
 
 def answered_stop(number: str) -> Cause:
     words = f"Somebody answered STOP from the number {number}: no text is sent to it."
-    return no_text(Why.ANSWERED_STOP, words, RULES[limits.OPTED_OUT][1])
+    return no_text(Why.ANSWERED_STOP, words, RULES[limits.Rule.OPTED_OUT][1])
 
 
 def barred(known: Known) -> Iterator[Cause]:

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from django.utils.dateparse import parse_datetime
 
-from optin import limits, phones
+from optin import phones
+from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import Outcome
 from optin.support import wording
@@ -54,7 +55,7 @@ def is_told(request: AuditEvent) -> bool:
     return request.outcome != Outcome.WITHHELD
 
 
-_OF_OTHERS = {"asked-number", limits.RESEND_WAIT}
+_OF_OTHERS = {Rule.ASKED_NUMBER, Rule.RESEND_WAIT}
 """Rules that withhold a text because others asked for texts to the same number."""
 
 
@@ -68,21 +69,21 @@ def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> 
     if name in _STANDING:
         return not stands
     until = wording.again_at(request)
-    waits = name == limits.RESEND_WAIT and is_told(request)
+    waits = name == Rule.RESEND_WAIT and is_told(request)
     return until is not None and until <= now and not waits
 
 
 _STANDING = {
-    *(limits.STOP, limits.OPTED_OUT, "deny-number"),
+    *(Rule.STOP, Rule.OPTED_OUT, Rule.DENY_NUMBER),
     *("locked", "factor_disabled", "suspended"),
 }
 """Rules of which it is known whether they still stand, and how long."""
 
 _MEANS: dict[str, str] = {
-    "file": "the budget of texts of the file is used up",
-    "total": "the budget of all texts is used up",
-    "own-total": "the ceiling of all texts for signing in is reached",
-    limits.PREFIX: (
+    Rule.FILE: "the budget of texts of the file is used up",
+    Rule.TOTAL: "the budget of all texts is used up",
+    Rule.OWN_TOTAL: "the ceiling of all texts for signing in is reached",
+    Rule.PREFIX: (
         "numbers that begin like this one are closed to opt-ins for a while, against fraud"
     ),
 }

@@ -22,7 +22,7 @@ def of_texts(known: Known) -> Iterator[Cause]:
     doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
     certain = [cause for cause in became if cause.why not in _DOUBTFUL]
     order = [refused, *certain, *in_force(known), *doubtful]
-    if request and is_told(request) and request.data.get("rule") == limits.RESEND_WAIT:
+    if request and is_told(request) and request.data.get("rule") == limits.Rule.RESEND_WAIT:
         # A text left a moment ago: what became of that one is the question.
         order = [*certain, *doubtful, refused, *in_force(known)]
     yield from filter(None, order)
