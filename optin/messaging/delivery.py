@@ -39,7 +39,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.messages import MAX_DOUBTS, Outgoing, State
+from optin.models.messages import MAX_DOUBTS, Outgoing, State, Unsent
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -249,7 +249,7 @@ def _was_obeyed(number_digest: str, outcome: str, receipt: str) -> bool:
 def _send(row: SmsMessage | Notice, patience: float = WORKERS_PATIENCE) -> bool:
     """Send the *row* that this process claimed, in so many seconds; return whether it left."""
     if timezone.now() - row.created_at > timedelta(seconds=NEWS_FOR):
-        _finish(row, State.FAILED, reason="it could not be sent for a day")
+        _finish(row, State.FAILED, reason=Unsent.TOO_OLD)
         return False
     try:
         with override(row.language or None):
@@ -282,19 +282,19 @@ def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
 def _send_text(message: SmsMessage, patience: float) -> bool:
     """Hand the text to one gateway after the other, until one takes it or nobody will."""
     number = message.provider_user
-    if reason := _why_not(message.pending_otp, number, timezone.now()):
-        _finish(message, State.EXPIRED, reason=reason)
+    if too_late := _why_not(message.pending_otp, number, timezone.now()):
+        _finish(message, State.EXPIRED, reason=too_late)
         return False
     if limits.texts_are_stopped():
-        _finish(message, State.QUEUED, reason="all texts are stopped", doubts=message.doubts - 1)
+        _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, doubts=message.doubts - 1)
         return False
     if Guard.objects.has_opted_out(number.number_digest):
-        _finish(message, State.FAILED, reason="the number answered STOP")
+        _finish(message, State.FAILED, reason=Unsent.OPTED_OUT)
         return False
     e164 = number.open_number()
     text = Text(to=e164, body=wording.text_for(message), reference=message.reference)
     region = phones.region_of(e164)
-    reason = "no gateway serves this number now"
+    reason: str = Unsent.NO_GATEWAY
     message.doubts -= 1  # a gateway, not this process, makes it one
     for gateway, seconds in gateways_to_try(region, patience):
         now = timezone.now()
@@ -335,22 +335,22 @@ def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bo
     return True
 
 
-def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> str:
+def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> Unsent | None:
     """Say why a text that was queued before must not leave any more, if so (S-07a)."""
     if pending is None:
-        return ""
+        return None
     ends = pending.is_expired(now) or pending.expires_at - now < WORTH_IT
     if pending.closed_at or ends or pending.is_used_up():
-        return "its code was no longer open"
+        return Unsent.CODE_CLOSED
     user = number.user
     if user.locked_for(now) or user.otp_disabled_at or number.suspended_at:
-        return "the user was locked, disabled or suspended"
-    return ""
+        return Unsent.CODES_REFUSED
+    return None
 
 
 def _send_notice(notice: Notice) -> bool:
     if not notice.user.email:
-        _finish(notice, State.FAILED, reason="the user has no e-mail address")
+        _finish(notice, State.FAILED, reason=Unsent.NO_ADDRESS)
         return False
     letter, server = wording.mail_for(notice), _mail_server()
     try:

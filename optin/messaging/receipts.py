@@ -8,7 +8,7 @@ from optin.errors import InvalidMobileNumber
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery
 from optin.models import GatewayTry, SmsMessage
-from optin.models.messages import LEASE, State
+from optin.models.messages import CARRIER, LEASE, State
 from optin.origin import Origin
 from optin.runtime import metrics
 
@@ -49,7 +49,7 @@ def _keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) ->
     elif receipt.report in {Report.FAILED, Report.OPTED_OUT}:
         state = State.FAILED
         held = rows.filter(state__in=[State.SENDING, State.SENT], gateway=gateway)
-        reason = f"the carrier: {receipt.reason or receipt.report}"
+        reason = f"{CARRIER}{receipt.reason or receipt.report}"
         changed = held.update(state=state, reason=reason[:200])
     else:
         return

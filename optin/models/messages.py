@@ -3,6 +3,7 @@
 import hmac
 import re
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models
@@ -44,6 +45,23 @@ class State(models.TextChoices):
     WITHHELD = "withheld", "Not sent, and whoever asked was not told"
 
 
+class Unsent(StrEnum):
+    """Why the service did not send a text or a mail, or not yet. The values are stored."""
+
+    CODE_CLOSED = "its code was no longer open"
+    CODES_REFUSED = "the user was locked, disabled or suspended"
+    ALL_STOPPED = "all texts are stopped"
+    NO_GATEWAY = "no gateway serves this number now"
+    OPTED_OUT = "the number answered STOP"
+    SENDER_DIED = "its sender stopped, twice"
+    TOO_OLD = "it could not be sent for a day"
+    NO_ADDRESS = "the user has no e-mail address"
+
+
+CARRIER = "the carrier: "
+"""So begins the reason of a text that a receipt says was not delivered."""
+
+
 M = TypeVar("M", bound="Outgoing")
 
 
@@ -73,7 +91,7 @@ class OutboxQuerySet(models.QuerySet[M]):
         """End the messages whose last sender died; returns how many."""
         return self.filter(
             state=State.SENDING, claimed_at__lte=now - self.model.lease, doubts__gte=MAX_DOUBTS
-        ).update(state=State.FAILED, reason="its sender stopped, twice")
+        ).update(state=State.FAILED, reason=Unsent.SENDER_DIED)
 
 
 class Outgoing(models.Model):
@@ -168,6 +186,11 @@ class SmsMessage(Outgoing):
         number = self.replaced or (self.pending_otp and self.pending_otp.provider_user)
         assert number  # by the constraint
         return number
+
+    @property
+    def carrier_refused(self) -> bool:
+        """Whether a receipt says that it was not delivered."""
+        return self.reason.startswith(CARRIER)
 
     def hold(self, gateway: str) -> bool:
         """Record, before it happens, that *gateway* is handed this message.

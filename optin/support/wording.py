@@ -17,13 +17,10 @@ from django.utils.formats import date_format
 from optin.gateways import Fate
 from optin.limits import Rule
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
-from optin.models.messages import State
+from optin.models.messages import CARRIER, State, Unsent
 from optin.outcomes import By, Outcome
 
 Kind = AuditEvent.Kind
-
-CARRIER = "the carrier: "
-"""So begins the reason of a text that a receipt says was not delivered (``delivery``)."""
 
 # Of any script, and with what people write between the groups of a number.
 _DIGITS = re.compile(r"\+?\d(?:[ ().,/_\u2010-\u2015\u2212-]{0,2}\d){5,}")
@@ -400,16 +397,14 @@ def outcome(message: SmsMessage) -> str:
         return f"The gateway {message.gateway} reports: delivered"
     if message.state == State.EXPIRED:
         return "The text was not sent"
-    if message.reason.startswith(CARRIER):
+    if message.carrier_refused:
         return "After it was sent, the carrier refused the text"
     return "The service stopped trying to send the text"
 
 
 def why(reason: str) -> str:
     """Say in words of staff the reason of a text or a mail, where it is one of the service's."""
-    if reason.startswith(CARRIER):
-        return masked(reason.removeprefix(CARRIER))
-    return _REASONS[reason] if reason in _REASONS else masked(reason)
+    return _REASONS.get(reason) or masked(reason.removeprefix(CARRIER))
 
 
 def mail(notice: Notice) -> str:
@@ -446,14 +441,12 @@ _FATES: dict[str, str] = {
     Fate.OPTED_OUT: "The gateway %(gateway)s says that the person answered STOP",
 }
 _REASONS: dict[str, str] = {
-    "its code was no longer open": "its code had expired or was replaced before",
-    "the user was locked, disabled or suspended": (
-        "the account was locked, disabled or suspended before"
-    ),
-    "all texts are stopped": "staff stopped all texts",
-    "no gateway serves this number now": "no gateway serves this number now",
-    "the number answered STOP": "somebody answered STOP from this number",
-    "its sender stopped, twice": "the process that sent it died, twice",
-    "it could not be sent for a day": "it could not be sent for a day",
-    "the user has no e-mail address": "the person has no e-mail address",
+    Unsent.CODE_CLOSED: "its code had expired or was replaced before",
+    Unsent.CODES_REFUSED: "the account was locked, disabled or suspended before",
+    Unsent.ALL_STOPPED: "staff stopped all texts",
+    Unsent.NO_GATEWAY: "no gateway serves this number now",
+    Unsent.OPTED_OUT: "somebody answered STOP from this number",
+    Unsent.SENDER_DIED: "the process that sent it died, twice",
+    Unsent.TOO_OLD: "it could not be sent for a day",
+    Unsent.NO_ADDRESS: "the person has no e-mail address",
 }

@@ -6,7 +6,7 @@ from datetime import datetime
 from optin import phones
 from optin.gateways import Fate
 from optin.models import SmsMessage
-from optin.models.messages import LEASE, State
+from optin.models.messages import LEASE, State, Unsent
 from optin.support import wording
 from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
 from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
@@ -37,11 +37,11 @@ def what_became(known: Known) -> Iterator[Cause]:
 def _waiting(known: Known, text: SmsMessage) -> Iterator[Cause]:
     """It was queued, or a process holds it, or held it when it died."""
     at = moment(text.created_at)
-    if text.reason == "all texts are stopped":
+    if text.reason == Unsent.ALL_STOPPED:
         yield all_stopped()
     elif known.tries and known.tries[0].fate != Fate.ACCEPTED:
         yield _down(known, text)
-    elif text.reason == "no gateway serves this number now":
+    elif text.reason == Unsent.NO_GATEWAY:
         yield _down(known, text) if known.health else _no_gateway(text)
     elif text.state == State.QUEUED or _is_left(text, known.now):
         yield no_text(
@@ -120,7 +120,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
     number = text.provider_user.masked_number
     at = moment(text.sent_at or text.claimed_at or text.created_at)
     reason = wording.why(text.reason)
-    if text.reason.startswith(wording.CARRIER):
+    if text.carrier_refused:
         yield no_text(
             Why.CARRIER_REFUSED,
             f"The gateway {gateway} took the text for the number {number} at {at}; then the "
@@ -129,7 +129,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
             "does it block senders? Then let them ask again.",
         )
         yield from _mistyped(known, text)
-    elif text.reason == "the number answered STOP" or (last and last.fate == Fate.OPTED_OUT):
+    elif text.reason == Unsent.OPTED_OUT or (last and last.fate == Fate.OPTED_OUT):
         yield answered_stop(number)
     elif last and last.fate == Fate.REFUSED:
         yield no_text(
@@ -139,7 +139,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
             "is this one, tell those who run the service.",
         )
         yield from _mistyped(known, text)
-    elif last or text.reason == "it could not be sent for a day":
+    elif last or text.reason == Unsent.TOO_OLD:
         yield _down(known, text)
     else:
         yield no_text(
