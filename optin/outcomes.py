@@ -40,6 +40,17 @@ class Outcome(StrEnum):
     SET_UP_SINCE = "set_up_since"  # the person has another factor by now
 
 
+class NotCompared(StrEnum):
+    """Why an entered code counts as wrong or expired without a comparison: for staff (``why``)."""
+
+    NUMBER_UNKNOWN = "unknown here"
+    NOTHING_PENDING = "nothing pending"
+    OTHER_LENGTH = "another length"
+    NO_NUMBER = "no number"
+    APP_KEY_GONE = "the app's key is gone"
+    CODE_KEY_GONE = "its key is gone"
+
+
 class By(StrEnum):
     """The kind of code that proves a second factor."""
 

@@ -23,7 +23,7 @@ from optin.models import (
 )
 from optin.operations.factors import Factors
 from optin.origin import Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, NotCompared, Outcome
 
 REPEATED_WITHIN = timedelta(minutes=1)
 """The same code from the same session within this time is the same guess (P-12)."""
@@ -69,11 +69,11 @@ def judge_opt_in(
     if refusal := barred(factors, now, changing=bool(pending and row is not factors.active)):
         return refusal
     if row is None or row.file_id != file.pk:
-        return _incorrect("unknown here")
+        return _incorrect(NotCompared.NUMBER_UNKNOWN)
     if pending is None:
         if row.confirmed:
             return Verification(Outcome.ALREADY_VERIFIED)
-        return _incorrect("nothing pending")
+        return _incorrect(NotCompared.NOTHING_PENDING)
     return _judge_code(pending, code, now)
 
 
@@ -133,7 +133,7 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
         step = app.step_of(code, now)
         otherwise = Verification(Outcome.OTP_INCORRECT, compared=True)
     except keys.UndecryptableError:
-        step, otherwise = None, _incorrect("the app's key is gone")
+        step, otherwise = None, _incorrect(NotCompared.APP_KEY_GONE)
     if step is not None:
         return Verification(Outcome.OK, compared=True, by=By.APP, step=step)
     by_text = _judge_text(factors, code, now)
@@ -146,10 +146,12 @@ def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
         return refusal
     row = factors.active
     if row is None:
-        return _incorrect("no number") if factors.app else Verification(Outcome.NOT_OPTED_IN)
+        return (
+            _incorrect(NotCompared.NO_NUMBER) if factors.app else Verification(Outcome.NOT_OPTED_IN)
+        )
     pending = factors.pending_of(row)
     if pending is None:
-        return _incorrect("nothing pending")
+        return _incorrect(NotCompared.NOTHING_PENDING)
     return _judge_code(pending, code, now)
 
 
@@ -159,20 +161,20 @@ def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     if pending.is_used_up():
         return Verification(Outcome.OTP_EXHAUSTED)
     if len(code) != pending.digits:
-        return _incorrect("another length")  # it could not have been right: no guess
+        return _incorrect(NotCompared.OTHER_LENGTH)  # it could not have been right: no guess
     try:
         right = pending.matches(code)
     except keys.UndecryptableError:
         # Its key has left the ring: nobody can prove it any more.
-        return Verification(Outcome.OTP_EXPIRED, data={"why": "its key is gone"})
+        return Verification(Outcome.OTP_EXPIRED, data={"why": NotCompared.CODE_KEY_GONE.value})
     if right:
         return Verification(Outcome.OK, compared=True, by=By.TEXT, tried=pending)
     return Verification(Outcome.OTP_INCORRECT, compared=True, tried=pending)
 
 
-def _incorrect(why: str) -> Verification:
+def _incorrect(why: NotCompared) -> Verification:
     """The answer where nothing was compared: the same to the client, told to staff."""
-    return Verification(Outcome.OTP_INCORRECT, data={"why": why})
+    return Verification(Outcome.OTP_INCORRECT, data={"why": why.value})
 
 
 def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verification:

@@ -18,7 +18,7 @@ from optin.gateways import Fate
 from optin.limits import Rule
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
 from optin.models.messages import CARRIER, State, Unsent
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, NotCompared, Outcome
 
 Kind = AuditEvent.Kind
 
@@ -244,12 +244,12 @@ _REMOVED: dict[str, str] = {
     "app": "the app was removed",
 }
 _WHY: dict[str, str] = {
-    "unknown here": "the id is not one of this account and file",
-    "nothing pending": "no code was waiting",
-    "another length": "it has a different length from the code",
-    "no number": "no number is active",
-    "the app's key is gone": "the key of the app is no longer in the key ring",
-    "its key is gone": "the key of the code is no longer in the key ring",
+    NotCompared.NUMBER_UNKNOWN: "the id is not one of this account and file",
+    NotCompared.NOTHING_PENDING: "no code was waiting",
+    NotCompared.OTHER_LENGTH: "it has a different length from the code",
+    NotCompared.NO_NUMBER: "no number is active",
+    NotCompared.APP_KEY_GONE: "the key of the app is no longer in the key ring",
+    NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
 }
 _CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
 _CODE_REFUSED: dict[str, str] = {
