@@ -1,42 +1,108 @@
-"""What operations come to, and the kinds of codes.
+"""What operations come to: one enum for each kind of operation.
 
-The values are stored in the audit trail, and the refusals are on the wire: never change one.
+The values are stored in the audit trail, and the refusals are on the wire (docs/contract.md,
+section 4): never change one.
 """
 
 from enum import StrEnum
+from typing import Final
 
 
-class Outcome(StrEnum):
-    """What was decided. The refusals are the codes of docs/contract.md, section 4."""
+class CodeOutcome(StrEnum):
+    """What entering a code comes to."""
 
     OK = "ok"
-    UNCHANGED = "unchanged"  # what staff asked for was so already
-    SENT = "sent"
-    RESENT = "resent"
-    STARTED = "started"
-    NOTHING_WAITING = "nothing_waiting"  # there is no app to prove
-    WAITING = "waiting"  # a text went out a moment ago: no other one now
     OTP_INCORRECT = "otp_incorrect"
     OTP_EXPIRED = "otp_expired"
     OTP_EXHAUSTED = "otp_exhausted"
     FACTOR_DISABLED = "factor_disabled"
     LOCKED = "locked"
     ALREADY_VERIFIED = "already_verified"
-    ALREADY_OPTED_IN = "already_opted_in"
     NOT_OPTED_IN = "not_opted_in"
     MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
-    REGION_NOT_ALLOWED = "region_not_allowed"
+
+
+class SendOutcome(StrEnum):
+    """What a request for a text comes to, as whoever asks is told."""
+
+    SENT = "sent"
+    RESENT = "resent"
+    WAITING = "waiting"  # a text went out a moment ago: no other one now
     SEND_LIMIT = "send_limit"
-    WITHHELD = "withheld"  # no text leaves, and the person is not told
-    UNREADABLE = "unreadable"  # the key of a number has left the key ring
-    SEARCH_LIMIT = "search_limit"  # staff searched too many numbers
-    REVOCATION_LIMIT = "revocation_limit"  # staff asked for too many
-    OUT_OF_REACH = "out_of_reach"  # staff asked for it who may not act on this person
-    PLANNED = "planned"  # a revocation, which waits from now on
+    FACTOR_DISABLED = "factor_disabled"
+    LOCKED = "locked"
+    ALREADY_OPTED_IN = "already_opted_in"
+    NOT_OPTED_IN = "not_opted_in"
+    REGION_NOT_ALLOWED = "region_not_allowed"
+    UNREADABLE = "unreadable"  # the key of the number has left the key ring
+
+
+WITHHELD: Final = "withheld"
+"""The outcome in the audit trail of a text that did not leave, but that counts as sent for whoever
+asked."""
+
+
+class FactorOutcome(StrEnum):
+    """What people come to who change their own factors: an app, recovery codes, texts after a STOP,
+    or a change that they take back."""
+
+    OK = "ok"
+    STARTED = "started"
+    UNCHANGED = "unchanged"  # it was so already
+    NOTHING_WAITING = "nothing_waiting"  # what was begun has ended, or was begun anew
+    OTP_INCORRECT = "otp_incorrect"
+    FACTOR_DISABLED = "factor_disabled"
+    LOCKED = "locked"
+    NOT_OPTED_IN = "not_opted_in"
+    MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
+
+
+class SignInOutcome(StrEnum):
+    """What a password on a page comes to."""
+
+    SIGNED_IN = "signed_in"  # or it was right, where it was only asked for again
+    CODE_REQUIRED = "2fa_code_required"
+    INVALID_GRANT = "invalid_grant"  # the name or the password is wrong
+    NOT_NOW = "temporarily_unavailable"
+
+
+class TokenOutcome(StrEnum):
+    """What a request for a token comes to. The refusals are those of RFC 6749, and ours."""
+
+    ISSUED = "issued"
+    CODE_REQUIRED = "2fa_code_required"
+    INVALID_GRANT = "invalid_grant"  # the name or the password is wrong
+    INVALID_CODE = "invalid_code"
+    INVALID_REFRESH = "invalid_refresh"
+    INVALID_SCOPE = "invalid_scope"
+    NOT_NOW = "temporarily_unavailable"
+
+
+class StaffOutcome(StrEnum):
+    """What an action of staff, or a command, comes to."""
+
+    OK = "ok"
+    UNCHANGED = "unchanged"  # it was so already
+    NOT_OPTED_IN = "not_opted_in"
+    NOTHING_WAITING = "nothing_waiting"  # there is no code to send again
+    OUT_OF_REACH = "out_of_reach"  # whoever asks may not act on this person
+    UNREADABLE = "unreadable"  # the key of the number has left the key ring
+    SEARCH_LIMIT = "search_limit"  # they searched too many numbers
+
+
+class RevocationOutcome(StrEnum):
+    """What becomes of a removal of all factors that waits: planned, called off, or carried out."""
+
+    PLANNED = "planned"
+    UNCHANGED = "unchanged"  # one waits already; or none does, that could be called off
+    REVOCATION_LIMIT = "revocation_limit"  # whoever asks has asked for too many
     CANCELLED = "cancelled"  # by the person
     WITHDRAWN = "withdrawn"  # by staff
+    OK = "ok"  # it was carried out
+    NOT_OPTED_IN = "not_opted_in"
+    OUT_OF_REACH = "out_of_reach"  # whoever asked may not, or no longer, act on this person
     DEACTIVATED = "deactivated"  # the person may not sign in
-    UNTOLD = "untold"  # the person could not be told in time
+    UNTOLD = "untold"  # the person cannot be told, or was not told in time
     SET_UP_SINCE = "set_up_since"  # the person has another factor by now
 
 
@@ -57,16 +123,3 @@ class By(StrEnum):
     TEXT = "text"
     APP = "app"
     RECOVERY = "recovery"
-
-
-class Grant(StrEnum):
-    """What a sign-in came to. The refusals are RFC 6749's, and ours."""
-
-    ISSUED = "issued"
-    SIGNED_IN = "signed_in"
-    INVALID_GRANT = "invalid_grant"  # the password
-    INVALID_REFRESH = "invalid_refresh"
-    INVALID_CODE = "invalid_code"
-    INVALID_SCOPE = "invalid_scope"
-    CODE_REQUIRED = "2fa_code_required"
-    NOT_NOW = "temporarily_unavailable"

@@ -30,7 +30,7 @@ from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusals import WINDOW
 from optin.operations import opt_ins, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, CodeOutcome
 from tests.conftest import NUMBER, ORIGIN, Phone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -225,7 +225,7 @@ def test_the_service_role_can_do_all_that_the_service_does(
     staff_actions.unlock(user, reason="try", origin=ORIGIN)
     delivery.send_due(timezone.now())
 
-    assert guess.outcome is Outcome.OK
+    assert guess.outcome is CodeOutcome.OK
     assert AuditEvent.objects.count() == 3
 
 
@@ -265,7 +265,7 @@ def test_what_was_refused_is_found_as_it_was(
         opt_ins.opt_in(user, file, NUMBER, origin=replace(ORIGIN, client="key:1"))
     AuditEvent.objects.record(  # its ways are tested elsewhere
         AuditEvent.Kind.OPT_IN,
-        Outcome.WITHHELD,
+        WITHHELD,
         now=timezone.now(),
         origin=ORIGIN,
         user_id=user.pk,

@@ -22,7 +22,7 @@ from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCod
 from optin.operations import revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import diagnose
 from optin.support.timeline import Position, timeline
 
@@ -33,15 +33,15 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
     result = revocations.plan(user, reason=data["reason"], origin=origin)
     due = at(result.due_at) if result.due_at else ""
     words = {
-        Outcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
+        RevocationOutcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
         "gets an e-mail.",
-        Outcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
-        Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
-        Outcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
-        Outcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals in a "
-        "day. Ask an administrator.",
-        Outcome.UNTOLD: "Nothing was done: the person cannot be notified, because they have no "
-        "e-mail address or e-mail is not set up here. Ask an administrator.",
+        RevocationOutcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
+        RevocationOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
+        RevocationOutcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
+        RevocationOutcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals "
+        "in a day. Ask an administrator.",
+        RevocationOutcome.UNTOLD: "Nothing was done: the person cannot be notified, because they "
+        "have no e-mail address or e-mail is not set up here. Ask an administrator.",
     }
     return told(result.outcome, words)
 
@@ -49,8 +49,8 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
     words = {
-        Outcome.WITHDRAWN: "The revocation was withdrawn. The person gets an e-mail.",
-        Outcome.UNCHANGED: "Nothing was done: no revocation is planned.",
+        RevocationOutcome.WITHDRAWN: "The revocation was withdrawn. The person gets an e-mail.",
+        RevocationOutcome.UNCHANGED: "Nothing was done: no revocation is planned.",
     }
     return told(outcome, words)
 
@@ -58,23 +58,30 @@ def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
     """Return what calls *operation* of ``staff_actions`` for an account."""
     words = {
-        Outcome.OK: done,
-        Outcome.SENT: done,
-        Outcome.RESENT: done,
-        Outcome.UNCHANGED: unchanged,
-        Outcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
-        Outcome.NOTHING_WAITING: "Nothing was sent: there is no code to send again.",
-        Outcome.UNREADABLE: "Nothing was sent: the number cannot be read, because its key is no "
-        "longer in the key ring.",
+        StaffOutcome.OK: done,
+        StaffOutcome.UNCHANGED: unchanged,
+        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
     }
 
     def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
-        result = operation(user, reason=data["reason"], origin=origin)
-        if not isinstance(result, Sending):
-            return told(result, words)
-        return told(result.outcome, {**words, Outcome.SEND_LIMIT: _limited(result)})
+        return told(operation(user, reason=data["reason"], origin=origin), words)
 
     return do
+
+
+def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    result = staff_actions.resend(user, reason=data["reason"], origin=origin)
+    if not isinstance(result, Sending):
+        nothing = "Nothing was sent: there is no code to send again."
+        return told(result, {StaffOutcome.NOTHING_WAITING: nothing})
+    words = {
+        SendOutcome.SENT: "A text is on its way.",
+        SendOutcome.RESENT: "A text is on its way.",
+        SendOutcome.SEND_LIMIT: _limited(result),
+        SendOutcome.UNREADABLE: "Nothing was sent: the number cannot be read, because its key is "
+        "no longer in the key ring.",
+    }
+    return told(result.outcome, words)
 
 
 def _limited(result: Sending) -> str:
@@ -96,7 +103,7 @@ class RoleForm(ReasonForm):
 
 def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
-    words = {Outcome.OK: "The role was changed.", Outcome.UNCHANGED: "Already set."}
+    words = {StaffOutcome.OK: "The role was changed.", StaffOutcome.UNCHANGED: "Already set."}
     return told(outcome, words)
 
 
@@ -155,7 +162,7 @@ ACTIONS = (
         staff.ACT,
         "Texts the open code to the person again. The usual limits apply. Staff cannot see "
         "the code.",
-        _act(staff_actions.resend, "A text is on its way."),
+        _resend,
     ),
     Action(
         "role",
@@ -322,11 +329,9 @@ site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="
 
 def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     result = staff.reveal(row, reason=data["reason"], origin=origin)
-    if result.outcome is not Outcome.OK:
-        words = {
-            Outcome.UNREADABLE: "The number cannot be read: its key is no longer in the key ring."
-        }
-        return told(result.outcome, words)
+    if result.outcome is not StaffOutcome.OK:
+        unreadable = "The number cannot be read: its key is no longer in the key ring."
+        return told(result.outcome, {StaffOutcome.UNREADABLE: unreadable})
     return Done("This is the full number. It is shown only once.", secret=result.number)
 
 

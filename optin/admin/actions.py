@@ -5,7 +5,7 @@ also decides whether staff may act on this person (S-37). What is shown once (a 
 a number) stands in the answer to its POST, and nowhere else: no session may hold it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from optin.admin.site import SeeOther, origin_of, site
 from optin.errors import OutOfReach, Refusal
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 
 OFFERED: "dict[str, Action]" = {}
 """Every operation that has an address, by the name of that."""
@@ -55,12 +55,17 @@ class Done:
     status: int = 200
 
 
-_DONE = frozenset({Outcome.OK, Outcome.SENT, Outcome.RESENT, Outcome.PLANNED, Outcome.WITHDRAWN})
+_DONE = frozenset[str](
+    {
+        *(StaffOutcome.OK, SendOutcome.SENT, SendOutcome.RESENT),
+        *(RevocationOutcome.PLANNED, RevocationOutcome.WITHDRAWN),
+    }
+)
 
 
-def told(outcome: Outcome, words: dict[Outcome, str]) -> Done:
+def told(outcome: str, words: Mapping[Any, str]) -> Done:
     """Say what became of an operation."""
-    if outcome is Outcome.OUT_OF_REACH:
+    if outcome == StaffOutcome.OUT_OF_REACH:
         return Done(OutOfReach.message, status=403)
     done = outcome in _DONE
     said = words.get(outcome) or f"Nothing was done: {outcome.replace('_', ' ')}."
@@ -108,7 +113,7 @@ class Action:
             try:
                 done = self.do(row, form.cleaned_data, origin_of(request))
             except OutOfReach:
-                done = told(Outcome.OUT_OF_REACH, {})
+                done = told(StaffOutcome.OUT_OF_REACH, {})
             except Refusal as exc:
                 form.add_error(None, exc.message)
         if done and done.status == 403:

@@ -18,7 +18,7 @@ from optin.models.messages import State
 from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 # Several values of one kind of row stand beside each other, as staff compare them.
 
@@ -140,7 +140,7 @@ class OneNumberForm(NumberForm):
 def _switch(operation: Any, done: str) -> Any:
     def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
         outcome = operation(reason=data["reason"], origin=origin)
-        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "Already set."})
+        return told(outcome, {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "Already set."})
 
     return do
 
@@ -157,7 +157,8 @@ def _put(operation: Any, done: str) -> Any:
 def _take(operation: Any, done: str) -> Any:
     def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
         outcome = operation(data["target"], reason=data["reason"], origin=origin)
-        return told(outcome, {Outcome.OK: done, Outcome.UNCHANGED: "It was not on a list."})
+        words = {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "It was not on a list."}
+        return told(outcome, words)
 
     return do
 

@@ -40,7 +40,7 @@ from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
 from optin.origin import Face, Origin, client_ip
-from optin.outcomes import Grant
+from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 
 logger = logging.getLogger("optin.api")
@@ -140,7 +140,7 @@ class Validator(OAuth2Validator):
             )
             if known and not valid:
                 family = str(known.token_family)
-                _record(Grant.INVALID_REFRESH, known.user_id, request, family)
+                _record(TokenOutcome.INVALID_REFRESH, known.user_id, request, family)
         if valid and request.scope:
             granted = request.refresh_token_instance.access_token.scope
             # A scope that asks for more is left as it is, for oauthlib to refuse.

@@ -21,13 +21,13 @@ from optin.api.serializers import (
 from optin.api.views import Call
 from optin.operations import sign_in
 from optin.origin import Face
-from optin.outcomes import Grant
+from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 
 # What the two are called on the wire: RFC 6749 has one word for them.
 _MESSAGE = {
-    Grant.INVALID_CODE: "The code is not right, or not valid any more.",
-    Grant.INVALID_REFRESH: "The refresh token is not valid any more. Sign in again.",
+    TokenOutcome.INVALID_CODE: "The code is not right, or not valid any more.",
+    TokenOutcome.INVALID_REFRESH: "The refresh token is not valid any more. Sign in again.",
 }
 
 
@@ -57,8 +57,8 @@ class TokenCall(Call):
 
     def answer(self, result: sign_in.TokenAnswer) -> Response:
         if result.tokens is None:
-            message = _MESSAGE.get(result.grant, "")
-            code = "invalid_grant" if message else str(result.grant)
+            message = _MESSAGE.get(result.outcome, "")
+            code = "invalid_grant" if message else str(result.outcome)
             raise TokenError(code, message, retry_after=result.retry_after)
         tokens = {
             "access_token": result.tokens.access_token,

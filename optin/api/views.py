@@ -46,7 +46,7 @@ from optin.errors import Busy, Refusal
 from optin.models import File, Purpose
 from optin.operations import challenges, opt_ins, tenants
 from optin.origin import Face, Origin, client_ip
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, throttle
 
 MAX_BODY = 16 * 1024
@@ -267,12 +267,12 @@ class OptInView(UserCall):
         sending = opt_ins.opt_in(
             self.caller.user, self.file, body["mobile_number"], origin=self.origin
         )
-        if sending.outcome not in {Outcome.SENT, Outcome.RESENT}:
+        if sending.outcome not in {SendOutcome.SENT, SendOutcome.RESENT}:
             raise ApiError(sending.outcome, retry_after=sending.retry_after)
         return Response(Body("OptInTo2FAResult", {"ProviderUserId": sending.provider_user_id}))
 
     def next_links(self, code: str) -> list[Link]:
-        if code == Outcome.ALREADY_OPTED_IN:
+        if code == SendOutcome.ALREADY_OPTED_IN:
             return [self.link("related", "opt-out-from-2fa", "Turn two-factor off")]
         return []
 
@@ -287,7 +287,7 @@ class VerifyView(UserCall):
             body["otp"],
             origin=self.origin,
         )
-        if result.outcome is not Outcome.OK:
+        if result.outcome is not CodeOutcome.OK:
             raise ApiError(result.outcome, retry_after=result.retry_after)
         off = self.link("related", "opt-out-from-2fa", "Turn two-factor off")
         return Response(base_response("Two-factor authentication is on.", [off]))
@@ -295,9 +295,9 @@ class VerifyView(UserCall):
     def next_links(self, code: str) -> list[Link]:
         again = self.link("self", "verify-2fa-opt-in", "Try again")
         new = self.link("related", "opt-in-to-2fa", "Send a new code")
-        if code == Outcome.OTP_INCORRECT:
+        if code == CodeOutcome.OTP_INCORRECT:
             return [again, new]
-        return [new] if code in {Outcome.OTP_EXPIRED, Outcome.OTP_EXHAUSTED} else []
+        return [new] if code in {CodeOutcome.OTP_EXPIRED, CodeOutcome.OTP_EXHAUSTED} else []
 
 
 class OptOutView(UserCall):
@@ -306,7 +306,7 @@ class OptOutView(UserCall):
         if not otp:
             self._send_code()
         result = challenges.opt_out(self.caller.user, self.file, otp, origin=self.origin)
-        if result.outcome is not Outcome.OK:
+        if result.outcome is not CodeOutcome.OK:
             raise ApiError(result.outcome, retry_after=result.retry_after)
         if result.stays_on:
             return Response(base_response(_STAYS_ON))
@@ -317,7 +317,7 @@ class OptOutView(UserCall):
         sending = challenges.challenge(
             self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file
         )
-        if sending.outcome in {Outcome.SENT, Outcome.RESENT, Outcome.WAITING}:
+        if sending.outcome in {SendOutcome.SENT, SendOutcome.RESENT, SendOutcome.WAITING}:
             raise ApiError("2fa_code_required")
         raise ApiError(sending.outcome, retry_after=sending.retry_after)
 
@@ -326,9 +326,9 @@ class OptOutView(UserCall):
         new = self.link("related", "opt-out-from-2fa", "Send a new code")
         return {
             "2fa_code_required": [again],
-            Outcome.OTP_INCORRECT: [again, new],
-            Outcome.OTP_EXPIRED: [new],
-            Outcome.OTP_EXHAUSTED: [new],
+            CodeOutcome.OTP_INCORRECT: [again, new],
+            CodeOutcome.OTP_EXPIRED: [new],
+            CodeOutcome.OTP_EXHAUSTED: [new],
         }.get(code, [])
 
 

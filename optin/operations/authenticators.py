@@ -8,7 +8,7 @@ within 20 minutes and, while two-factor sign-in is on, a second factor too.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -47,7 +47,7 @@ from optin.operations.opt_ins import KeepSession, end_session
 from optin.operations.passwords import Attempt, close_begun, trying
 from optin.operations.verification import Verification
 from optin.origin import Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, CodeOutcome, FactorOutcome
 
 Kind = AuditEvent.Kind
 
@@ -58,6 +58,15 @@ class Removal(StrEnum):
     ALL = "all"
     NUMBER = "number"
     APP = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The answer to a wish to change a factor."""
+
+    outcome: FactorOutcome
+    retry_after: timedelta | None = None
+    repeated: bool = False  # it was done a moment ago: nothing happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def is_stopped(user: User, **which: Any) -> bool:
 def last_used(user: User) -> datetime | None:
     """Return when a second factor of *user* was proved last."""
     proved = AuditEvent.objects.about(user).filter(
-        kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=Outcome.OK
+        kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=CodeOutcome.OK
     )
     return proved.values_list("at", flat=True).first()
 
@@ -103,7 +112,7 @@ def last_used(user: User) -> datetime | None:
 # -- texts after a STOP -------------------------------------------------------------
 
 
-def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Verification:
+def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     """Let texts go to the active number of *user* again, after a STOP from it.
 
     Anybody can forge the sender of a STOP, so a person who proves an app or a recovery code may
@@ -121,17 +130,17 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Verificati
         if not standing.is_beyond_texts:
             raise FactorNeeded
         row = factors.active
-        result = _barred(factors, standing, now) or Verification(_allow(row))
+        result = _barred(factors, standing, now) or Change(_allow(row))
         record(Kind.NO_TEXTS, result.outcome, factors, row, origin, now, data={})
     return result
 
 
-def _allow(row: ProviderUser | None) -> Outcome:
+def _allow(row: ProviderUser | None) -> FactorOutcome:
     if row is None:
-        return Outcome.NOT_OPTED_IN
+        return FactorOutcome.NOT_OPTED_IN
     if _is_claimed(row):
-        return Outcome.MOBILE_NUMBER_IN_USE
-    return Outcome.OK if Guard.objects.opt_in(row.number_digest) else Outcome.UNCHANGED
+        return FactorOutcome.MOBILE_NUMBER_IN_USE
+    return FactorOutcome.OK if Guard.objects.opt_in(row.number_digest) else FactorOutcome.UNCHANGED
 
 
 def _is_claimed(row: ProviderUser) -> bool:
@@ -140,7 +149,7 @@ def _is_claimed(row: ProviderUser) -> bool:
         AuditEvent.objects.led_by("other_user_id", row.user_id)
         .filter(
             kind=Kind.VERIFY_OPT_IN,
-            outcome=Outcome.MOBILE_NUMBER_IN_USE,
+            outcome=CodeOutcome.MOBILE_NUMBER_IN_USE,
             number_digest=row.number_digest,
             at__gte=row.verified_at,
         )
@@ -151,7 +160,7 @@ def _is_claimed(row: ProviderUser) -> bool:
 # -- authenticator apps ------------------------------------------------------------
 
 
-def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification:
+def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
     """Make a secret for an app to be set up; one that waits already is replaced.
 
     :raises PasswordNeeded: and
@@ -162,8 +171,8 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Verification
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
-        result = _barred(factors, standing, now) or Verification(Outcome.STARTED)
-        if result.outcome is Outcome.STARTED:
+        result = _barred(factors, standing, now) or Change(FactorOutcome.STARTED)
+        if result.outcome is FactorOutcome.STARTED:
             AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
             AuthenticatorApp.objects.create(
                 user=factors.user,
@@ -183,7 +192,7 @@ def confirm_app(
     standing: Standing,
     origin: Origin,
     keep_session: KeepSession = end_session,
-) -> Verification:
+) -> Change:
     """Make the app that waits the user's app, if *otp* is its code.
 
     A wrong one is no failure: whoever may ask has just been shown the secret. For the same
@@ -198,27 +207,28 @@ def confirm_app(
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
         now = factors.now
         guess = verification.attempt(origin, code, "set up")
-        if known := verification.repeated(factors, None, guess, now):
-            return known
+        if verification.repeated(factors, None, guess, now):  # only a right one is remembered
+            return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
-        if result.outcome is Outcome.OK:
-            verification.remember(factors.user, guess, result, now)
+        if result.outcome is FactorOutcome.OK:
+            proved = Verification(CodeOutcome.OK, by=By.APP)
+            verification.remember(factors.user, guess, proved, now)
             factors.user.save_counts()
             keep_session(factors.user)
         record(Kind.APP, result.outcome, factors, None, origin, now, data={})
     return result
 
 
-def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Verification:
+def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Change:
     user = factors.user
     waiting = AuthenticatorApp.objects.waiting_of(user, origin.session, now)
     if waiting is None:
-        return Verification(Outcome.NOTHING_WAITING)
+        return Change(FactorOutcome.NOTHING_WAITING)
     step = waiting.step_of(code, now)
     if step is None:
-        return Verification(Outcome.OTP_INCORRECT)
+        return Change(FactorOutcome.OTP_INCORRECT)
     if factors.app:
         factors.app.delete()
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
@@ -230,7 +240,7 @@ def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Veri
     )
     user.end_sign_ins(now)
     delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
-    return Verification(Outcome.OK, by=By.APP)
+    return Change(FactorOutcome.OK)
 
 
 def waiting_secret(user: User, *, origin: Origin) -> tuple[str, str] | None:
@@ -263,7 +273,7 @@ def newest_recovery_code(user: User) -> int:
 
 def keep_recovery_codes(
     user: User, texts: Iterable[str], *, instead_of: int, standing: Standing, origin: Origin
-) -> Verification:
+) -> Change:
     """Put the codes *texts* in place of all that *user* had; only their digests are kept.
 
     The caller shows that they are of ``new_recovery_codes``: people choose badly.
@@ -280,24 +290,22 @@ def keep_recovery_codes(
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
-        result = _barred(factors, standing, now) or Verification(
-            _keep(factors, parsed, instead_of, now)
-        )
+        result = _barred(factors, standing, now) or Change(_keep(factors, parsed, instead_of, now))
         record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin, now, data={})
     return result
 
 
-def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -> Outcome:
+def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -> FactorOutcome:
     user = factors.user
     if not factors.is_on:
-        return Outcome.NOT_OPTED_IN
+        return FactorOutcome.NOT_OPTED_IN
     if RecoveryCode.objects.of(user, parsed[0]):
-        return Outcome.UNCHANGED  # the same form, sent twice: a used code stays used
+        return FactorOutcome.UNCHANGED  # the same form, sent twice: a used code stays used
     if newest_recovery_code(user) != instead_of:
-        return Outcome.NOTHING_WAITING
+        return FactorOutcome.NOTHING_WAITING
     RecoveryCode.objects.replace(user, parsed, now)
     delivery.notify(user, Notice.Kind.RECOVERY_CODES, now)
-    return Outcome.OK
+    return FactorOutcome.OK
 
 
 # -- turning off -------------------------------------------------------------------
@@ -322,7 +330,7 @@ def turn_off(
         result = verification.check_any(factors, code, guess, now)
         if result.repeated:
             return result
-        removed = remove(factors, removal, now) if result.outcome is Outcome.OK else []
+        removed = remove(factors, removal, now) if result.outcome is CodeOutcome.OK else []
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "removed": removed}
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=data)
@@ -347,9 +355,11 @@ def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
     return removed
 
 
-def _barred(factors: Factors, standing: Standing, now: datetime) -> Verification | None:
+def _barred(factors: Factors, standing: Standing, now: datetime) -> Change | None:
     """Say why nothing may be changed now, if so."""
-    return verification.barred(factors, now, changing=standing.is_beyond_texts)
+    if refusal := verification.barred(factors, now, changing=standing.is_beyond_texts):
+        return Change(FactorOutcome(refusal.outcome), retry_after=refusal.retry_after)
+    return None
 
 
 # -- this was not me ---------------------------------------------------------------
@@ -368,9 +378,9 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
         if tried.factors is None:
             return tried
         user, now = tried.factors.user, tried.now
-        outcome, removed = Outcome.UNCHANGED, []
+        outcome, removed = FactorOutcome.UNCHANGED, []
         if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
-            outcome, removed = Outcome.OK, _take_back(tried.factors, notice, now)
+            outcome, removed = FactorOutcome.OK, _take_back(tried.factors, notice, now)
             delivery.notify(user, Notice.Kind.DISOWNED, now)
         data = {"notice": notice.kind, "removed": removed}
         AuditEvent.objects.record(

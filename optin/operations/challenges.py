@@ -28,10 +28,10 @@ from optin.operations.factors import (
     refuse_ended,
     release,
 )
-from optin.operations.sending import Sending, decided, text_code
+from optin.operations.sending import Sending, barred, decided, text_code
 from optin.operations.verification import Verification
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 
 Kind = AuditEvent.Kind
 
@@ -94,7 +94,7 @@ def check_locked(
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
-        if purpose == Purpose.SIGN_IN and result.outcome is Outcome.OK:
+        if purpose == Purpose.SIGN_IN and result.outcome is CodeOutcome.OK:
             limits.remember_network(factors.user, origin, now)
         record(
             Kind.CHECK, result.outcome, factors, factors.active, origin, now, data=data, file=file
@@ -116,7 +116,7 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         row = factors.active
         guess = verification.attempt(origin, code, Purpose.OPT_OUT)
         result = verification.check_any(factors, code, guess, now)
-        if result.outcome is Outcome.OK and row:
+        if result.outcome is CodeOutcome.OK and row:
             release(row, now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
@@ -132,10 +132,10 @@ def text_challenge(
     file: File | None,
     now: datetime,
 ) -> Sending:
-    if barred := verification.barred(factors, now):
-        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if refusal := barred(factors, now):
+        return refusal
     if row is None:
-        return Sending(Outcome.NOT_OPTED_IN)
+        return Sending(SendOutcome.NOT_OPTED_IN)
     decision = limits.reserve_text(
         user_id=factors.user.pk,
         number_digest=row.number_digest,
@@ -147,7 +147,7 @@ def text_challenge(
     if isinstance(decision, limits.Refused):
         waiting = decision.rule is limits.Rule.RESEND_WAIT
         return Sending(
-            Outcome.WAITING if waiting else Outcome.SEND_LIMIT,
+            SendOutcome.WAITING if waiting else SendOutcome.SEND_LIMIT,
             retry_after=decision.retry_after,
             data=decision.data,
         )

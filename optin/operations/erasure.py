@@ -18,10 +18,10 @@ from optin.errors import TellingReason, UnfitReason
 from optin.models import AuditEvent, Guard, ProviderUser, User
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 
-def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
+def erase(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
     """Delete all that is known of *user*, and leave a nameless row that holds the id.
 
     The audit trail stays: it holds ids, and its events must go on telling of somebody.
@@ -44,14 +44,14 @@ def erase(user: User, *, reason: str, origin: Origin) -> Outcome:
             _make_nameless(locked)
         AuditEvent.objects.record(
             AuditEvent.Kind.ERASE,
-            Outcome.UNCHANGED if again else Outcome.OK,
+            StaffOutcome.UNCHANGED if again else StaffOutcome.OK,
             now=now,
             origin=origin,
             user_id=locked.pk,
             reason=reason,
             data=deleted,
         )
-    return Outcome.UNCHANGED if again else Outcome.OK
+    return StaffOutcome.UNCHANGED if again else StaffOutcome.OK
 
 
 def _drop_rows_of(user: User) -> Counter[str]:

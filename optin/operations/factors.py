@@ -24,7 +24,7 @@ from optin.models import (
 )
 from optin.models.factors import has_active_factor
 from optin.origin import Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By
 
 Closed = PendingOtp.Closed
 
@@ -140,7 +140,7 @@ def forget_recovery_codes(user: User) -> bool:
 
 def record(
     kind: AuditEvent.Kind,
-    outcome: Outcome,
+    outcome: str,
     factors: Factors,
     row: ProviderUser | None,
     origin: Origin,

@@ -29,12 +29,12 @@ from optin.operations.factors import (
     refuse_ended,
     release,
 )
-from optin.operations.sending import Sending, decided, text_code
+from optin.operations.sending import Sending, barred, decided, text_code
 from optin.operations.verification import (
     Verification,
 )
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -97,14 +97,14 @@ def _may_opt_in(
 ) -> Sending | None:
     """Say why no code may be made for *number*, if so."""
     if number.region not in conf.sms_regions:
-        return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
+        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
     beyond = standing is not None and standing.is_beyond_texts
-    if barred := verification.barred(factors, now, changing=beyond):
-        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if refusal := barred(factors, now, changing=beyond):
+        return refusal
     if factors.active and factors.active.number_digest == digest:
-        return Sending(Outcome.ALREADY_OPTED_IN)
+        return Sending(SendOutcome.ALREADY_OPTED_IN)
     if factors.is_on and standing is None:
-        return Sending(Outcome.ALREADY_OPTED_IN)
+        return Sending(SendOutcome.ALREADY_OPTED_IN)
     return None
 
 
@@ -134,7 +134,7 @@ def send_code(
     )
     if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
         return Sending(
-            Outcome.SEND_LIMIT,
+            SendOutcome.SEND_LIMIT,
             row.pk if row and row.open_code else None,
             retry_after=decision.retry_after,
             data=decision.data,
@@ -160,7 +160,7 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
     row = ProviderUser.objects.select_related("file").filter(user=user, pk=provider_user_id).first()
     # Purged, a day later; or the file is not theirs any more.
     if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
-        return Sending(Outcome.NOT_OPTED_IN)
+        return Sending(SendOutcome.NOT_OPTED_IN)
     try:
         number = row.open_number()
     except keys.UndecryptableError:
@@ -170,7 +170,7 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
 
 def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
     """Record that nothing can be sent to *row*: the key of its number has left the ring."""
-    result = Sending(Outcome.UNREADABLE)
+    result = Sending(SendOutcome.UNREADABLE)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
         refuse_ended(factors, user)
@@ -215,7 +215,7 @@ def verify_opt_in(
             refuse_ended(factors, user)
         result = verification.judge_opt_in(factors, row, file, code, now)
         old, other = factors.active, None
-        if result.outcome is Outcome.OK and row:
+        if result.outcome is CodeOutcome.OK and row:
             for_the_first_time = row.verified_at is None
             result, other = _activate(factors, row, result, guess, now)
             if not other:
@@ -243,7 +243,7 @@ def verify_opt_in(
 
 def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
     """Say for the event which number gave way, if one did."""
-    return {"replaced": old.pk} if old and result.outcome is Outcome.OK else {}
+    return {"replaced": old.pk} if old and result.outcome is CodeOutcome.OK else {}
 
 
 def _activate(
@@ -258,7 +258,7 @@ def _activate(
     factors.pending[row.pk].close_as_proved(now)
     other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
     if other:
-        result = Verification(Outcome.MOBILE_NUMBER_IN_USE)
+        result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
         verification.count_right(factors, result, guess, now)
         delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
         return result, other

@@ -29,7 +29,7 @@ from optin.operations.factors import (
 )
 from optin.operations.opt_ins import KeepSession, end_session
 from optin.origin import Origin
-from optin.outcomes import Grant
+from optin.outcomes import SignInOutcome
 from optin.runtime import hashing
 
 RESET_WAIT = timedelta(minutes=1)
@@ -57,7 +57,7 @@ Kind = AuditEvent.Kind
 class Attempt:
     """What a try of a password came to."""
 
-    grant: Grant  # SIGNED_IN for a right one, INVALID_GRANT, or NOT_NOW
+    outcome: SignInOutcome  # SIGNED_IN for a right one, INVALID_GRANT, or NOT_NOW
     now: datetime
     factors: Factors | None = None  # of the user whose password was right, locked in the block
     retry_after: timedelta | None = None
@@ -79,7 +79,7 @@ def trying(
         charged = _charge(name, user, origin, now)
         right = not isinstance(charged, limits.Refused) and _is_right(user, password)
     if isinstance(charged, limits.Refused):
-        yield Attempt(Grant.NOT_NOW, now, retry_after=charged.retry_after)
+        yield Attempt(SignInOutcome.NOT_NOW, now, retry_after=charged.retry_after)
         return
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None
@@ -87,11 +87,11 @@ def trying(
             limits.refund_sign_in(name, origin, now)
         else:
             if user and not charged:
-                _record(kind, Grant.INVALID_GRANT, user, origin, now)
+                _record(kind, SignInOutcome.INVALID_GRANT, user, origin, now)
             else:
-                _count(kind, Grant.INVALID_GRANT, user, name, origin, now, charged)
-        grant = Grant.SIGNED_IN if factors else Grant.INVALID_GRANT
-        yield Attempt(grant, factors.now if factors else now, factors)
+                _count(kind, SignInOutcome.INVALID_GRANT, user, name, origin, now, charged)
+        outcome = SignInOutcome.SIGNED_IN if factors else SignInOutcome.INVALID_GRANT
+        yield Attempt(outcome, factors.now if factors else now, factors)
 
 
 def _spelling(username: str) -> str:
@@ -121,7 +121,7 @@ def _charge(
     with transaction.atomic(durable=True):
         charged = limits.reserve_sign_in(name, origin, now, user)
         if isinstance(charged, limits.Refused):
-            _count(Kind.SIGN_IN, Grant.NOT_NOW, user, name, origin, now, charged)
+            _count(Kind.SIGN_IN, SignInOutcome.NOT_NOW, user, name, origin, now, charged)
     return charged
 
 
@@ -169,7 +169,7 @@ def confirm(user: User, password: str, *, origin: Origin) -> Attempt:
     """Check the password of somebody who is signed in, before a change."""
     with trying(user.get_username(), password, origin=origin, kind=Kind.PASSWORD) as tried:
         if tried.factors:
-            _record(Kind.PASSWORD, tried.grant, user, origin, tried.now)
+            _record(Kind.PASSWORD, tried.outcome, user, origin, tried.now)
     return tried
 
 
@@ -235,7 +235,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
     with transaction.atomic(durable=True):
         name = _spelling(email)
         if refused := limits.reserve_reset(name, origin, now):
-            _count(Kind.PASSWORD, Grant.NOT_NOW, known, name, origin, now, refused)
+            _count(Kind.PASSWORD, SignInOutcome.NOT_NOW, known, name, origin, now, refused)
             return False
     with transaction.atomic(durable=True):
         # For nobody the same statements, but for the mail's own: their time would tell, too.

@@ -48,7 +48,6 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
-from optin.outcomes import Outcome
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ def purge(*, origin: Origin) -> Counts:
         )  # it may have taken long, and events stand by their times (``audit.search``)
         with transaction.atomic(durable=True):
             AuditEvent.objects.record(
-                Kind.PURGE, Outcome.OK, now=now, origin=origin, user_id=None, data=deleted
+                Kind.PURGE, "ok", now=now, origin=origin, user_id=None, data=deleted
             )
     return deleted
 

@@ -25,7 +25,7 @@ from optin.operations import staff, staff_actions
 from optin.operations.authenticators import Overview, overview
 from optin.operations.factors import Factors, read_locked, record
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import RevocationOutcome
 
 Kind = AuditEvent.Kind
 Closed = Revocation.Closed
@@ -35,7 +35,7 @@ Closed = Revocation.Closed
 class Plan:
     """The answer to a wish for a revocation."""
 
-    outcome: Outcome
+    outcome: RevocationOutcome
     due_at: datetime | None = None  # of the one that waits: this one, or one from before
 
 
@@ -58,7 +58,7 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
         over = None
         if refused is None and waits is None:
             over = limits.reserve_revocation(origin, now)
-            refused = Outcome.REVOCATION_LIMIT if over else None
+            refused = RevocationOutcome.REVOCATION_LIMIT if over else None
         if refused is None and waits is None:
             due_at = now + timedelta(seconds=conf.staff_revoke_delay)
             waits = Revocation.objects.create(
@@ -69,25 +69,25 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
                 due_at=due_at,
             )
             _tell(waits, Notice.Kind.REVOKE_PLANNED, now)
-            outcome = Outcome.PLANNED
+            outcome = RevocationOutcome.PLANNED
         else:
-            outcome = refused or Outcome.UNCHANGED
+            outcome = refused or RevocationOutcome.UNCHANGED
         told = None if refused else waits
         _record(outcome, factors, told, origin, now, reason, over)
     return Plan(outcome, told.due_at if told else None)
 
 
-def _refusal(factors: Factors, origin: Origin) -> Outcome | None:
+def _refusal(factors: Factors, origin: Origin) -> RevocationOutcome | None:
     """Say why nobody's factors may be planned to go, if so."""
     user = factors.user
     if staff.is_out_of_reach(origin, user):
-        return Outcome.OUT_OF_REACH
+        return RevocationOutcome.OUT_OF_REACH
     if not user.is_active:
-        return Outcome.DEACTIVATED
+        return RevocationOutcome.DEACTIVATED
     if not factors.is_on:
-        return Outcome.NOT_OPTED_IN
+        return RevocationOutcome.NOT_OPTED_IN
     # What makes it safe is that the person is told. An administrator can do without.
-    return None if user.email and _mails_leave() else Outcome.UNTOLD
+    return None if user.email and _mails_leave() else RevocationOutcome.UNTOLD
 
 
 def waiting_for(user: User, factors: Overview | None = None) -> Revocation | None:
@@ -102,7 +102,7 @@ def waiting_for(user: User, factors: Overview | None = None) -> Revocation | Non
 # -- called off --------------------------------------------------------------------
 
 
-def cancel(revocation: Revocation, *, origin: Origin) -> Outcome:
+def cancel(revocation: Revocation, *, origin: Origin) -> RevocationOutcome:
     """Call *revocation* off for the person, who asks by its link or on a page of theirs.
 
     No password is needed, for nothing is removed by it. It may be late: as long as the
@@ -111,16 +111,16 @@ def cancel(revocation: Revocation, *, origin: Origin) -> Outcome:
     with transaction.atomic(durable=True):
         factors = read_locked(revocation.user, Purpose.SIGN_IN)
         now = factors.now
-        outcome = Outcome.CANCELLED
+        outcome = RevocationOutcome.CANCELLED
         if Revocation.objects.filter(pk=revocation.pk).close(now, Closed.CANCELLED):
             _tell(revocation, Notice.Kind.REVOKE_OFF, now)
         else:
-            outcome = Outcome.UNCHANGED
+            outcome = RevocationOutcome.UNCHANGED
         _record(outcome, factors, revocation, origin, now)
     return outcome
 
 
-def withdraw(user: User, *, reason: str, origin: Origin) -> Outcome:
+def withdraw(user: User, *, reason: str, origin: Origin) -> RevocationOutcome:
     """Call the revocation that waits for *user* off, for staff.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
@@ -134,13 +134,13 @@ def withdraw(user: User, *, reason: str, origin: Origin) -> Outcome:
         # Who asked may think better of it, even of one who has risen above them since.
         own = waits is not None and waits.actor_id == origin.actor_id
         if staff.is_out_of_reach(origin, factors.user) and not own:
-            outcome, waits = Outcome.OUT_OF_REACH, None
+            outcome, waits = RevocationOutcome.OUT_OF_REACH, None
         elif waits is None:
-            outcome = Outcome.UNCHANGED
+            outcome = RevocationOutcome.UNCHANGED
         else:
             Revocation.objects.filter(pk=waits.pk).close(now, Closed.WITHDRAWN)
             _tell(waits, Notice.Kind.REVOKE_OFF, now)
-            outcome = Outcome.WITHDRAWN
+            outcome = RevocationOutcome.WITHDRAWN
         _record(outcome, factors, waits, origin, now, reason)
     return outcome
 
@@ -165,11 +165,11 @@ def carry_out(*, origin: Origin) -> Carried:
         _carry_out(waits, origin)
         for waits in Revocation.objects.due(timezone.now()).order_by("due_at", "pk")
     ]
-    done = ended.count(Outcome.OK)
+    done = ended.count(RevocationOutcome.OK)
     return Carried(done, len(ended) - ended.count(None) - done)
 
 
-def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
+def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
     origin = replace(origin, actor_id=found.actor_id)
     with transaction.atomic(durable=True):
         factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
@@ -180,9 +180,12 @@ def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
             return None
         row = factors.active
         data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
-        outcome = _obstacle(waits, factors) or staff_actions.revoke_locked(factors)
+        outcome = _obstacle(waits, factors)
+        if outcome is None:
+            removed = staff_actions.revoke_locked(factors)
+            outcome = RevocationOutcome.OK if removed else RevocationOutcome.NOT_OPTED_IN
         Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
-        if outcome is Outcome.OK:
+        if outcome is RevocationOutcome.OK:
             delivery.notify(factors.user, Notice.Kind.REVOKED, now, row)
         elif factors.is_on:
             _tell(waits, Notice.Kind.REVOKE_OFF, now)
@@ -190,17 +193,17 @@ def _carry_out(found: Revocation, origin: Origin) -> Outcome | None:
     return outcome
 
 
-def _obstacle(waits: Revocation, factors: Factors) -> Outcome | None:
+def _obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     """Say why it must not be carried out, though it is due, if so."""
     if not staff.still_may(waits.actor_id, staff.ACT, factors.user):
-        return Outcome.OUT_OF_REACH
+        return RevocationOutcome.OUT_OF_REACH
     if not factors.user.is_active:
         # It would help nobody, and who is let in again would be without a second factor.
-        return Outcome.DEACTIVATED
+        return RevocationOutcome.DEACTIVATED
     if factors.is_on and not waits.is_about(factors.active, factors.app):
-        return Outcome.SET_UP_SINCE
+        return RevocationOutcome.SET_UP_SINCE
     if not _was_told(waits):
-        return Outcome.UNTOLD
+        return RevocationOutcome.UNTOLD
     return None
 
 
@@ -224,12 +227,12 @@ def _mails_leave() -> bool:
 
 
 _CLOSED = {
-    Outcome.OK: Closed.DONE,
-    Outcome.NOT_OPTED_IN: Closed.NOTHING,
-    Outcome.OUT_OF_REACH: Closed.OUT_OF_REACH,
-    Outcome.DEACTIVATED: Closed.DEACTIVATED,
-    Outcome.SET_UP_SINCE: Closed.SET_UP_SINCE,
-    Outcome.UNTOLD: Closed.UNTOLD,
+    RevocationOutcome.OK: Closed.DONE,
+    RevocationOutcome.NOT_OPTED_IN: Closed.NOTHING,
+    RevocationOutcome.OUT_OF_REACH: Closed.OUT_OF_REACH,
+    RevocationOutcome.DEACTIVATED: Closed.DEACTIVATED,
+    RevocationOutcome.SET_UP_SINCE: Closed.SET_UP_SINCE,
+    RevocationOutcome.UNTOLD: Closed.UNTOLD,
 }
 
 
@@ -241,7 +244,7 @@ def _tell(revocation: Revocation, kind: Notice.Kind, now: datetime) -> None:
 
 
 def _record(
-    outcome: Outcome,
+    outcome: RevocationOutcome,
     factors: Factors,
     revocation: Revocation | None,
     origin: Origin,

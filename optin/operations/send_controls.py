@@ -18,7 +18,7 @@ from optin.errors import UnfitReason, UnfitTime
 from optin.models import AuditEvent, Guard, ProviderUser
 from optin.models.audit import MAX_REASON
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 LONGEST = timedelta(days=366)
 """No entry lasts longer without somebody looking at it again."""
@@ -64,7 +64,7 @@ class Target:
         return cls(Covers(guard.covers), guard.key, guard.region, guard.last_three)
 
 
-def stop_texts(*, reason: str, origin: Origin) -> Outcome:
+def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
     """Let no text leave at all, of whatever kind; queued ones wait, and expire.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
@@ -76,12 +76,12 @@ def stop_texts(*, reason: str, origin: Origin) -> Outcome:
             kind=Guard.Kind.STOP,
             defaults={"covers": Covers.ALL, "reason": reason, "made_at": now},
         )
-        outcome = Outcome.OK if made else Outcome.UNCHANGED
+        outcome = StaffOutcome.OK if made else StaffOutcome.UNCHANGED
         _record(Kind.STOP, outcome, origin, now, reason, data={"stopped": True})
     return outcome
 
 
-def allow_texts(*, reason: str, origin: Origin) -> Outcome:
+def allow_texts(*, reason: str, origin: Origin) -> StaffOutcome:
     """End the stop.
 
     :raises UnfitReason: as ``stop_texts``.
@@ -89,7 +89,7 @@ def allow_texts(*, reason: str, origin: Origin) -> Outcome:
     reason, now = _fit(reason), timezone.now()
     with transaction.atomic(durable=True):
         deleted, _ = Guard.objects.filter(kind=Guard.Kind.STOP).delete()
-        outcome = Outcome.OK if deleted else Outcome.UNCHANGED
+        outcome = StaffOutcome.OK if deleted else StaffOutcome.UNCHANGED
         _record(Kind.STOP, outcome, origin, now, reason, data={"stopped": False})
     return outcome
 
@@ -125,7 +125,7 @@ def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) 
     return _put(Guard.Kind.SAFE, Kind.SAFE, target, lasts, reason, origin)
 
 
-def unlist(target: Target, *, reason: str, origin: Origin) -> Outcome:
+def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
     """Take *target* off the list on which it stands.
 
     :raises UnfitReason: as ``stop_texts``.
@@ -134,17 +134,17 @@ def unlist(target: Target, *, reason: str, origin: Origin) -> Outcome:
     with transaction.atomic(durable=True):
         entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
         guard = entries.first()
-        kind, outcome = Kind.DENY, Outcome.UNCHANGED
+        kind, outcome = Kind.DENY, StaffOutcome.UNCHANGED
         data: dict[str, Any] = {"covers": target.covers.value, "listed": False}
         if guard:
-            kind, outcome = _LISTS[Guard.Kind(guard.kind)], Outcome.OK
+            kind, outcome = _LISTS[Guard.Kind(guard.kind)], StaffOutcome.OK
             data["guard"] = guard.pk
             guard.delete()
         _record(kind, outcome, origin, now, reason, target, data)
     return outcome
 
 
-def allow_number(target: Target, *, reason: str, origin: Origin) -> Outcome:
+def allow_number(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
     """Let texts go again to a number from which somebody answered STOP.
 
     The gateway has a memory of its own: it must allow the number too.
@@ -153,7 +153,7 @@ def allow_number(target: Target, *, reason: str, origin: Origin) -> Outcome:
     """
     reason, now = _fit(reason), timezone.now()
     with transaction.atomic(durable=True):
-        outcome = Outcome.OK if Guard.objects.opt_in(target.key) else Outcome.UNCHANGED
+        outcome = StaffOutcome.OK if Guard.objects.opt_in(target.key) else StaffOutcome.UNCHANGED
         _record(Kind.NO_TEXTS, outcome, origin, now, reason, target)
     return outcome
 
@@ -189,7 +189,7 @@ def _put(
         # By these the trail can say what it was about, once the entry is purged.
         what = {"covers": target.covers.value, "region": target.region, "key": target.key}
         data = {"guard": guard.pk, **what, "until": until}
-        _record(event, Outcome.OK, origin, now, reason, target, data)
+        _record(event, StaffOutcome.OK, origin, now, reason, target, data)
     return guard
 
 
@@ -206,7 +206,7 @@ def _fit(reason: str) -> str:
 
 def _record(
     kind: AuditEvent.Kind,
-    outcome: Outcome,
+    outcome: StaffOutcome,
     origin: Origin,
     now: datetime,
     reason: str,

@@ -14,8 +14,9 @@ from optin.models import (
     Purpose,
     SmsMessage,
 )
+from optin.operations import verification
 from optin.operations.factors import Factors
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, SendOutcome
 
 Closed = PendingOtp.Closed
 
@@ -27,16 +28,23 @@ REPEAT_WHILE = timedelta(minutes=2)
 class Sending:
     """The answer to a request for a text."""
 
-    outcome: Outcome
+    outcome: SendOutcome
     provider_user_id: int | None = None  # of the code that waits to be proved
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
     is_withheld: bool = False  # no text leaves, but the outcome does not say so
 
     @property
-    def decided(self) -> Outcome:
+    def decided(self) -> str:
         """What staff are told."""
-        return Outcome.WITHHELD if self.is_withheld else self.outcome
+        return WITHHELD if self.is_withheld else self.outcome
+
+
+def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sending | None:
+    """``verification.barred`` for a request for a text."""
+    if refusal := verification.barred(factors, now, changing=changing):
+        return Sending(SendOutcome(refusal.outcome), retry_after=refusal.retry_after)
+    return None
 
 
 def decided(result: Sending, factors: Factors) -> dict[str, Any]:
@@ -45,9 +53,9 @@ def decided(result: Sending, factors: Factors) -> dict[str, Any]:
     What ``limits`` did not decide has the outcome for its rule, and the count of wrong codes.
     """
     user = factors.user
-    if result.outcome is Outcome.LOCKED:
+    if result.outcome is SendOutcome.LOCKED:
         limit = conf.lock_after
-    elif result.outcome is Outcome.FACTOR_DISABLED and user.otp_disabled_at:
+    elif result.outcome is SendOutcome.FACTOR_DISABLED and user.otp_disabled_at:
         limit = conf.disable_after
     else:
         limit = 0
@@ -87,7 +95,7 @@ def text_code(
             expires_at=now + timedelta(seconds=conf.otp_lifetime),
         )
     message = SmsMessage(pending_otp=pending, created_at=now)
-    outcome = Outcome.RESENT if repeat else Outcome.SENT
+    outcome = SendOutcome.RESENT if repeat else SendOutcome.SENT
     if isinstance(decision, limits.Withheld):
         delivery.withhold(message)
         data = {"message": message.pk, "told": outcome.value, **decision.data}

@@ -37,7 +37,7 @@ from optin.operations.factors import Factors, read_caller_locked
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
 from optin.origin import Origin
-from optin.outcomes import Grant, Outcome
+from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -63,7 +63,7 @@ class Tokens:
 class TokenAnswer:
     """The answer to a request for a token."""
 
-    grant: Grant
+    outcome: TokenOutcome
     tokens: Tokens | None = None
     retry_after: timedelta | None = None
 
@@ -113,7 +113,7 @@ def password_grant(
     code = _code(verification_code)
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
-            return TokenAnswer(tried.grant, retry_after=tried.retry_after)
+            return TokenAnswer(TokenOutcome(tried.outcome), retry_after=tried.retry_after)
         return _grant_locked(tried.factors, scope, code, client, origin, tried.now)
 
 
@@ -121,7 +121,7 @@ def password_grant(
 class SignIn:
     """What a password on a page came to: in, a code first, or not."""
 
-    grant: Grant
+    outcome: SignInOutcome
     user: User | None = None  # the one whose password was right
     sending: Sending | None = None  # the text for the code, if one was due
     retry_after: timedelta | None = None
@@ -134,16 +134,16 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     """
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
-            return SignIn(tried.grant, retry_after=tried.retry_after)
+            return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
         if factors.active and not factors.app:
             sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
-            return SignIn(Grant.CODE_REQUIRED, factors.user, sending)
-        grant = Grant.CODE_REQUIRED if factors.is_on else Grant.SIGNED_IN
-        if grant is Grant.SIGNED_IN:
+            return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
+        outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN
+        if outcome is SignInOutcome.SIGNED_IN:
             limits.remember_network(factors.user, origin, now)
-        _record(grant, factors.user, origin, now)
-        return SignIn(grant, factors.user)
+        _record(outcome, factors.user, origin, now)
+        return SignIn(outcome, factors.user)
 
 
 def consent(
@@ -165,7 +165,7 @@ def consent(
             raise SignedOut
         if give:
             give()
-        outcome = Outcome.OK if give else "denied"
+        outcome = "ok" if give else "denied"
         AuditEvent.objects.record(
             Kind.CONSENT,
             outcome,
@@ -191,18 +191,18 @@ def refresh_grant(
         .first()
     )
     if found is None:
-        return TokenAnswer(Grant.INVALID_REFRESH)
+        return TokenAnswer(TokenOutcome.INVALID_REFRESH)
     with transaction.atomic(durable=True):
         user, now = User.objects.locked(found.user_id), timezone.now()
         token = RefreshToken.objects.select_related("access_token").filter(pk=found.pk).first()
         if token is None:
-            return TokenAnswer(Grant.INVALID_REFRESH)  # purged or erased just now
-        grant = _judge_refresh(token, user, now)
+            return TokenAnswer(TokenOutcome.INVALID_REFRESH)  # purged or erased just now
+        outcome = _judge_refresh(token, user, now)
         tokens = None
-        if grant is Grant.ISSUED:
+        if outcome is TokenOutcome.ISSUED:
             granted = narrowed(scope, token.access_token.scope)
             if granted is None:
-                grant = Grant.INVALID_SCOPE
+                outcome = TokenOutcome.INVALID_SCOPE
             elif conf.password_clients_rotate:
                 end_refresh_token(token)
                 tokens = _issue(user, client, granted, now, replaces=token)
@@ -213,9 +213,9 @@ def refresh_grant(
         # A family ends once: its first refusal has an event of its own.
         family = str(token.token_family)
         AuditEvent.objects.record(
-            Kind.REFRESH, grant, now=now, origin=origin, user_id=user.pk, subject=family
+            Kind.REFRESH, outcome, now=now, origin=origin, user_id=user.pk, subject=family
         )
-    return TokenAnswer(grant, tokens)
+    return TokenAnswer(outcome, tokens)
 
 
 def end_refresh_token(token: RefreshToken) -> None:
@@ -251,16 +251,16 @@ def _grant_locked(
     user = factors.user
     granted = grantable(scope, user)
     if granted is None:
-        _record(Grant.INVALID_SCOPE, user, origin, now)
-        return TokenAnswer(Grant.INVALID_SCOPE)
+        _record(TokenOutcome.INVALID_SCOPE, user, origin, now)
+        return TokenAnswer(TokenOutcome.INVALID_SCOPE)
     if factors.is_on:
         refusal = _second_factor(factors, code, origin, now)
         if refusal:
             return refusal
     else:
         limits.remember_network(user, origin, now)
-        _record(Grant.ISSUED, user, origin, now)
-    return TokenAnswer(Grant.ISSUED, _issue(user, client, granted, now))
+        _record(TokenOutcome.ISSUED, user, origin, now)
+    return TokenAnswer(TokenOutcome.ISSUED, _issue(user, client, granted, now))
 
 
 def _second_factor(
@@ -269,19 +269,19 @@ def _second_factor(
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
     if not code and not factors.active:
         left = factors.user.locked_for(now)
-        grant = Grant.NOT_NOW if left else Grant.CODE_REQUIRED
-        _record(grant, factors.user, origin, now)
-        return TokenAnswer(grant, retry_after=left)
+        outcome = TokenOutcome.NOT_NOW if left else TokenOutcome.CODE_REQUIRED
+        _record(outcome, factors.user, origin, now)
+        return TokenAnswer(outcome, retry_after=left)
     if not code:
         sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
-        if sending.outcome in {Outcome.LOCKED, Outcome.SEND_LIMIT}:
-            return TokenAnswer(Grant.NOT_NOW, retry_after=sending.retry_after)
-        return TokenAnswer(Grant.CODE_REQUIRED)
+        if sending.outcome in {SendOutcome.LOCKED, SendOutcome.SEND_LIMIT}:
+            return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=sending.retry_after)
+        return TokenAnswer(TokenOutcome.CODE_REQUIRED)
     verified = challenges.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
-    if verified.outcome is Outcome.LOCKED:
-        return TokenAnswer(Grant.NOT_NOW, retry_after=verified.retry_after)
-    if verified.outcome is not Outcome.OK:
-        return TokenAnswer(Grant.INVALID_CODE)
+    if verified.outcome is CodeOutcome.LOCKED:
+        return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=verified.retry_after)
+    if verified.outcome is not CodeOutcome.OK:
+        return TokenAnswer(TokenOutcome.INVALID_CODE)
     return None
 
 
@@ -314,13 +314,13 @@ def narrowed(scope: str, granted: str) -> str | None:
     return " ".join([*kept[0], *kept[1]])
 
 
-def _judge_refresh(token: RefreshToken, user: User, now: datetime) -> Grant:
+def _judge_refresh(token: RefreshToken, user: User, now: datetime) -> TokenOutcome:
     lifetime = timedelta(seconds=conf.refresh_token_lifetime)
     if token.revoked or token.access_token is None or not user.is_active:
-        return Grant.INVALID_REFRESH
+        return TokenOutcome.INVALID_REFRESH
     if now >= token.created + lifetime:
-        return Grant.INVALID_REFRESH
-    return Grant.ISSUED
+        return TokenOutcome.INVALID_REFRESH
+    return TokenOutcome.ISSUED
 
 
 def _issue(

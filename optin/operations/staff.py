@@ -21,7 +21,7 @@ from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.audit import MAX_REASON
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 READS = (
     "optin.view_user",
@@ -144,7 +144,7 @@ def find(text: str, *, origin: Origin) -> Found:
         users = [] if refused else [*named, *(u for u in _with_number(digest) if u != user)]
         AuditEvent.objects.record(
             AuditEvent.Kind.SEARCH,
-            Outcome.SEARCH_LIMIT if refused else Outcome.OK,
+            StaffOutcome.SEARCH_LIMIT if refused else StaffOutcome.OK,
             now=now,
             origin=origin,
             user_id=None,
@@ -174,7 +174,7 @@ def _with_number(digest: str) -> list[User]:
 class Revealed:
     """The answer to a wish to see a number in full."""
 
-    outcome: Outcome
+    outcome: StaffOutcome
     number: str = ""
 
     def __repr__(self) -> str:
@@ -193,12 +193,12 @@ def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
         now = factors.now
         row = factors.rows.get(row.pk, row)  # purged meanwhile, it reads as it did
         if is_out_of_reach(origin, factors.user):
-            result = Revealed(Outcome.OUT_OF_REACH)
+            result = Revealed(StaffOutcome.OUT_OF_REACH)
         else:
             try:
-                result = Revealed(Outcome.OK, row.open_number())
+                result = Revealed(StaffOutcome.OK, row.open_number())
             except keys.UndecryptableError:
-                result = Revealed(Outcome.UNREADABLE)
+                result = Revealed(StaffOutcome.UNREADABLE)
         AuditEvent.objects.record(
             AuditEvent.Kind.REVEAL,
             result.outcome,
@@ -219,7 +219,7 @@ def record_export(filters: dict[str, Any], *, origin: Origin) -> None:
     with transaction.atomic(durable=True):
         AuditEvent.objects.record(
             AuditEvent.Kind.EXPORT,
-            Outcome.OK,
+            StaffOutcome.OK,
             now=timezone.now(),
             origin=origin,
             user_id=None,
@@ -238,7 +238,7 @@ def role_of(user: User) -> str:
     return next((role for role in reversed(ROLES) if role in names), "")
 
 
-def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
+def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOutcome:
     """Make *user* staff in one role and no other, or, for "", no staff any more.
 
     A superuser is none from then on. Nobody gives a role that may do more than they may.
@@ -252,9 +252,9 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
         _lock_both(user, origin)
         user, now = User.objects.locked(user.pk), timezone.now()
         group = Group.objects.get(name=role) if role else None
-        before, outcome = role_of(user), Outcome.UNCHANGED
+        before, outcome = role_of(user), StaffOutcome.UNCHANGED
         if is_out_of_reach(origin, user) or (group and _is_beyond(group, origin)):
-            outcome = Outcome.OUT_OF_REACH
+            outcome = StaffOutcome.OUT_OF_REACH
         elif before != role or user.is_staff is not bool(role):
             user.groups.remove(*Group.objects.filter(name__in=ROLES))
             if group:
@@ -262,7 +262,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> Outcome:
             User.objects.filter(pk=user.pk).update(is_staff=bool(role), is_superuser=False)
             about_id = group.pk if group else None
             delivery.notify(user, Notice.Kind.ROLE, now, about_id=about_id)
-            outcome = Outcome.OK
+            outcome = StaffOutcome.OK
         AuditEvent.objects.record(
             AuditEvent.Kind.ROLE,
             outcome,

@@ -19,13 +19,13 @@ from optin.models import (
     Revocation,
     User,
 )
-from optin.operations import staff, verification
+from optin.operations import staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release
 from optin.operations.opt_ins import send_code
-from optin.operations.sending import Sending, decided
+from optin.operations.sending import Sending, barred, decided
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome, StaffOutcome
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -40,10 +40,10 @@ class StaffAction:
 
     kind: AuditEvent.Kind
     notice: Notice.Kind
-    change: Callable[[Factors], Outcome]
+    change: Callable[[Factors], StaffOutcome]
     """Changes the locked user, and says whether there was something to change."""
 
-    def __call__(self, user: User, *, reason: str, origin: Origin) -> Outcome:
+    def __call__(self, user: User, *, reason: str, origin: Origin) -> StaffOutcome:
         """Do it to *user*.
 
         :raises UnfitReason: without a reason, or with one of over 500 characters.
@@ -55,66 +55,69 @@ class StaffAction:
             row = factors.active
             data = {"failures": factors.user.otp_failures}
             if staff.is_out_of_reach(origin, factors.user):
-                outcome = Outcome.OUT_OF_REACH
+                outcome = StaffOutcome.OUT_OF_REACH
             else:
                 outcome = self.change(factors)
-            if outcome is Outcome.OK:
+            if outcome is StaffOutcome.OK:
                 delivery.notify(factors.user, self.notice, factors.now, row)
             record(self.kind, outcome, factors, row, origin, factors.now, reason=reason, data=data)
         return outcome
 
 
-def _suspend(factors: Factors) -> Outcome:
+def _suspend(factors: Factors) -> StaffOutcome:
     row = factors.active
     if row is None:
-        return Outcome.NOT_OPTED_IN
+        return StaffOutcome.NOT_OPTED_IN
     if row.suspended_at:
-        return Outcome.UNCHANGED
+        return StaffOutcome.UNCHANGED
     ProviderUser.objects.filter(pk=row.pk).update(suspended_at=factors.now)
     # A change of number that a text to this number has begun ends too.
     begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
     begun.close(factors.now, Closed.SUPERSEDED)
     factors.user.forget_guess()
-    return Outcome.OK
+    return StaffOutcome.OK
 
 
-def _resume(factors: Factors) -> Outcome:
+def _resume(factors: Factors) -> StaffOutcome:
     row = factors.active
     if row is None:
-        return Outcome.NOT_OPTED_IN
+        return StaffOutcome.NOT_OPTED_IN
     if not row.suspended_at:
-        return Outcome.UNCHANGED
+        return StaffOutcome.UNCHANGED
     ProviderUser.objects.filter(pk=row.pk).update(suspended_at=None)
-    return Outcome.OK
+    return StaffOutcome.OK
 
 
-def _revoke(factors: Factors) -> Outcome:
-    outcome = revoke_locked(factors)
-    ended = Revocation.Closed.DONE if outcome is Outcome.OK else Revocation.Closed.NOTHING
+def _revoke(factors: Factors) -> StaffOutcome:
+    removed = revoke_locked(factors)
+    ended = Revocation.Closed.DONE if removed else Revocation.Closed.NOTHING
     Revocation.objects.open_of(factors.user).close(factors.now, ended)
-    return outcome
+    return StaffOutcome.OK if removed else StaffOutcome.NOT_OPTED_IN
 
 
-def revoke_locked(factors: Factors) -> Outcome:
-    """``revoke`` for a caller that holds the lock of the user, tells them and records it."""
+def revoke_locked(factors: Factors) -> bool:
+    """``revoke`` for a caller that holds the lock of the user, tells them and records it.
+
+    :returns: whether there was a factor to remove.
+    """
     if not factors.is_on:
-        return Outcome.NOT_OPTED_IN
+        return False
     if factors.active:
         release(factors.active, factors.now)
     if factors.app:
         factors.app.delete()
     factors.user.forget_guess()
     forget_recovery_codes(factors.user)
-    return Outcome.OK
+    return True
 
 
-def _unlock(factors: Factors) -> Outcome:
+def _unlock(factors: Factors) -> StaffOutcome:
     locked = factors.user
     if not (locked.otp_failures or locked.otp_disabled_at):
-        return Outcome.UNCHANGED
+        return StaffOutcome.UNCHANGED
     locked.otp_disabled_at = None
     locked.forget_failures()
-    return Outcome.OK
+    return StaffOutcome.OK
 
 
 suspend = StaffAction(Kind.SUSPEND, Notice.Kind.SUSPENDED, _suspend)
@@ -131,9 +134,10 @@ unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, and start the count of failures again."""
 
 
-def resend(user: User, *, reason: str, origin: Origin) -> Sending:
+def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome:
     """Text the newest code that waits to be entered again, under the limits of every text.
 
+    :returns: a ``StaffOutcome`` where no text is asked for at all.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
@@ -146,16 +150,20 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending:
         factors = read_locked(locked, purpose, every_factor=True)
         row = factors.rows[code.provider_user_id] if code else None
         if staff.is_out_of_reach(origin, factors.user):
-            result = Sending(Outcome.OUT_OF_REACH)
+            result: Sending | StaffOutcome = StaffOutcome.OUT_OF_REACH
         elif code is None or row is None or not factors.user.is_active:
-            result = Sending(Outcome.NOTHING_WAITING)
+            result = StaffOutcome.NOTHING_WAITING
         else:
             result = _resend(factors, row, code, origin, now)
-        data = {**decided(result, factors), "purpose": purpose}
+        if isinstance(result, Sending):
+            outcome, facts = result.outcome.value, decided(result, factors)
+        else:
+            outcome, facts = result.value, {"rule": result.value, "count": 0, "limit": 0}
+        data = {**facts, "purpose": purpose}
         file = code.file if code else None
         record(
             Kind.RESEND,
-            result.outcome,
+            outcome,
             factors,
             row,
             origin,
@@ -172,13 +180,13 @@ def _resend(
 ) -> Sending:
     if code.purpose != Purpose.OPT_IN or code.file is None:
         return text_challenge(factors, row, Purpose(code.purpose), origin, code.file, now)
-    if barred := verification.barred(factors, now):
-        return Sending(barred.outcome, retry_after=barred.retry_after)
+    if refusal := barred(factors, now):
+        return refusal
     try:
         e164 = row.open_number()
     except keys.UndecryptableError:
-        return Sending(Outcome.UNREADABLE)
+        return Sending(SendOutcome.UNREADABLE)
     number = phones.MobileNumber(e164, phones.region_of(e164))
     if number.region not in conf.sms_regions:
-        return Sending(Outcome.REGION_NOT_ALLOWED, data={"region": number.region})
+        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
     return send_code(factors, number, row.number_digest, code.file, origin, now)

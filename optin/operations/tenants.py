@@ -16,7 +16,7 @@ from optin.messaging import delivery
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.operations import sign_in, staff
 from optin.origin import Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 Kind = AuditEvent.Kind
 
@@ -42,7 +42,7 @@ def _reachable(
     """Whether staff who ask may act on *user*; if not, there is an event of it (S-37)."""
     beyond = staff.is_out_of_reach(origin, user)
     if beyond:
-        _record(kind, Outcome.OUT_OF_REACH, origin, user=user, file=file, key=key)
+        _record(kind, StaffOutcome.OUT_OF_REACH, origin, user=user, file=file, key=key)
     return not beyond
 
 

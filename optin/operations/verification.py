@@ -23,7 +23,7 @@ from optin.models import (
 )
 from optin.operations.factors import Factors
 from optin.origin import Origin
-from optin.outcomes import By, NotCompared, Outcome
+from optin.outcomes import By, CodeOutcome, NotCompared
 
 REPEATED_WITHIN = timedelta(minutes=1)
 """The same code from the same session within this time is the same guess (P-12)."""
@@ -33,7 +33,7 @@ REPEATED_WITHIN = timedelta(minutes=1)
 class Verification:
     """The answer to one guess."""
 
-    outcome: Outcome
+    outcome: CodeOutcome
     tries_left: int | None = None
     retry_after: timedelta | None = None
     compared: bool = False  # only a guess that was compared can be a failure
@@ -72,7 +72,7 @@ def judge_opt_in(
         return _incorrect(NotCompared.NUMBER_UNKNOWN)
     if pending is None:
         if row.confirmed:
-            return Verification(Outcome.ALREADY_VERIFIED)
+            return Verification(CodeOutcome.ALREADY_VERIFIED)
         return _incorrect(NotCompared.NOTHING_PENDING)
     return _judge_code(pending, code, now)
 
@@ -100,13 +100,13 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verifi
     active = factors.active
     suspended = bool(active and active.suspended_at and not changing)
     if factors.user.otp_disabled_at or suspended:
-        return Verification(Outcome.FACTOR_DISABLED)
+        return Verification(CodeOutcome.FACTOR_DISABLED)
     return _locked(factors, now)
 
 
 def _locked(factors: Factors, now: datetime) -> Verification | None:
     if left := factors.user.locked_for(now):
-        return Verification(Outcome.LOCKED, retry_after=left)
+        return Verification(CodeOutcome.LOCKED, retry_after=left)
     return None
 
 
@@ -114,10 +114,10 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: dateti
     if refusal := _locked(factors, now):
         return refusal
     if not factors.is_on:
-        return Verification(Outcome.NOT_OPTED_IN)
+        return Verification(CodeOutcome.NOT_OPTED_IN)
     if recovery is None:
-        return Verification(Outcome.OTP_INCORRECT, compared=True)
-    return Verification(Outcome.OK, compared=True, by=By.RECOVERY)
+        return Verification(CodeOutcome.OTP_INCORRECT, compared=True)
+    return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY)
 
 
 def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime) -> Verification:
@@ -128,14 +128,14 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
     if refusal := _locked(factors, now):
         return refusal
     if factors.user.otp_failures >= MAX_FAILURES:
-        return Verification(Outcome.FACTOR_DISABLED)
+        return Verification(CodeOutcome.FACTOR_DISABLED)
     try:
         step = app.step_of(code, now)
-        otherwise = Verification(Outcome.OTP_INCORRECT, compared=True)
+        otherwise = Verification(CodeOutcome.OTP_INCORRECT, compared=True)
     except keys.UndecryptableError:
         step, otherwise = None, _incorrect(NotCompared.APP_KEY_GONE)
     if step is not None:
-        return Verification(Outcome.OK, compared=True, by=By.APP, step=step)
+        return Verification(CodeOutcome.OK, compared=True, by=By.APP, step=step)
     by_text = _judge_text(factors, code, now)
     return by_text if by_text.compared else otherwise
 
@@ -146,9 +146,9 @@ def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
         return refusal
     row = factors.active
     if row is None:
-        return (
-            _incorrect(NotCompared.NO_NUMBER) if factors.app else Verification(Outcome.NOT_OPTED_IN)
-        )
+        if factors.app:
+            return _incorrect(NotCompared.NO_NUMBER)
+        return Verification(CodeOutcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)
     if pending is None:
         return _incorrect(NotCompared.NOTHING_PENDING)
@@ -157,24 +157,24 @@ def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
 
 def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     if pending.is_expired(now):
-        return Verification(Outcome.OTP_EXPIRED)
+        return Verification(CodeOutcome.OTP_EXPIRED)
     if pending.is_used_up():
-        return Verification(Outcome.OTP_EXHAUSTED)
+        return Verification(CodeOutcome.OTP_EXHAUSTED)
     if len(code) != pending.digits:
         return _incorrect(NotCompared.OTHER_LENGTH)  # it could not have been right: no guess
     try:
         right = pending.matches(code)
     except keys.UndecryptableError:
         # Its key has left the ring: nobody can prove it any more.
-        return Verification(Outcome.OTP_EXPIRED, data={"why": NotCompared.CODE_KEY_GONE.value})
+        return Verification(CodeOutcome.OTP_EXPIRED, data={"why": NotCompared.CODE_KEY_GONE.value})
     if right:
-        return Verification(Outcome.OK, compared=True, by=By.TEXT, tried=pending)
-    return Verification(Outcome.OTP_INCORRECT, compared=True, tried=pending)
+        return Verification(CodeOutcome.OK, compared=True, by=By.TEXT, tried=pending)
+    return Verification(CodeOutcome.OTP_INCORRECT, compared=True, tried=pending)
 
 
 def _incorrect(why: NotCompared) -> Verification:
     """The answer where nothing was compared: the same to the client, told to staff."""
-    return Verification(Outcome.OTP_INCORRECT, data={"why": why.value})
+    return Verification(CodeOutcome.OTP_INCORRECT, data={"why": why.value})
 
 
 def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verification:
@@ -190,7 +190,7 @@ def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verific
     result = judge(factors, code, now, recovery=recovery)
     if not result.compared:
         return result
-    if result.outcome is not Outcome.OK:
+    if result.outcome is not CodeOutcome.OK:
         return count_failure(factors, result, guess, now)
     if result.tried:
         result.tried.close_as_proved(now)
@@ -233,8 +233,8 @@ def repeated(
     outcome, _, by = user.last_guess_as.partition(" ")
     pending = factors.pending_of(row) if row else None
     return Verification(
-        Outcome(outcome),
-        tries_left=_tries_left(pending) if outcome != Outcome.OK else None,
+        CodeOutcome(outcome),
+        tries_left=_tries_left(pending) if outcome != CodeOutcome.OK else None,
         by=By(by) if by else None,
         repeated=True,
     )

@@ -36,7 +36,7 @@ from optin.models import (
     Span,
 )
 from optin.models.messages import State
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, SendOutcome
 
 INTACT = timedelta(hours=24)
 """So long after a span began nothing is deleted that it is counted from (``retention.KEPT``)."""
@@ -278,12 +278,11 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
         disabled=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="disabled")),
         refused=Count(
             "pk",
-            filter=Q(outcome__in=[Outcome.SEND_LIMIT, Outcome.WITHHELD])
-            & ~Q(data__has_key="repeated"),
+            filter=Q(outcome__in=[SendOutcome.SEND_LIMIT, WITHHELD]) & ~Q(data__has_key="repeated"),
         ),
     )
     # Repeats within an hour have no event each; they count where the first one does.
-    repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=Outcome.SEND_LIMIT)
+    repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=SendOutcome.SEND_LIMIT)
     repeated = repeats.aggregate(n=Sum(F("count") - 1, default=0))["n"]
     yield Figure(what=What.LOCK, name="locked", count=found["locked"])
     yield Figure(what=What.LOCK, name="disabled", count=found["disabled"])

@@ -18,7 +18,7 @@ from optin.gateways import Fate
 from optin.limits import Rule
 from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
 from optin.models.messages import CARRIER, State, Unsent
-from optin.outcomes import By, NotCompared, Outcome
+from optin.outcomes import By, NotCompared, SendOutcome
 
 Kind = AuditEvent.Kind
 
@@ -73,7 +73,7 @@ def masked(text: str, longest: int = 5) -> str:
 def rule_name(data: Mapping[str, Any]) -> str:
     """Return the rule that decided, without its window: its name in ``limits``, or an outcome."""
     name, _slash, _seconds = str(data.get("rule", "")).partition("/")
-    if name == Outcome.FACTOR_DISABLED and not data.get("limit"):
+    if name == SendOutcome.FACTOR_DISABLED and not data.get("limit"):
         return "suspended"  # by staff: no count led to it
     return name
 

@@ -13,7 +13,7 @@ from optin.operations import authenticators, challenges
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import SeeOther, page
@@ -31,7 +31,7 @@ class CodePage(View):
     purpose: Purpose
     template: str
     takes_recovery = True
-    settled = frozenset({Outcome.OK})  # what leads on
+    settled = frozenset({CodeOutcome.OK})  # what leads on
 
     person: User
 

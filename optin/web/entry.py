@@ -15,7 +15,7 @@ from optin.errors import SignedOut
 from optin.models import Purpose, User
 from optin.operations import authenticators, challenges, passwords, sign_in
 from optin.operations.verification import Verification
-from optin.outcomes import By, Grant
+from optin.outcomes import By, SignInOutcome
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
@@ -41,10 +41,10 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return page(request, "sign_in.html", form)
     result = sign_in.sign_in(**form.cleaned_data, origin=sessions.origin_of(request))
-    if result.grant is Grant.SIGNED_IN and result.user:
+    if result.outcome is SignInOutcome.SIGNED_IN and result.user:
         sessions.begin(request, result.user)
         return SeeOther(then)
-    if result.grant is Grant.CODE_REQUIRED and result.user:
+    if result.outcome is SignInOutcome.CODE_REQUIRED and result.user:
         sessions.begin_half(request, result.user)
         if result.sending:
             sessions.flash(request, words.sending(result.sending, own=Purpose.SIGN_IN))
@@ -129,7 +129,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     result = passwords.confirm(
         user, form.cleaned_data["password"], origin=sessions.origin_of(request)
     )
-    if result.grant is not Grant.SIGNED_IN:
+    if result.outcome is not SignInOutcome.SIGNED_IN:
         return refused_password(request, "confirm.html", form, result)
     sessions.prove_password(request)
     return SeeOther(next_page(request, "account"))
@@ -188,7 +188,7 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
             return passwords.is_theirs(user, new)
         # The old id has proved nothing: whoever comes with it has tried a password.
         tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
-        if tried.grant is not Grant.SIGNED_IN:
+        if tried.outcome is not SignInOutcome.SIGNED_IN:
             return False
         sessions.prove_password(request)
         return True

@@ -23,7 +23,7 @@ from optin.operations.factors import FRESH
 from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.operations.verification import REPEATED_WITHIN, Verification
-from optin.outcomes import By, Grant, Outcome
+from optin.outcomes import By, CodeOutcome, FactorOutcome, SignInOutcome
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
@@ -135,7 +135,7 @@ class NumberCode(CodePage):
     template = "number_code.html"
     takes_recovery = False
     # The form of a number that was proved, found again with the back button, leads on too.
-    settled = frozenset({Outcome.OK, Outcome.ALREADY_VERIFIED})
+    settled = frozenset({CodeOutcome.OK, CodeOutcome.ALREADY_VERIFIED})
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
@@ -179,7 +179,7 @@ class NumberCode(CodePage):
     def proved(self, result: Verification) -> HttpResponse:
         if result.repeated:
             sessions.follow(self.request)
-        if result.outcome is Outcome.OK:
+        if result.outcome is CodeOutcome.OK:
             sessions.prove(self.request, By.TEXT)
         return SeeOther("success", then=on_to(self.request))
 
@@ -295,7 +295,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     standing, origin, then = sessions.standing(request), sessions.origin_of(request), on_to(request)
     if "code" not in request.POST:
         begun = authenticators.begin_app(user, standing=standing, origin=origin)
-        if begun.outcome is not Outcome.STARTED:
+        if begun.outcome is not FactorOutcome.STARTED:
             sessions.flash(request, words.refusal(begun))
         return SeeOther("app", then=then)
     text = request.POST["code"]
@@ -306,7 +306,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     except MalformedCode:
         sessions.refuse(request, "code", words.malformed("code", text, codes.APP_DIGITS))
         return SeeOther("app", then=then)
-    if result.outcome is not Outcome.OK:
+    if result.outcome is not FactorOutcome.OK:
         sessions.refuse(request, "code", words.refusal(result))
         return SeeOther("app", then=then)
     if result.repeated:
@@ -340,7 +340,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _new_codes(request, user, factors)
     instead_of, texts = _codes_of(request, user)
-    kept = Verification(Outcome.NOTHING_WAITING)
+    kept = authenticators.Change(FactorOutcome.NOTHING_WAITING)
     if texts:
         kept = authenticators.keep_recovery_codes(
             user,
@@ -349,12 +349,12 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
             standing=standing,
             origin=sessions.origin_of(request),
         )
-    if kept.outcome is Outcome.NOTHING_WAITING:
+    if kept.outcome is FactorOutcome.NOTHING_WAITING:
         sessions.flash(
             request, _("That page was out of date. These codes are new: save these instead.")
         )
         return SeeOther("recovery-codes", then=on_to(request))
-    if kept.outcome in {Outcome.OK, Outcome.UNCHANGED}:
+    if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
         sessions.flash(request, words.refusal(kept))
@@ -405,7 +405,7 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     result = authenticators.disown(
         notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
     )
-    if result.grant is not Grant.SIGNED_IN:
+    if result.outcome is not SignInOutcome.SIGNED_IN:
         return refused_password(request, "not_me.html", form, result, notice=notice)
     request.session.flush()
     return SeeOther("not-me-done")

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
-from optin.outcomes import Grant
+from optin.outcomes import SignInOutcome
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]
@@ -92,7 +92,7 @@ def refused_password(
 ) -> HttpResponse:
     """Show *form* again after a password that did not do: the same for every reason."""
     by_name = "username" in form.fields
-    if result.grant is not Grant.NOT_NOW or result.retry_after is None:
+    if result.outcome is not SignInOutcome.NOT_NOW or result.retry_after is None:
         form.add_error(None if by_name else "password", words.wrong_password(by_name=by_name))
         return page(request, template, form, **context)
     wait = result.retry_after

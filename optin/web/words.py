@@ -19,11 +19,12 @@ from optin.conf import conf
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
+from optin.operations.authenticators import Change
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, network_of
-from optin.outcomes import By, Grant, Outcome
+from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome, SignInOutcome
 
 Kind = AuditEvent.Kind
 
@@ -79,35 +80,36 @@ def malformed(field: str, text: str, digits: int = 0) -> str:
     return _("That code is too long. It has %(n)d digits.") % {"n": digits}
 
 
-def refusal(result: Verification) -> str:
-    """Say why a code did not do, and what does."""
-    if result.outcome is Outcome.LOCKED and result.retry_after:
+def refusal(result: Verification | Change) -> str:
+    """Say why a code did not do, or a change, and what does."""
+    if result.outcome == CodeOutcome.LOCKED and result.retry_after:
         until = clock_time(timezone.now() + result.retry_after)
         return _("Too many wrong codes. No code is accepted until %(time)s. Try again then.") % {
             "time": until
         }
-    if result.tries_left == 0:
+    left = result.tries_left if isinstance(result, Verification) else None
+    if left == 0:
         return _("That code is not right, and you have no tries left for it. Ask for a new one.")
-    return _REFUSALS[result.outcome]() + _tries(result.tries_left)
+    return _REFUSALS[result.outcome]() + _tries(left)
 
 
-_REFUSALS = {
-    Outcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
-    Outcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
-    Outcome.OTP_EXHAUSTED: lambda: _(
+_REFUSALS: dict[str, Callable[[], str]] = {
+    CodeOutcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
+    CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
+    CodeOutcome.OTP_EXHAUSTED: lambda: _(
         "The code was entered wrongly too often and no longer works. Ask for a new one."
     ),
-    Outcome.FACTOR_DISABLED: lambda: _(
+    CodeOutcome.FACTOR_DISABLED: lambda: _(
         "Codes by text message are switched off for your account. Use an authenticator app or a "
         "recovery code, or contact support."
     ),
-    Outcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You do not need a code."),
-    Outcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
-    Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
+    CodeOutcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You do not need a code."),
+    CodeOutcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
+    CodeOutcome.MOBILE_NUMBER_IN_USE: lambda: _(
         "The code was right, but another account uses this number. Use another number, or "
         "contact support."
     ),
-    Outcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Start again."),
+    FactorOutcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Start again."),
 }
 
 
@@ -138,7 +140,7 @@ def stopped(purpose: Purpose) -> str:
     )
 
 
-def allowed(result: Verification) -> str:
+def allowed(result: Change) -> str:
     """Say whether texts to the person's number are on again after a STOP."""
     if result.outcome in _ALLOWED:
         return _ALLOWED[result.outcome]()
@@ -147,14 +149,14 @@ def allowed(result: Verification) -> str:
 
 _ALLOWED = {
     **dict.fromkeys(
-        (Outcome.OK, Outcome.UNCHANGED),
+        (FactorOutcome.OK, FactorOutcome.UNCHANGED),
         lambda: _(
             "Text messages to your number are on again. If none arrives, your carrier may still "
             "block them: send START from your phone, or contact support."
         ),
     ),
-    Outcome.NOT_OPTED_IN: lambda: _("No mobile number is active for your account."),
-    Outcome.MOBILE_NUMBER_IN_USE: lambda: _(
+    FactorOutcome.NOT_OPTED_IN: lambda: _("No mobile number is active for your account."),
+    FactorOutcome.MOBILE_NUMBER_IN_USE: lambda: _(
         "Somebody else has verified this number since you did. Use another number, or contact "
         "support."
     ),
@@ -169,32 +171,34 @@ def sending(result: Sending, *, own: Purpose | None = None) -> str:
     if own and result.data.get("rule") == limits.Rule.OPTED_OUT:
         return stopped(own)
     outcome = result.outcome
-    if outcome is Outcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
-        outcome = Outcome.WAITING
+    if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
+        outcome = SendOutcome.WAITING
     if outcome in _UNSENT:
         return _UNSENT[outcome]() % {"wait": in_words(result.retry_after or timedelta(0))}
     return _SENT[outcome]()
 
 
 _UNSENT = {
-    Outcome.WAITING: lambda: _(
+    SendOutcome.WAITING: lambda: _(
         "A text message was sent a moment ago. You can ask for another in %(wait)s."
     ),
-    Outcome.SEND_LIMIT: lambda: _(
+    SendOutcome.SEND_LIMIT: lambda: _(
         "No more text messages can be sent now. You can ask again in %(wait)s."
     ),
-    Outcome.LOCKED: lambda: _(
+    SendOutcome.LOCKED: lambda: _(
         "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
     ),
 }
-_SENT: dict[Outcome, Callable[[], str]] = {
-    Outcome.SENT: lambda: "",  # the page to which it leads says where it went
-    Outcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
-    Outcome.FACTOR_DISABLED: _REFUSALS[Outcome.FACTOR_DISABLED],
-    Outcome.NOT_OPTED_IN: _REFUSALS[Outcome.NOT_OPTED_IN],
-    Outcome.ALREADY_OPTED_IN: lambda: _("You already use this number."),
-    Outcome.REGION_NOT_ALLOWED: lambda: _("Mobile numbers of that country cannot be used here."),
-    Outcome.UNREADABLE: lambda: _("We can no longer read that number. Enter it again."),
+_SENT: dict[SendOutcome, Callable[[], str]] = {
+    SendOutcome.SENT: lambda: "",  # the page to which it leads says where it went
+    SendOutcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
+    SendOutcome.FACTOR_DISABLED: _REFUSALS[CodeOutcome.FACTOR_DISABLED],
+    SendOutcome.NOT_OPTED_IN: _REFUSALS[CodeOutcome.NOT_OPTED_IN],
+    SendOutcome.ALREADY_OPTED_IN: lambda: _("You already use this number."),
+    SendOutcome.REGION_NOT_ALLOWED: lambda: _(
+        "Mobile numbers of that country cannot be used here."
+    ),
+    SendOutcome.UNREADABLE: lambda: _("We can no longer read that number. Enter it again."),
 }
 
 
@@ -266,7 +270,7 @@ def _alike(event: AuditEvent) -> tuple[str, ...]:
     return event.kind, _short(event)
 
 
-_NO_ENTRY = {Grant.INVALID_GRANT, Grant.NOT_NOW}
+_NO_ENTRY = {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW}
 
 
 def _line(run: list[AuditEvent], span: refusals.Span) -> Told:

@@ -14,7 +14,7 @@ from optin.errors import Refusal
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
 from optin.operations import staff, staff_actions
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 from tests.admin.conftest import In, OnStaff, make_staff
 from tests.admin.test_door import code_of
 from tests.admin.test_matrix import NAMES, Page, people
@@ -241,12 +241,12 @@ def test_of_two_who_suspend_at_once_one_does(user: User, active: ProviderUser) -
     actors = [make_staff("support"), make_staff("administrator")]
     mails = len(mail.outbox)
 
-    def suspend(actor: User) -> Outcome:
+    def suspend(actor: User) -> StaffOutcome:
         return staff_actions.suspend(user, reason="stolen", origin=by(actor))
 
     found = at_once([partial(suspend, actor) for actor in actors * 4])
 
-    assert sorted(found) == [Outcome.OK, *[Outcome.UNCHANGED] * 7]
+    assert sorted(found) == [StaffOutcome.OK, *[StaffOutcome.UNCHANGED] * 7]
     assert len(mail.outbox) == mails + 1
     assert AuditEvent.objects.filter(kind="suspend").count() == 8
 
@@ -267,7 +267,7 @@ def test_of_two_who_take_each_others_role_one_keeps_it(turn: int) -> None:
 
     found = at_once([lambda: take(one, two), lambda: take(two, one)])
 
-    assert sorted(found) == [Outcome.OK, Outcome.OUT_OF_REACH]
+    assert sorted(found) == [StaffOutcome.OK, StaffOutcome.OUT_OF_REACH]
     left = User.objects.filter(groups__name="administrator", is_staff=True)
     assert left.count() == 1
 

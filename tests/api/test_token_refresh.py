@@ -12,7 +12,7 @@ from oauth2_provider.models import AccessToken, RefreshToken, get_application_mo
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
 from optin.operations import challenges, opt_ins, retention, sign_in, staff_actions
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, StaffOutcome
 from tests.api.client import Answer, Api, bearer
 from tests.api.test_oauth_endpoints import post
 from tests.api.token_client import BODIES, Tokens, error
@@ -395,7 +395,7 @@ def test_opting_out_leaves_tokens_as_they_are(
     tokens = Tokens().sign_in(verification_code=phone.code())
     challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
     result = challenges.opt_out(user, file, phone.code(), origin=ORIGIN)
-    assert result.outcome is Outcome.OK
+    assert result.outcome is CodeOutcome.OK
 
     assert works(tokens)
     assert refresh(tokens).status == 200
@@ -406,7 +406,7 @@ def test_what_staff_do_leaves_tokens_as_they_are(
     user: User,
     active: ProviderUser,
     phone: Phone,
-    action: Callable[..., Outcome],
+    action: Callable[..., StaffOutcome],
 ) -> None:
     Tokens().sign_in()
     tokens = Tokens().sign_in(verification_code=phone.code())

@@ -19,7 +19,7 @@ from optin.messaging import delivery
 from optin.models import AuditEvent, File, GatewayHealth, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import LEASE, TRIPPED_FOR, TRIPS_AT, State
 from optin.operations import opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.world import World
 
@@ -78,7 +78,7 @@ def newest() -> SmsMessage:
 
 def ask(world: World) -> SmsMessage:
     world.clock.shift(121)
-    assert world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+    assert world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
     return newest()
 
 
@@ -379,7 +379,7 @@ def test_a_person_is_answered_within_6_seconds_though_gateways_hang(
     every = [*(http(url) for _, url in hang), last]
     monkeypatch.setattr(gateways, "for_region", lambda region: every)
     began = time.perf_counter()
-    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
     assert time.perf_counter() - began < 6
     for listener, _ in hang:
         listener.close()

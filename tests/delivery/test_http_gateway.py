@@ -28,7 +28,7 @@ from optin.messaging import delivery
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN
 
 KEY = "sesame-key"
@@ -579,7 +579,7 @@ def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None
         opt_ins.verify_opt_in(
             user, file, message.provider_user.pk, text["text"][:7], origin=ORIGIN
         ).outcome
-        is Outcome.OK
+        is CodeOutcome.OK
     )
 
 
@@ -591,7 +591,7 @@ def test_what_became_of_a_refused_text_is_kept(
     configured: Server, user: User, file: File, status: int, state: State
 ) -> None:
     configured.answer = says(status, f"{NUMBER} {BODY}")
-    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
     message = SmsMessage.objects.get()
     assert (message.state, message.reason) == (state, f"the gateway answered {status}")
 
@@ -604,7 +604,7 @@ def test_a_hanging_gateway_delays_the_person_5_seconds_and_loses_no_text(
     """S-44, S-64. The second attempt has the same reference."""
     accepts, configured.answer = configured.answer, hangs
     began = time.perf_counter()
-    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
     assert time.perf_counter() - began < 6
     message = SmsMessage.objects.get()
     assert (message.state, message.reason) == (

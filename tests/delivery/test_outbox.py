@@ -23,7 +23,7 @@ from optin.gateways import Fate, Simulator, SmsError, Text
 from optin.messaging import delivery
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, Phone
 from tests.domain.world import World, rows
 
@@ -113,7 +113,7 @@ def test_a_failing_gateway_does_not_change_the_answer(
     world.clock.shift(30)
     caplog.set_level(logging.DEBUG)
 
-    assert world.ask().outcome is Outcome.RESENT
+    assert world.ask().outcome is SendOutcome.RESENT
 
     message = newest()
     assert (message.state, message.reason, message.tries) == (state, reason, 1)
@@ -147,7 +147,7 @@ def test_a_text_whose_sender_died_is_sent_once_more(abandoned: World) -> None:
     message = newest()
     assert (message.state, message.tries) == (State.SENT, 2)
     assert left(abandoned.phone) == [message.reference]
-    assert abandoned.guess(abandoned.code()).outcome is Outcome.OK
+    assert abandoned.guess(abandoned.code()).outcome is CodeOutcome.OK
     assert send_due() == 0
 
 
@@ -275,7 +275,7 @@ def test_a_failing_mail_does_not_break_the_operation(
 
     with monkeypatch.context() as patch:
         patch.setattr(EmailBackend, "open", fail)
-        assert world.guess(world.code()).outcome is Outcome.OK
+        assert world.guess(world.code()).outcome is CodeOutcome.OK
     assert world.row.confirmed
     notice = Notice.objects.get()
     assert (notice.state, notice.reason) == (State.QUEUED, type(error).__name__)
@@ -296,7 +296,7 @@ def test_a_slow_mail_is_not_sent_by_another(world: World, monkeypatch: pytest.Mo
         return len(mails)
 
     monkeypatch.setattr(EmailBackend, "send_messages", slow)
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
     assert sent == [0]
     assert Notice.objects.get().state == State.SENT
 
@@ -311,7 +311,7 @@ def test_a_mail_that_another_took_meanwhile_is_not_sent(
         Notice.objects.update(tries=2)
 
     monkeypatch.setattr(EmailBackend, "open", slow)
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
     assert mail.outbox == []
     assert Notice.objects.get().state == State.SENDING
 
@@ -328,7 +328,7 @@ def test_what_was_tried_before_the_upgrade_counts(abandoned: World) -> None:
 
 def test_a_user_without_an_address_gets_no_mail(world: World) -> None:
     world.set_user(email="")
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
     notice = Notice.objects.get()
     assert (notice.state, notice.reason) == (State.FAILED, "the user has no e-mail address")
     assert mail.outbox == []

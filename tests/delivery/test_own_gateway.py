@@ -17,7 +17,7 @@ from optin.gateways import Text
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery.test_http_gateway import Server, says, server
 
@@ -70,7 +70,7 @@ def test_a_text_and_its_receipt(harbour: Server, user: User, file: File) -> None
     said = opt_ins.verify_opt_in(
         user, file, message.provider_user.pk, sent["text"][:7], origin=ORIGIN
     )
-    assert said.outcome is Outcome.OK
+    assert said.outcome is CodeOutcome.OK
 
 
 def test_its_region(harbour: Server) -> None:

@@ -33,7 +33,7 @@ from optin.models import (
 from optin.models.messages import LEASE, State
 from optin.operations import challenges, opt_ins
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, SendOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
 from tests.domain.world import World
 
@@ -371,7 +371,7 @@ def test_stop(http: Taker, world: World) -> None:
     assert Guard.objects.has_opted_out(world.row.number_digest)
     world.clock.shift(121)
     refused = world.ask()
-    assert (refused.decided, refused.data["rule"]) == (Outcome.WITHHELD, "stopped")
+    assert (refused.decided, refused.data["rule"]) == (WITHHELD, "stopped")
     assert AuditEvent.objects.latest("pk").data["rule"] == "stopped"
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.NO_TEXTS)
     assert (event.client, event.outcome, event.last_three) == ("gateway:http", "stopped", "156")
@@ -401,7 +401,7 @@ def test_start_takes_it_back(http: Taker, world: World, word: str) -> None:
     report("stop")
     report(word)
     world.clock.shift(121)
-    assert world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+    assert world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
     kinds = AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).order_by("pk")
     assert [event.outcome for event in kinds] == ["stopped", "allowed"]
 
@@ -583,7 +583,7 @@ def test_support_takes_it_back(http: Taker, world: World) -> None:
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.reason) == ("no_texts", "ok", "Ticket 21")
     world.clock.shift(121)
-    assert world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+    assert world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
     call_command("allow_number", NUMBER, reason="Ticket 21", stdout=(again := StringIO()))
     assert again.getvalue() == "Nobody answered STOP from it.\n"
 
@@ -604,5 +604,5 @@ def test_a_stop_holds_for_texts_of_every_purpose(
     receipt = Receipt(Report.OPTED_OUT, message.reference)
     assert receipts.take("phone", receipt, timezone.now(), GATEWAY)
     result = challenges.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
-    assert (result.outcome, result.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
+    assert (result.outcome, result.data["rule"]) == (SendOutcome.SEND_LIMIT, "stopped")
     assert len(phone.messages) == 1

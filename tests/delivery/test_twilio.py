@@ -25,7 +25,7 @@ from optin.gateways.twilio import Twilio
 from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.delivery import test_http_gateway as wire
 from tests.delivery.test_http_gateway import BODY, CODE, REFERENCE, Answer, Request, Server, says
@@ -413,7 +413,7 @@ def configured(server: Server, settings: LazySettings, monkeypatch: pytest.Monke
 @pytest.fixture
 def asked_for(configured: Server, user: User, file: File) -> str:
     """A text that Twilio took; the address that its receipts were asked for at."""
-    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
     return form(configured.requests[-1])["StatusCallback"]
 
 
@@ -702,7 +702,7 @@ def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, u
         sent["Body"][:7],
         origin=ORIGIN,
     )
-    assert guess.outcome is Outcome.OK
+    assert guess.outcome is CodeOutcome.OK
 
 
 @needs_services

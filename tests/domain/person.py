@@ -74,12 +74,12 @@ class Person:
         app = AuthenticatorApp.objects.get(user=self.user, confirmed=False)
         self.secret = app.open_secret()
 
-    def confirm_app(self, code: str = "", origin: Origin = PAGE) -> Verification:
+    def confirm_app(self, code: str = "", origin: Origin = PAGE) -> authenticators.Change:
         return authenticators.confirm_app(
             self.user, code or self.app_code(), standing=proved(), origin=origin
         )
 
-    def add_app(self) -> Verification:
+    def add_app(self) -> authenticators.Change:
         self.begin_app()
         return self.confirm_app()
 

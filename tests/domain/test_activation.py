@@ -27,7 +27,7 @@ from optin.models import (
 )
 from optin.models.factors import has_active_factor
 from optin.operations import opt_ins, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event, one_repeat
 
@@ -98,7 +98,7 @@ def test_opting_out_ends_nothing(active: ProviderUser, world: World, grants: Non
     before = held(world.user)
     session = world.user.get_session_auth_hash()
 
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
     assert held(world.user) == before
     assert world.user.get_session_auth_hash() == session
@@ -115,8 +115,8 @@ def test_opting_out_works_under_any_file(
     world.purpose = Purpose.OPT_OUT
     world.ask()
     world.file = other_file
-    with one_event(Kind.OPT_OUT, Outcome.OK, file_id=888):
-        assert world.guess(world.code()).outcome is Outcome.OK
+    with one_event(Kind.OPT_OUT, CodeOutcome.OK, file_id=888):
+        assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 def test_opting_out_closes_the_other_codes(active: ProviderUser, world: World) -> None:
@@ -136,16 +136,16 @@ def test_opting_in_again_after_opting_out(active: ProviderUser, world: World) ->
 
     again = world.opt_in()
 
-    assert (again.outcome, again.provider_user_id) == (Outcome.SENT, active.pk)
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert (again.outcome, again.provider_user_id) == (SendOutcome.SENT, active.pk)
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
     row = world.row
     assert (row.confirmed, row.released_at, row.verified_at) == (True, None, timezone.now())
 
 
 def test_an_active_number_must_go_first(active: ProviderUser, world: World) -> None:
     for number, told in ((NUMBER, one_event), (OTHER_NUMBER, one_repeat)):
-        with told(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN):
-            assert world.opt_in(number).outcome is Outcome.ALREADY_OPTED_IN
+        with told(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN):
+            assert world.opt_in(number).outcome is SendOutcome.ALREADY_OPTED_IN
     assert len(world.phone.messages) == 1
     assert ProviderUser.objects.count() == 1
 
@@ -157,12 +157,12 @@ def test_proving_one_number_closes_the_other_opt_ins(world: World) -> None:
     result = opt_ins.verify_opt_in(
         world.user, world.file, second.provider_user_id, world.code(), origin=ORIGIN
     )
-    assert result.outcome is Outcome.OK
+    assert result.outcome is CodeOutcome.OK
 
     closed = dict(PendingOtp.objects.values_list("provider_user_id", "closed_as"))
     assert closed == {first.pk: "other_proved", second.provider_user_id: "proved"}
     late = opt_ins.verify_opt_in(world.user, world.file, first.pk, first_code, origin=ORIGIN)
-    assert late.outcome is Outcome.OTP_INCORRECT
+    assert late.outcome is CodeOutcome.OTP_INCORRECT
     assert world.failures == 0
 
 
@@ -173,7 +173,7 @@ def test_proving_one_number_closes_the_other_opt_ins(world: World) -> None:
 def claimant(active: ProviderUser, stranger: User, world: World) -> World:
     """``stranger`` asked for a code for the number that ``user`` has active."""
     claimant = World(stranger, world.file, world.phone, world.clock)
-    assert claimant.opt_in().outcome is Outcome.SENT  # it does not say whose it is
+    assert claimant.opt_in().outcome is SendOutcome.SENT  # it does not say whose it is
     return claimant
 
 
@@ -186,10 +186,10 @@ def test_a_proved_number_of_somebody_else_is_refused(claimant: World, active: Pr
         "provider_user_id": claimant.row.pk,
     }
 
-    with one_event(Kind.VERIFY_OPT_IN, Outcome.MOBILE_NUMBER_IN_USE, **facts):
+    with one_event(Kind.VERIFY_OPT_IN, CodeOutcome.MOBILE_NUMBER_IN_USE, **facts):
         result = claimant.guess(claimant.code())
 
-    assert result.outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert result.outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
     assert claimant.pending.closed_as == PendingOtp.Closed.PROVED  # used up
     assert claimant.failures == 0
     assert not claimant.row.confirmed
@@ -199,18 +199,18 @@ def test_a_proved_number_of_somebody_else_is_refused(claimant: World, active: Pr
     assert notices(claimant.user) == []
     claimant.user.refresh_from_db()
     assert claimant.user.session_epoch == epoch
-    assert claimant.guess(claimant.code()).outcome is Outcome.OTP_INCORRECT
+    assert claimant.guess(claimant.code()).outcome is CodeOutcome.OTP_INCORRECT
 
 
 def test_a_wrong_code_tells_nothing_about_the_owner(claimant: World) -> None:
-    assert claimant.guess(claimant.wrong()).outcome is Outcome.OTP_INCORRECT
+    assert claimant.guess(claimant.wrong()).outcome is CodeOutcome.OTP_INCORRECT
     assert newest_event().other_user_id is None
     assert claimant.failures == 1
 
 
 def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> None:
     staff_actions.revoke(active.user, reason="recycled", origin=ORIGIN)
-    assert claimant.guess(claimant.code()).outcome is Outcome.OK
+    assert claimant.guess(claimant.code()).outcome is CodeOutcome.OK
     assert ProviderUser.objects.filter(confirmed=True).count() == 1
 
 
@@ -219,12 +219,12 @@ def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> Non
 
 def test_a_region_that_is_not_allowed(user: User, file: File, settings: LazySettings) -> None:
     said = {"rule": "region_not_allowed", "count": 0, "limit": 0, "region": "NZ"}
-    with one_event(Kind.OPT_IN, Outcome.REGION_NOT_ALLOWED, said, last_three="456"):
+    with one_event(Kind.OPT_IN, SendOutcome.REGION_NOT_ALLOWED, said, last_three="456"):
         result = opt_ins.opt_in(user, file, "+64 21 123 456", origin=ORIGIN)
-    assert result.outcome is Outcome.REGION_NOT_ALLOWED
+    assert result.outcome is SendOutcome.REGION_NOT_ALLOWED
     assert not ProviderUser.objects.exists()
     settings.OPTIN_SMS_REGIONS = ("AU", "NZ")
-    assert opt_ins.opt_in(user, file, "+64 21 123 456", origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(user, file, "+64 21 123 456", origin=ORIGIN).outcome is SendOutcome.SENT
 
 
 def test_the_first_region_is_home(user: User, file: File, settings: LazySettings) -> None:
@@ -242,7 +242,7 @@ def test_no_mobile_number_leaves_nothing(world: World, text: str) -> None:
 def test_spellings_of_one_number_are_one_row(world: World) -> None:
     """S-10: what was normalised is what is stored, limited and compared."""
     for spelling in ("0491 570 156", "+61 (0)491-570-156", "0491\u2011570\u2011156"):
-        assert world.opt_in(spelling).outcome is Outcome.SEND_LIMIT
+        assert world.opt_in(spelling).outcome is SendOutcome.SEND_LIMIT
     assert ProviderUser.objects.count() == 1
 
 

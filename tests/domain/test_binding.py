@@ -10,7 +10,7 @@ from django.db import connection
 from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World
 
@@ -76,7 +76,7 @@ def test_a_code_of_another_row_fails_in_mine(
 ) -> None:
     code = world.phone.code_to(OTHER_NUMBER)
     swap(world, theirs)
-    assert world.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
     assert not world.row.confirmed
 
 
@@ -86,7 +86,7 @@ def test_my_own_code_fails_after_a_swap(
 ) -> None:
     code = world.phone.code_to(NUMBER)
     swap(world, theirs)
-    assert world.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
     assert not world.row.confirmed
 
 
@@ -101,20 +101,20 @@ def test_a_code_for_one_purpose_fails_for_another(
     world.ask()
     code = world.code()
     world.purpose = other
-    assert world.guess(code).outcome is Outcome.OTP_INCORRECT  # nothing pending
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT  # nothing pending
     sql("UPDATE optin_pendingotp SET purpose = %s WHERE closed_at IS NULL", other)
-    assert world.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
     assert world.failures == 1
     sql("UPDATE optin_pendingotp SET purpose = %s WHERE closed_at IS NULL", purpose)
     world.purpose = purpose
-    assert world.guess(code).outcome is Outcome.OK
+    assert world.guess(code).outcome is CodeOutcome.OK
 
 
 def test_a_sign_in_code_cannot_be_renamed_to_an_opt_in(world: World) -> None:
     sql("UPDATE optin_pendingotp SET purpose = 'sign_in'")
     sql("UPDATE optin_provideruser SET confirmed = %s, verified_at = created_at", True)
     world.purpose = Purpose.SIGN_IN
-    assert world.guess(world.code()).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_INCORRECT
 
 
 @pytest.mark.parametrize("file_id", [888, None])
@@ -122,7 +122,7 @@ def test_a_code_for_one_file_fails_under_another(
     world: World, other_file: File, file_id: int | None
 ) -> None:
     sql("UPDATE optin_pendingotp SET file_id = %s", file_id)
-    assert world.guess(world.code()).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_INCORRECT
     assert not world.row.confirmed
 
 
@@ -133,22 +133,22 @@ def test_an_opt_in_under_another_file_supersedes(world: World, other_file: File)
     world.clock.shift(30)
     moved = opt_ins.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
 
-    assert (moved.outcome, moved.provider_user_id) == (Outcome.SENT, first.pk)
+    assert (moved.outcome, moved.provider_user_id) == (SendOutcome.SENT, first.pk)
     assert world.code() != code
     assert world.row.file == other_file
-    assert world.guess(world.code()).outcome is Outcome.OTP_INCORRECT  # under the old file
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_INCORRECT  # under the old file
     world.file = other_file
     assert world.failures == 1
-    assert world.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
     assert world.failures == 2
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 def test_a_refused_opt_in_under_another_file_moves_nothing(world: World, other_file: File) -> None:
     waiting = opt_ins.opt_in(world.user, other_file, NUMBER, origin=ORIGIN)
-    assert waiting.outcome is Outcome.SEND_LIMIT
+    assert waiting.outcome is SendOutcome.SEND_LIMIT
     assert world.row.file == world.file
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 def test_a_number_opens_only_in_its_own_users_row(world: World, theirs: World) -> None:
@@ -173,7 +173,7 @@ def test_a_number_copied_to_another_user_gets_no_text(world: World, theirs: Worl
     )
     theirs.clock.shift(30)
     before = len(world.phone.messages)
-    assert theirs.opt_in(OTHER_NUMBER).outcome is Outcome.RESENT
+    assert theirs.opt_in(OTHER_NUMBER).outcome is SendOutcome.RESENT
     assert len(world.phone.messages) == before
 
 
@@ -185,9 +185,9 @@ def test_a_rotated_ring_breaks_no_pending_code(any_world: World, settings: LazyS
     settings.OPTIN_KEYS = {"new": b"n" * 32, **settings.OPTIN_KEYS}
 
     any_world.clock.shift(30)
-    assert any_world.ask().outcome is Outcome.RESENT
+    assert any_world.ask().outcome is SendOutcome.RESENT
     assert any_world.code() == code
-    assert any_world.guess(code).outcome is Outcome.OK
+    assert any_world.guess(code).outcome is CodeOutcome.OK
 
 
 def test_new_codes_use_the_first_key(world: World, settings: LazySettings) -> None:
@@ -195,7 +195,7 @@ def test_new_codes_use_the_first_key(world: World, settings: LazySettings) -> No
     world.clock.shift(600)
     world.opt_in()
     assert world.pending.key_id == "new"
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 @pytest.mark.parametrize(("before", "after"), [(7, 6), (6, 7)])
@@ -209,23 +209,23 @@ def test_a_new_length_breaks_no_pending_code(
     assert len(code) == before
     settings.OPTIN_OTP_DIGITS = after
 
-    assert world.guess(world.wrong()).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(world.wrong()).outcome is CodeOutcome.OTP_INCORRECT
     assert world.failures == 1
     world.clock.shift(30)
-    assert world.opt_in().outcome is Outcome.RESENT
+    assert world.opt_in().outcome is SendOutcome.RESENT
     assert world.code() == code
     # The new length is well-formed, but could not be right: it costs nothing.
-    assert world.guess("0" * after).outcome is Outcome.OTP_INCORRECT
+    assert world.guess("0" * after).outcome is CodeOutcome.OTP_INCORRECT
     assert (world.failures, world.pending.tries) == (1, 1)
-    assert world.guess(code).outcome is Outcome.OK
+    assert world.guess(code).outcome is CodeOutcome.OK
 
 
 def test_a_clock_that_jumps_back_revives_nothing(world: World) -> None:
     """S-65: an expired code stays so, whichever way the clock then moves."""
     world.clock.shift(-5.001)
-    assert world.guess(world.code()).outcome is Outcome.OTP_EXPIRED
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXPIRED
     world.clock.shift(-86_400)
-    assert world.guess(world.code()).outcome is Outcome.OTP_EXPIRED
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXPIRED
     assert PendingOtp.objects.get().tries == 0
 
 
@@ -245,4 +245,4 @@ def test_a_code_whose_key_is_gone_has_expired(world: World, settings: LazySettin
     code = world.code()
     settings.OPTIN_KEYS = {"new": b"n" * 32}
 
-    assert world.guess(code).outcome is Outcome.OTP_EXPIRED
+    assert world.guess(code).outcome is CodeOutcome.OTP_EXPIRED

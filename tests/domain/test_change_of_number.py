@@ -10,7 +10,7 @@ from django.utils import timezone
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins
 from optin.operations.factors import Standing
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
 from tests.domain.person import PAGE, Person, proved
 from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
@@ -32,18 +32,18 @@ def owner(person: Person) -> Person:
 def test_the_old_number_stays_until_the_new_one_is_proved(owner: Person, by: By) -> None:
     old = owner.number
     assert old
-    with one_event(Kind.OPT_IN, Outcome.SENT, user_id=owner.user.pk, last_three="157"):
+    with one_event(Kind.OPT_IN, SendOutcome.SENT, user_id=owner.user.pk, last_three="157"):
         new = owner.name_number(by=by)
     assert owner.phone.messages[-1][0] == OTHER_NUMBER
     assert owner.number == old
-    assert owner.prove_number(new, wrong(owner.phone.code())).outcome is Outcome.OTP_INCORRECT
+    assert owner.prove_number(new, wrong(owner.phone.code())).outcome is CodeOutcome.OTP_INCORRECT
     assert owner.number == old
-    assert owner.check(owner.text()).outcome is Outcome.OK  # still the way in
+    assert owner.check(owner.text()).outcome is CodeOutcome.OK  # still the way in
 
     code, epoch = owner.phone.code_to(OTHER_NUMBER), owner.now.session_epoch
     data = {"replaced": old.pk}
-    with one_event(Kind.VERIFY_OPT_IN, Outcome.OK, data, provider_user_id=new):
-        assert owner.prove_number(new, code).outcome is Outcome.OK
+    with one_event(Kind.VERIFY_OPT_IN, CodeOutcome.OK, data, provider_user_id=new):
+        assert owner.prove_number(new, code).outcome is CodeOutcome.OK
 
     assert owner.number
     assert owner.number.pk == new
@@ -88,7 +88,7 @@ def test_without_its_event_no_number_is_changed(owner: Person) -> None:
     new = owner.name_number()
     with audit_trail_full(), nothing_happens(owner.phone), pytest.raises(DatabaseError):
         owner.prove_number(new)
-    assert owner.prove_number(new).outcome is Outcome.OK
+    assert owner.prove_number(new).outcome is CodeOutcome.OK
 
 
 def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> None:
@@ -102,8 +102,8 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     texts = len(owner.phone.messages)
 
     facts = {"other_user_id": stranger.pk, "user_id": owner.user.pk}
-    with one_event(Kind.VERIFY_OPT_IN, Outcome.MOBILE_NUMBER_IN_USE, {}, **facts):
-        assert owner.prove_number(new).outcome is Outcome.MOBILE_NUMBER_IN_USE
+    with one_event(Kind.VERIFY_OPT_IN, CodeOutcome.MOBILE_NUMBER_IN_USE, {}, **facts):
+        assert owner.prove_number(new).outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
 
     assert owner.number == old
     assert old
@@ -113,7 +113,7 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     assert notices(stranger)[-1] == Notice.Kind.NUMBER_CLAIMED
     assert owner.now.otp_failures == 0
     again = owner.prove_number(new)
-    assert (again.outcome, again.repeated) == (Outcome.MOBILE_NUMBER_IN_USE, True)
+    assert (again.outcome, again.repeated) == (CodeOutcome.MOBILE_NUMBER_IN_USE, True)
 
 
 def test_the_database_decides_when_the_owner_is_not_seen(
@@ -128,23 +128,23 @@ def test_the_database_decides_when_the_owner_is_not_seen(
     seen = iter([lambda _: None, found])
     monkeypatch.setattr(ProviderUser.objects, "active_owner", lambda digest: next(seen)(digest))
 
-    assert owner.prove_number(new).outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert owner.prove_number(new).outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
     assert owner.number == old
 
 
 def test_the_same_number_is_no_change(owner: Person) -> None:
-    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
+    with one_event(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
         sending = opt_ins.opt_in(
             owner.user, owner.file, NUMBER, origin=PAGE, standing=proved(By.APP)
         )
-    assert sending.outcome is Outcome.ALREADY_OPTED_IN
+    assert sending.outcome is SendOutcome.ALREADY_OPTED_IN
 
 
 @pytest.mark.parametrize("by", [By.APP, By.RECOVERY])
 def test_a_suspended_number_is_changed_by_app_or_recovery_code(full: Person, by: By) -> None:
     full.suspend()
     new = full.name_number(by=by)
-    assert full.prove_number(new).outcome is Outcome.OK
+    assert full.prove_number(new).outcome is CodeOutcome.OK
     assert full.number
     assert (full.number.pk, full.number.suspended_at) == (new, None)
 
@@ -155,7 +155,7 @@ def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
     code = owner.phone.code()
     owner.turn_off(owner.recovery[0])
     assert owner.has == set()
-    assert owner.prove_number(new, code).outcome is Outcome.OK
+    assert owner.prove_number(new, code).outcome is CodeOutcome.OK
     assert notices(owner.user)[-1] == Notice.Kind.ACTIVATED
 
 
@@ -167,9 +167,9 @@ def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
 def test_a_client_cannot_begin_a_change(person: Person, kinds: set[By], number: str) -> None:
     person.set_up(*kinds)
     texts, has = len(person.phone.messages), person.has
-    with one_event(Kind.OPT_IN, Outcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
+    with one_event(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
         sending = opt_ins.opt_in(person.user, person.file, number, origin=ORIGIN)
-    assert sending.outcome is Outcome.ALREADY_OPTED_IN
+    assert sending.outcome is SendOutcome.ALREADY_OPTED_IN
     assert (len(person.phone.messages), person.has) == (texts, has)
 
 
@@ -203,7 +203,7 @@ def test_an_opt_in_from_before_never_changes_a_factor(
         person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
     )
 
-    assert late.outcome is Outcome.OTP_INCORRECT
+    assert late.outcome is CodeOutcome.OTP_INCORRECT
     assert (person.number, person.has) == (number, has)
     assert person.now.otp_failures == 0
 
@@ -212,7 +212,7 @@ def test_a_code_for_a_change_is_none_for_an_opt_in(owner: Person) -> None:
     """S-08: what proves the old number proves no new one."""
     new = owner.name_number()
     code = owner.text(Purpose.CHANGE)
-    assert owner.prove_number(new, code).outcome is Outcome.OTP_INCORRECT
+    assert owner.prove_number(new, code).outcome is CodeOutcome.OTP_INCORRECT
 
 
 # -- sending it again --------------------------------------------------------------
@@ -222,9 +222,9 @@ def test_it_is_sent_again_to_the_number_that_was_named(owner: Person) -> None:
     new = owner.name_number()
     code = owner.phone.code()
     owner.clock.shift(60)
-    with one_event(Kind.OPT_IN, Outcome.RESENT):
+    with one_event(Kind.OPT_IN, SendOutcome.RESENT):
         again = opt_ins.send_again(owner.user, new, origin=PAGE, standing=proved())
-    assert (again.outcome, again.provider_user_id) == (Outcome.RESENT, new)
+    assert (again.outcome, again.provider_user_id) == (SendOutcome.RESENT, new)
     assert owner.phone.messages[-1][0] == OTHER_NUMBER
     assert owner.phone.code() == code
 
@@ -235,7 +235,7 @@ def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) 
     owner.clock.shift(60)
     with nothing_happens(owner.phone):
         again = opt_ins.send_again(stranger, new, origin=PAGE, standing=proved(None))
-    assert again.outcome is Outcome.NOT_OPTED_IN
+    assert again.outcome is SendOutcome.NOT_OPTED_IN
 
 
 def test_it_is_not_sent_again_by_a_standing_that_is_too_old(owner: Person) -> None:

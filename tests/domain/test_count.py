@@ -10,7 +10,7 @@ from django.utils import timezone
 from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import challenges, opt_ins, sign_in, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
 from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
 
@@ -29,13 +29,13 @@ def test_each_tenth_failure_locks(any_world: World, failures: int, seconds: int)
 
     result = any_world.guess(any_world.wrong())
 
-    assert result.outcome is Outcome.OTP_INCORRECT
+    assert result.outcome is CodeOutcome.OTP_INCORRECT
     until = timezone.now() + timedelta(seconds=seconds)
     data = newest_event().data
     assert (data["try"], data["failures"]) == (1, failures)
     assert data["locked_until"] == until.isoformat()
     locked = any_world.guess(any_world.wrong())
-    assert locked.outcome is Outcome.LOCKED
+    assert locked.outcome is CodeOutcome.LOCKED
     assert locked.retry_after == timedelta(seconds=seconds)
     assert notices(any_world.user)[-1:] == [Notice.Kind.LOCKED]
 
@@ -59,9 +59,9 @@ def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
 def test_a_lock_ends_by_itself(any_world: World) -> None:
     any_world.set_user(otp_failures=10, otp_locked_until=timezone.now() + timedelta(seconds=300))
     any_world.clock.shift(299.9)
-    assert any_world.guess(any_world.code()).outcome is Outcome.LOCKED
+    assert any_world.guess(any_world.code()).outcome is CodeOutcome.LOCKED
     any_world.clock.shift(0.1)
-    assert any_world.guess(any_world.code()).outcome is Outcome.OK
+    assert any_world.guess(any_world.code()).outcome is CodeOutcome.OK
     assert any_world.failures == 0
 
 
@@ -69,7 +69,7 @@ def test_fifty_failures_by_honest_means(world: World) -> None:
     """Ten codes, four locks, and the fiftieth disables: NIST's ceiling is never near."""
     locks = []
     while not User.objects.get(pk=world.user.pk).otp_disabled_at:
-        assert world.opt_in().outcome in {Outcome.SENT, Outcome.SEND_LIMIT}
+        assert world.opt_in().outcome in {SendOutcome.SENT, SendOutcome.SEND_LIMIT}
         world.guess_wrong(5)
         until = User.objects.get(pk=world.user.pk).otp_locked_until
         if until and until > timezone.now():
@@ -86,16 +86,16 @@ def test_the_fiftieth_failure_disables(any_world: World) -> None:
     """S-07a: from then on no texted code serves, none is sent, and it does not pass."""
     any_world.set_user(otp_failures=49)
 
-    with one_event(_kind(any_world), Outcome.OTP_INCORRECT):
+    with one_event(_kind(any_world), CodeOutcome.OTP_INCORRECT):
         any_world.guess_wrong()
 
     data = newest_event().data
     assert (data["failures"], data["disabled"]) == (50, True)
     assert notices(any_world.user)[-1:] == [Notice.Kind.DISABLED]
     any_world.clock.shift(timedelta(days=400))
-    assert any_world.guess(any_world.code()).outcome is Outcome.FACTOR_DISABLED
+    assert any_world.guess(any_world.code()).outcome is CodeOutcome.FACTOR_DISABLED
     texts = len(any_world.phone.messages)
-    assert any_world.ask().outcome is Outcome.FACTOR_DISABLED
+    assert any_world.ask().outcome is SendOutcome.FACTOR_DISABLED
     assert len(any_world.phone.messages) == texts
 
 
@@ -109,13 +109,13 @@ def _kind(world: World) -> AuditEvent.Kind:
 @pytest.mark.parametrize(
     ("bar", "outcome"),
     [
-        pytest.param(World.lock, Outcome.LOCKED, id="locked"),
-        pytest.param(World.disable, Outcome.FACTOR_DISABLED, id="disabled"),
-        pytest.param(World.suspend, Outcome.FACTOR_DISABLED, id="suspended"),
+        pytest.param(World.lock, SendOutcome.LOCKED, id="locked"),
+        pytest.param(World.disable, SendOutcome.FACTOR_DISABLED, id="disabled"),
+        pytest.param(World.suspend, SendOutcome.FACTOR_DISABLED, id="suspended"),
     ],
 )
 def test_no_text_while_barred(
-    challenged: World, bar: Callable[[World], None], outcome: Outcome
+    challenged: World, bar: Callable[[World], None], outcome: SendOutcome
 ) -> None:
     """S-07a."""
     bar(challenged)
@@ -145,12 +145,12 @@ def failed(challenged: World) -> World:
 
 def resend(world: World) -> None:
     world.clock.shift(30)
-    assert world.ask().outcome is Outcome.RESENT
+    assert world.ask().outcome is SendOutcome.RESENT
 
 
 def new_code(world: World) -> None:
     world.clock.shift(600)
-    assert world.ask().outcome is Outcome.SENT
+    assert world.ask().outcome is SendOutcome.SENT
 
 
 def other_purpose(world: World) -> None:
@@ -171,7 +171,7 @@ def right_password(world: World) -> None:
         client=client,
         origin=ORIGIN,
     )
-    assert answer.grant == "2fa_code_required"
+    assert answer.outcome == "2fa_code_required"
 
 
 def another_users_success(world: World) -> None:
@@ -180,7 +180,7 @@ def another_users_success(world: World) -> None:
     assert sent.provider_user_id
     code = world.phone.code_to(OTHER_NUMBER)
     result = opt_ins.verify_opt_in(ben, world.file, sent.provider_user_id, code, origin=ORIGIN)
-    assert result.outcome is Outcome.OK
+    assert result.outcome is CodeOutcome.OK
 
 
 def time(world: World) -> None:
@@ -193,13 +193,13 @@ def suspended_and_resumed(world: World) -> None:
 
 
 def released_by_staff(world: World) -> None:
-    assert staff_actions.revoke(world.user, reason=REASON, origin=ORIGIN) is Outcome.OK
+    assert staff_actions.revoke(world.user, reason=REASON, origin=ORIGIN) is StaffOutcome.OK
 
 
 def released_and_opted_in_again(world: World) -> None:
     released_by_staff(world)
     world.clock.shift(600)
-    assert opt_ins.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is Outcome.SENT
+    assert opt_ins.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
 
 
 def released_and_another_number(world: World) -> None:
@@ -257,7 +257,7 @@ def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
 
 
 def test_a_right_code_resets(failed: World) -> None:
-    assert failed.guess(failed.code()).outcome is Outcome.OK
+    assert failed.guess(failed.code()).outcome is CodeOutcome.OK
     assert failed.failures == 0
 
 
@@ -265,18 +265,18 @@ def test_a_right_code_resets(failed: World) -> None:
 def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     bar(failed)
     failures = failed.failures
-    with one_event(AuditEvent.Kind.UNLOCK, Outcome.OK, {"failures": failures}, reason=REASON):
+    with one_event(AuditEvent.Kind.UNLOCK, StaffOutcome.OK, {"failures": failures}, reason=REASON):
         staff_actions.unlock(failed.user, reason=f"  {REASON} ", origin=ORIGIN)
     user = User.objects.get(pk=failed.user.pk)
     assert (user.otp_failures, user.otp_locked_until, user.otp_disabled_at) == (0, None, None)
-    assert failed.guess(failed.code()).outcome is Outcome.OK
+    assert failed.guess(failed.code()).outcome is CodeOutcome.OK
 
 
 def test_tries_of_a_code_stay_spent_when_it_is_sent_again(world: World) -> None:
     world.guess_wrong(4)
     resend(world)
     assert world.guess(world.wrong()).tries_left == 0
-    assert world.guess(world.code()).outcome is Outcome.OTP_EXHAUSTED
+    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXHAUSTED
 
 
 def test_one_users_failures_are_not_anothers(
@@ -306,7 +306,7 @@ def test_one_users_failures_are_not_anothers(
 )
 def test_a_staff_action(
     failed: World,
-    act: Callable[..., Outcome],
+    act: Callable[..., StaffOutcome],
     kind: AuditEvent.Kind,
     notice: Notice.Kind,
 ) -> None:
@@ -314,8 +314,8 @@ def test_a_staff_action(
     if act is staff_actions.resume:
         staff_actions.suspend(failed.user, reason=REASON, origin=ORIGIN)
     facts = {"provider_user_id": row.pk, "reason": REASON, "user_id": failed.user.pk}
-    with one_event(kind, Outcome.OK, {"failures": 7}, **facts):
-        assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.OK
+    with one_event(kind, StaffOutcome.OK, {"failures": 7}, **facts):
+        assert act(failed.user, reason=REASON, origin=ORIGIN) is StaffOutcome.OK
     assert notices(failed.user)[-1] == notice
     row.refresh_from_db()
     assert (row.suspended_at is not None) is (kind == AuditEvent.Kind.SUSPEND)
@@ -335,34 +335,34 @@ def test_a_staff_action(
     ids=["suspended", "not-suspended", "not-locked"],
 )
 def test_what_is_so_already_is_not_done_again(
-    failed: World, before: Callable[..., Outcome], act: Callable[..., Outcome]
+    failed: World, before: Callable[..., StaffOutcome], act: Callable[..., StaffOutcome]
 ) -> None:
     before(failed.user, reason=REASON, origin=ORIGIN)
     told = len(notices(failed.user))
 
-    assert act(failed.user, reason=REASON, origin=ORIGIN) is Outcome.UNCHANGED
+    assert act(failed.user, reason=REASON, origin=ORIGIN) is StaffOutcome.UNCHANGED
     assert len(notices(failed.user)) == told
     event = AuditEvent.objects.latest("id")
-    assert event.outcome == Outcome.UNCHANGED
+    assert event.outcome == StaffOutcome.UNCHANGED
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "\n\t"])
 @pytest.mark.parametrize(
     "act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke, staff_actions.unlock]
 )
-def test_staff_give_a_reason(world: World, act: Callable[..., Outcome], reason: str) -> None:
+def test_staff_give_a_reason(world: World, act: Callable[..., StaffOutcome], reason: str) -> None:
     with nothing_happens(world.phone), pytest.raises(UnfitReason):
         act(world.user, reason=reason, origin=ORIGIN)
 
 
 @pytest.mark.parametrize("act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke])
 def test_staff_find_no_number(world: World, act: staff_actions.StaffAction) -> None:
-    with one_event(act.kind, Outcome.NOT_OPTED_IN, provider_user_id=None):
-        assert act(world.user, reason=REASON, origin=ORIGIN) is Outcome.NOT_OPTED_IN
+    with one_event(act.kind, StaffOutcome.NOT_OPTED_IN, provider_user_id=None):
+        assert act(world.user, reason=REASON, origin=ORIGIN) is StaffOutcome.NOT_OPTED_IN
     assert notices(world.user) == []
 
 
 def test_a_suspension_ends(challenged: World) -> None:
     staff_actions.suspend(challenged.user, reason=REASON, origin=ORIGIN)
     staff_actions.resume(challenged.user, reason=REASON, origin=ORIGIN)
-    assert challenged.guess(challenged.code()).outcome is Outcome.OK
+    assert challenged.guess(challenged.code()).outcome is CodeOutcome.OK

@@ -12,7 +12,7 @@ from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
 from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
 from optin.operations.authenticators import Removal
 from optin.operations.verification import Verification
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
 from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import newest_event, notices, one_event, one_repeat
@@ -63,9 +63,9 @@ def at_the_token_call(person: Person, code: str) -> str:
         origin=ORIGIN,
     )
     return {
-        "invalid_code": Outcome.OTP_INCORRECT,
-        "temporarily_unavailable": Outcome.LOCKED,
-    }.get(answer.grant, answer.grant)
+        "invalid_code": CodeOutcome.OTP_INCORRECT,
+        "temporarily_unavailable": CodeOutcome.LOCKED,
+    }.get(answer.outcome, answer.outcome)
 
 
 DOORS: list[tuple[Door, By, Purpose]] = [
@@ -107,13 +107,13 @@ def test_all_doors_move_one_count(full: Person, texted: dict[Purpose, str]) -> N
     """S-05: it locks at the tenth, whatever the mix."""
     for n in range(1, 11):
         door, by, purpose = DOORS[n % len(DOORS)]
-        assert door(full, wrong_at(full, by, purpose, texted, n)) == Outcome.OTP_INCORRECT
+        assert door(full, wrong_at(full, by, purpose, texted, n)) == CodeOutcome.OTP_INCORRECT
         assert full.now.otp_failures == n
 
     assert full.now.otp_locked_until == timezone.now() + timedelta(seconds=900)
     for door, by, purpose in DOORS:
         right = texted[purpose] if by is By.TEXT else full.right(by)
-        assert door(full, right) == Outcome.LOCKED, (door.__name__, by)
+        assert door(full, right) == CodeOutcome.LOCKED, (door.__name__, by)
     assert full.now.otp_failures == 10
     assert full.left() == 10
 
@@ -123,7 +123,7 @@ def test_the_tenth_failure_locks_at_any_door(
     full: Person, texted: dict[Purpose, str], door: Door, by: By, purpose: Purpose
 ) -> None:
     full.fail_before(9)
-    assert door(full, wrong_at(full, by, purpose, texted, 1)) == Outcome.OTP_INCORRECT
+    assert door(full, wrong_at(full, by, purpose, texted, 1)) == CodeOutcome.OTP_INCORRECT
     assert full.now.otp_failures == 10
     assert full.now.otp_locked_until
     assert newest_event().data["locked_until"]
@@ -135,7 +135,7 @@ def test_the_fiftieth_failure_disables_at_any_door(
     full: Person, texted: dict[Purpose, str], door: Door, by: By, purpose: Purpose
 ) -> None:
     full.fail_before(49)
-    assert door(full, wrong_at(full, by, purpose, texted, 1)) == Outcome.OTP_INCORRECT
+    assert door(full, wrong_at(full, by, purpose, texted, 1)) == CodeOutcome.OTP_INCORRECT
     assert full.now.otp_disabled_at == timezone.now()
     assert newest_event().data["disabled"] is True
     assert notices(full.user)[-1] == Notice.Kind.DISABLED
@@ -164,11 +164,11 @@ def test_the_hundredth_failure_ends_the_app(full: Person) -> None:
     assert MAX_FAILURES == 100
     full.disable()
     full.fail_before(99)
-    assert full.check(full.wrong(By.APP)).outcome is Outcome.OTP_INCORRECT
+    assert full.check(full.wrong(By.APP)).outcome is CodeOutcome.OTP_INCORRECT
     full.clock.shift(3600)  # past the lock of a tenth
     for code, told in ((full.app_code(), one_event), (full.wrong(By.APP), one_repeat)):
-        with told(Kind.CHECK, Outcome.FACTOR_DISABLED):
-            assert full.check(code).outcome is Outcome.FACTOR_DISABLED
+        with told(Kind.CHECK, CodeOutcome.FACTOR_DISABLED):
+            assert full.check(code).outcome is CodeOutcome.FACTOR_DISABLED
     assert full.now.otp_failures == 100
     assert full.check(full.recovery[0]).by is By.RECOVERY
     assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
@@ -186,8 +186,8 @@ def test_a_recovery_code_never_ends(full: Person, failures: int) -> None:
 def test_wrong_recovery_codes_go_on_to_lock_beyond_the_ceiling(full: Person) -> None:
     full.disable()
     full.fail_before(109)
-    assert full.check(full.wrong(By.RECOVERY)).outcome is Outcome.OTP_INCORRECT
-    assert full.check(full.recovery[0]).outcome is Outcome.LOCKED
+    assert full.check(full.wrong(By.RECOVERY)).outcome is CodeOutcome.OTP_INCORRECT
+    assert full.check(full.recovery[0]).outcome is CodeOutcome.LOCKED
     assert full.left() == 10
 
 
@@ -201,11 +201,11 @@ def resend(person: Person) -> None:
 
 def new_session(person: Person) -> None:
     result = sign_in.sign_in(person.user.username, PASSWORD, origin=OTHER_PAGE)
-    assert result.grant == "2fa_code_required"
+    assert result.outcome == "2fa_code_required"
 
 
 def password_again(person: Person) -> None:
-    assert passwords.confirm(person.user, PASSWORD, origin=PAGE).grant == "signed_in"
+    assert passwords.confirm(person.user, PASSWORD, origin=PAGE).outcome == "signed_in"
 
 
 def new_password(person: Person) -> None:
@@ -217,7 +217,7 @@ def reset_asked(person: Person) -> None:
 
 
 def app_begun_and_confirmed(person: Person) -> None:
-    assert person.add_app().outcome is Outcome.OK
+    assert person.add_app().outcome is FactorOutcome.OK
 
 
 def new_list(person: Person) -> None:
@@ -230,7 +230,7 @@ def number_named(person: Person) -> None:
 
 def taken_back(person: Person) -> None:
     notice = Notice.objects.filter(kind=Notice.Kind.APP_ADDED).latest("pk")
-    assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant == "signed_in"
+    assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome == "signed_in"
 
 
 @pytest.mark.parametrize(
@@ -264,11 +264,11 @@ def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
     full.lock(300)
     answers: list[Verification] = []
     for code, told in ((right, one_event), (full.wrong(by), one_repeat)):
-        with told(Kind.CHECK, Outcome.LOCKED):
+        with told(Kind.CHECK, CodeOutcome.LOCKED):
             answers.append(full.check(code))
 
     assert answers[0] == answers[1]
-    assert answers[0] == Verification(Outcome.LOCKED, retry_after=timedelta(seconds=300))
+    assert answers[0] == Verification(CodeOutcome.LOCKED, retry_after=timedelta(seconds=300))
     assert full.now.otp_failures == 10
     # The same code, or for the app the one of then, serves when the lock is over.
     full.clock.shift(300)
@@ -279,9 +279,9 @@ def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
 def test_a_locked_app_keeps_its_step(full: Person) -> None:
     full.lock(20)
     code = full.app_code(1)
-    assert full.check(code).outcome is Outcome.LOCKED
+    assert full.check(code).outcome is CodeOutcome.LOCKED
     full.clock.shift(20)
-    assert full.check(code).outcome is Outcome.OK
+    assert full.check(code).outcome is CodeOutcome.OK
 
 
 def test_password_change_works_while_locked(full: Person) -> None:
@@ -309,8 +309,8 @@ def change_number_with(person: Person, code: str, by: By) -> str:
     sending = opt_ins.opt_in(
         person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved(by)
     )
-    if sending.outcome is not Outcome.SENT:
-        assert refused == sending.outcome
+    if sending.outcome is not SendOutcome.SENT:
+        assert str(refused) == sending.outcome
         return sending.outcome
     assert sending.provider_user_id
     return person.prove_number(sending.provider_user_id).outcome
@@ -319,7 +319,7 @@ def change_number_with(person: Person, code: str, by: By) -> str:
 def add_app_with(person: Person, code: str, by: By) -> str:
     person.check(code, Purpose.CHANGE)
     begun = authenticators.begin_app(person.user, standing=proved(by), origin=PAGE)
-    if begun.outcome is not Outcome.STARTED:
+    if begun.outcome is not FactorOutcome.STARTED:
         return begun.outcome
     secret = authenticators.waiting_secret(person.user, origin=PAGE)
     assert secret
@@ -368,12 +368,12 @@ def test_what_leads_out(
     outcome = action(full, code, by)
 
     if by is By.TEXT:
-        assert outcome == Outcome.FACTOR_DISABLED
+        assert outcome == CodeOutcome.FACTOR_DISABLED
         assert full.number == number
         assert full.has == {By.TEXT, By.APP}
         assert len(full.phone.messages) == texts
     else:
-        assert outcome == Outcome.OK
+        assert outcome == CodeOutcome.OK
         assert full.now.otp_disabled_at is None
 
 
@@ -381,7 +381,7 @@ def test_what_leads_out(
 def test_a_suspension_outlives_a_right_code(full: Person, by: By) -> None:
     """It is staff's to end; a disabling ends."""
     full.suspend()
-    assert full.check(full.right(by)).outcome is Outcome.OK
+    assert full.check(full.right(by)).outcome is CodeOutcome.OK
     assert full.number
     assert full.number.suspended_at
     assert (
@@ -396,19 +396,19 @@ def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> No
     number = full.number
     full.suspend()
 
-    assert full.prove_number(new, code).outcome is Outcome.FACTOR_DISABLED
+    assert full.prove_number(new, code).outcome is CodeOutcome.FACTOR_DISABLED
 
     assert full.number == number
     again = opt_ins.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
-    assert again.outcome is Outcome.FACTOR_DISABLED
+    assert again.outcome is SendOutcome.FACTOR_DISABLED
     assert not PendingOtp.objects.filter(provider_user=new).open().exists()
 
 
 def test_what_was_proved_just_before_a_suspension_is_not_repeated(full: Person) -> None:
     code = full.text(Purpose.CHANGE)
-    assert full.check(code, Purpose.CHANGE).outcome is Outcome.OK
+    assert full.check(code, Purpose.CHANGE).outcome is CodeOutcome.OK
     full.suspend()
-    assert full.check(code, Purpose.CHANGE).outcome is Outcome.FACTOR_DISABLED
+    assert full.check(code, Purpose.CHANGE).outcome is CodeOutcome.FACTOR_DISABLED
 
 
 def test_a_resumed_number_goes_on(full: Person) -> None:
@@ -422,11 +422,11 @@ def test_an_app_alone_is_a_factor(person: Person) -> None:
     person.set_up(By.APP)
     assert challenges.challenge(person.user, Purpose.SIGN_IN, origin=PAGE).outcome == "not_opted_in"
     data = {"why": "no number", "purpose": "sign_in"}
-    with one_event(Kind.CHECK, Outcome.OTP_INCORRECT, data):
-        assert person.check("1234567").outcome is Outcome.OTP_INCORRECT
+    with one_event(Kind.CHECK, CodeOutcome.OTP_INCORRECT, data):
+        assert person.check("1234567").outcome is CodeOutcome.OTP_INCORRECT
     assert person.now.otp_failures == 0
-    with one_event(Kind.OPT_OUT, Outcome.NOT_OPTED_IN):
-        assert at_the_clients_opt_out(person, "1234567") == Outcome.NOT_OPTED_IN
+    with one_event(Kind.OPT_OUT, CodeOutcome.NOT_OPTED_IN):
+        assert at_the_clients_opt_out(person, "1234567") == CodeOutcome.NOT_OPTED_IN
     assert person.has == {By.APP}
 
 
@@ -437,15 +437,15 @@ def test_a_client_opts_out_by_text_alone(full: Person) -> None:
         at_the_clients_opt_out(full, full.recovery[0])
     with pytest.raises(Exception, match="digits of the text message"):
         at_the_clients_opt_out(full, full.app_code())
-    assert at_the_clients_opt_out(full, wrong(right)) == Outcome.OTP_INCORRECT
-    assert at_the_clients_opt_out(full, right) == Outcome.OK
+    assert at_the_clients_opt_out(full, wrong(right)) == CodeOutcome.OTP_INCORRECT
+    assert at_the_clients_opt_out(full, right) == CodeOutcome.OK
     assert full.has == {By.APP}
     assert full.left() == 10
 
 
 def test_the_last_number_takes_the_recovery_codes_along(person: Person) -> None:
     person.set_up(By.TEXT, By.RECOVERY)
-    assert at_the_clients_opt_out(person, person.text(Purpose.OPT_OUT)) == Outcome.OK
+    assert at_the_clients_opt_out(person, person.text(Purpose.OPT_OUT)) == CodeOutcome.OK
     assert not RecoveryCode.objects.exists()
 
 
@@ -474,8 +474,8 @@ def test_a_wrong_code_sent_twice_is_one_guess(full: Person, by: By, purpose: Pur
 
     second = guess(full, code, purpose)
 
-    assert (first.outcome, first.repeated) == (Outcome.OTP_INCORRECT, False)
-    assert (second.outcome, second.repeated) == (Outcome.OTP_INCORRECT, True)
+    assert (first.outcome, first.repeated) == (CodeOutcome.OTP_INCORRECT, False)
+    assert (second.outcome, second.repeated) == (CodeOutcome.OTP_INCORRECT, True)
     assert full.now.otp_failures == 1
     assert AuditEvent.objects.count() == events
     if by is By.TEXT and purpose is Purpose.SIGN_IN:
@@ -490,8 +490,8 @@ def test_a_right_code_sent_twice_leads_on(full: Person, by: By, purpose: Purpose
 
     second = guess(full, code, purpose)
 
-    assert (first.outcome, first.by, first.repeated) == (Outcome.OK, by, False)
-    assert (second.outcome, second.by, second.repeated) == (Outcome.OK, by, True)
+    assert (first.outcome, first.by, first.repeated) == (CodeOutcome.OK, by, False)
+    assert (second.outcome, second.by, second.repeated) == (CodeOutcome.OK, by, True)
     assert (AuditEvent.objects.count(), full.left(), full.now.otp_failures) == (events, left, 0)
 
 
@@ -535,7 +535,7 @@ def test_what_is_a_repetition(
 
     assert result.repeated is repeated
     if not repeated:
-        assert result.outcome is Outcome.OTP_INCORRECT
+        assert result.outcome is CodeOutcome.OTP_INCORRECT
         assert full.now.otp_failures == failures + 1
 
 
@@ -556,9 +556,9 @@ def test_a_client_repeats_nothing(full: Person) -> None:
 def test_another_removal_is_another_guess(full: Person) -> None:
     """... or it would be said to be done and is not."""
     code = full.app_code()
-    assert full.turn_off(code, Removal.NUMBER).outcome is Outcome.OK
+    assert full.turn_off(code, Removal.NUMBER).outcome is CodeOutcome.OK
     again = full.turn_off(code, Removal.APP)
-    assert (again.outcome, again.repeated) == (Outcome.OTP_INCORRECT, False)
+    assert (again.outcome, again.repeated) == (CodeOutcome.OTP_INCORRECT, False)
     assert full.has == {By.APP}
 
 
@@ -567,9 +567,9 @@ def test_another_number_is_another_guess(person: Person) -> None:
     first = person.name_number(OTHER_NUMBER)
     code = person.phone.code()
     second = person.name_number(THIRD_NUMBER)
-    assert person.prove_number(second, code).outcome is Outcome.OTP_INCORRECT
+    assert person.prove_number(second, code).outcome is CodeOutcome.OTP_INCORRECT
     assert person.prove_number(second, code).repeated
-    assert person.prove_number(first, code).outcome is Outcome.OK
+    assert person.prove_number(first, code).outcome is CodeOutcome.OK
     assert person.prove_number(first, code).repeated
 
 
@@ -580,16 +580,16 @@ def test_an_app_confirmed_twice_leads_on_in_its_session_only(person: Person) -> 
     assert person.confirm_app(code).repeated is False
     events = AuditEvent.objects.count()
     again = person.confirm_app(code)
-    assert (again.outcome, again.by, again.repeated) == (Outcome.OK, By.APP, True)
+    assert (again.outcome, again.repeated) == (FactorOutcome.OK, True)
     assert AuditEvent.objects.count() == events
     elsewhere = person.confirm_app(code, OTHER_PAGE)
-    assert (elsewhere.outcome, elsewhere.repeated) == (Outcome.NOTHING_WAITING, False)
+    assert (elsewhere.outcome, elsewhere.repeated) == (FactorOutcome.NOTHING_WAITING, False)
 
 
 def test_the_tenth_wrong_code_sent_twice_locks_once(full: Person) -> None:
     full.fail_before(9)
     code = full.wrong(By.RECOVERY)
-    assert [full.check(code).outcome for _ in range(2)] == [Outcome.OTP_INCORRECT] * 2
+    assert [full.check(code).outcome for _ in range(2)] == [CodeOutcome.OTP_INCORRECT] * 2
     assert full.now.otp_failures == 10
     assert notices(full.user).count(Notice.Kind.LOCKED) == 1
 

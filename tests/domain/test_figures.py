@@ -33,7 +33,7 @@ from optin.models import (
 from optin.models.messages import State
 from optin.operations import challenges, opt_ins, retention
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from optin.support import statistics
 from optin.support.statistics import Amount
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
@@ -82,11 +82,11 @@ def kept() -> list[tuple[Any, ...]]:
     return sorted(Figure.objects.values_list(*fields))
 
 
-def ask(user: User, file: File, number: str = NUMBER) -> Outcome:
+def ask(user: User, file: File, number: str = NUMBER) -> SendOutcome:
     return opt_ins.opt_in(user, file, number, origin=ORIGIN).outcome
 
 
-def prove(user: User, file: File, phone: Phone, number: str = NUMBER) -> Outcome:
+def prove(user: User, file: File, phone: Phone, number: str = NUMBER) -> CodeOutcome:
     row = ProviderUser.objects.get(user=user, last_three=number[-3:])
     code = phone.code_to(number)
     return opt_ins.verify_opt_in(user, file, row.pk, code, origin=ORIGIN).outcome
@@ -102,11 +102,11 @@ def receipt(reported: Report, message: SmsMessage | None = None) -> None:
 
 
 def test_an_opt_in_waits_and_is_proved(user: User, file: File, phone: Phone, clock: Clock) -> None:
-    assert ask(user, file) is Outcome.SENT
+    assert ask(user, file) is SendOutcome.SENT
     assert rolled_up(What.OPT_IN) == {("opt_in", "waiting"): 1}
 
     clock.shift(61)
-    assert prove(user, file, phone) is Outcome.OK
+    assert prove(user, file, phone) is CodeOutcome.OK
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
 
 
@@ -130,7 +130,7 @@ def test_a_number_of_somebody_else_is_a_failure(
 ) -> None:
     clock.shift(60)
     ask(stranger, file)
-    assert prove(stranger, file, phone) is Outcome.MOBILE_NUMBER_IN_USE
+    assert prove(stranger, file, phone) is CodeOutcome.MOBILE_NUMBER_IN_USE
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1, ("opt_in", "failed"): 1}
 
 
@@ -140,9 +140,9 @@ def test_asking_again_is_no_second_opt_in(
     """Neither with the same code, nor with the one that takes its place."""
     ask(user, file)
     clock.shift(40)
-    assert ask(user, file) is Outcome.RESENT
+    assert ask(user, file) is SendOutcome.RESENT
     clock.shift(660)
-    assert ask(user, file) is Outcome.SENT
+    assert ask(user, file) is SendOutcome.SENT
     prove(user, file, phone)
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
 
@@ -276,7 +276,7 @@ def test_locks_are_counted_when_they_begin(
             guess = f"{(int(phone.code()) + n) % 10**7:07d}"
             opt_ins.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
         clock.shift(60)
-    assert [ask(user, file), ask(user, file)] == [Outcome.LOCKED] * 2
+    assert [ask(user, file), ask(user, file)] == [SendOutcome.LOCKED] * 2
     assert rolled_up(What.LOCK) == {("lock", "locked"): 1}
 
 
@@ -294,7 +294,7 @@ def test_a_disabling_is_counted(
 
 def test_refusals_by_a_limit_are_counted_and_are_no_texts(user: User, file: File) -> None:
     ask(user, file)
-    assert ask(user, file) is Outcome.SEND_LIMIT
+    assert ask(user, file) is SendOutcome.SEND_LIMIT
     assert rolled_up(What.REFUSED, What.TEXT) == {("refused", ""): 1, ("text", "sent"): 1}
 
 
@@ -538,7 +538,7 @@ def test_budgets_are_those_that_are_enforced(
     settings.OPTIN_OWN_SENDS_TOTAL = (Rate(50, 86_400),)
     ask(user, file)
     ask(stranger, file, OTHER_NUMBER)
-    assert ask(make_user("cat", file), file, NUMBERS[0]) is Outcome.SEND_LIMIT
+    assert ask(make_user("cat", file), file, NUMBERS[0]) is SendOutcome.SEND_LIMIT
     found = statistics.budgets(timezone.now(), [777, 888])
     told = [(one.scope, one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
     assert told == [

@@ -12,7 +12,7 @@ from optin import codes
 from optin.errors import MalformedCode
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows
 
@@ -67,42 +67,64 @@ FAILED_ONCE = {"try": 1, "failures": 1}
 @pytest.mark.parametrize(
     ("given", "guess", "expected", "tries", "failures", "data"),
     [
-        pytest.param(nothing, RIGHT, Outcome.OK, 0, 0, {}, id="right"),
-        pytest.param(nothing, WRONG, Outcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong"),
-        pytest.param(fail(4), RIGHT, Outcome.OK, 4, 0, {}, id="right-at-the-last-try"),
+        pytest.param(nothing, RIGHT, CodeOutcome.OK, 0, 0, {}, id="right"),
+        pytest.param(nothing, WRONG, CodeOutcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong"),
+        pytest.param(fail(4), RIGHT, CodeOutcome.OK, 4, 0, {}, id="right-at-the-last-try"),
         pytest.param(
-            fail(4), WRONG, Outcome.OTP_INCORRECT, 5, 5, {"try": 5, "failures": 5}, id="fifth-wrong"
+            fail(4),
+            WRONG,
+            CodeOutcome.OTP_INCORRECT,
+            5,
+            5,
+            {"try": 5, "failures": 5},
+            id="fifth-wrong",
         ),
-        pytest.param(fail(5), WRONG, Outcome.OTP_EXHAUSTED, 5, 5, {}, id="sixth-wrong"),
-        pytest.param(fail(5), RIGHT, Outcome.OTP_EXHAUSTED, 5, 5, {}, id="right-but-exhausted"),
-        pytest.param(wait(599.9), RIGHT, Outcome.OK, 0, 0, {}, id="right-at-599.9-s"),
+        pytest.param(fail(5), WRONG, CodeOutcome.OTP_EXHAUSTED, 5, 5, {}, id="sixth-wrong"),
+        pytest.param(fail(5), RIGHT, CodeOutcome.OTP_EXHAUSTED, 5, 5, {}, id="right-but-exhausted"),
+        pytest.param(wait(599.9), RIGHT, CodeOutcome.OK, 0, 0, {}, id="right-at-599.9-s"),
         pytest.param(
-            wait(599.9), WRONG, Outcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong-at-599.9-s"
+            wait(599.9), WRONG, CodeOutcome.OTP_INCORRECT, 1, 1, FAILED_ONCE, id="wrong-at-599.9-s"
         ),
-        pytest.param(wait(600), RIGHT, Outcome.OTP_EXPIRED, 0, 0, {}, id="right-at-600-s"),
-        pytest.param(wait(600), WRONG, Outcome.OTP_EXPIRED, 0, 0, {}, id="wrong-at-600-s"),
-        pytest.param(fail_and_wait, RIGHT, Outcome.OTP_EXPIRED, 5, 5, {}, id="expired-first"),
-        pytest.param(wait(-5), RIGHT, Outcome.OK, 0, 0, {}, id="clock-5-s-back"),
-        pytest.param(wait(-5.1), RIGHT, Outcome.OTP_EXPIRED, 0, 0, {}, id="clock-jumped-back"),
-        pytest.param(World.lock, RIGHT, Outcome.LOCKED, 0, 10, {}, id="right-but-locked"),
-        pytest.param(World.lock, WRONG, Outcome.LOCKED, 0, 10, {}, id="wrong-and-locked"),
-        pytest.param(end_the_lock, RIGHT, Outcome.OK, 0, 0, {}, id="right-when-the-lock-ends"),
+        pytest.param(wait(600), RIGHT, CodeOutcome.OTP_EXPIRED, 0, 0, {}, id="right-at-600-s"),
+        pytest.param(wait(600), WRONG, CodeOutcome.OTP_EXPIRED, 0, 0, {}, id="wrong-at-600-s"),
+        pytest.param(fail_and_wait, RIGHT, CodeOutcome.OTP_EXPIRED, 5, 5, {}, id="expired-first"),
+        pytest.param(wait(-5), RIGHT, CodeOutcome.OK, 0, 0, {}, id="clock-5-s-back"),
+        pytest.param(wait(-5.1), RIGHT, CodeOutcome.OTP_EXPIRED, 0, 0, {}, id="clock-jumped-back"),
+        pytest.param(World.lock, RIGHT, CodeOutcome.LOCKED, 0, 10, {}, id="right-but-locked"),
+        pytest.param(World.lock, WRONG, CodeOutcome.LOCKED, 0, 10, {}, id="wrong-and-locked"),
+        pytest.param(end_the_lock, RIGHT, CodeOutcome.OK, 0, 0, {}, id="right-when-the-lock-ends"),
         pytest.param(
             end_the_lock,
             WRONG,
-            Outcome.OTP_INCORRECT,
+            CodeOutcome.OTP_INCORRECT,
             1,
             11,
             {"try": 1, "failures": 11},
             id="wrong-when-the-lock-ends",
         ),
-        pytest.param(World.disable, RIGHT, Outcome.FACTOR_DISABLED, 0, 50, {}, id="right-disabled"),
-        pytest.param(World.disable, WRONG, Outcome.FACTOR_DISABLED, 0, 50, {}, id="wrong-disabled"),
         pytest.param(
-            lock_and_disable, RIGHT, Outcome.FACTOR_DISABLED, 0, 50, {}, id="disabled-before-locked"
+            World.disable, RIGHT, CodeOutcome.FACTOR_DISABLED, 0, 50, {}, id="right-disabled"
         ),
         pytest.param(
-            close, WRONG, Outcome.OTP_INCORRECT, 0, 0, {"why": "nothing pending"}, id="superseded"
+            World.disable, WRONG, CodeOutcome.FACTOR_DISABLED, 0, 50, {}, id="wrong-disabled"
+        ),
+        pytest.param(
+            lock_and_disable,
+            RIGHT,
+            CodeOutcome.FACTOR_DISABLED,
+            0,
+            50,
+            {},
+            id="disabled-before-locked",
+        ),
+        pytest.param(
+            close,
+            WRONG,
+            CodeOutcome.OTP_INCORRECT,
+            0,
+            0,
+            {"why": "nothing pending"},
+            id="superseded",
         ),
     ],
 )
@@ -110,7 +132,7 @@ def test_outcome(
     any_world: World,
     given: Given,
     guess: Callable[[World], str],
-    expected: Outcome,
+    expected: CodeOutcome,
     tries: int,
     failures: int,
     data: dict[str, object],
@@ -121,7 +143,7 @@ def test_outcome(
     row = any_world.row
     active_before = row.confirmed
     if KIND_OF[purpose] == Kind.CHECK:
-        by = {"by": "text"} if expected is Outcome.OK else {}
+        by = {"by": "text"} if expected is CodeOutcome.OK else {}
         data = {**data, **by, "purpose": purpose}
     facts = {
         "user_id": any_world.user.pk,
@@ -140,13 +162,13 @@ def test_outcome(
     assert result.outcome is expected
     assert (any_world.pending.tries, any_world.failures) == (tries, failures)
     row = any_world.row
-    if expected is Outcome.OK:
+    if expected is CodeOutcome.OK:
         assert any_world.pending.closed_as == PendingOtp.Closed.PROVED or not row.confirmed
         assert any_world.pending.closed_at == timezone.now()
         assert row.confirmed is (purpose is not Purpose.OPT_OUT)
     else:
         assert row.confirmed is active_before
-    assert (result.retry_after is not None) is (expected is Outcome.LOCKED)
+    assert (result.retry_after is not None) is (expected is CodeOutcome.LOCKED)
 
 
 @pytest.mark.parametrize("guess", [RIGHT, WRONG], ids=["right", "wrong"])
@@ -155,10 +177,10 @@ def test_suspended_fails_closed(challenged: World, guess: Callable[[World], str]
     code = guess(challenged)
     challenged.suspend()
 
-    with one_event(KIND_OF[challenged.purpose], Outcome.FACTOR_DISABLED):
+    with one_event(KIND_OF[challenged.purpose], CodeOutcome.FACTOR_DISABLED):
         result = challenged.guess(code)
 
-    assert result.outcome is Outcome.FACTOR_DISABLED
+    assert result.outcome is CodeOutcome.FACTOR_DISABLED
     assert challenged.row.confirmed
     assert challenged.failures == 0
 
@@ -166,14 +188,14 @@ def test_suspended_fails_closed(challenged: World, guess: Callable[[World], str]
 def test_a_code_is_used_once(any_world: World) -> None:
     """S-01."""
     code = any_world.code()
-    assert any_world.guess(code).outcome is Outcome.OK
+    assert any_world.guess(code).outcome is CodeOutcome.OK
 
     second = any_world.guess(code)
 
     expected = {
-        Purpose.OPT_IN: Outcome.ALREADY_VERIFIED,
-        Purpose.OPT_OUT: Outcome.NOT_OPTED_IN,
-    }.get(any_world.purpose, Outcome.OTP_INCORRECT)
+        Purpose.OPT_IN: CodeOutcome.ALREADY_VERIFIED,
+        Purpose.OPT_OUT: CodeOutcome.NOT_OPTED_IN,
+    }.get(any_world.purpose, CodeOutcome.OTP_INCORRECT)
     assert second.outcome is expected
     assert any_world.failures == 0
 
@@ -183,18 +205,18 @@ def test_active_and_nothing_pending_is_already_verified(
     world: World, guess: Callable[[World], str]
 ) -> None:
     world.guess(world.code())
-    with one_event(Kind.VERIFY_OPT_IN, Outcome.ALREADY_VERIFIED, {}):
-        assert world.guess(guess(world)).outcome is Outcome.ALREADY_VERIFIED
+    with one_event(Kind.VERIFY_OPT_IN, CodeOutcome.ALREADY_VERIFIED, {}):
+        assert world.guess(guess(world)).outcome is CodeOutcome.ALREADY_VERIFIED
     assert world.failures == 0
 
 
 @pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])
 def test_nothing_active_is_not_opted_in(world: World, purpose: Purpose) -> None:
     world.purpose = purpose
-    with one_event(KIND_OF[purpose], Outcome.NOT_OPTED_IN):
-        assert world.guess(world.code()).outcome is Outcome.NOT_OPTED_IN
-    with one_event(Kind.CHALLENGE, Outcome.NOT_OPTED_IN):
-        assert world.ask().outcome is Outcome.NOT_OPTED_IN
+    with one_event(KIND_OF[purpose], CodeOutcome.NOT_OPTED_IN):
+        assert world.guess(world.code()).outcome is CodeOutcome.NOT_OPTED_IN
+    with one_event(Kind.CHALLENGE, SendOutcome.NOT_OPTED_IN):
+        assert world.ask().outcome is SendOutcome.NOT_OPTED_IN
     assert world.failures == 0
 
 
@@ -232,7 +254,7 @@ def test_unknown_and_foreign_ids_answer_alike(
             answers.append((result.outcome, result.tries_left, result.retry_after))
             shapes.append([query["sql"].split(" ", 1)[0] for query in queries])
 
-    assert set(answers) == {(Outcome.OTP_INCORRECT, None, None)}
+    assert set(answers) == {(CodeOutcome.OTP_INCORRECT, None, None)}
     assert all(shape == shapes[0] for shape in shapes)
     assert world.failures == 0
     assert not ProviderUser.objects.filter(confirmed=True).exists()
@@ -278,7 +300,7 @@ def join(separator: str) -> Callable[[str], str]:
 )
 def test_spellings_of_one_code_are_one_code(world: World, spell: Callable[[str], str]) -> None:
     """S-10."""
-    assert world.guess(spell(world.code())).outcome is Outcome.OK
+    assert world.guess(spell(world.code())).outcome is CodeOutcome.OK
 
 
 def test_a_wrong_code_in_two_spellings_is_two_guesses(world: World) -> None:
@@ -323,9 +345,9 @@ def test_a_malformed_code_is_no_guess(any_world: World, text: str) -> None:
 def test_zeros_never_equal_an_unset_code(world: World, text: str) -> None:
     """S-12, with nothing pending, with a code, and with a used one."""
     assert world.code() != "0000000"
-    assert world.guess(text).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(text).outcome is CodeOutcome.OTP_INCORRECT
     close(world)
-    assert world.guess(text).outcome is Outcome.OTP_INCORRECT
+    assert world.guess(text).outcome is CodeOutcome.OTP_INCORRECT
     assert not world.row.confirmed
 
 

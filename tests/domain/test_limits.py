@@ -29,7 +29,7 @@ from optin.models import (
 from optin.operations import challenges, opt_ins, send_controls, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, Phone, make_user
 from tests.domain.world import World, newest_event, one_event
@@ -168,19 +168,19 @@ def test_each_limit_by_itself(
     """Three go, the fourth does not, what counts elsewhere does, a new window opens."""
     setattr(alone, setting, (Rate(3, 600),))
     for n in range(3):
-        assert together(asker, n).outcome in {Outcome.SENT, Outcome.RESENT}
+        assert together(asker, n).outcome in {SendOutcome.SENT, SendOutcome.RESENT}
     clock.shift(599)  # noon is the edge of a window: this is its last second
 
     said = {"rule": f"{rule}/600", "count": 3, "limit": 3, "retry_after": 1}
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+    with one_event(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT, said):
         refused = together(asker, 3)
-    assert refused.outcome is Outcome.SEND_LIMIT
+    assert refused.outcome is SendOutcome.SEND_LIMIT
     assert refused.retry_after == timedelta(seconds=1)
     if elsewhere:
-        assert elsewhere(asker).outcome is Outcome.SENT
+        assert elsewhere(asker).outcome is SendOutcome.SENT
 
     clock.shift(1)
-    assert together(asker, 3).outcome is Outcome.SENT
+    assert together(asker, 3).outcome is SendOutcome.SENT
     assert len(phone.messages) == (5 if elsewhere else 4)
 
 
@@ -201,7 +201,7 @@ def test_a_refused_send_costs_nothing(
     together(asker, 0)
     before = everything(phone)
 
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT):
+    with one_event(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT):
         together(asker, 1)
 
     assert everything(phone) == before
@@ -219,7 +219,7 @@ def everything(phone: Phone) -> tuple[object, ...]:
 
 def test_zero_switches_every_limit_off(alone: LazySettings, asker: Asker) -> None:
     for _ in range(30):
-        assert asker.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+        assert asker.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
 
 
 @pytest.mark.parametrize(
@@ -233,30 +233,30 @@ def test_the_defaults_of_a_number_and_a_user(
     setattr(alone, setting, default(setting))
     outcomes = []
     for _ in range(3):
-        outcomes += [asker.ask().outcome is Outcome.SEND_LIMIT for _ in range(6)]
+        outcomes += [asker.ask().outcome is SendOutcome.SEND_LIMIT for _ in range(6)]
         clock.shift(600)
     assert outcomes == [*[False] * 5, True, *[False] * 5, True, *[True] * 6]
     assert newest_event().data["rule"].endswith("/86400")
     clock.shift(86_400)
-    assert asker.ask().outcome is Outcome.SENT
+    assert asker.ask().outcome is SendOutcome.SENT
 
 
 def test_the_default_of_an_address(alone: LazySettings, asker: Asker) -> None:
     alone.OPTIN_SENDS_PER_IP = default("OPTIN_SENDS_PER_IP")
     for n in range(25):
-        assert asker.ask(number=n, origin=PAGE).outcome is Outcome.SENT
-    assert asker.ask(number=25, origin=PAGE).outcome is Outcome.SEND_LIMIT
+        assert asker.ask(number=n, origin=PAGE).outcome is SendOutcome.SENT
+    assert asker.ask(number=25, origin=PAGE).outcome is SendOutcome.SEND_LIMIT
 
 
 def test_an_api_call_counts_for_no_address(alone: LazySettings, asker: Asker) -> None:
     """One integrator's server is one address for all its users."""
     alone.OPTIN_SENDS_PER_IP = (Rate(1, 600),)
     for n in range(3):
-        assert asker.ask(number=n).outcome is Outcome.SENT
+        assert asker.ask(number=n).outcome is SendOutcome.SENT
     for face in (Face.WEB, Face.TOKEN):
         origin = Origin(face, ip=ORIGIN.ip, client="app:1")
         outcome = asker.ask(number=4 if face is Face.WEB else 5, origin=origin).outcome
-        assert outcome is (Outcome.SENT if face is Face.WEB else Outcome.SEND_LIMIT)
+        assert outcome is (SendOutcome.SENT if face is Face.WEB else SendOutcome.SEND_LIMIT)
 
 
 def test_counters_hold_no_number_name_or_address(alone: LazySettings, asker: Asker) -> None:
@@ -293,16 +293,16 @@ def test_asked_for_texts_do_not_use_up_the_owners(
     SendCounter.objects.all().delete()
     setattr(alone, setting, (Rate(1, 600),))
 
-    def ask(purpose: Purpose) -> Outcome:
+    def ask(purpose: Purpose) -> SendOutcome:
         return challenges.challenge(
             world.user, purpose, origin=origins[purpose], file=world.file
         ).outcome
 
-    assert [ask(Purpose.OPT_OUT) for _ in range(2)] == [Outcome.SENT, Outcome.SEND_LIMIT]
-    assert ask(Purpose.SIGN_IN) is Outcome.SENT
+    assert [ask(Purpose.OPT_OUT) for _ in range(2)] == [SendOutcome.SENT, SendOutcome.SEND_LIMIT]
+    assert ask(Purpose.SIGN_IN) is SendOutcome.SENT
     own = {"OPTIN_SENDS_PER_NUMBER", "OPTIN_SENDS_PER_USER", "OPTIN_SENDS_PER_IP"}
     # Sign-in texts are never refused for a file's or the total budget.
-    expected = Outcome.SEND_LIMIT if setting in own else Outcome.RESENT
+    expected = SendOutcome.SEND_LIMIT if setting in own else SendOutcome.RESENT
     assert ask(Purpose.SIGN_IN) is expected
 
 
@@ -314,7 +314,7 @@ def test_the_owners_texts_do_not_use_up_the_asked_for(
     setattr(alone, setting, (Rate(1, 600),))
     challenges.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
     asked = challenges.challenge(world.user, Purpose.OPT_OUT, origin=TOKEN, file=world.file)
-    assert asked.outcome is Outcome.SENT
+    assert asked.outcome is SendOutcome.SENT
 
 
 def test_change_texts_are_the_owners(
@@ -324,7 +324,7 @@ def test_change_texts_are_the_owners(
     SendCounter.objects.all().delete()
     challenges.challenge(world.user, Purpose.OPT_OUT, origin=ORIGIN, file=world.file)
     changed = challenges.challenge(world.user, Purpose.CHANGE, origin=PAGE)
-    assert changed.outcome is Outcome.SENT
+    assert changed.outcome is SendOutcome.SENT
 
 
 @dataclass
@@ -333,7 +333,7 @@ class Owners:
 
     users: list[User]
 
-    def ask(self, n: int, times: int = 1) -> list[Outcome]:
+    def ask(self, n: int, times: int = 1) -> list[SendOutcome]:
         ask = [Purpose.SIGN_IN, Purpose.CHANGE]
         user = self.users[n]
         return [challenges.challenge(user, ask[m % 2], origin=TOKEN).outcome for m in range(times)]
@@ -353,28 +353,34 @@ def test_own_texts_have_a_ceiling_and_shut_nobody_out(
     owners: Owners, asker: Asker, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """S-07: whoever uses it up with accounts of their own leaves the others their first texts."""
-    assert Outcome.SEND_LIMIT not in owners.ask(0, times=4)
+    assert SendOutcome.SEND_LIMIT not in owners.ask(0, times=4)
     before = everything(phone)
     said = {"rule": "own-total/86400", "count": 4, "limit": 4, "retry_after": 43_200}
-    with one_event(AuditEvent.Kind.CHALLENGE, Outcome.SEND_LIMIT, {**said, "purpose": "sign_in"}):
+    with one_event(
+        AuditEvent.Kind.CHALLENGE, SendOutcome.SEND_LIMIT, {**said, "purpose": "sign_in"}
+    ):
         owners.ask(0)
     assert everything(phone) == before
-    assert [one is Outcome.SEND_LIMIT for one in owners.ask(1, times=4)] == [False] * 2 + [True] * 2
-    assert asker.ask(user=5, number=5).outcome is Outcome.SENT  # other texts are not its business
+    assert [one is SendOutcome.SEND_LIMIT for one in owners.ask(1, times=4)] == [False] * 2 + [
+        True
+    ] * 2
+    assert (
+        asker.ask(user=5, number=5).outcome is SendOutcome.SENT
+    )  # other texts are not its business
     clock.shift(43_200)
-    assert Outcome.SEND_LIMIT not in owners.ask(0, times=4)
+    assert SendOutcome.SEND_LIMIT not in owners.ask(0, times=4)
 
 
 def test_zero_switches_the_ceiling_of_own_texts_off(owners: Owners, alone: LazySettings) -> None:
     alone.OPTIN_OWN_SENDS_TOTAL = ()
-    assert Outcome.SEND_LIMIT not in owners.ask(0, times=8)
+    assert SendOutcome.SEND_LIMIT not in owners.ask(0, times=8)
 
 
 # -- the wait ----------------------------------------------------------------------
 
 
-def waiting(world: World) -> set[Outcome]:
-    return {Outcome.SEND_LIMIT if world.purpose is Purpose.OPT_IN else Outcome.WAITING}
+def waiting(world: World) -> set[SendOutcome]:
+    return {SendOutcome.SEND_LIMIT if world.purpose is Purpose.OPT_IN else SendOutcome.WAITING}
 
 
 def test_waits_of_30_60_and_120_seconds(any_world: World, alone: LazySettings) -> None:
@@ -387,7 +393,7 @@ def test_waits_of_30_60_and_120_seconds(any_world: World, alone: LazySettings) -
         assert refused.retry_after.total_seconds() == pytest.approx(0.1)
         assert refused.data["rule"] == "resend-wait"
         any_world.clock.shift(0.1)
-        assert any_world.ask().outcome in {Outcome.SENT, Outcome.RESENT}
+        assert any_world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
 
 
 def test_the_waits_start_again_10_minutes_after_the_last_text(
@@ -397,11 +403,11 @@ def test_the_waits_start_again_10_minutes_after_the_last_text(
     any_world.clock.shift(30)
     any_world.ask()
     any_world.clock.shift(600)
-    assert any_world.ask().outcome is Outcome.SENT
+    assert any_world.ask().outcome is SendOutcome.SENT
     any_world.clock.shift(29.9)
     assert {any_world.ask().outcome} == waiting(any_world)
     any_world.clock.shift(0.1)
-    assert any_world.ask().outcome is Outcome.RESENT
+    assert any_world.ask().outcome is SendOutcome.RESENT
 
 
 def test_the_waits_start_again_when_a_code_was_used(
@@ -412,10 +418,10 @@ def test_the_waits_start_again_when_a_code_was_used(
     world.ask()
     world.clock.shift(30)
     world.ask()
-    assert world.guess(world.code()).outcome is Outcome.OK
-    assert world.ask().outcome is Outcome.SENT
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
+    assert world.ask().outcome is SendOutcome.SENT
     world.clock.shift(30)
-    assert world.ask().outcome is Outcome.RESENT
+    assert world.ask().outcome is SendOutcome.RESENT
 
 
 def test_the_wait_is_per_number_over_all_users(
@@ -426,10 +432,10 @@ def test_the_wait_is_per_number_over_all_users(
     assert asker.ask(user=1).is_withheld
     assert not asker.ask(user=0, number=1).is_withheld
     clock.shift(29.9)
-    assert asker.ask(user=1).outcome is Outcome.SEND_LIMIT  # their own wait
+    assert asker.ask(user=1).outcome is SendOutcome.SEND_LIMIT  # their own wait
     clock.shift(0.1)
     sent = asker.ask(user=1)
-    assert (sent.outcome, sent.is_withheld) == (Outcome.RESENT, False)
+    assert (sent.outcome, sent.is_withheld) == (SendOutcome.RESENT, False)
     clock.shift(30)
     assert asker.ask(user=2).is_withheld  # the second wait is 60
     assert len(phone.messages) == 3
@@ -484,7 +490,7 @@ def test_what_is_about_others_withholds_and_is_not_told(
     free = asker.ask(user=1, number=1)
     texts, counted = len(phone.messages), counts()
 
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.WITHHELD):
+    with one_event(AuditEvent.Kind.OPT_IN, WITHHELD):
         told = asker.ask(user=2)
 
     assert (told.outcome, told.retry_after) == (free.outcome, free.retry_after)
@@ -512,7 +518,7 @@ def test_what_was_withheld_is_sent_later(
     code = PendingOtp.objects.get(provider_user=withheld.provider_user_id).code()
     clock.shift(30)
     sent = asker.ask(user=1)
-    assert (sent.outcome, sent.provider_user_id) == (Outcome.RESENT, withheld.provider_user_id)
+    assert (sent.outcome, sent.provider_user_id) == (SendOutcome.RESENT, withheld.provider_user_id)
     assert phone.code() == code
 
 
@@ -551,9 +557,9 @@ def test_all_other_limits_answer_also_where_a_text_would_be_withheld(
     before(asker, alone)
     SendCounter.objects.exclude(scope__startswith="asked-number").delete()
     setattr(alone, setting, (Rate(1, 600),))
-    assert asker.ask(user=1, number=1, origin=origin).outcome is Outcome.SENT
+    assert asker.ask(user=1, number=1, origin=origin).outcome is SendOutcome.SENT
     texts = len(phone.messages)
-    assert asker.ask(user=1, origin=origin).outcome is Outcome.SEND_LIMIT
+    assert asker.ask(user=1, origin=origin).outcome is SendOutcome.SEND_LIMIT
     assert len(phone.messages) == texts
 
 
@@ -561,7 +567,7 @@ def test_what_is_withheld_is_limited(alone: LazySettings, asker: Asker) -> None:
     stop_was_answered(asker, alone)
     alone.OPTIN_SENDS_PER_NUMBER = (Rate(3, 600),)
     outcomes = [asker.ask().outcome for _ in range(4)]
-    assert outcomes == [Outcome.SENT, *[Outcome.RESENT] * 2, Outcome.SEND_LIMIT]
+    assert outcomes == [SendOutcome.SENT, *[SendOutcome.RESENT] * 2, SendOutcome.SEND_LIMIT]
     assert asker.ask(user=1).is_withheld
 
 
@@ -572,9 +578,10 @@ def test_staff_are_told(alone: LazySettings, asker: Asker, phone: Phone) -> None
     staff = Origin(Face.COMMAND)
     stop_was_answered(asker, alone)
     alone.OPTIN_RESEND_WAIT = (0,)
-    with one_event(AuditEvent.Kind.RESEND, Outcome.SEND_LIMIT):
+    with one_event(AuditEvent.Kind.RESEND, SendOutcome.SEND_LIMIT):
         refused = staff_actions.resend(asker.users[1], reason="Ticket 1", origin=staff)
-    assert (refused.outcome, refused.data["rule"]) == (Outcome.SEND_LIMIT, "stopped")
+    assert isinstance(refused, Sending)
+    assert (refused.outcome, refused.data["rule"]) == (SendOutcome.SEND_LIMIT, "stopped")
     assert len(phone.messages) == 1
 
 
@@ -587,29 +594,29 @@ def test_strangers_who_ask_for_the_number_do_not_hold_up_its_owner(
     for stranger in strangers:
         world.clock.shift(121)
         outcomes.append(opt_ins.opt_in(stranger, world.file, NUMBER, origin=ORIGIN).decided)
-    assert Counter(outcomes) == {Outcome.SENT: 9, Outcome.WITHHELD: 3}
+    assert Counter(outcomes) == {SendOutcome.SENT: 9, WITHHELD: 3}
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
-        assert challenges.challenge(world.user, purpose, origin=TOKEN).outcome is Outcome.SENT
+        assert challenges.challenge(world.user, purpose, origin=TOKEN).outcome is SendOutcome.SENT
 
 
 def test_the_wait_is_per_purpose(active: ProviderUser, world: World, alone: LazySettings) -> None:
     alone.OPTIN_RESEND_WAIT = (30, 60, 120)
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
         world.purpose = purpose
-        assert world.ask().outcome is Outcome.SENT
+        assert world.ask().outcome is SendOutcome.SENT
 
 
 def test_a_refused_wait_leaves_the_code_alone(any_world: World) -> None:
     code, before = any_world.code(), PendingOtp.objects.values().last()
     any_world.ask()
     assert PendingOtp.objects.values().last() == before
-    assert any_world.guess(code).outcome is Outcome.OK
+    assert any_world.guess(code).outcome is CodeOutcome.OK
 
 
 def test_twenty_opt_ins_send_one_text(asker: Asker, phone: Phone) -> None:
     """S-40, one after the other."""
     outcomes = [asker.ask().outcome for _ in range(20)]
-    assert outcomes == [Outcome.SENT, *[Outcome.SEND_LIMIT] * 19]
+    assert outcomes == [SendOutcome.SENT, *[SendOutcome.SEND_LIMIT] * 19]
     assert len(phone.messages) == 1
 
 
@@ -629,17 +636,17 @@ def test_no_guess_sends_a_text(any_world: World) -> None:
 @pytest.mark.parametrize(
     ("seconds", "tries", "outcome"),
     [
-        pytest.param(0, 0, Outcome.RESENT, id="at-once"),
-        pytest.param(480, 0, Outcome.RESENT, id="2-minutes-left"),
-        pytest.param(480.1, 0, Outcome.SENT, id="under-2-minutes-left"),
-        pytest.param(600, 0, Outcome.SENT, id="expired"),
-        pytest.param(0, 4, Outcome.RESENT, id="a-try-left"),
-        pytest.param(0, 5, Outcome.SENT, id="no-try-left"),
-        pytest.param(-5.1, 0, Outcome.SENT, id="clock-jumped-back"),
+        pytest.param(0, 0, SendOutcome.RESENT, id="at-once"),
+        pytest.param(480, 0, SendOutcome.RESENT, id="2-minutes-left"),
+        pytest.param(480.1, 0, SendOutcome.SENT, id="under-2-minutes-left"),
+        pytest.param(600, 0, SendOutcome.SENT, id="expired"),
+        pytest.param(0, 4, SendOutcome.RESENT, id="a-try-left"),
+        pytest.param(0, 5, SendOutcome.SENT, id="no-try-left"),
+        pytest.param(-5.1, 0, SendOutcome.SENT, id="clock-jumped-back"),
     ],
 )
 def test_a_resend_repeats_the_code_while_it_is_good(
-    any_world: World, alone: LazySettings, seconds: float, tries: int, outcome: Outcome
+    any_world: World, alone: LazySettings, seconds: float, tries: int, outcome: SendOutcome
 ) -> None:
     """It does not matter in which order two texts arrive; expiry never moves."""
     first, code, failures = any_world.pending, any_world.code(), any_world.failures
@@ -649,7 +656,7 @@ def test_a_resend_repeats_the_code_while_it_is_good(
     assert any_world.ask().outcome is outcome
 
     again = any_world.pending
-    if outcome is Outcome.RESENT:
+    if outcome is SendOutcome.RESENT:
         assert any_world.code() == code
         assert (again.pk, again.expires_at, again.tries) == (first.pk, first.expires_at, tries)
     else:
@@ -659,4 +666,4 @@ def test_a_resend_repeats_the_code_while_it_is_good(
         first.refresh_from_db()
         assert first.closed_as == PendingOtp.Closed.SUPERSEDED
     assert any_world.failures == failures + tries
-    assert any_world.guess(any_world.code()).outcome is Outcome.OK
+    assert any_world.guess(any_world.code()).outcome is CodeOutcome.OK

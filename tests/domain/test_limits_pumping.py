@@ -33,7 +33,7 @@ from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome, StaffOutcome
 from optin.runtime import metrics
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
 from tests.domain.world import World, newest_event, nothing_happens, one_event, one_repeat
@@ -71,13 +71,13 @@ class Crowd:
         self.people[number] = (user, answer.provider_user_id or 0)
         return answer
 
-    def prove(self, n: int, prefix: int = 57) -> Outcome:
+    def prove(self, n: int, prefix: int = 57) -> CodeOutcome:
         number = mobile(n, prefix)
         user, pk = self.people[number]
         code = self.phone.code_to(number)
         return opt_ins.verify_opt_in(user, self.file, pk, code, origin=ORIGIN).outcome
 
-    def ask_many(self, first: int, last: int, prefix: int = 57) -> set[Outcome]:
+    def ask_many(self, first: int, last: int, prefix: int = 57) -> set[SendOutcome]:
         return {self.ask(n, prefix).outcome for n in range(first, last)}
 
 
@@ -91,8 +91,8 @@ def crowd(file: File, phone: Phone, settings: LazySettings) -> Crowd:
 @pytest.fixture
 def closed(crowd: Crowd, clock: time_machine.Traveller) -> Crowd:
     """Prefix 57 was closed at noon."""
-    assert crowd.ask_many(0, 20) == {Outcome.SENT}
-    assert crowd.ask(20).outcome is Outcome.SEND_LIMIT
+    assert crowd.ask_many(0, 20) == {SendOutcome.SENT}
+    assert crowd.ask(20).outcome is SendOutcome.SEND_LIMIT
     return crowd
 
 
@@ -109,22 +109,22 @@ def test_twenty_unproved_close_a_prefix_for_an_hour(
     crowd: Crowd, clock: time_machine.Traveller
 ) -> None:
     clock.shift(600)
-    assert crowd.ask_many(0, 20) == {Outcome.SENT}
+    assert crowd.ask_many(0, 20) == {SendOutcome.SENT}
     said = {"rule": "prefix", "count": 20, "limit": 20, "retry_after": 3600}
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, said):
+    with one_event(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT, said):
         refused = crowd.ask(20)
     assert refused.retry_after == HOUR
     assert len(crowd.phone.messages) == 20
     # Over the edge of the window too; and with what was decided then.
     clock.shift(3599)
-    with one_event(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT, {**said, "retry_after": 1}):
+    with one_event(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT, {**said, "retry_after": 1}):
         crowd.ask(21)
     clock.shift(1)
-    assert crowd.ask(20).outcome is Outcome.SENT
+    assert crowd.ask(20).outcome is SendOutcome.SENT
 
 
 def test_other_prefixes_stay_open(closed: Crowd) -> None:
-    assert closed.ask(0, prefix=58).outcome is Outcome.SENT
+    assert closed.ask(0, prefix=58).outcome is SendOutcome.SENT
 
 
 def test_no_other_count_follows_from_a_closed_prefix(closed: Crowd) -> None:
@@ -136,7 +136,7 @@ def test_no_other_count_follows_from_a_closed_prefix(closed: Crowd) -> None:
 
     closed.ask(30)  # makes the person
     before = everything()
-    with one_repeat(AuditEvent.Kind.OPT_IN, Outcome.SEND_LIMIT):
+    with one_repeat(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT):
         closed.ask(30)
     assert everything() == before
 
@@ -144,36 +144,38 @@ def test_no_other_count_follows_from_a_closed_prefix(closed: Crowd) -> None:
 @pytest.mark.parametrize(
     ("proved", "outcome"),
     [
-        pytest.param(4, Outcome.SEND_LIMIT, id="4-of-25-are-under-20-percent"),
-        pytest.param(5, Outcome.SENT, id="5-of-25-are-20-percent"),
+        pytest.param(4, SendOutcome.SEND_LIMIT, id="4-of-25-are-under-20-percent"),
+        pytest.param(5, SendOutcome.SENT, id="5-of-25-are-20-percent"),
     ],
 )
-def test_the_share_that_keeps_a_prefix_open(crowd: Crowd, proved: int, outcome: Outcome) -> None:
+def test_the_share_that_keeps_a_prefix_open(
+    crowd: Crowd, proved: int, outcome: SendOutcome
+) -> None:
     for n in range(proved):
         crowd.ask(n)
-        assert crowd.prove(n) is Outcome.OK
-    assert crowd.ask_many(proved, 24) == {Outcome.SENT}
+        assert crowd.prove(n) is CodeOutcome.OK
+    assert crowd.ask_many(proved, 24) == {SendOutcome.SENT}
     # 24 asked for; one more makes 25, of which at least 20 are unproved.
     if proved == 4:
         assert crowd.ask(24).outcome is outcome
         return
-    assert crowd.ask(24).outcome is Outcome.SENT
+    assert crowd.ask(24).outcome is SendOutcome.SENT
     assert crowd.ask(25).outcome is outcome
 
 
 def test_proving_reopens_nothing_before_its_time(closed: Crowd) -> None:
     """Closed for an hour, whatever happens: but staff may open it."""
     for n in range(10):
-        assert closed.prove(n) is Outcome.OK
-    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+        assert closed.prove(n) is CodeOutcome.OK
+    assert closed.ask(20).outcome is SendOutcome.SEND_LIMIT
 
 
 def test_a_busy_prefix_of_honest_people_stays_open(crowd: Crowd, settings: LazySettings) -> None:
     settings.OPTIN_SENDS_PER_CLIENT = ()
     for n in range(60):
-        assert crowd.ask(n).outcome is Outcome.SENT
+        assert crowd.ask(n).outcome is SendOutcome.SENT
         if n % 5:
-            assert crowd.prove(n) is Outcome.OK
+            assert crowd.prove(n) is CodeOutcome.OK
     assert counted()["prefix/3600"] == (60, 48)
 
 
@@ -189,8 +191,8 @@ def test_honest_retries_close_no_prefix(crowd: Crowd, settings: LazySettings) ->
     """Each asks three times, and proves it then."""
     settings.OPTIN_SENDS_PER_CLIENT = ()
     for n in range(30):
-        assert {crowd.ask(n).outcome for _ in range(3)} <= {Outcome.SENT, Outcome.RESENT}
-        assert crowd.prove(n) is Outcome.OK
+        assert {crowd.ask(n).outcome for _ in range(3)} <= {SendOutcome.SENT, SendOutcome.RESENT}
+        assert crowd.prove(n) is CodeOutcome.OK
     assert counted()["prefix/3600"] == (90, 30)
 
 
@@ -201,8 +203,8 @@ def test_a_proof_counts_in_the_hour_of_its_code(
     clock.shift(3540)
     crowd.ask(0)
     clock.shift(120)
-    assert crowd.ask(0).outcome is Outcome.RESENT
-    assert crowd.prove(0) is Outcome.OK
+    assert crowd.ask(0).outcome is SendOutcome.RESENT
+    assert crowd.prove(0) is CodeOutcome.OK
     rows = SendCounter.objects.filter(scope="prefix/3600").order_by("window_start")
     assert [(row.count, row.proved) for row in rows] == [(1, 1), (1, 0)]
 
@@ -214,8 +216,8 @@ def test_another_user_with_the_same_number_is_another_opt_in(crowd: Crowd) -> No
 
 
 def test_resends_are_refused_where_it_is_closed(closed: Crowd) -> None:
-    assert closed.ask(0).outcome is Outcome.SEND_LIMIT
-    assert closed.prove(0) is Outcome.OK  # the code that they have still works
+    assert closed.ask(0).outcome is SendOutcome.SEND_LIMIT
+    assert closed.prove(0) is CodeOutcome.OK  # the code that they have still works
 
 
 def test_one_handset_holds_no_prefix_open(crowd: Crowd, clock: time_machine.Traveller) -> None:
@@ -226,14 +228,14 @@ def test_one_handset_holds_no_prefix_open(crowd: Crowd, clock: time_machine.Trav
     row = opt_ins.opt_in(user, crowd.file, mobile(0), origin=ORIGIN).provider_user_id
     code = crowd.phone.code_to(mobile(0))
     answer = opt_ins.verify_opt_in(user, crowd.file, row or 0, code, origin=ORIGIN)
-    assert answer.outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert answer.outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
     assert counted()["prefix/3600"] == (2, 1)
 
     first, _ = crowd.people[mobile(0)]
     staff_actions.revoke(first, reason=WHY, origin=ORIGIN)
     clock.shift(60)
     crowd.ask(0)
-    assert crowd.prove(0) is Outcome.OK
+    assert crowd.prove(0) is CodeOutcome.OK
     assert counted()["prefix/3600"] == (3, 1)
 
 
@@ -255,9 +257,9 @@ def test_a_closed_prefix_concerns_opt_ins_only(
     crowd.ask(1)
     for n in range(2, 8):
         crowd.ask(n)
-    assert crowd.ask(9).outcome is Outcome.SEND_LIMIT
+    assert crowd.ask(9).outcome is SendOutcome.SEND_LIMIT
     sent = challenges.challenge(world.user, purpose, origin=TOKEN, file=world.file)
-    assert sent.outcome is Outcome.SENT
+    assert sent.outcome is SendOutcome.SENT
     assert NUMBER.startswith("+6149157")
 
 
@@ -267,20 +269,20 @@ def test_a_new_number_on_a_page_is_an_opt_in_too(
     user = make_user("page", closed.file)
     standing = Standing(password_at=timezone.now())
     sent = opt_ins.opt_in(user, closed.file, mobile(50), origin=PAGE, standing=standing)
-    assert sent.outcome is Outcome.SEND_LIMIT
+    assert sent.outcome is SendOutcome.SEND_LIMIT
 
 
 @pytest.mark.parametrize("setting", ["OPTIN_BREAKER_UNPROVED"])
 def test_zero_switches_breakers_off(crowd: Crowd, settings: LazySettings, setting: str) -> None:
     setattr(settings, setting, 0)
-    assert crowd.ask_many(0, 30) == {Outcome.SENT}
+    assert crowd.ask_many(0, 30) == {SendOutcome.SENT}
 
 
 def test_a_closed_prefix_opens_when_breakers_are_switched_off(
     closed: Crowd, settings: LazySettings
 ) -> None:
     settings.OPTIN_BREAKER_UNPROVED = 0
-    assert closed.ask(20).outcome is Outcome.SENT
+    assert closed.ask(20).outcome is SendOutcome.SENT
 
 
 def test_neither_counters_nor_entries_hold_a_number_or_a_prefix(closed: Crowd) -> None:
@@ -298,15 +300,15 @@ def test_neither_counters_nor_entries_hold_a_number_or_a_prefix(closed: Crowd) -
 def test_staff_open_a_prefix_for_a_time(closed: Crowd, clock: time_machine.Traveller) -> None:
     prefix = Target.prefix(mobile(999))
     lasts = timedelta(minutes=10)
-    with one_event(AuditEvent.Kind.BREAKER, Outcome.OK, reason=WHY, user_id=None):
+    with one_event(AuditEvent.Kind.BREAKER, StaffOutcome.OK, reason=WHY, user_id=None):
         send_controls.lift_breaker(prefix, lasts, reason=f" {WHY} ", origin=STAFF)
     event = newest_event()
     assert event.data["until"] == "2026-11-02T12:10:00+00:00"
-    assert closed.ask_many(20, 30) == {Outcome.SENT}
+    assert closed.ask_many(20, 30) == {SendOutcome.SENT}
     clock.shift(599)
-    assert closed.ask(30).outcome is Outcome.SENT
+    assert closed.ask(30).outcome is SendOutcome.SENT
     clock.shift(1)
-    assert closed.ask(31).outcome is Outcome.SEND_LIMIT
+    assert closed.ask(31).outcome is SendOutcome.SEND_LIMIT
 
 
 def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
@@ -314,12 +316,12 @@ def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
     (breaker,) = Guard.objects.filter(kind=Guard.Kind.BREAKER)
     assert (breaker.region, breaker.unproved, breaker.last_three) == ("AU", 20, "")
     send_controls.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
-    assert closed.ask(20).outcome is Outcome.SENT
+    assert closed.ask(20).outcome is SendOutcome.SENT
 
 
 def test_a_lift_opens_one_prefix(closed: Crowd) -> None:
     send_controls.lift_breaker(Target.prefix(mobile(0, prefix=58)), HOUR, reason=WHY, origin=STAFF)
-    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+    assert closed.ask(20).outcome is SendOutcome.SEND_LIMIT
 
 
 # -- lists -------------------------------------------------------------------------
@@ -334,18 +336,18 @@ def test_a_denied_number_gets_no_opt_in(
 ) -> None:
     target = getattr(Target, covers)(mobile(0))
     last_three = "000" if covers == "number" else ""
-    with one_event(AuditEvent.Kind.DENY, Outcome.OK, reason=WHY, last_three=last_three):
+    with one_event(AuditEvent.Kind.DENY, StaffOutcome.OK, reason=WHY, last_three=last_three):
         send_controls.deny(target, 2 * HOUR, reason=WHY, origin=STAFF)
-    outcome = Outcome.WITHHELD if covers == "number" else Outcome.SEND_LIMIT
+    outcome = WITHHELD if covers == "number" else SendOutcome.SEND_LIMIT
     with one_event(AuditEvent.Kind.OPT_IN, outcome):
         crowd.ask(0)
     data = newest_event().data
     assert (data["rule"], data["retry_after"]) == (f"deny-{covers}", 7200)
-    beside = Outcome.SENT if covers == "number" else Outcome.SEND_LIMIT
+    beside = SendOutcome.SENT if covers == "number" else SendOutcome.SEND_LIMIT
     assert crowd.ask(1).outcome is beside
-    assert crowd.ask(0, prefix=58).outcome is Outcome.SENT
+    assert crowd.ask(0, prefix=58).outcome is SendOutcome.SENT
     clock.shift(7200)
-    assert crowd.ask(0).decided is Outcome.SENT
+    assert crowd.ask(0).decided is SendOutcome.SENT
 
 
 def test_nobody_is_put_off_for_longer_than_a_day(crowd: Crowd) -> None:
@@ -356,41 +358,41 @@ def test_nobody_is_put_off_for_longer_than_a_day(crowd: Crowd) -> None:
 def test_an_active_number_that_is_denied_signs_in(active: ProviderUser, world: World) -> None:
     send_controls.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
     world.purpose = Purpose.SIGN_IN
-    assert world.ask().outcome is Outcome.SENT
+    assert world.ask().outcome is SendOutcome.SENT
 
 
 @pytest.mark.parametrize("covers", ["number", "prefix"])
 def test_the_safe_pass_a_closed_prefix(closed: Crowd, covers: str) -> None:
     target = getattr(Target, covers)(mobile(30))
-    with one_event(AuditEvent.Kind.SAFE, Outcome.OK, reason=WHY):
+    with one_event(AuditEvent.Kind.SAFE, StaffOutcome.OK, reason=WHY):
         send_controls.keep_safe(target, HOUR, reason=WHY, origin=STAFF)
-    assert closed.ask(30).outcome is Outcome.SENT
-    beside = Outcome.SEND_LIMIT if covers == "number" else Outcome.SENT
+    assert closed.ask(30).outcome is SendOutcome.SENT
+    beside = SendOutcome.SEND_LIMIT if covers == "number" else SendOutcome.SENT
     assert closed.ask(31).outcome is beside
 
 
 def test_the_safe_keep_to_the_other_limits(crowd: Crowd, settings: LazySettings) -> None:
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 600),)
     send_controls.keep_safe(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
-    assert crowd.ask(0).outcome is Outcome.SENT
-    assert crowd.ask(0).outcome is Outcome.SEND_LIMIT
+    assert crowd.ask(0).outcome is SendOutcome.SENT
+    assert crowd.ask(0).outcome is SendOutcome.SEND_LIMIT
 
 
 @pytest.mark.parametrize(
     ("number", "prefix", "outcome"),
     [
-        pytest.param(send_controls.keep_safe, send_controls.deny, Outcome.SENT, id="safe-number"),
         pytest.param(
-            send_controls.deny, send_controls.keep_safe, Outcome.WITHHELD, id="denied-number"
+            send_controls.keep_safe, send_controls.deny, SendOutcome.SENT, id="safe-number"
         ),
+        pytest.param(send_controls.deny, send_controls.keep_safe, WITHHELD, id="denied-number"),
     ],
 )
 def test_a_number_says_more_than_its_prefix(
-    crowd: Crowd, number: Callable[..., Guard], prefix: Callable[..., Guard], outcome: Outcome
+    crowd: Crowd, number: Callable[..., Guard], prefix: Callable[..., Guard], outcome: str
 ) -> None:
     number(Target.number(mobile(0)), HOUR, reason=WHY, origin=STAFF)
     prefix(Target.prefix(mobile(0)), HOUR, reason=WHY, origin=STAFF)
-    assert crowd.ask(0).decided is outcome
+    assert crowd.ask(0).decided == outcome
 
 
 def test_one_entry_for_each_target(crowd: Crowd) -> None:
@@ -409,28 +411,28 @@ def test_an_entry_is_taken_off(crowd: Crowd) -> None:
     target = Target.number(mobile(0))
     send_controls.deny(target, HOUR, reason=WHY, origin=STAFF)
     data = {"covers": "number", "listed": False, "guard": Guard.objects.get().pk}
-    with one_event(AuditEvent.Kind.DENY, Outcome.OK, data, last_three="000"):
-        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is Outcome.OK
-    assert crowd.ask(0).outcome is Outcome.SENT
-    with one_event(AuditEvent.Kind.DENY, Outcome.UNCHANGED):
-        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is Outcome.UNCHANGED
+    with one_event(AuditEvent.Kind.DENY, StaffOutcome.OK, data, last_three="000"):
+        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is StaffOutcome.OK
+    assert crowd.ask(0).outcome is SendOutcome.SENT
+    with one_event(AuditEvent.Kind.DENY, StaffOutcome.UNCHANGED):
+        assert send_controls.unlist(target, reason=WHY, origin=STAFF) is StaffOutcome.UNCHANGED
 
 
 def test_taking_off_a_list_leaves_a_breaker(closed: Crowd) -> None:
     send_controls.unlist(Target.prefix(mobile(0)), reason=WHY, origin=STAFF)
-    assert closed.ask(20).outcome is Outcome.SEND_LIMIT
+    assert closed.ask(20).outcome is SendOutcome.SEND_LIMIT
 
 
 # -- the stop ----------------------------------------------------------------------
 
 
 def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
-    with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": True}, reason=WHY):
+    with one_event(AuditEvent.Kind.STOP, StaffOutcome.OK, {"stopped": True}, reason=WHY):
         send_controls.stop_texts(reason=WHY, origin=STAFF)
     texts = len(any_world.phone.messages)
     any_world.clock.shift(600)
     refused = any_world.ask()
-    assert refused.outcome is Outcome.SEND_LIMIT
+    assert refused.outcome is SendOutcome.SEND_LIMIT
     assert refused.retry_after == timedelta(minutes=5)
     event = newest_event()
     stop = {"rule": "stop", "count": 0, "limit": 0, "retry_after": 300}
@@ -438,9 +440,9 @@ def test_no_text_of_any_kind_while_all_are_stopped(any_world: World) -> None:
     assert set(event.data) <= {*stop, "purpose"}
     assert len(any_world.phone.messages) == texts
 
-    with one_event(AuditEvent.Kind.STOP, Outcome.OK, {"stopped": False}):
+    with one_event(AuditEvent.Kind.STOP, StaffOutcome.OK, {"stopped": False}):
         send_controls.allow_texts(reason=WHY, origin=STAFF)
-    assert any_world.ask().outcome is Outcome.SENT
+    assert any_world.ask().outcome is SendOutcome.SENT
 
 
 def test_clients_are_told_of_the_stop_as_of_any_limit(
@@ -465,13 +467,18 @@ def test_the_stop_and_its_end_happen_once(db: None) -> None:
         send_controls.allow_texts,
     ]
     outcomes = [step(reason=WHY, origin=STAFF) for step in steps]
-    assert outcomes == [Outcome.UNCHANGED, Outcome.OK, Outcome.UNCHANGED, Outcome.OK]
+    assert outcomes == [
+        StaffOutcome.UNCHANGED,
+        StaffOutcome.OK,
+        StaffOutcome.UNCHANGED,
+        StaffOutcome.OK,
+    ]
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.STOP).count() == 4
 
 
 def test_a_code_on_the_phone_still_works_while_texts_are_stopped(world: World) -> None:
     send_controls.stop_texts(reason=WHY, origin=STAFF)
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 def test_queued_texts_wait_for_the_end_of_the_stop(
@@ -697,10 +704,10 @@ def test_a_budget_is_told_at_80_percent_once(
     (alarm,) = heard()
     assert (alarm["alarm"], alarm["count"], alarm["limit"]) == (name, 8, 9)
     assert alarm.get("file") == ("777" if name == "file" else None)
-    assert crowd.ask_many(8, 15) == {Outcome.SENT, Outcome.SEND_LIMIT}
+    assert crowd.ask_many(8, 15) == {SendOutcome.SENT, SendOutcome.SEND_LIMIT}
     assert len(heard()) == len(mailed()) == 1
     clock.shift(43_200)  # midnight
-    assert crowd.ask_many(15, 23) == {Outcome.SENT}
+    assert crowd.ask_many(15, 23) == {SendOutcome.SENT}
     assert len(heard()) == 2
 
 
@@ -736,7 +743,7 @@ def test_a_region_alarms_once_and_is_never_closed(
     outcomes = {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12)}
     assert heard() == []
     outcomes |= {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12, 24)}
-    assert outcomes == {Outcome.SENT}
+    assert outcomes == {SendOutcome.SENT}
     (alarm,) = heard()
     assert (alarm["alarm"], alarm["region"], alarm["unproved"]) == ("region", "AU", 12)
     clock.shift(3600)
@@ -764,7 +771,7 @@ def test_sign_in_texts_are_neither_refused_nor_told(
     setattr(settings, setting, (Rate(1, 86_400),))
     for purpose in (Purpose.SIGN_IN, Purpose.CHANGE):
         world.purpose = purpose
-        assert world.ask().outcome is Outcome.SENT
+        assert world.ask().outcome is SendOutcome.SENT
     assert heard() == []
 
 
@@ -777,7 +784,7 @@ def test_what_is_rolled_back_is_not_told(
         with pytest.raises(TypeError):
             crowd.ask(0)
     assert heard() == []
-    assert crowd.ask(0).outcome is Outcome.SENT
+    assert crowd.ask(0).outcome is SendOutcome.SENT
     assert len(heard()) == 1
 
 
@@ -793,7 +800,7 @@ def test_a_mail_that_fails_costs_nobody_anything(
     monkeypatch.setattr(mail.EmailMessage, "send", fail)
     settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
     settings.OPTIN_SENDS_TOTAL = (Rate(1, 86_400),)
-    assert crowd.ask(0).outcome is Outcome.SENT
+    assert crowd.ask(0).outcome is SendOutcome.SENT
     assert mailed() == []
     assert "mail.example.com" not in caplog.text
     assert [r.levelname for r in caplog.records if r.name == "optin.alarm"] == ["WARNING", "ERROR"]

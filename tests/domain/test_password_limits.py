@@ -23,7 +23,7 @@ from optin.conf import Rate
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import authenticators, passwords, sign_in
-from optin.outcomes import By, Grant
+from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.conftest import PASSWORD
 from tests.domain.person import PAGE, Person, proved
@@ -32,7 +32,11 @@ from tests.domain.world import one_event
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ELSEWHERE = replace(PAGE, ip="198.51.100.7")
-SIGNED_IN, WRONG, NOT_NOW = Grant.SIGNED_IN, Grant.INVALID_GRANT, Grant.NOT_NOW
+SIGNED_IN, WRONG, NOT_NOW = (
+    SignInOutcome.SIGNED_IN,
+    SignInOutcome.INVALID_GRANT,
+    SignInOutcome.NOT_NOW,
+)
 
 
 # -- so many at once ---------------------------------------------------------------
@@ -64,7 +68,7 @@ def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any) -> N
     with all_places_taken(), CaptureQueriesContext(connection) as asked, pytest.raises(Busy):
         operation(user)
     assert asked.captured_queries == []
-    assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is SIGNED_IN
+    assert passwords.confirm(user, PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -169,7 +173,7 @@ def test_an_outdated_hash_is_made_anew(user: User, settings: Settings) -> None:
         "django.contrib.auth.hashers.MD5PasswordHasher",
     ]
     old = user.password
-    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
     user.refresh_from_db()
     assert user.password.startswith("pbkdf2_sha256$")
     assert user.check_password(PASSWORD)
@@ -192,7 +196,7 @@ def test_a_hash_made_anew_puts_no_old_password_back(
         return make(password)
 
     monkeypatch.setattr(hashing, "make", meanwhile)
-    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is WRONG
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is WRONG
     user.refresh_from_db()
     assert user.password == chosen
 
@@ -217,7 +221,7 @@ def test_two_sign_ins_hash_one_password_anew(
 
     monkeypatch.setattr(hashing, "make", meanwhile)
     monkeypatch.setattr(hashing, "verify", unlocked)
-    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 # -- so many from one address ------------------------------------------------------
@@ -226,11 +230,11 @@ def test_two_sign_ins_hash_one_password_anew(
 def test_right_passwords_from_one_address_are_limited(user: User, settings: Settings) -> None:
     settings.OPTIN_SIGN_INS_PER_IP = (Rate(2, 300),)
     for _ in range(2):
-        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
     rule = {"rule": "sign-in-tries/300", "count": 2, "limit": 2, "retry_after": 300}
     with one_event(AuditEvent.Kind.SIGN_IN, NOT_NOW, rule):
-        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is NOT_NOW
-    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).grant is SIGNED_IN
+        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is NOT_NOW
+    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).outcome is SIGNED_IN
 
 
 # -- wrong ones from everywhere ----------------------------------------------------
@@ -246,12 +250,12 @@ def attacked(settings: Settings) -> None:
 def attack(name: str) -> None:
     for n in range(3):
         origin = replace(PAGE, ip=f"203.0.{n}.1")
-        assert sign_in.sign_in(name, "wrong", origin=origin).grant is WRONG
+        assert sign_in.sign_in(name, "wrong", origin=origin).outcome is WRONG
 
 
 def from_home(person: Person) -> None:
     """They signed in at home before, to the end."""
-    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is SIGNED_IN
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 def test_who_signed_in_there_before_is_untouched(attacked: None, person: Person) -> None:
@@ -260,8 +264,8 @@ def test_who_signed_in_there_before_is_untouched(attacked: None, person: Person)
     attack("ann")
     at_home = replace(PAGE, ip="192.0.2.200")
     for _ in range(5):
-        assert sign_in.sign_in("ann", "wrong", origin=at_home).grant is WRONG
-    assert sign_in.sign_in("ann", PASSWORD, origin=at_home).grant is SIGNED_IN
+        assert sign_in.sign_in("ann", "wrong", origin=at_home).outcome is WRONG
+    assert sign_in.sign_in("ann", PASSWORD, origin=at_home).outcome is SIGNED_IN
 
 
 @pytest.mark.parametrize("name", ["ann", "nobody"])
@@ -271,20 +275,20 @@ def test_a_new_network_is_slowed_down(
     """S-38: the same for a name that nobody has."""
     from_home(person)
     attack(name)
-    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
+    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).outcome is WRONG
     rule = {"rule": "sign-in-new/3600", "count": 1, "limit": 1, "retry_after": 3600}
     with one_event(AuditEvent.Kind.SIGN_IN, NOT_NOW, rule):
         refused = sign_in.sign_in(name, "wrong", origin=ELSEWHERE)
     assert refused == sign_in.SignIn(NOT_NOW, retry_after=timedelta(hours=1))
     clock.shift(3600)
-    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).grant is WRONG
+    assert sign_in.sign_in(name, "wrong", origin=ELSEWHERE).outcome is WRONG
 
 
 def test_one_customer_has_one_new_network(attacked: None, person: Person) -> None:
     """A /48 holds 65 536 networks of one household: no more tries for who owns it."""
     attack("ann")
     grants = [
-        sign_in.sign_in("ann", "wrong", origin=replace(PAGE, ip=ip)).grant
+        sign_in.sign_in("ann", "wrong", origin=replace(PAGE, ip=ip)).outcome
         for ip in ("2001:db8:1::1", "2001:db8:1:1::1", "2001:db8:1:ffff::1", "2001:db8:2::1")
     ]
     assert grants == [WRONG, NOT_NOW, NOT_NOW, WRONG]
@@ -299,7 +303,7 @@ def test_each_name_that_is_attacked_has_its_count(
         attack(user.username)
         for _ in range(2):
             answer = sign_in.sign_in(user.username, "wrong", origin=ELSEWHERE)
-        assert answer.grant is NOT_NOW
+        assert answer.outcome is NOT_NOW
     refused = RefusalCount.objects.filter(outcome=NOT_NOW).order_by("pk")
     assert [row.user_id for row in refused] == [user.pk for user in users]
 
@@ -307,9 +311,9 @@ def test_each_name_that_is_attacked_has_its_count(
 def test_a_travelling_owner_gets_in(attacked: None, person: Person) -> None:
     """... and is known there from then on."""
     attack("ann")
-    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).grant is SIGNED_IN
+    assert sign_in.sign_in("ann", PASSWORD, origin=ELSEWHERE).outcome is SIGNED_IN
     for _ in range(2):
-        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).grant is WRONG
+        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).outcome is WRONG
 
 
 def test_below_the_ceiling_a_new_network_has_its_usual_tries(
@@ -318,7 +322,7 @@ def test_below_the_ceiling_a_new_network_has_its_usual_tries(
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(100, 3600),)
     attack("ann")
     for _ in range(5):
-        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).grant is WRONG
+        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).outcome is WRONG
 
 
 @pytest.mark.parametrize("by", [By.TEXT, By.APP])
@@ -327,7 +331,7 @@ def test_a_network_becomes_known_with_the_code(person: Person, by: By) -> None:
     person.set_up(by)
     KnownNetwork.objects.all().delete()
     person.clock.shift(60)  # the app's code is another one then
-    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).grant is Grant.CODE_REQUIRED
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SignInOutcome.CODE_REQUIRED
     assert not KnownNetwork.objects.exists()
     person.check(person.phone.code() if by is By.TEXT else person.app_code())
     assert KnownNetwork.objects.count() == 1
@@ -357,7 +361,7 @@ def test_this_was_not_me_forgets_the_networks(person: Person) -> None:
     """One of them may be the thief's."""
     person.set_up(By.TEXT)
     from_home_again = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
-    assert from_home_again.grant is Grant.CODE_REQUIRED
+    assert from_home_again.outcome is SignInOutcome.CODE_REQUIRED
     person.check(person.phone.code())
     notice = Notice.objects.filter(user=person.user, kind=Notice.Kind.ACTIVATED).get()
     authenticators.disown(notice, PASSWORD, origin=PAGE)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -46,7 +47,16 @@ from optin.operations import (
 from optin.operations.factors import Standing
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import Grant, Outcome
+from optin.outcomes import (
+    WITHHELD,
+    CodeOutcome,
+    FactorOutcome,
+    RevocationOutcome,
+    SendOutcome,
+    SignInOutcome,
+    StaffOutcome,
+    TokenOutcome,
+)
 from optin.support import statistics, timeline
 from optin.support.diagnosis import Question, diagnose
 from optin.web import account
@@ -755,6 +765,10 @@ BOUNDED = {
     "untold": "by staff, who give a reason",
     "set_up_since": "once for each revocation",
 }
+OUTCOMES: tuple[type[StrEnum], ...] = (
+    *(CodeOutcome, SendOutcome, FactorOutcome, SignInOutcome, TokenOutcome, StaffOutcome),
+    RevocationOutcome,
+)
 DONE = {
     *("ok", "sent", "resent", "started", "planned", "cancelled", "withdrawn"),
     *("issued", "signed_in"),
@@ -765,7 +779,7 @@ def test_each_outcome_changes_something_is_bounded_or_is_counted() -> None:
     """A new one must be thought of."""
     assert set(COUNTED) <= set(Kind.values)
     groups = [set(CHANGE_NOTHING), set(BOUNDED), DONE]
-    for outcome in (*Outcome, *Grant):
+    for outcome in {WITHHELD}.union(*OUTCOMES):
         assert [outcome in group for group in groups].count(True) == 1, outcome
 
 

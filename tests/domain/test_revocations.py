@@ -18,7 +18,7 @@ from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocat
 from optin.operations import authenticators, erasure, revocations, staff, staff_actions
 from optin.operations.authenticators import Removal
 from optin.origin import Face, Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, CodeOutcome, RevocationOutcome, StaffOutcome
 from optin.support.diagnosis import Why, diagnose
 from optin.support.timeline import timeline
 from tests.admin.conftest import make_staff, roles
@@ -53,7 +53,7 @@ def ann(person: Person) -> Person:
 def plan(person: Person, role: str = "support") -> Revocation:
     """Have support ask for it."""
     asked = revocations.plan(person.user, reason=REASON, origin=by(role))
-    assert asked.outcome is Outcome.PLANNED
+    assert asked.outcome is RevocationOutcome.PLANNED
     return Revocation.objects.get(user=person.user, closed_at=None)
 
 
@@ -118,13 +118,15 @@ def superior(person: Person) -> None:
 @pytest.mark.parametrize(
     ("given", "outcome"),
     [
-        pytest.param(deactivated, Outcome.DEACTIVATED, id="deactivated"),
-        pytest.param(without_address, Outcome.UNTOLD, id="nobody-to-tell"),
-        pytest.param(without_factors, Outcome.NOT_OPTED_IN, id="no-factor"),
-        pytest.param(superior, Outcome.OUT_OF_REACH, id="superior"),
+        pytest.param(deactivated, RevocationOutcome.DEACTIVATED, id="deactivated"),
+        pytest.param(without_address, RevocationOutcome.UNTOLD, id="nobody-to-tell"),
+        pytest.param(without_factors, RevocationOutcome.NOT_OPTED_IN, id="no-factor"),
+        pytest.param(superior, RevocationOutcome.OUT_OF_REACH, id="superior"),
     ],
 )
-def test_it_is_refused(ann: Person, given: Callable[[Person], None], outcome: Outcome) -> None:
+def test_it_is_refused(
+    ann: Person, given: Callable[[Person], None], outcome: RevocationOutcome
+) -> None:
     given(ann)
     mails = len(mail.outbox)
     with one_event(Kind.REVOCATION, outcome, {}, user_id=ann.who.pk, reason=REASON):
@@ -139,7 +141,7 @@ def test_nobody_asks_for_themselves(db: None) -> None:
     for role in ("support", "administrator"):
         me = make_staff(role)
         asked = revocations.plan(me, reason=REASON, origin=by(role))
-        assert asked.outcome is Outcome.OUT_OF_REACH
+        assert asked.outcome is RevocationOutcome.OUT_OF_REACH
     assert not Revocation.objects.exists()
 
 
@@ -150,7 +152,7 @@ def test_there_is_one_at_a_time(ann: Person, clock: Clock) -> None:
     with one_event(Kind.REVOCATION, "unchanged", actor_id=by("administrator").actor_id):
         asked = revocations.plan(ann.user, reason="again", origin=by("administrator"))
 
-    assert asked == revocations.Plan(Outcome.UNCHANGED, first.due_at)
+    assert asked == revocations.Plan(RevocationOutcome.UNCHANGED, first.due_at)
     assert Revocation.objects.get().reason == REASON
     assert len(mail.outbox) == mails
 
@@ -250,7 +252,7 @@ def gone(person: Person) -> None:
 def without_permission(person: Person) -> None:
     """Staff still, but one who only reads."""
     actor = User.objects.get(username="support")
-    assert staff.give_role(actor, "auditor", reason="x", origin=COMMAND) is Outcome.OK
+    assert staff.give_role(actor, "auditor", reason="x", origin=COMMAND) is StaffOutcome.OK
 
 
 def risen(person: Person) -> None:
@@ -275,23 +277,29 @@ def turned_off(person: Person) -> None:
 
 
 NOT_CARRIED_OUT = [
-    pytest.param(demoted, Outcome.OUT_OF_REACH, True, id="actor-demoted"),
-    pytest.param(left, Outcome.OUT_OF_REACH, True, id="actor-deactivated"),
-    pytest.param(gone, Outcome.OUT_OF_REACH, True, id="actor-deleted"),
-    pytest.param(without_permission, Outcome.OUT_OF_REACH, True, id="actor-without-permission"),
-    pytest.param(risen, Outcome.OUT_OF_REACH, True, id="person-is-superior-now"),
-    pytest.param(superior, Outcome.OUT_OF_REACH, True, id="person-is-superuser-now"),
-    pytest.param(deactivated, Outcome.DEACTIVATED, True, id="deactivated"),
-    pytest.param(another_number, Outcome.SET_UP_SINCE, True, id="number-changed-since"),
-    pytest.param(another_app, Outcome.SET_UP_SINCE, True, id="app-replaced-since"),
-    pytest.param(opted_in_anew, Outcome.SET_UP_SINCE, True, id="opted-in-anew"),
-    pytest.param(turned_off, Outcome.NOT_OPTED_IN, False, id="turned-off"),
+    pytest.param(demoted, RevocationOutcome.OUT_OF_REACH, True, id="actor-demoted"),
+    pytest.param(left, RevocationOutcome.OUT_OF_REACH, True, id="actor-deactivated"),
+    pytest.param(gone, RevocationOutcome.OUT_OF_REACH, True, id="actor-deleted"),
+    pytest.param(
+        without_permission, RevocationOutcome.OUT_OF_REACH, True, id="actor-without-permission"
+    ),
+    pytest.param(risen, RevocationOutcome.OUT_OF_REACH, True, id="person-is-superior-now"),
+    pytest.param(superior, RevocationOutcome.OUT_OF_REACH, True, id="person-is-superuser-now"),
+    pytest.param(deactivated, RevocationOutcome.DEACTIVATED, True, id="deactivated"),
+    pytest.param(another_number, RevocationOutcome.SET_UP_SINCE, True, id="number-changed-since"),
+    pytest.param(another_app, RevocationOutcome.SET_UP_SINCE, True, id="app-replaced-since"),
+    pytest.param(opted_in_anew, RevocationOutcome.SET_UP_SINCE, True, id="opted-in-anew"),
+    pytest.param(turned_off, RevocationOutcome.NOT_OPTED_IN, False, id="turned-off"),
 ]
 
 
 @pytest.mark.parametrize(("given", "outcome", "told"), NOT_CARRIED_OUT)
 def test_what_is_true_at_the_end_decides(
-    ann: Person, clock: Clock, given: Callable[[Person], None], outcome: Outcome, told: bool
+    ann: Person,
+    clock: Clock,
+    given: Callable[[Person], None],
+    outcome: RevocationOutcome,
+    told: bool,
 ) -> None:
     waits = plan(ann)
     clock.shift(3600)
@@ -304,7 +312,7 @@ def test_what_is_true_at_the_end_decides(
 
     assert (ann.has, ann.left()) == (has, left)
     waits.refresh_from_db()
-    assert waits.closed_as == {Outcome.NOT_OPTED_IN: "nothing"}.get(outcome, outcome)
+    assert waits.closed_as == {RevocationOutcome.NOT_OPTED_IN: "nothing"}.get(outcome, outcome)
     assert (notices(ann.who)[-1] == Notice.Kind.REVOKE_OFF) is told
     assert carry_out() == (0, 0)
 
@@ -316,9 +324,9 @@ def _away(server: EmailBackend) -> bool:
 @pytest.mark.parametrize(
     ("leaves", "outcome"),
     [
-        pytest.param(timedelta(hours=12), Outcome.OK, id="half-a-day-late"),
-        pytest.param(timedelta(hours=12, seconds=1), Outcome.UNTOLD, id="later"),
-        pytest.param(None, Outcome.UNTOLD, id="never"),
+        pytest.param(timedelta(hours=12), CodeOutcome.OK, id="half-a-day-late"),
+        pytest.param(timedelta(hours=12, seconds=1), RevocationOutcome.UNTOLD, id="later"),
+        pytest.param(None, RevocationOutcome.UNTOLD, id="never"),
     ],
 )
 def test_nothing_goes_of_which_the_person_was_not_told_in_time(
@@ -326,7 +334,7 @@ def test_nothing_goes_of_which_the_person_was_not_told_in_time(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     leaves: timedelta | None,
-    outcome: Outcome,
+    outcome: RevocationOutcome,
 ) -> None:
     """The mail server was away: nobody could cancel it meanwhile."""
     with monkeypatch.context() as away:
@@ -340,7 +348,7 @@ def test_nothing_goes_of_which_the_person_was_not_told_in_time(
     with one_event(Kind.REVOKE, outcome):
         carry_out()
 
-    assert bool(ann.has) is (outcome is Outcome.UNTOLD)
+    assert bool(ann.has) is (outcome is RevocationOutcome.UNTOLD)
 
 
 def test_without_mail_nobody_is_told(ann: Person, settings: Settings, clock: Clock) -> None:
@@ -350,9 +358,9 @@ def test_without_mail_nobody_is_told(ann: Person, settings: Settings, clock: Clo
 
     asked = revocations.plan(ann.user, reason=REASON, origin=by("support"))
 
-    assert asked.outcome is Outcome.UNTOLD
+    assert asked.outcome is RevocationOutcome.UNTOLD
     at(waits.due_at, clock)
-    with one_event(Kind.REVOKE, Outcome.UNTOLD):
+    with one_event(Kind.REVOKE, RevocationOutcome.UNTOLD):
         assert carry_out() == (0, 1)
     assert ann.has == {By.TEXT, By.APP}
 
@@ -386,7 +394,9 @@ def test_nothing_of_who_was_erased(ann: Person, clock: Clock) -> None:
 
 def test_an_administrator_does_not_wait_and_ends_what_waits(ann: Person, clock: Clock) -> None:
     waits = plan(ann)
-    assert staff_actions.revoke(ann.user, reason="seen", origin=by("administrator")) is Outcome.OK
+    assert (
+        staff_actions.revoke(ann.user, reason="seen", origin=by("administrator")) is StaffOutcome.OK
+    )
     waits.refresh_from_db()
     assert (waits.closed_at, waits.closed_as) == (timezone.now(), Closed.DONE)
     ann.add_number()
@@ -399,7 +409,7 @@ def test_who_may_not_revoke_ends_nothing(ann: Person) -> None:
     waits = plan(ann)
     superior(ann)
     outcome = staff_actions.revoke(ann.user, reason="x", origin=by("administrator"))
-    assert outcome is Outcome.OUT_OF_REACH
+    assert outcome is StaffOutcome.OUT_OF_REACH
     waits.refresh_from_db()
     assert waits.is_open
 
@@ -410,7 +420,7 @@ def test_who_may_not_revoke_ends_nothing(ann: Person) -> None:
 def test_the_person_cancels(ann: Person, clock: Clock) -> None:
     waits = plan(ann)
     with one_event(Kind.REVOCATION, "cancelled", user_id=ann.who.pk, reason=""):
-        assert revocations.cancel(waits, origin=PAGE) is Outcome.CANCELLED
+        assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.CANCELLED
     waits.refresh_from_db()
     assert waits.closed_as == Closed.CANCELLED
     assert notices(ann.user)[-1] == Notice.Kind.REVOKE_OFF
@@ -419,7 +429,7 @@ def test_the_person_cancels(ann: Person, clock: Clock) -> None:
     assert ann.has == {By.TEXT, By.APP}
     # Once.
     with one_event(Kind.REVOCATION, "unchanged"):
-        assert revocations.cancel(waits, origin=PAGE) is Outcome.UNCHANGED
+        assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.UNCHANGED
     assert notices(ann.user).count(Notice.Kind.REVOKE_OFF) == 1
 
 
@@ -427,7 +437,7 @@ def test_late_is_not_too_late_while_the_factors_are_there(ann: Person, clock: Cl
     """Workers were away: nobody is to look on while the factors go."""
     waits = plan(ann)
     at(waits.due_at + timedelta(hours=3), clock)
-    assert revocations.cancel(waits, origin=PAGE) is Outcome.CANCELLED
+    assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.CANCELLED
     assert carry_out() == (0, 0)
 
 
@@ -435,7 +445,7 @@ def test_once_it_is_done_nothing_is_cancelled(ann: Person, clock: Clock) -> None
     waits = plan(ann)
     at(waits.due_at, clock)
     carry_out()
-    assert revocations.cancel(waits, origin=PAGE) is Outcome.UNCHANGED
+    assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.UNCHANGED
     waits.refresh_from_db()
     assert waits.closed_as == Closed.DONE
 
@@ -445,7 +455,7 @@ def test_after_a_cancellation_it_can_be_asked_for_again(ann: Person, clock: Cloc
     first = plan(ann)
     revocations.cancel(first, origin=PAGE)
     second = plan(ann)
-    assert revocations.cancel(first, origin=PAGE) is Outcome.UNCHANGED
+    assert revocations.cancel(first, origin=PAGE) is RevocationOutcome.UNCHANGED
     at(second.due_at, clock)
     assert carry_out() == (1, 0)
 
@@ -455,7 +465,7 @@ def test_staff_withdraw(ann: Person, clock: Clock, role: str) -> None:
     waits = plan(ann)
     with one_event(Kind.REVOCATION, "withdrawn", reason="it was not her"):
         outcome = revocations.withdraw(ann.user, reason="it was not her", origin=by(role))
-    assert outcome is Outcome.WITHDRAWN
+    assert outcome is RevocationOutcome.WITHDRAWN
     waits.refresh_from_db()
     assert waits.closed_as == Closed.WITHDRAWN
     assert notices(ann.user)[-1] == Notice.Kind.REVOKE_OFF
@@ -471,8 +481,11 @@ def test_of_a_superior_only_who_asked_withdraws(ann: Person) -> None:
     superior(ann)
     with one_event(Kind.REVOCATION, "out_of_reach", {}):
         outcome = revocations.withdraw(ann.user, reason="x", origin=by("administrator"))
-    assert outcome is Outcome.OUT_OF_REACH
-    assert revocations.withdraw(ann.user, reason="x", origin=by("support")) is Outcome.WITHDRAWN
+    assert outcome is RevocationOutcome.OUT_OF_REACH
+    assert (
+        revocations.withdraw(ann.user, reason="x", origin=by("support"))
+        is RevocationOutcome.WITHDRAWN
+    )
 
 
 # -- the link ----------------------------------------------------------------------
@@ -586,11 +599,14 @@ def test_one_member_of_staff_plans_few_in_a_day(
 
     refused = revocations.plan(ann.user, reason=REASON, origin=origin)
 
-    assert refused == revocations.Plan(Outcome.REVOCATION_LIMIT)
+    assert refused == revocations.Plan(RevocationOutcome.REVOCATION_LIMIT)
     assert not Revocation.objects.filter(closed_at=None).exists()
     event = AuditEvent.objects.latest("pk")
     assert (event.outcome, event.data["rule"]) == ("revocation_limit", "revocation/86400")
     assert plan(ann, "administrator")  # another one may
     clock.shift(DAY)
     revocations.withdraw(ann.user, reason=REASON, origin=origin)
-    assert revocations.plan(ann.user, reason=REASON, origin=origin).outcome is Outcome.PLANNED
+    assert (
+        revocations.plan(ann.user, reason=REASON, origin=origin).outcome
+        is RevocationOutcome.PLANNED
+    )

@@ -30,7 +30,7 @@ from optin.models import (
 from optin.models.messages import OutboxQuerySet
 from optin.operations import authenticators, passwords, sign_in
 from optin.operations.authenticators import Removal
-from optin.outcomes import By, Grant
+from optin.outcomes import By, SignInOutcome
 from tests.api.client import bearer
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.domain.person import PAGE, Person, proved
@@ -53,16 +53,18 @@ def failed_sign_ins() -> int:
 @pytest.mark.parametrize(
     ("kinds", "kind", "outcome", "grant", "texts"),
     [
-        pytest.param((), Kind.SIGN_IN, "signed_in", Grant.SIGNED_IN, 0, id="no-factor"),
-        pytest.param((By.TEXT,), Kind.CHALLENGE, "sent", Grant.CODE_REQUIRED, 1, id="number"),
+        pytest.param((), Kind.SIGN_IN, "signed_in", SignInOutcome.SIGNED_IN, 0, id="no-factor"),
         pytest.param(
-            (By.APP,), Kind.SIGN_IN, "2fa_code_required", Grant.CODE_REQUIRED, 0, id="app"
+            (By.TEXT,), Kind.CHALLENGE, "sent", SignInOutcome.CODE_REQUIRED, 1, id="number"
+        ),
+        pytest.param(
+            (By.APP,), Kind.SIGN_IN, "2fa_code_required", SignInOutcome.CODE_REQUIRED, 0, id="app"
         ),
         pytest.param(
             (By.TEXT, By.APP),
             Kind.SIGN_IN,
             "2fa_code_required",
-            Grant.CODE_REQUIRED,
+            SignInOutcome.CODE_REQUIRED,
             0,
             id="number-and-app",
         ),
@@ -73,7 +75,7 @@ def test_a_right_password(
     kinds: tuple[By, ...],
     kind: AuditEvent.Kind,
     outcome: str,
-    grant: Grant,
+    grant: SignInOutcome,
     texts: int,
 ) -> None:
     """S-30: with a factor on it gets no further than to the code. One event."""
@@ -83,7 +85,7 @@ def test_a_right_password(
     with one_event(kind, outcome, user_id=person.user.pk):
         result = sign_in.sign_in("ANN", PASSWORD, origin=PAGE)
 
-    assert (result.grant, result.user) == (grant, person.user)
+    assert (result.outcome, result.user) == (grant, person.user)
     assert len(person.phone.messages) - before == texts
     assert failed_sign_ins() == 0
 
@@ -105,7 +107,7 @@ def test_a_right_password_while_barred(
     texts = len(person.phone.messages)
     with one_event(Kind.CHALLENGE, outcome):
         result = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
-    assert result.grant is Grant.CODE_REQUIRED
+    assert result.outcome is SignInOutcome.CODE_REQUIRED
     assert result.sending
     assert result.sending.outcome == outcome
     assert len(person.phone.messages) == texts
@@ -131,9 +133,9 @@ def test_a_refused_password(
     """S-38: one answer."""
     if given:
         given(user)
-    with one_event(Kind.SIGN_IN, Grant.INVALID_GRANT, {}):
+    with one_event(Kind.SIGN_IN, SignInOutcome.INVALID_GRANT, {}):
         result = sign_in.sign_in(name, password, origin=PAGE)
-    assert result == sign_in.SignIn(Grant.INVALID_GRANT)
+    assert result == sign_in.SignIn(SignInOutcome.INVALID_GRANT)
     assert failed_sign_ins() == 1
 
 
@@ -142,22 +144,23 @@ def test_too_many_passwords(user: User, settings: Settings) -> None:
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 300),)
     sign_in.sign_in("ann", "wrong", origin=PAGE)
     passwords.confirm(user, "wrong", origin=PAGE)
-    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
+    with one_event(Kind.SIGN_IN, SignInOutcome.NOT_NOW):
         refused = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
-    assert refused.grant is Grant.NOT_NOW
+    assert refused.outcome is SignInOutcome.NOT_NOW
     assert refused.retry_after
-    with one_repeat(Kind.SIGN_IN, Grant.NOT_NOW):
-        assert passwords.confirm(user, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+    with one_repeat(Kind.SIGN_IN, SignInOutcome.NOT_NOW):
+        assert passwords.confirm(user, PASSWORD, origin=PAGE).outcome is SignInOutcome.NOT_NOW
 
 
 @pytest.mark.parametrize(
-    ("password", "grant"), [(PASSWORD, Grant.SIGNED_IN), ("wrong", Grant.INVALID_GRANT)]
+    ("password", "grant"),
+    [(PASSWORD, SignInOutcome.SIGNED_IN), ("wrong", SignInOutcome.INVALID_GRANT)],
 )
-def test_the_password_again(user: User, password: str, grant: Grant) -> None:
+def test_the_password_again(user: User, password: str, grant: SignInOutcome) -> None:
     with one_event(Kind.PASSWORD, grant, {}, user_id=user.pk):
         result = passwords.confirm(user, password, origin=PAGE)
-    assert result.grant is grant
-    assert bool(result.factors) is (grant is Grant.SIGNED_IN)
+    assert result.outcome is grant
+    assert bool(result.factors) is (grant is SignInOutcome.SIGNED_IN)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +245,7 @@ def test_a_new_password_leaves_the_factors(full: Person) -> None:
     passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
     assert full.has == {By.TEXT, By.APP}
     assert full.left() == 10
-    assert sign_in.sign_in("ann", NEW, origin=PAGE).grant is Grant.CODE_REQUIRED
+    assert sign_in.sign_in("ann", NEW, origin=PAGE).outcome is SignInOutcome.CODE_REQUIRED
 
 
 def test_nobody_deactivated_gets_a_new_password(user: User, person: Person) -> None:
@@ -359,10 +362,10 @@ def test_links_are_limited_as_passwords_are_but_apart(
     setattr(settings, f"OPTIN_FAILED_SIGN_INS_PER_{limit}", (Rate(2, 300),))
     for _ in range(2):
         passwords.ask_reset(email, origin=PAGE)
-    with one_event(Kind.PASSWORD, Grant.NOT_NOW):
+    with one_event(Kind.PASSWORD, SignInOutcome.NOT_NOW):
         assert not passwords.ask_reset(email, origin=PAGE)
     assert RefusalCount.objects.latest("pk").last["data"]["rule"] == f"reset-{limit.lower()}/300"
-    assert sign_in.sign_in(user.email, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
+    assert sign_in.sign_in(user.email, PASSWORD, origin=PAGE).outcome is SignInOutcome.SIGNED_IN
 
 
 # -- this was not me (S-39) --------------------------------------------------------
@@ -432,7 +435,7 @@ def test_what_was_told_is_taken_back(
     with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
         result = authenticators.disown(notice, PASSWORD, origin=PAGE)
 
-    assert result.grant is Grant.SIGNED_IN
+    assert result.outcome is SignInOutcome.SIGNED_IN
     assert person.has == stays
     assert not AccessKey.objects.filter(revoked_at=None).exists()
     assert not AccessToken.objects.exists()
@@ -493,15 +496,18 @@ def test_taking_back_needs_the_password(full: Person, settings: Settings) -> Non
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 300),)
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     epoch = full.now.session_epoch
-    with one_event(Kind.DISOWN, Grant.INVALID_GRANT, {}, user_id=full.user.pk):
-        assert authenticators.disown(notice, "wrong", origin=PAGE).grant is Grant.INVALID_GRANT
+    with one_event(Kind.DISOWN, SignInOutcome.INVALID_GRANT, {}, user_id=full.user.pk):
+        assert (
+            authenticators.disown(notice, "wrong", origin=PAGE).outcome
+            is SignInOutcome.INVALID_GRANT
+        )
     assert failed_sign_ins() == 1
-    with one_event(Kind.SIGN_IN, Grant.NOT_NOW):
-        assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant is Grant.NOT_NOW
+    with one_event(Kind.SIGN_IN, SignInOutcome.NOT_NOW):
+        assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.NOT_NOW
     assert full.has == {By.TEXT, By.APP}
     assert full.now.session_epoch == epoch
     full.clock.shift(300)
-    assert authenticators.disown(notice, PASSWORD, origin=PAGE).grant is Grant.SIGNED_IN
+    assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.SIGNED_IN
     assert full.has == {By.APP}
 
 

@@ -12,7 +12,7 @@ from optin.errors import PasswordNeeded, SignedOut
 from optin.models import AuthenticatorApp, Notice, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, passwords
 from optin.operations.factors import Standing
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, CodeOutcome, FactorOutcome
 from tests.conftest import OTHER_NUMBER, PASSWORD
 from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
 from tests.domain.world import nothing_happens
@@ -38,8 +38,8 @@ def test_a_secret_is_shown_to_the_session_that_began_it_only(person: Person) -> 
 
 def test_a_secret_of_another_session_is_not_confirmed(person: Person) -> None:
     person.begin_app()
-    assert person.confirm_app(origin=OTHER_PAGE).outcome is Outcome.NOTHING_WAITING
-    assert person.confirm_app().outcome is Outcome.OK
+    assert person.confirm_app(origin=OTHER_PAGE).outcome is FactorOutcome.NOTHING_WAITING
+    assert person.confirm_app().outcome is FactorOutcome.OK
 
 
 def test_a_secret_that_was_begun_does_not_outlast_another_session_s(person: Person) -> None:
@@ -125,7 +125,7 @@ def test_a_new_password_ends_what_was_begun(full: Person) -> None:
     row = full.name_number()
     code = full.phone.code()
     passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
-    assert full.prove_number(row, code).outcome is Outcome.OTP_INCORRECT
+    assert full.prove_number(row, code).outcome is CodeOutcome.OTP_INCORRECT
     assert full.number
     assert full.number.pk != row
 
@@ -211,14 +211,14 @@ def test_an_old_list_does_not_come_back(person: Person) -> None:
     person.set_up(By.TEXT, By.RECOVERY)
     first, before = person.recovery, authenticators.newest_recovery_code(person.user)
     used = first[0]
-    assert person.check(used).outcome is Outcome.OK
+    assert person.check(used).outcome is CodeOutcome.OK
     person.make_recovery_codes()
 
     again = authenticators.keep_recovery_codes(
         person.user, first, instead_of=before - 10, standing=proved(), origin=PAGE
     )
 
-    assert again.outcome is Outcome.NOTHING_WAITING
+    assert again.outcome is FactorOutcome.NOTHING_WAITING
     person.clock.shift(61)
-    assert person.check(used).outcome is Outcome.OTP_INCORRECT
-    assert person.check(person.recovery[0]).outcome is Outcome.OK
+    assert person.check(used).outcome is CodeOutcome.OTP_INCORRECT
+    assert person.check(person.recovery[0]).outcome is CodeOutcome.OK

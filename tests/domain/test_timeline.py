@@ -38,7 +38,7 @@ from optin.operations import challenges, opt_ins, send_controls, sign_in, staff_
 from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome, StaffOutcome
 from optin.support import timeline, wording
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.timeline import Entry, Position, What
@@ -483,7 +483,7 @@ def test_what_refused_and_is_over_says_so(
 
 def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
     gateway_refused(scene)
-    assert scene.ask().outcome is Outcome.SEND_LIMIT
+    assert scene.ask().outcome is SendOutcome.SEND_LIMIT
     found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
     assert found == [Why.GATEWAY_REFUSED, Why.NUMBER_MISTYPED, Why.RESEND_WAIT]
 
@@ -729,8 +729,8 @@ def test_what_staff_asked_for_in_vain_hides_no_cause(
     PendingOtp.objects.update(closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
     before = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
     assert before[0] is why
-    sending = staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
-    assert sending.outcome is Outcome.NOTHING_WAITING
+    outcome = staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
+    assert outcome is StaffOutcome.NOTHING_WAITING
     assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == before
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from optin.conf import KEY_BYTES
 from optin.models import File, ProviderUser, User
 from optin.operations import opt_ins, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome
 from optin.runtime import throttle
 from tests.conftest import NUMBER, ORIGIN, Phone
 
@@ -46,7 +46,7 @@ def test_a_number_is_encrypted_anew_when_its_key_is_lost(
 
     sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
-    assert sending.outcome is Outcome.SENT
+    assert sending.outcome is SendOutcome.SENT
     assert len(phone.messages) == 2
     active.refresh_from_db()
     assert active.open_number() == NUMBER

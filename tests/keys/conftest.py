@@ -20,9 +20,8 @@ from django.utils import timezone
 from optin.models import AuthenticatorApp, Canary, File, ProviderUser, User
 from optin.operations import authenticators
 from optin.operations.factors import Standing
-from optin.operations.verification import Verification
 from optin.origin import Face, Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, FactorOutcome
 from tests.conftest import make_user
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,7 +106,7 @@ def begin_app(user: User) -> str:
     return waiting[0]
 
 
-def prove_app(user: User, secret: str, *, steps: int = 0) -> Verification:
+def prove_app(user: User, secret: str, *, steps: int = 0) -> authenticators.Change:
     user = User.objects.get(pk=user.pk)
     code = App(user, secret).code(steps)
     return authenticators.confirm_app(user, code, standing=standing(), origin=WEB)
@@ -116,7 +115,7 @@ def prove_app(user: User, secret: str, *, steps: int = 0) -> Verification:
 def add_app(user: User, *, steps: int = 0) -> App:
     """Set up the app of *user*, to the end, with its code of so many steps from now."""
     secret = begin_app(user)
-    assert prove_app(user, secret, steps=steps).outcome is Outcome.OK
+    assert prove_app(user, secret, steps=steps).outcome is FactorOutcome.OK
     return App(user, secret)
 
 

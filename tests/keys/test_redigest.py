@@ -26,7 +26,7 @@ from optin.models import (
 from optin.operations import authenticators, challenges, send_controls
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, SendOutcome
 from tests.conftest import NUMBER, OTHER_NUMBER
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -52,7 +52,7 @@ COMMAND = Origin(Face.COMMAND)
 @pytest.fixture
 def stopped(ring: LazySettings, world: World) -> World:
     """``NUMBER`` is active; the service is stopped for a while, and has a new digest key."""
-    assert world.guess(world.code()).outcome is Outcome.OK
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
     world.clock.shift(61)
     ring.OPTIN_DIGEST_KEY = NEW_DIGEST
     return world
@@ -80,8 +80,8 @@ def test_all_goes_on_with_the_new_key(stopped: World, stranger: User) -> None:
     assert not ProviderUser.objects.active_owner(row.number_digest)
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.OPT_IN):
         stopped.purpose = purpose
-        assert stopped.ask().outcome is Outcome.SENT
-        assert stopped.guess(stopped.code()).outcome is Outcome.OK
+        assert stopped.ask().outcome is SendOutcome.SENT
+        assert stopped.guess(stopped.code()).outcome is CodeOutcome.OK
     assert stopped.row.pk == row.pk
 
 
@@ -89,8 +89,8 @@ def test_a_number_stays_its_owners(stopped: World, stranger: User) -> None:
     """Else one number could become active for two people."""
     redigest()
     theirs = World(stranger, stopped.file, stopped.phone, stopped.clock)
-    assert theirs.opt_in(NUMBER).outcome is Outcome.SENT
-    assert theirs.guess(theirs.code()).outcome is Outcome.MOBILE_NUMBER_IN_USE
+    assert theirs.opt_in(NUMBER).outcome is SendOutcome.SENT
+    assert theirs.guess(theirs.code()).outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
 
 
 def test_codes_and_counts_end(stopped: World, settings: LazySettings) -> None:
@@ -106,7 +106,7 @@ def test_codes_and_counts_end(stopped: World, settings: LazySettings) -> None:
 
     assert PendingOtp.objects.latest("pk").closed_as == PendingOtp.Closed.SUPERSEDED
     assert not SendCounter.objects.exists()
-    assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
+    assert stopped.guess(code).outcome is CodeOutcome.OTP_INCORRECT
     assert stopped.failures == 0
 
 
@@ -177,8 +177,8 @@ def test_apps_and_recovery_codes_go_on(stopped: World) -> None:
     assert (list(RecoveryCode.objects.values()), list(AuthenticatorApp.objects.values())) == before
     stopped.purpose = Purpose.SIGN_IN
     for code in (app.code(), codes[0]):
-        assert stopped.guess(code).outcome is Outcome.OK
-        assert stopped.guess(code).outcome is Outcome.OTP_INCORRECT
+        assert stopped.guess(code).outcome is CodeOutcome.OK
+        assert stopped.guess(code).outcome is CodeOutcome.OTP_INCORRECT
 
 
 def test_what_a_session_guessed_last_counts_no_more(stopped: World, settings: LazySettings) -> None:

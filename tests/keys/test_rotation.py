@@ -28,7 +28,7 @@ from optin.models import (
 from optin.operations import key_rotation, opt_ins
 from optin.operations.key_rotation import Use
 from optin.origin import Face
-from optin.outcomes import Outcome
+from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
 from tests.conftest import NUMBER, ORIGIN
 from tests.domain.conftest import world
 from tests.domain.world import World, newest_event, nothing_happens, one_event
@@ -70,7 +70,7 @@ def seen(ring: LazySettings, world: World) -> World:
 @pytest.fixture
 def used(seen: World) -> World:
     """The same, and the code is used: the number is active."""
-    assert seen.guess(seen.code()).outcome is Outcome.OK
+    assert seen.guess(seen.code()).outcome is CodeOutcome.OK
     return seen
 
 
@@ -110,10 +110,10 @@ def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySett
     assert Canary.objects.get().opens()
     assert used.row.open_number() == NUMBER
     used.purpose = Purpose.SIGN_IN
-    assert used.guess(app.code()).outcome is Outcome.OK
+    assert used.guess(app.code()).outcome is CodeOutcome.OK
     used.clock.shift(30)
-    assert used.ask().outcome is Outcome.SENT
-    assert used.guess(used.code()).outcome is Outcome.OK
+    assert used.ask().outcome is SendOutcome.SENT
+    assert used.guess(used.code()).outcome is CodeOutcome.OK
 
 
 def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) -> None:
@@ -127,7 +127,7 @@ def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) ->
     settings.OPTIN_KEYS = {"new": NEW}
     assert not Canary.objects.get().opens()  # whoever removes it now is told at the start
     settings.OPTIN_KEYS = BOTH
-    assert seen.guess(seen.code()).outcome is Outcome.OK
+    assert seen.guess(seen.code()).outcome is CodeOutcome.OK
     assert "older ones may be removed" in run("rotate_keys")
     settings.OPTIN_KEYS = {"new": NEW}
     assert Canary.objects.get().opens()
@@ -197,7 +197,7 @@ def test_an_app_that_nobody_has_proved_yet_is_encrypted_again_too(
     secret = begin_app(seen.user)
     run_until_codes_are_over(seen)
     settings.OPTIN_KEYS = {"new": NEW}
-    assert prove_app(seen.user, secret).outcome is Outcome.OK
+    assert prove_app(seen.user, secret).outcome is FactorOutcome.OK
 
 
 def test_every_field_that_is_encrypted_is_known() -> None:
@@ -399,7 +399,7 @@ def test_no_change_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPat
         guessing = pool.submit(closing, lambda: seen.guess(code))
         wait([guessing], timeout=0.5)  # it may be through, or wait for the chunk
         go_on.set()
-        assert guessing.result().outcome is Outcome.OK
+        assert guessing.result().outcome is CodeOutcome.OK
         assert rotating.result().done == Use(numbers=1)
 
     assert (seen.row.confirmed, seen.row.open_number()) == (True, NUMBER)
@@ -432,7 +432,7 @@ def test_no_app_is_lost_to_a_chunk(seen: World, monkeypatch: pytest.MonkeyPatch)
             pool.submit(closing, lambda: key_rotation.rotate(origin=ORIGIN)).result().done["apps"]
         )
         go_on.set()
-        assert proving.result().outcome is Outcome.OK
+        assert proving.result().outcome is FactorOutcome.OK
 
     app = AuthenticatorApp.objects.get()
     assert (app.confirmed, app.open_secret()) == (True, secret)
@@ -447,6 +447,6 @@ def sealed_with_old(secret: str, user: User) -> str:
 def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
     """What ``opt_in`` seals anew is nothing to do for the command."""
     seen.clock.shift(30)
-    assert opt_ins.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is Outcome.RESENT
+    assert opt_ins.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is SendOutcome.RESENT
     with pytest.raises(CommandError, match="0 numbers, 0 apps, 1 codes"):
         run("rotate_keys")

@@ -476,7 +476,7 @@ class Machine(RuleBasedStateMachine):
                 verification_code=code,
                 client=client,
                 origin=FROM,
-            ).grant
+            ).outcome
         except MalformedCode:
             return MALFORMED
 

@@ -28,7 +28,7 @@ from optin.conf import Rate
 from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
 from optin.operations import opt_ins, sign_in
 from optin.origin import Face, Origin
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome
 from optin.runtime import hashing
 from tests.conftest import ORIGIN, PASSWORD, Phone, make_user
 
@@ -219,7 +219,7 @@ class ByService:
 
     def opt_in(self, user: User, file: File, mobile: str) -> str:
         outcome = opt_ins.opt_in(user, file, mobile, origin=ORIGIN).outcome
-        return "ok" if outcome in {Outcome.SENT, Outcome.RESENT} else outcome
+        return "ok" if outcome in {SendOutcome.SENT, SendOutcome.RESENT} else outcome
 
     def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
         return opt_ins.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome

@@ -76,7 +76,7 @@ def choose_a_password(user: User, phone: Phone) -> Callable[[], str]:
 def refresh(user: User, phone: Phone) -> Callable[[], str]:
     client, token = sign_in.application(), signed_in(user).refresh_token
     assert client
-    return lambda: sign_in.refresh_grant(token, scope="", client=client, origin=FROM).grant
+    return lambda: sign_in.refresh_grant(token, scope="", client=client, origin=FROM).outcome
 
 
 @pytest.mark.parametrize(

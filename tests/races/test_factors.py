@@ -169,7 +169,7 @@ def test_a_change_taken_back_16_times_at_once_is_taken_back_once(
 
         assert Counter(outcomes(user, AuditEvent.Kind.DISOWN)) == {
             "ok": 1,
-            "unchanged": sum(answer.grant == "signed_in" for answer in with_limit) - 1,
+            "unchanged": sum(answer.outcome == "signed_in" for answer in with_limit) - 1,
         }
         user.refresh_from_db()
         assert user.session_epoch == 2  # the opt-in, and this

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins, staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome
 from tests.conftest import NUMBER, ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import ROUNDS, ByService, Way, at_once, member, number, pend, wrong_codes
 
@@ -115,7 +115,7 @@ def three_purposes(user: User, file: File) -> list[PendingOtp]:
     first = pend(user, file, NUMBER)
     opt_ins.verify_opt_in(user, file, first.provider_user_id, first.code(), origin=ORIGIN)
     for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE):
-        assert challenges.challenge(user, purpose, origin=ORIGIN).outcome is Outcome.SENT
+        assert challenges.challenge(user, purpose, origin=ORIGIN).outcome is SendOutcome.SENT
     return list(PendingOtp.objects.open().select_related("provider_user"))
 
 

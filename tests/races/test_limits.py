@@ -22,7 +22,7 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.operations import challenges, opt_ins
-from optin.outcomes import Outcome
+from optin.outcomes import SendOutcome
 from tests.conftest import ORIGIN, Phone, decisions, make_user
 from tests.races.conftest import LONG, ByHttp, at_once, number, serving
 
@@ -114,7 +114,7 @@ def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phon
     settings.OPTIN_OWN_SENDS_RESERVE = 1
     settings.OPTIN_OWN_SENDS_TOTAL = (Rate(len(users) + ALLOWED, LONG),)
 
-    def ask(user: User) -> Outcome:
+    def ask(user: User) -> SendOutcome:
         return challenges.challenge(user, Purpose.SIGN_IN, origin=ORIGIN).outcome
 
     for n, user in enumerate(users):
@@ -125,4 +125,4 @@ def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phon
 
     answers = Counter(at_once([partial(ask, user) for user in users * 3]))
 
-    assert answers == {Outcome.RESENT: ALLOWED, Outcome.SEND_LIMIT: 60 - ALLOWED}
+    assert answers == {SendOutcome.RESENT: ALLOWED, SendOutcome.SEND_LIMIT: 60 - ALLOWED}

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.operations import sign_in
-from optin.outcomes import Grant
+from optin.outcomes import TokenOutcome
 from tests.conftest import PASSWORD, decisions
 from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
 
@@ -49,7 +49,7 @@ def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
             verification_code="",
             client=client,
             origin=FROM,
-        ).grant
+        ).outcome
 
     answers = Counter(at_once([partial(attempt, n) for n in range(100)]))
 
@@ -66,7 +66,7 @@ def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
 
     def attempt(network: str, n: int) -> str:
         origin = replace(FROM, ip=f"{network}.{n % 10}.1")
-        return sign_in.sign_in("ann", f"wrong {n}", origin=origin).grant
+        return sign_in.sign_in("ann", f"wrong {n}", origin=origin).outcome
 
     before = at_once([partial(attempt, "203.0", n) for n in range(20)])
     answers = Counter(at_once([partial(attempt, "198.51", n) for n in range(100)]))
@@ -107,9 +107,9 @@ def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) ->
         origin=FROM,
     )
 
-    answers = Counter(answer.grant for answer in at_once([attempt] * 64))
+    answers = Counter(answer.outcome for answer in at_once([attempt] * 64))
 
-    assert answers == {Grant.ISSUED: 64}
+    assert answers == {TokenOutcome.ISSUED: 64}
     assert checked(user) == (0, Counter(issued=64))
 
 
@@ -160,4 +160,4 @@ def test_a_refresh_that_meets_a_password_change_gets_nothing(user: User) -> None
             waiting = pool.submit(refresh)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=1)
-        assert waiting.result(timeout=30).grant is Grant.INVALID_REFRESH
+        assert waiting.result(timeout=30).outcome is TokenOutcome.INVALID_REFRESH

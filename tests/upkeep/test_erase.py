@@ -32,7 +32,7 @@ from optin.models import (
 )
 from optin.operations import challenges, erasure, opt_ins, revocations, sign_in, staff_actions
 from optin.origin import Face, Origin
-from optin.outcomes import Grant, Outcome
+from optin.outcomes import CodeOutcome, StaffOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.upkeep.conftest import COMMAND, app_of, everything, now, number_of, rows
@@ -87,7 +87,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     return user
 
 
-def erase(user: User, reason: str = REASON) -> Outcome:
+def erase(user: User, reason: str = REASON) -> StaffOutcome:
     return erasure.erase(user, reason=reason, origin=COMMAND)
 
 
@@ -127,7 +127,7 @@ def test_nothing_that_names_the_person_is_left(person: User) -> None:
     """S-55: in no column of any table."""
     assert {"optin_user.username", "optin_user.email"} <= found()
 
-    assert erase(person) is Outcome.OK
+    assert erase(person) is StaffOutcome.OK
 
     assert found() == set()
 
@@ -291,7 +291,7 @@ def test_the_number_is_free_for_somebody_else(person: User, file: File, phone: P
         opt_ins.verify_opt_in(
             other, file, row.provider_user_id, phone.code_to(NUMBER), origin=ORIGIN
         ).outcome
-        is Outcome.OK
+        is CodeOutcome.OK
     )
 
 
@@ -315,7 +315,7 @@ def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> N
         answer = sign_in.password_grant(
             name, PASSWORD, scope="", verification_code="", client=application, origin=FROM
         )
-        assert answer.grant is Grant.INVALID_GRANT
+        assert answer.outcome is TokenOutcome.INVALID_GRANT
 
 
 # -- at any time, again, and asked ---------------------------------------------------
@@ -332,20 +332,20 @@ def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> N
 )
 def test_in_any_state(person: User, state: dict[str, Any]) -> None:
     User.objects.filter(pk=person.pk).update(**state)
-    assert erase(person) is Outcome.OK
+    assert erase(person) is StaffOutcome.OK
     assert found() == set()
 
 
 def test_suspended(person: User) -> None:
     staff_actions.suspend(person, reason="doubt", origin=ORIGIN)
-    assert erase(person) is Outcome.OK
+    assert erase(person) is StaffOutcome.OK
     assert found() == set()
 
 
 def test_again_changes_nothing_but_is_told(person: User, file: File) -> None:
     erase(person)
     before = rows()
-    assert erase(person) is Outcome.UNCHANGED
+    assert erase(person) is StaffOutcome.UNCHANGED
     assert rows() == before
     assert AuditEvent.objects.latest("pk").outcome == "unchanged"
 
@@ -395,7 +395,7 @@ def test_who_was_let_in_before_it_is_refused_under_the_lock(
 
 def test_staff_may_still_release_the_number_of_somebody_deactivated(person: User) -> None:
     deactivate(person)
-    assert staff_actions.revoke(person, reason="try", origin=ORIGIN) is Outcome.OK
+    assert staff_actions.revoke(person, reason="try", origin=ORIGIN) is StaffOutcome.OK
 
 
 def test_somebody_may_be_called_like_that(person: User) -> None:
@@ -403,7 +403,7 @@ def test_somebody_may_be_called_like_that(person: User) -> None:
     erase(person)
     left = User.objects.get(pk=person.pk)
     assert left.username.startswith(f"erased-{person.pk}-")
-    assert erase(person) is Outcome.UNCHANGED
+    assert erase(person) is StaffOutcome.UNCHANGED
 
 
 @pytest.mark.parametrize(

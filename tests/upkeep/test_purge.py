@@ -38,7 +38,7 @@ from optin.models.messages import LEASE, State
 from optin.operations import opt_ins, retention, sign_in, staff_actions
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import By, Grant, Outcome
+from optin.outcomes import By, SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.conftest import (
     NOON,
@@ -337,7 +337,7 @@ def test_waits_and_limits_go_on(
         assert not purge()
         assert rows(SendCounter, SmsMessage) == before
         answers.append(opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome)
-    sent, again, no = Outcome.SENT, Outcome.RESENT, Outcome.SEND_LIMIT
+    sent, again, no = SendOutcome.SENT, SendOutcome.RESENT, SendOutcome.SEND_LIMIT
     assert answers == [sent, no, again, sent, no, no, no, sent]
 
 
@@ -475,7 +475,7 @@ def test_expired_tokens_go(
     assert deleted["tokens"] == 1  # the authorization code
     assert RefreshToken.objects.count() == 3
     again = sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
-    assert again.grant is Grant.INVALID_REFRESH
+    assert again.outcome is TokenOutcome.INVALID_REFRESH
     assert RefreshToken.objects.filter(revoked=None).count() == 1  # that family is gone
 
     clock.shift(timedelta(days=31))

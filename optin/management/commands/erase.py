@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from optin.errors import TellingReason, UnfitReason
 from optin.management.commands import ORIGIN, find_user
 from optin.operations import erasure
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             outcome = erasure.erase(person, reason=reason, origin=ORIGIN)
         except (UnfitReason, TellingReason) as exc:
             raise CommandError(exc.message) from None
-        again = " again" if outcome is Outcome.UNCHANGED else ""
+        again = " again" if outcome is StaffOutcome.UNCHANGED else ""
         self.stdout.write(f"Erased user {person.pk}{again}.")
 
 

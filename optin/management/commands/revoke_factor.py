@@ -4,7 +4,7 @@ from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 from optin.operations import staff_actions
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 
 class Command(StaffCommand):
@@ -15,6 +15,6 @@ class Command(StaffCommand):
             outcome = staff_actions.revoke(user, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
-        if outcome is not Outcome.OK:
+        if outcome is not StaffOutcome.OK:
             raise CommandError(f"{user.get_username()} has no second factor.")
         self.stdout.write(f"Removed the second factor of {user.get_username()}.")

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN
 from optin.operations import send_controls
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 
 class Command(BaseCommand):
@@ -21,7 +21,7 @@ class Command(BaseCommand):
             outcome = change(reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
-        if outcome is Outcome.UNCHANGED:
+        if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write("Texts were not stopped." if end else "Texts were stopped already.")
         else:
             self.stdout.write("Texts leave again." if end else "No text leaves any more.")

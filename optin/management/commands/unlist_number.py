@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, target_of
 from optin.operations import send_controls
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             outcome = send_controls.unlist(target, reason=reason, origin=ORIGIN)
         except UnfitReason as exc:
             raise CommandError(exc.message) from None
-        if outcome is Outcome.UNCHANGED:
+        if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write("It is on no list.")
         else:
             self.stdout.write("Taken off the list.")

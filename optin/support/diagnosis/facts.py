@@ -16,7 +16,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.outcomes import Outcome
+from optin.outcomes import StaffOutcome
 
 Kind = AuditEvent.Kind
 
@@ -61,7 +61,7 @@ def read_facts(user: User, now: datetime) -> Known:
         return refusals.latest(asked, fresh, kinds)
 
     request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
-    suspensions = trail.filter(kind=Kind.SUSPEND, outcome=Outcome.OK)
+    suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
     text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
@@ -86,7 +86,7 @@ def read_facts(user: User, now: datetime) -> Known:
     )
 
 
-_IN_VAIN = [Outcome.NOTHING_WAITING, Outcome.OUT_OF_REACH]
+_IN_VAIN = [StaffOutcome.NOTHING_WAITING, StaffOutcome.OUT_OF_REACH]
 
 _BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
 

@@ -7,7 +7,7 @@ from django.utils.dateparse import parse_datetime
 from optin import phones
 from optin.limits import Rule
 from optin.models import AuditEvent
-from optin.outcomes import Outcome
+from optin.outcomes import WITHHELD
 from optin.support import wording
 from optin.support.diagnosis.advice import ASK_LATER, RULES
 from optin.support.diagnosis.barriers import barred, guarded
@@ -52,7 +52,7 @@ def _repeats(event: AuditEvent, told: int = 1) -> str:
 
 def is_told(request: AuditEvent) -> bool:
     """Whether the person knows that it was refused."""
-    return request.outcome != Outcome.WITHHELD
+    return request.outcome != WITHHELD
 
 
 _OF_OTHERS = {Rule.ASKED_NUMBER, Rule.RESEND_WAIT}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optin.models import Purpose, Revocation
-from optin.outcomes import Grant, Outcome
+from optin.outcomes import CodeOutcome, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER
 from optin.support.diagnosis.barriers import barred, reason_of
@@ -31,9 +31,9 @@ def _of_password(known: Known) -> Iterator[Cause]:
         )
     if event is None or known.now - event.at >= LATELY:
         return
-    if event.outcome == Grant.NOT_NOW and event.data.get("rule"):
+    if event.outcome == SignInOutcome.NOT_NOW and event.data.get("rule"):
         yield password_limit(Question.NO_ENTRY, event, known.now)
-    elif event.outcome == Grant.INVALID_GRANT:
+    elif event.outcome == SignInOutcome.INVALID_GRANT:
         yield no_entry(
             Why.WRONG_PASSWORD,
             f"At the last sign-in, {moment(event.at)}, the password was wrong.",
@@ -45,7 +45,7 @@ def _of_guess(known: Known) -> Iterator[Cause]:
     event = known.guess
     if event is None or known.now - event.at >= LATELY or not wording.is_refusal(event):
         return
-    if event.outcome in {Outcome.LOCKED, Outcome.FACTOR_DISABLED} or any(barred(known)):
+    if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
         return  # that is said, while it holds
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"

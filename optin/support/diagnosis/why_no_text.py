@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optin import limits
-from optin.outcomes import Grant
+from optin.outcomes import SignInOutcome
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force
 from optin.support.diagnosis.causes import Cause, Question, Why, no_text
@@ -36,15 +36,15 @@ def _not_asked(known: Known) -> Iterator[Cause]:
     request, sign_in = known.request, known.sign_in
     if sign_in and (request is None or is_later(sign_in, request)):
         at = moment(sign_in.at)
-        if sign_in.outcome == Grant.INVALID_GRANT:
+        if sign_in.outcome == SignInOutcome.INVALID_GRANT:
             yield no_text(
                 Why.WRONG_PASSWORD,
                 f"At the last sign-in, {at}, the password was wrong: no text is sent then.",
                 CHOOSE_ANOTHER,
             )
-        elif sign_in.outcome == Grant.NOT_NOW:
+        elif sign_in.outcome == SignInOutcome.NOT_NOW:
             yield password_limit(Question.NO_TEXT, sign_in, known.now)
-        elif sign_in.outcome == Grant.CODE_REQUIRED and known.app:
+        elif sign_in.outcome == SignInOutcome.CODE_REQUIRED and known.app:
             yield no_text(
                 Why.APP_INSTEAD,
                 f"At the last sign-in, {at}, no text was sent: this account has an authenticator "

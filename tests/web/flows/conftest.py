@@ -11,7 +11,7 @@ from optin.models import ProviderUser, User
 from optin.operations import authenticators
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import By, Outcome
+from optin.outcomes import By, FactorOutcome
 from tests.conftest import PASSWORD, Phone
 from tests.web.flows.browser import Browser
 
@@ -32,7 +32,7 @@ def set_up_app(user: User) -> str:
     assert waiting
     secret = waiting[0]
     result = authenticators.confirm_app(user, app_code(secret), standing=standing(), origin=WEB)
-    assert result.outcome is Outcome.OK
+    assert result.outcome is FactorOutcome.OK
     return secret
 
 
@@ -52,7 +52,7 @@ def make_recovery_codes(user: User) -> list[str]:
         standing=standing(),
         origin=WEB,
     )
-    assert result.outcome is Outcome.OK
+    assert result.outcome is FactorOutcome.OK
     return codes
 
 

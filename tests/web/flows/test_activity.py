@@ -11,7 +11,15 @@ from django.utils import timezone
 from optin.models import AuditEvent, File, User
 from optin.operations import authenticators, opt_ins, tenants
 from optin.origin import Face, Origin
-from optin.outcomes import Grant, Outcome
+from optin.outcomes import (
+    CodeOutcome,
+    FactorOutcome,
+    RevocationOutcome,
+    SendOutcome,
+    SignInOutcome,
+    StaffOutcome,
+    TokenOutcome,
+)
 from optin.web import words
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
 from tests.web.flows.browser import Browser
@@ -25,98 +33,113 @@ PHONE = (
     "Chrome/140.0.0.0 Mobile Safari/537.36"
 )
 AT_CODES = {
-    Outcome.OK,
-    Outcome.OTP_INCORRECT,
-    Outcome.OTP_EXPIRED,
-    Outcome.OTP_EXHAUSTED,
-    Outcome.LOCKED,
-    Outcome.FACTOR_DISABLED,
-    Outcome.NOT_OPTED_IN,
+    CodeOutcome.OK,
+    CodeOutcome.OTP_INCORRECT,
+    CodeOutcome.OTP_EXPIRED,
+    CodeOutcome.OTP_EXHAUSTED,
+    CodeOutcome.LOCKED,
+    CodeOutcome.FACTOR_DISABLED,
+    CodeOutcome.NOT_OPTED_IN,
 }
 AT_TEXTS = {
-    Outcome.SENT,
-    Outcome.RESENT,
-    Outcome.LOCKED,
-    Outcome.FACTOR_DISABLED,
-    Outcome.SEND_LIMIT,
+    SendOutcome.SENT,
+    SendOutcome.RESENT,
+    CodeOutcome.LOCKED,
+    CodeOutcome.FACTOR_DISABLED,
+    SendOutcome.SEND_LIMIT,
 }
-BY_STAFF = {Outcome.OK, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN, Outcome.OUT_OF_REACH}
-AT_CHANGES = {Outcome.OK, Outcome.LOCKED, Outcome.FACTOR_DISABLED}
+BY_STAFF = {
+    CodeOutcome.OK,
+    StaffOutcome.UNCHANGED,
+    CodeOutcome.NOT_OPTED_IN,
+    StaffOutcome.OUT_OF_REACH,
+}
+AT_CHANGES = {CodeOutcome.OK, CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED}
 RECORDED: dict[Kind, set[str]] = {
     Kind.OPT_IN: {
         *AT_TEXTS,
-        Outcome.ALREADY_OPTED_IN,
-        Outcome.REGION_NOT_ALLOWED,
-        Outcome.UNREADABLE,
+        SendOutcome.ALREADY_OPTED_IN,
+        SendOutcome.REGION_NOT_ALLOWED,
+        StaffOutcome.UNREADABLE,
     },
     Kind.VERIFY_OPT_IN: {
-        *(AT_CODES - {Outcome.NOT_OPTED_IN}),
-        Outcome.ALREADY_VERIFIED,
-        Outcome.MOBILE_NUMBER_IN_USE,
+        *(AT_CODES - {CodeOutcome.NOT_OPTED_IN}),
+        CodeOutcome.ALREADY_VERIFIED,
+        CodeOutcome.MOBILE_NUMBER_IN_USE,
     },
-    Kind.CHALLENGE: {*AT_TEXTS, Outcome.WAITING, Outcome.NOT_OPTED_IN},
+    Kind.CHALLENGE: {*AT_TEXTS, SendOutcome.WAITING, CodeOutcome.NOT_OPTED_IN},
     Kind.CHECK: {*AT_CODES},
     Kind.OPT_OUT: {*AT_CODES},
     Kind.SIGN_IN: {
-        Grant.ISSUED,
-        Grant.SIGNED_IN,
-        Grant.INVALID_GRANT,
-        Grant.INVALID_SCOPE,
-        Grant.CODE_REQUIRED,
-        Grant.NOT_NOW,
+        TokenOutcome.ISSUED,
+        SignInOutcome.SIGNED_IN,
+        SignInOutcome.INVALID_GRANT,
+        TokenOutcome.INVALID_SCOPE,
+        SignInOutcome.CODE_REQUIRED,
+        SignInOutcome.NOT_NOW,
     },
-    Kind.REFRESH: {Grant.ISSUED, Grant.INVALID_REFRESH, Grant.INVALID_SCOPE},
+    Kind.REFRESH: {TokenOutcome.ISSUED, TokenOutcome.INVALID_REFRESH, TokenOutcome.INVALID_SCOPE},
     Kind.TOKEN: {
         "authorization_code",
         "refresh_token",
-        Grant.INVALID_REFRESH,
+        TokenOutcome.INVALID_REFRESH,
         "code_reused",
     },
     Kind.ACCESS: {"unknown_file"},
     Kind.SUSPEND: {*BY_STAFF},
     Kind.RESUME: {*BY_STAFF},
     Kind.UNLOCK: {*BY_STAFF},
-    Kind.REVOKE: {*BY_STAFF, Outcome.DEACTIVATED, Outcome.UNTOLD, Outcome.SET_UP_SINCE},
+    Kind.REVOKE: {
+        *BY_STAFF,
+        RevocationOutcome.DEACTIVATED,
+        RevocationOutcome.UNTOLD,
+        RevocationOutcome.SET_UP_SINCE,
+    },
     Kind.REVOCATION: {
-        Outcome.PLANNED,
-        Outcome.CANCELLED,
-        Outcome.WITHDRAWN,
-        Outcome.UNCHANGED,
-        Outcome.OUT_OF_REACH,
-        Outcome.NOT_OPTED_IN,
-        Outcome.DEACTIVATED,
-        Outcome.UNTOLD,
+        RevocationOutcome.PLANNED,
+        RevocationOutcome.CANCELLED,
+        RevocationOutcome.WITHDRAWN,
+        StaffOutcome.UNCHANGED,
+        StaffOutcome.OUT_OF_REACH,
+        CodeOutcome.NOT_OPTED_IN,
+        RevocationOutcome.DEACTIVATED,
+        RevocationOutcome.UNTOLD,
     },
     Kind.RESEND: {
         *AT_TEXTS,
-        Outcome.WAITING,
-        Outcome.REGION_NOT_ALLOWED,
-        Outcome.NOTHING_WAITING,
-        Outcome.OUT_OF_REACH,
+        SendOutcome.WAITING,
+        SendOutcome.REGION_NOT_ALLOWED,
+        StaffOutcome.NOTHING_WAITING,
+        StaffOutcome.OUT_OF_REACH,
     },
-    Kind.REVEAL: {Outcome.OK, Outcome.OUT_OF_REACH, Outcome.UNREADABLE},
-    Kind.ROLE: {Outcome.OK, Outcome.UNCHANGED, Outcome.OUT_OF_REACH},
-    Kind.MEMBER: {"added", "ended", Outcome.OUT_OF_REACH},
-    Kind.ACCESS_KEY: {"made", "revoked", Outcome.OUT_OF_REACH},
+    Kind.REVEAL: {CodeOutcome.OK, StaffOutcome.OUT_OF_REACH, StaffOutcome.UNREADABLE},
+    Kind.ROLE: {CodeOutcome.OK, StaffOutcome.UNCHANGED, StaffOutcome.OUT_OF_REACH},
+    Kind.MEMBER: {"added", "ended", StaffOutcome.OUT_OF_REACH},
+    Kind.ACCESS_KEY: {"made", "revoked", StaffOutcome.OUT_OF_REACH},
     Kind.PASSWORD: {
         "changed",
         "reset_asked",
         "refused",
-        Grant.SIGNED_IN,
-        Grant.INVALID_GRANT,
-        Grant.NOT_NOW,
+        SignInOutcome.SIGNED_IN,
+        SignInOutcome.INVALID_GRANT,
+        SignInOutcome.NOT_NOW,
     },
-    Kind.APP: {*AT_CHANGES, Outcome.STARTED, Outcome.OTP_INCORRECT, Outcome.NOTHING_WAITING},
-    Kind.RECOVERY_CODES: {*AT_CHANGES, Outcome.UNCHANGED, Outcome.NOT_OPTED_IN},
-    Kind.DISOWN: {Outcome.OK, Outcome.UNCHANGED, Grant.INVALID_GRANT},
-    Kind.CONSENT: {Outcome.OK, "denied"},
+    Kind.APP: {
+        *AT_CHANGES,
+        FactorOutcome.STARTED,
+        CodeOutcome.OTP_INCORRECT,
+        StaffOutcome.NOTHING_WAITING,
+    },
+    Kind.RECOVERY_CODES: {*AT_CHANGES, StaffOutcome.UNCHANGED, CodeOutcome.NOT_OPTED_IN},
+    Kind.DISOWN: {CodeOutcome.OK, StaffOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT},
+    Kind.CONSENT: {CodeOutcome.OK, "denied"},
     Kind.NO_TEXTS: {
         "stopped",
         "allowed",
         *AT_CHANGES,
-        Outcome.UNCHANGED,
-        Outcome.NOT_OPTED_IN,
-        Outcome.MOBILE_NUMBER_IN_USE,
+        StaffOutcome.UNCHANGED,
+        CodeOutcome.NOT_OPTED_IN,
+        CodeOutcome.MOBILE_NUMBER_IN_USE,
     },
 }
 """What can be recorded of a person, by kind."""
@@ -160,7 +183,7 @@ def test_every_event_has_words(kind: Kind, outcome: str) -> None:
     what = said(kind, outcome)
     assert what not in Kind.labels
     assert outcome == "ok" or "_" not in what
-    right = {Outcome.OK, Grant.ISSUED, Grant.SIGNED_IN} & RECORDED[kind]
+    right = {CodeOutcome.OK, TokenOutcome.ISSUED, SignInOutcome.SIGNED_IN} & RECORDED[kind]
     if outcome not in right:
         assert what not in {said(kind, each) for each in right}
 
