@@ -6,6 +6,7 @@ Google's libphonenumber metadata.
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 import phonenumbers
 
@@ -32,6 +33,11 @@ class MobileNumber:
 
     e164: str
     region: str  # ISO 3166-1 alpha-2
+
+    @classmethod
+    def stored(cls, e164: str) -> Self:
+        """Return the number that ``parse`` gave before, and of which *e164* was kept."""
+        return cls(e164, region_of(e164))
 
     @property
     def last_three(self) -> str:

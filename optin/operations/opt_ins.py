@@ -35,6 +35,7 @@ from optin.operations.verification import (
 )
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome
+from optin.phones import MobileNumber
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -63,6 +64,12 @@ def opt_in(
     :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
     number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
+    return _opt_in(user, file, number, origin, standing)
+
+
+def _opt_in(
+    user: User, file: File, number: MobileNumber, origin: Origin, standing: Standing | None
+) -> Sending:
     digest = ProviderUser.digest_of(number.e164)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
@@ -90,14 +97,14 @@ def opt_in(
 
 def _may_opt_in(
     factors: Factors,
-    number: phones.MobileNumber,
+    number: MobileNumber,
     digest: str,
     standing: Standing | None,
     now: datetime,
 ) -> Sending | None:
     """Say why no code may be made for *number*, if so."""
-    if number.region not in conf.sms_regions:
-        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    if refusal := not_allowed(number):
+        return refusal
     beyond = standing is not None and standing.is_beyond_texts
     if refusal := barred(factors, now, changing=beyond):
         return refusal
@@ -108,9 +115,16 @@ def _may_opt_in(
     return None
 
 
+def not_allowed(number: MobileNumber) -> Sending | None:
+    """Refuse a number of a region that gets no texts."""
+    if number.region in conf.sms_regions:
+        return None
+    return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+
+
 def send_code(
     factors: Factors,
-    number: phones.MobileNumber,
+    number: MobileNumber,
     digest: str,
     file: File,
     origin: Origin,
@@ -162,10 +176,10 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
     if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
         return Sending(SendOutcome.NOT_OPTED_IN)
     try:
-        number = row.open_number()
+        number = MobileNumber.stored(row.open_number())
     except keys.UndecryptableError:
         return _refuse_unreadable(user, row, origin)
-    return opt_in(user, row.file, number, origin=origin, standing=standing)
+    return _opt_in(user, row.file, number, origin, standing)
 
 
 def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
@@ -284,8 +298,7 @@ def _count_proof(row: ProviderUser, code: PendingOtp) -> None:
     Last, for all proofs in a region wait here for each other.
     """
     with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
-        e164 = row.open_number()
-        limits.count_proof(phones.MobileNumber(e164, phones.region_of(e164)), code.issued_at)
+        limits.count_proof(MobileNumber.stored(row.open_number()), code.issued_at)
 
 
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:

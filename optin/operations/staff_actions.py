@@ -7,8 +7,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from optin import keys, phones
-from optin.conf import conf
+from optin import keys
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -22,10 +21,11 @@ from optin.models import (
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release
-from optin.operations.opt_ins import send_code
+from optin.operations.opt_ins import not_allowed, send_code
 from optin.operations.sending import Sending, barred, decided
 from optin.origin import Origin
 from optin.outcomes import SendOutcome, StaffOutcome
+from optin.phones import MobileNumber
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -183,10 +183,9 @@ def _resend(
     if refusal := barred(factors, now):
         return refusal
     try:
-        e164 = row.open_number()
+        number = MobileNumber.stored(row.open_number())
     except keys.UndecryptableError:
         return Sending(SendOutcome.UNREADABLE)
-    number = phones.MobileNumber(e164, phones.region_of(e164))
-    if number.region not in conf.sms_regions:
-        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    if refusal := not_allowed(number):
+        return refusal
     return send_code(factors, number, row.number_digest, code.file, origin, now)

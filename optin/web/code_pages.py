@@ -127,8 +127,7 @@ class CodePage(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
-            own = self.purpose if self.is_stopped() else None
-            sessions.flash(request, words.sending(self.send(), own=own))
+            sessions.flash(request, words.sending(self.send(), self.purpose))
             return SeeOther(self.address())
         field = "recovery" if "recovery" in request.POST else "code"
         result = self._result(field, request.POST.get(field, ""))

@@ -47,7 +47,7 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     if result.outcome is SignInOutcome.CODE_REQUIRED and result.user:
         sessions.begin_half(request, result.user)
         if result.sending:
-            sessions.flash(request, words.sending(result.sending, own=Purpose.SIGN_IN))
+            sessions.flash(request, words.sending(result.sending, Purpose.SIGN_IN))
         return SeeOther("sign-in-code", then=request.GET.get("next", ""))
     return refused_password(request, "sign_in.html", form, result)
 

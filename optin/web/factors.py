@@ -20,7 +20,6 @@ from optin.operations import authenticators, challenges, opt_ins, revocations
 from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
-from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SignInOutcome
@@ -89,7 +88,7 @@ def number(request: HttpRequest) -> HttpResponse:
     if files and form.is_valid():
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
-        said = _said(user, form, sending) if sending else ""
+        said = words.sending(sending, Purpose.OPT_IN) if sending else ""
         if sending and sending.provider_user_id:
             sessions.name_number(request, sending.provider_user_id)
             sessions.flash(request, said)
@@ -115,13 +114,6 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             "number", _("That is not a mobile number. Write it as 0491 570 156 or +61 491 570 156.")
         )
         return None
-
-
-def _said(user: User, form: NumberForm, sending: Sending) -> str:
-    """Say what became of the text, and only who has proved the number that it is stopped."""
-    digest = Target.number(form.cleaned_data["number"]).key
-    own = authenticators.is_stopped(user, number_digest=digest)
-    return words.sending(sending, own=Purpose.OPT_IN if own else None)
 
 
 class NumberCode(CodePage):

@@ -163,13 +163,10 @@ _ALLOWED = {
 }
 
 
-def sending(result: Sending, *, own: Purpose | None = None) -> str:
-    """Say what became of a request for a text.
-
-    :param own: what for, if the person has proved the number: then they may know of a STOP.
-    """
-    if own and result.data.get("rule") == limits.Rule.OPTED_OUT:
-        return stopped(own)
+def sending(result: Sending, purpose: Purpose) -> str:
+    """Say what became of a request for a text."""
+    if not result.is_withheld and result.data.get("rule") == limits.Rule.OPTED_OUT:
+        return stopped(purpose)  # only who has proved the number is refused openly
     outcome = result.outcome
     if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = SendOutcome.WAITING
