@@ -23,6 +23,15 @@ from django.db.models import F, Q
 from optin import keys
 from optin.models.prepared import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
+from optin.outcomes import (
+    CodeOutcome,
+    FactorOutcome,
+    RevocationOutcome,
+    SendOutcome,
+    SignInOutcome,
+    StaffOutcome,
+    TokenOutcome,
+)
 
 WINDOW = timedelta(hours=1)
 """How long equal refusals are counted together. An attack of one day from one network writes 48
@@ -36,11 +45,13 @@ SEVERAL = "*"
 """In place of the network, where several were in one bucket."""
 
 # Codes that were not compared, and requests for a code that were refused.
-_OF_CODES = frozenset(
+_OF_CODES = frozenset[str](
     {
-        *("otp_incorrect", "otp_expired", "otp_exhausted", "factor_disabled", "locked"),
-        *("already_verified", "already_opted_in", "not_opted_in", "region_not_allowed"),
-        *("send_limit", "waiting", "nothing_waiting", "unchanged"),
+        *(CodeOutcome.OTP_INCORRECT, CodeOutcome.OTP_EXPIRED, CodeOutcome.OTP_EXHAUSTED),
+        *(CodeOutcome.FACTOR_DISABLED, CodeOutcome.LOCKED, CodeOutcome.NOT_OPTED_IN),
+        *(CodeOutcome.ALREADY_VERIFIED, SendOutcome.ALREADY_OPTED_IN),
+        *(SendOutcome.REGION_NOT_ALLOWED, SendOutcome.SEND_LIMIT, SendOutcome.WAITING),
+        *(FactorOutcome.NOTHING_WAITING, FactorOutcome.UNCHANGED),
     }
 )
 
@@ -49,22 +60,27 @@ COUNTED: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("app", "recovery_codes", "no_texts"), _OF_CODES),
     # A password alone, where a code is needed too, opens nothing.
     "sign_in": frozenset(
-        {"temporarily_unavailable", "invalid_scope", "2fa_code_required", "invalid_grant"}
+        {
+            *(TokenOutcome.NOT_NOW, TokenOutcome.INVALID_SCOPE),
+            *(TokenOutcome.CODE_REQUIRED, TokenOutcome.INVALID_GRANT),
+        }
     ),
-    "password": frozenset({"temporarily_unavailable", "refused", "invalid_grant"}),
-    "refresh": frozenset({"temporarily_unavailable", "invalid_scope", "invalid_refresh"}),
-    "token": frozenset({"invalid_refresh"}),
-    "disown": frozenset({"unchanged", "invalid_grant"}),
-    "revocation": frozenset({"unchanged"}),
+    "password": frozenset({SignInOutcome.NOT_NOW, SignInOutcome.INVALID_GRANT, "refused"}),
+    "refresh": frozenset(
+        {TokenOutcome.NOT_NOW, TokenOutcome.INVALID_SCOPE, TokenOutcome.INVALID_REFRESH}
+    ),
+    "token": frozenset({TokenOutcome.INVALID_REFRESH}),
+    "disown": frozenset({FactorOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT}),
+    "revocation": frozenset({RevocationOutcome.UNCHANGED}),
     # Doors.
     "access": frozenset({"file_access_denied", "insufficient_scope"}),
     "consent": frozenset({"denied"}),
-    "search": frozenset({"search_limit"}),
+    "search": frozenset({StaffOutcome.SEARCH_LIMIT}),
 }
 """For each kind the outcomes that change nothing and that no limit counts: they can repeat without
 end."""
 
-BEYOND = frozenset({"invalid_grant"})
+BEYOND = frozenset[str]({SignInOutcome.INVALID_GRANT})
 """Outcomes that can repeat without end only beyond the limit that their data names."""
 
 CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND

@@ -34,7 +34,7 @@ from optin.models.audit import LAST
 from optin.models.messages import State
 from optin.models.refusals import SEVERAL
 from optin.origin import Face, network_of
-from optin.support import wording
+from optin.support import messages, wording
 
 NUMBERS_LOOKED_AT = 200
 """Events, newest first, whose numbers are those of the account, beside the stored ones."""
@@ -395,12 +395,12 @@ def _text(message: SmsMessage, names: _Names, position: Position) -> Entry:
     return Entry(
         at=message.created_at,
         what=What.TEXT,
-        words=wording.text(message),
-        details=tuple(wording.code_of(message.pending_otp)),
+        words=messages.text(message),
+        details=tuple(messages.code_of(message.pending_otp)),
         number=message.provider_user.masked_number,
         who="",
         where="",
-        quoted=wording.why(message.reason) if waits else "",
+        quoted=messages.why(message.reason) if waits else "",
         bad=bool(waits) or message.state == State.WITHHELD,
         position=position,
     )
@@ -412,12 +412,12 @@ def _try(made: GatewayTry, names: _Names, position: Position) -> Entry:
     return Entry(
         at=made.at,
         what=What.GATEWAY,
-        words=wording.given(made),
+        words=messages.given(made),
         details=(f"its id of the text is {theirs}",) if theirs else (),
         number="",
         who="",
         where="",
-        quoted=wording.why(made.reason),
+        quoted=messages.why(made.reason),
         bad=not taken,
         position=position,
     )
@@ -428,12 +428,12 @@ def _outcome(message: Any, names: _Names, position: Position) -> Entry:
     return Entry(
         at=message.ended_at,
         what=What.OUTCOME,
-        words=wording.outcome(message),
+        words=messages.outcome(message),
         details=(),
         number=message.provider_user.masked_number,
         who="",
         where="",
-        quoted=wording.why(message.reason) if failed else "",
+        quoted=messages.why(message.reason) if failed else "",
         bad=failed,
         position=position,
     )
@@ -443,12 +443,12 @@ def _mail(notice: Notice, names: _Names, position: Position) -> Entry:
     return Entry(
         at=notice.created_at,
         what=What.MAIL,
-        words=wording.mail(notice),
+        words=messages.mail(notice),
         details=(),
         number=phones.mask(notice.last_three) if notice.last_three else "",
         who="",
         where="",
-        quoted=wording.why(notice.reason),
+        quoted=messages.why(notice.reason),
         bad=notice.state == State.FAILED,
         position=position,
     )

@@ -1,7 +1,8 @@
-"""What staff are told: decisions, the limits that made them, and what became of a text.
+"""What staff are told: decisions, and the limits that made them.
 
 For those who answer "why did no text arrive?": the rule, its count and its limit are
-named (P-21). What is written for the person whom it is about stands with the pages.
+named (P-21). What became of a text is in ``messages``. What is written for the person whom it
+is about stands with the pages.
 """
 
 import re
@@ -14,10 +15,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 
-from optin.gateways import Fate
 from optin.limits import Rule
-from optin.models import AuditEvent, GatewayTry, Notice, PendingOtp, Purpose, SmsMessage
-from optin.models.messages import CARRIER, State, Unsent
+from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
 
 Kind = AuditEvent.Kind
@@ -70,11 +69,15 @@ def masked(text: str, longest: int = 5) -> str:
 # -- decisions ---------------------------------------------------------------------
 
 
+SUSPENDED = "suspended"
+"""The rule that staff suspended the number: codes are disabled, and no count led to it."""
+
+
 def rule_name(data: Mapping[str, Any]) -> str:
     """Return the rule that decided, without its window: its name in ``limits``, or an outcome."""
     name, _slash, _seconds = str(data.get("rule", "")).partition("/")
     if name == SendOutcome.FACTOR_DISABLED and not data.get("limit"):
-        return "suspended"  # by staff: no count led to it
+        return SUSPENDED
     return name
 
 
@@ -138,12 +141,16 @@ _RULES: dict[str, str] = {
     Rule.OPTED_OUT: "somebody answered STOP from this number",
     Rule.DENY_NUMBER: "the number is on the deny list",
     Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
-    "region_not_allowed": "numbers of the country %(region)s are not allowed",
-    "locked": "%(count)s wrong codes in a row; each %(limit)s lock the account for a while",
-    "factor_disabled": "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
-    "suspended": "staff suspended the number",
-    "already_opted_in": "two-factor sign-in was on already",
-    "not_opted_in": "no number is active",
+    SendOutcome.REGION_NOT_ALLOWED: "numbers of the country %(region)s are not allowed",
+    SendOutcome.LOCKED: (
+        "%(count)s wrong codes in a row; each %(limit)s lock the account for a while"
+    ),
+    SendOutcome.FACTOR_DISABLED: (
+        "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
+    ),
+    SUSPENDED: "staff suspended the number",
+    SendOutcome.ALREADY_OPTED_IN: "two-factor sign-in was on already",
+    SendOutcome.NOT_OPTED_IN: "no number is active",
     Rule.REVOCATION: "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
     Rule.SIGN_IN_NAME: (
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
@@ -358,95 +365,4 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",
-}
-
-
-# -- texts and mails ---------------------------------------------------------------
-
-
-def text(message: SmsMessage) -> str:
-    """Say what a text is, and how far it came."""
-    state = _STATES[State(message.state)]
-    if message.pending_otp is None:
-        return f"Text message that another number replaced this one: {state}"
-    return f"Text message with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
-
-
-def code_of(pending: PendingOtp | None) -> list[str]:
-    """Say how long the code of a text works, and what became of it."""
-    if pending is None:
-        return []
-    said = [f"its code works until {moment(pending.expires_at)}"]
-    if pending.tries:
-        said.append(f"wrong tries of this code: {pending.tries}")
-    if pending.closed_at:
-        closed = _CLOSED[PendingOtp.Closed(pending.closed_as)]
-        said.append(f"{closed} ({moment(pending.closed_at)})")
-    return said
-
-
-def given(made: GatewayTry) -> str:
-    """Say what came of handing a text to a gateway."""
-    words = _FATES.get(made.fate, _FATES[Fate.UNKNOWN])
-    return words % {"gateway": made.gateway}
-
-
-def outcome(message: SmsMessage) -> str:
-    """Say what became of a text in the end."""
-    if message.state == State.DELIVERED:
-        return f"The gateway {message.gateway} reports: delivered"
-    if message.state == State.EXPIRED:
-        return "The text was not sent"
-    if message.carrier_refused:
-        return "After it was sent, the carrier refused the text"
-    return "The service stopped trying to send the text"
-
-
-def why(reason: str) -> str:
-    """Say in words of staff the reason of a text or a mail, where it is one of the service's."""
-    return _REASONS.get(reason) or masked(reason.removeprefix(CARRIER))
-
-
-def mail(notice: Notice) -> str:
-    """Say what a mail tells, and how far it came."""
-    return f"E-mail “{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
-
-
-_STATES: dict[State, str] = {
-    State.QUEUED: "waiting to be sent",
-    State.SENDING: "being sent",
-    State.SENT: "sent, and no receipt yet",
-    State.DELIVERED: "delivered",
-    State.FAILED: "not delivered",
-    State.EXPIRED: "not sent, because its code no longer worked",
-    State.WITHHELD: "withheld, and the person was told that it was sent",
-}
-_MAIL_STATES: dict[State, str] = {
-    **_STATES,
-    State.SENT: "sent",
-    State.FAILED: "not sent",
-}
-_CLOSED: dict[PendingOtp.Closed, str] = {
-    PendingOtp.Closed.PROVED: "its code was accepted",
-    PendingOtp.Closed.SUPERSEDED: "its code was replaced or withdrawn",
-    PendingOtp.Closed.RELEASED: "its code ended with the number",
-    PendingOtp.Closed.OTHER_PROVED: "its code ended when another factor was verified",
-}
-_FATES: dict[str, str] = {
-    Fate.ACCEPTED: "The gateway %(gateway)s took the text",
-    Fate.TRY_ANOTHER: "The gateway %(gateway)s is down or failed: the text was not sent",
-    Fate.NOT_HERE: "The gateway %(gateway)s does not serve this number",
-    Fate.UNKNOWN: "The gateway %(gateway)s did not answer: the text may have been sent",
-    Fate.REFUSED: "The gateway %(gateway)s refused the text for good",
-    Fate.OPTED_OUT: "The gateway %(gateway)s says that the person answered STOP",
-}
-_REASONS: dict[str, str] = {
-    Unsent.CODE_CLOSED: "its code had expired or was replaced before",
-    Unsent.CODES_REFUSED: "the account was locked, disabled or suspended before",
-    Unsent.ALL_STOPPED: "staff stopped all texts",
-    Unsent.NO_GATEWAY: "no gateway serves this number now",
-    Unsent.OPTED_OUT: "somebody answered STOP from this number",
-    Unsent.SENDER_DIED: "the process that sent it died, twice",
-    Unsent.TOO_OLD: "it could not be sent for a day",
-    Unsent.NO_ADDRESS: "the person has no e-mail address",
 }

@@ -1,7 +1,9 @@
 """What staff can do about each rule that refuses a text."""
 
 from optin.limits import Rule
+from optin.outcomes import SendOutcome
 from optin.support.diagnosis.causes import Why
+from optin.support.wording import SUSPENDED
 
 IT_ENDS = (
     "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
@@ -86,19 +88,19 @@ RULES: dict[str, tuple[Why, str]] = {
     ),
     Rule.DENY_NUMBER: (Why.DENIED, BY_LIST),
     Rule.DENY_PREFIX: (Why.DENIED, BY_LIST),
-    "region_not_allowed": (
+    SendOutcome.REGION_NOT_ALLOWED: (
         Why.REGION,
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
         "in place of texts. Those who run the service can allow more countries.",
     ),
-    "locked": (Why.LOCKED, UNLOCK),
-    "factor_disabled": (Why.DISABLED, UNLOCK_TEXTS),
-    "suspended": (Why.SUSPENDED, END_SUSPENSION),
-    "already_opted_in": (
+    SendOutcome.LOCKED: (Why.LOCKED, UNLOCK),
+    SendOutcome.FACTOR_DISABLED: (Why.DISABLED, UNLOCK_TEXTS),
+    SUSPENDED: (Why.SUSPENDED, END_SUSPENSION),
+    SendOutcome.ALREADY_OPTED_IN: (
         Why.ON_ALREADY,
         "Tell them to sign in to change the number, or to turn it off first.",
     ),
-    "not_opted_in": (
+    SendOutcome.NOT_OPTED_IN: (
         Why.NO_NUMBER,
         "Tell them to opt in first, if they wish to get codes by text message.",
     ),

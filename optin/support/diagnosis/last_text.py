@@ -7,7 +7,7 @@ from optin import phones
 from optin.gateways import Fate
 from optin.models import SmsMessage
 from optin.models.messages import LEASE, State, Unsent
-from optin.support import wording
+from optin.support import messages, wording
 from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
 from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Why, no_text
@@ -119,7 +119,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
     gateway = text.gateway or (last.gateway if last else "")
     number = text.provider_user.masked_number
     at = moment(text.sent_at or text.claimed_at or text.created_at)
-    reason = wording.why(text.reason)
+    reason = messages.why(text.reason)
     if text.carrier_refused:
         yield no_text(
             Why.CARRIER_REFUSED,
@@ -152,7 +152,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
 def _expired(known: Known, text: SmsMessage) -> Iterator[Cause]:
     yield no_text(
         Why.EXPIRED_UNSENT,
-        f"The text of {moment(text.created_at)} was not sent in time: {wording.why(text.reason)}.",
+        f"The text of {moment(text.created_at)} was not sent in time: {messages.why(text.reason)}.",
         "Tell them to ask again now. If it happens often, tell those who run the service.",
     )
     if known.tries:
@@ -175,7 +175,7 @@ def _down(known: Known, text: SmsMessage) -> Cause:
     failed = list(dict.fromkeys(made.gateway for made in known.tries)) or [
         one.gateway for one in known.health
     ]
-    said = wording.why(known.tries[0].reason if known.tries else text.reason)
+    said = messages.why(known.tries[0].reason if known.tries else text.reason)
     words = (
         f"No gateway has taken the text of {moment(text.created_at)}: it is down or fails. "
         f"Tried: {', '.join(failed) or UNKNOWN}; the last one said: {said}."

@@ -7,7 +7,7 @@ from django.utils.dateparse import parse_datetime
 from optin import phones
 from optin.limits import Rule
 from optin.models import AuditEvent
-from optin.outcomes import WITHHELD
+from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import ASK_LATER, RULES
 from optin.support.diagnosis.barriers import barred, guarded
@@ -75,7 +75,7 @@ def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> 
 
 _STANDING = {
     *(Rule.STOP, Rule.OPTED_OUT, Rule.DENY_NUMBER),
-    *("locked", "factor_disabled", "suspended"),
+    *(SendOutcome.LOCKED, SendOutcome.FACTOR_DISABLED, wording.SUSPENDED),
 }
 """Rules of which it is known whether they still stand, and how long."""
 

@@ -1,0 +1,60 @@
+"""Every table of words covers its enum: a new member must be thought of."""
+
+import pytest
+
+from optin.api.answers import TOKEN_ERRORS
+from optin.api.tokens import _MESSAGE
+from optin.limits import Rule
+from optin.models.messages import Unsent
+from optin.outcomes import (
+    CodeOutcome,
+    FactorOutcome,
+    NotCompared,
+    SendOutcome,
+    SignInOutcome,
+    TokenOutcome,
+)
+from optin.support import messages, wording
+from optin.support.diagnosis import advice
+from optin.web import words
+
+REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
+OF_STAFF = {Rule.SEARCH, Rule.REVOCATION}
+OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))}
+
+
+@pytest.mark.parametrize(
+    ("told", "members"),
+    [
+        # A lock is told with the time of its end.
+        pytest.param(
+            {*words._REFUSALS, "locked", "ok", "started", "unchanged"},
+            {*CodeOutcome, *FactorOutcome},
+            id="codes",
+        ),
+        pytest.param({*words._SENT, *words._UNSENT}, {*SendOutcome}, id="texts"),
+        pytest.param(
+            {*TOKEN_ERRORS, *_MESSAGE, "issued"} & {*TokenOutcome}, {*TokenOutcome}, id="tokens"
+        ),
+        pytest.param(
+            {*wording._RULES} & {*Rule},
+            {*Rule} - REFUSE_NOTHING - {Rule.SEARCH},  # which is about no account
+            id="rules",
+        ),
+        pytest.param(
+            {*advice.RULES} & {*Rule},
+            {*Rule} - REFUSE_NOTHING - OF_STAFF - OF_PASSWORDS,
+            id="advice",
+        ),
+        pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),
+        pytest.param({*wording._WHY}, {*NotCompared}, id="not-compared"),
+    ],
+)
+def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:
+    assert told == members
+
+
+def test_one_outcome_becomes_another_by_its_value() -> None:
+    """What bars codes bars texts and changes; a refused password gets no token."""
+    assert {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} <= {*SendOutcome} & {*FactorOutcome}
+    assert {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW} <= {*TokenOutcome}
