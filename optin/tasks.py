@@ -19,7 +19,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
-from optin.audit import refusals, seals
+from optin.audit import repeats, seals
 from optin.messaging import delivery
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
@@ -150,7 +150,7 @@ def revoke_due(timestamp: int) -> None:
 @app.periodic(cron="* * * * *")
 @app.task(name="tell_repeats", queue="upkeep", queueing_lock="tell_repeats")
 def tell_repeats(timestamp: int) -> None:
-    refusals.tell(timezone.now())
+    repeats.tell(timezone.now())
 
 
 @app.periodic(cron="*/10 * * * *")

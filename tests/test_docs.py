@@ -24,11 +24,11 @@ from django.utils import timezone
 
 from optin import checks
 from optin.api.answers import ERRORS, TOKEN_ERRORS
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.conf import Rate, Setting, every_setting, parse
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
-from optin.models.refusals import WINDOW
+from optin.models.refusal_counts import WINDOW
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import WITHHELD, CodeOutcome
 from tests.conftest import NUMBER, ORIGIN, Phone
@@ -274,7 +274,7 @@ def test_what_was_refused_is_found_as_it_was(
     )
     if is_told:
         clock.shift(WINDOW)
-        refusals.tell(timezone.now())
+        repeats.tell(timezone.now())
     queries = re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL)
     query = next(text for text in queries if "optin_refusalcount" in text)
     with connection.cursor() as cursor:

@@ -33,8 +33,8 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import origin_of, site
-from optin.audit import refusals
-from optin.audit.refusals import Span
+from optin.audit import repeats
+from optin.audit.repeats import Span
 from optin.audit.search import LOOKED_AT, Found, Search
 from optin.models import AuditEvent, File, User
 from optin.operations import staff
@@ -194,23 +194,23 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="facts that decided")
     def facts(self, event: AuditEvent) -> str:
-        data, repeats = _facts(event)
+        data, times = _facts(event)
         span = self._span(event)
-        if span.count > 1 and not repeats:
-            repeats = f"{span.count} times by now, the last time at {at(span.last_at)}"
+        if span.count > 1 and not times:
+            times = f"{span.count} times by now, the last time at {at(span.last_at)}"
         told = [f"{k}: {masked(v)}" for k, v in data.items()]
-        return ", ".join(filter(None, [*told, repeats])) or "-"
+        return ", ".join(filter(None, [*told, times])) or "-"
 
     def _span(self, event: AuditEvent) -> Span:
         """Return how many equal refusals *event* tells of by now."""
-        return _known(event, "spans", refusals.spans)[event.pk]
+        return _known(event, "spans", repeats.spans)[event.pk]
 
     def _name(self, event: AuditEvent, user_id: int | None) -> str:
         names: dict[int, str] = _known(event, "user_names", _users)
         return names.get(user_id, "gone") if user_id else ""
 
     def look_up(self, rows: Sequence[AuditEvent]) -> None:
-        users, files, spans = _users(rows), _files(rows), refusals.spans(rows)
+        users, files, spans = _users(rows), _files(rows), repeats.spans(rows)
         for event in rows:
             event.user_names = users  # type: ignore[attr-defined]
             event.file_names = files  # type: ignore[attr-defined]
@@ -306,8 +306,8 @@ def _facts(event: AuditEvent) -> tuple[dict[str, Any], str]:
 
 
 def _data(event: AuditEvent) -> str:
-    data, repeats = _facts(event)
-    return " ".join(filter(None, [masked(json.dumps(data, sort_keys=True)), repeats]))
+    data, times = _facts(event)
+    return " ".join(filter(None, [masked(json.dumps(data, sort_keys=True)), times]))
 
 
 def cell(value: object) -> str:

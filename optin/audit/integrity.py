@@ -24,7 +24,7 @@ from django.db import DataError, connection, models
 from django.db.models import Count, Max, Min
 
 from optin import keys
-from optin.audit.seals import KEPT, Content, drawn
+from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST, NAMED
 
@@ -88,7 +88,9 @@ class Tally:
         self.progress(self)
 
 
-def verify(now: datetime, tally: Tally, *, kept: timedelta = KEPT) -> Iterator[Finding]:
+def verify(
+    now: datetime, tally: Tally, *, kept: timedelta = SHORTEST_RETENTION
+) -> Iterator[Finding]:
     """Check all events and seals, in constant memory; count in *tally*.
 
     A range without events is taken as purged, and is no finding, if its seal is older than *kept*

@@ -39,7 +39,7 @@ AGE = timedelta(minutes=5)
 RANGE = 10_000
 """Events under one seal, at most."""
 
-KEPT = timedelta(days=30)
+SHORTEST_RETENTION = timedelta(days=30)
 """What the triggers keep in any case; retention can only be longer."""
 
 PATIENCE = 10.0

@@ -8,9 +8,9 @@ from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
+from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
-from optin.models.networks import KnownNetwork
-from optin.models.refusals import RefusalCount
+from optin.models.refusal_counts import RefusalCount
 from optin.models.revocations import Revocation
 from optin.models.tokens import Renewal
 from optin.models.used_codes import UsedCode

@@ -22,7 +22,13 @@ from django.dispatch import Signal
 from optin import keys
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.prepared import Insert
-from optin.models.refusals import KEPT, SEVERAL, RefusalCount, RefusalCountQuerySet, may_repeat
+from optin.models.refusal_counts import (
+    LAST_FIELDS,
+    SEVERAL,
+    RefusalCount,
+    RefusalCountQuerySet,
+    may_repeat,
+)
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -128,7 +134,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         """Add one event. Call it last, in the transaction of the change.
 
         If an equal refusal already has an event within the hour, only a count is raised, and this
-        event is not saved: ``tell_repeats`` adds one for all of them (``refusals``).
+        event is not saved: ``tell_repeats`` adds one for all of them (``refusal_counts``).
 
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
@@ -318,7 +324,7 @@ class AuditEvent(AppendOnly):
         No address, if they came from several networks.
         """
         # A row of a later release may know more fields. Null is the default where it may stand.
-        kept = {k: value for k, value in row.last.items() if k in KEPT and value is not None}
+        kept = {k: value for k, value in row.last.items() if k in LAST_FIELDS and value is not None}
         event = cls(at=now, kind=row.kind, outcome=row.outcome, user_id=row.user_id, **kept)
         if event.key_id != keys.digest_key_id():
             event.number_digest, event.key_id = "", keys.digest_key_id()

@@ -26,7 +26,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from optin.audit import refusals, seals
+from optin.audit import repeats, seals
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
@@ -52,7 +52,7 @@ from optin.support import statistics
 
 logger = logging.getLogger(__name__)
 
-KEPT = timedelta(hours=24)
+ENDED_KEPT = timedelta(hours=24)
 """Codes, texts, numbers and apps without proof, counters: so long after their end (S-55)."""
 
 NETWORKS_KEPT = timedelta(days=90)
@@ -95,7 +95,7 @@ def purge(*, origin: Origin) -> Counts:
     One audit event tells of a run that deleted anything.
     """
     now = timezone.now()
-    refusals.tell(now)
+    repeats.tell(now)
     _count_first(now)
     deleted: Counts = Counter()
     for step in (
@@ -131,7 +131,7 @@ def purge(*, origin: Origin) -> Counts:
 
 def _codes(now: datetime) -> Counts:
     """Codes that were closed, or expired, a day ago; their texts go with them."""
-    before = now - KEPT
+    before = now - ENDED_KEPT
     past = PendingOtp.objects.filter(
         Q(closed_at__lte=before) | Q(closed_at=None, expires_at__lte=before)
     )
@@ -148,7 +148,7 @@ def _farewells(now: datetime) -> Counts:
         SmsMessage.objects.filter(pending_otp=None)
         .exclude(state__in=waiting)
         .alias(ended_at=Coalesce("sent_at", "claimed_at", "created_at"))
-        .filter(ended_at__lte=now - KEPT)
+        .filter(ended_at__lte=now - ENDED_KEPT)
     )
 
     def drop(ids: Sequence[Any]) -> Counts:
@@ -180,7 +180,7 @@ def _numbers(now: datetime) -> Counts:
 
 
 def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
-    before = now - KEPT
+    before = now - ENDED_KEPT
     texts = SmsMessage.objects.filter(pending_otp__provider_user=OuterRef("pk"))
     farewells = SmsMessage.objects.filter(replaced=OuterRef("pk"))
     return ProviderUser.objects.filter(
@@ -193,7 +193,7 @@ def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
 
 def _apps(now: datetime) -> Counts:
     """Secrets of apps that were never proved. Under the lock of their user, as ``_numbers``."""
-    idle = AuthenticatorApp.objects.filter(confirmed=False, created_at__lte=now - KEPT)
+    idle = AuthenticatorApp.objects.filter(confirmed=False, created_at__lte=now - ENDED_KEPT)
 
     def drop(user_ids: Sequence[Any]) -> Counts:
         return Counter(apps=_delete(idle.filter(user__in=user_ids)))
@@ -222,20 +222,20 @@ def _counters(now: datetime) -> Counts:
         _, _, seconds = scope.rpartition("/")
         # A window longer than the time since 1970 has not ended yet.
         if seconds.isdecimal() and int(seconds) < now.timestamp():
-            began = now - KEPT - timedelta(seconds=int(seconds))
+            began = now - ENDED_KEPT - timedelta(seconds=int(seconds))
             ended |= Q(scope=scope, window_start__lte=began)
     return _in_chunks(SendCounter.objects.filter(ended), _dropping("counters", SendCounter))
 
 
 def _refusals(now: datetime) -> Counts:
     """Counts of refusals, a day after their hour, if events have told of them all."""
-    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - KEPT)
+    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - ENDED_KEPT)
     return _in_chunks(past, _dropping("refusals", RefusalCount))
 
 
 def _guards(now: datetime) -> Counts:
     """Breakers, lifts and entries of lists that ended a day ago."""
-    return _in_chunks(Guard.objects.filter(until__lte=now - KEPT), _dropping("guards", Guard))
+    return _in_chunks(Guard.objects.filter(until__lte=now - ENDED_KEPT), _dropping("guards", Guard))
 
 
 def _networks(now: datetime) -> Counts:
@@ -293,7 +293,7 @@ def _tokens(now: datetime) -> Counts:
     A refresh token that was used stays as long as it could be used again: that is how a
     theft shows (S-34). So does the digest of a code that was used, for a day.
     """
-    used = UsedCode.objects.filter(used_at__lte=now - KEPT)
+    used = UsedCode.objects.filter(used_at__lte=now - ENDED_KEPT)
     dropped = _in_chunks(used, _dropping("tokens", UsedCode))
     kinds = [
         get_refresh_token_model(),

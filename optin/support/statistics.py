@@ -39,7 +39,7 @@ from optin.models.messages import State
 from optin.outcomes import WITHHELD, SendOutcome
 
 INTACT = timedelta(hours=24)
-"""So long after a span began nothing is deleted that it is counted from (``retention.KEPT``)."""
+"""For so long after a span began, what it is counted from is kept (``retention.ENDED_KEPT``)."""
 
 DAYS = 30
 """Days that are shown, today among them; and how far back a first run, or a late one, goes."""

@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from optin import phones
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import (
     AuditEvent,
     File,
@@ -32,7 +32,7 @@ from optin.models import (
 )
 from optin.models.audit import LAST
 from optin.models.messages import State
-from optin.models.refusals import SEVERAL
+from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, network_of
 from optin.support import messages, wording
 
@@ -131,7 +131,7 @@ def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> 
     ends = max((one[-1].key for one in sources if len(one) == wanted), default=None)
     found = [one for source in sources for one in source if ends is None or one.key >= ends]
     found.sort(key=lambda one: one.key, reverse=True)
-    runs = refusals.in_runs(found, _alike, _is_noise, limit)
+    runs = repeats.in_runs(found, _alike, _is_noise, limit)
     taken = found[: sum(map(len, runs))]
     positions = _positions(taken, before)
     more = len(taken) < len(found) or ends is not None
@@ -205,7 +205,7 @@ def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterato
     yield _page(ended, _OUTCOME, "ended_at", before, limit)
     counts = RefusalCount.objects.without_event(user)
     for one in _page(counts, _COUNT, "last_at", before, limit):
-        yield iter([replace(one, row=refusals.as_event(one.row))])
+        yield iter([replace(one, row=repeats.as_event(one.row))])
 
 
 def _page(
@@ -245,7 +245,7 @@ def _alike(found: _Found) -> tuple[object, ...]:
 
 
 def _is_noise(found: _Found) -> bool:
-    return found.rank in _EVENTS and refusals.may_come_from_anybody(found.row)
+    return found.rank in _EVENTS and repeats.may_come_from_anybody(found.row)
 
 
 def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, Position]:
@@ -261,19 +261,19 @@ def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, P
 
 def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Position]) -> list[Entry]:
     events = [one.row for run in runs for one in run if one.rank in _EVENTS]
-    names, each = _names(events), refusals.spans(events)
+    names, each = _names(events), repeats.spans(events)
     entries = []
     for run in runs:
         newest = run[0]
         entry = _WORDS[newest.rank](newest.row, names, positions[newest.key])
         if newest.rank in _EVENTS:
             told = [one.row for one in run]
-            entry = _counted(entry, refusals.span_of(told, each), {one.face for one in told})
+            entry = _counted(entry, repeats.span_of(told, each), {one.face for one in told})
         entries.append(entry)
     return entries
 
 
-def _counted(entry: Entry, span: refusals.Span, faces: set[str]) -> Entry:
+def _counted(entry: Entry, span: repeats.Span, faces: set[str]) -> Entry:
     if span.count == 1:
         return entry
     networks = "from several networks" if span.network == SEVERAL else ""

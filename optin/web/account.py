@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import authenticators, revocations
@@ -55,7 +55,7 @@ def activity(request: HttpRequest) -> HttpResponse:
 def _lines(user: User, below: int, lines: int) -> tuple[list[words.Told], int | None]:
     """Return what happened to *user* before the event *below*, and where the next page starts."""
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
-    counted = refusals.without_event(user) if below == LAST else []
+    counted = repeats.without_event(user) if below == LAST else []
     events = list(merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True))
     told, count = words.activity(events, lines)
     shown = [event.pk for event in events[:count] if event.pk > 0]

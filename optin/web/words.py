@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from optin import codes, limits
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
-from optin.models.refusals import SEVERAL
 from optin.operations.authenticators import Change
+from optin.models.refusal_counts import SEVERAL
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -247,9 +247,9 @@ def activity(events: Sequence[AuditEvent], lines: int) -> tuple[list[Told], int]
 
     :returns: *lines* lines at most, and how many of the events they cover.
     """
-    each = refusals.spans(events)
-    runs = refusals.in_runs(events, _alike, refusals.may_come_from_anybody, lines)
-    told = [_line(run, refusals.span_of(run, each)) for run in runs]
+    each = repeats.spans(events)
+    runs = repeats.in_runs(events, _alike, repeats.may_come_from_anybody, lines)
+    told = [_line(run, repeats.span_of(run, each)) for run in runs]
     return told, sum(map(len, runs))
 
 
@@ -259,7 +259,7 @@ def _alike(event: AuditEvent) -> tuple[str, ...]:
     Of those that strangers can cause, the words alone, and for failed sign-ins not even these: a
     stranger has any number of networks, and must not fill the page by different ways.
     """
-    if not refusals.may_come_from_anybody(event):
+    if not repeats.may_come_from_anybody(event):
         network = network_of(event.ip or "", 24)
         return event.kind, event.outcome, event.face, network, _what(event)
     if event.kind == Kind.SIGN_IN and event.outcome in _NO_ENTRY:
@@ -270,7 +270,7 @@ def _alike(event: AuditEvent) -> tuple[str, ...]:
 _NO_ENTRY = {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW}
 
 
-def _line(run: list[AuditEvent], span: refusals.Span) -> Told:
+def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
     is_one = len({(event.last_three, _short(event)) for event in run}) == 1
     what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
     where = _where(run, span)
@@ -312,7 +312,7 @@ def _said(event: AuditEvent) -> str:
     return words() if words else event.get_kind_display()
 
 
-def _where(run: list[AuditEvent], span: refusals.Span) -> str:
+def _where(run: list[AuditEvent], span: repeats.Span) -> str:
     """Say from where all of *run* came, and through what, as far as that is one."""
     newest, programs = run[0], {_program(event) for event in run}
     if all(event.face == Face.COMMAND for event in run):

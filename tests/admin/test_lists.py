@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin.admin.audit import SAVED
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -68,7 +68,7 @@ def test_equal_refusals_are_shown_with_their_number(
     assert "3 times by now, the last time at" in read(client, f"{LOG}{first.pk}/change/")
     RefusalCount.objects.update(count=200_001)
     clock.shift(3600)
-    refusals.tell(timezone.now())
+    repeats.tell(timezone.now())
     client = signed_in("auditor")
     assert re.findall(r"Code entered, ([0-9]+) times", read(client, LOG, outcome="locked")) == [
         "200000"

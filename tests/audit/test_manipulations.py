@@ -15,7 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from optin.audit import integrity, refusals, seals
+from optin.audit import integrity, repeats, seals
 from optin.audit.search import Search
 from optin.models import (
     AuditEvent,
@@ -561,7 +561,7 @@ def test_a_count_that_was_told_cannot_be_removed(trail: Trail, user: User, by: s
     """Several are told in one transaction, of which a thread remembers the last event."""
     refuse_twice(trail, user)
     if by == "tell":
-        assert refusals.tell(timezone.now()) == 2
+        assert repeats.tell(timezone.now()) == 2
     else:
         tenants.refuse_access(
             user, 888, "file_access_denied", origin=Origin(Face.API, client="key:1")
@@ -577,7 +577,7 @@ def test_no_row_of_refusals_has_a_decision_signed(trail: Trail, user: User) -> N
     refuse_twice(trail, user)
     for outcome in ("ok", "unchanged"):
         RefusalCount.objects.update(kind="revoke", outcome=outcome, count=99)
-        assert refusals.tell(timezone.now()) == 0
+        assert repeats.tell(timezone.now()) == 0
     assert not AuditEvent.objects.filter(kind="revoke").exists()
 
 
@@ -589,10 +589,10 @@ def test_a_row_of_refusals_that_cannot_be_told_keeps_no_other_back(
     caplog: pytest.LogCaptureFixture,
     last: Any,
 ) -> None:
-    monkeypatch.setattr(refusals, "CHUNK", 1)
+    monkeypatch.setattr(repeats, "CHUNK", 1)
     refuse_twice(trail, user)
     RefusalCount.objects.filter(pk=RefusalCount.objects.earliest("pk").pk).update(last=last)
-    assert 0 < refusals.tell(timezone.now()) + len(caplog.get_records("call")) <= 3
+    assert 0 < repeats.tell(timezone.now()) + len(caplog.get_records("call")) <= 3
     assert not RefusalCount.objects.due(timezone.now()).exclude(last=last).exists()
     assert "secret" not in caplog.text
     assert [line for line in verify() if "changed" in line] == []

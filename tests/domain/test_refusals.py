@@ -19,7 +19,7 @@ from django.utils import timezone
 from oauth2_provider.models import RefreshToken
 
 from optin import keys
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.conf import Rate
 from optin.gateways import SmsError
 from optin.models import (
@@ -31,9 +31,9 @@ from optin.models import (
     RefusalCount,
     User,
 )
-from optin.models import refusals as counts
+from optin.models import refusal_counts as counts
 from optin.models.audit import LAST
-from optin.models.refusals import BUCKETS, CHANGE_NOTHING, COUNTED, WINDOW
+from optin.models.refusal_counts import BUCKETS, CHANGE_NOTHING, COUNTED, WINDOW
 from optin.operations import (
     authenticators,
     challenges,
@@ -389,7 +389,7 @@ def test_many_refusals_are_two_events_and_one_line(
     """The first one at once, if any; the others when their hour is over, with their number."""
     way.first(flood)
     clock.shift(SECOND)
-    refusals.tell(timezone.now() + WINDOW)
+    repeats.tell(timezone.now() + WINDOW)
     before, shown = AuditEvent.objects.count(), len(lines(flood.user))
 
     send(flood, way, 60)
@@ -401,7 +401,7 @@ def test_many_refusals_are_two_events_and_one_line(
         assert told_to_staff(flood.user) == [60]
     clock.shift(WINDOW)
     for _ in range(2):  # the second time there is nothing to tell
-        refusals.tell(timezone.now())
+        repeats.tell(timezone.now())
         assert AuditEvent.objects.count() == before + way.first_is_told + 1
     *firsts, last = AuditEvent.objects.order_by("pk")[before:]
     for event in (*firsts, last):
@@ -436,11 +436,11 @@ def test_a_refusal_that_commits_late_is_told_all_the_same(
     flood.challenge(0)
     flood.challenge(0)
     clock.shift(WINDOW)
-    refusals.tell(timezone.now())
+    repeats.tell(timezone.now())
     clock.shift(-WINDOW)
     flood.challenge(0)
     clock.shift(WINDOW)
-    assert refusals.tell(timezone.now()) == 1
+    assert repeats.tell(timezone.now()) == 1
     told = AuditEvent.objects.filter(data__has_key="repeated")
     assert [event.data["repeated"] for event in told.order_by("pk")] == [1, 1]
 
@@ -451,13 +451,13 @@ def test_a_row_of_a_later_release_is_told_too(flood: Flood) -> None:
         _unknown(flood, n)
     for row in RefusalCount.objects.all():
         RefusalCount.objects.filter(pk=row.pk).update(last={**row.last, "later": 1})
-    assert refusals.tell(timezone.now() + WINDOW) == 1
+    assert repeats.tell(timezone.now() + WINDOW) == 1
 
 
 def test_one_alone_is_one_event(flood: Flood, clock: time_machine.Traveller) -> None:
     flood.challenge(0)
     clock.shift(WINDOW)
-    assert refusals.tell(timezone.now()) == 0
+    assert repeats.tell(timezone.now()) == 0
     assert AuditEvent.objects.count() == 1
 
 
@@ -503,7 +503,7 @@ def test_however_many_networks_there_are_the_events_are_few(
     assert len(lines(flood.user)) == 1
     assert told_to_staff(flood.user) == [300]
     clock.shift(WINDOW)
-    assert refusals.tell(timezone.now()) == BUCKETS
+    assert repeats.tell(timezone.now()) == BUCKETS
     assert told_to_staff(flood.user) == [300]
     assert "300 times" in lines(flood.user)[0].what
 
@@ -521,7 +521,7 @@ def test_networks_that_count_together_are_told_as_several(
         refuse_in(flood.user, ip)
     if is_told:
         clock.shift(WINDOW)
-        refusals.tell(timezone.now())
+        repeats.tell(timezone.now())
         told = AuditEvent.objects.get(data__has_key="repeated")
         assert (told.ip, told.data["networks"]) == (None, "several")
     (line,) = lines(flood.user)
@@ -612,7 +612,7 @@ def test_each_reset_mail_has_its_event(flood: Flood, clock: time_machine.Travell
             passwords.ask_reset(name, origin=origin(0))
         clock.shift(60)
     clock.shift(WINDOW)
-    refusals.tell(timezone.now())
+    repeats.tell(timezone.now())
     events = AuditEvent.objects.filter(kind=Kind.PASSWORD).order_by("pk")
     assert [(e.outcome, e.user_id, e.data.get("repeated")) for e in events] == [
         ("reset_asked", flood.user.pk, None),
@@ -686,7 +686,7 @@ def test_the_diagnosis_knows_the_latest_refusal(
         assert found.why == "password_limit"
         assert "3 times since" in found.words
         clock.shift(WINDOW)
-        refusals.tell(timezone.now())
+        repeats.tell(timezone.now())
         flood.user.refresh_from_db()
 
 
@@ -701,7 +701,7 @@ def test_the_diagnosis_knows_the_latest_try_of_the_person(
     clock.shift(WINDOW)
     sign_in.sign_in("ann", "forgotten", origin=Origin(Face.WEB, ip="192.0.2.9"))
     clock.shift(60)
-    assert refusals.tell(timezone.now()) == RefusalCount.objects.count()
+    assert repeats.tell(timezone.now()) == RefusalCount.objects.count()
     causes = [cause.why for cause in diagnose(flood.user, timezone.now())]
     assert "wrong_password" in causes
     assert "password_limit" not in causes
@@ -721,7 +721,7 @@ def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Trave
     clock.shift(120)
     assert refused() == 8
     clock.shift(WINDOW)
-    refusals.tell(timezone.now())
+    repeats.tell(timezone.now())
     assert refused() == 8
     clock.shift(timedelta(days=2))
     retention.purge(origin=Origin(Face.COMMAND))
@@ -812,7 +812,7 @@ def test_a_wrong_code_that_was_compared_has_an_event_each(flood: Flood) -> None:
 
 def assert_little_is_left(flood: Flood, before: int, shown: int, outcome: str, sent: int) -> None:
     """At most two events for each hour and no more than 3 lines; nothing is lost."""
-    refusals.tell(timezone.now() + WINDOW)
+    repeats.tell(timezone.now() + WINDOW)
     assert AuditEvent.objects.count() <= before + 8
     assert len(lines(flood.user)) <= shown + 3
     events = AuditEvent.objects.filter(outcome=outcome)

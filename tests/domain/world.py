@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import (
     AuditEvent,
     File,
@@ -148,7 +148,7 @@ def one_event(
 
 def _all_told() -> list[AuditEvent]:
     counts = RefusalCount.objects.filter(told=0)
-    return [*AuditEvent.objects.all(), *map(refusals.as_event, counts)]
+    return [*AuditEvent.objects.all(), *map(repeats.as_event, counts)]
 
 
 @contextmanager

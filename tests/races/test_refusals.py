@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import AuditEvent, File, RefusalCount, User
-from optin.models import refusals as counts
-from optin.models.refusals import SEVERAL, WINDOW
+from optin.models import refusal_counts as counts
+from optin.models.refusal_counts import SEVERAL, WINDOW
 from optin.operations import tenants
 from tests.conftest import ORIGIN
 from tests.races.conftest import THREADS, at_once
@@ -56,10 +56,10 @@ def test_each_refusal_is_told_once_by_many_who_tell(user: User, file: File) -> N
     """While refusals of the hour that is over still come in."""
     refuse(user)
     over = timezone.now() + WINDOW + timedelta(seconds=1)
-    tell = [lambda: refusals.tell(over)] * (THREADS // 2)
+    tell = [lambda: repeats.tell(over)] * (THREADS // 2)
 
     at_once([*tell, *[lambda: refuse(user)] * (THREADS // 2)])
-    refusals.tell(over)
+    repeats.tell(over)
 
     events = AuditEvent.objects.values_list("data", flat=True)
     assert sum(data.get("repeated", 1) for data in events) == EACH * (1 + THREADS // 2)
@@ -73,7 +73,7 @@ def test_whoever_is_held_is_left_to_others(user: User, file: File) -> None:
             tenants.refuse_access(User(pk=pk), 1, "file_access_denied", origin=ORIGIN)
     over = timezone.now() + WINDOW + timedelta(seconds=1)
 
-    told = at_once([lambda: refusals.tell(over)] * THREADS)
+    told = at_once([lambda: repeats.tell(over)] * THREADS)
 
     assert sum(told) == 200
     assert AuditEvent.objects.filter(data__repeated=1).count() == 200

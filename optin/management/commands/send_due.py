@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.messaging import delivery
 
 
@@ -13,4 +13,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # First what people wait for: it leaves also where no event can be added.
         self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
-        refusals.tell(timezone.now())
+        repeats.tell(timezone.now())

@@ -67,7 +67,7 @@ class Command(BaseCommand):
                 lines = sys.stdin if name == "-" else stack.enter_context(_open(name))
             if options["seal"]:
                 seals.seal(now)
-            kept = timedelta(days=max(options["kept"], seals.KEPT.days))
+            kept = timedelta(days=max(options["kept"], seals.SHORTEST_RETENTION.days))
             yield from integrity.verify(now, tally, kept=kept)
             yield from integrity.verify_copies(lines, tally)
             if name and not tally.copies:

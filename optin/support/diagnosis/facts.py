@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from optin.audit import refusals
+from optin.audit import repeats
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -58,7 +58,7 @@ def read_facts(user: User, now: datetime) -> Known:
     def latest(kinds: list[Kind]) -> AuditEvent | None:
         # A refused request of staff does not tell which text the person waits for.
         asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
-        return refusals.latest(asked, fresh, kinds)
+        return repeats.latest(asked, fresh, kinds)
 
     request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)

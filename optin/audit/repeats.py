@@ -1,6 +1,6 @@
 """Repeated refusals: add their event when the hour is over, and show them as one line.
 
-``models.refusals`` says which refusals are counted, and how.
+``models.refusal_counts`` says which refusals are counted, and how.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from optin.models import AuditEvent, RefusalCount, User
 from optin.models.audit import LAST
-from optin.models.refusals import BEYOND, CHANGE_NOTHING, SEVERAL, network
+from optin.models.refusal_counts import BEYOND, CHANGE_NOTHING, SEVERAL, network
 
 CHUNK = 500
 """Closing events in one transaction."""

@@ -133,7 +133,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
             outcome=event.outcome,
             user_id=event.user_id,
             network=network(origin.ip),
-            last={name: getattr(event, name) for name in KEPT},
+            last={name: getattr(event, name) for name in LAST_FIELDS},
             told=int(first_is_told),
             first_at=event.at,
             last_at=event.at,
@@ -187,7 +187,7 @@ class RefusalCount(models.Model):
 
 
 # All fields of an event, except those of the single request and those that the row has.
-KEPT = (
+LAST_FIELDS = (
     *("face", "actor_id", "client", "ip", "file_id", "provider_user_id"),
     *("number_digest", "last_three", "data", "key_id"),
 )
