@@ -109,6 +109,9 @@ _MAKERS: dict[str, Callable[[], Gateway]] = {
 KNOWN = frozenset(_MAKERS)
 """The names that ``OPTIN_GATEWAYS`` may hold, beside dotted paths."""
 
+_PARTS = ("name", "regions", "price", "send", "receipt")
+"""What every ``Gateway`` has."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
@@ -121,11 +124,13 @@ def make(name: str) -> Gateway:
         return _MAKERS[name]()
     try:
         gateway: Gateway = import_string(name)()
-    except ImportError:
-        raise ValueError("there is no such class.") from None
-    if not all(hasattr(gateway, part) for part in ("send", "receipt", "regions", "price")):
-        raise ValueError("it is no gateway: see optin/gateways/protocol.py.")
-    if not _NAME.fullmatch(gateway.name) or gateway.name in KNOWN:
+    except ImportError as exc:
+        raise ValueError(f"it cannot be imported: {exc}.") from None
+    if missing := [part for part in _PARTS if not hasattr(gateway, part)]:
+        raise ValueError(
+            f"it has no {', '.join(missing)}; see class Gateway in optin/gateways/protocol.py."
+        )
+    if not _NAME.fullmatch(str(gateway.name)) or gateway.name in KNOWN:
         raise ValueError("its name must be its own: small letters, digits and hyphens, up to 32.")
     return gateway
 

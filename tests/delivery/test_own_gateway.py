@@ -79,9 +79,31 @@ def test_its_region(harbour: Server) -> None:
     assert "to=" not in repr(Text(NUMBER, "1234567", "sms-1"))
 
 
-@pytest.mark.parametrize("path", ["harbour_sms.Nothing", "nowhere.Nothing", "pathlib.Path"])
+BROKEN = {
+    "nameless": "class Sms:\n    regions, price, send, receipt = (), 0, print, print\n",
+    "untitled": "class Sms:\n    name, regions, price, send, receipt = None, (), 0, print, print\n",
+    "needy": "import a_package_that_is_missing\n",
+    "outdated": "from optin.gateways import a_name_of_before\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("harbour_sms.Nothing", 'it cannot be imported: Module "harbour_sms" does not define'),
+        ("nowhere.Nothing", "it cannot be imported: No module named 'nowhere'"),
+        ("needy.Sms", "it cannot be imported: No module named 'a_package_that_is_missing'"),
+        ("outdated.Sms", "it cannot be imported: cannot import name 'a_name_of_before' from"),
+        ("pathlib.Path", "it has no regions, price, send, receipt; see class Gateway in"),
+        ("nameless.Sms", "it has no name; see class Gateway in"),
+        ("untitled.Sms", "its name must be its own: small letters, digits and hyphens, up to 32."),
+    ],
+)
 def test_what_is_no_gateway_stops_the_start(
-    harbour: Server, settings: LazySettings, path: str
+    harbour: Server, tmp_path: Path, settings: LazySettings, path: str, told: str
 ) -> None:
+    for name, source in BROKEN.items():
+        (tmp_path / f"{name}.py").write_text(source)
     settings.OPTIN_GATEWAYS = (path,)
-    assert "optin.E106" in {message.id for message in run_checks()}
+    [found] = [message for message in run_checks() if message.id == "optin.E106"]
+    assert found.msg.startswith(f"The gateway {path} cannot send: {told}")
