@@ -1,7 +1,9 @@
 """Who asked for an operation, and from where."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from django.db.models import TextChoices
 
@@ -32,6 +34,27 @@ class Origin:
     # sends twice is one guess.
     session: str = field(default="", repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        face: Face,
+        environ: Mapping[str, Any],
+        *,
+        actor_id: int | None = None,
+        client: str = "",
+        session: str = "",
+    ) -> Self:
+        """Return the origin of a request with this WSGI environment."""
+        return cls(
+            face,
+            actor_id=actor_id,
+            client=client,
+            ip=ip_of(environ),
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
+            request_id=environ.get("REQUEST_ID", ""),
+            session=session,
+        )
+
 
 CUSTOMER_V6 = 48
 """The most of IPv6 that a provider usually gives to one customer (RFC 6177)."""
@@ -44,6 +67,11 @@ def network_of(ip: str, prefix_v4: int, prefix_v6: int = 64) -> str:
     address = ipaddress.ip_address(ip)
     prefix = prefix_v4 if address.version == 4 else prefix_v6
     return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+def ip_of(environ: Mapping[str, Any]) -> str:
+    """Return the address of the client of a request with this WSGI environment."""
+    return client_ip(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""))
 
 
 def client_ip(remote: str, forwarded_for: str) -> str:

@@ -17,12 +17,13 @@ from django.views.decorators.http import require_POST
 
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, at, by_id, file, plain, text, when
-from optin.admin.site import SeeOther, origin_of, site
+from optin.admin.site import origin_of, site
 from optin.models import AuthenticatorApp, PendingOtp, ProviderUser, RecoveryCode, User
 from optin.operations import revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+from optin.runtime.redirects import SeeOther
 from optin.support.diagnosis import diagnose
 from optin.support.timeline import Position, timeline
 

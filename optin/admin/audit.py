@@ -183,7 +183,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="number")
     def number(self, event: AuditEvent) -> str:
-        return phones.mask(event.last_three) if event.last_three else "-"
+        return phones.mask(event.last_three) or "-"
 
     @admin.display(description="file")
     def file(self, event: AuditEvent) -> str:

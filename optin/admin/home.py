@@ -19,6 +19,7 @@ from optin.models import Figure, File, Guard
 from optin.models.messages import State
 from optin.support import statistics
 from optin.support.statistics import Amount, Budget, Figures
+from optin.support.wording import moment
 
 MAY_SEE = "optin.view_auditevent"
 
@@ -110,8 +111,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "figures": {
             "zone": conf.time_zone,
             "today": _day(found.today),
-            "as_of": _moment(found.as_of),
-            "since": _moment(found.since) if _began_lately(found) else "",
+            "as_of": moment(found.as_of) if found.as_of else "",
+            "since": _since(found),
             "is_stale": found.as_of is None or now - found.as_of > STALE,
             "is_empty": found.is_empty,
             "sums": _sums(found),
@@ -122,15 +123,14 @@ def context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _began_lately(found: Figures) -> bool:
-    return found.since is not None and statistics.day_of(found.since) > found.days[0]
+def _since(found: Figures) -> str:
+    """Say when counting began, if that is within the days that are shown."""
+    if found.since is None or statistics.day_of(found.since) <= found.days[0]:
+        return ""
+    return moment(found.since)
 
 
 # -- words -------------------------------------------------------------------------
-
-
-def _moment(moment: datetime | None) -> str:
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M %Z") if moment else ""
 
 
 def _day(day: date) -> str:
@@ -212,7 +212,7 @@ def _budget(one: Budget, names: dict[int, str]) -> Bar:
         name,
         _width(one.share),
         "bad" if one.share * 100 >= conf.alarm_share else "good",
-        (_n(one.used), _n(one.limit), _percent(one.used, one.limit), _moment(one.ends)),
+        (_n(one.used), _n(one.limit), _percent(one.used, one.limit), moment(one.ends)),
     )
 
 

@@ -17,7 +17,6 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
@@ -46,15 +45,14 @@ def plain(text: object) -> str:
 def masked(text: object) -> str:
     """``plain``, with what may be a number in full cut to its last three digits (S-51).
 
-    For what is written by staff or by gateways, who are asked not to name one. A date may
-    stand, which has 8 digits.
+    For what is written by staff or by gateways, who are asked not to name one.
     """
-    return wording.masked(plain(text), longest=8)
+    return wording.quoted(plain(text))
 
 
 def at(moment: datetime | None) -> str:
     """Return a time to the second, with its zone."""
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z") if moment else "-"
+    return wording.exact(moment) if moment else "-"
 
 
 def when(field: str, title: str = "") -> Shown:

@@ -12,20 +12,19 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, URLPattern, URLResolver, path, resolve, reverse
 from django.utils import translation
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from optin.admin import home
 from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models.factors import has_active_factor
-from optin.origin import Face, Origin, client_ip
+from optin.origin import Face, Origin
 from optin.outcomes import By
+from optin.runtime.redirects import local
 
 View = Callable[..., HttpResponseBase]
 
@@ -49,15 +48,6 @@ _ONLY_SENT_TO = {
 _NOT_DONE = "Nothing was done: your session had ended. Sign in, and do it again."
 
 
-class SeeOther(HttpResponseRedirect):
-    """Where an accepted POST leads (S-60)."""
-
-    status_code = 303
-
-    def __init__(self, to: str) -> None:
-        super().__init__(resolve_url(to))
-
-
 class StaffSite(AdminSite):
     site_url = None  # the header has its own links
     index_template = "admin/home.html"
@@ -79,7 +69,7 @@ class StaffSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Lead to what is still missing: the sign-in, a second factor, the proof of it."""
         user: Any = request.user
-        then = _page(_local(request.GET.get("next", ""))) or reverse("admin:index")
+        then = _page(local(request.GET.get("next", ""))) or reverse("admin:index")
         if self.has_permission(request):
             return HttpResponseRedirect(then)
         if not user.is_authenticated:
@@ -142,14 +132,7 @@ class StaffSite(AdminSite):
 
 def origin_of(request: HttpRequest) -> Origin:
     """Return which member of staff asks, and from where."""
-    meta = request.META
-    return Origin(
-        Face.ADMIN,
-        actor_id=request.user.pk,
-        ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
-        user_agent=meta.get("HTTP_USER_AGENT", ""),
-        request_id=meta.get("REQUEST_ID", ""),
-    )
+    return Origin.of(Face.ADMIN, request.META, actor_id=request.user.pk)
 
 
 def _by_suspended(request: HttpRequest) -> bool:
@@ -176,11 +159,6 @@ def _sign_out(request: HttpRequest) -> HttpResponse:
 
 def _lead(page: str, then: str) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse(page)}?{urlencode({'next': then})}")
-
-
-def _local(asked: str) -> str:
-    fits = url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/")
-    return asked if fits else ""
 
 
 def _page(asked: str) -> str:

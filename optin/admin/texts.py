@@ -231,7 +231,7 @@ class GuardAdmin(ReadOnlyAdmin):
 
     @admin.display(description="number")
     def number(self, guard: Guard) -> str:
-        return phones.mask(guard.last_three) if guard.last_three else "-"
+        return phones.mask(guard.last_three) or "-"
 
     ends = staticmethod(when("until"))
 

@@ -39,7 +39,7 @@ from optin.api.answers import RETRY_UNAVAILABLE
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
-from optin.origin import Face, Origin, client_ip
+from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 
@@ -260,19 +260,12 @@ def _record(outcome: str, user_id: int | None, request: Any, subject: str = "") 
 
 
 def _origin(request: Any) -> Origin:
-    headers = request.headers
-    return Origin(
+    return Origin.of(
         Face.TOKEN,
+        request.headers,
         actor_id=request.user.pk if request.user else None,
         client=f"app:{request.client.pk}",
-        ip=_ip(headers),
-        user_agent=headers.get("HTTP_USER_AGENT", ""),
-        request_id=headers.get("REQUEST_ID", ""),
     )
-
-
-def _ip(headers: Mapping[str, Any]) -> str:
-    return client_ip(headers.get("REMOTE_ADDR", ""), headers.get("HTTP_X_FORWARDED_FOR", ""))
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -287,7 +280,7 @@ class Endpoint(View):
         if request.method != "POST":
             return _refusal("invalid_request", 405, {"Allow": "POST"})
         try:
-            if wait := throttle.hit_network(_ip(request.META)):
+            if wait := throttle.hit_network(ip_of(request.META)):
                 return _later(429, wait)
             if not _is_plain(request):
                 return _refusal("invalid_request", 400)

@@ -13,7 +13,7 @@ from optin import gateways
 from optin.conf import conf
 from optin.gateways import Callback, Forged, Gateway, Malformed, Receipt
 from optin.messaging import receipts
-from optin.origin import Face, Origin, client_ip
+from optin.origin import Face, Origin, ip_of
 
 MAX_RECEIPT = 16 * 1024
 """Bytes of a receipt."""
@@ -49,10 +49,7 @@ def receipt(request: HttpRequest, name: str, secret: str) -> HttpResponse:
         raise Http404 from None
     except Malformed:
         return _plain("malformed", 400)
-    ip = client_ip(
-        request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
-    )
-    origin = Origin(Face.API, client=f"gateway:{name}", ip=ip)
+    origin = Origin(Face.API, client=f"gateway:{name}", ip=ip_of(request.META))
     try:
         known = receipts.take(name, found, timezone.now(), origin)
     except receipts.TooEarly:

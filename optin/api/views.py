@@ -45,7 +45,7 @@ from optin.api.serializers import (
 from optin.errors import Busy, Refusal
 from optin.models import File, Purpose
 from optin.operations import challenges, opt_ins, tenants
-from optin.origin import Face, Origin, client_ip
+from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, throttle
 
@@ -135,14 +135,11 @@ class Call(APIView):
 
     @property
     def origin(self) -> Origin:
-        meta = self.request.META
-        return Origin(
+        return Origin.of(
             self.face,
+            self.request.META,
             actor_id=self.caller.user.pk if self.caller else None,
             client=self.caller.client if self.caller else "",
-            ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
-            user_agent=meta.get("HTTP_USER_AGENT", ""),
-            request_id=self.request_id,
         )
 
     @property

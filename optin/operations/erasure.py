@@ -14,9 +14,9 @@ from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin.errors import TellingReason, UnfitReason
+from optin.errors import TellingReason
 from optin.models import AuditEvent, Guard, ProviderUser, User
-from optin.models.audit import MAX_REASON
+from optin.models.audit import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -31,9 +31,7 @@ def erase(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises TellingReason: if it has the name or the e-mail: it is kept in the trail.
     """
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         locked, now = User.objects.locked(user.pk), timezone.now()
         again = _is_erased(locked)

@@ -21,6 +21,7 @@ from optin.conf import conf
 from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
+from optin.models.audit import fit_reason
 from optin.operations import staff, staff_actions
 from optin.operations.authenticators import Overview, overview
 from optin.operations.factors import Factors, read_locked, record
@@ -45,7 +46,7 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason = staff.fit(reason)
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
         now = factors.now
@@ -126,7 +127,7 @@ def withdraw(user: User, *, reason: str, origin: Origin) -> RevocationOutcome:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason = staff.fit(reason)
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN)
         now = factors.now

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from optin import phones
 from optin.conf import conf
-from optin.errors import UnfitReason, UnfitTime
+from optin.errors import UnfitTime
 from optin.models import AuditEvent, Guard, ProviderUser
-from optin.models.audit import MAX_REASON
+from optin.models.audit import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -69,7 +69,7 @@ def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
-    reason, now = _fit(reason), timezone.now()
+    reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         _guard, made = Guard.objects.get_or_create(
             key="",
@@ -86,7 +86,7 @@ def allow_texts(*, reason: str, origin: Origin) -> StaffOutcome:
 
     :raises UnfitReason: as ``stop_texts``.
     """
-    reason, now = _fit(reason), timezone.now()
+    reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         deleted, _ = Guard.objects.filter(kind=Guard.Kind.STOP).delete()
         outcome = StaffOutcome.OK if deleted else StaffOutcome.UNCHANGED
@@ -130,7 +130,7 @@ def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
 
     :raises UnfitReason: as ``stop_texts``.
     """
-    reason, now = _fit(reason), timezone.now()
+    reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
         guard = entries.first()
@@ -151,7 +151,7 @@ def allow_number(target: Target, *, reason: str, origin: Origin) -> StaffOutcome
 
     :raises UnfitReason: as ``stop_texts``.
     """
-    reason, now = _fit(reason), timezone.now()
+    reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         outcome = StaffOutcome.OK if Guard.objects.opt_in(target.key) else StaffOutcome.UNCHANGED
         _record(Kind.NO_TEXTS, outcome, origin, now, reason, target)
@@ -167,7 +167,7 @@ def _put(
     origin: Origin,
 ) -> Guard:
     """Make the one entry of this kind for *target*, or make it anew."""
-    reason, now = _fit(reason), timezone.now()
+    reason, now = fit_reason(reason), timezone.now()
     if not timedelta(minutes=1) <= lasts <= LONGEST:
         raise UnfitTime
     with transaction.atomic(durable=True):
@@ -191,17 +191,6 @@ def _put(
         data = {"guard": guard.pk, **what, "until": until}
         _record(event, StaffOutcome.OK, origin, now, reason, target, data)
     return guard
-
-
-def _fit(reason: str) -> str:
-    """Return *reason* without blanks around it.
-
-    :raises UnfitReason: if it is empty or too long.
-    """
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
-    return reason
 
 
 def _record(

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from optin import keys, limits, phones
 from optin.conf import conf
-from optin.errors import Deactivated, InvalidMobileNumber, UnfitReason
+from optin.errors import Deactivated, InvalidMobileNumber
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
-from optin.models.audit import MAX_REASON
+from optin.models.audit import fit_reason
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
@@ -101,17 +101,6 @@ def _powers(user: User) -> set[int]:
     return set(own.values_list("pk", flat=True))
 
 
-def fit(reason: str) -> str:
-    """Return *reason* without blanks around it.
-
-    :raises UnfitReason: if it is empty, or of over 500 characters.
-    """
-    reason = reason.strip()
-    if not 0 < len(reason) <= MAX_REASON:
-        raise UnfitReason
-    return reason
-
-
 # -- finding somebody --------------------------------------------------------------
 
 
@@ -187,7 +176,7 @@ def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason = fit(reason)
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(row.user, Purpose.SIGN_IN)
         now = factors.now
@@ -247,7 +236,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason = fit(reason)
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         _lock_both(user, origin)
         user, now = User.objects.locked(user.pk), timezone.now()

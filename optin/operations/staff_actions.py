@@ -18,6 +18,7 @@ from optin.models import (
     Revocation,
     User,
 )
+from optin.models.audit import fit_reason
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release
@@ -49,7 +50,7 @@ class StaffAction:
         :raises UnfitReason: without a reason, or with one of over 500 characters.
         :raises Deactivated: if the actor is no staff any more.
         """
-        reason = staff.fit(reason)
+        reason = fit_reason(reason)
         with transaction.atomic(durable=True):
             factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
             row = factors.active
@@ -141,7 +142,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
     """
-    reason = staff.fit(reason)
+    reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         locked, now = User.objects.locked(user.pk), timezone.now()
         waits = PendingOtp.objects.open().filter(provider_user__user=locked, expires_at__gt=now)

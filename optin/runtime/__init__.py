@@ -1,4 +1,4 @@
-"""Logs, metrics, password-hashing threads, request limits and the workers' database connections.
+"""Logs, metrics, password-hashing threads, request limits, redirects, workers' connections.
 
 It knows nothing of second factors, and stores nothing in the database.
 """

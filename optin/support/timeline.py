@@ -107,6 +107,10 @@ class Entry:
     position: Position
 
     @property
+    def time(self) -> str:
+        return wording.exact(self.at)
+
+    @property
     def label(self) -> str:
         return _LABELS[self.what]
 
@@ -322,10 +326,10 @@ def _event(event: AuditEvent, names: _Names, position: Position) -> Entry:
         what=_what(event),
         words=wording.decided(event),
         details=tuple(details),
-        number=phones.mask(event.last_three) if event.last_three else "",
+        number=phones.mask(event.last_three),
         who=_who(event, names),
         where=_where(event),
-        quoted=wording.masked(event.reason, longest=8),
+        quoted=wording.quoted(event.reason),
         bad=wording.is_refusal(event),
         position=position,
     )
@@ -445,7 +449,7 @@ def _mail(notice: Notice, names: _Names, position: Position) -> Entry:
         what=What.MAIL,
         words=messages.mail(notice),
         details=(),
-        number=phones.mask(notice.last_three) if notice.last_three else "",
+        number=phones.mask(notice.last_three),
         who="",
         where="",
         quoted=messages.why(notice.reason),

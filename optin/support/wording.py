@@ -13,8 +13,8 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.formats import date_format
 
+from optin import phones
 from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
@@ -26,8 +26,13 @@ _DIGITS = re.compile(r"\+?\d(?:[ ().,/_\u2010-\u2015\u2212-]{0,2}\d){5,}")
 
 
 def moment(at: datetime) -> str:
-    """Write a date and a time of day with its zone."""
-    return date_format(timezone.localtime(at), "j F Y, H:i T")
+    """Write a date and a time of day with its zone, as all pages for staff do."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}"
+
+
+def exact(at: datetime) -> str:
+    """``moment`` to the second, for lists."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def moment_by(at: datetime) -> str:
@@ -61,9 +66,14 @@ def masked(text: str, longest: int = 5) -> str:
 
     def cut(found: re.Match[str]) -> str:
         digits = "".join(str(int(c)) for c in found[0] if c.isdecimal())
-        return f"... {digits[-3:]}" if len(digits) > longest else found[0]
+        return phones.mask(digits[-3:]) if len(digits) > longest else found[0]
 
     return _DIGITS.sub(cut, plain(text))
+
+
+def quoted(text: str) -> str:
+    """``masked``, for what staff wrote: a date may stand, which has 8 digits."""
+    return masked(text, longest=8)
 
 
 # -- decisions ---------------------------------------------------------------------

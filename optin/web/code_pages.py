@@ -14,9 +14,10 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome
+from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.forms import CodeForm, RecoveryForm
-from optin.web.pages import SeeOther, page
+from optin.web.pages import page
 
 
 class CodePage(View):

@@ -33,8 +33,9 @@ from oauthlib.oauth2.rfc6749.errors import (
 from optin.errors import Deactivated, SignedOut
 from optin.models import File, User
 from optin.operations import sign_in
+from optin.runtime.redirects import SeeOther
 from optin.web import sessions
-from optin.web.pages import SeeOther, form_page, page
+from optin.web.pages import form_page, page
 
 RIGHTS = {
     "full": _("act for you in every way the API allows"),

@@ -16,11 +16,11 @@ from optin.models import Purpose, User
 from optin.operations import authenticators, challenges, passwords, sign_in
 from optin.operations.verification import Verification
 from optin.outcomes import By, SignInOutcome
+from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
 from optin.web.pages import (
-    SeeOther,
     form_page,
     next_page,
     on_to,

@@ -23,11 +23,11 @@ from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SignInOutcome
+from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm, PasswordForm
 from optin.web.pages import (
-    SeeOther,
     form_page,
     next_page,
     on_to,

@@ -7,10 +7,9 @@ from urllib.parse import urlencode
 
 from django.contrib.sessions.backends.base import UpdateError
 from django.forms import BaseForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -18,23 +17,12 @@ from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome
+from optin.runtime.redirects import SeeOther, local
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]
 
 form_page = require_http_methods(["GET", "HEAD", "POST"])
-
-
-class SeeOther(HttpResponseRedirect):
-    """Where an accepted POST leads (S-60): a reload asks for that page, and sends nothing."""
-
-    status_code = 303
-
-    def __init__(self, to: str, *, then: str = "", **query: object) -> None:
-        if then:
-            query["next"] = then
-        address = resolve_url(to)
-        super().__init__(f"{address}?{urlencode(query)}" if query else address)
 
 
 def open_to_all(view: View) -> View:
@@ -106,9 +94,7 @@ def refused_password(
 
 def on_to(request: HttpRequest) -> str:
     """Return the page of this host that the address asks to go on to, by ``next=``, if any."""
-    asked = request.GET.get("next", "")
-    local = url_has_allowed_host_and_scheme(asked, allowed_hosts=None) and asked.startswith("/")
-    return asked if local else ""
+    return local(request.GET.get("next", ""))
 
 
 def next_page(request: HttpRequest, otherwise: str) -> str:

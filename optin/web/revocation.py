@@ -12,8 +12,9 @@ from django.views.decorators.http import require_POST
 from optin.messaging import wording
 from optin.models import Revocation
 from optin.operations import revocations
+from optin.runtime.redirects import SeeOther
 from optin.web import sessions
-from optin.web.pages import SeeOther, form_page, page, signed_in
+from optin.web.pages import form_page, page, signed_in
 
 
 @form_page

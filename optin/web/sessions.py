@@ -26,7 +26,7 @@ from optin.models import User
 from optin.operations.authenticators import overview
 from optin.operations.factors import Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
-from optin.origin import Face, Origin, client_ip
+from optin.origin import Face, Origin
 from optin.outcomes import By
 from optin.web import session_store
 
@@ -63,13 +63,10 @@ class Ages:
 
 def origin_of(request: HttpRequest) -> Origin:
     """Return who asks, and from where."""
-    meta = request.META
-    return Origin(
+    return Origin.of(
         Face.WEB,
+        request.META,
         actor_id=request.user.pk if request.user.is_authenticated else None,
-        ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
-        user_agent=meta.get("HTTP_USER_AGENT", ""),
-        request_id=meta.get("REQUEST_ID", ""),
         session=request.session.get("line") or request.session.session_key or "",
     )
 

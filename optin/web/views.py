@@ -17,8 +17,8 @@ from django.views.decorators.http import require_safe
 from optin.gateways import Simulator
 from optin.messaging import delivery
 from optin.runtime import metrics
+from optin.runtime.redirects import SeeOther
 from optin.web.context import has_simulator
-from optin.web.pages import SeeOther
 
 View = Callable[[HttpRequest], HttpResponse]
 

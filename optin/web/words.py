@@ -18,8 +18,8 @@ from optin.audit import repeats
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, SmsMessage
 from optin.models.messages import State
-from optin.operations.authenticators import Change
 from optin.models.refusal_counts import SEVERAL
+from optin.operations.authenticators import Change
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -32,11 +32,16 @@ _FEW_TRIES = 3
 """From here down a page says how many tries are left (P-04)."""
 
 
+def moment(at: datetime) -> str:
+    """Write a date and a time of day with its zone."""
+    return date_format(timezone.localtime(at), _("j F Y, H:i T"))
+
+
 def clock_time(at: datetime) -> str:
     """Write a time of day with its zone, and the date unless it is today."""
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
-    return date_format(local, "H:i T" if today else _("j F Y, H:i T"))
+    return date_format(local, "H:i T") if today else moment(at)
 
 
 def whole_seconds(wait: timedelta) -> int:
@@ -277,8 +282,8 @@ def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
     if span.count == 1:
         return Told(span.last_at, what, where)
     what = _("%(what)s, %(n)s times") % {"what": what, "n": span.count}
-    first = date_format(timezone.localtime(span.first_at), _("j F Y, H:i T"))
-    return Told(span.last_at, what, where, _("the first time: %(time)s") % {"time": first})
+    first = _("the first time: %(time)s") % {"time": moment(span.first_at)}
+    return Told(span.last_at, what, where, first)
 
 
 def _what(event: AuditEvent) -> str:

@@ -427,12 +427,12 @@ def arrived(scene: Scene) -> None:
         (stopped_while_it_waited, Why.ALL_STOPPED, "Staff stopped all texts"),
         (no_gateway, Why.NO_GATEWAY, "no gateway serves its number"),
         (nothing_asked, Why.NOTHING_ASKED, "No text was ever asked for"),
-        (nothing_lately, Why.NOTHING_ASKED, "since 2 November 2026, 23:00 AEDT"),
+        (nothing_lately, Why.NOTHING_ASKED, "since 2026-11-02 23:00 AEDT"),
         (wrong_password, Why.WRONG_PASSWORD, "the password was wrong: no text is sent"),
         (locked, Why.LOCKED, "refused: No code is accepted, .* until .*, after 5 wrong codes"),
         (asked_while_suspended, Why.SUSPENDED, "refused: Staff suspended .*“stolen phone”"),
         (app_instead, Why.APP_INSTEAD, "has an authenticator app"),
-        (arrived, Why.ARRIVED, "its code was entered at 2 November 2026, 23:00 AEDT"),
+        (arrived, Why.ARRIVED, "its code was entered at 2026-11-02 23:00 AEDT"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -1006,7 +1006,7 @@ def test_the_list_on_a_page(scene: Scene) -> None:
     page = render(entries(scene.user))
     assert page.count("<li") == len(entries(scene.user)) == 4
     assert 'datetime="2026-11-02T23:00:00+11:00"' in page
-    assert "2 November 2026, 23:00:00 AEDT" in page
+    assert "2026-11-02 23:00:00 AEDT" in page
     assert "style=" not in page
     assert "<script" not in page
     assert "No activity yet" in render([])

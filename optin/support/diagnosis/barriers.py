@@ -67,7 +67,7 @@ def resting(known: Known) -> Iterator[Cause]:
 
 
 def reason_of(row: Guard | AuditEvent | Revocation) -> str:
-    return wording.masked(row.reason, longest=8)
+    return wording.quoted(row.reason)
 
 
 def all_stopped(guard: Guard | None = None) -> Cause:
