@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 from optin.admin.rows import plain
 from optin.admin.site import origin_of, site
 from optin.errors import OutOfReach, Refusal
-from optin.models.audit import MAX_REASON
+from optin.models.reasons import MAX_REASON
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 from optin.runtime.redirects import SeeOther

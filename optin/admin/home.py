@@ -4,8 +4,7 @@ It reads what ``statistics`` keeps, and the few counters of budgets that are run
 chart is drawn here, to scale, beside a table that says the same.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,12 +12,25 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
+from optin.admin.charts import (
+    Bar,
+    Bars,
+    Chart,
+    Part,
+    Row,
+    Table,
+    bar_width,
+    columns,
+    day_name,
+    grouped,
+)
 from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
-from optin.support import statistics
-from optin.support.statistics import Amount, Budget, Figures
+from optin.support import budgets, statistics
+from optin.support.budgets import Budget
+from optin.support.statistics import Amount, Figures
 from optin.support.wording import moment
 
 MAY_SEE = "optin.view_auditevent"
@@ -29,71 +41,7 @@ STALE = timedelta(minutes=15)
 SHOWN = 10
 """Rows of a table of what stands out."""
 
-WIDTH, HEIGHT = 300, 100
-"""Of a drawing, in units of its own."""
-
 What = Figure.What
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One kind of things in a chart: how it looks, and what it is called."""
-
-    look: str  # a class of the sheet
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    look: str
-    x: str
-    y: str
-    width: str
-    height: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    title: str
-    columns: Row
-    rows: list[Row]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Columns, one for each day, and the table that says the same."""
-
-    slug: str
-    summary: str  # for whom the drawing tells nothing
-    parts: tuple[Part, ...]
-    boxes: list[Box]
-    top: str  # what its height stands for
-    first: str
-    last: str
-    table: Table
-    line: str = ""  # how high the line of a limit is
-    line_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A row of a table, with a bar for the share that it names."""
-
-    name: str
-    width: str
-    look: str
-    cells: Row
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    slug: str
-    title: str
-    columns: Row
-    rows: list[Bar]
-    note: str = ""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -110,7 +58,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "figures": {
             "zone": conf.time_zone,
-            "today": _day(found.today),
+            "today": day_name(found.today),
             "as_of": moment(found.as_of) if found.as_of else "",
             "since": _since(found),
             "is_stale": found.as_of is None or now - found.as_of > STALE,
@@ -133,14 +81,6 @@ def _since(found: Figures) -> str:
 # -- words -------------------------------------------------------------------------
 
 
-def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
-
-
-def _n(count: int) -> str:
-    return f"{count:,}"
-
-
 def _money(cost: Decimal) -> str:
     return f"{cost:,.2f}"
 
@@ -156,7 +96,7 @@ def _percent(part: int, whole: int) -> str:
 def _sums(found: Figures) -> Table:
     def row(title: str, what: str, *names: str) -> Row:
         of_today = found.of(what, *names, day=found.today)
-        return title, _n(of_today.count), _n(found.of(what, *names).count)
+        return title, grouped(of_today.count), grouped(found.of(what, *names).count)
 
     def conversion(day: date | None) -> str:
         ended = found.of(What.OPT_IN, "proved", "failed", day=day).count
@@ -191,7 +131,7 @@ def _budgets(found: Figures, now: datetime) -> Bars:
     """What the running windows have used: of all texts, and of the files that used most."""
     file_ids = found.files[:SHOWN]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
-    running = sorted(statistics.budgets(now, file_ids), key=_most_used)
+    running = sorted(budgets.running(now, file_ids), key=_most_used)
     return Bars(
         "budgets",
         "Budgets that are running now",
@@ -210,57 +150,13 @@ def _budget(one: Budget, names: dict[int, str]) -> Bar:
         name = f"{plain(names.get(one.file_id, 'gone'))} ({one.file_id})"
     return Bar(
         name,
-        _width(one.share),
+        bar_width(one.share),
         "bad" if one.share * 100 >= conf.alarm_share else "good",
-        (_n(one.used), _n(one.limit), _percent(one.used, one.limit), moment(one.ends)),
+        (grouped(one.used), grouped(one.limit), _percent(one.used, one.limit), moment(one.ends)),
     )
 
 
 # -- day by day --------------------------------------------------------------------
-
-
-def _at(place: float) -> str:
-    """Return a place in a drawing, without what nobody sees."""
-    return f"{place:.2f}".rstrip("0").rstrip(".")
-
-
-def _chart(
-    found: Figures,
-    table: Table,
-    parts: Sequence[tuple[Part, Sequence[int]]],
-    *,
-    slug: str,
-    limit: int = 0,
-) -> Chart:
-    """Draw a column for each day: its parts, of which each has so many a day, on each other."""
-    totals = [sum(counts) for counts in zip(*(counts for _, counts in parts), strict=True)]
-    # A limit far above all columns would press them flat.
-    shown_limit = limit if 0 < limit <= 3 * max(totals) else 0
-    top = max(*totals, shown_limit, 1)
-    step, boxes = WIDTH / len(totals), []
-    for n in range(len(totals)):
-        below = 0.0
-        for part, counts in parts:
-            height = counts[n] / top * HEIGHT
-            below += height
-            if counts[n]:
-                place = (n * step + step * 0.1, HEIGHT - below, step * 0.8, height)
-                boxes.append(Box(part.look, *map(_at, place)))
-    highest = max(range(len(totals)), key=lambda n: totals[n])
-    days = found.days
-    return Chart(
-        slug=slug,
-        summary=f"{table.title}, day by day. Most on {_day(days[highest])}: "
-        f"{_n(totals[highest])}. The table says the same.",
-        parts=tuple(part for part, _ in parts),
-        boxes=boxes,
-        top=_n(top),
-        first=_day(days[0]),
-        last=_day(days[-1]),
-        table=table,
-        line=_at(HEIGHT - shown_limit / top * HEIGHT) if shown_limit else "",
-        line_name=f"budget of a day: {_n(limit)}" if shown_limit else "",
-    )
 
 
 def _daily(found: Figures, what: str, *names: str) -> list[int]:
@@ -269,7 +165,7 @@ def _daily(found: Figures, what: str, *names: str) -> list[int]:
 
 def _rows(found: Figures, *columns: Iterable[str]) -> list[Row]:
     """Return a row for each day, the newest first."""
-    return [*zip(map(_day, found.days), *columns, strict=True)][::-1]
+    return [*zip(map(day_name, found.days), *columns, strict=True)][::-1]
 
 
 def _opt_ins(found: Figures) -> Chart:
@@ -281,7 +177,9 @@ def _opt_ins(found: Figures) -> Chart:
     table = Table(
         "Opt-ins",
         ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
-        _rows(found, *(map(_n, counts) for counts in (started, proved, failed, waiting)), shares),
+        _rows(
+            found, *(map(grouped, counts) for counts in (started, proved, failed, waiting)), shares
+        ),
         "Each number that somebody started to opt in, on the day of its last code. Failed: "
         "the code expired, had no tries left, or another account uses the number.",
     )
@@ -290,7 +188,7 @@ def _opt_ins(found: Figures) -> Chart:
         (Part("bad", "failed"), failed),
         (Part("open", "waiting"), waiting),
     ]
-    return _chart(found, table, parts, slug="opt-ins")
+    return columns(found.days, table, parts, slug="opt-ins")
 
 
 def _texts(found: Figures) -> Chart:
@@ -306,7 +204,7 @@ def _texts(found: Figures) -> Chart:
     table = Table(
         "Texts by state",
         ("Day", "Texts", *(name.capitalize() for name in states), "Cost"),
-        _rows(found, *(map(_n, counts) for counts in (total, *states.values())), costs),
+        _rows(found, *(map(grouped, counts) for counts in (total, *states.values())), costs),
         "Sent: the gateway took the text, and there is no receipt yet. Not sent: the code no "
         "longer worked.",
     )
@@ -315,7 +213,7 @@ def _texts(found: Figures) -> Chart:
         (Part(look, name), counts)
         for look, (name, counts) in zip(looks, states.items(), strict=True)
     ]
-    return _chart(found, table, parts, slug="texts")
+    return columns(found.days, table, parts, slug="texts")
 
 
 def _spend(found: Figures) -> Chart:
@@ -328,11 +226,11 @@ def _spend(found: Figures) -> Chart:
     table = Table(
         "Spend against the budget",
         ("Day", "Texts", "Of the budget", "Cost", "Refused"),
-        _rows(found, map(_n, count), shares, costs, map(_n, refused)),
+        _rows(found, map(grouped, count), shares, costs, map(grouped, refused)),
         "Texts for opting in and out, which the budget limits; texts for signing in have a "
         "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
     )
-    return _chart(found, table, [(Part("fair", "texts"), count)], slug="spend", limit=limit)
+    return columns(found.days, table, [(Part("fair", "texts"), count)], slug="spend", limit=limit)
 
 
 def _locks(found: Figures) -> Chart:
@@ -340,11 +238,11 @@ def _locks(found: Figures) -> Chart:
     table = Table(
         "Locks",
         ("Day", "Locked", "Disabled"),
-        _rows(found, map(_n, locked), map(_n, disabled)),
+        _rows(found, map(grouped, locked), map(grouped, disabled)),
         "Accounts locked for a while, or whose texted codes were disabled, by wrong codes.",
     )
     parts = [(Part("fair", "locked"), locked), (Part("bad", "disabled"), disabled)]
-    return _chart(found, table, parts, slug="locks")
+    return columns(found.days, table, parts, slug="locks")
 
 
 # -- which share was proved --------------------------------------------------------
@@ -394,12 +292,8 @@ def _bars(slug: str, column: str, rows: list[Bar], note: str = "") -> Bars:
 
 def _share(name: str, today: Amount, all_days: Amount) -> Bar:
     share = all_days.proved / all_days.count if all_days.count else 0
-    return Bar(plain(name), _width(share), "good", (*_of_texts(today), *_of_texts(all_days)))
-
-
-def _width(share: float) -> str:
-    return _at(min(share, 1) * WIDTH)
+    return Bar(plain(name), bar_width(share), "good", (*_of_texts(today), *_of_texts(all_days)))
 
 
 def _of_texts(amount: Amount) -> Row:
-    return _n(amount.count), _n(amount.proved), _percent(amount.proved, amount.count)
+    return grouped(amount.count), grouped(amount.proved), _percent(amount.proved, amount.count)

@@ -10,23 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from defusedxml.minidom import parseString
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import re_path
 from django.views.decorators.http import require_safe
-from rest_framework import serializers
 
-from optin.api import renderers
 from optin.api.answers import (
     ERRORS,
     TOKEN_ERRORS,
     ApiError,
-    Body,
     Row,
     base_response,
     help_link,
 )
+from optin.api.samples import as_json, as_xml, is_collection, sample, sample_body
 from optin.api.serializers import (
     BaseResponseModel,
     Boolean,
@@ -94,7 +91,7 @@ class Resource:
     def parts(self) -> list["Resource"]:
         """The models that a property holds a collection of."""
         fields: Iterable[Any] = self.model().fields.values()
-        return [Resource(type(field.child)) for field in fields if _is_collection(field)]
+        return [Resource(type(field.child)) for field in fields if is_collection(field)]
 
     @property
     def samples(self) -> list[Sample]:
@@ -301,18 +298,6 @@ CALLS = (
     ),
 )
 
-# What a sample holds where only one kind of text would do.
-_FIXED = {
-    (OAuthPasswordCredentialsGrantRequest, "grant_type"): "password",
-    (OAuthPasswordCredentialsGrantRequest, "scope"): "full fileid:1",
-    (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
-    (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
-    (OAuthAccessTokenGrant, "token_type"): "Bearer",
-    (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
-    (OAuthAccessTokenGrant, "scope"): "full fileid:1",
-    (OAuthGrantRequestError, "error"): "invalid_grant",
-    (OAuthGrantRequestError, "error_description"): TOKEN_ERRORS["invalid_grant"].message,
-}
 
 # -- pages -------------------------------------------------------------------------
 
@@ -359,46 +344,10 @@ def entries() -> dict[str, dict[Row, list[Call]]]:
     return dict(sorted(found.items(), key=lambda entry: min(row.status for row in entry[1])))
 
 
-# -- samples -----------------------------------------------------------------------
-
-
-def sample(model: type[Model]) -> dict[str, Any]:
-    """Return a body of *model*, with the values of the vendor's samples."""
-    return {
-        name: _FIXED.get((model, name), _value(field, number))
-        for number, (name, field) in enumerate(model().fields.items(), start=1)
-    }
-
-
-def sample_body(model: type[Model]) -> Body | bool:
-    return True if model is Boolean else Body(model.model_name(), sample(model))
-
-
-def as_json(body: Body | bool) -> str:
-    text: bytes = renderers.ApplicationJSON().render(body, renderer_context={"indent": 2})
-    return text.decode()
-
-
-def as_xml(body: Body | bool) -> str:
-    document = parseString(renderers.ApplicationXML().render(body))
-    text: str = document.documentElement.toprettyxml(indent="  ")
-    return text.rstrip()
-
-
-def _value(field: Any, number: int) -> Any:
-    if _is_collection(field):
-        return [sample(type(field.child))] * 2
-    return number if isinstance(field, IdField) else f"sample string {number}"
-
-
 def _type(field: Any) -> str:
-    if _is_collection(field):
+    if is_collection(field):
         return f"Collection of {field.child.model_name()}"
     return "integer" if isinstance(field, IdField) else "string"
-
-
-def _is_collection(field: Any) -> bool:
-    return isinstance(field, serializers.ListSerializer)
 
 
 # -- addresses: like those of the calls --------------------------------------------

@@ -11,6 +11,7 @@ limits act while parsing.
 """
 
 import json
+import logging
 import math
 import re
 import string
@@ -21,8 +22,14 @@ from xml.etree.ElementTree import ParseError as MalformedXML
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
+from django.http import HttpRequest
 from rest_framework.parsers import FormParser, JSONParser
 from rest_framework_xml.parsers import XMLParser
+
+from optin.api.answers import ApiError
+
+MAX_BODY = 16 * 1024
+"""Bytes of a body; a larger one is refused before it is parsed."""
 
 MAX_DEPTH = 16
 """Levels of nesting that are looked at; a deeper body is refused."""
@@ -37,9 +44,38 @@ _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
+logger = logging.getLogger("optin.api")
+
 
 class MalformedBody(Exception):
     """The body is not what its content type says; the message never repeats it."""
+
+
+def read_body(request: HttpRequest) -> bytes | None:
+    """Return the body, or nothing if it breaks off or is badly chunked.
+
+    :raises ApiError: if it is larger than ``MAX_BODY``.
+    """
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    # A text of more digits is no number to int(), and larger in any case.
+    length = int(declared[:20]) if declared.isascii() and declared.isdigit() else None
+    if length is not None and length > MAX_BODY:
+        raise ApiError("too_large")
+    # Without a length there is a body only if it is chunked; Django would not read it.
+    stream = request if declared else request.META.get("wsgi.input")
+    if stream is None or not (declared or request.META.get("wsgi.input_terminated")):
+        return b""
+    try:
+        body: bytes = stream.read(MAX_BODY + 1)
+    except Exception as exc:
+        # Servers raise what they like for a body that breaks off or is badly chunked. Not
+        # their words, which may repeat it.
+        logger.info("a body could not be read: %s", type(exc).__name__)
+        return None
+    if len(body) > MAX_BODY:
+        raise ApiError("too_large")
+    # A part is not the whole: half a password is not a wrong one.
+    return None if length is not None and len(body) < length else body
 
 
 class ApplicationJSON(JSONParser):

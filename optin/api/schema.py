@@ -29,7 +29,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from optin.api.answers import Body, base_response, help_link
-from optin.api.help import CALLS, Call, Error, as_xml, sample_body
+from optin.api.help import CALLS, Call, Error
+from optin.api.samples import as_xml, sample_body
 from optin.api.serializers import Boolean, IdField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf

@@ -49,9 +49,6 @@ from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, throttle
 
-MAX_BODY = 16 * 1024
-"""Bytes of a body; a larger one is refused before it is parsed."""
-
 logger = logging.getLogger("optin.api")
 
 
@@ -84,7 +81,7 @@ class Call(APIView):
         )
         if str(request.method).lower() not in self.http_method_names:
             raise ApiError("method_not_allowed", allow=", ".join(self.allowed_methods))
-        self.body = _read_body(request._request)
+        self.body = parsers.read_body(request._request)
         query = _query(request.META)
         access_key = _once(query, "wsaccesskey")
         self.caller = self.identify(request.META, access_key)
@@ -350,33 +347,6 @@ class PingView(CallerCall):
 
     def get(self, request: Request) -> Response:
         return Response(True)
-
-
-def _read_body(request: HttpRequest) -> bytes | None:
-    """Return the body, or nothing if it breaks off or is badly chunked.
-
-    :raises ApiError: if it is larger than ``MAX_BODY``.
-    """
-    declared = request.META.get("CONTENT_LENGTH") or ""
-    # A text of more digits is no number to int(), and larger in any case.
-    length = int(declared[:20]) if declared.isascii() and declared.isdigit() else None
-    if length is not None and length > MAX_BODY:
-        raise ApiError("too_large")
-    # Without a length there is a body only if it is chunked; Django would not read it.
-    stream = request if declared else request.META.get("wsgi.input")
-    if stream is None or not (declared or request.META.get("wsgi.input_terminated")):
-        return b""
-    try:
-        body: bytes = stream.read(MAX_BODY + 1)
-    except Exception as exc:
-        # Servers raise what they like for a body that breaks off or is badly chunked. Not
-        # their words, which may repeat it.
-        logger.info("a body could not be read: %s", type(exc).__name__)
-        return None
-    if len(body) > MAX_BODY:
-        raise ApiError("too_large")
-    # A part is not the whole: half a password is not a wrong one.
-    return None if length is not None and len(body) < length else body
 
 
 def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:

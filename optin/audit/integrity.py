@@ -18,12 +18,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
 
-from django.db import DataError, connection, models
+from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import keys
+from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of
 from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.audit import LAST, NAMED
@@ -49,16 +49,9 @@ The event is written last, so a roll-back after it is rare; PostgreSQL also skip
 a crash. SQLite uses an id again after a roll-back.
 """
 
-_CHUNK = 2_000  # rows in memory at a time
 _NAMES = 20_000  # of events, in memory at a time
-_NEVER = datetime.max.replace(tzinfo=UTC)
 _EVER = datetime.min.replace(tzinfo=UTC)
 _NAME = re.compile(rf"([0-9]{{1,18}}):([0-9a-f]{{{NAMED}}})")
-
-# What reading a row can raise whose values were tampered with.
-_UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
-
-M = TypeVar("M", AuditEvent, AuditSeal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +96,7 @@ def verify(
         yield Finding(f"events up to 0: {walk.content.count} added")
     next_id = 1
     purging = True
-    for one in _seals():
+    for one in all_seals():
         tally.seals += 1
         yield from _check_seal(one, next_id)
         if one.first_id > next_id:
@@ -111,7 +104,7 @@ def verify(
         yield from walk.over(one.first_id, one.last_id)
         difference = _difference(walk.content, one)
         # Looked at again: it may have been purged between two chunks.
-        if difference and purging and one.at < now - kept and not _events(one).exists():
+        if difference and purging and one.at < now - kept and not events_of(one).exists():
             tally.purged += one.count
         else:
             purging = False
@@ -143,7 +136,7 @@ def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
         if stored is None:
             yield Finding(f"{_range(copy)}: their seal was removed")
             content = Content()
-            for chunk in _chunks(copy.first_id, copy.last_id):
+            for chunk in chunks(copy.first_id, copy.last_id):
                 for event in chunk:
                     content.add(event.pk, event.key_id, event.digest)
             yield from _different(copy, _difference(content, copy))
@@ -177,7 +170,7 @@ class _Walk:
         """Check the events from *first* to *last*, each by itself and with those before."""
         self.content, self.due, self._first, self.gaps = Content(), None, True, []
         next_id = max(first, 1)
-        for chunk in _chunks(first, last):
+        for chunk in chunks(first, last):
             for event in chunk:
                 self.content.add(event.pk, event.key_id, event.digest)
                 if event.pk - next_id > SPARE[connection.vendor]:
@@ -194,7 +187,7 @@ class _Walk:
 
         In an outage, too, nothing is sealed. But then there are no events either.
         """
-        if self.due is None or one.at == _NEVER:
+        if self.due is None or one.at == NEVER:
             return
         while_it_ran = AuditEvent.objects.filter(
             pk__gt=0, at__gt=self.due + OVERDUE, at__lt=one.at - OVERDUE
@@ -209,7 +202,7 @@ class _Walk:
 
     def _check_place(self, event: AuditEvent) -> Iterator[Finding]:
         """Check the order of times and keys."""
-        if event.at != _NEVER:
+        if event.at != NEVER:
             if self._newest - event.at > APART:
                 apart = (self._newest - event.at) // timedelta(minutes=1)
                 yield Finding(f"event {event.pk}: {apart} minutes older than one with a lower id")
@@ -343,8 +336,8 @@ def _check_traces(since: datetime) -> Iterator[Finding]:
 def _newest_time() -> datetime:
     try:
         return AuditEvent.objects.filter(pk__gt=0).aggregate(at=Max("at"))["at"] or _EVER
-    except _UNREADABLE:
-        return _NEVER  # that is a finding of its own
+    except UNREADABLE:
+        return NEVER  # that is a finding of its own
 
 
 # -- seals -------------------------------------------------------------------------
@@ -390,53 +383,3 @@ def _these(ids: Iterable[int]) -> str:
 
 def _same(found: str, expected: str) -> bool:
     return hmac.compare_digest(str(found).encode(), expected.encode())
-
-
-# -- reading rows, whatever was done to them ---------------------------------------
-
-
-def _events(one: AuditSeal) -> "models.QuerySet[AuditEvent]":
-    return AuditEvent.objects.filter(pk__gte=one.first_id, pk__lte=one.last_id)
-
-
-def _seals() -> Iterator[AuditSeal]:
-    """All seals, in their order."""
-    from_id = -LAST - 1
-    while True:
-        seals = AuditSeal.objects.filter(first_id__gte=from_id).order_by("first_id")
-        chunk = _read(seals[:_CHUNK], "first_id", "last_id", "count", "digest", "key_id", "proof")
-        yield from chunk
-        if not chunk:
-            return
-        from_id = chunk[-1].first_id + 1
-
-
-def _chunks(first: int, last: int) -> Iterator[list[AuditEvent]]:
-    """The events of a range in the order of their ids; each chunk is one statement."""
-    while True:
-        events = AuditEvent.objects.filter(pk__gte=first, pk__lte=last).order_by("pk")
-        chunk = _read(events[:_CHUNK], "key_id", "digest", "previous")
-        if not chunk:
-            return
-        yield chunk
-        first = chunk[-1].pk + 1
-
-
-def _read(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
-    """Return *rows*. One that cannot be read has only *fields*, and its digest fails."""
-    try:
-        found = list(rows)
-    except _UNREADABLE:
-        values = list(rows.values("pk", *fields))
-        found = [_one(rows.model, value) for value in values]
-    for row in found:
-        # SQLite gives no time if the stored value is not one.
-        row.at = row.at or _NEVER
-    return found
-
-
-def _one(model: type[M], values: dict[str, Any]) -> M:
-    try:
-        return model._base_manager.get(pk=values["pk"])
-    except _UNREADABLE:
-        return model(**values, at=_NEVER)

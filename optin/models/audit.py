@@ -20,9 +20,9 @@ from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
-from optin.errors import UnfitReason
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.prepared import Insert
+from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
     LAST_FIELDS,
     SEVERAL,
@@ -36,9 +36,6 @@ from optin.runtime import metrics
 MAX_USER_AGENT = 200
 """Characters of a user agent that are kept."""
 
-MAX_REASON = 500
-"""Characters of a reason that staff give."""
-
 logger = logging.getLogger("optin.audit")
 
 committed = Signal()
@@ -46,17 +43,6 @@ committed = Signal()
 
 LAST = 2**63 - 1
 """Above all ids."""
-
-
-def fit_reason(given: str) -> str:
-    """Return the reason that staff gave, without blanks around it.
-
-    :raises UnfitReason: if it is empty, or of over 500 characters.
-    """
-    given = given.strip()
-    if not 0 < len(given) <= MAX_REASON:
-        raise UnfitReason
-    return given
 
 
 class _Thread(threading.local):

@@ -6,9 +6,9 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
-from optin.models.audit import MAX_REASON
 from optin.models.authenticators import AuthenticatorApp
 from optin.models.factors import ProviderUser
+from optin.models.reasons import MAX_REASON
 from optin.models.users import User
 
 

@@ -16,7 +16,7 @@ from oauth2_provider.models import get_application_model
 
 from optin.errors import TellingReason
 from optin.models import AuditEvent, Guard, ProviderUser, User
-from optin.models.audit import fit_reason
+from optin.models.reasons import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 

@@ -21,7 +21,7 @@ from optin.conf import conf
 from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, Purpose, Revocation, User
-from optin.models.audit import fit_reason
+from optin.models.reasons import fit_reason
 from optin.operations import staff, staff_actions
 from optin.operations.authenticators import Overview, overview
 from optin.operations.factors import Factors, read_locked, record

@@ -16,7 +16,7 @@ from optin import phones
 from optin.conf import conf
 from optin.errors import UnfitTime
 from optin.models import AuditEvent, Guard, ProviderUser
-from optin.models.audit import fit_reason
+from optin.models.reasons import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 

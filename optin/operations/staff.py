@@ -18,7 +18,7 @@ from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
-from optin.models.audit import fit_reason
+from optin.models.reasons import fit_reason
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome

@@ -18,7 +18,7 @@ from optin.models import (
     Revocation,
     User,
 )
-from optin.models.audit import fit_reason
+from optin.models.reasons import fit_reason
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release

@@ -11,7 +11,7 @@ from optin.audit import repeats
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import authenticators, revocations
-from optin.web import words
+from optin.web.activity import Told, lines
 from optin.web.pages import page, signed_in
 
 _LINES_SHOWN = 20
@@ -52,11 +52,11 @@ def activity(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _lines(user: User, below: int, lines: int) -> tuple[list[words.Told], int | None]:
+def _lines(user: User, below: int, limit: int) -> tuple[list[Told], int | None]:
     """Return what happened to *user* before the event *below*, and where the next page starts."""
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
     counted = repeats.without_event(user) if below == LAST else []
     events = list(merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True))
-    told, count = words.activity(events, lines)
+    told, count = lines(events, limit)
     shown = [event.pk for event in events[:count] if event.pk > 0]
     return told, shown[-1] if shown and len(shown) < len(found) else None

@@ -9,30 +9,27 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
 from optin import codes
 from optin.errors import InvalidMobileNumber, MalformedCode
-from optin.messaging import wording
 from optin.models import File, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, revocations
 from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
-from optin.operations.verification import REPEATED_WITHIN, Verification
-from optin.outcomes import By, CodeOutcome, FactorOutcome, SignInOutcome
+from optin.operations.verification import Verification
+from optin.outcomes import By, CodeOutcome, FactorOutcome
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
-from optin.web.forms import CodeForm, NumberForm, PasswordForm
+from optin.web.forms import CodeForm, NumberForm
 from optin.web.pages import (
     form_page,
     next_page,
     on_to,
     page,
-    refused_password,
     signed_in,
 )
 
@@ -376,36 +373,6 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
         return 0, []
     whose, instead_of, *texts = signed.split()
     return int(instead_of), texts if whose == str(user.pk) else []
-
-
-# -- this was not me ---------------------------------------------------------------
-
-
-@form_page
-@sensitive_post_parameters("password")
-def not_me(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind the mailed link (P-14a): with the password it takes a change back."""
-    now = timezone.now()
-    notice = wording.disownable(token, now)
-    if notice and notice.disowned_at and now < notice.disowned_at + REPEATED_WITHIN:
-        return SeeOther("not-me-done")  # the second half of a double click
-    if notice is None or notice.disowned_at:
-        return page(request, "not_me_gone.html", status=404)
-    form = PasswordForm(request.POST or None)
-    if not form.is_valid():
-        return page(request, "not_me.html", form, notice=notice)
-    result = authenticators.disown(
-        notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
-    )
-    if result.outcome is not SignInOutcome.SIGNED_IN:
-        return refused_password(request, "not_me.html", form, result, notice=notice)
-    request.session.flush()
-    return SeeOther("not-me-done")
-
-
-@require_safe
-def not_me_done(request: HttpRequest) -> HttpResponse:
-    return page(request, "not_me_done.html")
 
 
 def _user(request: HttpRequest) -> User:

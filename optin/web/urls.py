@@ -7,7 +7,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from optin.web import account, entry, factors, health, revocation, views
+from optin.web import account, entry, factors, health, not_me, revocation, views
 from optin.web.code_pages import CodePage
 from optin.web.pages import form_page, open_to_all, signed_in
 
@@ -49,8 +49,8 @@ urlpatterns = [
         form_page(open_to_all(entry.ChooseNewPassword.as_view())),
         name="password-new",
     ),
-    path("not-me/done/", factors.not_me_done, name="not-me-done"),
-    path("not-me/<token>/", factors.not_me, name="not-me"),
+    path("not-me/done/", not_me.not_me_done, name="not-me-done"),
+    path("not-me/<token>/", not_me.not_me, name="not-me"),
     path("revocation/<token>/", revocation.revocation, name="revocation"),
     # -- the account ---------------------------------------------------------------
     path("account/", account.account, name="account"),

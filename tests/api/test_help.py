@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, resolve
 from rest_framework.parsers import BaseParser
 
-from optin.api import answers, help, renderers, urls
+from optin.api import answers, renderers, samples, urls
 from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError
 from optin.api.help import CALLS, Call, Resource
 from optin.api.serializers import Model, OptOutFrom2FARequest, Verify2FAOptInRequest
@@ -272,7 +272,7 @@ def test_samples_of_the_body_are_read_by_the_calls_own_parsers(call: Call) -> No
 def test_samples_of_the_answer_are_what_the_renderers_write(call: Call) -> None:
     for resource in (call.response, call.refusal):
         as_json, as_xml = (sample.text for sample in resource.samples)
-        body = help.sample_body(resource.model)
+        body = samples.sample_body(resource.model)
         assert json.loads(as_json) == body
         squeezed = re.sub(r">\s+<", "><", as_xml)
         assert squeezed == renderers.ApplicationXML().render(body)

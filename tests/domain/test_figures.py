@@ -34,7 +34,7 @@ from optin.models.messages import State
 from optin.operations import challenges, opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.support import statistics
+from optin.support import budgets, statistics
 from optin.support.statistics import Amount
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
 
@@ -539,7 +539,7 @@ def test_budgets_are_those_that_are_enforced(
     ask(user, file)
     ask(stranger, file, OTHER_NUMBER)
     assert ask(make_user("cat", file), file, NUMBERS[0]) is SendOutcome.SEND_LIMIT
-    found = statistics.budgets(timezone.now(), [777, 888])
+    found = budgets.running(timezone.now(), [777, 888])
     told = [(one.scope, one.file_id, one.used, one.limit, one.ends - NOON) for one in found]
     assert told == [
         ("total", None, 2, 100, 12 * HOUR),
@@ -555,7 +555,7 @@ def test_there_is_no_budget_where_it_is_switched_off(
 ) -> None:
     settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
     settings.OPTIN_OWN_SENDS_TOTAL = ()
-    assert statistics.budgets(timezone.now(), [777]) == []
+    assert budgets.running(timezone.now(), [777]) == []
 
 
 def test_what_cannot_be_counted_keeps_nothing_from_being_purged(

@@ -41,7 +41,7 @@ from optin.origin import Face, Origin
 from optin.outcomes import SendOutcome, StaffOutcome
 from optin.support import timeline, wording
 from optin.support.diagnosis import Cause, Question, Why, diagnose
-from optin.support.timeline import Entry, Position, What
+from optin.support.entries import Entry, Position, What
 from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
 from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
 from tests.domain.person import Person
@@ -422,7 +422,7 @@ def arrived(scene: Scene) -> None:
         (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
         (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
         (another_asked, Why.OTHERS_ASKED, "withheld, .* the wait after the last text, 1 in a row"),
-        (denied, Why.DENIED, r"the deny list until .*, 00:00 AEDT: “pumping”"),
+        (denied, Why.DENIED, r"the deny list until .* 00:00 AEDT: “pumping”"),
         (answered_stop, Why.ANSWERED_STOP, r"STOP from the number \.\.\. 156"),
         (stopped_while_it_waited, Why.ALL_STOPPED, "Staff stopped all texts"),
         (no_gateway, Why.NO_GATEWAY, "no gateway serves its number"),

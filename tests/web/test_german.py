@@ -32,7 +32,7 @@ from optin.models import (
 )
 from optin.operations import revocations
 from optin.origin import Face
-from optin.web import words
+from optin.web import activity, words
 from tests.api.client import Api
 from tests.api.test_oauth_endpoints import CHALLENGE, REDIRECT, client_app
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
@@ -311,14 +311,14 @@ def test_simulated_phone(settings: LazySettings, tmp_path: Path) -> None:
 
 def test_every_event_has_words_in_german() -> None:
     """P-09; also those that a walk seldom leads to."""
-    known = {outcome for _, outcome in words._EVENTS} | set(words._CODE_REFUSED)
+    known = {outcome for _, outcome in activity._EVENTS} | set(activity._CODE_REFUSED)
     for kind in set(AuditEvent.Kind) - NOT_OF_A_PERSON:
         for outcome in ONLY.get(kind, known):
             event = AuditEvent(kind=kind, outcome=outcome, face=Face.COMMAND, at=timezone.now())
             told = {}
             for language in ("en-au", "de"):
                 with translation.override(language):
-                    told[language] = words.activity([event], 1)[0][0]
+                    told[language] = activity.lines([event], 1)[0][0]
             assert told["de"].what != told["en-au"].what, (kind, outcome)
             assert told["de"].where == "durch einen Administrator"
 

@@ -20,7 +20,7 @@ from optin.outcomes import (
     StaffOutcome,
     TokenOutcome,
 )
-from optin.web import words
+from optin.web import activity
 from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
 from tests.web.flows.browser import Browser
 from tests.web.flows.conftest import sign_in as sign_in_on_pages
@@ -165,7 +165,7 @@ def said(kind: Kind, outcome: str, **more: Any) -> str:
     event = AuditEvent(
         at=timezone.now(), kind=kind, outcome=outcome, face=Face.WEB, data={}, **more
     )
-    return words.activity([event], 1)[0][0].what
+    return activity.lines([event], 1)[0][0].what
 
 
 def test_each_kind_is_about_a_person_or_not() -> None:
@@ -207,7 +207,7 @@ def test_every_event_has_words(kind: Kind, outcome: str) -> None:
     ],
 )
 def test_browser_is_named(agent: str, name: str) -> None:
-    assert words.browser(agent) == name
+    assert activity.browser(agent) == name
 
 
 def test_own_events_with_where_they_came_from(

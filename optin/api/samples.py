@@ -1,0 +1,65 @@
+"""Samples of bodies, for ``/Help`` and the schema: written by the renderers of the API."""
+
+from typing import Any
+
+from defusedxml.minidom import parseString
+from rest_framework import serializers
+
+from optin.api import renderers
+from optin.api.answers import TOKEN_ERRORS, Body
+from optin.api.serializers import (
+    Boolean,
+    IdField,
+    Model,
+    OAuthAccessTokenGrant,
+    OAuthGrantRequestError,
+    OAuthPasswordCredentialsGrantRequest,
+    OAuthRefreshAccessTokenRequest,
+)
+from optin.conf import conf
+
+# What a sample holds where only one kind of text would do.
+_FIXED = {
+    (OAuthPasswordCredentialsGrantRequest, "grant_type"): "password",
+    (OAuthPasswordCredentialsGrantRequest, "scope"): "full fileid:1",
+    (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
+    (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
+    (OAuthAccessTokenGrant, "token_type"): "Bearer",
+    (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
+    (OAuthAccessTokenGrant, "scope"): "full fileid:1",
+    (OAuthGrantRequestError, "error"): "invalid_grant",
+    (OAuthGrantRequestError, "error_description"): TOKEN_ERRORS["invalid_grant"].message,
+}
+
+
+def sample(model: type[Model]) -> dict[str, Any]:
+    """Return a body of *model*, with the values of the vendor's samples."""
+    return {
+        name: _FIXED.get((model, name), _value(field, number))
+        for number, (name, field) in enumerate(model().fields.items(), start=1)
+    }
+
+
+def sample_body(model: type[Model]) -> Body | bool:
+    return True if model is Boolean else Body(model.model_name(), sample(model))
+
+
+def as_json(body: Body | bool) -> str:
+    text: bytes = renderers.ApplicationJSON().render(body, renderer_context={"indent": 2})
+    return text.decode()
+
+
+def as_xml(body: Body | bool) -> str:
+    document = parseString(renderers.ApplicationXML().render(body))
+    text: str = document.documentElement.toprettyxml(indent="  ")
+    return text.rstrip()
+
+
+def _value(field: Any, number: int) -> Any:
+    if is_collection(field):
+        return [sample(type(field.child))] * 2
+    return number if isinstance(field, IdField) else f"sample string {number}"
+
+
+def is_collection(field: Any) -> bool:
+    return isinstance(field, serializers.ListSerializer)

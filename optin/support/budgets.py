@@ -1,0 +1,60 @@
+"""What the running windows of the budgets have used."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from optin import keys, limits
+from optin.conf import conf
+from optin.models import SendCounter
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of one budget its window, which is running, has used."""
+
+    scope: str  # "total", "own-total" or "file"
+    file_id: int | None  # nothing: the budget of all
+    used: int
+    limit: int
+    ends: datetime
+
+    @property
+    def share(self) -> float:
+        return self.used / self.limit
+
+
+def running(now: datetime, file_ids: list[int]) -> list[Budget]:
+    """Return the budgets of all texts and of some files at *now*, as they are enforced."""
+    wanted = {}
+    for rule, rates, owners in (
+        (limits.Rule.TOTAL, conf.sends_total, [None]),
+        (limits.Rule.OWN_TOTAL, conf.own_sends_total, [None]),
+        (limits.Rule.FILE, conf.sends_per_file, file_ids),
+    ):
+        for rate in rates:
+            for owner in owners:
+                key = "" if owner is None else str(owner)
+                one = limits.Limit(rule, key, rate.count, rate.seconds)
+                if rate.count:
+                    wanted[one.scope, keys.digest("counter", key), one.window(now)] = (
+                        rule,
+                        owner,
+                        one,
+                    )
+    asked = Q(pk__in=[])
+    for scope, key, start in wanted:
+        asked |= Q(scope=scope, key=key, window_start=start)
+    rows = SendCounter.objects.filter(asked).values_list("scope", "key", "window_start", "count")
+    used = {(scope, key, start): count for scope, key, start, count in rows}
+    return [
+        Budget(
+            scope,
+            owner,
+            used.get(place, 0),
+            one.count,
+            one.window(now) + timedelta(seconds=one.seconds),
+        )
+        for place, (scope, owner, one) in wanted.items()
+    ]

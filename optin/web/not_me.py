@@ -1,0 +1,42 @@
+"""The page behind the link of a mail about a change: "this was not me"."""
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_safe
+
+from optin.messaging import wording
+from optin.operations import authenticators
+from optin.operations.verification import REPEATED_WITHIN
+from optin.outcomes import SignInOutcome
+from optin.runtime.redirects import SeeOther
+from optin.web import sessions
+from optin.web.forms import PasswordForm
+from optin.web.pages import form_page, page, refused_password
+
+
+@form_page
+@sensitive_post_parameters("password")
+def not_me(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the mailed link (P-14a): with the password it takes a change back."""
+    now = timezone.now()
+    notice = wording.disownable(token, now)
+    if notice and notice.disowned_at and now < notice.disowned_at + REPEATED_WITHIN:
+        return SeeOther("not-me-done")  # the second half of a double click
+    if notice is None or notice.disowned_at:
+        return page(request, "not_me_gone.html", status=404)
+    form = PasswordForm(request.POST or None)
+    if not form.is_valid():
+        return page(request, "not_me.html", form, notice=notice)
+    result = authenticators.disown(
+        notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
+    )
+    if result.outcome is not SignInOutcome.SIGNED_IN:
+        return refused_password(request, "not_me.html", form, result, notice=notice)
+    request.session.flush()
+    return SeeOther("not-me-done")
+
+
+@require_safe
+def not_me_done(request: HttpRequest) -> HttpResponse:
+    return page(request, "not_me_done.html")
