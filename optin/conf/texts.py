@@ -122,7 +122,7 @@ class Texts:
         20,
         parse=integer,
         fault=between(0, 1_000_000),
-        doc="Opt-ins under one prefix (a number less its last 4 digits) that nobody proved, from "
+        doc="Opt-ins under one prefix (a number less its last 4 digits) that nobody verified, from "
         "which it may be closed to opt-ins; 0 switches breakers off.",
     )
     breaker_share = Setting(
@@ -130,7 +130,7 @@ class Texts:
         20,
         parse=integer,
         fault=between(1, 100),
-        doc="Percent of the opt-ins under a prefix that are proved: with fewer it is closed.",
+        doc="Percent of the opt-ins under a prefix that are verified: with fewer it is closed.",
     )
     breaker_seconds = Setting(
         51,
@@ -145,8 +145,8 @@ class Texts:
         100,
         parse=integer,
         fault=between(0, 1_000_000),
-        doc="Opt-ins in one region that nobody proved, from which there is an alarm, if the share "
-        "of a breaker is not reached; 0 switches it off. A region is never closed.",
+        doc="Opt-ins in one region that nobody verified, from which there is an alarm, if the "
+        "share of a breaker is not reached; 0 switches it off. A region is never closed.",
     )
     alarm_share = Setting(
         53,

@@ -20,8 +20,8 @@ logger = logs.logger("optin.alarm")
 STAFF = "staff"
 
 _WORDS: dict[str, str] = {
-    Rule.PREFIX: "A prefix was closed to opt-ins: too few are proved",
-    Rule.REGION: "Too few opt-ins in a region are proved",
+    Rule.PREFIX: "A prefix was closed to opt-ins: too few are verified",
+    Rule.REGION: "Too few opt-ins in a region are verified",
     Rule.FILE: "The budget of a file is nearly used up",
     Rule.TOTAL: "The budget for all texts is nearly used up",
     Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",

@@ -182,10 +182,10 @@ class PendingOtp(models.Model):
     """A code waiting to be proved. The code itself is not here: see ``codes``."""
 
     class Closed(models.TextChoices):
-        PROVED = "proved", "Proved"
+        PROVED = "proved", "Verified"
         SUPERSEDED = "superseded", "A newer code took its place"
         RELEASED = "released", "The number was released"
-        OTHER_PROVED = "other_proved", "Another number was proved"
+        OTHER_PROVED = "other_proved", "Another number was verified"
 
     provider_user = models.ForeignKey(ProviderUser, models.CASCADE, related_name="pending_otps")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)

@@ -67,7 +67,7 @@ class Guard(models.Model):
 
     class Kind(models.TextChoices):
         STOP = "stop", "No text leaves"
-        BREAKER = "breaker", "Closed to opt-ins: too few are proved"
+        BREAKER = "breaker", "Closed to opt-ins: too few are verified"
         LIFT = "lift", "Opened by staff"
         DENY = "deny", "No opt-in"
         SAFE = "safe", "Not subject to breakers"
@@ -84,7 +84,7 @@ class Guard(models.Model):
     last_three = models.CharField(max_length=3, blank=True)
     region = models.CharField(max_length=3, blank=True)
     reason = models.CharField(max_length=500, blank=True)
-    unproved = models.PositiveIntegerField(default=0)  # that closed the breaker
+    unproved = models.PositiveIntegerField("unverified", default=0)  # that closed the breaker
     made_at = models.DateTimeField()
     until = models.DateTimeField(null=True, blank=True)  # nothing: until it is taken away
 

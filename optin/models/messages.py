@@ -313,7 +313,7 @@ class Notice(Outgoing):
         SUSPENDED = "suspended", _("Staff suspended the mobile number")
         RESUMED = "resumed", _("Staff ended the suspension")
         UNLOCKED = "unlocked", _("Staff unlocked the account")
-        NUMBER_CLAIMED = "number_claimed", _("Somebody else proved this number")
+        NUMBER_CLAIMED = "number_claimed", _("Somebody else verified this number")
         CHANGED = "changed", _("The mobile number was changed")
         APP_ADDED = "app_added", _("An authenticator app was added")
         APP_REMOVED = "app_removed", _("The authenticator app was removed")

@@ -152,7 +152,7 @@ def _who(event: AuditEvent, names: Names) -> str:
     if event.actor_id and event.actor_id != event.user_id:
         return names.users.get(event.actor_id, str(event.actor_id))
     if event.face == Face.COMMAND:
-        return "those who run the service"
+        return "operators"
     return ""
 
 

@@ -22,8 +22,6 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
 
-Kind = AuditEvent.Kind
-
 _FEW_TRIES = 3
 """From here down a page says how many tries are left (P-04)."""
 

@@ -427,7 +427,7 @@ CAUSES = [
         (NO_TEXT, "gateway_down"),
         rf"No gateway has taken the text of {AT}: it is down or fails. Tried: http; the last one "
         r"said: the gateway could not be reached",
-        r"Tell those who run the service: it is so for everybody",
+        r"Tell the operators: it is so for everybody",
         id="gateway-down",
     ),
     pytest.param(
@@ -493,7 +493,7 @@ CAUSES = [
         deactivated,
         (NO_ENTRY, "deactivated"),
         r"The account is deactivated: its password is refused as if wrong",
-        r"Ask those who run the service why",
+        r"Ask the operators why",
         id="deactivated",
     ),
     slow(

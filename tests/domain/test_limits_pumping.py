@@ -674,7 +674,7 @@ def test_a_closing_is_told_once(
         "unproved": 20,
     }
     (letter,) = mailed()
-    assert letter.subject == "Two-Factor: a prefix was closed to opt-ins: too few are proved"
+    assert letter.subject == "Two-Factor: a prefix was closed to opt-ins: too few are verified"
     assert f"breaker: {breaker.pk}" in letter.body
     assert "49157" not in letter.body
     assert sounded("prefix") == before + 1

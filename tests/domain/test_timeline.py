@@ -304,7 +304,7 @@ NO_TEXT = [
     pytest.param(
         mistyped,
         Why.NUMBER_MISTYPED,
-        r"\.\.\. 157, which nobody has proved",
+        r"\.\.\. 157, which nobody has verified",
         What.GATEWAY,
         r"gateway one took the text",
         id="number-mistyped",
@@ -617,7 +617,7 @@ NO_ENTRY = [
         Why.SUSPENDED,
         r"suspended the number \.\.\. 156 .*stolen phone",
         What.STAFF,
-        r"suspended the number.*\.\.\. 156.*those who run the service.*stolen phone",
+        r"suspended the number.*\.\.\. 156.*operators.*stolen phone",
         id="suspended",
     ),
     pytest.param(

@@ -9,7 +9,7 @@ from optin.operations import send_controls
 
 
 class Command(BaseCommand):
-    help = "Open a prefix to opt-ins for a time, though few of them are proved."
+    help = "Open a prefix to opt-ins for a time, though few of them are verified."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("number", help="Any mobile number with the prefix.")

@@ -43,7 +43,7 @@ WHICH_ACCOUNT = (
 )
 
 LOOK_AT_THE_LOG = (
-    "Tell those who run the service to look at the workers and their log. Tell the person that it "
+    "Tell the operators to look at the workers and their log. Tell the person that it "
     "is not their phone."
 )
 
@@ -91,7 +91,7 @@ RULES: dict[str, tuple[Why, str]] = {
     SendOutcome.REGION_NOT_ALLOWED: (
         Why.REGION,
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
-        "in place of texts. Those who run the service can allow more countries.",
+        "in place of texts. Operators can allow more countries.",
     ),
     SendOutcome.LOCKED: (Why.LOCKED, UNLOCK),
     SendOutcome.FACTOR_DISABLED: (Why.DISABLED, UNLOCK_TEXTS),

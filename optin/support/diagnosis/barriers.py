@@ -31,7 +31,7 @@ def deactivated(question: Question) -> Cause:
         question,
         Why.DEACTIVATED,
         "The account is deactivated: its password is refused as if wrong, and no text leaves.",
-        "Nobody can change that on these pages. Ask those who run the service why it is so before "
+        "Nobody can change that on these pages. Ask the operators why it is so before "
         "you promise anything.",
     )
 

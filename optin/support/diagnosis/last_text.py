@@ -102,10 +102,10 @@ def _mistyped(known: Known, text: SmsMessage) -> Iterator[Cause]:
     others = [row.masked_number for row in known.numbers if row.verified_at]
     words = (
         f"The number may be mistyped: the text of {moment(text.sent_at or text.created_at)} was "
-        f"for {number.masked_number}, which nobody has proved to be theirs."
+        f"for {number.masked_number}, which nobody has verified."
     )
     if others:
-        words += f" Proved for this account: {', '.join(others)}."
+        words += f" Verified for this account: {', '.join(others)}."
     yield no_text(
         Why.NUMBER_MISTYPED,
         words,
@@ -136,7 +136,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
             Why.GATEWAY_REFUSED,
             f"The gateway {gateway} refused the text for the number {number} at {at}: {reason}.",
             "Ask how their number ends. If it is another one, tell them to enter it again. If it "
-            "is this one, tell those who run the service.",
+            "is this one, tell the operators.",
         )
         yield from _mistyped(known, text)
     elif last or text.reason == Unsent.TOO_OLD:
@@ -153,7 +153,7 @@ def _expired(known: Known, text: SmsMessage) -> Iterator[Cause]:
     yield no_text(
         Why.EXPIRED_UNSENT,
         f"The text of {moment(text.created_at)} was not sent in time: {messages.why(text.reason)}.",
-        "Tell them to ask again now. If it happens often, tell those who run the service.",
+        "Tell them to ask again now. If it happens often, tell the operators.",
     )
     if known.tries:
         yield _down(known, text)
@@ -184,7 +184,7 @@ def _down(known: Known, text: SmsMessage) -> Cause:
     return no_text(
         Why.GATEWAY_DOWN,
         " ".join([words, *map(tripped, left_alone)]),
-        "Tell those who run the service: it is so for everybody. Tell the person that it is not "
+        "Tell the operators: it is so for everybody. Tell the person that it is not "
         "their phone; the text goes by itself once the gateway works, while its code does.",
     )
 
@@ -193,5 +193,5 @@ def _no_gateway(text: SmsMessage) -> Cause:
     return no_text(
         Why.NO_GATEWAY,
         f"The text of {moment(text.created_at)} waits: no gateway serves its number.",
-        "Tell those who run the service. Tell the person that it is not their phone.",
+        "Tell the operators. Tell the person that it is not their phone.",
     )

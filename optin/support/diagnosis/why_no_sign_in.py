@@ -27,7 +27,7 @@ def _of_password(known: Known) -> Iterator[Cause]:
         yield no_entry(
             Why.NO_PASSWORD,
             "The account has no password.",
-            "Those who run the service can set one.",
+            "Operators can set one.",
         )
     if event is None or known.now - event.at >= LATELY:
         return
