@@ -67,7 +67,7 @@ def test_the_purpose_of_every_code_has_words() -> None:
 
 SUBJECTS = {
     Notice.Kind.ACTIVATED: ("Two-factor sign-in is on", "needs your password and a code"),
-    Notice.Kind.RELEASED: ("Two-factor sign-in is off", "is no longer used to sign in"),
+    Notice.Kind.RELEASED: ("Your mobile number was removed", "is no longer used to sign in"),
     Notice.Kind.REVOKED: ("Your second factor was removed by staff", "Staff removed"),
     Notice.Kind.LOCKED: ("locked for a while", "The lock ends by itself"),
     Notice.Kind.DISABLED: ("switched off", "Two-factor sign-in stays required"),
@@ -76,7 +76,7 @@ SUBJECTS = {
     Notice.Kind.UNLOCKED: ("was unlocked by staff", "Codes are accepted again"),
     Notice.Kind.NUMBER_CLAIMED: ("Somebody else verified", "Nothing has changed for you"),
     Notice.Kind.CHANGED: ("Your mobile number was changed", "is no longer used"),
-    Notice.Kind.APP_ADDED: ("An authenticator app was added", "now shows such codes"),
+    Notice.Kind.APP_ADDED: ("An authenticator app was added", "now shows codes for it"),
     Notice.Kind.APP_REMOVED: ("The authenticator app was removed", "is no longer used"),
     Notice.Kind.RECOVERY_CODES: ("New recovery codes were made", "do not work any more"),
     Notice.Kind.RECOVERED: ("A recovery code was used", "does not work again"),

@@ -527,7 +527,7 @@ def test_longest_text_to_a_replaced_number_is_one_segment(
 
 SUBJECTS = {
     Notice.Kind.ACTIVATED: "Zwei-Faktor-Anmeldung ist eingeschaltet",
-    Notice.Kind.RELEASED: "Zwei-Faktor-Anmeldung ist ausgeschaltet",
+    Notice.Kind.RELEASED: "Ihre Mobilnummer wurde aus Ihrem Konto entfernt",
     Notice.Kind.REVOKED: "Ihr zweiter Faktor wurde von unserem Team entfernt",
     Notice.Kind.LOCKED: "Zu viele falsche Codes: Ihr Konto ist eine Weile gesperrt",
     Notice.Kind.DISABLED: "Codes per SMS sind f\u00fcr Ihr Konto abgeschaltet",
