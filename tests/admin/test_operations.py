@@ -129,7 +129,7 @@ def test_nobody_tries_number_after_number(
     answer = client.post("/admin/find/", {"who": NUMBER})
 
     assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
-    assert "You searched for many numbers" in answer.content.decode()
+    assert "You searched for too many numbers" in answer.content.decode()
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.data["count"]) == ("search", "search_limit", 60)
     ask(client, "find/", 303, who="ann")

@@ -275,7 +275,7 @@ def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[
     run(site, "SendCounter.objects.filter(scope__startswith='search').update(count=10**6)")
     page.get_by_label("Find an account").fill("+61491571000")
     superuser.press("Find")
-    expect(page.get_by_text("You searched for many numbers.")).to_be_visible()
+    expect(page.get_by_text("You searched for too many numbers.")).to_be_visible()
     run(site, "SendCounter.objects.filter(scope__startswith='search').delete()")
     audit_everywhere(page, "staff-many-searches", looks)
 
