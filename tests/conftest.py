@@ -3,48 +3,44 @@
 import importlib
 import os
 import re
-import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 from django.utils import timezone
+from oauth2_provider.models import (
+    AbstractApplication,
+)
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import gateways
-from optin.gateways import Callback, Receipt, SmsError, Text
 from optin.messaging import delivery
 from optin.models import (
     AccessKey,
-    AuditEvent,
     File,
-    Membership,
     ProviderUser,
-    RefusalCount,
+    Purpose,
     User,
 )
 from optin.models.audit import forget_thread
 from optin.operations import opt_ins, sign_in
-from optin.origin import Face, Origin
 from optin.runtime import throttle
-
-NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
-NUMBER = "+61491570156"
-OTHER_NUMBER = "+61491570157"
-PASSWORD = "correct horse battery"
-ORIGIN = Origin(Face.API, client="test:1", ip="192.0.2.1")
+from tests.kit.documents import OPERATORS
+from tests.kit.oauth import (
+    Application,
+    make_client,
+)
+from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
+from tests.kit.phone import Gateways, Phone, Stub
+from tests.kit.server import needs
+from tests.kit.world import World
 
 
 @pytest.fixture(autouse=True)
@@ -52,45 +48,6 @@ def clock() -> Iterator[time_machine.Traveller]:
     """The clock stands still at noon; ``clock.shift(seconds)`` moves it."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
-
-
-@dataclass
-class Phone:
-    """Stands in for the gateway and the handset behind it."""
-
-    name: str = "phone"
-    regions: tuple[str, ...] = ()
-    price: Decimal = Decimal(0)
-    messages: list[tuple[str, str]] = field(default_factory=list)
-    references: list[str] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    fail_with: SmsError | None = None
-
-    def send(self, text: Text) -> str:
-        if self.fail_with:
-            raise self.fail_with
-        self.texts.append(text)
-        self.messages.append((text.to, text.body))
-        self.references.append(text.reference)
-        return f"gw-{len(self.messages)}"
-
-    def receipt(self, callback: Callback) -> Receipt:
-        raise NotImplementedError  # the tests of receipts have gateways of their own
-
-    @property
-    def body(self) -> str:
-        return self.messages[-1][1]
-
-    def code(self) -> str:
-        """The code of the newest text."""
-        found = re.match(r"[0-9]+", self.body)
-        assert found
-        return found[0]
-
-    def code_to(self, number: str) -> str:
-        """The code of the newest text to *number*."""
-        body = next(body for to, body in reversed(self.messages) if to == number)
-        return body.split()[0]
 
 
 @pytest.fixture(autouse=True)
@@ -149,24 +106,6 @@ def _static_files_read_once() -> Iterator[None]:
         yield
 
 
-def decisions(**which: Any) -> "Counter[tuple[str, str, int | None]]":
-    """How often each kind and outcome was decided about whom, of those that *which* names.
-
-    Told by events, or counted where an equal refusal was told before.
-    """
-    found: Counter[tuple[str, str, int | None]] = Counter()
-    for event in AuditEvent.objects.filter(**which):
-        found[event.kind, event.outcome, event.user_id] += event.data.get("repeated", 1)
-    for row in RefusalCount.objects.untold().filter(**which):
-        found[row.kind, row.outcome, row.user_id] += row.untold
-    return found
-
-
-def wrong(code: str) -> str:
-    """A code of the same length that is not *code*."""
-    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
-
-
 @pytest.fixture
 def file(db: None) -> File:
     return File.objects.create(id=777, name="Harbour Books")
@@ -175,13 +114,6 @@ def file(db: None) -> File:
 @pytest.fixture
 def other_file(db: None) -> File:
     return File.objects.create(id=888, name="Ridge Bakery")
-
-
-def make_user(name: str, *files: File) -> User:
-    user: User = User.objects.create_user(name, f"{name}@example.com", PASSWORD)
-    for file in files:
-        Membership.objects.create(user=user, file=file)
-    return user
 
 
 @pytest.fixture
@@ -219,27 +151,6 @@ def active(user: User, file: File, pending: ProviderUser, phone: Phone) -> Provi
 @pytest.fixture
 def password_clients(db: None) -> None:
     sign_in.enable_password_clients()
-
-
-def copy_tables(database: Path) -> None:
-    """Make the file *database* as ``migrate`` does: a copy of the empty tables of the tests.
-
-    For tests on SQLite, which so save the seconds that a process with ``migrate`` takes.
-    """
-    connection.ensure_connection()
-    with closing(sqlite3.connect(database)) as copy:
-        connection.connection.backup(copy)
-        copy.execute("DELETE FROM sqlite_sequence")
-        copy.commit()
-
-
-def needs(service: str, present: bool) -> None:
-    """Skip the test, by name, where a service is missing; fail where it is required."""
-    if present:
-        return
-    if os.environ.get("REQUIRE_SERVICES") == "1":
-        pytest.fail(f"{service} is required (REQUIRE_SERVICES=1) and missing")
-    pytest.skip(f"{service} is not here")
 
 
 @pytest.fixture(autouse=True)
@@ -296,3 +207,66 @@ def django_db_setup(django_db_setup: None) -> None:
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
     connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[assignment,method-assign]
+
+
+@pytest.fixture
+def client_app(db: None) -> AbstractApplication:
+    """A client that speaks for people who let it."""
+    return make_client(Application.GRANT_AUTHORIZATION_CODE)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Gateways:
+    """Send through these gateways from now on."""
+
+    def use(*stubs: Stub) -> tuple[Stub, ...]:
+        def for_region(region: str) -> list[Stub]:
+            return [stub for stub in stubs if region in stub.regions or not stub.regions]
+
+        monkeypatch.setattr(gateways, "for_region", for_region)
+        return stubs
+
+    return use
+
+
+@pytest.fixture
+def world(
+    user: User, file: File, pending: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> World:
+    """``user`` asked to opt in, and the phone has the code."""
+    return World(user, file, phone, clock)
+
+
+@pytest.fixture(params=list(Purpose))
+def any_world(
+    request: pytest.FixtureRequest,
+    user: User,
+    file: File,
+    pending: ProviderUser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> World:
+    """A code on the phone, for each purpose."""
+    world = World(user, file, phone, clock, request.param)
+    if request.param is not Purpose.OPT_IN:
+        World(user, file, phone, clock).guess(phone.code())
+        assert world.ask().outcome == "sent"
+    return world
+
+
+@pytest.fixture
+def service_role(db: None) -> str:
+    """A role with the grants that operators.md gives to the service; gone after the test."""
+    role = f"optin_service_{os.getpid()}"
+    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(f"SET LOCAL ROLE {role}")
+    return role
+
+
+@pytest.fixture
+def roles(db: None) -> None:
+    """The groups, as the migration makes them: the flush after other tests takes them away."""
+    importlib.import_module("optin.migrations.0010_staff").make_roles(apps, None)

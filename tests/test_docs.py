@@ -31,13 +31,11 @@ from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusal_counts import WINDOW
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import WITHHELD, CodeOutcome
-from tests.conftest import NUMBER, ORIGIN, Phone
+from tests.kit.documents import CLIENTS, DOCUMENTS, OPERATORS, README
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-OPERATORS = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
-CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # -- settings ----------------------------------------------------------------------
 
@@ -198,18 +196,6 @@ def test_the_production_environment_has_one_comment_for_each_line() -> None:
 
 
 # -- the roles of PostgreSQL -------------------------------------------------------
-
-
-@pytest.fixture
-def service_role(db: None) -> str:
-    """A role with the grants that operators.md gives to the service; gone after the test."""
-    role = f"optin_service_{os.getpid()}"
-    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE {role}")
-        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
-        cursor.execute(f"SET LOCAL ROLE {role}")
-    return role
 
 
 @pytest.mark.postgresql

@@ -1,61 +1,41 @@
 """Staff of each role, signed in or not, and somebody whom they look after."""
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
+from oauth2_provider.models import get_application_model
 
-from optin.models import AuthenticatorApp, User
-from tests.conftest import make_user
-
-ROLES = ("auditor", "support", "administrator")
-PEOPLE = ("anonymous", "person", "no-factor", "unproved", *ROLES, "superuser")
-"""Whoever may come to the door: not signed in, no staff, staff without a second factor or in
-a session that has not proved it; staff in each role."""
-
-In = Callable[[str], Client]
-OnStaff = Callable[[str], User]
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    AuthenticatorApp,
+    File,
+    GatewayHealth,
+    Guard,
+    Membership,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    SmsMessage,
+    User,
+)
+from optin.operations import staff_actions
+from tests.kit.people import ORIGIN
+from tests.kit.staff import (
+    ROLES,
+    In,
+    OnStaff,
+    World,
+    make_staff,
+)
 
 
 @pytest.fixture(autouse=True)
-def roles(db: None) -> None:
-    """The groups, as the migration makes them: the flush after other tests takes them away."""
-    importlib.import_module("optin.migrations.0010_staff").make_roles(apps, None)
-
-
-def give_app(user: User) -> AuthenticatorApp:
-    now = timezone.now()
-    return AuthenticatorApp.objects.create(
-        user=user,
-        confirmed=True,
-        secret_encrypted=AuthenticatorApp.seal("A" * 32, user.pk),
-        created_at=now,
-        verified_at=now,
-    )
-
-
-def make_staff(role: str) -> User:
-    """Somebody in *role* with an authenticator app, made at the first call."""
-    known = User.objects.filter(username=role).first()
-    if known:
-        found: User = known
-        return found
-    user = make_user(role)
-    User.objects.filter(pk=user.pk).update(
-        is_staff=role != "person", is_superuser=role == "superuser"
-    )
-    if role in ROLES or role in {"no-factor", "unproved"}:
-        user.groups.add(Group.objects.get(name=role if role in ROLES else "administrator"))
-    if role not in {"person", "no-factor"}:
-        give_app(user)
-    user.refresh_from_db()
-    return user
+def _roles(roles: None) -> None:
+    """Every test here has the groups."""
 
 
 @pytest.fixture
@@ -82,3 +62,23 @@ def signed_in() -> In:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def world(user: User, active: ProviderUser, file: File, access_key: str) -> World:
+    now = timezone.now()
+    guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
+    health = GatewayHealth.objects.create(gateway="phone")
+    application = get_application_model().objects.create(name="shop")
+    staff_actions.unlock(user, reason="test", origin=ORIGIN)
+    made = {
+        "optin_user": user,
+        "optin_provideruser": active,
+        "optin_guard": guard,
+        "optin_gatewayhealth": health,
+        "optin_file": file,
+        "oauth2_provider_application": application,
+    }
+    for model in (AccessKey, AuditEvent, Membership, Notice, PendingOtp, SmsMessage):
+        made[f"optin_{model._meta.model_name}"] = model._default_manager.latest("pk")
+    return World({name: row.pk for name, row in made.items()})

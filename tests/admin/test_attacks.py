@@ -10,22 +10,20 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
+from optin.admin.actions import OFFERED
 from optin.errors import Refusal
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
 from optin.operations import staff, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
-from tests.admin.conftest import In, OnStaff, make_staff
-from tests.admin.test_door import code_of
-from tests.admin.test_matrix import NAMES, Page, people
-from tests.conftest import NUMBER, PASSWORD, decisions, make_user
-from tests.races.conftest import at_once
-
-__all__ = ["people"]
+from tests.kit.people import NUMBER, PASSWORD, make_user
+from tests.kit.races import at_once
+from tests.kit.staff import In, OnStaff, World, code_of, make_staff
+from tests.kit.trail import decisions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-POSTED = [name for name in NAMES if "POST" in Page(name).methods]
+POSTED = sorted({*OFFERED, "find", "optin_auditevent_export"})
 
 
 def by(user: User) -> Origin:
@@ -37,15 +35,14 @@ def by(user: User) -> Origin:
 
 @pytest.mark.parametrize("name", POSTED)
 def test_a_form_from_elsewhere_does_nothing(
-    people: dict[str, User],
+    world: World,
     signed_in: In,
     name: str,
 ) -> None:
     """S-60: without the token; and with it, but sent by a page of another host."""
     client = signed_in("superuser")
     client.handler.enforce_csrf_checks = True
-    addresses = Page(name).addresses(people)
-    address = addresses.get("ann") or addresses[""]
+    address = world.address(name)
     token = client.get("/admin/optin/guard/stop/").content.decode()
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', token)
     assert found

@@ -9,12 +9,12 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, Purpose, User
+from optin.models import AuditEvent, File, ProviderUser, Purpose, User
 from optin.operations import challenges, staff_actions
-from tests.admin.addresses import ADDRESSES
-from tests.admin.conftest import In, OnStaff, give_app
-from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
-from tests.web.flows.conftest import make_recovery_codes
+from tests.kit.apps import make_recovery_codes
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
+from tests.kit.phone import Phone
+from tests.kit.staff import ADDRESSES, In, OnStaff, code_of, give_app
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,11 +35,6 @@ def sign_in(client: Client, name: str, then: str) -> str:
     answer = client.post(then, {"username": name, "password": PASSWORD})
     assert answer.status_code == 303
     return answer["Location"]
-
-
-def code_of(user: User) -> str:
-    app = AuthenticatorApp.objects.get(user=user)
-    return pyotp.TOTP(app.open_secret()).at(timezone.now())
 
 
 def test_sign_in_by_app_leads_back_to_what_was_asked_for(on_staff: OnStaff) -> None:

@@ -35,8 +35,9 @@ from optin.models import (
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.support import statistics
-from tests.admin.conftest import In, OnStaff
-from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.phone import Phone
+from tests.kit.staff import In, OnStaff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

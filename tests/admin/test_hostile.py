@@ -42,9 +42,9 @@ from optin.models import (
 )
 from optin.operations import opt_ins, staff_actions
 from optin.runtime import logs
-from tests.admin.conftest import In, OnStaff
-from tests.admin.test_lookups import LISTS
-from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, make_user
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
+from tests.kit.phone import Phone
+from tests.kit.staff import LISTS, In, OnStaff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

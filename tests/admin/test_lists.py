@@ -28,9 +28,8 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
-from tests.admin.conftest import In
-from tests.admin.test_permissions import MAY, World, world  # noqa: F401 (a fixture)
-from tests.conftest import NOON, NUMBER, make_user
+from tests.kit.people import NOON, NUMBER, make_user
+from tests.kit.staff import MAY, In, World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,7 +136,7 @@ def test_the_log_takes_the_same_statements_however_long_it_is(
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_no_list_counts_its_rows(world: World, signed_in: In, name: str) -> None:  # noqa: F811
+def test_no_list_counts_its_rows(world: World, signed_in: In, name: str) -> None:
     client = signed_in("superuser")
     assert not [sql for sql in queries(client, world.address(name)) if "COUNT(" in sql.upper()]
 
@@ -452,7 +451,7 @@ class Markup(HTMLParser):
 
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_no_page_needs_what_the_policy_forbids(
-    world: World,  # noqa: F811
+    world: World,
     signed_in: In,
     name: str,
 ) -> None:
@@ -472,7 +471,7 @@ def test_no_page_needs_what_the_policy_forbids(
 
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_no_page_holds_a_secret_or_a_number(
-    world: World,  # noqa: F811
+    world: World,
     signed_in: In,
     user: User,
     access_key: str,

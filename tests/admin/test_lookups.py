@@ -13,16 +13,10 @@ from django.db import models
 from django.urls import reverse
 
 from optin.admin import site
-from tests.admin.conftest import In
-from tests.admin.test_permissions import World, world
-
-__all__ = ["world"]
+from tests.kit.staff import LISTS, In, World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LISTS: dict[str, type[models.Model]] = {
-    f"{model._meta.app_label}_{model._meta.model_name}": model for model in site._registry
-}
 LOOK_UPS = ("", "__startswith", "__gt", "__in", "__isnull", "__regex")
 
 

@@ -25,8 +25,8 @@ from bench import events
 from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
-from tests.admin.conftest import In
-from tests.conftest import NOON, NUMBER
+from tests.kit.people import NOON, NUMBER
+from tests.kit.staff import In
 
 pytestmark = [
     pytest.mark.slow,

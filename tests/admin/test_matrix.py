@@ -1,7 +1,7 @@
 """Everybody x every address of the admin x every method x whom it is about (S-33, S-37).
 
 The addresses are those of the resolver, so a new one is asked by itself; what is to be answered
-stands in ``MAY`` (test_permissions) and below, and is written by hand. An address without a row
+stands in ``MAY`` (tests.kit.staff) and below, and is written by hand. An address without a row
 fails until somebody has decided who may have it, and an operation does as soon as it lets
 somebody act on themselves or a superior.
 """
@@ -38,9 +38,8 @@ from optin.models import (
     Span,
     User,
 )
-from tests.admin.conftest import ROLES, In, give_app, make_staff
-from tests.admin.test_permissions import MAY, ONLY_LEAD_ELSEWHERE
-from tests.conftest import NOON, NUMBER, ORIGIN, make_user
+from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
+from tests.kit.staff import MAY, ONLY_LEAD_ELSEWHERE, ROLES, In, give_app, make_staff
 
 # Undone after each cell: what a service does in its one transaction can be taken back here.
 pytestmark = pytest.mark.django_db
@@ -122,9 +121,7 @@ NAMES = sorted(str(p.name) for p in ROUTES.values() if p.name not in ONLY_LEAD_E
 
 def test_every_address_was_decided_about() -> None:
     undecided = set(NAMES) - MAY.keys()
-    assert not undecided, (
-        f"say in MAY (tests/admin/test_permissions.py) who may have {sorted(undecided)}"
-    )
+    assert not undecided, f"say in MAY (tests/kit/staff.py) who may have {sorted(undecided)}"
     gone = MAY.keys() - set(NAMES)
     assert not gone, f"no such address any more: {sorted(gone)}"
     assert len(NAMES) == len(set(NAMES)), "two addresses of one name: one is not asked"

@@ -32,21 +32,13 @@ from optin.models import (
 )
 from optin.operations import opt_ins, staff_actions
 from optin.origin import Face, Origin
-from tests.admin.conftest import In, OnStaff
-from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.phone import Phone, wrong
+from tests.kit.staff import In, OnStaff, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Kind = AuditEvent.Kind
-
-
-def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
-    """POST to *path* and return the page that follows, or that answers."""
-    response = client.post(f"/admin/{path}", body)
-    assert response.status_code == status, response.content.decode()
-    if status == 303:
-        response = client.get(response["Location"])
-    return response.content.decode()
 
 
 # -- finding somebody --------------------------------------------------------------

@@ -4,83 +4,25 @@ Every cell of the table is asked in test_matrix.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.urls import URLPattern, URLResolver, reverse
-from django.utils import timezone
-from oauth2_provider.models import get_application_model
 
 from optin.admin import matrix, site
 from optin.models import (
-    AccessKey,
     AuditEvent,
-    File,
-    GatewayHealth,
-    Guard,
-    Membership,
-    Notice,
-    PendingOtp,
     ProviderUser,
-    SmsMessage,
     User,
 )
-from optin.operations import staff, staff_actions
-from tests.admin.conftest import ROLES, In, OnStaff
-from tests.conftest import ORIGIN
+from optin.operations import staff
+from tests.kit.staff import (
+    In,
+    OnStaff,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-EVERYBODY = {*ROLES, "superuser"}
-ACTORS = {"support", "administrator", "superuser"}
-TOP = {"administrator", "superuser"}
-
-MAY: dict[str, set[str]] = {
-    "index": EVERYBODY,
-    "app_list": EVERYBODY,
-    "jsi18n": EVERYBODY,
-    "find": EVERYBODY,
-    **{
-        f"{model}_{page}": EVERYBODY
-        for model in (
-            *("optin_user", "optin_provideruser", "optin_pendingotp", "optin_smsmessage"),
-            *("optin_notice", "optin_guard", "optin_gatewayhealth", "optin_auditevent"),
-            *("optin_file", "optin_membership", "optin_accesskey"),
-            "oauth2_provider_application",
-        )
-        for page in ("changelist", "change")
-    },
-    **dict.fromkeys(
-        (
-            f"optin_user_{name}"
-            for name in ("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw")
-        ),
-        ACTORS,
-    ),
-    "optin_user_revoke": TOP,
-    "optin_user_role": TOP,
-    "optin_provideruser_reveal": TOP,
-    "optin_auditevent_export": {"auditor", *TOP},
-    **dict.fromkeys(
-        (
-            f"optin_guard_{name}"
-            for name in ("stop", "allow", "deny", "safe", "lift", "unlist", "texts-again")
-        ),
-        TOP,
-    ),
-    "optin_file_make": TOP,
-    "optin_membership_make": TOP,
-    "optin_membership_end": TOP,
-    "optin_accesskey_make": TOP,
-    "optin_accesskey_revoke": TOP,
-    "oauth2_provider_application_make": TOP,
-    "oauth2_provider_application_remove": TOP,
-}
-"""By the name of the address: who may have it."""
-
-ONLY_LEAD_ELSEWHERE = {"login", "logout"}
 
 
 def patterns(found: list[URLPattern | URLResolver]) -> Iterator[URLPattern]:
@@ -92,41 +34,6 @@ def patterns(found: list[URLPattern | URLResolver]) -> Iterator[URLPattern]:
 
 
 ADDRESSES = {str(pattern.name): pattern for pattern in patterns(site.get_urls())}
-
-
-@dataclass
-class World:
-    """One row of every kind."""
-
-    ids: dict[str, int]
-
-    def address(self, name: str) -> str:
-        if name == "app_list":
-            return reverse("admin:app_list", args=["optin"])
-        if "object_id" in ADDRESSES[name].pattern.converters:
-            model = name.rpartition("_")[0]
-            return reverse(f"admin:{name}", args=[self.ids[model]])
-        return reverse(f"admin:{name}")
-
-
-@pytest.fixture
-def world(user: User, active: ProviderUser, file: File, access_key: str) -> World:
-    now = timezone.now()
-    guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
-    health = GatewayHealth.objects.create(gateway="phone")
-    application = get_application_model().objects.create(name="shop")
-    staff_actions.unlock(user, reason="test", origin=ORIGIN)
-    made = {
-        "optin_user": user,
-        "optin_provideruser": active,
-        "optin_guard": guard,
-        "optin_gatewayhealth": health,
-        "optin_file": file,
-        "oauth2_provider_application": application,
-    }
-    for model in (AccessKey, AuditEvent, Membership, Notice, PendingOtp, SmsMessage):
-        made[f"optin_{model._meta.model_name}"] = model._default_manager.latest("pk")
-    return World({name: row.pk for name, row in made.items()})
 
 
 @pytest.mark.parametrize("page", ["add/", "1/delete/", "1/history/", "1/", "autocomplete/"])

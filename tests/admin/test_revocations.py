@@ -10,8 +10,7 @@ from django.test import Client
 from optin.models import AuditEvent, Notice, ProviderUser, Revocation, User
 from optin.operations import revocations
 from optin.origin import Face, Origin
-from tests.admin.conftest import In, OnStaff
-from tests.admin.test_operations import ask
+from tests.kit.staff import In, OnStaff, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from optin.admin.actions import OFFERED, Action
 from optin.models import AuditEvent, File
-from tests.admin.addresses import ADDRESSES, path_to
-from tests.admin.conftest import In
-from tests.browser import office
-from tests.conftest import ORIGIN, Phone
+from tests.kit import office
+from tests.kit.people import ORIGIN
+from tests.kit.phone import Phone
+from tests.kit.staff import ADDRESSES, In, path_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

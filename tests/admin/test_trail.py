@@ -8,7 +8,7 @@ import pytest
 from optin.audit.search import Search
 from optin.models import AuditEvent
 from optin.origin import Face, Origin
-from tests.conftest import NOON
+from tests.kit.people import NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -28,8 +28,9 @@ from optin.models import (
     User,
 )
 from optin.operations import opt_ins, staff_actions
-from tests.api.client import MEDIA_TYPES, Answer, Api, bearer
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
+from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,9 @@ from pytest_django import Settings
 from optin.api import oauth, receipts, urls
 from optin.api.views import NotFound, UserCall
 from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, User
-from tests.api.client import MEDIA_TYPES, ROOTS, Answer, Api, bearer
-from tests.conftest import NOON, NUMBER, PASSWORD, Phone, make_user, wrong
+from tests.kit.clients import MEDIA_TYPES, ROOTS, Answer, Api, bearer
+from tests.kit.people import NOON, NUMBER, PASSWORD, make_user
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,9 @@ from pytest_django import Settings
 
 from optin.conf import Rate
 from optin.models import PendingOtp, ProviderUser, User
-from tests.api.client import MEDIA_TYPES, Answer, Api, bearer, write
-from tests.conftest import NUMBER, Phone, wrong
+from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer, write
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,8 +11,9 @@ from django.test import Client
 from optin.api.answers import ERRORS
 from optin.models import PendingOtp, ProviderUser, User
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.api.client import MEDIA_TYPES, NAMESPACES, Answer, Api, bearer
-from tests.conftest import NUMBER, Phone, wrong
+from tests.kit.clients import MEDIA_TYPES, NAMESPACES, Answer, Api, bearer
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,9 @@ from pytest_django import Settings
 from optin.api.answers import ERRORS
 from optin.conf import Rate
 from optin.models import AuditEvent, ProviderUser, User
-from tests.api.client import MEDIA_TYPES, Answer, Api, bearer
-from tests.conftest import NUMBER, OTHER_NUMBER, Phone, wrong
+from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer
+from tests.kit.people import NUMBER, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.api.client import MEDIA_TYPES, Api
+from tests.kit.clients import MEDIA_TYPES, Api
 
 JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 

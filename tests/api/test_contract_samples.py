@@ -3,8 +3,9 @@
 import pytest
 
 from optin.models import File, ProviderUser, User
-from tests.api.client import MEDIA_TYPES, NAMESPACES, Api, bearer
-from tests.conftest import NUMBER, Phone, wrong
+from tests.kit.clients import MEDIA_TYPES, NAMESPACES, Api, bearer
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,15 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, SmsMessage, User
-from tests.api.client import MEDIA_TYPES, Answer, Api, write
-from tests.api.test_input_parsers import (
-    BODIES,
-    FORM_REFUSED,
-    JSON_REFUSED,
-    MARK,
-    XML_REFUSED,
-)
-from tests.conftest import NUMBER, PASSWORD, Phone, wrong
+from tests.api.bodies import BODIES, FORM_REFUSED, JSON_REFUSED, MARK, XML_REFUSED
+from tests.kit.clients import MEDIA_TYPES, Answer, Api, write
+from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import Phone, wrong
 
 MAX_BODY = 16 * 1024
 FORM = "application/x-www-form-urlencoded"

@@ -1,11 +1,7 @@
 """The endpoints below /o/: which there are, and the terms on which they give tokens."""
 
-import base64
-import hashlib
 import io
-import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -18,125 +14,45 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client
-from django.utils import timezone
 from oauth2_provider.models import (
     AbstractApplication,
     AccessToken,
-    Grant,
     RefreshToken,
-    get_application_model,
 )
 
 from optin.api.oauth import RandomSecretHasher
 from optin.models import AuditEvent, File, Membership, User
-from optin.operations import opt_ins
-from tests.api.client import Api, bearer
-from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone
+from tests.kit.clients import Api, bearer
+from tests.kit.oauth import (
+    CHALLENGE,
+    ENDINGS,
+    REDIRECT,
+    SECRET,
+    VERIFIER,
+    Application,
+    data,
+    deactivate,
+    error,
+    exchange,
+    grant,
+    make_client,
+    post,
+    refresh,
+    works,
+)
+from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Application = get_application_model()
 FORM = "application/x-www-form-urlencoded"
-SECRET = "s" * 128
-REDIRECT = "https://client.example.com/callback"
-VERIFIER = "v" * 64
-CHALLENGE = (
-    base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-)
 DAY = 86400
-
-
-def make_client(grant_type: str, client_id: str = "client", **fields: Any) -> AbstractApplication:
-    return cast(
-        AbstractApplication,
-        Application.objects.create(
-            client_id=client_id,
-            client_secret=SECRET,
-            name="Client",
-            client_type=Application.CLIENT_CONFIDENTIAL,
-            authorization_grant_type=grant_type,
-            **{"redirect_uris": REDIRECT, **fields},
-        ),
-    )
 
 
 @pytest.fixture
 def machine(db: None) -> AbstractApplication:
     """A client that speaks for nobody."""
     return make_client(Application.GRANT_CLIENT_CREDENTIALS, "machine")
-
-
-@pytest.fixture
-def client_app(db: None) -> AbstractApplication:
-    """A client that speaks for people who let it."""
-    return make_client(Application.GRANT_AUTHORIZATION_CODE)
-
-
-def post(
-    endpoint: str,
-    body: dict[str, str] | str,
-    client_id: str = "client",
-    secret: str = SECRET,
-    **environ: Any,
-) -> HttpResponse:
-    """Call *endpoint* as a client; with no *secret* only the body names it."""
-    form = body if isinstance(body, str) else urlencode(body)
-    if secret:
-        basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-        environ = {"HTTP_AUTHORIZATION": f"Basic {basic}", **environ}
-    else:
-        form += f"&client_id={client_id}"
-    http = Client(raise_request_exception=False)
-    return cast(HttpResponse, http.post(f"/o/{endpoint}/", form, content_type=FORM, **environ))
-
-
-def data(response: HttpResponse) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(response.content)
-    return answer
-
-
-def error(response: HttpResponse) -> tuple[int, str]:
-    """Return what *response* refuses with: one word, and nothing of the request."""
-    answer = data(response)
-    assert list(answer) == ["error"]
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["Cache-Control"] == "no-store"
-    challenge = response.headers.get("WWW-Authenticate")
-    assert challenge == ('Basic realm="oauth"' if response.status_code == 401 else None)
-    return response.status_code, answer["error"]
-
-
-def grant(user: User, application: AbstractApplication, code: str = "code", **fields: Any) -> str:
-    """Make the authorization code that a person's consent would make."""
-    Grant.objects.create(
-        user=user,
-        application=application,
-        code=code,
-        **{
-            "expires": timezone.now() + timedelta(seconds=60),
-            "redirect_uri": REDIRECT,
-            "scope": "2fa fileid:777",
-            "code_challenge": CHALLENGE,
-            "code_challenge_method": "S256",
-            **fields,
-        },
-    )
-    return code
-
-
-def exchange(code: str, **how: str) -> HttpResponse:
-    body = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": VERIFIER}
-    client = {name: how.pop(name) for name in ("client_id", "secret") if name in how}
-    return post("token", {**body, "code": code, **how}, **client)
-
-
-def refresh(response: HttpResponse, **body: str) -> HttpResponse:
-    token = data(response)["refresh_token"]
-    return post("token", {"grant_type": "refresh_token", "refresh_token": token, **body})
-
-
-def works(response: HttpResponse) -> bool:
-    return Api(token=data(response)["access_token"]).ping().status == 200
 
 
 # -- which there are ---------------------------------------------------------------
@@ -597,29 +513,6 @@ def test_code_works_for_a_minute(
 
 
 # Each must end what was granted before it.
-
-
-def activate(user: User, file: File, phone: Phone) -> None:
-    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    opt_ins.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
-
-
-def change_password(user: User, file: File, phone: Phone) -> None:
-    user.set_password("another password")
-    user.save()
-
-
-def deactivate(user: User, file: File, phone: Phone) -> None:
-    user.is_active = False
-    user.save()
-
-
-def deactivate_by_sql(user: User, file: File, phone: Phone) -> None:
-    User.objects.update(is_active=False)
-
-
-ENDINGS = [activate, change_password, deactivate, deactivate_by_sql]
 
 
 @pytest.mark.parametrize("end", ENDINGS)

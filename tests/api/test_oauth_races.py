@@ -14,24 +14,22 @@ from django.test import Client
 from oauth2_provider.models import AbstractApplication, AccessToken, Grant, RefreshToken
 
 from optin.models import AuditEvent, File, User
-from tests.api.client import Api
-from tests.api.test_oauth_endpoints import (
+from tests.kit.clients import Api, Tokens
+from tests.kit.oauth import (
     activate,
+    authorize,
     change_password,
-    client_app,
     data,
     error,
     exchange,
     grant,
     post,
     refresh,
+    shown_scope,
+    signed_in,
     works,
 )
-from tests.api.token_client import Tokens
-from tests.conftest import Phone
-from tests.web.test_consent import address, shown_scope, signed_in
-
-__all__ = ["client_app"]  # a fixture
+from tests.kit.phone import Phone
 
 # SQLite lets one writer in at a time, and so hides what happens between two.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
@@ -145,14 +143,14 @@ def test_consent_while_the_session_ends(
 ) -> None:
     """S-34: a code of before is deleted with the session, and none is made after."""
     browsers = [signed_in() for _ in range(THREADS)]
-    shown = shown_scope(browsers[0].get(address()))
+    shown = shown_scope(browsers[0].get(authorize()))
 
     def finish() -> HttpResponse:
         end(user, file, phone)
         return HttpResponse()
 
     def allow(browser: Client) -> Callable[[], Any]:
-        return lambda: browser.post(address(), {"allow": "Allow", "scope": shown})
+        return lambda: browser.post(authorize(), {"allow": "Allow", "scope": shown})
 
     *answers, _ = at_once(*map(allow, browsers), finish)
 

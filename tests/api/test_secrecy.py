@@ -11,8 +11,9 @@ from django.test import Client, RequestFactory
 from optin.models import AuditEvent, ProviderUser, SendCounter, User
 from optin.operations import passwords
 from optin.operations.factors import Factors, read_locked
-from tests.api.token_client import FORM, Tokens, error
-from tests.conftest import PASSWORD, Phone
+from tests.kit.clients import FORM, Tokens, error
+from tests.kit.people import PASSWORD
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

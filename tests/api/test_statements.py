@@ -1,6 +1,5 @@
 """How many statements a guess takes: few, and the same however many rows there are."""
 
-import json
 import re
 from datetime import timedelta
 
@@ -12,13 +11,12 @@ from django.utils import timezone
 
 from optin import codes, keys
 from optin.models import AccessKey, AuditEvent, File, Membership, PendingOtp, ProviderUser, User
-from tests.conftest import Phone, wrong
+from tests.kit.clients import statements
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MANY = 100_000
-
-_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
 @pytest.fixture(
@@ -73,26 +71,6 @@ def crowd(request: pytest.FixtureRequest, file: File) -> int:
         batch_size=2000,
     )
     return count
-
-
-def statements(client: Client, url: str, code: str, provider_user: ProviderUser) -> list[str]:
-    """The statements of one call, but for transaction control and authentication."""
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        client.post(
-            url,
-            json.dumps({"ProviderUserId": provider_user.pk, "Otp": code}),
-            content_type="application/json",
-        )
-    sql = [query["sql"] for query in captured.captured_queries]
-    return [
-        text
-        for text in sql
-        if not text.startswith(_CONTROL)
-        and 'JOIN "optin_accesskey"' not in text
-        and 'FROM "optin_file"' not in text
-    ]
 
 
 def test_a_guess_takes_few_statements(

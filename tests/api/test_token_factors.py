@@ -10,10 +10,10 @@ from optin import codes
 from optin.models import AuditEvent, File, User
 from optin.operations import staff_actions
 from optin.outcomes import By
-from tests.api.client import Api
-from tests.api.token_client import BODIES, Tokens, error
-from tests.conftest import ORIGIN, Phone, wrong
-from tests.domain.person import Person
+from tests.kit.clients import BODIES, Api, Tokens, error
+from tests.kit.people import ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.kit.world import Person
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -14,9 +14,8 @@ from optin.conf import Rate
 from optin.models import AuditEvent, File, Membership, SmsMessage, User
 from optin.operations import sign_in
 from optin.runtime import hashing
-from tests.api.client import MEDIA_TYPES, Api
-from tests.api.token_client import BODIES, FORM, TOKEN_CALLS, Tokens, error
-from tests.conftest import PASSWORD, make_user
+from tests.kit.clients import BODIES, FORM, MEDIA_TYPES, TOKEN_CALLS, Api, Tokens, error
+from tests.kit.people import PASSWORD, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 

@@ -13,10 +13,10 @@ from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, Us
 from optin.operations import challenges, opt_ins, retention, sign_in, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, StaffOutcome
-from tests.api.client import Answer, Api, bearer
-from tests.api.test_oauth_endpoints import post
-from tests.api.token_client import BODIES, Tokens, error
-from tests.conftest import NUMBER, ORIGIN, Phone
+from tests.kit.clients import BODIES, Answer, Api, Tokens, bearer, error
+from tests.kit.oauth import post
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 

@@ -18,9 +18,9 @@ from optin.models import (
     User,
 )
 from optin.operations import challenges, staff_actions
-from tests.api.client import MEDIA_TYPES, Api
-from tests.api.token_client import BODIES, Tokens, error
-from tests.conftest import NUMBER, ORIGIN, Phone, wrong
+from tests.kit.clients import BODIES, MEDIA_TYPES, Api, Tokens, error
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone, wrong
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -28,9 +28,10 @@ from oauth2_provider.models import (
 from optin.models import File, Purpose, User
 from optin.operations import challenges, opt_ins, staff_actions
 from optin.web.session_store import SessionStore
-from tests.admin.test_permissions import MAY
-from tests.api.token_client import Tokens
-from tests.conftest import NUMBER, ORIGIN, PASSWORD, Phone, wrong
+from tests.kit.clients import Tokens
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
+from tests.kit.phone import Phone, wrong
+from tests.kit.staff import MAY
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 

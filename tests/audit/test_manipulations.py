@@ -30,7 +30,7 @@ from optin.models import (
 from optin.models.audit import forget_thread
 from optin.operations import challenges, erasure, key_rotation, opt_ins, retention, tenants
 from optin.origin import Face, Origin
-from tests.audit.conftest import (
+from tests.audit.tamper import (
     another,
     change,
     put,
@@ -42,8 +42,9 @@ from tests.audit.conftest import (
     unguarded,
     verify,
 )
-from tests.conftest import NUMBER, Phone, wrong
-from tests.domain.world import audit_trail_full
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone, wrong
+from tests.kit.trail import audit_trail_full
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests.conftest import needs
-from tests.test_docs import OPERATORS, ROOT
+from tests.kit.documents import OPERATORS
+from tests.kit.server import ROOT, needs
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 

@@ -17,12 +17,9 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from optin.runtime import logs
-from tests.audit.conftest import OLD, record, record_many, remove, seal_rows, sql, verify
-from tests.domain.world import database_now
-from tests.races.conftest import at_once
-from tests.test_docs import service_role
-
-__all__ = ["service_role"]
+from tests.audit.tamper import OLD, record, record_many, remove, seal_rows, sql, verify
+from tests.kit.races import at_once
+from tests.kit.trail import database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

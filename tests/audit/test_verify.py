@@ -20,7 +20,7 @@ from optin.audit import integrity, seals
 from optin.audit.integrity import Tally
 from optin.models import AuditEvent, AuditSeal
 from optin.models.audit import forget_thread
-from tests.audit.conftest import (
+from tests.audit.tamper import (
     another,
     change,
     put,
@@ -34,7 +34,7 @@ from tests.audit.conftest import (
     unguarded,
     verify,
 )
-from tests.domain.test_audit import CHANGED
+from tests.kit.trail import CHANGED
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

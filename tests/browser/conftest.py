@@ -9,9 +9,20 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser import bench
 from tests.browser.crowd import Crowd
-from tests.conftest import needs
+from tests.kit import chromium
+from tests.kit.server import needs
+
+_SET_UP = """
+import io
+from django.core.management import call_command
+from tests.browser import crowd
+call_command("migrate", verbosity=0)
+call_command("demo", json=True, stdout=(demo := io.StringIO()))
+crowd.make()
+print(demo.getvalue().replace("\\n", ""))
+"""
+"""What ``make run`` does first, and the crowd: in one process, as each takes seconds to start."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,24 +42,24 @@ def fresh_throttle() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(bench.ROOT / "tests" / "browser"):
+        if item.path.is_relative_to(chromium.ROOT / "tests" / "browser"):
             item.add_marker("browser")
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _chromium() -> None:
-    needs("Chromium", bench.CHROMIUM is not None)
+    needs("Chromium", chromium.CHROMIUM is not None)
 
 
 @pytest.fixture(scope="package")
-def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[bench.Site]:
+def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Site]:
     """A development start of the service, shared by the tests of this worker."""
-    with bench.serve(tmp_path_factory.mktemp("site")) as site:
+    with chromium.serve(tmp_path_factory.mktemp("site"), set_up=_SET_UP) as site:
         yield site
 
 
 @pytest.fixture(scope="package")
-def crowd(site: bench.Site) -> Crowd:
+def crowd(site: chromium.Site) -> Crowd:
     """People to be: ``crowd.new()``, ``crowd.on()``."""
     return Crowd(site)
 
@@ -56,21 +67,21 @@ def crowd(site: bench.Site) -> Crowd:
 @pytest.fixture(scope="package")
 def browser(_chromium: None) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**bench.launch_options())
+        browser = playwright.chromium.launch(**chromium.launch_options())
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def looks(pytestconfig: pytest.Config) -> list[bench.Look]:
+def looks(pytestconfig: pytest.Config) -> list[chromium.Look]:
     """How a page is looked at: a quick run looks at it in fewer ways."""
     quick = "not slow" in pytestconfig.getoption("markexpr")
-    return bench.BRIEFLY if quick else bench.EVERYWHERE
+    return chromium.BRIEFLY if quick else chromium.EVERYWHERE
 
 
 @pytest.fixture
-def open_page(browser: Browser, site: bench.Site) -> Iterator[bench.Window]:
-    """``open_page("/path", width=320, scripts=False, scheme="dark")``: see ``bench.Window``."""
-    window = bench.Window(browser, site)
+def open_page(browser: Browser, site: chromium.Site) -> Iterator[chromium.Window]:
+    """``open_page("/path", width=320, scripts=False, scheme="dark")``: see ``chromium.Window``."""
+    window = chromium.Window(browser, site)
     yield window
     window.close()

@@ -16,7 +16,7 @@ from optin.messaging import delivery
 from optin.models import File, Membership, User
 from optin.operations import opt_ins
 from optin.origin import Face, Origin
-from tests.browser.bench import Site
+from tests.kit.chromium import Site
 
 PASSWORD = "tell-the-harbour-9"
 HOW_MANY = 140
@@ -62,7 +62,7 @@ class Crowd:
 
 
 def make() -> None:
-    """Make everybody: see ``bench.serve``."""
+    """Make everybody: see ``chromium.serve``."""
     file = File.objects.get(name="Harbour Books")
     password = make_password(PASSWORD)
     everybody = [*people("new"), *people("on")]

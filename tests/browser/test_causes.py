@@ -27,9 +27,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, FloatRect, Page, expect
 
-from tests.browser.bench import PATIENCE, WIDE, Site, Window, beside, shoot
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
 from tests.browser.hands import Pointer, another
+from tests.kit.chromium import PATIENCE, WIDE, Site, Window, beside, shoot
 
 SECRET = "0123456789abcdef" * 2  # of the addresses for receipts
 PHONE_WIDTH = 375

@@ -14,9 +14,9 @@ import pyotp
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.bench import NARROW, WIDE, Site, Window
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
 from tests.browser.hands import Keyboard, Pointer
+from tests.kit.chromium import NARROW, WIDE, Site, Window
 
 Start = Callable[[], Pointer]
 

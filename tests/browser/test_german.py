@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.bench import NARROW, Site, Window, audit, shoot
 from tests.browser.crowd import PASSWORD, Crowd, run
+from tests.kit.chromium import NARROW, Site, Window, audit, shoot
 
 _BROKEN = """() => [...document.querySelectorAll("h1, h2, label, button, .button, a")]
     .filter(part => getComputedStyle(part).visibility !== "hidden" && part.offsetWidth)

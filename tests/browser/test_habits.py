@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.bench import NARROW, WIDE, Site, Window, audit, shoot
 from tests.browser.crowd import PASSWORD, Crowd, Person
 from tests.browser.hands import Pointer, another
+from tests.kit.chromium import NARROW, WIDE, Site, Window, audit, shoot
 
 NUMBER = "/account/two-factor/number/"
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.bench import Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, run
-from tests.browser.test_staff import sign_in
+from tests.browser.hands import sign_in
+from tests.kit.chromium import Look, Site, Window, audit_everywhere
 
 MONTH = """
 from random import Random

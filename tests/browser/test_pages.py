@@ -13,9 +13,9 @@ from django.urls import resolve
 from playwright.sync_api import Page, expect
 
 from optin.web.urls import urlpatterns
-from tests.browser.bench import NARROW, Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Pointer, another
+from tests.kit.chromium import NARROW, Look, Site, Window, audit_everywhere
 
 NO_PAGES = {
     "home": "leads on",

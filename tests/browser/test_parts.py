@@ -7,7 +7,7 @@ from django import forms
 from django.template import engines
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.browser.bench import NARROW, Look, Window, audit, audit_everywhere, shoot
+from tests.kit.chromium import NARROW, Look, Window, audit, audit_everywhere, shoot
 
 
 class Everything(forms.Form):

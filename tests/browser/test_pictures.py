@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.bench import NARROW, Site, Window
 from tests.browser.hands import Pointer
+from tests.kit.chromium import NARROW, Site, Window
 
 NUMBER = "+61491570156"
 SHEET = """

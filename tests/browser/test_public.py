@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.gateways import Simulator, Text
-from tests.browser.bench import NARROW, Look, Site, Window, audit, audit_everywhere, shoot
+from tests.kit.chromium import NARROW, Look, Site, Window, audit, audit_everywhere, shoot
 
 PAGES = {
     "start": "/",

@@ -7,14 +7,14 @@ or fails until somebody says how to get there.
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from optin.admin.actions import OFFERED
-from tests.admin.addresses import ADDRESSES, path_to
-from tests.browser.bench import Look, Site, Window, audit_everywhere
-from tests.browser.crowd import Crowd, Person, run
-from tests.browser.hands import Pointer
-from tests.browser.office import SHARED
+from tests.browser.crowd import Crowd, run
+from tests.browser.hands import Pointer, sign_in
+from tests.kit.chromium import Look, Site, Window, audit_everywhere
+from tests.kit.office import SHARED
+from tests.kit.staff import ADDRESSES, path_to
 
 Ids = dict[str, int]
 
@@ -32,18 +32,6 @@ TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
 
 
 # -- people ------------------------------------------------------------------------
-
-
-def sign_in(page: Page, site: Site, person: Person) -> Pointer:
-    """Make *person* a superuser, and sign them in from the door of the admin."""
-    run(site, f"User.objects.filter(username={person.name!r}).update(is_staff=1, is_superuser=1)")
-    hand, before = Pointer(page, site), len(site.texts(person.number))
-    page.goto("/admin/")
-    hand.give_password(person)
-    code = site.newest_text(person.number, after=before).split()[0]
-    hand.give_code(code, "Sign in")
-    expect(page).to_have_url(f"{site.url}/admin/")
-    return hand
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pyotp
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.bench import NARROW, Look, Site, Window, audit_everywhere
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Keyboard, Pointer
+from tests.kit.chromium import NARROW, Look, Site, Window, audit_everywhere
 
 APP = "A" * 32
 

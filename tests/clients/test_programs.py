@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.clients.conftest import CODE_PROMPT, Done, Service, run
 from tests.clients.people import PASSWORD, Person
-from tests.conftest import needs, wrong
+from tests.clients.programs import CODE_PROMPT, Done, Service, run
+from tests.kit.phone import wrong
+from tests.kit.server import needs
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "clients"
 COMMANDS = {

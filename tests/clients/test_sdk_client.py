@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.clients.conftest import CODE_PROMPT, Service, run
 from tests.clients.people import PASSWORD
-from tests.conftest import wrong
+from tests.clients.programs import CODE_PROMPT, Service, run
+from tests.kit.phone import wrong
 
 
 def test_a_client_of_the_vendor_needs_only_another_address(

@@ -28,12 +28,10 @@ from optin.models.factors import has_active_factor
 from optin.models.messages import TRIPS_AT
 from optin.operations import opt_ins, revocations, send_controls, sign_in, staff
 from optin.origin import Face, Origin
-from tests.admin.conftest import roles
-from tests.conftest import NUMBER, ORIGIN, Phone
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone
 
-__all__ = ["roles"]
-
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
 
 BASE = "http://127.0.0.1:8000"
 
@@ -179,7 +177,6 @@ def test_reset_forgets_what_support_was_asked_to_remove(phone: Phone) -> None:
     assert not Revocation.objects.exists()
 
 
-@pytest.mark.usefixtures("roles")
 def test_reset_gives_back_the_roles_of_the_start() -> None:
     demo()
     for name, role in (("ann", "support"), ("sam", "auditor")):

@@ -7,8 +7,8 @@ from django.core.management import CommandError
 
 from optin.models import AuditEvent, Guard
 from optin.origin import Face
-from tests.commands.test_operators import run
-from tests.conftest import NOON, NUMBER
+from tests.kit.commands import run
+from tests.kit.people import NOON, NUMBER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,11 +1,9 @@
 """Commands for operators: what they do, what they refuse, and what they print last."""
 
-from io import StringIO
-
 import pytest
 import time_machine
 from django.core import mail
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
@@ -23,17 +21,13 @@ from optin.models import (
 from optin.models.messages import SmsMessage, State
 from optin.operations import revocations, sign_in
 from optin.origin import Face
-from tests.conftest import NUMBER, ORIGIN, Phone
-from tests.domain.world import World, nothing_happens, one_event, rows
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone
+from tests.kit.trail import one_event
+from tests.kit.world import World, nothing_happens, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def run(*arguments: str) -> str:
-    """Run a command; return what it printed."""
-    out = StringIO()
-    call_command(*arguments, stdout=out, stderr=StringIO())
-    return out.getvalue()
 
 
 def last_line(output: str) -> str:

@@ -1,5 +1,19 @@
-"""The worlds of the domain's tests."""
+"""A server that may do anything."""
 
-from tests.domain.conftest import any_world, world
+import socket
+import threading
+from collections.abc import Iterator
 
-__all__ = ["any_world", "world"]
+import pytest
+
+from tests.delivery.wire import Server, says
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener, says(200))
+        threading.Thread(target=server.run, daemon=True).start()
+        yield server
+        server.stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)

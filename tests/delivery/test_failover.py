@@ -3,8 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,62 +12,17 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from optin import gateways
-from optin.gateways import Callback, Fate, Http, Receipt, SmsError, Text
+from optin.gateways import Http, SmsError
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, GatewayHealth, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import LEASE, TRIPPED_FOR, TRIPS_AT, State
 from optin.operations import opt_ins
 from optin.outcomes import SendOutcome
-from tests.conftest import NUMBER, ORIGIN
-from tests.domain.world import World
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import AWAY, ELSEWHERE, REFUSED, SILENT, STOPPED, Gateways, Stub
+from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-AWAY = SmsError("away", Fate.TRY_ANOTHER)
-ELSEWHERE = SmsError("not routable", Fate.NOT_HERE)
-SILENT = SmsError("silent", Fate.UNKNOWN)
-REFUSED = SmsError("no such number", Fate.REFUSED)
-STOPPED = SmsError("stopped", Fate.OPTED_OUT)
-
-
-@dataclass
-class Stub:
-    """A gateway that does as it is told."""
-
-    name: str
-    fails: Exception | None = None
-    regions: tuple[str, ...] = ()
-    price: Decimal = Decimal(0)
-    texts: list[Text] = field(default_factory=list)
-    then: Callable[[], object] = lambda: None
-    says: Callable[[], Any] | None = None
-
-    def send(self, text: Text) -> str:
-        self.texts.append(text)
-        self.then()
-        if self.fails:
-            raise self.fails
-        return self.says() if self.says else f"{self.name}-{len(self.texts)}"
-
-    def receipt(self, callback: Callback) -> Receipt:
-        raise NotImplementedError
-
-
-Gateways = Callable[..., tuple[Stub, ...]]
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Gateways:
-    """Send through these gateways from now on."""
-
-    def use(*stubs: Stub) -> tuple[Stub, ...]:
-        def for_region(region: str) -> list[Stub]:
-            return [stub for stub in stubs if region in stub.regions or not stub.regions]
-
-        monkeypatch.setattr(gateways, "for_region", for_region)
-        return stubs
-
-    return use
 
 
 def newest() -> SmsMessage:

@@ -6,8 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,93 +27,21 @@ from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN
-
-KEY = "sesame-key"
-"""The secret in the address and in a header."""
-
-CODE = "1234567"
-BODY = f"{CODE} is your code.\n\n@2fa.example.com #{CODE}"
-REFERENCE = "sms-17"
-
-Answer = Callable[[socket.socket], None]
-
-
-@dataclass
-class Request:
-    line: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Server:
-    """Reads one request for each connection, and lets ``answer`` do with it what it likes."""
-
-    listener: socket.socket
-    answer: Answer
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-    stopped: threading.Event = field(default_factory=threading.Event)
-    tls: ssl.SSLContext | None = None
-    deaf: bool = False
-
-    @property
-    def url(self) -> str:
-        scheme = "https" if self.tls else "http"
-        return f"{scheme}://127.0.0.1:{self.listener.getsockname()[1]}/send?key={KEY}"
-
-    def run(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                line, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=[line], daemon=True).start()
-
-    def serve(self, line: socket.socket) -> None:
-        try:
-            with self.tls.wrap_socket(line, server_side=True) if self.tls else line as end:
-                if not self.deaf:
-                    self.requests.append(read(end))
-                self.answer(end)
-        except OSError:
-            pass  # the other side hung up
-
-
-def read(line: socket.socket) -> Request:
-    with line.makefile("rb") as file:
-        first = file.readline().decode().strip()
-        if not first:
-            raise ConnectionError("hung up before anything was asked")
-        headers = {}
-        while header := file.readline().decode().strip():
-            name, _, value = header.partition(": ")
-            headers[name] = value
-        return Request(first, headers, file.read(int(headers["Content-Length"])))
-
-
-def says(status: int, body: bytes | str = b"", *headers: str) -> Answer:
-    """Answer with *status* and *body*."""
-    body = body.encode() if isinstance(body, str) else body
-    head = [f"HTTP/1.1 {status} Word", f"Content-Length: {len(body)}", "Connection: close"]
-
-    def answer(line: socket.socket) -> None:
-        line.sendall("\r\n".join([*head, *headers, "", ""]).encode() + body)
-
-    return answer
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(listener, says(200))
-        threading.Thread(target=server.run, daemon=True).start()
-        yield server
-        server.stopped.set()
-        listener.shutdown(socket.SHUT_RDWR)
-
+from tests.delivery.wire import (
+    AWKWARD,
+    BODY,
+    CODE,
+    KEY,
+    REFERENCE,
+    Answer,
+    Server,
+    hangs,
+    in_5_seconds,
+    no_call_is_left,
+    says,
+    trickles,
+)
+from tests.kit.people import NUMBER, ORIGIN
 
 JSON = '{"to": "{to}", "from": "{sender}", "text": "{body}"}'
 
@@ -156,17 +82,6 @@ def test_a_text_is_one_post_with_the_headers_and_the_body_of_the_settings(server
         "idempotency-key": REFERENCE,
     }
     assert json.loads(request.body) == {"to": NUMBER, "from": "Books", "text": BODY}
-
-
-AWKWARD = [
-    'say "no", \\ and \\n',
-    "two\r\nlines\tand\x00nothing",
-    "caf\u00e9 \u4f60 \U0001f600",
-    "{to} {sender} {reference} {body} {{to}} {0} %s",
-    '"}, "to": "+61400000000", "x": "',
-    "a=b&to=+61400000000&c=%26+d",
-    "",
-]
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -336,28 +251,12 @@ def test_a_packed_answer_is_not_unpacked(server: Server) -> None:
 # -- what fails --------------------------------------------------------------------
 
 
-def hangs(line: socket.socket) -> None:
-    time.sleep(8)
-
-
-def trickles(line: socket.socket) -> None:
-    """One byte of a header each half second: each is in time for a socket's time-out."""
-    line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
-    for _ in range(16):
-        time.sleep(0.5)
-        line.sendall(b"x")
-
-
 def drips(line: socket.socket) -> None:
     """The status at once, and then a body without end."""
     line.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"id": "')
     for _ in range(16):
         time.sleep(0.5)
         line.sendall(b"x")
-
-
-def in_5_seconds(began: float) -> bool:
-    return 4.5 < time.perf_counter() - began < 5.9
 
 
 @pytest.mark.slow
@@ -410,14 +309,6 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(
     found.set()
     assert no_call_is_left()
     assert server.requests == []
-
-
-def no_call_is_left() -> bool:
-    """Whether all threads of calls end at once."""
-    for thread in threading.enumerate():
-        if thread.name == "sms-gateway":
-            thread.join(1)
-    return "sms-gateway" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from django.utils import timezone
 from optin.gateways import Fate, Kannel, SmsError, Text
 from optin.models import SmsMessage
 from optin.models.messages import State
-from tests.conftest import NUMBER, needs
-from tests.logs.conftest import Site, eventually, running
+from tests.kit.people import NUMBER
+from tests.kit.server import Site, eventually, needs, running
 
 FAKESMSC = Path("/usr/lib/kannel/test/fakesmsc")
 BOXES = [

@@ -24,8 +24,9 @@ from optin.messaging import delivery
 from optin.models import Notice, SmsMessage, User
 from optin.models.messages import LEASE, State
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, Phone
-from tests.domain.world import World, rows
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone
+from tests.kit.world import World, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,10 +18,8 @@ from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome
-from tests.conftest import NUMBER, ORIGIN
-from tests.delivery.test_http_gateway import Server, says, server
-
-__all__ = ["server"]
+from tests.delivery.wire import Server, says
+from tests.kit.people import NUMBER, ORIGIN
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

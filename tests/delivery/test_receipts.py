@@ -34,8 +34,9 @@ from optin.models.messages import LEASE, State
 from optin.operations import challenges, opt_ins
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
-from tests.domain.world import World
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone
+from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

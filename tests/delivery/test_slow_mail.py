@@ -19,8 +19,8 @@ from optin.messaging.postman import Postman
 from optin.models import Notice, User
 from optin.models.messages import State
 from optin.operations import passwords
-from tests.conftest import NOON
-from tests.domain.person import PAGE, proved
+from tests.kit.people import NOON
+from tests.kit.world import PAGE, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -26,11 +26,22 @@ from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN
-from tests.delivery import test_http_gateway as wire
-from tests.delivery.test_http_gateway import BODY, CODE, REFERENCE, Answer, Request, Server, says
-
-server = wire.server
+from tests.delivery.wire import (
+    AWKWARD,
+    BODY,
+    CODE,
+    REFERENCE,
+    Answer,
+    Request,
+    Server,
+    hangs,
+    in_5_seconds,
+    no_call_is_left,
+    says,
+    trickles,
+)
+from tests.delivery.wire import KEY as WIRE_KEY
+from tests.kit.people import NUMBER, ORIGIN
 
 ACCOUNT, KEY, SERVICE = f"AC{'a1' * 16}", f"SK{'b2' * 16}", f"MG{'c3' * 16}"
 TOKEN, KEY_SECRET, SECRET = "auth-token-of-twilio", "secret-of-the-key", "r3ceipt" * 5
@@ -40,7 +51,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def base(server: Server) -> str:
-    return server.url.removesuffix(f"/send?key={wire.KEY}")
+    return server.url.removesuffix(f"/send?key={WIRE_KEY}")
 
 
 def gateway(server: Server, **changes: Any) -> Twilio:
@@ -101,7 +112,7 @@ def test_a_text_is_one_post_of_a_form(server: Server) -> None:
     }
 
 
-@pytest.mark.parametrize("text", [text for text in wire.AWKWARD if text])
+@pytest.mark.parametrize("text", [text for text in AWKWARD if text])
 def test_any_text_is_taken_as_it_is(server: Server, text: str) -> None:
     send(gateway(server), body=text)
     assert form(server.requests[0])["Body"] == text
@@ -277,20 +288,20 @@ def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answer", [wire.hangs, wire.trickles])
+@pytest.mark.parametrize("answer", [hangs, trickles])
 def test_a_slow_twilio_is_hung_up_on_after_5_seconds(server: Server, answer: Answer) -> None:
     """S-44."""
     server.answer = answer
     began = time.perf_counter()
     with pytest.raises(SmsError, match="did not answer within 5 seconds") as caught:
         send(gateway(server))
-    assert wire.in_5_seconds(began)
+    assert in_5_seconds(began)
     assert caught.value.fate is Fate.UNKNOWN
-    assert wire.no_call_is_left()
+    assert no_call_is_left()
 
 
 def test_it_waits_no_longer_than_it_may(server: Server) -> None:
-    server.answer = wire.hangs
+    server.answer = hangs
     began = time.perf_counter()
     with pytest.raises(SmsError, match=r"within 0\.5 seconds"):
         send(gateway(server), patience=0.5)

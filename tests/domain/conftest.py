@@ -5,17 +5,8 @@ import time_machine
 
 from optin.models import File, ProviderUser, Purpose, User
 from optin.outcomes import By
-from tests.conftest import Phone
-from tests.domain.person import Person
-from tests.domain.world import World
-
-
-@pytest.fixture
-def world(
-    user: User, file: File, pending: ProviderUser, phone: Phone, clock: time_machine.Traveller
-) -> World:
-    """``user`` asked to opt in, and the phone has the code."""
-    return World(user, file, phone, clock)
+from tests.kit.phone import Phone
+from tests.kit.world import Person, World
 
 
 @pytest.fixture(params=[Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])
@@ -30,23 +21,6 @@ def challenged(
     """``user`` has a number, was challenged, and the phone has the code."""
     world = World(user, file, phone, clock, request.param)
     assert world.ask().outcome == "sent"
-    return world
-
-
-@pytest.fixture(params=list(Purpose))
-def any_world(
-    request: pytest.FixtureRequest,
-    user: User,
-    file: File,
-    pending: ProviderUser,
-    phone: Phone,
-    clock: time_machine.Traveller,
-) -> World:
-    """A code on the phone, for each purpose."""
-    world = World(user, file, phone, clock, request.param)
-    if request.param is not Purpose.OPT_IN:
-        World(user, file, phone, clock).guess(phone.code())
-        assert world.ask().outcome == "sent"
     return world
 
 

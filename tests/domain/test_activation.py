@@ -28,8 +28,9 @@ from optin.models import (
 from optin.models.factors import has_active_factor
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
-from tests.domain.world import World, newest_event, nothing_happens, notices, one_event, one_repeat
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.trail import newest_event, one_event, one_repeat
+from tests.kit.world import World, nothing_happens, notices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,23 +16,15 @@ from django.utils import timezone
 from optin.models import AuditEvent, audit
 from optin.models.audit import MAX_USER_AGENT
 from optin.origin import Face, Origin
-from tests.domain.world import database_now
+from tests.kit.trail import CHANGED, FULL_ORIGIN, database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Kind = AuditEvent.Kind
-ORIGIN = Origin(
-    Face.WEB,
-    actor_id=7,
-    client="app:3",
-    ip="2001:db8::1",
-    user_agent="Mozilla/5.0 \u00e9",
-    request_id="a" * 32,
-)
 COLUMNS = [field.attname for field in AuditEvent._meta.concrete_fields]
 
 
-def record(now: datetime | None = None, origin: Origin = ORIGIN) -> AuditEvent:
+def record(now: datetime | None = None, origin: Origin = FULL_ORIGIN) -> AuditEvent:
     event: AuditEvent = AuditEvent.objects.record(
         Kind.VERIFY_OPT_IN,
         "otp_incorrect",
@@ -194,29 +186,6 @@ def test_the_digest_survives_every_origin(origin: Origin) -> None:
 @pytest.mark.parametrize("microsecond", [0, 1, 499_999, 500_000, 999_999])
 def test_the_digest_survives_any_time(microsecond: int) -> None:
     assert is_whole(record(timezone.now().replace(microsecond=microsecond)))
-
-
-CHANGED: dict[str, Any] = {
-    "at": timedelta(milliseconds=1),
-    "kind": Kind.CHECK,
-    "outcome": "ok",
-    "face": Face.API,
-    "actor_id": 8,
-    "user_id": 8,
-    "other_user_id": None,
-    "file_id": 778,
-    "provider_user_id": 42,
-    "number_digest": "ce" * 32,
-    "last_three": "157",
-    "client": "",
-    "ip": "2001:db8::2",
-    "user_agent": "",
-    "request_id": "b" * 32,
-    "reason": "",
-    "data": {"try": 2},
-    "key_id": "other",
-    "previous": "1:0123456789abcdef",
-}
 
 
 @pytest.mark.parametrize("column", sorted(set(COLUMNS) - {"id", "digest"}))

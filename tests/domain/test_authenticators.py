@@ -26,9 +26,9 @@ from optin.operations import authenticators, opt_ins, staff_actions
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
-from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.trail import audit_trail_full, decided_by, one_event
+from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

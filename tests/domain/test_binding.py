@@ -11,8 +11,8 @@ from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
-from tests.domain.world import World
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

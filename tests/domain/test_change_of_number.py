@@ -11,9 +11,10 @@ from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, 
 from optin.operations import challenges, opt_ins
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, wrong
-from tests.domain.person import PAGE, Person, proved
-from tests.domain.world import audit_trail_full, decided_by, nothing_happens, notices, one_event
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import wrong
+from tests.kit.trail import audit_trail_full, decided_by, one_event
+from tests.kit.world import PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

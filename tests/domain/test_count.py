@@ -11,8 +11,10 @@ from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import challenges, opt_ins, sign_in, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
-from tests.domain.world import World, newest_event, nothing_happens, notices, one_event
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import Phone
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import World, nothing_happens, notices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

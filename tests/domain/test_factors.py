@@ -13,9 +13,10 @@ from optin.operations import authenticators, challenges, opt_ins, passwords, sig
 from optin.operations.authenticators import Removal
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
-from tests.conftest import ORIGIN, OTHER_NUMBER, PASSWORD, wrong
-from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
-from tests.domain.world import newest_event, notices, one_event, one_repeat
+from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import wrong
+from tests.kit.trail import newest_event, one_event, one_repeat
+from tests.kit.world import OTHER_PAGE, PAGE, Person, notices, proved
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -36,7 +36,8 @@ from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.support import budgets, statistics
 from optin.support.statistics import Amount
-from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,9 @@ from optin.errors import MalformedCode
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER
-from tests.domain.world import World, audit_trail_full, nothing_happens, one_event, rows
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.trail import audit_trail_full, one_event
+from tests.kit.world import World, nothing_happens, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

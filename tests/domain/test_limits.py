@@ -31,8 +31,10 @@ from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.web import words
-from tests.conftest import NUMBER, ORIGIN, Phone, make_user
-from tests.domain.world import World, newest_event, one_event
+from tests.kit.people import NUMBER, ORIGIN, make_user
+from tests.kit.phone import Phone
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

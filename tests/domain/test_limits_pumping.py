@@ -35,8 +35,10 @@ from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome, StaffOutcome
 from optin.runtime import metrics
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, make_user, wrong
-from tests.domain.world import World, newest_event, nothing_happens, one_event, one_repeat
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.phone import Phone, wrong
+from tests.kit.trail import newest_event, one_event, one_repeat
+from tests.kit.world import World, nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -25,9 +25,9 @@ from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCou
 from optin.operations import authenticators, passwords, sign_in
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
-from tests.conftest import PASSWORD
-from tests.domain.person import PAGE, Person, proved
-from tests.domain.world import one_event
+from tests.kit.people import PASSWORD
+from tests.kit.trail import one_event
+from tests.kit.world import PAGE, Person, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

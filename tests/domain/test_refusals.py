@@ -60,8 +60,9 @@ from optin.outcomes import (
 from optin.support import statistics, timeline
 from optin.support.diagnosis import Question, diagnose
 from optin.web import account
-from tests.conftest import NUMBER, PASSWORD, Phone
-from tests.domain.world import audit_trail_full
+from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import Phone
+from tests.kit.trail import audit_trail_full
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,14 +21,12 @@ from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome, RevocationOutcome, StaffOutcome
 from optin.support.diagnosis import Why, diagnose
 from optin.support.timeline import timeline
-from tests.admin.conftest import make_staff, roles
-from tests.conftest import NUMBER, OTHER_NUMBER
-from tests.domain.person import PAGE, Person
-from tests.domain.world import notices, one_event
+from tests.kit.people import NUMBER, OTHER_NUMBER
+from tests.kit.staff import make_staff
+from tests.kit.trail import one_event
+from tests.kit.world import PAGE, Person, notices
 
-__all__ = ["roles"]
-
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
 
 Kind = AuditEvent.Kind
 Closed = Revocation.Closed

@@ -31,10 +31,10 @@ from optin.models.messages import OutboxQuerySet
 from optin.operations import authenticators, passwords, sign_in
 from optin.operations.authenticators import Removal
 from optin.outcomes import By, SignInOutcome
-from tests.api.client import bearer
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
-from tests.domain.person import PAGE, Person, proved
-from tests.domain.world import audit_trail_full, nothing_happens, notices, one_event, one_repeat
+from tests.kit.clients import bearer
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.trail import audit_trail_full, one_event, one_repeat
+from tests.kit.world import PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,9 +13,8 @@ from optin.models import AuthenticatorApp, Notice, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, passwords
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
-from tests.conftest import OTHER_NUMBER, PASSWORD
-from tests.domain.person import OTHER_PAGE, PAGE, Person, proved
-from tests.domain.world import nothing_happens
+from tests.kit.people import OTHER_NUMBER, PASSWORD
+from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

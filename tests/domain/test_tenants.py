@@ -11,7 +11,8 @@ from optin.errors import FileIdTaken, NotAMember
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.operations import staff, tenants
 from optin.origin import Face, Origin
-from tests.domain.world import audit_trail_full, notices, one_event
+from tests.kit.trail import audit_trail_full, one_event
+from tests.kit.world import notices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

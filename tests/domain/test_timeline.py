@@ -42,11 +42,9 @@ from optin.outcomes import SendOutcome, StaffOutcome
 from optin.support import timeline, wording
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Entry, Position, What
-from tests.conftest import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
-from tests.delivery.test_failover import AWAY, REFUSED, STOPPED, Gateways, Stub, use
-from tests.domain.person import Person
-
-__all__ = ["use"]  # a fixture
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.phone import AWAY, REFUSED, STOPPED, Gateways, Phone, Stub, wrong
+from tests.kit.world import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

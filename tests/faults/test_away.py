@@ -14,7 +14,8 @@ from optin.models import File, ProviderUser, User
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import SendOutcome
 from optin.runtime import throttle
-from tests.conftest import NUMBER, ORIGIN, Phone
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -40,7 +40,8 @@ from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
-from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, make_user, wrong
+from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
+from tests.kit.phone import Phone, wrong
 from twofa_site.handler import Handler
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -17,8 +17,8 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from tests.conftest import needs
-from tests.races.conftest import ROOT, at_once, database_url, serving
+from tests.kit.races import at_once
+from tests.kit.server import ROOT, database_url, needs, serving
 from twofa_site.postgresql.base import DatabaseWrapper
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("missing"))

@@ -11,7 +11,7 @@ from django.core.checks import run_checks
 from django.db import IntegrityError, connection, transaction
 
 from optin.models import Canary
-from tests.keys.conftest import DIGEST, NEW, NEW_DIGEST, OLD, OTHER, environment, python
+from tests.keys.rings import DIGEST, NEW, NEW_DIGEST, OLD, OTHER, environment, python
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

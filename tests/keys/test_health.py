@@ -12,7 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from optin.models import Canary
-from tests.keys.conftest import NEW, NEW_DIGEST, OLD
+from tests.keys.rings import NEW, NEW_DIGEST, OLD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,22 +27,12 @@ from optin.operations import authenticators, challenges, send_controls
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.conftest import NUMBER, OTHER_NUMBER
-from tests.domain.conftest import world
-from tests.domain.world import World, newest_event, nothing_happens, one_event
-from tests.keys.conftest import (
-    DIGEST,
-    NEW,
-    NEW_DIGEST,
-    OLD,
-    WEB,
-    add_app,
-    add_numbers,
-    run,
-    standing,
-)
-
-__all__ = ["world"]
+from tests.keys.rings import DIGEST, NEW, NEW_DIGEST, OLD, add_numbers
+from tests.kit.apps import WEB, add_app, standing
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, OTHER_NUMBER
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import World, nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -29,29 +29,23 @@ from optin.operations import key_rotation, opt_ins
 from optin.operations.key_rotation import Use
 from optin.origin import Face
 from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
-from tests.conftest import NUMBER, ORIGIN
-from tests.domain.conftest import world
-from tests.domain.world import World, newest_event, nothing_happens, one_event
-from tests.keys.conftest import (
+from tests.keys.rings import (
     DIGEST,
     NEW,
     NEW_DIGEST,
     OLD,
     OTHER,
-    ROOT,
-    App,
-    add_app,
-    add_apps,
     add_numbers,
-    begin_app,
     environment,
     key_ids,
-    prove_app,
     python,
-    run,
 )
-
-__all__ = ["world"]
+from tests.kit.apps import App, add_app, add_apps, begin_app, prove_app
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.server import ROOT
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import World, nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -305,12 +299,12 @@ def test_a_key_that_is_there_is_not_lost(used: World) -> None:
 
 _SEED = """
 from optin.models import Canary, File
-from tests.keys.conftest import add_numbers
+from tests.keys.rings import add_numbers
 Canary.objects.look()
 add_numbers(File.objects.create(id=777, name="f"), {count})
 """
 _COUNT = """
-from tests.keys.conftest import key_ids
+from tests.keys.rings import key_ids
 from optin.models import Canary, ProviderUser
 print(ProviderUser.objects.filter(number_encrypted__startswith="old:").count(), end=" ")
 print(Canary.objects.get().key_id)

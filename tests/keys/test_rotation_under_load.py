@@ -14,8 +14,10 @@ from django.db import connections
 from optin.models import Canary, File, ProviderUser, Purpose, User
 from optin.operations import challenges, key_rotation, opt_ins
 from optin.operations.key_rotation import Rotation
-from tests.conftest import ORIGIN, Phone, make_user, wrong
-from tests.keys.conftest import NEW, OLD, App, add_app, add_numbers, key_ids, number
+from tests.keys.rings import NEW, OLD, add_numbers, key_ids
+from tests.kit.apps import App, add_app
+from tests.kit.people import ORIGIN, make_user, number
+from tests.kit.phone import Phone, wrong
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

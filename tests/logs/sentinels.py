@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.conftest import wrong
-from tests.logs.conftest import METRICS_TOKEN, Site
+from tests.kit.phone import wrong
+from tests.kit.server import METRICS_TOKEN, Site
 
 # Numbers that nobody has (ACMA), none of which stands elsewhere in this project.
 ANNS, BENS, CAMS, NOBODYS = "+61491572549", "+61491573770", "+61491574118", "+61491575254"

@@ -1,11 +1,9 @@
 """The form of a log line, and the nets below what is put into it."""
 
-import json
 import logging
 import runpy
 import sys
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 
 import pytest
@@ -16,40 +14,11 @@ from django.test import Client
 from optin.models import ProviderUser, User
 from optin.operations import opt_ins
 from optin.runtime import logs
-from tests.conftest import NUMBER, Phone, wrong
+from tests.kit.logs import Lines, lines
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Lines:
-    """What is written, by the handler that the settings configure."""
-
-    def __init__(self, form: str) -> None:
-        self.stream = StringIO()
-        made = logs.configuration("DEBUG", form)
-        self.handler = logging.StreamHandler(self.stream)
-        formatter = dict(made["formatters"]["line"])
-        self.handler.setFormatter(formatter.pop("()")(**formatter))
-        self.handler.addFilter(logs.WithoutClientsWords())
-
-    @property
-    def text(self) -> str:
-        return self.stream.getvalue()
-
-    @property
-    def all(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text.splitlines()]
-
-    @property
-    def requests(self) -> list[dict[str, Any]]:
-        return [line for line in self.all if line["logger"] == "optin.request"]
-
-
-def lines(form: str) -> Iterator[Lines]:
-    written = Lines(form)
-    logging.getLogger().addHandler(written.handler)
-    yield written
-    logging.getLogger().removeHandler(written.handler)
 
 
 @pytest.fixture

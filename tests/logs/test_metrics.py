@@ -15,8 +15,9 @@ from optin.messaging import delivery
 from optin.models import AuditEvent, File, ProviderUser, Purpose, User
 from optin.operations import challenges, opt_ins
 from optin.runtime import metrics
-from tests.conftest import NUMBER, ORIGIN, Phone, wrong
-from tests.logs.conftest import METRICS_TOKEN, eventually, running
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.kit.server import METRICS_TOKEN, eventually, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

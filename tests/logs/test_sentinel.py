@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import wrong
-from tests.logs.conftest import FORM, Site, running
+from tests.kit.clients import FORM
+from tests.kit.phone import wrong
+from tests.kit.server import Site, running
 from tests.logs.sentinels import ANNS, BENS, CAMS, NOBODYS, Scene, stands_in
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wrong
-from tests.logs.conftest import running
+from tests.kit.phone import wrong
+from tests.kit.server import running
 from tests.logs.sentinels import ANNS, BENS, CAMS, Scene, Secrets
 
 pytestmark = pytest.mark.django_db(transaction=True)

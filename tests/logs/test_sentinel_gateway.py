@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from optin.gateways.protocol import TIMEOUT
-from tests.logs.conftest import running
+from tests.kit.server import running
 from tests.logs.sentinels import ANNS, BENS, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)

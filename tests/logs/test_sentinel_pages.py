@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urlsplit
 import pyotp
 import pytest
 
-from tests.conftest import wrong
-from tests.logs.conftest import Site, eventually, running
+from tests.kit.phone import wrong
+from tests.kit.server import Site, eventually, running
 from tests.logs.sentinels import ANNS, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -26,7 +26,9 @@ from optin.models.factors import has_active_factor
 from optin.operations import challenges, opt_ins, sign_in, staff_actions
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
-from tests.conftest import NOON, ORIGIN, PASSWORD, Phone, decisions, make_user
+from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
+from tests.kit.phone import Phone
+from tests.kit.trail import decisions
 from tests.machine import model
 from tests.machine.model import (
     CHANGE,

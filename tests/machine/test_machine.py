@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from pytest_django.fixtures import Settings
 
-from tests.conftest import Phone
+from tests.kit.phone import Phone
 from tests.machine.machine import Machine, Waiting, somebody
 from tests.machine.stories import STORIES
 

@@ -8,8 +8,8 @@ from django.conf import settings
 from django.test import Client
 
 from optin.models import User
-from tests.conftest import PASSWORD
-from tests.races.conftest import Server
+from tests.kit.people import PASSWORD
+from tests.kit.server import Server
 
 TOKEN = "t" * 32
 """A CSRF token: any will do that the cookie and the form agree on."""

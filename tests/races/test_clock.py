@@ -14,9 +14,10 @@ from optin.models import File, ProviderUser, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in
 from optin.operations.factors import Standing
 from optin.outcomes import By
-from tests.conftest import NOON, ORIGIN, Phone, wrong
-from tests.races.conftest import FROM, signed_in
-from tests.upkeep.test_races import until, waiting
+from tests.kit.people import NOON, ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.kit.races import until, waiting
+from tests.races.ways import FROM, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,

@@ -27,19 +27,12 @@ from optin.operations import authenticators, challenges, opt_ins
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
-from tests.conftest import ORIGIN, PASSWORD, decisions, make_user
-from tests.races.conftest import (
-    ROUNDS,
-    THREADS,
-    ByHttp,
-    Server,
-    at_once,
-    number,
-    pend,
-    serving,
-    wrong_codes,
-)
+from tests.kit.people import ORIGIN, PASSWORD, make_user, number
+from tests.kit.races import THREADS, at_once
+from tests.kit.server import Server, serving
+from tests.kit.trail import decisions
 from tests.races.pages import ENDED, Page
+from tests.races.ways import ROUNDS, ByHttp, pend, wrong_codes
 
 pytestmark = [
     pytest.mark.postgresql,

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from optin.models import Span
 from optin.support import statistics
-from tests.races.conftest import ROUNDS, THREADS, at_once
+from tests.kit.races import THREADS, at_once
+from tests.races.ways import ROUNDS
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

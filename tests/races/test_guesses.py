@@ -11,8 +11,11 @@ from pytest_django.fixtures import Settings
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins, staff_actions
 from optin.outcomes import SendOutcome
-from tests.conftest import NUMBER, ORIGIN, Phone, decisions, make_user
-from tests.races.conftest import ROUNDS, ByService, Way, at_once, member, number, pend, wrong_codes
+from tests.kit.people import NUMBER, ORIGIN, make_user, number
+from tests.kit.phone import Phone
+from tests.kit.races import at_once
+from tests.kit.trail import decisions
+from tests.races.ways import ROUNDS, ByService, Way, member, pend, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

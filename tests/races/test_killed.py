@@ -10,8 +10,10 @@ import pytest
 from django.db import transaction
 
 from optin.models import AuditEvent, File, PendingOtp, User
-from tests.conftest import make_user
-from tests.races.conftest import ByHttp, Server, at_once, number, pend, serving, wrong_codes
+from tests.kit.people import make_user, number
+from tests.kit.races import at_once
+from tests.kit.server import Server, serving
+from tests.races.ways import ByHttp, pend, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

@@ -20,8 +20,12 @@ from oauth2_provider.models import AccessToken
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, SmsMessage, User
 from optin.models.messages import MAX_DOUBTS, State
-from tests.conftest import PASSWORD, Phone, decisions
-from tests.races.conftest import ByHttp, Server, at_once, kill, member, number, serving, wrong_codes
+from tests.kit.people import PASSWORD, number
+from tests.kit.phone import Phone
+from tests.kit.races import at_once
+from tests.kit.server import Server, kill, serving
+from tests.kit.trail import decisions
+from tests.races.ways import ByHttp, member, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -23,8 +23,12 @@ from optin.models import (
 from optin.models.messages import State
 from optin.operations import challenges, opt_ins
 from optin.outcomes import SendOutcome
-from tests.conftest import ORIGIN, Phone, decisions, make_user
-from tests.races.conftest import LONG, ByHttp, at_once, number, serving
+from tests.kit.people import ORIGIN, make_user, number
+from tests.kit.phone import Phone
+from tests.kit.races import at_once
+from tests.kit.server import serving
+from tests.kit.trail import decisions
+from tests.races.ways import LONG, ByHttp
 
 pytestmark = [
     pytest.mark.postgresql,

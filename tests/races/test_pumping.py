@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from optin.models import AuditEvent, File, SendCounter
-from tests.conftest import make_user
-from tests.races.conftest import ByHttp, at_once, number, serving
+from tests.kit.people import make_user, number
+from tests.kit.races import at_once
+from tests.kit.server import serving
 from tests.races.traces import WEEK, Handsets, attack, honest_day
+from tests.races.ways import ByHttp
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

@@ -12,8 +12,8 @@ from optin.models import AuditEvent, File, RefusalCount, User
 from optin.models import refusal_counts as counts
 from optin.models.refusal_counts import SEVERAL, WINDOW
 from optin.operations import tenants
-from tests.conftest import ORIGIN
-from tests.races.conftest import THREADS, at_once
+from tests.kit.people import ORIGIN
+from tests.kit.races import THREADS, at_once
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

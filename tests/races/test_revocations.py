@@ -11,8 +11,9 @@ from django.utils import timezone
 from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation, User
 from optin.operations import opt_ins, revocations
 from optin.origin import Face, Origin
-from tests.conftest import ORIGIN, make_user
-from tests.races.conftest import ROUNDS, THREADS, at_once, number, pend
+from tests.kit.people import ORIGIN, make_user, number
+from tests.kit.races import THREADS, at_once
+from tests.races.ways import ROUNDS, pend
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

@@ -15,8 +15,11 @@ from pytest_django.fixtures import Settings
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.operations import sign_in
 from optin.outcomes import TokenOutcome
-from tests.conftest import PASSWORD, decisions
-from tests.races.conftest import FROM, LONG, ROUNDS, Server, at_once, rate, serving, signed_in
+from tests.kit.people import PASSWORD
+from tests.kit.races import at_once
+from tests.kit.server import Server, serving
+from tests.kit.trail import decisions
+from tests.races.ways import FROM, LONG, ROUNDS, rate, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,

@@ -21,8 +21,9 @@ from django.utils import timezone
 
 from optin import keys
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, User
-from tests.conftest import decisions
-from tests.races.conftest import Server, number, serving
+from tests.kit.people import number
+from tests.kit.server import Server, serving
+from tests.kit.trail import decisions
 
 THREADS = 12
 WEEK = "604800"

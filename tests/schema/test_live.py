@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from optin.api.schema import document
-from tests.schema.conftest import Served
+from tests.schema.served import Served
 
 # A refusal of any kind will do: what is too long may be a body that is too large.
 CONFIG = schemathesis.Config.from_dict(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.races.conftest import serving
+from tests.kit.server import serving
 
 HEAD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 

@@ -14,9 +14,8 @@ from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
 from optin.runtime import throttle
-from tests.api.client import Api, bearer
-from tests.api.token_client import Tokens, error
-from tests.conftest import NUMBER, PASSWORD
+from tests.kit.clients import Api, Tokens, bearer, error
+from tests.kit.people import NUMBER, PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.races.conftest import serving
+from tests.kit.server import serving
 from twofa_site.handler import Handler
 
 # The handler closes connections, as between two requests: it must not stand in a transaction.

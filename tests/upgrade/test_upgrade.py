@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 
-from tests.races.conftest import database_url
+from tests.kit.server import database_url
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

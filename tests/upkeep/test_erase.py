@@ -34,8 +34,9 @@ from optin.operations import challenges, erasure, opt_ins, revocations, sign_in,
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, StaffOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, make_user, wrong
-from tests.upkeep.conftest import COMMAND, app_of, everything, now, number_of, rows
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.phone import Phone, wrong
+from tests.upkeep.stored import COMMAND, app_of, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -40,17 +40,9 @@ from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
-from tests.conftest import (
-    NOON,
-    NUMBER,
-    ORIGIN,
-    OTHER_NUMBER,
-    PASSWORD,
-    Phone,
-    make_user,
-    wrong,
-)
-from tests.upkeep.conftest import (
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.phone import Phone, wrong
+from tests.upkeep.stored import (
     DAY,
     MOMENT,
     app_of,

@@ -37,11 +37,13 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.operations import erasure, opt_ins, retention
-from tests.api.client import Answer, Api
-from tests.conftest import ORIGIN, Phone, make_user, wrong
-from tests.races.conftest import ROOT, at_once, database_url, number
-from tests.test_docs import OPERATORS
-from tests.upkeep.conftest import DAY, app_of, code_of, now, number_of, purge, rows, text_of
+from tests.kit.clients import Answer, Api
+from tests.kit.documents import OPERATORS
+from tests.kit.people import ORIGIN, make_user, number
+from tests.kit.phone import Phone, wrong
+from tests.kit.races import at_once, until, waiting
+from tests.kit.server import ROOT, database_url
+from tests.upkeep.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -250,17 +252,6 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
     assert User.objects.get().otp_failures == 0
     if end is erase:
         assert not ProviderUser.objects.exists()
-
-
-def waiting() -> int:
-    """How many connections wait for a lock in the database of the tests."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        (count,) = cursor.fetchone()
-    return int(count)
 
 
 # -- the role of the service -------------------------------------------------------
@@ -477,11 +468,3 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(20_000):
-        if true():
-            return
-        time.sleep(0.001)
-    raise AssertionError("it takes too long")

@@ -12,7 +12,7 @@ import pytest
 from django.conf import LazySettings, settings
 from django.core.management import call_command
 
-from tests.conftest import needs
+from tests.kit.server import needs
 
 BASE: Path = settings.BASE_DIR
 CATALOGUE = BASE / "optin/locale/de/LC_MESSAGES/django.po"

@@ -13,66 +13,36 @@ from oauth2_provider.models import AbstractApplication, AccessToken, Grant
 from optin.models import AuditEvent, File, Membership, ProviderUser, User
 from optin.operations import sign_in
 from optin.web.consent import RIGHTS
-from tests.api.client import Api
-from tests.api.test_oauth_endpoints import (
+from tests.kit.browser import POLICY
+from tests.kit.clients import Api
+from tests.kit.oauth import (
+    ASKED,
     CHALLENGE,
     ENDINGS,
     REDIRECT,
     Application,
-    client_app,
+    anybody,
+    authorize,
     data,
     error,
     exchange,
     make_client,
     refresh,
+    shown_scope,
+    signed_in,
 )
-from tests.conftest import NUMBER, PASSWORD, Phone, make_user
-from tests.web.test_pages import POLICY
-
-__all__ = ["client_app"]  # a fixture
+from tests.kit.people import NUMBER, PASSWORD, make_user
+from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("client_app")]
 
 ISSUER = "https://2fa.example.com"
-ASKED = {
-    "response_type": "code",
-    "client_id": "client",
-    "redirect_uri": REDIRECT,
-    "scope": "2fa",
-    "state": "s&1=?",
-    "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256",
-}
-
-
-def address(**changed: str | None) -> str:
-    """Return the address with other parameters; ``None`` leaves one out."""
-    asked = {name: value for name, value in {**ASKED, **changed}.items() if value is not None}
-    return f"/o/authorize/?{urlencode(asked)}"
-
-
-def anybody() -> Client:
-    return Client(raise_request_exception=False)
-
-
-def signed_in(username: str = "ann") -> Client:
-    http = anybody()
-    response = http.post("/sign-in/", {"username": username, "password": PASSWORD})
-    assert response["Location"] == "/account/"
-    return http
 
 
 @pytest.fixture
 def person(user: User) -> Client:
     """The browser of ``user``, who is signed in."""
     return signed_in()
-
-
-def shown_scope(response: Any) -> str:
-    """Return what the form of the page would send for ``scope``."""
-    found = re.search(r'name="scope" value="([^"]*)"', response.content.decode())
-    assert found, response.content
-    return found[1]
 
 
 def decide(http: Client, url: str, *, allow: bool = True) -> Any:
@@ -109,38 +79,38 @@ def consents() -> list[tuple[str, int | None, Any]]:
 
 def test_sign_in_leads_back(user: User) -> None:
     http = anybody()
-    response: Any = http.get(address())
+    response: Any = http.get(authorize())
     assert response.status_code == 303
     to = response["Location"]
     assert (urlsplit(to).path, parse_qs(urlsplit(to).query)) == (
         "/sign-in/",
-        {"next": [address()]},
+        {"next": [authorize()]},
     )
 
     back: Any = http.post(to, {"username": "ann", "password": PASSWORD})
 
-    assert back["Location"] == address()
-    assert http.get(address()).status_code == 200
+    assert back["Location"] == authorize()
+    assert http.get(authorize()).status_code == 200
 
 
 def test_sign_in_with_a_code_leads_back(user: User, active: ProviderUser, phone: Phone) -> None:
     """S-30, S-36: in between, a half session gets nothing."""
     http = anybody()
-    to = http.get(address())["Location"]
+    to = http.get(authorize())["Location"]
     half: Any = http.post(to, {"username": "ann", "password": PASSWORD})
     assert urlsplit(half["Location"]).path == "/sign-in/code/"
-    for response in (http.get(address()), http.post(address(), {"allow": "Allow"})):
+    for response in (http.get(authorize()), http.post(authorize(), {"allow": "Allow"})):
         assert urlsplit(response["Location"]).path == "/sign-in/"
     assert not Grant.objects.exists()
 
     back: Any = http.post(half["Location"], {"code": phone.code()})
 
-    assert back["Location"] == address()
-    assert answer(decide(http, address()))["code"]
+    assert back["Location"] == authorize()
+    assert answer(decide(http, authorize()))["code"]
 
 
 def test_nobody_gets_a_code_without_signing_in(user: User) -> None:
-    response = anybody().post(address(), {"allow": "Allow", "scope": "2fa fileid:777"})
+    response = anybody().post(authorize(), {"allow": "Allow", "scope": "2fa fileid:777"})
 
     assert response["Location"].startswith("/sign-in/?")
     assert not Grant.objects.exists()
@@ -148,7 +118,7 @@ def test_nobody_gets_a_code_without_signing_in(user: User) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_get_and_post_only(person: Client, method: str) -> None:
-    response = person.generic(method, address())
+    response = person.generic(method, authorize())
 
     assert response.status_code == 405
     assert response["Allow"] == "GET, HEAD, POST"
@@ -158,7 +128,7 @@ def test_get_and_post_only(person: Client, method: str) -> None:
 
 
 def test_page_says_who_asks_for_what(user: User, other_file: File, person: Client) -> None:
-    response: Any = person.get(address(scope="full fileid:777"))
+    response: Any = person.get(authorize(scope="full fileid:777"))
     text = response.content.decode()
 
     assert response.status_code == 200
@@ -174,7 +144,7 @@ def test_page_says_who_asks_for_what(user: User, other_file: File, person: Clien
 
 
 def test_page_says_each_right_once(user: User, person: Client) -> None:
-    text = person.get(address(scope="view modify 2fa fileid:777")).content.decode()
+    text = person.get(authorize(scope="view modify 2fa fileid:777")).content.decode()
 
     assert text.count("turn your two-factor sign-in on and off") == 1
     assert text.count("check that its access still works") == 1
@@ -204,7 +174,7 @@ def test_scope_names_each_file(
     """A token that named no file would work for files joined later; nothing implies ``full``."""
     Membership.objects.create(user=user, file=other_file)
 
-    assert answer(decide(person, address(scope=asked)))["code"]
+    assert answer(decide(person, authorize(scope=asked)))["code"]
 
     assert Grant.objects.get().scope == granted
 
@@ -214,7 +184,7 @@ def test_scope_names_each_file(
 def test_foreign_file_is_refused(other_file: File, person: Client, scope: str, method: str) -> None:
     """S-33: alike whether the file exists or not; its name is not told."""
     sent = {"allow": "Allow", "scope": scope}
-    response = getattr(person, method)(address(scope=scope), sent if method == "post" else None)
+    response = getattr(person, method)(authorize(scope=scope), sent if method == "post" else None)
 
     assert answer(response)["error"] == "invalid_scope"
     assert not Grant.objects.exists()
@@ -222,10 +192,10 @@ def test_foreign_file_is_refused(other_file: File, person: Client, scope: str, m
 
 def test_what_is_granted_was_shown(user: User, other_file: File, person: Client) -> None:
     """A file that the person joined while they read is asked about again."""
-    shown = shown_scope(person.get(address()))
+    shown = shown_scope(person.get(authorize()))
     Membership.objects.create(user=user, file=other_file)
 
-    again: Any = person.post(address(), {"allow": "Allow", "scope": shown})
+    again: Any = person.post(authorize(), {"allow": "Allow", "scope": shown})
 
     assert again.status_code == 200
     assert "Ridge Bakery" in again.content.decode()
@@ -235,7 +205,7 @@ def test_what_is_granted_was_shown(user: User, other_file: File, person: Client)
 
 def test_name_of_the_application_is_text(user: User, person: Client) -> None:
     Application.objects.update(name="<script>alert(1)</script>")
-    text = person.get(address()).content.decode()
+    text = person.get(authorize()).content.decode()
 
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
@@ -246,7 +216,7 @@ def test_name_of_the_application_is_text(user: User, person: Client) -> None:
 
 def test_whole_grant(user: User, person: Client) -> None:
     """RFC 6749 4.1, RFC 7636, RFC 9207: from consent to a call, and on by refresh."""
-    came = answer(decide(person, address()))
+    came = answer(decide(person, authorize()))
     assert came.keys() == {"code", "state", "iss"}
     assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
 
@@ -265,7 +235,7 @@ def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
     """A file joined later was not shown: it needs a new token (docs/contract.md, section 3)."""
     membership = user.memberships.get()
     membership.delete()
-    tokens = data(exchange(answer(decide(person, address()))["code"]))
+    tokens = data(exchange(answer(decide(person, authorize()))["code"]))
     assert tokens["scope"] == "2fa"
     membership.pk = None
     membership.save()
@@ -275,7 +245,7 @@ def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
 
 
 def test_deny(user: User, person: Client) -> None:
-    came = answer(decide(person, address(), allow=False))
+    came = answer(decide(person, authorize(), allow=False))
 
     assert came.keys() <= {"error", "error_description", "state", "iss"}
     assert came["error"] == "access_denied"
@@ -286,20 +256,20 @@ def test_deny(user: User, person: Client) -> None:
 
 @pytest.mark.parametrize("sent", ["", "False", "0", "on", "allow"])
 def test_only_allow_allows(person: Client, sent: str) -> None:
-    response = person.post(address(), {"allow": sent, "scope": "2fa fileid:777"})
+    response = person.post(authorize(), {"allow": sent, "scope": "2fa fileid:777"})
 
     assert answer(response)["error"] == "access_denied"
 
 
 @pytest.mark.parametrize("allow", [True, False])
 def test_no_state_was_sent(person: Client, *, allow: bool) -> None:
-    assert "state" not in answer(decide(person, address(state=None), allow=allow))
+    assert "state" not in answer(decide(person, authorize(state=None), allow=allow))
 
 
 @pytest.mark.parametrize("query", ["?a=b", "?diss=1&a=%2Fb"])
 def test_query_of_the_redirect_stays(person: Client, query: str) -> None:
     Application.objects.update(redirect_uris=REDIRECT + query)
-    response = decide(person, address(redirect_uri=REDIRECT + query), allow=False)
+    response = decide(person, authorize(redirect_uri=REDIRECT + query), allow=False)
 
     came = answer(response)
     assert response["Location"].startswith(REDIRECT + query + "&")
@@ -326,19 +296,19 @@ def test_query_of_the_redirect_stays(person: Client, query: str) -> None:
 def test_a_person_is_always_asked(person: Client, more: dict[str, str], *, skip: bool) -> None:
     """S-60: no GET makes a code, also not for an application that was let act before."""
     Application.objects.update(skip_authorization=skip)
-    assert exchange(answer(decide(person, address()))["code"]).status_code == 200
+    assert exchange(answer(decide(person, authorize()))["code"]).status_code == 200
 
-    response = person.get(address(**more))
+    response = person.get(authorize(**more))
 
     assert response.status_code == 200
     assert shown_scope(response)
     assert not Grant.objects.exists()
-    assert answer(decide(person, address(**more)))["code"]
+    assert answer(decide(person, authorize(**more)))["code"]
 
 
 def test_csrf(user: User, person: Client) -> None:
     person.handler.enforce_csrf_checks = True
-    response = person.post(address(), {"allow": "Allow", "scope": "2fa fileid:777"})
+    response = person.post(authorize(), {"allow": "Allow", "scope": "2fa fileid:777"})
 
     assert response.status_code == 403
     assert not Grant.objects.exists()
@@ -378,7 +348,7 @@ def test_client_is_told_what_is_wrong(
 ) -> None:
     """S-35: PKCE with S256 is required; no implicit grant."""
     sent = {"allow": "Allow", **ASKED, "scope": "2fa fileid:777"} if method == "post" else None
-    came = answer(getattr(person, method)(address(**changed), sent))
+    came = answer(getattr(person, method)(authorize(**changed), sent))
 
     assert came["error"] == expected
     assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
@@ -399,7 +369,7 @@ def test_client_is_told_what_is_wrong(
 def test_application_of_another_grant(person: Client, grant_type: str, response_type: str) -> None:
     """S-35: no implicit grant either, even to a client that was registered for it."""
     Application.objects.update(authorization_grant_type=grant_type)
-    response = person.get(address(response_type=response_type))
+    response = person.get(authorize(response_type=response_type))
 
     assert answer(response)["error"] == "unauthorized_client"
 
@@ -424,30 +394,30 @@ EVIL = [
 @pytest.mark.parametrize(
     "url",
     [
-        *(address(redirect_uri=uri) for uri in EVIL),
-        address(redirect_uri=None),
-        address(redirect_uri=""),
-        address(client_id=None),
-        address(client_id=""),
-        *(address(client_id=name) for name in ("unknown", "CLIENT", "machine", "x" * 1500)),
-        address(client_id='"><script>alert(1)</script>'),
-        address(client_id="https://evil.example.com/client.json"),
+        *(authorize(redirect_uri=uri) for uri in EVIL),
+        authorize(redirect_uri=None),
+        authorize(redirect_uri=""),
+        authorize(client_id=None),
+        authorize(client_id=""),
+        *(authorize(client_id=name) for name in ("unknown", "CLIENT", "machine", "x" * 1500)),
+        authorize(client_id='"><script>alert(1)</script>'),
+        authorize(client_id="https://evil.example.com/client.json"),
         "/o/authorize/",
         "/o/authorize/?",
         "/o/authorize/?&&=;%zz",
-        *(address(**{name: "a\0b"}) for name in ASKED),
-        *(address(**{name: "a\r\nSet-Cookie: a=b"}) for name in ASKED),
-        *(address(**{name: "ü\udc80".encode("utf-8", "replace").decode()}) for name in ASKED),
-        *(f"{address()}&{name}=x" for name in ASKED),
-        *(f"{address()}&{name}={quote(value)}" for name, value in ASKED.items()),
-        f"{address(state=None)}&state=%zz",
-        f"{address(state=None)}&state=%",
-        f"{address(state=None)}&state=%ff%fe",
-        f"{address()}&{'a' * 2048}",
-        address(state="x" * 2048),
-        address(scope="2fa " * 600),
-        address(state="x" * 1_000_000),
-        f"{address()}&{'&'.join(['a=b'] * 3000)}",
+        *(authorize(**{name: "a\0b"}) for name in ASKED),
+        *(authorize(**{name: "a\r\nSet-Cookie: a=b"}) for name in ASKED),
+        *(authorize(**{name: "ü\udc80".encode("utf-8", "replace").decode()}) for name in ASKED),
+        *(f"{authorize()}&{name}=x" for name in ASKED),
+        *(f"{authorize()}&{name}={quote(value)}" for name, value in ASKED.items()),
+        f"{authorize(state=None)}&state=%zz",
+        f"{authorize(state=None)}&state=%",
+        f"{authorize(state=None)}&state=%ff%fe",
+        f"{authorize()}&{'a' * 2048}",
+        authorize(state="x" * 2048),
+        authorize(scope="2fa " * 600),
+        authorize(state="x" * 1_000_000),
+        f"{authorize()}&{'&'.join(['a=b'] * 3000)}",
     ],
     ids=lambda url: url[:40],
 )
@@ -468,20 +438,20 @@ def test_error_page(person: Client, url: str, method: str) -> None:
     assert not consents()
 
 
-@pytest.mark.parametrize("url", [address(state="x" * 1_000_000), address(client_id="a\0b")])
+@pytest.mark.parametrize("url", [authorize(state="x" * 1_000_000), authorize(client_id="a\0b")])
 def test_error_page_for_anybody(url: str) -> None:
     assert anybody().get(url).status_code == 400
 
 
 def test_longest_address_is_served(person: Client) -> None:
-    rest = 2048 - len(address(state="").partition("?")[2])
+    rest = 2048 - len(authorize(state="").partition("?")[2])
 
-    assert answer(decide(person, address(state="x" * rest)))["state"] == "x" * rest
+    assert answer(decide(person, authorize(state="x" * rest)))["state"] == "x" * rest
 
 
 def test_unknown_parameters_are_ignored(person: Client) -> None:
     """RFC 6749 3.1."""
-    url = f"{address()}&resource=nonsense&nonce={'n' * 300}&claims=%7B&ui_locales=%C3%BC&a=1&a=2"
+    url = f"{authorize()}&resource=nonsense&nonce={'n' * 300}&claims=%7B&ui_locales=%C3%BC&a=1&a=2"
 
     assert answer(decide(person, url))["code"]
 
@@ -507,7 +477,7 @@ def test_fields_of_the_form_add_nothing(
     """S-25: the address says what is asked; another scope than was shown is asked again."""
     make_client(Application.GRANT_AUTHORIZATION_CODE, "other", redirect_uris=HOSTILE)
     sent = {**ASKED, "scope": "2fa fileid:777", "allow": "Allow", **changed}
-    response: Any = person.post(address(), sent)
+    response: Any = person.post(authorize(), sent)
 
     if "scope" in changed:
         assert shown_scope(response) == "2fa fileid:777"
@@ -532,10 +502,10 @@ def test_fields_alone_ask_nothing(person: Client) -> None:
 def test_application_that_changed_meanwhile(
     person: Client, client_app: AbstractApplication
 ) -> None:
-    shown = shown_scope(person.get(address()))
+    shown = shown_scope(person.get(authorize()))
     Application.objects.update(redirect_uris="https://new.example.com/")
 
-    response = person.post(address(), {"allow": "Allow", "scope": shown})
+    response = person.post(authorize(), {"allow": "Allow", "scope": shown})
 
     assert response.status_code == 400
     assert not Grant.objects.exists()
@@ -558,7 +528,7 @@ def test_application_that_changed_meanwhile(
 def test_form_leads_to_the_registered_origin(person: Client, uri: str, action: str) -> None:
     """Even what an operator registered adds a host to the policy, or nothing."""
     Application.objects.update(redirect_uris=uri)
-    response = person.get(address(redirect_uri=uri))
+    response = person.get(authorize(redirect_uri=uri))
 
     assert form_action(response) == f"form-action 'self'{action}"
 
@@ -578,10 +548,10 @@ def test_session_that_ended_gets_nothing(
     user: User, file: File, phone: Phone, person: Client, end: Any
 ) -> None:
     """S-34."""
-    shown = shown_scope(person.get(address()))
+    shown = shown_scope(person.get(authorize()))
     end(user, file, phone)
 
-    response = person.post(address(), {"allow": "Allow", "scope": shown})
+    response = person.post(authorize(), {"allow": "Allow", "scope": shown})
 
     assert response["Location"].startswith("/sign-in/?")
     assert not Grant.objects.exists()
@@ -607,9 +577,9 @@ def test_session_that_ends_during_the_request(
         end(user, file, phone)
         consent(*args, **kwargs)
 
-    shown = shown_scope(person.get(address()))
+    shown = shown_scope(person.get(authorize()))
     monkeypatch.setattr(sign_in, "consent", late)
-    response = person.post(address(), {"allow": "Allow" if allow else "", "scope": shown})
+    response = person.post(authorize(), {"allow": "Allow" if allow else "", "scope": shown})
 
     assert response["Location"].startswith("/sign-in/?")
     assert not Grant.objects.exists()
@@ -618,14 +588,14 @@ def test_session_that_ends_during_the_request(
 
 def test_no_code_without_its_event(person: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """S-52: what cannot be recorded does not happen."""
-    shown = shown_scope(person.get(address()))
+    shown = shown_scope(person.get(authorize()))
 
     def fail(*args: object, **kwargs: object) -> None:
         raise OperationalError
 
     monkeypatch.setattr(type(AuditEvent.objects), "record", fail)
     for allow in ("Allow", ""):
-        response = person.post(address(), {"allow": allow, "scope": shown})
+        response = person.post(authorize(), {"allow": allow, "scope": shown})
 
         assert response.status_code == 503
         assert "Location" not in response.headers
@@ -648,17 +618,17 @@ def test_another_person_in_the_same_browser(user: User, file: File) -> None:
         assert http.post("/sign-in/", body).status_code == 303
 
     enter("ann")
-    page = http.get(address())
+    page = http.get(authorize())
     sent = {"allow": "Allow", "scope": shown_scope(page), "csrfmiddlewaretoken": token_of(page)}
     http.post("/sign-out/", {"csrfmiddlewaretoken": token_of(page)})
     enter("ben")
 
-    assert http.post(address(), sent).status_code == 403
+    assert http.post(authorize(), sent).status_code == 403
     assert not Grant.objects.exists()
 
 
 def test_access_tokens_come_by_exchange_only(person: Client) -> None:
-    response: HttpResponse = decide(person, address())
+    response: HttpResponse = decide(person, authorize())
 
     assert not AccessToken.objects.exists()
     assert "access_token" not in response["Location"]

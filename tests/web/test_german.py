@@ -33,16 +33,13 @@ from optin.models import (
 from optin.operations import revocations
 from optin.origin import Face
 from optin.web import activity, words
-from tests.api.client import Api
-from tests.api.test_oauth_endpoints import CHALLENGE, REDIRECT, client_app
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
-from tests.delivery.conftest import any_world
-from tests.delivery.test_texts import GSM_7
-from tests.domain.world import World
-from tests.web.flows.browser import HOST, Browser, Page
-from tests.web.flows.conftest import app_code, sign_in
-
-__all__ = ["any_world", "client_app"]  # fixtures
+from tests.kit.apps import app_code
+from tests.kit.browser import HOST, Browser, Page, sign_in
+from tests.kit.clients import Api
+from tests.kit.oauth import CHALLENGE, REDIRECT
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import GSM_7, Phone, wrong
+from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

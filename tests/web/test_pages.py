@@ -12,20 +12,10 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from optin.gateways import Simulator, Text
+from tests.kit.browser import POLICY
 from twofa_site.urls import urlpatterns as all_urls
 
 SECRET = "wsk-5f2c"
-
-POLICY = {
-    "default-src 'none'",
-    "style-src 'self'",
-    "script-src 'self'",
-    "connect-src 'self'",
-    "img-src 'self' data:",
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-}
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.operations import opt_ins, revocations
-from tests.api.test_statements import statements
-from tests.conftest import NUMBER, ORIGIN, Phone, wrong
-from tests.workers.conftest import change_jobs, jobs, texts, work, work_later
+from tests.kit.clients import statements
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.workers.jobs import change_jobs, jobs, texts, work, work_later
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

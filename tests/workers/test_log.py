@@ -6,10 +6,10 @@ from procrastinate.contrib.django import app
 from optin.gateways import Fate, SmsError
 from optin.messaging import delivery
 from optin.models import File
-from tests.conftest import Phone
-from tests.logs.test_lines import Lines, lines
-from tests.races.conftest import number
-from tests.workers.conftest import texts, work
+from tests.kit.logs import Lines, lines
+from tests.kit.people import number
+from tests.kit.phone import Phone
+from tests.workers.jobs import texts, work
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

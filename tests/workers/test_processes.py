@@ -16,15 +16,8 @@ from django.db import connection
 
 from optin.models import File, SmsMessage
 from optin.models.messages import LEASE, MAX_DOUBTS, State
-from tests.races.conftest import database_url, kill
-from tests.workers.conftest import (
-    Counted,
-    eventually,
-    jobs,
-    process,
-    texts,
-    worker,
-)
+from tests.kit.server import database_url, kill
+from tests.workers.jobs import Counted, eventually, jobs, process, texts, worker
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

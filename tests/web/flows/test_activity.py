@@ -21,9 +21,10 @@ from optin.outcomes import (
     TokenOutcome,
 )
 from optin.web import activity
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone, wrong
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import sign_in as sign_in_on_pages
+from tests.kit.browser import Browser
+from tests.kit.browser import sign_in as sign_in_on_pages
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

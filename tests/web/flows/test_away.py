@@ -9,10 +9,9 @@ import pytest
 from django.conf import LazySettings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from tests.conftest import NUMBER, PASSWORD, Phone
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import sign_in
-from tests.web.flows.test_flows import NUMBER_PAGE
+from tests.kit.browser import NUMBER_PAGE, Browser, sign_in
+from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,12 +6,20 @@ import pytest
 from django.conf import LazySettings
 
 from optin.models import User
-from tests.conftest import PASSWORD, Phone
-from tests.web.flows.browser import HOST, Browser
-from tests.web.flows.conftest import sign_in
-from tests.web.flows.test_flows import APP, NUMBER_PAGE, PROVE, RECOVERY, link_in_mail
-from tests.web.flows.test_get import ADDRESSES
-from tests.web.test_pages import POLICY
+from tests.kit.browser import (
+    ADDRESSES,
+    APP,
+    HOST,
+    NUMBER_PAGE,
+    POLICY,
+    PROVE,
+    RECOVERY,
+    Browser,
+    link_in_mail,
+    sign_in,
+)
+from tests.kit.people import PASSWORD
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,40 +16,32 @@ from oauth2_provider.models import get_application_model
 
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
 from optin.operations import authenticators, staff_actions
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone, wrong
-from tests.web.flows.browser import HOST, Browser
-from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import (
+    APP,
+    CONFIRM,
+    HOST,
+    NEW_PASSWORD,
+    NUMBER_CODE,
+    NUMBER_PAGE,
+    OFF,
+    PROVE,
+    RECOVERY,
+    SUCCESS,
+    TWO_FACTOR,
+    Browser,
+    failures,
+    link_in_mail,
+    sign_in,
+)
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-TWO_FACTOR = "/account/two-factor/"
-NUMBER_PAGE = f"{TWO_FACTOR}number/"
-NUMBER_CODE = f"{NUMBER_PAGE}code/"
-PROVE = f"{TWO_FACTOR}prove/"
-OFF = f"{TWO_FACTOR}off/"
-APP = f"{TWO_FACTOR}app/"
-RECOVERY = f"{TWO_FACTOR}recovery-codes/"
-SUCCESS = f"{TWO_FACTOR}on/"
-CONFIRM = "/account/confirm/"
-NEW_PASSWORD = "staple horse correct"
-
-
-def failures(user: User) -> int:
-    count: int = User.objects.get(pk=user.pk).otp_failures
-    return count
 
 
 def is_on(user: User) -> bool:
     return authenticators.overview(user).is_on
-
-
-def link_in_mail(path: str) -> str:
-    """The path of the link in the newest mail that has one to *path*; S-26: of BASE_URL."""
-    for message in reversed(mail.outbox):
-        if found := re.search(rf"(\S+{path}\S+)", str(message.body)):
-            assert found[1].startswith(f"https://{HOST}/")
-            return urlsplit(found[1]).path
-    raise AssertionError(f"no mail with a link to {path}")
 
 
 # -- opting in, out ----------------------------------------------------------------

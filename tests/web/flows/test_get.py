@@ -7,25 +7,23 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.db import connection
-from django.urls import reverse
 
 from optin.models import ProviderUser, User
 from optin.operations import authenticators
-from optin.web import urls
-from tests.conftest import NUMBER, OTHER_NUMBER, Phone
-from tests.web.flows.browser import HOST, Browser
-from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
-from tests.web.flows.test_flows import NUMBER_PAGE, PROVE, link_in_mail
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import (
+    ADDRESSES,
+    HOST,
+    NUMBER_PAGE,
+    PROVE,
+    Browser,
+    link_in_mail,
+    sign_in,
+)
+from tests.kit.people import NUMBER, OTHER_NUMBER
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-FOR_MACHINES = {"livez", "readyz", "metrics", "simulator"}
-NAMES = [
-    *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
-    "oauth2_provider:authorize",
-]
-VARIABLES = {"not-me": ["nothing"], "revocation": ["nothing"], "password-new": ["MQ", "nothing"]}
-ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
 
 
 def rows() -> dict[str, list[tuple[Any, ...]]]:

@@ -9,9 +9,9 @@ from django.conf import LazySettings
 from optin.conf import KEY_BYTES
 from optin.models import AuditEvent, User
 from optin.operations import authenticators
-from tests.conftest import NUMBER, Phone
-from tests.web.flows.browser import Browser
-from tests.web.flows.test_flows import APP, NUMBER_PAGE
+from tests.kit.browser import APP, NUMBER_PAGE, Browser
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,9 +10,10 @@ import pytest
 import time_machine
 
 from optin.models import Membership, ProviderUser, User
-from tests.conftest import PASSWORD, Phone, wrong
-from tests.web.flows.browser import HOST, Browser
-from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import HOST, Browser
+from tests.kit.people import PASSWORD
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

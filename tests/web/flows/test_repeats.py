@@ -16,10 +16,8 @@ from django.db import connections
 
 from optin.models import AuditEvent, ProviderUser, User
 from optin.operations import authenticators
-from tests.conftest import NUMBER, OTHER_NUMBER, PASSWORD, Phone, wrong
-from tests.web.flows.browser import Browser, Page
-from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
-from tests.web.flows.test_flows import (
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import (
     APP,
     CONFIRM,
     NEW_PASSWORD,
@@ -30,9 +28,14 @@ from tests.web.flows.test_flows import (
     RECOVERY,
     SUCCESS,
     TWO_FACTOR,
+    Browser,
+    Page,
     failures,
     link_in_mail,
+    sign_in,
 )
+from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,9 +10,7 @@ from django.core import mail
 from optin.models import AuditEvent, ProviderUser, Revocation, User
 from optin.operations import revocations
 from optin.origin import Face, Origin
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import sign_in
-from tests.web.flows.test_flows import link_in_mail
+from tests.kit.browser import Browser, link_in_mail, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

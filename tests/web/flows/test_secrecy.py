@@ -9,9 +9,8 @@ from django.conf import LazySettings
 from django.core import mail
 
 from optin.models import User
-from tests.conftest import PASSWORD
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import sign_in
+from tests.kit.browser import Browser, sign_in
+from tests.kit.people import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,17 +20,23 @@ from oauth2_provider.models import Grant
 from optin.models import AuditEvent, Notice, ProviderUser, User
 from optin.operations import authenticators, passwords
 from optin.web.session_store import SessionStore, row_of
-from tests.admin.addresses import ADDRESSES as ADMIN
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, Phone
-from tests.web import test_consent as consent
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import app_code, make_recovery_codes, set_up_app, sign_in
-from tests.web.flows.test_flows import APP, CONFIRM, NEW_PASSWORD, NUMBER_PAGE, OFF, PROVE
-from tests.web.flows.test_get import ADDRESSES
-from tests.web.test_consent import client_app
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import (
+    ADDRESSES,
+    APP,
+    CONFIRM,
+    NEW_PASSWORD,
+    NUMBER_PAGE,
+    OFF,
+    PROVE,
+    Browser,
+    sign_in,
+)
+from tests.kit.oauth import authorize
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import Phone
+from tests.kit.staff import ADDRESSES as ADMIN
 from twofa_site.urls import urlpatterns as all_urls
-
-__all__ = ["client_app"]  # a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -393,7 +399,7 @@ def test_old_id_changes_no_password(thief: Browser, user: User) -> None:
 
 @pytest.mark.usefixtures("client_app")
 def test_old_id_lets_no_application_act(thief: Browser, ann: Browser, phone: Phone) -> None:
-    asked = consent.address()
+    asked = authorize()
     thief.go(asked)
     assert thief.path == CONFIRM
     thief.client.handler.enforce_csrf_checks = False

@@ -9,9 +9,10 @@ from django.utils import timezone
 from optin.models import File, Guard, ProviderUser, User
 from optin.operations import opt_ins, staff_actions
 from optin.origin import Face, Origin
-from tests.conftest import NUMBER, ORIGIN, OTHER_NUMBER, Phone
-from tests.web.flows.browser import Browser
-from tests.web.flows.conftest import make_recovery_codes, sign_in
+from tests.kit.apps import make_recovery_codes
+from tests.kit.browser import Browser, sign_in
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,8 +16,8 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from optin.models import Notice, User
-from tests.conftest import PASSWORD
-from tests.races.conftest import Server, serving
+from tests.kit.people import PASSWORD
+from tests.kit.server import Server, serving
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -1,21 +1,139 @@
-"""A person on the pages: what they hold, and what their session has proved."""
+"""Words for the tests of the domain: what there is, what happens, what was recorded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyotp
 import time_machine
+from django.apps import apps
 from django.utils import timezone
 
 from optin import codes
-from optin.models import AuthenticatorApp, File, ProviderUser, Purpose, RecoveryCode, User
+from optin.models import (
+    AuthenticatorApp,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    User,
+)
 from optin.operations import authenticators, challenges, opt_ins, staff_actions
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
+from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
-from tests.conftest import NUMBER, OTHER_NUMBER, Phone, wrong
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
+
+MODELS = [
+    apps.get_model(label)
+    for label in (
+        "optin.User",
+        "optin.ProviderUser",
+        "optin.PendingOtp",
+        "optin.AuthenticatorApp",
+        "optin.RecoveryCode",
+        "optin.AccessKey",
+        "optin.SmsMessage",
+        "optin.Notice",
+        "optin.SendCounter",
+        "optin.AuditEvent",
+        "optin.RefusalCount",
+        "oauth2_provider.AccessToken",
+        "oauth2_provider.RefreshToken",
+    )
+]
+
+
+@dataclass
+class World:
+    """One user, their number, their phone, and the clock."""
+
+    user: User
+    file: File
+    phone: Phone
+    clock: time_machine.Traveller
+    purpose: Purpose = Purpose.OPT_IN
+
+    @property
+    def row(self) -> ProviderUser:
+        return ProviderUser.objects.get(user=self.user)
+
+    @property
+    def pending(self) -> PendingOtp:
+        """The newest code, open or not."""
+        return PendingOtp.objects.filter(provider_user__user=self.user).latest("pk")
+
+    @property
+    def failures(self) -> int:
+        user: User = User.objects.get(pk=self.user.pk)
+        return user.otp_failures
+
+    def code(self) -> str:
+        return self.phone.code()
+
+    def wrong(self) -> str:
+        return wrong(self.phone.code())
+
+    def opt_in(self, number: str = NUMBER) -> Sending:
+        return opt_ins.opt_in(self.user, self.file, number, origin=ORIGIN)
+
+    def ask(self) -> Sending:
+        """Ask for a text for this world's purpose."""
+        if self.purpose is Purpose.OPT_IN:
+            return self.opt_in()
+        return challenges.challenge(self.user, self.purpose, origin=ORIGIN, file=self.file)
+
+    def guess(self, code: str) -> Verification:
+        """Guess at the code for this world's purpose."""
+        if self.purpose is Purpose.OPT_IN:
+            return opt_ins.verify_opt_in(self.user, self.file, self.row.pk, code, origin=ORIGIN)
+        if self.purpose is Purpose.OPT_OUT:
+            return challenges.opt_out(self.user, self.file, code, origin=ORIGIN)
+        return challenges.check(self.user, self.purpose, code, origin=ORIGIN)
+
+    def guess_wrong(self, times: int = 1) -> None:
+        for _ in range(times):
+            assert self.guess(self.wrong()).outcome == "otp_incorrect"
+
+    def set_user(self, **changes: Any) -> None:
+        User.objects.filter(pk=self.user.pk).update(**changes)
+
+    def lock(self) -> None:
+        self.set_user(otp_failures=10, otp_locked_until=timezone.now() + timedelta(seconds=900))
+
+    def disable(self) -> None:
+        self.set_user(otp_failures=50, otp_disabled_at=timezone.now())
+
+    def suspend(self) -> None:
+        ProviderUser.objects.filter(user=self.user).update(suspended_at=timezone.now())
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """All that an operation could have changed."""
+    return {m._meta.label: list(m._default_manager.order_by("pk").values()) for m in MODELS}
+
+
+@contextmanager
+def nothing_happens(phone: Phone) -> Iterator[None]:
+    """Assert that no row changes and no text leaves."""
+    before, texts = rows(), len(phone.messages)
+    yield
+    assert rows() == before
+    assert len(phone.messages) == texts
+
+
+def notices(user: User) -> list[str]:
+    """The kinds of mail to the user, oldest first."""
+    return list(Notice.objects.filter(user=user).order_by("pk").values_list("kind", flat=True))
+
 
 PAGE = Origin(Face.WEB, ip="192.0.2.1", session="session one")
 OTHER_PAGE = replace(PAGE, session="session two")

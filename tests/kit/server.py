@@ -1,28 +1,152 @@
-"""A server of several processes, its database, and all that it writes."""
+"""The service in processes of its own, as it runs, and what a machine must have for it."""
 
 import http.client
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 
-from tests.conftest import copy_tables
-from tests.races.conftest import database_url
+from tests.kit.clients import FORM
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 METRICS_TOKEN = "metrics-token-of-32-characters-or-more"
-FORM = "application/x-www-form-urlencoded"
+
+
+def copy_tables(database: Path) -> None:
+    """Make the file *database* as ``migrate`` does: a copy of the empty tables of the tests.
+
+    For tests on SQLite, which so save the seconds that a process with ``migrate`` takes.
+    """
+    connection.ensure_connection()
+    with closing(sqlite3.connect(database)) as copy:
+        connection.connection.backup(copy)
+        copy.execute("DELETE FROM sqlite_sequence")
+        copy.commit()
+
+
+def needs(service: str, present: bool) -> None:
+    """Skip the test, by name, where a service is missing; fail where it is required."""
+    if present:
+        return
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{service} is required (REQUIRE_SERVICES=1) and missing")
+    pytest.skip(f"{service} is not here")
+
+
+@dataclass
+class Server:
+    """The service as it runs: gunicorn, several processes, the database of the tests."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def post(self, path: str, body: str, media_type: str, token: str = "") -> tuple[int, bytes]:
+        """Send one request over a connection of its own: any worker may take it."""
+        headers = {"Content-Type": media_type}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            line.request("POST", path, body, headers)
+            response = line.getresponse()
+            return response.status, response.read()
+        finally:
+            line.close()
+
+    def post_json(
+        self, path: str, body: dict[str, Any], token: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        status, answer = self.post(path, json.dumps(body), "application/json", token)
+        return status, json.loads(answer)
+
+    def texts(self) -> int:
+        """How many texts left so far."""
+        phone = self.folder / "sms.jsonl"
+        return len(phone.read_text().splitlines()) if phone.exists() else 0
+
+    def workers(self) -> list[int]:
+        """The ids of the worker processes."""
+        pid = self.process.pid
+        return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill_workers(self) -> None:
+        """kill -9 every worker; gunicorn starts others."""
+        for worker in self.workers():
+            kill(worker)
+
+
+def kill(worker: int) -> None:
+    """kill -9 one worker, unless it is gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
+
+
+@contextmanager
+def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> Iterator[Server]:
+    """Serve the database of the tests, with the settings in *env*."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+            "DEBUG": "1",  # the simulator stands for the phones
+            "SECRET_KEY": django_settings.SECRET_KEY,  # and with it the keys of the tests
+            "BASE_URL": f"http://127.0.0.1:{port}",
+            "DATABASE_URL": database_url(),
+            "DATA_DIR": str(folder),
+            "REDIS_URL": "",
+            "LOG_LEVEL": "WARNING",
+            "OPTIN_REQUESTS_PER_USER": "0",
+            "OPTIN_REQUESTS_PER_NETWORK": "0",
+            "OPTIN_BREAKER_UNPROVED": "0",
+            "OPTIN_PASSWORD_HASHES": "64",
+            **env,
+        }
+        command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
+        command += ["--config", "gunicorn.conf.py", "--workers", str(workers)]
+        command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
+        with (folder / "server.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+    try:
+        yield Server(port, process, folder)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def database_url() -> str:
+    """The address of the database that the tests have made."""
+    database = connection.settings_dict
+    secret = f":{quote(database['PASSWORD'], safe='')}" if database["PASSWORD"] else ""
+    account = f"{quote(database['USER'], safe='')}{secret}"
+    host = f"{quote(database['HOST'], safe='')}:{database['PORT'] or 5432}"
+    return f"postgres://{account}@{host}/{quote(database['NAME'], safe='')}"
 
 
 @dataclass(frozen=True)

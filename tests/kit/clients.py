@@ -9,12 +9,15 @@ from typing import Any, cast
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
-from optin.models import User
+from optin.models import ProviderUser, User
+from tests.kit.people import PASSWORD
 
 MEDIA_TYPES = ("application/json", "text/json", "application/xml", "text/xml")
 
@@ -184,3 +187,82 @@ def bearer(user: User | None, scope: str = "full", lifetime: timedelta = timedel
     set_token_value(token, text)
     token.save()
     return text
+
+
+FORM = "application/x-www-form-urlencoded"
+BODIES = ("application/json", "text/json", "application/xml", "text/xml", FORM)
+"""What the token calls take."""
+
+TOKEN_CALLS = ("token", "token-2fa", "refresh")
+
+TOKEN_ROOTS = {
+    "token": "OAuthPasswordCredentialsGrantRequest",
+    "token-2fa": "OAuthPasswordCredentialsGrantRequest",
+    "refresh": "OAuthRefreshAccessTokenRequest",
+}
+
+
+@dataclass
+class Tokens:
+    """Speaks from one address; a field that is ``None`` is left out."""
+
+    ip: str = "192.0.2.1"
+    call: str = "token"
+    media_type: str = "application/json"
+    accept: str | None = None
+
+    def sign_in(self, username: str = "ann", password: str = PASSWORD, **fields: Any) -> Answer:
+        return self.send(
+            self.call,
+            {"grant_type": "password", "username": username, "password": password},
+            fields,
+        )
+
+    def refresh(self, refresh_token: str, **fields: Any) -> Answer:
+        return self.send(
+            "refresh", {"grant_type": "refresh_token", "refresh_token": refresh_token}, fields
+        )
+
+    def send(self, call: str, body: dict[str, Any], fields: dict[str, Any]) -> Answer:
+        body = {name: value for name, value in {**body, **fields}.items() if value is not None}
+        if self.media_type == FORM:
+            content = urlencode(body).encode()
+        else:
+            content = write(TOKEN_ROOTS[call], body, self.media_type)
+        return self.post(call, content)
+
+    def post(self, call: str, content: bytes, method: str = "POST") -> Answer:
+        return Api(media_type=self.media_type, accept=self.accept).send(
+            method, f"/authorisation/{call}", content, REMOTE_ADDR=self.ip
+        )
+
+
+def error(answer: Answer) -> tuple[int, str]:
+    """Status and RFC 6749 code; that it is such an answer and nothing else."""
+    assert answer.data.keys() == {"error", "error_description"}
+    assert answer.data["error_description"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.status, answer.data["error"]
+
+
+_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+
+
+def statements(client: Client, url: str, code: str, provider_user: ProviderUser) -> list[str]:
+    """The statements of one call, but for transaction control and authentication."""
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        client.post(
+            url,
+            json.dumps({"ProviderUserId": provider_user.pk, "Otp": code}),
+            content_type="application/json",
+        )
+    sql = [query["sql"] for query in captured.captured_queries]
+    return [
+        text
+        for text in sql
+        if not text.startswith(_CONTROL)
+        and 'JOIN "optin_accesskey"' not in text
+        and 'FROM "optin_file"' not in text
+    ]

@@ -1,15 +1,52 @@
 """A browser without scripts: it follows links and sends forms as they stand in the HTML."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
+from django.core import mail
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
+
+from optin.models import User
+from optin.web import urls
+from tests.kit.people import PASSWORD
 
 HOST = "2fa.example.com"
+TWO_FACTOR = "/account/two-factor/"
+NUMBER_PAGE = f"{TWO_FACTOR}number/"
+NUMBER_CODE = f"{NUMBER_PAGE}code/"
+PROVE = f"{TWO_FACTOR}prove/"
+OFF = f"{TWO_FACTOR}off/"
+APP = f"{TWO_FACTOR}app/"
+RECOVERY = f"{TWO_FACTOR}recovery-codes/"
+SUCCESS = f"{TWO_FACTOR}on/"
+CONFIRM = "/account/confirm/"
+NEW_PASSWORD = "staple horse correct"
+
+FOR_MACHINES = {"livez", "readyz", "metrics", "simulator"}
+NAMES = [
+    *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
+    "oauth2_provider:authorize",
+]
+VARIABLES = {"not-me": ["nothing"], "revocation": ["nothing"], "password-new": ["MQ", "nothing"]}
+ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
+
+POLICY = {
+    "default-src 'none'",
+    "style-src 'self'",
+    "script-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self' data:",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+}
+
 _VOID = frozenset({"input", "meta", "link", "img", "br", "hr"})
 _SHOWN_REDIRECTS = 8
 
@@ -218,3 +255,23 @@ class Browser:
             response = self._get(address)
         self.page = Page(address, response.status_code, response.content.decode())
         return self.page
+
+
+def sign_in(browser: Browser, name: str = "ann", password: str = PASSWORD) -> None:
+    """Up to the code, where there is one to enter."""
+    browser.go("/sign-in/")
+    browser.send(username=name, password=password)
+
+
+def failures(user: User) -> int:
+    count: int = User.objects.get(pk=user.pk).otp_failures
+    return count
+
+
+def link_in_mail(path: str) -> str:
+    """The path of the link in the newest mail that has one to *path*; S-26: of BASE_URL."""
+    for message in reversed(mail.outbox):
+        if found := re.search(rf"(\S+{path}\S+)", str(message.body)):
+            assert found[1].startswith(f"https://{HOST}/")
+            return urlsplit(found[1]).path
+    raise AssertionError(f"no mail with a link to {path}")

@@ -148,22 +148,8 @@ def _manage(environment: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-_SET_UP = """
-import io
-from django.core.management import call_command
-from tests.browser import crowd
-call_command("migrate", verbosity=0)
-call_command("demo", json=True, stdout=(demo := io.StringIO()))
-crowd.make()
-print(demo.getvalue().replace("\\n", ""))
-"""
-"""What ``make run`` does first, and the crowd: in one process, as each takes seconds to start."""
-
-
 @contextmanager
-def serve(
-    data_dir: Path, *, set_up: str = _SET_UP, application: str = "twofa_site.wsgi"
-) -> Iterator[Site]:
+def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") -> Iterator[Site]:
     """Start the service as ``make run`` does, on a free port, and stop it afterwards.
 
     *set_up* makes the people, and prints them as JSON in a line. Mails may be printed before and

@@ -1,0 +1,199 @@
+"""Bodies that the parsers refuse, and some that they read."""
+
+from hypothesis import strategies as st
+
+ROOT = "Verify2FAOptInRequest"
+
+MARK = "zebra7391"
+"""Stands in most of the refused bodies: no answer may repeat it."""
+
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+XSD = 'xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
+UTF16 = '<?xml version="1.0" encoding="UTF-16"?>'
+
+
+def xml(inside: str, attributes: str = "") -> bytes:
+    """The request's element with *inside* in it."""
+    return f"<{ROOT}{attributes}>{inside}</{ROOT}>".encode()
+
+
+def otp(inside: str, attributes: str = "") -> bytes:
+    return xml(f"<ProviderUserId>7</ProviderUserId><Otp{attributes}>{inside}</Otp>")
+
+
+def nested_json(levels: int) -> bytes:
+    """An object whose lists and objects are nested *levels* deep, itself included."""
+    return b'{"x":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+
+def nested_list(levels: int) -> bytes:
+    return b'{"x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+def nested_xml(levels: int) -> bytes:
+    return xml("<x>" * (levels - 1) + "</x>" * (levels - 1))
+
+
+LAUGHS = (
+    '<!DOCTYPE x [<!ENTITY a "ha">'
+    + "".join(
+        f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + f"]><{ROOT}><Otp>&i;{MARK}</Otp></{ROOT}>"
+)
+
+JSON_REFUSED = {
+    "white space only": b"  \n",
+    "not JSON": MARK.encode(),
+    "a list": f'["{MARK}"]'.encode(),
+    "a string": f'"{MARK}"'.encode(),
+    "a number": b"7",
+    "null twice": b"null null",
+    "trailing data": f'{{"Otp":"{MARK}"}} {{}}'.encode(),
+    "trailing comma": f'{{"Otp":"{MARK}",}}'.encode(),
+    "single quotes": f"{{'Otp':'{MARK}'}}".encode(),
+    "a comment": f'{{"Otp":"{MARK}"}} // {MARK}'.encode(),
+    "an unfinished object": f'{{"Otp":"{MARK}"'.encode(),
+    "a property twice": f'{{"Otp":"{MARK}","Otp":"{MARK}"}}'.encode(),
+    "a property twice, in two cases": f'{{"Otp":"{MARK}","oTP":"0123456"}}'.encode(),
+    "an unknown property twice": b'{"Otp":"0123456","x":1,"X":2}',
+    "an unknown property twice, with other letters": '{"Éa":1,"ÉA":2}'.encode(),
+    "a property twice, further in": b'{"x":[{"y":1,"Y":2}]}',
+    "a property twice, by escapes": b'{"Otp":"0123456","\\u004ftp":"0123456"}',
+    "NaN": b'{"ProviderUserId":NaN}',
+    "Infinity": b'{"ProviderUserId":Infinity}',
+    "-Infinity, unknown": b'{"x":[-Infinity]}',
+    "1e999": b'{"ProviderUserId":1e999}',
+    "1e999, unknown": b'{"x":{"y":-1e999}}',
+    "2 to the 63rd": b'{"ProviderUserId":9223372036854775808}',
+    "-2 to the 63rd, unknown": b'{"x":-9223372036854775808}',
+    "a number of 5000 digits": b'{"x":' + b"9" * 5000 + b"}",
+    "a NUL": b'{"Otp":"012\x003456"}',
+    "a NUL after the object": b'{"Otp":"0123456"}\x00',
+    "an escaped NUL": b'{"Otp":"\\u0000"}',
+    "an escaped NUL, unknown": b'{"x":[["\\u0000"]]}',
+    "an escaped NUL in a name": b'{"x\\u0000":1}',
+    "a lone surrogate": b'{"Otp":"\\ud800"}',
+    "a lone surrogate, unknown": b'{"x":"a\\udfffb"}',
+    "a lone surrogate in a name": b'{"\\ud800":1}',
+    "a lone surrogate in UTF-8": b'{"Otp":"\xed\xa0\x80"}',
+    "an overlong encoding": b'{"Otp":"\xc0\xb0"}',
+    "invalid UTF-8": b'{"Otp":"\xff"}',
+    "Latin-1": '{"Otp":"é"}'.encode("latin-1"),
+    "UTF-16": '{"Otp":"0123456"}'.encode("utf-16"),
+    "UTF-16 without a mark": '{"Otp":"0123456"}'.encode("utf-16-le"),
+    "UTF-32": '{"Otp":"0123456"}'.encode("utf-32"),
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf{}",
+    "a control character": b'{"Otp":"012\x013456"}',
+    "17 levels of objects": nested_json(17),
+    "17 levels of lists": nested_list(17),
+    "100 000 levels": nested_json(100_000),
+    "100 000 levels of lists": nested_list(100_000),
+    "100 000 opening brackets": b"[" * 100_000,
+}
+
+XML_REFUSED = {
+    "white space only": b"  \n",
+    "not XML": MARK.encode(),
+    "a DTD without anything": f"<!DOCTYPE {ROOT}>".encode() + otp(MARK),
+    "a DTD of its own": f"<!DOCTYPE {ROOT} [<!ELEMENT Otp ANY>]>".encode() + otp(MARK),
+    "a DTD from elsewhere": f'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/{MARK}">'.encode() + otp("1"),
+    "an entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("&a;"),
+    "an unused entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("0123456"),
+    "an unknown entity": otp(f"{MARK}&nbsp;"),
+    "entities of entities": LAUGHS.encode(),
+    "an external entity": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>' + otp("&a;"),
+    "a parameter entity": b'<!DOCTYPE x [<!ENTITY % a SYSTEM "http://127.0.0.1:9/x"> %a;]>'
+    + otp("1"),
+    "an attribute default": b'<!DOCTYPE x [<!ATTLIST Otp a CDATA "1">]>' + otp("0123456"),
+    "an XInclude": xml(
+        '<Otp><xi:include xmlns:xi="http://www.w3.org/2001/XInclude" parse="text" '
+        'href="file:///etc/hostname"/></Otp>'
+    ),
+    "an XInclude, unknown": xml(
+        '<x><xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/hostname"/></x>'
+    ),
+    "another root": f"<{MARK}><Otp>0123456</Otp></{MARK}>".encode(),
+    "a root in another case": f"<{ROOT.lower()}><Otp>{MARK}</Otp></{ROOT.lower()}>".encode(),
+    "two roots": otp(MARK) + otp(MARK),
+    "text after the root": otp("0123456") + MARK.encode(),
+    "an unfinished element": f"<{ROOT}><Otp>{MARK}</Otp>".encode(),
+    "elements that cross": f"<{ROOT}><Otp>{MARK}</{ROOT}></Otp>".encode(),
+    "a default namespace": xml("<Otp>0123456</Otp>", f' xmlns="urn:{MARK}"'),
+    "a prefixed root": f'<a:{ROOT} xmlns:a="urn:a"><Otp>{MARK}</Otp></a:{ROOT}>'.encode(),
+    "a prefixed property": xml("<a:Otp>0123456</a:Otp>", ' xmlns:a="urn:a"'),
+    "a namespace on a property": xml('<Otp xmlns="urn:a">0123456</Otp>'),
+    "a namespace, unknown and within": xml('<x><y xmlns="urn:a"/></x>'),
+    "an unknown prefix": xml("<a:Otp>0123456</a:Otp>"),
+    "an element of xsi": xml("<xsi:Otp>0123456</xsi:Otp>", f" {XSI}"),
+    "a property twice": xml(f"<Otp>{MARK}</Otp><Otp>0123456</Otp>"),
+    "a property twice, one nil": xml(f'<Otp xsi:nil="true"/><Otp>{MARK}</Otp>', f" {XSI}"),
+    "a property in a property": otp(f"<Otp>{MARK}</Otp>"),
+    "an element in a property": otp(f"0123<b>456</b>{MARK}"),
+    "an empty element in a property": otp("0123456<b/>"),
+    "an attribute": otp(MARK, ' type="string"'),
+    "an attribute on the root": xml("<Otp>0123456</Otp>", f' version="{MARK}"'),
+    "an attribute, unknown and within": xml(f'<x><y z="{MARK}"/></x>'),
+    "an attribute of xml:": otp("0123456", ' xml:space="preserve"'),
+    "an attribute twice": xml(f'<Otp xsi:nil="true" xsi:nil="false">{MARK}</Otp>', f" {XSI}"),
+    "an attribute of what begins like xsi": xml(
+        '<Otp a:nil="true">0123456</Otp>',
+        ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance}x"',
+    ),
+    "a NUL": otp("012\x003456"),
+    "a NUL after the root": otp("0123456") + b"\x00",
+    "a reference to NUL": otp("&#0;"),
+    "a reference to a control character": otp("&#1;"),
+    "a control character": otp("012\x013456"),
+    "a reference to a surrogate": otp("&#xD800;"),
+    "invalid UTF-8": b"<" + ROOT.encode() + b"><Otp>\xff</Otp></" + ROOT.encode() + b">",
+    "Latin-1, declared": '<?xml version="1.0" encoding="iso-8859-1"?>'.encode("latin-1") + otp("1"),
+    "Latin-1, found": otp("é").decode().encode("latin-1"),
+    "UTF-16, declared and found": (UTF16 + otp("0123456").decode()).encode("utf-16"),
+    "UTF-16, declared only": (UTF16 + otp("0123456").decode()).encode(),
+    "UTF-16, found only": otp("0123456").decode().encode("utf-16"),
+    "UTF-7, declared": b'<?xml version="1.0" encoding="UTF-7"?>' + otp("0123456"),
+    "UTF-7, declared and found": b'<?xml version="1.0" encoding="utf-7"?>'
+    + otp("0123456").replace(b"<", b"+ADw-").replace(b">", b"+AD4-"),
+    "an unknown encoding": b'<?xml version="1.0" encoding="' + MARK.encode() + b'"?>' + otp("1"),
+    "a mark, and Latin-1 declared": b'\xef\xbb\xbf<?xml version="1.0" encoding="latin-1"?>'
+    + otp("0123456"),
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf" + otp("0123456"),
+    "a declaration too late": b" <?xml version='1.0'?>" + otp("0123456"),
+    "17 levels": nested_xml(17),
+    "17 levels below a property": otp("<x>" * 15 + "</x>" * 15),
+    "100 000 levels": nested_xml(100_000),
+    "100 000 opening tags": b"<a>" * 100_000,
+    "an unclosed comment": otp(f"0123456<!-- {MARK}"),
+}
+
+FORM_REFUSED = {
+    "a property twice": f"Otp={MARK}&Otp={MARK}".encode(),
+    "a property twice, by escapes": f"Otp={MARK}&%4Ftp=1".encode(),
+    "an unknown property twice": b"x=1&x=2",
+    "a NUL": b"Otp=\x00",
+    "an escaped NUL": b"Otp=%00",
+    "an escaped NUL, unknown": b"x=%00",
+    "invalid UTF-8": b"Otp=\xff",
+    "invalid UTF-8, escaped": b"Otp=%ff",
+    "a surrogate, escaped": b"Otp=%ED%A0%80",
+    "101 properties": "&".join(f"a{n}={n}" for n in range(101)).encode(),
+}
+
+_WORDS = [
+    *("<", ">", "/>", "</", "<!--", "-->", "<![CDATA[", "]]>", "<?xml version='1.0'?>", "&#", ";"),
+    *("&amp;", "&lt;", "<!DOCTYPE", "<!ENTITY", "xmlns", "xsi:nil='true'", "=", "&", "+", "%"),
+    *("%00", "{", "}", "[", "]", '"', ",", ":", "\\u", "\\ud800", "NaN", "1e999", "null", "true"),
+    *("0123456", "Otp", "otp", "ProviderUserId", f"<{ROOT}>", f"</{ROOT}>", "<Otp>", "</Otp>"),
+    *('{"Otp":"', '"}', "\x00", "\ufeff", "\n", " ", "é", "\u212a", XSI),
+]
+_SOUP = st.lists(st.sampled_from(_WORDS), max_size=30).map(lambda words: "".join(words).encode())
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    _SOUP,
+    st.tuples(_SOUP, st.binary(max_size=3), _SOUP).map(b"".join),
+    _SOUP.map(lambda body: xml("").replace(b"><", b">" + body + b"<")),
+    st.sampled_from(
+        [b for table in (JSON_REFUSED, XML_REFUSED) for b in table.values() if len(b) < 999]
+    ),
+)

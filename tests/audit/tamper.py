@@ -1,0 +1,134 @@
+"""Events and seals, and what somebody with the database could do to them."""
+
+import importlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from datetime import datetime, timedelta
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+from django.core.management import call_command
+from django.db import connection, models
+from django.utils import timezone
+
+from optin.audit import integrity, seals
+from optin.models import AuditEvent, AuditSeal
+from tests.kit.trail import FULL_ORIGIN
+
+GUARDS = [
+    importlib.import_module(f"optin.migrations.{name}")
+    for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
+]
+OLD = timedelta(minutes=6)
+
+
+def record(age: timedelta = OLD, **changes: Any) -> AuditEvent:
+    """An event that is *age* old."""
+    fields: dict[str, Any] = {
+        "user_id": 7,
+        "file_id": 777,
+        "provider_user_id": 41,
+        "other_user_id": 8,
+        "number_digest": "cd" * 32,
+        "last_three": "156",
+        "reason": "why",
+        "data": {"try": 1, "rule": "x"},
+        **changes,
+    }
+    event: AuditEvent = AuditEvent.objects.record(
+        AuditEvent.Kind.VERIFY_OPT_IN,
+        "otp_incorrect",
+        now=timezone.now() - age,
+        origin=FULL_ORIGIN,
+        **fields,
+    )
+    return event
+
+
+def record_many(count: int, *, age: timedelta = OLD) -> None:
+    """*count* events that say the same, as of so many threads that write one each."""
+    first = record(age)
+    AuditEvent.objects.bulk_create((another(first) for _ in range(count - 1)), batch_size=1000)
+
+
+def another(event: AuditEvent, **changes: Any) -> AuditEvent:
+    """An event of another thread that says what *event* says, unsaved, with a digest of its own."""
+    made = copy(event)
+    made.pk, made.previous = None, secrets.token_hex(16)
+    made._state = models.base.ModelState()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    made.digest = made.content_digest()
+    return made
+
+
+def sql(statement: str, *params: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """A restored copy, whose owner has dropped the triggers."""
+    editor = SimpleNamespace(connection=connection)
+    for guard in GUARDS:
+        guard.unprotect(None, editor)
+    try:
+        yield
+    finally:
+        for guard in GUARDS:
+            guard.protect(None, editor)
+
+
+def change(row: models.Model, **values: Any) -> None:
+    """Change *row* as SQL would."""
+    with unguarded():
+        models.QuerySet(type(row)).filter(pk=row.pk).update(**values)
+
+
+def put(event: AuditEvent, pk: int) -> None:
+    """Add *event* under *pk*, as SQL would."""
+    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
+    with unguarded():
+        AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
+
+
+def remove(*rows: models.Model) -> None:
+    with unguarded():
+        for row in rows:
+            models.QuerySet(type(row)).filter(pk=row.pk)._raw_delete("default")
+
+
+def sequence_ends_at(last: int) -> None:
+    """Let the ids go on after *last*."""
+    if connection.vendor == "postgresql":
+        sql("SELECT setval('optin_auditevent_id_seq', %s, %s)", max(last, 1), last > 0)
+    else:
+        sql("UPDATE sqlite_sequence SET seq = %s WHERE name = 'optin_auditevent'", last)
+
+
+def seal_rows(size: int = 10, ranges: int = 1) -> list[AuditSeal]:
+    """Seal *ranges* ranges of *size* events each."""
+    for _ in range(ranges):
+        record_many(size)
+        assert seals.seal(timezone.now()) == 1
+    return list(AuditSeal.objects.order_by("-first_id")[:ranges])[::-1]
+
+
+def verify(now: datetime | None = None, **options: Any) -> list[str]:
+    """What a check finds."""
+    findings = integrity.verify(now or timezone.now(), integrity.Tally(), **options)
+    return [finding.text for finding in findings]
+
+
+def run(*arguments: str) -> tuple[int, list[str]]:
+    """Run the command; return its exit status and its lines."""
+    out, status = StringIO(), 0
+    try:
+        call_command("verify_audit", *arguments, stdout=out, stderr=StringIO())
+    except SystemExit as exc:
+        status = int(str(exc.code))
+    return status, out.getvalue().splitlines()

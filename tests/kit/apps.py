@@ -1,0 +1,97 @@
+"""Set up authenticator apps and recovery codes."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pyotp
+from django.utils import timezone
+
+from optin.models import AuthenticatorApp, User
+from optin.operations import authenticators
+from optin.operations.factors import Standing
+from optin.origin import Face, Origin
+from optin.outcomes import By, FactorOutcome
+from tests.kit.people import make_user
+
+WEB = Origin(Face.WEB, ip="192.0.2.9")
+
+
+def standing() -> Standing:
+    """Of a session that has proved everything just now."""
+    now = timezone.now()
+    return Standing(now, now, By.APP)
+
+
+def set_up_app(user: User) -> str:
+    """Give *user* an authenticator app; return its secret."""
+    user = User.objects.get(pk=user.pk)
+    authenticators.begin_app(user, standing=standing(), origin=WEB)
+    waiting = authenticators.waiting_secret(user, origin=WEB)
+    assert waiting
+    secret = waiting[0]
+    result = authenticators.confirm_app(user, app_code(secret), standing=standing(), origin=WEB)
+    assert result.outcome is FactorOutcome.OK
+    return secret
+
+
+def app_code(secret: str, steps: int = 0) -> str:
+    """What the app shows, so many steps of 30 seconds from now."""
+    at = timezone.now() + timedelta(seconds=30 * steps)
+    return pyotp.TOTP(secret.replace(" ", "")).at(at)
+
+
+def make_recovery_codes(user: User) -> list[str]:
+    user = User.objects.get(pk=user.pk)
+    codes = authenticators.new_recovery_codes(user, standing=standing())
+    result = authenticators.keep_recovery_codes(
+        user,
+        codes,
+        instead_of=authenticators.newest_recovery_code(user),
+        standing=standing(),
+        origin=WEB,
+    )
+    assert result.outcome is FactorOutcome.OK
+    return codes
+
+
+@dataclass(frozen=True)
+class App:
+    """Somebody's authenticator app."""
+
+    user: User
+    secret: str
+
+    @property
+    def row(self) -> AuthenticatorApp:
+        return AuthenticatorApp.objects.get(user=self.user)
+
+    def code(self, steps: int = 0) -> str:
+        """What it shows so many steps of 30 seconds from now."""
+        return pyotp.TOTP(self.secret).at(timezone.now() + timedelta(seconds=30 * steps))
+
+
+def begin_app(user: User) -> str:
+    """Begin to set up the app of *user*; return its secret."""
+    user = User.objects.get(pk=user.pk)
+    authenticators.begin_app(user, standing=standing(), origin=WEB)
+    waiting = authenticators.waiting_secret(user, origin=WEB)
+    assert waiting
+    return waiting[0]
+
+
+def prove_app(user: User, secret: str, *, steps: int = 0) -> authenticators.Change:
+    user = User.objects.get(pk=user.pk)
+    code = App(user, secret).code(steps)
+    return authenticators.confirm_app(user, code, standing=standing(), origin=WEB)
+
+
+def add_app(user: User, *, steps: int = 0) -> App:
+    """Set up the app of *user*, to the end, with its code of so many steps from now."""
+    secret = begin_app(user)
+    assert prove_app(user, secret, steps=steps).outcome is FactorOutcome.OK
+    return App(user, secret)
+
+
+def add_apps(count: int) -> list[AuthenticatorApp]:
+    """Add *count* people with an app each, under the current key."""
+    return [add_app(make_user(f"app{n}")).row for n in range(count)]

@@ -1,0 +1,50 @@
+"""Calls from threads that start together. Only PostgreSQL lets writers race."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+from django.db import connection, connections
+
+T = TypeVar("T")
+
+THREADS = 16
+
+
+def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make all *calls* from threads that start together; return the answers."""
+    threads = min(THREADS, len(calls))
+    start = Barrier(threads, timeout=30)
+
+    def work(part: Sequence[Callable[[], T]]) -> list[T]:
+        start.wait()
+        try:
+            return [call() for call in part]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = pool.map(work, [calls[n::threads] for n in range(threads)])
+        return list(itertools.chain.from_iterable(parts))
+
+
+def waiting() -> int:
+    """How many connections wait for a lock in the database of the tests."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        (count,) = cursor.fetchone()
+    return int(count)
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(20_000):
+        if true():
+            return
+        time.sleep(0.001)
+    raise AssertionError("it takes too long")

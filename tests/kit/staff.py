@@ -1,0 +1,156 @@
+"""Staff of each role, every address of the admin, and who may have it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyotp
+from django.contrib.auth.models import Group
+from django.db import models
+from django.test import Client
+from django.urls import URLPattern, URLResolver
+from django.utils import timezone
+
+from optin.admin import site
+from optin.models import AuthenticatorApp, User
+from tests.kit.people import make_user
+
+ROLES = ("auditor", "support", "administrator")
+PEOPLE = ("anonymous", "person", "no-factor", "unproved", *ROLES, "superuser")
+"""Whoever may come to the door: not signed in, no staff, staff without a second factor or in
+a session that has not proved it; staff in each role."""
+
+In = Callable[[str], Client]
+OnStaff = Callable[[str], User]
+
+
+def give_app(user: User) -> AuthenticatorApp:
+    now = timezone.now()
+    return AuthenticatorApp.objects.create(
+        user=user,
+        confirmed=True,
+        secret_encrypted=AuthenticatorApp.seal("A" * 32, user.pk),
+        created_at=now,
+        verified_at=now,
+    )
+
+
+def make_staff(role: str) -> User:
+    """Somebody in *role* with an authenticator app, made at the first call."""
+    known = User.objects.filter(username=role).first()
+    if known:
+        found: User = known
+        return found
+    user = make_user(role)
+    User.objects.filter(pk=user.pk).update(
+        is_staff=role != "person", is_superuser=role == "superuser"
+    )
+    if role in ROLES or role in {"no-factor", "unproved"}:
+        user.groups.add(Group.objects.get(name=role if role in ROLES else "administrator"))
+    if role not in {"person", "no-factor"}:
+        give_app(user)
+    user.refresh_from_db()
+    return user
+
+
+def _routes(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
+    for pattern in found:
+        route = above + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _routes(pattern.url_patterns, route)
+        else:
+            yield str(pattern.name), route
+
+
+ADDRESSES = dict(_routes(site.get_urls()))
+"""The route of each, below /admin/, by its name."""
+
+
+def path_to(name: str, ids: dict[str, int]) -> str:
+    """Return the path of the address *name*; *ids* has a row for each kind of row."""
+    route = ADDRESSES[name]
+    if name == "app_list":
+        return "/admin/optin/"
+    if "<int:object_id>" in route:
+        model = next(model for model in ids if name.startswith(f"{model}_"))
+        route = route.replace("<int:object_id>", str(ids[model]))
+    return f"/admin/{route}"
+
+
+EVERYBODY = {*ROLES, "superuser"}
+ACTORS = {"support", "administrator", "superuser"}
+TOP = {"administrator", "superuser"}
+
+MAY: dict[str, set[str]] = {
+    "index": EVERYBODY,
+    "app_list": EVERYBODY,
+    "jsi18n": EVERYBODY,
+    "find": EVERYBODY,
+    **{
+        f"{model}_{page}": EVERYBODY
+        for model in (
+            *("optin_user", "optin_provideruser", "optin_pendingotp", "optin_smsmessage"),
+            *("optin_notice", "optin_guard", "optin_gatewayhealth", "optin_auditevent"),
+            *("optin_file", "optin_membership", "optin_accesskey"),
+            "oauth2_provider_application",
+        )
+        for page in ("changelist", "change")
+    },
+    **dict.fromkeys(
+        (
+            f"optin_user_{name}"
+            for name in ("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw")
+        ),
+        ACTORS,
+    ),
+    "optin_user_revoke": TOP,
+    "optin_user_role": TOP,
+    "optin_provideruser_reveal": TOP,
+    "optin_auditevent_export": {"auditor", *TOP},
+    **dict.fromkeys(
+        (
+            f"optin_guard_{name}"
+            for name in ("stop", "allow", "deny", "safe", "lift", "unlist", "texts-again")
+        ),
+        TOP,
+    ),
+    "optin_file_make": TOP,
+    "optin_membership_make": TOP,
+    "optin_membership_end": TOP,
+    "optin_accesskey_make": TOP,
+    "optin_accesskey_revoke": TOP,
+    "oauth2_provider_application_make": TOP,
+    "oauth2_provider_application_remove": TOP,
+}
+"""By the name of the address: who may have it."""
+
+ONLY_LEAD_ELSEWHERE = {"login", "logout"}
+
+
+@dataclass
+class World:
+    """One row of every kind."""
+
+    ids: dict[str, int]
+
+    def address(self, name: str) -> str:
+        return path_to(name, self.ids)
+
+
+LISTS: dict[str, type[models.Model]] = {
+    f"{model._meta.app_label}_{model._meta.model_name}": model for model in site._registry
+}
+
+
+def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
+    """POST to *path* and return the page that follows, or that answers."""
+    response = client.post(f"/admin/{path}", body)
+    assert response.status_code == status, response.content.decode()
+    if status == 303:
+        response = client.get(response["Location"])
+    return response.content.decode()
+
+
+def code_of(user: User) -> str:
+    app = AuthenticatorApp.objects.get(user=user)
+    return pyotp.TOTP(app.open_secret()).at(timezone.now())

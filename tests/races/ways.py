@@ -1,0 +1,136 @@
+"""Two ways to the operations, and what a race begins with."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import defusedxml.ElementTree
+import pytest
+from django.utils import timezone
+
+from optin.conf import Rate
+from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
+from optin.operations import opt_ins, sign_in
+from optin.origin import Face, Origin
+from optin.outcomes import SendOutcome
+from tests.kit.people import ORIGIN, PASSWORD, make_user
+from tests.kit.phone import Phone
+from tests.kit.server import Server
+
+FROM = Origin(Face.TOKEN, ip="192.0.2.1")
+LONG = 10**9
+"""Seconds of a window that no run of the tests crosses: the next one begins in 2033."""
+
+ROUNDS = [
+    pytest.param(2, id="2 rounds"),
+    pytest.param(50, id="50 rounds", marks=pytest.mark.slow),
+]
+
+
+class Way(Protocol):
+    """How a test calls an operation. The answers are the codes of the contract."""
+
+    def opt_in(self, user: User, file: File, mobile: str) -> str: ...
+
+    def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str: ...
+
+    def texts(self) -> int: ...
+
+
+@dataclass
+class ByService:
+    phone: Phone
+
+    def opt_in(self, user: User, file: File, mobile: str) -> str:
+        outcome = opt_ins.opt_in(user, file, mobile, origin=ORIGIN).outcome
+        return "ok" if outcome in {SendOutcome.SENT, SendOutcome.RESENT} else outcome
+
+    def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
+        return opt_ins.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome
+
+    def texts(self) -> int:
+        return len(self.phone.messages)
+
+
+@dataclass
+class ByHttp:
+    """Requests with an access key or a token, by turns in JSON and in XML."""
+
+    server: Server
+    keys: dict[tuple[int, int], str] = field(default_factory=dict)  # by user and file
+    tokens: dict[int, str] = field(default_factory=dict)  # by user
+    turn: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.texts_before = self.server.texts()
+
+    def let_in(self, user: User, file: File) -> None:
+        """Make the key with which *user* calls."""
+        self.keys[user.pk, file.pk] = AccessKey.objects.make(user, file, timezone.now())[1]
+
+    def sign_in(self, user: User) -> None:
+        """Get the token with which *user* calls: all by the same client."""
+        self.tokens[user.pk] = signed_in(user).access_token
+
+    def opt_in(self, user: User, file: File, mobile: str) -> str:
+        return self._call(user, file, "opt-in-to-2fa", "OptInTo2FARequest", MobileNumber=mobile)
+
+    def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
+        values = {"ProviderUserId": str(provider_user_id), "Otp": otp}
+        return self._call(user, file, "verify-2fa-opt-in", "Verify2FAOptInRequest", **values)
+
+    def texts(self) -> int:
+        return self.server.texts() - self.texts_before
+
+    def _call(self, user: User, file: File, call: str, model: str, **values: str) -> str:
+        path, token = f"/User/{call}?FileId={file.pk}", self.tokens.get(user.pk, "")
+        if not token:
+            path += f"&WsAccessKey={self.keys[user.pk, file.pk]}"
+        if next(self.turn) % 2:
+            fields = "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
+            body = f"<{model}>{fields}</{model}>"
+            status, answer = self.server.post(path, body, "application/xml", token)
+            titles = [e.text or "" for e in defusedxml.ElementTree.fromstring(answer).iter("title")]
+        else:
+            status, json_answer = self.server.post_json(path, values, token)
+            titles = [entry["title"] for entry in json_answer.get("_links", [])]
+        return "ok" if status == 200 else titles[-1]
+
+
+def member(way: Way, name: str, *files: File) -> User:
+    """A new user who may call by this *way*."""
+    user = make_user(name, *files)
+    if isinstance(way, ByHttp):
+        for file in files:
+            way.let_in(user, file)
+    return user
+
+
+def pend(user: User, file: File, mobile: str) -> PendingOtp:
+    """Have *user* ask for a code for *mobile*; return it, pending."""
+    sending = opt_ins.opt_in(user, file, mobile, origin=ORIGIN)
+    assert sending.provider_user_id, sending.outcome
+    row = ProviderUser.objects.get(pk=sending.provider_user_id)
+    return PendingOtp.objects.open().select_related("provider_user").get(provider_user=row)
+
+
+def signed_in(user: User) -> sign_in.Tokens:
+    """Sign *user* in with the password; needs ``password_clients``."""
+    client = sign_in.application()
+    assert client
+    answer = sign_in.password_grant(
+        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
+    )
+    assert answer.tokens
+    return answer.tokens
+
+
+def rate(count: int) -> tuple[Rate, ...]:
+    return (Rate(count, LONG),)
+
+
+def wrong_codes(pending: PendingOtp, count: int) -> list[str]:
+    """Different codes, none of which is that of *pending*."""
+    size = 10**pending.digits
+    return [f"{(int(pending.code()) + n) % size:0{pending.digits}d}" for n in range(1, count + 1)]
