@@ -53,16 +53,16 @@ def make_staff(role: str) -> User:
     return user
 
 
-def _routes(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
+def routes(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:
     for pattern in found:
         route = above + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from _routes(pattern.url_patterns, route)
+            yield from routes(pattern.url_patterns, route)
         else:
             yield str(pattern.name), route
 
 
-ADDRESSES = dict(_routes(site.get_urls()))
+ADDRESSES = dict(routes(site.get_urls()))
 """The route of each, below /admin/, by its name."""
 
 
