@@ -29,7 +29,7 @@ from optin.models import (
 )
 from optin.origin import Face, Origin
 from tests.kit.people import NOON, NUMBER, make_user
-from tests.kit.staff import MAY, In, World
+from tests.kit.staff import MAY, In, World, ids
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,10 +44,6 @@ def record(count: int = 1, at: datetime = NOON, **facts: Any) -> None:
     for _ in range(count):
         with transaction.atomic():
             AuditEvent.objects.record(kind, outcome, now=at, **facts)
-
-
-def ids(html: str) -> list[int]:
-    return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
 
 
 def read(client: Client, address: str, **query: Any) -> str:

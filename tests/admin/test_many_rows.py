@@ -26,7 +26,7 @@ from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
 from tests.kit.people import NOON, NUMBER
-from tests.kit.staff import In
+from tests.kit.staff import In, ids
 
 pytestmark = [
     pytest.mark.slow,
@@ -180,10 +180,6 @@ class Bound:
                 self.faults += [f"{address}: {fault}" for fault in found]
             assert "COUNT(" not in sql.upper() or "optin_auditevent" not in sql, sql
         return response
-
-
-def ids(html: str) -> list[int]:
-    return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
 
 
 def older(html: str) -> str:

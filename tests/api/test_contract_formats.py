@@ -22,11 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 
 
-@pytest.fixture
-def api(user: User) -> Api:
-    return Api(token=bearer(user))
-
-
 # -- the type of the answer --------------------------------------------------------
 
 

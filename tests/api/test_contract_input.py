@@ -11,7 +11,7 @@ from django.test import Client
 from optin.api.answers import ERRORS
 from optin.models import PendingOtp, ProviderUser, User
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.kit.clients import MEDIA_TYPES, NAMESPACES, Answer, Api, bearer
+from tests.kit.clients import MEDIA_TYPES, NAMESPACES, Answer, Api
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -22,11 +22,6 @@ XML_TYPES = ("application/xml", "text/xml")
 JSON_TYPES = ("application/json", "text/json")
 UNICODE_SPACES = "\t\n\r \x85\xa0\u1680\u2000\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015"
-
-
-@pytest.fixture
-def api(user: User) -> Api:
-    return Api(token=bearer(user))
 
 
 def assert_refused(answer: Answer, user: User, phone: Phone, *echo: str) -> None:

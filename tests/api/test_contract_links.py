@@ -27,11 +27,6 @@ OPT_OUT_AGAIN = ("self", "POST", "/User/opt-out-from-2fa?FileId=777")
 
 
 @pytest.fixture
-def api(user: User) -> Api:
-    return Api(token=bearer(user))
-
-
-@pytest.fixture
 def key_api(access_key: str) -> Api:
     return Api(key=access_key)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from optin.audit import integrity, seals
 from optin.models import AuditEvent, AuditSeal
-from tests.kit.trail import FULL_ORIGIN
+from tests.kit.trail import FULL_ORIGIN, sql
 
 GUARDS = [
     importlib.import_module(f"optin.migrations.{name}")
@@ -63,11 +63,6 @@ def another(event: AuditEvent, **changes: Any) -> AuditEvent:
         setattr(made, name, value)
     made.digest = made.content_digest()
     return made
-
-
-def sql(statement: str, *params: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
 
 
 @contextmanager

@@ -38,13 +38,12 @@ from tests.audit.tamper import (
     remove,
     run,
     sequence_ends_at,
-    sql,
     unguarded,
     verify,
 )
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
-from tests.kit.trail import audit_trail_full
+from tests.kit.trail import audit_trail_full, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,9 +17,9 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from optin.runtime import logs
-from tests.audit.tamper import OLD, record, record_many, remove, seal_rows, sql, verify
+from tests.audit.tamper import OLD, record, record_many, remove, seal_rows, verify
 from tests.kit.races import at_once
-from tests.kit.trail import database_now
+from tests.kit.trail import database_now, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

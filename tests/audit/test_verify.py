@@ -30,11 +30,10 @@ from tests.audit.tamper import (
     run,
     seal_rows,
     sequence_ends_at,
-    sql,
     unguarded,
     verify,
 )
-from tests.kit.trail import CHANGED
+from tests.kit.trail import CHANGED, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from optin.models import AuditEvent, audit
 from optin.models.audit import MAX_USER_AGENT
 from optin.origin import Face, Origin
-from tests.kit.trail import CHANGED, FULL_ORIGIN, database_now
+from tests.kit.trail import CHANGED, FULL_ORIGIN, database_now, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,11 +46,6 @@ def record(now: datetime | None = None, origin: Origin = FULL_ORIGIN) -> AuditEv
 def event(request: pytest.FixtureRequest) -> AuditEvent:
     """By the database's clock: that is the one the triggers read."""
     return record(database_now() - timedelta(days=request.param))
-
-
-def sql(statement: str, *params: str | int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
 
 
 def is_whole(event: AuditEvent) -> bool:

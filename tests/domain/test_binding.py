@@ -5,22 +5,16 @@ from itertools import permutations
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection
 
 from optin.keys import UndecryptableError
 from optin.models import File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.trail import sql
 from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def sql(statement: str, *params: str | int | bool | None) -> None:
-    """Do what somebody does who can write to the database, but has no key."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Staff of each role, every address of the admin, and who may have it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -154,3 +155,8 @@ def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
 def code_of(user: User) -> str:
     app = AuthenticatorApp.objects.get(user=user)
     return pyotp.TOTP(app.open_secret()).at(timezone.now())
+
+
+def ids(html: str) -> list[int]:
+    """The events that a list shows, in its order."""
+    return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]

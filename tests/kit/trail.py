@@ -90,6 +90,12 @@ def audit_trail_full() -> Iterator[None]:
             cursor.execute(drop)
 
 
+def sql(statement: str, *params: Any) -> None:
+    """Do what somebody does who can write to the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
 def database_now() -> datetime:
     """The database's own time: the test's clock stands still, the triggers' does not."""
     with connection.cursor() as cursor:
