@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 choices=[
                     ("activated", "Two-factor sign-in was turned on"),
-                    ("released", "Two-factor sign-in was turned off"),
+                    ("released", "The mobile number was removed"),
                     ("revoked", "Staff removed the mobile number"),
                     ("locked", "Codes are refused for a while"),
                     ("disabled", "Codes by text message were disabled"),

@@ -306,7 +306,7 @@ class Notice(Outgoing):
 
     class Kind(models.TextChoices):
         ACTIVATED = "activated", _("Two-factor sign-in was turned on")
-        RELEASED = "released", _("Two-factor sign-in was turned off")
+        RELEASED = "released", _("The mobile number was removed")
         REVOKED = "revoked", _("Staff removed the mobile number")
         LOCKED = "locked", _("Codes are refused for a while")
         DISABLED = "disabled", _("Codes by text message were disabled")
