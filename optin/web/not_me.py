@@ -6,7 +6,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
 from optin.messaging import wording
-from optin.operations import authenticators
+from optin.operations.not_me import disown
 from optin.operations.verification import REPEATED_WITHIN
 from optin.outcomes import SignInOutcome
 from optin.runtime.redirects import SeeOther
@@ -28,9 +28,7 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
         return page(request, "not_me.html", form, notice=notice)
-    result = authenticators.disown(
-        notice, form.cleaned_data["password"], origin=sessions.origin_of(request)
-    )
+    result = disown(notice, form.cleaned_data["password"], origin=sessions.origin_of(request))
     if result.outcome is not SignInOutcome.SIGNED_IN:
         return refused_password(request, "not_me.html", form, result, notice=notice)
     request.session.flush()

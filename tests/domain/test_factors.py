@@ -9,7 +9,15 @@ from django.utils import timezone
 from optin import codes
 from optin.conf import MAX_FAILURES
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
-from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
+from optin.operations import (
+    authenticators,
+    challenges,
+    not_me,
+    opt_ins,
+    passwords,
+    sign_in,
+    staff_actions,
+)
 from optin.operations.authenticators import Removal
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
@@ -231,7 +239,7 @@ def number_named(person: Person) -> None:
 
 def taken_back(person: Person) -> None:
     notice = Notice.objects.filter(kind=Notice.Kind.APP_ADDED).latest("pk")
-    assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome == "signed_in"
+    assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome == "signed_in"
 
 
 @pytest.mark.parametrize(

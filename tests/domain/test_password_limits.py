@@ -22,7 +22,7 @@ from pytest_django.fixtures import Settings
 from optin.conf import Rate
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
-from optin.operations import authenticators, passwords, sign_in
+from optin.operations import not_me, passwords, sign_in
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.kit.people import PASSWORD
@@ -59,7 +59,7 @@ def all_places_taken() -> Iterator[None]:
         lambda user: passwords.confirm(user, PASSWORD, origin=PAGE),
         lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)),
         lambda user: passwords.is_theirs(user, PASSWORD),
-        lambda user: authenticators.disown(Notice(user=user), PASSWORD, origin=PAGE),
+        lambda user: not_me.disown(Notice(user=user), PASSWORD, origin=PAGE),
     ],
     ids=["sign-in", "unknown name", "confirm", "choose", "just chosen", "disown"],
 )
@@ -364,5 +364,5 @@ def test_this_was_not_me_forgets_the_networks(person: Person) -> None:
     assert from_home_again.outcome is SignInOutcome.CODE_REQUIRED
     person.check(person.phone.code())
     notice = Notice.objects.filter(user=person.user, kind=Notice.Kind.ACTIVATED).get()
-    authenticators.disown(notice, PASSWORD, origin=PAGE)
+    not_me.disown(notice, PASSWORD, origin=PAGE)
     assert not KnownNetwork.objects.exists()

@@ -28,7 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import OutboxQuerySet
-from optin.operations import authenticators, passwords, sign_in
+from optin.operations import not_me, passwords, sign_in
 from optin.operations.authenticators import Removal
 from optin.outcomes import By, SignInOutcome
 from tests.kit.clients import bearer
@@ -433,7 +433,7 @@ def test_what_was_told_is_taken_back(
     assert found == notice
     data = {"notice": kind, "removed": removed}
     with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
-        result = authenticators.disown(notice, PASSWORD, origin=PAGE)
+        result = not_me.disown(notice, PASSWORD, origin=PAGE)
 
     assert result.outcome is SignInOutcome.SIGNED_IN
     assert person.has == stays
@@ -447,7 +447,7 @@ def test_what_was_told_is_taken_back(
     assert used is not None
     assert used.disowned_at == timezone.now()
     with one_event(Kind.DISOWN, "unchanged", {"notice": kind, "removed": []}):
-        authenticators.disown(notice, PASSWORD, origin=PAGE)
+        not_me.disown(notice, PASSWORD, origin=PAGE)
     assert notices(person.user).count(Notice.Kind.DISOWNED) == 1
 
 
@@ -497,17 +497,14 @@ def test_taking_back_needs_the_password(full: Person, settings: Settings) -> Non
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     epoch = full.now.session_epoch
     with one_event(Kind.DISOWN, SignInOutcome.INVALID_GRANT, {}, user_id=full.user.pk):
-        assert (
-            authenticators.disown(notice, "wrong", origin=PAGE).outcome
-            is SignInOutcome.INVALID_GRANT
-        )
+        assert not_me.disown(notice, "wrong", origin=PAGE).outcome is SignInOutcome.INVALID_GRANT
     assert failed_sign_ins() == 1
     with one_event(Kind.SIGN_IN, SignInOutcome.NOT_NOW):
-        assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.NOT_NOW
+        assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.NOT_NOW
     assert full.has == {By.TEXT, By.APP}
     assert full.now.session_epoch == epoch
     full.clock.shift(300)
-    assert authenticators.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.SIGNED_IN
+    assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.SIGNED_IN
     assert full.has == {By.APP}
 
 
@@ -517,7 +514,7 @@ def test_a_suspended_number_stays(full: Person) -> None:
     AccessKey.objects.make(full.user, full.file, timezone.now())
     data = {"notice": Notice.Kind.ACTIVATED, "removed": []}
     with one_event(Kind.DISOWN, "ok", data):
-        authenticators.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+        not_me.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.number
     assert full.number.suspended_at
     assert not AccessKey.objects.filter(revoked_at=None).exists()
@@ -525,7 +522,7 @@ def test_a_suspended_number_stays(full: Person) -> None:
 
 def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:
     person.set_up(By.TEXT, By.RECOVERY)
-    authenticators.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert (person.has, person.left()) == (set(), 0)
     assert not PendingOtp.objects.open().exists()
 
@@ -533,7 +530,7 @@ def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:
 def test_taking_back_works_while_locked(full: Person) -> None:
     """S-06: recovery works during a lock, and the lock stays."""
     full.lock()
-    authenticators.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    not_me.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.has == {By.APP}
     assert full.now.otp_failures == 10
 
@@ -542,7 +539,7 @@ def test_without_its_event_nothing_is_taken_back(full: Person) -> None:
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     SendCounter.objects.all().delete()
     with audit_trail_full(), pytest.raises(DatabaseError):
-        authenticators.disown(notice, PASSWORD, origin=PAGE)
+        not_me.disown(notice, PASSWORD, origin=PAGE)
     assert full.has == {By.TEXT, By.APP}
     notice.refresh_from_db()
     assert notice.disowned_at is None

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from optin.errors import PasswordNeeded, SignedOut
 from optin.models import AuthenticatorApp, Notice, Purpose, User
-from optin.operations import authenticators, challenges, opt_ins, passwords
+from optin.operations import authenticators, challenges, not_me, opt_ins, passwords
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
 from tests.kit.people import OTHER_NUMBER, PASSWORD
@@ -165,7 +165,7 @@ def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> Non
     person.clock.move_to(notice.created_at - timedelta(seconds=behind))
     passwords.choose(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
 
-    authenticators.disown(notice, NEW, origin=PAGE)
+    not_me.disown(notice, NEW, origin=PAGE)
 
     assert person.has == {By.TEXT}
 
@@ -173,7 +173,7 @@ def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> Non
 def test_a_password_of_one_s_own_still_does(person: Person) -> None:
     person.set_up(By.TEXT)
     passwords.choose(person.user, NEW, origin=PAGE, standing=proved(None))
-    authenticators.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
+    not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
     assert person.has == set()
 
 
@@ -183,9 +183,9 @@ def test_an_old_link_leaves_a_later_number(person: Person) -> None:
     old = notice_of(person, Notice.Kind.ACTIVATED)
     person.add_number(OTHER_NUMBER)
     later = person.number
-    authenticators.disown(old, PASSWORD, origin=PAGE)
+    not_me.disown(old, PASSWORD, origin=PAGE)
     assert person.number == later
-    authenticators.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
+    not_me.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
     assert person.number is None
 
 
@@ -197,7 +197,7 @@ def test_a_removal_takes_back_only_what_came_after(person: Person) -> None:
     removed.refresh_from_db()
     person.clock.shift(1)
 
-    authenticators.disown(removed, PASSWORD, origin=PAGE)
+    not_me.disown(removed, PASSWORD, origin=PAGE)
 
     assert person.has == {By.TEXT}  # it was there before
 

@@ -35,7 +35,15 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in, staff_actions
+from optin.operations import (
+    authenticators,
+    challenges,
+    not_me,
+    opt_ins,
+    passwords,
+    sign_in,
+    staff_actions,
+)
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
@@ -327,7 +335,7 @@ def this_was_not_me(stage: Stage) -> Act:
     stage.activate()
     AccessKey.objects.make(stage.user, stage.file, NOON)
     notice = Notice.objects.get(user=stage.user, kind=Notice.Kind.ACTIVATED)
-    return partial(authenticators.disown, notice, PASSWORD, origin=WEB)
+    return partial(not_me.disown, notice, PASSWORD, origin=WEB)
 
 
 CASES = [

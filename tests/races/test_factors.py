@@ -23,7 +23,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.operations import authenticators, challenges, opt_ins
+from optin.operations import authenticators, challenges, not_me, opt_ins
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
@@ -156,7 +156,7 @@ def test_a_change_taken_back_16_times_at_once_is_taken_back_once(
         pending = pend(user, file, number(n))
         opt_ins.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
         notice = Notice.objects.get(user=user)
-        disown = partial(authenticators.disown, notice, PASSWORD, origin=PAGE)
+        disown = partial(not_me.disown, notice, PASSWORD, origin=PAGE)
 
         with_limit = at_once([disown] * THREADS)
 

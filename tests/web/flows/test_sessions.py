@@ -18,7 +18,7 @@ from django.utils import timezone
 from oauth2_provider.models import Grant
 
 from optin.models import AuditEvent, Notice, ProviderUser, User
-from optin.operations import authenticators, passwords
+from optin.operations import not_me, passwords
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.browser import (
@@ -180,7 +180,7 @@ def disown(user: User) -> None:
     notice = Notice.objects.create(
         user=user, kind=Notice.Kind.ACTIVATED, about_id=0, created_at=timezone.now()
     )
-    authenticators.disown(notice, PASSWORD, origin=ORIGIN)
+    not_me.disown(notice, PASSWORD, origin=ORIGIN)
 
 
 @pytest.mark.parametrize("step", ["/sign-in/code/", "/sign-in/code/send/", "/sign-in/recovery/"])
