@@ -430,7 +430,7 @@ def test_the_same_list_twice_revives_no_code(full: Person, used: int) -> None:
 
 def test_recovery_codes_need_a_factor_to_stand_in_for(person: Person) -> None:
     with one_event(Kind.RECOVERY_CODES, FactorOutcome.NOT_OPTED_IN, {}):
-        assert keep(person, proved()).outcome is CodeOutcome.NOT_OPTED_IN  # type: ignore[attr-defined]
+        assert keep(person, proved()).outcome is FactorOutcome.NOT_OPTED_IN  # type: ignore[attr-defined]
     assert person.left() == 0
 
 
