@@ -60,6 +60,7 @@ def test_each_guarantee_is_cited() -> None:
 # -- tests -------------------------------------------------------------------------
 
 
+@cache
 def functions(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
