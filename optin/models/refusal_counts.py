@@ -51,6 +51,7 @@ _OF_CODES = frozenset[str](
         *(CodeOutcome.FACTOR_DISABLED, CodeOutcome.LOCKED, CodeOutcome.NOT_OPTED_IN),
         *(CodeOutcome.ALREADY_VERIFIED, SendOutcome.ALREADY_OPTED_IN),
         *(SendOutcome.REGION_NOT_ALLOWED, SendOutcome.SEND_LIMIT, SendOutcome.WAITING),
+        SendOutcome.UNREADABLE,
         *(FactorOutcome.NOTHING_WAITING, FactorOutcome.UNCHANGED),
     }
 )

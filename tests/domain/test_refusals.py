@@ -134,6 +134,15 @@ class Flood:
         self.settings.OPTIN_RESEND_WAIT = (10**6,)
         self.challenge(0)
 
+    def lose_key(self) -> None:
+        self.opt_in()
+        old = "lost" + ProviderUser.objects.get().number_encrypted
+        ProviderUser.objects.update(number_encrypted=old)
+
+    @property
+    def number(self) -> int:
+        return int(ProviderUser.objects.get(user=self.user).pk)
+
     def change_code(self, **changes: Any) -> None:
         self.opt_in()
         PendingOtp.objects.update(**changes)
@@ -296,6 +305,12 @@ WAYS = [
         ),
     ),
     Way("another text at once", "waiting", Flood.challenge, Flood.in_wait, lasts=SHORT),
+    Way(
+        "a number whose key is lost",
+        "unreadable",
+        lambda f, n: opt_ins.send_again(f.user, f.number, origin=f.session(n), standing=f.standing),
+        Flood.lose_key,
+    ),
     Way("nothing to turn off", "not_opted_in", Flood.challenge),
     Way("a number that is on", "already_verified", Flood.guess, Flood.activate),
     Way("unknown ids", "otp_incorrect", _unknown),
@@ -761,7 +776,6 @@ BOUNDED = {
     "mobile_number_in_use": "uses a code up, and texts are limited",
     "revocation_limit": "by staff, who give a reason",
     "out_of_reach": "by staff, who give a reason",
-    "unreadable": "by staff, who give a reason",
     "deactivated": "by staff, who give a reason",
     "untold": "by staff, who give a reason",
     "set_up_since": "once for each revocation",

@@ -39,20 +39,24 @@ def one_event(
     kind: AuditEvent.Kind, outcome: str, data: dict[str, Any] | None = None, **facts: Any
 ) -> Iterator[None]:
     """Assert that exactly this event is added (S-52), or the first of a count without an event."""
-    known = {event.pk for event in _all_told()}
+    known = {event.pk for event in all_told()}
     yield
-    (event,) = (event for event in _all_told() if event.pk not in known)
-    assert event.data.pop("repeated", 1) == 1
-    assert event.data.pop("since", 0) == event.data.pop("until", 0)
+    (event,) = (event for event in all_told() if event.pk not in known)
     assert (event.kind, event.outcome) == (kind, outcome)
     assert {name: getattr(event, name) for name in facts} == facts
     if data is not None:
         assert event.data == data
 
 
-def _all_told() -> list[AuditEvent]:
-    counts = RefusalCount.objects.filter(told=0)
-    return [*AuditEvent.objects.all(), *map(repeats.as_event, counts)]
+def all_told() -> list[AuditEvent]:
+    """All events, and those that stand for refusals of which there is only a count."""
+    events = list(AuditEvent.objects.order_by("pk"))
+    for row in RefusalCount.objects.filter(told=0).order_by("pk"):
+        event = repeats.as_event(row)
+        assert event.data.pop("repeated") == row.count
+        assert event.data.pop("since") <= event.data.pop("until")
+        events += [event] * row.count
+    return events
 
 
 @contextmanager
