@@ -372,7 +372,7 @@ def phone_lost(desk: Desk) -> Caller:
 
 # -- what stands first -------------------------------------------------------------
 
-AT = r"\d{1,2} \w+ \d{4}, \d\d:\d\d A\w{3}"
+AT = r"\d{4}-\d\d-\d\d \d\d:\d\d A\w{3}"
 """A time with its zone."""
 NO_TEXT, NO_ENTRY = "no_text", "no_entry"
 Seed = Callable[[Desk], Caller]
