@@ -50,8 +50,8 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
     words = {
-        RevocationOutcome.WITHDRAWN: "The revocation was withdrawn. The person gets an e-mail.",
-        RevocationOutcome.UNCHANGED: "Nothing was done: no revocation is planned.",
+        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail.",
+        RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
     }
     return told(outcome, words)
 
@@ -152,7 +152,7 @@ ACTIONS = (
     ),
     Action(
         "withdraw",
-        "Withdraw the revocation",
+        "Withdraw the removal",
         staff.ACT,
         "Cancels the planned removal of all second factors. The person gets an e-mail.",
         _withdraw,

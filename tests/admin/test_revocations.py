@@ -46,7 +46,7 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
         client, page(user, LATER), reason="again"
     )
 
-    assert "The revocation was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
+    assert "The removal was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
 
     assert 'data-cause="revocation_waits"' not in account(client, user)
     assert "no revocation is planned" in ask(client, page(user, WITHDRAW), reason="again")

@@ -555,7 +555,7 @@ def test_staff_see_it_and_why(ann: Person) -> None:
     assert len(causes) == 1
     assert "2026-11-03 23:01 AEDT" in causes[0].words
     assert REASON in causes[0].words
-    assert "withdraw the revocation" in causes[0].advice
+    assert "withdraw the removal" in causes[0].advice
     entry = next(e for e in timeline(ann.user).entries if "asked for the removal" in e.words)
     assert (entry.who, entry.quoted, entry.bad) == ("support", REASON, False)
     assert "to take effect at 2026-11-03 23:01 AEDT" in entry.details
