@@ -400,7 +400,7 @@ def test_failures(
 
     http = Client(raise_request_exception=False, headers=GERMAN)
     http.post("/sign-in/", {"username": "ann", "password": PASSWORD})
-    monkeypatch.setattr(words, "activity", fail)
+    monkeypatch.setattr("optin.web.account.lines", fail)
     response = http.get("/account/activity/")
     assert response.status_code == status
     assert says in response.content.decode()
