@@ -1,7 +1,6 @@
 """The documents say what is: settings, commands, links, and lines to paste."""
 
 import base64
-import itertools
 import json
 import os
 import re
@@ -185,16 +184,6 @@ def test_the_production_environment_misses_nothing_without_which_it_would_start(
     assert name in done.stderr
 
 
-def test_the_production_environment_has_one_comment_for_each_line() -> None:
-    lines = (ROOT / "docs" / "production.env").read_text(encoding="utf-8").splitlines()
-    bare = [
-        line
-        for before, line in itertools.pairwise(lines)
-        if "=" in line and not line.startswith("#") and not before
-    ]
-    assert not bare
-
-
 # -- the roles of PostgreSQL -------------------------------------------------------
 
 
@@ -301,14 +290,6 @@ def test_links_lead_somewhere(document: Path) -> None:
         found = (document.parent / path).resolve() if path else document
         assert found.exists(), target
         assert not anchor or anchor in anchors(found), target
-
-
-def test_documents_that_the_code_names_exist() -> None:
-    for folder in ("optin", "twofa_site", "templates"):
-        for source in (ROOT / folder).rglob("*"):
-            if source.suffix in {".py", ".html", ".txt"}:
-                for name in re.findall(r"docs/[\w.]+\w", source.read_text(encoding="utf-8")):
-                    assert (ROOT / name).exists(), f"{source.name} names {name}"
 
 
 # -- lines to paste ----------------------------------------------------------------

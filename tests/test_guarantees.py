@@ -106,7 +106,7 @@ def test_each_document_that_is_named_exists() -> None:
     missing = {
         f"{path}: {name}"
         for path, text in texts(*CODE, "docs")
-        for name in re.findall(r"\w[\w/-]*\.md\b", text)
+        for name in re.findall(r"\w[\w/-]*\.md\b|docs/\w+\.env\b", text)
         if not any(
             (folder / name).is_file() for folder in (ROOT, ROOT / "docs", ROOT / path.parent)
         )
