@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.crowd import Crowd
 from tests.kit import chromium
-from tests.kit.server import needs
+from tests.kit.server import ROOT, needs
 
 _SET_UP = """
 import io
@@ -42,7 +42,7 @@ def fresh_throttle() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(chromium.ROOT / "tests" / "browser"):
+        if item.path.is_relative_to(ROOT / "tests" / "browser"):
             item.add_marker("browser")
 
 

@@ -26,7 +26,8 @@ from playwright.sync_api import (
     expect,
 )
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.kit.server import ROOT, running_python
+
 CHROMIUM = shutil.which("chromium")
 NARROW, WIDE = 320, 1280
 """The widths in CSS pixels: 320 is also what 1280 comes to at 400 % zoom."""
@@ -180,25 +181,10 @@ def _free_address() -> str:
 @contextmanager
 def _running(site: Site) -> Iterator[None]:
     command = ["-m", "gunicorn", site.application, "--config", "gunicorn.conf.py"]
-    address = f"127.0.0.1:{site.port}"
-    with site.log.open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, *command, "--bind", address, "--graceful-timeout", "1"],
-            cwd=ROOT,
-            env=_environment(site),
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    command += ["--bind", f"127.0.0.1:{site.port}", "--graceful-timeout", "1"]
+    with running_python(*command, env=_environment(site), log=site.log) as server:
         _wait_for(site, server)
         yield
-    finally:
-        server.terminate()
-        try:
-            server.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def _wait_for(site: Site, server: subprocess.Popen[bytes]) -> None:

@@ -97,6 +97,44 @@ def kill(worker: int) -> None:
 
 
 @contextmanager
+def running_python(
+    *arguments: str, env: Mapping[str, str], log: Path, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python in the project's folder, with a log, until the block ends."""
+    with log.open("ab") as written:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=dict(env),
+            stdout=written,
+            stderr=written,
+            **options,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def gunicorn(
+    listener: socket.socket, env: Mapping[str, str], log: Path, workers: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Let gunicorn serve what comes to *listener*, which is its own from then on."""
+    command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
+    command += ["--workers", str(workers), "--graceful-timeout", "1"]
+    command += ["--bind", f"fd://{listener.fileno()}"]
+    with running_python(*command, env=env, log=log, pass_fds=[listener.fileno()]) as process:
+        listener.close()
+        yield process
+
+
+@contextmanager
 def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> Iterator[Server]:
     """Serve the database of the tests, with the settings in *env*."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -117,27 +155,8 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             "OPTIN_PASSWORD_HASHES": "64",
             **env,
         }
-        command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
-        command += ["--config", "gunicorn.conf.py", "--workers", str(workers)]
-        command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
-        with (folder / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
-    try:
-        yield Server(port, process, folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with gunicorn(listener, environment, folder / "server.log", workers) as process:
+            yield Server(port, process, folder)
 
 
 def database_url() -> str:
@@ -286,27 +305,8 @@ def running(
         site = Site(folder, port, environment)
         if tables and connection.vendor != "postgresql":
             copy_tables(folder / "db.sqlite3")
-        command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
-        command += ["--config", "gunicorn.conf.py", "--workers", "2"]
-        command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
-        with site.log.open("ab") as log:
-            site.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
-    try:
-        yield site
-    finally:
-        site.process.terminate()
-        try:
-            site.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            site.process.kill()
-            site.process.wait()
+        with gunicorn(listener, environment, site.log, workers=2) as site.process:
+            yield site
 
 
 def eventually(true: Callable[[], bool]) -> bool:

@@ -3,13 +3,11 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.server import ROOT
+from tests.kit.server import gunicorn
 from tests.schema.served import Served, manage
 
 NO_LIMITS = dict.fromkeys(
@@ -46,29 +44,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         }
         manage("migrate", environment=environment)
         people = json.loads(manage("demo", "--json", environment=environment))["users"]
-        command = [sys.executable, "-m", "gunicorn", "twofa_site.wsgi"]
-        command += ["--config", "gunicorn.conf.py", "--workers", "1"]
-        command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"]
-        with (folder / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
-    server = Served(
-        f"http://127.0.0.1:{port}", environment, {person["username"]: person for person in people}
-    )
-    try:
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        # What the service could not answer properly it has logged.
-        print((folder / "server.log").read_text())
+        server = Served(
+            f"http://127.0.0.1:{port}",
+            environment,
+            {person["username"]: person for person in people},
+        )
+        with gunicorn(listener, environment, folder / "server.log", workers=1):
+            yield server
+    # What the service could not answer properly it has logged.
+    print((folder / "server.log").read_text())

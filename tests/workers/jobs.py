@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ from optin import codes, keys
 from optin.messaging import delivery
 from optin.models import File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from tests.kit.people import number
-from tests.kit.server import ROOT, database_url
+from tests.kit.server import database_url, running_python
 
 
 def jobs(**values: str) -> list[dict[str, Any]]:
@@ -153,23 +152,9 @@ def process(
     folder: Path, gateway: Counted, *command: str, **env: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``python *command*`` with a log in *folder* until the block ends."""
-    with (folder / "workers.log").open("ab") as log:
-        running = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env={**environment(folder, gateway), **env},
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    env = {**environment(folder, gateway), **env}
+    with running_python(*command, env=env, log=folder / "workers.log") as running:
         yield running
-    finally:
-        running.terminate()
-        try:
-            running.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
 
 
 @contextmanager
