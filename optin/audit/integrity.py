@@ -8,9 +8,9 @@ Four things prove an event. Each is made with the digest key:
 - the seal over its range proves that the range had no other events;
 - the next seal proves that seal: it begins where that one ends. The first begins at 1.
 
-Nothing follows the newest events. Their removal shows in the sequence of ids and in the times of
-other rows, unless somebody changed these too. It always shows in copies of their seals that are
-kept elsewhere (``verify_copies``).
+No event names the newest ones, and no seal follows theirs. Their removal shows in the sequence of
+ids and in the times of other rows, unless somebody changed these too. If they were sealed, it also
+shows in the copies of their seals that are kept elsewhere (``verify_copies``).
 """
 
 import hmac

@@ -1,9 +1,9 @@
 """The events that staff ask for, page by page, each page in the same time (P-22).
 
-An account, a file, an event, an outcome, a face: for each there is an index in the order
-of the list. Where several are asked for, the rarest of them leads, and the events that it
-leads to are compared with the others. They may never meet: so a look ends after
-``LOOKED_AT`` events, and says so, and where to go on.
+Each filter (account, file, event, outcome, face) has an index in the order of the list. If there
+are several filters, the search reads the index of the rarest one, and compares each event with the
+others. Perhaps no event fits. So one search stops after ``LOOKED_AT`` events, and returns how far
+back it looked and where to go on.
 """
 
 from collections.abc import Iterator, Mapping

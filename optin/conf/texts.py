@@ -122,8 +122,8 @@ class Texts:
         20,
         parse=integer,
         fault=between(0, 1_000_000),
-        doc="Opt-ins under one prefix (a number less its last 4 digits) that nobody verified, from "
-        "which it may be closed to opt-ins; 0 switches breakers off.",
+        doc="Unverified opt-ins under one prefix (a number without its last 4 digits) that close "
+        "it to opt-ins, if fewer than OPTIN_BREAKER_SHARE percent are verified; 0: no breakers.",
     )
     breaker_share = Setting(
         50,
@@ -145,8 +145,8 @@ class Texts:
         100,
         parse=integer,
         fault=between(0, 1_000_000),
-        doc="Opt-ins in one region that nobody verified, from which there is an alarm, if the "
-        "share of a breaker is not reached; 0 switches it off. A region is never closed.",
+        doc="Unverified opt-ins in one region that cause an alarm, if fewer than "
+        "OPTIN_BREAKER_SHARE percent are verified; 0: no alarm. A region is never closed.",
     )
     alarm_share = Setting(
         53,

@@ -1,8 +1,8 @@
 """Tell the operators at once: in the log, in a count, and by mail where that is set.
 
-An alarm is sounded within the transaction that saw its cause, and heard once that
-commits. Nobody waits for it and nothing fails by it: the mail leaves from a thread of its
-own, and if it does not, the log says so.
+The transaction that finds the cause calls ``sound``. The alarm goes out when that transaction
+commits. No request waits for the mail or fails because of it: a thread sends it, and the log says
+if it did not leave.
 """
 
 from functools import partial

@@ -1,9 +1,8 @@
 """Counters in the database, exact however many processes count.
 
-Counters are fixed windows. All counters of one operation are raised in one statement, inside a
-savepoint: if any of them is over its limit the savepoint goes back, so that what is refused costs
-nothing. The statement takes the rows in one fixed order, so that no two operations wait for each
-other.
+Each counter counts in a fixed window. One statement raises all counters of an operation, inside a
+savepoint. If one of them is over its limit, the savepoint is rolled back: a refused operation
+counts nowhere. The statement locks the rows in one fixed order, so no two operations deadlock.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,13 +1,15 @@
 """Who may be sent how many texts.
 
 Against pumping, the texts of opt-ins are also counted by prefix (a number less its last 4
-digits) and by region: how many left, and how many opt-ins were proved. A prefix with too
-few is closed to opt-ins for a while; for a region the operators are alarmed. What staff
-decided comes before all counters: the stop of all texts, the lists, a prefix opened.
+digits) and by region: how many texts left, and how many opt-ins were verified. If too few opt-ins
+under a prefix are verified, it is closed to opt-ins for a while. If too few in a region are, the
+operators get an alarm. What staff decided about all texts or about a prefix comes before all
+counters.
 
-Who asks to opt a number in has not shown that it is theirs, and must not learn what others
-did with it or said of it (S-38). So the waits and limits of their own answer openly, and
-first; those of the number, over all users, withhold the text and are not told.
+A person who opts in a number has not verified it yet. They must not learn what others did with it
+(S-38). So the rules about the person come first, and refuse openly. The rules about the number come
+last, and withhold the text: its waits and limits over all users, the deny list, and a STOP (which
+is told to a person who verified the number before).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
-Rows are only ever added. Each row carries a keyed digest of its own content, so that a change in a
-restored copy shows. Each row names the event that the same thread wrote before it: so a copy shows,
-and a removal shows once the thread has written again.
+Rows are added and never changed; only ``purge`` deletes old ones. Each row has a keyed digest of
+its own content, which shows a change. Each row also names the event that the same thread wrote
+before it: two rows that name the same event show a copy, and a row that names a missing event shows
+a removal.
 """
 
 import json

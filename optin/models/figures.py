@@ -1,4 +1,4 @@
-"""How much there was of what, hour by hour: for the home page of staff."""
+"""Figures for the home page of staff, counted hour by hour."""
 
 from datetime import datetime, timedelta
 from typing import Self

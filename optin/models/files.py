@@ -1,4 +1,4 @@
-"""Tenants, who belongs to them, and the legacy keys to them."""
+"""Files (tenants), their members, and access keys to them."""
 
 import secrets
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What leaves the service, and how much of it."""
+"""Texts and mails, each try at a gateway, and the counters of the limits."""
 
 import hmac
 import re

@@ -2,8 +2,11 @@
 
 Anybody, with or without a credential, can cause any number of refusals. The first refusal of
 its kind in an hour writes an audit event at once. Equal ones after it only raise a count. When
-the hour is over, one more event tells how many there were. Refusals of a password are only
-counted, the first one too: else the statements would tell whether somebody has the name (S-38).
+the hour is over, one more event tells how many there were.
+
+Some refusals are only counted, the first one too: passwords beyond a limit, wrong passwords for a
+name that nobody has, and refused requests for a password link. Otherwise the number of statements
+would tell whether somebody has the name (S-38). Each other wrong password has an event of its own.
 
 Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
 same face, by the same client and from the same bucket of networks, and are about the same

@@ -1,4 +1,4 @@
-"""What support asked for, and waits: the removal of all second factors (S-37)."""
+"""Removals of all second factors that support asked for and that wait (S-37)."""
 
 from datetime import datetime
 from typing import Self

@@ -1,9 +1,9 @@
-"""What people do to their factors on pages, beyond opting in.
+"""What people do with their second factors on pages, except opting in.
 
-Apps, recovery codes, and turning off.
+Set up an app, make recovery codes, remove a factor.
 
-Each change asks what the session has proved: the password
-within 20 minutes and, while two-factor sign-in is on, a second factor too.
+For each change, the session must have verified the password in the last 20 minutes and, while
+two-factor sign-in is on, a second factor too.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""Passwords: one try of one, a new one, a lost one.
+"""Passwords: check one, choose a new one, replace a lost one.
 
-A failed try is charged before the password is looked at, and given back when it was right:
-so the limits hold however many try at once.
+Each try counts as failed before the password is checked. If the password was right, the count is
+taken back. So the limits hold, however many try at once.
 """
 
 import unicodedata

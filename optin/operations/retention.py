@@ -1,10 +1,9 @@
 """What is deleted in time.
 
-``purge`` deletes what nobody needs any more, in short transactions that each stand
-alone: killed at any point and run again, it ends where it would have ended. It waits
-for nobody and nobody waits long for it: rows that somebody holds are left for the next
-run. It resets nothing: counts and locks are the user's, and what waits and limits read
-is younger than what it deletes.
+``purge`` deletes what nobody needs any more, in many short transactions. If it is killed, the next
+run does the rest. It skips rows that another transaction has locked; the next run deletes them. It
+resets no count and no lock of a user. It shortens no wait and no limit, because these look only at
+newer rows.
 """
 
 import logging

@@ -1,11 +1,11 @@
 """Revocations that wait: support asks, the person can cancel, then it is carried out (S-37).
 
-Support can be talked into it by somebody who has stolen a password. So the person is told
-by mail at once, and their second factor goes a day later, unless they say no. An
-administrator's revocation is at once (``staff_actions.revoke``).
+A thief with a stolen password may persuade support to remove the second factors. So the service
+mails the person at once, and removes the factors a day later, unless the person cancels. A
+revocation by an administrator takes effect at once (``staff_actions.revoke``).
 
-Whatever is decided at the end is decided from what is true
-then: whether who asked still may, and whether it is still about the same factors.
+When a revocation is due, the service checks again whether the member of staff who asked still may
+do it, and whether the person still has the same second factors.
 """
 
 from dataclasses import dataclass, replace

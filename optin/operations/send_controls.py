@@ -1,8 +1,8 @@
 """What staff decide about texts: stop them all, open a prefix, deny and safe lists.
 
 As every operation: one transaction each, with a reason, and one audit event
-last. ``limits`` and ``delivery`` read the rows at each decision, so that all processes
-obey from the commit on.
+last. ``limits`` and ``messaging.delivery`` read the rows at each decision. So a decision of staff
+binds all processes as soon as it is committed.
 """
 
 from dataclasses import dataclass

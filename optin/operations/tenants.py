@@ -1,4 +1,6 @@
-"""Files, who may act in them, and the legacy ways in: made and ended by operators.
+"""Files, their members, access keys, OAuth applications and sign-in by password.
+
+Operators do this by commands, administrators do most of it in the admin.
 
 As every operation: one transaction each, and one audit event last, so that
 "who made this key, and when?" has an answer.

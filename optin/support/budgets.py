@@ -1,4 +1,4 @@
-"""What the running windows of the budgets have used."""
+"""How many texts of each budget are used in its present window."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,15 +1,14 @@
 """Figures for the home page of staff: counted from the rows, hour by hour, and kept.
 
-What they are counted from does not last: codes and texts are purged after a day, and what
-became of a text is known late. So the time is cut into spans of an hour. A span is counted
-again, ever more rarely, while all that it is counted from is still there: for a day from
-its start. Then it is counted for the last time and settled. ``purge`` calls ``roll_up``
-before it deletes, so nothing goes that was not counted, however late it is.
+Codes and texts are purged after a day, and the service may learn late what became of a text. So
+time is cut into spans of an hour. For a day from its start, while all its rows are there,
+``roll_up`` counts a span again, ever more rarely. Then it counts the span for the last time and
+settles it. ``purge`` calls ``roll_up`` first, so it deletes no row that was not counted.
 
 It may run at any time, twice, and in many processes at once: the row of a span is the lock
 of its figures. Each count reads no more than its span, by an index.
 
-A day is one in the zone of the service (``TIME_ZONE``). Pages read the figures alone.
+A day begins at midnight in ``TIME_ZONE``. Pages read only the figures.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ Decisions with the rule that made them, texts, what gateways and carriers said o
 codes entered, what staff did, mails. Newest first, a page at a time, with as many
 queries for a thousand entries as for one; it reads and changes nothing.
 
-A refused opt-in leaves no number, only its event: that is among them.
+A refused opt-in stores no number. Its audit event is in the list all the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -104,5 +104,5 @@ def _until_then(known: Known, waits: Revocation) -> str:
         return "Their factors are others by now: nothing will be removed."
     return (
         "Then the password alone leads in. If it was not the person who asked: withdraw the "
-        "revocation, and let them change the password."
+        "removal, and let them change the password."
     )
