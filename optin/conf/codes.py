@@ -20,7 +20,8 @@ class Codes:
         600,
         parse=integer,
         fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code lives. No text leaves in the last 65.",
+        doc="Seconds that a code lives; a code that was made keeps its own. No text leaves in the "
+        "last 65.",
     )
     # As Twilio Verify and Ory Kratos.
     otp_tries = Setting(
