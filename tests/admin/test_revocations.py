@@ -49,7 +49,7 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     assert "The removal was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
 
     assert 'data-cause="revocation_waits"' not in account(client, user)
-    assert "no revocation is planned" in ask(client, page(user, WITHDRAW), reason="again")
+    assert "no removal is planned" in ask(client, page(user, WITHDRAW), reason="again")
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
         ("revocation", "planned", "lost the phone"),
