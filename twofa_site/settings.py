@@ -142,7 +142,7 @@ LOGIN_REDIRECT_URL = "account"
 # As long as the longest wait for another link (optin.operations.passwords): whoever is refused
 # another one has one that works.
 PASSWORD_RESET_TIMEOUT = 4 * 3600
-# Bytes of a form. The calls have a limit of their own (optin.api.views.MAX_BODY).
+# Bytes of a form. The calls have a limit of their own (optin.api.parsers.MAX_BODY).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 FILE_UPLOAD_HANDLERS = ["optin.web.uploads.NoFiles"]
 X_FRAME_OPTIONS = "DENY"

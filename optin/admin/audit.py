@@ -299,10 +299,11 @@ def _facts(event: AuditEvent) -> tuple[dict[str, Any], str]:
     """Return what decided, and for equal refusals how many there were, and when."""
     data = dict(event.data)
     since, until = (parse_datetime(str(data.pop(name, ""))) for name in ("since", "until"))
-    count = data.pop("repeated", 0)
+    count, alone = data.pop("repeated", 0), data.pop("alone", False)
     if not (since and until):
         return data, ""
-    return data, f"{count} more between {at(since)} and {at(until)}"
+    many = f"{count} times" if alone else f"{count} more"
+    return data, f"{many} between {at(since)} and {at(until)}"
 
 
 def _data(event: AuditEvent) -> str:

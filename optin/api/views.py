@@ -139,12 +139,6 @@ class Call(APIView):
             client=self.caller.client if self.caller else "",
         )
 
-    @property
-    def request_id(self) -> str:
-        """The id in the X-Request-Id header of the answer."""
-        request_id: str = self.request.META.get("REQUEST_ID", "")
-        return request_id
-
     # -- the way out ---------------------------------------------------------------
 
     def handle_exception(self, exc: Exception) -> Response:

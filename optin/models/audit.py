@@ -320,7 +320,8 @@ class AuditEvent(AppendOnly):
         """Return the event, not saved, about refusals of *row* that no event tells of yet.
 
         It holds the content of the last of them, how many there were, and between which times.
-        No address, if they came from several networks.
+        No address, if they came from several networks. ``alone`` says that no event told of the
+        first one.
         """
         # A row of a later release may know more fields. Null is the default where it may stand.
         kept = {k: value for k, value in row.last.items() if k in LAST_FIELDS and value is not None}
@@ -329,6 +330,8 @@ class AuditEvent(AppendOnly):
             event.number_digest, event.key_id = "", keys.digest_key_id()
         since, until = row.first_at.isoformat(), row.last_at.isoformat()
         event.data = {**event.data, "repeated": row.untold, "since": since, "until": until}
+        if not row.told:
+            event.data["alone"] = True
         if row.network == SEVERAL:
             event.ip, event.data["networks"] = None, "several"
         return event

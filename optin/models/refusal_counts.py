@@ -38,7 +38,8 @@ from optin.outcomes import (
 
 WINDOW = timedelta(hours=1)
 """How long equal refusals are counted together. An attack of one day from one network writes 48
-events of each kind; from all networks, ``BUCKETS`` times as many."""
+events of each kind, or 24 where the first is only counted; from all networks, ``BUCKETS`` times as
+many."""
 
 BUCKETS = 10
 """Networks share so many buckets. With fewer, a stranger would often share one with the person
@@ -87,7 +88,9 @@ end."""
 BEYOND = frozenset[str]({SignInOutcome.INVALID_GRANT})
 """Outcomes that can repeat without end only beyond the limit that their data names."""
 
-CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND
+CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND - {SendOutcome.UNREADABLE}
+"""Of these, what anybody can cause. A number that cannot be read is refused to its person only, or
+to staff, who give a reason."""
 
 
 def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) -> bool:

@@ -249,7 +249,7 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
             delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
             _record(Kind.PASSWORD, "reset_asked", user, origin, now)
         else:
-            _count(Kind.PASSWORD, "refused", None, name, origin, now)
+            _count(Kind.PASSWORD, "refused", known, ANY_NAME, origin, now)
     return due
 
 

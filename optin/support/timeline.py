@@ -135,8 +135,8 @@ def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterato
     yield _page(tries, _TRY, "at", before, limit)
     yield _page(ended, _OUTCOME, "ended_at", before, limit)
     counts = RefusalCount.objects.without_event(user)
-    for one in _page(counts, _COUNT, "last_at", before, limit):
-        yield iter([replace(one, row=repeats.as_event(one.row))])
+    found = _page(counts, _COUNT, "last_at", before, limit)
+    yield (replace(one, row=repeats.as_event(one.row)) for one in found)
 
 
 def _page(

@@ -55,7 +55,12 @@ def activity(request: HttpRequest) -> HttpResponse:
 def _lines(user: User, below: int, limit: int) -> tuple[list[Told], int | None]:
     """Return what happened to *user* before the event *below*, and where the next page starts."""
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
-    counted = repeats.without_event(user) if below == LAST else []
+    counted = repeats.without_event(user)
+    if below < LAST:  # newer ones stand on the pages before
+        newest = (
+            AuditEvent.objects.about(user).filter(pk=below).values_list("at", flat=True).first()
+        )
+        counted = [event for event in counted if newest and event.at < newest]
     events = list(merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True))
     told, count = lines(events, limit)
     shown = [event.pk for event in events[:count] if event.pk > 0]

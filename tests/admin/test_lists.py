@@ -74,6 +74,17 @@ def test_equal_refusals_are_shown_with_their_number(
     assert "200000 more between" in b"".join(answer.streaming_content).decode()
 
 
+def test_refusals_that_are_only_counted_are_shown_with_their_number(
+    signed_in: In, clock: time_machine.Traveller
+) -> None:
+    """No event told of the first one."""
+    record(3, kind=AuditEvent.Kind.SIGN_IN, outcome="invalid_grant", only_count=True)
+    clock.shift(3600)
+    repeats.tell(timezone.now())
+    event = AuditEvent.objects.get(outcome="invalid_grant")
+    assert "3 times between" in read(signed_in("auditor"), f"{LOG}{event.pk}/change/")
+
+
 # -- pages -------------------------------------------------------------------------
 
 

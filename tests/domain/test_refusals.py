@@ -621,6 +621,32 @@ def test_statements_do_not_tell_who_has_an_account(
     assert all(tables.count("event or count") == 1 for tables in known)
 
 
+def test_what_is_only_counted_stands_where_it_belongs(
+    flood: Flood, clock: time_machine.Traveller
+) -> None:
+    """Behind newer lines, also on the second page; and staff read how often it was."""
+    flood.over_name()
+    clock.shift(SECOND)
+    for n in range(3):
+        sign_in.sign_in("ann", "wrong", origin=origin(n))
+    clock.shift(SECOND)
+    for n in range(24):
+        clock.shift(SECOND)
+        kind = (Kind.APP, Kind.RECOVERY_CODES)[n % 2]
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                kind, "ok", now=timezone.now(), origin=origin(0), user_id=flood.user.pk
+            )
+    pages, below = [], LAST
+    while below:
+        shown, older = account._lines(flood.user, below, 20)
+        pages.append([line.what for line in shown])
+        below = older or 0
+    assert len(pages) == 2
+    found = [(n, what) for n, page in enumerate(pages) for what in page if "too many" in what]
+    assert found == [(1, "Sign-in refused: too many tries, 3 times")]
+
+
 def test_each_reset_mail_has_its_event(flood: Flood, clock: time_machine.Traveller) -> None:
     User.objects.filter(pk=flood.user.pk).update(email="ann@example.com")
     for _ in range(2):
@@ -773,6 +799,7 @@ BOUNDED = {
     "invalid_grant": "charged to a limit",
     "invalid_code": "the event is that of the code",
     "withheld": "charged to a limit",
+    "unreadable": "counted, or by staff, who give a reason",
     "mobile_number_in_use": "uses a code up, and texts are limited",
     "revocation_limit": "by staff, who give a reason",
     "out_of_reach": "by staff, who give a reason",

@@ -54,6 +54,7 @@ def all_told() -> list[AuditEvent]:
     for row in RefusalCount.objects.filter(told=0).order_by("pk"):
         event = repeats.as_event(row)
         assert event.data.pop("repeated") == row.count
+        assert event.data.pop("alone")
         assert event.data.pop("since") <= event.data.pop("until")
         events += [event] * row.count
     return events

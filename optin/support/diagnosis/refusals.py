@@ -43,10 +43,10 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     return no_text(why, " ".join(filter(None, [words, *because, again])), advice)
 
 
-def _repeats(event: AuditEvent, told: int = 1) -> str:
-    """Say how often it was refused, if several times; *told* times have an event of their own."""
+def _repeats(event: AuditEvent) -> str:
+    """Say how often it was refused, if several times."""
     since = parse_datetime(str(event.data.get("since", "")))
-    times = int(event.data.get("repeated", 0)) + told
+    times = int(event.data.get("repeated", 0)) + (not event.data.get("alone"))
     return f", {times} times since {moment(since)}" if since and times > 1 else ""
 
 
@@ -102,7 +102,7 @@ def _when_again(event: AuditEvent, now: datetime) -> str:
 def password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
     rule = wording.rule(event.data) or "too many tries"
-    at = f"at {moment(event.at)}{_repeats(event, told=0)}"
+    at = f"at {moment(event.at)}{_repeats(event)}"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
     words = f"Sign-in was refused {at}, from {place}: {rule}."
     return Cause(
