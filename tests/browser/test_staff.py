@@ -37,7 +37,7 @@ TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
 @pytest.fixture(scope="module")
 def ids(site: Site) -> Ids:
     """A row of every kind, and an account to which everything has happened."""
-    return run(site, "from tests.browser import office; out = office.fill()")
+    return run(site, "from tests.kit import office; out = office.fill()")
 
 
 @pytest.fixture(scope="module")
