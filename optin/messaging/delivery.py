@@ -199,24 +199,24 @@ def backlog(now: datetime) -> dict[str, tuple[int, float]]:
 # -- STOP and START ----------------------------------------------------------------
 
 
-def obey(
+def record_opt_out(
     asks: ProviderUser | phones.MobileNumber,
     stop: bool,
     now: datetime,
     origin: Origin,
     receipt: str = "",
 ) -> None:
-    """Remember that the person answered STOP to a text, or START.
+    """Record that the person answered STOP to a text, or START.
 
     The number's active owner is told, whoever had the text sent: their sign-in ends with it.
 
-    :param receipt: by which it came; once obeyed, it counts no more (S-45).
+    :param receipt: by which it came; once recorded, it counts no more (S-45).
     """
     asked_for = asks if isinstance(asks, ProviderUser) else None
     digest = asked_for.number_digest if asked_for else ProviderUser.digest_of(asks.e164)
     with transaction.atomic():
         outcome, guards = ("stopped" if stop else "allowed"), Guard.objects
-        if receipt and _was_obeyed(digest, outcome, receipt):
+        if receipt and _was_recorded(digest, outcome, receipt):
             return
         if not (guards.opt_out(digest, asks.last_three, now) if stop else guards.opt_in(digest)):
             return
@@ -238,7 +238,7 @@ def obey(
         )
 
 
-def _was_obeyed(number_digest: str, outcome: str, receipt: str) -> bool:
+def _was_recorded(number_digest: str, outcome: str, receipt: str) -> bool:
     events = AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS, number_digest=number_digest)
     return events.filter(outcome=outcome, data__receipt=receipt).exists()
 
@@ -313,7 +313,9 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
             case Fate.REFUSED | Fate.OPTED_OUT:
                 _finish(message, State.FAILED, gateway=gateway.name, reason=reason)
                 if made.fate == Fate.OPTED_OUT:
-                    obey(number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}"))
+                    record_opt_out(
+                        number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}")
+                    )
                 return False
             case Fate.UNKNOWN if message.doubts >= MAX_DOUBTS:
                 break

@@ -35,7 +35,7 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
     asks = message.provider_user if message else number
     if asks and receipt.report in _WISHES:
         stop = receipt.report is Report.OPTED_OUT
-        delivery.obey(asks, stop, now, origin, _named(gateway, receipt))
+        delivery.record_opt_out(asks, stop, now, origin, _named(gateway, receipt))
     return bool(asks)
 
 

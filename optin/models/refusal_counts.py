@@ -86,7 +86,7 @@ COUNTED: Mapping[str, frozenset[str]] = {
 end."""
 
 BEYOND = frozenset[str]({SignInOutcome.INVALID_GRANT})
-"""Outcomes that can repeat without end only beyond the limit that their data names."""
+"""Outcomes that a limit bounds. Beyond it they are only counted (``AuditEvent.objects.record``)."""
 
 CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND - {SendOutcome.UNREADABLE}
 """Of these, what anybody can cause. A number that cannot be read is refused to its person only, or
@@ -101,7 +101,7 @@ def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) ->
     """
     if outcome not in COUNTED.get(kind, ()) or reason or "failures" in data:
         return False
-    return outcome not in BEYOND or "rule" in data
+    return outcome not in BEYOND
 
 
 class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):

@@ -521,7 +521,7 @@ def test_the_number_of_a_receipt_stays_untold(
         ("stop1 start1 stop2 start1 stop1 start2 stop2", False),
     ],
 )
-def test_what_was_obeyed_once_counts_no_more(http: Taker, said: str, stopped: bool) -> None:
+def test_what_was_recorded_once_counts_no_more(http: Taker, said: str, stopped: bool) -> None:
     """Each known by the gateway's id for what the person wrote."""
     for each in said.split():
         assert post({"id": each, "status": each[:-1], "from": NUMBER}) == 200
