@@ -91,11 +91,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     count = parser.parse_args().events
-    if connection.vendor == "sqlite":
-        # A file: memory is seen by one process only.
-        connection.settings_dict["TEST"]["NAME"] = str(
-            Path(os.environ["DATA_DIR"], "audit.sqlite3")
-        )
     with world.database():
         connections.close_all()
         nothing, _ = command("verify_audit")

@@ -39,8 +39,9 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
 from optin import codes, keys
-from optin.operations import sign_in
+from optin.messaging import delivery
 from optin.models import AccessKey, File, Membership, PendingOtp, ProviderUser, Purpose, User
+from optin.operations import sign_in
 
 FILE_ID = 777
 
@@ -63,10 +64,15 @@ class Person:
 def database() -> Iterator[None]:
     """An empty database with all tables, dropped at the end."""
     setup_test_environment(debug=False)
+    if connection.vendor == "sqlite":
+        # In memory, a thread does not wait for the lock of another: it fails at once.
+        # Nor does another process see it.
+        connection.settings_dict["TEST"]["NAME"] = os.path.join(os.environ["DATA_DIR"], "bench.db")
     old = setup_databases(verbosity=0, interactive=False)
     try:
         yield
     finally:
+        delivery.postman.wait()
         teardown_databases(old, verbosity=0)
         teardown_test_environment()
 
@@ -148,7 +154,8 @@ def people(count: int, label: str = "person") -> list[Person]:
 
 
 def rewind() -> None:
-    """Open every code again, with no tries and no failures."""
+    """Open every code again, with no tries and no failures; no mail is on its way."""
+    delivery.postman.wait()
     now = timezone.now()
     ProviderUser.objects.update(confirmed=False, verified_at=None)
     PendingOtp.objects.update(
