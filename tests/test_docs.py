@@ -30,7 +30,8 @@ from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusal_counts import WINDOW
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import WITHHELD, CodeOutcome
-from tests.kit.documents import CLIENTS, DOCUMENTS, OPERATORS, README
+from optin.support.diagnosis import Why
+from tests.kit.documents import CLIENTS, DOCUMENTS, OPERATORS, README, STAFF
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 
@@ -272,6 +273,17 @@ def test_each_command_is_told(name: str) -> None:
 @pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
 def test_each_code_is_told_to_client_developers(code: str) -> None:
     assert f"`{code}`" in CLIENTS
+
+
+def test_each_cause_is_told_to_staff_as_the_page_has_it() -> None:
+    """One row each in staff.md, in words of the code; dots stand for what differs (P-21)."""
+    rows = re.findall(r"^\| <!--(.+?)-->(.+?) \|", STAFF, re.MULTILINE)
+    assert sorted(" ".join(names for names, _ in rows).split()) == sorted(Why)
+    sources = "".join(path.read_text("utf-8") for path in ROOT.glob("optin/support/**/*.py"))
+    words = re.sub(r'"\s+f?"', "", sources)  # a string may go on in the next line
+    shown = [said for _, row in rows for said in re.findall(r"\*(.+?)\*", row)]
+    pieces = {piece.strip(" :") for said in shown for piece in said.split("...")}
+    assert {piece for piece in pieces if piece not in words} == set()
 
 
 def anchors(document: Path) -> set[str]:
