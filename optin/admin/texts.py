@@ -48,7 +48,7 @@ class TextAdmin(ReadOnlyAdmin):
         text("gateway_message_id", "gateway's own id"),
         "segments",
         "cost",
-        "doubts",
+        "unknown_attempts",
         "gateways",
     )
 

@@ -39,7 +39,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.messages import MAX_DOUBTS, Outgoing, State, Unsent
+from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -260,13 +260,13 @@ def _send(row: SmsMessage | Notice, patience: float = WORKERS_PATIENCE) -> bool:
         # A bug, here or in a gateway: the messages after this one must still leave. Not
         # its words, which may hold the number or the code.
         logger.error("%s could not be sent: %s", row, type(exc).__name__)
-        _finish(row, _later(row.doubts), reason=type(exc).__name__)
+        _finish(row, _later(row), reason=type(exc).__name__)
         return False
 
 
-def _later(doubts: int) -> State:
-    """Whether a row with so many tries in doubt may be tried again."""
-    return State.FAILED if doubts >= MAX_DOUBTS else State.QUEUED
+def _later(row: SmsMessage | Notice) -> State:
+    """Whether *row*, with its unknown attempts, may be tried again."""
+    return State.FAILED if row.unknown_attempts >= MAX_UNKNOWN_ATTEMPTS else State.QUEUED
 
 
 def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
@@ -286,7 +286,8 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
         _finish(message, State.EXPIRED, reason=too_late)
         return False
     if limits.texts_are_stopped():
-        _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, doubts=message.doubts - 1)
+        before = message.unknown_attempts - 1
+        _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, unknown_attempts=before)
         return False
     if Guard.objects.has_opted_out(number.number_digest):
         _finish(message, State.FAILED, reason=Unsent.OPTED_OUT)
@@ -295,7 +296,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     text = Text(to=e164, body=wording.text_for(message), reference=message.reference)
     region = phones.region_of(e164)
     reason: str = Unsent.NO_GATEWAY
-    message.doubts -= 1  # a gateway, not this process, makes it one
+    message.unknown_attempts -= 1  # a gateway, not this process, makes it one
     for gateway, seconds in gateways_to_try(region, patience):
         now = timezone.now()
         if too_late := _why_not(message.pending_otp, number, now):
@@ -317,11 +318,11 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
                         number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}")
                     )
                 return False
-            case Fate.UNKNOWN if message.doubts >= MAX_DOUBTS:
+            case Fate.UNKNOWN if message.unknown_attempts >= MAX_UNKNOWN_ATTEMPTS:
                 break
             case Fate.TRY_ANOTHER | Fate.NOT_HERE:
-                message.doubts -= 1
-    _finish(message, _later(message.doubts), reason=reason, doubts=message.doubts)
+                message.unknown_attempts -= 1
+    _finish(message, _later(message), reason=reason, unknown_attempts=message.unknown_attempts)
     return False
 
 
@@ -359,7 +360,8 @@ def _send_notice(notice: Notice) -> bool:
         server.open()
     except OSError as exc:  # those of smtplib are OSErrors too
         # It was not reached, or did not let us in: nothing left.
-        _finish(notice, State.QUEUED, doubts=notice.doubts - 1, reason=type(exc).__name__)
+        before = notice.unknown_attempts - 1
+        _finish(notice, State.QUEUED, unknown_attempts=before, reason=type(exc).__name__)
         return False
     with server:
         # Half of the lease is the server's. The other half it may have waited for slow ones.
@@ -370,8 +372,8 @@ def _send_notice(notice: Notice) -> bool:
         try:
             server.send_messages([letter])
         except OSError as exc:
-            state, doubts = _fate_of_mail(exc, notice.doubts)
-            _finish(notice, state, doubts=doubts, reason=type(exc).__name__)
+            state, unknown_attempts = _fate_of_mail(exc, notice)
+            _finish(notice, state, unknown_attempts=unknown_attempts, reason=type(exc).__name__)
             return False
         _finish(notice, State.SENT, sent_at=timezone.now())
     return True
@@ -383,16 +385,16 @@ def _mail_server() -> Any:
     return mail.mailers.default if django.VERSION >= (6, 1) else mail.get_connection()
 
 
-def _fate_of_mail(exc: OSError, doubts: int) -> tuple[State, int]:
-    """What becomes of a mail after *exc*, and how many tries of it are in doubt."""
+def _fate_of_mail(exc: OSError, notice: Notice) -> tuple[State, int]:
+    """What becomes of *notice* after *exc*, and how many unknown attempts it has."""
     # What the server says about each address, or about the mail.
     answers = exc.recipients.values() if isinstance(exc, SMTPRecipientsRefused) else ()
     codes = [code for code, _words in answers]
     if isinstance(exc, SMTPDataError | SMTPSenderRefused):
         codes = [exc.smtp_code]
     if codes and min(codes) >= 500:
-        return State.FAILED, doubts - 1
+        return State.FAILED, notice.unknown_attempts - 1
     # Lower codes are no refusal, but for example an answer that was cut off.
     if codes and min(codes) >= 400:
-        return State.QUEUED, doubts - 1
-    return _later(doubts), doubts
+        return State.QUEUED, notice.unknown_attempts - 1
+    return _later(notice), notice.unknown_attempts

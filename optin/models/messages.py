@@ -22,10 +22,9 @@ LEASE = timedelta(seconds=30)
 MAIL_LEASE = timedelta(minutes=2)
 """The same for a mail: a dozen replies of the server, of 5 s each at most (EMAIL_TIMEOUT)."""
 
-MAX_DOUBTS = 2
-"""A message may be in doubt twice: sent or not, its sender died or no gateway answered. So
-it is sent at most twice, and never lost."""
-
+MAX_UNKNOWN_ATTEMPTS = 2
+"""How many unknown attempts a message may have: its sender died, or no gateway answered, and
+nobody knows whether it left. So it is sent at most twice, and never lost."""
 
 TRIPS_AT = 3
 """Failures in a row after which a gateway is left alone."""
@@ -73,24 +72,22 @@ class OutboxQuerySet(models.QuerySet[M]):
             | Q(
                 state=State.SENDING,
                 claimed_at__lte=now - self.model.lease,
-                doubts__lt=MAX_DOUBTS,
+                unknown_attempts__lt=MAX_UNKNOWN_ATTEMPTS,
             )
         )
 
     def claim(self, pk: int, now: datetime) -> bool:
         """Take the message for sending; of many who try at once, one gets it."""
-        return bool(
-            self.due(now)
-            .filter(pk=pk)
-            .update(
-                state=State.SENDING, claimed_at=now, tries=F("tries") + 1, doubts=F("doubts") + 1
-            )
-        )
+        one_more = {name: F(name) + 1 for name in ("tries", "unknown_attempts")}
+        due = self.due(now).filter(pk=pk)
+        return bool(due.update(state=State.SENDING, claimed_at=now, **one_more))
 
     def give_up(self, now: datetime) -> int:
         """End the messages whose last sender died; returns how many."""
         return self.filter(
-            state=State.SENDING, claimed_at__lte=now - self.model.lease, doubts__gte=MAX_DOUBTS
+            state=State.SENDING,
+            claimed_at__lte=now - self.model.lease,
+            unknown_attempts__gte=MAX_UNKNOWN_ATTEMPTS,
         ).update(state=State.FAILED, reason=Unsent.SENDER_DIED)
 
 
@@ -100,7 +97,7 @@ class Outgoing(models.Model):
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     tries = models.PositiveSmallIntegerField(default=0)
     # Tries of which nobody knows whether they left: while one is made, it is among them.
-    doubts = models.PositiveSmallIntegerField(default=0)
+    unknown_attempts = models.PositiveSmallIntegerField(default=0)
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -119,7 +116,7 @@ class Outgoing(models.Model):
         """Save the new row as claimed by this process, from the time it was made."""
         self.state = State.SENDING
         self.claimed_at = self.created_at
-        self.tries = self.doubts = 1
+        self.tries = self.unknown_attempts = 1
         self.save_queued()
 
     def save_queued(self) -> None:
@@ -195,11 +192,11 @@ class SmsMessage(Outgoing):
     def hold(self, gateway: str) -> bool:
         """Record, before it happens, that *gateway* is handed this message.
 
-        As one more in doubt: should this process die, it may have left. Return False if
+        As one more unknown attempt: should this process die, it may have left. Return False if
         the message is not this process's any more; then it must not be sent.
         """
-        self.doubts += 1
-        return self.finish(State.SENDING, gateway=gateway, doubts=self.doubts)
+        self.unknown_attempts += 1
+        return self.finish(State.SENDING, gateway=gateway, unknown_attempts=self.unknown_attempts)
 
     def taken(self, **facts: object) -> bool:
         """Record that the gateway took it; a receipt may have come before its answer."""

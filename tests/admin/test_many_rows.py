@@ -313,12 +313,12 @@ def crowd() -> None:
             digits, tries, issued_at, expires_at, closed_as)
         SELECT 2000000 + n, 2000000 + n, 'opt_in', {file}, n::text, 'k', 7, 0, now(),
             now() + interval '10 minutes', '' FROM generate_series(1, {n}) AS n;
-        INSERT INTO optin_smsmessage (id, state, tries, doubts, reason, created_at, language,
-            pending_otp_id, gateway, gateway_message_id, segments, cost)
+        INSERT INTO optin_smsmessage (id, state, tries, unknown_attempts, reason, created_at,
+            language, pending_otp_id, gateway, gateway_message_id, segments, cost)
         SELECT 2000000 + n, CASE WHEN n % 25000 = 7 THEN 'failed' ELSE 'delivered' END, 1, 0, '',
             now(), '', 2000000 + n, 'one', '', 1, 0 FROM generate_series(1, {n}) AS n;
-        INSERT INTO optin_notice (id, state, tries, doubts, reason, created_at, language, user_id,
-            kind, last_three)
+        INSERT INTO optin_notice (id, state, tries, unknown_attempts, reason, created_at,
+            language, user_id, kind, last_three)
         SELECT 2000000 + n, CASE WHEN n % 25000 = 6 THEN 'failed' ELSE 'sent' END, 1, 0, '',
             now(), '', 2000000 + n, 'activated', '678' FROM generate_series(1, {n}) AS n;
     """

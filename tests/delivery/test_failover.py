@@ -84,7 +84,7 @@ def test_an_id_that_cannot_be_kept_is_left_out(world: World, use: Gateways, thei
 def test_a_bug_after_the_network_sends_no_third_time(
     world: World, use: Gateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S-63: whatever fails once the gateway has it, it is in doubt."""
+    """S-63: whatever fails once the gateway has it, the attempt is unknown."""
     (only,) = use(Stub("one"))
 
     def broken(*args: object) -> None:
@@ -115,18 +115,18 @@ def test_nobody_serves_the_region(world: World, use: Gateways) -> None:
     use(Stub("nz", regions=("NZ",)))
     message = ask(world)
     assert (message.state, message.reason) == (State.QUEUED, "no gateway serves this number now")
-    assert message.doubts == 0
+    assert message.unknown_attempts == 0
 
 
 def test_every_gateway_is_away_and_comes_back(world: World, use: Gateways) -> None:
-    """A text that surely did not leave is no doubt, however often it was tried."""
+    """A text that surely did not leave is no unknown attempt, however often it was tried."""
     first, second = use(Stub("one", ELSEWHERE), Stub("two", ELSEWHERE))
     message = ask(world)
     for _ in range(5):
         world.clock.shift(10)
         assert delivery.send_due(timezone.now()) == 0
     message.refresh_from_db()
-    assert (message.state, message.doubts, message.tries) == (State.QUEUED, 0, 6)
+    assert (message.state, message.unknown_attempts, message.tries) == (State.QUEUED, 0, 6)
     second.fails = None
     assert delivery.send_due(timezone.now()) == 1
     assert len(first.texts) == 7
@@ -134,7 +134,7 @@ def test_every_gateway_is_away_and_comes_back(world: World, use: Gateways) -> No
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["the-same-again", "the-next"])
-def test_a_text_is_in_doubt_twice_at_most(world: World, use: Gateways, alone: bool) -> None:
+def test_a_text_has_two_unknown_attempts_at_most(world: World, use: Gateways, alone: bool) -> None:
     """S-44, S-63: then it is given up, for it may have left twice."""
     stubs = use(Stub("one", SILENT)) if alone else use(Stub("one", SILENT), Stub("two", SILENT))
     ask(world)
@@ -142,12 +142,14 @@ def test_a_text_is_in_doubt_twice_at_most(world: World, use: Gateways, alone: bo
         world.clock.shift(LEASE)
         delivery.send_due(timezone.now())
     message = newest()
-    assert (message.state, message.doubts, message.reason) == (State.FAILED, 2, "silent")
+    assert (message.state, message.unknown_attempts, message.reason) == (State.FAILED, 2, "silent")
     assert sum(len(stub.texts) for stub in stubs) == 2
 
 
-def test_a_doubt_counts_before_the_next_gateway_is_asked(world: World, use: Gateways) -> None:
-    """A process killed at the second gateway has left two texts in doubt: no third."""
+def test_an_unknown_attempt_counts_before_the_next_gateway_is_asked(
+    world: World, use: Gateways
+) -> None:
+    """A process killed at the second gateway has left two unknown attempts: no third."""
 
     def kill() -> None:
         raise KeyboardInterrupt
@@ -156,7 +158,11 @@ def test_a_doubt_counts_before_the_next_gateway_is_asked(world: World, use: Gate
     world.clock.shift(121)
     with pytest.raises(KeyboardInterrupt):
         world.ask()
-    assert (newest().state, newest().doubts, newest().gateway) == (State.SENDING, 2, "two")
+    assert (newest().state, newest().unknown_attempts, newest().gateway) == (
+        State.SENDING,
+        2,
+        "two",
+    )
     world.clock.shift(LEASE)
     second.then = lambda: None
     assert delivery.send_due(timezone.now()) == 0
@@ -336,7 +342,7 @@ def test_a_person_is_answered_within_6_seconds_though_gateways_hang(
     assert time.perf_counter() - began < 6
     for listener, _ in hang:
         listener.close()
-    if how_many == 1:  # two that hang are two doubts
+    if how_many == 1:  # two that hang are two unknown attempts
         assert (newest().state, newest().gateway) == (State.SENT, "last")
     else:
         assert (newest().state, last.texts) == (State.FAILED, [])
@@ -346,7 +352,7 @@ def test_a_person_is_answered_within_6_seconds_though_gateways_hang(
 def test_gateways_that_cannot_be_reached_leave_time_for_each_other(
     user: User, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names that are not found in time: no doubt, so all get their turn."""
+    """Names that are not found in time: no unknown attempt, so all get their turn."""
     real, over = socket.getaddrinfo, threading.Event()
 
     def slow(host: Any, *args: Any, **kwargs: Any) -> Any:

@@ -322,7 +322,7 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(
     ],
     ids=["nothing", "another-protocol", "no-status", "long-header", "many-headers"],
 )
-def test_what_is_no_answer_leaves_a_doubt(server: Server, answer: Answer) -> None:
+def test_what_is_no_answer_is_an_unknown_attempt(server: Server, answer: Answer) -> None:
     server.answer = answer
     with pytest.raises(SmsError, match=r"^the gateway could not be reached \(\w+\)$") as caught:
         send(gateway(server))

@@ -1,6 +1,5 @@
 """From the outbox to the gateway: never lost, never more than twice."""
 
-import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from django.apps import apps
 from django.conf import LazySettings
 from django.core import mail
 from django.core.mail import EmailMessage
@@ -93,7 +91,7 @@ def test_a_reference_is_of_one_message_only(world: World) -> None:
     ("error", "state", "reason"),
     [
         pytest.param(BUSY, State.QUEUED, "too busy", id="transient"),
-        pytest.param(SLOW, State.QUEUED, "timed out", id="in-doubt"),
+        pytest.param(SLOW, State.QUEUED, "timed out", id="unknown-attempt"),
         pytest.param(REFUSED, State.FAILED, "no such subscriber", id="permanent"),
         pytest.param(RuntimeError(f"to {NUMBER}"), State.QUEUED, "RuntimeError", id="bug"),
         pytest.param(SmsError("x" * 500), State.QUEUED, "x" * 200, id="long-reason"),
@@ -315,16 +313,6 @@ def test_a_mail_that_another_took_meanwhile_is_not_sent(
     assert world.guess(world.code()).outcome is CodeOutcome.OK
     assert mail.outbox == []
     assert Notice.objects.get().state == State.SENDING
-
-
-def test_what_was_tried_before_the_upgrade_counts(abandoned: World) -> None:
-    """S-63: a text that was tried twice by the version before is not sent again."""
-    SmsMessage.objects.update(doubts=0, tries=2)
-    migration = importlib.import_module("optin.migrations.0009_doubts")
-    migration.tries_were_doubts(apps, None)
-    abandoned.clock.shift(LEASE)
-    assert send_due() == 0
-    assert newest().state == State.FAILED
 
 
 def test_a_user_without_an_address_gets_no_mail(world: World) -> None:

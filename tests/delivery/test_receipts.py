@@ -204,7 +204,7 @@ def test_before_the_send_returned_under_an_id_nobody_knows_yet(http: Taker, worl
 def test_of_a_text_that_waits_to_be_sent_again(
     http: Taker, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was in doubt, and had left: it does not leave once more."""
+    """Its attempt was unknown, and it had left: it does not leave once more."""
 
     def silent(text: Text) -> NoReturn:
         raise SmsError("silent", Fate.UNKNOWN)

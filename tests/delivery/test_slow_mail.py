@@ -92,7 +92,7 @@ def notice(user: User) -> Notice:
 
 
 @pytest.mark.parametrize(
-    ("drips_at", "tls", "state", "doubts"),
+    ("drips_at", "tls", "state", "unknown_attempts"),
     [
         (b"", False, State.QUEUED, 0),
         (b"", True, State.QUEUED, 0),
@@ -110,16 +110,16 @@ def test_a_mail_takes_so_long_and_no_longer(
     drips_at: bytes,
     tls: bool,
     state: State,
-    doubts: int,
+    unknown_attempts: int,
 ) -> None:
-    """Once the server let us in, it may have left: that is in doubt."""
+    """Once the server let us in, it may have left: an unknown attempt."""
     office.drips_at, office.tls = drips_at, tls
     serve_mail(settings, office, use_ssl=tls)
     begun = time.perf_counter()
     delivery.send_due(timezone.now())
     assert PATIENCE * 0.9 < time.perf_counter() - begun < PATIENCE + 3
     notice.refresh_from_db()
-    assert (notice.state, notice.doubts) == (state, doubts)
+    assert (notice.state, notice.unknown_attempts) == (state, unknown_attempts)
 
 
 def test_a_mail_that_is_sent_leaves_no_timer(office: DrippingServer, notice: Notice) -> None:

@@ -308,7 +308,7 @@ def test_it_waits_no_longer_than_it_may(server: Server) -> None:
     assert time.perf_counter() - began < 2
 
 
-def test_what_is_no_answer_leaves_a_doubt(server: Server) -> None:
+def test_what_is_no_answer_is_an_unknown_attempt(server: Server) -> None:
     server.answer = lambda line: line.sendall(b"220 mail.example.com\r\n")
     with pytest.raises(SmsError, match="could not be reached") as caught:
         send(gateway(server))

@@ -486,7 +486,7 @@ def test_a_code_on_the_phone_still_works_while_texts_are_stopped(world: World) -
 def test_queued_texts_wait_for_the_end_of_the_stop(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
-    """Counted and saved before the stop; its doubts stay as they were."""
+    """Counted and saved before the stop; its unknown attempts stay as they were."""
     with monkeypatch.context() as patched:
         patched.setattr(delivery, "_send", lambda *given: None)  # it died
         crowd.ask(0)

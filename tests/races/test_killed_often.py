@@ -19,7 +19,7 @@ from oauth2_provider.models import AccessToken
 
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, SmsMessage, User
-from optin.models.messages import MAX_DOUBTS, State
+from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, State
 from tests.kit.people import PASSWORD, number
 from tests.kit.phone import Phone
 from tests.kit.races import at_once
@@ -196,7 +196,7 @@ def assert_all_or_nothing(person: Person) -> None:
 def assert_no_message_is_lost(folder: Path, phone: Phone) -> None:
     """Every one was sent or says why not, and none was sent more than twice."""
     for model in (SmsMessage, Notice):
-        for _ in range(MAX_DOUBTS):
+        for _ in range(MAX_UNKNOWN_ATTEMPTS):
             # As if the lease of those whose sender was killed were over.
             half_sent = model.objects.filter(state=State.SENDING)
             half_sent.update(claimed_at=timezone.now() - model.lease - timedelta(seconds=1))
@@ -204,6 +204,6 @@ def assert_no_message_is_lost(folder: Path, phone: Phone) -> None:
         assert not model.objects.exclude(state=State.SENT).filter(reason="").exists()
     lines = (folder / "sms.jsonl").read_text().splitlines()
     sent = Counter([*(json.loads(line)["reference"] for line in lines), *phone.references])
-    assert max(sent.values()) <= MAX_DOUBTS
+    assert max(sent.values()) <= MAX_UNKNOWN_ATTEMPTS
     for message in SmsMessage.objects.filter(state=State.SENT):
         assert sent[message.reference]

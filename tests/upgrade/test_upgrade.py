@@ -122,6 +122,28 @@ def test_a_database_of_the_first_day_goes_on(first: dict[str, str], ring: dict[s
     }
 
 
+TRIED_TWICE = """
+from django.db import connection
+connection.cursor().execute(
+    "UPDATE optin_smsmessage SET state = 'sending', tries = 2, claimed_at = '2026-11-02 12:00:00Z'"
+)
+"""
+FOUND = """
+from optin.models import SmsMessage
+print(*SmsMessage.objects.values_list("state", "unknown_attempts", "reason").distinct())
+"""
+
+
+def test_what_was_tried_before_the_upgrade_counts(first: dict[str, str]) -> None:
+    """S-63: a text that was tried twice by the version before is not sent again."""
+    for command in (["shell", "-c", TRIED_TWICE], ["migrate", "--no-input"], ["send_due"]):
+        done = run(first, "manage.py", *command)
+        assert done.returncode == 0, done.stderr
+    assert "Sent 0." in done.stdout
+    left = run(first, "manage.py", "shell", "-v", "0", "-c", FOUND)
+    assert left.stdout == "('failed', 2, 'its sender stopped, twice')\n"
+
+
 @pytest.mark.slow
 def test_without_its_keys_a_database_stays_what_it_was(first: dict[str, str]) -> None:
     """The wrong ring stops the upgrade; with the right one it can be run again."""

@@ -112,8 +112,19 @@ def test_codes_stay_24_hours_after_their_end(
     ("state", "stays"),
     [
         ({"state": State.QUEUED}, False),
-        ({"state": State.SENDING, "claimed_at": NOON - LEASE, "tries": 1, "doubts": 1}, False),
-        ({"state": State.SENDING, "claimed_at": NOON - MOMENT, "tries": 1, "doubts": 1}, True),
+        (
+            {"state": State.SENDING, "claimed_at": NOON - LEASE, "tries": 1, "unknown_attempts": 1},
+            False,
+        ),
+        (
+            {
+                "state": State.SENDING,
+                "claimed_at": NOON - MOMENT,
+                "tries": 1,
+                "unknown_attempts": 1,
+            },
+            True,
+        ),
         ({"state": State.SENT}, False),
         ({"state": State.FAILED}, False),
     ],

@@ -290,7 +290,7 @@ def test_a_text_that_a_worker_may_still_be_sending_is_left_to_it(
 ) -> None:
     """S-63: until its lease runs out."""
     now = timezone.now()
-    SmsMessage.objects.update(state=State.SENDING, claimed_at=now, tries=1, doubts=1)
+    SmsMessage.objects.update(state=State.SENDING, claimed_at=now, tries=1, unknown_attempts=1)
     work()
     assert phone.messages == []
     assert jobs()[0]["due_in"] > 0
@@ -338,7 +338,10 @@ def test_a_message_without_a_job_gets_one(message: SmsMessage, phone: Phone) -> 
 def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> None:
     """S-63: at most twice."""
     SmsMessage.objects.update(
-        state=State.SENDING, doubts=2, claimed_at=timezone.now() - LEASE, created_at=timezone.now()
+        state=State.SENDING,
+        unknown_attempts=2,
+        claimed_at=timezone.now() - LEASE,
+        created_at=timezone.now(),
     )
     tasks.sweep.func(timestamp=0)
     work()

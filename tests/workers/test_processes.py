@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from optin.models import File, SmsMessage
-from optin.models.messages import LEASE, MAX_DOUBTS, State
+from optin.models.messages import LEASE, MAX_UNKNOWN_ATTEMPTS, State
 from tests.kit.server import database_url, kill
 from tests.workers.jobs import Counted, eventually, jobs, process, texts, worker
 
@@ -192,7 +192,7 @@ def test_workers_that_are_killed_all_the_time_lose_nothing(
     print(f"{kills} kills, {len(twice)} sent twice, {len(stopped_twice)} given up")
     assert kills == KILLS, "all was sent too soon to show anything"
     assert twice, "no kill fell into a send"
-    assert max(times.values()) <= MAX_DOUBTS
+    assert max(times.values()) <= MAX_UNKNOWN_ATTEMPTS
     assert set(times) <= references
     # Whatever did not arrive is not lost but given up, for the reason that it is.
     assert references - set(times) <= set(stopped_twice)
