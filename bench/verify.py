@@ -90,8 +90,8 @@ def verify(person: world.Person, code: str, kind: str, *, key: bool) -> Environ:
     return environ("/User/verify-2fa-opt-in", query, kind, body, "" if key else person.token)
 
 
-def _guess(guess: str, kind: str, credential: str, person: world.Person) -> Environ:
-    code = person.code if guess == "right" else person.wrong_code
+def _attempt(attempt: str, kind: str, credential: str, person: world.Person) -> Environ:
+    code = person.code if attempt == "right" else person.wrong_code
     return verify(person, code, kind, key=credential == "key")
 
 
@@ -112,10 +112,10 @@ CONTENDERS: dict[str, Contender] = {
         "200 OK", b"ok", lambda p: environ("/floor/drf", "", JSON, '{"Otp": "0123456"}', p.token)
     ),
     **{
-        f"verify {guess}, {credential}, {name}": Contender(
-            status, word, partial(_guess, guess, kind, credential)
+        f"verify {attempt}, {credential}, {name}": Contender(
+            status, word, partial(_attempt, attempt, kind, credential)
         )
-        for guess, status, word in (
+        for attempt, status, word in (
             ("wrong", "400 Bad Request", b"otp_incorrect"),
             ("right", "200 OK", b"opt-out-from-2fa"),
         )

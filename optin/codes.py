@@ -87,7 +87,7 @@ def parse(text: str) -> str:
     """Return the digits of the code in *text*; ``LENGTHS`` says how many can be right.
 
     :raises MalformedCode: if anything but ASCII digits is left of it. Such a text
-        can never be right, so it is not a guess and costs no try.
+        can never be right, so it is no attempt and costs no try.
     """
     code = clean(text)
     if not _DIGITS.fullmatch(code) or len(code) not in LENGTHS:

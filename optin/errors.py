@@ -19,7 +19,7 @@ class Refusal(Exception):
 
 
 class MalformedCode(Refusal):
-    """The text can never be a code, so it is no guess and costs no try."""
+    """The text can never be a code, so it is no attempt and costs no try."""
 
     code = "invalid_request"
     message = "The code must be the digits of the text message, nothing else."

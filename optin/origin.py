@@ -31,7 +31,7 @@ class Origin:
     user_agent: str = ""
     request_id: str = ""
     # What tells the session of a page from others; never kept. A code that one session
-    # sends twice is one guess.
+    # sends twice is one attempt.
     session: str = field(default="", repr=False)
 
     @classmethod

@@ -244,7 +244,7 @@ class PendingOtp(models.Model):
         _FAIL.run(id=self.pk, tries=self.tries)
 
     def close_as_proved(self, now: datetime) -> None:
-        """Close the code, whose guess was right, for good."""
+        """Close the code for good: the right one was entered."""
         _PROVED.run(id=self.pk, now=now)
 
     def is_expired(self, now: datetime) -> bool:

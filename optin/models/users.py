@@ -19,7 +19,7 @@ class UserQuerySet(models.QuerySet["User"]):
         """Re-read the user under a row lock: what the caller holds may be stale.
 
         Every operation starts here, so that operations on one user queue up and N
-        parallel guesses cost N failures. The lock leaves foreign keys alone (``NO
+        parallel attempts cost N failures. The lock leaves foreign keys alone (``NO
         KEY``): others may still insert rows that point at the user.
         """
         user = _LOCK.row(id=pk)
@@ -62,11 +62,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     sign_ins_ended_at = models.DateTimeField(null=True, blank=True)
     # When a password was last chosen by a mailed link: the mailbox alone, so to say.
     password_mailed_at = models.DateTimeField(null=True, blank=True)
-    # The last guess of a session that was compared, and what came of it: a form that is
-    # sent twice is one guess. A keyed digest (``verification.attempt``).
-    last_guess = models.CharField(max_length=64, blank=True)
-    last_guess_as = models.CharField(max_length=32, blank=True)
-    last_guess_at = models.DateTimeField(null=True, blank=True)
+    # The last attempt of a session that was compared, and what came of it: a form that is
+    # sent twice is one attempt. A keyed digest (``verification.attempt_digest``).
+    last_attempt = models.CharField(max_length=64, blank=True)
+    last_attempt_as = models.CharField(max_length=32, blank=True)
+    last_attempt_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
@@ -145,13 +145,13 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         self.sign_ins_ended_at = now
         # One of these sessions may have asked for its secret.
         self.authenticator_apps.filter(confirmed=False).delete()
-        self.forget_guess()
+        self.forget_attempt()
         self.revoke_grants(now)
 
-    def forget_guess(self) -> None:
+    def forget_attempt(self) -> None:
         """Let no session repeat what it proved a moment ago (``verification.repeated``)."""
-        User.objects.filter(pk=self.pk).update(last_guess="")
-        self.last_guess = ""
+        User.objects.filter(pk=self.pk).update(last_attempt="")
+        self.last_attempt = ""
 
     def revoke_grants(self, now: datetime) -> None:
         """Revoke the refresh tokens and authorization codes made until now."""
@@ -172,9 +172,9 @@ _COUNTED = (
     "otp_disabled_at",
     "session_epoch",
     "sign_ins_ended_at",
-    "last_guess",
-    "last_guess_as",
-    "last_guess_at",
+    "last_attempt",
+    "last_attempt_as",
+    "last_attempt_at",
 )
 _COUNTS = Update(
     lambda: User._base_manager.filter(pk=param("id", User)),

@@ -2,9 +2,9 @@
 
 Each operation takes plain values and domain objects and returns a frozen result. Most are one
 durable transaction: lock the user, read, decide in a pure function, write, record one audit event,
-commit. (Tries of a password, password resets, purging and key rotation take several.) So guesses at
-one user's codes wait for each other, no answer leaves before the commit that counted the guess, and
-an event is saved together with its change.
+commit. (Tries of a password, password resets, purging and key rotation take several.) So attempts
+at one user's codes wait for each other, no answer leaves before the commit that counted the
+attempt, and an event is saved together with its change.
 
 If the input is malformed, or the caller was deactivated meanwhile, an operation raises an exception
 (``errors``) and stores nothing. A decision is returned (``outcomes``): an exception would roll back

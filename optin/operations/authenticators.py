@@ -202,15 +202,15 @@ def confirm_app(
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
         now = factors.now
-        guess = verification.attempt(origin, code, "set up")
-        if verification.repeated(factors, None, guess, now):  # only a right one is remembered
+        attempt = verification.attempt_digest(origin, code, "set up")
+        if verification.repeated(factors, None, attempt, now):  # only a right one is remembered
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
         if result.outcome is FactorOutcome.OK:
             proved = Verification(CodeOutcome.OK, by=By.APP)
-            verification.remember(factors.user, guess, proved, now)
+            verification.remember(factors.user, attempt, proved, now)
             factors.user.save_counts()
             keep_session(factors.user)
         record(Kind.APP, result.outcome, factors, None, origin, now, data={})
@@ -310,7 +310,7 @@ def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -
 def turn_off(
     user: User, otp: str, *, removal: Removal, standing: Standing, origin: Origin
 ) -> Verification:
-    """Check one guess at any factor; the right one removes what *removal* names.
+    """Check one attempt at any factor; the right one removes what *removal* names.
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
@@ -322,8 +322,8 @@ def turn_off(
         refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active
-        guess = verification.attempt(origin, code, Purpose.OPT_OUT, removal)
-        result = verification.check_any(factors, code, guess, now)
+        attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT, removal)
+        result = verification.check_any(factors, code, attempt, now)
         if result.repeated:
             return result
         removed = remove(factors, removal, now) if result.outcome is CodeOutcome.OK else []

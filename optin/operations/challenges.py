@@ -66,7 +66,7 @@ def challenge_locked(
 def check(
     user: User, purpose: Purpose, otp: str, *, origin: Origin, file: File | None = None
 ) -> Verification:
-    """Check one guess at any of the user's factors, for *purpose*; it can be right once.
+    """Check one attempt at any of the user's factors, for *purpose*; it can be right once.
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
@@ -90,7 +90,9 @@ def check_locked(
     file: File | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = verification.check_any(factors, code, verification.attempt(origin, code, purpose), now)
+    result = verification.check_any(
+        factors, code, verification.attempt_digest(origin, code, purpose), now
+    )
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
@@ -103,7 +105,7 @@ def check_locked(
 
 
 def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification:
-    """Check one guess at the opt-out code; the right one releases the number.
+    """Check one attempt at the opt-out code; the right one releases the number.
 
     It must be the texted one: a client's call proves the phone.
 
@@ -114,8 +116,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         factors = read_caller_locked(user, Purpose.OPT_OUT)
         now = factors.now
         row = factors.active
-        guess = verification.attempt(origin, code, Purpose.OPT_OUT)
-        result = verification.check_any(factors, code, guess, now)
+        attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT)
+        result = verification.check_any(factors, code, attempt, now)
         if result.outcome is CodeOutcome.OK and row:
             release(row, now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))

@@ -99,8 +99,8 @@ def _make_nameless(user: User) -> None:
     user.last_login = None
     user.is_active = user.is_staff = user.is_superuser = False
     user.save()  # an inactive one: what was signed in ends
-    user.last_guess = user.last_guess_as = ""
-    user.last_guess_at = None
+    user.last_attempt = user.last_attempt_as = ""
+    user.last_attempt_at = None
     user.save_counts()
 
 

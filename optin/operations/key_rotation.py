@@ -264,7 +264,7 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
     holds any more; the others go on.
     Events of the audit trail keep the digests, and the id of the key, that they were
     written with. Apps have no digest, and those of recovery codes are made without a key:
-    both go on. What a session guessed last is a digest too, but counts for a minute, which
+    both go on. The last attempt of a session is a digest too, but counts for a minute, which
     has passed.
 
     :param leave_unreadable: go on though some numbers do not open; they are not found

@@ -211,19 +211,19 @@ def verify_opt_in(
     origin: Origin,
     keep_session: KeepSession = end_session,
 ) -> Verification:
-    """Check one guess at the code of an opt-in; the right one activates the number.
+    """Check one attempt at the code of an opt-in; the right one activates the number.
 
     :param keep_session: called within the transaction once all sessions are ended: the
         one in which it was done goes on.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     code = verification.parse(otp, user)
-    guess = verification.attempt(origin, code, Purpose.OPT_IN, provider_user_id)
+    attempt = verification.attempt_digest(origin, code, Purpose.OPT_IN, provider_user_id)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
         now = factors.now
         row = factors.rows.get(provider_user_id)
-        if known := verification.repeated(factors, row, guess, now):
+        if known := verification.repeated(factors, row, attempt, now):
             return known
         if origin.session:
             refuse_ended(factors, user)
@@ -231,14 +231,14 @@ def verify_opt_in(
         old, other = factors.active, None
         if result.outcome is CodeOutcome.OK and row:
             for_the_first_time = row.verified_at is None
-            result, other = _activate(factors, row, result, guess, now)
+            result, other = _activate(factors, row, result, attempt, now)
             if not other:
                 keep_session(factors.user)
                 # Else one handset could hold a prefix open.
                 if for_the_first_time:
                     _count_proof(row, factors.pending[row.pk])
         elif result.compared:
-            result = verification.count_failure(factors, result, guess, now)
+            result = verification.count_failure(factors, result, attempt, now)
         AuditEvent.objects.record(
             Kind.VERIFY_OPT_IN,
             result.outcome,
@@ -261,7 +261,7 @@ def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
 
 
 def _activate(
-    factors: Factors, row: ProviderUser, result: Verification, guess: str, now: datetime
+    factors: Factors, row: ProviderUser, result: Verification, attempt: str, now: datetime
 ) -> tuple[Verification, ProviderUser | None]:
     """Make *row* the user's active number, now that its code was right.
 
@@ -273,7 +273,7 @@ def _activate(
     other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
     if other:
         result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
-        verification.count_right(factors, result, guess, now)
+        verification.count_right(factors, result, attempt, now)
         delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
         return result, other
     if len(factors.pending) > 1:
@@ -283,7 +283,7 @@ def _activate(
     # What was signed in before had no second factor, or another one.
     user.session_epoch += 1
     user.sign_ins_ended_at = now
-    verification.count_right(factors, result, guess, now)
+    verification.count_right(factors, result, attempt, now)
     user.revoke_grants(now)
     kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
     delivery.notify(user, kind, now, row, about_id=row.pk)

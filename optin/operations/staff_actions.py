@@ -75,7 +75,7 @@ def _suspend(factors: Factors) -> StaffOutcome:
     # A change of number that a text to this number has begun ends too.
     begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
     begun.close(factors.now, Closed.SUPERSEDED)
-    factors.user.forget_guess()
+    factors.user.forget_attempt()
     return StaffOutcome.OK
 
 
@@ -107,7 +107,7 @@ def revoke_locked(factors: Factors) -> bool:
         release(factors.active, factors.now)
     if factors.app:
         factors.app.delete()
-    factors.user.forget_guess()
+    factors.user.forget_attempt()
     forget_recovery_codes(factors.user)
     return True
 

@@ -26,17 +26,17 @@ from optin.origin import Origin
 from optin.outcomes import By, CodeOutcome, NotCompared
 
 REPEATED_WITHIN = timedelta(minutes=1)
-"""The same code from the same session within this time is the same guess (P-12)."""
+"""The same code from the same session within this time is the same attempt (P-12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The answer to one guess."""
+    """The answer to one attempt."""
 
     outcome: CodeOutcome
     tries_left: int | None = None
     retry_after: timedelta | None = None
-    compared: bool = False  # only a guess that was compared can be a failure
+    compared: bool = False  # only an attempt that was compared can be a failure
     by: By | None = None  # what was right
     repeated: bool = False  # it was decided a moment ago: nothing happens
     tried: PendingOtp | None = None  # the texted code that it was compared with
@@ -80,7 +80,7 @@ def judge_opt_in(
 def judge(
     factors: Factors, code: str, now: datetime, *, recovery: RecoveryCode | None = None
 ) -> Verification:
-    """Decide about a guess at any factor that was read, and change nothing.
+    """Decide about an attempt at any factor that was read, and change nothing.
 
     :param recovery: the unused row of *code*, if it has the shape of a recovery code.
     """
@@ -161,7 +161,7 @@ def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     if pending.is_used_up():
         return Verification(CodeOutcome.OTP_EXHAUSTED)
     if len(code) != pending.digits:
-        return _incorrect(NotCompared.OTHER_LENGTH)  # it could not have been right: no guess
+        return _incorrect(NotCompared.OTHER_LENGTH)  # it could not have been right: no attempt
     try:
         right = pending.matches(code)
     except keys.UndecryptableError:
@@ -177,12 +177,12 @@ def _incorrect(why: NotCompared) -> Verification:
     return Verification(CodeOutcome.OTP_INCORRECT, data={"why": why.value})
 
 
-def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verification:
-    """Judge a guess at any factor that was read, and count it. The right code is used up.
+def check_any(factors: Factors, code: str, attempt: str, now: datetime) -> Verification:
+    """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param guess: the ``attempt`` that it is.
+    :param attempt: its ``attempt_digest``.
     """
-    if known := repeated(factors, factors.active, guess, now):
+    if known := repeated(factors, factors.active, attempt, now):
         return known
     recovery = None
     if codes.is_recovery(code):
@@ -191,7 +191,7 @@ def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verific
     if not result.compared:
         return result
     if result.outcome is not CodeOutcome.OK:
-        return count_failure(factors, result, guess, now)
+        return count_failure(factors, result, attempt, now)
     if result.tried:
         result.tried.close_as_proved(now)
     if factors.app and result.step is not None:
@@ -202,35 +202,36 @@ def check_any(factors: Factors, code: str, guess: str, now: datetime) -> Verific
     if result.by is not By.TEXT:
         # What was disabled is proof by text: this leads out of it (S-07a).
         factors.user.otp_disabled_at = None
-    count_right(factors, result, guess, now)
+    count_right(factors, result, attempt, now)
     return result
 
 
-def attempt(origin: Origin, code: str, *aims: object) -> str:
+def attempt_digest(origin: Origin, code: str, *aims: object) -> str:
     """Return what all sendings of *code* by one session have in common, "" without one.
 
-    :param aims: what the code is to bring about: at something else it is another guess.
+    :param aims: what the code is to bring about: at something else it is another attempt.
     """
     if not origin.session:
         return ""
     aim = " ".join(map(str, aims))
+    # The name goes into digests that are stored, so it stays.
     return keys.digest("guess", f"{origin.session} {aim} {code}")
 
 
 def repeated(
-    factors: Factors, row: ProviderUser | None, guess: str, now: datetime
+    factors: Factors, row: ProviderUser | None, attempt: str, now: datetime
 ) -> Verification | None:
-    """Return what was decided about *guess* a moment ago, if it was: nothing is counted.
+    """Return what was decided about *attempt* a moment ago, if it was: nothing is counted.
 
     A double click, a reload and a second tab send the same code again.
     """
     user = factors.user
-    if not guess or guess != user.last_guess or user.last_guess_at is None:
+    if not attempt or attempt != user.last_attempt or user.last_attempt_at is None:
         return None
     # The first half may have been decided by another server, whose clock is ahead.
-    if not -CLOCK_SLACK <= now - user.last_guess_at < REPEATED_WITHIN:
+    if not -CLOCK_SLACK <= now - user.last_attempt_at < REPEATED_WITHIN:
         return None
-    outcome, _, by = user.last_guess_as.partition(" ")
+    outcome, _, by = user.last_attempt_as.partition(" ")
     pending = factors.pending_of(row) if row else None
     return Verification(
         CodeOutcome(outcome),
@@ -240,14 +241,14 @@ def repeated(
     )
 
 
-def count_right(factors: Factors, result: Verification, guess: str, now: datetime) -> None:
+def count_right(factors: Factors, result: Verification, attempt: str, now: datetime) -> None:
     """Start the count again: a right code was proved."""
-    remember(factors.user, guess, result, now)
+    remember(factors.user, attempt, result, now)
     factors.user.forget_failures()
 
 
 def count_failure(
-    factors: Factors, result: Verification, guess: str, now: datetime
+    factors: Factors, result: Verification, attempt: str, now: datetime
 ) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
     user = factors.user
@@ -266,7 +267,7 @@ def count_failure(
         user.otp_locked_until = now + timedelta(seconds=seconds)
         data["locked_until"] = user.otp_locked_until.isoformat()
         delivery.notify(user, Notice.Kind.LOCKED, now)
-    remember(user, guess, result, now)
+    remember(user, attempt, result, now)
     user.save_counts()
     return Verification(
         result.outcome,
@@ -281,8 +282,8 @@ def _tries_left(pending: PendingOtp | None) -> int | None:
     return max(conf.otp_tries - pending.tries, 0) if pending else None
 
 
-def remember(user: User, guess: str, result: Verification, now: datetime) -> None:
-    """Keep what came of the guess of a session; the caller saves the counts."""
+def remember(user: User, attempt: str, result: Verification, now: datetime) -> None:
+    """Keep what came of the attempt of a session; the caller saves the counts."""
     decided = f"{result.outcome} {result.by or ''}".strip()
-    user.last_guess = guess
-    user.last_guess_as, user.last_guess_at = (decided, now) if guess else ("", None)
+    user.last_attempt = attempt
+    user.last_attempt_as, user.last_attempt_at = (decided, now) if attempt else ("", None)

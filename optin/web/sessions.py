@@ -107,7 +107,7 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     request.session = type(request.session)()
     login(request, user, backend=_BACKEND)
     request.session["began"] = request.session["seen"] = now
-    # Of all sessions that this one becomes: a code is one guess under each of their ids.
+    # Of all sessions that this one becomes: a code is one attempt under each of their ids.
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
     # A text for signing in said so: it proves nothing else.

@@ -397,7 +397,7 @@ def test_an_event_that_was_written_late_is_in_its_day(signed_in: In) -> None:
         ("/admin/optin/auditevent/", "at__gte"),
         ("/admin/optin/user/", "password__startswith"),
         ("/admin/optin/user/", "password"),
-        ("/admin/optin/user/", "last_guess"),
+        ("/admin/optin/user/", "last_attempt"),
         ("/admin/optin/user/", "provider_users__number_digest"),
         ("/admin/optin/user/", "is_staff__exact"),
         ("/admin/optin/provideruser/", "user__password__startswith"),

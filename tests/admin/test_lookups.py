@@ -24,7 +24,16 @@ def filters(model: type[models.Model]) -> set[str]:
     return {str(each.parameter_name) for each in site._registry[model].list_filter}  # type: ignore[union-attr]
 
 
-_SECRET = ("password", "digest", "secret", "encrypted", "nonce", "token", "guess", "last_three")
+_SECRET = (
+    "password",
+    "digest",
+    "secret",
+    "encrypted",
+    "nonce",
+    "token",
+    "last_attempt",
+    "last_three",
+)
 
 
 def paths(model: type[models.Model]) -> Iterator[str]:

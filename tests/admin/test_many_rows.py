@@ -300,8 +300,8 @@ def crowd() -> None:
     """As many people, each with a number, a code, a text and a mail; some are suspended."""
     statements = """
         INSERT INTO optin_user (id, username, email, password, first_name, last_name, is_staff,
-            is_active, is_superuser, date_joined, otp_failures, session_epoch, last_guess,
-            last_guess_as)
+            is_active, is_superuser, date_joined, otp_failures, session_epoch, last_attempt,
+            last_attempt_as)
         SELECT 2000000 + n, 'p' || n, 'p' || n || '@example.com', '!', '', '', n % 25000 = 9,
             true, false, now(), 0, 0, '', '' FROM generate_series(1, {n}) AS n;
         INSERT INTO optin_provideruser (id, user_id, file_id, name, confirmed, number_encrypted,

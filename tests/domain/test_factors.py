@@ -607,7 +607,7 @@ def test_no_row_keeps_the_session_or_the_code(full: Person) -> None:
     """S-50."""
     code = full.right(By.APP)
     full.check(code)
-    kept = full.now.last_guess
+    kept = full.now.last_attempt
     assert kept
     assert code not in kept
     assert PAGE.session not in str(vars(full.now))

@@ -139,7 +139,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         *ProviderUser.objects.values_list("number_encrypted", flat=True),
         *AuthenticatorApp.objects.values_list("secret_encrypted", flat=True),
         *RecoveryCode.objects.values_list("digest", flat=True),
-        User.objects.get(pk=person.pk).last_guess,
+        User.objects.get(pk=person.pk).last_attempt,
     )
     assert len(set(ciphertexts) - {""}) == 7
     assert {name.partition(".")[0] for name in belongings(person)} == {
@@ -253,7 +253,7 @@ def test_a_nameless_row_stays(person: User) -> None:
     assert left.last_login is None
     assert not left.has_usable_password()
     assert left.session_epoch > epoch
-    assert (left.last_guess, left.last_guess_as, left.last_guess_at) == ("", "", None)
+    assert (left.last_attempt, left.last_attempt_as, left.last_attempt_at) == ("", "", None)
     assert left.otp_failures == 1  # the counts stay
     assert left.date_joined == joined
 

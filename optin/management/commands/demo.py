@@ -124,7 +124,7 @@ def _reset() -> None:
         factor._default_manager.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()
     SendCounter.objects.all().delete()
-    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None, last_guess="")
+    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None, last_attempt="")
 
 
 def _summary() -> dict[str, Any]:

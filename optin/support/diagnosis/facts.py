@@ -37,7 +37,7 @@ class Known:
     recovery_codes: int
     request: AuditEvent | None  # the last one for a text
     sign_in: AuditEvent | None  # the last password on the way to a text
-    guess: AuditEvent | None  # the last code entered
+    attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
@@ -76,7 +76,7 @@ def read_facts(user: User, now: datetime) -> Known:
         recovery_codes=RecoveryCode.objects.left(fresh),
         request=request,
         sign_in=latest([Kind.SIGN_IN]),
-        guess=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
+        attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),

@@ -16,7 +16,7 @@ from optin.support.wording import moment
 def of_entry(known: Known) -> Iterator[Cause]:
     yield from barred(known)
     yield from _of_password(known)
-    yield from _of_guess(known)
+    yield from _of_attempt(known)
     yield from _of_waiting(known)
     yield from _of_factors(known)
 
@@ -41,8 +41,8 @@ def _of_password(known: Known) -> Iterator[Cause]:
         )
 
 
-def _of_guess(known: Known) -> Iterator[Cause]:
-    event = known.guess
+def _of_attempt(known: Known) -> Iterator[Cause]:
+    event = known.attempt
     if event is None or known.now - event.at >= LATELY or not wording.is_refusal(event):
         return
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
@@ -58,7 +58,7 @@ def _of_guess(known: Known) -> Iterator[Cause]:
 
 def _of_waiting(known: Known) -> Iterator[Cause]:
     """They got as far as the code, and no further: the other question is theirs."""
-    request, later = known.request, (known.guess, known.sign_in)
+    request, later = known.request, (known.attempt, known.sign_in)
     if request is None or request.data.get("purpose") != Purpose.SIGN_IN:
         return
     if request.kind == Kind.RESEND and wording.is_refusal(request):
