@@ -224,8 +224,8 @@ def _exception_of(exc_info: ExcInfo | BaseException | bool | None, record: Any) 
 def _is_routine(record: logging.LogRecord) -> bool:
     """Whether it only says that what is done each minute was done."""
     job = getattr(record, "job", None)
-    is_upkeep = isinstance(job, dict) and job.get("queue") == "upkeep"
-    return is_upkeep and record.levelno <= logging.INFO
+    is_regular = isinstance(job, dict) and job.get("queue") == "upkeep"
+    return is_regular and record.levelno <= logging.INFO
 
 
 def _is_expected(record: logging.LogRecord) -> bool:

@@ -307,7 +307,7 @@ def test_the_jobs_of_a_living_worker_are_left_to_it(message: SmsMessage, phone: 
     assert jobs(task_name="send_text")[0]["status"] == "doing"
 
 
-def test_a_dead_workers_upkeep_bars_nobody(message: SmsMessage, phone: Phone) -> None:
+def test_a_dead_workers_regular_jobs_bar_nobody(message: SmsMessage, phone: Phone) -> None:
     """The next of its kind waits already, and two may not."""
     app.configure_task("seal").defer(timestamp=0)
     a_dead_worker_takes("seal")

@@ -1,4 +1,4 @@
-"""One table is the truth about a guess: what is answered, counted and recorded."""
+"""One table is the truth about an attempt: what is answered, counted and recorded."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -43,7 +43,7 @@ from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, until, waiting
 from tests.kit.server import ROOT, database_url
-from tests.upkeep.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
+from tests.retention.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

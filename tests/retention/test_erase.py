@@ -36,7 +36,7 @@ from optin.outcomes import CodeOutcome, StaffOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
-from tests.upkeep.stored import COMMAND, app_of, everything, now, number_of, rows
+from tests.retention.stored import COMMAND, app_of, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,4 +1,4 @@
-"""However many guesses come at once, they are judged one after the other."""
+"""However many attempts come at once, they are judged one after the other."""
 
 import random
 from collections import Counter
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
 def audited(user: User) -> Counter[str]:
-    """How often each outcome of a guess of *user* stands in the audit trail."""
+    """How often each outcome of an attempt of *user* stands in the audit trail."""
     asked = {AuditEvent.Kind.OPT_IN, AuditEvent.Kind.CHALLENGE}
     found: Counter[str] = Counter()
     for (kind, outcome, _), count in decisions(user_id=user.pk).items():
