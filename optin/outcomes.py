@@ -118,7 +118,7 @@ class NotCompared(StrEnum):
 
 
 class By(StrEnum):
-    """The kind of code that proves a second factor."""
+    """The kind of code that verifies a second factor."""
 
     TEXT = "text"
     APP = "app"

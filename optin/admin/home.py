@@ -169,22 +169,24 @@ def _rows(found: Figures, *columns: Iterable[str]) -> list[Row]:
 
 
 def _opt_ins(found: Figures) -> Chart:
-    proved, failed, waiting = (
+    verified, failed, waiting = (
         _daily(found, What.OPT_IN, name) for name in ("proved", "failed", "waiting")
     )
-    started = map(sum, zip(proved, failed, waiting, strict=True))
-    shares = [_percent(a, a + b) for a, b in zip(proved, failed, strict=True)]
+    started = map(sum, zip(verified, failed, waiting, strict=True))
+    shares = [_percent(a, a + b) for a, b in zip(verified, failed, strict=True)]
     table = Table(
         "Opt-ins",
         ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
         _rows(
-            found, *(map(grouped, counts) for counts in (started, proved, failed, waiting)), shares
+            found,
+            *(map(grouped, counts) for counts in (started, verified, failed, waiting)),
+            shares,
         ),
         "Each number that somebody started to opt in, on the day of its last code. Failed: "
         "the code expired, had no tries left, or another account uses the number.",
     )
     parts = [
-        (Part("good", "verified"), proved),
+        (Part("good", "verified"), verified),
         (Part("bad", "failed"), failed),
         (Part("open", "waiting"), waiting),
     ]
@@ -245,7 +247,7 @@ def _locks(found: Figures) -> Chart:
     return columns(found.days, table, parts, slug="locks")
 
 
-# -- which share was proved --------------------------------------------------------
+# -- which share was verified --------------------------------------------------------
 
 
 def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
@@ -291,9 +293,9 @@ def _bars(slug: str, column: str, rows: list[Bar], note: str = "") -> Bars:
 
 
 def _share(name: str, today: Amount, all_days: Amount) -> Bar:
-    share = all_days.proved / all_days.count if all_days.count else 0
+    share = all_days.verified / all_days.count if all_days.count else 0
     return Bar(plain(name), bar_width(share), "good", (*_of_texts(today), *_of_texts(all_days)))
 
 
 def _of_texts(amount: Amount) -> Row:
-    return grouped(amount.count), grouped(amount.proved), _percent(amount.proved, amount.count)
+    return grouped(amount.count), grouped(amount.verified), _percent(amount.verified, amount.count)

@@ -227,7 +227,7 @@ class GuardAdmin(ReadOnlyAdmin):
     change_list_template = "admin/actions_list.html"
     list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
-    shown = (*list_display, "unproved")
+    shown = (*list_display, "unverified")
 
     @admin.display(description="number")
     def number(self, guard: Guard) -> str:

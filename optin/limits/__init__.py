@@ -17,7 +17,7 @@ from optin.limits.attempts import (
 )
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
 from optin.limits.rules import Rule
-from optin.limits.texts import count_proof, reserve_text, texts_are_stopped
+from optin.limits.texts import count_verified, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Reserved",
     "Rule",
     "Withheld",
-    "count_proof",
+    "count_verified",
     "refund_sign_in",
     "remember_network",
     "resend_wait",

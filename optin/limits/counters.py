@@ -16,19 +16,19 @@ from optin import keys
 from optin.conf import Rate, conf
 from optin.limits.rules import Rule
 
-_INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, proved) VALUES "
+_INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
 
 _OR_ADD = """
 ON CONFLICT (scope, key, window_start) DO UPDATE SET
 count = optin_sendcounter.count + excluded.count,
-proved = optin_sendcounter.proved + excluded.proved
-RETURNING count, proved
+verified = optin_sendcounter.verified + excluded.verified
+RETURNING count, verified
 """
 
 _OR_TAKE_BACK = """
 ON CONFLICT (scope, key, window_start) DO UPDATE SET count =
 CASE WHEN optin_sendcounter.count > 0 THEN optin_sendcounter.count - 1 ELSE 0 END
-RETURNING count, proved
+RETURNING count, verified
 """
 
 LONGEST = timedelta(days=1)
@@ -44,7 +44,7 @@ class Limit:
     count: int
     seconds: int
     adds: int = 1
-    proves: int = 0
+    verifies: int = 0
 
     @property
     def scope(self) -> str:
@@ -63,18 +63,18 @@ class Tally:
 
     limit: Limit
     count: int
-    proved: int
+    verified: int
 
     @property
-    def unproved(self) -> int:
-        """How many stood unproved before this one."""
-        return self.count - self.limit.adds - self.proved
+    def unverified(self) -> int:
+        """How many stood unverified before this one."""
+        return self.count - self.limit.adds - self.verified
 
     def is_pumped(self, threshold: int) -> bool:
-        """Whether too few of those asked for before this one were proved."""
+        """Whether too few of those asked for before this one were verified."""
         asked = self.count - self.limit.adds
-        too_few = self.proved * 100 < asked * conf.breaker_share
-        return 0 < threshold <= self.unproved and too_few
+        too_few = self.verified * 100 < asked * conf.breaker_share
+        return 0 < threshold <= self.unverified and too_few
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
     for limit in limits:
         start = connection.ops.adapt_datetimefield_value(limit.window(now))
         key = keys.digest("counter", limit.key)
-        params += [limit.scope, key, start, limit.adds, limit.proves]
+        params += [limit.scope, key, start, limit.adds, limit.verifies]
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         found = cursor.fetchall()

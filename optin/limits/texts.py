@@ -59,7 +59,7 @@ def reserve_text(
     origin: Origin,
     now: datetime,
     number: MobileNumber | None = None,
-    is_proved: bool = True,
+    is_verified: bool = True,
 ) -> Reserved | Refused:
     """Count one text, or say why it may not be sent. Call inside a transaction.
 
@@ -70,13 +70,13 @@ def reserve_text(
     sees the text of the first in the resend wait.
 
     :param number: of an opt-in, for the lists and the breaker.
-    :param is_proved: whether the user has ever proved the number: then they may know of a STOP.
+    :param is_verified: whether the user has ever verified the number: then they may know of a STOP.
     """
     prefix = Guard.prefix_of(number.e164) if number else ""
     guards = Guard.objects.about(
         {"", number_digest, prefix} if number else {"", number_digest}, now
     )
-    if refused := _stopped(guards, is_proved) or (_guarded(guards, now) if number else None):
+    if refused := _stopped(guards, is_verified) or (_guarded(guards, now) if number else None):
         return refused
     first = _number_limits(number_digest, purpose)
     own = _own_limits(user_id, number_digest, purpose, file_id, origin)
@@ -120,9 +120,9 @@ def reserve_text(
     return refused
 
 
-def count_proof(number: MobileNumber, issued_at: datetime) -> None:
-    """Count that an opt-in was proved, in the window in which its code was asked for."""
-    add(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, proves=1), issued_at)
+def count_verified(number: MobileNumber, issued_at: datetime) -> None:
+    """Count that an opt-in was verified, in the window in which its code was asked for."""
+    add(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, verifies=1), issued_at)
 
 
 def texts_are_stopped() -> bool:
@@ -171,19 +171,19 @@ def _each_own(user_id: int) -> list[Limit]:
     return [*firsts, *each_rate(Rule.OWN_TOTAL, "", rates)]
 
 
-def _of_opt_in(number: MobileNumber, prefix: str, adds: int, proves: int = 0) -> list[Limit]:
+def _of_opt_in(number: MobileNumber, prefix: str, adds: int, verifies: int = 0) -> list[Limit]:
     seconds = conf.breaker_seconds
     return [
-        Limit(Rule.PREFIX, prefix, 0, seconds, adds, proves),
-        Limit(Rule.REGION, number.region, 0, seconds, adds, proves),
+        Limit(Rule.PREFIX, prefix, 0, seconds, adds, verifies),
+        Limit(Rule.REGION, number.region, 0, seconds, adds, verifies),
     ]
 
 
-def _stopped(guards: dict[tuple[str, str], Guard], is_proved: bool) -> Refused | None:
+def _stopped(guards: dict[tuple[str, str], Guard], is_verified: bool) -> Refused | None:
     """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
     if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
         return Refused(Rule.STOP, 0, 0, ASK_AGAIN)
-    if is_proved and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+    if is_verified and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
         return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
     return None
 
@@ -200,7 +200,7 @@ def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | N
     breaker = guards.get((kind.BREAKER, covers.PREFIX))
     if breaker and not _is_open(guards) and conf.breaker_unproved:
         left = _left(breaker, now)
-        return Refused(Rule.PREFIX, breaker.unproved, conf.breaker_unproved, left)
+        return Refused(Rule.PREFIX, breaker.unverified, conf.breaker_unproved, left)
     return None
 
 
@@ -238,7 +238,7 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     if not tally.is_pumped(limit):
         return None
     closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
-    return Refused(Rule.PREFIX, tally.unproved, limit, closed_for)
+    return Refused(Rule.PREFIX, tally.unverified, limit, closed_for)
 
 
 def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
@@ -268,7 +268,7 @@ def _nearest(tallies: Sequence[Tally]) -> Reserved:
     ]
     if conf.breaker_unproved:
         found += [
-            Reserved(Rule.PREFIX, tally.unproved + tally.limit.adds, conf.breaker_unproved)
+            Reserved(Rule.PREFIX, tally.unverified + tally.limit.adds, conf.breaker_unproved)
             for tally in tallies
             if tally.limit.rule is Rule.PREFIX
         ]
@@ -280,7 +280,7 @@ def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
     """Close *prefix*; of many who find that it must be, one closes it and sounds the alarm."""
     until = now + timedelta(seconds=conf.breaker_seconds)
     breaker = Guard.objects.close(
-        prefix, region=region, unproved=refused.count, now=now, until=until
+        prefix, region=region, unverified=refused.count, now=now, until=until
     )
     if breaker:
         alarms.sound(
@@ -305,4 +305,4 @@ def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime)
         if number and rule is Rule.REGION and tally.is_pumped(conf.alarm_unproved):
             told = add([Limit(Rule.REGION_ALARM, limit.key, 0, limit.seconds)], now)
             if told[0].count == 1:
-                alarms.sound(Rule.REGION, region=number.region, unproved=tally.unproved)
+                alarms.sound(Rule.REGION, region=number.region, unproved=tally.unverified)

@@ -35,7 +35,7 @@ def resend_wait(
     newest: datetime | None = None
     length, later = 0, now
     for sent_at, closed_as in texts.values_list("created_at", "pending_otp__closed_as"):
-        if later - sent_at >= SERIES_ENDS_AFTER or closed_as == PendingOtp.Closed.PROVED:
+        if later - sent_at >= SERIES_ENDS_AFTER or closed_as == PendingOtp.Closed.VERIFIED:
             break
         newest = newest or sent_at
         length, later = length + 1, sent_at

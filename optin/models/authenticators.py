@@ -26,7 +26,7 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         return self._one(user, confirmed=True)
 
     def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
-        """The app that *session* of *user* is setting up and has not proved yet.
+        """The app that *session* of *user* is setting up and has not verified yet.
 
         Not one of another session or of long ago: somebody else may have begun it and know
         the secret. Also not one whose key has left the ring.
@@ -46,7 +46,7 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
 class AuthenticatorApp(Device):
     """The secret that a user's authenticator app shares with this service.
 
-    ``confirmed`` means proved: signing in needs a code from then on. Removing it deletes
+    ``confirmed`` means verified: signing in needs a code from then on. Removing it deletes
     the row. Like a ``ProviderUser`` it checks no code by itself.
     """
 
@@ -81,7 +81,7 @@ class AuthenticatorApp(Device):
         return False
 
     def step_of(self, code: str, now: datetime) -> int | None:
-        """Return the unused time step that *code* proves at *now*, if it is right.
+        """Return the unused time step that *code* is for at *now*, if it is right.
 
         :raises keys.UndecryptableError: as ``open_secret``.
         """

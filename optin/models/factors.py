@@ -40,7 +40,7 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
 class ProviderUser(Device):
     """One mobile number of one user: the contract's ``ProviderUserId``.
 
-    ``confirmed`` means active: proved and not released. It is a django-otp device, so
+    ``confirmed`` means active: verified and not released. It is a django-otp device, so
     that ``devices_for_user`` and ``user.is_verified`` see it, but it checks no code by
     itself: ``operations`` are the one way.
     """
@@ -179,13 +179,13 @@ class PendingOtpQuerySet(models.QuerySet["PendingOtp"]):
 
 
 class PendingOtp(models.Model):
-    """A code waiting to be proved. The code itself is not here: see ``codes``."""
+    """A code waiting to be verified. The code itself is not here: see ``codes``."""
 
     class Closed(models.TextChoices):
-        PROVED = "proved", "Verified"
+        VERIFIED = "proved", "Verified"
         SUPERSEDED = "superseded", "A newer code took its place"
         RELEASED = "released", "The number was released"
-        OTHER_PROVED = "other_proved", "Another number was verified"
+        OTHER_VERIFIED = "other_proved", "Another number was verified"
 
     provider_user = models.ForeignKey(ProviderUser, models.CASCADE, related_name="pending_otps")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
@@ -243,9 +243,9 @@ class PendingOtp(models.Model):
         self.tries += 1
         _FAIL.run(id=self.pk, tries=self.tries)
 
-    def close_as_proved(self, now: datetime) -> None:
+    def close_as_verified(self, now: datetime) -> None:
         """Close the code for good: the right one was entered."""
-        _PROVED.run(id=self.pk, now=now)
+        _CLOSE_AS_VERIFIED.run(id=self.pk, now=now)
 
     def is_expired(self, now: datetime) -> bool:
         """Dead at its lifetime's end, and before its birth: a clock went back then."""
@@ -307,7 +307,7 @@ _CONFIRM = Update(
     verified_at=param("verified_at", ProviderUser),
     released_at=None,
 )
-_PROVED = Update(
+_CLOSE_AS_VERIFIED = Update(
     lambda: PendingOtp.objects.open().filter(pk=param("id", PendingOtp)),
     closed_at=param("now", PendingOtp, "closed_at"),
     closed_as="proved",

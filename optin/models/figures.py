@@ -70,7 +70,7 @@ class Figure(models.Model):
     what = models.CharField(max_length=8, choices=What.choices)
     name = models.CharField(max_length=32, blank=True)
     count = models.PositiveBigIntegerField()
-    proved = models.PositiveBigIntegerField(default=0)  # of those
+    verified = models.PositiveBigIntegerField(default=0)  # of those
     cost = models.DecimalField(max_digits=14, decimal_places=4, default=0)
 
     class Meta:

@@ -46,13 +46,15 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         deleted, _ = self.filter(kind=Guard.Kind.OPTED_OUT, key=number_digest).delete()
         return bool(deleted)
 
-    def close(self, key: str, *, region: str, unproved: int, now: datetime, until: datetime) -> int:
+    def close(
+        self, key: str, *, region: str, unverified: int, now: datetime, until: datetime
+    ) -> int:
         """Close a prefix; return the id of the breaker, or 0 if it was closed already.
 
         One statement: of many who find that it must be closed, one closes it.
         """
         adapt = connection.ops.adapt_datetimefield_value
-        values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unproved]
+        values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unverified]
         with connection.cursor() as cursor:
             cursor.execute(_CLOSE, [*values, adapt(now), adapt(until), adapt(now)])
             row = cursor.fetchone()
@@ -84,7 +86,7 @@ class Guard(models.Model):
     last_three = models.CharField(max_length=3, blank=True)
     region = models.CharField(max_length=3, blank=True)
     reason = models.CharField(max_length=500, blank=True)
-    unproved = models.PositiveIntegerField("unverified", default=0)  # that closed the breaker
+    unverified = models.PositiveIntegerField(default=0)  # that closed the breaker
     made_at = models.DateTimeField()
     until = models.DateTimeField(null=True, blank=True)  # nothing: until it is taken away
 
@@ -120,16 +122,16 @@ class Guard(models.Model):
 
 _CLOSE = """
 INSERT INTO optin_guard
-(kind, covers, key, region, unproved, made_at, until, last_three, reason)
+(kind, covers, key, region, unverified, made_at, until, last_three, reason)
 VALUES (%s, %s, %s, %s, %s, %s, %s, '', '')
 ON CONFLICT (key, kind) DO UPDATE SET
-unproved = excluded.unproved, made_at = excluded.made_at, until = excluded.until
+unverified = excluded.unverified, made_at = excluded.made_at, until = excluded.until
 WHERE optin_guard.until <= %s
 RETURNING id
 """
 
 _OPT_OUT = """
-INSERT INTO optin_guard (kind, covers, key, last_three, made_at, region, reason, unproved)
+INSERT INTO optin_guard (kind, covers, key, last_three, made_at, region, reason, unverified)
 VALUES (%s, %s, %s, %s, %s, '', '', 0)
 ON CONFLICT (key, kind) DO NOTHING
 RETURNING id

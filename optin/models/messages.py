@@ -362,8 +362,8 @@ class SendCounter(models.Model):
     key = models.CharField(max_length=64)  # a keyed digest: no number, name or address
     window_start = models.DateTimeField()
     count = models.PositiveIntegerField()
-    # Of those, for opt-ins by prefix and region: codes that were proved.
-    proved = models.PositiveIntegerField(default=0, db_default=0)
+    # Of those, for opt-ins by prefix and region: codes that were verified.
+    verified = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [

@@ -90,8 +90,8 @@ class Revocation(models.Model):
     def is_about(self, number: ProviderUser | None, app: AuthenticatorApp | None) -> bool:
         """Whether these active factors are those that were to be removed: none is newer.
 
-        Who has set one up since has a way in, and has proved an older factor for it, or
+        Who has set one up since has a way in, and has verified an older factor for it, or
         has removed those themself: what is left is not what support was asked to remove.
         """
-        proved = [one.verified_at for one in (number, app) if one]
-        return bool(proved) and all(at and at <= self.asked_at for at in proved)
+        verified = [one.verified_at for one in (number, app) if one]
+        return bool(verified) and all(at and at <= self.asked_at for at in verified)

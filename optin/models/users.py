@@ -102,7 +102,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         _COUNTS.run(id=self.pk, **{name: getattr(self, name) for name in _COUNTED})
 
     def forget_failures(self) -> None:
-        """Start the count again: a right code was proved. The caller holds the lock."""
+        """Start the count again: a right code was entered. The caller holds the lock."""
         self.otp_failures = 0
         self.otp_locked_until = None
         self.save_counts()

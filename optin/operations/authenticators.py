@@ -90,19 +90,19 @@ def overview(user: User) -> Overview:
 def is_stopped(user: User, **which: Any) -> bool:
     """Whether somebody answered STOP from that number of *user*, the active one by default.
 
-    Of none that they have not proved: nobody may learn that of another's number (S-38).
+    Of none that they have not verified: nobody may learn that of another's number (S-38).
     """
     own = ProviderUser.objects.filter(user=user, **(which or {"confirmed": True}))
-    proved = own.exclude(verified_at=None).values("number_digest")
-    return Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=proved).exists()
+    verified = own.exclude(verified_at=None).values("number_digest")
+    return Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=verified).exists()
 
 
 def last_used(user: User) -> datetime | None:
-    """Return when a second factor of *user* was proved last."""
-    proved = AuditEvent.objects.about(user).filter(
+    """Return when a second factor of *user* was verified last."""
+    verified = AuditEvent.objects.about(user).filter(
         kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=CodeOutcome.OK
     )
-    return proved.values_list("at", flat=True).first()
+    return verified.values_list("at", flat=True).first()
 
 
 # -- texts after a STOP -------------------------------------------------------------
@@ -111,7 +111,7 @@ def last_used(user: User) -> datetime | None:
 def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     """Let texts go to the active number of *user* again, after a STOP from it.
 
-    Anybody can forge the sender of a STOP, so a person who proves an app or a recovery code may
+    Anybody can forge the sender of a STOP, so a person who verifies an app or a recovery code may
     undo it. A texted code is not enough: it may be from before the STOP. If the gateway still
     blocks the number, the next text fails and shows it.
 
@@ -140,7 +140,7 @@ def _allow(row: ProviderUser | None) -> FactorOutcome:
 
 
 def _is_claimed(row: ProviderUser) -> bool:
-    """Whether another account has proved the number of *row* since: it may have sent the STOP."""
+    """Whether another account has verified the number of *row* since: it may have sent the STOP."""
     return (
         AuditEvent.objects.led_by("other_user_id", row.user_id)
         .filter(
@@ -209,8 +209,8 @@ def confirm_app(
         standing.demand(now, factor=factors.is_on)
         result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
         if result.outcome is FactorOutcome.OK:
-            proved = Verification(CodeOutcome.OK, by=By.APP)
-            verification.remember(factors.user, attempt, proved, now)
+            right = Verification(CodeOutcome.OK, by=By.APP)
+            verification.remember(factors.user, attempt, right, now)
             factors.user.save_counts()
             keep_session(factors.user)
         record(Kind.APP, result.outcome, factors, None, origin, now, data={})
@@ -232,7 +232,7 @@ def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Chan
     waiting.save(update_fields=["confirmed", "verified_at", "last_step"])
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
-        now, PendingOtp.Closed.OTHER_PROVED
+        now, PendingOtp.Closed.OTHER_VERIFIED
     )
     user.end_sign_ins(now)
     delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)

@@ -115,8 +115,8 @@ def refuse_ended(factors: Factors, user: User) -> None:
         raise SignedOut
 
 
-def _is_fresh(proved_at: datetime | None, now: datetime) -> bool:
-    return proved_at is not None and proved_at - CLOCK_SLACK <= now < proved_at + FRESH
+def _is_fresh(verified_at: datetime | None, now: datetime) -> bool:
+    return verified_at is not None and verified_at - CLOCK_SLACK <= now < verified_at + FRESH
 
 
 def release(row: ProviderUser, now: datetime) -> None:

@@ -74,8 +74,8 @@ def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
     """Whether *notice* told of this very factor; that of a removal, what was added since."""
     if notice.about_id:
         return bool(notice.about_id == factor.pk)
-    proved_at: datetime | None = factor.verified_at
-    return proved_at is not None and proved_at >= _since(notice)
+    verified_at: datetime | None = factor.verified_at
+    return verified_at is not None and verified_at >= _since(notice)
 
 
 def _since(notice: Notice) -> datetime:

@@ -144,7 +144,7 @@ def send_code(
         origin=origin,
         now=now,
         number=number,
-        is_proved=bool(row and row.verified_at),
+        is_verified=bool(row and row.verified_at),
     )
     if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
         return Sending(
@@ -236,7 +236,7 @@ def verify_opt_in(
                 keep_session(factors.user)
                 # Else one handset could hold a prefix open.
                 if for_the_first_time:
-                    _count_proof(row, factors.pending[row.pk])
+                    _count_verified(row, factors.pending[row.pk])
         elif result.compared:
             result = verification.count_failure(factors, result, attempt, now)
         AuditEvent.objects.record(
@@ -269,7 +269,7 @@ def _activate(
     then the code is used up, and nothing else changes but the count.
     """
     user, old = factors.user, factors.active
-    factors.pending[row.pk].close_as_proved(now)
+    factors.pending[row.pk].close_as_verified(now)
     other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
     if other:
         result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
@@ -278,7 +278,7 @@ def _activate(
         return result, other
     if len(factors.pending) > 1:
         PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
-            now, Closed.OTHER_PROVED
+            now, Closed.OTHER_VERIFIED
         )
     # What was signed in before had no second factor, or another one.
     user.session_epoch += 1
@@ -292,13 +292,13 @@ def _activate(
     return result, None
 
 
-def _count_proof(row: ProviderUser, code: PendingOtp) -> None:
-    """Count for its prefix and region that *code* was proved.
+def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
+    """Count for its prefix and region that *code* was verified.
 
-    Last, for all proofs in a region wait here for each other.
+    Last, for all verified opt-ins of a region wait here for each other.
     """
     with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
-        limits.count_proof(MobileNumber.stored(row.open_number()), code.issued_at)
+        limits.count_verified(MobileNumber.stored(row.open_number()), code.issued_at)
 
 
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
@@ -309,7 +309,7 @@ def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> Prov
                 release(old, now)
             row.confirm(now)
     except IntegrityError:
-        # Two users proved one number at the same time: they lock different rows, so
+        # Two users verified one number at the same time: they lock different rows, so
         # the unique owner is for the database to decide.
         owner = ProviderUser.objects.active_owner(row.number_digest)
         if owner is None:

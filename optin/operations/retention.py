@@ -158,7 +158,7 @@ def _farewells(now: datetime) -> Counts:
 
 
 def _numbers(now: datetime) -> Counts:
-    """Numbers that were never proved, a day after their last text.
+    """Numbers that were never verified, a day after their last text.
 
     Under the lock of their user, as every operation: an opt-in that finds the row still
     has it when it commits. What the user counted stays with the user.
@@ -191,7 +191,7 @@ def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
 
 
 def _apps(now: datetime) -> Counts:
-    """Secrets of apps that were never proved. Under the lock of their user, as ``_numbers``."""
+    """Secrets of apps that were never verified. Under the lock of their user, as ``_numbers``."""
     idle = AuthenticatorApp.objects.filter(confirmed=False, created_at__lte=now - ENDED_KEPT)
 
     def drop(user_ids: Sequence[Any]) -> Counts:

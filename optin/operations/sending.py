@@ -29,7 +29,7 @@ class Sending:
     """The answer to a request for a text."""
 
     outcome: SendOutcome
-    provider_user_id: int | None = None  # of the code that waits to be proved
+    provider_user_id: int | None = None  # of the code that waits to be verified
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
     is_withheld: bool = False  # no text leaves, but the outcome does not say so

@@ -40,7 +40,7 @@ class Verification:
     by: By | None = None  # what was right
     repeated: bool = False  # it was decided a moment ago: nothing happens
     tried: PendingOtp | None = None  # the texted code that it was compared with
-    step: int | None = None  # the time step of the app that it proved
+    step: int | None = None  # the time step of the app that it is for
     stays_on: bool = False  # another factor is left after one was removed
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
@@ -165,7 +165,7 @@ def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
     try:
         right = pending.matches(code)
     except keys.UndecryptableError:
-        # Its key has left the ring: nobody can prove it any more.
+        # Its key has left the ring: nobody can verify it any more.
         return Verification(CodeOutcome.OTP_EXPIRED, data={"why": NotCompared.CODE_KEY_GONE.value})
     if right:
         return Verification(CodeOutcome.OK, compared=True, by=By.TEXT, tried=pending)
@@ -193,7 +193,7 @@ def check_any(factors: Factors, code: str, attempt: str, now: datetime) -> Verif
     if result.outcome is not CodeOutcome.OK:
         return count_failure(factors, result, attempt, now)
     if result.tried:
-        result.tried.close_as_proved(now)
+        result.tried.close_as_verified(now)
     if factors.app and result.step is not None:
         factors.app.use(result.step)
     if recovery:
@@ -242,7 +242,7 @@ def repeated(
 
 
 def count_right(factors: Factors, result: Verification, attempt: str, now: datetime) -> None:
-    """Start the count again: a right code was proved."""
+    """Start the count again: a right code was entered."""
     remember(factors.user, attempt, result, now)
     factors.user.forget_failures()
 

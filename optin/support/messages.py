@@ -69,10 +69,10 @@ _MAIL_STATES: dict[State, str] = {
     State.FAILED: "not sent",
 }
 _CLOSED: dict[PendingOtp.Closed, str] = {
-    PendingOtp.Closed.PROVED: "its code was accepted",
+    PendingOtp.Closed.VERIFIED: "its code was accepted",
     PendingOtp.Closed.SUPERSEDED: "its code was replaced or withdrawn",
     PendingOtp.Closed.RELEASED: "its code ended with the number",
-    PendingOtp.Closed.OTHER_PROVED: "its code ended when another factor was verified",
+    PendingOtp.Closed.OTHER_VERIFIED: "its code ended when another factor was verified",
 }
 _FATES: dict[str, str] = {
     Fate.ACCEPTED: "The gateway %(gateway)s took the text",

@@ -159,7 +159,9 @@ def _within(span: Span, field: str) -> Q:
     return Q(**{f"{field}__gte": span.start, f"{field}__lt": span.end})
 
 
-_WAS_PROVED = Q(closed_as=PendingOtp.Closed.PROVED, provider_user__verified_at__gte=F("closed_at"))
+_WAS_VERIFIED = Q(
+    closed_as=PendingOtp.Closed.VERIFIED, provider_user__verified_at__gte=F("closed_at")
+)
 """The code was right, and the number not somebody else's."""
 
 
@@ -169,11 +171,11 @@ def _opt_ins(span: Span, now: datetime) -> Iterator[Figure]:
     waiting = Q(closed_at=None, expires_at__gt=now, tries__lt=conf.otp_tries)
     found = codes.exclude(closed_as=PendingOtp.Closed.SUPERSEDED).aggregate(
         all=Count("pk"),
-        proved=Count("pk", filter=_WAS_PROVED),
+        verified=Count("pk", filter=_WAS_VERIFIED),
         waiting=Count("pk", filter=waiting),
     )
-    failed = found["all"] - found["proved"] - found["waiting"]
-    yield Figure(what=What.OPT_IN, name="proved", count=found["proved"])
+    failed = found["all"] - found["verified"] - found["waiting"]
+    yield Figure(what=What.OPT_IN, name="proved", count=found["verified"])
     yield Figure(what=What.OPT_IN, name="waiting", count=found["waiting"])
     yield Figure(what=What.OPT_IN, name="failed", count=failed)
 
@@ -215,49 +217,49 @@ def _files(span: Span, now: datetime) -> Iterator[Figure]:
 
 
 def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
-    """Texts of opt-ins; a proof counts for the newest text of its code."""
+    """Texts of opt-ins; a verified code counts for its newest text."""
     newer = SmsMessage.objects.exclude(state=State.WITHHELD).filter(
         pending_otp=OuterRef("pending_otp"), pk__gt=OuterRef("pk")
     )
-    proof = Q(
+    verified_by_it = Q(
         ~Exists(newer),
-        pending_otp__closed_as=PendingOtp.Closed.PROVED,
+        pending_otp__closed_as=PendingOtp.Closed.VERIFIED,
         pending_otp__provider_user__verified_at__gte=F("pending_otp__closed_at"),
     )
     found = (
         _sent_in(span)
         .filter(pending_otp__purpose=Purpose.OPT_IN)
         .values_list("gateway")
-        .annotate(n=Count("pk"), proofs=Count("pk", filter=proof))
+        .annotate(n=Count("pk"), n_verified=Count("pk", filter=verified_by_it))
         .order_by()
     )
-    for gateway, count, proved in found:
-        yield Figure(what=What.GATEWAY, name=gateway, count=count, proved=proved)
+    for gateway, count, verified in found:
+        yield Figure(what=What.GATEWAY, name=gateway, count=count, verified=verified)
 
 
 def _counters(span: Span, scope: str) -> Any:
     """What ``limits`` counted for its breakers in the windows that began in *span*, by key."""
     begun = SendCounter.objects.filter(_within(span, "window_start"), scope__startswith=f"{scope}/")
-    return begun.values_list("key").annotate(n=Sum("count"), proofs=Sum("proved"))
+    return begun.values_list("key").annotate(n=Sum("count"), n_verified=Sum("verified"))
 
 
 def _countries(span: Span, now: datetime) -> Iterator[Figure]:
     # Their names stand in no row; there are few.
     names = {keys.digest("counter", region): region for region in conf.sms_regions}
-    others = Figure(what=What.COUNTRY, count=0, proved=0)
-    for key, count, proved in _counters(span, limits.Rule.REGION).order_by():
+    others = Figure(what=What.COUNTRY, count=0, verified=0)
+    for key, count, verified in _counters(span, limits.Rule.REGION).order_by():
         if key in names:
-            yield Figure(what=What.COUNTRY, name=names[key], count=count, proved=proved)
+            yield Figure(what=What.COUNTRY, name=names[key], count=count, verified=verified)
         else:
-            others.count, others.proved = others.count + count, others.proved + proved
+            others.count, others.verified = others.count + count, others.verified + verified
     yield others
 
 
 def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
-    """Those with most that nobody proved."""
+    """Those with most unverified."""
     many = _counters(span, limits.Rule.PREFIX).filter(n__gte=MANY)
-    for key, count, proved in many.order_by(F("proofs") - F("n"), "key")[:SHOWN_AT_MOST]:
-        yield Figure(what=What.PREFIX, name=_short(key), count=count, proved=proved)
+    for key, count, verified in many.order_by(F("n_verified") - F("n"), "key")[:SHOWN_AT_MOST]:
+        yield Figure(what=What.PREFIX, name=_short(key), count=count, verified=verified)
 
 
 def _short(key: str) -> str:
@@ -293,14 +295,16 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many, of those so many proved, for so much."""
+    """So many, of those so many verified, for so much."""
 
     count: int = 0
-    proved: int = 0
+    verified: int = 0
     cost: Decimal = Decimal(0)
 
     def __add__(self, other: "Amount") -> "Amount":
-        return Amount(self.count + other.count, self.proved + other.proved, self.cost + other.cost)
+        return Amount(
+            self.count + other.count, self.verified + other.verified, self.cost + other.cost
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +315,7 @@ class Figures:
     since: datetime | None  # nothing before it was counted
     as_of: datetime | None
     amounts: dict[tuple[str, str], dict[date, Amount]]  # by what and name
-    prefixes: list[tuple[str, Amount, Amount]]  # name, today, all days: most unproved first
+    prefixes: list[tuple[str, Amount, Amount]]  # name, today, all days: most unverified first
     files: list[int]  # those with most texts, today and yesterday
 
     @property
@@ -359,19 +363,19 @@ def read(now: datetime) -> Figures:
 _FEW = [what for what in What.values if what not in {What.PREFIX, What.FILE}]
 """What has few names."""
 
-_SUMS = {"n": Sum("count"), "proofs": Sum("proved"), "price": Sum("cost")}
+_SUMS = {"n": Sum("count"), "n_verified": Sum("verified"), "price": Sum("cost")}
 
 
 def _worst(first: date, today: date) -> list[tuple[str, Amount, Amount]]:
     of_today = {
         "n_today": Sum("count", filter=Q(day=today), default=0),
-        "proofs_today": Sum("proved", filter=Q(day=today), default=0),
+        "n_verified_today": Sum("verified", filter=Q(day=today), default=0),
     }
     rows = Figure.objects.filter(what=What.PREFIX, day__range=(first, today)).values_list("name")
-    worst = rows.annotate(**_SUMS, **of_today).order_by(F("proofs") - F("n"), "name")
+    worst = rows.annotate(**_SUMS, **of_today).order_by(F("n_verified") - F("n"), "name")
     return [
-        (name, Amount(*on_today), Amount(n, proofs, price))
-        for name, n, proofs, price, *on_today in worst[:SHOWN_AT_MOST]
+        (name, Amount(*on_today), Amount(n, n_verified, price))
+        for name, n, n_verified, price, *on_today in worst[:SHOWN_AT_MOST]
     ]
 
 

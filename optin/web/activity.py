@@ -70,7 +70,7 @@ def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
 def _what(event: AuditEvent) -> str:
     by = event.data.get("by", "")
     parts = [_short(event)]
-    if by in _BY:  # then it was not the number that was proved
+    if by in _BY:  # then it was not the number that was verified
         parts.append(_BY[By(by)]())
     elif event.last_three:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})

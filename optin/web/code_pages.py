@@ -69,7 +69,7 @@ class CodePage(View):
         """Hand the code to its operation."""
         raise NotImplementedError
 
-    def proved(self, result: Verification) -> HttpResponse:
+    def verified(self, result: Verification) -> HttpResponse:
         """Where a right code leads."""
         raise NotImplementedError
 
@@ -132,7 +132,7 @@ class CodePage(View):
             return SeeOther(self.address())
         field = "recovery" if "recovery" in request.POST else "code"
         result = self._result(field, request.POST.get(field, ""))
-        return self.proved(result) if result else SeeOther(self.address())
+        return self.verified(result) if result else SeeOther(self.address())
 
     def _result(self, field: str, text: str) -> Verification | None:
         """Check the code; nothing where it was refused, which the next page tells."""

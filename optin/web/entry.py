@@ -75,7 +75,7 @@ class SignInCode(CodePage):
         origin = sessions.origin_of(self.request)
         return challenges.check(self.person, self.purpose, text, origin=origin)
 
-    def proved(self, result: Verification) -> HttpResponse:
+    def verified(self, result: Verification) -> HttpResponse:
         sessions.begin(self.request, self.person, result)
         if result.by is By.RECOVERY:
             return self._replace_what_was_lost()

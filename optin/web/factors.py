@@ -123,7 +123,7 @@ class NumberCode(CodePage):
     purpose = Purpose.OPT_IN
     template = "number_code.html"
     takes_recovery = False
-    # The form of a number that was proved, found again with the back button, leads on too.
+    # The form of a number that was verified, found again with the back button, leads on too.
     settled = frozenset({CodeOutcome.OK, CodeOutcome.ALREADY_VERIFIED})
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -165,7 +165,7 @@ class NumberCode(CodePage):
             keep_session=sessions.renew(self.request),
         )
 
-    def proved(self, result: Verification) -> HttpResponse:
+    def verified(self, result: Verification) -> HttpResponse:
         if result.repeated:
             sessions.follow(self.request)
         if result.outcome is CodeOutcome.OK:
@@ -189,7 +189,7 @@ class ProveCode(CodePage):
         origin = sessions.origin_of(self.request)
         return challenges.check(self.person, self.purpose, text, origin=origin)
 
-    def proved(self, result: Verification) -> HttpResponse:
+    def verified(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)
         return SeeOther(next_page(self.request, "two-factor"))
 
@@ -236,7 +236,7 @@ class OffCode(CodePage):
             origin=sessions.origin_of(self.request),
         )
 
-    def proved(self, result: Verification) -> HttpResponse:
+    def verified(self, result: Verification) -> HttpResponse:
         if authenticators.overview(self.person).is_on:
             sessions.flash(self.request, _("The second factor was removed."))
         else:

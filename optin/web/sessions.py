@@ -94,7 +94,7 @@ def half_user(request: HttpRequest) -> User | None:
     return user if user and user.session_epoch == half.get("epoch") else None
 
 
-def begin(request: HttpRequest, user: User, proved: Verification | None = None) -> None:
+def begin(request: HttpRequest, user: User, verification: Verification | None = None) -> None:
     """Sign *user* in, in a session with a new id.
 
     A half session before it is left to die by itself: the second half of a double click
@@ -111,9 +111,9 @@ def begin(request: HttpRequest, user: User, proved: Verification | None = None) 
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
     # A text for signing in said so: it proves nothing else.
-    if proved and proved.by in {By.APP, By.RECOVERY}:
-        prove(request, proved.by)
-    elif proved:
+    if verification and verification.by in {By.APP, By.RECOVERY}:
+        prove(request, verification.by)
+    elif verification:
         request.session.update(_verified(user, By.TEXT))
 
 
@@ -245,16 +245,16 @@ def prove_password(request: HttpRequest) -> None:
 
 
 def prove(request: HttpRequest, by: By) -> None:
-    """Remember that a second factor was proved, for changes of factors."""
+    """Remember that a second factor was verified, for changes of factors."""
     if not has_ended(request):
         request.session.update(_proof(request, by))
 
 
-def prove_again(request: HttpRequest, proved: Verification) -> None:
+def prove_again(request: HttpRequest, verification: Verification) -> None:
     """``prove`` for somebody who is signed in: a step of its own."""
-    if proved.by:
-        join = proved.repeated or not has_ended(request)
-        _go_on(request, new=_proof(request, proved.by), join=join)
+    if verification.by:
+        join = verification.repeated or not has_ended(request)
+        _go_on(request, new=_proof(request, verification.by), join=join)
 
 
 def _proof(request: HttpRequest, by: By) -> dict[str, Any]:

@@ -165,7 +165,7 @@ _ALLOWED = {
 def sending(result: Sending, purpose: Purpose) -> str:
     """Say what became of a request for a text."""
     if not result.is_withheld and result.data.get("rule") == limits.Rule.OPTED_OUT:
-        return stopped(purpose)  # only who has proved the number is refused openly
+        return stopped(purpose)  # only who has verified the number is refused openly
     outcome = result.outcome
     if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = SendOutcome.WAITING

@@ -42,7 +42,7 @@ for n in range(1, 30):
             cost = count * 5 / 100 if what in ("text", "budget", "file") else 0
             Figure.objects.create(
                 span=span, day=day, what=what, name=name, count=count,
-                proved=int(count * share), cost=cost,
+                verified=int(count * share), cost=cost,
             )
 """
 """Figures of 29 days before today: more on weekdays, and one day on which much failed."""

@@ -191,7 +191,7 @@ def test_a_proved_number_of_somebody_else_is_refused(claimant: World, active: Pr
         result = claimant.guess(claimant.code())
 
     assert result.outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
-    assert claimant.pending.closed_as == PendingOtp.Closed.PROVED  # used up
+    assert claimant.pending.closed_as == PendingOtp.Closed.VERIFIED  # used up
     assert claimant.failures == 0
     assert not claimant.row.confirmed
     active.refresh_from_db()

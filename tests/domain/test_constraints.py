@@ -165,7 +165,7 @@ VIOLATIONS: dict[str, list[Write]] = {
     ],
     "pending_otp_closed_for_a_reason": [
         lambda ann, ben: otp(number(ann), closed_at=timezone.now()),
-        lambda ann, ben: otp(number(ann), closed_as=PendingOtp.Closed.PROVED),
+        lambda ann, ben: otp(number(ann), closed_as=PendingOtp.Closed.VERIFIED),
     ],
     "authenticator_app_one_active_one_waiting": [
         lambda ann, ben: (app(ann), app(ann)),

@@ -79,7 +79,7 @@ def rolled_up(*whats: str, day: date | None = None) -> Told:
 
 def kept() -> list[tuple[Any, ...]]:
     """All figures, as they are stored but for their ids."""
-    fields = ("span__start", "day", "what", "name", "count", "proved", "cost")
+    fields = ("span__start", "day", "what", "name", "count", "verified", "cost")
     return sorted(Figure.objects.values_list(*fields))
 
 

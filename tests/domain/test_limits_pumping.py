@@ -101,7 +101,7 @@ def closed(crowd: Crowd, clock: time_machine.Traveller) -> Crowd:
 def counted() -> dict[str, tuple[int, int]]:
     """Opt-ins asked for and proved, by scope."""
     rows = SendCounter.objects.filter(scope__regex="^(prefix|region)/").order_by("pk")
-    return {row.scope: (row.count, row.proved) for row in rows}
+    return {row.scope: (row.count, row.verified) for row in rows}
 
 
 # -- the breaker -------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_a_proof_counts_in_the_hour_of_its_code(
     assert crowd.ask(0).outcome is SendOutcome.RESENT
     assert crowd.prove(0) is CodeOutcome.OK
     rows = SendCounter.objects.filter(scope="prefix/3600").order_by("window_start")
-    assert [(row.count, row.proved) for row in rows] == [(1, 1), (1, 0)]
+    assert [(row.count, row.verified) for row in rows] == [(1, 1), (1, 0)]
 
 
 def test_another_user_with_the_same_number_is_another_opt_in(crowd: Crowd) -> None:
@@ -316,7 +316,7 @@ def test_staff_open_a_prefix_for_a_time(closed: Crowd, clock: time_machine.Trave
 def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
     """Who looks at the breaker need not know a number."""
     (breaker,) = Guard.objects.filter(kind=Guard.Kind.BREAKER)
-    assert (breaker.region, breaker.unproved, breaker.last_three) == ("AU", 20, "")
+    assert (breaker.region, breaker.unverified, breaker.last_three) == ("AU", 20, "")
     send_controls.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
     assert closed.ask(20).outcome is SendOutcome.SENT
 

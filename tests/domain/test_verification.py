@@ -164,7 +164,7 @@ def test_outcome(
     assert (any_world.pending.tries, any_world.failures) == (tries, failures)
     row = any_world.row
     if expected is CodeOutcome.OK:
-        assert any_world.pending.closed_as == PendingOtp.Closed.PROVED or not row.confirmed
+        assert any_world.pending.closed_as == PendingOtp.Closed.VERIFIED or not row.confirmed
         assert any_world.pending.closed_at == timezone.now()
         assert row.confirmed is (purpose is not Purpose.OPT_OUT)
     else:

@@ -228,7 +228,7 @@ def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
         user.refresh_from_db()
         pending.refresh_from_db()
         assert (user.otp_failures, user.session_epoch, pending.tries) == (0, 1, 0)
-        assert pending.closed_as == PendingOtp.Closed.PROVED
+        assert pending.closed_as == PendingOtp.Closed.VERIFIED
         assert Notice.objects.filter(user=user).count() == 1
     assert rounds < 50 or set(winners) == {Face.API, Face.WEB}
 

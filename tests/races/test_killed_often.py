@@ -181,7 +181,7 @@ def assert_all_or_nothing(person: Person) -> None:
     codes = PendingOtp.objects.filter(provider_user__user=user)
     assert sum(codes.values_list("tries", flat=True)) == sum("try" in e.data for e in events)
     right = [e for e in events if e.outcome == "ok"]
-    assert codes.filter(closed_as=PendingOtp.Closed.PROVED).count() == len(right)
+    assert codes.filter(closed_as=PendingOtp.Closed.VERIFIED).count() == len(right)
     since = right[-1].pk if right else 0
     assert failures == sum("try" in e.data for e in events if e.pk > since)
     texted = sum(count for (_, outcome), count in decided.items() if outcome == "texted")

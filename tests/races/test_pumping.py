@@ -79,4 +79,4 @@ def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path) -> Non
         assert Counter(at_once(proving)) == {"ok": 7}
         assert way.texts() == 7
     rows = SendCounter.objects.filter(scope__regex="^(prefix|region)/")
-    assert {(row.count, row.proved) for row in rows} == {(7, 7)}
+    assert {(row.count, row.verified) for row in rows} == {(7, 7)}

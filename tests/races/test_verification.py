@@ -44,7 +44,7 @@ def test_of_200_right_codes_at_once_exactly_one_succeeds(way: Way, rounds: int, 
         user.refresh_from_db()
         pending.refresh_from_db()
         assert (user.otp_failures, user.session_epoch, pending.tries) == (0, 1, 0)
-        assert pending.closed_as == PendingOtp.Closed.PROVED
+        assert pending.closed_as == PendingOtp.Closed.VERIFIED
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -103,7 +103,7 @@ def test_a_number_that_two_users_prove_at_once_goes_to_exactly_one(
         assert sorted(rows.values_list("confirmed", flat=True)) == [False, True]
         # Both codes are used up, and nobody has failed.
         closed = PendingOtp.objects.filter(provider_user__in=rows).values_list("closed_as")
-        assert set(closed) == {(PendingOtp.Closed.PROVED,)}
+        assert set(closed) == {(PendingOtp.Closed.VERIFIED,)}
         assert set(User.objects.values_list("otp_failures")) == {(0,)}
         loser, owner = rows.order_by("confirmed")
         refusal = AuditEvent.objects.get(user_id=loser.user_id, outcome="mobile_number_in_use")

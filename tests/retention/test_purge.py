@@ -96,7 +96,7 @@ def test_codes_stay_24_hours_after_their_end(
 ) -> None:
     ended: dict[str, Any] = {}
     if closed is not None:
-        ended = {"closed_at": NOON - closed, "closed_as": Closed.PROVED}
+        ended = {"closed_at": NOON - closed, "closed_as": Closed.VERIFIED}
     made = NOON - expired - timedelta(minutes=10)
     text_of(code_of(number, made, **ended), made)
 
@@ -544,7 +544,7 @@ def test_the_trail_says_when_a_long_run_ended(
 ) -> None:
     """By its beginning, it would stand among events of other ids than its own (P-22)."""
     SendCounter.objects.create(
-        scope="total/86400", key="", window_start=NOON - 9 * DAY, count=1, proved=0
+        scope="total/86400", key="", window_start=NOON - 9 * DAY, count=1, verified=0
     )
 
     def slowly(at: datetime) -> retention.Counts:

@@ -27,9 +27,9 @@ def what_became(known: Known) -> Iterator[Cause]:
                 "Let them ask again while you look at this page.",
             )
         return
-    if proved := _proved(text):
+    if verified := _verified(text):
         if request is None or not wording.is_refusal(request):
-            yield proved  # else they wait for one that was refused since
+            yield verified  # else they wait for one that was refused since
         return
     yield from _BECAME[State(text.state)](known, text)
 
@@ -83,9 +83,9 @@ def _delivered(known: Known, text: SmsMessage) -> Iterator[Cause]:
     )
 
 
-def _proved(text: SmsMessage) -> Cause | None:
+def _verified(text: SmsMessage) -> Cause | None:
     code = text.pending_otp
-    if code is None or code.closed_at is None or code.closed_as != code.Closed.PROVED:
+    if code is None or code.closed_at is None or code.closed_as != code.Closed.VERIFIED:
         return None
     return no_text(
         Why.ARRIVED,
