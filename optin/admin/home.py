@@ -260,7 +260,7 @@ def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
             for name in found.names(what)[:SHOWN]
         ]
         yield _bars(what, column, rows)
-    called = _guarded_prefixes(now)
+    called = _controlled_prefixes(now)
     prefixes = [_share(called.get(name, name), *sums) for name, *sums in found.prefixes[:SHOWN]]
     note = (
         "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
@@ -270,7 +270,7 @@ def _shares(found: Figures, now: datetime) -> Iterable[Bars]:
     yield _bars(What.PREFIX, "Prefix", prefixes, note)
 
 
-def _guarded_prefixes(now: datetime) -> dict[str, str]:
+def _controlled_prefixes(now: datetime) -> dict[str, str]:
     """Say of prefixes what is in force for them."""
     words = {
         Guard.Kind.BREAKER: "closed by breaker {}",
@@ -279,11 +279,11 @@ def _guarded_prefixes(now: datetime) -> dict[str, str]:
         Guard.Kind.SAFE: "on the safe list",
     }
     found: dict[str, list[str]] = {}
-    guards = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
-    for guard in guards[:200]:
-        name = statistics.name_of_prefix(guard)
-        found.setdefault(name, [guard.region] if guard.region else [])
-        found[name].append(words[Guard.Kind(guard.kind)].format(guard.pk))
+    controls = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
+    for control in controls[:200]:
+        name = statistics.name_of_prefix(control)
+        found.setdefault(name, [control.region] if control.region else [])
+        found[name].append(words[Guard.Kind(control.kind)].format(control.pk))
     return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
 
 

@@ -163,25 +163,25 @@ def _take(operation: Any, done: str) -> Any:
     return do
 
 
-GUARD_ACTIONS = (
+SEND_CONTROL_ACTIONS = (
     Action(
         "stop",
         "Stop all texts",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "Stops all texts of every kind. Waiting texts expire.",
         _switch(send_controls.stop_texts, "All texts are stopped."),
     ),
     Action(
         "allow",
         "Allow texts again",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "Ends the stop of all texts.",
         _switch(send_controls.allow_texts, "Texts leave again."),
     ),
     Action(
         "deny",
         "Deny opt-ins",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
         "working.",
         _put(send_controls.deny, "On the deny list."),
@@ -190,7 +190,7 @@ GUARD_ACTIONS = (
     Action(
         "safe",
         "Keep safe",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
         _put(send_controls.keep_safe, "On the safe list."),
         ListForm,
@@ -198,7 +198,7 @@ GUARD_ACTIONS = (
     Action(
         "lift",
         "Open a prefix",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "Opens a prefix that was closed because too few opt-ins were verified.",
         _put(send_controls.lift_breaker, "The prefix is open."),
         PrefixForm,
@@ -206,7 +206,7 @@ GUARD_ACTIONS = (
     Action(
         "unlist",
         "Take off the lists",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "Takes a number or prefix off the deny or safe list.",
         _take(send_controls.unlist, "Taken off the lists."),
         NumberForm,
@@ -214,7 +214,7 @@ GUARD_ACTIONS = (
     Action(
         "texts-again",
         "Allow texts to a number",
-        staff.GUARDS,
+        staff.SEND_CONTROLS,
         "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
         _take(send_controls.allow_number, "Texts may go to it again."),
         OneNumberForm,
@@ -223,27 +223,30 @@ GUARD_ACTIONS = (
 
 
 @admin.register(Guard, site=site)
-class GuardAdmin(ReadOnlyAdmin):
+class SendControlAdmin(ReadOnlyAdmin):
     change_list_template = "admin/actions_list.html"
     list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
     shown = (*list_display, "unverified")
 
     @admin.display(description="number")
-    def number(self, guard: Guard) -> str:
-        return phones.mask(guard.last_three) or "-"
+    def number(self, control: Guard) -> str:
+        return phones.mask(control.last_three) or "-"
 
     ends = staticmethod(when("until"))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, tools_for(request, "optin_guard", GUARD_ACTIONS))
+        return super().changelist_view(
+            request, tools_for(request, "optin_guard", SEND_CONTROL_ACTIONS)
+        )
 
     def own_urls(self) -> list[URLPattern]:
         def home(row: Any) -> str:
             return reverse("admin:optin_guard_changelist")
 
         return [
-            each.urls("optin_guard", lambda pk: None, home, one=False) for each in GUARD_ACTIONS
+            each.urls("optin_guard", lambda pk: None, home, one=False)
+            for each in SEND_CONTROL_ACTIONS
         ]
 
 

@@ -73,10 +73,10 @@ def reserve_text(
     :param is_verified: whether the user has ever verified the number: then they may know of a STOP.
     """
     prefix = Guard.prefix_of(number.e164) if number else ""
-    guards = Guard.objects.about(
+    controls = Guard.objects.about(
         {"", number_digest, prefix} if number else {"", number_digest}, now
     )
-    if refused := _stopped(guards, is_verified) or (_guarded(guards, now) if number else None):
+    if refused := _stopped(controls, is_verified) or (_denied(controls, now) if number else None):
         return refused
     first = _number_limits(number_digest, purpose)
     own = _own_limits(user_id, number_digest, purpose, file_id, origin)
@@ -92,7 +92,7 @@ def reserve_text(
     shut: Refused | None = None
     with transaction.atomic():
         tallies = add(limits, now)
-        if number and not _is_open(guards):
+        if number and not _is_open(controls):
             shut = _shut(tallies, now)
         if number:
             refused = (
@@ -100,7 +100,7 @@ def reserve_text(
                 or resend_wait(number_digest, purpose, now, user_id)
                 or first_over(tallies[len(first) :], now)
                 or _withheld(
-                    _about_number(guards, now)
+                    _about_number(controls, now)
                     or resend_wait(number_digest, purpose, now)
                     or first_over(tallies[: len(first)], now),
                     origin,
@@ -179,36 +179,36 @@ def _of_opt_in(number: MobileNumber, prefix: str, adds: int, verifies: int = 0) 
     ]
 
 
-def _stopped(guards: dict[tuple[str, str], Guard], is_verified: bool) -> Refused | None:
+def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refused | None:
     """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
-    if (Guard.Kind.STOP, Guard.Covers.ALL) in guards:
+    if (Guard.Kind.STOP, Guard.Covers.ALL) in controls:
         return Refused(Rule.STOP, 0, 0, ASK_AGAIN)
-    if is_verified and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+    if is_verified and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
         return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
     return None
 
 
-def _guarded(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
     """Say no where staff did, or a breaker that is closed. A number says more than its prefix."""
     kind, covers = Guard.Kind, Guard.Covers
-    if (kind.SAFE, covers.NUMBER) in guards:
+    if (kind.SAFE, covers.NUMBER) in controls:
         return None
-    if deny := guards.get((kind.DENY, covers.PREFIX)):
+    if deny := controls.get((kind.DENY, covers.PREFIX)):
         return Refused(Rule.DENY_PREFIX, 0, 0, _left(deny, now))
-    if (kind.SAFE, covers.PREFIX) in guards:
+    if (kind.SAFE, covers.PREFIX) in controls:
         return None
-    breaker = guards.get((kind.BREAKER, covers.PREFIX))
-    if breaker and not _is_open(guards) and conf.breaker_unproved:
+    breaker = controls.get((kind.BREAKER, covers.PREFIX))
+    if breaker and not _is_open(controls) and conf.breaker_unproved:
         left = _left(breaker, now)
         return Refused(Rule.PREFIX, breaker.unverified, conf.breaker_unproved, left)
     return None
 
 
-def _about_number(guards: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
+def _about_number(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
     """Refuse if the holder of this number (by STOP) or staff said so."""
-    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in guards:
+    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
         return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
-    if deny := guards.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
+    if deny := controls.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
         return Refused(Rule.DENY_NUMBER, 0, 0, _left(deny, now))
     return None
 
@@ -222,13 +222,13 @@ def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
     )
 
 
-def _is_open(guards: dict[tuple[str, str], Guard]) -> bool:
+def _is_open(controls: dict[tuple[str, str], Guard]) -> bool:
     """Whether no breaker closes for this number."""
-    return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in guards)
+    return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in controls)
 
 
-def _left(guard: Guard, now: datetime) -> timedelta:
-    return min(guard.until - now, LONGEST) if guard.until else LONGEST
+def _left(control: Guard, now: datetime) -> timedelta:
+    return min(control.until - now, LONGEST) if control.until else LONGEST
 
 
 def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:

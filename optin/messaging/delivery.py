@@ -215,10 +215,10 @@ def record_opt_out(
     asked_for = asks if isinstance(asks, ProviderUser) else None
     digest = asked_for.number_digest if asked_for else ProviderUser.digest_of(asks.e164)
     with transaction.atomic():
-        outcome, guards = ("stopped" if stop else "allowed"), Guard.objects
+        outcome, stops = ("stopped" if stop else "allowed"), Guard.objects
         if receipt and _was_recorded(digest, outcome, receipt):
             return
-        if not (guards.opt_out(digest, asks.last_three, now) if stop else guards.opt_in(digest)):
+        if not (stops.opt_out(digest, asks.last_three, now) if stop else stops.opt_in(digest)):
             return
         owner = ProviderUser.objects.active_owner(digest)
         if owner and stop:

@@ -20,7 +20,7 @@ class GuardQuerySet(models.QuerySet["Guard"]):
     def about(self, wanted: Iterable[str], now: datetime) -> "dict[tuple[str, str], Guard]":
         """What is in force at *now* for any of *wanted*, by its kind and what it covers."""
         found = self.in_force(now).filter(key__in=list(wanted))
-        return {(guard.kind, guard.covers): guard for guard in found}
+        return {(control.kind, control.covers): control for control in found}
 
     def is_stopped(self) -> bool:
         """Whether no text may leave."""
@@ -62,9 +62,10 @@ class GuardQuerySet(models.QuerySet["Guard"]):
 
 
 class Guard(models.Model):
-    """One entry: a closed breaker, a lift of one, a line of a list, or a stop.
+    """One send control: a closed breaker, a lift of one, an entry of a list, or a stop.
 
-    An entry whose time is over counts for nothing; ``purge`` deletes it.
+    One whose time is over counts for nothing; ``purge`` deletes it. The model keeps its name,
+    because permissions and the addresses of the admin have it.
     """
 
     class Kind(models.TextChoices):

@@ -289,7 +289,7 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
         closed = PendingOtp.objects.all().close(now, PendingOtp.Closed.SUPERSEDED)
         SendCounter.objects.all().delete()
         KnownNetwork.objects.all().delete()
-        _move_guards(moved)
+        _move_controls(moved)
         canary.digest_anew()
         AuditEvent.objects.record(
             Kind.KEYS,
@@ -310,21 +310,21 @@ def _refuse_while_running(now: datetime) -> None:
 
 
 def _redigest_numbers(unreadable: set[int]) -> tuple[int, dict[str, str]]:
-    """Return how many were made anew, and new digests by old, of numbers with a guard."""
-    guarded = set(Guard.objects.filter(covers=Guard.Covers.NUMBER).values_list("key", flat=True))
+    """Return how many were made anew, and new digests by old, of numbers with a send control."""
+    controlled = set(Guard.objects.filter(covers=Guard.Covers.NUMBER).values_list("key", flat=True))
     moved: dict[str, str] = {}
     after = done = 0
     while rows := list(ProviderUser.objects.filter(pk__gt=after).order_by("pk")[:CHUNK]):
         old = {row.pk: row.number_digest for row in rows}
         opened = [row for row in rows if _done(row, row.digest_anew, unreadable)]
         ProviderUser.objects.bulk_update(opened, ["number_digest", "number_encrypted"])
-        moved |= {old[row.pk]: row.number_digest for row in opened if old[row.pk] in guarded}
+        moved |= {old[row.pk]: row.number_digest for row in opened if old[row.pk] in controlled}
         after, done = rows[-1].pk, done + len(opened)
     return done, moved
 
 
-def _move_guards(moved: dict[str, str]) -> None:
-    """Let guards follow their numbers; what is about others can be found no more, and goes."""
+def _move_controls(moved: dict[str, str]) -> None:
+    """Let them follow their numbers; what is about others can be found no more, and goes."""
     Guard.objects.exclude(key__in=["", *moved]).delete()
     for old, new in moved.items():
         Guard.objects.filter(key=old).update(key=new)

@@ -104,7 +104,7 @@ def purge(*, origin: Origin) -> Counts:
         _apps,
         _counters,
         _refusals,
-        _guards,
+        _send_controls,
         _networks,
         _notices,
         _revocations,
@@ -232,7 +232,7 @@ def _refusals(now: datetime) -> Counts:
     return _in_chunks(past, _dropping("refusals", RefusalCount))
 
 
-def _guards(now: datetime) -> Counts:
+def _send_controls(now: datetime) -> Counts:
     """Breakers, lifts and entries of lists that ended a day ago."""
     return _in_chunks(Guard.objects.filter(until__lte=now - ENDED_KEPT), _dropping("guards", Guard))
 

@@ -59,9 +59,9 @@ class Target:
         return cls(Covers.PREFIX, Guard.prefix_of(number.e164), number.region)
 
     @classmethod
-    def of(cls, guard: Guard) -> Self:
-        """Return what *guard* is about, as for a breaker that somebody looks at."""
-        return cls(Covers(guard.covers), guard.key, guard.region, guard.last_three)
+    def of(cls, control: Guard) -> Self:
+        """Return what *control* is about, as for a breaker that somebody looks at."""
+        return cls(Covers(control.covers), control.key, control.region, control.last_three)
 
 
 def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
@@ -133,13 +133,13 @@ def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
-        guard = entries.first()
+        control = entries.first()
         kind, outcome = Kind.DENY, StaffOutcome.UNCHANGED
         data: dict[str, Any] = {"covers": target.covers.value, "listed": False}
-        if guard:
-            kind, outcome = _LISTS[Guard.Kind(guard.kind)], StaffOutcome.OK
-            data["guard"] = guard.pk
-            guard.delete()
+        if control:
+            kind, outcome = _LISTS[Guard.Kind(control.kind)], StaffOutcome.OK
+            data["guard"] = control.pk
+            control.delete()
         _record(kind, outcome, origin, now, reason, target, data)
     return outcome
 
@@ -171,7 +171,7 @@ def _put(
     if not timedelta(minutes=1) <= lasts <= LONGEST:
         raise UnfitTime
     with transaction.atomic(durable=True):
-        guard, _ = Guard.objects.update_or_create(
+        control, _ = Guard.objects.update_or_create(
             key=target.key,
             kind=kind,
             defaults={
@@ -188,9 +188,9 @@ def _put(
         until = (now + lasts).isoformat(timespec="seconds")
         # By these the trail can say what it was about, once the entry is purged.
         what = {"covers": target.covers.value, "region": target.region, "key": target.key}
-        data = {"guard": guard.pk, **what, "until": until}
+        data = {"guard": control.pk, **what, "until": until}
         _record(event, StaffOutcome.OK, origin, now, reason, target, data)
-    return guard
+    return control
 
 
 def _record(

@@ -42,13 +42,13 @@ ACT = "optin.act_on_accounts"
 REVOKE = "optin.revoke_at_once"
 REVEAL = "optin.reveal_number"
 TENANTS = "optin.manage_tenants"
-GUARDS = "optin.manage_guards"
+SEND_CONTROLS = "optin.manage_guards"
 ROLES_OF_OTHERS = "optin.give_roles"
 
 ROLES: dict[str, tuple[str, ...]] = {
     "auditor": (*READS, EXPORT),
     "support": (*READS, ACT),
-    "administrator": (*READS, EXPORT, ACT, REVOKE, REVEAL, TENANTS, GUARDS, ROLES_OF_OTHERS),
+    "administrator": (*READS, EXPORT, ACT, REVOKE, REVEAL, TENANTS, SEND_CONTROLS, ROLES_OF_OTHERS),
 }
 """What each group may do, as ``app.permission``."""
 

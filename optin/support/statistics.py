@@ -267,9 +267,9 @@ def _short(key: str) -> str:
     return key[:8]
 
 
-def name_of_prefix(guard: Guard) -> str:
-    """Return by what name the figures have the prefix that *guard* covers."""
-    return _short(keys.digest("counter", guard.key))
+def name_of_prefix(control: Guard) -> str:
+    """Return by what name the figures have the prefix that *control* covers."""
+    return _short(keys.digest("counter", control.key))
 
 
 def _decisions(span: Span, now: datetime) -> Iterator[Figure]:

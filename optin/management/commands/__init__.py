@@ -81,13 +81,13 @@ class ListCommand(BaseCommand):
     ) -> None:
         target = target_of(number, prefix=prefix)
         try:
-            guard = type(self).action(
+            control = type(self).action(
                 target, timedelta(days=max(0, min(days, 1000))), reason=reason, origin=ORIGIN
             )
         except (UnfitReason, UnfitTime) as exc:
             raise CommandError(exc.message) from None
-        what = f"The number {mask(guard.last_three)}" if guard.last_three else "The prefix"
-        self.stdout.write(f"{what} {self.done} until {guard.until:%Y-%m-%d %H:%M} UTC.")
+        what = f"The number {mask(control.last_three)}" if control.last_three else "The prefix"
+        self.stdout.write(f"{what} {self.done} until {control.until:%Y-%m-%d %H:%M} UTC.")
 
 
 class StaffCommand(BaseCommand):

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         prefix = target_of(number, prefix=True)
         lasts = timedelta(minutes=max(0, min(minutes, 1_000_000)))
         try:
-            guard = send_controls.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
+            control = send_controls.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
         except (UnfitReason, UnfitTime) as exc:
             raise CommandError(exc.message) from None
-        self.stdout.write(f"The prefix is open until {guard.until:%Y-%m-%d %H:%M} UTC.")
+        self.stdout.write(f"The prefix is open until {control.until:%Y-%m-%d %H:%M} UTC.")

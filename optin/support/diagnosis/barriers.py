@@ -38,21 +38,21 @@ def deactivated(question: Question) -> Cause:
 
 def in_force(known: Known) -> Iterator[Cause]:
     """What would refuse the next text, whatever became of the last one."""
-    yield from guarded(known)
+    yield from controlled(known)
     yield from (about(Question.NO_TEXT, cause) for cause in barred(known))
 
 
-def guarded(known: Known) -> Iterator[Cause]:
-    for guard in known.guards:
-        if guard.kind == Guard.Kind.STOP:
-            yield all_stopped(guard)
-        elif guard.kind == Guard.Kind.OPTED_OUT:
-            yield answered_stop(phones.mask(guard.last_three))
-        elif guard.until:
+def controlled(known: Known) -> Iterator[Cause]:
+    for control in known.controls:
+        if control.kind == Guard.Kind.STOP:
+            yield all_stopped(control)
+        elif control.kind == Guard.Kind.OPTED_OUT:
+            yield answered_stop(phones.mask(control.last_three))
+        elif control.until:
             yield no_text(
                 Why.DENIED,
-                f"The number {phones.mask(guard.last_three)} is on the deny list until "
-                f"{moment(guard.until)}: “{reason_of(guard)}”.",
+                f"The number {phones.mask(control.last_three)} is on the deny list until "
+                f"{moment(control.until)}: “{reason_of(control)}”.",
                 BY_LIST,
             )
 
@@ -70,10 +70,10 @@ def reason_of(row: Guard | AuditEvent | Revocation) -> str:
     return wording.quoted(row.reason)
 
 
-def all_stopped(guard: Guard | None = None) -> Cause:
+def all_stopped(control: Guard | None = None) -> Cause:
     words = "Staff stopped all texts."
-    if guard:
-        words = f"Staff stopped all texts at {moment(guard.made_at)}: “{reason_of(guard)}”."
+    if control:
+        words = f"Staff stopped all texts at {moment(control.made_at)}: “{reason_of(control)}”."
     return no_text(Why.ALL_STOPPED, words, RULES[limits.Rule.STOP][1])
 
 

@@ -41,7 +41,7 @@ class Known:
     suspension: AuditEvent | None
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
-    guards: list[Guard]
+    controls: list[Guard]
     revocation: Revocation | None  # that waits
     health: list[GatewayHealth]  # of gateways that are left alone now
 
@@ -81,7 +81,7 @@ def read_facts(user: User, now: datetime) -> Known:
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
         revocation=Revocation.objects.open_of(fresh).first(),
-        guards=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
+        controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
 

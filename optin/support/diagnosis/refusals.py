@@ -10,7 +10,7 @@ from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import ASK_LATER, RULES
-from optin.support.diagnosis.barriers import barred, guarded
+from optin.support.diagnosis.barriers import barred, controlled
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment, moment_by
@@ -30,7 +30,7 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     came_to = "refused" if is_told(request) else "withheld, but they were told that it was sent"
     came_to += _repeats(request)
     words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
-    stands = [cause for cause in (*guarded(known), *barred(known)) if cause.why is why]
+    stands = [cause for cause in (*controlled(known), *barred(known)) if cause.why is why]
     because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
     again = _when_again(request, known.now)
