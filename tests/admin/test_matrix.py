@@ -170,6 +170,7 @@ def stored() -> dict[str, list[Any]]:
     return {m.__name__: list(m._base_manager.order_by("pk").values()) for m in kept}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_every_cell(world: World, signed_in: In, name: str) -> None:
     """Who is refused changes nothing, whatever they send; who acts leaves one audit event."""
@@ -231,6 +232,7 @@ def people(file: File) -> dict[str, User]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ON_SOMEBODY)
 def test_on_whom_each_may_act(people: dict[str, User], signed_in: In, name: str) -> None:
     """S-37: said by the service, and kept by the audit trail."""

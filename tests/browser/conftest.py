@@ -44,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "browser"):
             item.add_marker("browser")
+            if item.path.name != "test_flows.py":
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -154,7 +154,7 @@ def carrier(tmp_path: Path) -> Iterator[Carrier]:
         carrier.stop()
 
 
-pytestmark = pytest.mark.kannel
+pytestmark = [pytest.mark.kannel, pytest.mark.slow]
 
 
 # -- its answers -------------------------------------------------------------------

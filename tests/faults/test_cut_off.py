@@ -410,6 +410,7 @@ def what_stands(user: User) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("under_way", "lock_after"), CASES)
 def test_all_of_it_or_nothing_wherever_it_ends(
     under_way: Callable[[Stage], Act],

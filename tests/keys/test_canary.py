@@ -83,6 +83,7 @@ def starting(case: Keys, start: str, name: str) -> Any:
     return pytest.param(case, start, id=name, marks=[pytest.mark.slow] * (name in LONG_RUN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "start"),
     [

@@ -227,6 +227,7 @@ class Everything(Scene):
             self.site.sql("ALTER TABLE away RENAME TO optin_auditevent")
 
 
+@pytest.mark.slow
 def test_no_secret_turns_up_anywhere(site: Site) -> None:
     scene = Everything(site)
     secrets = scene.secrets

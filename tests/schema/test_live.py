@@ -202,6 +202,7 @@ def test_what_is_served_is_what_is_looked_at_here(served: Served) -> None:
     assert answer.json() == json.loads(here)
 
 
+@pytest.mark.slow
 def test_a_few_requests_to_each_call(served: Served) -> None:
     served.lead_up_to("/User/verify-2fa-opt-in")
 

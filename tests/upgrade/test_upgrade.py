@@ -92,6 +92,7 @@ def use(env: dict[str, str]) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ring",
     [
