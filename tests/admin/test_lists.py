@@ -456,6 +456,7 @@ class Markup(HTMLParser):
             self.forbidden.append(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_no_page_needs_what_the_policy_forbids(
     world: World,

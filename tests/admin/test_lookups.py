@@ -81,6 +81,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 def test_tricks_show_no_more_and_break_nothing(
     world: World,

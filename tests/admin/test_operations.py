@@ -550,6 +550,7 @@ def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPat
     assert [(row["event"], row["outcome"]) for row in rows] == [("keys", "sent")]
 
 
+@pytest.mark.slow
 def test_export_that_nobody_reads_on_asks_for_nothing_more(
     signed_in: In, monkeypatch: pytest.MonkeyPatch
 ) -> None:

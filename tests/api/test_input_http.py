@@ -52,6 +52,7 @@ def refused(answer: Answer, status: int, media_type: str) -> None:
     assert MARK.encode() not in answer.content
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("media_type", "name"),

@@ -111,6 +111,7 @@ def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
     assert len(site.texts(person.number)) == 2
 
 
+@pytest.mark.slow
 @in_every_way("keyboard-1280")
 def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08: the old number first, then the new one; the old one is told."""
@@ -125,6 +126,7 @@ def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
     assert "now uses another mobile number" in site.newest_text(person.number, after=3)
 
 
+@pytest.mark.slow
 @in_every_way("without-scripts-320")
 def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08."""

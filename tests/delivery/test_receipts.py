@@ -407,6 +407,7 @@ def test_start_takes_it_back(http: Taker, world: World, word: str) -> None:
     assert [event.outcome for event in kinds] == ["stopped", "allowed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "form", "query"])
 @pytest.mark.parametrize("written", [NUMBER, NUMBER[1:], "0491 570 156"])
 def test_start_takes_it_back_when_the_text_is_long_gone(

@@ -398,6 +398,7 @@ def send(flood: Flood, way: Way, times: int) -> None:
         way.once(flood, n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_many_refusals_are_two_events_and_one_line(
     flood: Flood, way: Way, clock: time_machine.Traveller

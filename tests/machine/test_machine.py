@@ -74,6 +74,7 @@ def test_the_service_does_what_the_model_says(
     run(machine, examples, phone, clock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [Machine, Waiting])
 @pytest.mark.parametrize("story", STORIES)
 def test_no_moment_that_matters_is_left_to_chance(

@@ -135,6 +135,7 @@ print(*SmsMessage.objects.values_list("state", "unknown_attempts", "reason").dis
 """
 
 
+@pytest.mark.slow
 def test_what_was_tried_before_the_upgrade_counts(first: dict[str, str]) -> None:
     """S-63: a text that was tried twice by the version before is not sent again."""
     for command in (["shell", "-c", TRIED_TWICE], ["migrate", "--no-input"], ["send_due"]):

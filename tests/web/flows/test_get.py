@@ -108,6 +108,7 @@ PEOPLE: list[Callable[[Browser, User, Phone], None]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["get", pytest.param("head", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("person", PEOPLE, ids=lambda person: person.__name__)
 def test_get_changes_nothing(

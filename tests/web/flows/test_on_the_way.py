@@ -198,6 +198,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ELSEWHERE.values(), ids=ELSEWHERE)
 @pytest.mark.parametrize("is_on", [False, True], ids=["off", "on"])
 def test_no_page_leads_elsewhere(ann: Browser, is_on: bool, then: str) -> None:
