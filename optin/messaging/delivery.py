@@ -75,7 +75,7 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
         row.save_claimed()
         transaction.on_commit(partial(_send, row, PATIENCE), robust=True)
     else:
-        row.save_queued()
+        row.save_queued_later()
         leaves = time.monotonic() + pause
         # If the queue is full, the row stays queued, and send_due sends it.
         transaction.on_commit(

@@ -21,8 +21,8 @@ from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
+from optin.models import statements
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
-from optin.models.prepared import Insert
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
     LAST_FIELDS,
@@ -31,6 +31,7 @@ from optin.models.refusal_counts import (
     RefusalCountQuerySet,
     may_repeat,
 )
+from optin.models.statements import Insert
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -67,6 +68,8 @@ class _Thread(threading.local):
         lets transactions fail could make threads forget what they wrote, and then remove it.
         """
         if open_event := _newest_of_transaction():
+            if open_event.pk is None:
+                statements.send_waiting()
             return open_event.name()
         if self.is_followed:  # it was rolled back, or the connection was lost during the commit
             self.newest = _last_from(self.newest)
@@ -340,7 +343,7 @@ class AuditEvent(AppendOnly):
         """Insert this event, with its digest. It names the event before it of this thread."""
         self.previous = _thread.take()
         self.digest = self.content_digest()
-        _INSERT.run(self)
+        _INSERT.run_later(self)
         transaction.on_commit(partial(_committed, self), robust=True)
 
     def content_digest(self) -> str:

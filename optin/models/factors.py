@@ -14,8 +14,8 @@ from django_otp.models import Device, DeviceManager
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
 from optin.models.files import File
-from optin.models.prepared import Select, Update, param
-from optin.models.users import User
+from optin.models.statements import Select, Update, param, read
+from optin.models.users import LOCK, User
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
@@ -26,11 +26,16 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
 
         As rows of that very *user*.
         """
-        rows = _ROWS.rows(user_id=user.pk, purpose=purpose)
-        for row in rows:
-            row.user = user
-            row.open_code = PendingOtp.of(row)
-        return rows
+        return _with_codes(user, _ROWS.rows(user_id=user.pk, purpose=purpose))
+
+    def locked_of(self, user_id: int, purpose: "Purpose") -> "tuple[User, list[ProviderUser]]":
+        """Lock a user (``UserQuerySet.locked``); return them and ``of``, as both are by then."""
+        users, rows = read(
+            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose})
+        )
+        if not users:
+            raise User.DoesNotExist
+        return users[0], _with_codes(users[0], rows)
 
     def active_owner(self, number_digest: str) -> "ProviderUser | None":
         """The row of the one user who has this number active."""
@@ -275,6 +280,13 @@ class PendingOtp(models.Model):
             file_id=self.file_id,
             number_digest=self.provider_user.number_digest,
         )
+
+
+def _with_codes(user: User, rows: list[ProviderUser]) -> list[ProviderUser]:
+    for row in rows:
+        row.user = user
+        row.open_code = PendingOtp.of(row)
+    return rows
 
 
 def _context(user_id: int, number_digest: str) -> str:

@@ -6,10 +6,9 @@ from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Max, Q
+from django.db.models import Max, OuterRef, Q
 
 from optin import keys
-from optin.models.prepared import Param
 from optin.models.users import User
 
 MAX_FILE_ID = 2_147_483_647
@@ -19,7 +18,7 @@ _USED_AT_MOST_EVERY = timedelta(hours=1)
 
 
 class FileQuerySet(models.QuerySet["File"]):
-    def open_to(self, user: User | Param) -> Self:
+    def open_to(self, user: User | OuterRef) -> Self:
         """The door to files: active ones of which *user* is an active member."""
         return self.filter(active=True, memberships__user=user, memberships__active=True)
 

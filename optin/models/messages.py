@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optin import keys
 from optin.models.factors import PendingOtp, ProviderUser
-from optin.models.prepared import Insert
+from optin.models.statements import Insert
 from optin.models.users import User
 
 # Longer than any gateway may take (see gateways.Gateway.send), so that a lease runs out
@@ -122,6 +122,10 @@ class Outgoing(models.Model):
     def save_queued(self) -> None:
         """Save the new row for another to claim."""
         _INSERT[type(self)].run(self)
+
+    def save_queued_later(self) -> None:
+        """``save_queued`` with the commit: the row has its key after that."""
+        _INSERT[type(self)].run_later(self)
 
     def finish(self, state: State, **changes: object) -> bool:
         """Record what became of the message that this process claimed.

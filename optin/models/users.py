@@ -11,7 +11,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin.models.prepared import Select, Update, param
+from optin.models.statements import Delete, Select, Update, param
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -22,7 +22,7 @@ class UserQuerySet(models.QuerySet["User"]):
         parallel attempts cost N failures. The lock leaves foreign keys alone (``NO
         KEY``): others may still insert rows that point at the user.
         """
-        user = _LOCK.row(id=pk)
+        user = LOCK.row(id=pk)
         if user is None:
             raise User.DoesNotExist
         return user
@@ -156,14 +156,14 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     def revoke_grants(self, now: datetime) -> None:
         """Revoke the refresh tokens and authorization codes made until now."""
         _REVOKE.run(user_id=self.pk, now=now)
-        get_grant_model().objects.filter(user_id=self.pk).delete()
+        _DELETE_GRANTS.run(user_id=self.pk)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         base: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         return f"{base}{self.session_epoch}"
 
 
-_LOCK = Select(
+LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
 )
 _COUNTED = (
@@ -183,4 +183,7 @@ _COUNTS = Update(
 _REVOKE = Update(
     lambda: RefreshToken.objects.filter(user=param("user_id", RefreshToken, "user"), revoked=None),
     revoked=param("now", RefreshToken, "revoked"),
+)
+_DELETE_GRANTS = Delete(
+    lambda: get_grant_model().objects.filter(user=param("user_id", get_grant_model(), "user"))
 )

@@ -85,9 +85,9 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
 
     With *every_factor* the authenticator app too.
     """
-    locked = User.objects.locked(user.pk)
+    locked, numbers = ProviderUser.objects.locked_of(user.pk, purpose)
     now = timezone.now()
-    rows = {row.pk: row for row in ProviderUser.objects.of(locked, purpose)}
+    rows = {row.pk: row for row in numbers}
     pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
     app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
     return Factors(locked, now, rows, pending, app)

@@ -1,0 +1,251 @@
+"""Statements that Django writes once, and that are then only bound and run.
+
+Building and compiling a queryset costs several times what the database takes to answer
+it. On the path of a request to verify a code each queryset is therefore compiled at its
+first use; later calls bind values to its SQL. What a statement asks is still said as a
+queryset, with a ``Param`` in place of each value, and its rows are the usual models.
+
+On PostgreSQL several statements share one round trip (``twofa_site/postgresql``): ``read`` takes
+several queries at once, and what a transaction only writes goes with its commit, or before it next
+reads.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.models.base import ModelState
+from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
+
+M = TypeVar("M", bound=models.Model)
+
+
+# Their values reach the driver as they are; the preparing of the others (times, JSON,
+# addresses) depends on the database.
+_PLAIN = (
+    models.BooleanField,
+    models.CharField,
+    models.ForeignKey,
+    models.IntegerField,
+    models.TextField,
+)
+
+
+class Param(models.Expression):
+    """A value that is given at each call, under *name*, prepared as *field* would."""
+
+    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
+        super().__init__(output_field=field)
+        self.name = name
+        self.source = field
+        self.is_plain = isinstance(field, _PLAIN)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return "%s", [self]
+
+    def prepared(self, value: Any) -> Any:
+        """Return *value* as the driver takes it."""
+        if self.is_plain:
+            return value
+        return self.source.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+
+
+def param(name: str, model: type[models.Model], field: str = "") -> Param:
+    """Return the parameter *name* of the type of *model*'s field, by default that name."""
+    found: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
+    return Param(name, found)
+
+
+class Bound(NamedTuple):
+    """A statement with its values."""
+
+    sql: str
+    values: list[Any]
+
+
+class Select(Generic[M]):
+    """A prepared query for the rows of a queryset, with its annotations as attributes.
+
+    After ``only`` the rows have only these columns. Django reads another one when it is asked for.
+    """
+
+    def __init__(self, build: Callable[[], "models.QuerySet[M]"]) -> None:
+        self._build = build
+        self._sql = ""
+
+    def rows(self, **values: Any) -> list[M]:
+        found: list[M]
+        (found,) = read((self, values))
+        return found
+
+    def row(self, **values: Any) -> M | None:
+        """Return the first row, if there is one."""
+        return next(iter(self.rows(**values)), None)
+
+    def bind(self, values: dict[str, Any]) -> Bound:
+        if not self._sql:
+            self._compile()
+        return Bound(self._sql, _bind(self._params, values))
+
+    def models(self, found: Any) -> list[M]:
+        """Return the rows that the database gave as models."""
+        if self._converters:
+            found = self._compiler.apply_converters(found, self._converters)
+        return [self._model(row) for row in found]
+
+    def _compile(self) -> None:
+        query = self._build().query
+        compiler = query.get_compiler(connection=connection)
+        sql, self._params = compiler.as_sql()
+        info = compiler.klass_info
+        columns = [column[0] for column in compiler.select]
+        self._compiler = compiler
+        self._converters = compiler.get_converters(columns)
+        self._class = info["model"]
+        self._names = [""] * len(columns)
+        for place in info["select_fields"]:
+            self._names[place] = columns[place].target.attname
+        for name, place in compiler.annotation_col_map.items():
+            self._names[place] = name
+        # Last: other threads take it as the sign that all is there.
+        self._sql = sql
+
+    def _model(self, row: Sequence[Any]) -> M:
+        # As Model.from_db, without the signals and checks of each field.
+        made: M = self._class.__new__(self._class)
+        made.__dict__.update(zip(self._names, row, strict=True))
+        made._state = ModelState()
+        made._state.adding = False
+        made._state.db = "default"
+        return made
+
+
+def read(*selects: tuple[Select[Any], dict[str, Any]]) -> list[Any]:
+    """Run the queries one after another, with their values; return the models of each.
+
+    A query that waits for a lock waits before the next one begins, so that one sees what is
+    committed by then.
+    """
+    found = _run([select.bind(values) for select, values in selects])
+    return [select.models(rows) for (select, _), rows in zip(selects, found, strict=True)]
+
+
+class Update:
+    """A prepared ``UPDATE`` of a queryset's rows."""
+
+    def __init__(self, build: Callable[[], "models.QuerySet[Any]"], **changes: Any) -> None:
+        self._build = build
+        self._changes = changes
+        self._sql = ""
+
+    def run(self, **values: Any) -> None:
+        """Run it with what else the open transaction writes (``_write``)."""
+        if not self._sql:
+            query = self._query(self._build().query)
+            sql, self._params = query.get_compiler(connection=connection).as_sql()
+            self._sql = sql
+        _write(Bound(self._sql, _bind(self._params, values)))
+
+    def _query(self, query: Any) -> Any:
+        query = query.chain(UpdateQuery)
+        query.add_update_values(self._changes)
+        return query
+
+
+class Delete(Update):
+    """A prepared ``DELETE`` of a queryset's rows, to which no other row refers."""
+
+    def _query(self, query: Any) -> Any:
+        return query.chain(DeleteQuery)
+
+
+class Insert(Generic[M]):
+    """A prepared ``INSERT`` of one row, all columns but the key given.
+
+    :param or_else: what to do if such a row exists (``ON CONFLICT ...``).
+    :param returning: the columns, beside the key, that the row is given as they are stored.
+    """
+
+    def __init__(self, model: type[M], *, or_else: str = "", returning: Sequence[str] = ()) -> None:
+        self._model = model
+        self._or_else = or_else
+        self._returning = [model._meta.pk.attname, *returning]
+        self._sql = ""
+
+    def run(self, row: M) -> None:
+        """Insert *row*; set its key and the other returned columns on it."""
+        ((stored,),) = _run([self._bound(row)])
+        self._stored(row, stored)
+
+    def run_later(self, row: M) -> None:
+        """``run`` with what else the open transaction writes: the row has its key after that."""
+        _write(self._bound(row), lambda stored: self._stored(row, stored))
+
+    def _bound(self, row: M) -> Bound:
+        if not self._sql:
+            self._compile()
+        values = row.__dict__
+        return Bound(self._sql, _bind(self._params, values))
+
+    def _stored(self, row: M, values: Sequence[Any]) -> None:
+        for name, value in zip(self._returning, values, strict=True):
+            setattr(row, name, value)
+        row._state.adding = False
+        row._state.db = "default"
+
+    def _compile(self) -> None:
+        fields = [f for f in self._model._meta.concrete_fields if not f.primary_key]
+        blank = self._model(**{f.attname: Param(f.attname, f) for f in fields})
+        query = InsertQuery(self._model)
+        query.insert_values(fields, [blank])
+        compiler = query.get_compiler(connection=connection)
+        compiler.returning_fields = [self._model._meta.get_field(n) for n in self._returning]
+        ((sql, self._params),) = compiler.as_sql()
+        self._sql = sql.replace(" RETURNING ", f" {self._or_else} RETURNING ")
+
+
+def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:
+    return [p.prepared(values[p.name]) if isinstance(p, Param) else p for p in params]
+
+
+def _run(statements: Sequence[Bound]) -> list[list[Any]]:
+    """Run the statements in this order; return the rows of each."""
+    found: list[list[Any]]
+    if pipeline := _pipeline():
+        found = pipeline.run_together(statements)
+        return found
+    found = []
+    with connection.cursor() as cursor:
+        for sql, values in statements:
+            cursor.execute(sql, values)
+            found.append(cursor.fetchall())
+    return found
+
+
+def _write(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
+    """Run the statement before the open transaction next reads, or with its commit.
+
+    An error is raised there, too.
+
+    :param then: takes the row that the statement returns.
+    """
+    pipeline = _pipeline()
+    if pipeline and pipeline.in_atomic_block:
+        pipeline.run_later(statement, then)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+        if then:
+            then(cursor.fetchone())
+
+
+def send_waiting() -> None:
+    """Send what the open transaction has written and not sent: rows have their keys after that."""
+    if pipeline := _pipeline():
+        pipeline.run_together([])
+
+
+def _pipeline() -> Any:
+    """Return the connection if statements may go together: it can, and nobody looks at each."""
+    here = connections[DEFAULT_DB_ALIAS]
+    return here if getattr(here, "has_pipeline", False) else None

@@ -1,0 +1,144 @@
+"""Statements that share a round trip (``twofa_site.postgresql``): in order, all or nothing."""
+
+import psycopg
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test import Client
+from django.utils import timezone
+
+from optin.models import AuditEvent, ProviderUser, User
+from optin.models.statements import Select, Update, param
+from optin.origin import Face, Origin
+from tests.kit import round_trips
+from tests.kit.phone import Phone, wrong
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+RENAME = Update(
+    lambda: User._base_manager.filter(pk=param("id", User)), username=param("username", User)
+)
+BY_NAME = Select(lambda: User._base_manager.filter(username=param("username", User)))
+
+
+@pytest.fixture
+def other(user: User) -> User:
+    made: User = User.objects.create_user("other", "other@example.com")
+    return made
+
+
+@pytest.mark.parametrize("guess", ["wrong", "right"])
+def test_round_trips_of_a_call(
+    guess: str,
+    access_key: str,
+    client: Client,
+    pending: ProviderUser,
+    phone: Phone,
+) -> None:
+    """Who calls; the lock and what is read under it; what is written, with COMMIT."""
+    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
+    code = phone.code() if guess == "right" else wrong(phone.code())
+    body = {"ProviderUserId": pending.pk, "Otp": code}
+    client.post(url, "{}", content_type="application/json")  # writes when the key was last used
+
+    with round_trips.counted() as trips:
+        client.post(url, body, content_type="application/json")
+
+    assert len(trips) == {"wrong": 4, "right": 10}[guess], " ".join(trips)
+
+
+@pytest.mark.parametrize("how", ["prepared", "queryset", "cursor"])
+def test_what_was_written_is_read(user: User, how: str) -> None:
+    with transaction.atomic():
+        RENAME.run(id=user.pk, username="renamed")
+        if how == "prepared":
+            found = BY_NAME.row(username="renamed")
+            assert found is not None
+            assert found.pk == user.pk
+        elif how == "queryset":
+            assert User.objects.get(pk=user.pk).username == "renamed"
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT username FROM optin_user WHERE id = %s", [user.pk])
+                assert cursor.fetchone() == ("renamed",)
+    user.refresh_from_db()
+    assert user.username == "renamed"
+
+
+def test_an_error_at_commit_undoes_all(user: User, other: User) -> None:
+    done: list[str] = []
+
+    @transaction.atomic
+    def operation() -> None:
+        transaction.on_commit(lambda: done.append("told"))
+        RENAME.run(id=other.pk, username="first")
+        RENAME.run(id=user.pk, username="first")
+
+    with pytest.raises(IntegrityError):
+        operation()
+    assert done == []
+    assert {row.username for row in User.objects.all()} >= {user.username, "other"}
+
+
+def test_an_error_in_a_savepoint_undoes_no_more(user: User, other: User) -> None:
+    with transaction.atomic():
+        RENAME.run(id=other.pk, username="kept")
+        with pytest.raises(IntegrityError), transaction.atomic():
+            RENAME.run(id=user.pk, username="kept")
+    other.refresh_from_db()
+    user.refresh_from_db()
+    assert (other.username, user.username != "kept") == ("kept", True)
+
+
+def test_what_is_rolled_back_is_not_sent_later(user: User) -> None:
+    with transaction.atomic():
+        RENAME.run(id=user.pk, username="gone")
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        assert BY_NAME.row(username="gone") is None
+    user.refresh_from_db()
+    assert user.username != "gone"
+
+
+def test_a_value_that_cannot_be_sent_leaves_the_connection_as_it_was(user: User) -> None:
+    with pytest.raises(DatabaseError):
+        BY_NAME.row(username="nu\0l")
+    assert BY_NAME.row(username=user.username) is not None
+
+
+def test_a_changed_table_costs_one_error(user: User) -> None:
+    """A live migration: the server refuses what it prepared for the table as it was."""
+    assert BY_NAME.row(username=user.username) is not None
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE optin_user ALTER COLUMN first_name TYPE varchar(151)")
+    try:
+        with pytest.raises(DatabaseError):
+            BY_NAME.row(username=user.username)
+        assert BY_NAME.row(username=user.username) is not None
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE optin_user ALTER COLUMN first_name TYPE varchar(150)")
+
+
+def test_a_lost_connection_is_no_endless_wait(user: User) -> None:
+    assert BY_NAME.row(username=user.username) is not None
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as another:
+        another.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    with pytest.raises(DatabaseError):
+        BY_NAME.row(username=user.username)
+    connection.close()
+    assert BY_NAME.row(username=user.username) is not None
+
+
+def test_two_events_of_one_transaction_follow_each_other(user: User) -> None:
+    """The second one names the first by its id, which the database gives."""
+    with transaction.atomic():
+        for outcome in ("suspended", "resumed"):
+            AuditEvent.objects.record(
+                AuditEvent.Kind.SUSPEND,
+                outcome,
+                now=timezone.now(),
+                origin=Origin(Face.COMMAND),
+                user_id=user.pk,
+            )
+    first, second = AuditEvent.objects.order_by("pk")
+    assert second.previous == first.name()
