@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
-from optin.models import AccessKey, File, Membership, User
-from optin.models.prepared import Select, param
+from optin.models import AccessKey, File, User
+from optin.models.statements import Select, param
 
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 """Each of these allows the ``User/`` calls. A token of any scope may ping."""
@@ -33,6 +33,7 @@ class Caller:
     scopes: frozenset[str] | None = None  # of the token, if there is one
     files: frozenset[str] | None = None  # the token's fileid: words, if it names its files
     key_file_id: int | None = None  # of the access key, if there is one
+    open_file: File | None = None  # the one that was asked for, if it is open to the user
 
     def may_call(self) -> bool:
         """Whether the scope is enough for the ``User/`` calls; a key always is."""
@@ -44,11 +45,15 @@ class Caller:
             return None
         if self.files is not None and f"fileid:{file_id}" not in self.files:
             return None
-        return _FILE.row(user_id=self.user.pk, id=file_id)
+        if self.open_file and self.open_file.pk == file_id:
+            return self.open_file
+        return File.objects.open_to(self.user).filter(pk=file_id).first()
 
 
-def authenticate(meta: Mapping[str, str], access_key: str) -> Caller:
+def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) -> Caller:
     """Return who calls; *access_key* is the query's ``WsAccessKey``, "" if none.
+
+    :param file_id: the file that is read with them, if the query names one.
 
     :raises ApiError: 401, unless each credential sent is valid and, where both are,
         they belong to one user.
@@ -59,8 +64,8 @@ def authenticate(meta: Mapping[str, str], access_key: str) -> Caller:
         access_key = ""
     if token is None and not access_key:
         raise ApiError("not_authenticated")
-    by_token = _by_token(token, now) if token is not None else None
-    by_key = _by_key(access_key, now) if access_key else None
+    by_token = _by_token(token, now, file_id) if token is not None else None
+    by_key = _by_key(access_key, now, file_id) if access_key else None
     if by_token and by_key:
         if by_token.user != by_key.user:
             raise ApiError("invalid_token")
@@ -77,10 +82,9 @@ def _bearer_token(header: str) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _by_token(token: str, now: datetime) -> Caller:
-    user: Any = _BY_TOKEN.row(checksum=keys.sha256(token), now=now)
-    # RFC 8707: a token may be meant for another server.
-    if user is None or not AccessToken(resource=user.resource).allows_audience(conf.base_url):
+def _by_token(token: str, now: datetime, file_id: int | None) -> Caller:
+    user: Any = _BY_TOKEN.row(checksum=keys.sha256(token), now=now, file_id=file_id)
+    if user is None or not _is_for_us(user.resource):
         raise ApiError("invalid_token")
     scopes = frozenset(user.scope.split())
     files = frozenset(word for word in scopes if word.startswith("fileid:"))
@@ -88,27 +92,53 @@ def _by_token(token: str, now: datetime) -> Caller:
     # was, it works for none, also when the user joins one later.
     names_files = bool(files) or user.application_id is not None
     return Caller(
-        user, f"app:{user.application_id}", scopes=scopes, files=files if names_files else None
+        user,
+        f"app:{user.application_id}",
+        scopes=scopes,
+        files=files if names_files else None,
+        open_file=_opened(user, file_id),
     )
 
 
-def _by_key(text: str, now: datetime) -> Caller:
-    user: Any = _BY_KEY.row(digest=keys.sha256(text))
+def _is_for_us(resource: list[str]) -> bool:
+    """RFC 8707: a token may be meant for another server; most name none."""
+    return not resource or bool(AccessToken(resource=resource).allows_audience(conf.base_url))
+
+
+def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
+    user: Any = _BY_KEY.row(digest=keys.sha256(text), file_id=file_id)
     if user is None:
         raise ApiError("invalid_token")
     if AccessKey.is_stale(user.key_used_at, now):
         AccessKey.objects.filter(pk=user.key_id).update(last_used_at=now)
-    return Caller(user, f"key:{user.key_id}", key_file_id=user.key_file_id)
+    return Caller(
+        user,
+        f"key:{user.key_id}",
+        key_file_id=user.key_file_id,
+        open_file=_opened(user, file_id),
+    )
 
 
+# Of the user only the id is read: each operation reads them again, under its lock. The name of the
+# file that the query names comes with them, if the file is open to them.
+_USERS = (
+    User.objects.filter(is_active=True)
+    .only("pk")
+    .annotate(
+        file_name=Subquery(
+            File.objects.open_to(OuterRef("pk"))
+            .filter(pk=param("file_id", File, "id"))
+            .values("name")
+        )
+    )
+)
 # The inner joins leave out tokens without a user, as client credentials have.
 _BY_TOKEN = Select(
-    lambda: User.objects.filter(
+    lambda: _USERS.filter(
         oauth2_provider_accesstoken__token_checksum=param(
             "checksum", AccessToken, "token_checksum"
         ),
         oauth2_provider_accesstoken__expires__gt=param("now", AccessToken, "expires"),
-        is_active=True,
     ).annotate(
         scope=F("oauth2_provider_accesstoken__scope"),
         application_id=F("oauth2_provider_accesstoken__application"),
@@ -116,16 +146,18 @@ _BY_TOKEN = Select(
     )
 )
 _BY_KEY = Select(
-    lambda: User.objects.filter(
-        access_keys__digest=param("digest", AccessKey),
-        access_keys__revoked_at=None,
-        is_active=True,
+    lambda: _USERS.filter(
+        access_keys__digest=param("digest", AccessKey), access_keys__revoked_at=None
     ).annotate(
         key_id=F("access_keys__pk"),
         key_file_id=F("access_keys__file"),
         key_used_at=F("access_keys__last_used_at"),
     )
 )
-_FILE = Select(
-    lambda: File.objects.open_to(param("user_id", Membership, "user")).filter(pk=param("id", File))
-)
+
+
+def _opened(user: Any, file_id: int | None) -> File | None:
+    """Return the file that was read with *user*, if it is open to them."""
+    if file_id is None or user.file_name is None:
+        return None
+    return File(id=file_id, name=user.file_name, active=True)

@@ -84,15 +84,19 @@ class Call(APIView):
         self.body = parsers.read_body(request._request)
         query = _query(request.META)
         access_key = _once(query, "wsaccesskey")
-        self.caller = self.identify(request.META, access_key)
+        self.caller = self.identify(request.META, access_key, _one_file_id(query))
         if self.caller:
             logs.add(user_id=self.caller.user.pk, client=self.caller.client)
         if any(len(values) > 1 for values in query.values()):
             raise _repeated()
         self.admit(query)
 
-    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller | None:
+    def identify(
+        self, meta: Mapping[str, str], access_key: str, file_id: int | None
+    ) -> Caller | None:
         """Return who calls, where a call asks for that.
+
+        :param file_id: of the query, if it is well-formed.
 
         :raises ApiError: 401.
         """
@@ -202,8 +206,8 @@ class CallerCall(Call):
     # Set by admit: how long to wait, if the caller sends too many requests.
     wait: timedelta | None = None
 
-    def identify(self, meta: Mapping[str, str], access_key: str) -> Caller:
-        return authenticate(meta, access_key)
+    def identify(self, meta: Mapping[str, str], access_key: str, file_id: int | None) -> Caller:
+        return authenticate(meta, access_key, file_id)
 
     def admit(self, query: Mapping[str, list[str]]) -> None:
         # Counted before all refusals, answered after 403. A throttled refusal writes no event.
@@ -363,6 +367,12 @@ def _file_id(query: Mapping[str, list[str]]) -> int:
     if file_id is None:
         raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
     return file_id
+
+
+def _one_file_id(query: Mapping[str, list[str]]) -> int | None:
+    """Return what ``_file_id`` will, None if that refuses."""
+    values = query.get("fileid", [])
+    return parse_id(values[0]) if len(values) == 1 else None
 
 
 def _repeated() -> ApiError:

@@ -43,7 +43,7 @@ def test_round_trips_of_a_call(
     with round_trips.counted() as trips:
         client.post(url, body, content_type="application/json")
 
-    assert len(trips) == {"wrong": 4, "right": 10}[guess], " ".join(trips)
+    assert len(trips) == {"wrong": 3, "right": 9}[guess], " ".join(trips)
 
 
 @pytest.mark.parametrize("how", ["prepared", "queryset", "cursor"])
