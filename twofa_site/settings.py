@@ -174,13 +174,17 @@ INSTALLED_APPS = [
     "django_otp",
     "optin",
 ]
-MIDDLEWARE = [
-    "optin.api.middleware.ApiEdge",
+# Add the same headers to every answer, and do nothing else: to those of calls too.
+SETS_HEADERS = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware"
     if django.VERSION >= (6, 0)
     else "optin.web.middleware.ContentSecurityPolicy",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+MIDDLEWARE = [
+    "optin.api.middleware.ApiEdge",
+    *SETS_HEADERS,
     "optin.web.middleware.PageEdge",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

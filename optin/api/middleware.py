@@ -3,11 +3,15 @@
 import time
 import uuid
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import resolve
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
+from django.utils.module_loading import import_string
 
 from optin.api.answers import (
     RETRY_UNAVAILABLE,
@@ -35,7 +39,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 logger = logs.logger("optin.request")
 
-_resolve = cache(resolve)
+_resolve = lru_cache(maxsize=128)(resolve)
 
 
 def _join_leading_slashes(request: HttpRequest) -> None:
@@ -52,6 +56,9 @@ class ApiEdge:
     anything there, its key included.
 
     Django checks ``Host`` only where something asks for it, and the calls never do.
+
+    A call goes straight to its view: sessions, languages, forms and messages are for pages. It has
+    the headers that the middlewares in ``SETS_HEADERS`` add, which are the same for every answer.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -63,6 +70,7 @@ class ApiEdge:
         # name it: its headers begin with HTTP_.
         request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
         _join_leading_slashes(request)
+        response: HttpResponseBase
         path = request.path_info.lower()
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
         logs.begin(request_id=request_id, face=face.value)
@@ -72,7 +80,7 @@ class ApiEdge:
             # Their sentences are English (docs/contract.md, section 5), those of validators too.
             request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
             error = _wrong_host(request) or _no_place(request, path)
-            response = _refusal(request, path, error) if error else self.get_response(request)
+            response = _refusal(request, path, error) if error else _answer(request)
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
@@ -92,6 +100,34 @@ class ApiEdge:
             ms=round(seconds * 1000, 1),
         )
         logs.end()
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
+    """Return the answer of a call, whose view handles all errors itself."""
+    translation.activate(settings.LANGUAGE_CODE)
+    match = request.resolver_match = _resolve(request.path_info)
+    response: HttpResponse = match.func(request, *match.args, **match.kwargs).render()
+    for name, value in _headers(is_secure=request.is_secure()):
+        response.headers.setdefault(name, value)
+    patch_vary_headers(response, ["Accept-Language"])
+    response.headers["Content-Language"] = settings.LANGUAGE_CODE
+    response.headers["Content-Length"] = str(len(response.content))
+    return response
+
+
+@cache
+def _headers(*, is_secure: bool) -> list[tuple[str, str]]:
+    """Return the headers that the middlewares in ``SETS_HEADERS`` add."""
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return HttpResponse()
+
+    for name in reversed(settings.SETS_HEADERS):
+        answer = import_string(name)(answer)
+    request = HttpRequest()
+    request._get_scheme = lambda: "https" if is_secure else "http"  # type: ignore[attr-defined]
+    response = answer(request)
+    return [(name, value) for name, value in response.headers.items() if name != "Content-Type"]
 
 
 def _wrong_host(request: HttpRequest) -> ApiError | None:
