@@ -3,11 +3,14 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 from django.db.models import TextChoices
 
 from optin.conf import conf
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Face(TextChoices):
@@ -81,19 +84,25 @@ def client_ip(remote: str, forwarded_for: str) -> str:
     header: anybody can write it, so it is read from its end, and only as far as each
     hop is one of ``TRUSTED_PROXIES``.
     """
-    hops = [remote, *reversed([hop.strip() for hop in forwarded_for.split(",")])]
     nearest = ""
-    for hop in hops:
-        try:
-            address = ipaddress.ip_address(hop)
-        except ValueError:
+    for hop in [remote, *reversed([hop.strip() for hop in forwarded_for.split(",")])]:
+        address = _address(hop)
+        if address is None:
             break
-        # On a socket for both, IPv4 peers are written ::ffff:192.0.2.1; a link-local one
-        # names its interface. Neither is part of the address.
-        address = getattr(address, "ipv4_mapped", None) or ipaddress.ip_address(
-            str(address).partition("%")[0]
-        )
         nearest = str(address)
         if not any(address in network for network in conf.trusted_proxies):
             break
     return nearest
+
+
+@lru_cache(maxsize=1024)
+def _address(hop: str) -> Address | None:
+    """Return the address that *hop* writes, if it does."""
+    try:
+        address = ipaddress.ip_address(hop)
+    except ValueError:
+        return None
+    # On a socket for both, IPv4 peers are written ::ffff:192.0.2.1; a link-local one
+    # names its interface. Neither is part of the address.
+    mapped: Address | None = getattr(address, "ipv4_mapped", None)
+    return mapped or ipaddress.ip_address(str(address).partition("%")[0])

@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from limits.errors import StorageError
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -110,11 +111,10 @@ class Call(APIView):
 
         :raises ApiError: 415, or 400 with a message that names the field.
         """
-        body = shape(data=self.parse(shape))
-        if not body.is_valid():
-            raise ApiError("invalid_request", _first_message(body.errors))
-        data: dict[str, Any] = body.validated_data
-        return data
+        try:
+            return shape.validated(self.parse(shape))
+        except ValidationError as exc:
+            raise ApiError("invalid_request", _first_message(exc.detail)) from None
 
     def parse(self, shape: type[Model]) -> dict[str, Any]:
         """Return the known properties of the body, under their wire names."""
@@ -379,7 +379,7 @@ def _repeated() -> ApiError:
     return ApiError("invalid_request", "A query parameter is given twice.")
 
 
-def _first_message(errors: Mapping[str, Any]) -> str:
+def _first_message(errors: Any) -> str:
     """Return one sentence that names the field; it never repeats the value."""
     field, messages = next(iter(errors.items()))
     if messages[0].code in {"required", "null"}:
