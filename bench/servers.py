@@ -24,7 +24,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench import world
@@ -67,20 +67,21 @@ end
 """
 
 
+def gunicorn(port: int, application: str = "twofa_site.wsgi") -> list[str]:
+    return [
+        f"{Path(sys.executable).parent}/gunicorn",
+        application,
+        "--config",
+        "gunicorn.conf.py",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "error",
+    ]
+
+
 def commands(port: int, granian: str) -> dict[str, list[str]]:
-    python = str(Path(sys.executable).parent)
-    made = {
-        "gunicorn gthread, 2 x 8": [
-            f"{python}/gunicorn",
-            "twofa_site.wsgi",
-            "--config",
-            "gunicorn.conf.py",
-            "--bind",
-            f"127.0.0.1:{port}",
-            "--log-level",
-            "error",
-        ],
-    }
+    made = {"gunicorn gthread, 2 x 8": gunicorn(port)}
     if granian:
         made["granian WSGI, 2 x 8"] = [
             granian,
@@ -123,6 +124,13 @@ def wait_for(url: str) -> None:
     raise AssertionError(f"{url} does not answer")
 
 
+def write(data: Path, people: Sequence[world.Person]) -> None:
+    """Write what ``SCRIPT`` reads: a token and a wrong code of each."""
+    bodies = [{"ProviderUserId": p.provider_user_id, "Otp": p.wrong_code} for p in people]
+    lines = [f"{p.token} {json.dumps(body)}\n" for p, body in zip(people, bodies, strict=True)]
+    data.write_text("".join(lines))
+
+
 def drive(port: int, script: Path, seconds: int) -> tuple[float, str]:
     """Return requests a second and the 99th percentile, as wrk says them."""
     out = subprocess.run(  # noqa: S603
@@ -159,16 +167,8 @@ def main() -> None:
         port = free.getsockname()[1]
     results: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
     with world.database(), tempfile.TemporaryDirectory() as folder:
-        people = world.people(2000)
         data = Path(folder, "people")
-        data.write_text(
-            "".join(
-                f"{p.token} "
-                + json.dumps({"ProviderUserId": p.provider_user_id, "Otp": p.wrong_code})
-                + "\n"
-                for p in people
-            )
-        )
+        write(data, world.people(2000))
         workloads = {
             "wrong codes": (
                 "POST",

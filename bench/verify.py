@@ -20,42 +20,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from bench import world
+from bench import contenders, world
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
-from django.urls import path
-from django.views.decorators.csrf import csrf_exempt
-from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasScope
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
-import twofa_site.urls
 from optin.conf import conf
 
 Environ = dict[str, Any]
-
-
-@csrf_exempt
-def static(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(b"{}", content_type="application/json")
-
-
-class Floor(APIView):
-    authentication_classes = [OAuth2Authentication]
-    permission_classes = [TokenHasScope]
-    required_scopes = ["full"]
-
-    def post(self, request: Request) -> Response:
-        return Response({"StatusMessage": "ok", "_links": [], "read": len(request.data)})
-
-
-twofa_site.urls.urlpatterns[:0] = [
-    path("floor/static", static),
-    path("floor/drf", Floor.as_view()),
-]
 
 
 def environ(target: str, query: str, kind: str, body: str, token: str = "") -> Environ:
@@ -155,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     with world.database():
         people = world.people(options.requests)
-        app = WSGIHandler()
+        app = contenders.application
         times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         for _ in range(options.rounds):
             for name, contender in CONTENDERS.items():
