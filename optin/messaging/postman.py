@@ -36,9 +36,10 @@ class Postman:
         return True
 
     def wait(self) -> None:
-        """Wait until the work that is queued now is done, ``GRACE`` seconds at most."""
+        """Wait until the work that is queued now is done, or twice ``GRACE`` seconds."""
         done = Event()
-        if self.submit(done.set):
+        if self._thread and self._thread.is_alive() and self._places.acquire(timeout=GRACE):
+            self._waiting.put(done.set)
             done.wait(GRACE)
 
     def _go(self) -> None:
