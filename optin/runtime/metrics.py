@@ -5,12 +5,14 @@ kept in memory for good. Each process counts for itself; where ``gunicorn.conf.p
 a folder for it, the counts of all its workers are added up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -74,8 +76,19 @@ def exposition(folder: str, waiting: Mapping[str, tuple[int, float]] = {}) -> by
     counts = _OURS
     if folder:
         counts = CollectorRegistry()
-        MultiProcessCollector(counts, path=folder)  # type: ignore[no-untyped-call]
+        counts.register(_OfAllProcesses(folder))
     return generate_latest(counts) + generate_latest(_of_waiting(waiting))
+
+
+class _OfAllProcesses(Collector):
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def collect(self) -> Iterable[Metric]:
+        # The file of a process that just starts is empty, and cannot be read yet.
+        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return merged
 
 
 def _of_waiting(waiting: Mapping[str, tuple[int, float]]) -> CollectorRegistry:

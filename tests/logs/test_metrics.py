@@ -219,3 +219,9 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
 
     assert seen == {sent}
     assert not folder.exists()
+
+
+def test_a_process_that_just_starts_hides_no_counts(tmp_path: Path) -> None:
+    """Its file is empty for a moment."""
+    (tmp_path / "counter_1.db").touch()
+    assert metrics.exposition(str(tmp_path), {"sms": (2, 1.0)}).startswith(b"# HELP optin_waiting")
