@@ -85,7 +85,9 @@ class Call(APIView):
         self.body = parsers.read_body(request._request)
         query = _query(request.META)
         access_key = _once(query, "wsaccesskey")
-        self.caller = self.identify(request.META, access_key, _one_file_id(query))
+        # The file is read with the caller; whether the id may stand there is looked at later.
+        file_id = parse_id(query.get("fileid", [""])[0])
+        self.caller = self.identify(request.META, access_key, file_id)
         if self.caller:
             logs.add(user_id=self.caller.user.pk, client=self.caller.client)
         if any(len(values) > 1 for values in query.values()):
@@ -367,12 +369,6 @@ def _file_id(query: Mapping[str, list[str]]) -> int:
     if file_id is None:
         raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
     return file_id
-
-
-def _one_file_id(query: Mapping[str, list[str]]) -> int | None:
-    """Return what ``_file_id`` will, None if that refuses."""
-    values = query.get("fileid", [])
-    return parse_id(values[0]) if len(values) == 1 else None
 
 
 def _repeated() -> ApiError:

@@ -1,9 +1,8 @@
 """The audit trail: what was decided, for whom, by whom, from where.
 
-Rows are added and never changed; only ``purge`` deletes old ones. Each row has a keyed digest of
-its own content, which shows a change. Each row also names the event that the same thread wrote
-before it: two rows that name the same event show a copy, and a row that names a missing event shows
-a removal.
+Rows are added and never changed; only ``purge`` deletes old ones. Each has a keyed digest of its
+content, which shows a change, and names the event that the same thread wrote before it: two rows
+that name one event show a copy, and a row that names a missing event shows a removal.
 """
 
 import json
@@ -21,7 +20,6 @@ from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
-from optin.models import statements
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
@@ -31,7 +29,7 @@ from optin.models.refusal_counts import (
     RefusalCountQuerySet,
     may_repeat,
 )
-from optin.models.statements import Insert
+from optin.models.statements import Insert, send_waiting
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -68,8 +66,7 @@ class _Thread(threading.local):
         lets transactions fail could make threads forget what they wrote, and then remove it.
         """
         if open_event := _newest_of_transaction():
-            if open_event.pk is None:
-                statements.send_waiting()
+            send_waiting()  # it has its id after that
             return open_event.name()
         if self.is_followed:  # it was rolled back, or the connection was lost during the commit
             self.newest = _last_from(self.newest)
@@ -363,7 +360,7 @@ class AuditEvent(AppendOnly):
         return keys.digest("audit event", json.dumps(content, sort_keys=True, default=str))
 
     def name(self) -> str:
-        """Return what the next event of the same thread names as ``previous``."""
+        """Return what the next event of this thread names as ``previous``."""
         return f"{self.pk}:{self.digest[:NAMED]}"
 
 

@@ -242,7 +242,7 @@ def _write(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None
 def send_waiting() -> None:
     """Send what the open transaction has written and not sent: rows have their keys after that."""
     if pipeline := _pipeline():
-        pipeline.run_together([])
+        pipeline.send_waiting()
 
 
 def _pipeline() -> Any:

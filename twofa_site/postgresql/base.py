@@ -72,9 +72,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 then(rows[0])
         return found[len(waiting) :]
 
-    def _send_first(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def send_waiting(self) -> None:
+        """Run what waits now: its rows have their keys after that."""
         if self._waiting:
             self.run_together([])
+
+    def _send_first(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.send_waiting()
         return execute(sql, params, many, context)
 
     def _commit(self) -> None:
