@@ -20,8 +20,8 @@ class Codes:
         600,
         parse=integer,
         fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code lives; a code that was made keeps its own. No text leaves in the "
-        "last 65.",
+        doc="Seconds that a code works. A change does not affect codes that exist. No text leaves "
+        "in the last 65.",
     )
     # As Twilio Verify and Ory Kratos.
     otp_tries = Setting(
@@ -29,7 +29,7 @@ class Codes:
         5,
         parse=integer,
         fault=between(1, 10),
-        doc="Wrong tries that one code survives.",
+        doc="Wrong tries after which a code no longer works.",
     )
     lock_after = Setting(
         4,

@@ -38,7 +38,7 @@ class Gateways:
         (),
         parse=headers,
         fault=sendable,
-        doc="Its headers, as Name: value, with two upright strokes between.",
+        doc="Its headers, as Name: value, separated by two pipe characters.",
     )
     gateway_http_body = Setting(
         32,

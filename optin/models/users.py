@@ -60,7 +60,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     session_epoch = models.PositiveIntegerField(default=0)
     # When they were last ended: a password that was right before opens nothing (S-36).
     sign_ins_ended_at = models.DateTimeField(null=True, blank=True)
-    # When a password was last chosen by a mailed link: the mailbox alone, so to say.
+    # When a password was last chosen by a mailed link: whoever reads the mailbox can do that.
     password_mailed_at = models.DateTimeField(null=True, blank=True)
     # The last attempt of a session that was compared, and what came of it: a form that is
     # sent twice is one attempt. A keyed digest (``verification.attempt_digest``).

@@ -83,7 +83,7 @@ def answered_stop(number: str) -> Cause:
 
 
 def barred(known: Known) -> Iterator[Cause]:
-    """Disabled, suspended, locked: codes are not heard, and texts not sent."""
+    """Disabled, suspended, locked: codes are refused, and texts not sent."""
     user, active = known.user, known.active
     another_way = f"{ANOTHER_WAY} " if known.app or known.recovery_codes else ""
     if user.otp_disabled_at:

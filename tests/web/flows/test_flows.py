@@ -325,7 +325,7 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
     last = "That code is not right, and you have no tries left for it. Ask for a new one."
     assert last in code_page.page.errors
 
-    # The fifth failure locks, too: the right code is not heard, and not used up.
+    # The fifth failure locks, too: the right code is refused, and not used up.
     assert failures(user) == 5
     assert len(phone.messages) == sent
 
