@@ -1,9 +1,10 @@
 """What happens to every request before it is routed."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -39,7 +40,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 logger = logs.logger("optin.request")
 
-_resolve = lru_cache(maxsize=128)(resolve)
+_resolve = cache(resolve)
 
 
 def _join_leading_slashes(request: HttpRequest) -> None:
@@ -70,9 +71,9 @@ class ApiEdge:
         # name it: its headers begin with HTTP_.
         request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
         _join_leading_slashes(request)
-        response: HttpResponseBase
         path = request.path_info.lower()
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
+        response: HttpResponseBase
         logs.begin(request_id=request_id, face=face.value)
         if path.startswith(("/user/", "/authorisation/")):
             # The calls ignore cookies altogether; what comes after would read and renew them.
@@ -80,7 +81,8 @@ class ApiEdge:
             # Their sentences are English (docs/contract.md, section 5), those of validators too.
             request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
             error = _wrong_host(request) or _no_place(request, path)
-            response = _refusal(request, path, error) if error else _answer(request)
+            answer = _refusal(request, path, error) if error else _answer(request, path)
+            response = _complete(answer, is_secure=request.is_secure())
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
@@ -102,14 +104,24 @@ class ApiEdge:
         logs.end()
 
 
-def _answer(request: HttpRequest) -> HttpResponse:
-    """Return the answer of a call, whose view handles all errors itself."""
+def _answer(request: HttpRequest, path: str) -> HttpResponse:
+    """Return what the view of a call answers."""
     translation.activate(settings.LANGUAGE_CODE)
-    match = request.resolver_match = _resolve(request.path_info)
-    response: HttpResponse = match.func(request, *match.args, **match.kwargs).render()
-    for name, value in _headers(is_secure=request.is_secure()):
+    match = request.resolver_match = resolve(request.path_info)
+    try:
+        response: HttpResponse = match.func(request, *match.args, **match.kwargs).render()
+    except Exception:
+        # The view answers every error that it knows.
+        logging.getLogger("optin.api").exception("a call failed")
+        response = _refusal(request, path, ApiError("internal_error"))
+    return response
+
+
+def _complete(response: HttpResponse, *, is_secure: bool) -> HttpResponse:
+    """Add the headers that the middlewares of pages add."""
+    for name, value in _headers(is_secure=is_secure):
         response.headers.setdefault(name, value)
-    patch_vary_headers(response, ["Accept-Language"])
+    patch_vary_headers(response, ["Accept", "Accept-Language"])
     response.headers["Content-Language"] = settings.LANGUAGE_CODE
     response.headers["Content-Length"] = str(len(response.content))
     return response

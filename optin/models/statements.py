@@ -241,8 +241,10 @@ def _write(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None
 
 def send_waiting() -> None:
     """Send what the open transaction has written and not sent: rows have their keys after that."""
-    if pipeline := _pipeline():
-        pipeline.send_waiting()
+    # Also if somebody began to look at each statement meanwhile.
+    send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
+    if send:
+        send()
 
 
 def _pipeline() -> Any:

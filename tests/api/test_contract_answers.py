@@ -15,6 +15,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken
 from pytest_django import Settings
 
+from optin.api.views import VerifyView
 from optin.conf import Rate
 from optin.models import (
     AccessKey,
@@ -727,8 +728,14 @@ def test_database_that_is_away(one: Api, access_key: str, accept: str) -> None:
         assert b"192.0.2.5" not in answer.content
 
 
+@pytest.mark.parametrize(
+    "where",
+    [(opt_ins, "verify_opt_in"), (VerifyView, "finalize_response")],
+    ids=["within", "after"],
+)
 @pytest.mark.parametrize("accept", MEDIA_TYPES)
 def test_unforeseen_exception(
+    where: tuple[object, str],
     one: Api,
     pending: ProviderUser,
     phone: Phone,
@@ -741,7 +748,7 @@ def test_unforeseen_exception(
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(opt_ins, "verify_opt_in", fail)
+    monkeypatch.setattr(*where, fail)
     with caplog.at_level(logging.ERROR, "optin.api"):
         answer = one.verify(pending.pk, phone.code(), accept=accept)
     assert answer.brief == (500, "internal_error")

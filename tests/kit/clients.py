@@ -148,6 +148,9 @@ def check_headers(answer: Answer) -> None:
     """What holds for every answer, whatever a test looks at (docs/contract.md, section 5; S-61)."""
     headers = answer.headers
     assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none';")
     assert ("WWW-Authenticate" in headers) or answer.status != 401
     assert ("Allow" in headers) or answer.status != 405
     if answer.status in {429, 503}:

@@ -99,6 +99,50 @@ def test_what_is_rolled_back_is_not_sent_later(user: User) -> None:
     assert user.username != "gone"
 
 
+def test_writes_of_a_savepoint_that_is_left_are_not_sent(user: User, other: User) -> None:
+    """Nor does it matter that they would fail."""
+
+    @transaction.atomic
+    def inner() -> None:
+        RENAME.run(id=user.pk, username="other")  # which is taken
+        raise ZeroDivisionError
+
+    with transaction.atomic():
+        RENAME.run(id=other.pk, username="other")
+        with pytest.raises(ZeroDivisionError):
+            inner()
+        RENAME.run(id=user.pk, username="kept")
+    user.refresh_from_db()
+    assert user.username == "kept"
+
+
+def test_a_value_that_cannot_be_sent_loses_no_write(user: User) -> None:
+    with transaction.atomic():
+        RENAME.run(id=user.pk, username="kept")
+        with pytest.raises(DatabaseError):
+            BY_NAME.row(username="nu\0l")
+    user.refresh_from_db()
+    assert user.username == "kept"
+
+
+def test_refused_statements_stay_prepared(user: User, other: User) -> None:
+    """Else a database that refuses writes would fill its memory with statements."""
+
+    def prepared() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+            return int(cursor.fetchone()[0])
+
+    def refused() -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            RENAME.run(id=user.pk, username="other")
+
+    refused()
+    before = prepared()
+    refused()
+    assert prepared() == before > 0
+
+
 def test_a_value_that_cannot_be_sent_leaves_the_connection_as_it_was(user: User) -> None:
     with pytest.raises(DatabaseError):
         BY_NAME.row(username="nu\0l")

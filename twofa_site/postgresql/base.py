@@ -21,13 +21,16 @@ from psycopg_pool import ConnectionPool
 
 from twofa_site.postgresql import pipeline
 
+Statement = tuple[str, Sequence[Any]]
+"""SQL with ``%s`` in place of its values, and these."""
+
 Then = Callable[[Sequence[Any]], None] | None
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: list[tuple[pipeline.Statement, Then]] = []
+        self._waiting: list[tuple[pipeline.Message, Then]] = []
         self.execute_wrappers.append(self._send_first)
 
     # -- several statements in one round trip ---------------------------------------
@@ -37,45 +40,38 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Whether statements go together: not while somebody looks at, or counts, each of them."""
         return len(self.execute_wrappers) == 1 and not self.queries_logged
 
-    def run_together(self, statements: Sequence[pipeline.Statement]) -> list[pipeline.Rows]:
+    def run_together(self, statements: Sequence[Statement]) -> list[pipeline.Rows]:
         """Run the statements, after those that wait; return the rows of each."""
-        self._check_usable()
-        waiting = self._take_waiting()
-        return self._run(waiting, statements)
+        return self._run([self._message(statement) for statement in statements])
 
-    def run_later(self, statement: pipeline.Statement, then: Then) -> None:
+    def run_later(self, statement: Statement, then: Then) -> None:
         """Run the statement with the next ones of this transaction, at the latest with COMMIT.
 
         :param then: takes the row that it returns.
         """
-        self._check_usable()
-        self._waiting.append((statement, then))
-
-    def _check_usable(self) -> None:
-        """As each cursor of Django's: there is a connection, and the transaction is not broken."""
-        self.ensure_connection()
-        self.validate_no_broken_transaction()
-
-    def _take_waiting(self) -> list[tuple[pipeline.Statement, Then]]:
-        waiting, self._waiting = self._waiting, []
-        return waiting
-
-    def _run(
-        self,
-        waiting: list[tuple[pipeline.Statement, Then]],
-        statements: Sequence[pipeline.Statement],
-    ) -> list[pipeline.Rows]:
-        with self.wrap_database_errors:
-            found = pipeline.run(self.connection, [*(s for s, _ in waiting), *statements])
-        for (_, then), rows in zip(waiting, found, strict=False):
-            if then:
-                then(rows[0])
-        return found[len(waiting) :]
+        self._waiting.append((self._message(statement), then))
 
     def send_waiting(self) -> None:
         """Run what waits now: its rows have their keys after that."""
         if self._waiting:
-            self.run_together([])
+            self._run([])
+
+    def _message(self, statement: Statement) -> pipeline.Message:
+        """Return the statement as it is sent. What cannot be sent fails here, and nothing else."""
+        # As each cursor of Django's: there is a connection, and the transaction is not broken.
+        self.ensure_connection()
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            return pipeline.message(self.connection, *statement)
+
+    def _run(self, messages: Sequence[pipeline.Message]) -> list[pipeline.Rows]:
+        waiting, self._waiting = self._waiting, []
+        with self.wrap_database_errors:
+            found = pipeline.run(self.connection, [*(one for one, _ in waiting), *messages])
+        for (_, then), rows in zip(waiting, found, strict=False):
+            if then:
+                then(rows[0])
+        return found[len(waiting) :]
 
     def _send_first(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         self.send_waiting()
@@ -84,13 +80,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> None:
         if self._waiting:
             with debug_transaction(self, "COMMIT"):
-                self._run(self._take_waiting(), [pipeline.COMMIT])
+                self._run([pipeline.COMMIT])
         else:
             super()._commit()  # type: ignore[misc]
 
     def _rollback(self) -> None:
         self._waiting = []
         super()._rollback()  # type: ignore[misc]
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        # All that waits was written after the savepoint: making one sends what was before it.
+        self._waiting = []
+        super()._savepoint_rollback(sid)  # type: ignore[misc]
 
     # -- the connection -------------------------------------------------------------
 

@@ -8,62 +8,70 @@ server when a connection first runs it: later the server gets its name and the v
 import select
 from collections.abc import Iterator, Sequence
 from functools import cache
+from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors, pq
-from psycopg.abc import Transformer
+from psycopg.abc import Buffer, Transformer
 from psycopg.adapt import PyFormat
 from psycopg.adapt import Transformer as make_transformer
 
-Statement = tuple[str, Sequence[Any]]
-"""SQL with ``%s`` in place of its values, and these."""
-
 Rows = list[tuple[Any, ...]]
 
-BEGIN: Statement = ("BEGIN", ())
-COMMIT: Statement = ("COMMIT", ())
 
+class Message(NamedTuple):
+    """SQL with ``%s`` in place of its values, and these as text.
 
-class _Message(NamedTuple):
-    """A statement with its values as the server takes them."""
+    The server finds out their types, so one statement is prepared once, whatever it is given.
+    """
 
     sql: str
-    values: Sequence[Any]
-    types: tuple[int, ...]
-    formats: Sequence[pq.Format]
+    values: Sequence[Buffer | None] = ()
 
 
-Names = dict[tuple[str, tuple[int, ...]], bytes]
+BEGIN = Message("BEGIN")
+COMMIT = Message("COMMIT")
 
-# What was prepared on each connection, by SQL and types.
+_OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
+"""What the server says to a statement that was prepared before its table was changed."""
+
+Names = dict[str, bytes]
+
+# What was prepared on each connection, by SQL.
 _prepared: WeakKeyDictionary[psycopg.Connection[Any], Names] = WeakKeyDictionary()
 _numbers = count()
 
 
-def run(line: psycopg.Connection[Any], statements: Sequence[Statement]) -> list[Rows]:
+def message(line: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> Message:
+    """Return the statement as it is sent.
+
+    :raises psycopg.DataError: if a value cannot be.
+    """
+    dumped = _transformer(line).dump_sequence(values, [PyFormat.TEXT] * len(values))
+    return Message(sql, dumped)
+
+
+def run(line: psycopg.Connection[Any], messages: Sequence[Message]) -> list[Rows]:
     """Run the statements in this order, and return the rows of each.
 
     As with ``execute``, a transaction begins first if the connection is in none and does not
     commit each statement. The first error is raised, and nothing after it is done.
     """
     begins = not line.autocommit and line.pgconn.transaction_status == pq.TransactionStatus.IDLE
-    values: Transformer = make_transformer(line)
-    # Values that cannot be sent are refused here, before anything is.
-    messages = [_message(values, one) for one in ([BEGIN, *statements] if begins else statements)]
-    results = _exchange(line, messages)
+    results = _exchange(line, [BEGIN, *messages] if begins else messages)
+    values = _transformer(line)
     return [_rows(values, result) for result in results][begins:]
 
 
-def _message(values: Transformer, statement: Statement) -> _Message:
-    sql, given = statement
-    dumped = values.dump_sequence(given, [PyFormat.AUTO] * len(given))
-    return _Message(sql, dumped, values.types or (), values.formats or ())
+def _transformer(line: psycopg.Connection[Any]) -> Transformer:
+    made: Transformer = make_transformer(line)
+    return made
 
 
-def _exchange(line: psycopg.Connection[Any], messages: Sequence[_Message]) -> list[pq.abc.PGresult]:
+def _exchange(line: psycopg.Connection[Any], messages: Sequence[Message]) -> list[pq.abc.PGresult]:
     """Send all, and return the result of each.
 
     :raises psycopg.Error: the first one.
@@ -72,7 +80,8 @@ def _exchange(line: psycopg.Connection[Any], messages: Sequence[_Message]) -> li
     pgconn = line.pgconn
     pgconn.enter_pipeline_mode()
     try:
-        is_last = [last for one in messages for last in _send(pgconn, names, one)]
+        # One for each result that will come: its statement, and whether it only prepares that.
+        expected = [one for message in messages for one in _send(pgconn, names, message)]
         pgconn.pipeline_sync()
         results = list(_results(pgconn))
         pgconn.exit_pipeline_mode()
@@ -81,28 +90,29 @@ def _exchange(line: psycopg.Connection[Any], messages: Sequence[_Message]) -> li
         if pgconn.status != pq.ConnStatus.BAD:
             line.close()
         raise
-    for result in results:
-        if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
-            # A table may have changed since a statement was prepared.
-            del _prepared[line]
-            raise errors.error_from_result(result, encoding=line.info.encoding)
-    return [result for result, last in zip(results, is_last, strict=True) if last]
+    failed = [result for result in results if not _is_ok(result)]
+    if failed:
+        for (sql, prepares), result in zip(expected, results, strict=False):
+            if not _is_ok(result) and (prepares or _sqlstate(result) in _OF_A_CHANGED_TABLE):
+                names.pop(sql, None)
+        raise errors.error_from_result(failed[0], encoding=line.info.encoding)
+    return [result for (_, prepares), result in zip(expected, results, strict=True) if not prepares]
 
 
-def _send(pgconn: pq.abc.PGconn, names: Names, message: _Message) -> Iterator[bool]:
-    """Send a message; yield for each result that it will have whether it is the last."""
-    sql, values, types, formats = message
+def _send(pgconn: pq.abc.PGconn, names: Names, message: Message) -> Iterator[tuple[str, bool]]:
+    """Send a statement; yield an entry for each result that it will have (``_exchange``)."""
+    sql, values = message
     if not values:
         pgconn.send_query_params(sql.encode(), None)
-        yield True
-        return
-    name = names.get((sql, types))
-    if name is None:
-        name = names[sql, types] = b"optin_%d" % next(_numbers)
-        pgconn.send_prepare(name, _numbered(sql), types)
-        yield False
-    pgconn.send_query_prepared(name, values, formats)
-    yield True
+    else:
+        if sql not in names:
+            # Of the SQL: behind a pooler it must not mean another statement to another process.
+            digest = sha256(sql.encode()).hexdigest()[:16]
+            names[sql] = f"optin_{digest}_{next(_numbers)}".encode()
+            pgconn.send_prepare(names[sql], _numbered(sql))
+            yield sql, True
+        pgconn.send_query_prepared(names[sql], values)
+    yield sql, False
 
 
 @cache
@@ -133,6 +143,14 @@ def _results(pgconn: pq.abc.PGconn) -> Iterator[pq.abc.PGresult]:
             return
         else:
             yield result
+
+
+def _is_ok(result: pq.abc.PGresult) -> bool:
+    return result.status in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
+
+
+def _sqlstate(result: pq.abc.PGresult) -> str:
+    return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
 
 
 def _rows(values: Transformer, result: pq.abc.PGresult) -> Rows:
