@@ -290,7 +290,7 @@ def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
     client = signed_in("auditor")
     seen: list[int] = []
     pages = [read(client, LOG, kind="check", outcome="invalid_grant")]
-    while older := re.search(r'href="(\?[^"]*)" rel="next">Go on looking', pages[-1]):
+    while older := re.search(r'href="(\?[^"]*)" rel="next">Look further back', pages[-1]):
         seen += ids(pages[-1])
         assert "events were compared, back to 2026-11-0" in pages[-1]
         assert "No results." not in pages[-1]
@@ -312,7 +312,7 @@ def test_the_rarest_of_what_is_asked_for_leads(
     for query in ({"user_id": "41"}, {"user_id": "41", "kind": "check", "file_id": "777"}):
         html = read(client, LOG, **query)
         assert len(ids(html)) == 1
-        assert "Go on looking" not in html
+        assert "Look further back" not in html
 
 
 # -- filters -----------------------------------------------------------------------

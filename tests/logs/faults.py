@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from optin.api.views import VerifyView
 from optin.messaging import wording
 from optin.operations import opt_ins
 from twofa_site.handler import Handler
@@ -41,6 +42,14 @@ class Faults:
                 raise RuntimeError(f"no route to {number}: {message.pending_otp.code()}")
             return text_for(message)
 
+        begin = VerifyView.initialize_request
+
+        def begin_or_fail(view: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if request.headers.get("X-Fault") == "call":
+                raise RuntimeError(f"{request.get_full_path()} {request.body!r} {request.META}")
+            return begin(view, request, *args, **kwargs)
+
+        VerifyView.initialize_request = begin_or_fail  # type: ignore[method-assign,assignment]
         opt_ins.verify_opt_in = verify_or_fail  # type: ignore[assignment]
         Handler.__call__ = serve_or_fail  # type: ignore[method-assign,assignment]
         wording.text_for = text_or_fail

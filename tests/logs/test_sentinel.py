@@ -206,7 +206,7 @@ class Everything(Scene):
         code = self.code()
         body = {"ProviderUserId": 1, "Otp": code}
         orders: list[dict[str, Any]] = [
-            {"X_Fault": "page"},
+            {"X_Fault": "call"},
             {"X_Fault": "server"},
             {"User_Agent": "fault"},
         ]
@@ -214,6 +214,10 @@ class Everything(Scene):
             answer = self.call("ann", "verify-2fa-opt-in", body, **headers)
             assert answer.status == 500
             assert self.secrets.found_in(answer.text) == set()
+        page = f"/sign-in/?WsAccessKey={self.key('ann', 777)}"
+        answer = self.site.send(page, body, X_Fault="page")
+        assert answer.status == 500
+        assert self.secrets.found_in(answer.text) == set()
         # His text cannot be made.
         self.call("cam", "opt-in-to-2fa", {"MobileNumber": CAMS})
         assert self.command("send_due") == 0
