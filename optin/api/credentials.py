@@ -33,7 +33,8 @@ class Caller:
     scopes: frozenset[str] | None = None  # of the token, if there is one
     files: frozenset[str] | None = None  # the token's fileid: words, if it names its files
     key_file_id: int | None = None  # of the access key, if there is one
-    open_file: File | None = None  # the one that was asked for, if it is open to the user
+    asked_file_id: int | None = None  # of the query
+    asked_file: File | None = None  # that file, if it is open to the user
 
     def may_call(self) -> bool:
         """Whether the scope is enough for the ``User/`` calls; a key always is."""
@@ -45,8 +46,8 @@ class Caller:
             return None
         if self.files is not None and f"fileid:{file_id}" not in self.files:
             return None
-        if self.open_file and self.open_file.pk == file_id:
-            return self.open_file
+        if file_id == self.asked_file_id:
+            return self.asked_file
         return File.objects.open_to(self.user).filter(pk=file_id).first()
 
 
@@ -96,7 +97,8 @@ def _by_token(token: str, now: datetime, file_id: int | None) -> Caller:
         f"app:{user.application_id}",
         scopes=scopes,
         files=files if names_files else None,
-        open_file=_opened(user, file_id),
+        asked_file_id=file_id,
+        asked_file=_opened(user, file_id),
     )
 
 
@@ -115,7 +117,8 @@ def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
         user,
         f"key:{user.key_id}",
         key_file_id=user.key_file_id,
-        open_file=_opened(user, file_id),
+        asked_file_id=file_id,
+        asked_file=_opened(user, file_id),
     )
 
 
