@@ -99,14 +99,16 @@ class Select(Generic[M]):
         sql, self._params = compiler.as_sql()
         info = compiler.klass_info
         columns = [column[0] for column in compiler.select]
+        names = [""] * len(columns)
+        for place in info["select_fields"]:
+            names[place] = columns[place].target.attname
+        for name, place in compiler.annotation_col_map.items():
+            names[place] = name
+        # Each is whole when it is set: two threads may do this at once, and one is done first.
         self._compiler = compiler
         self._converters = compiler.get_converters(columns)
         self._class = info["model"]
-        self._names = [""] * len(columns)
-        for place in info["select_fields"]:
-            self._names[place] = columns[place].target.attname
-        for name, place in compiler.annotation_col_map.items():
-            self._names[place] = name
+        self._names = names
         # Last: other threads take it as the sign that all is there.
         self._sql = sql
 
