@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
 if "DATA_DIR" not in os.environ:
     os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="optin-bench-")
     atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
+# As in production: a development start keeps a log of all statements, one by one.
+os.environ.setdefault("DEBUG", "false")
+os.environ.setdefault("SECRET_KEY", secrets.token_hex(40))
+for _name, _id in (("OPTIN_KEYS", "bench:"), ("OPTIN_DIGEST_KEY", "")):
+    os.environ.setdefault(_name, _id + urlsafe_b64encode(secrets.token_bytes(32)).decode())
 os.environ.setdefault("OPTIN_REQUESTS_PER_USER", "0")
 os.environ.setdefault("OPTIN_REQUESTS_PER_NETWORK", "0")
 os.environ.setdefault("OPTIN_SEAL_EVERY", "0")
