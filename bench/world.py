@@ -56,6 +56,7 @@ FILE_ID = 777
 class Person:
     """What a client of one user knows."""
 
+    username: str
     provider_user_id: int
     code: str
     token: str
@@ -78,7 +79,7 @@ def database() -> Iterator[None]:
     try:
         yield
     finally:
-        _let_mail_leave()
+        let_mail_leave()
         teardown_databases(old, verbosity=0)
         teardown_test_environment()
 
@@ -154,14 +155,16 @@ def people(count: int, label: str = "person") -> list[Person]:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE")
     return [
-        Person(row.pk, otp.code(), token, key)
-        for row, otp, token, key in zip(rows, pending, texts, access_keys, strict=True)
+        Person(user.username, row.pk, otp.code(), token, key)
+        for user, row, otp, token, key in zip(
+            users, rows, pending, texts, access_keys, strict=True
+        )
     ]
 
 
 def rewind() -> None:
     """Open every code again, with no tries and no failures; no mail is on its way."""
-    _let_mail_leave()
+    let_mail_leave()
     now = timezone.now()
     ProviderUser.objects.update(confirmed=False, verified_at=None)
     PendingOtp.objects.update(
@@ -174,7 +177,7 @@ def rewind() -> None:
     User.objects.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None)
 
 
-def _let_mail_leave() -> None:
+def let_mail_leave() -> None:
     """Wait until no mail is on its way: its queue holds 100, and each call waits 3 seconds."""
     for _ in range(10):
         delivery.postman.wait()

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from optin import keys
 from optin.conf import Rate, conf
 from optin.limits.rules import Rule
+from optin.models.statements import fetch
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
 
@@ -155,9 +156,7 @@ def _count(limits: Sequence[Limit], now: datetime, or_else: str) -> list[Tally]:
         start = connection.ops.adapt_datetimefield_value(limit.window(now))
         key = keys.digest("counter", limit.key)
         params += [limit.scope, key, start, limit.adds, limit.verifies]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        found = cursor.fetchall()
+    found = fetch(sql, params)
     return [Tally(limit, *counts) for limit, counts in zip(limits, found, strict=True)]
 
 

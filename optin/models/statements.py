@@ -132,6 +132,12 @@ def read(*selects: tuple[Select[Any], dict[str, Any]]) -> list[Any]:
     return [select.models(rows) for (select, _), rows in zip(selects, found, strict=True)]
 
 
+def fetch(sql: str, values: Sequence[Any]) -> list[Any]:
+    """Run SQL of our own, with ``%s`` in place of its values; return the rows as tuples."""
+    (rows,) = _run([Bound(sql, list(values))])
+    return rows
+
+
 class Update:
     """A prepared ``UPDATE`` of a queryset's rows."""
 
@@ -186,8 +192,9 @@ class Insert(Generic[M]):
     def _bound(self, row: M) -> Bound:
         if not self._sql:
             self._compile()
-        values = row.__dict__
-        return Bound(self._sql, _bind(self._params, values))
+        for field in self._makes_values:
+            field.pre_save(row, add=True)
+        return Bound(self._sql, _bind(self._params, row.__dict__))
 
     def _stored(self, row: M, values: Sequence[Any]) -> None:
         for name, value in zip(self._returning, values, strict=True):
@@ -201,6 +208,8 @@ class Insert(Generic[M]):
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank])
         compiler = query.get_compiler(connection=connection)
+        # The time of a row that is made, or a digest.
+        self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]
         compiler.returning_fields = [self._model._meta.get_field(n) for n in self._returning]
         ((sql, self._params),) = compiler.as_sql()
         self._sql = sql.replace(" RETURNING ", f" {self._or_else} RETURNING ")

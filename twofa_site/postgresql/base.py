@@ -88,10 +88,30 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._waiting = []
         super()._rollback()  # type: ignore[misc]
 
+    def _savepoint(self, sid: str) -> None:
+        if self.has_pipeline:
+            self._waiting.append((pipeline.Message(self.ops.savepoint_create_sql(sid)), None))
+        else:
+            super()._savepoint(sid)  # type: ignore[misc]
+
+    def _savepoint_commit(self, sid: str) -> None:
+        release = pipeline.Message(self.ops.savepoint_commit_sql(sid))
+        if not self.has_pipeline:
+            super()._savepoint_commit(sid)  # type: ignore[misc]
+        elif self._waiting:
+            # Now, so that an error of what waits is one of this block.
+            self._run([release])
+        else:
+            self._waiting.append((release, None))
+
     def _savepoint_rollback(self, sid: str) -> None:
-        # All that waits was written after the savepoint: making one sends what was before it.
-        self._waiting = []
-        super()._savepoint_rollback(sid)  # type: ignore[misc]
+        names = [message.sql for message, _ in self._waiting]
+        made = self.ops.savepoint_create_sql(sid)
+        if made in names:  # Django releases it next
+            del self._waiting[names.index(made) + 1 :]
+        else:
+            self._waiting = []
+            super()._savepoint_rollback(sid)  # type: ignore[misc]
 
     # -- the connection -------------------------------------------------------------
 

@@ -1,0 +1,248 @@
+"""What each call costs: processor time, statements, and round trips to PostgreSQL.
+
+Each is called through the WSGI application in this process, once by each of many people who stand
+where it begins: with a code waiting, with an active number, with tokens. Every answer must be the
+expected one. Passwords have a fast hash here. Texts go to the simulator, and mails nowhere; both
+are in the times.
+
+    python -m bench.calls [--requests N] [--rounds N] [--profile CALL]
+"""
+
+import argparse
+import cProfile
+import json
+import pstats
+import statistics
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from bench import contenders, verify, world
+from bench.verify import JSON, Environ
+from bench.world import Person
+
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.db import connection
+from django.test.utils import CaptureQueriesContext, override_settings
+from django.utils import timezone
+
+from optin import phones
+from optin.models import PendingOtp, ProviderUser, Purpose, User
+from optin.operations import sign_in
+
+from tests.kit import round_trips
+
+PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
+_CSRF = "c" * 32
+_numbers = count()
+
+
+class Call(NamedTuple):
+    """A kind of request: from where people stand, and the answer to it."""
+
+    stand: Callable[[list[Person]], object]
+    ask: Callable[[Person], Environ]
+    status: str
+    word: bytes
+
+
+# -- where people stand ------------------------------------------------------------
+
+
+def _with_an_opt_in(people: list[Person]) -> None:
+    """As they are made."""
+
+
+def _without_number(people: list[Person]) -> None:
+    ProviderUser.objects.filter(pk__in=[person.provider_user_id for person in people]).delete()
+    User.objects.filter(username__in=[person.username for person in people]).update(
+        password=make_password(PASSWORD)
+    )
+
+
+def _with_number(people: list[Person], purpose: Purpose | None = None) -> None:
+    """With a password and an active number; with a code for *purpose* waiting."""
+    now = timezone.now()
+    ids = [person.provider_user_id for person in people]
+    rows = list(ProviderUser.objects.select_related("user").filter(pk__in=ids))
+    for row in rows:
+        e164 = phones.parse(_number(), home_region="AU").e164
+        row.number_encrypted = ProviderUser.seal(e164, row.user)
+        row.number_digest = ProviderUser.digest_of(e164)
+        row.confirmed, row.verified_at = True, now
+    fields = ["number_encrypted", "number_digest", "confirmed", "verified_at"]
+    ProviderUser.objects.bulk_update(rows, fields)
+    User.objects.filter(provider_users__in=ids).update(password=make_password(PASSWORD))
+    codes = PendingOtp.objects.filter(provider_user__in=ids)
+    if not purpose:
+        codes.delete()
+        return
+    codes.update(purpose=purpose, file=None)
+    for code in codes.select_related("provider_user__user"):
+        _secrets[code.provider_user.user.username] = code.code()
+
+
+def _number() -> str:
+    """Return another mobile number, far from the last one: each prefix has a limit."""
+    return f"04{10_000_000 + next(_numbers) * 10_007 % 30_000_000}"
+
+
+_secrets: dict[str, str] = {}
+"""The code or the refresh token of a person, by name."""
+
+
+def _with_refresh_token(people: list[Person]) -> None:
+    application = sign_in.application()
+    assert application is not None
+    for person in people:
+        user = User.objects.get(username=person.username)
+        scope, now = f"full fileid:{world.FILE_ID}", timezone.now()
+        given = sign_in._issue(user, application, scope, now)
+        _secrets[person.username] = given.refresh_token
+
+
+# -- what they ask -----------------------------------------------------------------
+
+
+def _user_call(call: str, person: Person, **body: object) -> Environ:
+    query = f"FileId={world.FILE_ID}&WsAccessKey={person.access_key}"
+    return verify.environ(f"/User/{call}", query, JSON, json.dumps(body))
+
+
+def _verify(person: Person, code: str) -> Environ:
+    return _user_call(
+        "verify-2fa-opt-in", person, ProviderUserId=person.provider_user_id, Otp=code
+    )
+
+
+def _from_elsewhere(environ: Environ) -> Environ:
+    """Return it from an address of its own: one has a limit of sign-ins."""
+    number = next(_numbers)
+    return environ | {"REMOTE_ADDR": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
+
+
+def _token_call(call: str, **body: str) -> Environ:
+    made = verify.environ(f"/authorisation/{call}", "", JSON, json.dumps(body))
+    return _from_elsewhere(made)
+
+
+def _token(call: str, person: Person, **more: str) -> Environ:
+    return _token_call(
+        call, grant_type="password", username=person.username, password=PASSWORD, **more
+    )
+
+
+def _page(person: Person) -> Environ:
+    form = {"username": person.username, "password": PASSWORD, "csrfmiddlewaretoken": _CSRF}
+    kind = "application/x-www-form-urlencoded"
+    made = verify.environ("/sign-in/", "", kind, urlencode(form))
+    return _from_elsewhere(made | {"HTTP_COOKIE": f"csrf={_CSRF}"})
+
+
+CALLS = {
+    "verify: wrong code": Call(
+        _with_an_opt_in, lambda p: _verify(p, p.wrong_code), "400 Bad Request", b"otp_incorrect"
+    ),
+    "verify: right code": Call(
+        _with_an_opt_in, lambda p: _verify(p, p.code), "200 OK", b"opt-out-from-2fa"
+    ),
+    "opt in": Call(
+        _without_number,
+        lambda p: _user_call("opt-in-to-2fa", p, MobileNumber=_number()),
+        "200 OK",
+        b"ProviderUserId",
+    ),
+    "opt out: ask for a code": Call(
+        _with_number,
+        lambda p: _user_call("opt-out-from-2fa", p),
+        "401 Unauthorized",
+        b"2fa_code_required",
+    ),
+    "opt out: right code": Call(
+        lambda people: _with_number(people, Purpose.OPT_OUT),
+        lambda p: _user_call("opt-out-from-2fa", p, Otp=_secrets[p.username]),
+        "200 OK",
+        b"opt-in-to-2fa",
+    ),
+    "token": Call(
+        _without_number, lambda p: _token("token", p), "200 OK", b"access_token"
+    ),
+    "token: right code": Call(
+        lambda people: _with_number(people, Purpose.SIGN_IN),
+        lambda p: _token("token-2fa", p, verification_code=_secrets[p.username]),
+        "200 OK",
+        b"access_token",
+    ),
+    "refresh": Call(
+        _with_refresh_token,
+        lambda p: _token_call(
+            "refresh",
+            grant_type="refresh_token",
+            refresh_token=_secrets[p.username],
+        ),
+        "200 OK",
+        b"access_token",
+    ),
+    "page: sign in": Call(_without_number, _page, "303 See Other", b""),
+}
+
+
+class Cost(NamedTuple):
+    milliseconds: float
+    statements: int
+    trips: int
+
+
+def measure(name: str, people: list[Person], *, profile: bool = False) -> Cost:
+    """Let all *people* make the call; count for the last two."""
+    call = CALLS[name]
+    call.stand(people)
+    contender = verify.Contender(call.status, call.word, call.ask)
+    app = contenders.application
+    *most, one, other = people
+    seen = cProfile.Profile()
+    if profile:
+        seen.enable()
+    taken = verify.run(app, contender, most)
+    if profile:
+        seen.disable()
+        pstats.Stats(seen).sort_stats("cumulative").print_stats(90)
+    world.let_mail_leave()
+    with CaptureQueriesContext(connection) as queries:
+        verify.run(app, contender, [one])
+        sent = [query["sql"] for query in queries]
+    for sql in sent if profile else ():
+        print(sql[:150])
+    with round_trips.counted() as trips:
+        verify.run(app, contender, [other])
+    world.let_mail_leave()
+    return Cost(taken, len(sent), len(trips))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=60, help="Of each call, in each round.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--profile", choices=CALLS, help="Show what one call costs, and end.")
+    options = parser.parse_args()
+    fast = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    with world.database(), override_settings(PASSWORD_HASHERS=fast):
+        if options.profile:
+            people = world.people(options.requests + 2)
+            print(measure(options.profile, people, profile=True))
+            return
+        costs: dict[str, list[Cost]] = {name: [] for name in CALLS}
+        for turn in range(options.rounds):
+            for place, name in enumerate(CALLS):
+                people = world.people(options.requests + 2, label=f"turn{turn}call{place}n")
+                costs[name].append(measure(name, people))
+    print(f"{connection.vendor}, median of {options.rounds} rounds; statements; round trips")
+    for name, values in costs.items():
+        milliseconds = statistics.median(cost.milliseconds for cost in values)
+        print(f"{name:24} {milliseconds:7.2f} ms {values[-1].statements:4} {values[-1].trips:4}")
+
+
+if __name__ == "__main__":
+    main()
