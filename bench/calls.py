@@ -112,9 +112,7 @@ def _user_call(call: str, person: Person, **body: object) -> Environ:
 
 
 def _verify(person: Person, code: str) -> Environ:
-    return _user_call(
-        "verify-2fa-opt-in", person, ProviderUserId=person.provider_user_id, Otp=code
-    )
+    return _user_call("verify-2fa-opt-in", person, ProviderUserId=person.provider_user_id, Otp=code)
 
 
 def _from_elsewhere(environ: Environ) -> Environ:
@@ -166,9 +164,7 @@ CALLS = {
         "200 OK",
         b"opt-in-to-2fa",
     ),
-    "token": Call(
-        _without_number, lambda p: _token("token", p), "200 OK", b"access_token"
-    ),
+    "token": Call(_without_number, lambda p: _token("token", p), "200 OK", b"access_token"),
     "token: right code": Call(
         lambda people: _with_number(people, Purpose.SIGN_IN),
         lambda p: _token("token-2fa", p, verification_code=_secrets[p.username]),

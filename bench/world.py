@@ -156,9 +156,7 @@ def people(count: int, label: str = "person") -> list[Person]:
             cursor.execute("ANALYZE")
     return [
         Person(user.username, row.pk, otp.code(), token, key)
-        for user, row, otp, token, key in zip(
-            users, rows, pending, texts, access_keys, strict=True
-        )
+        for user, row, otp, token, key in zip(users, rows, pending, texts, access_keys, strict=True)
     ]
 
 

@@ -73,9 +73,7 @@ def reserve_text(
     :param is_verified: whether the user has ever verified the number: then they may know of a STOP.
     """
     prefix = Guard.prefix_of(number.e164) if number else ""
-    controls = Guard.objects.about(
-        {"", number_digest, prefix} if number else {"", number_digest}, now
-    )
+    controls = Guard.objects.about(number_digest, prefix, now)
     if refused := _stopped(controls, is_verified) or (_denied(controls, now) if number else None):
         return refused
     first = _number_limits(number_digest, purpose)

@@ -4,12 +4,17 @@ The waits follow from the texts that are stored, without a counter of their own.
 """
 
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from django.db.models import F, QuerySet
 
 from optin.conf import conf
 from optin.limits.counters import Refused
 from optin.limits.rules import Rule
-from optin.models import PendingOtp, Purpose, SmsMessage
+from optin.models import PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.messages import State
+from optin.models.statements import Select, param
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
 """So long after the last text to a number its waits start from the first again."""
@@ -24,17 +29,13 @@ def resend_wait(
         that they were withheld.
     """
     waits = conf.resend_wait
-    found = SmsMessage.objects.filter(
-        pending_otp__provider_user__number_digest=number_digest, pending_otp__purpose=purpose
+    texts: list[Any] = _texts(len(waits), of_user=user_id is not None).rows(
+        number_digest=number_digest, purpose=purpose, user_id=user_id
     )
-    if user_id is None:
-        found = found.exclude(state=State.WITHHELD)
-    else:
-        found = found.filter(pending_otp__provider_user__user=user_id)
-    texts = found.order_by("-id")[: len(waits)]
     newest: datetime | None = None
     length, later = 0, now
-    for sent_at, closed_as in texts.values_list("created_at", "pending_otp__closed_as"):
+    for text in texts:
+        sent_at, closed_as = text.created_at, text.closed_as
         if later - sent_at >= SERIES_ENDS_AFTER or closed_as == PendingOtp.Closed.VERIFIED:
             break
         newest = newest or sent_at
@@ -45,3 +46,23 @@ def resend_wait(
     # A clock that jumped back must not stretch the wait.
     left = min(newest + wait - now, wait)
     return Refused(Rule.RESEND_WAIT, length, length, left) if left > timedelta(0) else None
+
+
+@cache
+def _texts(count: int, *, of_user: bool) -> Select[SmsMessage]:
+    """The last texts to a number for a purpose: not more than *count*, the newest first."""
+
+    def build() -> QuerySet[SmsMessage]:
+        found = SmsMessage.objects.filter(
+            pending_otp__provider_user__number_digest=param("number_digest", ProviderUser),
+            pending_otp__purpose=param("purpose", PendingOtp),
+        )
+        if of_user:
+            user = param("user_id", ProviderUser, "user")
+            found = found.filter(pending_otp__provider_user__user=user)
+        else:
+            found = found.exclude(state=State.WITHHELD)
+        told = found.annotate(closed_as=F("pending_otp__closed_as")).only("created_at")
+        return told.order_by("-id")[:count]
+
+    return Select(build)

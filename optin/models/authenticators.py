@@ -5,13 +5,13 @@ Numbers, and the codes that are sent to them, are in ``factors``.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import models
 from django.db.models import Q
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys
+from optin.models.statements import Select, param
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)
@@ -23,7 +23,14 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
 
     def active_of(self, user: User) -> "AuthenticatorApp | None":
         """The app with which *user* signs in, as a row of that very *user*."""
-        return self._one(user, confirmed=True)
+        return self.as_theirs(user, ACTIVE_APP.rows(user_id=user.pk))
+
+    @staticmethod
+    def as_theirs(user: User, found: "list[AuthenticatorApp]") -> "AuthenticatorApp | None":
+        """Return the app that was found for *user*, if one was, as a row of that very *user*."""
+        for app in found:
+            app.user = user
+        return next(iter(found), None)
 
     def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
         """The app that *session* of *user* is setting up and has not verified yet.
@@ -33,14 +40,9 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         """
         begun_by = AuthenticatorApp.begun(session)
         fresh = now - SET_UP_WITHIN
-        app = self._one(user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
+        waiting = self.filter(user=user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
+        app = self.as_theirs(user, list(waiting))
         return app if app and app.opens() else None
-
-    def _one(self, user: User, **facts: Any) -> "AuthenticatorApp | None":
-        app = self.filter(user=user, **facts).first()
-        if app:
-            app.user = user
-        return app
 
 
 class AuthenticatorApp(Device):
@@ -123,6 +125,13 @@ class AuthenticatorApp(Device):
         """
         context = f"authenticator app of user {self.user_id}"
         return keys.decrypt(self.secret_encrypted, context=context)
+
+
+ACTIVE_APP = Select(
+    lambda: AuthenticatorApp._base_manager.filter(
+        user=param("user_id", AuthenticatorApp, "user"), confirmed=True
+    )
+)
 
 
 class RecoveryCodeManager(models.Manager["RecoveryCode"]):

@@ -13,8 +13,9 @@ from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
+from optin.models.authenticators import ACTIVE_APP, AuthenticatorApp
 from optin.models.files import File
-from optin.models.statements import Select, Update, param, read
+from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK, User
 
 
@@ -28,14 +29,22 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
         """
         return _with_codes(user, _ROWS.rows(user_id=user.pk, purpose=purpose))
 
-    def locked_of(self, user_id: int, purpose: "Purpose") -> "tuple[User, list[ProviderUser]]":
-        """Lock a user (``UserQuerySet.locked``); return them and ``of``, as both are by then."""
-        users, rows = read(
-            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose})
+    def locked_of(
+        self, user_id: int, purpose: "Purpose", *, with_app: bool = False
+    ) -> "tuple[User, list[ProviderUser], AuthenticatorApp | None]":
+        """Lock a user (``UserQuerySet.locked``); return them and ``of``, as both are by then.
+
+        With the active app, if it is asked for.
+        """
+        app = [(ACTIVE_APP, {"user_id": user_id})] if with_app else []
+        users, rows, *apps = read(
+            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose}), *app
         )
         if not users:
             raise User.DoesNotExist
-        return users[0], _with_codes(users[0], rows)
+        user = users[0]
+        found = AuthenticatorApp.objects.as_theirs(user, *apps) if apps else None
+        return user, _with_codes(user, rows), found
 
     def active_owner(self, number_digest: str) -> "ProviderUser | None":
         """The row of the one user who has this number active."""
@@ -107,6 +116,10 @@ class ProviderUser(Device):
     def __str__(self) -> str:
         # No number: __str__ reaches logs, tracebacks and breadcrumbs.
         return f"provider user {self.pk}"
+
+    def insert(self) -> None:
+        """Save the new row."""
+        _INSERT.run(self)
 
     def confirm(self, now: datetime) -> None:
         """Make the number active.
@@ -233,6 +246,10 @@ class PendingOtp(models.Model):
     def __str__(self) -> str:
         return f"pending otp {self.pk}"
 
+    def insert(self) -> None:
+        """Save the new row."""
+        _INSERT_CODE.run(self)
+
     @classmethod
     def of(cls, row: ProviderUser) -> Self | None:
         """Return the open code that was read with *row*, if it has one."""
@@ -313,6 +330,7 @@ _OWNER = Select(
         number_digest=param("number_digest", ProviderUser), confirmed=True
     )
 )
+_INSERT, _INSERT_CODE = Insert(ProviderUser), Insert(PendingOtp)
 _CONFIRM = Update(
     lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
     confirmed=True,

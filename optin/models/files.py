@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Max, OuterRef, Q
 
 from optin import keys
+from optin.models.statements import Select, param
 from optin.models.users import User
 
 MAX_FILE_ID = 2_147_483_647
@@ -21,6 +22,10 @@ class FileQuerySet(models.QuerySet["File"]):
     def open_to(self, user: User | OuterRef) -> Self:
         """The door to files: active ones of which *user* is an active member."""
         return self.filter(active=True, memberships__user=user, memberships__active=True)
+
+    def ids_open_to(self, user: User) -> list[int]:
+        """The ids of ``open_to``."""
+        return [file.pk for file in _OPEN.rows(user_id=user.pk)]
 
     def next_id(self) -> int:
         """Return an id after all that exist."""
@@ -52,6 +57,15 @@ class File(models.Model):  # type: ignore[django-manager-missing]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pk})"
+
+
+_OPEN = Select(
+    lambda: File._base_manager.filter(
+        active=True,
+        memberships__user=param("user_id", Membership, "user"),
+        memberships__active=True,
+    ).only("id")
+)
 
 
 class Membership(models.Model):

@@ -1,6 +1,5 @@
 """What stops texts, or lets them through, beside the counters."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -8,6 +7,7 @@ from django.db import connection, models
 from django.db.models import Q
 
 from optin import keys
+from optin.models.statements import Select, param
 
 LINE = 4
 """Digits at the end of a number that its prefix is without."""
@@ -17,9 +17,14 @@ class GuardQuerySet(models.QuerySet["Guard"]):
     def in_force(self, now: datetime) -> Self:
         return self.filter(Q(until=None) | Q(until__gt=now))
 
-    def about(self, wanted: Iterable[str], now: datetime) -> "dict[tuple[str, str], Guard]":
-        """What is in force at *now* for any of *wanted*, by its kind and what it covers."""
-        found = self.in_force(now).filter(key__in=list(wanted))
+    def about(
+        self, number_digest: str, prefix: str, now: datetime
+    ) -> "dict[tuple[str, str], Guard]":
+        """What is in force at *now* for a number, by its kind and what it covers.
+
+        That is for the number itself, for its prefix ("": not asked for), and for all texts.
+        """
+        found = _ABOUT.rows(number=number_digest, prefix=prefix, now=now)
         return {(control.kind, control.covers): control for control in found}
 
     def is_stopped(self) -> bool:
@@ -121,6 +126,12 @@ class Guard(models.Model):
         return keys.digest("prefix", e164[:-LINE])
 
 
+_ABOUT = Select(
+    lambda: Guard._base_manager.filter(
+        Q(until=None) | Q(until__gt=param("now", Guard, "until")),
+        key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")],
+    )
+)
 _CLOSE = """
 INSERT INTO optin_guard
 (kind, covers, key, region, unverified, made_at, until, last_three, reason)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from optin import keys
+from optin.models.statements import Insert, Select, param
 from optin.models.users import User
 
 COARSE = timedelta(days=1)
@@ -15,14 +16,14 @@ COARSE = timedelta(days=1)
 class KnownNetworkQuerySet(models.QuerySet["KnownNetwork"]):
     def knows(self, user_id: int, network: str) -> bool:
         """Whether this user has signed in from *network*."""
-        return self.filter(user=user_id, digest=_digest(user_id, network)).exists()
+        return _ONE.row(user_id=user_id, digest=_digest(user_id, network)) is not None
 
     def remember(self, user_id: int, network: str, now: datetime) -> None:
         """Store that the user signed in from *network*. The caller holds their lock."""
         digest = _digest(user_id, network)
-        known = self.filter(user=user_id, digest=digest).first()
+        known = _ONE.row(user_id=user_id, digest=digest)
         if known is None:
-            self.create(user_id=user_id, digest=digest, last_used_at=now)
+            _INSERT.run_later(KnownNetwork(user_id=user_id, digest=digest, last_used_at=now))
         elif known.last_used_at <= now - COARSE:
             self.filter(pk=known.pk).update(last_used_at=now)
 
@@ -50,6 +51,14 @@ class KnownNetwork(models.Model):
 
     def __str__(self) -> str:
         return f"known network {self.pk}"
+
+
+_ONE = Select(
+    lambda: KnownNetwork._base_manager.filter(
+        user=param("user_id", KnownNetwork, "user"), digest=param("digest", KnownNetwork)
+    )
+)
+_INSERT = Insert(KnownNetwork)
 
 
 def _digest(user_id: int, network: str) -> str:

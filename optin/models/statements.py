@@ -138,6 +138,11 @@ def fetch(sql: str, values: Sequence[Any]) -> list[Any]:
     return rows
 
 
+def write(sql: str, values: Sequence[Any]) -> None:
+    """Run such SQL with what else the open transaction writes (``_write``)."""
+    _write(Bound(sql, list(values)))
+
+
 class Update:
     """A prepared ``UPDATE`` of a queryset's rows."""
 
@@ -168,7 +173,7 @@ class Delete(Update):
 
 
 class Insert(Generic[M]):
-    """A prepared ``INSERT`` of one row, all columns but the key given.
+    """A prepared ``INSERT`` of one row, all columns given but a key that the database makes.
 
     :param or_else: what to do if such a row exists (``ON CONFLICT ...``).
     :param returning: the columns, beside the key, that the row is given as they are stored.
@@ -203,10 +208,12 @@ class Insert(Generic[M]):
         row._state.db = "default"
 
     def _compile(self) -> None:
-        fields = [f for f in self._model._meta.concrete_fields if not f.primary_key]
+        fields = [
+            f for f in self._model._meta.concrete_fields if not isinstance(f, models.AutoField)
+        ]
         blank = self._model(**{f.attname: Param(f.attname, f) for f in fields})
         query = InsertQuery(self._model)
-        query.insert_values(fields, [blank])
+        query.insert_values(fields, [blank], raw=True)
         compiler = query.get_compiler(connection=connection)
         # The time of a row that is made, or a digest.
         self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]

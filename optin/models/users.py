@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models, transaction
-from django.db.models import F, Q, Value
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin.models.statements import Delete, Select, Update, param
+from optin.models.statements import Delete, Select, Update, param, read
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -34,10 +34,8 @@ class UserQuerySet(models.QuerySet["User"]):
         """
         if not name:
             return None
-        # As the unique indexes have it, so that they are used.
-        lowered = Lower(Value(name))
-        by_name = self.filter(Exact(Lower("username"), lowered)).first()
-        return by_name or self.filter(Exact(Lower("email"), lowered)).exclude(email="").first()
+        by_name, by_email = read((_BY_NAME, {"name": name}), (_BY_EMAIL, {"name": name}))
+        return next(iter([*by_name, *by_email]), None)
 
 
 class UserManagerWithLock(UserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -165,6 +163,17 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
 LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
+)
+# As the unique indexes have it, so that they are used.
+_BY_NAME = Select(
+    lambda: User._base_manager.filter(
+        Exact(Lower("username"), Lower(param("name", User, "username")))
+    )
+)
+_BY_EMAIL = Select(
+    lambda: User._base_manager.filter(
+        Exact(Lower("email"), Lower(param("name", User, "email")))
+    ).exclude(email="")
 )
 _COUNTED = (
     "otp_failures",

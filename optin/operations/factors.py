@@ -85,11 +85,10 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
 
     With *every_factor* the authenticator app too.
     """
-    locked, numbers = ProviderUser.objects.locked_of(user.pk, purpose)
+    locked, numbers, app = ProviderUser.objects.locked_of(user.pk, purpose, with_app=every_factor)
     now = timezone.now()
     rows = {row.pk: row for row in numbers}
     pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
-    app = AuthenticatorApp.objects.active_of(locked) if every_factor else None
     return Factors(locked, now, rows, pending, app)
 
 

@@ -154,7 +154,7 @@ def send_code(
             data=decision.data,
         )
     if row is None:
-        row = ProviderUser.objects.create(
+        row = ProviderUser(
             user=user,
             file=file,
             number_encrypted=ProviderUser.seal(number.e164, user),
@@ -162,6 +162,7 @@ def send_code(
             last_three=number.last_three,
             created_at=now,
         )
+        row.insert()
     elif row.file_id != file.pk or not keys.is_current(row.number_encrypted):
         row.file = file
         row.number_encrypted = ProviderUser.seal(number.e164, user)

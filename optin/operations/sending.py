@@ -84,7 +84,7 @@ def text_code(
     if pending is None or not repeat:
         if pending:
             PendingOtp.objects.filter(pk=pending.pk).close(now, Closed.SUPERSEDED)
-        pending = PendingOtp.objects.create(
+        pending = PendingOtp(
             provider_user=row,
             purpose=purpose,
             file=file,
@@ -94,6 +94,7 @@ def text_code(
             issued_at=now,
             expires_at=now + timedelta(seconds=conf.otp_lifetime),
         )
+        pending.insert()
     message = SmsMessage(pending_otp=pending, created_at=now)
     outcome = SendOutcome.RESENT if repeat else SendOutcome.SENT
     if isinstance(decision, limits.Withheld):

@@ -32,6 +32,8 @@ from optin.models import (
     Renewal,
     User,
 )
+from optin.models.statements import Insert, Select, param, read
+from optin.models.users import LOCK
 from optin.operations import challenges
 from optin.operations.factors import Factors, read_caller_locked
 from optin.operations.passwords import trying
@@ -70,10 +72,7 @@ class TokenAnswer:
 
 def application() -> AbstractApplication | None:
     """Return the application of clients without a client id, where it is enabled."""
-    found: AbstractApplication | None = (
-        get_application_model().objects.filter(client_id=PASSWORD_CLIENTS).first()
-    )
-    return found
+    return _APPLICATION.row()
 
 
 def enable_password_clients() -> None:
@@ -185,29 +184,26 @@ def refresh_grant(
     With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token replaces it. If the old one is used
     again, all tokens that came from it end.
     """
-    found = (
-        RefreshToken.objects.filter(token_checksum=keys.sha256(refresh_token), application=client)
-        .order_by(F("revoked").desc(nulls_first=True))
-        .first()
-    )
+    digest = keys.sha256(refresh_token)
+    found = _BY_TEXT.row(token_checksum=digest, application=client.pk)
     if found is None:
         return TokenAnswer(TokenOutcome.INVALID_REFRESH)
     with transaction.atomic(durable=True):
-        user, now = User.objects.locked(found.user_id), timezone.now()
-        token = RefreshToken.objects.select_related("access_token").filter(pk=found.pk).first()
-        if token is None:
+        users, tokens = read((LOCK, {"id": found.user_id}), (_BY_ID, {"id": found.pk}))
+        if not users or not tokens:
             return TokenAnswer(TokenOutcome.INVALID_REFRESH)  # purged or erased just now
+        user, token, now = users[0], tokens[0], timezone.now()
         outcome = _judge_refresh(token, user, now)
-        tokens = None
+        given = None
         if outcome is TokenOutcome.ISSUED:
-            granted = narrowed(scope, token.access_token.scope)
+            granted = narrowed(scope, token.granted)
             if granted is None:
                 outcome = TokenOutcome.INVALID_SCOPE
             elif conf.password_clients_rotate:
                 end_refresh_token(token)
-                tokens = _issue(user, client, granted, now, replaces=token)
+                given = _issue(user, client, granted, now, replaces=token)
             else:
-                tokens = _renew(token, refresh_token, granted, now)
+                given = _renew(user, client, token, refresh_token, granted, now)
         elif token.revoked and conf.password_clients_rotate:
             end_family(token)
         # A family ends once: its first refusal has an event of its own.
@@ -215,7 +211,7 @@ def refresh_grant(
         AuditEvent.objects.record(
             Kind.REFRESH, outcome, now=now, origin=origin, user_id=user.pk, subject=family
         )
-    return TokenAnswer(outcome, tokens)
+    return TokenAnswer(outcome, given)
 
 
 def end_refresh_token(token: RefreshToken) -> None:
@@ -291,7 +287,7 @@ def grantable(scope: str, user: User) -> str | None:
     Every token names the files that it works for: the ones asked for, or all that are
     open to the user now.
     """
-    own = {f"fileid:{pk}": pk for pk in File.objects.open_to(user).values_list("pk", flat=True)}
+    own = {f"fileid:{pk}": pk for pk in File.objects.ids_open_to(user)}
     asked = dict.fromkeys(scope.split())
     words = [word for word in RIGHTS if word in asked] or ["full"]
     files = [word for word in asked if word not in RIGHTS]
@@ -316,7 +312,7 @@ def narrowed(scope: str, granted: str) -> str | None:
 
 def _judge_refresh(token: RefreshToken, user: User, now: datetime) -> TokenOutcome:
     lifetime = timedelta(seconds=conf.refresh_token_lifetime)
-    if token.revoked or token.access_token is None or not user.is_active:
+    if token.revoked or token.access_token_id is None or not user.is_active:
         return TokenOutcome.INVALID_REFRESH
     if now >= token.created + lifetime:
         return TokenOutcome.INVALID_REFRESH
@@ -341,17 +337,24 @@ def _issue(
         token_family=replaces.token_family if replaces else uuid.uuid4(),
     )
     set_token_value(refresh, refresh_token)
-    refresh.save()
+    _INSERT_REFRESH.run_later(refresh)
     return Tokens(access_token, refresh_token, conf.access_token_lifetime, scope)
 
 
-def _renew(token: RefreshToken, text: str, scope: str, now: datetime) -> Tokens:
+def _renew(
+    user: User,
+    client: AbstractApplication,
+    token: RefreshToken,
+    text: str,
+    scope: str,
+    now: datetime,
+) -> Tokens:
     """Make one more access token for the refresh token *text*; call with its user locked.
 
     Its earlier access tokens stay valid: another thread of the client may use them.
     """
-    access, access_token = _access_token(token.user, token.application, scope, now)
-    Renewal.objects.create(access_token=access, refresh_token=token)
+    access, access_token = _access_token(user, client, scope, now)
+    _INSERT_RENEWAL.run_later(Renewal(access_token=access, refresh_token=token))
     return Tokens(access_token, text, conf.access_token_lifetime, scope)
 
 
@@ -373,7 +376,7 @@ def _access_token(
     )
     text = secrets.token_urlsafe(32)
     set_token_value(access, text)
-    access.save()
+    _INSERT_ACCESS.run(access)
     return access, text
 
 
@@ -386,3 +389,21 @@ def _record(
     AuditEvent.objects.record(
         Kind.SIGN_IN, outcome, now=now, origin=origin, user_id=user.pk if user else None
     )
+
+
+_APPLICATION: Select[AbstractApplication] = Select(
+    lambda: get_application_model()._base_manager.filter(client_id=PASSWORD_CLIENTS)
+)
+_BY_TEXT = Select(
+    lambda: RefreshToken.objects.filter(
+        token_checksum=param("token_checksum", RefreshToken),
+        application=param("application", RefreshToken),
+    ).order_by(F("revoked").desc(nulls_first=True))
+)
+_BY_ID = Select(
+    lambda: RefreshToken.objects.filter(pk=param("id", RefreshToken)).annotate(
+        granted=F("access_token__scope")
+    )
+)
+_INSERT_ACCESS, _INSERT_REFRESH = Insert(AccessToken), Insert(RefreshToken)
+_INSERT_RENEWAL = Insert(Renewal)
