@@ -11,7 +11,7 @@ from django.db.models import Q
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys
-from optin.models.statements import Select, param
+from optin.models.statements import Delete, Select, param
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)
@@ -144,6 +144,10 @@ class RecoveryCodeManager(models.Manager["RecoveryCode"]):
         found = self.of(user, code)
         return found if found and found.used_at is None else None
 
+    def forget(self, user: User) -> None:
+        """Delete the codes of *user*."""
+        _FORGET.run(user_id=user.pk)
+
     def left(self, user: User) -> int:
         """How many codes *user* can still use."""
         return self.filter(user=user, used_at=None).count()
@@ -178,3 +182,6 @@ class RecoveryCode(models.Model):
     @staticmethod
     def digest_of(user: User, code: str) -> str:
         return keys.sha256(f"recovery code of user {user.pk}: {code}")
+
+
+_FORGET = Delete(lambda: RecoveryCode.objects.filter(user=param("user_id", RecoveryCode, "user")))

@@ -128,6 +128,11 @@ class ProviderUser(Device):
         """
         _CONFIRM.run(id=self.pk, verified_at=now)
 
+    def release(self, now: datetime) -> None:
+        """Make the number inactive, and close its codes."""
+        _RELEASE.run(id=self.pk, now=now)
+        _CLOSE_ALL.run(id=self.pk, now=now)
+
     def verify_token(self, token: str) -> bool:
         """Refuse: a code is checked by ``operations``, which count and audit it."""
         return False
@@ -336,6 +341,17 @@ _CONFIRM = Update(
     confirmed=True,
     verified_at=param("verified_at", ProviderUser),
     released_at=None,
+)
+_RELEASE = Update(
+    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    confirmed=False,
+    released_at=param("now", ProviderUser, "released_at"),
+    suspended_at=None,
+)
+_CLOSE_ALL = Update(
+    lambda: PendingOtp.objects.open().filter(provider_user=param("id", ProviderUser)),
+    closed_at=param("now", PendingOtp, "closed_at"),
+    closed_as="released",
 )
 _CLOSE_AS_VERIFIED = Update(
     lambda: PendingOtp.objects.open().filter(pk=param("id", PendingOtp)),

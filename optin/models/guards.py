@@ -29,11 +29,11 @@ class GuardQuerySet(models.QuerySet["Guard"]):
 
     def is_stopped(self) -> bool:
         """Whether no text may leave."""
-        return self.filter(kind=Guard.Kind.STOP).exists()
+        return bool(_OF_KIND.rows(kind=Guard.Kind.STOP, key=""))
 
     def has_opted_out(self, number_digest: str) -> bool:
         """Whether the person answered STOP from this number."""
-        return self.filter(kind=Guard.Kind.OPTED_OUT, key=number_digest).exists()
+        return bool(_OF_KIND.rows(kind=Guard.Kind.OPTED_OUT, key=number_digest))
 
     def opt_out(self, number_digest: str, last_three: str, now: datetime) -> bool:
         """Remember a STOP, until somebody takes it back; return whether it is new.
@@ -131,6 +131,9 @@ _ABOUT = Select(
         Q(until=None) | Q(until__gt=param("now", Guard, "until")),
         key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")],
     )
+)
+_OF_KIND = Select(
+    lambda: Guard._base_manager.filter(kind=param("kind", Guard), key=param("key", Guard))
 )
 _CLOSE = """
 INSERT INTO optin_guard

@@ -120,10 +120,7 @@ def _is_fresh(verified_at: datetime | None, now: datetime) -> bool:
 
 def release(row: ProviderUser, now: datetime) -> None:
     """Make *row* inactive. The count of failures is the user's, and stays."""
-    ProviderUser.objects.filter(pk=row.pk).update(
-        confirmed=False, released_at=now, suspended_at=None
-    )
-    PendingOtp.objects.filter(provider_user=row).close(now, Closed.RELEASED)
+    row.release(now)
 
 
 def forget_recovery_codes(user: User) -> bool:
@@ -133,7 +130,7 @@ def forget_recovery_codes(user: User) -> bool:
     """
     is_on = has_active_factor(user)
     if not is_on:
-        RecoveryCode.objects.filter(user=user).delete()
+        RecoveryCode.objects.forget(user)
     return is_on
 
 

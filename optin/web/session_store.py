@@ -62,8 +62,8 @@ class SessionStore(db.SessionStore):
         return session
 
     def delete(self, session_key: str | None = None) -> None:
-        row = row_of(session_key or self.session_key)
-        Session.objects.filter(session_key=row).delete()
+        if row := row_of(session_key or self.session_key):
+            Session.objects.filter(session_key=row).delete()
 
 
 def stored(session: Any) -> SessionStore | None:
