@@ -10,7 +10,6 @@ or there is no measurement: also where codes run out of tries (choose more peopl
 import argparse
 import json
 import os
-import socket
 import statistics
 import tempfile
 from collections import defaultdict
@@ -33,12 +32,11 @@ class Contender(NamedTuple):
     word: str
 
 
+SERVICE = "this service"
 CONTENDERS = {
     "constant (floor)": Contender("/floor/drf", 200, "ok"),
     "no lock, no audit (peer)": Contender("/floor/peer", 400, "wrong"),
-    "this service": Contender(
-        f"/User/verify-2fa-opt-in?FileId={world.FILE_ID}", 400, "otp_incorrect"
-    ),
+    SERVICE: Contender(f"/User/verify-2fa-opt-in?FileId={world.FILE_ID}", 400, "otp_incorrect"),
 }
 
 
@@ -53,11 +51,10 @@ class Run(NamedTuple):
 
 def measure(port: int, script: Path, seconds: int, server: int) -> Run:
     before = _processor_time(server)
-    rate, tail = servers.drive(port, script, seconds)
+    driven = servers.drive(port, script, seconds)
     after = _processor_time(server)
-    spent = [1000 * (b - a) / (rate * seconds) for a, b in zip(before, after, strict=True)]
-    milliseconds = float(tail.rstrip("ms")) * (1 if tail.endswith("ms") else 1000)
-    return Run(rate, milliseconds, *spent)
+    spent = [1000 * (b - a) / (driven.rate * seconds) for a, b in zip(before, after, strict=True)]
+    return Run(driven.rate, driven.tail, *spent)
 
 
 def _processor_time(server: int) -> tuple[float, float]:
@@ -105,8 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     if connection.vendor != "postgresql":
         parser.error("DATABASE_URL must name a PostgreSQL server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = servers.free_port()
     runs: dict[str, list[Run]] = defaultdict(list)
     with world.database(), tempfile.TemporaryDirectory() as folder:
         people = world.people(options.people)
@@ -123,7 +119,7 @@ def main() -> None:
                     servers.SCRIPT
                     % (data, "POST", contender.path, contender.status, contender.word)
                 )
-                command = servers.gunicorn(port, "bench.contenders:application")
+                command = servers.gunicorn(port)
                 with servers.serving(command, port, database) as server:
                     servers.drive(port, script, min(2, options.seconds))
                     runs[name].append(measure(port, script, options.seconds, server))

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from optin import keys
 from optin.conf import Rate, conf
 from optin.limits.rules import Rule
-from optin.models.statements import fetch, write
+from optin.models.operation import Bound, run, run_later
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
 
@@ -141,25 +141,31 @@ def add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
     """Raise each counter, in the order given, and return what they came to."""
     if not limits:
         return []
-    found = fetch(*_raise(limits, now, _OR_ADD))
+    (found,) = run([_statement(limits, now, _OR_ADD)])
     return [Tally(limit, *counts) for limit, counts in zip(limits, found, strict=True)]
+
+
+def add_later(limits: Sequence[Limit], now: datetime) -> None:
+    """``add`` for counters that nothing waits for: with the commit."""
+    if limits:
+        run_later(_statement(limits, now, _OR_ADD))
 
 
 def take_back(limits: Sequence[Limit], charged_at: datetime) -> None:
     """Lower each counter by one, none below zero."""
     if limits:
-        write(*_raise([replace(limit, adds=0) for limit in limits], charged_at, _OR_TAKE_BACK))
+        lowered = [replace(limit, adds=0) for limit in limits]
+        run_later(_statement(lowered, charged_at, _OR_TAKE_BACK))
 
 
-def _raise(limits: Sequence[Limit], now: datetime, or_else: str) -> tuple[str, list[Any]]:
-    """Return the statement that raises all of *limits*, and its values."""
+def _statement(limits: Sequence[Limit], now: datetime, or_else: str) -> Bound:
     sql = _INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(limits)) + or_else
     params: list[Any] = []
     for limit in limits:
         start = connection.ops.adapt_datetimefield_value(limit.window(now))
         key = keys.digest("counter", limit.key)
         params += [limit.scope, key, start, limit.adds, limit.verifies]
-    return sql, params
+    return Bound(sql, params)
 
 
 def first_over(tallies: Sequence[Tally], now: datetime) -> Refused | None:

@@ -27,6 +27,7 @@ from optin.limits.counters import (
     Tally,
     Withheld,
     add,
+    add_later,
     charge,
     each_rate,
     first_over,
@@ -120,7 +121,7 @@ def reserve_text(
 
 def count_verified(number: MobileNumber, issued_at: datetime) -> None:
     """Count that an opt-in was verified, in the window in which its code was asked for."""
-    add(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, verifies=1), issued_at)
+    add_later(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, verifies=1), issued_at)
 
 
 def texts_are_stopped() -> bool:

@@ -20,6 +20,7 @@ from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
+from optin.models import operation
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
@@ -29,7 +30,7 @@ from optin.models.refusal_counts import (
     RefusalCountQuerySet,
     may_repeat,
 )
-from optin.models.statements import Insert, send_waiting
+from optin.models.statements import Insert
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -66,7 +67,7 @@ class _Thread(threading.local):
         lets transactions fail could make threads forget what they wrote, and then remove it.
         """
         if open_event := _newest_of_transaction():
-            send_waiting()  # it has its id after that
+            operation.send_waiting()  # it has its id after that
             return open_event.name()
         if self.is_followed:  # it was rolled back, or the connection was lost during the commit
             self.newest = _last_from(self.newest)
@@ -103,10 +104,9 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
     def led_by(self, name: str, value: object, *, above: int = 0, below: int = LAST) -> Self:
         """The events between two ids whose *name* is *value*, newest first.
 
-        Along the index of *name*, whatever the database believes: of what it knows to be
-        common it would rather go through all events, to the first of them where there has
-        been none for a year. So it is asked for one of two values, of which there is none of
-        the second; only the index of *name* has these in order.
+        Always by the index of *name*. PostgreSQL would go through all events instead, if it
+        knows that the value is common. So it is asked for one of two values, and no event has the
+        second one; only the index of *name* has these in order.
         """
         nothing = "-" if isinstance(value, str) else -1
         events = self.filter(**{f"{name}__in": [value, nothing]}, pk__gt=above, pk__lt=below)

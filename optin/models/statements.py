@@ -1,24 +1,21 @@
 """Statements that Django writes once, and that are then only bound and run.
 
-Building and compiling a queryset costs several times what the database takes to answer
-it. On the path of a request to verify a code each queryset is therefore compiled at its
-first use; later calls bind values to its SQL. What a statement asks is still said as a
-queryset, with a ``Param`` in place of each value, and its rows are the usual models.
-
-On PostgreSQL several statements share one round trip (``twofa_site/postgresql``): ``read`` takes
-several queries at once, and what a transaction only writes goes with its commit, or before it next
-reads.
+Building and compiling a queryset costs several times what the database takes to answer it. So the
+querysets of frequent calls are compiled at their first use; later calls bind values to their SQL.
+What a statement asks is still a queryset, with a ``Param`` in place of each value, and its rows
+are the usual models. When it leaves, and with which others, is in ``operation``.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
-M = TypeVar("M", bound=models.Model)
+from optin.models.operation import Bound, run, run_later
 
+M = TypeVar("M", bound=models.Model)
 
 # Their values reach the driver as they are; the preparing of the others (times, JSON,
 # addresses) depends on the database.
@@ -54,13 +51,6 @@ def param(name: str, model: type[models.Model], field: str = "") -> Param:
     """Return the parameter *name* of the type of *model*'s field, by default that name."""
     found: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
     return Param(name, found)
-
-
-class Bound(NamedTuple):
-    """A statement with its values."""
-
-    sql: str
-    values: list[Any]
 
 
 class Select(Generic[M]):
@@ -104,12 +94,11 @@ class Select(Generic[M]):
             names[place] = columns[place].target.attname
         for name, place in compiler.annotation_col_map.items():
             names[place] = name
-        # Each is whole when it is set: two threads may do this at once, and one is done first.
+        # Two threads may do this at once. ``_sql`` is last: where it is set, all is.
         self._compiler = compiler
         self._converters = compiler.get_converters(columns)
         self._class = info["model"]
         self._names = names
-        # Last: other threads take it as the sign that all is there.
         self._sql = sql
 
     def _model(self, row: Sequence[Any]) -> M:
@@ -123,24 +112,9 @@ class Select(Generic[M]):
 
 
 def read(*selects: tuple[Select[Any], dict[str, Any]]) -> list[Any]:
-    """Run the queries one after another, with their values; return the models of each.
-
-    A query that waits for a lock waits before the next one begins, so that one sees what is
-    committed by then.
-    """
-    found = _run([select.bind(values) for select, values in selects])
+    """Run the queries in one round trip (``operation.run``); return the models of each."""
+    found = run([select.bind(values) for select, values in selects])
     return [select.models(rows) for (select, _), rows in zip(selects, found, strict=True)]
-
-
-def fetch(sql: str, values: Sequence[Any]) -> list[Any]:
-    """Run SQL of our own, with ``%s`` in place of its values; return the rows as tuples."""
-    (rows,) = _run([Bound(sql, list(values))])
-    return rows
-
-
-def write(sql: str, values: Sequence[Any]) -> None:
-    """Run such SQL with what else the open transaction writes (``_write``)."""
-    _write(Bound(sql, list(values)))
 
 
 class Update:
@@ -152,12 +126,12 @@ class Update:
         self._sql = ""
 
     def run(self, **values: Any) -> None:
-        """Run it with what else the open transaction writes (``_write``)."""
+        """Run it with what else the open transaction writes (``operation``)."""
         if not self._sql:
             query = self._query(self._build().query)
             sql, self._params = query.get_compiler(connection=connection).as_sql()
             self._sql = sql
-        _write(Bound(self._sql, _bind(self._params, values)))
+        run_later(Bound(self._sql, _bind(self._params, values)))
 
     def _query(self, query: Any) -> Any:
         query = query.chain(UpdateQuery)
@@ -187,12 +161,12 @@ class Insert(Generic[M]):
 
     def run(self, row: M) -> None:
         """Insert *row*; set its key and the other returned columns on it."""
-        ((stored,),) = _run([self._bound(row)])
+        ((stored,),) = run([self._bound(row)])
         self._stored(row, stored)
 
     def run_later(self, row: M) -> None:
         """``run`` with what else the open transaction writes: the row has its key after that."""
-        _write(self._bound(row), lambda stored: self._stored(row, stored))
+        run_later(self._bound(row), lambda stored: self._stored(row, stored))
 
     def _bound(self, row: M) -> Bound:
         if not self._sql:
@@ -208,64 +182,18 @@ class Insert(Generic[M]):
         row._state.db = "default"
 
     def _compile(self) -> None:
-        fields = [
-            f for f in self._model._meta.concrete_fields if not isinstance(f, models.AutoField)
-        ]
+        meta = self._model._meta
+        fields = [f for f in meta.concrete_fields if not isinstance(f, models.AutoField)]
         blank = self._model(**{f.attname: Param(f.attname, f) for f in fields})
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank], raw=True)
         compiler = query.get_compiler(connection=connection)
         # The time of a row that is made, or a digest.
         self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]
-        compiler.returning_fields = [self._model._meta.get_field(n) for n in self._returning]
+        compiler.returning_fields = [meta.get_field(n) for n in self._returning]
         ((sql, self._params),) = compiler.as_sql()
         self._sql = sql.replace(" RETURNING ", f" {self._or_else} RETURNING ")
 
 
 def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:
     return [p.prepared(values[p.name]) if isinstance(p, Param) else p for p in params]
-
-
-def _run(statements: Sequence[Bound]) -> list[list[Any]]:
-    """Run the statements in this order; return the rows of each."""
-    found: list[list[Any]]
-    if pipeline := _pipeline():
-        found = pipeline.run_together(statements)
-        return found
-    found = []
-    with connection.cursor() as cursor:
-        for sql, values in statements:
-            cursor.execute(sql, values)
-            found.append(cursor.fetchall())
-    return found
-
-
-def _write(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
-    """Run the statement before the open transaction next reads, or with its commit.
-
-    An error is raised there, too.
-
-    :param then: takes the row that the statement returns.
-    """
-    pipeline = _pipeline()
-    if pipeline and pipeline.in_atomic_block:
-        pipeline.run_later(statement, then)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(*statement)
-        if then:
-            then(cursor.fetchone())
-
-
-def send_waiting() -> None:
-    """Send what the open transaction has written and not sent: rows have their keys after that."""
-    # Also if somebody began to look at each statement meanwhile.
-    send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
-    if send:
-        send()
-
-
-def _pipeline() -> Any:
-    """Return the connection if statements may go together: it can, and nobody looks at each."""
-    here = connections[DEFAULT_DB_ALIAS]
-    return here if getattr(here, "has_pipeline", False) else None

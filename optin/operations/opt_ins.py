@@ -296,7 +296,7 @@ def _activate(
 def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
     """Count for its prefix and region that *code* was verified.
 
-    Last, for all verified opt-ins of a region wait here for each other.
+    With the commit, for all verified opt-ins of a region wait there for each other.
     """
     with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
         limits.count_verified(MobileNumber.stored(row.open_number()), code.issued_at)

@@ -1,6 +1,8 @@
-"""How many statements a guess takes: few, and the same however many rows there are."""
+"""How many statements a call takes: few, and the same however many rows there are."""
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -10,9 +12,24 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin import codes, keys
-from optin.models import AccessKey, AuditEvent, File, Membership, PendingOtp, ProviderUser, User
-from tests.kit.clients import statements
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Membership,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    User,
+)
+from optin.operations import challenges, opt_ins
+from tests.kit import round_trips
+from tests.kit.clients import CONTROL, Api, statements
+from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
+
+Ask = Callable[[], bool]
+"""Sends the call; returns whether it did what it should."""
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,25 +90,113 @@ def crowd(request: pytest.FixtureRequest, file: File) -> int:
     return count
 
 
-def test_a_guess_takes_few_statements(
+@dataclass
+class Caller:
+    """One person, and what they send."""
+
+    user: User
+    number: str
+    key: str
+    file: File
+    phone: Phone
+
+    def pending(self) -> ProviderUser:
+        opt_ins.opt_in(self.user, self.file, self.number, origin=ORIGIN)
+        return ProviderUser.objects.get(user=self.user)
+
+    def active(self, purpose: Purpose) -> str:
+        """Have the number active; return a code for *purpose*."""
+        row = self.pending()
+        opt_ins.verify_opt_in(self.user, self.file, row.pk, self._code(), origin=ORIGIN)
+        challenges.challenge(self.user, purpose, origin=ORIGIN, file=self.file)
+        return self._code()
+
+    def _code(self) -> str:
+        return self.phone.code_to(self.number)
+
+    def wrong_code(self) -> Ask:
+        return self._verify(self.pending(), wrong(self._code()), 400)
+
+    def right_code(self) -> Ask:
+        return self._verify(self.pending(), self._code(), 200)
+
+    def _verify(self, row: ProviderUser, code: str, status: int) -> Ask:
+        return lambda: Api(key=self.key).verify(row.pk, code).status == status
+
+    def opt_in(self) -> Ask:
+        return lambda: Api(key=self.key).opt_in(self.number).status == 200
+
+    def opt_out(self) -> Ask:
+        code = self.active(Purpose.OPT_OUT)
+        return lambda: Api(key=self.key).opt_out(code).status == 200
+
+    def token(self) -> Ask:
+        return lambda: "access_token" in self._token_call("token", **self._password)
+
+    def token_with_code(self) -> Ask:
+        code = self.active(Purpose.SIGN_IN)
+        sent = self._password | {"verification_code": code}
+        return lambda: "access_token" in self._token_call("token-2fa", **sent)
+
+    def refresh(self) -> Ask:
+        token = self._token_call("token", **self._password)["refresh_token"]
+        sent = {"grant_type": "refresh_token", "refresh_token": token}
+        return lambda: "access_token" in self._token_call("refresh", **sent)
+
+    @property
+    def _password(self) -> dict[str, str]:
+        return {"grant_type": "password", "username": self.user.username, "password": PASSWORD}
+
+    def _token_call(self, call: str, **body: str) -> dict[str, str]:
+        answer = Client().post(f"/authorisation/{call}", body, content_type="application/json")
+        found: dict[str, str] = answer.json()
+        return found
+
+
+@pytest.mark.parametrize(
+    ("ask", "statements", "trips"),
+    [
+        ("wrong_code", 6, 3),
+        ("right_code", 12, 5),
+        ("opt_in", 20, 18),
+        ("opt_out", 12, 6),
+        ("token", 15, 10),
+        ("token_with_code", 17, 10),
+        ("refresh", 7, 5),
+    ],
+)
+def test_a_call_takes_few_statements_and_round_trips(
+    ask: str,
+    statements: int,
+    trips: int,
     crowd: int,
-    access_key: str,
-    pending: ProviderUser,
-    client: Client,
+    file: File,
     phone: Phone,
+    password_clients: None,
 ) -> None:
-    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
-    code = phone.code()
-    # The first request writes the time at which the key was last used.
-    statements(client, url, wrong(code), pending)
+    """The very same, whatever the size: nothing is read row by row."""
+    first, second, third = (
+        getattr(Caller(user, f"+61491570{150 + n}", key, file, phone), ask)()
+        for n, (user, key) in enumerate(_members(file))
+    )
+    assert first()
+    with CaptureQueriesContext(connection) as captured:
+        assert second()
+        sent = [query["sql"] for query in captured if not query["sql"].startswith(CONTROL)]
+    with round_trips.counted() as waits:
+        assert third()
 
-    wrong_code = statements(client, url, wrong(code), pending)
-    right_code = statements(client, url, code, pending)
+    assert len(sent) == statements, sent
+    if connection.vendor == "postgresql":
+        assert len(waits) == trips, " ".join(waits)
 
-    assert len(wrong_code) <= 6, wrong_code
-    assert len(right_code) <= 12, right_code
-    # The very same, whatever the size: nothing is read row by row.
-    assert (len(wrong_code), len(right_code)) == (5, 11)
+
+def _members(file: File) -> Iterator[tuple[User, str]]:
+    for name in ("cat", "dan", "eve"):
+        user, now = make_user(name, file), timezone.now()
+        key, text = AccessKey.objects.make(user, file, now)
+        AccessKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        yield user, text
 
 
 def test_unknown_and_foreign_ids_take_the_same_statements(

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
 from optin.audit import seals
-from optin.models import AuditEvent, AuditSeal, statements
+from optin.models import AuditEvent, AuditSeal, operation
 from optin.origin import Face, Origin
 from optin.runtime import logs
 from tests.audit.tamper import OLD, record, record_many, remove, seal_rows, verify
@@ -265,7 +265,7 @@ class Writer:
             with transaction.atomic():
                 record()
                 # As if it read something: otherwise the event is added with the commit only.
-                statements.send_waiting()
+                operation.send_waiting()
                 self._wrote.set()
                 assert self._end.wait(30)
         finally:

@@ -248,7 +248,7 @@ def error(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.data["error"]
 
 
-_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
 def statements(client: Client, url: str, code: str, provider_user: ProviderUser) -> list[str]:
@@ -265,7 +265,7 @@ def statements(client: Client, url: str, code: str, provider_user: ProviderUser)
     return [
         text
         for text in sql
-        if not text.startswith(_CONTROL)
+        if not text.startswith(CONTROL)
         and 'JOIN "optin_accesskey"' not in text
         and 'FROM "optin_file"' not in text
     ]
