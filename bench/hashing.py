@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -131,7 +130,7 @@ def script_for(port: int) -> str:
 @contextmanager
 def proxy(service: int) -> Iterator[int]:
     """Serve the port *service* through nginx; yields the port of nginx."""
-    port = free_port()
+    port = servers.free_port()
     with tempfile.TemporaryDirectory() as folder:
         conf = Path(folder) / "nginx.conf"
         conf.write_text(PROXY % {"folder": folder, "port": port, "service": service})
@@ -142,12 +141,6 @@ def proxy(service: int) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait(10)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 @contextmanager
@@ -204,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     if connection.vendor != "postgresql":
         parser.error("DATABASE_URL must name a PostgreSQL server")
-    port = free_port()
+    port = servers.free_port()
     times: dict[str, list[list[float]]] = {"quiet": [], "other requests": [], "attacked": []}
     if NGINX:
         times[THROUGH_NGINX] = []

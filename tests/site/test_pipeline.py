@@ -1,16 +1,16 @@
 """Statements that share a round trip (``twofa_site.postgresql``): in order, all or nothing."""
 
+from contextlib import suppress
+
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.test import Client
 from django.utils import timezone
 
-from optin.models import AuditEvent, ProviderUser, User
+from optin.models import AuditEvent, User
 from optin.models.statements import Select, Update, param
 from optin.origin import Face, Origin
 from tests.kit import round_trips
-from tests.kit.phone import Phone, wrong
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -24,26 +24,6 @@ BY_NAME = Select(lambda: User._base_manager.filter(username=param("username", Us
 def other(user: User) -> User:
     made: User = User.objects.create_user("other", "other@example.com")
     return made
-
-
-@pytest.mark.parametrize("guess", ["wrong", "right"])
-def test_round_trips_of_a_call(
-    guess: str,
-    access_key: str,
-    client: Client,
-    pending: ProviderUser,
-    phone: Phone,
-) -> None:
-    """Who calls; the lock and what is read under it; what is written, with COMMIT."""
-    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
-    code = phone.code() if guess == "right" else wrong(phone.code())
-    body = {"ProviderUserId": pending.pk, "Otp": code}
-    client.post(url, "{}", content_type="application/json")  # writes when the key was last used
-
-    with round_trips.counted() as trips:
-        client.post(url, body, content_type="application/json")
-
-    assert len(trips) == {"wrong": 3, "right": 9}[guess], " ".join(trips)
 
 
 @pytest.mark.parametrize("how", ["prepared", "queryset", "cursor"])
@@ -186,3 +166,42 @@ def test_two_events_of_one_transaction_follow_each_other(user: User) -> None:
             )
     first, second = AuditEvent.objects.order_by("pk")
     assert second.previous == first.name()
+
+
+def test_a_savepoint_shares_a_round_trip_with_what_it_holds(user: User) -> None:
+    with transaction.atomic():
+        BY_NAME.row(username=user.username)
+        with round_trips.counted() as trips, transaction.atomic():
+            RENAME.run(id=user.pk, username="renamed")
+        assert trips == ["pipeline"]
+    user.refresh_from_db()
+    assert user.username == "renamed"
+
+
+def test_a_savepoint_that_held_nothing_can_be_left(user: User) -> None:
+    """Its name is not known to the server when it is rolled back."""
+    with transaction.atomic():
+        RENAME.run(id=user.pk, username="kept")
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            raise ZeroDivisionError
+        with transaction.atomic():
+            transaction.set_rollback(True)
+        with transaction.atomic(), transaction.atomic():
+            pass
+    user.refresh_from_db()
+    assert user.username == "kept"
+
+
+def test_an_error_before_a_savepoint_is_not_taken_for_one_in_it(user: User, other: User) -> None:
+    """Nothing of the transaction is kept, though the savepoint seems to have failed alone."""
+
+    @transaction.atomic
+    def operation() -> None:
+        RENAME.run(id=user.pk, username="other")  # which is taken
+        with suppress(IntegrityError), transaction.atomic():
+            RENAME.run(id=other.pk, username="moved")
+        BY_NAME.row(username="other")
+
+    with pytest.raises(DatabaseError):
+        operation()
+    assert {row.username for row in User.objects.all()} >= {user.username, "other"}
