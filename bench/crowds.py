@@ -25,6 +25,10 @@ from django.utils import timezone
 
 from optin.models import AuditEvent, PendingOtp
 
+REWIND = """
+UPDATE optin_pendingotp SET tries = 0 WHERE tries > 0;
+UPDATE optin_user SET otp_failures = 0, otp_locked_until = NULL WHERE otp_failures > 0;
+"""
 TAKE_BACK = """
 CREATE FUNCTION take_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -43,6 +47,7 @@ def copy_database(url: str) -> str:
     parts = urlsplit(url)
     name = parts.path.lstrip("/")
     connections.close_all()
+    connection.close_pool()  # type: ignore[attr-defined]
     with psycopg.connect(parts._replace(path="/postgres").geturl(), autocommit=True) as server:
         server.execute(f'CREATE DATABASE "{name}_small" TEMPLATE "{name}"')
     return parts._replace(path=f"/{name}_small").geturl()
@@ -57,7 +62,8 @@ def drop_database(url: str) -> None:
 def make_events(count: int) -> None:
     """Make so many events of everybody, each like the one that is there."""
     columns = [f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key]
-    taken = ", ".join("u.id" if name == "user_id" else f"e.{name}" for name in columns)
+    made = {"user_id": "u.id", "previous": "md5(random()::text)"}
+    taken = ", ".join(made.get(name, f"e.{name}") for name in columns)
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO optin_auditevent ({', '.join(columns)}) SELECT {taken} "  # noqa: S608
@@ -81,6 +87,8 @@ class Bench:
         self.seconds = seconds
 
     def run(self, url: str) -> servers.Driven:
+        with psycopg.connect(url, autocommit=True) as database:
+            database.execute(REWIND)
         port = servers.free_port()
         with servers.serving(servers.gunicorn(port), port, url):
             servers.drive(port, self.script, min(2, self.seconds))

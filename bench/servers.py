@@ -165,7 +165,7 @@ def drive(port: int, script: Path, seconds: int) -> Driven:
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
     times = [
         re.search(pattern, out)
-        for pattern in (r"50%\s+(\S+)", r"99%\s+(\S+)", r"Latency\s+\S+\s+\S+\s+(\S+)")
+        for pattern in (r"\n +50% +(\S+)", r"\n +99% +(\S+)", r"Latency +\S+ +\S+ +(\S+)")
     ]
     if not rate or None in times or "Wrong answers" in out or "Socket errors" in out:
         raise AssertionError(out)
