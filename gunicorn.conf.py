@@ -4,6 +4,7 @@ Why gunicorn and these numbers: docs/measurements.md.
 """
 
 import atexit
+import gc
 import logging
 import logging.config
 import os
@@ -76,3 +77,12 @@ def post_fork(server: object, worker: object) -> None:
     that gets both signals deadlocks one time in three.
     """
     os.setpgid(0, 0)
+
+
+def post_worker_init(worker: object) -> None:
+    """Leave what the start made out of garbage collection.
+
+    A full collection goes through all of it, and stops all threads of the worker meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
