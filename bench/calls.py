@@ -2,8 +2,8 @@
 
 Each is called through the WSGI application in this process, once by each of many people who stand
 where it begins: with a code waiting, with an active number, with tokens. Every answer must be the
-expected one. Passwords have a fast hash here. Texts go to the simulator, and mails nowhere; both
-are in the times.
+expected one. Passwords have a fast hash here. The times include that texts go to the simulator, and
+that mails are written and thrown away.
 
     python -m bench.calls [--requests N] [--rounds N] [--profile CALL]
 """

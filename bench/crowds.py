@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--people", type=int, default=100_000, help="More than 10 000.")
+    parser.add_argument("--people", type=int, default=100_000, help="Beside the first 10 000.")
     parser.add_argument("--events", type=int, default=1_000_000)
     options = parser.parse_args()
     if connection.vendor != "postgresql":

@@ -146,13 +146,13 @@ def add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
 
 
 def add_later(limits: Sequence[Limit], now: datetime) -> None:
-    """``add`` for counters that nothing waits for: with the commit."""
+    """``add`` where nobody needs to know what the counters came to: with the commit."""
     if limits:
         run_later(_statement(limits, now, _OR_ADD))
 
 
 def take_back(limits: Sequence[Limit], charged_at: datetime) -> None:
-    """Lower each counter by one, none below zero."""
+    """Lower each counter by one, none below zero, with the commit."""
     if limits:
         lowered = [replace(limit, adds=0) for limit in limits]
         run_later(_statement(lowered, charged_at, _OR_TAKE_BACK))

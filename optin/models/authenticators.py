@@ -146,7 +146,7 @@ class RecoveryCodeManager(models.Manager["RecoveryCode"]):
 
     def forget(self, user: User) -> None:
         """Delete the codes of *user*."""
-        _FORGET.run(user_id=user.pk)
+        _FORGET.run_later(user_id=user.pk)
 
     def left(self, user: User) -> int:
         """How many codes *user* can still use."""

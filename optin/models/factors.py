@@ -126,12 +126,12 @@ class ProviderUser(Device):
 
         :raises IntegrityError: if somebody else has it active.
         """
-        _CONFIRM.run(id=self.pk, verified_at=now)
+        _CONFIRM.run_later(id=self.pk, verified_at=now)
 
     def release(self, now: datetime) -> None:
-        """Make the number inactive, and close its codes."""
-        _RELEASE.run(id=self.pk, now=now)
-        _CLOSE_ALL.run(id=self.pk, now=now)
+        """Make the number inactive, and close its codes. The count of failures is the user's."""
+        _RELEASE.run_later(id=self.pk, now=now)
+        _CLOSE_ALL.run_later(id=self.pk, now=now)
 
     def verify_token(self, token: str) -> bool:
         """Refuse: a code is checked by ``operations``, which count and audit it."""
@@ -268,11 +268,11 @@ class PendingOtp(models.Model):
     def count_try(self) -> None:
         """Add one wrong try. The caller holds the lock of the user."""
         self.tries += 1
-        _FAIL.run(id=self.pk, tries=self.tries)
+        _FAIL.run_later(id=self.pk, tries=self.tries)
 
     def close_as_verified(self, now: datetime) -> None:
         """Close the code for good: the right one was entered."""
-        _CLOSE_AS_VERIFIED.run(id=self.pk, now=now)
+        _CLOSE_AS_VERIFIED.run_later(id=self.pk, now=now)
 
     def is_expired(self, now: datetime) -> bool:
         """Dead at its lifetime's end, and before its birth: a clock went back then."""

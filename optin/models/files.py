@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Max, OuterRef, Q
 
 from optin import keys
-from optin.models.statements import Select, param
+from optin.models.statements import Param, Select, param
 from optin.models.users import User
 
 MAX_FILE_ID = 2_147_483_647
@@ -19,12 +19,12 @@ _USED_AT_MOST_EVERY = timedelta(hours=1)
 
 
 class FileQuerySet(models.QuerySet["File"]):
-    def open_to(self, user: User | OuterRef) -> Self:
+    def open_to(self, user: "User | OuterRef | Param") -> Self:
         """The door to files: active ones of which *user* is an active member."""
         return self.filter(active=True, memberships__user=user, memberships__active=True)
 
     def ids_open_to(self, user: User) -> list[int]:
-        """The ids of ``open_to``."""
+        """The ids of ``open_to``, of all files."""
         return [file.pk for file in _OPEN.rows(user_id=user.pk)]
 
     def next_id(self) -> int:
@@ -59,13 +59,7 @@ class File(models.Model):  # type: ignore[django-manager-missing]
         return f"{self.name} ({self.pk})"
 
 
-_OPEN = Select(
-    lambda: File._base_manager.filter(
-        active=True,
-        memberships__user=param("user_id", Membership, "user"),
-        memberships__active=True,
-    ).only("id")
-)
+_OPEN = Select(lambda: File.objects.open_to(param("user_id", Membership, "user")).only("id"))
 
 
 class Membership(models.Model):

@@ -7,20 +7,20 @@ from django.db import connection, models
 from django.db.models import Q
 
 from optin import keys
-from optin.models.statements import Select, param
+from optin.models.statements import Param, Select, param
 
 LINE = 4
 """Digits at the end of a number that its prefix is without."""
 
 
 class GuardQuerySet(models.QuerySet["Guard"]):
-    def in_force(self, now: datetime) -> Self:
+    def in_force(self, now: datetime | Param) -> Self:
         return self.filter(Q(until=None) | Q(until__gt=now))
 
     def about(
         self, number_digest: str, prefix: str, now: datetime
     ) -> "dict[tuple[str, str], Guard]":
-        """What is in force at *now* for a number, by its kind and what it covers.
+        """All that is in force at *now* for a number, by its kind and what it covers.
 
         That is for the number itself, for its prefix ("": not asked for), and for all texts.
         """
@@ -127,9 +127,8 @@ class Guard(models.Model):
 
 
 _ABOUT = Select(
-    lambda: Guard._base_manager.filter(
-        Q(until=None) | Q(until__gt=param("now", Guard, "until")),
-        key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")],
+    lambda: Guard.objects.in_force(param("now", Guard, "until")).filter(
+        key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")]
     )
 )
 _OF_KIND = Select(

@@ -1,9 +1,9 @@
 """An operation: a durable transaction, whose writes leave together.
 
-What a ``transaction.atomic`` only writes does not leave at once. It goes with the next read of the
-transaction, or with its COMMIT, in one round trip and in the order of the calls
-(``twofa_site.postgresql``). That is also when an error of a write is raised. Each round trip that
-is saved is a wait that the row lock of the user does not last.
+In a ``transaction.atomic``, what ``run_later`` is given does not leave at once. It goes with the
+next read of the transaction, or with its COMMIT, in one round trip and in the order of the calls
+(``twofa_site.postgresql``). An error of it is raised then, too. Each round trip less shortens the
+time for which the row of the user is locked.
 
 On SQLite, and while somebody counts or logs each statement, the same statements run one after
 another, at once.

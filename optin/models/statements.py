@@ -125,8 +125,8 @@ class Update:
         self._changes = changes
         self._sql = ""
 
-    def run(self, **values: Any) -> None:
-        """Run it with what else the open transaction writes (``operation``)."""
+    def run_later(self, **values: Any) -> None:
+        """Run it with what else the open transaction writes (``operation.run_later``)."""
         if not self._sql:
             query = self._query(self._build().query)
             sql, self._params = query.get_compiler(connection=connection).as_sql()
@@ -172,7 +172,7 @@ class Insert(Generic[M]):
         if not self._sql:
             self._compile()
         for field in self._makes_values:
-            field.pre_save(row, add=True)
+            setattr(row, field.attname, field.pre_save(row, add=True))
         return Bound(self._sql, _bind(self._params, row.__dict__))
 
     def _stored(self, row: M, values: Sequence[Any]) -> None:
@@ -188,7 +188,7 @@ class Insert(Generic[M]):
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank], raw=True)
         compiler = query.get_compiler(connection=connection)
-        # The time of a row that is made, or a digest.
+        # Fields that make their own value, such as the time at which a row is made.
         self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]
         compiler.returning_fields = [meta.get_field(n) for n in self._returning]
         ((sql, self._params),) = compiler.as_sql()

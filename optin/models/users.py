@@ -97,7 +97,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
     def save_counts(self) -> None:
         """Save the counts of this row. The caller holds its lock, so nobody's are lost."""
-        _COUNTS.run(id=self.pk, **{name: getattr(self, name) for name in _COUNTED})
+        _COUNTS.run_later(id=self.pk, **{name: getattr(self, name) for name in _COUNTED})
 
     def forget_failures(self) -> None:
         """Start the count again: a right code was entered. The caller holds the lock."""
@@ -153,8 +153,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
     def revoke_grants(self, now: datetime) -> None:
         """Revoke the refresh tokens and authorization codes made until now."""
-        _REVOKE.run(user_id=self.pk, now=now)
-        _DELETE_GRANTS.run(user_id=self.pk)
+        _REVOKE.run_later(user_id=self.pk, now=now)
+        _DELETE_GRANTS.run_later(user_id=self.pk)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         base: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]

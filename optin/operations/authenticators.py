@@ -38,7 +38,6 @@ from optin.operations.factors import (
     read_caller_locked,
     record,
     refuse_ended,
-    release,
 )
 from optin.operations.opt_ins import KeepSession, end_session
 from optin.operations.verification import Verification
@@ -340,7 +339,7 @@ def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
     """
     removed = []
     if factors.active and removal is not Removal.APP:
-        release(factors.active, now)
+        factors.active.release(now)
         delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
         removed.append("number")
     if factors.app and removal is not Removal.NUMBER:

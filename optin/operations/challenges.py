@@ -26,7 +26,6 @@ from optin.operations.factors import (
     read_caller_locked,
     record,
     refuse_ended,
-    release,
 )
 from optin.operations.sending import Sending, barred, decided, text_code
 from optin.operations.verification import Verification
@@ -119,7 +118,7 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT)
         result = verification.check_any(factors, code, attempt, now)
         if result.outcome is CodeOutcome.OK and row:
-            release(row, now)
+            row.release(now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file)

@@ -118,11 +118,6 @@ def _is_fresh(verified_at: datetime | None, now: datetime) -> bool:
     return verified_at is not None and verified_at - CLOCK_SLACK <= now < verified_at + FRESH
 
 
-def release(row: ProviderUser, now: datetime) -> None:
-    """Make *row* inactive. The count of failures is the user's, and stays."""
-    row.release(now)
-
-
 def forget_recovery_codes(user: User) -> bool:
     """Delete the recovery codes of *user*, unless there is still a factor they stand in for.
 

@@ -27,7 +27,6 @@ from optin.operations.factors import (
     read_caller_locked,
     record,
     refuse_ended,
-    release,
 )
 from optin.operations.sending import Sending, barred, decided, text_code
 from optin.operations.verification import (
@@ -296,7 +295,7 @@ def _activate(
 def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
     """Count for its prefix and region that *code* was verified.
 
-    With the commit, for all verified opt-ins of a region wait there for each other.
+    Sent with the commit, because all verified opt-ins of a region wait for one row.
     """
     with suppress(keys.UndecryptableError):  # the key of a number that was lost meanwhile
         limits.count_verified(MobileNumber.stored(row.open_number()), code.issued_at)
@@ -305,9 +304,10 @@ def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
     """Set *row* active in place of *old*; return the owner who got there first, if one did."""
     try:
+        # What waits to be sent must not fail in here: nothing does, after ``active_owner``.
         with transaction.atomic():
             if old:
-                release(old, now)
+                old.release(now)
             row.confirm(now)
     except IntegrityError:
         # Two users verified one number at the same time: they lock different rows, so

@@ -21,7 +21,7 @@ from optin.models import (
 from optin.models.reasons import fit_reason
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
-from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record, release
+from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record
 from optin.operations.opt_ins import not_allowed, send_code
 from optin.operations.sending import Sending, barred, decided
 from optin.origin import Origin
@@ -104,7 +104,7 @@ def revoke_locked(factors: Factors) -> bool:
     if not factors.is_on:
         return False
     if factors.active:
-        release(factors.active, factors.now)
+        factors.active.release(factors.now)
     if factors.app:
         factors.app.delete()
     factors.user.forget_attempt()

@@ -29,7 +29,7 @@ def other(user: User) -> User:
 @pytest.mark.parametrize("how", ["prepared", "queryset", "cursor"])
 def test_what_was_written_is_read(user: User, how: str) -> None:
     with transaction.atomic():
-        RENAME.run(id=user.pk, username="renamed")
+        RENAME.run_later(id=user.pk, username="renamed")
         if how == "prepared":
             found = BY_NAME.row(username="renamed")
             assert found is not None
@@ -50,8 +50,8 @@ def test_an_error_at_commit_undoes_all(user: User, other: User) -> None:
     @transaction.atomic
     def operation() -> None:
         transaction.on_commit(lambda: done.append("told"))
-        RENAME.run(id=other.pk, username="first")
-        RENAME.run(id=user.pk, username="first")
+        RENAME.run_later(id=other.pk, username="first")
+        RENAME.run_later(id=user.pk, username="first")
 
     with pytest.raises(IntegrityError):
         operation()
@@ -61,9 +61,9 @@ def test_an_error_at_commit_undoes_all(user: User, other: User) -> None:
 
 def test_an_error_in_a_savepoint_undoes_no_more(user: User, other: User) -> None:
     with transaction.atomic():
-        RENAME.run(id=other.pk, username="kept")
+        RENAME.run_later(id=other.pk, username="kept")
         with pytest.raises(IntegrityError), transaction.atomic():
-            RENAME.run(id=user.pk, username="kept")
+            RENAME.run_later(id=user.pk, username="kept")
     other.refresh_from_db()
     user.refresh_from_db()
     assert (other.username, user.username != "kept") == ("kept", True)
@@ -71,7 +71,7 @@ def test_an_error_in_a_savepoint_undoes_no_more(user: User, other: User) -> None
 
 def test_what_is_rolled_back_is_not_sent_later(user: User) -> None:
     with transaction.atomic():
-        RENAME.run(id=user.pk, username="gone")
+        RENAME.run_later(id=user.pk, username="gone")
         transaction.set_rollback(True)
     with transaction.atomic():
         assert BY_NAME.row(username="gone") is None
@@ -84,21 +84,21 @@ def test_writes_of_a_savepoint_that_is_left_are_not_sent(user: User, other: User
 
     @transaction.atomic
     def inner() -> None:
-        RENAME.run(id=user.pk, username="other")  # which is taken
+        RENAME.run_later(id=user.pk, username="other")  # which is taken
         raise ZeroDivisionError
 
     with transaction.atomic():
-        RENAME.run(id=other.pk, username="other")
+        RENAME.run_later(id=other.pk, username="other")
         with pytest.raises(ZeroDivisionError):
             inner()
-        RENAME.run(id=user.pk, username="kept")
+        RENAME.run_later(id=user.pk, username="kept")
     user.refresh_from_db()
     assert user.username == "kept"
 
 
 def test_a_value_that_cannot_be_sent_loses_no_write(user: User) -> None:
     with transaction.atomic():
-        RENAME.run(id=user.pk, username="kept")
+        RENAME.run_later(id=user.pk, username="kept")
         with pytest.raises(DatabaseError):
             BY_NAME.row(username="nu\0l")
     user.refresh_from_db()
@@ -115,7 +115,7 @@ def test_refused_statements_stay_prepared(user: User, other: User) -> None:
 
     def refused() -> None:
         with pytest.raises(IntegrityError), transaction.atomic():
-            RENAME.run(id=user.pk, username="other")
+            RENAME.run_later(id=user.pk, username="other")
 
     refused()
     before = prepared()
@@ -172,7 +172,7 @@ def test_a_savepoint_shares_a_round_trip_with_what_it_holds(user: User) -> None:
     with transaction.atomic():
         BY_NAME.row(username=user.username)
         with round_trips.counted() as trips, transaction.atomic():
-            RENAME.run(id=user.pk, username="renamed")
+            RENAME.run_later(id=user.pk, username="renamed")
         assert trips == ["pipeline"]
     user.refresh_from_db()
     assert user.username == "renamed"
@@ -181,7 +181,7 @@ def test_a_savepoint_shares_a_round_trip_with_what_it_holds(user: User) -> None:
 def test_a_savepoint_that_held_nothing_can_be_left(user: User) -> None:
     """Its name is not known to the server when it is rolled back."""
     with transaction.atomic():
-        RENAME.run(id=user.pk, username="kept")
+        RENAME.run_later(id=user.pk, username="kept")
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             raise ZeroDivisionError
         with transaction.atomic():
@@ -192,16 +192,37 @@ def test_a_savepoint_that_held_nothing_can_be_left(user: User) -> None:
     assert user.username == "kept"
 
 
-def test_an_error_before_a_savepoint_is_not_taken_for_one_in_it(user: User, other: User) -> None:
-    """Nothing of the transaction is kept, though the savepoint seems to have failed alone."""
+def test_after_an_error_before_a_savepoint_nothing_is_kept(user: User, other: User) -> None:
+    """Though it is raised at the end of the block, and could be taken for one of it."""
 
     @transaction.atomic
     def operation() -> None:
-        RENAME.run(id=user.pk, username="other")  # which is taken
+        RENAME.run_later(id=user.pk, username="other")  # which is taken
         with suppress(IntegrityError), transaction.atomic():
-            RENAME.run(id=other.pk, username="moved")
+            RENAME.run_later(id=other.pk, username="moved")
         BY_NAME.row(username="other")
 
     with pytest.raises(DatabaseError):
         operation()
     assert {row.username for row in User.objects.all()} >= {user.username, "other"}
+
+
+def test_an_error_before_a_block_that_is_left_is_raised(user: User, other: User) -> None:
+    @transaction.atomic
+    def operation() -> None:
+        RENAME.run_later(id=user.pk, username="other")  # which is taken
+        with transaction.atomic():
+            transaction.set_rollback(True)
+
+    with pytest.raises(IntegrityError):
+        operation()
+
+
+def test_a_block_whose_error_was_swallowed_fails_at_its_end(user: User) -> None:
+    with transaction.atomic():
+        RENAME.run_later(id=user.pk, username="kept")
+        end, within = suppress(DatabaseError), suppress(DatabaseError)
+        with end, transaction.atomic(), connection.cursor() as cursor, within:
+            cursor.execute("SELECT 1 / 0")
+    user.refresh_from_db()
+    assert user.username == "kept"

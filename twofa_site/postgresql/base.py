@@ -1,8 +1,9 @@
 """Django's backend for PostgreSQL, with fewer round trips, and a pool that survives a restart.
 
 Statements that are known to belong together are sent together and answered together
-(``pipeline``). What a transaction only writes waits, and goes with its COMMIT. Any other statement
-first sends what waits, so that nothing is seen out of order. ``optin.models.statements`` uses this.
+(``pipeline``). Prepared writes and savepoints wait, and go with the next read or with COMMIT. Any
+other statement first sends what waits, so that nothing is seen out of order.
+``optin.models.operation`` uses this.
 
 After a restart or a failover all idle connections of the pool are dead, and each would fail one
 request. Django can ask every connection before every use (``CONN_HEALTH_CHECKS``), which
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from twofa_site.postgresql import pipeline
@@ -96,10 +98,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _savepoint_commit(self, sid: str) -> None:
         release = pipeline.Message(self.ops.savepoint_commit_sql(sid))
+        status = self.connection.info.transaction_status
         if not self.has_pipeline:
             super()._savepoint_commit(sid)  # type: ignore[misc]
-        elif self._waiting:
-            # Now, so that an error of what waits is one of this block.
+        elif self._waiting and self._waiting[-1][0].sql == self.ops.savepoint_create_sql(sid):
+            del self._waiting[-1]  # nothing is in it
+        elif self._waiting or status is TransactionStatus.INERROR:
+            # Now, so that an error in this block is raised at its end.
             self._run([release])
         else:
             self._waiting.append((release, None))
@@ -107,7 +112,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _savepoint_rollback(self, sid: str) -> None:
         names = [message.sql for message, _ in self._waiting]
         made = self.ops.savepoint_create_sql(sid)
-        if made in names:  # Django releases it next
+        if made in names:
+            # It was not sent. It stays, because Django releases it next.
             del self._waiting[names.index(made) + 1 :]
         else:
             self._waiting = []
