@@ -1,6 +1,7 @@
 """Statements that share a round trip (``twofa_site.postgresql``): in order, all or nothing."""
 
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -226,3 +227,12 @@ def test_a_block_whose_error_was_swallowed_fails_at_its_end(user: User) -> None:
             cursor.execute("SELECT 1 / 0")
     user.refresh_from_db()
     assert user.username == "kept"
+
+
+def test_a_development_start_sends_the_same(user: User, settings: Any) -> None:
+    """Else what is tried there, by people and by tests that kill it, is not what runs."""
+    settings.DEBUG = True
+    with round_trips.counted() as trips, transaction.atomic():
+        RENAME.run_later(id=user.pk, username="first")
+        RENAME.run_later(id=user.pk, username="second")
+    assert trips == ["pipeline"]

@@ -40,7 +40,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @property
     def has_pipeline(self) -> bool:
         """Whether statements go together: not while somebody looks at, or counts, each of them."""
-        return len(self.execute_wrappers) == 1 and not self.queries_logged
+        # DEBUG alone changes nothing: what is tried in development is what runs in production.
+        return len(self.execute_wrappers) == 1 and not self.force_debug_cursor
 
     def run_together(self, statements: Sequence[Statement]) -> list[pipeline.Rows]:
         """Run the statements, after those that wait; return the rows of each."""
