@@ -21,8 +21,8 @@ worker_class = "twofa_site.gunicorn_worker.Worker"
 workers = 2
 threads = 8  # at most 4 of them wait for passwords: optin.runtime.hashing.WAITING
 timeout = 30
-# In each process. With what else is open, it stays below the usual limit of 1024 open files, at
-# which gunicorn ends.
+# For each process. Together with its other open files, this stays below the usual limit of 1024,
+# at which gunicorn stops.
 worker_connections = 900
 # Access logs are for the proxy in front; the request line here can hold a WsAccessKey.
 accesslog = None
@@ -34,8 +34,8 @@ control_socket_disable = True
 
 
 def _make_metrics_folder() -> str:
-    """Make the folder in which the workers count; it goes with the process that made it."""
-    # In memory where that can be: a worker that writes to a full disk is killed by it.
+    """Make the folder for the metrics of the workers; this process deletes it at its end."""
+    # In memory if possible: writing to a full disk would kill a worker.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     folder = tempfile.mkdtemp(prefix="optin-metrics-", dir=memory)
     master = os.getpid()
@@ -48,8 +48,8 @@ def _make_metrics_folder() -> str:
     return folder
 
 
-# Before the settings are read, and before prometheus_client is imported. Another one after
-# a reload: its counts begin at nothing, which Prometheus takes for what it is.
+# Set before the settings are read and prometheus_client is imported. A reload makes a new folder:
+# its counters start at zero, which Prometheus treats as a restart.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _make_metrics_folder()
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -73,16 +73,16 @@ class logger_class(Logger):
 def post_fork(server: object, worker: object) -> None:
     """Put each worker into a process group of its own.
 
-    Ctrl-C then reaches the master alone, which stops its workers in good order. A worker
-    that gets both signals deadlocks one time in three.
+    Ctrl-C then reaches only the master, which stops its workers in order. A worker that gets the
+    signal from both the terminal and the master deadlocks one time in three.
     """
     os.setpgid(0, 0)
 
 
 def post_worker_init(worker: object) -> None:
-    """Leave what the start made out of garbage collection.
+    """Exclude the objects made at startup from garbage collection.
 
-    A full collection goes through all of it, and stops all threads of the worker meanwhile.
+    A full collection would visit all of them, and it stops all threads of the worker while it runs.
     """
     gc.collect()
     gc.freeze()

@@ -1,9 +1,9 @@
 """What each call costs: processor time, statements, and round trips to PostgreSQL.
 
-Each is called through the WSGI application in this process, once by each of many people who stand
-where it begins: with a code waiting, with an active number, with tokens. Every answer must be the
-expected one. Passwords have a fast hash here. The times include that texts go to the simulator, and
-that mails are written and thrown away.
+Each call is made through the WSGI application in this process, once for each of many people, who
+are first put into the state that it needs (a waiting code, an active number, tokens). Every answer
+must be the expected one. Passwords use a fast hash. The times include passing texts to the
+simulator, and writing mails, which are thrown away.
 
     python -m bench.calls [--requests N] [--rounds N] [--profile CALL]
 """
@@ -40,7 +40,7 @@ _numbers = count()
 
 
 class Call(NamedTuple):
-    """A kind of request: from where people stand, and the answer to it."""
+    """A kind of request: how to prepare the people, what to send, and what must be answered."""
 
     stand: Callable[[list[Person]], object]
     ask: Callable[[Person], Environ]
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
 
 def _with_an_opt_in(people: list[Person]) -> None:
-    """As they are made."""
+    """Change nothing: ``world.people`` gives each a code for an opt-in."""
 
 
 def _without_number(people: list[Person]) -> None:
@@ -85,7 +85,7 @@ def _with_number(people: list[Person], purpose: Purpose | None = None) -> None:
 
 
 def _number() -> str:
-    """Return another mobile number, far from the last one: each prefix has a limit."""
+    """Return a new mobile number, far from the last one, because each prefix has a limit."""
     return f"04{10_000_000 + next(_numbers) * 10_007 % 30_000_000}"
 
 
@@ -116,7 +116,7 @@ def _verify(person: Person, code: str) -> Environ:
 
 
 def _from_elsewhere(environ: Environ) -> Environ:
-    """Return it from an address of its own: one has a limit of sign-ins."""
+    """Send it from an address of its own, because sign-ins from one address are limited."""
     number = next(_numbers)
     return environ | {"REMOTE_ADDR": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
 
@@ -192,7 +192,7 @@ class Cost(NamedTuple):
 
 
 def measure(name: str, people: list[Person], *, profile: bool = False) -> Cost:
-    """Let all *people* make the call; count for the last two."""
+    """Time the call for all *people* but two. Count statements and round trips with these."""
     call = CALLS[name]
     call.stand(people)
     contender = verify.Contender(call.status, call.word, call.ask)

@@ -1,9 +1,10 @@
 """Wrong codes in a large database, and many writers at one account.
 
-First a database with 10 000 people and one with 110 000 people and a million audit events, in
-turns: the same 10 000 send wrong codes. Then 16 connections at once for one account, and for 1000:
-each request waits for the lock of its account. There a trigger takes back each count, so that
-nobody is locked; all else is done.
+First, the same 10 000 people send wrong codes in a database of 10 000 people, and in one of 110
+000 people and a million audit events; the two take turns. Second, 16 connections send wrong codes
+for one account, and for 1000: each request waits for the lock of its account. In the second
+comparison a trigger sets the counts back to zero, so that no account is locked. Everything else is
+done as usual.
 
     python -m bench.crowds [--seconds N] [--rounds N] [--people N] [--events N]
 """
@@ -43,7 +44,7 @@ FOR EACH ROW EXECUTE FUNCTION take_back();
 
 
 def copy_database(url: str) -> str:
-    """Make a database with all that the one at *url* has; return its address."""
+    """Copy the database at *url*; return the address of the copy."""
     parts = urlsplit(url)
     name = parts.path.lstrip("/")
     connections.close_all()
@@ -60,7 +61,7 @@ def drop_database(url: str) -> None:
 
 
 def make_events(count: int) -> None:
-    """Make so many events of everybody, each like the one that is there."""
+    """Make *count* events in all, shared among all people, as copies of the one that exists."""
     columns = [f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key]
     made = {"user_id": "u.id", "previous": "md5(random()::text)"}
     taken = ", ".join(made.get(name, f"e.{name}") for name in columns)
@@ -75,7 +76,7 @@ def make_events(count: int) -> None:
 
 
 class Bench:
-    """The server of one measurement: what is sent to it, by whom."""
+    """One measurement: the requests to send, and for which people."""
 
     def __init__(self, folder: str, people: list[world.Person], seconds: int) -> None:
         self.data, self.script = Path(folder, "people"), Path(folder, "script.lua")

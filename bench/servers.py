@@ -69,8 +69,8 @@ end
 
 
 APPLICATION = "bench.contenders:application"
-"""The service, and what it is compared with. The start of the service itself would refuse the
-simulator outside a development start, which keeps a log of all statements."""
+"""The service, and what it is compared with. Not ``twofa_site.wsgi``, which refuses the simulator
+unless ``DEBUG`` is on."""
 
 
 def gunicorn(port: int, application: str = APPLICATION) -> list[str]:

@@ -19,7 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
 if "DATA_DIR" not in os.environ:
     os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="optin-bench-")
     atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
-# As in production: a development start keeps a log of all statements, one by one.
+# As in production: with DEBUG, Django records statements and checks more.
 os.environ.setdefault("DEBUG", "false")
 os.environ.setdefault("SECRET_KEY", secrets.token_hex(40))
 for _name, _id in (("OPTIN_KEYS", "bench:"), ("OPTIN_DIGEST_KEY", "")):
@@ -72,8 +72,8 @@ def database() -> Iterator[None]:
     """An empty database with all tables, dropped at the end."""
     setup_test_environment(debug=False)
     if connection.vendor == "sqlite":
-        # In memory, a thread does not wait for the lock of another: it fails at once.
-        # Nor does another process see it.
+        # A file, not memory: in memory a thread fails immediately if another holds the lock,
+        # and other processes cannot see the database.
         connection.settings_dict["TEST"]["NAME"] = os.path.join(os.environ["DATA_DIR"], "bench.db")
     old = setup_databases(verbosity=0, interactive=False)
     try:
@@ -161,7 +161,7 @@ def people(count: int, label: str = "person") -> list[Person]:
 
 
 def rewind() -> None:
-    """Open every code again, with no tries and no failures; no mail is on its way."""
+    """Open every code again, with no tries and no failures, once the mails have left."""
     let_mail_leave()
     now = timezone.now()
     ProviderUser.objects.update(confirmed=False, verified_at=None)
@@ -176,6 +176,6 @@ def rewind() -> None:
 
 
 def let_mail_leave() -> None:
-    """Wait until no mail is on its way: its queue holds 100, and each call waits 3 seconds."""
+    """Wait until the queue of mails is empty, at most a minute."""
     for _ in range(10):
         delivery.postman.wait()

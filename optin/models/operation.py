@@ -1,12 +1,13 @@
 """An operation: a durable transaction, whose writes leave together.
 
-In a ``transaction.atomic``, what ``run_later`` is given does not leave at once. It goes with the
-next read of the transaction, or with its COMMIT, in one round trip and in the order of the calls
-(``twofa_site.postgresql``). An error of it is raised then, too. Each round trip less shortens the
-time for which the row of the user is locked.
+Inside ``transaction.atomic``, ``run_later`` queues a statement. The queue is sent in the order of
+the calls, in one round trip with the next ``run``, with the end of an inner block, or with
+``COMMIT``. Any other statement sends the queue first, in a round trip of its own. An error of a
+queued statement is raised when the queue is sent. Fewer round trips shorten the time for which the
+row of the user is locked.
 
-On SQLite, and while somebody counts or logs each statement, the same statements run one after
-another, at once.
+On SQLite, and while a test captures the statements (``CaptureQueriesContext``,
+``execute_wrapper``), nothing waits: each statement runs immediately, alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +26,8 @@ class Bound(NamedTuple):
 def run(statements: Sequence[Bound]) -> list[list[Any]]:
     """Run the statements in this order, after what waits; return the rows of each.
 
-    A statement that waits for a lock waits before the next one begins, so that one sees what is
-    committed by then.
+    If a statement waits for a lock, the next one starts only after it. So the next one sees
+    everything that was committed during the wait.
     """
     found: list[list[Any]]
     if pipeline := _pipeline():
@@ -41,7 +42,7 @@ def run(statements: Sequence[Bound]) -> list[list[Any]]:
 
 
 def run_later(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
-    """Run the statement before the open transaction next reads, or with its commit.
+    """Queue the statement in the open transaction. Where nothing waits, or outside one, run it now.
 
     :param then: takes the row that the statement returns.
     """
@@ -56,8 +57,8 @@ def run_later(statement: Bound, then: Callable[[Sequence[Any]], None] | None = N
 
 
 def send_waiting() -> None:
-    """Send what the open transaction has written and not sent: rows have their keys after that."""
-    # Also if somebody began to look at each statement meanwhile.
+    """Send the queued statements now. After that, inserted rows have their keys."""
+    # Not by ``_pipeline``: statements may be queued although a capture has begun since.
     send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
     if send:
         send()

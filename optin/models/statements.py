@@ -2,8 +2,8 @@
 
 Building and compiling a queryset costs several times what the database takes to answer it. So the
 querysets of frequent calls are compiled at their first use; later calls bind values to their SQL.
-What a statement asks is still a queryset, with a ``Param`` in place of each value, and its rows
-are the usual models. When it leaves, and with which others, is in ``operation``.
+Each statement is still written as a queryset, with a ``Param`` in place of each value, and returns
+ordinary models. ``operation`` decides when it is sent, and with which others.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from optin.models.operation import Bound, run, run_later
 
 M = TypeVar("M", bound=models.Model)
 
-# Their values reach the driver as they are; the preparing of the others (times, JSON,
-# addresses) depends on the database.
+# Values of these fields go to the driver unchanged. How values of other fields (times, JSON,
+# addresses) are prepared depends on the database.
 _PLAIN = (
     models.BooleanField,
     models.CharField,
@@ -48,7 +48,7 @@ class Param(models.Expression):
 
 
 def param(name: str, model: type[models.Model], field: str = "") -> Param:
-    """Return the parameter *name* of the type of *model*'s field, by default that name."""
+    """Return a parameter called *name*, of the type of *field* of *model*, by default *name*."""
     found: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
     return Param(name, found)
 
@@ -147,10 +147,10 @@ class Delete(Update):
 
 
 class Insert(Generic[M]):
-    """A prepared ``INSERT`` of one row, all columns given but a key that the database makes.
+    """A prepared ``INSERT`` of one row, with all columns except a key that the database generates.
 
-    :param or_else: what to do if such a row exists (``ON CONFLICT ...``).
-    :param returning: the columns, beside the key, that the row is given as they are stored.
+    :param or_else: the ``ON CONFLICT ...`` clause, for a row that exists already.
+    :param returning: more columns to read back into the row, besides the key.
     """
 
     def __init__(self, model: type[M], *, or_else: str = "", returning: Sequence[str] = ()) -> None:
@@ -165,7 +165,7 @@ class Insert(Generic[M]):
         self._stored(row, stored)
 
     def run_later(self, row: M) -> None:
-        """``run`` with what else the open transaction writes: the row has its key after that."""
+        """Insert *row* with ``operation.run_later``. It has its key once the statement is sent."""
         run_later(self._bound(row), lambda stored: self._stored(row, stored))
 
     def _bound(self, row: M) -> Bound:

@@ -98,7 +98,7 @@ class Caller:
         return ProviderUser.objects.get(user=self.user)
 
     def active(self, purpose: Purpose) -> str:
-        """Have the number active; return a code for *purpose*."""
+        """Activate the number; return a code for *purpose*."""
         row = self.pending()
         opt_ins.verify_opt_in(self.user, self.file, row.pk, self._code(), origin=ORIGIN)
         challenges.challenge(self.user, purpose, origin=ORIGIN, file=self.file)
@@ -155,7 +155,7 @@ COSTS = {
     "token_with_code": (17, 10),
     "refresh": (7, 5),
 }
-"""Of each call: its statements, without those that only begin and end, and its round trips."""
+"""For each call: its statements, not counting transaction control, and its round trips."""
 
 
 @pytest.mark.parametrize("ask", COSTS)
@@ -193,7 +193,7 @@ def _callers(ask: str, file: File, phone: Phone) -> Iterator[Caller]:
     for n in range(3):
         user, now = make_user(f"{ask}{n}", file), timezone.now()
         key, text = AccessKey.objects.make(user, file, now)
-        # Else the first call writes that it was used.
+        # Otherwise the first call would also update ``last_used_at``.
         AccessKey.objects.filter(pk=key.pk).update(last_used_at=now)
         yield Caller(user, number(10_000 * n + list(COSTS).index(ask)), text, file, phone)
 
@@ -201,7 +201,7 @@ def _callers(ask: str, file: File, phone: Phone) -> Iterator[Caller]:
 def test_unknown_and_foreign_ids_take_the_same_statements(
     access_key: str, pending: ProviderUser, stranger: User, file: File, client: Client
 ) -> None:
-    """S-09: which one it was does not show in what the database is asked."""
+    """S-09: the statements do not show whether the id is unknown or belongs to somebody else."""
     url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
     foreign = ProviderUser.objects.create(
         user=stranger,

@@ -80,8 +80,8 @@ def test_what_is_rolled_back_is_not_sent_later(user: User) -> None:
     assert user.username != "gone"
 
 
-def test_writes_of_a_savepoint_that_is_left_are_not_sent(user: User, other: User) -> None:
-    """Nor does it matter that they would fail."""
+def test_writes_of_a_savepoint_that_is_rolled_back_are_not_sent(user: User, other: User) -> None:
+    """They would fail, but they are never sent."""
 
     @transaction.atomic
     def inner() -> None:
@@ -107,7 +107,7 @@ def test_a_value_that_cannot_be_sent_loses_no_write(user: User) -> None:
 
 
 def test_refused_statements_stay_prepared(user: User, other: User) -> None:
-    """Else a database that refuses writes would fill its memory with statements."""
+    """Otherwise each refused write would leave one more prepared statement on the server."""
 
     def prepared() -> int:
         with connection.cursor() as cursor:
@@ -179,8 +179,8 @@ def test_a_savepoint_shares_a_round_trip_with_what_it_holds(user: User) -> None:
     assert user.username == "renamed"
 
 
-def test_a_savepoint_that_held_nothing_can_be_left(user: User) -> None:
-    """Its name is not known to the server when it is rolled back."""
+def test_a_savepoint_that_held_nothing_can_be_rolled_back(user: User) -> None:
+    """It was never sent, so the server must not be told to roll back to it."""
     with transaction.atomic():
         RENAME.run_later(id=user.pk, username="kept")
         with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -194,7 +194,7 @@ def test_a_savepoint_that_held_nothing_can_be_left(user: User) -> None:
 
 
 def test_after_an_error_before_a_savepoint_nothing_is_kept(user: User, other: User) -> None:
-    """Though it is raised at the end of the block, and could be taken for one of it."""
+    """It is raised at the end of the block. Code that suppresses it there must not commit."""
 
     @transaction.atomic
     def operation() -> None:
@@ -208,7 +208,7 @@ def test_after_an_error_before_a_savepoint_nothing_is_kept(user: User, other: Us
     assert {row.username for row in User.objects.all()} >= {user.username, "other"}
 
 
-def test_an_error_before_a_block_that_is_left_is_raised(user: User, other: User) -> None:
+def test_an_error_before_a_block_that_is_rolled_back_is_raised(user: User, other: User) -> None:
     @transaction.atomic
     def operation() -> None:
         RENAME.run_later(id=user.pk, username="other")  # which is taken
@@ -230,7 +230,7 @@ def test_a_block_whose_error_was_swallowed_fails_at_its_end(user: User) -> None:
 
 
 def test_a_development_start_sends_the_same(user: User, settings: Any) -> None:
-    """Else what is tried there, by people and by tests that kill it, is not what runs."""
+    """Otherwise people and tests that use one would not try what runs in production."""
     settings.DEBUG = True
     with round_trips.counted() as trips, transaction.atomic():
         RENAME.run_later(id=user.pk, username="first")

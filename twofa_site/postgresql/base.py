@@ -1,8 +1,9 @@
 """Django's backend for PostgreSQL, with fewer round trips, and a pool that survives a restart.
 
 Statements that are known to belong together are sent together and answered together
-(``pipeline``). Prepared writes and savepoints wait, and go with the next read or with COMMIT. Any
-other statement first sends what waits, so that nothing is seen out of order.
+(``pipeline``). Writes given to ``run_later``, and savepoints, wait. They are sent with the next
+``run_together``, at the end of an inner block, or with COMMIT. Any other statement first sends what
+waits, so that nothing is seen out of order.
 ``optin.models.operation`` uses this.
 
 After a restart or a failover all idle connections of the pool are dead, and each would fail one
@@ -39,8 +40,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def has_pipeline(self) -> bool:
-        """Whether statements go together: not while somebody looks at, or counts, each of them."""
-        # DEBUG alone changes nothing: what is tried in development is what runs in production.
+        """Whether statements are sent together. Not while a test captures them one by one."""
+        # DEBUG alone changes nothing: a development start does what production does.
         return len(self.execute_wrappers) == 1 and not self.force_debug_cursor
 
     def run_together(self, statements: Sequence[Statement]) -> list[pipeline.Rows]:
@@ -60,8 +61,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._run([])
 
     def _message(self, statement: Statement) -> pipeline.Message:
-        """Return the statement as it is sent. What cannot be sent fails here, and nothing else."""
-        # As each cursor of Django's: there is a connection, and the transaction is not broken.
+        """Return the statement as it is sent.
+
+        A value that cannot be sent raises here, so the statements that wait are kept.
+        """
+        # As Django's cursors do: connect if needed, and refuse a broken transaction.
         self.ensure_connection()
         self.validate_no_broken_transaction()
         with self.wrap_database_errors:
@@ -134,7 +138,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _close(self) -> None:
         """Give the connection back; if it broke in use, renew all others too.
 
-        Where the address of the database moved to another machine, nobody ended them.
+        If the address of the database moved to another machine, no server closed the other
+        connections, so they look alive.
         """
         self._waiting = []
         broke = self.pool and self.connection is not None and self.connection.broken
@@ -148,7 +153,7 @@ def _is_gone(line: psycopg.Connection[Any]) -> bool:
     idle = select.poll()
     try:
         idle.register(line.fileno(), select.POLLIN)  # fails for a closed one
-        # It said something: its end as a rule. It may be the new value of a setting, though.
+        # The server sent something: usually that it ends the connection, or a changed setting.
         if idle.poll(0):
             ConnectionPool.check_connection(line)
     except psycopg.Error:
