@@ -136,6 +136,10 @@ class Caller:
         sent = {"grant_type": "refresh_token", "refresh_token": token}
         return lambda: "access_token" in self._token_call("refresh", **sent)
 
+    def sign_in(self) -> Ask:
+        form = {"username": self.user.username, "password": PASSWORD}
+        return lambda: Client().post("/sign-in/", form).status_code == 303
+
     @property
     def _password(self) -> dict[str, str]:
         return {"grant_type": "password", "username": self.user.username, "password": PASSWORD}
@@ -154,6 +158,7 @@ COSTS = {
     "token": (15, 10),
     "token_with_code": (17, 10),
     "refresh": (7, 5),
+    "sign_in": (16, 17),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
 
