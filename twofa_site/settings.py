@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import dj_database_url
 import django
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
@@ -47,9 +48,21 @@ def _port(name: str, default: int) -> int:
 
 
 def _database(name: str, default: str) -> dict[str, Any]:
-    database: dict[str, Any] = env.dj_db_url(name, default)
+    """Return the database at an address, which may have several hosts with commas between."""
+    address = env.str(name, default)
+    parts = urlsplit(address)
+    account, at, hosts = parts.netloc.rpartition("@")
+    first, *others = hosts.split(",")
+    if others:  # the library knows one
+        address = parts._replace(netloc=f"{account}{at}{first}").geturl()
+    database: dict[str, Any] = {**dj_database_url.parse(address)}
     if database["ENGINE"].rpartition(".")[2] not in {"sqlite3", "postgresql"}:
         raise ValueError
+    if others:
+        # libpq tries them in this order, each with its own port.
+        each = [urlsplit(f"//{host}") for host in (first, *others)]
+        database["HOST"] = ",".join(host.hostname or "" for host in each)
+        database["PORT"] = ",".join(str(host.port or 5432) for host in each)
     return database
 
 

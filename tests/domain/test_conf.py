@@ -745,6 +745,7 @@ def test_a_command_says_what_is_dangerous(
         ({"DATABASE_URL": "mysql://me:letmein@db.example.com/optin"}, "(optin.E112)."),
         ({"DATABASE_URL": "postgres://me:letmein@db.example.com:port/optin"}, "(optin.E112)."),
         ({"DATABASE_URL": "postgres://me:letmein/@db.example.com/optin"}, "(optin.E112)."),
+        ({"DATABASE_URL": "postgres://me:letmein@one.example:1,two:port/optin"}, "(optin.E112)."),
         ({"EMAIL_URL": "pigeon://me:letmein@mail.example.com"}, "EMAIL_URL must be submission://"),
         ({"EMAIL_URL": "submission://me:letmein@mail.example.com:port"}, "(optin.E113)."),
         ({"EMAIL_URL": "submission://"}, "(optin.E113)."),

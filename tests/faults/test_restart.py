@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -17,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from tests.kit.races import at_once
+from tests.kit.races import at_once, until
 from tests.kit.server import ROOT, database_url, needs, serving
 from twofa_site.postgresql.base import DatabaseWrapper
 
@@ -45,30 +46,49 @@ class Cluster:
             )
 
     def make(self) -> None:
-        if os.geteuid() == 0:
-            account = pwd.getpwnam("postgres")
-            os.chown(self.folder, account.pw_uid, account.pw_gid)
         self.run(
             "initdb", "--username", "postgres", "--auth", "trust", "--locale", "C", "--no-sync"
         )
+        self.start()
+
+    def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -F"
         self.run("pg_ctl", "--wait", "--options", options, "start")
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
+@contextmanager
+def new_cluster() -> Iterator[Cluster]:
     needs("PostgreSQL (its programs)", (BIN / "initdb").exists())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Not in a folder of pytest: another account must reach it.
     made = Cluster(Path(mkdtemp(prefix="optin-cluster-", dir="/tmp")), port)
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        os.chown(made.folder, account.pw_uid, account.pw_gid)
     try:
-        made.make()
         yield made
     finally:
-        made.run("pg_ctl", "--mode", "immediate", "stop")
+        with suppress(subprocess.CalledProcessError):  # the test may have stopped it
+            made.run("pg_ctl", "--mode", "immediate", "stop")
         rmtree(made.folder)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with new_cluster() as made:
+        made.make()
+        yield made
+
+
+@pytest.fixture
+def standby(cluster: Cluster) -> Iterator[Cluster]:
+    """A copy of ``cluster`` that follows it."""
+    with new_cluster() as made:
+        made.run("pg_basebackup", "--dbname", cluster.url, "--write-recovery-conf")
+        made.start()
+        yield made
 
 
 @pytest.mark.slow
@@ -96,6 +116,39 @@ def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> N
         answers = [guess() for _ in range(30)]
 
     assert answers == [400] * 30
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_requests_go_to_the_standby_once_it_is_promoted(
+    cluster: Cluster, standby: Cluster, tmp_path: Path
+) -> None:
+    """Both are in the address. Nobody touches the service."""
+    hosts = f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}"
+    env = {
+        "DATABASE_URL": f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write",
+        "DATA_DIR": str(tmp_path),
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PATH": os.environ["PATH"],
+    }
+    manage(env, "migrate", "--verbosity", "0")
+    key = json.loads(manage(env, "demo", "--json"))["users"][0]["access_keys"]["777"]
+    with serving(tmp_path, env, workers=2) as server:
+
+        def guess() -> int:
+            path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
+            body = '{"ProviderUserId": 1, "Otp": "0123456"}'
+            return server.post(path, body, "application/json")[0]
+
+        assert set(at_once([guess] * 40)) == {400}  # nobody's code
+        cluster.run("pg_ctl", "--wait", "--mode", "immediate", "stop")
+        assert guess() == 503
+        standby.run("pg_ctl", "--wait", "promote")
+        until(lambda: guess() == 400)
+        answers = at_once([guess] * 40)
+
+    assert answers == [400] * 40
 
 
 def manage(env: dict[str, str], *arguments: str) -> str:
