@@ -110,6 +110,12 @@ class Caller:
     def wrong_code(self) -> Ask:
         return self._verify(self.pending(), wrong(self._code()), 400)
 
+    def tenth_wrong_code(self) -> Ask:
+        """It locks the person, who gets a mail."""
+        ask = self.wrong_code()
+        User.objects.filter(pk=self.user.pk).update(otp_failures=9)
+        return ask
+
     def right_code(self) -> Ask:
         return self._verify(self.pending(), self._code(), 200)
 
@@ -152,6 +158,7 @@ class Caller:
 
 COSTS = {
     "wrong_code": (6, 3),
+    "tenth_wrong_code": (7, 3),
     "right_code": (12, 5),
     "opt_in": (20, 18),
     "opt_out": (12, 6),
