@@ -74,7 +74,8 @@ def command(name: str, expected: int = 0) -> tuple[str, str]:
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "manage.py", name],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": world.url()},
+        # A development start: the checks refuse the simulator otherwise.
+        env=os.environ | {"DATABASE_URL": world.url(), "DEBUG": "1"},
         stdout=subprocess.PIPE,
         text=True,
     )
