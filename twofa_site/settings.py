@@ -7,7 +7,9 @@ Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so 
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,12 +89,13 @@ def _development_secret() -> str:
     """Return a secret that is made at the first development start and kept."""
     path = DATA_DIR / "secret_key"
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            path.chmod(0o600)
+    if not path.exists():
+        # Under its name only once it is whole: another process may start at the same time.
+        with NamedTemporaryFile("w", dir=DATA_DIR, encoding="utf-8") as file:
             file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+            file.flush()
+            with suppress(FileExistsError):
+                path.hardlink_to(file.name)
     return path.read_text(encoding="utf-8")
 
 

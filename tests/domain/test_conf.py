@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -800,3 +801,15 @@ def test_lifetimes_are_those_of_the_standard_endpoints_too(
 
 def test_a_code_of_the_shortest_life_can_still_be_sent() -> None:
     assert timedelta(seconds=MIN_OTP_LIFETIME) > delivery.WORTH_IT
+
+
+def test_processes_that_start_at_once_have_one_development_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads it before it is there."""
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(100):
+            monkeypatch.setattr(settings_module, "DATA_DIR", tmp_path / str(n))
+            calls = [pool.submit(settings_module._development_secret) for _ in range(8)]
+            (secret,) = {call.result() for call in calls}
+            assert len(secret) == 64
