@@ -6,7 +6,7 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,27 +91,30 @@ def standby(cluster: Cluster) -> Iterator[Cluster]:
         yield made
 
 
-@pytest.mark.slow
-@pytest.mark.django_db
-def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> None:
-    """Each of both processes has a pool of idle connections by then."""
+@contextmanager
+def guessing(url: str, folder: Path) -> Iterator[Callable[[], int]]:
+    """Serve the database at *url*; give a call that sends a wrong code, and returns the status."""
     env = {
-        "DATABASE_URL": cluster.url,
-        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": url,
+        "DATA_DIR": str(folder),
         "DEBUG": "1",
         "SECRET_KEY": settings.SECRET_KEY,
         "PATH": os.environ["PATH"],
     }
     manage(env, "migrate", "--verbosity", "0")
     key = json.loads(manage(env, "demo", "--json"))["users"][0]["access_keys"]["777"]
-    with serving(tmp_path, env, workers=2) as server:
+    path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
+    body = '{"ProviderUserId": 1, "Otp": "0123456"}'  # nobody's code
+    with serving(folder, env, workers=2) as server:
+        yield lambda: server.post(path, body, "application/json")[0]
 
-        def guess() -> int:
-            path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
-            body = '{"ProviderUserId": 1, "Otp": "0123456"}'
-            return server.post(path, body, "application/json")[0]
 
-        assert set(at_once([guess] * 160)) == {400}  # nobody's code
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> None:
+    """Each of both processes has a pool of idle connections by then."""
+    with guessing(cluster.url, tmp_path) as guess:
+        assert set(at_once([guess] * 160)) == {400}
         cluster.run("pg_ctl", "--wait", "--mode", "fast", "restart")
         answers = [guess() for _ in range(30)]
 
@@ -125,23 +128,9 @@ def test_requests_go_to_the_standby_once_it_is_promoted(
 ) -> None:
     """Both are in the address. Nobody touches the service."""
     hosts = f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}"
-    env = {
-        "DATABASE_URL": f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write",
-        "DATA_DIR": str(tmp_path),
-        "DEBUG": "1",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "PATH": os.environ["PATH"],
-    }
-    manage(env, "migrate", "--verbosity", "0")
-    key = json.loads(manage(env, "demo", "--json"))["users"][0]["access_keys"]["777"]
-    with serving(tmp_path, env, workers=2) as server:
-
-        def guess() -> int:
-            path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
-            body = '{"ProviderUserId": 1, "Otp": "0123456"}'
-            return server.post(path, body, "application/json")[0]
-
-        assert set(at_once([guess] * 40)) == {400}  # nobody's code
+    url = f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write"
+    with guessing(url, tmp_path) as guess:
+        assert set(at_once([guess] * 40)) == {400}
         cluster.run("pg_ctl", "--wait", "--mode", "immediate", "stop")
         assert guess() == 503
         standby.run("pg_ctl", "--wait", "promote")
