@@ -1,5 +1,6 @@
 """What is past its time goes, and nothing else (S-55); nothing is reset (S-05)."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import StringIO
@@ -653,11 +654,13 @@ def test_the_size_of_a_chunk_changes_nothing(
 def test_statements_do_not_grow_with_the_rows(user: User, file: File) -> None:
     """One chunk of 10 rows takes as many statements as one of 100."""
 
-    def statements(count: int) -> int:
+    def statements(count: int) -> Counter[str]:
         fill(make_user(f"u{count}"), file, count)
         with CaptureQueriesContext(connection) as queries:
             assert purge()["numbers"] == count
-        return len(queries)
+        every = [query["sql"] for query in queries]
+        # How often sealing looks at open transactions depends on other processes.
+        return Counter(sql.partition("(")[0] for sql in every if "pg_locks" not in sql)
 
     statements(1)  # from here on there are events to seal
     assert statements(100) == statements(10)
