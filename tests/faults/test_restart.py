@@ -2,77 +2,19 @@
 
 import json
 import os
-import pwd
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 
+from tests.kit.clusters import Cluster, manage, new_cluster
 from tests.kit.races import at_once, until
-from tests.kit.server import ROOT, database_url, needs, serving
+from tests.kit.server import database_url, serving
 from twofa_site.postgresql.base import DatabaseWrapper
-
-BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("missing"))
-
-
-@dataclass
-class Cluster:
-    """A PostgreSQL server of a test's own, which it may stop."""
-
-    folder: Path
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-
-    def run(self, program: str, *arguments: str) -> None:
-        """Run a program of the server, which refuses to be run by root."""
-        as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*as_postgres, str(BIN / program), "--pgdata", str(self.folder / "data")]
-        with (self.folder / "log").open("ab") as log:
-            subprocess.run(
-                [*command, *arguments], check=True, cwd="/", stdin=None, stdout=log, stderr=log
-            )
-
-    def make(self) -> None:
-        self.run(
-            "initdb", "--username", "postgres", "--auth", "trust", "--locale", "C", "--no-sync"
-        )
-        self.start()
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -F"
-        self.run("pg_ctl", "--wait", "--options", options, "start")
-
-
-@contextmanager
-def new_cluster() -> Iterator[Cluster]:
-    needs("PostgreSQL (its programs)", (BIN / "initdb").exists())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Not in a folder of pytest: another account must reach it.
-    made = Cluster(Path(mkdtemp(prefix="optin-cluster-", dir="/tmp")), port)
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        os.chown(made.folder, account.pw_uid, account.pw_gid)
-    try:
-        yield made
-    finally:
-        with suppress(subprocess.CalledProcessError):  # the test may have stopped it
-            made.run("pg_ctl", "--mode", "immediate", "stop")
-        rmtree(made.folder)
 
 
 @pytest.fixture
@@ -138,12 +80,6 @@ def test_requests_go_to_the_standby_once_it_is_promoted(
         answers = at_once([guess] * 40)
 
     assert answers == [400] * 40
-
-
-def manage(env: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "manage.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
-    return done.stdout
 
 
 # -- one connection breaks in use ----------------------------------------------------
