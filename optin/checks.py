@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
+from optin.audit import ledger
 from optin.conf import Conf, conf, every_setting
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
 from optin.messaging import wording
@@ -253,6 +254,45 @@ def check_keys(**kwargs: Any) -> list[CheckMessage]:
         if not connection.in_atomic_block:
             connection.close()
     return [_misfit(misfit, canary.key_id) for misfit in key_rotation.misfits(canary)]
+
+
+@register()
+def check_restored(**kwargs: Any) -> list[CheckMessage]:
+    """The database has the newest event of the ledger: as ``check_keys``, at every start."""
+    if Conf.digest_key.fault(conf.digest_key):
+        return []
+    try:
+        behind = ledger.is_behind()
+    except (DatabaseError, OSError):
+        return []
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+    if not behind:
+        return []
+    return [
+        Error(
+            "The database was restored: it lacks the newest events that OPTIN_LEDGER tells of.",
+            hint="Codes that were used and keys that were revoked would work again. Run "
+            "after_restore: see Backup and restore in docs/operators.md.",
+            id="optin.E303",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_ledger(**kwargs: Any) -> list[CheckMessage]:
+    """Without a ledger, nobody notices that the database was restored, and what it has lost."""
+    if conf.ledger:
+        return []
+    return [
+        Warning(
+            "OPTIN_LEDGER is not set.",
+            hint="After a restore, nothing would tell which keys were revoked and which people "
+            "erased since the backup.",
+            id="optin.W208",
+        )
+    ]
 
 
 def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:

@@ -23,6 +23,7 @@ from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import keys
+from optin.audit import ledger
 from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of
 from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
@@ -72,6 +73,7 @@ class Tally:
     purged: int = 0
     unsealed: int = 0
     copies: int = 0
+    restores: list[ledger.Gap] = field(default_factory=list)
     progress: Callable[["Tally"], None] = lambda tally: None
     """Called after each chunk of events."""
 
@@ -90,6 +92,7 @@ def verify(
     and no older range has events left.
     """
     yield from _check_copies()
+    tally.restores = ledger.gaps("begun")
     walk = _Walk(tally, purged_before=now - kept)
     yield from walk.over(-LAST - 1, 0)
     if walk.content.count:
@@ -133,6 +136,9 @@ def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
             yield Finding(f"line {number}: this copy of a seal was changed", unchecked=True)
             continue
         stored = AuditSeal.objects.filter(first_id=copy.first_id).first()
+        lost = [gap for gap in tally.restores if gap.overlap(copy.first_id, copy.last_id)]
+        if any(copy.at <= gap.at for gap in lost):
+            continue  # it was made after the backup, and before the restore
         if stored is None:
             yield Finding(f"{_range(copy)}: their seal was removed")
             content = Content()
@@ -173,7 +179,9 @@ class _Walk:
         for chunk in chunks(first, last):
             for event in chunk:
                 self.content.add(event.pk, event.key_id, event.digest)
-                if event.pk - next_id > SPARE[connection.vendor]:
+                missing = event.pk - next_id
+                missing -= sum(gap.overlap(next_id, event.pk - 1) for gap in self.tally.restores)
+                if missing > SPARE[connection.vendor]:
                     gap = f"events {next_id} to {event.pk - 1}: removed before they were sealed"
                     self.gaps.append(Finding(gap))
                 next_id = event.pk + 1
@@ -187,12 +195,15 @@ class _Walk:
 
         In an outage, too, nothing is sealed. But then there are no events either.
         """
-        if self.due is None or one.at == NEVER:
+        due = self.due
+        if due is None or one.at == NEVER:
             return
+        if any(due <= gap.at <= one.at for gap in self.tally.restores):
+            return  # the backup was made before it was sealed
         while_it_ran = AuditEvent.objects.filter(
-            pk__gt=0, at__gt=self.due + OVERDUE, at__lt=one.at - OVERDUE
+            pk__gt=0, at__gt=due + OVERDUE, at__lt=one.at - OVERDUE
         )
-        late = one.at - self.due
+        late = one.at - due
         if late > LATE or (late > 2 * OVERDUE and while_it_ran.exists()):
             yield Finding(
                 f"{_range(one)}: sealed {_long(late)} late; only copies of seals "
@@ -233,6 +244,8 @@ class _Walk:
         )
         missing: list[int] = []
         for pk in gone:
+            if any(gap.overlap(pk, pk) for gap in self.tally.restores):
+                continue  # a process that ran before the restore and after it
             if pk not in known and self._was_purged(pk):
                 break  # and so were events with lower ids
             missing.append(pk)

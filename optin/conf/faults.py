@@ -27,6 +27,10 @@ def between(low: int, high: int) -> Callable[[int], str]:
     return fault
 
 
+def absolute(value: str) -> str:
+    return "" if not value or value.startswith("/") else "must be an absolute path"
+
+
 def positive(values: tuple[Rate, ...]) -> str:
     if not all(rate.count > 0 and rate.seconds > 0 for rate in values):
         return "must have a count and a number of seconds above 0"

@@ -2,7 +2,17 @@
 
 import re
 
-from optin.conf.faults import address, between, full_keys, level, narrow, redis, secret, zone
+from optin.conf.faults import (
+    absolute,
+    address,
+    between,
+    full_keys,
+    level,
+    narrow,
+    redis,
+    secret,
+    zone,
+)
 from optin.conf.parse import boolean, integer, key, networks, ring
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
@@ -114,4 +124,12 @@ class Service:
         fault=between(0, 1800),
         doc="Seconds between two seals of the audit trail by each web process; 0: none. Workers "
         "seal in their place.",
+    )
+    ledger = Setting(
+        92,
+        "",
+        parse=str.strip,
+        fault=absolute,
+        doc="File outside the database that tells after a restore what was done since the backup. "
+        "Each machine has its own.",
     )

@@ -245,6 +245,7 @@ class AuditEvent(AppendOnly):
         APPLICATION = "application", "OAuth application"
         SEARCH = "search", "Full number searched by staff"
         REVOCATION = "revocation", "Removal after a while: asked for by staff, or called off"
+        RESTORE = "restore", "Database restored from a backup"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -209,6 +209,7 @@ class PendingOtp(models.Model):
         SUPERSEDED = "superseded", "A newer code took its place"
         RELEASED = "released", "The number was released"
         OTHER_VERIFIED = "other_proved", "Another number was verified"
+        RESTORED = "restored", "The database was restored from a backup"
 
     provider_user = models.ForeignKey(ProviderUser, models.CASCADE, related_name="pending_otps")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)

@@ -55,6 +55,7 @@ class Unsent(StrEnum):
     SENDER_DIED = "its sender stopped, twice"
     TOO_OLD = "it could not be sent for a day"
     NO_ADDRESS = "the user has no e-mail address"
+    RESTORED = "the database was restored from a backup"
 
 
 CARRIER = "the carrier: "

@@ -135,7 +135,7 @@ def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
         entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
         control = entries.first()
         kind, outcome = Kind.DENY, StaffOutcome.UNCHANGED
-        data: dict[str, Any] = {"covers": target.covers.value, "listed": False}
+        data: dict[str, Any] = {"covers": target.covers.value, "key": target.key, "listed": False}
         if control:
             kind, outcome = _LISTS[Guard.Kind(control.kind)], StaffOutcome.OK
             data["guard"] = control.pk

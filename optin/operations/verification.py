@@ -117,7 +117,8 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: dateti
         return Verification(CodeOutcome.NOT_OPTED_IN)
     if recovery is None:
         return Verification(CodeOutcome.OTP_INCORRECT, compared=True)
-    return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY)
+    data = {"recovery_code": recovery.pk}  # for the ledger: after a restore it stays used
+    return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY, data=data)
 
 
 def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime) -> Verification:

@@ -9,6 +9,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from optin.audit import ledger
 from optin.models import Canary
 from optin.operations import key_rotation
 
@@ -30,7 +31,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """Answer 200 if this process can serve; else 503, with one word for what is wrong.
 
     ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
-    they are not those with which the database was written.
+    they are not those with which the database was written. ``restored``: the database was
+    restored, and ``after_restore`` has not been run.
     """
     try:
         failing = _failing()
@@ -69,7 +71,7 @@ def _look() -> list[str]:
     canary = Canary.objects.first()
     if canary is None or key_rotation.misfits(canary):
         return ["keys"]
-    return []
+    return ["restored"] if ledger.is_behind() else []
 
 
 @lru_cache(maxsize=1)

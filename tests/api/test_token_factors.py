@@ -7,7 +7,7 @@ import time_machine
 from oauth2_provider.models import AccessToken
 
 from optin import codes
-from optin.models import AuditEvent, File, User
+from optin.models import AuditEvent, File, RecoveryCode, User
 from optin.operations import staff_actions
 from optin.outcomes import By
 from tests.kit.clients import BODIES, Api, Tokens, error
@@ -63,7 +63,9 @@ def test_any_factor_serves_once(full: Person, by: By, call: str, media_type: str
     assert Api(token=answer.data["access_token"]).ping().status == 200
     assert error(tokens.sign_in(verification_code=code)) == REFUSED
     event = AuditEvent.objects.filter(kind="check", outcome="ok").get()
-    assert event.data == {"by": by, "purpose": "sign_in"}
+    used = RecoveryCode.objects.filter(used_at__isnull=False)
+    which = {"recovery_code": used.get().pk} if by is By.RECOVERY else {}
+    assert event.data == {"by": by, "purpose": "sign_in", **which}
 
 
 @pytest.mark.parametrize("media_type", BODIES)

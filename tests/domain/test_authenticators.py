@@ -455,7 +455,8 @@ def test_spellings_of_a_recovery_code(full: Person, spell: Callable[[str], str])
     now = timezone.now()
     RecoveryCode.objects.replace(full.user, ["0123456789ABCDEF"], now)
 
-    data = {"by": "recovery", "purpose": "sign_in"}
+    used = RecoveryCode.objects.get()
+    data = {"by": "recovery", "purpose": "sign_in", "recovery_code": used.pk}
     with one_event(Kind.CHECK, CodeOutcome.OK, data, user_id=full.user.pk):
         result = full.check(spell("0123-4567-89AB-CDEF"))
 
@@ -507,8 +508,11 @@ def test_any_factor_turns_off(
     code, epoch = full.right(by, Purpose.OPT_OUT), full.now.session_epoch
     told = {"number": Notice.Kind.RELEASED, "app": Notice.Kind.APP_REMOVED}
     known = len(notices(full.user))
+    data: dict[str, Any] = {"by": by, "removed": removed}
+    if by is By.RECOVERY:
+        data["recovery_code"] = RecoveryCode.objects.earliest("pk").pk
 
-    with one_event(Kind.OPT_OUT, CodeOutcome.OK, {"by": by, "removed": removed}):
+    with one_event(Kind.OPT_OUT, CodeOutcome.OK, data):
         result = full.turn_off(code, removal)
 
     assert (result.outcome, result.by) == (CodeOutcome.OK, by)

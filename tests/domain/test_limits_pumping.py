@@ -412,7 +412,8 @@ def test_one_entry_for_each_target(crowd: Crowd) -> None:
 def test_an_entry_is_taken_off(crowd: Crowd) -> None:
     target = Target.number(mobile(0))
     send_controls.deny(target, HOUR, reason=WHY, origin=STAFF)
-    data = {"covers": "number", "listed": False, "guard": Guard.objects.get().pk}
+    entry = Guard.objects.get()
+    data = {"covers": "number", "key": entry.key, "listed": False, "guard": entry.pk}
     with one_event(AuditEvent.Kind.DENY, StaffOutcome.OK, data, last_three="000"):
         assert send_controls.unlist(target, reason=WHY, origin=STAFF) is StaffOutcome.OK
     assert crowd.ask(0).outcome is SendOutcome.SENT

@@ -1,0 +1,292 @@
+"""The ledger: lines outside the database that show, after a restore, what the database has lost.
+
+A restored database is in the state of an earlier moment: what was revoked or used up since lives
+again. So each decision that takes something away is also written to a file (``OPTIN_LEDGER``) and
+to the log, as copies of seals are. Such a line holds ids and keyed digests, no name and no number.
+``operations.restore`` carries these decisions out again.
+
+Of other decisions, a process writes a short line every few seconds: the id and the digest of an
+audit event. If the database lacks one of the newest events, it was restored (``is_behind``).
+
+A line is written after the commit, and no disk is waited for. So the line of a process that is
+killed at that moment is missing.
+"""
+
+import hmac
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode
+
+from django.db.models import Min
+
+from optin import keys
+from optin.audit.seals import drawn
+from optin.conf import conf
+from optin.models import AuditEvent
+
+logger = logging.getLogger("optin.audit")
+
+MARK_EVERY = 5.0
+"""Seconds between two short lines of one process: about 5 MB a day at most."""
+
+_CHUNK = 1000  # lines at a time
+
+_TAIL = 64 * 1024
+"""Bytes at the end of the file that are compared with the database: some hundred lines."""
+
+Kind = AuditEvent.Kind
+
+TOLD = frozenset(
+    {
+        (Kind.ERASE, "ok"),
+        (Kind.ERASE, "unchanged"),
+        (Kind.REVOKE, "ok"),
+        (Kind.SUSPEND, "ok"),
+        (Kind.RESUME, "ok"),
+        (Kind.UNLOCK, "ok"),
+        (Kind.OPT_OUT, "ok"),
+        (Kind.VERIFY_OPT_IN, "ok"),
+        (Kind.APP, "ok"),
+        (Kind.RECOVERY_CODES, "ok"),
+        (Kind.DISOWN, "ok"),
+        (Kind.PASSWORD, "changed"),
+        (Kind.ROLE, "ok"),
+        (Kind.MEMBER, "added"),
+        (Kind.MEMBER, "ended"),
+        (Kind.ACCESS_KEY, "revoked"),
+        (Kind.APPLICATION, "removed"),
+        (Kind.PASSWORD_CLIENTS, "on"),
+        (Kind.PASSWORD_CLIENTS, "off"),
+        (Kind.DENY, "ok"),
+        (Kind.SAFE, "ok"),
+        (Kind.NO_TEXTS, "stopped"),
+        (Kind.NO_TEXTS, "allowed"),
+        (Kind.NO_TEXTS, "ok"),
+        (Kind.STOP, "ok"),
+        (Kind.RESTORE, "begun"),
+        (Kind.RESTORE, "done"),
+    }
+)
+"""The decisions that have a line of their own: their kind and outcome."""
+
+TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
+"""What an event of any kind has in its data if a code was used up, or the account locked."""
+
+_DATA = TELLING | {
+    "replaced",
+    "removed",
+    "failures",
+    "role",
+    "covers",
+    "key",
+    "region",
+    "until",
+    "listed",
+    "access_key",
+    "application",
+    "stopped",
+    "lost_from",
+    "lost_to",
+}
+"""What a line has of the data of its event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: which event there was, and if it took something away, what that was."""
+
+    event_id: int
+    at: datetime
+    digest: str  # of the event, which proves all that it says
+    key_id: str
+    kind: str = ""  # "" if it only shows that there was an event
+    outcome: str = ""
+    user_id: int | None = None
+    file_id: int | None = None
+    provider_user_id: int | None = None
+    number_digest: str = ""
+    last_three: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Self:
+        """Return the line of *event*, which has its id."""
+        line = cls(event.pk, event.at, event.digest, event.key_id)
+        if (event.kind, event.outcome) not in TOLD and TELLING.isdisjoint(event.data):
+            return line
+        return cls(
+            event.pk,
+            event.at,
+            event.digest,
+            event.key_id,
+            kind=event.kind,
+            outcome=event.outcome,
+            user_id=event.user_id,
+            file_id=event.file_id,
+            provider_user_id=event.provider_user_id,
+            number_digest=event.number_digest,
+            last_three=event.last_three,
+            data={name: value for name, value in event.data.items() if name in _DATA},
+        )
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Return the line that *text* holds somewhere.
+
+        None where there is none, or if this service did not write it with the digest key at hand.
+        """
+        found = _LINE.search(text)
+        if found is None or not hmac.compare_digest(found["proof"], _proof(found["about"])):
+            return None
+        values: dict[str, Any] = dict(parse_qsl(found["about"]))
+        for name in ("event_id", "user_id", "file_id", "provider_user_id"):
+            if name in values:
+                values[name] = int(values[name])
+        values["at"] = datetime.fromisoformat(values["at"])
+        values["data"] = json.loads(values.get("data", "{}"))
+        return cls(**values)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it tells of a decision that took something away, or gave it back."""
+        return (self.kind, self.outcome) in TOLD
+
+    @property
+    def uses_up(self) -> bool:
+        """Whether a code was used up by it, or the account locked."""
+        return not TELLING.isdisjoint(self.data)
+
+    def text(self) -> str:
+        """Return the line as it is written. Quotes and spaces are encoded, also for a log."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        values["at"] = self.at.isoformat()
+        values["data"] = json.dumps(self.data, sort_keys=True) if self.data else ""
+        said = {name: value for name, value in values.items() if value not in {"", None}}
+        about = urlencode(said)
+        return f"ledger {about} proof={_proof(about)}"
+
+
+_LINE = re.compile(r"\bledger (?P<about>[!-~]+) proof=(?P<proof>[0-9a-f]{64})\b", re.ASCII)
+
+
+def _proof(about: str) -> str:
+    return keys.digest("ledger", about)
+
+
+# -- written -----------------------------------------------------------------------
+
+_marked_at = 0.0  # by time.monotonic(); of this process
+
+
+def keep(event: AuditEvent, **signal: Any) -> None:
+    """Write the line of *event*, which is committed; of most events only now and then."""
+    global _marked_at
+    if not conf.ledger:
+        return
+    line = Line.of(event)
+    if line.kind:
+        logger.info(line.text())
+    elif time.monotonic() - _marked_at < MARK_EVERY:
+        return
+    _marked_at = time.monotonic()
+    try:
+        _append(f"{line.text()}\n")
+    except OSError as exc:
+        # The decision stands. The line of a decision is in the log, too.
+        logger.error("the ledger could not be written: %s", exc.strerror)
+
+
+def _append(text: str) -> None:
+    # All at once: other processes write to this file, too.
+    file = os.open(conf.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
+
+
+# -- what restores have lost -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The ids of the events that a restored database has lost."""
+
+    first: int
+    last: int
+    at: datetime
+    """When ``after_restore`` recorded it."""
+
+    def overlap(self, first: int, last: int) -> int:
+        """Return how many of the ids from *first* to *last* are among these."""
+        return max(0, min(last, self.last) - max(first, self.first) + 1)
+
+
+def gaps(outcome: str) -> list[Gap]:
+    """Return what restores have lost whose ``after_restore`` has "begun", or is "done"."""
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome=outcome)
+    return [
+        Gap(event.data["lost_from"], event.data["lost_to"], event.at)
+        for event in events
+        if hmac.compare_digest(event.digest, event.content_digest())
+    ]
+
+
+# -- read --------------------------------------------------------------------------
+
+
+def read(lines: Iterable[str]) -> Iterator[Line]:
+    """Return what *lines* of ledgers or logs hold, and leave out what the service did not write."""
+    for text in lines:
+        if line := Line.read(text):
+            yield line
+
+
+def is_behind() -> bool:
+    """Whether the database was restored, and ``after_restore`` has not been run to its end.
+
+    The database lacks one of the newest events that the ledger of this machine tells of. That is
+    also so for a standby that took over without the decisions of the last seconds.
+    """
+    if not conf.ledger:
+        return False
+    last = AuditEvent.objects.led_by("kind", Kind.RESTORE).first()
+    return bool((last and last.outcome != "done") or lost(list(read(_newest_lines()))))
+
+
+def _newest_lines() -> list[str]:
+    path = Path(conf.ledger)
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return file.read().decode(errors="replace").splitlines()
+
+
+def lost(lines: Sequence[Line]) -> list[Line]:
+    """Return those of *lines* whose event the database has lost.
+
+    Not those of events that were purged, or that a finished ``after_restore`` has dealt with.
+    """
+    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
+    since = (drawn() or 0) + 1 if oldest is None else oldest
+    dealt_with = gaps("done")
+    found = []
+    for start in range(0, len(lines), _CHUNK):
+        chunk = lines[start : start + _CHUNK]
+        events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
+        digests = dict(events.values_list("pk", "digest"))
+        for line in chunk:
+            pk = line.event_id
+            is_here = digests.get(pk) == line.digest
+            if pk >= since and not is_here and not any(gap.overlap(pk, pk) for gap in dealt_with):
+                found.append(line)
+    return found
