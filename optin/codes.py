@@ -137,13 +137,18 @@ def app_step(code: str, secret: str, *, now: datetime, after: int) -> int | None
     Compared in constant time. A step that was used counts no more: keep the one returned.
     """
     hotp = pyotp.HOTP(secret, digits=APP_DIGITS)
-    current = int(now.timestamp()) // APP_STEP
+    current = app_step_at(now)
     found = None
     for step in (current - 1, current, current + 1):
         right = hmac.compare_digest(code.encode(), hotp.at(step).encode())
         if right and step > after:
             found = step
     return found
+
+
+def app_step_at(moment: datetime) -> int:
+    """Return the time step of *moment* (RFC 6238, 4.2)."""
+    return int(moment.timestamp()) // APP_STEP
 
 
 def derive(binding: Binding, *, kid: str, digits: int) -> str:

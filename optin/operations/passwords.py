@@ -15,8 +15,10 @@ from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.http import base36_to_int
 
 from optin import limits
+from optin.audit import ledger
 from optin.errors import SignedOut
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
@@ -203,7 +205,7 @@ def choose(
         if standing:
             refuse_ended(factors, user)
             standing.demand(now)
-        elif not default_token_generator.check_token(locked, link):
+        elif not opens(locked, link):
             raise SignedOut
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
@@ -213,6 +215,19 @@ def choose(
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)
         _record(Kind.PASSWORD, "changed", locked, origin, now)
+
+
+def opens(user: User | None, link: str) -> bool:
+    """Whether *link* is the token of a mailed link by which *user* may choose a password.
+
+    It works once. After a restore, no link from before works: it may have been used.
+    """
+    if user is None or not default_token_generator.check_token(user, link):
+        return False
+    # As ``check_token`` reads it, which counts seconds in local time.
+    now = default_token_generator._num_seconds(default_token_generator._now())
+    age = timedelta(seconds=now - base36_to_int(link.partition("-")[0]))
+    return all(timezone.now() - age > gap.at for gap in ledger.gaps("done"))
 
 
 def is_theirs(user: User, password: str) -> bool:

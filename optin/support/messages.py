@@ -73,6 +73,7 @@ _CLOSED: dict[PendingOtp.Closed, str] = {
     PendingOtp.Closed.SUPERSEDED: "its code was replaced or withdrawn",
     PendingOtp.Closed.RELEASED: "its code ended with the number",
     PendingOtp.Closed.OTHER_VERIFIED: "its code ended when another factor was verified",
+    PendingOtp.Closed.RESTORED: "its code ended when the database was restored",
 }
 _FATES: dict[str, str] = {
     Fate.ACCEPTED: "The gateway %(gateway)s took the text",
@@ -91,4 +92,5 @@ _REASONS: dict[str, str] = {
     Unsent.SENDER_DIED: "the process that sent it died, twice",
     Unsent.TOO_OLD: "it could not be sent for a day",
     Unsent.NO_ADDRESS: "the person has no e-mail address",
+    Unsent.RESTORED: "the database was restored from a backup",
 }

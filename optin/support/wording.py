@@ -375,4 +375,5 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",
+    (Kind.RESTORE, ""): "After a restore, a change made again that the backup did not have",
 }

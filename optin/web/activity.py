@@ -223,6 +223,9 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.NO_TEXTS, ""): lambda: _(
         "You tried to turn texts to your number on again; they stay off"
     ),
+    (Kind.RESTORE, ""): lambda: _(
+        "The service was restored, and a change to your account made again"
+    ),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
     (Kind.MEMBER, "ended"): lambda: _("You were removed from a file"),
     (Kind.MEMBER, ""): lambda: _("Staff tried to change your files; nothing changed"),

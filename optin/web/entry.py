@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib.auth import views
-from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -220,7 +219,7 @@ class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
         """
         self.user = self.get_user(kwargs["uidb64"])
         known = self.user is not None and self.user.is_active
-        self.validlink = known and default_token_generator.check_token(self.user, kwargs["token"])
+        self.validlink = known and passwords.opens(self.user, kwargs["token"])
         if not self.validlink:
             return self.render_to_response(self.get_context_data(), status=404)
         return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)

@@ -1,0 +1,169 @@
+"""After the database was restored: what was used up, revoked or refused since must not live again.
+
+``after_restore`` first ends everything that is short-lived, of everybody: codes, sessions, tokens,
+links, and texts and mails that wait. Then it reads the ledger (``audit.ledger``), and carries out
+again, in their order, the decisions that the database has lost (``lost_decisions``).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+from django.db.models import F, Max
+from django.db.models.functions import Greatest
+from django.utils import timezone
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_grant_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
+
+from optin import codes
+from optin.audit import ledger
+from optin.audit.ledger import Line
+from optin.audit.seals import drawn
+from optin.messaging.wording import DISOWNABLE
+from optin.models import (
+    AuditEvent,
+    AuthenticatorApp,
+    Notice,
+    PendingOtp,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State, Unsent
+from optin.operations import lost_decisions, revocations
+from optin.origin import Origin
+
+SPARE = 100_000
+"""Ids of audit events after the newest line that are not given out again: more than are written
+in the seconds between two lines (``ledger.MARK_EVERY``)."""
+
+Kind = AuditEvent.Kind
+
+
+@dataclass(slots=True)
+class Restored:
+    """What ``after_restore`` did."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    """Rows that were ended for everybody, by what they are."""
+    again: Counter[str] = field(default_factory=Counter)
+    """Decisions that were carried out again, by the kind of their event."""
+    gone: int = 0
+    """Decisions about accounts, keys or files that the backup does not have."""
+    set_up: set[int] = field(default_factory=set)
+    """Ids of users who set up a number or an app since the backup, which is lost: they have no
+    second factor now, or one that is not accepted any more."""
+
+    def add(self, line: Line, changed: bool | None) -> None:
+        """Count *line*, which was carried out again."""
+        if changed is None:
+            self.gone += 1
+            return
+        self.again[line.kind] += changed
+        if line.user_id and line.is_told:
+            if line.kind in {Kind.VERIFY_OPT_IN, Kind.APP}:
+                self.set_up.add(line.user_id)
+            elif line.kind in {Kind.OPT_OUT, Kind.REVOKE, Kind.ERASE}:
+                self.set_up.discard(line.user_id)
+
+
+def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
+    """Bring the restored database to a state in which the service may run again.
+
+    The service must be stopped. If this is stopped in the middle, run it again.
+
+    :param lines: of the ledgers of all machines, in any order, each as often as you like.
+    """
+    known = {(line.event_id, line.digest): line for line in lines}
+    told = [line for _, line in sorted(known.items(), key=lambda item: item[0])]
+    lost = ledger.lost(told)
+    done = Restored()
+    gap = _skip_lost_ids(lost, origin)
+    with transaction.atomic(durable=True):
+        done.ended = _end_for_everybody(timezone.now())
+    for waits in Revocation.objects.open().select_related("user"):
+        revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
+        done.ended["revocations"] += 1
+    for line in lost:
+        if line.kind:
+            done.add(line, lost_decisions.carry_out(line, origin=origin))
+    counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
+    _record("done", {**gap, **counts}, origin)
+    return done
+
+
+# -- the ids of lost events --------------------------------------------------------
+
+
+def _skip_lost_ids(lost: list[Line], origin: Origin) -> dict[str, int]:
+    """Give no id of a lost event to another one; record which ids those are, and return it.
+
+    Copies of seals, the ledger and other logs go on telling of the lost events by their ids.
+    """
+    newest = max((line.event_id for line in lost), default=0)
+    before = AuditEvent.objects.led_by("kind", Kind.RESTORE).first()
+    if before and before.outcome == "begun" and newest <= before.data["lost_to"]:
+        return {name: before.data[name] for name in ("lost_from", "lost_to")}
+    first = (AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0) + 1
+    last = max(drawn() or 0, newest) + SPARE
+    with connection.cursor() as cursor:
+        cursor.execute(_SKIP[connection.vendor], [last])
+    gap = {"lost_from": first, "lost_to": last}
+    _record("begun", gap, origin)
+    return gap
+
+
+_SKIP = {
+    # As the role of the service may: it may not set the sequence.
+    "postgresql": """
+        SELECT max(nextval(name)) FROM
+        (SELECT pg_get_serial_sequence('optin_auditevent', 'id')::regclass AS name) AS it,
+        generate_series(coalesce(pg_sequence_last_value(name), 0) + 1, %s)
+    """,
+    "sqlite": "UPDATE sqlite_sequence SET seq = %s WHERE name = 'optin_auditevent'",
+}
+
+
+# -- what is ended for everybody ---------------------------------------------------
+
+
+def _end_for_everybody(now: datetime) -> Counter[str]:
+    """End codes, sign-ins and links, and what waits to be sent; return how many rows of each."""
+    ended: Counter[str] = Counter()
+    ended["codes"] = PendingOtp.objects.open().close(now, PendingOtp.Closed.RESTORED)
+    # The code that an app shows now may have been used.
+    step = codes.app_step_at(now) + 1
+    AuthenticatorApp.objects.update(last_step=Greatest("last_step", step))
+    AuthenticatorApp.objects.filter(confirmed=False).delete()
+    ended["sessions"], _ = Session.objects.all().delete()
+    for model in (
+        get_refresh_token_model(),
+        get_access_token_model(),
+        get_id_token_model(),
+        get_grant_model(),
+    ):
+        ended["tokens"] += model.objects.all().delete()[0]
+    User.objects.update(
+        session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now, last_attempt=""
+    )
+    links = Notice.objects.filter(kind__in=DISOWNABLE, disowned_at=None)
+    ended["links"] = links.update(disowned_at=now)
+    for model, state in ((SmsMessage, State.EXPIRED), (Notice, State.FAILED)):
+        waiting = model.objects.filter(state__in=[State.QUEUED, State.SENDING])
+        ended["messages"] += waiting.update(state=state, reason=Unsent.RESTORED)
+    return +ended
+
+
+def _record(outcome: str, data: dict[str, Any], origin: Origin) -> None:
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            Kind.RESTORE, outcome, now=timezone.now(), origin=origin, user_id=None, data=data
+        )

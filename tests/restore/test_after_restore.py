@@ -1,0 +1,635 @@
+"""After a restore: nothing that was used up, revoked, erased or refused since lives again."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.contrib.auth.tokens import default_token_generator
+from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, get_application_model
+
+from optin import codes
+from optin.audit import integrity, ledger, seals
+from optin.messaging import delivery
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    AuditSeal,
+    AuthenticatorApp,
+    Canary,
+    File,
+    Guard,
+    Membership,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    RecoveryCode,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
+from optin.operations import (
+    authenticators,
+    erasure,
+    lost_decisions,
+    not_me,
+    passwords,
+    retention,
+    revocations,
+    send_controls,
+    sign_in,
+    staff,
+    staff_actions,
+    tenants,
+)
+from optin.operations.authenticators import Removal
+from optin.operations.send_controls import Target
+from optin.outcomes import By
+from optin.phones import MobileNumber
+from tests.kit.commands import run
+from tests.kit.people import ORIGIN, PASSWORD, make_user, number
+from tests.kit.phone import Phone
+from tests.kit.staff import make_staff
+from tests.kit.trail import database_now
+from tests.kit.world import PAGE, Person, proved
+from tests.restore.backup import Backup
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Clock = time_machine.Traveller
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that takes away what *lives*."""
+
+    make: Callable[[], Any]
+    lives: Callable[[], bool]
+
+
+@dataclass
+class Town:
+    """People with all that can be taken away from somebody, one person for each change."""
+
+    file: File
+    phone: Phone
+    clock: Clock
+    people: int = 0
+
+    def person(self, *kinds: By) -> Person:
+        self.people += 1
+        person = Person(make_user(f"p{self.people}", self.file), self.file, self.phone, self.clock)
+        if By.TEXT in kinds:
+            person.add_number(number(self.people))
+        if By.APP in kinds:
+            person.add_app()
+        if By.RECOVERY in kinds:
+            person.make_recovery_codes()
+        return person
+
+    # -- codes that are used up ----------------------------------------------------
+
+    def texted_code(self) -> Change:
+        person = self.person()
+        row = person.name_number(number(901))
+        code = self.phone.code()
+        return Change(
+            lambda: person.prove_number(row, code),
+            lambda: PendingOtp.objects.open().filter(provider_user=row).exists(),
+        )
+
+    def recovery_code(self) -> Change:
+        person = self.person(By.APP, By.RECOVERY)
+        return Change(lambda: person.check(person.recovery[0]), lambda: person.left() == 10)
+
+    def list_of_recovery_codes(self) -> Change:
+        person = self.person(By.APP, By.RECOVERY)
+        old = RecoveryCode.objects.filter(pk=authenticators.newest_recovery_code(person.user))
+        return Change(person.make_recovery_codes, old.exists)
+
+    def code_of_an_app(self) -> Change:
+        person = self.person(By.APP)
+        return Change(
+            lambda: person.check(person.app_code()),
+            lambda: bool(person.app and person.app.step_of(person.app_code(), timezone.now())),
+        )
+
+    # -- factors that are removed --------------------------------------------------
+
+    def number_removed_by_a_client(self) -> Change:
+        person = self.person(By.TEXT)
+        return Change(
+            lambda: person.turn_off(person.text(Purpose.OPT_OUT)), lambda: bool(person.number)
+        )
+
+    def app_removed(self) -> Change:
+        person = self.person(By.TEXT, By.APP)
+        self.clock.shift(60)
+        return Change(
+            lambda: person.turn_off(person.app_code(), Removal.APP), lambda: bool(person.app)
+        )
+
+    def number_replaced(self) -> Change:
+        person = self.person(By.TEXT)
+        old = ProviderUser.objects.filter(
+            pk=person.number.pk if person.number else 0, confirmed=True, suspended_at=None
+        )
+        return Change(lambda: person.add_number(number(902)), old.exists)
+
+    def app_replaced(self) -> Change:
+        person = self.person(By.APP)
+        old = AuthenticatorApp.objects.exclude(last_step=lost_decisions.NO_STEP)
+        old = old.filter(pk=person.app.pk if person.app else 0)
+        self.clock.shift(60)
+        return Change(person.add_app, old.exists)
+
+    def factors_revoked(self) -> Change:
+        person = self.person(By.TEXT, By.APP)
+        return Change(
+            lambda: staff_actions.revoke(person.user, reason="lost", origin=ORIGIN),
+            lambda: bool(person.has),
+        )
+
+    def number_suspended(self) -> Change:
+        person = self.person(By.TEXT)
+        return Change(person.suspend, lambda: not (person.number and person.number.suspended_at))
+
+    def codes_disabled(self) -> Change:
+        person = self.person(By.APP)
+        person.fail_before(49)
+        return Change(
+            lambda: person.check(person.wrong(By.APP)), lambda: not person.now.otp_disabled_at
+        )
+
+    # -- accounts ------------------------------------------------------------------
+
+    def person_erased(self) -> Change:
+        user = self.person(By.TEXT).who
+        return Change(
+            lambda: erasure.erase(user, reason="asked", origin=ORIGIN),
+            lambda: User.objects.filter(pk=user.pk, username=user.username).exists(),
+        )
+
+    def password_changed(self) -> Change:
+        person = self.person()
+        return Change(
+            lambda: passwords.choose(
+                person.user, "another long one", origin=PAGE, standing=proved(None)
+            ),
+            lambda: person.now.check_password(PASSWORD),
+        )
+
+    def change_disowned(self) -> Change:
+        person = self.person(By.TEXT)
+        notice = Notice.objects.filter(user=person.who).latest("pk")
+        return Change(
+            lambda: not_me.disown(notice, PASSWORD, origin=PAGE), lambda: bool(person.number)
+        )
+
+    def role_ended(self) -> Change:
+        user = make_staff("support")
+        return Change(
+            lambda: staff.give_role(user, "", reason="left", origin=ORIGIN),
+            lambda: User.objects.filter(pk=user.pk, is_staff=True).exists(),
+        )
+
+    def revocation_cancelled(self) -> Change:
+        person = self.person(By.TEXT)
+        revocations.plan(person.user, reason="asked", origin=ORIGIN)
+        waits = Revocation.objects.open_of(person.user)
+        return Change(
+            lambda: revocations.cancel(waits.get(), origin=PAGE),
+            lambda: waits.exists(),
+        )
+
+    def signed_in(self) -> Change:
+        """A session and tokens, which nothing in the ledger tells of."""
+        person = self.person()
+        Session.objects.create(session_key="s" * 32, session_data="", expire_date=timezone.now())
+        AccessToken.objects.create(user=person.who, token="t" * 32, expires=timezone.now() + DAY)
+
+        def leave() -> None:
+            Session.objects.all().delete()
+            AccessToken.objects.all().delete()
+
+        return Change(leave, lambda: Session.objects.exists() or AccessToken.objects.exists())
+
+    # -- files, keys, clients ------------------------------------------------------
+
+    def membership_ended(self) -> Change:
+        user = self.person().who
+        return Change(
+            lambda: tenants.end_membership(user, self.file, origin=ORIGIN),
+            lambda: Membership.objects.filter(user=user, active=True).exists(),
+        )
+
+    def access_key_revoked(self) -> Change:
+        user = self.person().who
+        key, _text = AccessKey.objects.make(user, self.file, timezone.now())
+        return Change(
+            lambda: tenants.revoke_access_key(key, origin=ORIGIN),
+            lambda: AccessKey.objects.filter(pk=key.pk, revoked_at=None).exists(),
+        )
+
+    def application_removed(self) -> Change:
+        tenants.make_application("Shop", "", by_code=False, origin=ORIGIN)
+        found = get_application_model().objects.filter(name="Shop")
+        return Change(lambda: tenants.remove_application(found.get(), origin=ORIGIN), found.exists)
+
+    def password_clients_switched_off(self) -> Change:
+        tenants.switch_password_clients(on=True, origin=ORIGIN)
+        return Change(
+            lambda: tenants.switch_password_clients(on=False, origin=ORIGIN),
+            lambda: sign_in.application() is not None,
+        )
+
+    # -- texts ---------------------------------------------------------------------
+
+    def number_denied(self) -> Change:
+        return self._listed(Guard.Kind.DENY, Target.number(number(903)), send_controls.deny)
+
+    def prefix_denied(self) -> Change:
+        return self._listed(Guard.Kind.DENY, Target.prefix("+61491999999"), send_controls.deny)
+
+    def prefix_no_longer_safe(self) -> Change:
+        target = Target.prefix("+61491888888")
+        send_controls.keep_safe(target, 30 * DAY, reason="ours", origin=ORIGIN)
+        return Change(
+            lambda: send_controls.unlist(target, reason="over", origin=ORIGIN),
+            lambda: Guard.objects.filter(key=target.key).exists(),
+        )
+
+    def texts_stopped_by_their_owner(self) -> Change:
+        mobile = MobileNumber.stored(number(904))
+        digest = ProviderUser.digest_of(mobile.e164)
+        return Change(
+            lambda: delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN),
+            lambda: not Guard.objects.has_opted_out(digest),
+        )
+
+    def all_texts_stopped(self) -> Change:
+        """Last, because no text leaves after it."""
+        return Change(
+            lambda: send_controls.stop_texts(reason="attack", origin=ORIGIN),
+            lambda: not Guard.objects.is_stopped(),
+        )
+
+    def _listed(self, kind: str, target: Target, put: Callable[..., Guard]) -> Change:
+        return Change(
+            lambda: put(target, 30 * DAY, reason="pumping", origin=ORIGIN),
+            lambda: not Guard.objects.filter(kind=kind, key=target.key).exists(),
+        )
+
+
+CHANGES = [name for name in vars(Town) if not name.startswith("_") and name not in {"person"}]
+CHANGES = [name for name in CHANGES if callable(getattr(Town, name))]
+
+
+@pytest.fixture
+def ledgered(db: None, roles: None, tmp_path: Path, settings: LazySettings) -> Path:
+    settings.OPTIN_LEDGER = str(tmp_path / "ledger")
+    Canary.objects.look()
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def town(file: File, phone: Phone, clock: Clock) -> Town:
+    return Town(file, phone, clock)
+
+
+def readiness(client: Client) -> tuple[int, str]:
+    answer = client.get("/readyz")
+    return answer.status_code, answer.content.decode().strip()
+
+
+def test_nothing_lives_again(
+    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
+) -> None:
+    changes = {name: getattr(town, name)() for name in CHANGES}
+
+    def living() -> list[str]:
+        return [name for name, change in changes.items() if change.lives()]
+
+    clock.shift(60)
+    assert living() == CHANGES
+    backup = Backup(tmp_path)
+    for change in changes.values():
+        change.make()
+    assert living() == []
+    assert readiness(client) == (200, "ok")
+
+    backup.restore()
+    assert living() == CHANGES
+    assert readiness(client) == (503, "restored")
+    with pytest.raises(SystemCheckError, match=r"optin\.E303"):
+        call_command("check")
+
+    print(run("after_restore"))
+    assert living() == []
+    assert readiness(client) == (200, "ok")
+
+
+def test_what_was_given_back_is_given_back(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+) -> None:
+    suspended, disabled = town.person(By.TEXT), town.person(By.APP)
+    member, mobile = town.person().who, MobileNumber.stored(number(908))
+    suspended.suspend()
+    disabled.disable()
+    tenants.end_membership(member, town.file, origin=ORIGIN)
+    delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN)
+    send_controls.stop_texts(reason="attack", origin=ORIGIN)
+    backup = Backup(tmp_path)
+    staff_actions.resume(suspended.user, reason="found", origin=ORIGIN)
+    staff_actions.unlock(disabled.user, reason="called", origin=ORIGIN)
+    tenants.add_member(member, town.file, origin=ORIGIN)
+    delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
+    send_controls.allow_texts(reason="over", origin=ORIGIN)
+    backup.restore()
+
+    run("after_restore")
+    assert suspended.number
+    assert suspended.number.suspended_at is None
+    assert disabled.now.otp_disabled_at is None
+    assert Membership.objects.get(user=member).active
+    assert not Guard.objects.filter(kind__in=[Guard.Kind.OPTED_OUT, Guard.Kind.STOP]).exists()
+
+
+def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
+    """It may have left since the backup, or its owner may have cancelled it."""
+    person = town.person(By.TEXT)
+    revocations.plan(person.user, reason="asked", origin=ORIGIN)
+    told = Notice.objects.filter(user=person.who, kind=Notice.Kind.ACTIVATED)
+    told.update(state=State.QUEUED)
+    SmsMessage.objects.update(state=State.SENDING)
+
+    run("after_restore", "--force")
+    told_of_this = Notice.objects.filter(kind=Notice.Kind.REVOKE_OFF)
+    assert told_of_this.get().user == person.who
+    for waiting in (Notice.objects.exclude(pk__in=told_of_this), SmsMessage.objects.all()):
+        assert not waiting.filter(state__in=[State.QUEUED, State.SENDING]).exists()
+    assert not Revocation.objects.open().exists()
+    assert told.get().disowned_at
+
+
+# -- the audit trail ---------------------------------------------------------------
+
+
+def check_trail(copies: list[str]) -> list[str]:
+    """What ``verify_audit`` finds, with these copies of seals."""
+    tally = integrity.Tally()
+    found = [*integrity.verify(timezone.now(), tally), *integrity.verify_copies(copies, tally)]
+    return [finding.text for finding in found]
+
+
+def decide(person: Person, count: int) -> None:
+    for _ in range(count):
+        person.check(codes.new_recovery_code())
+        person.fail_before(0)
+
+
+def seal(clock: Clock) -> list[str]:
+    """Seal what there is; return the copies of the new seals."""
+    clock.shift(600)
+    known = set(AuditSeal.objects.values_list("pk", flat=True))
+    seals.seal(timezone.now())
+    return [one.line() for one in AuditSeal.objects.exclude(pk__in=known)]
+
+
+def test_the_trail_tells_of_the_gap(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+) -> None:
+    """Events of all ages: sealed before the backup or after it, and lost with their seals."""
+    person = town.person(By.APP)
+    decide(person, 3)
+    copies = seal(clock)
+    decide(person, 2)
+    backup = Backup(tmp_path)
+    decide(person, 2)
+    copies += seal(clock)
+    decide(person, 5)
+    copies += seal(clock)
+    assert len(copies) == 3
+    decide(person, 1)
+    clock.shift(3 * DAY)
+
+    backup.restore()
+    run("after_restore", "--force")
+    decide(person, 4)
+    copies += seal(clock)
+
+    assert check_trail(copies) == []
+    gap = AuditEvent.objects.get(kind="restore", outcome="begun").data
+    assert not AuditEvent.objects.filter(pk__range=(gap["lost_from"], gap["lost_to"])).exists()
+
+
+def test_without_its_event_the_gap_is_found(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+) -> None:
+    person = town.person(By.APP)
+    decide(person, 3)
+    backup = Backup(tmp_path)
+    decide(person, 2)
+    copies = seal(clock)
+    backup.restore()
+    decide(person, 2)  # the service was started without ``after_restore``
+    assert check_trail([*copies, *seal(clock)]) != []
+
+
+# -- the ledger --------------------------------------------------------------------
+
+
+def test_a_line_that_somebody_made_up_changes_nothing(
+    ledgered: Path, town: Town, tmp_path: Path
+) -> None:
+    person = town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    erasure.erase(person.who, reason="asked", origin=ORIGIN)
+    backup.restore()
+    line = ledgered.read_text().splitlines()[-1]
+    forged = line.replace("kind=erase", "kind=revoke")
+    assert forged != line
+    ledgered.write_text(f"{forged}\n{line[:-1]}\n")
+
+    with pytest.raises(CommandError, match=r"^Nothing was done: .* 0 lines tell of"):
+        run("after_restore")
+    assert person.number
+
+
+def test_lines_of_other_machines_and_of_logs_count(
+    ledgered: Path, town: Town, client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    person, other = town.person(By.TEXT), town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    ledgered.rename(tmp_path / "elsewhere")
+    with caplog.at_level("INFO", logger="optin.audit"):
+        staff_actions.revoke(other.user, reason="lost", origin=ORIGIN)
+    log = tmp_path / "log"
+    log.write_text("\n".join(json.dumps({"message": text}) for text in caplog.messages))
+    backup.restore()
+    ledgered.unlink()
+    ledgered.touch()
+    assert readiness(client) == (200, "ok")  # this machine knows of nothing
+
+    run("after_restore", str(tmp_path / "elsewhere"), str(log))
+    assert (person.has, other.has) == (set(), set())
+
+
+def test_most_events_have_no_line_of_their_own(
+    ledgered: Path, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = town.person(By.APP)
+    ledgered.write_text("")
+    for count in (4, 1):
+        monkeypatch.setattr(ledger, "_marked_at", float("-inf"))
+        decide(person, count)
+    lines = list(ledger.read(ledgered.read_text().splitlines()))
+    newest = AuditEvent.objects.latest("pk").pk
+    assert [line.event_id for line in lines] == [newest - 4, newest]
+    assert [line.kind for line in lines] == ["", ""]
+
+
+def test_a_lost_event_of_any_kind_is_noticed(
+    ledgered: Path, town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also if the database has given its id to another event meanwhile."""
+    person = town.person(By.APP)
+    backup = Backup(tmp_path)
+    monkeypatch.setattr(ledger, "MARK_EVERY", 0.0)
+    decide(person, 1)
+    backup.restore()
+    assert readiness(client) == (503, "restored")
+    monkeypatch.setattr(ledger, "MARK_EVERY", 1000.0)
+    decide(person, 2)
+    assert readiness(client) == (503, "restored")
+
+
+def test_a_ledger_that_cannot_be_written_costs_no_decision(
+    ledgered: Path, town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    person = town.person(By.TEXT)
+    ledgered.unlink()
+    ledgered.mkdir()
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    assert not person.has
+    assert "the ledger could not be written: Is a directory" in caplog.text
+
+
+def test_what_was_purged_is_not_lost(
+    ledgered: Path, town: Town, client: Client, clock: Clock, settings: LazySettings
+) -> None:
+    settings.OPTIN_AUDIT_RETENTION = 30
+    clock.move_to(database_now() - 40 * DAY)  # the triggers have their own time
+    staff_actions.revoke(town.person(By.TEXT).user, reason="lost", origin=ORIGIN)
+    seal(clock)
+    clock.shift(40 * DAY)
+    retention.purge(origin=ORIGIN)
+    ledgered.write_text(ledgered.read_text().splitlines()[0])
+    assert readiness(client) == (200, "ok")
+
+
+# -- again, and again --------------------------------------------------------------
+
+
+def test_it_is_refused_if_nothing_is_lost(ledgered: Path, town: Town) -> None:
+    person = town.person(By.TEXT)
+    epoch = person.now.session_epoch
+    with pytest.raises(CommandError, match=r"^Nothing was done: the database has every event"):
+        run("after_restore")
+    assert person.now.session_epoch == epoch
+
+
+def test_it_may_be_stopped_in_the_middle(
+    ledgered: Path, town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    people = [town.person(By.TEXT) for _ in range(3)]
+    backup = Backup(tmp_path)
+    for person in people:
+        staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    backup.restore()
+    carry_out, done = lost_decisions.carry_out, []
+
+    def stop_at_the_second(line: ledger.Line, *, origin: Any) -> bool | None:
+        done.append(line)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return carry_out(line, origin=origin)
+
+    monkeypatch.setattr(lost_decisions, "carry_out", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run("after_restore")
+    assert readiness(client) == (503, "restored")
+    monkeypatch.undo()
+
+    run("after_restore")
+    assert not any(person.has for person in people)
+    assert AuditEvent.objects.filter(kind="restore", outcome="begun").count() == 1
+
+
+def test_a_later_restore_leaves_alone_what_an_earlier_one_dealt_with(
+    ledgered: Path, town: Town, client: Client, tmp_path: Path
+) -> None:
+    person, other = town.person(By.TEXT), town.person(By.TEXT)
+    first = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    first.restore()
+    run("after_restore")
+    person.add_number(number(905))
+    second = Backup(tmp_path)
+    staff_actions.revoke(other.user, reason="lost", origin=ORIGIN)
+    second.restore()
+
+    run("after_restore")
+    assert (person.has, other.has) == ({By.TEXT}, set())
+    assert readiness(client) == (200, "ok")
+
+
+def test_what_the_backup_lacks_is_left_out(ledgered: Path, town: Town, tmp_path: Path) -> None:
+    backup = Backup(tmp_path)
+    late = town.person(By.TEXT, By.RECOVERY)
+    late.check(late.recovery[0])
+    staff_actions.revoke(late.user, reason="lost", origin=ORIGIN)
+    backup.restore()
+    printed = run("after_restore").splitlines()
+    assert "About accounts, keys or files that the backup lacks: 4" in printed
+    assert printed[-1] == "The service may start."
+
+
+def test_people_whose_new_factor_is_lost_are_named(
+    ledgered: Path, town: Town, tmp_path: Path
+) -> None:
+    person, changed = town.person(), town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    person.add_number(number(906))
+    changed.add_number(number(907))
+    backup.restore()
+    ids = f"{person.who.pk}, {changed.who.pk}"
+    assert f"These users have set up a second factor that is lost: {ids}" in run("after_restore")
+    assert changed.check("0123456").outcome == "factor_disabled"  # it is still asked for
+
+
+def test_links_from_before_work_no_more(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+) -> None:
+    user = town.person().who
+    link = default_token_generator.make_token(user)
+    clock.shift(60)
+    assert passwords.opens(user, link)
+    run("after_restore", "--force")
+    assert not passwords.opens(user, link)
+    clock.shift(60)
+    assert passwords.opens(user, default_token_generator.make_token(user))

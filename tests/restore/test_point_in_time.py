@@ -1,0 +1,100 @@
+"""Point-in-time recovery, as an operator does it: a base backup, the WAL, and a moment."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from tests.kit.clusters import Cluster, manage, new_cluster
+from tests.kit.people import NUMBER
+from tests.kit.server import Server, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+
+
+@pytest.fixture
+def clusters() -> Iterator[tuple[Cluster, Cluster]]:
+    """One that archives its WAL, and the place for the one that is restored."""
+    with new_cluster() as first, new_cluster() as second:
+        archive = first.folder / "archive"
+        first.make(archive_mode="on", archive_command=f"mkdir -p {archive} && cp %p {archive}/%f")
+        yield first, second
+
+
+def recover(first: Cluster, second: Cluster, moment: str) -> None:
+    """Bring *second*, which is a base backup of *first*, to the state of *moment*."""
+    with psycopg.connect(first.url, autocommit=True) as line:
+        line.execute("SELECT pg_switch_wal()")
+        line.execute("SELECT pg_sleep(1)")
+    first.run("pg_ctl", "--wait", "--mode", "fast", "stop")
+    second.configure(
+        restore_command=f"cp {first.folder}/archive/%f %p",
+        recovery_target_time=moment,
+        recovery_target_action="promote",
+    )
+    (second.folder / "data/recovery.signal").touch()
+    second.start()
+
+
+def call(
+    server: Server, name: str, key: str, body: dict[str, Any], file: int = 777
+) -> tuple[int, dict[str, Any]]:
+    return server.post_json(f"/User/{name}?FileId={file}&WsAccessKey={key}", body)
+
+
+def texted(folder: Path) -> str:
+    """The code of the newest text."""
+    newest = (folder / "sms.jsonl").read_text().splitlines()[-1]
+    code: str = json.loads(newest)["body"].split()[0]
+    return code
+
+
+def test_what_was_done_after_the_moment_stays_done(
+    clusters: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    first, second = clusters
+    env = {
+        "DATABASE_URL": first.url,
+        "DATA_DIR": str(tmp_path),
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "OPTIN_LEDGER": str(tmp_path / "ledger"),
+        "PATH": os.environ["PATH"],
+    }
+    manage(env, "migrate", "--verbosity", "0")
+    ann, ben, cam = json.loads(manage(env, "demo", "--json"))["users"][:3]
+    ann_key, ben_key = ann["access_keys"]["777"], ben["access_keys"]["888"]
+    with serving(tmp_path, env, workers=2) as server:
+        status, asked = call(server, "opt-in-to-2fa", ann_key, {"MobileNumber": NUMBER})
+        assert status == 200
+        code = {"ProviderUserId": asked["ProviderUserId"], "Otp": texted(tmp_path)}
+        second.run("pg_basebackup", "--dbname", first.url)
+        with psycopg.connect(first.url) as line:
+            (moment,) = line.execute("SELECT clock_timestamp()").fetchone() or ()
+        manage(env, "revoke_access_key", ben["username"], ben_key[:6])
+        manage(env, "erase", cam["username"], "--reason", "asked", "--yes")
+        assert call(server, "verify-2fa-opt-in", ann_key, code)[0] == 200
+        assert call(server, "opt-in-to-2fa", ben_key, {}, file=888)[0] == 401
+
+    recover(first, second, moment.isoformat())
+    env["DATABASE_URL"] = second.url
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        manage(env, "check")
+    assert "optin.E303" in refused.value.stderr
+    manage(env, "migrate", "--skip-checks", "--verbosity", "0")
+    assert "Carried out again, access_key: 1" in manage(env, "after_restore")
+    with serving(tmp_path, env, workers=2) as server:
+        assert call(server, "verify-2fa-opt-in", ann_key, code)[0] == 400
+        assert call(server, "opt-in-to-2fa", ben_key, {}, file=888)[0] == 401
+        assert urlopen(f"http://127.0.0.1:{server.port}/readyz").status == 200
+    with pytest.raises(subprocess.CalledProcessError) as unknown:
+        manage(env, "unlock", cam["username"], "--reason", "called")
+    assert "There is no user 'cam'" in unknown.value.stderr
+    assert ": 0 findings, 0 not to be checked." in manage(env, "verify_audit", "--seal")
