@@ -1,5 +1,6 @@
 """System checks: a wrong setting stops the start, not a customer."""
 
+import os
 from base64 import urlsafe_b64encode
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin.audit import ledger
+from optin.audit import restores
 from optin.conf import Conf, conf, every_setting
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
 from optin.messaging import wording
@@ -258,12 +259,21 @@ def check_keys(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_restored(**kwargs: Any) -> list[CheckMessage]:
-    """The database has the newest event of the ledger: as ``check_keys``, at every start."""
-    if Conf.digest_key.fault(conf.digest_key):
-        return []
+    """The database has the newest events of the ledger: as ``check_keys``, at every start."""
+    if Conf.digest_key.fault(conf.digest_key) or Conf.ledger.fault(conf.ledger):
+        return []  # check_settings tells
+    folder, used = os.path.dirname(conf.ledger), os.path.exists(conf.ledger)
+    if conf.ledger and not os.access(conf.ledger if used else folder, os.R_OK | os.W_OK):
+        return [
+            Error(
+                "OPTIN_LEDGER cannot be read and written.",
+                hint=f"Give {conf.ledger} to the account of the service. Run commands as it, too.",
+                id="optin.E304",
+            )
+        ]
     try:
-        behind = ledger.is_behind()
-    except (DatabaseError, OSError):
+        behind = restores.is_behind()
+    except DatabaseError:
         return []
     finally:
         if not connection.in_atomic_block:
@@ -272,7 +282,7 @@ def check_restored(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "The database was restored: it lacks the newest events that OPTIN_LEDGER tells of.",
+            "The database was restored: it lacks events that a ledger tells of.",
             hint="Codes that were used and keys that were revoked would work again. Run "
             "after_restore: see Backup and restore in docs/operators.md.",
             id="optin.E303",

@@ -23,7 +23,7 @@ from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import keys
-from optin.audit import ledger
+from optin.audit import restores
 from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of
 from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
@@ -73,7 +73,7 @@ class Tally:
     purged: int = 0
     unsealed: int = 0
     copies: int = 0
-    restores: list[ledger.Gap] = field(default_factory=list)
+    lost: list[restores.Gap] = field(default_factory=list)
     progress: Callable[["Tally"], None] = lambda tally: None
     """Called after each chunk of events."""
 
@@ -92,7 +92,7 @@ def verify(
     and no older range has events left.
     """
     yield from _check_copies()
-    tally.restores = ledger.gaps("begun")
+    tally.lost = restores.gaps("begun", foreign=True)
     walk = _Walk(tally, purged_before=now - kept)
     yield from walk.over(-LAST - 1, 0)
     if walk.content.count:
@@ -136,7 +136,7 @@ def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
             yield Finding(f"line {number}: this copy of a seal was changed", unchecked=True)
             continue
         stored = AuditSeal.objects.filter(first_id=copy.first_id).first()
-        lost = [gap for gap in tally.restores if gap.overlap(copy.first_id, copy.last_id)]
+        lost = [gap for gap in tally.lost if gap.overlap(copy.first_id, copy.last_id)]
         if any(copy.at <= gap.at for gap in lost):
             continue  # it was made after the backup, and before the restore
         if stored is None:
@@ -180,7 +180,7 @@ class _Walk:
             for event in chunk:
                 self.content.add(event.pk, event.key_id, event.digest)
                 missing = event.pk - next_id
-                missing -= sum(gap.overlap(next_id, event.pk - 1) for gap in self.tally.restores)
+                missing -= sum(gap.overlap(next_id, event.pk - 1) for gap in self.tally.lost)
                 if missing > SPARE[connection.vendor]:
                     gap = f"events {next_id} to {event.pk - 1}: removed before they were sealed"
                     self.gaps.append(Finding(gap))
@@ -198,7 +198,7 @@ class _Walk:
         due = self.due
         if due is None or one.at == NEVER:
             return
-        if any(due <= gap.at <= one.at for gap in self.tally.restores):
+        if any(due <= gap.at <= one.at for gap in self.tally.lost):
             return  # the backup was made before it was sealed
         while_it_ran = AuditEvent.objects.filter(
             pk__gt=0, at__gt=due + OVERDUE, at__lt=one.at - OVERDUE
@@ -244,7 +244,7 @@ class _Walk:
         )
         missing: list[int] = []
         for pk in gone:
-            if any(gap.overlap(pk, pk) for gap in self.tally.restores):
+            if any(gap.overlap(pk, pk) for gap in self.tally.lost):
                 continue  # a process that ran before the restore and after it
             if pk not in known and self._was_purged(pk):
                 break  # and so were events with lower ids

@@ -6,7 +6,7 @@ to the log, as copies of seals are. Such a line holds ids and keyed digests, no 
 ``operations.restore`` carries these decisions out again.
 
 Of other decisions, a process writes a short line every few seconds: the id and the digest of an
-audit event. If the database lacks one of the newest events, it was restored (``is_behind``).
+audit event. If the database lacks one of the newest events, it was restored (``restores``).
 
 A line is written after the commit, and no disk is waited for. So the line of a process that is
 killed at that moment is missing.
@@ -18,17 +18,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-from django.db.models import Min
-
 from optin import keys
-from optin.audit.seals import drawn
 from optin.conf import conf
 from optin.models import AuditEvent
 
@@ -41,6 +38,8 @@ _CHUNK = 1000  # lines at a time
 
 _TAIL = 64 * 1024
 """Bytes at the end of the file that are compared with the database: some hundred lines."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 Kind = AuditEvent.Kind
 
@@ -71,8 +70,6 @@ TOLD = frozenset(
         (Kind.NO_TEXTS, "allowed"),
         (Kind.NO_TEXTS, "ok"),
         (Kind.STOP, "ok"),
-        (Kind.RESTORE, "begun"),
-        (Kind.RESTORE, "done"),
     }
 )
 """The decisions that have a line of their own: their kind and outcome."""
@@ -81,7 +78,6 @@ TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 """What an event of any kind has in its data if a code was used up, or the account locked."""
 
 _DATA = TELLING | {
-    "replaced",
     "removed",
     "failures",
     "role",
@@ -93,8 +89,6 @@ _DATA = TELLING | {
     "access_key",
     "application",
     "stopped",
-    "lost_from",
-    "lost_to",
 }
 """What a line has of the data of its event."""
 
@@ -146,13 +140,18 @@ class Line:
         found = _LINE.search(text)
         if found is None or not hmac.compare_digest(found["proof"], _proof(found["about"])):
             return None
-        values: dict[str, Any] = dict(parse_qsl(found["about"]))
-        for name in ("event_id", "user_id", "file_id", "provider_user_id"):
-            if name in values:
-                values[name] = int(values[name])
-        values["at"] = datetime.fromisoformat(values["at"])
-        values["data"] = json.loads(values.get("data", "{}"))
-        return cls(**values)
+        said = dict(parse_qsl(found["about"]))
+        # Another release may know more fields, or fewer.
+        values: dict[str, Any] = {name: said[name] for name in cls.__slots__ if name in said}
+        try:
+            for name in ("event_id", "user_id", "file_id", "provider_user_id"):
+                if name in values:
+                    values[name] = int(values[name])
+            values["at"] = datetime.fromisoformat(values["at"])
+            values["data"] = json.loads(values.get("data", "{}"))
+            return cls(**values)
+        except (KeyError, ValueError, TypeError):
+            return None
 
     @property
     def is_told(self) -> bool:
@@ -174,7 +173,9 @@ class Line:
         return f"ledger {about} proof={_proof(about)}"
 
 
-_LINE = re.compile(r"\bledger (?P<about>[!-~]+) proof=(?P<proof>[0-9a-f]{64})\b", re.ASCII)
+# Perhaps after a part of another line, which the disk had no room for.
+_LINE = re.compile(r"ledger (?P<about>[!-~]+) proof=(?P<proof>[0-9a-f]{64})\b", re.ASCII)
+_KEY = re.compile(r"ledger [!-~]*\bkey_id=([0-9a-f]{8})\b", re.ASCII)
 
 
 def _proof(about: str) -> str:
@@ -213,33 +214,6 @@ def _append(text: str) -> None:
         os.close(file)
 
 
-# -- what restores have lost -------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """The ids of the events that a restored database has lost."""
-
-    first: int
-    last: int
-    at: datetime
-    """When ``after_restore`` recorded it."""
-
-    def overlap(self, first: int, last: int) -> int:
-        """Return how many of the ids from *first* to *last* are among these."""
-        return max(0, min(last, self.last) - max(first, self.first) + 1)
-
-
-def gaps(outcome: str) -> list[Gap]:
-    """Return what restores have lost whose ``after_restore`` has "begun", or is "done"."""
-    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome=outcome)
-    return [
-        Gap(event.data["lost_from"], event.data["lost_to"], event.at)
-        for event in events
-        if hmac.compare_digest(event.digest, event.content_digest())
-    ]
-
-
 # -- read --------------------------------------------------------------------------
 
 
@@ -250,43 +224,17 @@ def read(lines: Iterable[str]) -> Iterator[Line]:
             yield line
 
 
-def is_behind() -> bool:
-    """Whether the database was restored, and ``after_restore`` has not been run to its end.
-
-    The database lacks one of the newest events that the ledger of this machine tells of. That is
-    also so for a standby that took over without the decisions of the last seconds.
-    """
-    if not conf.ledger:
-        return False
-    last = AuditEvent.objects.led_by("kind", Kind.RESTORE).first()
-    return bool((last and last.outcome != "done") or lost(list(read(_newest_lines()))))
+def has_foreign_key(text: str) -> bool:
+    """Whether *text* is a line under another digest key than the one at hand."""
+    found = _KEY.search(text)
+    return found is not None and found[1] != keys.digest_key_id()
 
 
-def _newest_lines() -> list[str]:
-    path = Path(conf.ledger)
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL))
-        return file.read().decode(errors="replace").splitlines()
-
-
-def lost(lines: Sequence[Line]) -> list[Line]:
-    """Return those of *lines* whose event the database has lost.
-
-    Not those of events that were purged, or that a finished ``after_restore`` has dealt with.
-    """
-    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
-    since = (drawn() or 0) + 1 if oldest is None else oldest
-    dealt_with = gaps("done")
-    found = []
-    for start in range(0, len(lines), _CHUNK):
-        chunk = lines[start : start + _CHUNK]
-        events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
-        digests = dict(events.values_list("pk", "digest"))
-        for line in chunk:
-            pk = line.event_id
-            is_here = digests.get(pk) == line.digest
-            if pk >= since and not is_here and not any(gap.overlap(pk, pk) for gap in dealt_with):
-                found.append(line)
-    return found
+def newest() -> list[Line]:
+    """Return the last lines of the ledger, and of the one before it was rotated."""
+    found: list[str] = []
+    for name in (f"{conf.ledger}.1", conf.ledger):
+        with suppress(FileNotFoundError), open(name, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            found += file.read().decode(errors="replace").splitlines()
+    return list(read(found))

@@ -61,7 +61,8 @@ DISOWNABLE = frozenset(
 
 DISOWNABLE_FOR = timedelta(hours=72)
 
-_LINKS = Signer(salt="optin.disown")
+_LINKS = Signer(salt="optin.not-me")
+_OLD_LINKS = Signer(salt="optin.disown")  # until 0.8; they open for 72 hours
 _CANCEL_LINKS = Signer(salt="optin.revocation")
 
 
@@ -166,12 +167,17 @@ def disownable(token: str, now: datetime) -> Notice | None:
 
     One that was used already has ``disowned_at``.
     """
+    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR)
+    told = fresh.filter(kind__in=DISOWNABLE, user__is_active=True)
     try:
-        pk = _LINKS.unsign(token)
+        pk, _dash, user_id = _LINKS.unsign(token).partition("-")
+        return told.filter(pk=int(pk), user=int(user_id)).first()
+    except BadSignature:
+        pass
+    try:
+        return told.filter(pk=int(_OLD_LINKS.unsign(token))).first()
     except BadSignature:
         return None
-    fresh = Notice.objects.filter(created_at__gt=now - DISOWNABLE_FOR)
-    return fresh.filter(pk=int(pk), kind__in=DISOWNABLE, user__is_active=True).first()
 
 
 def _link_of(notice: Notice) -> str:
@@ -181,5 +187,6 @@ def _link_of(notice: Notice) -> str:
         uid = urlsafe_base64_encode(force_bytes(user.pk))
         return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
     if notice.kind in DISOWNABLE:
-        return f"{conf.base_url}/not-me/{_LINKS.sign(str(notice.pk))}/"
+        # With the user: in a restored copy another notice may have its id.
+        return f"{conf.base_url}/not-me/{_LINKS.sign(f'{notice.pk}-{user.pk}')}/"
     return ""

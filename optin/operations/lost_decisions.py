@@ -7,7 +7,10 @@ people use a recovery code, choose a new password by mail, or ask support.
 """
 
 import secrets
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
@@ -18,10 +21,11 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin.audit.ledger import Line
-from optin.errors import UnfitTime
+from optin.errors import TellingReason, UnfitTime
 from optin.models import (
     AccessKey,
     AuditEvent,
+    AuthenticatorApp,
     File,
     Guard,
     KnownNetwork,
@@ -31,10 +35,9 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.operations import erasure, send_controls, staff, staff_actions, tenants
-from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record
+from optin.operations import erasure, send_controls, sign_in, staff, tenants
+from optin.operations.factors import Factors, forget_recovery_codes, read_locked
 from optin.operations.send_controls import Target
-from optin.operations.staff_actions import StaffAction
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -46,46 +49,157 @@ REASON = "Carried out again after a restore"
 Kind = AuditEvent.Kind
 
 
-def carry_out(line: Line, *, origin: Origin) -> bool | None:
-    """Carry out the decision of *line* again; return whether that changed anything.
+def left_without(lines: Iterable[Line]) -> set[int]:
+    """Return the users who had set up a number or an app in the end, which is lost.
 
-    None if the backup does not have the account, key or file that it was about.
+    :param lines: the lost decisions, in their order.
     """
-    changed = False
+    new: dict[int, dict[str, int]] = defaultdict(dict)
+    for line in lines:
+        if line.user_id is None or not line.is_told:
+            continue
+        if line.kind == Kind.VERIFY_OPT_IN:
+            new[line.user_id]["number"] = line.provider_user_id or 0
+        elif line.kind == Kind.APP:
+            new[line.user_id]["app"] = 0
+        elif line.kind in {Kind.REVOKE, Kind.ERASE}:
+            new[line.user_id].clear()
+        elif line.kind in {Kind.OPT_OUT, Kind.DISOWN}:
+            for name in _removed(line):
+                new[line.user_id].pop(name, None)
+    numbers = [factors["number"] for factors in new.values() if "number" in factors]
+    kept = ProviderUser.objects.filter(pk__in=numbers, confirmed=True)
+    for pk, user_id in kept.values_list("pk", "user_id"):
+        if new[user_id].get("number") == pk:  # it was removed, and verified again
+            del new[user_id]["number"]
+    return {user_id for user_id, factors in new.items() if factors}
+
+
+def carry_out(line: Line, left: Container[int], *, origin: Origin) -> str:
+    """Carry out the decision of *line* again, and record that.
+
+    :param left: ``left_without``: no factor of these users is removed, but none is accepted.
+    :returns: "again", "unchanged", or "gone" if the backup does not have what it was about.
+    """
     try:
         if line.uses_up or (line.is_told and line.kind in _CHANGES):
-            changed = _change(_user(line), line, origin)
-        if line.is_told and line.kind in _OPERATIONS:
-            changed |= _OPERATIONS[line.kind](line, origin)
+            return _change(_user(line), line, left, origin)
+        outcome = "again" if _OPERATIONS[line.kind](line, origin) else "unchanged"
     except ObjectDoesNotExist:
-        return None
-    return changed
+        outcome = "gone"
+    with transaction.atomic(durable=True):
+        _record(outcome, line, origin, timezone.now())
+    return outcome
+
+
+def _record(
+    outcome: str, line: Line, origin: Origin, now: datetime, user: User | None = None
+) -> None:
+    AuditEvent.objects.record(
+        Kind.RESTORE,
+        outcome,
+        now=now,
+        origin=origin,
+        user_id=user.pk if user else None,
+        data={"event": line.event_id, "was": line.kind},
+    )
 
 
 def _user(line: Line) -> User:
-    user: User = User.objects.get(pk=line.user_id or 0)
+    """Return the account that *line* is about, and not a later one that got its id.
+
+    :raises User.DoesNotExist: if there is none.
+    """
+    user: User = User.objects.get(pk=line.user_id or 0, date_joined__lte=line.at)
     return user
 
 
-def _change(user: User, line: Line, origin: Origin) -> bool:
-    """Make the change that *line* tells of to *user*; return whether it was one."""
+# -- changes of an account ---------------------------------------------------------
+
+
+def _change(user: User, line: Line, left: Container[int], origin: Origin) -> str:
+    """Make the change that *line* tells of to *user*.
+
+    Nobody is told by e-mail: they were told when it was decided.
+    """
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
-        changed = _use_up(factors, line) if line.uses_up else False
+        before = _Before(factors, line, must_stay=user.pk in left)
+        changed = _use_up(before) if line.uses_up else False
         if line.is_told and line.kind in _CHANGES:
-            changed |= _CHANGES[line.kind](factors, line)
-        if changed:
-            data = {"event": line.event_id, "was": line.kind}
-            record(Kind.RESTORE, "again", factors, None, origin, factors.now, data=data)
-    return changed
+            changed |= _CHANGES[line.kind](before)
+        outcome = "again" if changed else "unchanged"
+        _record(outcome, line, origin, factors.now, user if changed else None)
+    return outcome
 
 
-def _use_up(factors: Factors, line: Line) -> bool:
-    """Use the recovery code up, lock or disable the account, as *line* tells.
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """An account as the backup has it, under its lock, and what was decided since."""
+
+    factors: Factors
+    line: Line
+    must_stay: bool
+    """Whether a factor that was set up since is lost: then the account must go on to need one."""
+
+    @property
+    def user(self) -> User:
+        return self.factors.user
+
+    @property
+    def number(self) -> ProviderUser | None:
+        """The active number, unless it was verified later."""
+        row = self.factors.active
+        return row if row and row.verified_at and row.verified_at <= self.line.at else None
+
+    @property
+    def app(self) -> AuthenticatorApp | None:
+        app = self.factors.app
+        return app if app and app.verified_at and app.verified_at <= self.line.at else None
+
+    def remove(self, *names: str) -> bool:
+        """Remove these factors, or let them stay and accept no code from them."""
+        changed = False
+        if "number" in names and self.number and self.must_stay:
+            changed = self.suspend()
+        elif "number" in names and self.number:
+            self.number.release(self.factors.now)
+            changed = True
+        if "app" in names and self.app and self.must_stay:
+            changed |= self.stop_app()
+        elif "app" in names and self.app:
+            self.app.delete()
+            changed = True
+        forget_recovery_codes(self.user)
+        return changed
+
+    def suspend(self) -> bool:
+        """Accept no texted code for the number."""
+        if self.number is None or self.number.suspended_at:
+            return False
+        rows = ProviderUser.objects.filter(pk=self.number.pk)
+        return bool(rows.update(suspended_at=self.factors.now))
+
+    def stop_app(self) -> bool:
+        """Accept no code of the app."""
+        if self.app is None or self.app.last_step == NO_STEP:
+            return False
+        self.app.use(NO_STEP)
+        return True
+
+
+def _removed(line: Line) -> list[str]:
+    """Return which factors *line* removed: a client's call, the number."""
+    names: list[str] = line.data.get("removed", ["number"])
+    return names
+
+
+def _use_up(before: _Before) -> bool:
+    """Use the recovery code up, lock or disable the account, as the line tells.
 
     A right code after that is not in the ledger: the count may be higher than it was.
     """
-    data, user, now = line.data, factors.user, factors.now
+    data, user, now = before.line.data, before.user, before.factors.now
     unused = RecoveryCode.objects.filter(user=user, pk=data.get("recovery_code", 0), used_at=None)
     changed = bool(unused.update(used_at=now))
     if data.get("failures", 0) > user.otp_failures:
@@ -99,52 +213,58 @@ def _use_up(factors: Factors, line: Line) -> bool:
     return changed
 
 
-def _remove(factors: Factors, line: Line) -> bool:
-    """Remove the factors that the person removed: by a client's call, the number."""
-    removed = line.data.get("removed", ["number"])
-    changed = False
-    if "number" in removed and factors.active:
-        factors.active.release(factors.now)
-        changed = True
-    if "app" in removed and factors.app:
-        factors.app.delete()
-        changed = True
-    forget_recovery_codes(factors.user)
-    return changed
-
-
-def _disown(factors: Factors, line: Line) -> bool:
-    """Take back what the person disowned: keys and networks may be a thief's."""
-    user, now = factors.user, factors.now
-    changed = _remove(factors, line)
-    keys = AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
+def _disown(before: _Before) -> bool:
+    """Take back what the person disowned: keys, networks and codes may be a thief's."""
+    user, now = before.user, before.factors.now
+    changed = before.remove(*_removed(before.line))
+    codes, _ = RecoveryCode.objects.filter(user=user).delete()
+    keys = AccessKey.objects.filter(user=user, created_at__lte=before.line.at, revoked_at=None)
     networks, _ = KnownNetwork.objects.filter(user=user).delete()
-    return bool(changed or keys or networks)
+    return bool(keys.update(revoked_at=now) or changed or codes or networks)
 
 
-def _suspend_replaced(factors: Factors, line: Line) -> bool:
-    """Accept no texted code from a number that gave way to another one, which is lost."""
-    old = factors.active
-    if old is None or old.pk != line.data.get("replaced") or old.suspended_at:
+def _verify(before: _Before) -> bool:
+    """Suspend a number that gave way to another one; not if it was verified again itself."""
+    number = before.number
+    if number is None or number.pk != before.line.provider_user_id:
+        return before.suspend()
+    rows = ProviderUser.objects.filter(pk=number.pk).exclude(suspended_at=None)
+    return bool(rows.update(suspended_at=None))
+
+
+def _suspend(before: _Before) -> bool:
+    return _is_about(before) and before.suspend()
+
+
+def _resume(before: _Before) -> bool:
+    rows = ProviderUser.objects.filter(pk=before.line.provider_user_id).exclude(suspended_at=None)
+    return _is_about(before) and bool(rows.update(suspended_at=None))
+
+
+def _is_about(before: _Before) -> bool:
+    """Whether the line is about the number that the backup has active."""
+    return bool(before.number and before.number.pk == before.line.provider_user_id)
+
+
+def _unlock(before: _Before) -> bool:
+    user = before.user
+    if not (user.otp_failures or user.otp_disabled_at):
         return False
-    return bool(ProviderUser.objects.filter(pk=old.pk).update(suspended_at=factors.now))
-
-
-def _stop_replaced_app(factors: Factors, line: Line) -> bool:
-    """Accept no code from an app that gave way to another one; signing in still needs a factor."""
-    if factors.app is None or factors.app.last_step == NO_STEP:
-        return False
-    factors.app.use(NO_STEP)
+    user.otp_disabled_at = None
+    user.forget_failures()
     return True
 
 
-def _forget_recovery_codes(factors: Factors, line: Line) -> bool:
-    return bool(RecoveryCode.objects.filter(user=factors.user).delete()[0])
+def _forget_recovery_codes(before: _Before) -> bool:
+    """Delete a list that gave way to another one, which is lost."""
+    old = RecoveryCode.objects.filter(user=before.user, created_at__lte=before.line.at)
+    return bool(old.delete()[0])
 
 
-def _forget_password(factors: Factors, line: Line) -> bool:
+def _forget_password(before: _Before) -> bool:
     """Accept a former password no more. By mail the person can choose a new one."""
-    return bool(User.objects.filter(pk=factors.user.pk).update(password=_unknown_password()))
+    rows = User.objects.filter(pk=before.user.pk)
+    return bool(rows.update(password=_unknown_password()))
 
 
 @cache
@@ -153,32 +273,37 @@ def _unknown_password() -> str:
     return make_password(secrets.token_urlsafe(32))
 
 
-_CHANGES: dict[str, Callable[[Factors, Line], bool]] = {
-    Kind.OPT_OUT: _remove,
+_CHANGES: dict[str, Callable[[_Before], bool]] = {
+    Kind.OPT_OUT: lambda before: before.remove(*_removed(before.line)),
+    Kind.REVOKE: lambda before: before.remove("number", "app"),
     Kind.DISOWN: _disown,
-    Kind.VERIFY_OPT_IN: _suspend_replaced,
-    Kind.APP: _stop_replaced_app,
+    Kind.VERIFY_OPT_IN: _verify,
+    Kind.APP: _Before.stop_app,
     Kind.RECOVERY_CODES: _forget_recovery_codes,
     Kind.PASSWORD: _forget_password,
+    Kind.SUSPEND: _suspend,
+    Kind.RESUME: _resume,
+    Kind.UNLOCK: _unlock,
 }
-"""What has to be done anew for the ledger. What staff can do goes through their operations."""
+
+
+# -- everything else, by the operation that made the decision ----------------------
 
 
 def _erase(line: Line, origin: Origin) -> bool:
     person = _user(line)
-    return erasure.erase(person, reason=REASON, origin=origin) is StaffOutcome.OK
+    for reason in (REASON, "-", "+"):  # no reason may have a name of the person
+        with suppress(TellingReason):
+            return erasure.erase(person, reason=reason, origin=origin) is StaffOutcome.OK
+    return False
 
 
-def _by_staff(action: StaffAction) -> Callable[[Line, Origin], bool]:
-    def act(line: Line, origin: Origin) -> bool:
-        user = _user(line)
-        return action(user, reason=REASON, origin=origin) is StaffOutcome.OK
-
-    return act
-
-
-def _give_role(line: Line, origin: Origin) -> bool:
+def _lower_role(line: Line, origin: Origin) -> bool:
+    """Take a role away, or give a lower one; nobody becomes more by a line."""
     user, role = _user(line), line.data["role"]
+    ranks = ["", *staff.ROLES, staff.SUPERUSER]
+    if ranks.index(role) >= ranks.index(staff.role_of(user)):
+        return False
     return staff.give_role(user, role, reason=REASON, origin=origin) is StaffOutcome.OK
 
 
@@ -192,7 +317,8 @@ def _member(line: Line, origin: Origin) -> bool:
 
 
 def _revoke_key(line: Line, origin: Origin) -> bool:
-    key = AccessKey.objects.select_related("user", "file").get(pk=line.data["access_key"])
+    keys = AccessKey.objects.select_related("user", "file").filter(created_at__lte=line.at)
+    key = keys.get(pk=line.data["access_key"])
     if key.revoked_at:
         return False
     tenants.revoke_access_key(key, origin=origin)
@@ -200,14 +326,17 @@ def _revoke_key(line: Line, origin: Origin) -> bool:
 
 
 def _remove_application(line: Line, origin: Origin) -> bool:
-    application = get_application_model().objects.filter(pk=line.data["application"]).first()
-    if application:
-        tenants.remove_application(application, origin=origin)
-    return application is not None
+    model = get_application_model()
+    found = model.objects.get(pk=line.data["application"], created__lte=line.at)
+    tenants.remove_application(found, origin=origin)
+    return True
 
 
 def _switch_password_clients(line: Line, origin: Origin) -> bool:
-    tenants.switch_password_clients(on=line.outcome == "on", origin=origin)
+    on = line.outcome == "on"
+    if on is (sign_in.application() is not None):
+        return False
+    tenants.switch_password_clients(on=on, origin=origin)
     return True
 
 
@@ -218,7 +347,7 @@ def _list(line: Line, origin: Origin) -> bool:
     target = Target(covers, data["key"], region, line.last_three)
     if data.get("listed") is False:
         return send_controls.unlist(target, reason=REASON, origin=origin) is StaffOutcome.OK
-    lasts = datetime.fromisoformat(data["until"]) - timezone.now()
+    lasts = min(datetime.fromisoformat(data["until"]) - timezone.now(), send_controls.LONGEST)
     put = send_controls.deny if line.kind == Kind.DENY else send_controls.keep_safe
     try:
         put(target, lasts, reason=REASON, origin=origin)
@@ -257,11 +386,7 @@ def _stop_number(line: Line, origin: Origin) -> bool:
 
 _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.ERASE: _erase,
-    Kind.REVOKE: _by_staff(staff_actions.revoke),
-    Kind.SUSPEND: _by_staff(staff_actions.suspend),
-    Kind.RESUME: _by_staff(staff_actions.resume),
-    Kind.UNLOCK: _by_staff(staff_actions.unlock),
-    Kind.ROLE: _give_role,
+    Kind.ROLE: _lower_role,
     Kind.MEMBER: _member,
     Kind.ACCESS_KEY: _revoke_key,
     Kind.APPLICATION: _remove_application,
@@ -271,4 +396,3 @@ _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.NO_TEXTS: _stop_number,
     Kind.STOP: _stop_texts,
 }
-"""What goes through the operation that made the decision."""

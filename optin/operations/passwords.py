@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.http import base36_to_int
 
 from optin import limits
-from optin.audit import ledger
+from optin.audit import restores
 from optin.errors import SignedOut
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
@@ -227,7 +227,7 @@ def opens(user: User | None, link: str) -> bool:
     # As ``check_token`` reads it, which counts seconds in local time.
     now = default_token_generator._num_seconds(default_token_generator._now())
     age = timedelta(seconds=now - base36_to_int(link.partition("-")[0]))
-    return all(timezone.now() - age > gap.at for gap in ledger.gaps("done"))
+    return all(timezone.now() - age > gap.at for gap in restores.gaps("done"))
 
 
 def is_theirs(user: User, password: str) -> bool:

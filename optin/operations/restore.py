@@ -24,7 +24,7 @@ from oauth2_provider.models import (
 )
 
 from optin import codes
-from optin.audit import ledger
+from optin.audit import restores
 from optin.audit.ledger import Line
 from optin.audit.seals import drawn
 from optin.messaging.wording import DISOWNABLE
@@ -58,65 +58,68 @@ class Restored:
     """Decisions that were carried out again, by the kind of their event."""
     gone: int = 0
     """Decisions about accounts, keys or files that the backup does not have."""
-    set_up: set[int] = field(default_factory=set)
+    set_up: list[int] = field(default_factory=list)
     """Ids of users who set up a number or an app since the backup, which is lost: they have no
     second factor now, or one that is not accepted any more."""
-
-    def add(self, line: Line, changed: bool | None) -> None:
-        """Count *line*, which was carried out again."""
-        if changed is None:
-            self.gone += 1
-            return
-        self.again[line.kind] += changed
-        if line.user_id and line.is_told:
-            if line.kind in {Kind.VERIFY_OPT_IN, Kind.APP}:
-                self.set_up.add(line.user_id)
-            elif line.kind in {Kind.OPT_OUT, Kind.REVOKE, Kind.ERASE}:
-                self.set_up.discard(line.user_id)
 
 
 def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
     """Bring the restored database to a state in which the service may run again.
 
-    The service must be stopped. If this is stopped in the middle, run it again.
+    The service must be stopped. If this is stopped in the middle, run it again. Run once more with
+    a ledger that was forgotten, it only carries out what that one tells.
 
     :param lines: of the ledgers of all machines, in any order, each as often as you like.
     """
-    known = {(line.event_id, line.digest): line for line in lines}
-    told = [line for _, line in sorted(known.items(), key=lambda item: item[0])]
-    lost = ledger.lost(told)
-    done = Restored()
-    gap = _skip_lost_ids(lost, origin)
-    with transaction.atomic(durable=True):
-        done.ended = _end_for_everybody(timezone.now())
-    for waits in Revocation.objects.open().select_related("user"):
-        revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
-        done.ended["revocations"] += 1
-    for line in lost:
+    told: dict[int, Line] = {}
+    newest: list[Line] = []
+    for line in lines:
         if line.kind:
-            done.add(line, lost_decisions.carry_out(line, origin=origin))
-    counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
-    _record("done", {**gap, **counts}, origin)
+            told[line.event_id] = line
+        newest = [max([*newest, line], key=lambda each: each.event_id)]
+    known = restores.carried_out()
+    lost = [line for pk, line in sorted(told.items()) if pk not in known]
+    lost = restores.missing(lost)
+    done = Restored()
+    is_new = bool(restores.unfinished() or restores.lost([*lost, *newest])) or not lost
+    gap: dict[str, int] = {}
+    if is_new:
+        gap = _skip_lost_ids(restores.missing(newest), origin)
+        with transaction.atomic(durable=True):
+            done.ended = _end_for_everybody(timezone.now())
+        for waits in Revocation.objects.open().select_related("user"):
+            revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
+            done.ended["revocations"] += 1
+    left = lost_decisions.left_without(lost)
+    for line in lost:
+        outcome = lost_decisions.carry_out(line, left, origin=origin)
+        done.again[line.kind] += outcome == "again"
+        done.gone += outcome == "gone"
+    done.set_up = sorted(left)
+    if is_new:
+        counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
+        _record("done", {**gap, **counts}, origin)
     return done
 
 
 # -- the ids of lost events --------------------------------------------------------
 
 
-def _skip_lost_ids(lost: list[Line], origin: Origin) -> dict[str, int]:
+def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
     """Give no id of a lost event to another one; record which ids those are, and return it.
 
     Copies of seals, the ledger and other logs go on telling of the lost events by their ids.
     """
-    newest = max((line.event_id for line in lost), default=0)
-    before = AuditEvent.objects.led_by("kind", Kind.RESTORE).first()
-    if before and before.outcome == "begun" and newest <= before.data["lost_to"]:
+    last = max((line.event_id for line in newest), default=0)
+    before = restores.unfinished()
+    if before and before.outcome == "begun" and last <= before.data["lost_to"]:
         return {name: before.data[name] for name in ("lost_from", "lost_to")}
-    first = (AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0) + 1
-    last = max(drawn() or 0, newest) + SPARE
+    gap = {
+        "lost_from": (AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0) + 1,
+        "lost_to": max(drawn() or 0, last) + SPARE,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_SKIP[connection.vendor], [last])
-    gap = {"lost_from": first, "lost_to": last}
+        cursor.execute(_SKIP[connection.vendor], [gap["lost_to"]])
     _record("begun", gap, origin)
     return gap
 
@@ -138,6 +141,9 @@ _SKIP = {
 def _end_for_everybody(now: datetime) -> Counter[str]:
     """End codes, sign-ins and links, and what waits to be sent; return how many rows of each."""
     ended: Counter[str] = Counter()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")  # many rows, and nobody waits
     ended["codes"] = PendingOtp.objects.open().close(now, PendingOtp.Closed.RESTORED)
     # The code that an app shows now may have been used.
     step = codes.app_step_at(now) + 1

@@ -9,7 +9,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from optin.audit import ledger
+from optin.audit import restores
 from optin.models import Canary
 from optin.operations import key_rotation
 
@@ -32,7 +32,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
     ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
     they are not those with which the database was written. ``restored``: the database was
-    restored, and ``after_restore`` has not been run.
+    restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
     """
     try:
         failing = _failing()
@@ -71,7 +71,11 @@ def _look() -> list[str]:
     canary = Canary.objects.first()
     if canary is None or key_rotation.misfits(canary):
         return ["keys"]
-    return ["restored"] if ledger.is_behind() else []
+    try:
+        return ["restored"] if restores.is_behind() else []
+    except OSError as exc:
+        logger.warning("the ledger cannot be read: %s", exc.strerror)
+        return ["ledger"]
 
 
 @lru_cache(maxsize=1)

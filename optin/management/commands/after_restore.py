@@ -1,11 +1,14 @@
-import os
+import gzip
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from glob import escape, glob
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from optin.audit import ledger
+from optin.audit import ledger, restores
+from optin.audit.ledger import Line
 from optin.conf import conf
 from optin.management.commands import ORIGIN, refuse_faulty_keys
 from optin.operations import restore
@@ -25,7 +28,7 @@ class Command(BaseCommand):
             "ledgers",
             nargs="*",
             metavar="FILE",
-            help="Ledgers or logs of other machines, beside OPTIN_LEDGER; - is stdin.",
+            help="Ledgers or logs of other machines, beside OPTIN_LEDGER; .gz too; - is stdin.",
         )
         parser.add_argument(
             "--force",
@@ -36,15 +39,40 @@ class Command(BaseCommand):
     def handle(self, *args: Any, ledgers: list[str], force: bool, **options: Any) -> None:
         refuse_faulty_keys()
         try:
-            lines = list(ledger.read(_lines(ledgers)))
+            lines = [line for name in _own() + ledgers for line in self._read(name)]
+            if not (force or restores.unfinished() or self._has_work(lines)):
+                raise CommandError(
+                    "Nothing was done: the database has every event that these lines tell of. "
+                    "To end all sessions, tokens and codes all the same, say --force."
+                )
+            self._tell(restore.after_restore(lines, origin=ORIGIN))
+            if restores.is_behind():
+                raise CommandError("The database still lacks events. Run it again.")
         except OSError as exc:
             raise CommandError(f"{exc.filename}: {exc.strerror}.") from None
-        if not (force or ledger.lost(lines)):
-            raise CommandError(
-                f"Nothing was done: the database has every event that {len(lines)} lines tell of. "
-                "To end all sessions, tokens and codes all the same, say --force."
-            )
-        self._tell(restore.after_restore(lines, origin=ORIGIN))
+        self.stdout.write("The service may start.")
+
+    def _read(self, name: str) -> list[Line]:
+        """Read one ledger or log; keep the lines that tell of a decision, and the newest one."""
+        count = foreign = 0
+        kept: list[Line] = []
+        newest: Line | None = None
+        with _open(name) as file:
+            for text in file:
+                foreign += ledger.has_foreign_key(text)
+                if line := Line.read(text):
+                    count += 1
+                    kept += [line] if line.kind else []
+                    newest = line if newest is None or line.event_id > newest.event_id else newest
+        self.stdout.write(f"{name}: {count} lines")
+        if foreign:
+            raise CommandError(f"{foreign} lines of {name} are under another OPTIN_DIGEST_KEY.")
+        return [*kept, newest] if newest else kept
+
+    def _has_work(self, lines: list[Line]) -> bool:
+        known = restores.carried_out()
+        told = [line for line in lines if line.kind and line.event_id not in known]
+        return bool(restores.missing(told) or restores.lost(lines))
 
     def _tell(self, done: Restored) -> None:
         for what, count in sorted(done.ended.items()):
@@ -54,16 +82,18 @@ class Command(BaseCommand):
         if done.gone:
             self.stdout.write(f"About accounts, keys or files that the backup lacks: {done.gone}")
         if done.set_up:
-            ids = ", ".join(map(str, sorted(done.set_up)))
+            ids = ", ".join(map(str, done.set_up))
             self.stdout.write(f"These users have set up a second factor that is lost: {ids}")
-        self.stdout.write("The service may start.")
 
 
-def _lines(names: list[str]) -> Iterator[str]:
-    own = [conf.ledger] if os.path.exists(conf.ledger) else []
-    for name in [*own, *names]:
-        if name == "-":
-            yield from sys.stdin
-        else:
-            with open(name, encoding="utf-8", errors="replace") as file:
-                yield from file
+def _own() -> list[str]:
+    """Return the ledger of this machine, and those from before it was rotated."""
+    return sorted(glob(f"{escape(conf.ledger)}*")) if conf.ledger else []
+
+
+def _open(name: str) -> AbstractContextManager[Iterable[str]]:
+    if name == "-":
+        return nullcontext(sys.stdin)
+    if name.endswith(".gz"):
+        return gzip.open(name, "rt", encoding="utf-8", errors="replace")
+    return open(name, encoding="utf-8", errors="replace")

@@ -1,0 +1,129 @@
+"""What the database has lost because it was restored, and whether that was dealt with.
+
+``after_restore`` (``operations.restore``) adds events of the kind "restore". Of the whole:
+"noticed", "begun" and "done"; and one for each decision that it carried out again.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from optin import keys
+from optin.audit import ledger
+from optin.audit.ledger import Line
+from optin.audit.seals import drawn
+from optin.conf import conf
+from optin.models import AuditEvent
+from optin.origin import Face, Origin
+
+_CHUNK = 1000  # lines at a time
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+Kind = AuditEvent.Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The ids of the events that a restored database has lost."""
+
+    first: int
+    last: int
+    at: datetime
+    """When ``after_restore`` recorded it."""
+
+    def overlap(self, first: int, last: int) -> int:
+        """Return how many of the ids from *first* to *last* are among these."""
+        return max(0, min(last, self.last) - max(first, self.first) + 1)
+
+
+def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
+    """Return what restores have lost whose ``after_restore`` has "begun", or is "done".
+
+    :param foreign: also those recorded under another digest key, which nobody can check here.
+    """
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome=outcome)
+    return [
+        Gap(event.data["lost_from"], event.data["lost_to"], event.at)
+        for event in events
+        if _is_ours(event) or (foreign and event.key_id != keys.digest_key_id())
+    ]
+
+
+def unfinished() -> AuditEvent | None:
+    """Return the newest event of a restore that ``after_restore`` has not finished, if one is.
+
+    Its outcome is "noticed" or "begun".
+    """
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).exclude(outcome__in=AGAIN)
+    newest = next(filter(_is_ours, events), None)
+    return newest if newest and newest.outcome != "done" else None
+
+
+def carried_out() -> set[int]:
+    """Return the ids of the lost events whose decisions were carried out again."""
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome__in=AGAIN)
+    return {event.data["event"] for event in events if _is_ours(event)}
+
+
+AGAIN = ("again", "unchanged", "gone")
+"""What came of a decision that was carried out again."""
+
+
+def _is_ours(event: AuditEvent) -> bool:
+    # The role of the service may add rows; nobody adds one with this digest without the key.
+    return hmac.compare_digest(event.digest, event.content_digest())
+
+
+# -- the ledger beside the database ------------------------------------------------
+
+
+def is_behind() -> bool:
+    """Whether the database was restored, and ``after_restore`` has not been run to its end.
+
+    Then the database lacks one of the newest events that the ledger of this machine tells of. That
+    is also so for a standby that took over without the decisions of the last seconds. It is
+    recorded, so that every machine knows, and nothing that is written later hides it.
+
+    :raises OSError: if the ledger cannot be read.
+    """
+    if unfinished():
+        return True
+    if not conf.ledger or not lost(ledger.newest()):
+        return False
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            Kind.RESTORE, "noticed", now=timezone.now(), origin=Origin(Face.COMMAND), user_id=None
+        )
+    return True
+
+
+def lost(lines: Sequence[Line]) -> list[Line]:
+    """Return those of *lines* whose event the database lacks.
+
+    Not those of events that were purged, or that are from before the end of a restore.
+    """
+    until = max((gap.at for gap in gaps("done")), default=_EVER)
+    return [line for line in missing(lines) if line.at > until]
+
+
+def missing(lines: Sequence[Line]) -> list[Line]:
+    """Return those of *lines* whose event the database lacks and was not purged."""
+    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
+    since = (drawn() or 0) + 1 if oldest is None else oldest
+    found = []
+    for start in range(0, len(lines), _CHUNK):
+        chunk = lines[start : start + _CHUNK]
+        events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
+        digests = dict(events.values_list("pk", "digest"))
+        found += [
+            line
+            for line in chunk
+            if line.event_id >= since and digests.get(line.event_id) != line.digest
+        ]
+    return found
