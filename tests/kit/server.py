@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
@@ -24,6 +26,27 @@ from tests.kit.clients import FORM
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 METRICS_TOKEN = "metrics-token-of-32-characters-or-more"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A folder with the code of a release, and the Python that has its packages."""
+
+    root: Path
+    python: str = sys.executable
+
+    def manage(self, *arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.python, "manage.py", *arguments],
+            cwd=self.root,
+            env=dict(env),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+PRESENT = Code(ROOT)
 
 
 def copy_tables(database: Path) -> None:
@@ -98,13 +121,13 @@ def kill(worker: int) -> None:
 
 @contextmanager
 def running_python(
-    *arguments: str, env: Mapping[str, str], log: Path, **options: Any
+    *arguments: str, env: Mapping[str, str], log: Path, code: Code = PRESENT, **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Python in the project's folder, with a log, until the block ends."""
+    """Run Python in the folder of *code*, with a log, until the block ends."""
     with log.open("ab") as written:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
+            [code.python, *arguments],
+            cwd=code.root,
             env=dict(env),
             stdout=written,
             stderr=written,
@@ -115,7 +138,7 @@ def running_python(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=40)  # longer than gunicorn's own limit
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -123,13 +146,23 @@ def running_python(
 
 @contextmanager
 def gunicorn(
-    listener: socket.socket, env: Mapping[str, str], log: Path, workers: int
+    listener: socket.socket,
+    env: Mapping[str, str],
+    log: Path,
+    workers: int,
+    *,
+    code: Code = PRESENT,
+    patience: int = 1,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Let gunicorn serve what comes to *listener*, which is its own from then on."""
+    """Let gunicorn serve what comes to *listener*, which is its own from then on.
+
+    :param patience: seconds that requests have to end when it stops.
+    """
     command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
-    command += ["--workers", str(workers), "--graceful-timeout", "1"]
+    command += ["--workers", str(workers), "--graceful-timeout", str(patience)]
     command += ["--bind", f"fd://{listener.fileno()}"]
-    with running_python(*command, env=env, log=log, pass_fds=[listener.fileno()]) as process:
+    descriptors = [listener.fileno()]
+    with running_python(*command, env=env, log=log, code=code, pass_fds=descriptors) as process:
         listener.close()
         yield process
 
@@ -168,6 +201,26 @@ def database_url() -> str:
     return f"postgres://{account}@{host}/{quote(database['NAME'], safe='')}"
 
 
+@contextmanager
+def empty_database() -> Iterator[str]:
+    """Make a database on the PostgreSQL server of the tests; give its address."""
+    server = database_url().rpartition("/")[0]
+    name = f"upgrade_{secrets.token_hex(4)}"
+    with psycopg.connect(database_url(), autocommit=True) as beside:
+        beside.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type, unused-ignore]
+        try:
+            yield f"{server}/{name}"
+        finally:
+            beside.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type, unused-ignore]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -194,14 +247,7 @@ class Site:
 
     def manage(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command with the settings of the service, and those in *env*."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env | env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return PRESENT.manage(*arguments, env=self.env | env)
 
     def send(
         self,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 
-from tests.kit.server import database_url
+from tests.kit.server import empty_database
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -43,16 +42,10 @@ def sqlite(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    server = database_url().rpartition("/")[0]
-    name = f"upgrade_{secrets.token_hex(4)}"
-    with psycopg.connect(database_url(), autocommit=True) as beside:
-        beside.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type, unused-ignore]
-        try:
-            with psycopg.connect(f"{server}/{name}") as database:
-                database.execute((HERE / "first.postgresql.sql").read_bytes())
-            yield f"{server}/{name}"
-        finally:
-            beside.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type, unused-ignore]
+    with empty_database() as url:
+        with psycopg.connect(url) as database:
+            database.execute((HERE / "first.postgresql.sql").read_bytes())
+        yield url
 
 
 @pytest.fixture(

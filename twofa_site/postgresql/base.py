@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from twofa_site.postgresql import pipeline
+from twofa_site.postgresql.schema import DatabaseSchemaEditor
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with ``%s`` in place of its values, and these."""
@@ -31,6 +32,8 @@ Then = Callable[[Sequence[Any]], None] | None
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = DatabaseSchemaEditor
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: list[tuple[pipeline.Message, Then]] = []

@@ -1,0 +1,32 @@
+import time
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import OperationalError
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+PAUSE = 1.0
+"""Seconds in which the requests that waited behind a migration are answered."""
+PATIENCE = 600.0
+"""Seconds until ``migrate`` fails: a backup, for example, uses all tables until its end."""
+
+
+class Command(migrate.Command):
+    help = (
+        f"{migrate.Command.help} Waits for a table that is in use without making requests wait: "
+        "it tries for a moment, again and again."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                super().handle(*args, **options)
+                return
+            except OperationalError as exc:
+                in_use = isinstance(exc.__cause__, DeadlockDetected | LockNotAvailable)
+                if not in_use or time.monotonic() > until:
+                    raise
+            if options["verbosity"]:
+                self.stdout.write("  A table is in use: trying again.")
+            time.sleep(PAUSE)
