@@ -1,0 +1,67 @@
+"""The release before the present code: its name, its migrations, and its code in a folder."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.kit.server import ROOT, Code
+
+
+@dataclass(frozen=True)
+class Release:
+    commit: str
+    clone: Path = ROOT
+
+    def migrations(self) -> set[str]:
+        """The names of its migrations of ``optin``."""
+        listed = _git(
+            self.clone, "ls-tree", "--name-only", self.commit, "optin/migrations/"
+        ).split()
+        return {Path(path).stem for path in listed if re.match(r"\d", Path(path).name)}
+
+    def unpack(self, folder: Path) -> Code:
+        """Put its code into *folder*, with an environment of its own if it needs other packages."""
+        folder.mkdir()
+        archive = subprocess.run(
+            ["git", "archive", self.commit], cwd=self.clone, check=True, capture_output=True
+        )
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+        requirements = (folder / "requirements.txt").read_bytes()
+        if requirements == (ROOT / "requirements.txt").read_bytes():
+            return Code(folder)
+        # Without what a make that runs the tests was told.
+        env = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+        command = ["make", f"PYTHON={sys.executable}", ".venv/runs"]
+        subprocess.run(command, cwd=folder, env=env, check=True)
+        return Code(folder, str(folder / ".venv" / "bin" / "python"))
+
+
+def last_release(clone: Path = ROOT) -> Release:
+    """Return the newest release that is not the present commit; skip the test without history.
+
+    Each release has a tag. A clone may have no tags: then the commit that gave the newest version
+    to ``pyproject.toml`` counts.
+    """
+    if not (clone / ".git").exists():
+        pytest.skip("the last release is not here: this is no clone")
+    tags = _git(clone, "tag", "--merged", "HEAD", "--no-contains", "HEAD", "v*")
+    if tags:
+        return Release(
+            _git(clone, "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"), clone
+        )
+    if _git(clone, "rev-parse", "--is-shallow-repository") == "true":
+        pytest.skip("the last release is not here: this is a shallow clone")
+    versions = _git(clone, "log", "-G^version = ", "--format=%H", "HEAD^", "--", "pyproject.toml")
+    return Release(versions.split()[0], clone)
+
+
+def _git(clone: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=clone, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,132 @@
+"""S-66. The migrations since the last release: the release before goes on beside them."""
+
+import pytest
+from django.db import connection, migrations, models
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+
+from optin.migrations._concurrently import AddIndexConcurrently
+from tests.upgrade.releases import last_release
+from tests.upgrade.rules import faults, make_migration
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+INDEX = models.Index(fields=["reason"], name="audit_event_by_reason")
+CHECK = models.CheckConstraint(condition=~models.Q(reason="-"), name="audit_event_has_reason")
+
+
+def found(*operations: Operation, atomic: bool = True) -> list[str]:
+    """The codes of what is wrong with a migration, which is the next one after a release."""
+    migration = make_migration(operations, atomic=atomic)
+    present = MigrationLoader(connection).project_state()
+    return [text.split(":")[0] for text in faults(migration, present.clone(), present)]
+
+
+def test_what_the_last_release_no_longer_reads_may_go() -> None:
+    """The release that stops to use a column takes it out of the models, and leaves the table."""
+    drop = migrations.RunSQL('ALTER TABLE "optin_auditevent" DROP COLUMN "reason"')
+    migration = make_migration([drop])
+    released = MigrationLoader(connection).project_state()
+
+    assert len(faults(migration, released.clone(), released)) == 1
+    released.remove_field("optin", "auditevent", "reason")
+    assert faults(migration, released.clone(), released) == []
+
+
+def test_the_migrations_since_the_last_release_keep_to_the_rules() -> None:
+    released = last_release().migrations()
+    loader = MigrationLoader(connection)
+    nodes = [node for node in loader.disk_migrations if node[0] == "optin"]
+    state = loader.project_state(max(node for node in nodes if node[1] in released))
+    wrong = {
+        name: faults(
+            loader.disk_migrations[app, name], loader.project_state((app, name), False), state
+        )
+        for app, name in nodes
+        if name not in released
+    }
+    assert {name: texts for name, texts in wrong.items() if texts} == {}
+
+
+EMPTY = migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop)
+COLUMN = migrations.AddField("auditevent", "x", models.IntegerField(null=True))
+
+REFUSED: dict[str, tuple[list[Operation], list[str]]] = {
+    "column without a default": (
+        [migrations.AddField("auditevent", "x", models.IntegerField(default=1))],
+        ["NOT_NULL"],
+    ),
+    "column without a default beside another": (
+        [
+            migrations.AddField("auditevent", "x", models.IntegerField(default=1)),
+            migrations.AddField("auditevent", "y", models.IntegerField(db_default=1)),
+        ],
+        ["NOT_NULL"],
+    ),
+    "dropped column": ([migrations.RemoveField("auditevent", "reason")], ["DROP_COLUMN"]),
+    "dropped table": ([migrations.DeleteModel("canary")], ["DROP_TABLE"]),
+    "renamed column": (
+        [migrations.RenameField("auditevent", "reason", "why")],
+        ["RENAME_COLUMN"],
+    ),
+    "renamed table": ([migrations.RenameModel("canary", "bird")], ["RENAME_TABLE"]),
+    "other type": (
+        [migrations.AlterField("auditevent", "client", models.TextField())],
+        ["ALTER_COLUMN"],
+    ),
+    "not null": (
+        [migrations.AlterField("auditevent", "ip", models.GenericIPAddressField())],
+        ["SET_NOT_NULL", "NOT_NULL"],
+    ),
+    "index": ([migrations.AddIndex("auditevent", INDEX)], ["CREATE_INDEX"]),
+    "dropped index": (
+        [migrations.RemoveIndex("auditevent", "audit_event_by_file")],
+        ["DROP_INDEX"],
+    ),
+    "constraint": ([migrations.AddConstraint("auditevent", CHECK)], ["ADD_CONSTRAINT"]),
+    "many tables": (
+        [
+            migrations.AddField(model, "x", models.IntegerField(null=True))
+            for model in ("user", "auditevent", "guard", "notice")
+        ],
+        ["TOO_MANY_LOCKS"],
+    ),
+    "rows and tables": ([COLUMN, EMPTY], ["DATA_AND_SCHEMA"]),
+}
+
+PASSES: dict[str, Operation] = {
+    "column that may be null": COLUMN,
+    "column with a default": migrations.AddField(
+        "auditevent", "x", models.IntegerField(db_default=1)
+    ),
+    "other choices": migrations.AlterField("auditevent", "kind", models.CharField(max_length=16)),
+    "table": migrations.CreateModel(
+        "Bird",
+        [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("kind", models.TextField()),
+            ("file", models.ForeignKey("optin.File", models.CASCADE)),
+        ],
+        {"indexes": [models.Index(fields=["kind"], name="bird_by_kind")]},
+    ),
+    "rows": EMPTY,
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_breaks_the_release_before_is_refused(name: str) -> None:
+    operations, codes = REFUSED[name]
+    assert found(*operations) == codes
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_what_leaves_the_release_before_as_it_was_passes(name: str) -> None:
+    assert found(PASSES[name]) == []
+
+
+def test_a_lock_without_a_timeout_is_refused() -> None:
+    assert found(COLUMN, atomic=False) == ["NOT_ATOMIC"]
+
+
+def test_an_index_beside_the_writers_passes() -> None:
+    assert found(AddIndexConcurrently("auditevent", INDEX), atomic=False) == []
