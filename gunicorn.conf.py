@@ -9,6 +9,7 @@ import logging
 import logging.config
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -68,6 +69,25 @@ class logger_class(Logger):
         self.error_log.propagate = True
         # At DEBUG it quotes what a client's connection failed on.
         self.error_log.setLevel(max(self.error_log.level, logging.INFO))
+
+
+def when_ready(server: Any) -> None:
+    """On SIGTERM, say "not ready" for ``STOP_DELAY`` seconds, then stop as usual.
+
+    Meanwhile the server takes requests, so a load balancer has time to send them elsewhere.
+    """
+    from django.conf import settings
+
+    from optin.runtime import stopping
+
+    def announce(number: int, frame: object) -> None:
+        if not stopping.announced():
+            stopping.announce()
+            signal.alarm(settings.STOP_DELAY)
+
+    if settings.STOP_DELAY:
+        signal.signal(signal.SIGTERM, announce)
+        signal.signal(signal.SIGALRM, lambda number, frame: server.signal(signal.SIGTERM, frame))
 
 
 def post_fork(server: object, worker: object) -> None:

@@ -389,5 +389,8 @@ DEFAULT_EXCEPTION_REPORTER = "optin.web.reports.FramesOnly"
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", "")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
+STOP_DELAY: int = env.int("STOP_DELAY", 0)
+if STOP_DELAY < 0:
+    raise ImproperlyConfigured("STOP_DELAY must be a number of seconds, 0 or more.")
 # Made by gunicorn.conf.py, so that all workers count together.
 METRICS_DIR: str = env.str("PROMETHEUS_MULTIPROC_DIR", "")

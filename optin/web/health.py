@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from optin.audit import restores
 from optin.models import Canary
 from optin.operations import key_rotation
+from optin.runtime import stopping
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +34,19 @@ def readyz(request: HttpRequest) -> HttpResponse:
     ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
     they are not those with which the database was written. ``restored``: the database was
     restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
+    ``stopping``: the server stops soon.
     """
+    if stopping.announced():
+        return _not_ready(["stopping"])
     try:
         failing = _failing()
     except DatabaseError as exc:
         logger.warning("not ready: %s", type(exc).__name__)
         failing = ["database"]
-    if not failing:
-        return _plain("ok")
+    return _not_ready(failing) if failing else _plain("ok")
+
+
+def _not_ready(failing: list[str]) -> HttpResponse:
     response = _plain("\n".join(failing), status=503)
     response["Retry-After"] = _RETRY_AFTER
     return response
