@@ -15,6 +15,7 @@ Ways in:
     ``chromium``    a real browser, and a server for it
     ``commands``    the commands for operators
     ``server``      the service in processes of its own
+    ``haproxy``     two of them, behind HAProxy
     ``races``       calls that start together
 
 What is written:
