@@ -13,10 +13,11 @@ run: $(VENV)/runs
 	@exec $(BIN)/gunicorn twofa_site.wsgi --config gunicorn.conf.py --bind 127.0.0.1:$(PORT) \
 	  --graceful-timeout 1
 
+# A worker that is done takes tests from the others: some take minutes.
 # REQUIRE_SERVICES=1 makes a missing service a failure; SLOW=1 adds the long proofs;
 # PYTEST_ARGS selects tests. On PostgreSQL where DATABASE_URL names one, else on SQLite.
 test: $(VENV)/tests
-	@$(BIN)/python -m pytest -n auto $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
 
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
