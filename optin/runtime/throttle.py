@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 
+# limits imports it when the first request comes. If two come at once, the second thread would find
+# half of it, and answer 500.
+import redis  # noqa: F401
 from django.conf import settings
 from limits import RateLimitItemPerSecond
 from limits.storage import storage_from_string

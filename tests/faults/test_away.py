@@ -38,6 +38,39 @@ def test_redis_away(access_key: str, phone: Phone, client: Client, settings: Laz
     assert client.post(url, body, content_type="application/json").status_code == 200
 
 
+_FIRST_REQUESTS = """
+import sys, threading, time
+import django
+django.setup()
+from optin.runtime import throttle
+
+class Slow:  # any import of a part of it takes a while
+    def find_spec(self, name, path, target=None):
+        if name.startswith("redis."):
+            time.sleep(0.05)
+
+sys.meta_path.insert(0, Slow())
+first = threading.Thread(target=throttle._limiter)
+first.start()
+time.sleep(0.2)
+throttle._limiter()
+first.join()
+"""
+
+
+def test_a_second_request_comes_during_the_first(tmp_path: Path) -> None:
+    """A process that just started counts both in Redis."""
+    environ = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+        "DATA_DIR": str(tmp_path),
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    command = [sys.executable, "-c", _FIRST_REQUESTS]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_number_is_encrypted_anew_when_its_key_is_lost(
     user: User, file: File, active: ProviderUser, phone: Phone, settings: LazySettings
 ) -> None:
