@@ -272,8 +272,26 @@ else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     _rows["ENGINE"] = "twofa_site.postgresql"
-    # One for each thread of gunicorn.conf.py, one for delivery.postman, one for the sealer.
-    _rows.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 5}
+    _rows.setdefault("OPTIONS", {})["pool"] = {
+        # One for each thread of gunicorn.conf.py, one for delivery.postman, one for the sealer.
+        "min_size": 1,
+        "max_size": 10,
+        "timeout": 5,
+        # Seconds. The pool doubles its pause after each failure, up to this. With its default of
+        # 300, the service would not see for a long time that a database is there again.
+        "reconnect_timeout": 1,
+    }
+    # Of libpq: seconds (the last one: milliseconds) after which a server that says nothing counts
+    # as away. Its own defaults are minutes and hours, and each thread would wait as long. The
+    # address may say otherwise.
+    _rows["OPTIONS"] = {
+        "connect_timeout": 3,
+        "keepalives_idle": 5,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 8000,
+        **_rows["OPTIONS"],
+    }
 
 PROCRASTINATE_ON_APP_READY = "optin.tasks.on_ready"
 PROCRASTINATE_WORKER_DEFAULTS = {

@@ -35,6 +35,7 @@ def connector() -> PsycopgConnector:
         min_size=1,
         max_size=4,
         timeout=5,
+        reconnect_timeout=PAUSE,  # or the pool doubles its pause after each failure
         configure=_each_statement_by_itself,
         pool_factory=_unchecked,
     )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +63,32 @@ def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> N
         answers = [guess() for _ in range(30)]
 
     assert answers == [400] * 30
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_a_database_that_was_away_for_long_is_found_soon(cluster: Cluster, tmp_path: Path) -> None:
+    """However often it was looked for in vain."""
+    with guessing(cluster.url, tmp_path) as guess:
+        assert set(at_once([guess] * 40)) == {400}
+        cluster.run("pg_ctl", "--wait", "--mode", "immediate", "stop")
+        for _ in range(4):  # each waits for 5 seconds
+            assert set(at_once([guess] * 8)) == {503}
+        cluster.start()
+        back = time.monotonic()
+        until(lambda: guess() == 400)
+
+        assert time.monotonic() - back < 4
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_a_server_that_takes_connections_and_says_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """As one that was stopped, or a proxy whose own connection hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{cluster.port}"
+        with guessing(f"postgres://postgres@{hosts}/postgres", tmp_path) as guess:
+            assert set(at_once([guess] * 16)) == {400}
 
 
 @pytest.mark.slow
