@@ -22,7 +22,7 @@ test: $(VENV)/tests
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy optin twofa_site tests bench manage.py
+	$(BIN)/mypy optin twofa_site tests bench deploy manage.py
 	$(BIN)/djlint --check --lint templates
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
@@ -56,5 +56,5 @@ lock:
 # Nothing else does: the compiled catalogue is committed.
 messages: $(VENV)/tests
 	$(BIN)/python manage.py makemessages --locale de --no-obsolete --add-location file \
-	  --ignore .venv --ignore var --ignore tests --ignore bench
+	  --ignore .venv --ignore var --ignore tests --ignore bench --ignore deploy
 	$(BIN)/python manage.py compilemessages --locale de --ignore .venv --ignore var

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
 
-CODE = ("optin", "twofa_site", "templates", "tests", "bench")
+CODE = ("optin", "twofa_site", "templates", "tests", "bench", "deploy")
 TEXTS = {".py", ".html", ".txt", ".md", ".js", ".css", ".cs", ".rb", ".php", ".env"}
 
 ID = r"\b[SP]-\d+[a-z]?\b"

@@ -1,0 +1,85 @@
+"""What stands for Kannel and the phones behind it: takes each text, and remembers it."""
+
+import re
+import time
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Condition, Thread
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from deploy.ha.rehearsal.machines import BRIDGE
+
+PORT = 13013
+
+
+class Text(NamedTuple):
+    at: float
+    """``time.monotonic``"""
+    reference: str
+    """The service's name for it: the same if it is sent again."""
+    body: str
+
+    @property
+    def code(self) -> str:
+        found = re.match("[0-9]+", self.body)
+        assert found, self.body
+        return found[0]
+
+
+class Gateway:
+    """Listens at ``BRIDGE``, as ``sendsms`` of Kannel does."""
+
+    def __init__(self) -> None:
+        self._arrived = Condition()
+        self._texts: dict[str, list[Text]] = defaultdict(list)
+        self._times: dict[str, int] = defaultdict(int)
+        self._seen: dict[str, float] = {}
+        self._server = ThreadingHTTPServer((BRIDGE, PORT), self._handler())
+        self._server.daemon_threads = True
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        take = self._take
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                query = parse_qs(urlsplit(self.headers["X-Kannel-DLR-Url"]).query)
+                text = Text(time.monotonic(), query["reference"][0], body)
+                take(self.client_address[0], self.headers["X-Kannel-To"], text)
+                self.send_response(202)
+                self.end_headers()
+                self.wfile.write(b"0: Accepted for delivery")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Write no log: texts hold codes."""
+
+        return Handler
+
+    def _take(self, sender: str, number: str, text: Text) -> None:
+        with self._arrived:
+            self._seen[sender] = text.at
+            self._texts[number].append(text)
+            self._times[text.reference] += 1
+            self._arrived.notify_all()
+
+    def senders(self, since: float) -> set[str]:
+        """The addresses from which texts came since then."""
+        with self._arrived:
+            return {sender for sender, at in self._seen.items() if at > since}
+
+    def wait(self, number: str, body: str, timeout: float) -> Text | None:
+        """Return the newest text to *number* whose body contains *body*."""
+
+        def newest() -> Text | None:
+            return next((t for t in reversed(self._texts[number]) if body in t.body), None)
+
+        with self._arrived:
+            self._arrived.wait_for(newest, timeout)
+            return newest()
+
+    def sent_again(self) -> int:
+        """How many texts came more than once."""
+        with self._arrived:
+            return sum(times > 1 for times in self._times.values())
