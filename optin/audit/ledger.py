@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
@@ -33,13 +33,6 @@ logger = logging.getLogger("optin.audit")
 
 MARK_EVERY = 5.0
 """Seconds between two short lines of one process: about 5 MB a day at most."""
-
-_CHUNK = 1000  # lines at a time
-
-_TAIL = 64 * 1024
-"""Bytes at the end of the file that are compared with the database: some hundred lines."""
-
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 Kind = AuditEvent.Kind
 
@@ -230,11 +223,14 @@ def has_foreign_key(text: str) -> bool:
     return found is not None and found[1] != keys.digest_key_id()
 
 
-def newest() -> list[Line]:
-    """Return the last lines of the ledger, and of the one before it was rotated."""
+def newest(size: int) -> list[Line]:
+    """Return the lines in the last *size* bytes of the ledger, and of the one before it.
+
+    A line takes 200 to 600 bytes.
+    """
     found: list[str] = []
     for name in (f"{conf.ledger}.1", conf.ledger):
         with suppress(FileNotFoundError), open(name, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
             found += file.read().decode(errors="replace").splitlines()
     return list(read(found))
