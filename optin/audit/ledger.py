@@ -5,11 +5,12 @@ again. So each decision that takes something away is also written to a file (``O
 to the log, as copies of seals are. Such a line holds ids and keyed digests, no name and no number.
 ``operations.restore`` carries these decisions out again.
 
-Of other decisions, a process writes a short line every few seconds: the id and the digest of an
-audit event. If the database lacks one of the newest events, it was restored (``restores``).
+For all other decisions, a process writes at most one short line every few seconds: the id and the
+digest of an audit event. If the database lacks one of the newest events, it was restored
+(``restores``).
 
-A line is written after the commit, and no disk is waited for. So the line of a process that is
-killed at that moment is missing.
+A process writes a line after the commit, and does not wait for the disk. So the line is missing if
+the process is killed at that moment.
 """
 
 import hmac
@@ -83,12 +84,12 @@ _DATA = TELLING | {
     "application",
     "stopped",
 }
-"""What a line has of the data of its event."""
+"""What a line takes over from the data of its event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: which event there was, and if it took something away, what that was."""
+    """One line: the event that there was and, if it took something away, what that was."""
 
     event_id: int
     at: datetime
@@ -153,7 +154,7 @@ class Line:
 
     @property
     def uses_up(self) -> bool:
-        """Whether a code was used up by it, or the account locked."""
+        """Whether its event used up a code, or locked the account."""
         return not TELLING.isdisjoint(self.data)
 
     def text(self) -> str:
@@ -166,7 +167,7 @@ class Line:
         return f"ledger {about} proof={_proof(about)}"
 
 
-# Perhaps after a part of another line, which the disk had no room for.
+# It may follow a part of another line, if the disk had no room for the rest of that one.
 _LINE = re.compile(r"ledger (?P<about>[!-~]+) proof=(?P<proof>[0-9a-f]{64})\b", re.ASCII)
 _KEY = re.compile(r"ledger [!-~]*\bkey_id=([0-9a-f]{8})\b", re.ASCII)
 
@@ -181,7 +182,7 @@ _marked_at = 0.0  # by time.monotonic(); of this process
 
 
 def keep(event: AuditEvent, **signal: Any) -> None:
-    """Write the line of *event*, which is committed; of most events only now and then."""
+    """Write the line of *event*, which is committed; for most events, only now and then."""
     global _marked_at
     if not conf.ledger:
         return

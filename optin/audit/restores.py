@@ -1,7 +1,7 @@
 """What the database has lost because it was restored, and whether that was dealt with.
 
-``after_restore`` (``operations.restore``) adds events of the kind "restore". Of the whole:
-"noticed", "begun" and "done"; and one for each decision that it carried out again.
+Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind``), then "begun" and
+"done" (``operations.restore``). There is also one for each decision that was carried out again.
 """
 
 import hmac
@@ -43,8 +43,9 @@ class Gap:
 
 
 def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
-    """Return what restores have lost whose ``after_restore`` has "begun", or is "done".
+    """Return the gaps of all restores whose ``after_restore`` has this outcome.
 
+    :param outcome: "begun" or "done".
     :param foreign: also those recorded under another digest key, which nobody can check here.
     """
     events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome=outcome)
@@ -56,7 +57,7 @@ def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
 
 
 def unfinished() -> AuditEvent | None:
-    """Return the newest event of a restore that ``after_restore`` has not finished, if one is.
+    """Return the newest event of a restore that ``after_restore`` has not finished, or None.
 
     Its outcome is "noticed" or "begun".
     """
@@ -86,9 +87,9 @@ def _is_ours(event: AuditEvent) -> bool:
 def is_behind(size: int = 16 * 1024) -> bool:
     """Whether the database was restored, and ``after_restore`` has not been run to its end.
 
-    Then the database lacks one of the newest events that the ledger of this machine tells of. That
-    is also so for a standby that took over without the decisions of the last seconds. It is
-    recorded, so that every machine knows, and nothing that is written later hides it.
+    Then the database lacks one of the newest events that the ledger of this machine tells of. A
+    standby that took over without the decisions of the last seconds lacks them, too. An event
+    records this. So every machine knows, and lines that are written later do not hide it.
 
     :param size: bytes at the end of the ledger that are compared, in about 3 ms by default.
     :raises OSError: if the ledger cannot be read.
@@ -107,14 +108,14 @@ def is_behind(size: int = 16 * 1024) -> bool:
 def lost(lines: Sequence[Line]) -> list[Line]:
     """Return those of *lines* whose event the database lacks.
 
-    Not those of events that were purged, or that are from before the end of a restore.
+    Leave out events that were purged, and events from before the end of the last restore.
     """
     until = max((gap.at for gap in gaps("done")), default=_EVER)
     return [line for line in missing(lines) if line.at > until]
 
 
 def missing(lines: Sequence[Line]) -> list[Line]:
-    """Return those of *lines* whose event the database lacks and was not purged."""
+    """Return those of *lines* whose event the database lacks, though it was not purged."""
     oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
     since = (drawn() or 0) + 1 if oldest is None else oldest
     found = []

@@ -1,9 +1,9 @@
 """Decisions that a restored database has lost, carried out again from the ledger.
 
-What a decision replaced is not in the ledger: a new number, app or password. The old one must not
-be accepted again, and the account must not be left without a second factor. So the old number is
-suspended, no code of the old app is accepted, and the password becomes one that nobody knows. These
-people use a recovery code, choose a new password by mail, or ask support.
+A new number, app or password is not in the ledger. But the service must not accept the old one
+again, or leave the account without a second factor. So it suspends the old number, accepts no code
+of the old app, and sets a password that nobody knows. These people use a recovery code, choose a
+new password by a link in an e-mail, or ask support.
 """
 
 import secrets
@@ -50,7 +50,7 @@ Kind = AuditEvent.Kind
 
 
 def left_without(lines: Iterable[Line]) -> set[int]:
-    """Return the users who had set up a number or an app in the end, which is lost.
+    """Return the users who set up a number or an app since the backup, had it last, and lost it.
 
     :param lines: the lost decisions, in their order.
     """
@@ -78,7 +78,7 @@ def left_without(lines: Iterable[Line]) -> set[int]:
 def carry_out(line: Line, left: Container[int], *, origin: Origin) -> str:
     """Carry out the decision of *line* again, and record that.
 
-    :param left: ``left_without``: no factor of these users is removed, but none is accepted.
+    :param left: ``left_without``. The factors of these users stay, but no code is accepted.
     :returns: "again", "unchanged", or "gone" if the backup does not have what it was about.
     """
     try:
@@ -140,7 +140,7 @@ class _Before:
     factors: Factors
     line: Line
     must_stay: bool
-    """Whether a factor that was set up since is lost: then the account must go on to need one."""
+    """Whether a factor that was set up since is lost. Then the account must still need a factor."""
 
     @property
     def user(self) -> User:
@@ -148,7 +148,7 @@ class _Before:
 
     @property
     def number(self) -> ProviderUser | None:
-        """The active number, unless it was verified later."""
+        """The active number, unless it was verified after the decision."""
         row = self.factors.active
         return row if row and row.verified_at and row.verified_at <= self.line.at else None
 
@@ -189,7 +189,7 @@ class _Before:
 
 
 def _removed(line: Line) -> list[str]:
-    """Return which factors *line* removed: a client's call, the number."""
+    """Return which factors *line* removed. A line of a client's call does not say: the number."""
     names: list[str] = line.data.get("removed", ["number"])
     return names
 
@@ -262,7 +262,7 @@ def _forget_recovery_codes(before: _Before) -> bool:
 
 
 def _forget_password(before: _Before) -> bool:
-    """Accept a former password no more. By mail the person can choose a new one."""
+    """Stop accepting the old password. The person can choose a new one by a link in an e-mail."""
     rows = User.objects.filter(pk=before.user.pk)
     return bool(rows.update(password=_unknown_password()))
 
@@ -299,7 +299,7 @@ def _erase(line: Line, origin: Origin) -> bool:
 
 
 def _lower_role(line: Line, origin: Origin) -> bool:
-    """Take a role away, or give a lower one; nobody becomes more by a line."""
+    """Take a role away, or give a lower one. No line gives anybody a higher role."""
     user, role = _user(line), line.data["role"]
     ranks = ["", *staff.ROLES, staff.SUPERUSER]
     if ranks.index(role) >= ranks.index(staff.role_of(user)):

@@ -42,8 +42,8 @@ from optin.operations import lost_decisions, revocations
 from optin.origin import Origin
 
 SPARE = 100_000
-"""Ids of audit events after the newest line that are not given out again: more than are written
-in the seconds between two lines (``ledger.MARK_EVERY``)."""
+"""How many ids after the newest line no later audit event gets. Lost events may have them:
+a process writes no line for some seconds (``ledger.MARK_EVERY``), but never so many events."""
 
 Kind = AuditEvent.Kind
 
@@ -60,16 +60,16 @@ class Restored:
     """Decisions about accounts, keys or files that the backup does not have."""
     set_up: list[int] = field(default_factory=list)
     """Ids of users who set up a number or an app since the backup, which is lost: they have no
-    second factor now, or one that is not accepted any more."""
+    second factor now, or an old one whose codes may not be accepted any more."""
 
 
 def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
     """Bring the restored database to a state in which the service may run again.
 
-    The service must be stopped. If this is stopped in the middle, run it again. Run once more with
-    a ledger that was forgotten, it only carries out what that one tells.
+    The service must be stopped. If this is stopped in the middle, run it again. If you find another
+    ledger later, run it with that one: then it only carries out what is in there.
 
-    :param lines: of the ledgers of all machines, in any order, each as often as you like.
+    :param lines: of the ledgers of all machines, in any order; a line may come more than once.
     """
     told: dict[int, Line] = {}
     newest: list[Line] = []
@@ -106,9 +106,9 @@ def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
 
 
 def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
-    """Give no id of a lost event to another one; record which ids those are, and return it.
+    """Let no later event get the id of a lost one; record these ids, and return that data.
 
-    Copies of seals, the ledger and other logs go on telling of the lost events by their ids.
+    Copies of seals, the ledger and other logs still name the lost events by their ids.
     """
     last = max((line.event_id for line in newest), default=0)
     before = restores.unfinished()
@@ -125,7 +125,7 @@ def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
 
 
 _SKIP = {
-    # As the role of the service may: it may not set the sequence.
+    # The role of the service may draw from the sequence, but not set it.
     "postgresql": """
         SELECT max(nextval(name)) FROM
         (SELECT pg_get_serial_sequence('optin_auditevent', 'id')::regclass AS name) AS it,

@@ -34,7 +34,7 @@ class Release:
         requirements = (folder / "requirements.txt").read_bytes()
         if requirements == (ROOT / "requirements.txt").read_bytes():
             return Code(folder)
-        # Without what a make that runs the tests was told.
+        # Without the options of the make that runs the tests.
         env = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
         command = ["make", f"PYTHON={sys.executable}", ".venv/runs"]
         subprocess.run(command, cwd=folder, env=env, check=True)

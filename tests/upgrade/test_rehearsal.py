@@ -1,4 +1,4 @@
-"""S-66. The last release becomes the present one under load, and the present one the last again."""
+"""S-66. An upgrade from the last release to the present code under load, and the way back."""
 
 import json
 import os

@@ -6,13 +6,13 @@ from django.db.backends.postgresql import schema
 
 LOCK_TIMEOUT = 200
 """Milliseconds. All requests for a table wait behind a migration that waits for it. A migration
-takes at most three locks (``tests/upgrade/rules.py``). Together they stay below PostgreSQL's
-``deadlock_timeout`` (1 s): after it, a request that waits for a migration, which waits for the
-request, would be ended."""
+takes at most three locks (``tests/upgrade/rules.py``). It waits for them for less than PostgreSQL's
+``deadlock_timeout`` (1 s) altogether. After that time, PostgreSQL would end a request if it and the
+migration wait for each other."""
 
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
-    """Give up a lock that is not to be had soon; ``migrate`` tries again."""
+    """Give up a lock that is not free soon; ``migrate`` tries again."""
 
     def __enter__(self) -> Self:
         super().__enter__()

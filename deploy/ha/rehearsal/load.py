@@ -1,6 +1,6 @@
 """A steady load of opt-ins, verifications, sign-ins and texts, and what of it was acknowledged.
 
-Each person opts in, reads the text, enters a wrong code and then the right one, and signs in with a
+Each person opts in, reads the text, enters two wrong codes and the right one, and signs in with a
 code. A client repeats a 503 once, after its ``Retry-After``, as docs/clients.md says.
 """
 
@@ -28,11 +28,11 @@ from tests.kit.phone import wrong
 THREADS = 6
 PAUSE = 0.4
 """Seconds between two requests of one person. All together send about 7 a second: half of what
-two cores carry, because two of a person's seven check a password."""
+two cores carry, because two of a person's six check a password."""
 
 VISITS_EVERY = 0.3
-"""Seconds between two visitors. They ask for a text and no more, whether the last one was answered
-or not. So the time without success is the service's, not that for which clients wait."""
+"""Seconds between two visitors. They ask for a text and no more, and do not wait for the
+answer to the last one. So the time without success has no pauses of clients in it."""
 
 PEOPLE_A_SECOND = 6
 """More than there are."""
@@ -41,7 +41,7 @@ PATIENCE = 20.0
 """Seconds that a client waits for an answer."""
 
 READS_WITHIN = 75.0
-"""Seconds that a person waits for a text. A worker's jobs are taken up 45 s after it was killed."""
+"""Seconds that a person waits for a text. Others take up a killed worker's jobs within 45 s."""
 
 
 class Answer(NamedTuple):

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         "After a restore, while the service is stopped: end codes, sessions, tokens and links, and "
         "carry out again what was revoked, removed, erased or refused since the backup."
     )
-    # A check refuses every other command until this one has run.
+    # Until this command has run, a check (optin.E303) refuses the commands that run checks.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
