@@ -114,8 +114,10 @@ def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
     before = restores.unfinished()
     if before and before.outcome == "begun" and last <= before.data["lost_to"]:
         return {name: before.data[name] for name in ("lost_from", "lost_to")}
+    newest_here = AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0
     gap = {
-        "lost_from": (AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0) + 1,
+        # What was noticed has the id of a lost event.
+        "lost_from": before.pk if before else newest_here + 1,
         "lost_to": max(drawn() or 0, last) + SPARE,
     }
     with connection.cursor() as cursor:

@@ -18,7 +18,7 @@ from deploy.ha.rehearsal.gateway import Gateway
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("deploy/ha/rehearse", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="Each fault once; about 5 minutes.")
+    parser.add_argument("--short", action="store_true", help="Each fault once; about 6 minutes.")
     parser.add_argument("--rounds", type=int, default=3, help="How often each fault happens.")
     parser.add_argument("--only", default="", help="Faults whose name contains this.")
     parser.add_argument("--slack", type=float, default=1.0, help="Factor for the limits of time.")
