@@ -268,17 +268,13 @@ def check_restored(**kwargs: Any) -> list[CheckMessage]:
         return []  # check_settings tells
     folder, used = os.path.dirname(conf.ledger), os.path.exists(conf.ledger)
     if conf.ledger and not os.access(conf.ledger if used else folder, os.R_OK | os.W_OK):
-        return [
-            Error(
-                "OPTIN_LEDGER cannot be read and written.",
-                hint=f"Give {conf.ledger} to the account of the service. Run commands as it, too.",
-                id="optin.E304",
-            )
-        ]
+        return [_unreadable()]
     try:
         behind = restores.is_behind(_OF_LEDGER)
     except DatabaseError:
         return []
+    except OSError:  # the ledger before this one
+        return [_unreadable()]
     finally:
         if not connection.in_atomic_block:
             connection.close()
@@ -288,10 +284,19 @@ def check_restored(**kwargs: Any) -> list[CheckMessage]:
         Error(
             "The database was restored: it lacks events that a ledger tells of.",
             hint="Codes that were used and keys that were revoked would work again. Run "
-            "after_restore: see Backup and restore in docs/operators.md.",
+            "after_restore with the ledger of this machine: see Backup and restore in "
+            "docs/operators.md.",
             id="optin.E303",
         )
     ]
+
+
+def _unreadable() -> CheckMessage:
+    return Error(
+        "OPTIN_LEDGER cannot be read and written.",
+        hint=f"Give {conf.ledger} to the account of the service. Run commands as it, too.",
+        id="optin.E304",
+    )
 
 
 @register(Tags.security, deploy=True)

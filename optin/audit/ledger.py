@@ -68,6 +68,18 @@ TOLD = frozenset(
 )
 """The decisions that have a line of their own: their kind and outcome."""
 
+GIVES_BACK = frozenset(
+    {
+        (Kind.RESUME, "ok"),
+        (Kind.UNLOCK, "ok"),
+        (Kind.MEMBER, "added"),
+        (Kind.PASSWORD_CLIENTS, "on"),
+        (Kind.SAFE, "ok"),
+        (Kind.NO_TEXTS, "allowed"),
+        (Kind.NO_TEXTS, "ok"),
+    }
+)
+
 TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 """What an event of any kind has in its data if a code was used up, or the account locked."""
 
@@ -131,7 +143,7 @@ class Line:
 
         None where there is none, or if this service did not write it with the digest key at hand.
         """
-        found = _LINE.search(text)
+        found = _LINE.search(_plain(text))
         if found is None or not hmac.compare_digest(found["proof"], _proof(found["about"])):
             return None
         said = dict(parse_qsl(found["about"]))
@@ -151,6 +163,12 @@ class Line:
     def is_told(self) -> bool:
         """Whether it tells of a decision that took something away, or gave it back."""
         return (self.kind, self.outcome) in TOLD
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether it tells of a decision that gave something back, or ended a stop."""
+        given = (self.kind, self.outcome) in GIVES_BACK
+        return given or self.data.get("stopped") is False or self.data.get("listed") is False
 
     @property
     def uses_up(self) -> bool:
@@ -218,9 +236,14 @@ def read(lines: Iterable[str]) -> Iterator[Line]:
             yield line
 
 
+def _plain(text: str) -> str:
+    """Undo what some logs write for an ampersand."""
+    return text.replace("\\u0026", "&")
+
+
 def has_foreign_key(text: str) -> bool:
     """Whether *text* is a line under another digest key than the one at hand."""
-    found = _KEY.search(text)
+    found = _KEY.search(_plain(text))
     return found is not None and found[1] != keys.digest_key_id()
 
 

@@ -29,7 +29,7 @@ def all_seals() -> Iterator[AuditSeal]:
     from_id = -LAST - 1
     while True:
         seals = AuditSeal.objects.filter(first_id__gte=from_id).order_by("first_id")
-        chunk = _read(seals[:_CHUNK], "first_id", "last_id", "count", "digest", "key_id", "proof")
+        chunk = rows_of(seals[:_CHUNK], "first_id", "last_id", "count", "digest", "key_id", "proof")
         yield from chunk
         if not chunk:
             return
@@ -40,14 +40,14 @@ def chunks(first: int, last: int) -> Iterator[list[AuditEvent]]:
     """The events of a range in the order of their ids; each chunk is one statement."""
     while True:
         events = AuditEvent.objects.filter(pk__gte=first, pk__lte=last).order_by("pk")
-        chunk = _read(events[:_CHUNK], "key_id", "digest", "previous")
+        chunk = rows_of(events[:_CHUNK], "key_id", "digest", "previous")
         if not chunk:
             return
         yield chunk
         first = chunk[-1].pk + 1
 
 
-def _read(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
+def rows_of(rows: "models.QuerySet[M]", *fields: str) -> list[M]:
     """Return *rows*. One that cannot be read has only *fields*, and its digest fails."""
     try:
         found = list(rows)

@@ -5,9 +5,10 @@ Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind`
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Min
@@ -16,6 +17,7 @@ from django.utils import timezone
 from optin import keys
 from optin.audit import ledger
 from optin.audit.ledger import Line
+from optin.audit.reading import rows_of
 from optin.audit.seals import drawn
 from optin.conf import conf
 from optin.models import AuditEvent
@@ -48,12 +50,13 @@ def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
     :param outcome: "begun" or "done".
     :param foreign: also those recorded under another digest key, which nobody can check here.
     """
-    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome=outcome)
-    return [
-        Gap(event.data["lost_from"], event.data["lost_to"], event.at)
-        for event in events
-        if _is_ours(event) or (foreign and event.key_id != keys.digest_key_id())
-    ]
+    found = []
+    for event in _events(outcome=outcome):
+        first, last = (event.data.get(name) for name in ("lost_from", "lost_to"))
+        proved = _is_ours(event) or (foreign and event.key_id != keys.digest_key_id())
+        if proved and isinstance(first, int) and isinstance(last, int):
+            found.append(Gap(first, last, event.at))
+    return found
 
 
 def unfinished() -> AuditEvent | None:
@@ -61,15 +64,21 @@ def unfinished() -> AuditEvent | None:
 
     Its outcome is "noticed" or "begun".
     """
-    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).exclude(outcome__in=AGAIN)
+    events = (event for event in _events() if event.outcome not in AGAIN)
     newest = next(filter(_is_ours, events), None)
     return newest if newest and newest.outcome != "done" else None
 
 
-def carried_out() -> set[int]:
-    """Return the ids of the lost events whose decisions were carried out again."""
-    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome__in=AGAIN)
-    return {event.data["event"] for event in events if _is_ours(event)}
+def carried_out() -> set[tuple[int, str]]:
+    """Return the ids and digests of the lost events whose decisions were carried out again."""
+    events = _events(outcome__in=AGAIN)
+    return {(event.data["event"], event.data["digest"]) for event in events if _is_ours(event)}
+
+
+def _events(**which: Any) -> list[AuditEvent]:
+    """The events of restores, newest first, whatever somebody did to them."""
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(**which)
+    return rows_of(events, "key_id", "digest", "previous", "outcome")
 
 
 AGAIN = ("again", "unchanged", "gone")
@@ -96,13 +105,24 @@ def is_behind(size: int = 16 * 1024) -> bool:
     """
     if unfinished():
         return True
-    if not conf.ledger or not lost(ledger.newest(size)):
-        return False
+    lines = ledger.newest(size) if conf.ledger else []
+    if not lost(lines):
+        return bool(not_carried_out(lines))
     with transaction.atomic():
         AuditEvent.objects.record(
             Kind.RESTORE, "noticed", now=timezone.now(), origin=Origin(Face.COMMAND), user_id=None
         )
     return True
+
+
+def not_carried_out(lines: Iterable[Line]) -> list[Line]:
+    """Return the decisions among *lines* that the database lacks, and that were not made again.
+
+    Also those from before the end of a restore, for which this ledger was forgotten.
+    """
+    told = missing([line for line in lines if line.kind])
+    known = carried_out() if told else set()
+    return [line for line in told if (line.event_id, line.digest) not in known]
 
 
 def lost(lines: Sequence[Line]) -> list[Line]:
@@ -116,16 +136,13 @@ def lost(lines: Sequence[Line]) -> list[Line]:
 
 def missing(lines: Sequence[Line]) -> list[Line]:
     """Return those of *lines* whose event the database lacks, though it was not purged."""
-    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
-    since = (drawn() or 0) + 1 if oldest is None else oldest
     found = []
     for start in range(0, len(lines), _CHUNK):
         chunk = lines[start : start + _CHUNK]
         events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
         digests = dict(events.values_list("pk", "digest"))
-        found += [
-            line
-            for line in chunk
-            if line.event_id >= since and digests.get(line.event_id) != line.digest
-        ]
-    return found
+        found += [line for line in chunk if digests.get(line.event_id) != line.digest]
+    # Read after them: what is purged meanwhile is not lost.
+    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
+    since = (drawn() or 0) + 1 if oldest is None else oldest
+    return [line for line in found if line.event_id >= since]

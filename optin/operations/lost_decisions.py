@@ -8,7 +8,7 @@ new password by a link in an e-mail, or ask support.
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +18,10 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.utils import timezone
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import AccessToken, get_application_model
 
 from optin.audit.ledger import Line
+from optin.conf import CLOCK_SLACK
 from optin.errors import TellingReason, UnfitTime
 from optin.models import (
     AccessKey,
@@ -49,8 +50,10 @@ REASON = "Carried out again after a restore"
 Kind = AuditEvent.Kind
 
 
-def left_without(lines: Iterable[Line]) -> set[int]:
-    """Return the users who set up a number or an app since the backup, had it last, and lost it.
+def left_without(lines: Iterable[Line]) -> dict[int, dict[str, int]]:
+    """Return the users who set up a number or an app since the backup, and had it last.
+
+    With what that was, by "number" (its ``ProviderUserId``) and "app".
 
     :param lines: the lost decisions, in their order.
     """
@@ -67,26 +70,45 @@ def left_without(lines: Iterable[Line]) -> set[int]:
         elif line.kind in {Kind.OPT_OUT, Kind.DISOWN}:
             for name in _removed(line):
                 new[line.user_id].pop(name, None)
-    numbers = [factors["number"] for factors in new.values() if "number" in factors]
-    kept = ProviderUser.objects.filter(pk__in=numbers, confirmed=True)
-    for pk, user_id in kept.values_list("pk", "user_id"):
-        if new[user_id].get("number") == pk:  # it was removed, and verified again
-            del new[user_id]["number"]
-    return {user_id for user_id, factors in new.items() if factors}
+    return {user_id: factors for user_id, factors in new.items() if factors}
+
+
+def still_without(left: Mapping[int, Mapping[str, int]]) -> list[int]:
+    """Return those of *left* who do not have back what they had last."""
+    numbers = [factors["number"] for factors in left.values() if "number" in factors]
+    live = ProviderUser.objects.filter(pk__in=numbers, confirmed=True, suspended_at=None)
+    back = set(live.values_list("user_id", "pk"))  # it was removed, and verified again
+    return sorted(
+        user_id
+        for user_id, factors in left.items()
+        if "app" in factors or (user_id, factors.get("number")) not in back
+    )
+
+
+def leave(line: Line, *, origin: Origin) -> str:
+    """Record that *line* came too late to give anything back: it may have been taken since."""
+    with transaction.atomic(durable=True):
+        _record("unchanged", line, origin, timezone.now())
+    return "unchanged"
 
 
 def carry_out(line: Line, left: Container[int], *, origin: Origin) -> str:
     """Carry out the decision of *line* again, and record that.
 
     :param left: ``left_without``. The factors of these users stay, but no code is accepted.
-    :returns: "again", "unchanged", or "gone" if the backup does not have what it was about.
+    :returns: "again", "unchanged", "gone" if the backup does not have what it was about, or
+        "unknown" if another release made this decision: that is not recorded.
     """
+    if not (line.is_told or line.uses_up):
+        return "unknown"
     try:
         if line.uses_up or (line.is_told and line.kind in _CHANGES):
             return _change(_user(line), line, left, origin)
         outcome = "again" if _OPERATIONS[line.kind](line, origin) else "unchanged"
     except ObjectDoesNotExist:
         outcome = "gone"
+    except (KeyError, ValueError):
+        return "unknown"
     with transaction.atomic(durable=True):
         _record(outcome, line, origin, timezone.now())
     return outcome
@@ -101,7 +123,7 @@ def _record(
         now=now,
         origin=origin,
         user_id=user.pk if user else None,
-        data={"event": line.event_id, "was": line.kind},
+        data={"event": line.event_id, "digest": line.digest, "was": line.kind},
     )
 
 
@@ -110,8 +132,13 @@ def _user(line: Line) -> User:
 
     :raises User.DoesNotExist: if there is none.
     """
-    user: User = User.objects.get(pk=line.user_id or 0, date_joined__lte=line.at)
+    user: User = User.objects.get(pk=line.user_id or 0, date_joined__lte=_until(line))
     return user
+
+
+def _until(line: Line) -> datetime:
+    """Return until when something was made that *line* can be about: clocks differ."""
+    return line.at + CLOCK_SLACK
 
 
 # -- changes of an account ---------------------------------------------------------
@@ -150,12 +177,12 @@ class _Before:
     def number(self) -> ProviderUser | None:
         """The active number, unless it was verified after the decision."""
         row = self.factors.active
-        return row if row and row.verified_at and row.verified_at <= self.line.at else None
+        return row if row and row.verified_at and row.verified_at <= _until(self.line) else None
 
     @property
     def app(self) -> AuthenticatorApp | None:
         app = self.factors.app
-        return app if app and app.verified_at and app.verified_at <= self.line.at else None
+        return app if app and app.verified_at and app.verified_at <= _until(self.line) else None
 
     def remove(self, *names: str) -> bool:
         """Remove these factors, or let them stay and accept no code from them."""
@@ -178,7 +205,7 @@ class _Before:
         if self.number is None or self.number.suspended_at:
             return False
         rows = ProviderUser.objects.filter(pk=self.number.pk)
-        return bool(rows.update(suspended_at=self.factors.now))
+        return bool(rows.update(suspended_at=self.line.at))
 
     def stop_app(self) -> bool:
         """Accept no code of the app."""
@@ -200,7 +227,8 @@ def _use_up(before: _Before) -> bool:
     A right code after that is not in the ledger: the count may be higher than it was.
     """
     data, user, now = before.line.data, before.user, before.factors.now
-    unused = RecoveryCode.objects.filter(user=user, pk=data.get("recovery_code", 0), used_at=None)
+    codes = RecoveryCode.objects.filter(user=user, created_at__lte=_until(before.line))
+    unused = codes.filter(pk=data.get("recovery_code", 0), used_at=None)
     changed = bool(unused.update(used_at=now))
     if data.get("failures", 0) > user.otp_failures:
         user.otp_failures, changed = data["failures"], True
@@ -213,13 +241,21 @@ def _use_up(before: _Before) -> bool:
     return changed
 
 
+def _revoke(before: _Before) -> bool:
+    """Remove everything; the codes too if a factor has to stay, for it is not accepted."""
+    changed = before.remove("number", "app")
+    return _forget_recovery_codes(before) or changed
+
+
 def _disown(before: _Before) -> bool:
     """Take back what the person disowned: keys, networks and codes may be a thief's."""
     user, now = before.user, before.factors.now
     changed = before.remove(*_removed(before.line))
     codes, _ = RecoveryCode.objects.filter(user=user).delete()
-    keys = AccessKey.objects.filter(user=user, created_at__lte=before.line.at, revoked_at=None)
+    keys = AccessKey.objects.filter(user=user, created_at__lte=_until(before.line), revoked_at=None)
     networks, _ = KnownNetwork.objects.filter(user=user).delete()
+    AccessToken.objects.filter(user=user).delete()
+    user.end_sign_ins(now)
     return bool(keys.update(revoked_at=now) or changed or codes or networks)
 
 
@@ -228,7 +264,8 @@ def _verify(before: _Before) -> bool:
     number = before.number
     if number is None or number.pk != before.line.provider_user_id:
         return before.suspend()
-    rows = ProviderUser.objects.filter(pk=number.pk).exclude(suspended_at=None)
+    # Not if staff have suspended it since.
+    rows = ProviderUser.objects.filter(pk=number.pk, suspended_at__lte=_until(before.line))
     return bool(rows.update(suspended_at=None))
 
 
@@ -257,12 +294,13 @@ def _unlock(before: _Before) -> bool:
 
 def _forget_recovery_codes(before: _Before) -> bool:
     """Delete a list that gave way to another one, which is lost."""
-    old = RecoveryCode.objects.filter(user=before.user, created_at__lte=before.line.at)
+    old = RecoveryCode.objects.filter(user=before.user, created_at__lte=_until(before.line))
     return bool(old.delete()[0])
 
 
 def _forget_password(before: _Before) -> bool:
     """Stop accepting the old password. The person can choose a new one by a link in an e-mail."""
+    before.user.end_sign_ins(before.factors.now)
     rows = User.objects.filter(pk=before.user.pk)
     return bool(rows.update(password=_unknown_password()))
 
@@ -275,7 +313,7 @@ def _unknown_password() -> str:
 
 _CHANGES: dict[str, Callable[[_Before], bool]] = {
     Kind.OPT_OUT: lambda before: before.remove(*_removed(before.line)),
-    Kind.REVOKE: lambda before: before.remove("number", "app"),
+    Kind.REVOKE: _revoke,
     Kind.DISOWN: _disown,
     Kind.VERIFY_OPT_IN: _verify,
     Kind.APP: _Before.stop_app,
@@ -317,7 +355,7 @@ def _member(line: Line, origin: Origin) -> bool:
 
 
 def _revoke_key(line: Line, origin: Origin) -> bool:
-    keys = AccessKey.objects.select_related("user", "file").filter(created_at__lte=line.at)
+    keys = AccessKey.objects.select_related("user", "file").filter(created_at__lte=_until(line))
     key = keys.get(pk=line.data["access_key"])
     if key.revoked_at:
         return False
@@ -327,7 +365,7 @@ def _revoke_key(line: Line, origin: Origin) -> bool:
 
 def _remove_application(line: Line, origin: Origin) -> bool:
     model = get_application_model()
-    found = model.objects.get(pk=line.data["application"], created__lte=line.at)
+    found = model.objects.get(pk=line.data["application"], created__lte=_until(line))
     tenants.remove_application(found, origin=origin)
     return True
 
@@ -351,8 +389,8 @@ def _list(line: Line, origin: Origin) -> bool:
     put = send_controls.deny if line.kind == Kind.DENY else send_controls.keep_safe
     try:
         put(target, lasts, reason=REASON, origin=origin)
-    except UnfitTime:
-        return False  # it has ended
+    except UnfitTime:  # it has ended; so has what it replaced
+        return send_controls.unlist(target, reason=REASON, origin=origin) is StaffOutcome.OK
     return True
 
 

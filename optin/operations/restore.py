@@ -58,30 +58,34 @@ class Restored:
     """Decisions that were carried out again, by the kind of their event."""
     gone: int = 0
     """Decisions about accounts, keys or files that the backup does not have."""
+    unknown: int = 0
+    """Decisions that this release does not know."""
     set_up: list[int] = field(default_factory=list)
     """Ids of users who set up a number or an app since the backup, which is lost: they have no
     second factor now, or an old one whose codes may not be accepted any more."""
 
 
-def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
+def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False) -> Restored:
     """Bring the restored database to a state in which the service may run again.
 
     The service must be stopped. If this is stopped in the middle, run it again. If you find another
     ledger later, run it with that one: then it only carries out what is in there.
 
+    :param force: end what is short-lived, of everybody, in any case.
     :param lines: of the ledgers of all machines, in any order; a line may come more than once.
     """
-    told: dict[int, Line] = {}
+    told: dict[tuple[int, str], Line] = {}
     newest: list[Line] = []
     for line in lines:
         if line.kind:
-            told[line.event_id] = line
+            told[line.event_id, line.digest] = line
         newest = [max([*newest, line], key=lambda each: each.event_id)]
-    known = restores.carried_out()
-    lost = [line for pk, line in sorted(told.items()) if pk not in known]
-    lost = restores.missing(lost)
+    missing = restores.missing([line for _, line in sorted(told.items())])
+    lost = restores.not_carried_out(missing)
+    left = lost_decisions.left_without(missing)
+    until = max((gap.at for gap in restores.gaps("done")), default=None)
     done = Restored()
-    is_new = bool(restores.unfinished() or restores.lost([*lost, *newest])) or not lost
+    is_new = force or bool(restores.unfinished() or restores.lost([*lost, *newest]))
     gap: dict[str, int] = {}
     if is_new:
         gap = _skip_lost_ids(restores.missing(newest), origin)
@@ -90,12 +94,15 @@ def after_restore(lines: Iterable[Line], *, origin: Origin) -> Restored:
         for waits in Revocation.objects.open().select_related("user"):
             revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
             done.ended["revocations"] += 1
-    left = lost_decisions.left_without(lost)
     for line in lost:
-        outcome = lost_decisions.carry_out(line, left, origin=origin)
+        if line.gives_back and until and line.at <= until:
+            outcome = lost_decisions.leave(line, origin=origin)
+        else:
+            outcome = lost_decisions.carry_out(line, left, origin=origin)
         done.again[line.kind] += outcome == "again"
         done.gone += outcome == "gone"
-    done.set_up = sorted(left)
+        done.unknown += outcome == "unknown"
+    done.set_up = lost_decisions.still_without(left)
     if is_new:
         counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
         _record("done", {**gap, **counts}, origin)

@@ -177,6 +177,8 @@ def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Blank out what looks like a secret. A net, not the plan."""
+    if event.get("logger") == "optin.audit":
+        return event  # seals and lines of the ledger: digests, proved with each character
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = redacted(value)

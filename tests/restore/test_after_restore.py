@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
@@ -60,6 +61,7 @@ from optin.operations.authenticators import Removal
 from optin.operations.send_controls import Target
 from optin.outcomes import By
 from optin.phones import MobileNumber
+from optin.runtime import logs
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone
@@ -721,6 +723,133 @@ def test_a_number_that_was_verified_again_stays(
     assert "second factor that is lost" not in run("after_restore")
     assert person.number
     assert person.number.suspended_at is None
+
+
+@pytest.mark.parametrize("way", ["revoked", "opted out"])
+def test_a_number_that_was_removed_and_verified_again_stays(
+    ledgered: Path, town: Town, tmp_path: Path, clock: Clock, way: str
+) -> None:
+    person = town.person(By.TEXT)
+    own = number(town.people)
+    backup = Backup(tmp_path)
+    clock.shift(60)
+    if way == "revoked":
+        staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    else:
+        person.turn_off(person.text(Purpose.OPT_OUT))
+    clock.shift(60)
+    person.add_number(own)
+    backup.restore()
+    assert "second factor that is lost" not in run("after_restore")
+    assert person.number
+    assert person.number.suspended_at is None
+
+
+def test_codes_that_were_revoked_open_nothing_though_a_factor_stays(
+    ledgered: Path, town: Town, tmp_path: Path
+) -> None:
+    person = town.person(By.TEXT, By.RECOVERY)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="stolen", origin=ORIGIN)
+    person.add_number(number(913))
+    backup.restore()
+    run("after_restore")
+    assert (person.has, person.left()) == ({By.TEXT}, 0)
+
+
+def test_a_forgotten_ledger_gives_nothing_back(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+) -> None:
+    person = town.person(By.TEXT)
+    person.suspend()
+    backup = Backup(tmp_path)
+    staff_actions.resume(person.user, reason="found", origin=ORIGIN)
+    ledgered.rename(tmp_path / "late")
+    backup.restore()
+    run("after_restore", "--force")
+    clock.shift(60)
+    run("after_restore", str(tmp_path / "late"))
+    assert person.number
+    assert person.number.suspended_at
+
+
+@pytest.mark.parametrize("first", ["both", "the newer one"])
+def test_a_factor_stays_whichever_ledger_comes_first(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, first: str
+) -> None:
+    """One machine removed the number, another one tells of the new one."""
+    person = town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    ledgered.rename(tmp_path / "late")
+    person.add_number(number(914))
+    backup.restore()
+    if first == "the newer one":
+        run("after_restore")
+        clock.shift(60)
+    run("after_restore", str(tmp_path / "late"))
+    assert person.number
+    assert person.number.suspended_at
+
+
+def test_a_machine_whose_ledger_was_forgotten_is_not_ready(
+    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
+) -> None:
+    person = town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    ledgered.rename(tmp_path / "late")
+    backup.restore()
+    run("after_restore", "--force")
+    clock.shift(60)
+    (tmp_path / "late").rename(ledgered)
+    assert readiness(client) == (503, "restored")
+    assert "Carried out again, revoke: 1" in run("after_restore")
+    assert readiness(client) == (200, "ok")
+
+
+def test_two_events_with_one_id_hide_nothing(ledgered: Path, town: Town, tmp_path: Path) -> None:
+    """The service went on after the restore."""
+    person, other = town.person(By.TEXT), town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    backup.restore()
+    staff_actions.suspend(other.user, reason="lost", origin=ORIGIN)
+    run("after_restore")
+    assert not person.has
+
+
+def test_each_line_passes_the_log(ledgered: Path) -> None:
+    """Nothing in it is taken for a secret."""
+    line = Line(1, timezone.now(), "a" * 64, keys.digest_key_id())
+    for kind, outcome in sorted(ledger.TOLD):
+        told = replace(line, kind=kind, outcome=outcome, user_id=7, number_digest="1" * 64)
+        event = {"logger": "optin.audit", "event": told.text()}
+        written = json.dumps(logs.redact(None, "", event))
+        for text in (written, written.replace("&", "\\u0026")):
+            assert Line.read(text) == told
+
+
+def test_a_row_that_cannot_be_read_hides_nothing(
+    ledgered: Path, town: Town, client: Client, tmp_path: Path
+) -> None:
+    person = town.person(By.TEXT)
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    backup.restore()
+    made = {"at": "infinity", "kind": "restore", "outcome": "done", "previous": "x"}
+    if connection.vendor == "sqlite":
+        made["at"] = "never"
+    columns = [f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key]
+    taken = ", ".join(f"'{made[name]}'" if name in made else name for name in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO optin_auditevent ({', '.join(columns)}) "  # noqa: S608
+            f"SELECT {taken} FROM optin_auditevent ORDER BY id DESC LIMIT 1"
+        )
+    assert readiness(client) == (503, "restored")
+    run("after_restore")
+    assert not person.has
 
 
 def test_codes_that_a_thief_made_are_gone_after_a_change_was_disowned(

@@ -7,10 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from optin import keys
 from optin.audit import ledger, restores
 from optin.audit.ledger import Line
 from optin.conf import conf
 from optin.management.commands import ORIGIN, refuse_faulty_keys
+from optin.models import AuditEvent
 from optin.operations import restore
 from optin.operations.restore import Restored
 
@@ -45,7 +47,7 @@ class Command(BaseCommand):
                     "Nothing was done: the database has every event that these lines tell of. "
                     "To end all sessions, tokens and codes all the same, say --force."
                 )
-            self._tell(restore.after_restore(lines, origin=ORIGIN))
+            self._tell(restore.after_restore(lines, origin=ORIGIN, force=force))
             if restores.is_behind():
                 raise CommandError("The database still lacks events. Run it again.")
         except OSError as exc:
@@ -65,14 +67,12 @@ class Command(BaseCommand):
                     kept += [line] if line.kind else []
                     newest = line if newest is None or line.event_id > newest.event_id else newest
         self.stdout.write(f"{name}: {count} lines")
-        if foreign:
+        if foreign and not _has_new_digest_key():
             raise CommandError(f"{foreign} lines of {name} are under another OPTIN_DIGEST_KEY.")
         return [*kept, newest] if newest else kept
 
     def _has_work(self, lines: list[Line]) -> bool:
-        known = restores.carried_out()
-        told = [line for line in lines if line.kind and line.event_id not in known]
-        return bool(restores.missing(told) or restores.lost(lines))
+        return bool(restores.not_carried_out(lines) or restores.lost(lines))
 
     def _tell(self, done: Restored) -> None:
         for what, count in sorted(done.ended.items()):
@@ -81,9 +81,17 @@ class Command(BaseCommand):
             self.stdout.write(f"Carried out again, {kind}: {count}")
         if done.gone:
             self.stdout.write(f"About accounts, keys or files that the backup lacks: {done.gone}")
+        if done.unknown:
+            self.stdout.write(f"Decisions that this release does not know: {done.unknown}")
         if done.set_up:
             ids = ", ".join(map(str, done.set_up))
             self.stdout.write(f"These users have set up a second factor that is lost: {ids}")
+
+
+def _has_new_digest_key() -> bool:
+    """Whether the backup is from after ``redigest``: lines under the former key are older."""
+    redigested = AuditEvent.objects.filter(kind=AuditEvent.Kind.KEYS, outcome="redigested")
+    return redigested.filter(key_id=keys.digest_key_id()).exists()
 
 
 def _own() -> list[str]:
