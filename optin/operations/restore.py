@@ -38,7 +38,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State, Unsent
-from optin.operations import lost_decisions, revocations
+from optin.operations import lost_changes, lost_decisions, revocations
 from optin.origin import Origin
 
 SPARE = 100_000
@@ -82,7 +82,7 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         newest = [max([*newest, line], key=lambda each: each.event_id)]
     missing = restores.missing([line for _, line in sorted(told.items())])
     lost = restores.not_carried_out(missing)
-    left = lost_decisions.left_without(missing)
+    left = lost_changes.left_without(missing)
     until = max((gap.at for gap in restores.gaps("done")), default=None)
     done = Restored()
     is_new = force or bool(restores.unfinished() or restores.lost([*lost, *newest]))
@@ -102,7 +102,7 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         done.again[line.kind] += outcome == "again"
         done.gone += outcome == "gone"
         done.unknown += outcome == "unknown"
-    done.set_up = lost_decisions.still_without(left)
+    done.set_up = lost_changes.still_without(left)
     if is_new:
         counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
         _record("done", {**gap, **counts}, origin)

@@ -46,6 +46,7 @@ from optin.models.messages import State
 from optin.operations import (
     authenticators,
     erasure,
+    lost_changes,
     lost_decisions,
     not_me,
     passwords,
@@ -155,7 +156,7 @@ class Town:
 
     def app_replaced(self) -> Change:
         person = self.person(By.APP)
-        old = AuthenticatorApp.objects.exclude(last_step=lost_decisions.NO_STEP)
+        old = AuthenticatorApp.objects.exclude(last_step=lost_changes.NO_STEP)
         old = old.filter(pk=person.app.pk if person.app else 0)
         self.clock.shift(60)
         return Change(person.add_app, old.exists)
