@@ -105,9 +105,9 @@ def is_behind(size: int = 16 * 1024) -> bool:
     """
     if unfinished():
         return True
-    lines = ledger.newest(size) if conf.ledger else []
-    if not lost(lines):
-        return bool(not_carried_out(lines))
+    away = missing(ledger.newest(size)) if conf.ledger else []
+    if not lost(away):
+        return bool(not_carried_out(away))
     with transaction.atomic():
         AuditEvent.objects.record(
             Kind.RESTORE, "noticed", now=timezone.now(), origin=Origin(Face.COMMAND), user_id=None
@@ -130,8 +130,9 @@ def lost(lines: Sequence[Line]) -> list[Line]:
 
     Leave out events that were purged, and events from before the end of the last restore.
     """
-    until = max((gap.at for gap in gaps("done")), default=_EVER)
-    return [line for line in missing(lines) if line.at > until]
+    away = missing(lines)
+    until = max((gap.at for gap in gaps("done")), default=_EVER) if away else _EVER
+    return [line for line in away if line.at > until]
 
 
 def missing(lines: Sequence[Line]) -> list[Line]:
@@ -142,6 +143,8 @@ def missing(lines: Sequence[Line]) -> list[Line]:
         events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
         digests = dict(events.values_list("pk", "digest"))
         found += [line for line in chunk if digests.get(line.event_id) != line.digest]
+    if not found:
+        return []
     # Read after them: what is purged meanwhile is not lost.
     oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
     since = (drawn() or 0) + 1 if oldest is None else oldest
