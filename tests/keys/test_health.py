@@ -133,5 +133,5 @@ def test_ready_asks_little(
     ring: LazySettings, django_assert_max_num_queries: Callable[[int], Any]
 ) -> None:
     """It is asked every few seconds, by each who watches."""
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         Client().get("/readyz")
