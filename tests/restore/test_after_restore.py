@@ -816,6 +816,7 @@ def test_two_events_with_one_id_hide_nothing(ledgered: Path, town: Town, tmp_pat
     staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
     backup.restore()
     staff_actions.suspend(other.user, reason="lost", origin=ORIGIN)
+    staff_actions.resume(other.user, reason="found", origin=ORIGIN)
     run("after_restore")
     assert not person.has
 
