@@ -1,10 +1,11 @@
 """Opt-ins a second with one, two and four processes, if a commit takes 5 ms.
 
-All opt-ins of one region raise the same counters, and hold them until they are committed. Wrong
-codes, which share no row, are measured beside them. Each request is of another person, and each
+All opt-ins of one region raise the same counters. Wrong codes, which share no row, are measured
+beside them. Each request is of another person, and each
 opt-in of another number. Workers would send the texts; none runs.
 
     python -m bench.processes [--seconds N] [--rounds N] [--people N] [--commit MILLISECONDS]
+        [--threads N]
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--commit", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=8)
     options = parser.parse_args()
     if connection.vendor != "postgresql":
         parser.error("DATABASE_URL must name a PostgreSQL server")
@@ -76,6 +78,7 @@ def main() -> None:
                         asked = (Path(folder, name), "POST", address, status, word)
                         Path(folder, f"{name}.lua").write_text(servers.SCRIPT % asked)
                     command = [*servers.gunicorn(port), "--workers", str(processes)]
+                    command += ["--threads", str(options.threads)]
                     with servers.serving(command, port, database):
                         servers.drive(port, Path(folder, "first.lua"), 1)
                         driven = servers.drive(port, Path(folder, "then.lua"), options.seconds)

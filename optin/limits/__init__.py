@@ -17,6 +17,7 @@ from optin.limits.attempts import (
 )
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
 from optin.limits.rules import Rule
+from optin.limits.shared import decided_again
 from optin.limits.texts import count_verified, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
 
@@ -30,6 +31,7 @@ __all__ = [
     "Rule",
     "Withheld",
     "count_verified",
+    "decided_again",
     "refund_sign_in",
     "remember_network",
     "resend_wait",

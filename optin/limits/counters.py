@@ -1,8 +1,9 @@
 """Counters in the database, exact however many processes count.
 
-Each counter counts in a fixed window. One statement raises all counters of an operation, inside a
+Each counter counts in a fixed window. One statement raises the counters of an operation, inside a
 savepoint. If one of them is over its limit, the savepoint is rolled back: a refused operation
 counts nowhere. The statement locks the rows in one fixed order, so no two operations deadlock.
+Counters that many people share are raised after these, at the end of the transaction (``shared``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,13 @@ _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verif
 
 _OR_ADD = """
 ON CONFLICT (scope, key, window_start) DO UPDATE SET
-count = optin_sendcounter.count + excluded.count,
+count = CASE WHEN {over} THEN NULL ELSE optin_sendcounter.count + excluded.count END,
 verified = optin_sendcounter.verified + excluded.verified
+RETURNING count, verified
+"""
+
+_OR_NOTHING = """
+ON CONFLICT (scope, key, window_start) DO NOTHING
 RETURNING count, verified
 """
 
@@ -31,6 +37,8 @@ ON CONFLICT (scope, key, window_start) DO UPDATE SET count =
 CASE WHEN optin_sendcounter.count > 0 THEN optin_sendcounter.count - 1 ELSE 0 END
 RETURNING count, verified
 """
+
+NEVER = Bound("FALSE", [])
 
 LONGEST = timedelta(days=1)
 """No answer puts anybody off for longer."""
@@ -46,6 +54,7 @@ class Limit:
     seconds: int
     adds: int = 1
     verifies: int = 0
+    closes_at: int = 0  # refuse if so many are not verified (``Tally.is_pumped``); 0: never
 
     @property
     def scope(self) -> str:
@@ -121,7 +130,10 @@ class Withheld(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Reserved(Decision):
-    """The rule that was nearest to saying no."""
+    """The rule that was nearest to saying no.
+
+    Its count is an estimate if many share it: two texts at once may both be the fifth.
+    """
 
 
 def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
@@ -141,14 +153,31 @@ def add(limits: Sequence[Limit], now: datetime) -> list[Tally]:
     """Raise each counter, in the order given, and return what they came to."""
     if not limits:
         return []
-    (found,) = run([_statement(limits, now, _OR_ADD)])
-    return [Tally(limit, *counts) for limit, counts in zip(limits, found, strict=True)]
+    (found,) = run([adding(limits, now)])
+    return tallies_of(limits, found)
 
 
-def add_later(limits: Sequence[Limit], now: datetime) -> None:
-    """``add`` where nobody needs to know what the counters came to: with the commit."""
-    if limits:
-        run_later(_statement(limits, now, _OR_ADD))
+def is_first(limit: Limit, now: datetime) -> bool:
+    """Count once in a window; return whether nothing was counted before.
+
+    It waits only for another first one that is not committed.
+    """
+    (found,) = run([_statement([limit], now, _OR_NOTHING)])
+    return bool(found)
+
+
+def adding(limits: Sequence[Limit], now: datetime, over: Bound = NEVER) -> Bound:
+    """Return the statement that raises each counter, and returns what they came to.
+
+    :param over: a condition on ``optin_sendcounter`` and ``excluded``, as the row is and as it is
+        to be added. Where it holds, the statement fails, because no count may be NULL.
+    """
+    raised, values = _statement(limits, now, _OR_ADD.format(over=over.sql))
+    return Bound(raised, [*values, *over.values])
+
+
+def tallies_of(limits: Sequence[Limit], rows: Sequence[Any]) -> list[Tally]:
+    return [Tally(limit, *counts) for limit, counts in zip(limits, rows, strict=True)]
 
 
 def take_back(limits: Sequence[Limit], charged_at: datetime) -> None:
@@ -162,10 +191,14 @@ def _statement(limits: Sequence[Limit], now: datetime, or_else: str) -> Bound:
     sql = _INSERT + ", ".join(["(%s, %s, %s, %s, %s)"] * len(limits)) + or_else
     params: list[Any] = []
     for limit in limits:
-        start = connection.ops.adapt_datetimefield_value(limit.window(now))
-        key = keys.digest("counter", limit.key)
-        params += [limit.scope, key, start, limit.adds, limit.verifies]
+        params += [*row_of(limit, now), limit.adds, limit.verifies]
     return Bound(sql, params)
+
+
+def row_of(limit: Limit, now: datetime) -> list[Any]:
+    """The scope, the key and the start of the window, as they are stored."""
+    start = connection.ops.adapt_datetimefield_value(limit.window(now))
+    return [limit.scope, keys.digest("counter", limit.key), start]
 
 
 def first_over(tallies: Sequence[Tally], now: datetime) -> Refused | None:

@@ -13,12 +13,13 @@ is told to a person who verified the number before).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from optin.conf import conf
-from optin.limits import alarms
+from optin.limits import alarms, shared
 from optin.limits.counters import (
     LONGEST,
     Limit,
@@ -27,14 +28,17 @@ from optin.limits.counters import (
     Tally,
     Withheld,
     add,
-    add_later,
+    adding,
     charge,
     each_rate,
     first_over,
+    is_first,
+    tallies_of,
 )
 from optin.limits.rules import Rule
 from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
+from optin.models.operation import release_early, run
 from optin.origin import Face, Origin, network_of
 from optin.phones import MobileNumber
 
@@ -78,24 +82,23 @@ def reserve_text(
     if refused := _stopped(controls, is_verified) or (_denied(controls, now) if number else None):
         return refused
     first = _number_limits(number_digest, purpose)
-    own = _own_limits(user_id, number_digest, purpose, file_id, origin)
-    limits = [*first, *own]
+    own = _own_limits(user_id, number_digest, purpose, origin)
+    client = _client_limits(purpose, file_id, origin)
+    others: list[Limit] = []
     if number:
-        limits += _of_opt_in(number, prefix, adds=1)
+        others += _of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls))
     if purpose in _ASKED_FOR:
         if file_id is not None:  # a page's request to turn off is under none
-            limits += each_rate(Rule.FILE, str(file_id), conf.sends_per_file)
-        limits += each_rate(Rule.TOTAL, "", conf.sends_total)
+            others += each_rate(Rule.FILE, str(file_id), conf.sends_per_file)
+        others += each_rate(Rule.TOTAL, "", conf.sends_total)
     else:
-        limits += _each_own(user_id)
-    shut: Refused | None = None
+        own += _each_first(user_id)
+        others += each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total)
     with transaction.atomic():
-        tallies = add(limits, now)
-        if number and not _is_open(controls):
-            shut = _shut(tallies, now)
+        tallies = _counted([*first, *own], [*client, *others], now)
         if number:
             refused = (
-                shut
+                _shut(tallies, now)
                 or resend_wait(number_digest, purpose, now, user_id)
                 or first_over(tallies[len(first) :], now)
                 or _withheld(
@@ -110,18 +113,55 @@ def reserve_text(
         if refused:
             transaction.set_rollback(True)
     if refused is None:
-        _alarm(tallies, number, now)
+        _raise_shared(tallies, [*client, *others], now)
         return _nearest(tallies)
     if isinstance(refused, Withheld):
-        return charge(own, now) or refused
-    if number and refused is shut:
+        return _charge_withheld(own, client, others, now) or refused
+    if number and refused.rule is Rule.PREFIX:
         _close(prefix, number.region, refused, now)
     return refused
 
 
+def _counted(own: Sequence[Limit], others: Sequence[Limit], now: datetime) -> list[Tally]:
+    """Raise the counters; of those of *others*, which many people share, say what they come to."""
+    if not others or not shared.are_raised_later():
+        return add([*own, *others], now)
+    raised, read = run([adding(own, now), shared.reading(others, now)])
+    return [*tallies_of(own, raised), *shared.expected(others, read)]
+
+
 def count_verified(number: MobileNumber, issued_at: datetime) -> None:
     """Count that an opt-in was verified, in the window in which its code was asked for."""
-    add_later(_of_opt_in(number, Guard.prefix_of(number.e164), adds=0, verifies=1), issued_at)
+    limits = _of_opt_in(number, Guard.prefix_of(number.e164), adds=0, verifies=1)
+    shared.add_at_the_end(limits, issued_at)
+
+
+def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: datetime) -> None:
+    """Raise the counters that were only read, and sound the alarms that follow from them."""
+    raised = [tally for tally in tallies if tally.limit in others]
+    if shared.are_raised_later():
+        within = [tally.limit for tally in _beyond(tallies) if tally.limit in others]
+        raised = []
+        shared.add_at_the_end(others, now, within=within, then=raised.extend)
+    else:
+        release_early()
+    # By what the counters came to: of many who read one count, one crosses the line.
+    transaction.on_commit(lambda: _alarm(raised, now), robust=True)
+
+
+def _charge_withheld(
+    own: Sequence[Limit], client: Sequence[Limit], others: Sequence[Limit], now: datetime
+) -> Refused | None:
+    """Count a withheld text for its user and for their address or client."""
+    if not shared.are_raised_later():
+        release_early()
+        return charge([*own, *client], now)
+    refused = charge(own, now)
+    if refused is None:
+        # The same statement as for a text that leaves: its time must not tell (S-38).
+        unchanged = [replace(limit, adds=0) for limit in others]
+        shared.add_at_the_end([*client, *unchanged], now, within=client)
+    return refused
 
 
 def texts_are_stopped() -> bool:
@@ -144,36 +184,40 @@ def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
     ]
 
 
-def _own_limits(
-    user_id: int, number_digest: str, purpose: Purpose, file_id: int | None, origin: Origin
-) -> list[Limit]:
-    """The limits that only this user, address or client uses up."""
+def _own_limits(user_id: int, number_digest: str, purpose: Purpose, origin: Origin) -> list[Limit]:
+    """The limits that only this user or their address uses up."""
     asked, limits = purpose in _ASKED_FOR, []
     if purpose is Purpose.OPT_IN:
         # The same as for all users together: otherwise a user's own requests could be withheld.
         limits += each_rate(Rule.ASKED_PAIR, f"{user_id} {number_digest}", conf.sends_per_number)
     rule = Rule.ASKED_USER if asked else Rule.OWN_USER
     limits += each_rate(rule, str(user_id), conf.sends_per_user)
-    if origin.face == Face.API:
-        rule = Rule.ASKED_CLIENT if asked else Rule.OWN_CLIENT
-        limits += each_rate(rule, f"{origin.client} {file_id}", conf.sends_per_client)
-    elif origin.ip:
+    if origin.face != Face.API and origin.ip:
         rule = Rule.ASKED_IP if asked else Rule.OWN_IP
         limits += each_rate(rule, network_of(origin.ip, 32), conf.sends_per_ip)
     return limits
 
 
-def _each_own(user_id: int) -> list[Limit]:
-    """The limits over all users, and a count for the user in the same windows, without a limit."""
-    rates = conf.own_sends_total
-    firsts = [Limit(Rule.OWN_FIRST, str(user_id), 0, rate.seconds) for rate in rates]
-    return [*firsts, *each_rate(Rule.OWN_TOTAL, "", rates)]
+def _client_limits(purpose: Purpose, file_id: int | None, origin: Origin) -> list[Limit]:
+    """The limits of a client, over all its users."""
+    if origin.face != Face.API:
+        return []
+    rule = Rule.ASKED_CLIENT if purpose in _ASKED_FOR else Rule.OWN_CLIENT
+    return each_rate(rule, f"{origin.client} {file_id}", conf.sends_per_client)
 
 
-def _of_opt_in(number: MobileNumber, prefix: str, adds: int, verifies: int = 0) -> list[Limit]:
+def _each_first(user_id: int) -> list[Limit]:
+    """A count for the user in the windows of the limits over all users, without a limit."""
+    return [Limit(Rule.OWN_FIRST, str(user_id), 0, rate.seconds) for rate in conf.own_sends_total]
+
+
+def _of_opt_in(
+    number: MobileNumber, prefix: str, adds: int, verifies: int = 0, *, may_close: bool = False
+) -> list[Limit]:
     seconds = conf.breaker_seconds
+    closes_at = conf.breaker_unproved if may_close else 0
     return [
-        Limit(Rule.PREFIX, prefix, 0, seconds, adds, verifies),
+        Limit(Rule.PREFIX, prefix, 0, seconds, adds, verifies, closes_at),
         Limit(Rule.REGION, number.region, 0, seconds, adds, verifies),
     ]
 
@@ -232,8 +276,8 @@ def _left(control: Guard, now: datetime) -> timedelta:
 
 def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     """Say no to an opt-in if its prefix must be closed."""
-    limit = conf.breaker_unproved
     (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
+    limit = tally.limit.closes_at
     if not tally.is_pumped(limit):
         return None
     closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
@@ -291,7 +335,7 @@ def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
         )
 
 
-def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime) -> None:
+def _alarm(tallies: Sequence[Tally], now: datetime) -> None:
     """Sound the alarms that this text is the one to sound, once in each window."""
     for tally in tallies:
         limit, rule = tally.limit, tally.limit.rule
@@ -301,7 +345,6 @@ def _alarm(tallies: Sequence[Tally], number: MobileNumber | None, now: datetime)
             file = {"file": limit.key} if rule is Rule.FILE else {}
             alarms.sound(rule, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)
         # This share falls and rises: a counter of its own knows whether it was told.
-        if number and rule is Rule.REGION and tally.is_pumped(conf.alarm_unproved):
-            told = add([Limit(Rule.REGION_ALARM, limit.key, 0, limit.seconds)], now)
-            if told[0].count == 1:
-                alarms.sound(Rule.REGION, region=number.region, unproved=tally.unverified)
+        pumped = rule is Rule.REGION and tally.is_pumped(conf.alarm_unproved)
+        if pumped and is_first(Limit(Rule.REGION_ALARM, limit.key, 0, limit.seconds), now):
+            alarms.sound(rule, region=limit.key, unproved=tally.unverified)

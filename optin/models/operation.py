@@ -2,9 +2,9 @@
 
 Inside ``transaction.atomic``, ``run_later`` queues a statement. The queue is sent in the order of
 the calls, in one round trip with the next ``run``, with the end of an inner block, or with
-``COMMIT``. Any other statement sends the queue first, in a round trip of its own. An error of a
-queued statement is raised when the queue is sent. Fewer round trips shorten the time for which the
-row of the user is locked.
+``COMMIT``. What is given to ``run_at_the_end`` comes last, with ``COMMIT``. Any other statement
+sends the queue first, in a round trip of its own. An error of a queued statement is raised when the
+queue is sent. Fewer round trips shorten the time for which the row of the user is locked.
 
 On SQLite, and while a test captures the statements (``CaptureQueriesContext``,
 ``execute_wrapper``), nothing waits: each statement runs immediately, alone.
@@ -44,16 +44,37 @@ def run(statements: Sequence[Bound]) -> list[list[Any]]:
 def run_later(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
     """Queue the statement in the open transaction. Where nothing waits, or outside one, run it now.
 
-    :param then: takes the row that the statement returns.
+    :param then: takes the rows that the statement returns.
     """
     pipeline = _pipeline()
     if pipeline and pipeline.in_atomic_block:
         pipeline.run_later(statement, then)
         return
-    with connection.cursor() as cursor:
-        cursor.execute(*statement)
-        if then:
-            then(cursor.fetchone())
+    _run_now(statement, then)
+
+
+def release_early() -> None:
+    """Release the locks of the open transaction before its commit is on the disk.
+
+    For rows that many operations lock. The commit returns after that, as always. Until then others
+    see what a crash of the database may still undo. Whoever sees it and writes waits for it too:
+    their commit comes after this one on the disk. Whoever only reads does not wait.
+    """
+    if here := _outermost():
+        here.release_early()
+
+
+def run_at_the_end(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
+    """``release_early``, and run the statement as the last one of the open transaction.
+
+    So the rows that it changes are locked for the shortest time. An error is raised by the commit.
+
+    :param then: takes the rows that the statement returns.
+    """
+    if here := _outermost():
+        here.run_at_the_end(statement, then)
+    else:
+        _run_now(statement, then)
 
 
 def send_waiting() -> None:
@@ -62,6 +83,19 @@ def send_waiting() -> None:
     send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
     if send:
         send()
+
+
+def _outermost() -> Any:
+    """Return the connection if it can wait for the end of the transaction, in no inner block."""
+    here = _pipeline()
+    return here if here and here.in_atomic_block and not here.savepoint_ids else None
+
+
+def _run_now(statement: Bound, then: Callable[[Sequence[Any]], None] | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+        if then:
+            then(cursor.fetchall())
 
 
 def _pipeline() -> Any:

@@ -166,7 +166,7 @@ class Insert(Generic[M]):
 
     def run_later(self, row: M) -> None:
         """Insert *row* with ``operation.run_later``. It has its key once the statement is sent."""
-        run_later(self._bound(row), lambda stored: self._stored(row, stored))
+        run_later(self._bound(row), lambda rows: self._stored(row, rows[0]))
 
     def _bound(self, row: M) -> Bound:
         if not self._sql:

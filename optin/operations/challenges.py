@@ -35,6 +35,7 @@ from optin.outcomes import CodeOutcome, SendOutcome
 Kind = AuditEvent.Kind
 
 
+@limits.decided_again
 def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
     """Text a code for *purpose* to the user's active number."""
     with transaction.atomic(durable=True):

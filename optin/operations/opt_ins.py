@@ -66,6 +66,7 @@ def opt_in(
     return _opt_in(user, file, number, origin, standing)
 
 
+@limits.decided_again
 def _opt_in(
     user: User, file: File, number: MobileNumber, origin: Origin, standing: Standing | None
 ) -> Sending:

@@ -160,7 +160,7 @@ COSTS = {
     "wrong_code": (6, 3),
     "tenth_wrong_code": (7, 3),
     "right_code": (12, 5),
-    "opt_in": (20, 18),
+    "opt_in": (22, 18),
     "opt_out": (12, 6),
     "token": (15, 10),
     "token_with_code": (17, 10),

@@ -10,6 +10,7 @@ from django.conf import LazySettings
 from django.db.models import Sum
 
 from optin.conf import Rate
+from optin.limits import Rule, alarms
 from optin.models import (
     AuditEvent,
     File,
@@ -107,6 +108,27 @@ def test_exactly_the_allowed_texts_leave_four_processes(
         assert counts == {1 if attack.users == attack.numbers == 1 else ALLOWED}
         assert SmsMessage.objects.count() == ALLOWED
     assert decisions(kind=AuditEvent.Kind.OPT_IN).total() == ASKED
+
+
+def test_an_alarm_sounds_once_where_many_reach_it_at_once(
+    settings: LazySettings, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever decides again has read another count than the one it raises."""
+    settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_IP = ()
+    settings.OPTIN_SENDS_TOTAL = (Rate(ALLOWED, LONG),)
+    settings.OPTIN_ALARM_UNPROVED = ALLOWED - 2
+    sounded: list[str] = []
+    monkeypatch.setattr(alarms, "_sound", lambda alarm, facts: sounded.append(alarm))
+    file = File.objects.create(id=1, name="file")
+
+    def ask(n: int) -> SendOutcome:
+        user = make_user(f"user{n}", file)
+        return opt_ins.opt_in(user, file, number(n), origin=ORIGIN).outcome
+
+    answers = Counter(at_once([partial(ask, n) for n in range(4 * ALLOWED)]))
+
+    assert answers == {SendOutcome.SENT: ALLOWED, SendOutcome.SEND_LIMIT: 3 * ALLOWED}
+    assert sorted(sounded) == [Rule.REGION, Rule.TOTAL]
 
 
 def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phone) -> None:

@@ -37,6 +37,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: list[tuple[pipeline.Message, Then]] = []
+        self._at_the_end: list[tuple[pipeline.Message, Then]] = []
         self.execute_wrappers.append(self._send_first)
 
     # -- several statements in one round trip ---------------------------------------
@@ -54,9 +55,29 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def run_later(self, statement: Statement, then: Then) -> None:
         """Run the statement with the next ones of this transaction, at the latest with COMMIT.
 
-        :param then: takes the row that it returns.
+        :param then: takes the rows that it returns.
         """
         self._waiting.append((self._message(statement), then))
+
+    def release_early(self) -> None:
+        """Release the locks of this transaction before its commit is on the disk.
+
+        The server releases them when it has committed, before it has written that to its disk
+        and to a synchronous standby. The commit returns after both, as always: a second
+        transaction, in the same round trip, waits for a record there that comes after the first
+        one's.
+        """
+        if not self._at_the_end:
+            self._at_the_end = [(pipeline.COMMIT_EARLY, None)]
+
+    def run_at_the_end(self, statement: Statement, then: Then) -> None:
+        """``release_early``, and run the statement as the last one of this transaction.
+
+        :param then: takes the rows that it returns.
+        """
+        message = self._message(statement)
+        self.release_early()
+        self._at_the_end.append((message, then))
 
     def send_waiting(self) -> None:
         """Run what waits now: its rows have their keys after that."""
@@ -80,7 +101,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             found = pipeline.run(self.connection, [*(one for one, _ in waiting), *messages])
         for (_, then), rows in zip(waiting, found, strict=False):
             if then:
-                then(rows[0])
+                then(rows)
         return found[len(waiting) :]
 
     def _send_first(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -88,7 +109,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return execute(sql, params, many, context)
 
     def _commit(self) -> None:
-        if self._waiting:
+        if self._at_the_end:
+            # If only the second transaction fails, the first one stays and the caller gets an
+            # error: as if the connection was lost during the commit.
+            self._waiting += self._at_the_end
+            self._at_the_end = []
+            with debug_transaction(self, "COMMIT"):
+                self._run([pipeline.COMMIT, *pipeline.WAIT_FOR_DISK])
+        elif self._waiting:
             with debug_transaction(self, "COMMIT"):
                 self._run([pipeline.COMMIT])
         else:
@@ -96,6 +124,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _rollback(self) -> None:
         self._waiting = []
+        self._at_the_end = []
         super()._rollback()  # type: ignore[misc]
 
     def _savepoint(self, sid: str) -> None:
@@ -145,6 +174,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connections, so they look alive.
         """
         self._waiting = []
+        self._at_the_end = []
         broke = self.pool and self.connection is not None and self.connection.broken
         super()._close()  # type: ignore[misc]  # the stubs do not know it
         if broke:

@@ -34,6 +34,9 @@ class Message(NamedTuple):
 
 BEGIN = Message("BEGIN")
 COMMIT = Message("COMMIT")
+COMMIT_EARLY = Message("SET LOCAL synchronous_commit TO off")
+# A transaction that writes nothing does not wait for the disk: this writes an empty message.
+WAIT_FOR_DISK = (BEGIN, Message("SELECT pg_logical_emit_message(true, 'optin', '')"), COMMIT)
 
 _OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
 """What the server says to a statement that was prepared before its table was changed."""

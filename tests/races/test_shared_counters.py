@@ -1,0 +1,76 @@
+"""Operations that raise one counter do not wait for each other's commit (S-41, S-63)."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from tests.kit.clusters import Cluster, manage, new_cluster
+from tests.kit.races import until
+from tests.kit.server import serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with new_cluster() as made:
+        made.make()
+        yield made
+
+
+def test_opt_ins_wait_for_the_standby_together(cluster: Cluster, tmp_path: Path) -> None:
+    """Each answer comes after the standby has its data, and no counter is locked meanwhile."""
+    env = {
+        "DATABASE_URL": cluster.url,
+        "DATA_DIR": str(tmp_path),
+        "DEBUG": "1",
+        "OPTIN_DELIVERY": "worker",  # which is not there: no other commit comes before the answer
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PATH": os.environ["PATH"],
+    }
+    manage(env, "migrate", "--verbosity", "0")
+    people = json.loads(manage(env, "demo", "--json"))["users"]
+    keys = [file_and_key for one in people for file_and_key in one["access_keys"].items()]
+    with (
+        serving(tmp_path, env, workers=2) as server,
+        # Its own locks must not wait for the standby.
+        psycopg.connect(cluster.url, autocommit=True, options="-c synchronous_commit=off") as line,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def call(n: int, name: str, body: dict[str, object]) -> int:
+            file, key = keys[n]
+            return server.post_json(f"/User/{name}?FileId={file}&WsAccessKey={key}", body)[0]
+
+        def opt_in(n: int) -> int:
+            return call(n, "opt-in-to-2fa", {"MobileNumber": f"+6149157015{n}"})
+
+        def texts_of_the_region(lock: LiteralString = "") -> int:
+            counter: LiteralString = "FROM optin_sendcounter WHERE scope LIKE 'region/%'"
+            found = line.execute(f"SELECT count {counter} {lock}").fetchone()
+            return int(found[0]) if found else 0
+
+        def set_standby(name: str) -> None:
+            line.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")  # type: ignore[arg-type, unused-ignore]
+            line.execute("SELECT pg_reload_conf()")
+
+        assert opt_in(0) == 200  # the counters have their rows
+        assert [call(n, "verify-2fa-opt-in", {}) for n in (1, 2)] == [400, 400]  # the keys are used
+        set_standby("away")
+        try:
+            asked = [pool.submit(opt_in, n) for n in (1, 2)]
+            until(lambda: texts_of_the_region() == 1 + len(asked))
+            assert texts_of_the_region("FOR UPDATE NOWAIT") == 1 + len(asked)
+            time.sleep(0.5)
+            assert not any(answer.done() for answer in asked)
+        finally:
+            set_standby("")
+        assert [answer.result() for answer in asked] == [200, 200]
