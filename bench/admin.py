@@ -1,29 +1,23 @@
 """The pages of staff beside each other, with few events and with many (P-22).
 
 For each number of events there is a database; the pages are asked for in turns, through
-the whole application in this process, and timed by the clock. Then a server hands out the
-log as a file, while its memory is watched, and is left in the middle of it. And events are
-added, with the indexes of the filters and without them.
+the whole application in this process, and timed by the clock. Then events are added, with the
+indexes of the filters and without them.
 
-    python -m bench.admin [--events N ...] [--rounds N] [--export N]
+    python -m bench.admin [--events N ...] [--rounds N]
 """
 
 import argparse
-import http.client
-import re
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from bench import events, servers, world
+from bench import events, world
 
-from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.test import Client
@@ -203,87 +197,6 @@ def pages(names: dict[int, str], rounds: int) -> None:
         print(f"{page:30}" + "".join(f"{min(v):10.0f} {statistics.median(v):7.0f}" for v in values))
 
 
-# -- the file ----------------------------------------------------------------------
-
-
-def memory(master: int) -> float:
-    """Return the resident memory of the largest worker of a server, in MB."""
-    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in workers]
-    found = [re.search(r"VmRSS:\s+(\d+) kB", status) for status in statuses]
-    return max(int(each[1]) / 1024 for each in found if each)
-
-
-def download(port: int, client: Client) -> http.client.HTTPResponse:
-    """Ask the server for the whole log as a file."""
-    session = client.cookies[settings.SESSION_COOKIE_NAME].value
-    headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session}"}
-    server = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    server.request("GET", LOG, headers=headers)
-    page = server.getresponse()
-    html = page.read().decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)
-    cookie = re.search(rf"{settings.CSRF_COOKIE_NAME}=\w+", str(page.headers))
-    if not token or not cookie:
-        raise AssertionError(html)
-    headers["Cookie"] += f"; {cookie[0]}"
-    headers["Content-Type"] = "application/x-www-form-urlencoded"
-    headers["Origin"] = f"http://127.0.0.1:{port}"
-    body = urlencode({"csrfmiddlewaretoken": token[1]})
-    server.request("POST", f"{LOG}export/", body, headers)
-    response = server.getresponse()
-    if response.status != 200:
-        raise AssertionError(f"{response.status} {response.read()!r}")
-    return response
-
-
-def export(name: str, count: int) -> None:
-    """Take the log away, and look at the memory of the server; go away in the middle of it."""
-    go_to(name)
-    client = auditor()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = servers.commands(port, "")["gunicorn gthread, 2 x 8"]
-    with servers.serving(command, port, world.url()) as master:
-        first = download(port, client)
-        for _ in range(min(count, 5000)):
-            first.readline()
-        # Of fewer events the rest has left already, and stands in the buffers of the way.
-        if count >= 100_000 and not busy(name):
-            raise AssertionError("it cannot be seen whether the server works")
-        first.close()  # before its end
-        time.sleep(3)
-        if busy(name):
-            raise AssertionError("the server goes on though nobody listens")
-        used, lines, begun = {0: memory(master)}, 0, time.monotonic()
-        response = download(port, client)
-        while response.readline():
-            lines += 1
-            if lines % 50_000 == 0:
-                used[lines] = memory(master)
-        taken = time.monotonic() - begun
-        used[lines] = memory(master)
-    if lines <= count:
-        raise AssertionError(f"{lines} lines of {count} events")
-    early = max(mb for at, mb in used.items() if at <= 100_000)
-    print(f"export of {lines - 1} events: {taken:.0f} s, {lines / taken:.0f} a second; memory of")
-    print(f"  the server {used[0]:.0f} MB before, {early:.0f} MB at most in the first 100 000,")
-    print(f"  {max(used.values()):.0f} MB at most")
-    if count >= 100_000:
-        print("  given up within 3 s after nobody listened any more")
-
-
-def busy(name: str) -> bool:
-    """Whether somebody else asked the database for anything within the last second."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() "
-            "AND (state <> 'idle' OR state_change > clock_timestamp() - interval '1 second')",
-            [name],
-        )
-        return bool(cursor.fetchone()[0])
-
-
 # -- what the indexes cost ---------------------------------------------------------
 
 
@@ -335,7 +248,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--export", type=int, default=1_000_000, help="Events, at most.")
     options = parser.parse_args()
     if connection.vendor != "postgresql":
         parser.error("DATABASE_URL must name a PostgreSQL server")
@@ -343,9 +255,8 @@ def main() -> None:
     with world.database(), sizes(sorted(options.events)) as names:
         print(f"made in {time.monotonic() - begun:.0f} s", flush=True)
         pages(names, options.rounds)
-        count = max([each for each in names if each <= options.export], default=min(names))
+        count = max([each for each in names if each <= 1_000_000], default=min(names))
         insertion(names[count], options.rounds)
-        export(names[count], count)
 
 
 if __name__ == "__main__":
