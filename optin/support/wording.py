@@ -32,7 +32,9 @@ def moment(at: datetime) -> str:
 
 def exact(at: datetime) -> str:
     """``moment`` to the second, for lists."""
-    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
+    local = timezone.localtime(at)
+    # Twice as fast as a format, and an export writes millions.
+    return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
 
 
 def moment_by(at: datetime) -> str:
@@ -55,7 +57,9 @@ def _some(count: int, unit: str) -> str:
 
 def plain(text: str) -> str:
     """Return what others wrote as one harmless line: no control or direction marks."""
-    return "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text).strip()
+    if not text.isprintable():  # of those of C and Z, only a plain space is printable
+        text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    return text.strip()
 
 
 def masked(text: str, longest: int = 5) -> str:
