@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from copy import copy
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -87,7 +88,8 @@ def make(count: int) -> None:
         data={"try": 1, "failures": 1},
     )
     events = _following(first, count, [user.pk for user in people])
-    AuditEvent.objects.bulk_create(events, batch_size=2000)
+    while some := list(islice(events, 2000)):  # bulk_create would hold all of them
+        AuditEvent.objects.bulk_create(some)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT setval('optin_auditevent_id_seq', %s)", [2 * count - 2])
