@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -287,10 +287,11 @@ def _lines(search: Search | None) -> Iterator[str]:
     """
     yield _csv([COLUMNS])
     known = lru_cache(_KNOWN)(cell)
+    zone = timezone.get_current_timezone()
     for batch in search.all(_BATCH, _READ) if search else ():
         if batch:
             names = _users(batch)
-            yield _csv(map(known, _row(event, names)) for event in batch)
+            yield _csv(map(known, _row(event, names, zone)) for event in batch)
 
 
 def _csv(rows: Iterable[Iterable[object]]) -> str:
@@ -299,12 +300,12 @@ def _csv(rows: Iterable[Iterable[object]]) -> str:
     return written.getvalue()
 
 
-def _row(event: AuditEvent, names: dict[int, str]) -> list[object]:
+def _row(event: AuditEvent, names: dict[int, str], zone: tzinfo) -> list[object]:
     def name(pk: int | None) -> str:
         return names.get(pk, "") if pk else ""
 
     return [
-        event.pk, at(event.at), event.kind, event.outcome, event.face, event.user_id,
+        event.pk, at(event.at, zone), event.kind, event.outcome, event.face, event.user_id,
         name(event.user_id), event.other_user_id, event.actor_id, name(event.actor_id),
         event.file_id, event.last_three, event.client, event.ip, event.user_agent,
         event.request_id, masked(event.reason), _data(event),

@@ -7,7 +7,7 @@ for; any other look-up by the address is refused.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, ClassVar
 from unicodedata import category
 
@@ -50,9 +50,9 @@ def masked(text: object) -> str:
     return wording.quoted(plain(text))
 
 
-def at(moment: datetime | None) -> str:
+def at(moment: datetime | None, zone: tzinfo | None = None) -> str:
     """Return a time to the second, with its zone."""
-    return wording.exact(moment) if moment else "-"
+    return wording.exact(moment, zone) if moment else "-"
 
 
 def when(field: str, title: str = "") -> Shown:

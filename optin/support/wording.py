@@ -8,7 +8,7 @@ is about stands with the pages.
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.utils import timezone
@@ -30,9 +30,12 @@ def moment(at: datetime) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}"
 
 
-def exact(at: datetime) -> str:
-    """``moment`` to the second, for lists."""
-    local = timezone.localtime(at)
+def exact(at: datetime, zone: tzinfo | None = None) -> str:
+    """``moment`` to the second, for lists.
+
+    :param zone: the present time zone, if it is known: to look it up takes longer than the rest.
+    """
+    local = timezone.localtime(at, zone)
     # Twice as fast as a format, and an export writes millions.
     return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
 
