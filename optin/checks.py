@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
 from optin.audit import restores
-from optin.conf import Conf, conf, every_setting
+from optin.conf import CHECKS, Conf, conf, every_setting
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
 from optin.messaging import wording
 from optin.models import Canary
@@ -21,7 +21,7 @@ from optin.runtime import hashing
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-@register()
+@register(CHECKS)
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Each setting of ``optin.conf`` by its own rule."""
     errors: list[CheckMessage] = []
@@ -34,7 +34,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     return errors
 
 
-@register()
+@register(CHECKS)
 def check_together(**kwargs: Any) -> list[CheckMessage]:
     """What only shows when several settings are seen together."""
     base = urlsplit(conf.base_url)
@@ -98,7 +98,7 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
     return problems
 
 
-@register()
+@register(CHECKS)
 def check_examples(**kwargs: Any) -> list[CheckMessage]:
     """Refuse the secrets of docs/production.env: everybody can read them."""
     if settings.DEBUG:
@@ -125,7 +125,7 @@ def _is_postgresql() -> bool:
     return bool(settings.DATABASES["default"]["ENGINE"].endswith("postgresql"))
 
 
-@register()
+@register(CHECKS)
 def check_gateways(**kwargs: Any) -> list[CheckMessage]:
     """Each gateway that is named has what it needs (a wrong name is optin.E105)."""
     problems: list[CheckMessage] = []
@@ -155,7 +155,7 @@ def check_gateways(**kwargs: Any) -> list[CheckMessage]:
     return problems
 
 
-@register()
+@register(CHECKS)
 def check_texts(**kwargs: Any) -> list[CheckMessage]:
     """Each text fits one segment, in every language, under the names of this service (S-43)."""
     if Conf.service_name.fault(conf.service_name) or Conf.base_url.fault(conf.base_url):
@@ -237,7 +237,7 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(CHECKS)
 def check_keys(**kwargs: Any) -> list[CheckMessage]:
     """The keys are those with which the database was written: see ``models.canary``.
 
@@ -261,7 +261,7 @@ _OF_LEDGER = 1024 * 1024
 """Bytes at the end of the ledger that a start compares with the database, in about 0.2 s."""
 
 
-@register()
+@register(CHECKS)
 def check_restored(**kwargs: Any) -> list[CheckMessage]:
     """The database has the newest events of the ledger: as ``check_keys``, at every start."""
     if Conf.digest_key.fault(conf.digest_key) or Conf.ledger.fault(conf.ledger):

@@ -5,6 +5,7 @@ import os
 import django
 from django.core.management.base import BaseCommand
 
+from optin.conf import CHECKS
 from twofa_site.handler import Handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
@@ -13,4 +14,4 @@ application = Handler()
 
 # An application server runs no system checks by itself: a wrong setting must stop this
 # start too, not only a command's.
-BaseCommand().check()
+BaseCommand().check(tags=[CHECKS])

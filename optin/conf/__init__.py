@@ -28,6 +28,7 @@ from optin.conf.setting import (
 from optin.conf.texts import Texts
 
 __all__ = [
+    "CHECKS",
     "CLOCK_SLACK",
     "KEY_BYTES",
     "MAX_FAILURES",
@@ -42,6 +43,13 @@ __all__ = [
     "conf",
     "every_setting",
 ]
+
+CHECKS = "optin"
+"""The tag of the service's own system checks: of settings, keys and the database.
+
+Starts and commands run these alone. Those of Django and of packages look at the code, and import
+all of it: with them, a command takes 1.7 times as much processor time. ``manage check`` runs them.
+"""
 
 
 class Conf(Codes, Texts, Gateways, Access, Service):

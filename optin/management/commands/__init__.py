@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management import base
+from django.core.management.base import CommandError, CommandParser
 
-from optin.conf import Conf, conf
+from optin.conf import CHECKS, Conf, conf
 from optin.errors import InvalidMobileNumber, UnfitReason, UnfitTime
 from optin.models import File, Guard, User
 from optin.operations.send_controls import Target
@@ -60,6 +61,12 @@ def target_of(number: str, *, prefix: bool) -> Target:
         return Target.prefix(number) if prefix else Target.number(number)
     except InvalidMobileNumber as exc:
         raise CommandError(exc.message) from None
+
+
+class BaseCommand(base.BaseCommand):
+    """A command that begins soon: of the system checks it runs those of the service."""
+
+    requires_system_checks = [CHECKS]
 
 
 class ListCommand(BaseCommand):

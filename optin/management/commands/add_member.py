@@ -1,8 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.management.commands import ORIGIN, find_file, find_user
+from optin.management.commands import ORIGIN, BaseCommand, find_file, find_user
 from optin.operations import tenants
 
 

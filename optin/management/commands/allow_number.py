@@ -1,9 +1,9 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin.errors import UnfitReason
-from optin.management.commands import ORIGIN, target_of
+from optin.management.commands import ORIGIN, BaseCommand, target_of
 from optin.operations import send_controls
 from optin.outcomes import StaffOutcome
 

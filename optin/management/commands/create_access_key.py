@@ -1,9 +1,9 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin.errors import NotAMember
-from optin.management.commands import ORIGIN, find_file, find_user
+from optin.management.commands import ORIGIN, BaseCommand, find_file, find_user
 from optin.messaging import delivery
 from optin.operations import tenants
 

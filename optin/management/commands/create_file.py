@@ -1,9 +1,9 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin.errors import FileIdTaken
-from optin.management.commands import ORIGIN
+from optin.management.commands import ORIGIN, BaseCommand
 from optin.models import File
 from optin.models.files import MAX_FILE_ID
 from optin.operations import tenants

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -12,6 +12,7 @@ from oauth2_provider.models import AccessToken
 
 from optin import keys
 from optin.conf import conf
+from optin.management.commands import BaseCommand
 from optin.models import (
     AccessKey,
     AuthenticatorApp,

@@ -1,8 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.management.commands import ORIGIN
+from optin.management.commands import ORIGIN, BaseCommand
 from optin.operations import tenants
 
 

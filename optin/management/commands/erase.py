@@ -1,10 +1,10 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin.errors import TellingReason, UnfitReason
-from optin.management.commands import ORIGIN, find_user
+from optin.management.commands import ORIGIN, BaseCommand, find_user
 from optin.operations import erasure
 from optin.outcomes import StaffOutcome
 

@@ -1,10 +1,10 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin.errors import UnfitReason, UnfitTime
-from optin.management.commands import ORIGIN, target_of
+from optin.management.commands import ORIGIN, BaseCommand, target_of
 from optin.operations import send_controls
 
 

@@ -1,8 +1,6 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
-from optin.management.commands import ORIGIN
+from optin.management.commands import ORIGIN, BaseCommand
 from optin.operations import retention
 
 

@@ -1,8 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from optin.management.commands import ORIGIN, find_user
+from optin.management.commands import ORIGIN, BaseCommand, find_user
 from optin.models import AccessKey
 from optin.operations import tenants
 

@@ -1,8 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from optin.management.commands import BaseCommand
 from optin.support import statistics
 
 

@@ -1,9 +1,9 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from optin.audit import repeats
+from optin.management.commands import BaseCommand
 from optin.messaging import delivery
 
 

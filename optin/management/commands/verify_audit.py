@@ -4,13 +4,14 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import IO, Any
 
-from django.core.management.base import BaseCommand, CommandParser, SystemCheckError
+from django.core.management.base import CommandParser, SystemCheckError
 from django.db import DatabaseError
 from django.utils import timezone
 
 from optin.audit import integrity, seals
 from optin.audit.integrity import Finding, Tally
 from optin.conf import conf
+from optin.management.commands import BaseCommand
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 """Not 1: with that, Python ends where a command cannot even start."""
