@@ -51,13 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Those of a file stay together, for they share what its fixtures make.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    total = len(items)
     slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = [item for item in items if not item.get_closest_marker("slow")]
+    quick = iter([item for item in items if not item.get_closest_marker("slow")])
     files = [list(group) for _, group in itertools.groupby(slow, lambda item: item.path)]
     items.clear()
     for n in range(workers):
+        end = len(items) + (total - len(items)) // (workers - n)  # as pytest-xdist has it
         items += itertools.chain.from_iterable(files[n::workers])
-        items += quick[n * len(quick) // workers : (n + 1) * len(quick) // workers]
+        items += itertools.islice(quick, max(0, end - len(items)))
 
 
 @pytest.fixture(autouse=True)
