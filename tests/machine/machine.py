@@ -21,7 +21,16 @@ from hypothesis.stateful import (
 
 from optin.conf import Rate
 from optin.errors import MalformedCode
-from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    SmsMessage,
+    User,
+)
 from optin.models.factors import has_active_factor
 from optin.operations import challenges, opt_ins, sign_in, staff_actions
 from optin.operations.verification import Verification
@@ -304,16 +313,19 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_those_of_the_model(self) -> None:
+        """Read once for all people, as the invariants are most of what a step takes."""
+        found: dict[int, set[tuple[object, ...]]] = {pk: set() for pk in self.ids}
+        for row in ProviderUser.objects.filter(user__in=self.ids):
+            suspended = bool(row.suspended_at)
+            found[row.user_id].add(
+                (row.pk, row.number_digest, row.file_id, row.confirmed, suspended)
+            )
+        self.read_people()
         for user, person in zip(self.users, self.model.people, strict=True):
-            user.refresh_from_db()
             assert user.otp_failures == person.failures
             assert user.locked_for(self.now) == self.locked_for(person)
             assert bool(user.otp_disabled_at) == person.disabled
-            found = {
-                (r.pk, r.number_digest, r.file_id, r.confirmed, bool(r.suspended_at))
-                for r in ProviderUser.objects.filter(user=user)
-            }
-            assert found == {
+            assert found[user.pk] == {
                 (
                     row.id,
                     ProviderUser.digest_of(row.number),
@@ -365,8 +377,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def failures_are_forgotten_for_a_right_code_or_by_staff_only(self) -> None:
+        self.read_people()
         for who, user in enumerate(self.users):
-            user.refresh_from_db()
             assert user.otp_failures >= self.failures[who] or who in self.may_forget
             self.failures[who] = user.otp_failures
         self.may_forget.clear()
@@ -428,6 +440,14 @@ class Machine(RuleBasedStateMachine):
     @property
     def now(self) -> datetime:
         return timezone.now()
+
+    def read_people(self) -> None:
+        """Let the objects have what the database has."""
+        for user, values in zip(
+            self.users, User.objects.filter(pk__in=self.ids).order_by("pk").values(), strict=True
+        ):
+            assert user.pk == values["id"]
+            vars(user).update(values)
 
     def person(self, who: int) -> Person:
         return self.model.people[who]
