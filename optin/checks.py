@@ -364,6 +364,20 @@ def check_mail(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def check_support(**kwargs: Any) -> list[CheckMessage]:
+    """Where nothing else helps, pages tell people to contact support."""
+    if conf.support:
+        return []
+    return [
+        Warning(
+            "OPTIN_SUPPORT is not set.",
+            hint="Pages and mails tell people to contact support, and would not say how.",
+            id="optin.W209",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def check_hashes(**kwargs: Any) -> list[CheckMessage]:
     """Some threads of each process stay free of passwords (``hashing``)."""
     if conf.password_hashes + hashing.WAITING >= THREADS:

@@ -123,6 +123,7 @@ if DEBUG:
     OPTIN_DIGEST_KEY = globals()["OPTIN_DIGEST_KEY"] or keys.derive(
         SECRET_KEY, "development digest key"
     )
+    OPTIN_SUPPORT = globals()["OPTIN_SUPPORT"] or "support@example.com"
 
 # -- where it is reached -----------------------------------------------------------
 

@@ -108,7 +108,8 @@ class Service:
         fault=lambda v: (
             "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
         ),
-        doc="How people reach support. Shown on each page and in each mail.",
+        doc="How people reach support: a link, an e-mail address or a phone number. Shown on each "
+        "page and in each mail.",
     )
     audit_retention = Setting(
         36,

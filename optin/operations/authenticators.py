@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin import codes
-from optin.conf import conf
+from optin.conf import MAX_FAILURES, conf
 from optin.errors import FactorNeeded
 from optin.messaging import delivery
 from optin.models import (
@@ -71,6 +71,7 @@ class Overview:
     number: ProviderUser | None
     app: AuthenticatorApp | None
     recovery_codes: int  # unused
+    app_is_heard: bool = False  # False too where there were more failures than NIST allows
 
     @property
     def is_on(self) -> bool:
@@ -79,10 +80,12 @@ class Overview:
 
 
 def overview(user: User) -> Overview:
+    app = AuthenticatorApp.objects.active_of(user)
     return Overview(
         ProviderUser.objects.filter(user=user, confirmed=True).first(),
-        AuthenticatorApp.objects.active_of(user),
+        app,
         RecoveryCode.objects.left(user),
+        app_is_heard=bool(app) and user.otp_failures < MAX_FAILURES,
     )
 
 

@@ -256,6 +256,25 @@ def verify_opt_in(
     return result
 
 
+def belongs_to_another(user: User, provider_user_id: int) -> bool:
+    """Whether *user* entered the right code for that number, and learned that another has it.
+
+    Of what happened since, it tells nothing: nobody may learn whose a number is (S-38).
+    """
+    newest = (
+        PendingOtp.objects.filter(
+            provider_user=provider_user_id, provider_user__user=user, purpose=Purpose.OPT_IN
+        )
+        .select_related("provider_user")
+        .order_by("-pk")
+        .first()
+    )
+    if newest is None or newest.closed_at is None or newest.closed_as != Closed.VERIFIED:
+        return False
+    verified_at = newest.provider_user.verified_at
+    return verified_at is None or verified_at < newest.closed_at
+
+
 def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
     """Say for the event which number gave way, if one did."""
     return {"replaced": old.pk} if old and result.outcome is CodeOutcome.OK else {}

@@ -10,6 +10,7 @@ from django.views import View
 from optin.errors import MalformedCode
 from optin.models import Purpose, User
 from optin.operations import authenticators, challenges
+from optin.operations.authenticators import Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -31,7 +32,7 @@ class CodePage(View):
     name: str  # of the address
     purpose: Purpose
     template: str
-    takes_recovery = True
+    takes_recovery = True  # where no recovery code counts, no app does
     settled = frozenset({CodeOutcome.OK})  # what leads on
 
     person: User
@@ -89,7 +90,11 @@ class CodePage(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
             return SeeOther(self.address())
-        waiting, factors = self.waiting(), authenticators.overview(self.person)
+        factors = authenticators.overview(self.person)
+        locked, no_texts = words.locked(self.person), self._no_texts(factors)
+        # What is locked or switched off takes no code that was sent before.
+        waiting = None if locked or self._is_off(factors) else self.waiting()
+        by_app = not locked and self.takes_recovery and factors.app_is_heard
         context = {
             "waiting": waiting,
             "factors": factors,
@@ -98,8 +103,10 @@ class CodePage(View):
             "help": self.address("help"),
             "delivery": words.delivery(waiting.text) if waiting else "",
             "resend_in": _seconds(waiting),
-            "person": self.person,
-            "stopped": words.stopped(self.purpose) if self.is_stopped() else "",
+            "locked": locked,
+            "no_texts": no_texts,
+            "can_text": bool(factors.number) and not locked and not no_texts,
+            "has_field": bool(waiting) or by_app,
             **self.context(),
         }
         if self.step == "help":
@@ -107,28 +114,37 @@ class CodePage(View):
         refused = sessions.take_refused(request)
         if waiting:
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
-        form = self._code_form(refused.get("code", ""), waiting, factors)
+        form = CodeForm(
+            refused.get("code", ""),
+            hint=_hint(waiting, by_app=by_app),
+            has_field=bool(context["has_field"]),
+        )
         recovery = RecoveryForm(refused.get("recovery", ""))
+        takes_recovery = self.takes_recovery and factors.recovery_codes and not locked
         return page(
             request,
             self.template,
             recovery if recovery.errors else form,
             code_form=form,
-            recovery=recovery if self.takes_recovery and factors.recovery_codes else None,
+            recovery=recovery if takes_recovery else None,
             **context,
         )
 
-    def _code_form(
-        self, refused: str, waiting: Waiting | None, factors: authenticators.Overview
-    ) -> CodeForm:
-        # Where no recovery code counts, no app does: only the texted code is asked for.
-        by_app = bool(factors.app and self.takes_recovery)
-        has_field = bool(waiting or by_app)
-        return CodeForm(refused, hint=_hint(waiting, by_app=by_app), has_field=has_field)
+    def _is_off(self, factors: Overview) -> bool:
+        """Whether no texted code is accepted, by a count or by staff."""
+        number = factors.number if self.purpose is not Purpose.OPT_IN else None
+        return bool(self.person.otp_disabled_at or (number and number.suspended_at))
+
+    def _no_texts(self, factors: Overview) -> str:
+        """Say why no text can be sent, and what else there is; "" if one can."""
+        if self._is_off(factors):
+            return words.switched_off(factors)
+        return words.stopped(self.purpose, factors) if self.is_stopped() else ""
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
-            sessions.flash(request, words.sending(self.send(), self.purpose))
+            factors = authenticators.overview(self.person)
+            sessions.flash(request, words.sending(self.send(), self.purpose, factors))
             return SeeOther(self.address())
         field = "recovery" if "recovery" in request.POST else "code"
         result = self._result(field, request.POST.get(field, ""))
@@ -143,7 +159,8 @@ class CodePage(View):
             return None
         if result.outcome in self.settled:
             return result
-        sessions.refuse(self.request, field, words.refusal(result))
+        factors = authenticators.overview(self.person)
+        sessions.refuse(self.request, field, words.refusal(result, factors))
         return None
 
 

@@ -1,5 +1,7 @@
 """What every template may use."""
 
+import re
+
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -14,9 +16,24 @@ def service(request: HttpRequest) -> dict[str, str | bool]:
     return {
         "service_name": conf.service_name,
         "support": conf.support,
+        "support_link": link_to(conf.support),
         "has_simulator": has_simulator(),
         "flash": flash,
     }
+
+
+def link_to(contact: str) -> str:
+    """Return the address that a link to *contact* has; "" for a text that is none of the three.
+
+    It may be a link, an e-mail address or a phone number.
+    """
+    if re.fullmatch(r"https?://\S+", contact):
+        return contact
+    if re.fullmatch(r"[^\s@/?#&]+@[^\s@/?#&]+", contact):
+        return f"mailto:{contact}"
+    if re.fullmatch(r"[+(]?[0-9][0-9 ().\-]+", contact):
+        return "tel:" + re.sub(r"[^+0-9]", "", contact)
+    return ""
 
 
 def has_simulator() -> bool:

@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin.errors import SignedOut
-from optin.models import Purpose, User
+from optin.models import File, Purpose, User
 from optin.operations import authenticators, challenges, passwords, sign_in
 from optin.operations.verification import Verification
 from optin.outcomes import By, SignInOutcome
@@ -46,7 +46,8 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     if result.outcome is SignInOutcome.CODE_REQUIRED and result.user:
         sessions.begin_half(request, result.user)
         if result.sending:
-            sessions.flash(request, words.sending(result.sending, Purpose.SIGN_IN))
+            factors = authenticators.overview(result.user)
+            sessions.flash(request, words.sending(result.sending, Purpose.SIGN_IN, factors))
         return SeeOther("sign-in-code", then=request.GET.get("next", ""))
     return refused_password(request, "sign_in.html", form, result)
 
@@ -82,13 +83,14 @@ class SignInCode(CodePage):
 
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
-        if authenticators.overview(self.person).number:
+        has_file = File.objects.open_to(self.person).exists()
+        if authenticators.overview(self.person).number and has_file:
             said = _("You are signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You are signed in.")
             sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))
-        sessions.flash(self.request, _("You are signed in. Set up your app again now."))
+        sessions.flash(self.request, _("You are signed in. Set up an authenticator app now."))
         return SeeOther("app", then=on_to(self.request))
 
 
@@ -103,6 +105,7 @@ class SignInRecovery(SignInCode):
             "sign_in_recovery.html",
             RecoveryForm(sessions.take_refused(request).get("recovery", "")),
             factors=authenticators.overview(self.person),
+            locked=words.locked(self.person),
             here=self.address(),
             back=self.with_query(reverse("sign-in-code")),
         )

@@ -49,6 +49,8 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
         stopped=authenticators.is_stopped(user),
+        switched_off=words.switched_off(factors),
+        has_file=File.objects.open_to(user).exists(),
         waiting=_waiting_number(request, user),
         then=on_to(request),
     )
@@ -85,7 +87,7 @@ def number(request: HttpRequest) -> HttpResponse:
     if files and form.is_valid():
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
-        said = words.sending(sending, Purpose.OPT_IN) if sending else ""
+        said = words.sending(sending, Purpose.OPT_IN, factors) if sending else ""
         if sending and sending.provider_user_id:
             sessions.name_number(request, sending.provider_user_id)
             sessions.flash(request, said)
@@ -93,8 +95,20 @@ def number(request: HttpRequest) -> HttpResponse:
             return SeeOther("number-code", then=on_to(request), number=number)
         if sending:
             form.add_error("number", said)
-    stopped = authenticators.is_stopped(user)
-    return page(request, "number.html", form, factors=factors, files=files, stopped=stopped)
+    return page(
+        request,
+        "number.html",
+        form,
+        factors=factors,
+        files=files,
+        stopped=authenticators.is_stopped(user),
+        barred=_barred(user, factors),
+    )
+
+
+def _barred(user: User, factors: authenticators.Overview) -> str:
+    """Say why *user* may set up no factor now; "" if they may."""
+    return words.locked(user) or (words.switched_off(factors) if user.otp_disabled_at else "")
 
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
@@ -153,7 +167,12 @@ class NumberCode(CodePage):
         )
 
     def context(self) -> dict[str, Any]:
-        return {"change_url": SeeOther("number", then=on_to(self.request)).url}
+        return {
+            "change_url": SeeOther("number", then=on_to(self.request)).url,
+            # Only a texted code shows that a number is theirs, and it goes to that number.
+            "can_text": False,
+            "taken": opt_ins.belongs_to_another(self.person, self.number),
+        }
 
     def check(self, text: str) -> Verification:
         return opt_ins.verify_opt_in(
@@ -207,7 +226,8 @@ def texts(request: HttpRequest) -> HttpResponse:
             standing=sessions.standing(request),
             origin=sessions.origin_of(request),
         )
-        sessions.flash(request, words.allowed(result))
+        factors = authenticators.overview(_user(request))
+        sessions.flash(request, words.allowed(result, factors))
     return SeeOther("two-factor")
 
 
@@ -274,6 +294,7 @@ def app(request: HttpRequest) -> HttpResponse:
         "app.html",
         CodeForm(sessions.take_refused(request).get("code", "")),
         factors=factors,
+        barred=_barred(user, factors),
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
         address=address,
         picture=_picture(address),
@@ -285,7 +306,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     if "code" not in request.POST:
         begun = authenticators.begin_app(user, standing=standing, origin=origin)
         if begun.outcome is not FactorOutcome.STARTED:
-            sessions.flash(request, words.refusal(begun))
+            sessions.flash(request, words.refusal(begun, authenticators.overview(user)))
         return SeeOther("app", then=then)
     text = request.POST["code"]
     try:
@@ -296,7 +317,8 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         sessions.refuse(request, "code", words.malformed("code", text, codes.APP_DIGITS))
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:
-        sessions.refuse(request, "code", words.refusal(result))
+        factors = authenticators.overview(user)
+        sessions.refuse(request, "code", words.refusal(result, factors))
         return SeeOther("app", then=then)
     if result.repeated:
         sessions.follow(request)
@@ -346,7 +368,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
         sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
     else:
-        sessions.flash(request, words.refusal(kept))
+        sessions.flash(request, words.refusal(kept, factors))
     return SeeOther(next_page(request, "two-factor"))
 
 

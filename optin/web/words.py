@@ -14,9 +14,9 @@ from django.utils.translation import ngettext
 
 from optin import codes, limits
 from optin.conf import conf
-from optin.models import Purpose, SmsMessage
+from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
-from optin.operations.authenticators import Change
+from optin.operations.authenticators import Change, Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -79,8 +79,35 @@ def malformed(field: str, text: str, digits: int = 0) -> str:
     return _("That code is too long. It has %(n)d digits.") % {"n": digits}
 
 
-def refusal(result: Verification | Change) -> str:
-    """Say why a code did not do, or a change, and what does."""
+def locked(person: User) -> str:
+    """Say until when no code of *person* is accepted; "" if codes are."""
+    if (left := person.locked_for(timezone.now())) is None:
+        return ""
+    return _(
+        "No code is accepted until %(time)s. Load this page again then. If you cannot wait, "
+        "contact support."
+    ) % {"time": clock_time(timezone.now() + left)}
+
+
+def other_ways(factors: Overview) -> str:
+    """Say what somebody with *factors* can do where no text is sent to them."""
+    if factors.app_is_heard and factors.recovery_codes:
+        return _("Use your authenticator app or a recovery code, or contact support.")
+    if factors.app_is_heard:
+        return _("Use your authenticator app, or contact support.")
+    if factors.recovery_codes:
+        return _("Use a recovery code, or contact support.")
+    return _("Contact support.")
+
+
+def switched_off(factors: Overview) -> str:
+    """Say that no texted code is accepted, and what is."""
+    said = _("Codes by text message are switched off for your account.")
+    return f"{said} {other_ways(factors)}"
+
+
+def refusal(result: Verification | Change, factors: Overview) -> str:
+    """Say why a code did not do, or a change, and what does for somebody with *factors*."""
     if result.outcome == CodeOutcome.LOCKED and result.retry_after:
         until = clock_time(timezone.now() + result.retry_after)
         return _("Too many wrong codes. No code is accepted until %(time)s. Try again then.") % {
@@ -89,6 +116,8 @@ def refusal(result: Verification | Change) -> str:
     left = result.tries_left if isinstance(result, Verification) else None
     if left == 0:
         return _("That code is not right, and you have no tries left for it. Ask for a new one.")
+    if result.outcome == CodeOutcome.FACTOR_DISABLED:
+        return switched_off(factors)
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
@@ -97,10 +126,6 @@ _REFUSALS: dict[str, Callable[[], str]] = {
     CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
     CodeOutcome.OTP_EXHAUSTED: lambda: _(
         "The code was entered wrongly too often and no longer works. Ask for a new one."
-    ),
-    CodeOutcome.FACTOR_DISABLED: lambda: _(
-        "Codes by text message are switched off for your account. Use an authenticator app or a "
-        "recovery code, or contact support."
     ),
     CodeOutcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You do not need a code."),
     CodeOutcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
@@ -123,27 +148,31 @@ def _tries(left: int | None) -> str:
 # -- texts -------------------------------------------------------------------------
 
 
-def stopped(purpose: Purpose) -> str:
-    """Say that no text goes to a number of the person, and how they go on without."""
+def stopped(purpose: Purpose, factors: Overview) -> str:
+    """Say that no text goes to a number of the person, and how they go on with *factors*."""
     if purpose is Purpose.OPT_IN:
         return _(
             "No text message is sent to this number: somebody answered STOP from it. If our text "
             "messages come from a number, send START to that number from your phone. Or use "
             "another mobile number, or ask support to allow this one again."
         )
-    return _(
+    said = _(
         "No text message is sent to your number: somebody answered STOP from it. If our text "
-        "messages come from a number, send START to that number from your phone. Or use an "
-        "authenticator app or a recovery code: then you can turn text messages on again under "
-        "“Two-factor”. If you cannot do any of this, contact support."
+        "messages come from a number, you can send START to that number from your phone."
     )
+    said = f"{said} {other_ways(factors)}"
+    if factors.app_is_heard or factors.recovery_codes:
+        said += " " + _(
+            "Once you are signed in, you can turn text messages on again under “Two-factor”."
+        )
+    return said
 
 
-def allowed(result: Change) -> str:
+def allowed(result: Change, factors: Overview) -> str:
     """Say whether texts to the person's number are on again after a STOP."""
     if result.outcome in _ALLOWED:
         return _ALLOWED[result.outcome]()
-    return refusal(result)
+    return refusal(result, factors)
 
 
 _ALLOWED = {
@@ -162,11 +191,14 @@ _ALLOWED = {
 }
 
 
-def sending(result: Sending, purpose: Purpose) -> str:
+def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
     """Say what became of a request for a text."""
     if not result.is_withheld and result.data.get("rule") == limits.Rule.OPTED_OUT:
-        return stopped(purpose)  # only who has verified the number is refused openly
+        # Only who has verified the number is refused openly.
+        return stopped(purpose, factors)
     outcome = result.outcome
+    if outcome is SendOutcome.FACTOR_DISABLED:
+        return switched_off(factors)
     if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = SendOutcome.WAITING
     if outcome in _UNSENT:
@@ -188,7 +220,6 @@ _UNSENT = {
 _SENT: dict[SendOutcome, Callable[[], str]] = {
     SendOutcome.SENT: lambda: "",  # the page to which it leads says where it went
     SendOutcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
-    SendOutcome.FACTOR_DISABLED: _REFUSALS[CodeOutcome.FACTOR_DISABLED],
     SendOutcome.NOT_OPTED_IN: _REFUSALS[CodeOutcome.NOT_OPTED_IN],
     SendOutcome.ALREADY_OPTED_IN: lambda: _("You already use this number."),
     SendOutcome.REGION_NOT_ALLOWED: lambda: _(

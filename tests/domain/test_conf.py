@@ -554,6 +554,15 @@ def test_a_deployment_where_passwords_can_take_every_thread_is_warned(
     assert ("optin.W207" in found) is warned
 
 
+@pytest.mark.parametrize(("support", "warned"), [("", True), ("+61 2 5550 1234", False)])
+def test_a_deployment_without_a_contact_is_warned(
+    production: LazySettings, support: str, warned: bool
+) -> None:
+    production.OPTIN_SUPPORT = support
+    found = {m.id for m in run_checks(include_deployment_checks=True)}
+    assert ("optin.W209" in found) is warned
+
+
 @pytest.mark.parametrize("sends", [True, False])
 def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
     """S-39."""

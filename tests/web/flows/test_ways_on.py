@@ -1,0 +1,243 @@
+"""No dead end: a page offers what can work now, or else says how to reach support."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from optin.models import File, User
+from optin.operations import opt_ins, staff_actions
+from optin.web.context import link_to
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import APP, NUMBER_CODE, NUMBER_PAGE, PROVE, TWO_FACTOR, Browser, sign_in
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONTACT = "help@example.com"
+CODE = "/sign-in/code/"
+LOST = "/sign-in/recovery/"
+
+
+@pytest.fixture(autouse=True)
+def contact(settings: Any) -> None:
+    settings.OPTIN_SUPPORT = CONTACT
+
+
+def names_contact(browser: Browser) -> bool:
+    return f"Contact support: {CONTACT}" in " ".join(browser.page.text.split())
+
+
+def sends(browser: Browser) -> list[str]:
+    """Where the forms of the page lead that ask for a text."""
+    return [form.action for form in browser.page.forms if "send/" in form.action]
+
+
+@pytest.mark.parametrize(
+    ("contact", "leads_to"),
+    [
+        ("https://example.com/help", "https://example.com/help"),
+        ("help@example.com", "mailto:help@example.com"),
+        ("+61 2 5550 1234", "tel:+61255501234"),
+        ("(02) 5550-1234", "tel:0255501234"),
+        ("Room 4, weekdays", ""),
+        ("javascript:alert(1)", ""),
+        ("a@example.com?cc=b@example.com", ""),
+    ],
+)
+def test_contact_is_a_link_where_it_can_be_one(contact: str, leads_to: str) -> None:
+    assert link_to(contact) == leads_to
+
+
+def test_without_a_contact_the_page_names_none(browser: Browser, settings: Any, db: None) -> None:
+    settings.OPTIN_SUPPORT = ""
+    browser.go("/password-reset/sent/")
+    assert "Contact support:" not in browser.page.text
+
+
+@pytest.mark.parametrize(
+    "address", ["/password-reset/sent/", "/not-me/nothing/", "/account/activity/"]
+)
+def test_pages_that_tell_of_support_say_how_to_reach_it(address: str, ann: Browser) -> None:
+    ann.go(address)
+    assert names_contact(ann)
+    assert f"mailto:{CONTACT}" in ann.page.links
+
+
+# -- without a file ----------------------------------------------------------------
+
+
+def test_without_a_file_an_app_is_offered_first(ann: Browser, user: User) -> None:
+    user.memberships.all().delete()
+    ann.go(TWO_FACTOR)
+    assert ann.page.leads_to(APP)
+    assert not ann.page.leads_to(NUMBER_PAGE)
+    assert names_contact(ann)
+    ann.go(NUMBER_PAGE)
+    assert ann.page.leads_to(APP)
+    assert names_contact(ann)
+
+
+def test_without_a_file_no_number_is_offered_beside_an_app(ann: Browser, user: User) -> None:
+    user.memberships.all().delete()
+    secret = set_up_app(user)
+    sign_in(fresh := Browser())
+    fresh.send(code=app_code(secret, 1))
+    fresh.go(TWO_FACTOR)
+    assert not fresh.page.leads_to(NUMBER_PAGE)
+
+
+def test_recovery_without_a_file_leads_to_an_app(browser: Browser, user: User, active: Any) -> None:
+    (code, *_) = make_recovery_codes(user)
+    user.memberships.all().delete()
+    sign_in(browser)
+    browser.click(LOST)
+    browser.send(recovery=code)
+    assert (browser.path, "Set up an authenticator app" in browser.page.flash) == (APP, True)
+
+
+# -- locked, switched off ----------------------------------------------------------
+
+
+def lock(user: User) -> None:
+    until = timezone.now() + timedelta(minutes=15)
+    User.objects.filter(pk=user.pk).update(otp_failures=10, otp_locked_until=until)
+
+
+def disable(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(otp_failures=50, otp_disabled_at=timezone.now())
+
+
+def suspend(user: User) -> None:
+    staff_actions.suspend(user, reason="test", origin=ORIGIN)
+
+
+def test_locked_at_the_sign_in(browser: Browser, user: User, active: Any) -> None:
+    """Nothing is accepted: no text, app or recovery code is asked for."""
+    make_recovery_codes(user)
+    set_up_app(user)
+    lock(user)
+    sign_in(browser)
+    assert (browser.path, browser.page.heading) == (CODE, "Too many wrong codes")
+    assert "No code is accepted until 23:15 AEDT." in browser.page.text
+    assert (sends(browser), "code" in browser.page.inputs) == ([], False)
+    assert names_contact(browser)
+    for address in (LOST, f"{CODE}not-received/"):
+        browser.go(address)
+        assert "No code is accepted until 23:15 AEDT." in browser.page.text
+        assert (sends(browser), browser.page.inputs.keys() & {"code", "recovery"}) == ([], set())
+
+
+@pytest.mark.parametrize("address", [NUMBER_PAGE, APP])
+@pytest.mark.parametrize("state", [lock, disable])
+def test_barred_from_a_first_factor(
+    state: Callable[[User], None], address: str, ann: Browser, user: User, phone: Phone
+) -> None:
+    state(user)
+    ann.go(address)
+    assert [form for form in ann.page.forms if form.action != "/sign-out/"] == []
+    assert names_contact(ann)
+
+
+@pytest.mark.parametrize("state", [disable, suspend])
+@pytest.mark.parametrize(
+    ("has", "says"),
+    [
+        ("both", "Use your authenticator app or a recovery code, or contact support."),
+        ("app", "Use your authenticator app, or contact support."),
+        ("codes", "Use a recovery code, or contact support."),
+        ("nothing", "switched off for your account. Contact support."),
+    ],
+)
+def test_switched_off_names_what_the_person_has(
+    has: str, says: str, state: Callable[[User], None], browser: Browser, user: User, active: Any
+) -> None:
+    if has in {"both", "app"}:
+        set_up_app(user)
+    if has in {"both", "codes"}:
+        make_recovery_codes(user)
+    state(user)
+    sign_in(browser)
+    assert browser.path == CODE
+    for address in (CODE, f"{CODE}not-received/"):
+        browser.go(address)
+        assert says in browser.page.text
+        assert (sends(browser), names_contact(browser)) == ([], True)
+    browser.go(CODE)
+    assert ("code" in browser.page.inputs) is (has in {"both", "app"})
+    assert browser.page.leads_to(LOST) is (has in {"both", "codes"})
+
+
+def test_app_that_is_heard_no_more_is_not_offered(
+    browser: Browser, user: User, active: Any
+) -> None:
+    """From NIST's limit on, no code of an app is accepted either."""
+    set_up_app(user)
+    User.objects.filter(pk=user.pk).update(otp_failures=100, otp_disabled_at=timezone.now())
+    sign_in(browser)
+    assert "switched off for your account. Contact support." in browser.page.text
+    assert "code" not in browser.page.inputs
+
+
+# -- somebody else's number --------------------------------------------------------
+
+
+def claim(ann: Browser, stranger: User, file: File, phone: Phone) -> None:
+    """Have ann enter the right code for a number that *stranger* has."""
+    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=OTHER_NUMBER)
+    ann.send(code=phone.code_to(OTHER_NUMBER))
+
+
+def test_number_of_another_leads_to_another_number(
+    ann: Browser, stranger: User, file: File, phone: Phone
+) -> None:
+    claim(ann, stranger, file, phone)
+    assert ann.path == NUMBER_CODE
+    assert "another account uses this number" in ann.page.errors
+    for _ in range(2):
+        assert ann.page.heading == "Use another number"
+        assert (sends(ann), names_contact(ann)) == ([], True)
+        assert ann.page.leads_to(NUMBER_PAGE)
+        ann.reload()
+
+
+def test_wrong_code_for_a_number_of_another_tells_nothing(
+    ann: Browser, stranger: User, file: File, phone: Phone
+) -> None:
+    """S-38: whose it is, only the right code tells."""
+    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=OTHER_NUMBER)
+    for _ in range(2):
+        ann.send(code=wrong(phone.code_to(OTHER_NUMBER)))
+        assert ann.page.heading == "Check your phone"
+
+
+def test_what_became_of_an_own_number_since_is_not_told(
+    ann_on: Browser, user: User, stranger: User, file: File, phone: Phone
+) -> None:
+    """S-38: once it was theirs, that somebody has it now is news to them."""
+    ann_on.go(NUMBER_PAGE)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    ann_on.send(number=OTHER_NUMBER)
+    page = ann_on.page.address
+    ann_on.send(code=phone.code_to(OTHER_NUMBER))
+    staff_actions.revoke(user, reason="test", origin=ORIGIN)
+    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    assert sending.provider_user_id
+    code = phone.code_to(OTHER_NUMBER)
+    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, code, origin=ORIGIN)
+    ann_on.go(page)
+    assert ann_on.path == NUMBER_CODE
+    assert ann_on.page.heading == "Check your phone"
+    assert NUMBER[-3:] not in ann_on.page.text
