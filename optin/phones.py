@@ -6,6 +6,7 @@ Google's libphonenumber metadata.
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 
 import phonenumbers
@@ -59,6 +60,15 @@ def parse(text: str, *, home_region: str) -> MobileNumber:
     :raises InvalidMobileNumber: unless it is a valid mobile number written with
         ASCII digits in at most ``MAX_LENGTH`` characters.
     """
+    number = _read(text, home_region)
+    region = phonenumbers.region_code_for_number(number)
+    if region is None or phonenumbers.number_type(number) not in _MOBILE:
+        raise InvalidMobileNumber
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return MobileNumber(e164, region)
+
+
+def _read(text: str, home_region: str) -> phonenumbers.PhoneNumber:
     if len(text) > MAX_LENGTH:
         raise InvalidMobileNumber
     # libphonenumber knows only some of the spaces that people paste.
@@ -66,14 +76,62 @@ def parse(text: str, *, home_region: str) -> MobileNumber:
     if not _WRITTEN.fullmatch(text):
         raise InvalidMobileNumber
     try:
-        number = phonenumbers.parse(text, home_region)
+        return phonenumbers.parse(text, home_region)
     except phonenumbers.NumberParseException:
         raise InvalidMobileNumber from None
-    region = phonenumbers.region_code_for_number(number)
-    if region is None or phonenumbers.number_type(number) not in _MOBILE:
-        raise InvalidMobileNumber
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return MobileNumber(e164, region)
+
+
+class Fault(StrEnum):
+    """What is wrong with a text that is no mobile number."""
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    LANDLINE = "landline"
+    NO_NUMBER = "no_number"  # or one that is neither a mobile nor a landline
+
+
+def fault(text: str, *, home_region: str) -> Fault:
+    """Return why ``parse`` refuses *text*, as far as the plan of its region tells."""
+    try:
+        number = _read(text, home_region)
+    except InvalidMobileNumber:
+        return Fault.NO_NUMBER
+    kinds, kind = phonenumbers.PhoneNumberType, phonenumbers.number_type(number)
+    if kind != kinds.UNKNOWN:
+        return Fault.LANDLINE if kind == kinds.FIXED_LINE else Fault.NO_NUMBER
+    possible = phonenumbers.is_possible_number_for_type_with_reason(number, kinds.MOBILE)
+    return _OF_LENGTH.get(possible, Fault.NO_NUMBER)
+
+
+_OF_LENGTH = {
+    phonenumbers.ValidationResult.TOO_SHORT: Fault.TOO_SHORT,
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: Fault.TOO_SHORT,
+    phonenumbers.ValidationResult.TOO_LONG: Fault.TOO_LONG,
+}
+
+_FICTIONAL = {"AU": "+61491570156"}
+"""Mobile numbers that are kept free for examples (AU: ACMA)."""
+
+
+def examples(region: str) -> tuple[str, str]:
+    """Return a mobile number of *region* as people there write it, and as others do."""
+    mobile = phonenumbers.PhoneNumberType.MOBILE
+    number = phonenumbers.parse(_FICTIONAL[region]) if region in _FICTIONAL else None
+    number = number or phonenumbers.example_number_for_type(region, mobile)
+    assert number, region  # OPTIN_SMS_REGIONS names regions that have mobile numbers
+    national, international = (
+        phonenumbers.format_number(number, form)
+        for form in (
+            phonenumbers.PhoneNumberFormat.NATIONAL,
+            phonenumbers.PhoneNumberFormat.INTERNATIONAL,
+        )
+    )
+    return national, international
+
+
+def calling_code(region: str) -> str:
+    """Return how numbers of *region* begin: ``+61``."""
+    return f"+{phonenumbers.country_code_for_region(region)}"
 
 
 def region_of(e164: str) -> str:

@@ -96,7 +96,8 @@ class StaffSite(AdminSite):
             refused = request.method == "POST" and not self.has_permission(request)
             # For a stranger, who has no session, none is to be stored.
             if refused and request.session.keys():
-                request.session["flash"] = _NOT_DONE  # on the next page, whichever that is
+                # On the next page, whichever that is.
+                request.session.update({"flash": _NOT_DONE, "flash_refused": True})
             with translation.override("en-au"):
                 response: HttpResponseBase = inner(request, *args, **kwargs)
                 if isinstance(response, TemplateResponse):

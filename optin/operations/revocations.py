@@ -88,7 +88,7 @@ def _refusal(factors: Factors, origin: Origin) -> RevocationOutcome | None:
     if not factors.is_on:
         return RevocationOutcome.NOT_OPTED_IN
     # What makes it safe is that the person is told. An administrator can do without.
-    return None if user.email and _mails_leave() else RevocationOutcome.UNTOLD
+    return None if user.email and mails_leave() else RevocationOutcome.UNTOLD
 
 
 def waiting_for(user: User, factors: Overview | None = None) -> Revocation | None:
@@ -210,7 +210,7 @@ def _obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
 
 def _was_told(waits: Revocation) -> bool:
     """Whether the mail left early enough: half of the time to cancel is left at least."""
-    if not _mails_leave():
+    if not mails_leave():
         return False
     mails = Notice.objects.filter(
         user=waits.user_id, kind=Notice.Kind.REVOKE_PLANNED, about_id=waits.pk
@@ -219,7 +219,7 @@ def _was_told(waits: Revocation) -> bool:
     return mails.filter(sent_at__lte=latest).exists()
 
 
-def _mails_leave() -> bool:
+def mails_leave() -> bool:
     """Whether mails reach people: without ``EMAIL_URL`` each counts as sent, and none is.
 
     At a development start they are in the console, for whoever tries this.

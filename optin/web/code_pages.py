@@ -4,9 +4,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
 from django.views import View
 
+from optin import codes
 from optin.errors import MalformedCode
 from optin.models import Purpose, User
 from optin.operations import authenticators, challenges
@@ -16,7 +16,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome
 from optin.runtime.redirects import SeeOther
-from optin.web import sessions, words
+from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import page
 
@@ -32,6 +32,7 @@ class CodePage(View):
     name: str  # of the address
     purpose: Purpose
     template: str
+    sends_itself = True
     takes_recovery = True  # where no recovery code counts, no app does
     settled = frozenset({CodeOutcome.OK})  # what leads on
 
@@ -92,9 +93,7 @@ class CodePage(View):
             return SeeOther(self.address())
         factors = authenticators.overview(self.person)
         locked, no_texts = words.locked(self.person), self._no_texts(factors)
-        # What is locked or switched off takes no code that was sent before.
-        waiting = None if locked or self._is_off(factors) else self.waiting()
-        by_app = not locked and self.takes_recovery and factors.app_is_heard
+        waiting, by_app = self._awaited(factors)
         context = {
             "waiting": waiting,
             "factors": factors,
@@ -116,8 +115,9 @@ class CodePage(View):
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
         form = CodeForm(
             refused.get("code", ""),
-            hint=_hint(waiting, by_app=by_app),
-            has_field=bool(context["has_field"]),
+            by_text=waiting.code.digits if waiting else 0,
+            by_app=by_app,
+            sends_itself=self.sends_itself,
         )
         recovery = RecoveryForm(refused.get("recovery", ""))
         takes_recovery = self.takes_recovery and factors.recovery_codes and not locked
@@ -129,6 +129,14 @@ class CodePage(View):
             recovery=recovery if takes_recovery else None,
             **context,
         )
+
+    def _awaited(self, factors: Overview) -> tuple[Waiting | None, bool]:
+        """Return the texted code that may be entered now, and whether the code of an app may be."""
+        if words.locked(self.person):
+            return None, False
+        # Where texts are switched off, a code that was sent before is not accepted.
+        waiting = None if self._is_off(factors) else self.waiting()
+        return waiting, self.takes_recovery and factors.app_is_heard
 
     def _is_off(self, factors: Overview) -> bool:
         """Whether no texted code is accepted, by a count or by staff."""
@@ -144,10 +152,14 @@ class CodePage(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
             factors = authenticators.overview(self.person)
-            sessions.flash(request, words.sending(self.send(), self.purpose, factors))
+            sending = self.send()
+            said = words.sending(sending, self.purpose, factors)
+            sessions.flash(request, said, refused=sending.outcome not in words.SENT)
             return SeeOther(self.address())
-        field = "recovery" if "recovery" in request.POST else "code"
-        result = self._result(field, request.POST.get(field, ""))
+        if "recovery" in request.POST:
+            result = self._result("recovery", typed.plain(request.POST["recovery"]))
+        else:
+            result = self._result("code", typed.code(request.POST.get("code", "")))
         return self.verified(result) if result else SeeOther(self.address())
 
     def _result(self, field: str, text: str) -> Verification | None:
@@ -155,24 +167,28 @@ class CodePage(View):
         try:
             result = self.check(text)
         except MalformedCode:
-            sessions.refuse(self.request, field, words.malformed(field, text))
-            return None
-        if result.outcome in self.settled:
+            result = None
+        if result and result.outcome in self.settled:
             return result
-        factors = authenticators.overview(self.person)
-        sessions.refuse(self.request, field, words.refusal(result, factors))
+        sessions.refuse(self.request, field, self._refusal(field, text, result))
         return None
+
+    def _refusal(self, field: str, text: str, result: Verification | None) -> str:
+        """Say why *text* did not do; it can be no code where there is no *result*."""
+        factors = authenticators.overview(self.person)
+        waiting, by_app = self._awaited(factors)
+        by_text = waiting.code.digits if waiting else 0
+        if result is None:
+            return words.malformed(field, text, by_text=by_text, by_app=by_app)
+        # Of the length of some other code: it was compared with none.
+        unheard = result.outcome is CodeOutcome.OTP_INCORRECT and not result.compared
+        awaited = words.code_lengths(by_text, by_app=by_app) if by_text or by_app else set()
+        if unheard and awaited and len(codes.clean(text)) not in awaited:
+            return words.malformed(field, text, by_text=by_text, by_app=by_app)
+        return words.refusal(result, factors)
 
 
 def _seconds(waiting: Waiting | None) -> int:
     if waiting is None or waiting.resend_in is None:
         return 0
     return words.whole_seconds(waiting.resend_in)
-
-
-def _hint(waiting: Waiting | None, *, by_app: bool) -> Any:
-    if by_app and waiting:
-        return _("The code from your app, or the one from the text message.")
-    if by_app:
-        return _("The 6 digits that your authenticator app shows now.")
-    return ""

@@ -12,13 +12,15 @@ from optin.web import sessions
 
 def service(request: HttpRequest) -> dict[str, str | bool]:
     # Where a request was refused before its session was read, there is none.
-    flash = sessions.take_flash(request) if hasattr(request, "session") else ""
+    has_session = hasattr(request, "session")
+    flash, flash_refused = sessions.take_flash(request) if has_session else ("", False)
     return {
         "service_name": conf.service_name,
         "support": conf.support,
         "support_link": link_to(conf.support),
         "has_simulator": has_simulator(),
         "flash": flash,
+        "flash_refused": flash_refused,
     }
 
 

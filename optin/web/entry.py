@@ -47,7 +47,8 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         sessions.begin_half(request, result.user)
         if result.sending:
             factors = authenticators.overview(result.user)
-            sessions.flash(request, words.sending(result.sending, Purpose.SIGN_IN, factors))
+            said = words.sending(result.sending, Purpose.SIGN_IN, factors)
+            sessions.flash(request, said, refused=result.sending.outcome not in words.SENT)
         return SeeOther("sign-in-code", then=request.GET.get("next", ""))
     return refused_password(request, "sign_in.html", form, result)
 
@@ -65,7 +66,8 @@ class SignInCode(CodePage):
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
         if "half" in request.session:
-            sessions.flash(request, _("Sign in again: the time to enter the code is over."))
+            said = _("Sign in again: the time to enter the code is over.")
+            sessions.flash(request, said, refused=True)
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 
     def context(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from optin import codes
+from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.models import File, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, revocations
@@ -22,7 +23,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome
 from optin.runtime.redirects import SeeOther
-from optin.web import sessions, words
+from optin.web import sessions, typed, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm
 from optin.web.pages import (
@@ -69,7 +70,13 @@ def success(request: HttpRequest) -> HttpResponse:
     factors = authenticators.overview(_user(request))
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
-    return page(request, "success.html", factors=factors, then=next_page(request, "two-factor"))
+    return page(
+        request,
+        "success.html",
+        factors=factors,
+        mailed=_is_mailed(_user(request)),
+        then=next_page(request, "two-factor"),
+    )
 
 
 # -- the number --------------------------------------------------------------------
@@ -121,9 +128,7 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             standing=sessions.standing(request),
         )
     except InvalidMobileNumber:
-        form.add_error(
-            "number", _("That is not a mobile number. Write it as 0491 570 156 or +61 491 570 156.")
-        )
+        form.add_error("number", words.wrong_number(form.cleaned_data["number"]))
         return None
 
 
@@ -142,7 +147,7 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        if asked not in sessions.named_numbers(request):
+        if asked not in sessions.named_numbers(request) and not _waits(_user(request), asked):
             return SeeOther("two-factor", then=on_to(request))
         self.number, user = int(asked), _user(request)
         # Of the row: another file may have been chosen while its code waits.
@@ -192,6 +197,12 @@ class NumberCode(CodePage):
         return SeeOther("success", then=on_to(self.request))
 
 
+def _waits(user: User, number: str) -> bool:
+    """Whether a code for *number* waits, which was named in a session that ended since."""
+    is_id = number.isascii() and number.isdigit() and len(number) < 10
+    return is_id and challenges.waiting(user, Purpose.OPT_IN, int(number)) is not None
+
+
 class ProveCode(CodePage):
     """Any second factor, before a change."""
 
@@ -227,7 +238,8 @@ def texts(request: HttpRequest) -> HttpResponse:
             origin=sessions.origin_of(request),
         )
         factors = authenticators.overview(_user(request))
-        sessions.flash(request, words.allowed(result, factors))
+        refused = result.outcome not in {FactorOutcome.OK, FactorOutcome.UNCHANGED}
+        sessions.flash(request, words.allowed(result, factors), refused=refused)
     return SeeOther("two-factor")
 
 
@@ -240,6 +252,7 @@ class OffCode(CodePage):
     name = "off"
     purpose = Purpose.OPT_OUT
     template = "off.html"
+    sends_itself = False  # the page says what will happen before the button (P-08)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         sessions.standing(request).demand(timezone.now())
@@ -261,11 +274,14 @@ class OffCode(CodePage):
             sessions.flash(self.request, _("The second factor was removed."))
         else:
             sessions.forget_factor(self.request)
-            sessions.flash(self.request, _("Two-factor sign-in is off. We sent you an e-mail."))
+            said = _("Two-factor sign-in is off.")
+            if _is_mailed(self.person):
+                said = _("Two-factor sign-in is off. We sent you an e-mail.")
+            sessions.flash(self.request, said)
         return SeeOther("two-factor")
 
     def context(self) -> dict[str, Any]:
-        return {"removal": self._removal}
+        return {"removal": self._removal, "mailed": _is_mailed(self.person)}
 
     @property
     def _removal(self) -> Removal:
@@ -292,7 +308,7 @@ def app(request: HttpRequest) -> HttpResponse:
     return page(
         request,
         "app.html",
-        CodeForm(sessions.take_refused(request).get("code", "")),
+        CodeForm(sessions.take_refused(request).get("code", ""), by_app=True),
         factors=factors,
         barred=_barred(user, factors),
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
@@ -306,15 +322,18 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     if "code" not in request.POST:
         begun = authenticators.begin_app(user, standing=standing, origin=origin)
         if begun.outcome is not FactorOutcome.STARTED:
-            sessions.flash(request, words.refusal(begun, authenticators.overview(user)))
+            said = words.refusal(begun, authenticators.overview(user))
+            sessions.flash(request, said, refused=True)
         return SeeOther("app", then=then)
-    text = request.POST["code"]
+    text = typed.code(request.POST["code"])
     try:
+        if len(codes.clean(text)) in set(codes.LENGTHS) - {codes.APP_DIGITS}:
+            raise MalformedCode  # as long as a texted code may be, and no app's
         result = authenticators.confirm_app(
             user, text, standing=standing, origin=origin, keep_session=sessions.renew(request)
         )
     except MalformedCode:
-        sessions.refuse(request, "code", words.malformed("code", text, codes.APP_DIGITS))
+        sessions.refuse(request, "code", words.malformed("code", text, by_text=0, by_app=True))
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:
         factors = authenticators.overview(user)
@@ -340,16 +359,17 @@ def _picture(address: str) -> SafeString:
 @form_page
 @signed_in
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Show ten new codes, which count once the person says that they are kept.
+    """Make ten codes, which count at once, and show them.
 
-    They travel in the signed form alone: no session and no database holds them.
+    They travel in the signed form alone: no session and no database holds them. So the answer
+    to the form shows them, and not a page behind it; the same form, sent again, shows the same.
     """
     user, standing = _user(request), sessions.standing(request)
     factors = authenticators.overview(user)
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
     if request.method != "POST":
-        return _new_codes(request, user, factors)
+        return _offer_codes(request, user, factors)
     instead_of, texts = _codes_of(request, user)
     kept = authenticators.Change(FactorOutcome.NOTHING_WAITING)
     if texts:
@@ -360,34 +380,37 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
             standing=standing,
             origin=sessions.origin_of(request),
         )
+    if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
+        then = next_page(request, "two-factor")
+        as_file = "\n".join([conf.service_name, user.get_username(), "", *texts, ""])
+        return page(request, "recovery_codes.html", codes=texts, as_file=as_file, then=then)
     if kept.outcome is FactorOutcome.NOTHING_WAITING:
         sessions.flash(
-            request, _("That page was out of date. These codes are new: save these instead.")
+            request, _("That page was out of date. Nothing was changed. Try again."), refused=True
         )
         return SeeOther("recovery-codes", then=on_to(request))
-    if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
-        sessions.flash(request, _("Your new recovery codes work from now on. Older ones do not."))
-    else:
-        sessions.flash(request, words.refusal(kept, factors))
+    sessions.flash(request, words.refusal(kept, factors), refused=True)
     return SeeOther(next_page(request, "two-factor"))
 
 
-def _new_codes(request: HttpRequest, user: User, factors: authenticators.Overview) -> HttpResponse:
-    shown = authenticators.new_recovery_codes(user, standing=sessions.standing(request))
+def _offer_codes(
+    request: HttpRequest, user: User, factors: authenticators.Overview
+) -> HttpResponse:
+    texts = authenticators.new_recovery_codes(user, standing=sessions.standing(request))
     instead_of = authenticators.newest_recovery_code(user)
     return page(
         request,
         "recovery_codes.html",
         factors=factors,
-        codes=shown,
-        signed=_SHOWN.sign(f"{user.pk} {instead_of} {' '.join(shown)}"),
+        barred=_barred(user, factors),
+        signed=_SHOWN.sign(f"{user.pk} {instead_of} {' '.join(texts)}"),
         then=next_page(request, "two-factor"),
     )
 
 
 def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
-    """Return what the form was shown with, if it was ours and is fresh: the list that it
-    stands for, and the codes.
+    """Return what the form was given, if it was ours and is fresh: the newest code of the list
+    that it replaces, and the codes.
     """
     try:
         signed = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH)
@@ -395,6 +418,11 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
         return 0, []
     whose, instead_of, *texts = signed.split()
     return int(instead_of), texts if whose == str(user.pk) else []
+
+
+def _is_mailed(user: User) -> bool:
+    """Whether *user* is told of changes by e-mail."""
+    return bool(user.email) and revocations.mails_leave()
 
 
 def _user(request: HttpRequest) -> User:

@@ -6,10 +6,14 @@ from typing import Any
 from django import forms
 from django.contrib.auth.forms import PasswordResetForm, SetPasswordForm
 from django.core.validators import MaxLengthValidator
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
+from optin import phones
 from optin.codes import MAX_LENGTH
+from optin.conf import conf
 from optin.models import File
+from optin.web import typed, words
 
 MAX_NAME = 254
 MAX_PASSWORD = 1024
@@ -52,7 +56,6 @@ class NumberForm(Form):
     number = forms.CharField(
         label=_("Mobile number"),
         max_length=MAX_LENGTH,
-        help_text=_("For example 0491 570 156 or +61 491 570 156."),
         widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel"}),
         error_messages={"required": _("Enter your mobile number.")},
     )
@@ -70,12 +73,34 @@ class NumberForm(Form):
 
     def __init__(self, files: Sequence[File], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.fields["number"].help_text = _number_hint()
         if len(files) == 1:
             del self.fields["file"]
         else:
             choice: Any = self.fields["file"]
             choice.queryset = File.objects.filter(pk__in=[file.pk for file in files])
             choice.label_from_instance = lambda file: file.name
+
+    def clean_number(self) -> str:
+        return typed.number(self.cleaned_data["number"])
+
+
+def _number_hint() -> str:
+    """Give an example and, where there are several, the countries whose numbers do."""
+    national, international = phones.examples(conf.sms_regions[0])
+    hint = _("For example %(national)s or %(international)s.") % {
+        "national": national,
+        "international": international,
+    }
+    if len(conf.sms_regions) == 1:
+        return hint
+    # The script puts the name of a country in place of its code.
+    countries = format_html_join(
+        ", ",
+        '{} (<span data-region="{}">{}</span>)',
+        ((phones.calling_code(region), region, region) for region in conf.sms_regions),
+    )
+    return format_html("{} {} {}.", hint, _("Allowed countries:"), countries)
 
 
 class CodeForm(Form):
@@ -89,16 +114,35 @@ class CodeForm(Form):
                 "inputmode": "numeric",
                 "autocomplete": "one-time-code",
                 "spellcheck": "false",
-                "maxlength": MAX_LENGTH,
+                "maxlength": typed.MAX_LENGTH,
                 "class": "code",
             }
         ),
     )
 
-    def __init__(self, refused: str = "", *, hint: Any = "", has_field: bool = True) -> None:
+    def __init__(
+        self,
+        refused: str = "",
+        *,
+        by_text: int = 0,
+        by_app: bool = False,
+        sends_itself: bool = True,
+    ) -> None:
+        """For a code that ``words.malformed`` says the shape of.
+
+        :param sends_itself: whether the last digit sends it, where the browser runs scripts.
+        """
         super().__init__({} if refused else None)
-        if hint:
-            self.fields["code"].help_text = hint
+        has_field = bool(by_text) or by_app
+        field = self.fields["code"]
+        field.help_text = words.code_hint(by_text, by_app=by_app) if has_field else ""
+        if has_field and sends_itself:
+            digits = max(words.code_lengths(by_text, by_app=by_app))
+            field.widget.attrs["data-digits"] = digits
+            note = _("Once %(n)d digits are there, it is sent.") % {"n": digits}
+            field.help_text = format_html(
+                "{} <span data-sends hidden>{}</span>", field.help_text, note
+            )
         if refused:
             # Where the page shows no field, there is none to lead to.
             self.add_error("code" if has_field else None, refused)
@@ -140,6 +184,10 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
         second.label = _("New password, once more")
         second.help_text = ""
         second.error_messages["required"] = _("Enter the new password once more.")
+
+    def validate_password_for_user(self, user: Any, password_field_name: str = "") -> None:
+        """Say at the first field what is wrong with the password: it is to be chosen there."""
+        super().validate_password_for_user(user, "new_password1")
 
 
 class ResetForm(PasswordResetForm):

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
@@ -35,7 +36,7 @@ def open_to_all(view: View) -> View:
         except (Deactivated, SignedOut, UpdateError):
             # Nothing of it is to be saved: perhaps it is not there any more.
             request.session = type(request.session)(request.session.session_key)
-            return SeeOther("sign-in")
+            return SeeOther("sign-in", then=request.get_full_path(), ended=1)
 
     return guarded
 
@@ -47,7 +48,9 @@ def signed_in(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         here = request.get_full_path()
         if not request.user.is_authenticated:
-            return SeeOther("sign-in", then=here)
+            # In the address, as a stranger has no session.
+            ended = {"ended": 1} if _has_ended(request) else {}
+            return SeeOther("sign-in", then=here, **ended)
         try:
             return view(request, *args, **kwargs)
         except PasswordNeeded:
@@ -56,6 +59,12 @@ def signed_in(view: View) -> View:
             return SeeOther("prove", then=here)
 
     return open_to_all(guarded)
+
+
+def _has_ended(request: HttpRequest) -> bool:
+    """Whether the cookie names a session that is gone; not after somebody signed out."""
+    has_cookie = bool(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    return has_cookie and request.session.session_key is None
 
 
 def page(

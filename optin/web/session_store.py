@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from optin import keys
 
-_MESSAGES = frozenset({"flash", "refused"})
+_MESSAGES = frozenset({"flash", "flash_refused", "refused"})
 """What may still be written into a session that has ended."""
 
 _SEAL = "session.successor"

@@ -55,7 +55,8 @@ class Ages:
             now = timezone.now()
             if _is_over(request, now):
                 logout(request)
-                flash(request, _("You were signed out, to keep your account safe. Sign in again."))
+                said = _("You were signed out, to keep your account safe. Sign in again.")
+                flash(request, said, refused=True)
             elif now - _time(request, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
         return self.get_response(request)
@@ -296,9 +297,10 @@ def named_numbers(request: HttpRequest) -> list[str]:
 # -- from one page to the next -----------------------------------------------------
 
 
-def flash(request: HttpRequest, text: str) -> None:
-    """Show *text* on the next page."""
+def flash(request: HttpRequest, text: str, *, refused: bool = False) -> None:
+    """Show *text* on the next page: what was done or, where it *refused*, what was not."""
     request.session["flash"] = str(text)
+    request.session["flash_refused"] = refused
 
 
 def refuse(request: HttpRequest, field: str, text: str) -> None:
@@ -306,10 +308,11 @@ def refuse(request: HttpRequest, field: str, text: str) -> None:
     request.session["refused"] = {field: str(text)}
 
 
-def take_flash(request: HttpRequest) -> str:
-    """Return what ``flash`` left, once."""
+def take_flash(request: HttpRequest) -> tuple[str, bool]:
+    """Return what ``flash`` left, once, and whether it is a refusal."""
     text: str = _take(request, "flash") or ""
-    return text
+    refused: bool = _take(request, "flash_refused") or False
+    return text, refused
 
 
 def take_refused(request: HttpRequest) -> dict[str, str]:

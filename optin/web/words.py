@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes, limits
+from optin import codes, limits, phones
 from optin.conf import conf
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
@@ -62,21 +62,77 @@ def wrong_password(*, by_name: bool) -> str:
 # -- codes -------------------------------------------------------------------------
 
 
-def malformed(field: str, text: str, digits: int = 0) -> str:
-    """Say what is wrong with a *text* that can be no code (P-10)."""
+def malformed(field: str, text: str, *, by_text: int, by_app: bool = False) -> str:
+    """Say what is wrong with a *text* that can be no code (P-10).
+
+    :param by_text: digits of the texted code that is waited for, 0 if none is.
+    :param by_app: whether the code of an app is taken.
+    """
     if field == "recovery":
         if not text.strip():
             return _("Enter a recovery code.")
         return _("A recovery code has 16 letters and digits. Check what you typed.")
-    code = "".join(text.split())[: codes.MAX_LENGTH]
+    code = "".join(text.split())
     if not code:
         return _("Enter the code.")
     if not re.fullmatch(r"[0-9\-\u2010-\u2015]+", code):
         return _("A code has digits only. Check what you typed.")
-    digits = digits or conf.otp_digits
-    if len(re.sub(r"[^0-9]", "", code)) < digits:
-        return _("That code is too short. It has %(n)d digits.") % {"n": digits}
-    return _("That code is too long. It has %(n)d digits.") % {"n": digits}
+    typed, lengths = len(re.sub(r"[^0-9]", "", code)), code_lengths(by_text, by_app=by_app)
+    said = _("That code is too short.") if typed < max(lengths) else _("That code is too long.")
+    if len(lengths) == 1:
+        return said + " " + _("It has %(n)d digits.") % {"n": max(lengths)}
+    return (
+        said
+        + " "
+        + _("The code from your app has %(app)d digits, the one from the text message %(text)d.")
+        % {"app": codes.APP_DIGITS, "text": by_text}
+    )
+
+
+def code_lengths(by_text: int, *, by_app: bool) -> set[int]:
+    """Return how many digits the codes have that may be right now: see ``malformed``."""
+    lengths = {by_text} if by_text else set()
+    if by_app:
+        lengths.add(codes.APP_DIGITS)
+    return lengths or {conf.otp_digits}
+
+
+def code_hint(by_text: int, *, by_app: bool) -> str:
+    """Say which code is waited for: see ``malformed``."""
+    if by_app and by_text:
+        return _(
+            "The %(app)d digits that your authenticator app shows now, or the %(text)d digits from "
+            "the text message."
+        ) % {"app": codes.APP_DIGITS, "text": by_text}
+    if by_app:
+        return _("The %(n)d digits that your authenticator app shows now.") % {
+            "n": codes.APP_DIGITS
+        }
+    return _("The %(n)d digits from the text message.") % {"n": by_text}
+
+
+# -- numbers -----------------------------------------------------------------------
+
+
+def wrong_number(text: str) -> str:
+    """Say why *text* is no mobile number."""
+    home = conf.sms_regions[0]
+    fault = phones.fault(text, home_region=home)
+    if fault is phones.Fault.LANDLINE:
+        return _("That is the number of a landline. Enter a mobile number.")
+    national, international = phones.examples(home)
+    how = _("Write it as %(national)s or %(international)s.") % {
+        "national": national,
+        "international": international,
+    }
+    return f"{_WRONG_NUMBERS[fault]()} {how}"
+
+
+_WRONG_NUMBERS = {
+    phones.Fault.TOO_SHORT: lambda: _("That number is too short."),
+    phones.Fault.TOO_LONG: lambda: _("That number is too long."),
+    phones.Fault.NO_NUMBER: lambda: _("That is not a mobile number."),
+}
 
 
 def locked(person: User) -> str:
@@ -191,6 +247,9 @@ _ALLOWED = {
 }
 
 
+SENT = frozenset({SendOutcome.SENT, SendOutcome.RESENT})
+
+
 def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
     """Say what became of a request for a text."""
     if not result.is_withheld and result.data.get("rule") == limits.Rule.OPTED_OUT:
@@ -201,6 +260,12 @@ def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
         return switched_off(factors)
     if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = SendOutcome.WAITING
+    if outcome is SendOutcome.REGION_NOT_ALLOWED:
+        beginnings = ", ".join(dict.fromkeys(map(phones.calling_code, conf.sms_regions)))
+        return _(
+            "Mobile numbers of that country cannot be used here. Use one that begins with "
+            "%(beginnings)s."
+        ) % {"beginnings": beginnings}
     if outcome in _UNSENT:
         return _UNSENT[outcome]() % {"wait": in_words(result.retry_after or timedelta(0))}
     return _SENT[outcome]()
@@ -222,9 +287,6 @@ _SENT: dict[SendOutcome, Callable[[], str]] = {
     SendOutcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
     SendOutcome.NOT_OPTED_IN: _REFUSALS[CodeOutcome.NOT_OPTED_IN],
     SendOutcome.ALREADY_OPTED_IN: lambda: _("You already use this number."),
-    SendOutcome.REGION_NOT_ALLOWED: lambda: _(
-        "Mobile numbers of that country cannot be used here."
-    ),
     SendOutcome.UNREADABLE: lambda: _("We can no longer read that number. Enter it again."),
 }
 

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.crowd import PASSWORD, Crowd, Person
 from tests.browser.hands import Pointer, another
@@ -41,6 +41,15 @@ def twice(hands: Pointer, button: str) -> None:
     hands.page.get_by_role("button", name=button, exact=True).dblclick()
 
 
+def give_twice(hands: Pointer, code: str, button: str) -> None:
+    """Give a code, and press the button twice where the code does not send itself."""
+    if hands.sends_itself(code):
+        hands.give_code(code, button)
+        return
+    hands.fill("Code", code)
+    twice(hands, button)
+
+
 # -- codes, as phones and people give them -----------------------------------------
 
 
@@ -72,8 +81,89 @@ def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: C
     code = ask(hand, crowd.new())
     hand.page.get_by_label("Code").focus()
     hand.page.keyboard.insert_text(f" {code[:3]}{between}{code[3:]} ")
-    hand.press("Turn it on")
     hand.sees("Two-factor sign-in is on")
+
+
+def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
+    """Enter and a click a moment later send nothing more."""
+    code = ask(hand, crowd.new())
+    expect(hand.page.get_by_text("Once 7 digits are there, it is sent.")).to_be_visible()
+    sent: list[str] = []
+    hand.page.on("request", lambda asked: sent.extend([asked.url] * (asked.method == "POST")))
+    hand.page.get_by_label("Code").focus()
+    hand.page.keyboard.type(code[:-1])
+    hand.page.wait_for_timeout(300)
+    assert sent == []
+    # In one go, before the answer comes.
+    hand.page.evaluate(
+        """digit => {
+            const field = document.querySelector("[data-digits]");
+            field.value += digit;
+            for (let n = 0; n < 3; n++) field.dispatchEvent(new InputEvent("input"));
+            field.form.requestSubmit();
+            field.form.querySelector("button").click();
+        }""",
+        code[-1],
+    )
+    hand.sees("Two-factor sign-in is on")
+    assert len(sent) == 1
+
+
+@pytest.mark.slow
+def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) -> None:
+    code = ask(hand, crowd.new())
+    hand.give_code(f"Your code is {code}", "Turn it on")
+    hand.sees("Two-factor sign-in is on")
+
+
+@pytest.mark.slow
+def test_turning_off_waits_for_the_button(hand: Pointer, site: Site, crowd: Crowd) -> None:
+    """P-08: what it does is said before the button."""
+    person = crowd.on()
+    hand.sign_in(person)
+    code = site.newest_text(person.number, after=1).split()[0]
+    hand.give_code(code, "Sign in")
+    hand.page.goto("/account/two-factor/off/")
+    hand.press(f"Text a code to ... {person.number[-3:]}")
+    code = site.newest_text(person.number, after=2).split()[0]
+    assert not hand.sends_itself(code)
+    hand.give_code(code, "Turn it off")
+    hand.sees("Two-factor sign-in is off")
+
+
+# -- what is shown once ------------------------------------------------------------
+
+
+def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) -> None:
+    """The browser asks whoever leaves with nothing saved; Copy, Download or Print save them."""
+    code = ask(hand, crowd.new())
+    hand.give_code(code, "Turn it on")
+    hand.follow("Make recovery codes")
+    hand.press("Make recovery codes")
+    shown = hand.page.locator(".secrets code").all_inner_texts()
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    hand.page.on("dialog", stay)
+    hand.page.get_by_role("link", name="Account", exact=True).click()
+    hand.page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    hand.sees("Recovery codes")
+    with hand.page.expect_download() as began:
+        hand.page.get_by_role("link", name="Download").click()
+    assert set(shown) <= set(began.value.path().read_text().split())
+    hand.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    hand.page.get_by_role("button", name="Copy").click()
+    expect(hand.page.get_by_text("Copied.")).to_be_visible()
+    copied = hand.page.evaluate("navigator.clipboard.readText()")
+    assert copied.split() == shown
+    expect(hand.page.get_by_role("button", name="Print")).to_be_visible()
+    hand.page.get_by_role("link", name="Account", exact=True).click()
+    hand.sees("Your account")
+    assert asked == ["beforeunload"]
 
 
 # -- twice, back, again, and beside (P-12) -----------------------------------------
@@ -92,11 +182,9 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     twice(hands, "Text me a code")
     hands.sees("Check your phone")
     (text,) = site.texts(person.number)
-    hands.fill("Code", another(text.split()[0]))
-    twice(hands, "Turn it on")
+    give_twice(hands, another(text.split()[0]), "Turn it on")
     expect(hands.page.locator(".errors")).to_contain_text("That code is not right.")
-    hands.fill("Code", text.split()[0])
-    twice(hands, "Turn it on")
+    give_twice(hands, text.split()[0], "Turn it on")
     hands.sees("Two-factor sign-in is on")
     hands.page.goto("/account/")
     hands.sees("Your account")
@@ -104,8 +192,7 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     hands.give_password(person)
     hands.sees("Check your phone")
     code = site.newest_text(person.number, after=1).split()[0]
-    hands.fill("Code", code)
-    twice(hands, "Sign in")
+    give_twice(hands, code, "Sign in")
     hands.sees("Your account")
     assert len(site.texts(person.number)) == 2
 
@@ -151,10 +238,9 @@ def test_two_tabs_lead_to_the_same_place(hand: Pointer, site: Site, crowd: Crowd
     code = ask(hand, person)
     beside = Pointer(hand.page.context.new_page(), site)
     beside.page.goto(hand.page.url)
-    beside.fill("Code", code)
     hand.give_code(code, "Turn it on")
     hand.sees("Two-factor sign-in is on")
-    beside.press("Turn it on")
+    beside.give_code(code, "Turn it on")
     beside.sees("Two-factor sign-in is on")
     assert len(site.texts(person.number)) == 1
 
@@ -221,4 +307,6 @@ def test_opt_in_in_any_window(
     hands.give_code(code, "Turn it on")
     look("Two-factor sign-in is on")
     hands.follow("Make recovery codes")
+    look("Recovery codes")
+    hands.press("Make recovery codes")
     look("Recovery codes")

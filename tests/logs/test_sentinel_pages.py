@@ -125,21 +125,20 @@ class Surfer(Scene):
 
     def set_up_recovery_codes(self) -> list[str]:
         self.go("/account/two-factor/recovery-codes/")
+        signed = self.find(r'name="codes" value="([^"]+)"')
+        self.secrets.add("signed recovery codes", signed)
+        self.send(codes=signed)
         codes = re.findall(r"<code>([^<]+)</code>", self.html)
         assert len(codes) == 10
         for code in codes:
             self.secrets.add(f"recovery code {code}", code)
             self.secrets.add(f"recovery code {code}, bare", code.replace("-", ""))
-        signed = self.find(r'name="codes" value="([^"]+)"')
-        self.secrets.add("signed recovery codes", signed)
-        self.send(codes=signed)
-        assert self.path == "/account/two-factor/"
         return codes
 
     def set_up_app(self) -> None:
         self.go("/account/two-factor/app/")
         self.send()
-        shown = self.find(r'<code class="key">([^<]+)</code>')
+        shown = self.find(r'<code class="key" id="key">([^<]+)</code>')
         secret = shown.replace(" ", "")
         self.secrets.add("secret of the app", secret)
         self.secrets.add("secret of the app, as shown", shown)

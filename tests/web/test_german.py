@@ -168,8 +168,8 @@ def app_and_recovery_codes(person: Reader, phone: Phone, clock: Any) -> None:
     person.send(code=app_code(key))
     assert person.path == f"{TWO_FACTOR}on/"
     person.go(f"{TWO_FACTOR}recovery-codes/")
-    codes = person.page.codes
     person.send()
+    codes = person.page.codes
     person.go(f"{TWO_FACTOR}recovery-codes/")
     person.go(TWO_FACTOR)
     person.send("/sign-out/")

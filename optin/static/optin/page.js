@@ -65,6 +65,28 @@
     tick();
   });
 
+  // -- [data-digits]: a code is sent with its last digit, once ------------------------
+
+  document.querySelectorAll("[data-digits]").forEach((field) => {
+    field.form.querySelector("[data-sends]")?.removeAttribute("hidden");
+    let done = false;
+    field.addEventListener("input", (event) => {
+      // Not while a recovery code is typed, which has letters too.
+      const code = field.value.normalize("NFKC").replace(/[\s\u2010-\u2015-]/g, "");
+      const whole = /^[0-9]+$/.test(code) && code.length === Number(field.dataset.digits);
+      if (done || event.isComposing || !whole) return;
+      done = true;
+      field.form.requestSubmit();
+    });
+  });
+
+  // -- [data-region]: a country by its name -------------------------------------------
+
+  document.querySelectorAll("[data-region]").forEach((name) => {
+    const names = new Intl.DisplayNames(language, { type: "region" });
+    name.textContent = names.of(name.dataset.region);
+  });
+
   // -- [data-fresh]: the simulated phone shows new texts as they come -----------------
 
   const screen = document.querySelector("[data-fresh]");

@@ -67,6 +67,7 @@ def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> No
     ann_on.go(RECOVERY)
     ann_on.send(f"{PROVE}send/")
     ann_on.send(code=phone.code())
+    ann_on.send()
     shown = [*ann_on.page.codes]
     ann_on.go(APP)
     ann_on.send()

@@ -5,7 +5,7 @@ import hashlib
 import re
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
 import time_machine
@@ -72,7 +72,19 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert ann.page.leads_to(OFF)
 
 
-@pytest.mark.parametrize("spelling", ["{0}-{1}", "{0} {1}", " {0}{1} ", "{0}\u2013{1}"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "{0}-{1}",
+        "{0} {1}",
+        " {0}{1} ",
+        "{0}\u2013{1}",
+        "{0}\u200b{1}\ufeff",
+        "Your code is {0}{1}",
+        "{0} {1}. Do not share it.",
+        "{0}{1} is your Two-Factor code. Do not share it.\n\n@2fa.example.com #{0}{1}",
+    ],
+)
 def test_code_is_taken_as_it_was_pasted(
     spelling: str, ann: Browser, user: User, phone: Phone
 ) -> None:
@@ -87,12 +99,20 @@ def test_code_is_taken_as_it_was_pasted(
     ("number", "says"),
     [
         ("", "Enter your mobile number."),
-        ("12", "That is not a mobile number."),
-        ("02 9374 4000", "That is not a mobile number."),
+        ("12", "That number is too short. Write it as 0491 570 156"),
+        ("0491 570", "That number is too short."),
+        ("0491 570 156 789", "That number is too long."),
+        ("02 9374 4000", "That is the number of a landline."),
+        ("1300 123 456", "That is not a mobile number."),
+        ("my phone", "That is not a mobile number."),
+        ("+999 123 456", "That is not a mobile number."),
         ("x" * 65, "64"),
-        ("+64 21 123 4567", "of that country cannot be used"),
+        ("+64 21 123 4567", "of that country cannot be used here. Use one that begins with +61."),
     ],
-    ids=["nothing", "too short", "a landline", "too long", "another country"],
+    ids=[
+        *("nothing", "too short", "short", "too long", "a landline", "a service", "words"),
+        *("no country", "a long text", "another country"),
+    ],
 )
 def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Phone) -> None:
     """P-03, P-10."""
@@ -453,20 +473,33 @@ def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: P
 
 
 def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
-    """They count once the person says that they are kept."""
+    """They count from when they are shown; the same form, sent again, shows the same."""
     ann_on.go(TWO_FACTOR)
     ann_on.click(RECOVERY)
     ann_on.send(f"{PROVE}send/")
     ann_on.send(code=phone.code())
     assert ann_on.path == RECOVERY
+    assert ann_on.page.codes == []
+    assert authenticators.overview(user).recovery_codes == 0
+    make = ann_on.submission()
+
+    make(ann_on)
+
     shown = ann_on.page.codes
     assert len(set(shown)) == 10
-    assert authenticators.overview(user).recovery_codes == 0
-
-    ann_on.send()
-
-    assert ann_on.path == TWO_FACTOR
     assert authenticators.overview(user).recovery_codes == 10
+    download = next(href for href in ann_on.page.links if href.startswith("data:text/plain"))
+    assert set(shown) <= set(unquote(download).split())
+    make(ann_on)
+    assert ann_on.page.codes == shown
+    ann_on.click(TWO_FACTOR)
+    ann_on.click(RECOVERY)  # they can be made again
+    ann_on.send()
+    assert not set(ann_on.page.codes) & set(shown)
+    shown = ann_on.page.codes
+    make(ann_on)  # which stands for a list that is gone
+    assert (ann_on.path, ann_on.page.codes) == (RECOVERY, [])
+    assert "Nothing was changed" in ann_on.page.texts[".refused"]
     fresh = Browser()
     sign_in(fresh)
     fresh.click("/sign-in/recovery/")
@@ -543,7 +576,8 @@ def test_this_was_not_me(
     assert owner.path == "/not-me/done/"
     assert not is_on(user)
     assert owner.page.leads_to("/password-reset/")
-    assert ann.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
+    assert ann.go("/account/").address.endswith("/sign-in/?ended=1&next=%2Faccount%2F")
+    assert "Your session ended." in ann.page.flash
     owner.go(path)
     assert owner.path == "/not-me/done/"  # the second half of a double click
     clock.shift(60)
@@ -606,7 +640,7 @@ def test_password_reset(browser: Browser, user: User, active: Any, phone: Phone)
     assert browser.answer["Referrer-Policy"] == "same-origin"  # the address stays here
     browser.send(new_password1="ann", new_password2="ann")
     assert browser.answer.status_code == 422
-    assert_error(browser, "new_password2", "too short")
+    assert_error(browser, "new_password1", "too short")
 
     browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
 

@@ -204,7 +204,7 @@ def turn_off(browser: Browser, user: User, phone: Phone, clock: time_machine.Tra
 def keep_codes(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
     with_number(browser, phone, clock)
     browser.go(RECOVERY)
-    return Story(browser.submission(), TWO_FACTOR, decided=("recovery_codes", "ok"))
+    return Story(browser.submission(), RECOVERY, decided=("recovery_codes", "ok"))
 
 
 def first_app_code(

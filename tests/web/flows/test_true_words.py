@@ -1,0 +1,347 @@
+"""Pages say what is true: of codes, mails, numbers, and what was not done."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from optin.models import ProviderUser, User
+from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.browser import (
+    APP,
+    CONFIRM,
+    NUMBER_CODE,
+    NUMBER_PAGE,
+    OFF,
+    PROVE,
+    RECOVERY,
+    SUCCESS,
+    TWO_FACTOR,
+    Browser,
+    failures,
+    sign_in,
+)
+from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
+from tests.kit.phone import Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CODE = "/sign-in/code/"
+
+
+# -- the length of the code that is waited for --------------------------------------
+
+
+def by_text(browser: Browser, user: User) -> None:
+    sign_in(browser)
+
+
+def by_app(browser: Browser, user: User) -> None:
+    set_up_app(user)
+    ProviderUser.objects.get(user=user).release(timezone.now())
+    sign_in(browser)
+
+
+def by_both(browser: Browser, user: User) -> None:
+    set_up_app(user)
+    sign_in(browser)
+    browser.send(f"{CODE}send/")
+
+
+BOTH = "The code from your app has 6 digits, the one from the text message 7."
+
+
+@pytest.mark.parametrize(
+    ("way", "hint", "digits", "typed", "says"),
+    [
+        (by_text, "The 7 digits from the text message.", "7", "123456", "short. It has 7 digits."),
+        (by_text, "The 7 digits from the text message.", "7", "12345678", "long. It has 7 digits."),
+        (by_app, "The 6 digits that your", "6", "1234567", "too long. It has 6 digits."),
+        (by_app, "The 6 digits that your", "6", "12345", "too short. It has 6 digits."),
+        (by_both, "or the 7 digits from the text message.", "7", "12345", f"too short. {BOTH}"),
+        (by_both, "or the 7 digits from the text message.", "7", "12345678", f"too long. {BOTH}"),
+    ],
+)
+def test_length_of_the_code_that_is_waited_for(
+    way: Callable[[Browser, User], None],
+    hint: str,
+    digits: str,
+    typed: str,
+    says: str,
+    browser: Browser,
+    user: User,
+    active: Any,
+    clock: time_machine.Traveller,
+) -> None:
+    clock.shift(timedelta(minutes=15))
+    way(browser, user)
+    assert hint in browser.page.text
+    assert browser.page.inputs["code"]["data-digits"] == digits
+    browser.send(code=typed)
+    assert says in browser.page.errors
+    assert failures(user) == 0
+
+
+def test_texted_code_of_the_length_before(
+    ann: Browser, phone: Phone, settings: Any, user: User
+) -> None:
+    """What counts is the code that waits, not the setting of now."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    settings.OPTIN_OTP_DIGITS = 6
+    ann.reload()
+    assert "The 7 digits from the text message." in ann.page.text
+    ann.send(code="123456")
+    assert "That code is too short. It has 7 digits." in ann.page.errors
+    ann.send(code=phone.code())
+    assert (ann.path, failures(user)) == (SUCCESS, 0)
+
+
+def test_code_of_an_app_has_six_digits(ann: Browser) -> None:
+    ann.go(APP)
+    ann.send()
+    ann.send(code="1234567")
+    assert "That code is too long. It has 6 digits." in ann.page.errors
+
+
+# -- mails -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("email", ["ann@example.com", ""])
+def test_a_mail_is_told_of_where_one_was_sent(
+    email: str, ann: Browser, user: User, phone: Phone
+) -> None:
+    User.objects.filter(pk=user.pk).update(email=email)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=phone.code())
+    assert (ann.path, "e-mail" in ann.page.text) == (SUCCESS, bool(email))
+    ann.go(OFF)
+    assert ("We tell you by e-mail." in ann.page.text) is bool(email)
+    ann.send(f"{OFF}send/")
+    ann.send(code=phone.code())
+    assert ann.page.flash.startswith("Two-factor sign-in is off.")
+    assert ("e-mail" in ann.page.flash) is bool(email)
+
+
+def test_without_a_mail_server_no_mail_is_told_of(
+    ann: Browser, phone: Phone, settings: Any
+) -> None:
+    settings.SENDS_MAIL = False
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=phone.code())
+    assert "e-mail" not in ann.page.text
+
+
+# -- numbers -----------------------------------------------------------------------
+
+
+def test_new_number_is_named_beside_an_app(ann: Browser, user: User, phone: Phone) -> None:
+    secret = set_up_app(user)
+    sign_in(fresh := Browser())
+    fresh.send(code=app_code(secret, 1))
+    for number in (NUMBER, OTHER_NUMBER):
+        fresh.go(NUMBER_PAGE)
+        fresh.send(number=number)
+        fresh.send(code=phone.code_to(number))
+        assert (fresh.path, f"... {number[-3:]}" in fresh.page.text) == (SUCCESS, True)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "00 61 491 570 156",
+        "0061491570156",
+        "0011 61 491 570 156",
+        "(0491) 570 156",
+        "[0491] 570-156",
+        "(+61) 491 570 156",
+        "+61 (0) 491 570 156",
+        "\uff10\uff14\uff19\uff11 \uff15\uff17\uff10 \uff11\uff15\uff16",
+        "\uff0b61\u3000491\u200b570\u2060156",
+    ],
+)
+def test_number_as_people_write_it(typed: str, ann: Browser, phone: Phone) -> None:
+    ann.go(NUMBER_PAGE)
+    ann.send(number=typed)
+    assert (ann.path, phone.messages[-1][0]) == (NUMBER_CODE, NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("regions", "example", "countries"),
+    [
+        (("AU",), "0491 570 156 or +61 491 570 156.", ""),
+        (
+            ("AU", "NZ"),
+            "0491 570 156 or +61 491 570 156.",
+            '+64 (<span data-region="NZ">NZ</span>).',
+        ),
+        (("NZ",), "021 123 4567 or +64 21 123 4567.", ""),
+    ],
+)
+def test_hint_of_the_countries(
+    regions: tuple[str, ...], example: str, countries: str, ann: Browser, settings: Any
+) -> None:
+    settings.OPTIN_SMS_REGIONS = regions
+    ann.go(NUMBER_PAGE)
+    assert example in ann.page.text
+    assert countries in ann.page.html
+    assert ("countries" in ann.page.text) is bool(countries)
+
+
+# -- codes as people paste them ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda code: "".join(chr(ord(digit) + 0xFEE0) for digit in code),  # full-width
+        lambda code: f"\u200e{code[:3]}\u200b{code[3:]}\ufeff",
+        lambda code: f"G\u00fcltig: {code}!",
+    ],
+    ids=["full-width", "nothing to see", "a sentence"],
+)
+def test_code_of_each_kind_is_taken_as_it_came(
+    spelling: Callable[[str], str], ann: Browser, user: User, phone: Phone
+) -> None:
+    ann.go(APP)
+    ann.send()
+    secret = next(text for text in ann.page.codes if len(text) > 30)
+    ann.send(code=spelling(app_code(secret)))
+    assert ann.path == SUCCESS
+    (recovery, *_) = make_recovery_codes(user)
+    sign_in(fresh := Browser())
+    fresh.click("/sign-in/recovery/")
+    wide = "".join(chr(ord(sign) + 0xFEE0) for sign in recovery)
+    fresh.send(recovery=f"\u200b{wide}")
+    assert fresh.path == APP
+
+
+@pytest.mark.parametrize("typed", ["1234567 or 7654321", "call 1234567x", "12 1234"])
+def test_text_with_no_one_code_is_no_guess(typed: str, ann: Browser, user: User) -> None:
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=typed)
+    assert ann.page.title.startswith("Error:")
+    assert failures(user) == 0
+
+
+# -- what was not done ---------------------------------------------------------------
+
+
+def is_refusal(browser: Browser) -> bool:
+    return browser.page.texts.get(".refused", "") == browser.page.flash != ""
+
+
+def test_refusals_look_like_refusals(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    ann_on.go(OFF)
+    ann_on.send(f"{OFF}send/")
+    resend = ann_on.page.address + "send/"
+    ann_on.click(f"{OFF}not-received/")
+    again = ann_on.submission(f"{OFF}send/")
+    again(ann_on)
+    assert resend.endswith(f"{OFF}send/")
+    assert "You can ask for another" in ann_on.page.flash
+    assert is_refusal(ann_on)
+    clock.shift(timedelta(minutes=2))
+    again(ann_on)
+    assert "We sent the text message again." in ann_on.page.flash
+    assert not is_refusal(ann_on)
+    clock.shift(timedelta(minutes=31))
+    ann_on.reload()
+    assert "You were signed out" in ann_on.page.flash
+    assert is_refusal(ann_on)
+
+
+def test_what_cannot_be_allowed_asks_for_nothing(ann: Browser) -> None:
+    ann.go("/o/authorize/?client_id=nobody")
+    assert ann.page.title.startswith("We cannot process this request")
+    assert "Allow" not in ann.page.title
+
+
+def test_wrong_password_before_a_number_is_told_at_its_field_each_time(
+    ann: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=20))
+    ann.go(NUMBER_PAGE)
+    for _ in range(2):
+        assert ann.path == CONFIRM
+        ann.send(password="not it")
+        assert "#id_password" in ann.page.links
+        assert "That password is not right." in ann.page.errors
+    ann.send(password=PASSWORD)
+    assert ann.path == NUMBER_PAGE
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fields"),
+    [
+        ("ann", "ann", {"#id_new_password1"}),
+        ("staple horse correct", "another", {"#id_new_password2"}),
+        ("ann", "another", {"#id_new_password1", "#id_new_password2"}),
+    ],
+)
+def test_new_password_is_refused_at_the_field_that_is_wrong(
+    first: str, second: str, fields: set[str], ann: Browser
+) -> None:
+    ann.go("/account/password/")
+    for _ in range(2):
+        ann.send(new_password1=first, new_password2=second)
+        assert fields == {href for href in ann.page.links if href.startswith("#id_new")}
+
+
+# -- nothing lost --------------------------------------------------------------------
+
+
+def test_session_that_ended_leads_back_to_the_code_that_lives(
+    ann: Browser, user: User, phone: Phone
+) -> None:
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    page, submit = ann.page.address, ann.submission(code=phone.code())
+    Session.objects.all().delete()
+    submit(ann)
+    assert ann.path == "/sign-in/"
+    assert "Your session ended. Sign in again" in ann.page.flash
+    assert is_refusal(ann)
+    ann.send(username="ann", password=PASSWORD)
+    assert ann.page.address == page
+    ann.send(code=phone.code())
+    assert (ann.path, len(phone.messages)) == (SUCCESS, 1)
+
+
+def test_stranger_is_not_told_of_a_session(browser: Browser, db: None) -> None:
+    browser.go(TWO_FACTOR)
+    assert browser.page.flash == ""
+
+
+def test_code_of_somebody_else_is_not_led_to(ann: Browser, stranger: User, phone: Phone) -> None:
+    """S-38: the address names any number; only one's own shows a code."""
+    sign_in(other := Browser(), stranger.username)
+    other.go(NUMBER_PAGE)
+    other.send(number=OTHER_NUMBER)
+    query = other.page.address.partition("?")[2]
+    for asked in (query, "number=999999", "number=x", "number=\u0661"):
+        ann.go(f"{NUMBER_CODE}?{asked}")
+        assert ann.path == TWO_FACTOR
+        assert OTHER_NUMBER[-3:] not in ann.page.text
+
+
+def test_recovery_codes_are_not_made_while_locked(
+    ann_on: Browser, user: User, phone: Phone
+) -> None:
+    ann_on.go(NUMBER_PAGE)
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    until = timezone.now() + timedelta(minutes=15)
+    User.objects.filter(pk=user.pk).update(otp_locked_until=until)
+    ann_on.go(RECOVERY)
+    assert "No code is accepted until" in ann_on.page.text
+    assert "codes" not in ann_on.page.inputs
