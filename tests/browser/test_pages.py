@@ -210,7 +210,7 @@ def somebody_whose_texts_are_stopped(at: Tour) -> None:
     at.go("/sign-in/code/not-received/")
     at.look("not-received-stopped", "Not received a text message?")
     at.follow("Back to the code")
-    at.follow("Use a recovery code instead")
+    at.follow("Use a recovery code")
     at.look("recovery-stopped", "Sign in without your phone")
     at.fill("Recovery code", codes[0])
     at.press("Sign in")
