@@ -5,8 +5,8 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from threading import Event
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ from tests.kit.oauth import (
 from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
 from tests.kit.phone import Gateways, Phone, Stub
 from tests.kit.server import needs
+from tests.kit.trail import renew_partitions, unguarded
 from tests.kit.world import World
 
 
@@ -195,11 +196,6 @@ def django_db_setup(django_db_setup: None) -> None:
     deleted than tables truncated; content types and permissions stay, as most tests take
     less time than making them again.
     """
-    migrations = [
-        importlib.import_module(f"optin.migrations.{name}")
-        for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
-    ]
-    editor = SimpleNamespace(connection=connection)
     execute, quote = connection.ops.execute_sql_flush, connection.ops.quote_name
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
@@ -216,13 +212,11 @@ def django_db_setup(django_db_setup: None) -> None:
             return [f"DELETE FROM {quote(table)}" for (table,) in cursor.fetchall()]  # noqa: S608
 
     def execute_sql_flush(statements: list[str]) -> None:
-        guards = migrations if any("optin_audit" in each for each in statements) else []
-        with transaction.atomic():
-            for migration in guards:
-                migration.unprotect(None, editor)
-            execute([*statements, *(_FROM_ONE[connection.vendor] if guards else ())])
-            for migration in guards:
-                migration.protect(None, editor)
+        has_trail = any("optin_audit" in each for each in statements)
+        with transaction.atomic(), unguarded() if has_trail else nullcontext():
+            execute([*statements, *(_FROM_ONE[connection.vendor] if has_trail else ())])
+        if connection.vendor == "postgresql":
+            renew_partitions()
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
     connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[assignment,method-assign]

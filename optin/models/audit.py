@@ -45,6 +45,9 @@ committed = Signal()
 LAST = 2**63 - 1
 """Above all ids."""
 
+BLOCK = 10**9
+"""Ids of one partition of the table on PostgreSQL (``audit.months``)."""
+
 
 class _Thread(threading.local):
     """What one thread of this process has written to the trail."""

@@ -25,7 +25,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from optin.audit import repeats, seals
+from optin.audit import months, repeats, seals
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
@@ -312,10 +312,19 @@ def _newest(kind: type[models.Model]) -> Any:
 
 
 def _audit_events(now: datetime) -> Counts:
-    """Sealed events past retention, a whole range at a time (``seals`` says why)."""
+    """Sealed events past retention: by partitions, else a whole range at a time (``seals``).
+
+    On PostgreSQL, a partition may have younger events too: its events go when the youngest one may.
+    One by one go only those that no drop takes: of partitions with events of many months.
+    """
     deleted: Counts = Counter()
     seals.seal(now)
     before = now - timedelta(days=conf.audit_retention) - CLOCKS_APART
+    if months.are_ours():
+        months.cut(now)
+        deleted["audit_events"] += months.drop_before(before)
+    if connection.vendor == "postgresql":
+        before -= months.LONGEST
     for one in seals.sealed_before(before):
         if not _may_delete_events():
             # As it should be for the role of the service (docs/operators.md).

@@ -1,13 +1,9 @@
 """Events and seals, and what somebody with the database could do to them."""
 
-import importlib
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
 from io import StringIO
-from types import SimpleNamespace
 from typing import Any
 
 from django.core.management import call_command
@@ -16,12 +12,8 @@ from django.utils import timezone
 
 from optin.audit import integrity, seals
 from optin.models import AuditEvent, AuditSeal
-from tests.kit.trail import FULL_ORIGIN, sql
+from tests.kit.trail import FULL_ORIGIN, sql, unguarded
 
-GUARDS = [
-    importlib.import_module(f"optin.migrations.{name}")
-    for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
-]
 OLD = timedelta(minutes=6)
 
 
@@ -63,19 +55,6 @@ def another(event: AuditEvent, **changes: Any) -> AuditEvent:
         setattr(made, name, value)
     made.digest = made.content_digest()
     return made
-
-
-@contextmanager
-def unguarded() -> Iterator[None]:
-    """A restored copy, whose owner has dropped the triggers."""
-    editor = SimpleNamespace(connection=connection)
-    for guard in GUARDS:
-        guard.unprotect(None, editor)
-    try:
-        yield
-    finally:
-        for guard in GUARDS:
-            guard.protect(None, editor)
 
 
 def change(row: models.Model, **values: Any) -> None:

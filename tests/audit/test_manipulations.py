@@ -15,7 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from optin.audit import integrity, repeats, seals
+from optin.audit import integrity, months, repeats, seals
 from optin.audit.search import Search
 from optin.models import (
     AuditEvent,
@@ -38,12 +38,11 @@ from tests.audit.tamper import (
     remove,
     run,
     sequence_ends_at,
-    unguarded,
     verify,
 )
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
-from tests.kit.trail import audit_trail_full, sql
+from tests.kit.trail import audit_trail_full, sql, unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,13 +131,16 @@ def trail(clock: Any, user: User, file: File, phone: Phone) -> Trail:
 @contextmanager
 def unconstrained() -> Iterator[None]:
     """No unique name of the event before."""
-    sql(f"DROP INDEX {NAME}")
+    schema, table = "", "optin_auditevent"
+    if connection.vendor == "postgresql":
+        schema, table = f"{months.SCHEMA}.", months.name_of(0)
+    sql(f"DROP INDEX {schema}{NAME}")
     try:
         yield
     finally:
         with unguarded():
             sql("DELETE FROM optin_auditevent")
-        sql(f"CREATE UNIQUE INDEX {NAME} ON optin_auditevent (previous) WHERE previous IS NOT NULL")
+        sql(f"CREATE UNIQUE INDEX {NAME} ON {table} (previous) WHERE previous IS NOT NULL")
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ def test_what_was_done_to_a_restored_copy_is_named(server: Server, copy: str) ->
         script = f"""
 ALTER TABLE optin_auditevent DISABLE TRIGGER USER;
 ALTER TABLE optin_auditseal DISABLE TRIGGER USER;
-DROP INDEX audit_event_follows_another_alone;
+DROP INDEX optin_audit.audit_event_follows_another_alone;
 UPDATE optin_auditevent SET user_id = 4711 WHERE id = {changed};
 DELETE FROM optin_auditevent WHERE id = {removed};
 CREATE TEMPORARY TABLE one AS SELECT * FROM optin_auditevent WHERE id = {added};

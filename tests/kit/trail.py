@@ -1,19 +1,51 @@
 """What the audit trail says: one event, a repeat, nothing; and a database that refuses it."""
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
-from optin.audit import repeats
+from optin.audit import months, repeats
 from optin.models import (
     AuditEvent,
     RefusalCount,
 )
 from optin.origin import Face, Origin
+
+_GUARDS = [
+    importlib.import_module(f"optin.migrations.{name}")
+    for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
+]
+"""The migrations that make the triggers."""
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """A restored copy, whose owner has dropped the triggers."""
+    editor = SimpleNamespace(connection=connection)
+    for migration in _GUARDS:
+        migration.unprotect(None, editor)
+    try:
+        yield
+    finally:
+        for migration in _GUARDS:
+            migration.protect(None, editor)
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                for block in months.attached():
+                    months.guard(cursor, months.name_of(block))
+
+
+def renew_partitions() -> None:
+    """Make the partitions anew that a test has dropped."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for block in {*range(1 + months.AHEAD)} - {*months.attached()}:
+            months.make(cursor, block)
 
 
 def decisions(**which: Any) -> "Counter[tuple[str, str, int | None]]":
