@@ -237,7 +237,7 @@ def _drop(block: int) -> int:
     """Drop a detached partition; return how many events it had, as their seals say."""
     name = name_of(block)
     with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute(f"SELECT min(id) FROM {name}")
+        cursor.execute(f"SELECT min(id) FROM {name}")  # noqa: S608
         (oldest,) = cursor.fetchone()
         cursor.execute(f"DROP TABLE {name}")
     if oldest is None:

@@ -73,7 +73,7 @@ def step(change: Callable[[Any], None], *, partitioned: bool) -> Callable[[Any, 
         if schema_editor.connection.vendor != "postgresql":
             return
         with schema_editor.connection.cursor() as cursor:
-            cursor.execute(f"SELECT relkind FROM pg_class WHERE oid = '{TABLE}'::regclass")
+            cursor.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [TABLE])
             if (cursor.fetchone()[0] == "p") is partitioned:
                 change(cursor)
 
@@ -99,7 +99,7 @@ def validate(cursor: Any) -> None:
 
 def partition(cursor: Any) -> None:
     lock(cursor)
-    cursor.execute(f"SELECT relowner::regrole::text FROM pg_class WHERE oid = '{TABLE}'::regclass")
+    cursor.execute("SELECT relowner::regrole::text FROM pg_class WHERE oid = %s::regclass", [TABLE])
     (owner,) = cursor.fetchone()
     cursor.execute("SELECT to_regnamespace(%s)", [months.SCHEMA])
     if cursor.fetchone() == (None,):

@@ -518,7 +518,7 @@ def history(clock: Clock, user: User, *ages: int) -> list[AuditEvent]:
 
 def test_sealed_audit_events_past_retention_go(user: User, clock: Clock) -> None:
     """S-53, S-55: whole ranges, the oldest first; their seals stay, and the check is content."""
-    old, older, kept = history(clock, user, 800, 740, 730)
+    old, older, kept = history(clock, user, 800, 770, 730)
 
     deleted = purge()
 
