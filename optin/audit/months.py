@@ -135,11 +135,21 @@ def current() -> int:
 
 
 def skip_to(last: int) -> None:
-    """Let the next event have the id after *last*. The sequence must not have given it out."""
+    """Let the next event have the id after *last*. The sequence must not have given it out.
+
+    Its partition must be there.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT setval(pg_get_serial_sequence('optin_auditevent', 'id'), %s)", [last]
         )
+
+
+def make_up_to(block: int) -> None:
+    """Make the partitions that are missing from that in use to that of *block*."""
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        for missing in {*range(current(), block + 1)} - {*attached()}:
+            make(cursor, missing)
 
 
 def _is_of_another_month(block: int, now: datetime) -> bool:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
 from optin import codes, keys
-from optin.audit import integrity, ledger, restores, seals
+from optin.audit import integrity, ledger, months, restores, seals
 from optin.audit.ledger import Line
 from optin.messaging import delivery
 from optin.models import (
@@ -439,6 +439,30 @@ def test_the_trail_tells_of_the_gap(
     assert check_trail(copies) == []
     gap = AuditEvent.objects.get(kind="restore", outcome="begun").data
     assert not AuditEvent.objects.filter(pk__range=(gap["lost_from"], gap["lost_to"])).exists()
+
+
+@pytest.mark.postgresql
+def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their ids are too many to be drawn one by one, and the restored table lacks partitions."""
+    person = town.person(By.APP)
+    backup = Backup(tmp_path)
+    for _ in range(months.AHEAD + 1):
+        clock.shift(31 * DAY)
+        months.cut(timezone.now())
+        decide(person, 1)
+    backup.restore()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(months, "are_ours", lambda: False)
+        with pytest.raises(CommandError, match="owns the tables"):
+            run("after_restore", "--force")
+    run("after_restore", "--force")
+
+    decide(person, 1)
+    assert months.current() == months.AHEAD + 1
+    assert check_trail([]) == []
 
 
 def test_without_its_event_the_gap_is_found(

@@ -1,9 +1,11 @@
 """S-66. ``migrate`` beside a running service: it makes no request wait for long, and ends none."""
 
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -11,10 +13,15 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, connections, models
 from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
 
+from optin.audit import months
 from optin.migrations._concurrently import AddIndexConcurrently
+from optin.models import AuditEvent
+from tests.audit.tamper import record, verify
 from tests.kit.races import until, waiting
 from tests.kit.server import database_url
+from tests.kit.trail import sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,12 +96,113 @@ def test_an_index_is_made_and_taken_away() -> None:
         with connection.schema_editor(atomic=False) as editor:
             add.database_forwards("optin", editor, before, after)
         assert index.name in indexes()
+        assert months_with(index.name) == months_of_trail()
     with connection.schema_editor(atomic=False) as editor:
         add.database_backwards("optin", editor, after, before)
     assert index.name not in indexes()
+
+
+def months_of_trail() -> list[int]:
+    return months.attached() if connection.vendor == "postgresql" else []
+
+
+def months_with(name: str) -> list[int]:
+    """The partitions of the trail whose index is part of that of the table, and is used."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indrelid::regclass::text FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid "
+            "WHERE inhparent = to_regclass(%s) AND indisvalid",
+            [name],
+        )
+        return sorted(int(table.rpartition("_")[2]) for (table,) in cursor.fetchall())
 
 
 def indexes() -> dict[str, Any]:
     with connection.cursor() as cursor:
         found: dict[str, Any] = connection.introspection.get_constraints(cursor, "optin_auditevent")
     return found
+
+
+# -- the audit trail by months -----------------------------------------------------
+
+ONE_TABLE = "0025_restores"
+
+
+@pytest.fixture
+def one_table() -> Iterator[None]:
+    """The trail as it was before it had partitions."""
+    migrate(ONE_TABLE)
+    yield
+    migrate()
+
+
+@pytest.fixture
+def reader() -> Iterator[str]:
+    """A role that may read the trail, and delete from it; it had these rights before."""
+    role = f"optin_reader_{os.getpid()}"
+    sql(f"CREATE ROLE {role}")
+    yield role
+    sql(f"DROP OWNED BY {role}")
+    sql(f"DROP ROLE {role}")
+
+
+@pytest.mark.postgresql
+def test_the_trail_keeps_events_ids_and_rights_when_it_is_partitioned(
+    one_table: None, reader: str
+) -> None:
+    """The partitions themselves give no rights, so that nobody has more than before."""
+    sql(f"GRANT SELECT, DELETE ON optin_auditevent TO {reader} WITH GRANT OPTION")
+    sql(f"GRANT UPDATE (reason) ON optin_auditevent TO {reader}")
+    sql(f"GRANT USAGE ON SEQUENCE optin_auditevent_id_seq TO {reader}")
+    events, rights = [record(), record()], rights_of(reader)
+    assert len(rights) == 4
+
+    migrate()
+
+    assert rights_of(reader) == rights
+    assert rights_of(reader, months.name_of(0)) == []
+    assert list(AuditEvent.objects.order_by("pk")) == events
+    assert record().pk == events[-1].pk + 1
+    assert verify() == []
+
+
+@pytest.mark.postgresql
+def test_a_trail_of_several_months_does_not_become_one_table() -> None:
+    event = record(timedelta(days=40))
+    months.cut(timezone.now())
+    later = record()
+    with pytest.raises(RuntimeError, match="several months"):
+        migrate(ONE_TABLE)
+    assert list(AuditEvent.objects.order_by("pk")) == [event, later]
+
+
+@pytest.mark.postgresql
+def test_a_migration_of_a_trail_in_use_goes_on_where_it_was(one_table: None) -> None:
+    """It reads all events before it locks the table: this it need not do again."""
+    with psycopg.connect(database_url()) as long:
+        long.execute("SELECT count(*) FROM optin_auditevent")
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(migrate)
+            until(lambda: waiting() == 1)
+            record()
+            long.commit()
+            done.result()
+    assert months.attached() == [*range(1 + months.AHEAD)]
+
+
+def rights_of(role: str, table: str = "optin_auditevent") -> list[tuple[Any, ...]]:
+    """What *role* may do with the table, its columns and its sequence."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, attname, privilege_type, is_grantable FROM ("
+            " SELECT oid, relname, NULL AS attname, (aclexplode(relacl)).* FROM pg_class"
+            " UNION ALL SELECT pg_class.oid, relname, attname, (aclexplode(attacl)).*"
+            " FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid) AS rights "
+            "WHERE grantee = %s::regrole "
+            "AND oid IN (%s::regclass, 'optin_auditevent_id_seq'::regclass) ORDER BY 1, 2, 3",
+            [role, table],
+        )
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return [right for right in found if table == "optin_auditevent" or "seq" not in right[0]]
