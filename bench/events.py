@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from optin.audit import months
+
 PEOPLE = 100_000
 FIRST = 1_000_000
 """The least id of an account."""
@@ -137,4 +139,5 @@ def fill(cursor: CursorWrapper, count: int, *, end: datetime, digest: str) -> No
         "rare": len(RARE),
     }
     cursor.execute(_FILL, facts)
-    cursor.execute("ANALYZE optin_auditevent")
+    # As autovacuum does.
+    cursor.execute(f"ANALYZE {months.name_of(months.current())}")

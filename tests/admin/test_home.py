@@ -38,6 +38,7 @@ from optin.support import statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff
+from tests.kit.trail import analyze_trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -419,8 +420,9 @@ def test_of_many_rows_an_hour_is_counted_by_an_index_and_the_page_reads_none(
     crowd(file, 20_000, 30)
     client = signed_in("auditor")
     with connection.cursor() as cursor:
-        for table in BIG:
+        for table in set(BIG) - {"auditevent"}:
             cursor.execute(f"ANALYZE optin_{table}")
+    analyze_trail()
     statistics.roll_up(timezone.now())  # all 30 days
     assert statistics.read(NOON).of("text").count > 19_000
     clock.shift(61)

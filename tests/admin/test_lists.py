@@ -30,6 +30,7 @@ from optin.models import (
 from optin.origin import Face, Origin
 from tests.kit.people import NOON, NUMBER, make_user
 from tests.kit.staff import MAY, In, World, ids
+from tests.kit.trail import analyze_trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,8 +223,7 @@ def test_every_statement_on_the_log_goes_by_an_index(signed_in: In) -> None:
     )
     middle = AuditEvent.objects.latest("pk").pk - 15_000
     client = signed_in("auditor")
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE optin_auditevent")
+    analyze_trail()
     for query in (
         "",
         f"before={middle}",
@@ -266,8 +266,7 @@ def test_what_is_rare_is_found_by_an_index_of_its_own(signed_in: In) -> None:
         AuditEvent(**common, user_id=n % 20, file_id=5) for n in range(30_000)
     )
     client = signed_in("auditor")
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE optin_auditevent")
+    analyze_trail()
     for facts in rare:
         with CaptureQueriesContext(connection) as captured:
             assert len(ids(read(client, LOG, **facts))) >= 1

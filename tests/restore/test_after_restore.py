@@ -451,7 +451,8 @@ def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
     for _ in range(months.AHEAD + 1):
         clock.shift(31 * DAY)
         months.cut(timezone.now())
-        decide(person, 1)
+        staff_actions.suspend(person.user, reason="lost", origin=ORIGIN)
+        staff_actions.resume(person.user, reason="found", origin=ORIGIN)
     backup.restore()
 
     with monkeypatch.context() as patch:

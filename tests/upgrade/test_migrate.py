@@ -112,7 +112,8 @@ def months_with(name: str) -> list[int]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT indrelid::regclass::text FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid "
+            "SELECT indrelid::regclass::text "
+            "FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid "
             "WHERE inhparent = to_regclass(%s) AND indisvalid",
             [name],
         )
@@ -179,8 +180,8 @@ def test_a_trail_of_several_months_does_not_become_one_table() -> None:
 
 
 @pytest.mark.postgresql
-def test_a_migration_of_a_trail_in_use_goes_on_where_it_was(one_table: None) -> None:
-    """It reads all events before it locks the table: this it need not do again."""
+def test_a_trail_in_use_is_partitioned_as_soon_as_it_can_be(one_table: None) -> None:
+    """Meanwhile others add events."""
     with psycopg.connect(database_url()) as long:
         long.execute("SELECT count(*) FROM optin_auditevent")
         with ThreadPoolExecutor(1) as pool:
