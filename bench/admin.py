@@ -85,20 +85,8 @@ def fill(count: int) -> None:
         created_at=now,
         verified_at=now,
     )
-    with connection.cursor() as cursor:
-        # Sooner made afterwards than row by row.
-        cursor.execute(
-            "SELECT indexname, indexdef FROM pg_indexes "
-            "WHERE tablename = 'optin_auditevent' AND indexname LIKE 'audit_event_by_%%'"
-        )
-        indexes = cursor.fetchall()
-        for name, _ in indexes:
-            cursor.execute(f"DROP INDEX {name}")
+    with connection.cursor() as cursor, events.without_indexes(cursor):
         events.fill(cursor, count, end=now, digest=digest)
-        for _, definition in indexes:
-            cursor.execute(definition)
-        # As the server does it by itself in time.
-        cursor.execute("VACUUM ANALYZE optin_auditevent")
 
 
 def auditor() -> Client:

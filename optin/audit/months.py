@@ -212,7 +212,8 @@ def _is_past(block: int, cutoff: datetime) -> bool:
     if not seals.filter(last_id__gte=newest["pk"]).exists():
         return False
     with connection.cursor() as cursor:
-        cursor.execute("SELECT %s < now() - %s", [newest["at"], SHORTEST_RETENTION])
+        days = SHORTEST_RETENTION.days
+        cursor.execute("SELECT %s < now() - make_interval(days => %s)", [newest["at"], days])
         (is_old,) = cursor.fetchone()
     return bool(is_old) and not seals.filter(at__gte=cutoff).exists()
 

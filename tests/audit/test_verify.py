@@ -30,10 +30,9 @@ from tests.audit.tamper import (
     run,
     seal_rows,
     sequence_ends_at,
-    unguarded,
     verify,
 )
-from tests.kit.trail import CHANGED, sql
+from tests.kit.trail import CHANGED, sql, unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

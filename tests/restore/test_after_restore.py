@@ -446,7 +446,8 @@ def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
     ledgered: Path, town: Town, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their ids are too many to be drawn one by one, and the restored table lacks partitions."""
-    person = town.person(By.APP)
+    person = town.person(By.TEXT)
+    seal(clock)
     backup = Backup(tmp_path)
     for _ in range(months.AHEAD + 1):
         clock.shift(31 * DAY)
@@ -461,7 +462,7 @@ def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
             run("after_restore", "--force")
     run("after_restore", "--force")
 
-    decide(person, 1)
+    staff_actions.suspend(person.user, reason="again", origin=ORIGIN)
     assert months.current() == months.AHEAD + 1
     assert check_trail([]) == []
 
