@@ -15,10 +15,10 @@ from django.db import connection, connections, models
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from optin.audit import months
+from optin.audit import integrity, months
 from optin.migrations._concurrently import AddIndexConcurrently
 from optin.models import AuditEvent
-from tests.audit.tamper import record, verify
+from optin.origin import Face, Origin
 from tests.kit.races import until, waiting
 from tests.kit.server import database_url
 from tests.kit.trail import sql
@@ -131,6 +131,13 @@ def indexes() -> dict[str, Any]:
 ONE_TABLE = "0025_restores"
 
 
+def record(age: timedelta = timedelta(0)) -> AuditEvent:
+    event: AuditEvent = AuditEvent.objects.record(
+        AuditEvent.Kind.CHECK, "ok", now=timezone.now() - age, origin=Origin(Face.WEB), user_id=7
+    )
+    return event
+
+
 @pytest.fixture
 def one_table() -> Iterator[None]:
     """The trail as it was before it had partitions."""
@@ -166,7 +173,7 @@ def test_the_trail_keeps_events_ids_and_rights_when_it_is_partitioned(
     assert rights_of(reader, months.name_of(0)) == []
     assert list(AuditEvent.objects.order_by("pk")) == events
     assert record().pk == events[-1].pk + 1
-    assert verify() == []
+    assert list(integrity.verify(timezone.now(), integrity.Tally())) == []
 
 
 @pytest.mark.postgresql
