@@ -117,7 +117,9 @@ class CodePage(View):
             refused.get("code", ""),
             by_text=waiting.code.digits if waiting else 0,
             by_app=by_app,
-            sends_itself=self.sends_itself,
+            # After a refusal somebody presses the button: else what fills a field in by itself
+            # would try again and again.
+            sends_itself=self.sends_itself and not refused,
         )
         recovery = RecoveryForm(refused.get("recovery", ""))
         takes_recovery = self.takes_recovery and factors.recovery_codes and not locked

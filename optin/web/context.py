@@ -29,9 +29,9 @@ def link_to(contact: str) -> str:
 
     It may be a link, an e-mail address or a phone number.
     """
-    if re.fullmatch(r"https?://\S+", contact):
+    if re.fullmatch(r"(?i)https?://\S+", contact):
         return contact
-    if re.fullmatch(r"[^\s@/?#&]+@[^\s@/?#&]+", contact):
+    if re.fullmatch(r"[^\s@/?#&:]+@[^\s@/?#&]+", contact):
         return f"mailto:{contact}"
     if re.fullmatch(r"[+(]?[0-9][0-9 ().\-]+", contact):
         return "tel:" + re.sub(r"[^+0-9]", "", contact)

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from optin import codes
+from optin import codes, keys
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.models import File, Purpose, User
@@ -35,6 +35,8 @@ from optin.web.pages import (
 )
 
 _SHOWN = TimestampSigner(salt="optin.recovery-codes")
+_SHOWN_SEAL = "page.recovery-codes"
+"""Browsers write the body of a form to disk, to restore a tab: no code is readable in it."""
 
 
 @require_safe
@@ -147,8 +149,11 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        if asked not in sessions.named_numbers(request) and not _waits(_user(request), asked):
-            return SeeOther("two-factor", then=on_to(request))
+        if asked not in sessions.named_numbers(request):
+            if not _waits(_user(request), asked):
+                return SeeOther("two-factor", then=on_to(request))
+            # It was named in another session: what began there, this one must prove too.
+            sessions.standing(request).demand(timezone.now())
         self.number, user = int(asked), _user(request)
         # Of the row: another file may have been chosen while its code waits.
         file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
@@ -199,7 +204,7 @@ class NumberCode(CodePage):
 
 def _waits(user: User, number: str) -> bool:
     """Whether a code for *number* waits, which was named in a session that ended since."""
-    is_id = number.isascii() and number.isdigit() and len(number) < 10
+    is_id = number.isascii() and number.isdigit() and len(number) <= 10
     return is_id and challenges.waiting(user, Purpose.OPT_IN, int(number)) is not None
 
 
@@ -382,8 +387,12 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         )
     if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
         then = next_page(request, "two-factor")
-        as_file = "\n".join([conf.service_name, user.get_username(), "", *texts, ""])
-        return page(request, "recovery_codes.html", codes=texts, as_file=as_file, then=then)
+        if "download" in request.POST:
+            as_file = "\n".join([conf.service_name, user.get_username(), "", *texts, ""])
+            headers = {"Content-Disposition": 'attachment; filename="recovery-codes.txt"'}
+            return HttpResponse(as_file, "text/plain; charset=utf-8", headers=headers)
+        again = request.POST["codes"]
+        return page(request, "recovery_codes.html", codes=texts, signed=again, then=then)
     if kept.outcome is FactorOutcome.NOTHING_WAITING:
         sessions.flash(
             request, _("That page was out of date. Nothing was changed. Try again."), refused=True
@@ -403,7 +412,9 @@ def _offer_codes(
         "recovery_codes.html",
         factors=factors,
         barred=_barred(user, factors),
-        signed=_SHOWN.sign(f"{user.pk} {instead_of} {' '.join(texts)}"),
+        signed=_SHOWN.sign(
+            keys.encrypt(f"{user.pk} {instead_of} {' '.join(texts)}", context=_SHOWN_SEAL)
+        ),
         then=next_page(request, "two-factor"),
     )
 
@@ -413,10 +424,11 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
     that it replaces, and the codes.
     """
     try:
-        signed = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH)
-    except BadSignature:
+        sealed = _SHOWN.unsign(request.POST.get("codes", ""), max_age=FRESH)
+        shown = keys.decrypt(sealed, context=_SHOWN_SEAL)
+    except (BadSignature, keys.UndecryptableError):
         return 0, []
-    whose, instead_of, *texts = signed.split()
+    whose, instead_of, *texts = shown.split()
     return int(instead_of), texts if whose == str(user.pk) else []
 
 

@@ -139,7 +139,9 @@ class CodeForm(Form):
         if has_field and sends_itself:
             digits = max(words.code_lengths(by_text, by_app=by_app))
             field.widget.attrs["data-digits"] = digits
-            note = _("Once %(n)d digits are there, it is sent.") % {"n": digits}
+            note = _("This page sends the code as soon as you have entered %(n)d digits.") % {
+                "n": digits
+            }
             field.help_text = format_html(
                 "{} <span data-sends hidden>{}</span>", field.help_text, note
             )

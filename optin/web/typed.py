@@ -32,8 +32,9 @@ def code(text: str) -> str:
     """Return the code in *text*, also in a sentence; *text*, plain, where there is no one code."""
     text = plain(text)
     try:
-        codes.parse_any(text)
+        codes.parse(text)
     except MalformedCode:
+        # Before the shape of a recovery code: "Login code 1234567" has that too.
         found = {re.sub("[^0-9]", "", digits) for digits in _DIGITS.findall(text)}
         found = {digits for digits in found if len(digits) in codes.LENGTHS}
         return found.pop() if len(found) == 1 else text

@@ -80,7 +80,7 @@ def malformed(field: str, text: str, *, by_text: int, by_app: bool = False) -> s
     typed, lengths = len(re.sub(r"[^0-9]", "", code)), code_lengths(by_text, by_app=by_app)
     said = _("That code is too short.") if typed < max(lengths) else _("That code is too long.")
     if len(lengths) == 1:
-        return said + " " + _("It has %(n)d digits.") % {"n": max(lengths)}
+        return said + " " + _("The code has %(n)d digits.") % {"n": max(lengths)}
     return (
         said
         + " "
@@ -121,7 +121,7 @@ def wrong_number(text: str) -> str:
     if fault is phones.Fault.LANDLINE:
         return _("That is the number of a landline. Enter a mobile number.")
     national, international = phones.examples(home)
-    how = _("Write it as %(national)s or %(international)s.") % {
+    how = _("Write it like %(national)s or %(international)s.") % {
         "national": national,
         "international": international,
     }
@@ -140,9 +140,13 @@ def locked(person: User) -> str:
     if (left := person.locked_for(timezone.now())) is None:
         return ""
     return _(
-        "No code is accepted until %(time)s. Load this page again then. If you cannot wait, "
-        "contact support."
-    ) % {"time": clock_time(timezone.now() + left)}
+        "No code is accepted until %(time)s. Try again then. If you cannot wait, contact support."
+    ) % {"time": _end_of(left)}
+
+
+def _end_of(wait: timedelta) -> str:
+    """The time at which *wait* is over, to the next minute."""
+    return clock_time(timezone.now() + wait + timedelta(seconds=59))
 
 
 def other_ways(factors: Overview) -> str:
@@ -165,7 +169,7 @@ def switched_off(factors: Overview) -> str:
 def refusal(result: Verification | Change, factors: Overview) -> str:
     """Say why a code did not do, or a change, and what does for somebody with *factors*."""
     if result.outcome == CodeOutcome.LOCKED and result.retry_after:
-        until = clock_time(timezone.now() + result.retry_after)
+        until = _end_of(result.retry_after)
         return _("Too many wrong codes. No code is accepted until %(time)s. Try again then.") % {
             "time": until
         }

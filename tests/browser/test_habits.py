@@ -87,7 +87,9 @@ def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: C
 def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
     """Enter and a click a moment later send nothing more."""
     code = ask(hand, crowd.new())
-    expect(hand.page.get_by_text("Once 7 digits are there, it is sent.")).to_be_visible()
+    expect(
+        hand.page.get_by_text("This page sends the code as soon as you have entered 7 digits.")
+    ).to_be_visible()
     sent: list[str] = []
     hand.page.on("request", lambda asked: sent.extend([asked.url] * (asked.method == "POST")))
     hand.page.get_by_label("Code").focus()
@@ -153,7 +155,7 @@ def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) 
     assert asked == ["beforeunload"]
     hand.sees("Recovery codes")
     with hand.page.expect_download() as began:
-        hand.page.get_by_role("link", name="Download").click()
+        hand.page.get_by_role("button", name="Download").click()
     assert set(shown) <= set(began.value.path().read_text().split())
     hand.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     hand.page.get_by_role("button", name="Copy").click()

@@ -416,7 +416,7 @@ def test_account_page_without_scripts(user: User, active: ProviderUser, phone: P
     assert "Der Code gilt bis 23:10 AEDT." in person.page.text
     person.send(code="12")
     assert person.page.title.startswith("Fehler: ")
-    assert "Der Code ist zu kurz. Er hat 7 Ziffern." in person.page.errors
+    assert "Der Code ist zu kurz. Der Code hat 7 Ziffern." in person.page.errors
     person.send(code=phone.code())
     assert (person.path, person.page.heading) == ("/account/", "Ihr Konto")
     person.go("/account/activity/")

@@ -29,7 +29,7 @@
   window.addEventListener("beforeunload", (event) => {
     if (!kept) event.preventDefault();
   });
-  document.querySelectorAll("a[download], [data-saved]").forEach((link) =>
+  document.querySelectorAll("[data-saved]").forEach((link) =>
     link.addEventListener("click", keep));
 
   if (navigator.clipboard) offer("copy");

@@ -68,6 +68,7 @@
   // -- [data-digits]: a code is sent with its last digit, once ------------------------
 
   document.querySelectorAll("[data-digits]").forEach((field) => {
+    if (!field.form.requestSubmit) return; // an old browser
     field.form.querySelector("[data-sends]")?.removeAttribute("hidden");
     let done = false;
     field.addEventListener("input", (event) => {

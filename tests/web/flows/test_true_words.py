@@ -58,10 +58,22 @@ BOTH = "The code from your app has 6 digits, the one from the text message 7."
 @pytest.mark.parametrize(
     ("way", "hint", "digits", "typed", "says"),
     [
-        (by_text, "The 7 digits from the text message.", "7", "123456", "short. It has 7 digits."),
-        (by_text, "The 7 digits from the text message.", "7", "12345678", "long. It has 7 digits."),
-        (by_app, "The 6 digits that your", "6", "1234567", "too long. It has 6 digits."),
-        (by_app, "The 6 digits that your", "6", "12345", "too short. It has 6 digits."),
+        (
+            by_text,
+            "The 7 digits from the text message.",
+            "7",
+            "123456",
+            "short. The code has 7 digits.",
+        ),
+        (
+            by_text,
+            "The 7 digits from the text message.",
+            "7",
+            "12345678",
+            "long. The code has 7 digits.",
+        ),
+        (by_app, "The 6 digits that your", "6", "1234567", "too long. The code has 6 digits."),
+        (by_app, "The 6 digits that your", "6", "12345", "too short. The code has 6 digits."),
         (by_both, "or the 7 digits from the text message.", "7", "12345", f"too short. {BOTH}"),
         (by_both, "or the 7 digits from the text message.", "7", "12345678", f"too long. {BOTH}"),
     ],
@@ -96,7 +108,7 @@ def test_texted_code_of_the_length_before(
     ann.reload()
     assert "The 7 digits from the text message." in ann.page.text
     ann.send(code="123456")
-    assert "That code is too short. It has 7 digits." in ann.page.errors
+    assert "That code is too short. The code has 7 digits." in ann.page.errors
     ann.send(code=phone.code())
     assert (ann.path, failures(user)) == (SUCCESS, 0)
 
@@ -105,7 +117,7 @@ def test_code_of_an_app_has_six_digits(ann: Browser) -> None:
     ann.go(APP)
     ann.send()
     ann.send(code="1234567")
-    assert "That code is too long. It has 6 digits." in ann.page.errors
+    assert "That code is too long. The code has 6 digits." in ann.page.errors
 
 
 # -- mails -------------------------------------------------------------------------
@@ -203,8 +215,9 @@ def test_hint_of_the_countries(
         lambda code: "".join(chr(ord(digit) + 0xFEE0) for digit in code),  # full-width
         lambda code: f"\u200e{code[:3]}\u200b{code[3:]}\ufeff",
         lambda code: f"G\u00fcltig: {code}!",
+        lambda code: f"Sign-in code {code}",  # 16 letters and digits, as a recovery code has
     ],
-    ids=["full-width", "nothing to see", "a sentence"],
+    ids=["full-width", "nothing to see", "a sentence", "like a recovery code"],
 )
 def test_code_of_each_kind_is_taken_as_it_came(
     spelling: Callable[[str], str], ann: Browser, user: User, phone: Phone
