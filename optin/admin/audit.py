@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
 from optin import phones
@@ -36,6 +35,7 @@ from optin.admin.rows import (
 )
 from optin.admin.site import origin_of, site
 from optin.audit import repeats
+from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
 from optin.audit.search import LOOKED_AT, Found, Search
 from optin.models import AuditEvent, File, User
@@ -317,8 +317,9 @@ def _facts(event: AuditEvent) -> tuple[dict[str, Any], str]:
     data = dict(event.data)
     if _OF_REPEATS.isdisjoint(data):
         return data, ""
-    since, until = (parse_datetime(str(data.pop(name, ""))) for name in ("since", "until"))
-    count, alone = data.pop("repeated", 0), data.pop("alone", False)
+    since, until = (time_in(data, name) for name in ("since", "until"))
+    count, alone = count_in(data, "repeated"), data.get("alone", False)
+    data = {name: value for name, value in data.items() if name not in _OF_REPEATS}
     if not (since and until):
         return data, ""
     many = f"{count} times" if alone else f"{count} more"

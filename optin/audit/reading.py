@@ -1,10 +1,12 @@
 """Read the rows of the trail, whatever was done to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django.db import DataError, models
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
 
 from optin.models import AuditEvent, AuditSeal
 from optin.models.audit import LAST
@@ -18,6 +20,21 @@ UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
 """What reading a row can raise whose values were tampered with."""
 
 M = TypeVar("M", AuditEvent, AuditSeal)
+
+
+def time_in(data: Mapping[str, Any], name: str) -> datetime | None:
+    """Return the time that the facts of an event have under *name*; None if they have none."""
+    try:
+        at = parse_datetime(str(data.get(name, "")))
+    except ValueError:
+        return None
+    return at if at and is_aware(at) else None
+
+
+def count_in(data: Mapping[str, Any], name: str) -> int:
+    """Return the count that the facts of an event have under *name*; 0 if they have none."""
+    count = data.get(name)
+    return count if isinstance(count, int) else 0
 
 
 def events_of(one: AuditSeal) -> "models.QuerySet[AuditEvent]":

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils.dateparse import parse_datetime
 
+from optin.audit.reading import count_in, time_in
 from optin.models import AuditEvent, RefusalCount, User
 from optin.models.audit import LAST
 from optin.models.refusal_counts import BEYOND, CHANGE_NOTHING, SEVERAL, network
@@ -76,9 +76,9 @@ def _span(
 ) -> Span:
     data = event.data
     place = SEVERAL if "networks" in data else network(event.ip or "")
-    since, until = (parse_datetime(str(data.get(name, ""))) for name in ("since", "until"))
+    since, until = (time_in(data, name) for name in ("since", "until"))
     if since and until:
-        return Span(int(data["repeated"]), since, until, place)
+        return Span(count_in(data, "repeated"), since, until, place)
     row = counting.get((event.kind, event.outcome, event.user_id, event.at))
     if row is None:
         return Span(1, event.at, event.at, place)

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from optin import phones
+from optin.audit.reading import count_in, time_in
 from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
@@ -216,9 +216,9 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(f"wrong codes in a row: {data['failures']}")
     if data.get("try"):
         said.append(f"wrong tries of this code: {data['try']}")
-    if until := parse_datetime(str(data.get("locked_until", ""))):
+    if until := time_in(data, "locked_until"):
         said.append(f"codes are refused until {moment_by(until)}")
-    if due := parse_datetime(str(data.get("due_at", ""))):
+    if due := time_in(data, "due_at"):
         said.append(f"to take effect at {moment(due)}")
     if data.get("disabled"):
         said.append("codes by text message are disabled from here on")
@@ -232,12 +232,12 @@ def reasons(event: AuditEvent) -> list[str]:
 
 def again_at(event: AuditEvent) -> datetime | None:
     """Return when the rule that refused lets through again, where that is known."""
-    seconds = event.data.get("retry_after")
+    seconds = count_in(event.data, "retry_after")
     if not seconds or event.data.get("rule") in {Rule.STOP, Rule.OPTED_OUT}:
         return None
     # An event of several tells what the last of them was told.
-    decided = parse_datetime(str(event.data.get("until", ""))) or event.at
-    return decided + timedelta(seconds=int(seconds))
+    decided = time_in(event.data, "until") or event.at
+    return decided + timedelta(seconds=seconds)
 
 
 def is_refusal(event: AuditEvent) -> bool:

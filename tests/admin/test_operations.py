@@ -550,6 +550,22 @@ def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPat
     assert [(row["event"], row["outcome"]) for row in rows] == [("keys", "sent")]
 
 
+def test_facts_that_somebody_changed_keep_nobody_from_the_log(user: User, signed_in: In) -> None:
+    """What is no time, or no number, is shown as if it was not there."""
+    changed = {
+        name: "2026-13-45T00:00:00" for name in ("since", "until", "locked_until", "due_at")
+    } | {"repeated": "x", "retry_after": "soon", "rule": "file"}
+    naive = {"since": "2026-11-02T10:00:00", "until": "2026-11-02T11:00:00", "repeated": 3}
+    for data in (changed, naive):
+        AuditEvent.objects.record(
+            Kind.OPT_IN, "send_limit", now=NOON, origin=ORIGIN, user_id=user.pk, data=data
+        )
+    client = signed_in("administrator")
+    assert len(exported(client, "?kind=opt_in")) == 2
+    for page in ("auditevent/?kind=opt_in", f"user/{user.pk}/change/"):
+        assert client.get(f"/admin/optin/{page}", follow=True).status_code == 200, page
+
+
 @pytest.mark.slow
 def test_export_that_nobody_reads_on_asks_for_nothing_more(
     signed_in: In, monkeypatch: pytest.MonkeyPatch

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from django.utils.dateparse import parse_datetime
-
 from optin import phones
+from optin.audit.reading import count_in, time_in
 from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
@@ -45,8 +44,8 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
 
 def _repeats(event: AuditEvent) -> str:
     """Say how often it was refused, if several times."""
-    since = parse_datetime(str(event.data.get("since", "")))
-    times = int(event.data.get("repeated", 0)) + (not event.data.get("alone"))
+    since = time_in(event.data, "since")
+    times = count_in(event.data, "repeated") + (not event.data.get("alone"))
     return f", {times} times since {moment(since)}" if since and times > 1 else ""
 
 
