@@ -322,7 +322,7 @@ def _check_sequence(before: int | None, newest: int) -> Iterator[Finding]:
 
 
 def _given_out(first: int, last: int) -> int:
-    """Return how many of the ids from *first* to *last* the sequence has given out.
+    """Return how many of these ids were given out, in the block of the id after *last*.
 
     It skips the rest of a block when a month begins (``months.cut``).
     """

@@ -31,13 +31,13 @@ logger = logging.getLogger("optin.audit")
 SCHEMA = "optin_audit"
 
 AHEAD = 3
-"""Empty partitions after the one in use, so that ids never come to an end of them."""
+"""Empty partitions after the one in use, so that there is always one for new ids."""
 
 LONGEST = timedelta(days=31)
 """By how much an event may outlive its retention, because its partition has younger ones."""
 
 LATE = timedelta(hours=1)
-"""Events of that time before a new month may be in its partition: requests began before the cut."""
+"""An event up to an hour older than the month may be in its partition: its request began before."""
 
 _LOCK_TIMEOUT = 200  # milliseconds
 _CUTTING, _DROPPING = 7_260_501, 7_260_502  # advisory locks
@@ -105,7 +105,7 @@ def are_ours() -> bool:
 
 
 def cut(now: datetime) -> None:
-    """Let the events of a new month (UTC) have the next partition; make those that are missing.
+    """Begin the next partition if a new month (UTC) has begun; create those that are missing.
 
     If a lock is not free soon, the next call does the rest.
     """
@@ -201,7 +201,7 @@ def _alone() -> Iterator[bool]:
 def _is_past(block: int, cutoff: datetime) -> bool:
     """Whether ids go on above *block*, its events are all sealed, and each seal is old enough.
 
-    The clock of the database has a say too, as in the triggers.
+    The clock of the database is checked too, as in the triggers.
     """
     if block >= current():
         return False

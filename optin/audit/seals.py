@@ -9,8 +9,8 @@ Only old events may be deleted. Purging follows three rules, and the check verif
 deletes only sealed ranges, each as a whole in one transaction; the oldest first; only those
 whose seal is older than the retention. Their seals stay. ``sealed_before`` names these ranges.
 
-No range has events of two partitions (``months``). So a partition is a number of whole ranges, and
-may be dropped by the same rules.
+No range has events of two partitions (``months``). So a partition holds only whole ranges, and may
+be dropped by the same rules.
 """
 
 import hashlib

@@ -3,8 +3,8 @@
 If an operation held them until it is committed, all others would wait for that. So it reads them,
 decides, and raises them at the end of its transaction (``operation.run_at_the_end``). There, the
 statement fails if others have used up a limit since the decision. Then the operation is rolled back
-and decided again, with these counters held from the decision on. So the limits are exact, and only
-operations that meet a limit wait for each other.
+and decided again, with these counters held from the decision on. So the limits are exact. Others
+wait for one round trip; only operations near a limit wait for a whole operation.
 """
 
 from collections.abc import Callable, Sequence

@@ -123,7 +123,7 @@ def reserve_text(
 
 
 def _counted(own: Sequence[Limit], others: Sequence[Limit], now: datetime) -> list[Tally]:
-    """Raise the counters; of those of *others*, which many people share, say what they come to."""
+    """Raise the counters. Those of *others* may only be read: return what they will come to."""
     if not others or not shared.are_raised_later():
         return add([*own, *others], now)
     raised, read = run([adding(own, now), shared.reading(others, now)])
@@ -145,7 +145,7 @@ def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: dateti
         shared.add_at_the_end(others, now, within=within, then=raised.extend)
     else:
         release_early()
-    # By what the counters came to: of many who read one count, one crosses the line.
+    # By the final counts: of many who read the same one, one crosses the line.
     transaction.on_commit(lambda: _alarm(raised, now), robust=True)
 
 

@@ -58,7 +58,7 @@ def release_early() -> None:
 
     For rows that many operations lock. The commit returns after that, as always. Until then others
     see what a crash of the database may still undo. Whoever sees it and writes waits for it too:
-    their commit comes after this one on the disk. Whoever only reads does not wait.
+    their commit cannot reach the disk before this one. Whoever only reads does not wait.
     """
     if here := _outermost():
         here.release_early()

@@ -314,8 +314,8 @@ def _newest(kind: type[models.Model]) -> Any:
 def _audit_events(now: datetime) -> Counts:
     """Sealed events past retention: by partitions, else a whole range at a time (``seals``).
 
-    On PostgreSQL, a partition may have younger events too: its events go when the youngest one may.
-    One by one go only those that no drop takes: of partitions with events of many months.
+    On PostgreSQL, a partition is dropped when its youngest event may go. In a partition with events
+    of several months, whole ranges are deleted, 31 days later.
     """
     deleted: Counts = Counter()
     seals.seal(now)

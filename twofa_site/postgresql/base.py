@@ -64,8 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         The server releases them when it has committed, before it has written that to its disk
         and to a synchronous standby. The commit returns after both, as always: a second
-        transaction, in the same round trip, waits for a record there that comes after the first
-        one's.
+        transaction in the same round trip commits normally. When it is on disk, the first is too.
         """
         if not self._at_the_end:
             self._at_the_end = [(pipeline.COMMIT_EARLY, None)]

@@ -64,7 +64,7 @@ def target_of(number: str, *, prefix: bool) -> Target:
 
 
 class BaseCommand(base.BaseCommand):
-    """A command that begins soon: of the system checks it runs those of the service."""
+    """A command that starts fast: it runs only the service's own checks."""
 
     requires_system_checks = [CHECKS]
 
