@@ -26,13 +26,18 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
 @pytest.mark.parametrize(
     ("told", "members"),
     [
-        # A lock is told with the time of its end.
+        # A lock is told with the time of its end, a disabling with what works in its place.
         pytest.param(
-            {*words._REFUSALS, "locked", "ok", "started", "unchanged"},
+            {*words._REFUSALS, "locked", "factor_disabled", "ok", "started", "unchanged"},
             {*CodeOutcome, *FactorOutcome},
             id="codes",
         ),
-        pytest.param({*words._SENT, *words._UNSENT}, {*SendOutcome}, id="texts"),
+        # A country is told with those that are served.
+        pytest.param(
+            {*words._SENT, *words._UNSENT, "factor_disabled", "region_not_allowed"},
+            {*SendOutcome},
+            id="texts",
+        ),
         pytest.param(
             {*TOKEN_ERRORS, *_MESSAGE, "issued"} & {*TokenOutcome}, {*TokenOutcome}, id="tokens"
         ),
