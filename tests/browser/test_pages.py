@@ -376,7 +376,7 @@ def somebody_unlucky(at: Tour) -> None:
     at.look("sign-in-suspended", "A code is needed too")
     at.go("/sign-in/")
     at.give_password(locked)
-    at.look("sign-in-locked", "A code is needed too")
+    at.look("sign-in-locked", "Too many wrong codes")
 
 
 @pytest.fixture
