@@ -34,6 +34,8 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 def waiting() -> int:
     """How many connections wait for a lock in the database of the tests."""
     with connection.cursor() as cursor:
+        # A transaction remembers the connections that there were at its first look.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
