@@ -552,9 +552,8 @@ def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPat
 
 def test_facts_that_somebody_changed_keep_nobody_from_the_log(user: User, signed_in: In) -> None:
     """What is no time, or no number, is shown as if it was not there."""
-    changed = {
-        name: "2026-13-45T00:00:00" for name in ("since", "until", "locked_until", "due_at")
-    } | {"repeated": "x", "retry_after": "soon", "rule": "file"}
+    times = dict.fromkeys(("since", "until", "locked_until", "due_at"), "2026-13-45T00:00:00")
+    changed = {**times, "repeated": "x", "retry_after": "soon", "rule": "file"}
     naive = {"since": "2026-11-02T10:00:00", "until": "2026-11-02T11:00:00", "repeated": 3}
     for data in (changed, naive):
         AuditEvent.objects.record(
