@@ -556,9 +556,10 @@ def test_facts_that_somebody_changed_keep_nobody_from_the_log(user: User, signed
     changed = {**times, "repeated": "x", "retry_after": "soon", "rule": "file"}
     naive = {"since": "2026-11-02T10:00:00", "until": "2026-11-02T11:00:00", "repeated": 3}
     for data in (changed, naive):
-        AuditEvent.objects.record(
-            Kind.OPT_IN, "send_limit", now=NOON, origin=ORIGIN, user_id=user.pk, data=data
-        )
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                Kind.OPT_IN, "send_limit", now=NOON, origin=ORIGIN, user_id=user.pk, data=data
+            )
     client = signed_in("administrator")
     assert len(exported(client, "?kind=opt_in")) == 2
     for page in ("auditevent/?kind=opt_in", f"user/{user.pk}/change/"):
