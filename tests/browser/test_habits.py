@@ -157,6 +157,14 @@ def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) 
     with hand.page.expect_download() as began:
         hand.page.get_by_role("button", name="Download").click()
     assert set(shown) <= set(began.value.path().read_text().split())
+    # A browser that asks first, and a person who says no.
+    hand.page.evaluate(
+        "() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }"
+    )
+    hand.page.get_by_role("button", name="Copy").click()
+    expect(hand.page.get_by_text("It is selected: copy it yourself.")).to_be_visible()
+    assert hand.page.evaluate("getSelection().toString()").split() == shown
+    hand.page.evaluate("() => { delete navigator.clipboard.writeText; }")
     hand.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     hand.page.get_by_role("button", name="Copy").click()
     expect(hand.page.get_by_text("Copied.")).to_be_visible()

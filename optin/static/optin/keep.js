@@ -6,19 +6,29 @@
 
   const act = {
     copy: async (button) => {
-      const text = document.getElementById(button.dataset.copy).innerText.trim();
-      await navigator.clipboard.writeText(text);
-      button.parentElement.querySelector("[role=status]").textContent = button.dataset.done;
+      const shown = document.getElementById(button.dataset.copy);
+      const say = (text) =>
+        (button.parentElement.querySelector("[role=status]").textContent = text);
+      try {
+        await navigator.clipboard.writeText(shown.innerText.trim());
+      } catch {
+        // A browser may ask the person first, and the person may say no.
+        getSelection().selectAllChildren(shown);
+        say(button.dataset.failed);
+        return;
+      }
+      say(button.dataset.done);
+      keep();
     },
-    print: () => window.print(),
+    print: () => {
+      window.print();
+      keep();
+    },
   };
 
   const offer = (kind) => document.querySelectorAll(`[data-${kind}]`).forEach((button) => {
     button.hidden = false;
-    button.addEventListener("click", async () => {
-      await act[kind](button);
-      keep();
-    });
+    button.addEventListener("click", () => act[kind](button));
   });
 
   // -- [data-unsaved]: asks before somebody leaves what is shown only now ---------------
