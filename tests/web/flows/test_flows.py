@@ -148,6 +148,10 @@ def test_opt_in_for_one_of_several_files(
     user.memberships.create(file=other_file)
     ann.go(NUMBER_PAGE)
     ann.page.forms[-1].typed.discard("file")  # none is chosen
+    ann.send(number="12")
+    assert "Choose a file." in ann.page.errors
+    assert "too short" in ann.page.errors
+    ann.page.forms[-1].typed.discard("file")
     ann.send(number=NUMBER)
     assert "Choose a file." in ann.page.errors
     ann.send(number=NUMBER, file=str(other_file.pk))
@@ -734,7 +738,7 @@ def test_lost_phone_without_recovery_codes(browser: Browser, active: Any) -> Non
     """P-01: what staff can do is said, and the way back is there."""
     sign_in(browser)
     browser.click("/sign-in/recovery/")
-    assert "No recovery codes were made for your account." in browser.page.text
+    assert "Your account has no recovery codes that you can still use." in browser.page.text
     assert "Contact support." in browser.page.text
     browser.click("/sign-in/code/")
     assert browser.page.inputs["code"]
