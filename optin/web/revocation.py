@@ -7,7 +7,6 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from optin.messaging import wording
 from optin.models import Revocation
@@ -35,13 +34,13 @@ def revocation(request: HttpRequest, token: str) -> HttpResponse:
     return SeeOther(request.path)
 
 
-@require_POST
+@form_page
 @signed_in
 def cancel(request: HttpRequest) -> HttpResponse:
-    """Cancel what waits for whoever is signed in."""
+    """Cancel what waits for whoever is signed in. A GET, which follows a sign-in, shows it again."""
     user: Any = request.user
     waits = Revocation.objects.open_of(user).first()
-    if waits:
+    if waits and request.method == "POST":
         revocations.cancel(waits, origin=sessions.origin_of(request))
         sessions.flash(request, _("The removal was cancelled. Nothing is removed."))
     return SeeOther("account")
