@@ -374,7 +374,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.APP, "started"): "Set-up of an authenticator app started",
     (Kind.APP, ""): "Set-up of an authenticator app refused",
     (Kind.RECOVERY_CODES, "ok"): "New recovery codes made",
-    (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes saved again",
+    (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes shown again",
     (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
     (Kind.DISOWN, "unchanged"): "A change that was already taken back",

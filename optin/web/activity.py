@@ -246,7 +246,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.APP, "started"): lambda: _("Set-up of an authenticator app started"),
     (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
     (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
-    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes saved again"),
+    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes shown again"),
     (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
     (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
     (Kind.DISOWN, "unchanged"): lambda: _("A change that was already taken back"),
