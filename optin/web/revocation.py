@@ -37,7 +37,7 @@ def revocation(request: HttpRequest, token: str) -> HttpResponse:
 @form_page
 @signed_in
 def cancel(request: HttpRequest) -> HttpResponse:
-    """Cancel what waits for whoever is signed in. A GET, which follows a sign-in, shows it again."""
+    """Cancel what waits for whoever is signed in; a GET, which follows a sign-in, nothing."""
     user: Any = request.user
     waits = Revocation.objects.open_of(user).first()
     if waits and request.method == "POST":
