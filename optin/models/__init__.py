@@ -12,6 +12,7 @@ from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.refusal_counts import RefusalCount
 from optin.models.revocations import Revocation
+from optin.models.session_owners import SessionOwner
 from optin.models.tokens import Renewal
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
@@ -38,6 +39,7 @@ __all__ = [
     "Renewal",
     "Revocation",
     "SendCounter",
+    "SessionOwner",
     "SmsMessage",
     "Span",
     "UsedCode",

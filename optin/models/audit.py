@@ -249,6 +249,7 @@ class AuditEvent(AppendOnly):
         SEARCH = "search", "Full number searched by staff"
         REVOCATION = "revocation", "Removal after a while: asked for by staff, or called off"
         RESTORE = "restore", "Database restored from a backup"
+        SESSION = "session", "Signed out somewhere else"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -136,6 +136,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         Access tokens live on for their hour: the client that acts for the user here
         is often the one that asked for the change.
         """
+        self.end_sessions(now)
+        self.revoke_grants(now)
+
+    def end_sessions(self, now: datetime) -> None:
+        """End all sessions made until now, those that wait for a code too."""
         User.objects.filter(pk=self.pk).update(
             session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now
         )
@@ -144,7 +149,6 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         # One of these sessions may have asked for its secret.
         self.authenticator_apps.filter(confirmed=False).delete()
         self.forget_attempt()
-        self.revoke_grants(now)
 
     def forget_attempt(self) -> None:
         """Let no session repeat what it proved a moment ago (``verification.repeated``)."""

@@ -40,6 +40,7 @@ from optin.models import (
     RefusalCount,
     Revocation,
     SendCounter,
+    SessionOwner,
     SmsMessage,
     Span,
     UsedCode,
@@ -283,6 +284,8 @@ def _figures(now: datetime) -> Counts:
 
 def _sessions(now: datetime) -> Counts:
     expired = Session.objects.filter(expire_date__lt=now)
+    owners = SessionOwner.objects.filter(ends_at__lt=now)
+    _in_chunks(owners, _dropping("sessions", SessionOwner))  # counted once, with the sessions
     return _in_chunks(expired, _dropping("sessions", Session))
 
 

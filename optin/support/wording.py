@@ -247,7 +247,7 @@ def is_refusal(event: AuditEvent) -> bool:
 
 _DONE = {
     *("ok", "unchanged", "sent", "resent", "started", "issued", "signed_in", "changed", "added"),
-    "ended",
+    *("ended", "others_ended"),
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
     *("planned", "cancelled", "withdrawn"),
@@ -379,6 +379,8 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
     (Kind.DISOWN, "unchanged"): "A change that was already taken back",
     (Kind.DISOWN, ""): "A change was not taken back: wrong password",
+    (Kind.SESSION, "ended"): "Signed out in another browser",
+    (Kind.SESSION, "others_ended"): "Signed out in all other browsers",
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",

@@ -251,6 +251,8 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
     (Kind.DISOWN, "unchanged"): lambda: _("A change that was already taken back"),
     (Kind.DISOWN, ""): lambda: _("A change was not taken back: wrong password"),
+    (Kind.SESSION, "ended"): lambda: _("Signed out in another browser"),
+    (Kind.SESSION, "others_ended"): lambda: _("Signed out in all other browsers"),
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
     (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),
 }

@@ -4,20 +4,26 @@ The id is what the cookie holds: whoever reads a table or a backup must not be a
 come as somebody else (S-34, S-50).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
 from optin import keys
+from optin.models import SessionOwner, User
 
 _MESSAGES = frozenset({"flash", "flash_refused", "refused"})
 """What may still be written into a session that has ended."""
 
 _SEAL = "session.successor"
+
+_MOST_READ = 200
+"""Rows of one person: each sign-in and each proof in the last hours has one."""
 
 
 def row_of(session_key: str | None) -> str:
@@ -98,10 +104,28 @@ def succeed(
         successor = SessionStore()
         successor.update({**dict(session.items()), **both, **new, "before": before})
         successor.create()
+        if SESSION_KEY in successor:
+            own(successor)
         sealed = keys.encrypt(successor.session_key or "", context=_SEAL)
         old.update({**both, "ends": ends.timestamp(), "successor": sealed})
         old.save()
     return successor
+
+
+def own(session: Any) -> None:
+    """Remember whose *session* is, which has just got its id."""
+    SessionOwner.objects.create(
+        session_key=row_of(session.session_key),
+        user_id=int(session[SESSION_KEY]),
+        ends_at=timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE),
+    )
+
+
+def all_of(user: User, now: datetime) -> list[tuple[str, dict[str, Any]]]:
+    """Return the key of each row that *user* owns, with what it holds, the last used first."""
+    store = SessionStore()
+    rows = SessionOwner.objects.sessions_of(user, now)[:_MOST_READ]
+    return [(row.session_key, store.decode(row.session_data)) for row in rows]
 
 
 def take(row_key: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ signed in, but has proved nothing, and leads to the new one only whoever repeats
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,8 +22,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_otp import DEVICE_ID_SESSION_KEY
 
+from optin import keys
 from optin.errors import SignedOut
 from optin.models import User
+from optin.models.audit import MAX_USER_AGENT
 from optin.operations.authenticators import overview
 from optin.operations.factors import Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
@@ -53,12 +56,13 @@ class Ages:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.session.session_key and request.user.is_authenticated:
             now = timezone.now()
-            if _is_over(request, now):
+            if _is_over(request.session, request.user, now):
                 logout(request)
                 said = _("You were signed out, to keep your account safe. Sign in again.")
                 flash(request, said, refused=True)
-            elif now - _time(request, "seen") >= _SEEN_EVERY:
+            elif now - _time(request.session, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
+                request.session["ip"] = origin_of(request).ip
         return self.get_response(request)
 
 
@@ -107,7 +111,10 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     now = timezone.now().timestamp()
     request.session = type(request.session)()
     login(request, user, backend=_BACKEND)
+    session_store.own(request.session)
     request.session["began"] = request.session["seen"] = now
+    origin = origin_of(request)
+    request.session["ip"], request.session["agent"] = origin.ip, origin.user_agent[:MAX_USER_AGENT]
     # Of all sessions that this one becomes: a code is one attempt under each of their ids.
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
@@ -125,7 +132,7 @@ def renew_for_password(request: HttpRequest) -> Callable[[User], None]:
 
 def chose_password(request: HttpRequest) -> bool:
     """Whether a new password was chosen in this session a moment ago."""
-    return timezone.now() < _time(request, "chose_password_at") + REPEATED_WITHIN
+    return timezone.now() < _time(request.session, "chose_password_at") + REPEATED_WITHIN
 
 
 def renew(request: HttpRequest, **both: Any) -> Callable[[User], None]:
@@ -177,15 +184,62 @@ def is_there(request: HttpRequest) -> bool:
 
 def end(request: HttpRequest) -> None:
     """Sign out, under each id that the session has had and has now."""
+    end_row(session_store.row_of(request.session.session_key))
+    logout(request)
+
+
+def end_row(row: str) -> bool:
+    """End the session that is kept in *row*, under each id; return whether it was there."""
     others: list[str] = []
-    stored = session_store.take(session_store.row_of(request.session.session_key))
+    found = stored = session_store.take(row)
     while stored:
         others += stored.get("before", {})
         successor = session_store.successor_of(stored)
         stored = session_store.take(session_store.row_of(successor))
-    for row in others:
-        session_store.take(row)
-    logout(request)
+    for other in others:
+        session_store.take(other)
+    return found is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One browser in which somebody is signed in."""
+
+    handle: str  # what a form names it by; opens nothing
+    row: str
+    is_here: bool
+    began_at: datetime
+    seen_at: datetime  # up to ``_SEEN_EVERY`` early
+    ip: str  # from which it was seen then; "" for a session of an earlier release
+    user_agent: str
+
+
+def places(request: HttpRequest) -> list[Place]:
+    """Return where the person who asks is signed in, this browser first."""
+    user: Any = request.user
+    now, auth_hash = timezone.now(), user.get_session_auth_hash()
+    here = _place(session_store.row_of(request.session.session_key), request.session, is_here=True)
+    others = [
+        _place(row, held)
+        for row, held in session_store.all_of(user, now)
+        if held.get(HASH_SESSION_KEY) == auth_hash
+        and "ends" not in held
+        and not _is_over(held, user, now)
+    ]
+    return [here, *(place for place in others if place.handle != here.handle)]
+
+
+def _place(row: str, held: Any, *, is_here: bool = False) -> Place:
+    return Place(
+        # The same for all ids that the session has in time.
+        keys.digest("session.handle", held.get("line") or row),
+        row,
+        is_here,
+        _time(held, "began"),
+        _time(held, "seen"),
+        held.get("ip", ""),
+        held.get("agent", ""),
+    )
 
 
 def has_ended(request: HttpRequest) -> bool:
@@ -275,7 +329,9 @@ def standing(request: HttpRequest) -> Standing:
         return Standing()
     by = request.session.get("factor_by")
     return Standing(
-        _time(request, "password_at"), _time(request, "factor_at"), By(by) if by else None
+        _time(request.session, "password_at"),
+        _time(request.session, "factor_at"),
+        By(by) if by else None,
     )
 
 
@@ -329,18 +385,19 @@ def _take(request: HttpRequest, key: str) -> Any:
 # -- times -------------------------------------------------------------------------
 
 
-def _is_over(request: HttpRequest, now: datetime) -> bool:
-    idle = STAFF_IDLE if request.user.is_staff else IDLE
-    ends = request.session.get("ends")
+def _is_over(session: Any, user: Any, now: datetime) -> bool:
+    """Whether *session*, or what a row holds of one, was idle too long or is too old."""
+    idle = STAFF_IDLE if user.is_staff else IDLE
+    ends = session.get("ends")
     return (
-        now - _time(request, "seen") >= idle
-        or now - _time(request, "began") >= LONGEST
+        now - _time(session, "seen") >= idle
+        or now - _time(session, "began") >= LONGEST
         or (ends is not None and now >= _from(ends))
     )
 
 
-def _time(request: HttpRequest, key: str) -> datetime:
-    return _from(request.session.get(key, 0))
+def _time(session: Any, key: str) -> datetime:
+    return _from(session.get(key, 0))
 
 
 def _from(stamp: Any) -> datetime:

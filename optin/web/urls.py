@@ -7,7 +7,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from optin.web import account, entry, factors, health, not_me, revocation, views
+from optin.web import access, account, entry, factors, health, not_me, revocation, views
 from optin.web.code_pages import CodePage
 from optin.web.pages import form_page, open_to_all, signed_in
 
@@ -55,6 +55,7 @@ urlpatterns = [
     # -- the account ---------------------------------------------------------------
     path("account/", account.account, name="account"),
     path("account/activity/", account.activity, name="activity"),
+    path("account/access/", access.access_page, name="access"),
     path("account/cancel-revocation/", revocation.cancel, name="cancel-revocation"),
     path("account/confirm/", entry.confirm, name="confirm"),
     path(

@@ -270,6 +270,19 @@ def somebody_with_an_app(at: Tour) -> None:
     at.look("password-weak", "Change your password", error="too short")
 
 
+@tour("access")
+def somebody_who_is_signed_in_twice(at: Tour) -> None:
+    person = at.crowd.new()
+    at.sign_in(person)
+    at.sees("Your account")
+    at.page.context.clear_cookies()
+    at.sign_in(person)
+    at.follow("Where you are signed in")
+    at.look("access", "Access to your account")
+    at.press("Sign out Chrome on Linux")
+    at.look("access-signed-out", "Access to your account")
+
+
 @tour("not-me", "password-new")
 def reader_of_mails(at: Tour) -> None:
     person = at.crowd.new()

@@ -33,6 +33,7 @@ from optin.models import (
 from optin.operations import challenges, erasure, opt_ins, revocations, sign_in, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, StaffOutcome, TokenOutcome
+from optin.web import session_store
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
@@ -78,6 +79,8 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
         session = SessionStore()
         session.update(held)
         session.create()
+        if SESSION_KEY in held:
+            session_store.own(session)
     app_of(user, now())
     app_of(user, now(), confirmed=True, verified_at=now())
     RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
@@ -154,6 +157,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         "RecoveryCode",
         "RefreshToken",
         "Revocation",
+        "SessionOwner",
         "User_groups",
     }
 
@@ -194,6 +198,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "RecoveryCode",
         "RefreshToken",
         "Revocation",  # one that waits too: there is nobody to be let in
+        "SessionOwner",
     }
 
 

@@ -325,6 +325,7 @@ def test_every_event_has_words_in_german() -> None:
 ONLY = {
     AuditEvent.Kind.MEMBER: {"added", "ended", "out_of_reach"},
     AuditEvent.Kind.ACCESS_KEY: {"made", "revoked", "out_of_reach"},
+    AuditEvent.Kind.SESSION: {"ended", "others_ended"},
     AuditEvent.Kind.RESTORE: {"again"},
 }
 NOT_OF_A_PERSON = {

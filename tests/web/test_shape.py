@@ -9,6 +9,7 @@ CHANGING = {
     *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
 }
 OF_SESSIONS = {
+    "session_store.py: SessionOwner.objects.create",
     "session_store.py: Session.objects.filter(session_key=row).delete",
     "session_store.py: Session.objects.select_for_update",
     "session_store.py: old.save",

@@ -1,0 +1,59 @@
+"""What acts for a person, on one page: where they are signed in."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from optin.operations import access
+from optin.runtime.redirects import SeeOther
+from optin.web import sessions
+from optin.web.activity import browser
+from optin.web.pages import form_page, page, signed_in
+
+
+@form_page
+@signed_in
+def access_page(request: HttpRequest) -> HttpResponse:
+    sessions.standing(request).demand(timezone.now())
+    places = sessions.places(request)
+    if request.method != "POST":
+        shown = [(place, _name(place)) for place in places]
+        return page(request, "access.html", places=shown)
+    if "others" in request.POST:
+        _sign_out_others(request)
+    else:
+        _sign_out(request, places, request.POST.get("session", ""))
+    return SeeOther("access")
+
+
+def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -> None:
+    """End one of the *places* of whoever asks; no other session is within reach."""
+    others = (place for place in places if place.handle == handle and not place.is_here)
+    place = next(others, None)
+    ended = place and access.sign_out(
+        _user(request), **_who(request), end=lambda: sessions.end_row(place.row)
+    )
+    if place and ended:
+        sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": _name(place)})
+    else:
+        sessions.flash(request, _("That browser is signed out already."))
+
+
+def _sign_out_others(request: HttpRequest) -> None:
+    access.sign_out_others(_user(request), **_who(request), keep_session=sessions.renew(request))
+    sessions.flash(request, _("All other browsers are signed out."))
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user
+
+
+def _who(request: HttpRequest) -> dict[str, Any]:
+    """What each operation asks of a session."""
+    return {"standing": sessions.standing(request), "origin": sessions.origin_of(request)}
+
+
+def _name(place: sessions.Place) -> str:
+    return browser(place.user_agent) or _("Unknown browser")

@@ -1,0 +1,319 @@
+"""What acts for a person: they see and end it, with the password; nobody else does."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.sessions.models import Session
+
+from optin.models import AuditEvent, SessionOwner, User
+from optin.operations import erasure, retention
+from optin.web.session_store import row_of
+from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, sign_in
+from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.phone import Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ACCESS = "/account/access/"
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/18.0 Safari/605.1.15"
+MINUTE = timedelta(minutes=1)
+
+
+def elsewhere(agent: str = FIREFOX, ip: str = "198.51.100.9", name: str = "ann") -> Browser:
+    """Another browser, signed in."""
+    browser = Browser(agent, ip)
+    sign_in(browser, name)
+    assert browser.path == "/account/"
+    return browser
+
+
+def is_in(browser: Browser) -> bool:
+    browser.go("/account/")
+    return browser.path == "/account/"
+
+
+def named(browser: Browser, field: str) -> list[str]:
+    """What the forms of the page would send as *field*."""
+    return [form.fields[field] for form in browser.page.forms if field in form.fields]
+
+
+def post(browser: Browser, token: str | None = None, **fields: str) -> Any:
+    """Send *fields* with the CSRF token of the page, whether or not a form has them."""
+    token = browser.page.forms[0].fields["csrfmiddlewaretoken"] if token is None else token
+    data = {"csrfmiddlewaretoken": token, **fields}
+    headers = {"origin": f"https://{HOST}"}
+    return browser.client.post(ACCESS, data, secure=True, headers=headers)
+
+
+def press(browser: Browser, **fields: str) -> None:
+    """Send a form of the page that has *fields*, and follow its answer."""
+    assert all(value in named(browser, name) for name, value in fields.items())
+    answer = post(browser, **fields)
+    assert answer.status_code == 303
+    browser.go(answer["Location"])
+
+
+def events(kind: AuditEvent.Kind = AuditEvent.Kind.SESSION) -> list[str]:
+    found = AuditEvent.objects.filter(kind=kind).order_by("pk")
+    return list(found.values_list("outcome", flat=True))
+
+
+# -- browsers: seen ----------------------------------------------------------------
+
+
+def test_each_browser_is_named(ann: Browser, clock: time_machine.Traveller) -> None:
+    clock.shift(2 * MINUTE)
+    elsewhere()
+    clock.shift(5 * MINUTE)
+    ann.go("/account/")
+    ann.click(ACCESS)
+    text = " ".join(ann.page.text.split())
+    here = "Chrome on Android This browser IP address 192.0.2.7"
+    assert f"{here} Signed in since 2 November 2026, 23:00" in text
+    other = "Firefox on Windows IP address 198.51.100.9"
+    assert f"{other} Signed in since 2 November 2026, 23:02" in text
+    assert text.count("This browser") == 1
+    assert len(named(ann, "session")) == 1
+
+
+def test_address_and_time_are_of_the_last_use(ann: Browser, clock: time_machine.Traveller) -> None:
+    other = elsewhere()
+    clock.shift(2 * MINUTE)
+    other.client.defaults["REMOTE_ADDR"] = "203.0.113.80"
+    other.go("/account/")
+    ann.go(ACCESS)
+    assert "IP address 203.0.113.80" in ann.page.text
+    assert "198.51.100.9" not in ann.page.text
+    assert "Last used 2 November 2026, 23:02" in " ".join(ann.page.text.split())
+
+
+def test_browser_without_a_name(ann: Browser) -> None:
+    elsewhere("<b>curl</b>")
+    ann.go(ACCESS)
+    assert "Unknown browser" in ann.page.text
+    assert "<b>" not in ann.page.html
+
+
+def test_nothing_on_the_page_opens_a_session(ann: Browser) -> None:
+    """Neither an id nor the key of its row, nor what the session is known by in the trail."""
+    other = elsewhere()
+    ann.go(ACCESS)
+    for browser in (ann, other):
+        held = Session.objects.get(pk=row_of(browser.session)).get_decoded()
+        for secret in (browser.session, row_of(browser.session), held["line"]):
+            assert secret not in ann.page.html
+    stranger = Browser()
+    stranger.client.cookies["__Host-session"] = named(ann, "session")[0]
+    assert not is_in(stranger)
+
+
+def test_sessions_that_are_over_are_not_shown(
+    ann: Browser, user: User, clock: time_machine.Traveller
+) -> None:
+    """Idle ones; those that signed out; those whose id is an old one."""
+    elsewhere(SAFARI)
+    clock.shift(29 * MINUTE)
+    ann.go("/account/")
+    left, renewed = elsewhere(), elsewhere()
+    clock.shift(MINUTE)
+    left.send("/sign-out/")
+    renewed.go(CONFIRM)
+    renewed.send(password=PASSWORD)
+    ann.go(ACCESS)
+    ann.send(password=PASSWORD)
+    assert "Safari" not in ann.page.text
+    assert len(named(ann, "session")) == 1
+
+
+def test_sessions_that_a_new_password_ended_are_not_shown(ann: Browser) -> None:
+    elsewhere()
+    ann.go("/account/password/")
+    ann.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    ann.go(ACCESS)
+    assert named(ann, "session") == []
+    assert "This browser" in ann.page.text
+
+
+def test_session_of_the_release_before_is_shown_where_it_is(ann: Browser) -> None:
+    """It has no owner and no address: it is not listed elsewhere, and ends with all others."""
+    other = elsewhere()
+    SessionOwner.objects.all().delete()
+    ann.go(ACCESS)
+    assert named(ann, "session") == []
+    other.go(ACCESS)
+    assert "This browser" in other.page.text
+    press(ann, others="all")
+    assert not is_in(other)
+
+
+# -- browsers: ended ---------------------------------------------------------------
+
+
+def test_sign_out_of_one(ann: Browser, user: User, clock: time_machine.Traveller) -> None:
+    one = elsewhere()
+    clock.shift(2 * MINUTE)
+    another = elsewhere(SAFARI)
+    ann.go(ACCESS)
+    assert ann.page.text.index("Safari") < ann.page.text.index("Firefox")
+    press(ann, session=named(ann, "session")[1])
+    assert ann.page.flash == "Signed out: Firefox on Windows."
+    assert not is_in(one)
+    assert is_in(another)
+    assert is_in(ann)
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SESSION)
+    assert (event.outcome, event.user_id, event.actor_id) == ("ended", user.pk, user.pk)
+    ann.go("/account/activity/")
+    assert "Signed out in another browser" in ann.page.text
+
+
+def test_sign_out_of_all_others(ann: Browser) -> None:
+    others = [elsewhere(), elsewhere(SAFARI)]
+    ann.go(ACCESS)
+    press(ann, others="all")
+    assert ann.page.flash == "All other browsers are signed out."
+    assert named(ann, "session") == []
+    assert [is_in(browser) for browser in (ann, *others)] == [True, False, False]
+    assert events() == ["others_ended"]
+
+
+def test_sign_out_of_all_others_ends_a_sign_in_that_waits_for_its_code(
+    ann_on: Browser, phone: Phone
+) -> None:
+    thief = Browser()
+    sign_in(thief)
+    assert thief.path == "/sign-in/code/"
+    enter = thief.submission(code=phone.code())
+    ann_on.go(ACCESS)
+    press(ann_on, others="all")
+    enter(thief)
+    assert not is_in(thief)
+    assert is_in(ann_on)
+
+
+def test_session_that_was_renewed_meanwhile_ends_under_each_id(ann: Browser) -> None:
+    other = elsewhere()
+    ann.go(ACCESS)
+    handle = named(ann, "session")[0]
+    old = other.copy()
+    other.go(CONFIRM)
+    other.send(password=PASSWORD)
+    assert old.session != other.session
+    ann.go(ACCESS)
+    assert named(ann, "session") == [handle]
+    press(ann, session=handle)
+    assert not is_in(other)
+    assert not is_in(old)
+
+
+def test_second_press_ends_nothing(ann: Browser) -> None:
+    elsewhere()
+    ann.go(ACCESS)
+    handle = named(ann, "session")[0]
+    press(ann, session=handle)
+    assert post(ann, session=handle).status_code == 303
+    ann.reload()
+    assert ann.page.flash == "That browser is signed out already."
+    assert events() == ["ended"]
+
+
+# -- attacks -----------------------------------------------------------------------
+
+
+def test_nobody_ends_the_session_of_somebody_else(ann: Browser, stranger: User) -> None:
+    other = elsewhere()
+    ben = elsewhere(name="ben")
+    ann.go(ACCESS)
+    ben.go(ACCESS)
+    held = Session.objects.get(pk=row_of(other.session)).get_decoded()
+    guesses = [*named(ann, "session"), other.session, row_of(other.session), held["line"], "", "1"]
+    for guess in guesses:
+        assert post(ben, session=guess).status_code == 303
+    assert named(ben, "session") == []
+    press(ben, others="all")
+    assert is_in(other)
+    assert is_in(ann)
+    assert not AuditEvent.objects.filter(kind="session", outcome="ended").exists()
+
+
+def test_own_session_is_not_ended_here(ann: Browser) -> None:
+    other = elsewhere()
+    other.go(ACCESS)
+    here = named(other, "session")[0]  # ann's, as another of hers sees it
+    ann.go(ACCESS)
+    post(ann, session=here)
+    assert is_in(ann)
+    assert events() == []
+
+
+@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
+def test_forged_form_ends_nothing(fields: dict[str, str], ann: Browser) -> None:
+    other = elsewhere()
+    ann.go(ACCESS)
+    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
+    assert post(ann, token="", **fields).status_code == 403
+    assert is_in(other)
+    assert events() == []
+
+
+@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
+def test_password_is_asked_for_first(
+    fields: dict[str, str], ann: Browser, clock: time_machine.Traveller
+) -> None:
+    """S-36: after a while, and of who comes with an id from before it was entered."""
+    clock.shift(14 * MINUTE)
+    ann.go("/account/")
+    other = elsewhere()
+    ann.go(ACCESS)
+    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
+    clock.shift(6 * MINUTE)
+    assert post(ann, **fields)["Location"].split("?")[0] == CONFIRM
+    thief = ann.copy()
+    ann.go(ACCESS)
+    assert ann.path == CONFIRM
+    ann.send(password=PASSWORD)
+    assert ann.path == ACCESS
+    assert post(thief, **fields)["Location"].split("?")[0] == CONFIRM
+    assert is_in(other)
+    assert events() == []
+
+
+@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
+@pytest.mark.parametrize("end", ["signed out", "deactivated", "other password"])
+def test_who_is_not_signed_in_any_more_ends_nothing(
+    end: str, fields: dict[str, str], ann: Browser, user: User
+) -> None:
+    other = elsewhere()
+    ann.go(ACCESS)
+    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
+    if end == "signed out":
+        ann.tab().send("/sign-out/")
+    elif end == "deactivated":
+        User.objects.filter(pk=user.pk).update(is_active=False)
+    else:
+        user.set_password(NEW_PASSWORD)
+        user.save()
+    ann.client.handler.enforce_csrf_checks = False
+    assert post(ann, **fields)["Location"].split("?")[0] == "/sign-in/"
+    assert events() == []
+    if end == "signed out":
+        assert is_in(other)
+
+
+# -- rows --------------------------------------------------------------------------
+
+
+def test_purge_and_erase_delete_whose_a_session_was(
+    ann: Browser, user: User, stranger: User, clock: time_machine.Traveller
+) -> None:
+    elsewhere(name="ben")
+    assert SessionOwner.objects.count() == 2
+    erasure.erase(user, reason="asked for", origin=ORIGIN)
+    assert list(SessionOwner.objects.values_list("user_id", flat=True)) == [stranger.pk]
+    retention.purge(origin=ORIGIN)
+    assert SessionOwner.objects.count() == 1
+    clock.shift(timedelta(hours=12, seconds=1))
+    retention.purge(origin=ORIGIN)
+    assert not SessionOwner.objects.exists()
