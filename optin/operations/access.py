@@ -5,9 +5,20 @@ Each needs the password, entered lately, in a session that stands.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Min, QuerySet, Value
+from oauth2_provider.models import (
+    AccessToken,
+    RefreshToken,
+    get_application_model,
+    get_grant_model,
+)
 
+from optin.conf import conf
 from optin.models import AuditEvent, Purpose, User
 from optin.operations.factors import Factors, Standing, read_caller_locked, refuse_ended
 from optin.operations.opt_ins import KeepSession
@@ -46,6 +57,66 @@ def sign_out_others(
         _record(Kind.SESSION, "others_ended", factors, origin)
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """An application that can act for somebody."""
+
+    application: Any
+    scope: str  # of all its tokens together
+    since: datetime  # the first token of those that led to the ones of now
+
+
+def applications_of(user: User, now: datetime) -> list[Allowed]:
+    """Return the applications with a token or code of *user* that works, by name."""
+    lifetime = timedelta(seconds=conf.refresh_token_lifetime)
+    refresh = RefreshToken.objects.filter(
+        user=user, revoked=None, created__gt=now - lifetime, access_token__isnull=False
+    )
+    live = [
+        _by_scope(AccessToken.objects.filter(user=user, expires__gt=now), "scope"),
+        _by_scope(refresh, "access_token__scope"),
+        _by_scope(get_grant_model().objects.filter(user=user, expires__gt=now), "scope"),
+    ]
+    found = [row for rows in live for row in rows]
+    models = get_application_model().objects.in_bulk({pk for pk, _scope, _since in found})
+    family = RefreshToken.objects.filter(user=user, token_family__in=refresh.values("token_family"))
+    found += _by_scope(family, Value(""))
+    allowed = [
+        Allowed(
+            application,
+            " ".join(dict.fromkeys(" ".join(s for key, s, _at in found if key == pk).split())),
+            min(at for key, _scope, at in found if key == pk),
+        )
+        for pk, application in models.items()
+    ]
+    return sorted(allowed, key=lambda each: (each.application.name, each.application.pk))
+
+
+def _by_scope(tokens: QuerySet[Any], scope: Any) -> list[tuple[int, str, datetime]]:
+    """Return each application with a scope of *tokens*, and when the first of these was made."""
+    of_some = tokens.filter(application__isnull=False).order_by()
+    rows = of_some.annotate(words=F(scope) if isinstance(scope, str) else scope)
+    return list(rows.values_list("application", "words").annotate(since=Min("created")))
+
+
+def revoke_application(user: User, application: Any, *, standing: Standing, origin: Origin) -> bool:
+    """End all that *application* was granted by *user*; return whether there was anything.
+
+    :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
+    """
+    with _allowed(user, standing) as factors:
+        own = {"user": factors.user, "application": application}
+        ended = [
+            AccessToken.objects.filter(**own).delete()[0],
+            get_grant_model().objects.filter(**own).delete()[0],
+            RefreshToken.objects.filter(**own, revoked=None).update(revoked=factors.now),
+        ]
+        if any(ended):
+            data = {"client_id": application.client_id}
+            _record(Kind.CONSENT, "revoked", factors, origin, data)
+    return any(ended)
+
+
 @contextmanager
 def _allowed(user: User, standing: Standing) -> Iterator[Factors]:
     """The transaction of a change, with the lock of *user* held."""
@@ -56,7 +127,13 @@ def _allowed(user: User, standing: Standing) -> Iterator[Factors]:
         yield factors
 
 
-def _record(kind: AuditEvent.Kind, outcome: str, factors: Factors, origin: Origin) -> None:
+def _record(
+    kind: AuditEvent.Kind,
+    outcome: str,
+    factors: Factors,
+    origin: Origin,
+    data: dict[str, Any] | None = None,
+) -> None:
     AuditEvent.objects.record(
-        kind, outcome, now=factors.now, origin=origin, user_id=factors.user.pk
+        kind, outcome, now=factors.now, origin=origin, user_id=factors.user.pk, data=data
     )

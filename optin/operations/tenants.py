@@ -106,12 +106,17 @@ def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
     with transaction.atomic(durable=True):
         reachable = _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key)
         if reachable:
-            unused = AccessKey.objects.filter(pk=key.pk, revoked_at=None)
-            if unused.update(revoked_at=timezone.now()):
-                _tell(key, Notice.Kind.KEY_REVOKED)
-            _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
+            end_access_key(key, origin=origin)
     if not reachable:
         raise OutOfReach
+
+
+def end_access_key(key: AccessKey, *, origin: Origin) -> None:
+    """``revoke_access_key`` for a caller that has decided that it may, in its transaction."""
+    unused = AccessKey.objects.filter(pk=key.pk, revoked_at=None)
+    if unused.update(revoked_at=timezone.now()):
+        _tell(key, Notice.Kind.KEY_REVOKED)
+    _record(Kind.ACCESS_KEY, "revoked", origin, user=key.user, file=key.file, key=key)
 
 
 def make_application(

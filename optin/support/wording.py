@@ -382,6 +382,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.SESSION, "ended"): "Signed out in another browser",
     (Kind.SESSION, "others_ended"): "Signed out in all other browsers",
     (Kind.CONSENT, "ok"): "An application was allowed to act for this person",
+    (Kind.CONSENT, "revoked"): "The person ended the access of an application",
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",
     (Kind.RESTORE, ""): "After a restore, a change made again that the backup did not have",

@@ -1,4 +1,4 @@
-"""What acts for a person, on one page: where they are signed in."""
+"""What acts for a person, on one page: where they are signed in, and applications."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from optin.operations import access
+from optin.operations.sign_in import PASSWORD_CLIENTS
 from optin.runtime.redirects import SeeOther
-from optin.web import sessions
+from optin.web import consent, sessions
 from optin.web.activity import browser
 from optin.web.pages import form_page, page, signed_in
 
@@ -19,10 +20,16 @@ def access_page(request: HttpRequest) -> HttpResponse:
     sessions.standing(request).demand(timezone.now())
     places = sessions.places(request)
     if request.method != "POST":
-        shown = [(place, _name(place)) for place in places]
-        return page(request, "access.html", places=shown)
+        return page(
+            request,
+            "access.html",
+            places=[(place, _name(place)) for place in places],
+            applications=[_in_words(allowed) for allowed in _applications(request)],
+        )
     if "others" in request.POST:
         _sign_out_others(request)
+    elif "application" in request.POST:
+        _revoke_application(request, request.POST["application"])
     else:
         _sign_out(request, places, request.POST.get("session", ""))
     return SeeOther("access")
@@ -44,6 +51,39 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
 def _sign_out_others(request: HttpRequest) -> None:
     access.sign_out_others(_user(request), **_who(request), keep_session=sessions.renew(request))
     sessions.flash(request, _("All other browsers are signed out."))
+
+
+def _applications(request: HttpRequest) -> list[access.Allowed]:
+    return access.applications_of(_user(request), timezone.now())
+
+
+def _in_words(allowed: access.Allowed) -> dict[str, Any]:
+    application = allowed.application
+    return {
+        "id": application.pk,
+        "name": _title(application),
+        "since": allowed.since,
+        "rights": consent.rights_of(allowed.scope),
+        "files": consent.files_of(allowed.scope),
+    }
+
+
+def _title(application: Any) -> str:
+    if application.client_id == PASSWORD_CLIENTS:
+        return _("Applications that sign in with your password")
+    name: str = application.name
+    return name
+
+
+def _revoke_application(request: HttpRequest, asked: str) -> None:
+    """End what one of the applications of whoever asks was granted."""
+    found = (each for each in _applications(request) if str(each.application.pk) == asked)
+    allowed = next(found, None)
+    if allowed and access.revoke_application(_user(request), allowed.application, **_who(request)):
+        said = _("Access ended: %(name)s.") % {"name": _title(allowed.application)}
+    else:
+        said = _("This access has ended already.")
+    sessions.flash(request, said)
 
 
 def _user(request: HttpRequest) -> Any:

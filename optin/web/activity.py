@@ -254,5 +254,6 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.SESSION, "ended"): lambda: _("Signed out in another browser"),
     (Kind.SESSION, "others_ended"): lambda: _("Signed out in all other browsers"),
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
+    (Kind.CONSENT, "revoked"): lambda: _("The access of an application was ended"),
     (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),
 }

@@ -11,6 +11,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
@@ -44,6 +45,19 @@ RIGHTS = {
     "view": _("check that its access still works"),
 }
 """The scopes of the settings, in words for a person."""
+
+
+def rights_of(scope: str) -> list[Any]:
+    """Return what the words of a *scope* allow, in words for a person."""
+    return list(dict.fromkeys(RIGHTS[word] for word in scope.split() if word in RIGHTS))
+
+
+def files_of(scope: str) -> QuerySet[File]:
+    """Return the files that a *scope* names."""
+    names = [word for word in scope.split() if word.startswith("fileid:")]
+    ids = [int(name.removeprefix("fileid:")) for name in names]
+    return File.objects.filter(pk__in=ids).order_by("name")
+
 
 _REQUIRED = ("client_id", "redirect_uri")
 _PARAMETERS = (
@@ -106,15 +120,13 @@ class Authorize(OAuthLibMixin, View):
             return _back(self.error_response(error)[1]["url"])
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        words = self.asked.scope.split()
-        files = [int(word.removeprefix("fileid:")) for word in words if word not in RIGHTS]
         response = page(
             request,
             "consent.html",
             application=self.asked.application,
             scope=self.asked.scope,
-            rights=list(dict.fromkeys(RIGHTS[word] for word in words if word in RIGHTS)),
-            files=File.objects.filter(pk__in=files).order_by("name"),
+            rights=rights_of(self.asked.scope),
+            files=files_of(self.asked.scope),
             client_host=urlsplit(self.asked.redirect_uri).netloc,
         )
         response["Content-Security-Policy"] = _policy(self.asked.redirect_uri)

@@ -277,7 +277,7 @@ def somebody_who_is_signed_in_twice(at: Tour) -> None:
     at.sees("Your account")
     at.page.context.clear_cookies()
     at.sign_in(person)
-    at.follow("Where you are signed in")
+    at.follow("Where you are signed in, and what can act for you")
     at.look("access", "Access to your account")
     at.press("Sign out Chrome on Linux")
     at.look("access-signed-out", "Access to your account")

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.sessions.models import Session
+from oauth2_provider.models import AbstractApplication
 
 from optin.models import AuditEvent, SessionOwner, User
 from optin.operations import erasure, retention
 from optin.web.session_store import row_of
 from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, sign_in
+from tests.kit.clients import Api, Tokens
+from tests.kit.oauth import error, exchange, grant, refresh, works
 from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import Phone
 
@@ -300,6 +303,99 @@ def test_who_is_not_signed_in_any_more_ends_nothing(
     assert events() == []
     if end == "signed out":
         assert is_in(other)
+
+
+# -- applications ------------------------------------------------------------------
+
+
+@pytest.fixture
+def allowed(client_app: AbstractApplication, user: User, clock: time_machine.Traveller) -> Any:
+    """An application that ann let act for her, a while ago; its tokens."""
+    tokens = exchange(grant(user, client_app))
+    clock.shift(2 * MINUTE)
+    return tokens
+
+
+@pytest.mark.usefixtures("allowed")
+def test_applications_are_named(ann: Browser, clock: time_machine.Traveller) -> None:
+    clock.shift(2 * MINUTE)
+    ann.go(ACCESS)
+    text = " ".join(ann.page.text.split())
+    rights = "Turn your two-factor sign-in on and off, with the codes that you give it"
+    since = "Since 2 November 2026, 23:00"
+    assert f"Client {rights} In these files only: Harbour Books {since}" in text
+
+
+def test_application_is_named_since_its_first_token(
+    allowed: Any, browser: Browser, user: User, clock: time_machine.Traveller
+) -> None:
+    for _ in range(3):
+        clock.shift(timedelta(days=5))
+        allowed = refresh(allowed)
+    sign_in(browser)
+    browser.go(ACCESS)
+    assert "Since 2 November 2026, 23:00" in browser.page.text
+
+
+@pytest.mark.usefixtures("password_clients")
+def test_client_that_signs_in_with_the_password(ann: Browser) -> None:
+    token = Tokens().sign_in().data["access_token"]
+    assert Api(token=token).ping().status == 200
+    ann.go(ACCESS)
+    assert "Applications that sign in with your password" in ann.page.text
+    assert "In these files only: Harbour Books" in " ".join(ann.page.text.split())
+    press(ann, application=named(ann, "application")[0])
+    assert Api(token=token).ping().status == 401
+
+
+def test_revoked_application_can_do_nothing(
+    allowed: Any, ann: Browser, user: User, client_app: AbstractApplication
+) -> None:
+    """Its access token, its refresh token, and a code that it has not used yet."""
+    code = grant(user, client_app, "unused")
+    ann.go(ACCESS)
+    press(ann, application=str(client_app.pk))
+    assert ann.page.flash == "Access ended: Client."
+    assert named(ann, "application") == []
+    assert "No application can act for you." in ann.page.text
+    assert not works(allowed)
+    assert error(refresh(allowed)) == (400, "invalid_grant")
+    assert error(exchange(code)) == (400, "invalid_grant")
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.CONSENT)
+    assert (event.outcome, event.user_id, event.data) == (
+        "revoked",
+        user.pk,
+        {"client_id": client_app.client_id},
+    )
+    ann.go("/account/activity/")
+    assert "The access of an application was ended" in ann.page.text
+
+
+def test_second_revocation_of_an_application_changes_nothing(
+    allowed: Any, ann: Browser, client_app: AbstractApplication
+) -> None:
+    ann.go(ACCESS)
+    press(ann, application=str(client_app.pk))
+    assert post(ann, application=str(client_app.pk)).status_code == 303
+    ann.reload()
+    assert ann.page.flash == "This access has ended already."
+    assert events(AuditEvent.Kind.CONSENT) == ["revoked"]
+
+
+def test_nobody_revokes_what_somebody_else_allowed(
+    allowed: Any, ann: Browser, stranger: User, client_app: AbstractApplication
+) -> None:
+    """Also where both allowed the same application."""
+    ben = elsewhere(name="ben")
+    ben.go(ACCESS)
+    for asked in (str(client_app.pk), client_app.client_id, "", "x", "9" * 30):
+        post(ben, application=asked)
+    assert events(AuditEvent.Kind.CONSENT) == []
+    of_ben = exchange(grant(stranger, client_app, "of ben"))
+    ben.go(ACCESS)
+    press(ben, application=str(client_app.pk))
+    assert not works(of_ben)
+    assert works(allowed)
 
 
 # -- rows --------------------------------------------------------------------------

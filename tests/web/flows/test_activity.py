@@ -133,7 +133,7 @@ RECORDED: dict[Kind, set[str]] = {
     },
     Kind.RECOVERY_CODES: {*AT_CHANGES, StaffOutcome.UNCHANGED, CodeOutcome.NOT_OPTED_IN},
     Kind.DISOWN: {CodeOutcome.OK, StaffOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT},
-    Kind.CONSENT: {CodeOutcome.OK, "denied"},
+    Kind.CONSENT: {CodeOutcome.OK, "denied", "revoked"},
     Kind.SESSION: {"ended", "others_ended"},
     Kind.RESTORE: {"again"},
     Kind.NO_TEXTS: {
