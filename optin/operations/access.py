@@ -19,7 +19,8 @@ from oauth2_provider.models import (
 )
 
 from optin.conf import conf
-from optin.models import AuditEvent, Purpose, User
+from optin.models import AccessKey, AuditEvent, Purpose, User
+from optin.operations import tenants
 from optin.operations.factors import Factors, Standing, read_caller_locked, refuse_ended
 from optin.operations.opt_ins import KeepSession
 from optin.origin import Origin
@@ -115,6 +116,26 @@ def revoke_application(user: User, application: Any, *, standing: Standing, orig
             data = {"client_id": application.client_id}
             _record(Kind.CONSENT, "revoked", factors, origin, data)
     return any(ended)
+
+
+def keys_of(user: User) -> QuerySet[AccessKey]:
+    """Return the access keys of *user* that are not revoked, the newest first."""
+    keys = AccessKey.objects.filter(user=user, revoked_at=None).select_related("user", "file")
+    return keys.order_by("-created_at", "-pk")
+
+
+def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -> bool:
+    """End a key of *user* for good; return whether it still was one.
+
+    The person is told by e-mail, as if staff had done it.
+
+    :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
+    """
+    with _allowed(user, standing):
+        key = keys_of(user).filter(pk=key_id).first()
+        if key:
+            tenants.end_access_key(key, origin=origin)
+    return key is not None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What acts for a person, on one page: where they are signed in, and applications."""
+"""What acts for a person, on one page: where they are signed in, applications, access keys."""
 
 from typing import Any
 
@@ -25,11 +25,14 @@ def access_page(request: HttpRequest) -> HttpResponse:
             "access.html",
             places=[(place, _name(place)) for place in places],
             applications=[_in_words(allowed) for allowed in _applications(request)],
+            keys=access.keys_of(_user(request)),
         )
     if "others" in request.POST:
         _sign_out_others(request)
     elif "application" in request.POST:
         _revoke_application(request, request.POST["application"])
+    elif "key" in request.POST:
+        _revoke_key(request, request.POST["key"])
     else:
         _sign_out(request, places, request.POST.get("session", ""))
     return SeeOther("access")
@@ -84,6 +87,14 @@ def _revoke_application(request: HttpRequest, asked: str) -> None:
     else:
         said = _("This access has ended already.")
     sessions.flash(request, said)
+
+
+def _revoke_key(request: HttpRequest, asked: str) -> None:
+    own = {str(key.pk): key for key in access.keys_of(_user(request))}
+    if asked in own and access.revoke_key(_user(request), own[asked].pk, **_who(request)):
+        sessions.flash(request, _("Access key revoked."))
+    else:
+        sessions.flash(request, _("This access has ended already."))
 
 
 def _user(request: HttpRequest) -> Any:

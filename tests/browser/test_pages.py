@@ -280,7 +280,23 @@ def somebody_who_is_signed_in_twice(at: Tour) -> None:
     at.follow("Where you are signed in, and what can act for you")
     at.look("access", "Access to your account")
     at.press("Sign out Chrome on Linux")
-    at.look("access-signed-out", "Access to your account")
+    run(
+        at.site,
+        "from oauth2_provider.models import AccessToken, get_application_model\n"
+        "from optin.operations import tenants\n"
+        "from optin.origin import Face, Origin\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "file = user.memberships.first().file\n"
+        "origin = Origin(Face.COMMAND)\n"
+        "tenants.make_access_key(user, file, origin=origin)\n"
+        "tenants.make_application('Payroll', 'https://a.example', by_code=True, origin=origin)\n"
+        "AccessToken.objects.create(user=user, application=get_application_model().objects.last(),"
+        " scope=f'2fa fileid:{file.pk}', token='t', expires='2100-01-01T00:00Z')",
+    )
+    at.go("/account/access/")
+    at.look("access-of-all", "Access to your account")
+    at.press("Revoke Payroll")
+    expect(at.page.get_by_role("status")).to_have_text("Access ended: Payroll.")
 
 
 @tour("not-me", "password-new")

@@ -1,15 +1,18 @@
 """What acts for a person: they see and end it, with the password; nobody else does."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from django.contrib.sessions.models import Session
+from django.core import mail
 from oauth2_provider.models import AbstractApplication
 
-from optin.models import AuditEvent, SessionOwner, User
-from optin.operations import erasure, retention
+from optin.models import AccessKey, AuditEvent, File, SessionOwner, User
+from optin.operations import erasure, retention, tenants
+from optin.operations.factors import Standing
 from optin.web.session_store import row_of
 from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, sign_in
 from tests.kit.clients import Api, Tokens
@@ -62,6 +65,11 @@ def press(browser: Browser, **fields: str) -> None:
 def events(kind: AuditEvent.Kind = AuditEvent.Kind.SESSION) -> list[str]:
     found = AuditEvent.objects.filter(kind=kind).order_by("pk")
     return list(found.values_list("outcome", flat=True))
+
+
+def opens(key: str) -> bool:
+    """Whether an access key does: the call gets as far as its number, which is none."""
+    return Api(key=key).opt_in("12").status != 401
 
 
 # -- browsers: seen ----------------------------------------------------------------
@@ -251,27 +259,45 @@ def test_own_session_is_not_ended_here(ann: Browser) -> None:
     assert events() == []
 
 
-@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
-def test_forged_form_ends_nothing(fields: dict[str, str], ann: Browser) -> None:
-    other = elsewhere()
+FORMS = pytest.mark.parametrize("name", ["session", "others", "application", "key"])
+
+
+@pytest.fixture
+def lives(ann: Browser, user: User, file: File, client_app: AbstractApplication) -> Any:
+    """Something that each form would end; returns whether all of it lives."""
+    other, tokens = elsewhere(), exchange(grant(user, client_app))
+    key = tenants.make_access_key(user, file, origin=ORIGIN)
     ann.go(ACCESS)
-    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
-    assert post(ann, token="", **fields).status_code == 403
-    assert is_in(other)
-    assert events() == []
+    return lambda: is_in(other) and works(tokens) and opens(key)
 
 
-@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
+def ended() -> list[str]:
+    found = AuditEvent.objects.filter(kind__in=["session", "consent", "access_key"])
+    return list(found.exclude(outcome="made").values_list("outcome", flat=True))
+
+
+@FORMS
+def test_each_form_works(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
+    """Else the tests below would prove nothing."""
+    press(ann, **{name: named(ann, name)[0]})
+    assert not lives()
+    assert len(ended()) == 1
+
+
+@FORMS
+def test_forged_form_ends_nothing(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
+    assert post(ann, token="", **{name: named(ann, name)[0]}).status_code == 403
+    assert ended() == []
+    assert lives()
+
+
+@FORMS
 def test_password_is_asked_for_first(
-    fields: dict[str, str], ann: Browser, clock: time_machine.Traveller
+    name: str, ann: Browser, lives: Callable[[], bool], clock: time_machine.Traveller
 ) -> None:
     """S-36: after a while, and of who comes with an id from before it was entered."""
-    clock.shift(14 * MINUTE)
-    ann.go("/account/")
-    other = elsewhere()
-    ann.go(ACCESS)
-    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
-    clock.shift(6 * MINUTE)
+    fields = {name: named(ann, name)[0]}
+    clock.shift(20 * MINUTE)
     assert post(ann, **fields)["Location"].split("?")[0] == CONFIRM
     thief = ann.copy()
     ann.go(ACCESS)
@@ -279,18 +305,16 @@ def test_password_is_asked_for_first(
     ann.send(password=PASSWORD)
     assert ann.path == ACCESS
     assert post(thief, **fields)["Location"].split("?")[0] == CONFIRM
-    assert is_in(other)
-    assert events() == []
+    assert ended() == []
+    assert lives()
 
 
-@pytest.mark.parametrize("fields", [{"session": ""}, {"others": "all"}])
+@FORMS
 @pytest.mark.parametrize("end", ["signed out", "deactivated", "other password"])
 def test_who_is_not_signed_in_any_more_ends_nothing(
-    end: str, fields: dict[str, str], ann: Browser, user: User
+    end: str, name: str, ann: Browser, user: User, lives: Callable[[], bool]
 ) -> None:
-    other = elsewhere()
-    ann.go(ACCESS)
-    fields = {name: value or named(ann, "session")[0] for name, value in fields.items()}
+    fields = {name: named(ann, name)[0]}
     if end == "signed out":
         ann.tab().send("/sign-out/")
     elif end == "deactivated":
@@ -300,9 +324,26 @@ def test_who_is_not_signed_in_any_more_ends_nothing(
         user.save()
     ann.client.handler.enforce_csrf_checks = False
     assert post(ann, **fields)["Location"].split("?")[0] == "/sign-in/"
-    assert events() == []
-    if end == "signed out":
-        assert is_in(other)
+    assert ended() == []
+    assert end != "signed out" or lives()
+
+
+@FORMS
+def test_session_that_ends_while_the_form_is_on_its_way_ends_nothing(
+    name: str, ann: Browser, user: User, lives: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when the request came in, and is not under the lock (S-34)."""
+    fields = {name: named(ann, name)[0]}
+    demand = Standing.demand
+
+    def end_first(standing: Standing, now: Any, **how: Any) -> None:
+        monkeypatch.setattr(Standing, "demand", demand)
+        User.objects.get(pk=user.pk).end_sessions(now)
+        demand(standing, now, **how)
+
+    monkeypatch.setattr(Standing, "demand", end_first)
+    assert post(ann, **fields)["Location"].split("?")[0] == "/sign-in/"
+    assert ended() == []
 
 
 # -- applications ------------------------------------------------------------------
@@ -396,6 +437,68 @@ def test_nobody_revokes_what_somebody_else_allowed(
     press(ben, application=str(client_app.pk))
     assert not works(of_ben)
     assert works(allowed)
+
+
+# -- access keys -------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(user: User, file: File) -> str:
+    return tenants.make_access_key(user, file, origin=ORIGIN)
+
+
+def test_access_keys_are_named(key: str, browser: Browser, clock: time_machine.Traveller) -> None:
+    clock.shift(2 * MINUTE)
+    sign_in(browser)
+    browser.go(ACCESS)
+    text = " ".join(browser.page.text.split())
+    assert f"Harbour Books: {key[:6]}… Made 2 November 2026, 23:00 AEDT Not used yet" in text
+    assert key not in browser.page.html
+    assert opens(key)
+    browser.reload()
+    assert "Last used 2 November 2026, 23:02" in browser.page.text.split("Access keys")[1]
+
+
+def test_who_has_no_key_reads_nothing_of_keys(ann: Browser) -> None:
+    ann.go(ACCESS)
+    assert "Access keys" not in ann.page.text
+
+
+def test_revoked_key_opens_nothing(key: str, ann: Browser, user: User, file: File) -> None:
+    """Also one of staff, who may not revoke their own in the admin."""
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    other = tenants.make_access_key(user, file, origin=ORIGIN)
+    ann.go(ACCESS)
+    press(ann, key=str(AccessKey.objects.get(prefix=key[:6]).pk))
+    assert ann.page.flash == "Access key revoked."
+    assert not opens(key)
+    assert opens(other)
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.ACCESS_KEY, outcome="revoked")
+    assert (event.user_id, event.actor_id, event.file_id) == (user.pk, user.pk, file.pk)
+    assert "An access key of your account" in str(mail.outbox[-1].body)
+    ann.go("/account/activity/")
+    assert "An access key was revoked" in ann.page.text
+
+
+def test_second_revocation_of_a_key_changes_nothing(key: str, ann: Browser) -> None:
+    ann.go(ACCESS)
+    asked = named(ann, "key")[0]
+    press(ann, key=asked)
+    sent = len(mail.outbox)
+    post(ann, key=asked)
+    ann.reload()
+    assert ann.page.flash == "This access has ended already."
+    assert events(AuditEvent.Kind.ACCESS_KEY) == ["made", "revoked"]
+    assert len(mail.outbox) == sent
+
+
+def test_nobody_revokes_a_key_of_somebody_else(key: str, ann: Browser, stranger: User) -> None:
+    ben = elsewhere(name="ben")
+    ben.go(ACCESS)
+    for asked in (str(AccessKey.objects.get().pk), key, key[:6], "", "x", "9" * 30):
+        post(ben, key=asked)
+    assert opens(key)
+    assert events(AuditEvent.Kind.ACCESS_KEY) == ["made"]
 
 
 # -- rows --------------------------------------------------------------------------
