@@ -158,6 +158,35 @@ def test_double_click_sends_once(show: Show) -> None:
     assert [post.count("go=1") for post in show.posted] == [1]
 
 
+def test_password_is_shown_until_the_form_is_sent(show: Show) -> None:
+    page = show()
+    field = page.get_by_label("Password", exact=True)
+    button = page.get_by_role("button", name="Show Password", exact=True)
+    expect(button).to_have_attribute("aria-pressed", "false")
+    field.fill("correct horse")
+    button.click()
+    expect(field).to_have_attribute("type", "text")
+    expect(field).to_have_attribute("spellcheck", "false")
+    expect(field).to_have_value("correct horse")
+    pressed = page.get_by_role("button", name="Hide Password", exact=True)
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    audit(page)
+    pressed.press("Space")
+    expect(field).to_have_attribute("type", "password")
+    button.press("Space")
+    assert show.posted == []
+    page.get_by_role("button", name="Continue").click()
+    expect(field).to_have_attribute("type", "password")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(200)
+    assert [post.count("password=correct+horse") for post in show.posted] == [1]
+
+
+def test_no_password_can_be_shown_without_scripts(open_page: Window) -> None:
+    page = Show(open_page(scripts=False))()
+    expect(page.locator("[data-shows]")).to_be_hidden()
+
+
 def test_back_gives_the_form_again(show: Show) -> None:
     page = show()
     page.get_by_role("button", name="Continue").click()

@@ -70,6 +70,7 @@ class Page(HTMLParser):
         self.address, self.status, self.html = address, status, html
         self.links: list[str] = []
         self.forms: list[Form] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []  # each that was opened
         self.by_id: dict[str, tuple[str, dict[str, str]]] = {}
         self.inputs: dict[str, dict[str, str]] = {}  # by name
         self.texts: dict[str, str] = {}  # by the tag or the class that they stand in
@@ -117,6 +118,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, given))
         if "id" in given:
             self.by_id[given["id"]] = (tag, given)
         if tag == "form":

@@ -81,6 +81,25 @@
     });
   });
 
+  // -- [data-shows]: a password can be read while it is typed -------------------------
+
+  document.querySelectorAll("[data-shows]").forEach((button) => {
+    const field = document.getElementById(button.dataset.shows);
+    const word = button.querySelector("span");
+    const words = { password: word.textContent, text: button.dataset.hide };
+    const turn = (type) => {
+      field.type = type;
+      word.textContent = words[type];
+      button.setAttribute("aria-pressed", type === "text");
+    };
+    // Browsers send what is spelled out to their makers, but not the text of a password.
+    field.spellcheck = false;
+    field.autocapitalize = "none";
+    button.hidden = false;
+    button.addEventListener("click", () => turn(field.type === "text" ? "password" : "text"));
+    field.form.addEventListener("submit", () => turn("password"));
+  });
+
   // -- [data-region]: a country by its name -------------------------------------------
 
   document.querySelectorAll("[data-region]").forEach((name) => {

@@ -79,6 +79,24 @@ def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> No
             assert not any(secret in ann_on.page.html for secret in shown), address
 
 
+def test_each_password_field_has_a_button_that_shows_it(ann: Browser, user: User) -> None:
+    """Hidden, until the script says that it works."""
+    seen = 0
+    ann.go("/password-reset/")
+    ann.send(email=user.email)
+    reset = link_in_mail("/password-reset/")
+    for browser in (ann, Browser()):
+        for address in [*ADDRESSES, reset]:
+            browser.go(address)
+            page = browser.page
+            fields = [g["id"] for g in page.inputs.values() if g.get("type") == "password"]
+            buttons = [given for tag, given in page.tags if "data-shows" in given]
+            assert [given["data-shows"] for given in buttons] == fields, address
+            assert all(given["type"] == "button" and "hidden" in given for given in buttons)
+            seen += len(fields)
+    assert seen >= 8
+
+
 @pytest.mark.parametrize(
     ("username", "password"),
     [
