@@ -65,6 +65,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     last_attempt = models.CharField(max_length=64, blank=True)
     last_attempt_as = models.CharField(max_length=32, blank=True)
     last_attempt_at = models.DateTimeField(null=True, blank=True)
+    # On the sign-in page, text a code at once, though there is an authenticator app.
+    text_first = models.BooleanField(default=False, db_default=False)
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 

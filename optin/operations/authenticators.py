@@ -107,6 +107,31 @@ def last_used(user: User) -> datetime | None:
     return verified.values_list("at", flat=True).first()
 
 
+# -- what a page asks for first ----------------------------------------------------
+
+
+def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> bool:
+    """Let the sign-in page ask for the app's code *first*, or text a code at once.
+
+    Clients of the API are not concerned: they are texted a code in any case.
+
+    :return: whether *user* has both, so that there is a choice.
+    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises SignedOut: and
+    :raises Deactivated: if the session that asks was ended meanwhile.
+    """
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        refuse_ended(factors, user)
+        standing.demand(factors.now)
+        has_both = bool(factors.active and factors.app)
+        if has_both:
+            User.objects.filter(pk=user.pk).update(text_first=first is By.TEXT)
+            outcome = "text_first" if first is By.TEXT else "app_first"
+            record(Kind.APP, outcome, factors, None, origin, factors.now, data={})
+    return has_both
+
+
 # -- texts after a STOP -------------------------------------------------------------
 
 

@@ -129,13 +129,13 @@ class SignIn:
 def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     """Check a password for a session. With 2FA active, text the code that comes next.
 
-    Nothing is texted to who has an authenticator app: they may ask for it.
+    Nothing is texted to who has an authenticator app, unless they chose that: they may ask for it.
     """
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
-        if factors.active and not factors.app:
+        if factors.active and (factors.user.text_first or not factors.app):
             sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
             return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
         outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN

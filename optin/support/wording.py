@@ -372,6 +372,8 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.PASSWORD, ""): "Wrong password entered",
     (Kind.APP, "ok"): "Authenticator app added",
     (Kind.APP, "started"): "Set-up of an authenticator app started",
+    (Kind.APP, "text_first"): "Chose to be texted a code first at sign-in",
+    (Kind.APP, "app_first"): "Chose to be asked for the app first at sign-in",
     (Kind.APP, ""): "Set-up of an authenticator app refused",
     (Kind.RECOVERY_CODES, "ok"): "New recovery codes made",
     (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes shown again",

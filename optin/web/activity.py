@@ -244,6 +244,8 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.PASSWORD, ""): lambda: _("Wrong password entered"),
     (Kind.APP, "ok"): lambda: _("Authenticator app added"),
     (Kind.APP, "started"): lambda: _("Set-up of an authenticator app started"),
+    (Kind.APP, "text_first"): lambda: _("You chose to be texted a code first when you sign in"),
+    (Kind.APP, "app_first"): lambda: _("You chose to be asked for the app first when you sign in"),
     (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
     (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
     (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes shown again"),

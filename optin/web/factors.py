@@ -229,6 +229,28 @@ class ProveCode(CodePage):
         return SeeOther(next_page(self.request, "two-factor"))
 
 
+# -- what a page asks for first ----------------------------------------------------
+
+
+@form_page
+@signed_in
+def first(request: HttpRequest) -> HttpResponse:
+    """Choose which code is asked for first. A GET, which follows a proof, changes nothing."""
+    if request.method == "POST":
+        chosen = By.TEXT if request.POST.get("first") == "text" else By.APP
+        done = authenticators.ask_first(
+            _user(request),
+            chosen,
+            standing=sessions.standing(request),
+            origin=sessions.origin_of(request),
+        )
+        if done and chosen is By.TEXT:
+            sessions.flash(request, _("When you sign in, we text you a code at once."))
+        elif done:
+            sessions.flash(request, _("When you sign in, we ask for the code from your app."))
+    return SeeOther("two-factor")
+
+
 # -- texts after a STOP -------------------------------------------------------------
 
 

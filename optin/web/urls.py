@@ -69,6 +69,7 @@ urlpatterns = [
     *code_page("account/two-factor/number/code/", factors.NumberCode, signed_in),
     *code_page("account/two-factor/prove/", factors.ProveCode, signed_in),
     *code_page("account/two-factor/off/", factors.OffCode, signed_in),
+    path("account/two-factor/first/", factors.first, name="first"),
     path("account/two-factor/texts/", factors.texts, name="texts"),
     path("account/two-factor/app/", factors.app, name="app"),
     path("account/two-factor/recovery-codes/", factors.recovery_codes, name="recovery-codes"),

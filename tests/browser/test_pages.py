@@ -25,6 +25,7 @@ NO_PAGES = {
     "prove-send": "leads on",
     "off-send": "leads on",
     "texts": "leads on",
+    "first": "leads on",
     "cancel-revocation": "leads on",
     "metrics": "for a machine",
     "livez": "for a machine",

@@ -567,6 +567,51 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
     assert phone.messages == []
 
 
+FIRST = "/account/two-factor/first/"
+
+
+def with_both(user: User, phone: Phone) -> tuple[Browser, str]:
+    """Sign in with an app, and add a number. Return the browser, and the secret of the app."""
+    secret = set_up_app(user)
+    sign_in(browser := Browser())
+    browser.send(code=app_code(secret, 1))
+    browser.go(NUMBER_PAGE)
+    browser.send(number=NUMBER)
+    browser.send(code=phone.code())
+    browser.go(TWO_FACTOR)
+    return browser, secret
+
+
+def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.Traveller) -> None:
+    ann, secret = with_both(user, phone)
+    for texts in (1, 0):
+        ann.go(TWO_FACTOR)
+        ann.send(FIRST, press="first")
+        assert ann.path == TWO_FACTOR
+        clock.shift(timedelta(minutes=15))
+        before = len(phone.messages)
+        sign_in(other := Browser())
+        assert (other.path, len(phone.messages) - before) == ("/sign-in/code/", texts)
+        other.send(code=phone.code() if texts else app_code(secret))
+        assert other.path == "/account/"
+    chosen = AuditEvent.objects.filter(kind="app", outcome__endswith="_first").order_by("pk")
+    assert list(chosen.values_list("outcome", flat=True)) == ["text_first", "app_first"]
+    assert "You chose to be asked for the app first" in ann.go("/account/activity/").text
+
+
+def test_nothing_is_asked_for_first_where_there_is_no_app(user: User, phone: Phone) -> None:
+    """The form of a page from before the app was removed."""
+    ann, _ = with_both(user, phone)
+    press = ann.submission(FIRST, press="first")
+    user.authenticator_apps.all().delete()
+    press(ann)
+    assert ann.path == TWO_FACTOR
+    user.refresh_from_db()
+    assert not user.text_first
+    assert not ann.page.flash
+    assert FIRST not in ann.page.html
+
+
 def test_this_was_not_me(
     ann: Browser, user: User, active: Any, phone: Phone, clock: time_machine.Traveller
 ) -> None:
