@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from django.db.models import TextChoices
+from django.utils.translation import gettext as _
 
 from optin.conf import conf
 
@@ -106,3 +107,34 @@ def _address(hop: str) -> Address | None:
     # names its interface. Neither is part of the address.
     mapped: Address | None = getattr(address, "ipv4_mapped", None)
     return mapped or ipaddress.ip_address(str(address).partition("%")[0])
+
+
+def browser(user_agent: str) -> str:
+    """Name the browser and the system, where *user_agent* is of a usual one."""
+    program = next((name for sign, name in _BROWSERS if sign in user_agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in user_agent), "")
+    if program and system:
+        return _("%(browser)s on %(system)s") % {"browser": program, "system": system}
+    return program or system
+
+
+# The first sign that is there decides: Edge also says Chrome, Chrome also says Safari.
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)

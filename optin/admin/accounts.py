@@ -1,10 +1,10 @@
-"""Accounts, and what staff do for them (P-23)."""
+"""Accounts, and the page on which support finds out what is wrong with one (P-21, P-23)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -14,166 +14,16 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin.admin.actions import Action, Done, ReasonForm, told
+from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, standing_of
+from optin.admin.actions import OFFERED
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
 from optin.admin.site import origin_of, site
-from optin.models import AuthenticatorApp, ProviderUser, RecoveryCode, User
-from optin.operations import revocations, staff, staff_actions
-from optin.operations.sending import Sending
-from optin.origin import Origin
-from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+from optin.models import AuthenticatorApp, ProviderUser, User
+from optin.operations import revocations, staff
 from optin.runtime.redirects import SeeOther
-from optin.support.diagnosis import diagnose
+from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Position
-from optin.support.timeline import timeline
-
-Operation = Callable[..., Any]
-
-
-def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    result = revocations.plan(user, reason=data["reason"], origin=origin)
-    due = at(result.due_at) if result.due_at else ""
-    words = {
-        RevocationOutcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
-        "gets an e-mail.",
-        RevocationOutcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
-        RevocationOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
-        RevocationOutcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
-        RevocationOutcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals "
-        "in a day. Ask an administrator.",
-        RevocationOutcome.UNTOLD: "Nothing was done: the person cannot be notified, because they "
-        "have no e-mail address or e-mail is not set up here. Ask an administrator.",
-    }
-    return told(result.outcome, words)
-
-
-def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
-    words = {
-        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail.",
-        RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
-    }
-    return told(outcome, words)
-
-
-def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
-    """Return what calls *operation* of ``staff_actions`` for an account."""
-    words = {
-        StaffOutcome.OK: done,
-        StaffOutcome.UNCHANGED: unchanged,
-        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
-    }
-
-    def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
-        return told(operation(user, reason=data["reason"], origin=origin), words)
-
-    return do
-
-
-def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    result = staff_actions.resend(user, reason=data["reason"], origin=origin)
-    if not isinstance(result, Sending):
-        nothing = "Nothing was sent: there is no code to send again."
-        return told(result, {StaffOutcome.NOTHING_WAITING: nothing})
-    words = {
-        SendOutcome.SENT: "A text is on its way.",
-        SendOutcome.RESENT: "A text is on its way.",
-        SendOutcome.SEND_LIMIT: _limited(result),
-        SendOutcome.UNREADABLE: "Nothing was sent: the number cannot be read, because its key is "
-        "no longer in the key ring.",
-    }
-    return told(result.outcome, words)
-
-
-def _limited(result: Sending) -> str:
-    """Say that no text left, and when one would; the rule is named on the page of the account."""
-    said = "Nothing was sent: a limit refused it. See “What may be wrong” for which."
-    if result.retry_after is None:
-        return said
-    return f"{said} You can send it again from {at(timezone.now() + result.retry_after)}."
-
-
-class RoleForm(ReasonForm):
-    role = forms.ChoiceField(
-        choices=[("", "none: not a member of staff"), *((role, role) for role in staff.ROLES)],
-        required=False,
-        label="Role",
-    )
-    field_order = ("role", "reason")
-
-
-def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
-    words = {StaffOutcome.OK: "The role was changed.", StaffOutcome.UNCHANGED: "Already set."}
-    return told(outcome, words)
-
-
-ACTIONS = (
-    Action(
-        "suspend",
-        "Suspend",
-        staff.ACT,
-        "Stops codes by text message at once. The second factor stays required: the person "
-        "can sign in only with an authenticator app or a recovery code. The person gets an "
-        "e-mail.",
-        _act(staff_actions.suspend, "Suspended.", unchanged="It was already suspended."),
-    ),
-    Action(
-        "resume",
-        "End the suspension",
-        staff.ACT,
-        "Sends codes by text message again. The person gets an e-mail.",
-        _act(staff_actions.resume, "The suspension was ended.", unchanged="It was not suspended."),
-    ),
-    Action(
-        "unlock",
-        "Unlock",
-        staff.ACT,
-        "Unlocks the account, allows codes by text message again and resets the count of "
-        "wrong codes. The person gets an e-mail.",
-        _act(staff_actions.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
-    ),
-    Action(
-        "revoke",
-        "Remove all second factors",
-        staff.REVOKE,
-        "Removes the number, the app and the recovery codes. Then the password alone is "
-        "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
-        _act(staff_actions.revoke, "All second factors were removed."),
-    ),
-    Action(
-        "revoke-later",
-        "Remove all second factors later",
-        staff.ACT,
-        "Removes the number, the app and the recovery codes after a day (or the time that was "
-        "set). Then the password alone is enough to sign in. Make sure that you know who is "
-        "asking. The person gets an e-mail at once and can cancel the removal.",
-        _revoke_later,
-    ),
-    Action(
-        "withdraw",
-        "Withdraw the removal",
-        staff.ACT,
-        "Cancels the planned removal of all second factors. The person gets an e-mail.",
-        _withdraw,
-    ),
-    Action(
-        "resend",
-        "Send the code again",
-        staff.ACT,
-        "Texts the open code to the person again. The usual limits apply. Staff cannot see "
-        "the code.",
-        _resend,
-    ),
-    Action(
-        "role",
-        "Change the role",
-        staff.ROLES_OF_OTHERS,
-        "Sets what this person may do here. You cannot give more rights than you have.",
-        _give_role,
-        RoleForm,
-    ),
-)
+from optin.support.timeline import GROUPS, timeline
 
 
 class IsStaff(Choice):
@@ -241,15 +91,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="second factors")
     def factors(self, user: User) -> str:
-        numbers = [
-            f"number {row.masked_number}" + (", suspended" if row.suspended_at else "")
-            for row in ProviderUser.objects.filter(user=user, confirmed=True)
-        ]
-        apps = [
-            "authenticator app" for _ in AuthenticatorApp.objects.filter(user=user, confirmed=1)
-        ]
-        left = RecoveryCode.objects.left(user)
-        return "; ".join([*numbers, *apps, f"{left} recovery codes left"])
+        return _factors(standing_of(user))
 
     @admin.display(description="role")
     def role(self, user: User) -> str:
@@ -258,33 +100,64 @@ class AccountAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        tools = [
-            (reverse(f"admin:optin_user_{each.name}", args=[object_id]), each.title)
-            for each in ACTIONS
-            if request.user.has_perm(each.permission)
-        ]
-        events = reverse("admin:optin_auditevent_changelist")
-        numbers = reverse("admin:optin_provideruser_changelist")
-        tools += [
-            (f"{numbers}?user_id={object_id}", "Numbers"),
-            (f"{events}?user_id={object_id}", "Audit events"),
-        ]
-        context = {"tools": tools, **self._story(request, object_id), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+        return super().change_view(
+            request,
+            object_id,
+            form_url,
+            {**self._page(request, object_id), **(extra_context or {})},
+        )
 
-    def _story(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
-        """What happened to the account, page by page, and what follows from it."""
+    def _page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """What the page of the account shows: who it is, what can be done, what happened."""
         user = User.objects.filter(pk=object_id).first()
         if user is None or not self.has_view_permission(request):
             return {}
+        actor: Any = request.user
+        standing = standing_of(user)
+        offer = offer_of(standing, actor, origin_of(request))
         before = Position.parse(request.GET.get("before", ""))
-        story = timeline(user, before=before, limit=self.list_per_page)
         return {
             "title": f"Account {plain(user.get_username())}",
             "subtitle": "",
-            "causes": [] if before else diagnose(user, timezone.now()),
+            "about_lines": [] if before else self._about(standing),
+            "states": [] if before else _states(standing),
+            "buttons": _links(offer.buttons, user),
+            "menu": _links(offer.menu, user),
+            "out_of_reach": offer.out_of_reach,
+            "lists": [
+                (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
+                for name, words in _LISTS.items()
+            ],
+            "causes": [] if before else _causes(user, offer, actor),
+            **self._story(request, user, before),
+        }
+
+    def _about(self, standing: Standing) -> list[tuple[str, str]]:
+        """Who it is, and what they have: the words of the head of the page."""
+        user = standing.user
+        found = [
+            ("E-mail", plain(user.email) or "none: no mail can be sent"),
+            ("Second factors", _factors(standing)),
+            ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
+        ]
+        return [*found, ("Staff", self.role(user))] if user.is_staff else found
+
+    def _story(self, request: HttpRequest, user: User, before: Position | None) -> dict[str, Any]:
+        """What happened to *user*, page by page, of one group or of all."""
+        group = request.GET.get("show", "")
+        only = GROUPS[group].what if group in GROUPS else None
+        story = timeline(user, before=before, limit=self.list_per_page, only=only)
+        show = {"show": group} if only else {}
+        groups = [("", "Everything"), *((name, each.words) for name, each in GROUPS.items())]
+        return {
+            "groups": [
+                (f"?{urlencode({'show': name})}#happened" if name else "?#happened", words, is_on)
+                for name, words in groups
+                for is_on in [name == (group if only else "")]
+            ],
             "entries": story.entries,
-            "older": f"?before={story.older}" if story.older else "",
+            "newest": f"?{urlencode(show)}",
+            "older": f"?{urlencode({**show, 'before': story.older})}" if story.older else "",
             "is_older": before is not None,
         }
 
@@ -299,6 +172,100 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"may_find": True, **(extra_context or {})})
+
+
+_LISTS = {"provideruser": "Numbers", "auditevent": "Audit events"}
+
+
+def _factors(standing: Standing) -> str:
+    number, app, left = (
+        standing.factors.number,
+        standing.factors.app,
+        standing.factors.recovery_codes,
+    )
+    suspended = ", suspended" if standing.is_suspended else ""
+    found = [f"number {number.masked_number}{suspended}"] if number else []
+    found += ["authenticator app"] if app else []
+    found += [f"{left} recovery code{'' if left == 1 else 's'} left"] if found or left else []
+    return "; ".join(found) or "none"
+
+
+def _states(standing: Standing) -> list[tuple[str, str, bool]]:
+    """How the account stands: a word, a sentence, and whether something is wrong.
+
+    Of who is deactivated nothing else matters.
+    """
+    user, number = standing.user, standing.factors.number
+    if not user.is_active:
+        return [("Deactivated", "The password is refused, and no text is sent.", True)]
+    found = []
+    wrong = f"after {user.otp_failures} wrong codes"
+    if user.otp_disabled_at:
+        since = f"since {at(user.otp_disabled_at)}, {wrong}."
+        found.append(("Disabled", f"Codes by text message are disabled {since}", True))
+    if user.locked_for(timezone.now()):
+        found.append(("Locked", f"No code works until {at(user.otp_locked_until)}, {wrong}.", True))
+    if number and number.suspended_at:
+        since = f"since {at(number.suspended_at)}."
+        found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
+    if standing.removal and standing.removal_holds:
+        due = f"All second factors will be removed at {at(standing.removal.due_at)}."
+        found.append(("Removal planned", due, True))
+    if standing.factors.is_on:
+        return [*found, ("On", "Signing in takes a second factor.", False)]
+    waits = " A code of a text is waited for." if standing.code_waits else ""
+    return [*found, ("Off", f"The password alone leads in.{waits}", False)]
+
+
+def _links(actions: Sequence[Any], user: User) -> list[tuple[str, str]]:
+    return [
+        (reverse(f"admin:optin_user_{each.name}", args=[user.pk]), each.title) for each in actions
+    ]
+
+
+_FOR_THE_ACCOUNT = {
+    Why.LOCKED: "unlock",
+    Why.DISABLED: "unlock",
+    Why.SUSPENDED: "resume",
+    Why.REVOCATION_WAITS: "withdraw",
+    Why.PHONE_ONLY: "suspend",
+    **dict.fromkeys(
+        (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
+    ),
+}
+_FOR_ALL = {
+    Why.ALL_STOPPED: "optin_guard_allow",
+    Why.PREFIX_CLOSED: "optin_guard_lift",
+    Why.DENIED: "optin_guard_unlist",
+    Why.ANSWERED_STOP: "optin_guard_texts-again",
+}
+"""The operation that helps against a cause: one of the account, or one on texts for everybody."""
+
+
+def _causes(user: User, offer: Offer, actor: User) -> list[tuple[str, Question, list[Any]]]:
+    """What may be wrong, by question: each with the one action that would help, if there is one."""
+    found: dict[Question, list[Any]] = {question: [] for question in Question}
+    for cause in diagnose(user, timezone.now()):
+        found[cause.question].append({"cause": cause, "action": _help(cause, user, offer, actor)})
+    return [(_QUESTIONS[question], question, each) for question, each in found.items() if each]
+
+
+def _help(cause: Cause, user: User, offer: Offer, actor: User) -> tuple[str, str] | None:
+    name = _FOR_THE_ACCOUNT.get(cause.why)
+    if name in offer.names:
+        action = OFFERED[f"optin_user_{name}"]
+        return reverse(f"admin:optin_user_{name}", args=[user.pk]), action.title
+    address = _FOR_ALL.get(cause.why, "")
+    if address and actor.has_perm(OFFERED[address].permission):
+        return reverse(f"admin:{address}"), OFFERED[address].title
+    return None
+
+
+_QUESTIONS = {
+    Question.NO_TEXT: "Why no text message?",
+    Question.NO_OPT_IN: "Why no opt-in?",
+    Question.NO_ENTRY: "Why no sign-in?",
+}
 
 
 @sensitive_post_parameters("who")

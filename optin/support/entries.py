@@ -1,5 +1,6 @@
 """The entries of the timeline: one thing that happened to an account, in words for staff."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from optin.audit import repeats
 from optin.models import AuditEvent, File, GatewayTry, Notice, SmsMessage, User
 from optin.models.messages import State
 from optin.models.refusal_counts import SEVERAL
-from optin.origin import Face
+from optin.origin import Face, browser
 from optin.support import messages, wording
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,6 +77,7 @@ class Entry:
     where: str
     quoted: str  # the reason of staff, or of a gateway
     bad: bool  # something was refused or failed
+    raw: tuple[str, ...]  # as the browser and the log write it
     position: Position
 
     @property
@@ -118,7 +120,7 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
         details.append(f"concerns both accounts: {', '.join(both)}")
     return Entry(
         at=event.at,
-        what=_what(event),
+        what=what_of(event),
         words=wording.decided(event),
         details=tuple(details),
         number=phones.mask(event.last_three),
@@ -126,11 +128,12 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
         where=_where(event),
         quoted=wording.quoted(event.reason),
         bad=wording.is_refusal(event),
+        raw=_raw(event),
         position=position,
     )
 
 
-def _what(event: AuditEvent) -> What:
+def what_of(event: AuditEvent) -> What:
     if event.reason or event.kind in {Kind.DENY, Kind.SAFE}:
         return What.STAFF
     return _WHAT.get(event.kind, What.ACCOUNT)
@@ -157,9 +160,8 @@ def _who(event: AuditEvent, names: Names) -> str:
 
 
 def _where(event: AuditEvent) -> str:
-    """Say through which face and from where; the id leads to the lines of the log."""
+    """Say through which face and from where."""
     kind, _colon, pk = event.client.partition(":")
-    request_id = wording.plain(event.request_id)
     client = f"{_CLIENTS[kind]} {wording.plain(pk)}" if kind in _CLIENTS else ""
     return ", ".join(
         filter(
@@ -168,11 +170,20 @@ def _where(event: AuditEvent) -> str:
                 _FACES[Face(event.face)] if event.face in _FACES else "",
                 client,
                 f"from {event.ip}" if event.ip else "",
-                wording.plain(event.user_agent),
-                f"request {request_id}" if request_id else "",
+                browser(event.user_agent),
             ],
         )
     )
+
+
+def _raw(event: AuditEvent) -> tuple[str, ...]:
+    """The browser as it calls itself, and the id that leads to the lines of the log."""
+    agent, request_id = wording.plain(event.user_agent), wording.plain(event.request_id)
+    found = [
+        f"User agent: {agent}" if agent else "",
+        f"Request: {request_id}" if request_id else "",
+    ]
+    return tuple(filter(None, found))
 
 
 _FACES = {
@@ -201,6 +212,7 @@ def of_text(message: SmsMessage, names: Names, position: Position) -> Entry:
         where="",
         quoted=messages.why(message.reason) if waits else "",
         bad=bool(waits) or message.state == State.WITHHELD,
+        raw=(),
         position=position,
     )
 
@@ -212,12 +224,13 @@ def of_try(made: GatewayTry, names: Names, position: Position) -> Entry:
         at=made.at,
         what=What.GATEWAY,
         words=messages.given(made),
-        details=(f"its id of the text is {theirs}",) if theirs else (),
+        details=(),
         number="",
         who="",
         where="",
         quoted=messages.why(made.reason),
         bad=not taken,
+        raw=(f"Id of the text there: {theirs}",) if theirs else (),
         position=position,
     )
 
@@ -234,6 +247,7 @@ def of_outcome(message: Any, names: Names, position: Position) -> Entry:
         where="",
         quoted=messages.why(message.reason) if failed else "",
         bad=failed,
+        raw=(),
         position=position,
     )
 
@@ -249,6 +263,7 @@ def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
         where="",
         quoted=messages.why(notice.reason),
         bad=notice.state == State.FAILED,
+        raw=(),
         position=position,
     )
 
@@ -275,7 +290,16 @@ def counted(entry: Entry, span: repeats.Span, faces: set[str]) -> Entry:
     return replace(
         entry,
         at=span.last_at,
-        words=f"{entry.words}, {span.count} times",
+        words=f"{entry.words}, {span.count} times within {_length(span)}",
         details=(f"the first time at {first}, the last time at {last}", *entry.details),
         where="; ".join(filter(None, [networks, newest])),
     )
+
+
+def _length(span: repeats.Span) -> str:
+    """Say in which time it all happened: in seconds, minutes, hours or days, rounded up."""
+    seconds = max(1, math.ceil((span.last_at - span.first_at).total_seconds()))
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{-(-seconds // size)} {unit}s"
+    return f"{seconds} s"

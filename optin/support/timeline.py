@@ -30,13 +30,33 @@ from optin.models.audit import LAST
 from optin.models.messages import State
 from optin.origin import network_of
 from optin.support import entries, wording
-from optin.support.entries import Entry, Position
+from optin.support.entries import Entry, Position, What
 
 NUMBERS_LOOKED_AT = 200
 """Events, newest first, whose numbers are those of the account, beside the stored ones."""
 
 LOOKED_AT = 500
 """How many rows of each table are read for one page, at most: many may become one entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries that are looked for together."""
+
+    words: str
+    what: frozenset[What]
+
+
+GROUPS: dict[str, Group] = {
+    "texts": Group(
+        "Text messages", frozenset({What.REQUEST, What.TEXT, What.GATEWAY, What.OUTCOME})
+    ),
+    "codes": Group("Codes entered", frozenset({What.CODE})),
+    "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
+    "account": Group("Account", frozenset({What.ACCOUNT})),
+    "staff": Group("Staff", frozenset({What.STAFF})),
+    "mails": Group("E-mails", frozenset({What.MAIL})),
+}
 
 Kind = AuditEvent.Kind
 M = TypeVar("M", bound=models.Model)
@@ -50,11 +70,17 @@ class Story:
     older: Position | None  # where the next page starts, if there is one
 
 
-def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> Story:
+def timeline(
+    user: User,
+    *,
+    before: Position | None = None,
+    limit: int = 50,
+    only: frozenset[What] | None = None,
+) -> Story:
     """Return what happened to *user*, newest first, from below *before* if that is given.
 
-    Equal refusals are one entry. So a page can have fewer than *limit* entries although there are
-    older ones.
+    Equal refusals are one entry, and of *only* some kinds there may be none among the rows that
+    are read. So a page can have fewer than *limit* entries although there are older ones.
     """
     wanted = max(limit, LOOKED_AT)
     sources = [list(one) for one in (_events(user, before, wanted), *_others(user, before, wanted))]
@@ -62,11 +88,14 @@ def timeline(user: User, *, before: Position | None = None, limit: int = 50) -> 
     ends = max((one[-1].key for one in sources if len(one) == wanted), default=None)
     found = [one for source in sources for one in source if ends is None or one.key >= ends]
     found.sort(key=lambda one: one.key, reverse=True)
-    runs = repeats.in_runs(found, _alike, _is_noise, limit)
-    taken = found[: sum(map(len, runs))]
-    positions = _positions(taken, before)
-    more = len(taken) < len(found) or ends is not None
-    return Story(_in_words(runs, positions), positions[taken[-1].key] if more else None)
+    wanted_ones = [one for one in found if only is None or _what(one) in only]
+    runs = repeats.in_runs(wanted_ones, _alike, _is_noise, limit)
+    taken = sum(map(len, runs))
+    is_cut = taken < len(wanted_ones)
+    last = wanted_ones[taken - 1] if is_cut else found[-1] if found else None
+    positions = _positions(found, before)
+    older = positions[last.key] if last and (is_cut or ends is not None) else None
+    return Story(_in_words(runs, positions), older)
 
 
 # -- reading -----------------------------------------------------------------------
@@ -173,6 +202,13 @@ def _alike(found: _Found) -> tuple[object, ...]:
     rule = wording.rule_name(event.data), event.data.get("purpose")
     about = event.user_id, event.other_user_id, event.actor_id
     return event.kind, event.outcome, event.reason, rule, about, chosen
+
+
+def _what(found: _Found) -> What:
+    return entries.what_of(found.row) if found.rank in _EVENTS else _WHAT[found.rank]
+
+
+_WHAT = {_MAIL: What.MAIL, _TEXT: What.TEXT, _TRY: What.GATEWAY, _OUTCOME: What.OUTCOME}
 
 
 def _is_noise(found: _Found) -> bool:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from optin.audit import repeats
 from optin.models import AuditEvent, Purpose
 from optin.models.refusal_counts import SEVERAL
-from optin.origin import Face, network_of
+from optin.origin import Face, browser, network_of
 from optin.outcomes import By, SignInOutcome
 from optin.web.words import moment
 
@@ -116,35 +116,6 @@ def _program(event: AuditEvent) -> str:
     return browser(event.user_agent)
 
 
-def browser(user_agent: str) -> str:
-    """Name the browser and the system, where *user_agent* is of a usual one."""
-    program = next((name for sign, name in _BROWSERS if sign in user_agent), "")
-    system = next((name for sign, name in _SYSTEMS if sign in user_agent), "")
-    if program and system:
-        return _("%(browser)s on %(system)s") % {"browser": program, "system": system}
-    return program or system
-
-
-# The first sign that is there decides: Edge also says Chrome, Chrome also says Safari.
-_BROWSERS = (
-    ("Edg", "Edge"),
-    ("OPR/", "Opera"),
-    ("SamsungBrowser/", "Samsung Internet"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("CriOS/", "Chrome"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-)
-_SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
 _BY = {
     By.APP: lambda: _("with the code of the app"),
     By.RECOVERY: lambda: _("with a recovery code"),

@@ -702,7 +702,7 @@ def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -
     for has in (False, True):
         if has:
             RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
-        for question in Question:
+        for question in (Question.NO_TEXT, Question.NO_ENTRY):
             assert causes(scene.user, question)[0].advice.startswith(another) is has
 
 
@@ -715,6 +715,28 @@ def test_no_time_is_named_before_which_it_is_refused(scene: Scene) -> None:
     begins = wording.moment(NOON + timedelta(minutes=1))
     assert found[Why.RESEND_WAIT].endswith(f"Trying again works from {begins}.")
     assert wording.moment_by(NOON) == wording.moment(NOON)
+
+
+def test_what_concerns_opting_in_is_no_cause_of_sign_in(scene: Scene) -> None:
+    """A wrong code of an opt-in, and a lock by such codes: the password alone still leads in."""
+    scene.ask()
+    row, code = ProviderUser.objects.get(user=scene.user), wrong(scene.phone.code())
+    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
+    assert [one.why for one in causes(scene.user, Question.NO_OPT_IN)] == [Why.CODE_REFUSED]
+    assert causes(scene.user, Question.NO_ENTRY) == []
+    until = timezone.now() + timedelta(minutes=5)
+    User.objects.filter(pk=scene.user.pk).update(otp_failures=10, otp_locked_until=until)
+    assert [one.why for one in causes(scene.user, Question.NO_OPT_IN)] == [Why.LOCKED]
+    assert causes(scene.user, Question.NO_ENTRY) == []
+
+
+def test_a_wrong_code_of_a_change_of_number_is_no_cause_of_sign_in(
+    scene: Scene, full: Person
+) -> None:
+    row = full.name_number()
+    full.prove_number(row, wrong(scene.phone.code()))
+    assert [one.why for one in causes(scene.user, Question.NO_OPT_IN)] == [Why.CODE_REFUSED]
+    assert causes(scene.user, Question.NO_ENTRY) == []
 
 
 def test_of_a_deactivated_account_nothing_else_is_said(scene: Scene) -> None:
@@ -777,7 +799,8 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
         "E-mail “Staff suspended the mobile number”: sent",
     )
     assert (staff.what, staff.who, staff.quoted) == (What.STAFF, "boss", "stolen phone")
-    assert staff.where == "in the admin, from 198.51.100.7, request r-1"
+    assert staff.where == "in the admin, from 198.51.100.7"
+    assert staff.raw == ("Request: r-1",)
 
 
 def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: User) -> None:
@@ -826,12 +849,12 @@ def test_what_others_wrote_is_one_harmless_line(scene: Scene) -> None:
     assert "<script>" not in page
 
 
-def walk(user: User, limit: int) -> list[Entry]:
+def walk(user: User, limit: int, only: frozenset[What] | None = None) -> list[Entry]:
     """All pages, one after the other, by the text of each one's last position."""
     found: list[Entry] = []
     before = None
     while True:
-        page = timeline.timeline(user, before=before, limit=limit)
+        page = timeline.timeline(user, before=before, limit=limit, only=only)
         assert len(page.entries) <= limit
         found += page.entries
         assert len(found) < 1000, "it never ends"
@@ -842,7 +865,7 @@ def walk(user: User, limit: int) -> list[Entry]:
 
 def times(found: list[Entry]) -> int:
     """How many things *found* tell of: equal refusals are one entry."""
-    counts = [re.search(r", (\d+) times$", entry.words) for entry in found]
+    counts = [re.search(r", (\d+) times within", entry.words) for entry in found]
     return sum(int(count[1]) if count else 1 for count in counts)
 
 
@@ -873,8 +896,64 @@ def test_pages_lose_nothing_and_repeat_nothing(scene: Scene, limit: int) -> None
     assert list(dict.fromkeys(map(_named, paged))) == list(dict.fromkeys(map(_named, whole)))
 
 
+@pytest.mark.parametrize("limit", [1, 7, 50])
+@pytest.mark.parametrize("name", timeline.GROUPS)
+def test_each_group_has_its_entries_and_no_others(scene: Scene, name: str, limit: int) -> None:
+    lock(scene)
+    scene.sign_in()
+    staff_actions.suspend(scene.user, reason="x", origin=STAFF)
+    tenants.refuse_access(scene.user, 888, "not_found", origin=PAGE)
+    only = timeline.GROUPS[name].what
+    whole = [entry for entry in entries(scene.user) if entry.what in only]
+    assert whole
+    paged = walk(scene.user, limit, only)
+    assert times(paged) == times(whole)
+    assert list(dict.fromkeys(map(_named, paged))) == list(dict.fromkeys(map(_named, whole)))
+
+
+def test_every_kind_of_entry_is_in_one_group() -> None:
+    grouped = [what for group in timeline.GROUPS.values() for what in group.what]
+    assert sorted(grouped) == sorted(What)
+
+
+def test_a_group_is_looked_for_further_back_than_one_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may be empty; the next one goes on."""
+    monkeypatch.setattr("optin.support.timeline.LOOKED_AT", 3)
+    tenants.refuse_access(scene.user, 888, "not_found", origin=PAGE)
+    lock(scene)
+    only = timeline.GROUPS["account"].what
+    first = timeline.timeline(scene.user, limit=1, only=only)
+    assert first.entries == []
+    assert first.older
+    [entry] = walk(scene.user, 1, only)
+    assert entry.words == "Access to a file refused"
+
+
+@pytest.mark.parametrize(
+    ("apart", "length"),
+    [(0, "1 s"), (1, "4 s"), (25, "100 s"), (90, "6 minutes"), (3600, "4 hours")],
+)
+def test_what_repeats_is_one_entry_with_its_length_of_time(
+    scene: Scene, apart: int, length: str
+) -> None:
+    scene.activate()
+    for _ in range(5):
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                AuditEvent.Kind.CHECK,
+                "otp_incorrect",
+                now=timezone.now(),
+                origin=PAGE,
+                user_id=scene.user.pk,
+            )
+        scene.clock.shift(apart)
+    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times within {length}"
+
+
 def _named(entry: Entry) -> str:
-    return re.sub(r", \d+ times$", "", entry.words)
+    return re.sub(r", \d+ times within .*$", "", entry.words)
 
 
 @pytest.mark.parametrize("text", ["", "1-2-3", "9" * 18 + "-0-0-0", "1-6-1-1", "-1-0-1-1", "a"])
@@ -970,8 +1049,8 @@ def test_the_list_on_a_page(scene: Scene) -> None:
 
 def test_the_causes_on_a_page(scene: Scene) -> None:
     gateway_refused(scene)
-    page = render_to_string(
-        "admin/parts/causes.html", {"causes": diagnose(scene.user, timezone.now())}
-    )
+    found = [{"cause": cause} for cause in causes(scene.user, Question.NO_TEXT)]
+    shown = [("Why no text message?", Question.NO_TEXT, found)]
+    page = render_to_string("admin/parts/causes.html", {"causes": shown})
     assert page.count("<li") == 2
     assert "The gateway one refused the text" in page

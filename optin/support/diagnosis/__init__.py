@@ -1,4 +1,4 @@
-"""Why no text came, and why somebody cannot sign in: the likely causes in words (P-21).
+"""Why no text came, why somebody cannot opt in or sign in: the likely causes in words (P-21).
 
 ``facts`` reads what is known of one account by a fixed number of queries, and pure functions find
 the causes in it. What staff can do about a cause is in ``operations``; the page that
@@ -12,21 +12,22 @@ from optin.models import User
 from optin.support.diagnosis.barriers import deactivated, resting
 from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import read_facts
-from optin.support.diagnosis.why_no_sign_in import of_entry
+from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
 from optin.support.diagnosis.why_no_text import of_texts
 
 __all__ = ["Cause", "Question", "Why", "diagnose"]
 
 
 def diagnose(user: User, now: datetime) -> list[Cause]:
-    """Return the causes for both questions, for each the most likely first."""
+    """Return the causes for each question, the most likely first."""
     known = read_facts(user, now)
     if not known.user.is_active:
         # What it was refused for before, or as if for, would only lead astray.
-        return [deactivated(question) for question in Question]
+        return [deactivated(question) for question in (Question.NO_TEXT, Question.NO_ENTRY)]
     no_text = _unlike([*of_texts(known), *resting(known)])
+    no_opt_in = _unlike(of_opt_in(known))
     no_entry = _unlike(of_entry(known))
-    return [cause for causes in (no_text, no_entry) for cause in causes]
+    return [*no_text, *no_opt_in, *no_entry]
 
 
 def _unlike(causes: Iterable[Cause]) -> list[Cause]:

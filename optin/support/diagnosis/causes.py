@@ -10,6 +10,7 @@ class Question(StrEnum):
     """What the person asks support."""
 
     NO_TEXT = "no_text"
+    NO_OPT_IN = "no_opt_in"
     NO_ENTRY = "no_entry"
 
 

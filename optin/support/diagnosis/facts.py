@@ -49,6 +49,11 @@ class Known:
     def active(self) -> ProviderUser | None:
         return next((row for row in self.numbers if row.confirmed), None)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether signing in needs a code: else all codes are of an opt-in."""
+        return bool(self.active or self.app)
+
 
 def read_facts(user: User, now: datetime) -> Known:
     fresh = User.objects.get(pk=user.pk)

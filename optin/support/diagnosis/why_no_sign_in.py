@@ -1,4 +1,4 @@
-"""Why somebody cannot sign in, the most likely cause first."""
+"""Why somebody cannot opt in, or sign in: the most likely cause first."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,26 @@ from optin.outcomes import CodeOutcome, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER
 from optin.support.diagnosis.barriers import barred, reason_of
-from optin.support.diagnosis.causes import Cause, Question, Why, no_entry
+from optin.support.diagnosis.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
 from optin.support.diagnosis.refusals import password_limit
 from optin.support.wording import moment
 
 
+def of_opt_in(known: Known) -> Iterator[Cause]:
+    """What keeps a number from being verified: while nothing is on, a lock does too."""
+    causes = [] if known.is_on else list(barred(known))
+    if _is_of_opt_in(known):
+        causes += _of_attempt(known)
+    yield from (about(Question.NO_OPT_IN, cause) for cause in causes)
+
+
 def of_entry(known: Known) -> Iterator[Cause]:
-    yield from barred(known)
+    if known.is_on:
+        yield from barred(known)
     yield from _of_password(known)
-    yield from _of_attempt(known)
+    if not _is_of_opt_in(known):
+        yield from _of_attempt(known)
     yield from _of_waiting(known)
     yield from _of_factors(known)
 
@@ -39,6 +49,11 @@ def _of_password(known: Known) -> Iterator[Cause]:
             f"At the last sign-in, {moment(event.at)}, the password was wrong.",
             CHOOSE_ANOTHER,
         )
+
+
+def _is_of_opt_in(known: Known) -> bool:
+    """Whether the last code that was entered was one of an opt-in, or of a change of number."""
+    return known.attempt is not None and known.attempt.kind == Kind.VERIFY_OPT_IN
 
 
 def _of_attempt(known: Known) -> Iterator[Cause]:

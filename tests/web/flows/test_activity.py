@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from optin import origin
 from optin.models import AuditEvent, File, User
 from optin.operations import authenticators, opt_ins, tenants
 from optin.origin import Face, Origin
@@ -210,7 +211,7 @@ def test_every_event_has_words(kind: Kind, outcome: str) -> None:
     ],
 )
 def test_browser_is_named(agent: str, name: str) -> None:
-    assert activity.browser(agent) == name
+    assert origin.browser(agent) == name
 
 
 def test_own_events_with_where_they_came_from(

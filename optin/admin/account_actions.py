@@ -1,0 +1,256 @@
+"""What staff do for one account, and which of it would change anything now (P-23)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from optin.admin.actions import Action, Done, ReasonForm, told
+from optin.admin.rows import at
+from optin.models import PendingOtp, Revocation, User
+from optin.operations import revocations, staff, staff_actions
+from optin.operations.authenticators import Overview, overview
+from optin.operations.sending import Sending
+from optin.origin import Origin
+from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+
+Operation = Callable[..., Any]
+
+
+def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    result = revocations.plan(user, reason=data["reason"], origin=origin)
+    due = at(result.due_at) if result.due_at else ""
+    words = {
+        RevocationOutcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
+        "gets an e-mail.",
+        RevocationOutcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
+        RevocationOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
+        RevocationOutcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
+        RevocationOutcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals "
+        "in a day. Ask an administrator.",
+        RevocationOutcome.UNTOLD: "Nothing was done: the person cannot be notified, because they "
+        "have no e-mail address or e-mail is not set up here. Ask an administrator.",
+    }
+    return told(result.outcome, words)
+
+
+def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
+    words = {
+        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail.",
+        RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
+    }
+    return told(outcome, words)
+
+
+def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
+    """Return what calls *operation* of ``staff_actions`` for an account."""
+    words = {
+        StaffOutcome.OK: done,
+        StaffOutcome.UNCHANGED: unchanged,
+        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
+    }
+
+    def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
+        return told(operation(user, reason=data["reason"], origin=origin), words)
+
+    return do
+
+
+def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    result = staff_actions.resend(user, reason=data["reason"], origin=origin)
+    if not isinstance(result, Sending):
+        nothing = "Nothing was sent: there is no code to send again."
+        return told(result, {StaffOutcome.NOTHING_WAITING: nothing})
+    words = {
+        SendOutcome.SENT: "A text is on its way.",
+        SendOutcome.RESENT: "A text is on its way.",
+        SendOutcome.SEND_LIMIT: _limited(result),
+        SendOutcome.UNREADABLE: "Nothing was sent: the number cannot be read, because its key is "
+        "no longer in the key ring.",
+    }
+    return told(result.outcome, words)
+
+
+def _limited(result: Sending) -> str:
+    """Say that no text left, and when one would; the rule is named on the page of the account."""
+    said = "Nothing was sent: a limit refused it. See “What may be wrong” for which."
+    if result.retry_after is None:
+        return said
+    return f"{said} You can send it again from {at(timezone.now() + result.retry_after)}."
+
+
+class RoleForm(ReasonForm):
+    role = forms.ChoiceField(
+        choices=[("", "none: not a member of staff"), *((role, role) for role in staff.ROLES)],
+        required=False,
+        label="Role",
+    )
+    field_order = ("role", "reason")
+
+
+def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
+    words = {StaffOutcome.OK: "The role was changed.", StaffOutcome.UNCHANGED: "Already set."}
+    return told(outcome, words)
+
+
+ACTIONS = (
+    Action(
+        "suspend",
+        "Suspend",
+        staff.ACT,
+        "Stops codes by text message at once. The second factor stays required: the person "
+        "can sign in only with an authenticator app or a recovery code. The person gets an "
+        "e-mail.",
+        _act(staff_actions.suspend, "Suspended.", unchanged="It was already suspended."),
+    ),
+    Action(
+        "resume",
+        "End the suspension",
+        staff.ACT,
+        "Sends codes by text message again. The person gets an e-mail.",
+        _act(staff_actions.resume, "The suspension was ended.", unchanged="It was not suspended."),
+    ),
+    Action(
+        "unlock",
+        "Unlock",
+        staff.ACT,
+        "Unlocks the account, allows codes by text message again and resets the count of "
+        "wrong codes. The person gets an e-mail.",
+        _act(staff_actions.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
+    ),
+    Action(
+        "revoke",
+        "Remove all second factors",
+        staff.REVOKE,
+        "Removes the number, the app and the recovery codes. Then the password alone is "
+        "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
+        _act(staff_actions.revoke, "All second factors were removed."),
+    ),
+    Action(
+        "revoke-later",
+        "Remove all second factors later",
+        staff.ACT,
+        "Removes the number, the app and the recovery codes after a day (or the time that was "
+        "set). Then the password alone is enough to sign in. Make sure that you know who is "
+        "asking. The person gets an e-mail at once and can cancel the removal.",
+        _revoke_later,
+    ),
+    Action(
+        "withdraw",
+        "Withdraw the removal",
+        staff.ACT,
+        "Cancels the planned removal of all second factors. The person gets an e-mail.",
+        _withdraw,
+    ),
+    Action(
+        "resend",
+        "Send the code again",
+        staff.ACT,
+        "Texts the open code to the person again. The usual limits apply. Staff cannot see "
+        "the code.",
+        _resend,
+    ),
+    Action(
+        "role",
+        "Change the role",
+        staff.ROLES_OF_OTHERS,
+        "Sets what this person may do here. You cannot give more rights than you have.",
+        _give_role,
+        RoleForm,
+    ),
+)
+
+
+# -- what would change anything now -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account has now that the operations could change."""
+
+    user: User
+    factors: Overview
+    removal: Revocation | None  # that waits, about factors that may be others by now
+    code_waits: bool
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no code of a text is heard, because of wrong ones."""
+        return bool(self.user.otp_disabled_at or self.user.locked_for(timezone.now()))
+
+    @property
+    def is_suspended(self) -> bool:
+        return bool(self.factors.number and self.factors.number.suspended_at)
+
+    @property
+    def removal_holds(self) -> bool:
+        """Whether the removal that waits is still about the factors that there are."""
+        return bool(self.removal and self.removal.is_about(self.factors.number, self.factors.app))
+
+
+def standing_of(user: User) -> Standing:
+    waits = PendingOtp.objects.open().filter(
+        provider_user__user=user, expires_at__gt=timezone.now()
+    )
+    removal = Revocation.objects.open_of(user).first()
+    return Standing(user, overview(user), removal, waits.exists())
+
+
+def _may_be_told(it: Standing) -> bool:
+    """Whether support may plan a removal: only of factors of somebody who hears of it."""
+    return bool(it.user.is_active and it.user.email and revocations.mails_leave())
+
+
+_CHANGES: dict[str, Callable[[Standing], object]] = {
+    "suspend": lambda it: it.factors.number and not it.is_suspended,
+    "resume": lambda it: it.is_suspended,
+    "unlock": lambda it: it.user.otp_failures or it.user.otp_disabled_at,
+    "revoke": lambda it: it.factors.is_on,
+    "revoke-later": lambda it: it.factors.is_on and not it.removal_holds and _may_be_told(it),
+    "withdraw": lambda it: it.removal,
+    "resend": lambda it: it.code_waits and it.user.is_active,
+    "role": lambda it: True,
+}
+_HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
+    ("unlock", lambda it: it.is_refused),
+    ("resume", lambda it: it.is_suspended),
+    ("withdraw", lambda it: it.removal),
+    ("resend", lambda it: not it.is_refused and not it.is_suspended),
+    ("suspend", lambda it: True),
+)
+"""What is most likely wanted in which state, the most likely first."""
+
+BUTTONS = 2
+"""How many actions are shown at once; the others are in a menu."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The actions that would change something: those that help now, and the others."""
+
+    buttons: tuple[Action, ...]
+    menu: tuple[Action, ...]
+    out_of_reach: bool = False  # whoever looks may act, but not on this person
+
+    @property
+    def names(self) -> set[str]:
+        return {each.name for each in (*self.buttons, *self.menu)}
+
+
+def offer_of(it: Standing, actor: User, origin: Origin) -> Offer:
+    """Return what *actor*, who asks by *origin*, can do now for the account that stands so."""
+    may = [each for each in ACTIONS if actor.has_perm(each.permission)]
+    beyond = bool(may) and staff.is_out_of_reach(origin, it.user)
+    if beyond:
+        # Who asked for a removal may think better of it.
+        own = it.removal is not None and it.removal.actor_id == actor.pk
+        may = [each for each in may if own and each.name == "withdraw"]
+    useful = {each.name: each for each in may if _CHANGES[each.name](it)}
+    helping = [name for name, helps in _HELPS if name in useful and helps(it)][:BUTTONS]
+    buttons = tuple(useful[name] for name in helping)
+    menu = tuple(each for name, each in useful.items() if name not in helping)
+    return Offer(buttons, menu, beyond)

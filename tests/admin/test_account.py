@@ -1,0 +1,258 @@
+"""The page of an account: who it is, what helps now, what is wrong, what happened (P-21, P-23)."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.conf import LazySettings
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from optin.admin.account_actions import ACTIONS
+from optin.models import AuditEvent, File, ProviderUser, Purpose, User
+from optin.operations import challenges, opt_ins, revocations, send_controls, staff_actions
+from optin.origin import Face, Origin
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.kit.staff import In, OnStaff
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = Origin(Face.COMMAND)
+CHROME = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/140.0 Safari/537.36"
+)
+PAGE = Origin(Face.WEB, ip="192.0.2.1", user_agent=CHROME, request_id="r-17")
+
+
+def page_of(client: Client, user: User, query: str = "") -> str:
+    response = client.get(f"/admin/optin/user/{user.pk}/change/{query}")
+    assert response.status_code == 200
+    return unescape(response.content.decode())
+
+
+def offered(html: str) -> tuple[list[str], list[str]]:
+    """The actions of the page: the buttons, and those of the menu."""
+    acts = html.split('<div class="acts">')[1].split("</section>")[0]
+    buttons = re.findall(r'<a class="button" href="[^"]*">([^<]*)</a>', acts)
+    return buttons, re.findall(r"<li>\s*<a href=\"[^\"]*\">([^<]*)</a>", acts)
+
+
+# -- what can be done --------------------------------------------------------------
+
+
+def nothing(user: User) -> None:
+    pass
+
+
+def lock(user: User) -> None:
+    until = timezone.now() + timedelta(minutes=5)
+    User.objects.filter(pk=user.pk).update(otp_failures=10, otp_locked_until=until)
+
+
+def miss_once(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(otp_failures=1)
+
+
+def suspend(user: User) -> None:
+    staff_actions.suspend(user, reason="lost", origin=COMMAND)
+
+
+def plan(user: User) -> None:
+    revocations.plan(user, reason="lost", origin=COMMAND)
+
+
+def have_no_mail(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(email="")
+
+
+def wait_for_a_text(user: User) -> None:
+    challenges.challenge(user, Purpose.SIGN_IN, origin=PAGE)
+
+
+def turn_off(user: User) -> None:
+    staff_actions.revoke(user, reason="asked", origin=COMMAND)
+
+
+def deactivate(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+LATER = "Remove all second factors later"
+
+
+@pytest.mark.parametrize(
+    ("happen", "state", "buttons", "menu"),
+    [
+        (nothing, "On", ["Suspend"], [LATER]),
+        (miss_once, "On", ["Suspend"], ["Unlock", LATER]),
+        (lock, "Locked", ["Unlock", "Suspend"], [LATER]),
+        (suspend, "Suspended", ["End the suspension"], [LATER]),
+        (plan, "Removal planned", ["Withdraw the removal", "Suspend"], []),
+        (wait_for_a_text, "On", ["Send the code again", "Suspend"], [LATER]),
+        (have_no_mail, "On", ["Suspend"], []),
+        (turn_off, "Off", [], []),
+    ],
+)
+def test_what_helps_is_a_button_and_what_changes_nothing_is_absent(
+    user: User,
+    active: ProviderUser,
+    signed_in: In,
+    happen: Callable[[User], None],
+    state: str,
+    buttons: list[str],
+    menu: list[str],
+) -> None:
+    happen(user)
+    html = page_of(signed_in("support"), user)
+    assert offered(html) == (buttons, menu)
+    first = re.search(r'<p class="state">\s*<span class="tag[^>]*>([^<]*)<', html)
+    assert first
+    assert first[1] == state
+
+
+def test_of_a_deactivated_account_little_can_be_done(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    deactivate(user)
+    html = page_of(signed_in("administrator"), user)
+    assert offered(html) == (["Suspend"], ["Remove all second factors", "Change the role"])
+
+
+@pytest.mark.parametrize("role", ["auditor", "support"])
+def test_who_may_not_act_on_this_person_is_offered_nothing(
+    signed_in: In, on_staff: OnStaff, role: str
+) -> None:
+    """An auditor may act on nobody: that it is this person is not the reason."""
+    superior = on_staff("administrator")
+    html = page_of(signed_in(role), superior)
+    assert offered(html) == ([], [])
+    assert ("You cannot act on this account" in html) is (role == "support")
+
+
+def test_who_asked_for_a_removal_can_withdraw_it_from_somebody_who_has_risen(
+    user: User, active: ProviderUser, signed_in: In, on_staff: OnStaff
+) -> None:
+    origin = Origin(Face.ADMIN, actor_id=on_staff("support").pk)
+    revocations.plan(user, reason="lost", origin=origin)
+    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+    assert offered(page_of(signed_in("support"), user)) == (["Withdraw the removal"], [])
+
+
+@pytest.mark.parametrize("action", [each.name for each in ACTIONS])
+@pytest.mark.parametrize("happen", [nothing, lock, suspend, plan, wait_for_a_text, turn_off])
+def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
+    user: User,
+    active: ProviderUser,
+    signed_in: In,
+    settings: LazySettings,
+    happen: Callable[[User], None],
+    action: str,
+) -> None:
+    """What the page offers, and what the operations do, are decided in two places: they agree."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    happen(user)
+    client, address = signed_in("administrator"), f"/admin/optin/user/{user.pk}/{action}/"
+    is_offered = f'href="{address}"' in page_of(client, user)
+    answer = client.post(address, {"reason": "x", "role": "support"}, follow=True)
+    assert ('class="success"' in answer.content.decode()) is is_offered
+
+
+# -- what may be wrong -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("happen", "why", "action"),
+    [
+        (lock, "locked", "unlock"),
+        (suspend, "suspended", "resume"),
+        (plan, "revocation_waits", "withdraw"),
+        (nothing, "phone_only", "suspend"),
+    ],
+)
+def test_a_cause_leads_to_the_action_that_helps(
+    user: User,
+    active: ProviderUser,
+    signed_in: In,
+    happen: Callable[[User], None],
+    why: str,
+    action: str,
+) -> None:
+    happen(user)
+    address = f'href="/admin/optin/user/{user.pk}/{action}/"'
+    cause = rf'data-cause="{why}">(?:(?!</li>).)*{re.escape(address)}'
+    assert re.search(cause, page_of(signed_in("support"), user), re.DOTALL)
+    assert not re.search(cause, page_of(signed_in("auditor"), user), re.DOTALL)
+
+
+def test_what_helps_everybody_is_offered_to_who_may_do_it(
+    user: User, file: File, signed_in: In
+) -> None:
+    send_controls.stop_texts(reason="attack", origin=COMMAND)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    address = '<a href="/admin/optin/guard/allow/">Allow texts again now</a>'
+    assert address in page_of(signed_in("administrator"), user)
+    assert address not in page_of(signed_in("support"), user)
+
+
+def test_a_wrong_code_of_an_opt_in_is_not_listed_under_sign_in(
+    user: User, file: File, pending: ProviderUser, phone: Phone, signed_in: In
+) -> None:
+    opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
+    html = page_of(signed_in("support"), user)
+    assert 'data-cause="code_refused"' in html.split("Why no opt-in?")[1].split("</ol>")[0]
+    assert "We know of nothing that stops them from signing in." in html
+
+
+# -- what happened -----------------------------------------------------------------
+
+
+def record(user: User, kind: str, outcome: str, times: int = 1) -> None:
+    for _ in range(times):
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                AuditEvent.Kind(kind), outcome, now=timezone.now(), origin=PAGE, user_id=user.pk
+            )
+
+
+def test_what_repeats_is_folded_and_what_is_raw_is_out_of_sight(user: User, signed_in: In) -> None:
+    record(user, "check", "otp_incorrect", times=5)
+    html = page_of(signed_in("support"), user)
+    assert "Code entered wrongly, 5 times within 1 s" in html
+    shown, raw = re.sub(r"(?s)<details>.*?</details>", "", html), html
+    assert "on a page, from 192.0.2.1, Chrome on Linux" in shown
+    for each in (f"User agent: {CHROME}", "Request: r-17"):
+        assert each in raw
+        assert each not in shown
+
+
+def test_one_kind_alone_is_shown_and_paged(user: User, signed_in: In) -> None:
+    record(user, "check", "ok", times=60)
+    record(user, "sign_in", "signed_in")
+    client = signed_in("support")
+    assert "Signed in with the password" in page_of(client, user)
+
+    html = page_of(client, user, "?show=codes")
+    assert html.count("<time") == 50
+    assert "Signed in with the password" not in html
+    assert re.search(r'<a href="\?show=codes#happened" aria-current="true">', html)
+    older = re.search(r'href="(\?show=codes&before=[0-9-]+)" rel="next"', html)
+    assert older
+
+    second = page_of(client, user, older[1])
+    assert second.count("<time") == 10
+    assert 'href="?show=codes">Newest' in second
+    assert "What may be wrong" not in second
+
+
+@pytest.mark.parametrize("show", ["", "nonsense", "\u202e"])
+def test_no_kind_shows_everything(user: User, signed_in: In, show: str) -> None:
+    record(user, "check", "ok")
+    record(user, "sign_in", "signed_in")
+    html = page_of(signed_in("support"), user, f"?show={show}")
+    assert html.count("<time") == 2
+    assert re.search(r'<a href="\?#happened" aria-current="true">Everything', html)
