@@ -277,7 +277,7 @@ def phone_line(carrier: Carrier, tmp_path: Path, db: None) -> Iterator[Phone]:
         OPTIN_RECEIPT_SECRET=SECRET,
         OPTIN_RESEND_WAIT="30",
     ) as site:
-        made = json.loads(site.manage("demo", "--json").stdout)
+        made = json.loads(site.manage("demo", "--json", "--empty").stdout)
         people = {person["username"]: person for person in made["users"]}
         yield Phone(site, carrier, people)
 

@@ -46,7 +46,7 @@ def guessing(url: str, folder: Path) -> Iterator[Callable[[], int]]:
         "PATH": os.environ["PATH"],
     }
     manage(env, "migrate", "--verbosity", "0")
-    key = json.loads(manage(env, "demo", "--json"))["users"][0]["access_keys"]["777"]
+    key = json.loads(manage(env, "demo", "--json", "--empty"))["users"][0]["access_keys"]["777"]
     path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
     body = '{"ProviderUserId": 1, "Otp": "0123456"}'  # nobody's code
     with serving(folder, env, workers=2) as server:

@@ -73,7 +73,7 @@ class Scene:
     printed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        made = self._run("demo", "--json")
+        made = self._run("demo", "--json", "--empty")
         self.people = {user["username"]: user for user in json.loads(made.out)["users"]}
         for name, user in self.people.items():
             self.secrets.add(f"password {name}", user["password"])

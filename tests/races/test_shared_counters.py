@@ -37,7 +37,7 @@ def test_opt_ins_wait_for_the_standby_together(cluster: Cluster, tmp_path: Path)
         "PATH": os.environ["PATH"],
     }
     manage(env, "migrate", "--verbosity", "0")
-    people = json.loads(manage(env, "demo", "--json"))["users"]
+    people = json.loads(manage(env, "demo", "--json", "--empty"))["users"]
     keys = [file_and_key for one in people for file_and_key in one["access_keys"].items()]
     with (
         serving(tmp_path, env, workers=2) as server,

@@ -69,7 +69,7 @@ def test_what_was_done_after_the_moment_stays_done(
         "PATH": os.environ["PATH"],
     }
     manage(env, "migrate", "--verbosity", "0")
-    ann, ben, cam = json.loads(manage(env, "demo", "--json"))["users"][:3]
+    ann, ben, cam = json.loads(manage(env, "demo", "--json", "--empty"))["users"][:3]
     ann_key, ben_key = ann["access_keys"]["777"], ben["access_keys"]["888"]
     with serving(tmp_path, env, workers=2) as server:
         status, asked = call(server, "opt-in-to-2fa", ann_key, {"MobileNumber": NUMBER})

@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             **NO_LIMITS,
         }
         manage("migrate", environment=environment)
-        people = json.loads(manage("demo", "--json", environment=environment))["users"]
+        people = json.loads(manage("demo", "--json", "--empty", environment=environment))["users"]
         server = Served(
             f"http://127.0.0.1:{port}",
             environment,

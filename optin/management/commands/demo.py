@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.template.loader import render_to_string
@@ -12,7 +13,9 @@ from oauth2_provider.models import AccessToken
 
 from optin import keys
 from optin.conf import conf
+from optin.management import seeds
 from optin.management.commands import BaseCommand
+from optin.management.seeds.cases import CALLERS
 from optin.models import (
     AccessKey,
     AuthenticatorApp,
@@ -45,11 +48,12 @@ class Person:
         return _secret(f"access key {self.username} {file_id}", 32)
 
 
+BOSS = "sam"
 PEOPLE = (
     Person("ann", "person", (777,)),
     Person("ben", "person", (888,)),
     Person("cam", "person", (777, 888)),
-    Person("sam", "staff", ()),
+    Person(BOSS, "staff", ()),
 )
 
 
@@ -61,17 +65,33 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reset", action="store_true", help="Put the demo people back to the start."
         )
+        parser.add_argument(
+            "--empty", action="store_true", help="Make the demo people only, without a history."
+        )
 
-    def handle(self, *args: Any, reset: bool, **options: Any) -> None:
+    def handle(self, *args: Any, reset: bool, empty: bool, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("The demo data is for a development start only.")
+        is_new, now = seeds.is_empty(), timezone.now()
         with transaction.atomic():
             _make()
             if reset:
                 _reset()
+        boss = User.objects.get(username=BOSS)
+        if is_new and not empty:
+            password, client = make_password(others_password()), sign_in.application()
+            files = [File.objects.get(pk=pk) for pk in FILES]
+            seeds.tell(now, files, boss, password, client.pk if client else 0)
+        elif is_new or reset:
+            seeds.tell_of_boss(now, File.objects.get(pk=next(iter(FILES))), boss)
         self.stdout.write(
             json.dumps(_summary(), indent=2) if options["json"] else _guide(), ending="\n"
         )
+
+
+def others_password() -> str:
+    """Return the password of everybody in the history."""
+    return _secret("password of the others", 12)
 
 
 def _secret(label: str, length: int) -> str:
@@ -154,5 +174,8 @@ def _guide() -> str:
         "phone": settings.DATA_DIR / "sms.jsonl",
         "ann_key": PEOPLE[0].access_key(777),
         "ben_key": PEOPLE[1].access_key(888),
+        "boss": BOSS,
+        "has_history": User.objects.filter(username__in=CALLERS).count() == len(CALLERS),
+        "others_password": others_password(),
     }
     return render_to_string("demo.txt", context)
