@@ -1,9 +1,6 @@
 """The audit log: filtered, exported, never changed (P-22)."""
 
-import csv
-import io
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -19,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from optin import phones
+from optin.admin.cells import cell, lines
 from optin.admin.rows import (
     Pages,
     ReadOnlyAdmin,
@@ -49,9 +47,6 @@ _KNOWN = 5000
 """Cells that an export remembers, because many events have the same ones."""
 _OF_REPEATS = frozenset({"since", "until", "repeated", "alone"})
 _JSON = json.JSONEncoder(sort_keys=True)
-# Before the start of a cell; and before what starts one where lists are parted by semicolons,
-# as a spreadsheet in German does with the whole line.
-_FORMULA = re.compile(r"(?<![^;\t|])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 class Day(Typed):
@@ -285,19 +280,13 @@ def _lines(search: Search | None) -> Iterator[str]:
     Each batch is a statement of its own, and nothing is open between two of them: neither a
     transaction nor a cursor, however slow whoever reads it is.
     """
-    yield _csv([COLUMNS])
+    yield lines([COLUMNS])
     known = lru_cache(_KNOWN)(cell)
     zone = timezone.get_current_timezone()
     for batch in search.all(_BATCH, _READ) if search else ():
         if batch:
             names = _users(batch)
-            yield _csv(map(known, _row(event, names, zone)) for event in batch)
-
-
-def _csv(rows: Iterable[Iterable[object]]) -> str:
-    written = io.StringIO(newline="")
-    csv.writer(written).writerows(rows)
-    return written.getvalue()
+            yield lines(map(known, _row(event, names, zone)) for event in batch)
 
 
 def _row(event: AuditEvent, names: dict[int, str], zone: tzinfo) -> list[object]:
@@ -329,9 +318,3 @@ def _facts(event: AuditEvent) -> tuple[dict[str, Any], str]:
 def _data(event: AuditEvent) -> str:
     data, times = _facts(event)
     return " ".join(filter(None, [masked(_JSON.encode(data)), times]))
-
-
-def cell(value: object) -> str:
-    """Return *value* as a cell that no spreadsheet takes for a formula (OWASP)."""
-    written = "" if value is None else plain(value)
-    return _FORMULA.sub("'", written) if isinstance(value, str) else written

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
 from optin import keys
-from optin.admin.audit import cell
+from optin.admin.cells import cell
 from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
