@@ -1,5 +1,6 @@
 """How many texts of each budget are used in its present window."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ from django.db.models import Q
 from optin import keys, limits
 from optin.conf import conf
 from optin.models import SendCounter
+from optin.support.wording import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class Budget:
     @property
     def share(self) -> float:
         return self.used / self.limit
+
+
+def name(one: Budget, files: Mapping[int, str]) -> str:
+    """Say what *one* is the budget of; *files* has the names of files by their id."""
+    if one.file_id is not None:
+        return f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
+    return "All files" if one.scope == "total" else "Signing in and changes"
 
 
 def running(now: datetime, file_ids: list[int]) -> list[Budget]:

@@ -11,11 +11,11 @@ of its figures. Each count reads no more than its span, by an index.
 A day begins at midnight in ``TIME_ZONE``. Pages read only the figures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db import models, transaction
@@ -52,6 +52,7 @@ MANY = 5
 HOUR = timedelta(hours=1)
 
 What = Figure.What
+T = TypeVar("T")
 
 
 def roll_up(now: datetime) -> int:
@@ -323,25 +324,68 @@ class Figures:
         """The days, the oldest first."""
         return [self.today - timedelta(days=n) for n in reversed(range(DAYS))]
 
+    def last(self, count: int) -> list[date]:
+        """The last *count* days, today among them, the oldest first."""
+        return self.days[-count:]
+
     @property
     def is_empty(self) -> bool:
         return not self.amounts
 
+    def is_whole_from(self, day: date) -> bool:
+        """Whether everything since the beginning of *day* was counted."""
+        return self.since is not None and self.since <= _midnight(day)
+
     def of(self, what: str, *names: str, day: date | None = None) -> Amount:
         """Return how much there was of *what*, under any of *names*, or all; in a day, or all."""
-        found = (
-            days
-            for (its_what, name), days in self.amounts.items()
-            if its_what == what and (not names or name in names)
-        )
-        if day:
-            return sum((days.get(day, Amount()) for days in found), Amount())
-        return sum((amount for days in found for amount in days.values()), Amount())
+        return self.within(what, *names, days=[day] if day else self.days)
+
+    def within(self, what: str, *names: str, days: Iterable[date]) -> Amount:
+        """Return how much there was of *what*, under any of *names*, or all, in *days*."""
+        found = _named(self.amounts, what, names)
+        return sum((of_day.get(day, Amount()) for of_day in found for day in days), Amount())
 
     def names(self, what: str) -> list[str]:
         """Return the names that *what* is counted by, the most frequent first."""
         names = [name for its_what, name in self.amounts if its_what == what]
         return sorted(names, key=lambda name: (-self.of(what, name).count, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The figures of the last 24 hours, hour by hour."""
+
+    starts: list[datetime]  # the oldest first
+    amounts: dict[tuple[str, str], dict[datetime, Amount]]  # by what and name
+
+    def of(self, what: str, *names: str, start: datetime) -> Amount:
+        """Return how much there was of *what*, under any of *names*, or all, in an hour."""
+        found = _named(self.amounts, what, names)
+        return sum((of_hour.get(start, Amount()) for of_hour in found), Amount())
+
+
+def _named(amounts: "dict[tuple[str, str], T]", what: str, names: tuple[str, ...]) -> "list[T]":
+    """Return what there is of *what*, under any of *names*, or all."""
+    return [
+        found
+        for (its_what, name), found in amounts.items()
+        if its_what == what and (not names or name in names)
+    ]
+
+
+def read_hours(now: datetime, *whats: str) -> Hours:
+    """Return what was counted of *whats* in the hour of *now* and the 23 before: one statement."""
+    newest = _hour(now)
+    starts = [newest - n * HOUR for n in reversed(range(24))]
+    rows = Figure.objects.filter(what__in=whats, span__start__gte=starts[0]).values_list(
+        "what", "name", "span__start", "count", "verified", "cost"
+    )
+    amounts: dict[tuple[str, str], dict[datetime, Amount]] = {}
+    for what, name, start, count, verified, cost in rows:
+        # A span is an hour, or begins within one: not all zones differ by whole ones.
+        of_hour, hour = amounts.setdefault((what, name), {}), _hour(start)
+        of_hour[hour] = of_hour.get(hour, Amount()) + Amount(count, verified, cost)
+    return Hours(starts, amounts)
 
 
 def read(now: datetime) -> Figures:

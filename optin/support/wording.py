@@ -48,14 +48,15 @@ def moment_by(at: datetime) -> str:
 def span(seconds: int) -> str:
     """Write a length of time in the largest unit that leaves no rest."""
     if seconds % 3600 == 0:
-        return _some(seconds // 3600, "hour")
+        return some(seconds // 3600, "hour")
     if seconds % 60 == 0:
-        return _some(seconds // 60, "minute")
-    return _some(seconds, "second")
+        return some(seconds // 60, "minute")
+    return some(seconds, "second")
 
 
-def _some(count: int, unit: str) -> str:
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+def some(count: int, unit: str, units: str = "") -> str:
+    """Write so many of something; *units* is its plural, if that does not end in s."""
+    return f"{count:,} {unit if count == 1 else units or f'{unit}s'}"
 
 
 def plain(text: str) -> str:

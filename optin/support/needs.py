@@ -1,0 +1,190 @@
+"""What needs somebody of the staff now.
+
+Each is read from the tables at this moment, by a fixed number of statements.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.apps import apps
+from django.db import connection, models
+from django.db.models import Count, Max, Min
+
+from optin import gateways
+from optin.conf import conf
+from optin.messaging import delivery
+from optin.models import (
+    AuditEvent,
+    AuditSeal,
+    File,
+    GatewayHealth,
+    Guard,
+    Notice,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import TRIPS_AT, State
+from optin.support import budgets
+from optin.support.wording import moment, some
+
+WAITS_LONG = timedelta(minutes=1)
+"""A message that waits longer has no worker or ``send_due`` that sends it."""
+
+LATE = timedelta(minutes=5)
+"""After its time, a removal that waits has nobody who carries it out."""
+
+SEALED_WITHIN = timedelta(minutes=30)
+"""Where something seals the audit trail, an event has its seal by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that needs somebody, and the rows that it is about."""
+
+    words: str
+    model: type[models.Model] | None = None  # none: the figures tell more
+    pk: int | None = None  # of the one row that it is about
+    filters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The jobs of one task that failed in the last 7 days, or wait."""
+
+    task: str
+    failed: int
+    waiting: int
+
+
+def needs(now: datetime, file_ids: list[int]) -> list[Need]:
+    """Return what needs somebody at *now*, what is worst first.
+
+    :param file_ids: the files whose budgets are looked at, beside those of all texts.
+    """
+    return [
+        *_stops(now),
+        *_gateways(now),
+        *_waiting(now),
+        *_budgets(now, file_ids),
+        *_prefixes(now),
+        *_revocations(now),
+        *_failed_jobs(),
+        *_seals(now),
+    ]
+
+
+def jobs() -> list[Jobs]:
+    """Return the tasks of which a job failed or waits. Only workers have jobs."""
+    if not apps.is_installed("procrastinate.contrib.django"):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_JOBS)
+        return [Jobs(*row) for row in cursor.fetchall()]
+
+
+_JOBS = """
+SELECT task_name,
+    count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'todo')
+FROM procrastinate_jobs WHERE status IN ('failed', 'todo')
+GROUP BY task_name ORDER BY 2 DESC, 3 DESC, 1
+"""
+
+
+# -- texts -------------------------------------------------------------------------
+
+
+def _stops(now: datetime) -> Iterator[Need]:
+    stop = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
+    if stop:
+        yield Need(f"All texts are stopped since {moment(stop.made_at)}.", Guard, stop.pk)
+
+
+def _gateways(now: datetime) -> Iterator[Need]:
+    """Those in use: what is no longer in the settings keeps its row."""
+    names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
+    for row in GatewayHealth.objects.filter(failures__gte=TRIPS_AT, gateway__in=names):
+        until = row.tripped_until
+        then = "the next text tries it again"
+        if until and until > now:
+            then = f"not used until {moment(until)}"
+        yield Need(
+            f"Gateway {row.gateway} failed {row.failures} times in a row: {then}.",
+            GatewayHealth,
+            row.pk,
+        )
+
+
+def _waiting(now: datetime) -> Iterator[Need]:
+    models_of: dict[str, type[models.Model]] = {"text": SmsMessage, "mail": Notice}
+    for kind, (count, seconds) in delivery.backlog(now).items():
+        if seconds > WAITS_LONG.total_seconds():
+            wait = some(int(seconds // 60), "minute")
+            yield Need(
+                f"{some(count, kind)} waiting to be sent, the oldest for {wait}.",
+                models_of[kind],
+                filters={"state": State.QUEUED},
+            )
+
+
+def _budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
+    near = [one for one in budgets.running(now, file_ids) if one.share * 100 >= conf.alarm_share]
+    ids = [one.file_id for one in near if one.file_id is not None]
+    names = dict(File.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
+    for one in sorted(near, key=lambda one: -one.share):
+        name = budgets.name(one, names)
+        yield Need(
+            f"Budget of {name}: {one.used:,} of {one.limit:,} texts used, until {moment(one.ends)}."
+        )
+
+
+def _prefixes(now: datetime) -> Iterator[Need]:
+    in_force = Guard.objects.in_force(now)
+    opened = in_force.filter(kind=Guard.Kind.LIFT).values("key")
+    closed = in_force.filter(kind=Guard.Kind.BREAKER).exclude(key__in=opened).count()
+    if closed:
+        is_are = "is" if closed == 1 else "are"
+        words = f"{some(closed, 'prefix', 'prefixes')} {is_are} closed to opt-ins."
+        yield Need(words, Guard, filters={"kind": Guard.Kind.BREAKER})
+
+
+# -- the rest ----------------------------------------------------------------------
+
+
+def _revocations(now: datetime) -> Iterator[Need]:
+    waiting = Revocation.objects.open()
+    found = waiting.aggregate(count=Count("pk"), next=Min("due_at"), user=Max("user"))
+    count, due = found["count"], found["next"]
+    if not count:
+        return
+    removals = some(count, "removal") + " of second factors " + ("waits" if count == 1 else "wait")
+    if due + LATE < now:
+        words = f"{removals}; one should have been carried out at {moment(due)}."
+    else:
+        words = f"{removals}; the next takes effect at {moment(due)}."
+    if count == 1:
+        yield Need(words, User, found["user"])
+    else:
+        filters = {"kind": AuditEvent.Kind.REVOCATION.value, "outcome": "planned"}
+        yield Need(words, AuditEvent, filters=filters)
+
+
+def _failed_jobs() -> Iterator[Need]:
+    failed = [one for one in jobs() if one.failed]
+    if failed:
+        tasks = ", ".join(one.task for one in failed)
+        count = some(sum(one.failed for one in failed), "job")
+        yield Need(f"{count} of the workers failed in the last 7 days: {tasks}.")
+
+
+def _seals(now: datetime) -> Iterator[Need]:
+    """Events that are older than any sealer leaves them. Without one, nobody knows when."""
+    if not (conf.seal_every or conf.delivery == "worker"):
+        return
+    newest = AuditSeal.objects.order_by("-first_id").values_list("last_id", flat=True).first()
+    oldest = AuditEvent.objects.filter(pk__gt=newest or 0).order_by("pk").first()
+    if oldest and oldest.at < now - max(SEALED_WITHIN, timedelta(seconds=2 * conf.seal_every)):
+        yield Need(
+            f"The audit trail is not sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk
+        )
