@@ -1,21 +1,126 @@
-"""Drawings for the home page: columns for days and bars for shares, each beside a table."""
+"""Tables of figures, and drawings of them: columns for days and bars for shares.
+
+A table holds values. ``words`` writes one for a page, ``raw`` for a file.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
+
+from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
 """Of a drawing, in units of its own."""
 
-Row = tuple[str, ...]
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many, in percent; nothing where there is nothing to share."""
+
+    part: int
+    whole: int
+
+    def __bool__(self) -> bool:
+        return bool(self.part)
+
+    def __str__(self) -> str:
+        return f"{self.percent} %" if self.whole else ""
+
+    @property
+    def percent(self) -> int:
+        return round(self.part * 100 / self.whole)
+
+
+Value = str | int | Decimal | date | Share  # a datetime is a date
+
+
+def day_name(day: date) -> str:
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def words(value: Value) -> str:
+    """Write *value* as people read it."""
+    match value:
+        case datetime():
+            return moment(value)
+        case date():
+            return day_name(value)
+        case Decimal():
+            return f"{value:,.2f}"
+        case int():
+            return f"{value:,}"
+    return str(value) or "-"
+
+
+def raw(value: Value) -> str | int:
+    """Write *value* as a spreadsheet reads it."""
+    match value:
+        case datetime():
+            return moment(value)
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return f"{value:.2f}"
+        case int():
+            return value
+    return str(value)
+
+
+# -- tables ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table, with a bar for the share that it names, if it has one."""
+
+    head: Value
+    cells: tuple[Value, ...]
+    bar: str = ""  # its width
+    look: str = "good"  # a class of the sheet
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it tells of nothing: there was none of all that it counts."""
+        return not any(self.cells)
+
+    @property
+    def words(self) -> list[str]:
+        return [words(value) for value in (self.head, *self.cells)]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    slug: str
+    title: str
+    columns: tuple[str, ...]
+    rows: list[Row]
+    note: str = ""
+
+    @property
+    def shown(self) -> list[Row]:
+        """The rows that tell of something."""
+        return [row for row in self.rows if not row.is_empty]
+
+    @property
+    def has_left_out(self) -> bool:
+        return len(self.shown) < len(self.rows)
+
+
+# -- drawings ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One kind of things in a chart: how it looks, and what it is called."""
+    """One kind of things in a chart: how it looks, what it is called, how many there were."""
 
     look: str  # a class of the sheet
     name: str
+    counts: list[int]
+
+    @property
+    def total(self) -> str:
+        return words(sum(self.counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,100 +130,73 @@ class Box:
     y: str
     width: str
     height: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    title: str
-    columns: Row
-    rows: list[Row]
-    note: str = ""
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Columns, one for each day, and the table that says the same."""
+    """Columns, one for each step of time, and the table that says the same."""
 
-    slug: str
+    table: Table
     summary: str  # for whom the drawing tells nothing
-    parts: tuple[Part, ...]
+    parts: list[Part]
     boxes: list[Box]
     top: str  # what its height stands for
+    half: str
     first: str
     last: str
-    table: Table
     line: str = ""  # how high the line of a limit is
     line_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A row of a table, with a bar for the share that it names."""
+def columns(
+    steps: Sequence[Value], table: Table, parts: list[Part], *, limit: int = 0, now: str = "today"
+) -> Chart:
+    """Draw a column for each step: its parts, of which each has so many, on each other.
 
-    name: str
-    width: str
-    look: str
-    cells: Row
+    :param limit: what a line is drawn at.
+    :param now: what the last step is called.
+    """
+    totals = [sum(counts) for counts in zip(*(part.counts for part in parts), strict=True)]
+    # A limit far above all columns would press them flat.
+    shown_limit = limit if 0 < limit <= 3 * max(totals) else 0
+    top = _round_up(max(*totals, shown_limit))
+    step, boxes = WIDTH / len(totals), []
+    for n, name in enumerate(steps):
+        below = 0.0
+        for part in parts:
+            height = part.counts[n] / top * HEIGHT
+            below += height
+            if part.counts[n]:
+                place = (n * step + step * 0.1, HEIGHT - below, step * 0.8, height)
+                x, y, width, high = map(_at, place)
+                says = f"{words(name)}, {part.name}: {words(part.counts[n])}"
+                boxes.append(Box(part.look, x, y, width, high, says))
+    highest = max(range(len(totals)), key=lambda n: totals[n])
+    return Chart(
+        table=table,
+        summary=f"{table.title}. Most: {words(totals[highest])}, {words(steps[highest])}. "
+        "The table says the same.",
+        parts=parts,
+        boxes=boxes,
+        top=words(top),
+        half=words(top // 2),
+        first=words(steps[0]),
+        last=f"{words(steps[-1])} ({now})",
+        line=_at(HEIGHT - shown_limit / top * HEIGHT) if shown_limit else "",
+        line_name=f"budget of a day: {words(limit)}" if shown_limit else "",
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    slug: str
-    title: str
-    columns: Row
-    rows: list[Bar]
-    note: str = ""
-
-
-def day_name(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
-
-
-def grouped(count: int) -> str:
-    return f"{count:,}"
+def _round_up(count: int) -> int:
+    """Return the next number that an axis is easily read with, and so is its half."""
+    unit: int = 10 ** (len(str(count)) - 1)
+    return next(n for n in (2 * unit, 4 * unit, 6 * unit, 8 * unit, 10 * unit) if n >= count)
 
 
 def _at(place: float) -> str:
     """Return a place in a drawing, without what nobody sees."""
     return f"{place:.2f}".rstrip("0").rstrip(".")
-
-
-def columns(
-    days: Sequence[date],
-    table: Table,
-    parts: Sequence[tuple[Part, Sequence[int]]],
-    *,
-    slug: str,
-    limit: int = 0,
-) -> Chart:
-    """Draw a column for each day: its parts, of which each has so many a day, on each other."""
-    totals = [sum(counts) for counts in zip(*(counts for _, counts in parts), strict=True)]
-    # A limit far above all columns would press them flat.
-    shown_limit = limit if 0 < limit <= 3 * max(totals) else 0
-    top = max(*totals, shown_limit, 1)
-    step, boxes = WIDTH / len(totals), []
-    for n in range(len(totals)):
-        below = 0.0
-        for part, counts in parts:
-            height = counts[n] / top * HEIGHT
-            below += height
-            if counts[n]:
-                place = (n * step + step * 0.1, HEIGHT - below, step * 0.8, height)
-                boxes.append(Box(part.look, *map(_at, place)))
-    highest = max(range(len(totals)), key=lambda n: totals[n])
-    return Chart(
-        slug=slug,
-        summary=f"{table.title}, day by day. Most on {day_name(days[highest])}: "
-        f"{grouped(totals[highest])}. The table says the same.",
-        parts=tuple(part for part, _ in parts),
-        boxes=boxes,
-        top=grouped(top),
-        first=day_name(days[0]),
-        last=day_name(days[-1]),
-        table=table,
-        line=_at(HEIGHT - shown_limit / top * HEIGHT) if shown_limit else "",
-        line_name=f"budget of a day: {grouped(limit)}" if shown_limit else "",
-    )
 
 
 def bar_width(share: float) -> str:

@@ -18,7 +18,7 @@ from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
-from optin.admin import home
+from optin.admin import figures, home
 from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models.factors import has_active_factor
@@ -85,6 +85,8 @@ class StaffSite(AdminSite):
         return [
             path("login/", self.login, name="login"),
             path("logout/", require_POST(_sign_out), name="logout"),
+            path("figures/", self.admin_view(self.figures), name="figures"),
+            path("figures/<slug:table>.csv", self.admin_view(self.figures_csv), name="figures_csv"),
             *self.pages,
             *urls,
         ]
@@ -119,6 +121,15 @@ class StaffSite(AdminSite):
         return super().index(request, {**may, **seen, **(extra_context or {})})
 
     @method_decorator(require_safe)
+    def figures(self, request: HttpRequest) -> TemplateResponse:
+        context = {**self.each_context(request), **figures.context(request), "title": "Figures"}
+        return TemplateResponse(request, "admin/figures.html", context)
+
+    @method_decorator(require_safe)
+    def figures_csv(self, request: HttpRequest, table: str) -> HttpResponse:
+        return figures.file(request, table)
+
+    @method_decorator(require_safe)
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: Any = None
     ) -> TemplateResponse:
@@ -126,8 +137,13 @@ class StaffSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()
-        own_name = plain(request.user.get_username())
-        more = {"site_title": name, "site_header": name, "own_name": own_name}
+        user: Any = request.user
+        more = {
+            "site_title": name,
+            "site_header": name,
+            "own_name": plain(user.get_username()),
+            "may_see_figures": user.has_perm(figures.MAY_SEE),
+        }
         return {**super().each_context(request), **more}
 
 

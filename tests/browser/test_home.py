@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, run
 from tests.browser.hands import sign_in
-from tests.kit.chromium import Look, Site, Window, audit_everywhere
+from tests.kit.chromium import WIDE, Look, Site, Window, audit_everywhere
 
 MONTH = """
 from random import Random
@@ -55,26 +55,73 @@ def home(site: Site, crowd: Crowd, open_page: Window) -> Page:
     return page
 
 
+NEEDS = """
+now = datetime.now(UTC)
+later = now + timedelta(hours=3)
+Guard.objects.create(kind="breaker", covers="prefix", key="k", made_at=now, until=later)
+Guard.objects.create(kind="stop", covers="all", made_at=now)
+GatewayHealth.objects.create(gateway="simulator", failures=4, tripped_until=later)
+for name in ("ann", "ben"):
+    Revocation.objects.create(
+        user=User.objects.get(username=name), reason="lost", asked_at=now, due_at=later
+    )
+"""
+"""Four things that need somebody."""
+
+
+@pytest.mark.slow
+def test_home_is_one_screen_with_the_search_in_focus(home: Page, site: Site) -> None:
+    """P-20: at 1280 x 800 nothing lies below, and nothing beside, whichever time is drawn."""
+    run(site, MONTH)
+    run(site, NEEDS)
+    try:
+        home.set_viewport_size({"width": WIDE, "height": 800})
+        for days in ("1", "7", "30"):
+            home.goto(f"/admin/?days={days}")
+            expect(home.get_by_label("Find an account")).to_be_focused()
+            expect(home.locator(".needs li")).to_have_count(4)
+            expect(home.locator(".tiles > div")).to_have_count(6)
+            expect(home.get_by_role("img")).to_have_count(2)
+            expect(home.get_by_role("navigation", name="Sidebar")).to_be_visible()
+            height = home.evaluate("document.documentElement.scrollHeight")
+            assert height <= 800, f"{days} days: {height} px"
+    finally:
+        run(site, "Guard.objects.all().delete(); GatewayHealth.objects.all().delete()")
+        run(site, "Revocation.objects.all().delete()")
+
+
+@pytest.mark.slow
+def test_home_leads_everywhere_without_scripts(open_page: Window, site: Site, crowd: Crowd) -> None:
+    """The navigation beside it needs one: without, or on a phone, the lists stand below."""
+    page = open_page(scripts=False)
+    sign_in(page, site, crowd.on())
+    expect(page.locator("main").get_by_role("link", name="Audit events")).to_be_visible()
+    page.locator("summary", has_text="Texts by state").click()
+    expect(page.get_by_role("region", name="Texts by state, table")).to_be_visible()
+
+
 @pytest.mark.slow
 def test_figures_of_a_month_can_be_read_by_everybody(
     home: Page, site: Site, looks: list[Look]
 ) -> None:
     """axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
     run(site, MONTH)
-    home.goto("/admin/")
-    expect(home.get_by_role("heading", name="Figures")).to_be_visible()
-    expect(home.get_by_role("img", name=re.compile("^Opt-ins, day by day"))).to_be_visible()
-    rows = home.locator("table[data-table=opt-ins] tbody tr")
-    expect(rows).to_have_count(30)
     audit_everywhere(home, "staff-home-month", looks)
+    home.goto("/admin/figures/")
+    expect(home.get_by_role("img", name=re.compile("^Opt-ins by result"))).to_be_visible()
+    for summary in home.locator("summary").all():
+        summary.click()
+    expect(home.locator("table[data-table=opt-ins] tbody tr")).to_have_count(30)
+    audit_everywhere(home, "staff-figures-month", looks)
 
 
 @pytest.mark.slow
 def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     """P-11: what scrolls takes the focus, and has a name."""
     run(site, MONTH)
-    home.goto("/admin/")
-    table = home.get_by_role("region", name="Opt-ins, table")
+    home.goto("/admin/?days=30")
+    home.locator("summary", has_text="Opt-ins by result").click()
+    table = home.get_by_role("region", name="Opt-ins by result, table")
     table.focus()
     home.keyboard.press("End")
     home.wait_for_function("() => document.activeElement.scrollTop > 100", timeout=10_000)

@@ -23,6 +23,7 @@ NO_PAGES = {
     "logout": "leads on",
     "jsi18n": "words for scripts",
     "optin_auditevent_export": "a file",
+    "figures_csv": "a file",
 }
 QUICK = {"index", "optin_user_suspend"}
 """What a quick run looks at too."""
@@ -83,7 +84,7 @@ class Tour:
             self.see_list()
         elif self.name == "find":
             self.see_found()
-        elif self.name in {"index", "app_list"} or self.name.endswith("_change"):
+        elif self.name in {"index", "app_list", "figures"} or self.name.endswith("_change"):
             self.go()
             self.look()
             self.see_older()

@@ -83,8 +83,9 @@ def test_a_day_of_support_by_keyboard(
     sign_in(hand, person, app=by_app)
     is_at(page, "/admin/")
 
-    hand.skip()
-    hand.fill("Find an account by user name, e-mail address or full mobile number", somebody.number)
+    field = page.get_by_label("Find an account by user name, e-mail address or full mobile number")
+    expect(field).to_be_focused()
+    page.keyboard.type(somebody.number)
     hand.press("Find")
     hand.sees(f"Account {somebody.name}")
     hand.skip()

@@ -72,6 +72,8 @@ def path_to(name: str, ids: dict[str, int]) -> str:
     route = ADDRESSES[name]
     if name == "app_list":
         return "/admin/optin/"
+    if name == "figures_csv":
+        return "/admin/figures/opt-ins.csv"
     if "<int:object_id>" in route:
         model = next(model for model in ids if name.startswith(f"{model}_"))
         route = route.replace("<int:object_id>", str(ids[model]))
@@ -87,6 +89,8 @@ MAY: dict[str, set[str]] = {
     "app_list": EVERYBODY,
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
+    "figures": EVERYBODY,
+    "figures_csv": EVERYBODY,
     **{
         f"{model}_{page}": EVERYBODY
         for model in (

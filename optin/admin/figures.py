@@ -1,0 +1,365 @@
+"""The page of figures: how much there was of what, today and in the last 30 days (P-20).
+
+It reads what ``statistics`` keeps, and the few counters of budgets that are running. Each
+chart is drawn here, to scale, with a table that says the same; each table is also a file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+
+from optin.admin.cells import cell, lines
+from optin.admin.charts import (
+    Chart,
+    Part,
+    Row,
+    Share,
+    Table,
+    Value,
+    bar_width,
+    columns,
+    day_name,
+    raw,
+)
+from optin.admin.rows import plain
+from optin.conf import conf
+from optin.models import Figure, File, Guard
+from optin.models.messages import State
+from optin.support import budgets, needs, statistics
+from optin.support.statistics import Amount, Figures, Hours
+from optin.support.wording import moment
+
+MAY_SEE = "optin.view_auditevent"
+
+STALE = timedelta(minutes=15)
+"""Figures older than that are said to be: they are counted each 5 minutes."""
+
+SHOWN = 10
+"""Rows of a table of what stands out."""
+
+What = Figure.What
+Step = tuple[Value, Callable[..., Amount]]
+"""A day or an hour, and what returns how much there was of something in it."""
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the page shows, as ``figures``.
+
+    :raises PermissionDenied: unless who asks may read the audit log.
+    """
+    now = timezone.now()
+    found = counted(request, now)
+    return {
+        "figures": {
+            **about(found, now),
+            "sums": _sums(found),
+            "budgets": _budgets(found, now),
+            "charts": [chart(found) for chart in _CHARTS],
+            "shares": list(_shares(found, now)),
+            "jobs": _jobs(),
+        }
+    }
+
+
+def file(request: HttpRequest, slug: str) -> HttpResponse:
+    """Return one of the tables as CSV, with all its rows.
+
+    :raises PermissionDenied: as ``context``.
+    """
+    now = timezone.now()
+    found = counted(request, now)
+    table = next((table for table in _tables(found, now) if table.slug == slug), None)
+    if table is None:
+        raise Http404
+    rows = [(row.head, *row.cells) for row in table.rows]
+    written = [[cell(raw(value)) for value in row] for row in rows]
+    response = HttpResponse(
+        lines([table.columns, *written]), content_type="text/csv; charset=utf-8"
+    )
+    name = f"figures-{slug}-{found.today.isoformat()}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def counted(request: HttpRequest, now: datetime) -> Figures:
+    """Return the figures, counted anew where nothing else counts them.
+
+    :raises PermissionDenied: unless who asks may read the audit log.
+    """
+    user: Any = request.user
+    if not user.has_perm(MAY_SEE):
+        raise PermissionDenied
+    if conf.delivery == "inline":
+        # Where there are no workers, whoever looks has them counted: an hour or two, each by
+        # an index, and at most once a minute.
+        statistics.roll_up(now)
+    return statistics.read(now)
+
+
+def about(found: Figures, now: datetime) -> dict[str, Any]:
+    """Say when and from when on it was counted."""
+    return {
+        "zone": conf.time_zone,
+        "today": day_name(found.today),
+        "as_of": moment(found.as_of) if found.as_of else "",
+        "since": _since(found),
+        "is_stale": found.as_of is None or now - found.as_of > STALE,
+        "is_empty": found.is_empty,
+    }
+
+
+def _since(found: Figures) -> str:
+    """Say when counting began, if that is within the days that are shown."""
+    if found.since is None or statistics.day_of(found.since) <= found.days[0]:
+        return ""
+    return moment(found.since)
+
+
+def _tables(found: Figures, now: datetime) -> Iterator[Table]:
+    yield _sums(found)
+    yield _budgets(found, now)
+    yield from (chart(found).table for chart in _CHARTS)
+    yield from _shares(found, now)
+    yield _jobs()
+
+
+# -- today and 30 days, in one table -----------------------------------------------
+
+
+def _sums(found: Figures) -> Table:
+    def row(title: str, what: str, *names: str) -> Row:
+        of_today = found.of(what, *names, day=found.today)
+        return Row(title, (of_today.count, found.of(what, *names).count))
+
+    today, month = [found.today], found.days
+    costs = [found.within(What.TEXT, days=days).cost for days in (today, month)]
+    rows = [
+        row("Opt-ins started", What.OPT_IN),
+        row("Opt-ins verified", What.OPT_IN, "proved"),
+        row("Opt-ins failed", What.OPT_IN, "failed"),
+        row("Opt-ins waiting for the code", What.OPT_IN, "waiting"),
+        Row(
+            "Conversion: verified, of those verified or failed",
+            (conversion(found, today), conversion(found, month)),
+        ),
+        row("Texts", What.TEXT),
+        row("Texts delivered", What.TEXT, State.DELIVERED),
+        row("Texts sent, no receipt yet", What.TEXT, State.SENT),
+        row("Texts failed", What.TEXT, State.FAILED),
+        row("Texts not sent: the code no longer worked", What.TEXT, State.EXPIRED),
+        row("Texts waiting to be sent", What.TEXT, State.QUEUED, State.SENDING),
+        Row("Cost of all texts", tuple(costs)),
+        row("Requests for a text that a limit refused", What.REFUSED),
+        row("Accounts locked", What.LOCK, "locked"),
+        row("Accounts whose texted codes were disabled", What.LOCK, "disabled"),
+    ]
+    return Table("sums", "Today and the last 30 days", ("Figure", "Today", "30 days"), rows)
+
+
+def conversion(found: Figures, days: Iterable[date]) -> Share:
+    """Return the share of opt-ins that were verified, of those that ended in *days*."""
+    ended = found.within(What.OPT_IN, "proved", "failed", days=days).count
+    return Share(found.within(What.OPT_IN, "proved", days=days).count, ended)
+
+
+def _budgets(found: Figures, now: datetime) -> Table:
+    """What the running windows have used: of all texts, and of the files that used most."""
+    file_ids = found.files[:SHOWN]
+    names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
+    running = sorted(
+        budgets.running(now, file_ids), key=lambda one: (one.file_id is not None, -one.share)
+    )
+    rows = [
+        Row(
+            budgets.name(one, names),
+            (one.used, one.limit, Share(one.used, one.limit), one.ends),
+            bar_width(one.share),
+            "bad" if one.share * 100 >= conf.alarm_share else "good",
+        )
+        for one in running
+    ]
+    columns = ("Budget", "Texts", "Limit", "Used", "Begins again")
+    return Table("budgets", "Budgets that are running now", columns, rows)
+
+
+def _jobs() -> Table:
+    rows = [Row(one.task, (one.failed, one.waiting)) for one in needs.jobs()]
+    columns = ("Task", "Failed in 7 days", "Waiting")
+    return Table("jobs", "Jobs of the workers", columns, rows)
+
+
+# -- step by step ------------------------------------------------------------------
+
+
+def by_day(found: Figures, count: int = statistics.DAYS) -> list[Step]:
+    """Return the last *count* days as the steps of a chart."""
+    return [(day, partial(found.of, day=day)) for day in found.last(count)]
+
+
+def by_hour(hours: Hours) -> list[Step]:
+    """Return the hours as the steps of a chart."""
+    return [(start, partial(hours.of, start=start)) for start in hours.starts]
+
+
+def _rows(steps: list[Step], *columns: Iterable[Value]) -> list[Row]:
+    """Return a row for each step, the newest first."""
+    cells = zip(*columns, strict=True)
+    return [Row(name, each) for (name, _), each in zip(steps, cells, strict=True)][::-1]
+
+
+def opt_ins(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
+    """Draw the opt-ins by what became of them."""
+    verified, failed, waiting = (
+        [of(What.OPT_IN, name).count for _, of in steps] for name in ("proved", "failed", "waiting")
+    )
+    started = map(sum, zip(verified, failed, waiting, strict=True))
+    shares = [Share(a, a + b) for a, b in zip(verified, failed, strict=True)]
+    table = Table(
+        "opt-ins",
+        "Opt-ins by result",
+        (unit, "Started", "Verified", "Failed", "Waiting", "Conversion"),
+        _rows(steps, started, verified, failed, waiting, shares),
+        "Each number that somebody started to opt in, at the time of its last code. Failed: "
+        "the code expired, had no tries left, or another account uses the number.",
+    )
+    parts = [
+        Part("good", "verified", verified),
+        Part("bad", "failed", failed),
+        Part("open", "waiting", waiting),
+    ]
+    return columns([name for name, _ in steps], table, parts, now=now)
+
+
+_STATES = {
+    "delivered": ("good", [State.DELIVERED]),
+    "sent": ("fair", [State.SENT]),
+    "failed": ("bad", [State.FAILED]),
+    "not sent": ("dull", [State.EXPIRED]),
+    "waiting": ("open", [State.QUEUED, State.SENDING]),
+}
+"""How each state of texts looks, and what it is in the figures."""
+
+
+def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
+    """Draw the texts by state."""
+    parts = [
+        Part(look, name, [of(What.TEXT, *states).count for _, of in steps])
+        for name, (look, states) in _STATES.items()
+    ]
+    sums = [of(What.TEXT) for _, of in steps]
+    table = Table(
+        "texts",
+        "Texts by state",
+        (unit, "Texts", *(part.name.capitalize() for part in parts), "Cost"),
+        _rows(
+            steps,
+            [amount.count for amount in sums],
+            *(part.counts for part in parts),
+            [amount.cost for amount in sums],
+        ),
+        "Sent: the gateway took the text, and there is no receipt yet. Not sent: the code no "
+        "longer worked.",
+    )
+    return columns([name for name, _ in steps], table, parts, now=now)
+
+
+def _spend(steps: list[Step]) -> Chart:
+    sums = [of(What.BUDGET) for _, of in steps]
+    counts = [amount.count for amount in sums]
+    refused = [of(What.REFUSED).count for _, of in steps]
+    a_day = [rate.count for rate in conf.sends_total if rate.seconds == 86_400]
+    limit = min(a_day, default=0)
+    shares = [Share(n, limit) for n in counts]
+    costs = [amount.cost for amount in sums]
+    table = Table(
+        "spend",
+        "Spend against the budget",
+        ("Day", "Texts", "Of the budget", "Cost", "Refused"),
+        _rows(steps, counts, shares, costs, refused),
+        "Texts for opting in and out, which the budget limits; texts for signing in have a "
+        "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
+    )
+    parts = [Part("fair", "texts", counts)]
+    return columns([name for name, _ in steps], table, parts, limit=limit)
+
+
+def _locks(steps: list[Step]) -> Chart:
+    locked, disabled = (
+        [of(What.LOCK, name).count for _, of in steps] for name in ("locked", "disabled")
+    )
+    table = Table(
+        "locks",
+        "Locks",
+        ("Day", "Locked", "Disabled"),
+        _rows(steps, locked, disabled),
+        "Accounts locked for a while, or whose texted codes were disabled, by wrong codes.",
+    )
+    parts = [Part("fair", "locked", locked), Part("bad", "disabled", disabled)]
+    return columns([name for name, _ in steps], table, parts)
+
+
+_CHARTS: list[Callable[[Figures], Chart]] = [
+    lambda found: opt_ins(by_day(found)),
+    lambda found: texts(by_day(found)),
+    lambda found: _spend(by_day(found)),
+    lambda found: _locks(by_day(found)),
+]
+
+
+# -- which share was verified --------------------------------------------------------
+
+
+def _shares(found: Figures, now: datetime) -> Iterator[Table]:
+    for what, column, nameless in (
+        (What.COUNTRY, "Country", "other"),
+        (What.GATEWAY, "Gateway", "none took it"),
+    ):
+        rows = [
+            _share(name or nameless, found.of(what, name, day=found.today), found.of(what, name))
+            for name in found.names(what)[:SHOWN]
+        ]
+        yield _by(what, column, rows)
+    called = _controlled_prefixes(now)
+    prefixes = [_share(called.get(name, name), *sums) for name, *sums in found.prefixes[:SHOWN]]
+    note = (
+        "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
+        "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
+        "it and it was among the 20 with most texts that nobody verified."
+    )
+    yield _by(What.PREFIX, "Prefix", prefixes, note)
+
+
+def _controlled_prefixes(now: datetime) -> dict[str, str]:
+    """Say of prefixes what is in force for them."""
+    words = {
+        Guard.Kind.BREAKER: "closed by breaker {}",
+        Guard.Kind.LIFT: "opened by staff",
+        Guard.Kind.DENY: "on the deny list",
+        Guard.Kind.SAFE: "on the safe list",
+    }
+    found: dict[str, list[str]] = {}
+    controls = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
+    for control in controls[:200]:
+        name = statistics.name_of_prefix(control)
+        found.setdefault(name, [control.region] if control.region else [])
+        found[name].append(words[Guard.Kind(control.kind)].format(control.pk))
+    return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
+
+
+def _by(slug: str, column: str, rows: list[Row], note: str = "") -> Table:
+    columns = (column, "Texts today", "Verified", "Share", "Texts in 30 days", "Verified", "Share")
+    return Table(slug, f"By {column.lower()}", columns, rows, note)
+
+
+def _share(name: str, today: Amount, all_days: Amount) -> Row:
+    share = all_days.verified / all_days.count if all_days.count else 0
+    return Row(plain(name), (*_of_texts(today), *_of_texts(all_days)), bar_width(share))
+
+
+def _of_texts(amount: Amount) -> tuple[int, int, Share]:
+    return amount.count, amount.verified, Share(amount.verified, amount.count)
