@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from optin.operations import access
 from optin.operations.sign_in import PASSWORD_CLIENTS
+from optin.origin import browser
 from optin.runtime.redirects import SeeOther
 from optin.web import consent, sessions
-from optin.web.activity import browser
 from optin.web.pages import form_page, page, signed_in
 
 
