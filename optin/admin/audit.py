@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from optin import phones
@@ -39,6 +40,7 @@ from optin.audit.search import LOOKED_AT, Found, Search
 from optin.models import AuditEvent, File, User
 from optin.operations import staff
 from optin.origin import Face
+from optin.support import wording
 
 T = TypeVar("T")
 
@@ -128,15 +130,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
     change_list_template = "admin/events.html"
     list_display = (
         when("at"),
-        "kind_",
-        text("outcome"),
+        "happened",
         "about",
-        "actor",
+        "asked",
         reason(),
         "number",
         "file",
-        "face",
     )
+    nothing = "No event yet. Each decision of the service is kept here, with who asked for it."
     list_filter = (
         choice("kind", AuditEvent.Kind.choices, "event"),
         Outcome,
@@ -148,7 +149,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
     shown = (
         when("at"),
-        "kind_",
+        "happened",
+        "kind",
         text("outcome"),
         "facts",
         reason(),
@@ -165,10 +167,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         text("request_id"),
     )
 
-    @admin.display(description="event")
-    def kind_(self, event: AuditEvent) -> str:
+    @admin.display(description="what happened")
+    def happened(self, event: AuditEvent) -> str:
         count = self._span(event).count
-        return event.get_kind_display() + (f", {count} times" if count > 1 else "")
+        return wording.decided(event) + (f", {count} times" if count > 1 else "")
 
     @admin.display(description="account")
     def about(self, event: AuditEvent) -> str:
@@ -181,6 +183,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display(description="by")
     def actor(self, event: AuditEvent) -> str:
         return account_link(event.actor_id, self._name(event, event.actor_id))
+
+    @admin.display(description="by")
+    def asked(self, event: AuditEvent) -> str:
+        """Who asked, and how: in one column, for lists."""
+        way = event.get_face_display()
+        if event.actor_id is None:
+            return way
+        return format_html('{} <small class="ago">{}</small>', self.actor(event), way)
 
     @admin.display(description="number")
     def number(self, event: AuditEvent) -> str:

@@ -48,6 +48,7 @@ class State(Choice):
 
 @admin.register(ProviderUser, site=site)
 class NumberAdmin(ReadOnlyAdmin):
+    nothing = "No number yet. Each number that somebody asks a code for stands here, masked."
     list_display = ("id", account, "number", file, "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
@@ -97,6 +98,7 @@ class NumberAdmin(ReadOnlyAdmin):
 class CodeAdmin(ReadOnlyAdmin):
     """Codes that wait, or were closed. The code itself is nowhere."""
 
+    nothing = "No code. Each one stands here without its digits, as long as it is kept."
     list_display = (
         "id",
         "owner",

@@ -17,10 +17,12 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
+from optin.conf import conf
 from optin.models import User
 from optin.support import wording
 
@@ -55,12 +57,28 @@ def at(moment: datetime | None, zone: tzinfo | None = None) -> str:
     return wording.exact(moment, zone) if moment else "-"
 
 
+def clock(moment: datetime | None) -> str:
+    """Write a time with how long ago it is.
+
+    Its zone is not shown in a list, where the head of the column names it once.
+    """
+    if moment is None:
+        return "-"
+    exact = at(moment)
+    time, zone = exact.rsplit(" ", 1)
+    return format_html(
+        '<time datetime="{}" title="{}">{}<span class="zone"> {}</span></time>'
+        ' <small class="ago">{}</small>',
+        *(moment.isoformat(), exact, time, zone, wording.ago(moment, timezone.now())),
+    )
+
+
 def when(field: str, title: str = "") -> Shown:
     """Return the column of a time."""
 
     @admin.display(description=title or field.removesuffix("_at").replace("_", " "))
     def shown(row: Any) -> str:
-        return at(getattr(row, field))
+        return clock(getattr(row, field))
 
     shown.__name__ = "time"  # its class in the page
     return shown
@@ -123,6 +141,7 @@ class Pages(ChangeList):
         super().__init__(*args, **kwargs)
         older = ", older" if self.newest else ""
         self.title = f"{capfirst(self.opts.verbose_name_plural)}{older}"
+        self.zone = conf.time_zone
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         """What is asked for: a field that was left empty asks for nothing."""
@@ -167,11 +186,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     view_on_site = False
-    preserve_filters = False
     sortable_by = ()
     change_list_template = "admin/list.html"
     change_form_template = "admin/row.html"
     shown: ClassVar[tuple[Any, ...]] = ()
+    nothing = "There are none."  # what a list says that has no rows
 
     def __init_subclass__(cls) -> None:
         cls.fields = cls.readonly_fields = cls.shown

@@ -175,6 +175,7 @@ class _Tenants(ReadOnlyAdmin):
 
 @admin.register(File, site=site)
 class FileAdmin(_Tenants):
+    nothing = "No file yet. A file is a tenant: people and access keys belong to one."
     list_display = ("id", text("name"), "active")
     shown = list_display
     make = Action("make", "Make a file", staff.TENANTS, "A file is a tenant.", _make_file, FileForm)
@@ -182,6 +183,7 @@ class FileAdmin(_Tenants):
 
 @admin.register(Membership, site=site)
 class MembershipAdmin(_Tenants):
+    nothing = "No member yet. A member may act in a file."
     list_display = (account, file, "active")
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
@@ -207,6 +209,7 @@ class MembershipAdmin(_Tenants):
 
 @admin.register(AccessKey, site=site)
 class AccessKeyAdmin(_Tenants):
+    nothing = "No access key yet. A key acts for a person in a file, without a password."
     list_display = (
         "prefix",
         account,
@@ -238,6 +241,7 @@ class AccessKeyAdmin(_Tenants):
 
 @admin.register(get_application_model(), site=site)
 class ApplicationAdmin(_Tenants):
+    nothing = "No application yet. An application signs people in, or acts for them."
     list_display = (
         text("name"),
         text("client_id"),

@@ -27,6 +27,7 @@ from optin.outcomes import StaffOutcome
 class TextAdmin(ReadOnlyAdmin):
     """Text messages: how far each came, and who carried it. Not their words."""
 
+    nothing = "No text message. Each one stands here with its state, as long as it is kept."
     list_display = (
         "id",
         when("created_at"),
@@ -77,6 +78,7 @@ class TextAdmin(ReadOnlyAdmin):
 class MailAdmin(ReadOnlyAdmin):
     """E-mails to people about their account: how far each came. Not their links."""
 
+    nothing = "No mail. Each one that tells people of a change stands here, as long as it is kept."
     list_display = ("id", when("created_at"), account, "kind", "state", reason(), "tries")
     list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
     list_select_related = ("user",)
@@ -85,6 +87,7 @@ class MailAdmin(ReadOnlyAdmin):
 
 @admin.register(GatewayHealth, site=site)
 class GatewayAdmin(ReadOnlyAdmin):
+    nothing = "No gateway has failed. One that fails stands here with the number of failures."
     list_display = ("gateway", "failures", when("tripped_until", "not used until"))
     shown = list_display
 
@@ -225,6 +228,7 @@ SEND_CONTROL_ACTIONS = (
 @admin.register(Guard, site=site)
 class SendControlAdmin(ReadOnlyAdmin):
     change_list_template = "admin/actions_list.html"
+    nothing = "No stop and no list entry. Numbers that are denied, kept safe or closed stand here."
     list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
     shown = (*list_display, "unverified")

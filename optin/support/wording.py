@@ -40,6 +40,16 @@ def exact(at: datetime, zone: tzinfo | None = None) -> str:
     return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
 
 
+def ago(at: datetime, now: datetime) -> str:
+    """Write how long before or after *now* that is, in its largest whole unit."""
+    seconds = int(abs((now - at).total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            span = some(seconds // length, unit)
+            return f"{span} ago" if at <= now else f"in {span}"
+    return "just now" if at <= now else "in a moment"
+
+
 def moment_by(at: datetime) -> str:
     """``moment`` of what begins or ends then: the minute by which it has, none too early."""
     return moment(at + timedelta(minutes=1, microseconds=-1))

@@ -11,8 +11,10 @@ import time_machine
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
+from optin.admin import site
 from optin.admin.audit import SAVED
 from optin.audit import repeats
 from optin.models import (
@@ -28,7 +30,9 @@ from optin.models import (
     User,
 )
 from optin.origin import Face, Origin
+from optin.support.wording import ago
 from tests.kit.people import NOON, NUMBER, make_user
+from tests.kit.staff import LISTS as LISTED
 from tests.kit.staff import MAY, In, World, ids
 from tests.kit.trail import analyze_trail
 
@@ -59,16 +63,15 @@ def test_equal_refusals_are_shown_with_their_number(
     """While their hour goes on, and after it; in the file too, whose numbers are not cut."""
     client = signed_in("auditor")
     record(3, outcome="locked", at=timezone.now())
-    assert "Code entered, 3 times" in read(client, LOG, outcome="locked")
+    assert "Code rejected: account locked, 3 times" in read(client, LOG, outcome="locked")
     first = AuditEvent.objects.get(outcome="locked")
     assert "3 times by now, the last time at" in read(client, f"{LOG}{first.pk}/change/")
     RefusalCount.objects.update(count=200_001)
     clock.shift(3600)
     repeats.tell(timezone.now())
     client = signed_in("auditor")
-    assert re.findall(r"Code entered, ([0-9]+) times", read(client, LOG, outcome="locked")) == [
-        "200000"
-    ]
+    said = r"Code rejected: account locked, ([0-9]+) times"
+    assert re.findall(said, read(client, LOG, outcome="locked")) == ["200000"]
     last = AuditEvent.objects.filter(outcome="locked").latest("pk")
     assert "200000 more between" in read(client, f"{LOG}{last.pk}/change/")
     answer: Any = client.post(f"{LOG}export/?outcome=locked")
@@ -366,7 +369,7 @@ def test_what_is_no_choice_finds_nothing(
 ) -> None:
     """Else an address with an error in it shows everything as if it had been asked for."""
     client = signed_in("auditor")
-    row = rf'href="{path.partition("?")[0]}\d+/change/"'
+    row = rf'href="{path.partition("?")[0]}\d+/change/[?"]'
     found = {value: len(set(re.findall(row, read(client, path + value)))) for value in choices}
     assert found == choices
 
@@ -417,7 +420,7 @@ def test_no_other_look_up_by_the_address(signed_in: In, path: str, lookup: str) 
 @pytest.mark.parametrize("query", ["q=ann", "o=1.-2", "all=", "p=2", "_facets=1", "e=1"])
 def test_what_else_django_reads_changes_nothing(signed_in: In, user: User, query: str) -> None:
     client = signed_in("superuser")
-    rows = r'/admin/optin/user/\d+/change/"'
+    rows = r'"(/admin/optin/user/\d+/change/)[?"]'
     plain = re.findall(rows, read(client, "/admin/optin/user/"))
     assert re.findall(rows, read(client, f"/admin/optin/user/?{query}")) == plain
 
@@ -432,6 +435,75 @@ def test_saved_filters_are_ones_that_there_are(signed_in: In, words: str, addres
     html = read(signed_in("auditor"), f"{LOG}{address}")
     assert f'<a href="{address}">{words}</a>' in html
     assert "This value is not valid" not in html
+
+
+# -- how rows are shown ------------------------------------------------------------
+
+
+def test_a_time_says_how_long_ago_it_was(signed_in: In, clock: time_machine.Traveller) -> None:
+    """In a list its zone stands once, in the head; the exact time is at hand."""
+    record(at=timezone.now())
+    clock.shift(3 * 3600 + 59)
+    client = signed_in("auditor")
+    html = " ".join(read(client, LOG).split())
+    assert (
+        '<time datetime="2026-11-02T12:00:00+00:00" title="2026-11-02 23:00:00 AEDT">'
+        '2026-11-02 23:00:00<span class="zone"> AEDT</span></time> '
+        '<small class="ago">3 hours ago</small>'
+    ) in html
+    head = html.partition("<thead>")[2].partition("</thead>")[0]
+    assert head.count("<small>Australia/Sydney</small>") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (59, "just now"),
+        (60, "1 minute ago"),
+        (7199, "1 hour ago"),
+        (172_799, "1 day ago"),
+        (172_800, "2 days ago"),
+        (-1, "in a moment"),
+        (-600, "in 10 minutes"),
+    ],
+)
+def test_how_long_ago(seconds: int, words: str) -> None:
+    assert ago(NOON - timedelta(seconds=seconds), NOON) == words
+
+
+def test_filters_stay_when_one_opens_a_row_and_comes_back(signed_in: In) -> None:
+    record(60, user_id=41)
+    record(60, user_id=42)
+    client = signed_in("auditor")
+    older = re.search(r'href="(\?[^"]+)" rel="next"', read(client, f"{LOG}?user_id=41&kind=check"))
+    assert older
+    here = f"{LOG}{older[1].replace('&amp;', '&')}"
+    shown = ids(read(client, here))
+    link = re.search(rf'"({LOG}{shown[0]}/change/[^"]*)"', read(client, here))
+    assert link
+    back = re.search(rf'"({LOG}\?[^"]*)"', read(client, link[1].replace("&amp;", "&")))
+    assert back
+    assert ids(read(client, back[1].replace("&amp;", "&"))) == shown
+
+
+def _admin_of(model: Any) -> Any:
+    return site._registry[model]
+
+
+@pytest.mark.parametrize("name", sorted(LISTED))
+def test_an_empty_list_says_what_would_be_there(signed_in: In, name: str) -> None:
+    """... and what no filter leaves, that filters are set."""
+    client, model = signed_in("superuser"), LISTED[name]
+    empty = not model._default_manager.exists()
+    address, listed = reverse(f"admin:{name}_changelist"), _admin_of(model)
+    if empty:
+        assert listed.nothing in read(client, address)
+    if listed.list_filter:
+        html = read(client, address, **{listed.list_filter[-1].parameter_name: "nonsense"})
+        assert "No results." in html
+        assert "Clear the filters" in html
+    assert empty or name == "optin_user"
 
 
 # -- what a page shows -------------------------------------------------------------
