@@ -315,7 +315,7 @@ def test_what_needs_somebody_leads_there(
     """P-20: stops, gateways, messages, budgets, prefixes, removals, seals: each with a link."""
     client, ends = signed_in("auditor"), NOON + timedelta(days=3)
     settings.OPTIN_SENDS_TOTAL = (Rate(10, 86_400),)
-    settings.OPTIN_SEAL_EVERY = 300
+    settings.OPTIN_DELIVERY = "worker"  # which seals
     SendCounter.objects.update_or_create(
         scope="total/86400",
         key=keys.digest("counter", ""),
@@ -687,7 +687,7 @@ def test_of_many_rows_an_hour_is_counted_by_an_index_and_so_the_page_reads(
             if f"optin_{table}" in plan:
                 seen.add(table)
     assert seen == set(BIG)
-    settings.OPTIN_SEAL_EVERY = 300
+    settings.OPTIN_DELIVERY = "worker"  # which seals
     with CaptureQueriesContext(connection) as captured:
         home(client, "?days=1")
         figures(client)
