@@ -230,7 +230,7 @@ NO_WAYS_IN = {
     # need somebody who is signed in, past the code: tests.web.flows
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
-    *("recovery-codes", "cancel-revocation", "texts", "first"),
+    *("recovery-codes", "cancel-revocation", "texts", "first", "access"),
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
