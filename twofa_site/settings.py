@@ -396,6 +396,10 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"no-reply@{_base.hostname}")
 
 LANGUAGE_CODE = "en-au"
 LANGUAGES = [("en-au", "English"), ("de", "Deutsch")]
+# Which of them somebody chose; else the one that the browser asks for.
+LANGUAGE_COOKIE_NAME = "__Host-language" if HTTPS else "language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SECURE = HTTPS
 LOCALE_PATHS = [BASE_DIR / "optin" / "locale"]
 USE_TZ = True
 

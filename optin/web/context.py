@@ -1,6 +1,7 @@
 """What every template may use."""
 
 import re
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -10,7 +11,7 @@ from optin.gateways import Simulator
 from optin.web import sessions
 
 
-def service(request: HttpRequest) -> dict[str, str | bool]:
+def service(request: HttpRequest) -> dict[str, Any]:
     # Where a request was refused before its session was read, there is none.
     has_session = hasattr(request, "session")
     flash, flash_refused = sessions.take_flash(request) if has_session else ("", False)
@@ -19,6 +20,8 @@ def service(request: HttpRequest) -> dict[str, str | bool]:
         "support": conf.support,
         "support_link": link_to(conf.support),
         "has_simulator": has_simulator(),
+        # Without a session there is no CSRF token to choose one with.
+        "languages": settings.LANGUAGES if has_session else [],
         "flash": flash,
         "flash_refused": flash_refused,
     }

@@ -29,6 +29,7 @@ def code_page(address: str, page: type[CodePage], guard: Guard) -> list[URLPatte
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("language/", views.choose_language, name="language"),
     # -- signing in ----------------------------------------------------------------
     path("sign-in/", entry.sign_in_page, name="sign-in"),
     *code_page("sign-in/code/", entry.SignInCode, open_to_all),

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Callable
 from functools import wraps
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -12,12 +13,12 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from optin.gateways import Simulator
 from optin.messaging import delivery
 from optin.runtime import metrics
-from optin.runtime.redirects import SeeOther
+from optin.runtime.redirects import SeeOther, local
 from optin.web.context import has_simulator
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -29,6 +30,29 @@ _TEXTS_SHOWN = 50
 def home(request: HttpRequest) -> HttpResponse:
     """Lead to the account, or to where one signs in."""
     return redirect("account" if request.user.is_authenticated else "sign-in")
+
+
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponse:
+    """Keep the language that was chosen, in a cookie, and lead back to the page.
+
+    The browser says which page that was: no page repeats its address, which may hold a secret.
+    """
+    page = urlsplit(request.headers.get("referer", ""))
+    is_ours = (page.scheme, page.netloc) == (request.scheme, request.get_host())
+    path = f"{page.path}?{page.query}" if page.query else page.path
+    response = SeeOther((is_ours and local(path)) or "home")
+    language = request.POST.get("language", "")
+    if language in dict(settings.LANGUAGES):
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            language,
+            max_age=settings.LANGUAGE_COOKIE_AGE,
+            secure=settings.LANGUAGE_COOKIE_SECURE,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response
 
 
 def _where(exists: Callable[[], bool]) -> Callable[[View], View]:

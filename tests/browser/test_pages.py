@@ -19,6 +19,7 @@ from tests.kit.chromium import NARROW, Look, Site, Window, audit_everywhere
 
 NO_PAGES = {
     "home": "leads on",
+    "language": "leads on",
     "sign-out": "leads on",
     "sign-in-code-send": "leads on",
     "number-code-send": "leads on",

@@ -11,7 +11,9 @@ import twofa_site.settings as settings_module
 
 pytestmark = pytest.mark.django_db
 
-COOKIES = {"cookie": "__Host-csrf=nonsense; __Host-session=nonsense; csrftoken=x"}
+COOKIES = {
+    "cookie": "__Host-csrf=nonsense; __Host-session=nonsense; csrftoken=x; __Host-language=de"
+}
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

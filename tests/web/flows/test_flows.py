@@ -147,11 +147,11 @@ def test_opt_in_for_one_of_several_files(
     """P-03: which file."""
     user.memberships.create(file=other_file)
     ann.go(NUMBER_PAGE)
-    ann.page.forms[-1].typed.discard("file")  # none is chosen
+    ann.page.form("", {"number", "file"}).typed.discard("file")  # none is chosen
     ann.send(number="12")
     assert "Choose a file." in ann.page.errors
     assert "too short" in ann.page.errors
-    ann.page.forms[-1].typed.discard("file")
+    ann.page.form("", {"number", "file"}).typed.discard("file")
     ann.send(number=NUMBER)
     assert "Choose a file." in ann.page.errors
     ann.send(number=NUMBER, file=str(other_file.pk))
