@@ -33,7 +33,7 @@ AGENTS = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.5 "
     "Safari/605.1.15",
 )
-OPEN_HOURS = 7, 21
+OPEN_HOURS = 8, 18
 """Of the day, in the time zone of the service: when people do all this."""
 
 OUTAGE = 4
@@ -88,7 +88,7 @@ class Month:
 
     def _some_time(self, days_ago: int) -> datetime:
         first, last = OPEN_HOURS
-        minute = int(self.rng.triangular(first * 60, last * 60, 11 * 60))
+        minute = int(self.rng.triangular(first * 60, last * 60 - 1, 11 * 60))
         return self.at(days_ago, time(minute // 60, minute % 60, self.rng.randrange(60)))
 
     def _day(self, days_ago: int, people: list[User]) -> None:
