@@ -78,7 +78,11 @@ class StaffSite(AdminSite):
             raise PermissionDenied
         if _has_ended(request):
             return _lead("confirm", then)  # which leads to what took its place
-        return _lead("prove" if has_active_factor(user) else "two-factor", then)
+        if has_active_factor(user):
+            return _lead("prove", then)
+        # Who sets one up is new here.
+        first = reverse("admin:begin") if then == reverse("admin:index") else then
+        return _lead("two-factor", first)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         urls = [url for url in super().get_urls() if getattr(url, "name", "") not in _LEFT_OUT]
@@ -115,7 +119,9 @@ class StaffSite(AdminSite):
         return found
 
     @method_decorator(require_safe)
-    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+    def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]
+        if not request.user.get_all_permissions():
+            return HttpResponseRedirect(reverse("admin:begin"))
         may = {"may_find": request.user.has_perm("optin.view_user")}
         seen = home.context(request)
         return super().index(request, {**may, **seen, **(extra_context or {})})

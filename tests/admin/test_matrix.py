@@ -64,8 +64,8 @@ ANSWERS_POST = {
     "oauth2_provider_application_make": 200,
 }
 """All others lead on."""
-WITHOUT_A_ROLE = {"index": 200, "jsi18n": 200, "app_list": 404}
-"""What staff without a role come to: an empty home, and no list of lists."""
+WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "app_list": 404}
+"""What staff without a role come to: the page that says so, and no list of lists."""
 
 ON_NOBODY = {name for name in OFFERED if name.startswith(("optin_guard_", "oauth2_provider_"))}
 ON_NOBODY |= {"optin_file_make"}

@@ -84,7 +84,9 @@ class Tour:
             self.see_list()
         elif self.name == "find":
             self.see_found()
-        elif self.name in {"index", "app_list", "figures"} or self.name.endswith("_change"):
+        elif self.name in {"index", "begin", "app_list", "figures"} or self.name.endswith(
+            "_change"
+        ):
             self.go()
             self.look()
             self.see_older()

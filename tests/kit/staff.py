@@ -86,6 +86,7 @@ TOP = {"administrator", "superuser"}
 
 MAY: dict[str, set[str]] = {
     "index": EVERYBODY,
+    "begin": EVERYBODY,
     "app_list": EVERYBODY,
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
