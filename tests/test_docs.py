@@ -356,9 +356,13 @@ def blocks(document: str) -> list[tuple[str, str]]:
 
 
 def pattern(answer: str, base: str) -> re.Pattern[str]:
-    """What output is *answer*, whatever its white space; ``...`` stands for anything."""
+    """What output is *answer*, whatever its white space and its id of a number.
+
+    ``...`` stands for anything.
+    """
     text = re.sub(r"\s+", "", answer.replace("http://127.0.0.1:8000", base))
-    return re.compile(re.escape(text).replace(re.escape("..."), ".+?"))
+    escaped = re.escape(text).replace(re.escape("..."), ".+?")
+    return re.compile(re.sub(r'(ProviderUserId(?:":|>))\d+', r"\1\\d+", escaped))
 
 
 def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProcess[str]:
