@@ -30,7 +30,7 @@ from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
-from optin.support import budgets, needs, statistics
+from optin.support import budgets, counting, needs, statistics
 from optin.support.statistics import Amount, Figures, Hours
 from optin.support.wording import moment
 
@@ -345,7 +345,7 @@ def _controlled_prefixes(now: datetime) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     controls = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
     for control in controls[:200]:
-        name = statistics.name_of_prefix(control)
+        name = counting.name_of_prefix(control)
         found.setdefault(name, [control.region] if control.region else [])
         found[name].append(words[Guard.Kind(control.kind)].format(control.pk))
     return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}

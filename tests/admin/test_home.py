@@ -40,7 +40,7 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.operations import opt_ins
-from optin.support import statistics
+from optin.support import counting, statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff
@@ -302,7 +302,7 @@ def test_a_week_that_was_not_counted_is_compared_with_nothing(
 def test_nothing_needs_anybody(signed_in: In, active: ProviderUser) -> None:
     client = signed_in("auditor")
     assert needs(client) == []
-    assert "Nothing needs you now." in home(client)
+    assert "Nothing needs attention." in home(client)
 
 
 def test_what_needs_somebody_leads_there(
@@ -468,7 +468,7 @@ def test_a_prefix_is_named_with_what_is_in_force_for_it(signed_in: In, month: No
         made_at=NOON,
         until=NOON + DAY,
     )
-    name = statistics.name_of_prefix(guard)
+    name = counting.name_of_prefix(guard)
     put("prefix", name, 50)
     told = tables(signed_in("auditor"))["prefix"]
     assert told[1][0] == "0a1b2c3d"  # 570 that nobody proved

@@ -34,7 +34,7 @@ from optin.models.messages import State
 from optin.operations import challenges, opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.support import budgets, statistics
+from optin.support import budgets, counting, statistics
 from optin.support.statistics import Amount
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
@@ -244,18 +244,18 @@ def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
 
     prefix = Guard.prefix_of(NUMBERS[0])
     breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
-    assert statistics.name_of_prefix(breaker) == name
+    assert counting.name_of_prefix(breaker) == name
 
 
 def test_a_prefix_with_few_texts_is_not_kept(file: File) -> None:
-    pump(file, NUMBERS[: statistics.MANY - 1])
+    pump(file, NUMBERS[: counting.MANY - 1])
     assert rolled_up(What.PREFIX) == {}
 
 
 def test_the_prefixes_with_most_that_nobody_proved_are_kept(
     file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "SHOWN_AT_MOST", 2)
+    monkeypatch.setattr(counting, "SHOWN_AT_MOST", 2)
     pump(
         file,
         [f"+61491{n}{each:04d}" for n, many in ((70, 5), (71, 7), (72, 6)) for each in range(many)],
