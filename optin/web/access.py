@@ -1,4 +1,4 @@
-"""What acts for a person, on one page: where they are signed in, applications, access keys."""
+"""What acts for a person, on one page: where they are signed in, applications, keys (P-16)."""
 
 from typing import Any
 
