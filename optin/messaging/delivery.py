@@ -17,11 +17,12 @@ from typing import Any
 
 import django
 from django.core import mail
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Count, F, Min
 from django.utils import timezone
 from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
+from procrastinate.exceptions import ConnectorException
 
 from optin import gateways, limits, phones
 from optin.conf import conf
@@ -151,8 +152,13 @@ def _defer(row: SmsMessage | Notice) -> None:
     """Leave the *row* to a worker.
 
     In the transaction that saved it, by its connection: neither is there without the other.
+
+    :raises OperationalError: if the database goes away. Every caller knows that one.
     """
-    jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
+    try:
+        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
+    except ConnectorException as exc:
+        raise OperationalError("no job could be saved") from exc
 
 
 def send_one(model: type[Outgoing], pk: int) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from django.core import mail
@@ -93,6 +93,27 @@ def test_the_answer_waits_for_no_gateway(access_key: str, client: Client, phone:
     assert len(phone.messages) == 1
     assert SmsMessage.objects.get().state == State.SENT
     assert jobs() == []
+
+
+def test_database_that_goes_away_as_the_job_is_saved(
+    access_key: str, client: Client, phone: Phone
+) -> None:
+    """The answer is the same as at any other statement, and nothing is left of the opt-in."""
+
+    def end(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "procrastinate_defer" in sql:
+            execute("SELECT pg_terminate_backend(pg_backend_pid())", None, False, context)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(end):
+        answer = client.post(
+            f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}",
+            json.dumps({"MobileNumber": NUMBER}),
+            content_type="application/json",
+        )
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert (jobs(), SmsMessage.objects.count()) == ([], 0)
 
 
 def test_the_mail_with_a_link_leaves_by_the_worker(user: User, client: Client) -> None:
