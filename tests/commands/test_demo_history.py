@@ -21,6 +21,7 @@ from optin.models import (
     AuditEvent,
     File,
     Guard,
+    Notice,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -99,6 +100,16 @@ def test_nothing_is_of_the_future_and_nobody_real_has_a_number(seeded: datetime)
     assert not {"+61491570156", "+61491570157"} & set(given)
     ends = AuditEvent.objects.filter(outcome="region_not_allowed").values_list("data", flat=True)
     assert {facts["region"] for facts in ends} == {"GB"}
+
+
+def test_lists_have_the_newest_first(seeded: datetime) -> None:
+    for model, field in (
+        (SmsMessage, "created_at"),
+        (PendingOtp, "issued_at"),
+        (Notice, "created_at"),
+    ):
+        times = list(model._default_manager.order_by("pk").values_list(field, flat=True))
+        assert times == sorted(times)
 
 
 def test_an_attack_was_stopped(seeded: datetime) -> None:

@@ -78,7 +78,7 @@ def _guessed(month: Month, user: User) -> None:
     row = _active(month, user, _days_ago(month, 20))
     thief = Origin(Face.WEB, actor_id=user.pk, ip="203.0.113.77", user_agent=AGENTS[2])
     at = month.story.now - 9 * HOUR
-    while not user.otp_disabled_at:
+    while not user.otp_disabled_at and at < month.story.now - HOUR:
         code = month.story.sign_in(row, at, thief)
         for n in range(conf.otp_tries):
             month.story.miss(code, at + (20 + n) * timedelta(seconds=1))

@@ -78,7 +78,8 @@ class Month:
             self.file_of |= dict.fromkeys((user.pk for user in members), file)
             people += members
         self.rng.shuffle(people)
-        self._attack()
+        if conf.breaker_unproved:
+            self._attack()
         for days_ago in reversed(range(DAYS)):
             self._day(days_ago, people)
 
@@ -215,7 +216,7 @@ class Month:
             "rule": Rule.PREFIX.value,
             "count": conf.breaker_unproved,
             "limit": conf.breaker_unproved,
-            "retry_after": int(left.total_seconds()),
+            "retry_after": max(int(left.total_seconds()), 1),
         }
         self.story.tell(
             Kind.OPT_IN,

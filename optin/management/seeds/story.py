@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -351,11 +352,13 @@ class Story:
             committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")
 
     def _save_rows(self) -> None:
-        for model in _ORDER:
+        for model, clock in _ORDER.items():
             if model is Notice:
                 for notice, about in self._mails_about:
                     notice.about_id = about.pk
-            model._default_manager.bulk_create(self._rows.pop(model, []))
+            # Lists show rows by their ids.
+            rows = sorted(self._rows.pop(model, []), key=attrgetter(clock))
+            model._default_manager.bulk_create(rows)
         assert not self._rows, "say in which order these are saved"
         SendCounter.objects.bulk_create(
             SendCounter(
@@ -415,10 +418,19 @@ def _rule(rule: Rule, rates: Sequence[Rate]) -> dict[str, Any]:
     return {"rule": Rule.NONE.value, "count": 0, "limit": 0}
 
 
-_ORDER: tuple[type[models.Model], ...] = (
-    *(ProviderUser, AuthenticatorApp, RecoveryCode, PendingOtp, SmsMessage, GatewayTry),
-    *(Revocation, Notice, Guard),
-)
+_ORDER: dict[type[models.Model], str] = {
+    ProviderUser: "created_at",
+    AuthenticatorApp: "created_at",
+    RecoveryCode: "created_at",
+    PendingOtp: "issued_at",
+    SmsMessage: "created_at",
+    GatewayTry: "at",
+    Revocation: "asked_at",
+    Notice: "created_at",
+    Guard: "made_at",
+}
+"""In which order rows are saved, and their time."""
+
 _CHANGED = (
     *("is_staff", "last_login", "session_epoch", "sign_ins_ended_at"),
     *("otp_failures", "otp_locked_until", "otp_disabled_at"),
