@@ -212,14 +212,16 @@ _CHANGES: dict[str, Callable[[Standing], object]] = {
     "revoke": lambda it: it.factors.is_on,
     "revoke-later": lambda it: it.factors.is_on and not it.removal_holds and _may_be_told(it),
     "withdraw": lambda it: it.removal,
-    "resend": lambda it: it.code_waits and it.user.is_active,
+    "resend": lambda it: (
+        it.code_waits and it.user.is_active and not (it.is_refused or it.is_suspended)
+    ),
     "role": lambda it: True,
 }
 _HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
     ("unlock", lambda it: it.is_refused),
     ("resume", lambda it: it.is_suspended),
     ("withdraw", lambda it: it.removal),
-    ("resend", lambda it: not it.is_refused and not it.is_suspended),
+    ("resend", lambda it: True),
     ("suspend", lambda it: True),
 )
 """What is most likely wanted in which state, the most likely first."""

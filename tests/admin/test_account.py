@@ -74,6 +74,11 @@ def wait_for_a_text(user: User) -> None:
     challenges.challenge(user, Purpose.SIGN_IN, origin=PAGE)
 
 
+def wait_and_be_locked(user: User) -> None:
+    wait_for_a_text(user)
+    lock(user)
+
+
 def turn_off(user: User) -> None:
     staff_actions.revoke(user, reason="asked", origin=COMMAND)
 
@@ -144,7 +149,9 @@ def test_who_asked_for_a_removal_can_withdraw_it_from_somebody_who_has_risen(
 
 
 @pytest.mark.parametrize("action", [each.name for each in ACTIONS])
-@pytest.mark.parametrize("happen", [nothing, lock, suspend, plan, wait_for_a_text, turn_off])
+@pytest.mark.parametrize(
+    "happen", [nothing, lock, suspend, plan, wait_for_a_text, wait_and_be_locked, turn_off]
+)
 def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
     user: User,
     active: ProviderUser,
