@@ -8,10 +8,12 @@ import pytest
 import time_machine
 from django.contrib.sessions.models import Session
 from django.core import mail
+from django.utils import timezone
 from oauth2_provider.models import AbstractApplication
 
+from optin.errors import PasswordNeeded
 from optin.models import AccessKey, AuditEvent, File, SessionOwner, User
-from optin.operations import erasure, retention, tenants
+from optin.operations import access, erasure, retention, tenants
 from optin.operations.factors import Standing
 from optin.web.session_store import row_of
 from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, sign_in
@@ -344,6 +346,27 @@ def test_session_that_ends_while_the_form_is_on_its_way_ends_nothing(
     monkeypatch.setattr(Standing, "demand", end_first)
     assert post(ann, **fields)["Location"].split("?")[0] == "/sign-in/"
     assert ended() == []
+
+
+def test_operations_ask_for_the_password_themselves(user: User, file: File) -> None:
+    """Not only the page, and under the lock."""
+    nobody: Any = {"standing": Standing(), "origin": ORIGIN}
+    for end in (
+        lambda: access.sign_out(user, **nobody, end=lambda: True),
+        lambda: access.sign_out_others(user, **nobody, keep_session=lambda _user: None),
+        lambda: access.revoke_application(user, None, **nobody),
+        lambda: access.revoke_key(user, 1, **nobody),
+    ):
+        with pytest.raises(PasswordNeeded):
+            end()
+    assert ended() == []
+
+
+def test_only_own_sessions_are_read(ann: Browser, user: User, stranger: User) -> None:
+    ben = elsewhere(name="ben")
+    for person, browser in ((user, ann), (stranger, ben)):
+        own = SessionOwner.objects.sessions_of(person, timezone.now())
+        assert [row.session_key for row in own] == [row_of(browser.session)]
 
 
 # -- applications ------------------------------------------------------------------
