@@ -224,7 +224,7 @@ NO_WAYS_IN = {
     # beside the code of a sign-in: a text, and words
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
-    *("sign-out", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
+    *("sign-out", "language", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
     # cancels what support was asked for
     "revocation",
     # need somebody who is signed in, past the code: tests.web.flows

@@ -277,7 +277,7 @@ def test_a_key_made_or_revoked_by_command_is_told_to_the_person(user: User) -> N
     made, revoked = mail.outbox
     assert [made.to, revoked.to] == [["ann@example.com"]] * 2
     assert "made an access key" in made.body
-    assert "revoked an access key" in revoked.body
+    assert "An access key of your account" in revoked.body
     assert text not in f"{made.body}{revoked.body}"
 
 
