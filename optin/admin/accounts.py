@@ -159,6 +159,7 @@ class AccountAdmin(ReadOnlyAdmin):
             "newest": f"?{urlencode(show)}",
             "older": f"?{urlencode({**show, 'before': story.older})}" if story.older else "",
             "is_older": before is not None,
+            "only": only,
         }
 
     def own_urls(self) -> list[URLPattern]:
@@ -193,7 +194,7 @@ def _factors(standing: Standing) -> str:
 def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     """How the account stands: a word, a sentence, and whether something is wrong.
 
-    Of who is deactivated nothing else matters.
+    For a deactivated account, that is all.
     """
     user, number = standing.user, standing.factors.number
     if not user.is_active:
@@ -202,7 +203,7 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     wrong = f"after {user.otp_failures} wrong codes"
     if user.otp_disabled_at:
         since = f"since {at(user.otp_disabled_at)}, {wrong}."
-        found.append(("Disabled", f"Codes by text message are disabled {since}", True))
+        found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
     if user.locked_for(timezone.now()):
         found.append(("Locked", f"No code works until {at(user.otp_locked_until)}, {wrong}.", True))
     if number and number.suspended_at:
@@ -212,9 +213,9 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
         due = f"All second factors will be removed at {at(standing.removal.due_at)}."
         found.append(("Removal planned", due, True))
     if standing.factors.is_on:
-        return [*found, ("On", "Signing in takes a second factor.", False)]
-    waits = " A code of a text is waited for." if standing.code_waits else ""
-    return [*found, ("Off", f"The password alone leads in.{waits}", False)]
+        return [*found, ("On", "Sign-in needs a second factor.", False)]
+    waits = " They have not entered the code that we texted." if standing.code_waits else ""
+    return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
 
 
 def _links(actions: Sequence[Any], user: User) -> list[tuple[str, str]]:
@@ -228,7 +229,6 @@ _FOR_THE_ACCOUNT = {
     Why.DISABLED: "unlock",
     Why.SUSPENDED: "resume",
     Why.REVOCATION_WAITS: "withdraw",
-    Why.PHONE_ONLY: "suspend",
     **dict.fromkeys(
         (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
     ),

@@ -155,8 +155,8 @@ def _sums(found: Figures) -> Table:
         row("Texts waiting to be sent", What.TEXT, State.QUEUED, State.SENDING),
         Row("Cost of all texts", tuple(costs)),
         row("Requests for a text that a limit refused", What.REFUSED),
-        row("Accounts locked", What.LOCK, "locked"),
-        row("Accounts whose texted codes were disabled", What.LOCK, "disabled"),
+        row("Locks after wrong codes", What.LOCK, "locked"),
+        row("Texted codes disabled after wrong codes", What.LOCK, "disabled"),
     ]
     return Table("sums", "Today and the last 30 days", ("Figure", "Today", "30 days"), rows)
 
@@ -297,7 +297,8 @@ def _locks(steps: list[Step]) -> Chart:
         "Locks",
         ("Day", "Locked", "Disabled"),
         _rows(steps, locked, disabled),
-        "Accounts locked for a while, or whose texted codes were disabled, by wrong codes.",
+        "Wrong codes locked an account for a while, or disabled its texted codes. One account can "
+        "count several times.",
     )
     parts = [Part("fair", "locked", locked), Part("bad", "disabled", disabled)]
     return columns([name for name, _ in steps], table, parts)
@@ -327,9 +328,9 @@ def _shares(found: Figures, now: datetime) -> Iterator[Table]:
     called = _controlled_prefixes(now)
     prefixes = [_share(called.get(name, name), *sums) for name, *sums in found.prefixes[:SHOWN]]
     note = (
-        "A prefix is a number less its last 4 digits. It is kept as a digest only, so it has a "
-        "name here in place of its digits. Counted in the hours in which 5 texts or more went to "
-        "it and it was among the 20 with most texts that nobody verified."
+        "A prefix is a number without its last 4 digits. Only its digest is kept, so the table "
+        "shows a name in place of the digits. An hour counts if at least 5 texts went to the "
+        "prefix, and if it was among the 20 with most texts that nobody verified."
     )
     yield _by(What.PREFIX, "Prefix", prefixes, note)
 

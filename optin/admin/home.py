@@ -1,4 +1,4 @@
-"""The home page: what needs somebody now, six figures, and two charts (P-20).
+"""The home page: what needs attention, six figures, and two charts (P-20).
 
 ``figures`` has all the others.
 """
@@ -100,7 +100,7 @@ def _tiles(found: Figures) -> list[Tile]:
         "Conversion": partial(figures.conversion, found),
         "Texts": count(What.TEXT),
         "Texts failed": count(What.TEXT, State.FAILED),
-        "Accounts locked": count(What.LOCK, "locked"),
+        "Locks": count(What.LOCK, "locked"),
     }
     past = found.days[:-1]
     week, before = past[-WEEK:], past[-2 * WEEK : -WEEK]

@@ -48,7 +48,7 @@ class State(Choice):
 
 @admin.register(ProviderUser, site=site)
 class NumberAdmin(ReadOnlyAdmin):
-    nothing = "No number yet. Each number that somebody asks a code for stands here, masked."
+    nothing = "No numbers yet. This list shows the last three digits of each one that was entered."
     list_display = ("id", account, "number", file, "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
@@ -98,7 +98,7 @@ class NumberAdmin(ReadOnlyAdmin):
 class CodeAdmin(ReadOnlyAdmin):
     """Codes that wait, or were closed. The code itself is nowhere."""
 
-    nothing = "No code. Each one stands here without its digits, as long as it is kept."
+    nothing = "No codes. This list shows each one, without its digits, until it is deleted."
     list_display = (
         "id",
         "owner",

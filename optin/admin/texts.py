@@ -27,7 +27,7 @@ from optin.outcomes import StaffOutcome
 class TextAdmin(ReadOnlyAdmin):
     """Text messages: how far each came, and who carried it. Not their words."""
 
-    nothing = "No text message. Each one stands here with its state, as long as it is kept."
+    nothing = "No text messages. This list shows each one and its state until it is deleted."
     list_display = (
         "id",
         when("created_at"),
@@ -78,7 +78,7 @@ class TextAdmin(ReadOnlyAdmin):
 class MailAdmin(ReadOnlyAdmin):
     """E-mails to people about their account: how far each came. Not their links."""
 
-    nothing = "No mail. Each one that tells people of a change stands here, as long as it is kept."
+    nothing = "No mails. This list shows each mail about a change until it is deleted."
     list_display = ("id", when("created_at"), account, "kind", "state", reason(), "tries")
     list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
     list_select_related = ("user",)
@@ -87,7 +87,7 @@ class MailAdmin(ReadOnlyAdmin):
 
 @admin.register(GatewayHealth, site=site)
 class GatewayAdmin(ReadOnlyAdmin):
-    nothing = "No gateway has failed. One that fails stands here with the number of failures."
+    nothing = "No gateway has failed. This list shows each one that fails, and how often."
     list_display = ("gateway", "failures", when("tripped_until", "not used until"))
     shown = list_display
 

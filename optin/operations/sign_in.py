@@ -129,7 +129,7 @@ class SignIn:
 def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     """Check a password for a session. With 2FA active, text the code that comes next.
 
-    Nothing is texted to who has an authenticator app, unless they chose that: they may ask for it.
+    People with an authenticator app get no text, unless they chose it, or until they ask for it.
     """
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:

@@ -290,16 +290,16 @@ def counted(entry: Entry, span: repeats.Span, faces: set[str]) -> Entry:
     return replace(
         entry,
         at=span.last_at,
-        words=f"{entry.words}, {span.count} times within {_length(span)}",
-        details=(f"the first time at {first}, the last time at {last}", *entry.details),
+        words=f"{entry.words}, {span.count} times in {_length(span)}",
+        details=(*([f"first: {first}; last: {last}"] if first != last else []), *entry.details),
         where="; ".join(filter(None, [networks, newest])),
     )
 
 
 def _length(span: repeats.Span) -> str:
-    """Say in which time it all happened: in seconds, minutes, hours or days, rounded up."""
+    """Say in which time it all happened: in seconds, minutes, hours or days."""
     seconds = max(1, math.ceil((span.last_at - span.first_at).total_seconds()))
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * size:
-            return f"{-(-seconds // size)} {unit}s"
-    return f"{seconds} s"
+            return wording.some(round(seconds / size), unit)
+    return wording.some(seconds, "second")

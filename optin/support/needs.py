@@ -98,7 +98,7 @@ GROUP BY task_name ORDER BY 2 DESC, 3 DESC, 1
 def _stops(now: datetime) -> Iterator[Need]:
     stop = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
     if stop:
-        yield Need(f"All texts are stopped since {moment(stop.made_at)}.", Guard, stop.pk)
+        yield Need(f"All texts have been stopped since {moment(stop.made_at)}.", Guard, stop.pk)
 
 
 def _gateways(now: datetime) -> Iterator[Need]:
@@ -122,7 +122,7 @@ def _waiting(now: datetime) -> Iterator[Need]:
         if seconds > WAITS_LONG.total_seconds():
             wait = some(int(seconds // 60), "minute")
             yield Need(
-                f"{some(count, kind)} waiting to be sent, the oldest for {wait}.",
+                f"{some(count, kind)} not sent yet: the oldest has waited for {wait}.",
                 models_of[kind],
                 filters={"state": State.QUEUED},
             )
@@ -135,7 +135,8 @@ def _budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
     for one in sorted(near, key=lambda one: -one.share):
         name = budgets.name(one, names)
         yield Need(
-            f"Budget of {name}: {one.used:,} of {one.limit:,} texts used, until {moment(one.ends)}."
+            f"Budget “{name}”: {one.used:,} of {one.limit:,} texts used. It begins again at "
+            f"{moment(one.ends)}."
         )
 
 
@@ -158,11 +159,16 @@ def _revocations(now: datetime) -> Iterator[Need]:
     count, due = found["count"], found["next"]
     if not count:
         return
-    removals = some(count, "removal") + " of second factors " + ("waits" if count == 1 else "wait")
-    if due + LATE < now:
-        words = f"{removals}; one should have been carried out at {moment(due)}."
+    removals = some(count, "removal") + " of second factors"
+    is_late = due + LATE < now
+    if count == 1:
+        then = "was due at {}, and has not been carried out" if is_late else "takes effect at {}"
     else:
-        words = f"{removals}; the next takes effect at {moment(due)}."
+        first = (
+            "one was due at {}, and has not been carried out" if is_late else "the next is at {}"
+        )
+        then = f"are planned: {first}"
+    words = f"{removals} {then.format(moment(due))}."
     if count == 1:
         yield Need(words, User, found["user"])
     else:
@@ -174,17 +180,17 @@ def _failed_jobs() -> Iterator[Need]:
     failed = [one for one in jobs() if one.failed]
     if failed:
         tasks = ", ".join(one.task for one in failed)
-        count = some(sum(one.failed for one in failed), "job")
-        yield Need(f"{count} of the workers failed in the last 7 days: {tasks}.")
+        count = some(sum(one.failed for one in failed), "background job")
+        yield Need(f"{count} failed in the last 7 days: {tasks}.")
 
 
 def _seals(now: datetime) -> Iterator[Need]:
-    """Events that are older than any sealer leaves them. Without one, nobody knows when."""
+    """Events that are older than any sealer leaves them. Without a sealer there is no such time."""
     if not (conf.seal_every or conf.delivery == "worker"):
         return
     newest = AuditSeal.objects.order_by("-first_id").values_list("last_id", flat=True).first()
     oldest = AuditEvent.objects.filter(pk__gt=newest or 0).order_by("pk").first()
     if oldest and oldest.at < now - max(SEALED_WITHIN, timedelta(seconds=2 * conf.seal_every)):
         yield Need(
-            f"The audit trail is not sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk
+            f"The audit trail has not been sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk
         )

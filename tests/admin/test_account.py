@@ -178,7 +178,6 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
         (lock, "locked", "unlock"),
         (suspend, "suspended", "resume"),
         (plan, "revocation_waits", "withdraw"),
-        (nothing, "phone_only", "suspend"),
     ],
 )
 def test_a_cause_leads_to_the_action_that_helps(
@@ -201,7 +200,7 @@ def test_what_helps_everybody_is_offered_to_who_may_do_it(
 ) -> None:
     send_controls.stop_texts(reason="attack", origin=COMMAND)
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    address = '<a href="/admin/optin/guard/allow/">Allow texts again now</a>'
+    address = '<a href="/admin/optin/guard/allow/">Allow texts again</a>'
     assert address in page_of(signed_in("administrator"), user)
     assert address not in page_of(signed_in("support"), user)
 
@@ -229,7 +228,7 @@ def record(user: User, kind: str, outcome: str, times: int = 1) -> None:
 def test_what_repeats_is_folded_and_what_is_raw_is_out_of_sight(user: User, signed_in: In) -> None:
     record(user, "check", "otp_incorrect", times=5)
     html = page_of(signed_in("support"), user)
-    assert "Code entered wrongly, 5 times within 1 s" in html
+    assert "Code entered wrongly, 5 times in 1 second" in html
     shown, raw = re.sub(r"(?s)<details>.*?</details>", "", html), html
     assert "on a page, from 192.0.2.1, Chrome on Linux" in shown
     for each in (f"User agent: {CHROME}", "Request: r-17"):

@@ -78,7 +78,7 @@ def test_who_has_no_second_factor_is_led_to_set_one_up(on_staff: OnStaff) -> Non
     code = pyotp.TOTP(secret[0].replace(" ", "")).at(timezone.now())
     client.post("/account/two-factor/app/", {"code": code})
     html = client.get("/admin/begin/").content.decode()
-    assert "You are administrator." in html
+    assert "Your role is administrator." in html
     assert "You sign in with an authenticator app." in html
     assert "You have no recovery codes." in html
     assert client.get("/admin/").status_code == 200
@@ -87,7 +87,7 @@ def test_who_has_no_second_factor_is_led_to_set_one_up(on_staff: OnStaff) -> Non
 @pytest.mark.parametrize(
     ("role", "says"),
     [
-        ("auditor", "You may see everything"),
+        ("auditor", "You can look, but you cannot change anything"),
         ("support", "<li>Unlock</li>"),
         ("administrator", "<li>Stop all texts</li>"),
         ("superuser", "You are a superuser"),

@@ -210,7 +210,7 @@ def test_it_sums_30_days(signed_in: In, month: None) -> None:
     assert told["Conversion: verified, of those verified or failed"] == ("75 %", "75 %")
     assert told["Texts"] == ("55", "1,650")
     assert told["Cost of all texts"] == ("2.25", "67.50")
-    assert told["Accounts locked"] == ("2", "60")
+    assert told["Locks after wrong codes"] == ("2", "60")
 
 
 def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None:
@@ -273,7 +273,7 @@ def test_six_figures_say_how_a_week_differs_from_the_one_before(signed_in: In, m
         "Conversion": ["75 %", "Week: 75 %", "the same"],
         "Texts": ["55", "Week: 385", "the same"],
         "Texts failed": ["5", "Week: 35", "the same"],
-        "Accounts locked": ["2", "Week: 14", "the same"],
+        "Locks": ["2", "Week: 14", "the same"],
     }
     for what, name, count, days in (
         ("opt_in", "proved", 70, 1),
@@ -287,7 +287,7 @@ def test_six_figures_say_how_a_week_differs_from_the_one_before(signed_in: In, m
     assert told["Opt-ins verified"] == ["30", "Week: 280", "33 % more"]
     assert told["Conversion"] == ["75 %", "Week: 80 %", "5 points more"]
     assert told["Texts failed"] == ["1,005", "Week: 35", "the same"]
-    assert told["Accounts locked"] == ["2", "Week: 14", "50 % fewer"]
+    assert told["Locks"] == ["2", "Week: 14", "50 % fewer"]
 
 
 def test_a_week_that_was_not_counted_is_compared_with_nothing(
@@ -345,22 +345,25 @@ def test_what_needs_somebody_leads_there(
     clock.shift(7 * 60)
     at = "/admin/optin"
     assert needs(client) == [
-        ("All texts are stopped since 2026-11-02 23:00 AEDT.", f"{at}/guard/{stop.pk}/change/"),
+        (
+            "All texts have been stopped since 2026-11-02 23:00 AEDT.",
+            f"{at}/guard/{stop.pk}/change/",
+        ),
         (
             "Gateway simulator failed 4 times in a row: not used until 2026-11-02 23:08 AEDT.",
             f"{at}/gatewayhealth/{down.pk}/change/",
         ),
         (
-            "1 text waiting to be sent, the oldest for 7 minutes.",
+            "1 text not sent yet: the oldest has waited for 7 minutes.",
             f"{at}/smsmessage/?state=queued",
         ),
         (
-            "Budget of All files: 8 of 10 texts used, until 2026-11-03 11:00 AEDT.",
+            "Budget “All files”: 8 of 10 texts used. It begins again at 2026-11-03 11:00 AEDT.",
             "/admin/figures/",
         ),
         ("2 prefixes are closed to opt-ins.", f"{at}/guard/?kind=breaker"),
         (
-            "1 removal of second factors waits; the next takes effect at 2026-11-03 23:00 AEDT.",
+            "1 removal of second factors takes effect at 2026-11-03 23:00 AEDT.",
             f"{at}/user/{active.user_id}/change/",
         ),
     ]
@@ -371,7 +374,7 @@ def test_what_needs_somebody_leads_there(
     client = signed_in("auditor")
     oldest = AuditEvent.objects.earliest("pk")
     assert needs(client)[-1] == (
-        "The audit trail is not sealed since 2026-11-02 23:00 AEDT.",
+        "The audit trail has not been sealed since 2026-11-02 23:00 AEDT.",
         f"{at}/auditevent/{oldest.pk}/change/",
     )
     seals.seal(timezone.now())
@@ -383,8 +386,8 @@ def test_what_needs_somebody_leads_there(
     )
     words, address = needs(client)[-1]
     assert words == (
-        "2 removals of second factors wait; one should have been carried out at "
-        "2026-11-02 23:01 AEDT."
+        "2 removals of second factors are planned: one was due at 2026-11-02 23:01 AEDT, and has "
+        "not been carried out."
     )
     assert address == f"{at}/auditevent/?kind=revocation&amp;outcome=planned"
     revocation.delete()
@@ -402,7 +405,7 @@ def test_jobs_that_failed_are_told_of(signed_in: In) -> None:
             " ('upkeep', 'seal', 'todo')"
         )
     assert needs(client) == [
-        ("2 jobs of the workers failed in the last 7 days: purge.", "/admin/figures/")
+        ("2 background jobs failed in the last 7 days: purge.", "/admin/figures/")
     ]
     assert tables(client)["jobs"][1:] == [["purge", "2", "0"], ["seal", "0", "1"]]
 

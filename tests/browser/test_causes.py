@@ -478,7 +478,7 @@ CAUSES = [
     slow(
         disabled,
         (NO_ENTRY, "disabled"),
-        rf"Codes by text message are disabled since {AT}, after 2 wrong codes",
+        rf"Codes by text message have been disabled since {AT}, after 2 wrong codes",
         r"^If you are sure who it is, press “Unlock”",
         id="disabled-by-wrong-codes",
     ),

@@ -162,7 +162,7 @@ def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) 
         "() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }"
     )
     hand.page.get_by_role("button", name="Copy").click()
-    expect(hand.page.get_by_text("It is selected: copy it yourself.")).to_be_visible()
+    expect(hand.page.get_by_text("The text is selected: copy it")).to_be_visible()
     assert hand.page.evaluate("getSelection().toString()").split() == shown
     hand.page.evaluate("() => { delete navigator.clipboard.writeText; }")
     hand.page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -698,7 +698,7 @@ def test_what_staff_asked_for_in_vain_hides_no_cause(scene: Scene, seed: Happen,
 def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -> None:
     bar(scene)
     scene.challenge()
-    another = "A code of the app or a recovery code leads in."
+    another = "They can sign in with the app or a recovery code."
     for has in (False, True):
         if has:
             RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
@@ -865,7 +865,7 @@ def walk(user: User, limit: int, only: frozenset[What] | None = None) -> list[En
 
 def times(found: list[Entry]) -> int:
     """How many things *found* tell of: equal refusals are one entry."""
-    counts = [re.search(r", (\d+) times within", entry.words) for entry in found]
+    counts = [re.search(r", (\d+) times in", entry.words) for entry in found]
     return sum(int(count[1]) if count else 1 for count in counts)
 
 
@@ -933,7 +933,7 @@ def test_a_group_is_looked_for_further_back_than_one_read(
 
 @pytest.mark.parametrize(
     ("apart", "length"),
-    [(0, "1 s"), (1, "4 s"), (25, "100 s"), (90, "6 minutes"), (3600, "4 hours")],
+    [(0, "1 second"), (1, "4 seconds"), (25, "100 seconds"), (90, "6 minutes"), (3600, "4 hours")],
 )
 def test_what_repeats_is_one_entry_with_its_length_of_time(
     scene: Scene, apart: int, length: str
@@ -949,11 +949,11 @@ def test_what_repeats_is_one_entry_with_its_length_of_time(
                 user_id=scene.user.pk,
             )
         scene.clock.shift(apart)
-    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times within {length}"
+    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times in {length}"
 
 
 def _named(entry: Entry) -> str:
-    return re.sub(r", \d+ times within .*$", "", entry.words)
+    return re.sub(r", \d+ times in .*$", "", entry.words)
 
 
 @pytest.mark.parametrize("text", ["", "1-2-3", "9" * 18 + "-0-0-0", "1-6-1-1", "-1-0-1-1", "a"])
@@ -1044,7 +1044,7 @@ def test_the_list_on_a_page(scene: Scene) -> None:
     assert "2026-11-02 23:00:00 AEDT" in page
     assert "style=" not in page
     assert "<script" not in page
-    assert "No activity yet" in render([])
+    assert "Nothing has happened yet" in render([])
 
 
 def test_the_causes_on_a_page(scene: Scene) -> None:

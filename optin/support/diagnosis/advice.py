@@ -21,14 +21,14 @@ BY_LIST = (
 
 UNLOCK = (
     "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the tries "
-    "were not theirs, somebody else may know the password: let them change it."
+    "were not theirs, somebody else may know the password: ask the person to change it first."
 )
 
-ANOTHER_WAY = "A code of the app or a recovery code leads in."
+ANOTHER_WAY = "They can sign in with the app or a recovery code."
 
 UNLOCK_TEXTS = (
     "If you are sure who it is, press “Unlock”. If the tries were not theirs, somebody else may "
-    "know the password: let them change it."
+    "know the password: ask the person to change it first."
 )
 
 END_SUSPENSION = (

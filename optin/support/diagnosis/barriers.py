@@ -89,7 +89,7 @@ def barred(known: Known) -> Iterator[Cause]:
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,
-            f"Codes by text message are disabled since {moment(user.otp_disabled_at)}, after "
+            f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, after "
             f"{user.otp_failures} wrong codes.",
             f"{another_way}{UNLOCK_TEXTS}",
         )

@@ -93,9 +93,8 @@ def _of_factors(known: Known) -> Iterator[Cause]:
     if waits := known.revocation:
         yield no_entry(
             Why.REVOCATION_WAITS,
-            f"Support was asked at {moment(waits.asked_at)} to remove all second factors. That "
-            f"takes effect at {moment(waits.due_at)}, unless it is called off: "
-            f"{reason_of(waits)}",
+            f"Support was asked at {moment(waits.asked_at)} to remove all second factors. This "
+            f"happens at {moment(waits.due_at)}, unless somebody cancels it: {reason_of(waits)}",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):
@@ -118,6 +117,6 @@ def _until_then(known: Known, waits: Revocation) -> str:
     if not waits.is_about(known.active, known.app):
         return "Their factors are others by now: nothing will be removed."
     return (
-        "Then the password alone leads in. If it was not the person who asked: withdraw the "
-        "removal, and let them change the password."
+        "After that, only the password is needed. If the person did not ask for this: withdraw "
+        "the removal, and ask them to change the password."
     )
