@@ -125,9 +125,10 @@ def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> b
         refuse_ended(factors, user)
         standing.demand(factors.now)
         has_both = bool(factors.active and factors.app)
-        if has_both:
-            User.objects.filter(pk=user.pk).update(text_first=first is By.TEXT)
-            outcome = "text_first" if first is By.TEXT else "app_first"
+        text_first = first is By.TEXT
+        if has_both and factors.user.text_first is not text_first:
+            User.objects.filter(pk=user.pk).update(text_first=text_first)
+            outcome = "text_first" if text_first else "app_first"
             record(Kind.APP, outcome, factors, None, origin, factors.now, data={})
     return has_both
 
@@ -254,6 +255,8 @@ def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Chan
         return Change(FactorOutcome.OTP_INCORRECT)
     if factors.app:
         factors.app.delete()
+    elif user.text_first:  # chosen beside an app that was removed since
+        User.objects.filter(pk=user.pk).update(text_first=False)
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
     # Not its secret, which ``rotate_keys`` may have encrypted anew.
     waiting.save(update_fields=["confirmed", "verified_at", "last_step"])

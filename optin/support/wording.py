@@ -258,7 +258,7 @@ def is_refusal(event: AuditEvent) -> bool:
 
 _DONE = {
     *("ok", "unchanged", "sent", "resent", "started", "issued", "signed_in", "changed", "added"),
-    *("ended", "others_ended"),
+    *("ended", "others_ended", "text_first", "app_first"),
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
     *("planned", "cancelled", "withdrawn"),

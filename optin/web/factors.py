@@ -44,14 +44,15 @@ _SHOWN_SEAL = "page.recovery-codes"
 def two_factor(request: HttpRequest) -> HttpResponse:
     """Whether it is on, since when, and the one thing to do next (P-02)."""
     user = _user(request)
-    factors = authenticators.overview(user)
+    factors, stopped = authenticators.overview(user), authenticators.is_stopped(user)
     return page(
         request,
         "two_factor.html",
         factors=factors,
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
-        stopped=authenticators.is_stopped(user),
+        stopped=stopped,
+        has_choice=bool(factors.number and factors.app) and (user.text_first or not stopped),
         switched_off=words.switched_off(factors),
         has_file=File.objects.open_to(user).exists(),
         waiting=_waiting_number(request, user),

@@ -109,16 +109,19 @@ def succeed(
         sealed = keys.encrypt(successor.session_key or "", context=_SEAL)
         old.update({**both, "ends": ends.timestamp(), "successor": sealed})
         old.save()
+        # Its successor is listed in its place.
+        SessionOwner.objects.filter(session_key=row_of(old.session_key)).delete()
     return successor
 
 
 def own(session: Any) -> None:
-    """Remember whose *session* is, which has just got its id."""
-    SessionOwner.objects.create(
+    """Remember whose *session* is, unless that is known."""
+    owner = SessionOwner(
         session_key=row_of(session.session_key),
         user_id=int(session[SESSION_KEY]),
         ends_at=timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE),
     )
+    SessionOwner.objects.bulk_create([owner], ignore_conflicts=True)
 
 
 def all_of(user: User, now: datetime) -> list[tuple[str, dict[str, Any]]]:

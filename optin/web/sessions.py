@@ -63,6 +63,9 @@ class Ages:
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
                 request.session["ip"] = origin_of(request).ip
+                if "ends" not in request.session:
+                    # A process of an earlier release may have given it its id.
+                    session_store.own(request.session)
         return self.get_response(request)
 
 

@@ -32,16 +32,24 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("account" if request.user.is_authenticated else "sign-in")
 
 
+def _page_of_ours(request: HttpRequest) -> str:
+    """Return the path of the page that the request came from; "" if it is of another site."""
+    try:
+        page = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return ""
+    if (page.scheme, page.netloc) != (request.scheme, request.get_host()):
+        return ""
+    return local(f"{page.path}?{page.query}" if page.query else page.path)
+
+
 @require_POST
 def choose_language(request: HttpRequest) -> HttpResponse:
     """Keep the language that was chosen, in a cookie, and lead back to the page.
 
     The browser says which page that was: no page repeats its address, which may hold a secret.
     """
-    page = urlsplit(request.headers.get("referer", ""))
-    is_ours = (page.scheme, page.netloc) == (request.scheme, request.get_host())
-    path = f"{page.path}?{page.query}" if page.query else page.path
-    response = SeeOther((is_ours and local(path)) or "home")
+    response = SeeOther(_page_of_ours(request) or "home")
     language = request.POST.get("language", "")
     if language in dict(settings.LANGUAGES):
         response.set_cookie(

@@ -95,8 +95,11 @@ def test_of_two_workers_one_does_what_is_done_regularly(tmp_path: Path, gateway:
         eventually(lambda: jobs(task_name="seal"))
         time.sleep(3)  # each begins with what was to be done last
 
-    done = Counter(job["task_name"] for job in jobs(queue_name="upkeep"))
-    assert {"rescue", "sweep", "seal"} <= set(done)
+    # A new minute may begin meanwhile, and what is regular is done again.
+    done = Counter(
+        (job["task_name"], job["args"]["timestamp"]) for job in jobs(queue_name="upkeep")
+    )
+    assert {"rescue", "sweep", "seal"} <= {name for name, _ in done}
     assert set(done.values()) == {1}
 
 

@@ -150,16 +150,35 @@ def test_sessions_that_a_new_password_ended_are_not_shown(ann: Browser) -> None:
     assert "This browser" in ann.page.text
 
 
-def test_session_of_the_release_before_is_shown_where_it_is(ann: Browser) -> None:
-    """It has no owner and no address: it is not listed elsewhere, and ends with all others."""
-    other = elsewhere()
+def test_session_of_the_release_before_is_listed_once_it_is_used(
+    ann: Browser, clock: time_machine.Traveller
+) -> None:
+    """Until then it is shown where it is, and ends with all others."""
+    other, another = elsewhere(), elsewhere(SAFARI)
     SessionOwner.objects.all().delete()
     ann.go(ACCESS)
     assert named(ann, "session") == []
+    clock.shift(2 * MINUTE)
     other.go(ACCESS)
     assert "This browser" in other.page.text
+    ann.go(ACCESS)
+    assert len(named(ann, "session")) == 1
     press(ann, others="all")
     assert not is_in(other)
+    assert not is_in(another)
+
+
+def test_no_browser_is_hidden_by_what_another_one_proves(
+    ann: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optin.web.session_store._MOST_READ", 3)
+    elsewhere()
+    another = elsewhere(SAFARI)
+    for _ in range(4):  # each gives it a new id
+        another.go("/account/confirm/")
+        another.send(password=PASSWORD)
+    ann.go(ACCESS)
+    assert len(named(ann, "session")) == 2
 
 
 # -- browsers: ended ---------------------------------------------------------------

@@ -15,8 +15,9 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin import keys
-from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
+from optin.models import AuditEvent, File, Guard, Notice, PendingOtp, ProviderUser, User
 from optin.operations import authenticators, staff_actions
+from optin.support import wording
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.browser import (
     APP,
@@ -492,6 +493,7 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
 
     shown = ann_on.page.codes
     assert len(set(shown)) == 10
+    assert "/language/" not in ann_on.page.html  # it would lead away from them
     assert authenticators.overview(user).recovery_codes == 10
     page = ann_on.copy()
     page.send(press="download")
@@ -586,7 +588,9 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
     ann, secret = with_both(user, phone)
     for texts in (1, 0):
         ann.go(TWO_FACTOR)
-        ann.send(FIRST, press="first")
+        again = ann.submission(FIRST, press="first")
+        again(ann)
+        again(ann)  # changes nothing
         assert ann.path == TWO_FACTOR
         clock.shift(timedelta(minutes=15))
         before = len(phone.messages)
@@ -596,7 +600,29 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
         assert other.path == "/account/"
     chosen = AuditEvent.objects.filter(kind="app", outcome__endswith="_first").order_by("pk")
     assert list(chosen.values_list("outcome", flat=True)) == ["text_first", "app_first"]
+    assert not any(map(wording.is_refusal, chosen))
     assert "You chose to be asked for the app first" in ann.go("/account/activity/").text
+
+
+def test_choice_can_be_taken_back_once_texts_are_stopped(user: User, phone: Phone) -> None:
+    ann, _ = with_both(user, phone)
+    ann.send(FIRST, press="first")
+    number = ProviderUser.objects.get(user=user)
+    Guard.objects.opt_out(number.number_digest, number.last_three, timezone.now())
+    ann.go(TWO_FACTOR)
+    ann.send(FIRST, press="first")
+    user.refresh_from_db()
+    assert not user.text_first
+    assert FIRST not in ann.page.html
+
+
+def test_choice_ends_with_the_app(user: User, phone: Phone) -> None:
+    ann, _ = with_both(user, phone)
+    ann.send(FIRST, press="first")
+    user.authenticator_apps.all().delete()
+    set_up_app(User.objects.get(pk=user.pk))
+    user.refresh_from_db()
+    assert not user.text_first
 
 
 def test_nothing_is_asked_for_first_where_there_is_no_app(user: User, phone: Phone) -> None:

@@ -106,6 +106,7 @@ def test_page_that_is_not_there_repeats_no_address(browser: Browser) -> None:
         f"https://{HOST}",
         "//evil.example/",
         "javascript:alert(1)",
+        "https://[::1/account/",
         "/account/",
         "",
     ],
