@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.crowd import Crowd
+from tests.browser.crowd import Crowd, run
 from tests.kit import chromium
 from tests.kit.server import ROOT, needs
 
@@ -64,6 +64,12 @@ def site(_chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def crowd(site: chromium.Site) -> Crowd:
     """People to be: ``crowd.new()``, ``crowd.on()``."""
     return Crowd(site)
+
+
+@pytest.fixture(scope="package")
+def ids(site: chromium.Site) -> dict[str, int]:
+    """A row of every kind, and an account to which everything has happened."""
+    return run(site, "from tests.kit import office; out = office.fill()")
 
 
 @pytest.fixture(scope="package")

@@ -51,7 +51,8 @@ class Pointer:
         self.leave(self.page.get_by_role("button", name=button, exact=True))
 
     def follow(self, link: str) -> None:
-        self.leave(self.page.locator("main").get_by_role("link", name=link, exact=True))
+        found = self.page.locator("main").get_by_role("link", name=link, exact=True)
+        self.leave(found.first)
 
     def unfold(self, summary: str) -> None:
         self.activate(self.page.locator("summary", has_text=summary))

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.crowd import Crowd, run
+from tests.browser.crowd import Crowd
 from tests.browser.hands import Pointer, sign_in
 from tests.kit.chromium import WIDE, Site, Window
 from tests.kit.staff import LISTS
@@ -31,14 +31,9 @@ _BROKEN = """() => {
 """Words, short enough for any column, that stand on more than one line."""
 
 
-@pytest.fixture(scope="module")
-def full(site: Site) -> None:
-    """A row of every kind, with the longest words that people write."""
-    run(site, "from tests.kit import office; office.fill()")
-
-
 @pytest.fixture
-def hand(site: Site, crowd: Crowd, open_page: Window, full: None) -> Pointer:
+def hand(site: Site, crowd: Crowd, open_page: Window, ids: dict[str, int]) -> Pointer:
+    """A superuser, where there is a row of every kind, with the longest words that people write."""
     return sign_in(open_page(width=WIDE), site, crowd.on())
 
 

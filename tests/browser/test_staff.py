@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.admin.actions import OFFERED
-from tests.browser.crowd import Crowd, run
+from tests.browser.crowd import Crowd
 from tests.browser.hands import Pointer, sign_in
 from tests.kit.chromium import Look, Site, Window, audit_everywhere
 from tests.kit.office import SHARED
@@ -33,12 +33,6 @@ TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
 
 
 # -- people ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ids(site: Site) -> Ids:
-    """A row of every kind, and an account to which everything has happened."""
-    return run(site, "from tests.kit import office; out = office.fill()")
 
 
 @pytest.fixture(scope="module")
