@@ -221,7 +221,8 @@ _HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
     ("unlock", lambda it: it.is_refused),
     ("resume", lambda it: it.is_suspended),
     ("withdraw", lambda it: it.removal),
-    ("resend", lambda it: True),
+    # A number that nobody has verified may be a stranger's: who calls says it first.
+    ("resend", lambda it: it.factors.number),
     ("suspend", lambda it: True),
 )
 """What is most likely wanted in which state, the most likely first."""

@@ -120,6 +120,15 @@ def test_what_helps_is_a_button_and_what_changes_nothing_is_absent(
     assert first[1] == state
 
 
+def test_another_text_to_a_number_that_may_be_mistyped_is_no_button(
+    user: User, file: File, signed_in: In
+) -> None:
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    buttons, menu = offered(page_of(signed_in("support"), user))
+    assert buttons == []
+    assert "Send the code again" in menu
+
+
 def test_of_a_deactivated_account_little_can_be_done(
     user: User, active: ProviderUser, signed_in: In
 ) -> None:
