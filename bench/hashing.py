@@ -123,7 +123,7 @@ def script_for(port: int) -> str:
     """Return the script of the attack, with what the form of a page needs."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/sign-in/", timeout=10) as page:
         cookie = page.headers["Set-Cookie"].partition(";")[0]
-        (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())
+        token = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())[0]
     return SCRIPT % (cookie, token, ADDRESSES, PASSWORD.replace(" ", "+"))
 
 

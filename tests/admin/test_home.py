@@ -393,17 +393,24 @@ def test_what_needs_somebody_leads_there(
     revocation.delete()
 
 
-@pytest.mark.postgresql
-def test_jobs_that_failed_are_told_of(signed_in: In) -> None:
-    """Workers keep them for a week."""
-    client = signed_in("auditor")
-    assert needs(client) == []
+@pytest.fixture
+def jobs(db: None) -> Iterator[None]:
+    """Two jobs that failed, and one that waits. No model is behind them, so they are not emptied."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES"
             " ('upkeep', 'purge', 'failed'), ('upkeep', 'purge', 'failed'),"
             " ('upkeep', 'seal', 'todo')"
         )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+
+
+@pytest.mark.postgresql
+def test_jobs_that_failed_are_told_of(jobs: None, signed_in: In) -> None:
+    """Workers keep them for a week."""
+    client = signed_in("auditor")
     assert needs(client) == [
         ("2 background jobs failed in the last 7 days: purge.", "/admin/figures/")
     ]
