@@ -395,7 +395,7 @@ def test_what_needs_somebody_leads_there(
 
 @pytest.fixture
 def jobs(db: None) -> Iterator[None]:
-    """Two jobs that failed, and one that waits. No model is behind them: nobody else empties them."""
+    """Two jobs that failed, and one that waits. No model is behind them, so nobody empties them."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES"
