@@ -237,6 +237,8 @@ def an_opt_in_moves_to_another_file(machine: Machine, who: int) -> None:
 
 def one_of_two_opt_ins(machine: Machine, who: int) -> None:
     at_peace(machine, who)
+    if machine.person(who).active:
+        machine.staff_act(who, "revoke")  # of three numbers, two are free then
     first, second = (asked_to_opt_in(machine, who, n) for n in free_numbers(machine)[:2])
     text = first.codes[OPT_IN].text
     machine.enter_code_of(who, second, OPT_IN)

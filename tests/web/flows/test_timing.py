@@ -84,7 +84,7 @@ def seconds_of(server: Server, path: str, fields: dict[str, str], *, closing: bo
     line = HTTPConnection("127.0.0.1", server.port, timeout=30)
     line.request("GET", path)
     answer = line.getresponse()
-    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', answer.read().decode())
+    token = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', answer.read().decode())[0]
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
         "Cookie": (answer.getheader("Set-Cookie") or "").partition(";")[0],
