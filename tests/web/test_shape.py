@@ -9,7 +9,8 @@ CHANGING = {
     *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
 }
 OF_SESSIONS = {
-    "session_store.py: SessionOwner.objects.create",
+    "session_store.py: SessionOwner.objects.bulk_create",
+    "session_store.py: SessionOwner.objects.filter(session_key=row_of(old.session_key)).delete",
     "session_store.py: Session.objects.filter(session_key=row).delete",
     "session_store.py: Session.objects.select_for_update",
     "session_store.py: old.save",
