@@ -54,14 +54,16 @@ def rehearse(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) ->
     load = Load(gateway, cluster.certificate, seconds=60 + 60 * rounds * len(chosen))
     load.start()
     time.sleep(faults.SETTLES)
-    costs, broken = [], []
+    costs = []
     for fault in chosen:
         for turn in range(rounds):
             cost = faults.rehearse(fault, turn, cluster, load)
             costs.append(cost)
-            broken += cost.broken_promises(options.slack)
+            faults.find_sent_again(costs, gateway)
             print(faults.table([cost]).splitlines()[-1], flush=True)
     load.end()
+    faults.find_sent_again(costs, gateway)
+    broken = [line for cost in costs for line in cost.broken_promises(options.slack)]
     print(f"\n{faults.table(costs)}\n\n{load.record.summary()}")
     for line in broken:
         print(f"Broken: {line}")

@@ -4,16 +4,22 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from deploy.ha.rehearsal import proof
 from deploy.ha.rehearsal.cluster import ADDRESSES, Cluster, wait_until_nothing
+from deploy.ha.rehearsal.gateway import Gateway, Text
 from deploy.ha.rehearsal.load import Load
 from deploy.ha.rehearsal.machines import Machine
 
 SETTLES = 5.0
 """Seconds of load from the fault, and again after all is well."""
+
+IN_FLIGHT = 1.0
+"""Seconds from the gateway's receipt of a text to the commit that says so, at most."""
 
 
 class Fault(NamedTuple):
@@ -97,6 +103,8 @@ class Cost:
 
     fault: Fault
     machine: str
+    since: float
+    """``time.monotonic`` at which it began."""
     silent: float
     """Seconds without an acknowledged change, at most."""
     slowest_text: float
@@ -107,9 +115,10 @@ class Cost:
     """Of those with 503: what failed again, by kind."""
     lost: list[str]
     lower: list[str]
-    sent_again: int
     findings: str
     """What ``verify_audit`` found; "": nothing."""
+    sent_again: list[list[Text]] = field(default_factory=list)
+    """The copies of each text that was sent twice."""
 
     def broken_promises(self, slack: float) -> list[str]:
         """Say what was promised and is not so."""
@@ -121,7 +130,7 @@ class Cost:
         broken += [f"lost: {what}" for what in self.lost]
         broken += [f"went down: {what}" for what in self.lower]
         if self.sent_again and not fault.sends_again:
-            broken.append(f"{self.sent_again} texts were sent twice")
+            broken += [f"sent twice: {self._tell(copies)}" for copies in self.sent_again]
         if self.findings:
             broken.append(f"verify_audit: {self.findings}")
         if self.repeated and not fault.of_the_primary:
@@ -131,12 +140,14 @@ class Cost:
             broken.append(f"unexpected: {_counts(self.failed + self.repeated)}")
         return [f"{fault.name} ({self.machine}): {what}" for what in broken]
 
+    def _tell(self, copies: Sequence[Text]) -> str:
+        return ", ".join(f"{text.at - self.since:.1f} s by {text.sender}" for text in copies)
+
 
 def rehearse(fault: Fault, turn: int, cluster: Cluster, load: Load) -> Cost:
     """Break something under load, let it come back, and measure what it cost."""
     name = fault.machine(cluster, turn)
     machine, record = cluster.machines[name], load.record
-    again = load.gateway.sent_again()
     since = time.monotonic()
     fault.begin(machine)
     try:
@@ -158,15 +169,26 @@ def rehearse(fault: Fault, turn: int, cluster: Cluster, load: Load) -> Cost:
     return Cost(
         fault,
         name,
+        since,
         record.longest_silence(since, until),
         record.slowest_text(since),
         record.failed(since, repeated=False),
         record.failed(since, repeated=True),
         found.lost,
         found.lower,
-        load.gateway.sent_again() - again,
         audit.stdout.strip() if audit.returncode else "",
     )
+
+
+def find_sent_again(costs: Sequence[Cost], gateway: Gateway) -> None:
+    """Find the texts that were sent twice, and hold each against the fault that broke it off.
+
+    That is the last one that had begun when the first copy came. The second copy comes up to
+    45 seconds later, often after the next fault.
+    """
+    begins = [cost.since - IN_FLIGHT for cost in costs]
+    for cost, (begin, end) in zip(costs, pairwise([*begins, inf]), strict=True):
+        cost.sent_again = gateway.sent_again(begin, end)
 
 
 TITLES = (
@@ -198,7 +220,7 @@ def table(costs: Sequence[Cost]) -> str:
                 _counts(sum((run.repeated for run in runs), Counter())),
                 str(sum(len(run.lost) for run in runs)),
                 str(sum(len(run.lower) for run in runs)),
-                str(sum(run.sent_again for run in runs)),
+                str(sum(len(run.sent_again) for run in runs)),
                 str(sum(bool(run.findings) for run in runs)),
             )
         )

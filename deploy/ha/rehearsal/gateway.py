@@ -19,6 +19,8 @@ class Text(NamedTuple):
     reference: str
     """The service's name for it: the same if it is sent again."""
     body: str
+    sender: str
+    """The address of the machine that handed it over."""
 
     @property
     def code(self) -> str:
@@ -33,8 +35,7 @@ class Gateway:
     def __init__(self) -> None:
         self._arrived = Condition()
         self._texts: dict[str, list[Text]] = defaultdict(list)
-        self._times: dict[str, int] = defaultdict(int)
-        self._seen: dict[str, float] = {}
+        self._copies: dict[str, list[Text]] = defaultdict(list)
         self._server = ThreadingHTTPServer((BRIDGE, PORT), self._handler())
         self._server.daemon_threads = True
         Thread(target=self._server.serve_forever, daemon=True).start()
@@ -46,8 +47,9 @@ class Gateway:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 query = parse_qs(urlsplit(self.headers["X-Kannel-DLR-Url"]).query)
-                text = Text(time.monotonic(), query["reference"][0], body)
-                take(self.client_address[0], self.headers["X-Kannel-To"], text)
+                sender = self.client_address[0]
+                text = Text(time.monotonic(), query["reference"][0], body, sender)
+                take(self.headers["X-Kannel-To"], text)
                 self.send_response(202)
                 self.end_headers()
                 self.wfile.write(b"0: Accepted for delivery")
@@ -57,17 +59,17 @@ class Gateway:
 
         return Handler
 
-    def _take(self, sender: str, number: str, text: Text) -> None:
+    def _take(self, number: str, text: Text) -> None:
         with self._arrived:
-            self._seen[sender] = text.at
             self._texts[number].append(text)
-            self._times[text.reference] += 1
+            self._copies[text.reference].append(text)
             self._arrived.notify_all()
 
     def senders(self, since: float) -> set[str]:
         """The addresses from which texts came since then."""
         with self._arrived:
-            return {sender for sender, at in self._seen.items() if at > since}
+            copies = [text for copies in self._copies.values() for text in copies]
+        return {text.sender for text in copies if text.at > since}
 
     def wait(self, number: str, body: str, timeout: float) -> Text | None:
         """Return the newest text to *number* whose body contains *body*."""
@@ -79,7 +81,11 @@ class Gateway:
             self._arrived.wait_for(newest, timeout)
             return newest()
 
-    def sent_again(self) -> int:
-        """How many texts came more than once."""
+    def sent_again(self, since: float, until: float) -> list[list[Text]]:
+        """Return the copies of each text that came more than once, the first time within."""
         with self._arrived:
-            return sum(times > 1 for times in self._times.values())
+            return [
+                [*copies]
+                for copies in self._copies.values()
+                if len(copies) > 1 and since <= copies[0].at < until
+            ]
