@@ -363,19 +363,21 @@ def turn_off(
     return result
 
 
-def remove(factors: Factors, removal: Removal, now: datetime) -> list[str]:
-    """Remove factors of the locked user, and tell them; return which ones.
+def remove(factors: Factors, removal: Removal, now: datetime, *, told: bool = True) -> list[str]:
+    """Remove factors of the locked user, and tell them if *told*; return which ones.
 
     Sessions and tokens stay: they have proved more than will be asked for.
     """
     removed = []
     if factors.active and removal is not Removal.APP:
         factors.active.release(now)
-        delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
+        if told:
+            delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
         removed.append("number")
     if factors.app and removal is not Removal.NUMBER:
         factors.app.delete()
-        delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
+        if told:
+            delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
         removed.append("app")
     forget_recovery_codes(factors.user)
     return removed

@@ -1,6 +1,7 @@
 """The mailed link "this was not me" (S-39): take back what somebody else did."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from oauth2_provider.models import AccessToken
 
@@ -14,14 +15,46 @@ from optin.models import (
     Notice,
     ProviderUser,
     RecoveryCode,
+    User,
 )
-from optin.operations.authenticators import Removal, remove
+from optin.operations.authenticators import Removal, overview, remove
 from optin.operations.factors import Factors
 from optin.operations.passwords import Attempt, close_begun, trying
 from optin.origin import Origin
 from optin.outcomes import FactorOutcome
 
 Kind = AuditEvent.Kind
+
+OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
+"""What tells of an app; all else with such a link tells of a number."""
+
+
+class Effect(StrEnum):
+    """What the link of a notice does to the second factor that it is about."""
+
+    REMOVES = "removes"
+    GONE = "gone"  # that factor is gone, and none was added since; it may have been replaced
+    SUSPENDED = "suspended"  # the number is for staff to judge
+    BY_MAIL_ALONE = "by_mail_alone"  # the password came by mail since: no factor goes
+
+
+def effect(notice: Notice) -> Effect:
+    """Return what ``disown`` would do now to the factor that *notice* is about."""
+    factors = overview(notice.user)
+    return _effect(notice, notice.user, factors.number, factors.app)
+
+
+def _effect(
+    notice: Notice, user: User, number: ProviderUser | None, app: AuthenticatorApp | None
+) -> Effect:
+    if user.password_mailed_at and user.password_mailed_at >= _since(notice):
+        return Effect.BY_MAIL_ALONE
+    factor = app if notice.kind in OF_APPS else number
+    if factor is None or not _is_meant(notice, factor):
+        return Effect.GONE
+    if isinstance(factor, ProviderUser) and factor.suspended_at:
+        return Effect.SUSPENDED
+    return Effect.REMOVES
 
 
 def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
@@ -49,20 +82,14 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
-    user, number = factors.user, factors.active
-    of_app = notice.kind in {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
-    since = _since(notice)
-    mailed = user.password_mailed_at and user.password_mailed_at >= since
+    user = factors.user
     removed = []
-    if mailed:
-        pass
-    elif of_app and factors.app and _is_meant(notice, factors.app):
-        removed = remove(factors, Removal.APP, now)
-    elif not of_app and number and not number.suspended_at and _is_meant(notice, number):
-        removed = remove(factors, Removal.NUMBER, now)
+    if _effect(notice, user, factors.active, factors.app) is Effect.REMOVES:
+        which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
+        removed = remove(factors, which, now, told=False)  # the mail about all of it tells
     close_begun(user, now)
     # A list that was made since may be the thief's.
-    RecoveryCode.objects.filter(user=user, created_at__gte=since).delete()
+    RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
     KnownNetwork.objects.filter(user=user).delete()  # one may be the thief's

@@ -1,12 +1,15 @@
 """The page behind the link of a mail about a change: "this was not me"."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
 from optin.messaging import wording
-from optin.operations.not_me import disown
+from optin.operations.authenticators import overview
+from optin.operations.not_me import OF_APPS, disown, effect
 from optin.operations.verification import REPEATED_WITHIN
 from optin.outcomes import SignInOutcome
 from optin.runtime.redirects import SeeOther
@@ -26,15 +29,27 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     if notice is None or notice.disowned_at:
         return page(request, "not_me_gone.html", status=404)
     form = PasswordForm(request.POST or None)
+    context: dict[str, Any] = {
+        "notice": notice,
+        "effect": effect(notice),
+        "of_app": notice.kind in OF_APPS,
+    }
     if not form.is_valid():
-        return page(request, "not_me.html", form, notice=notice)
+        return page(request, "not_me.html", form, **context)
     result = disown(notice, form.cleaned_data["password"], origin=sessions.origin_of(request))
     if result.outcome is not SignInOutcome.SIGNED_IN:
-        return refused_password(request, "not_me.html", form, result, notice=notice)
+        return refused_password(request, "not_me.html", form, result, **context)
     request.session.flush()
+    left = overview(notice.user)
+    request.session["disowned"] = {
+        "effect": context["effect"],
+        "number": left.number.last_three if left.number else "",
+        "app": bool(left.app),
+    }
     return SeeOther("not-me-done")
 
 
 @require_safe
 def not_me_done(request: HttpRequest) -> HttpResponse:
-    return page(request, "not_me_done.html")
+    """What became of the account; without details after a double click, whose session is lost."""
+    return page(request, "not_me_done.html", **request.session.get("disowned", {}))

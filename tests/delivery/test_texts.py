@@ -74,7 +74,7 @@ SUBJECTS = {
     Notice.Kind.RECOVERY_CODES: ("New recovery codes were made", "do not work any more"),
     Notice.Kind.RECOVERED: ("A recovery code was used", "does not work again"),
     Notice.Kind.PASSWORD: ("Your password was changed", "was changed"),
-    Notice.Kind.DISOWNED: ("was taken back", "turn two-factor sign-in on again"),
+    Notice.Kind.DISOWNED: ("was taken back", "choose a new password"),
     Notice.Kind.NO_TEXTS: ("No text messages go to your", "answered STOP"),
     Notice.Kind.REVOKE_PLANNED: ("Staff will remove your second factors", "Cancel it now"),
     Notice.Kind.REVOKE_OFF: ("Your second factors are not removed", "nothing was removed"),
@@ -110,7 +110,9 @@ def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
     body = " ".join(str(message.body).split())
     assert words in body
     assert "Account: o'brien & <co>" in body
-    assert "If this was not you, change your password now" in body
+    link = "/not-me/" in body
+    advice = "secure your account with this link, before" if link else "change your password now"
+    assert f"If this was not you, {advice}" in body
     assert "https://2fa.example.com" in body
     assert ("ending in 156" in body) is (kind in NAME_A_NUMBER and last_three == "156")
     assert "ending in  " not in body

@@ -3,20 +3,23 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import time_machine
+from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.signing import TimestampSigner
+from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin import keys
 from optin.models import AuditEvent, File, Guard, Notice, PendingOtp, ProviderUser, User
-from optin.operations import authenticators, staff_actions
+from optin.operations import authenticators, passwords, staff_actions
 from optin.support import wording
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.browser import (
@@ -413,7 +416,7 @@ def test_not_received(code_page: Browser, phone: Phone, clock: time_machine.Trav
 
     clock.shift(int(seconds[1]))
     code_page.click(f"{path}not-received/")
-    assert "You can send it in" not in code_page.page.text
+    assert "You can resend in" not in code_page.page.text
     code_page.send(f"{path}send/")
     assert code_page.path == path
     assert "The code is the same." in code_page.page.flash
@@ -652,7 +655,8 @@ def test_this_was_not_me(
 
     assert owner.path == "/not-me/done/"
     assert not is_on(user)
-    assert owner.page.leads_to("/password-reset/")
+    assert "Two-factor sign-in is off now." in owner.page.text
+    assert "/sign-in/?next=/account/password/" in owner.page.links
     assert ann.go("/account/").address.endswith("/sign-in/?ended=1&next=%2Faccount%2F")
     assert "Your session ended." in ann.page.flash
     owner.go(path)
@@ -661,6 +665,46 @@ def test_this_was_not_me(
     owner.go(path)
     assert owner.page.status == 404
     assert owner.page.leads_to("/password-reset/")
+
+
+def _reset_by_mail(user: User) -> None:
+    link = default_token_generator.make_token(User.objects.get(pk=user.pk))
+    passwords.choose(user, NEW_PASSWORD, origin=ORIGIN, link=link)
+
+
+def _suspend(user: User) -> None:
+    staff_actions.suspend(user, reason="reported", origin=ORIGIN)
+
+
+def _replace(user: User) -> None:
+    Notice.objects.update(about_id=F("about_id") + 1)  # as if it told of the one before
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (_reset_by_mail, "the password was set with a link from an e-mail"),
+        (_suspend, "only support can remove it"),
+        (_replace, "was removed or replaced since"),
+    ],
+    ids=["reset", "suspended", "replaced"],
+)
+def test_this_was_not_me_says_what_it_does_not_remove(
+    before: Callable[[User], None], why: str, user: User, active: ProviderUser
+) -> None:
+    """Whoever is told that all is well stops looking."""
+    path = link_in_mail("/not-me/")
+    before(user)
+    owner = Browser()
+    owner.go(path)
+    assert why in owner.page.text
+    assert "we remove" not in owner.page.text
+    owner.send(password=NEW_PASSWORD if before is _reset_by_mail else PASSWORD)
+    assert owner.path == "/not-me/done/"
+    assert is_on(user)
+    assert why in owner.page.text
+    assert "Signing in still needs a code" in owner.page.text
+    assert "contact support first" in owner.page.text
 
 
 @pytest.mark.parametrize("path", ["/not-me/nothing/", "/not-me/1:forged/", "/not-me/1/"])
