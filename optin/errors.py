@@ -53,6 +53,13 @@ class InvalidMobileNumber(Refusal):
     message = "That is not a mobile number."
 
 
+class SamePassword(Refusal):
+    """A new password is to be the one that the person has: somebody may know it."""
+
+    code = "password_same"
+    message = "That is the present password."
+
+
 class UnfitReason(Refusal):
     """A staff action was asked for without a reason, or with one that is too long."""
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -235,6 +235,8 @@ def verify_opt_in(
             result, other = _activate(factors, row, result, attempt, now)
             if not other:
                 keep_session(factors.user)
+                if old:
+                    result = replace(result, data={**result.data, "replaced": old.pk})
                 # Else one handset could hold a prefix open.
                 if for_the_first_time:
                     _count_verified(row, factors.pending[row.pk])
@@ -251,7 +253,7 @@ def verify_opt_in(
             other_user_id=other.user_id if other else None,
             number_digest=row.number_digest if row else "",
             last_three=row.last_three if row else "",
-            data={**result.data, **_replaced(old, result)},
+            data=result.data,
         )
     return result
 
@@ -273,11 +275,6 @@ def belongs_to_another(user: User, provider_user_id: int) -> bool:
         return False
     verified_at = newest.provider_user.verified_at
     return verified_at is None or verified_at < newest.closed_at
-
-
-def _replaced(old: ProviderUser | None, result: Verification) -> dict[str, Any]:
-    """Say for the event which number gave way, if one did."""
-    return {"replaced": old.pk} if old and result.outcome is CodeOutcome.OK else {}
 
 
 def _activate(

@@ -19,7 +19,7 @@ from django.utils.http import base36_to_int
 
 from optin import limits
 from optin.audit import restores
-from optin.errors import SignedOut
+from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
 from optin.operations.factors import (
@@ -194,9 +194,12 @@ def choose(
     :param keep_session: as for ``opt_ins.verify_opt_in``.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: if the session was ended meanwhile, or the link was used.
+    :raises SamePassword: if it is the one that they have.
     :raises Busy: if too many passwords are being hashed.
     """
     with hashing.place():
+        if hashing.verify(password, user.password)[0]:
+            raise SamePassword
         hashed = hashing.make(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.SIGN_IN)

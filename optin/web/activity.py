@@ -133,11 +133,11 @@ _CODE_REFUSED = {
     "not_opted_in": lambda: _("Code rejected: two-factor sign-in was off"),
 }
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
-    (Kind.OPT_IN, "sent"): lambda: _("Code sent to turn two-factor sign-in on"),
-    (Kind.OPT_IN, "resent"): lambda: _("Code sent again to turn two-factor sign-in on"),
-    (Kind.OPT_IN, ""): lambda: _("A code to turn two-factor sign-in on was asked for and not sent"),
+    (Kind.OPT_IN, "sent"): lambda: _("Code sent to verify a number"),
+    (Kind.OPT_IN, "resent"): lambda: _("Code sent again to verify a number"),
+    (Kind.OPT_IN, ""): lambda: _("A code to verify a number was asked for and not sent"),
     (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
-    (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to turn two-factor sign-in on entered wrongly"),
+    (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to verify a number entered wrongly"),
     (Kind.VERIFY_OPT_IN, "already_verified"): lambda: _("Code entered for an active number"),
     (Kind.VERIFY_OPT_IN, "mobile_number_in_use"): lambda: _(
         "Right code entered for a number that another account uses"
@@ -219,11 +219,11 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.APP, "app_first"): lambda: _("You chose to be asked for the app first when you sign in"),
     (Kind.APP, ""): lambda: _("Set-up of an authenticator app refused"),
     (Kind.RECOVERY_CODES, "ok"): lambda: _("New recovery codes made"),
-    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("The same recovery codes shown again"),
+    (Kind.RECOVERY_CODES, "unchanged"): lambda: _("Recovery codes downloaded or shown again"),
     (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
-    (Kind.DISOWN, "ok"): lambda: _("A change taken back: this was not you"),
-    (Kind.DISOWN, "unchanged"): lambda: _("A change that was already taken back"),
-    (Kind.DISOWN, ""): lambda: _("A change was not taken back: wrong password"),
+    (Kind.DISOWN, "ok"): lambda: _("You said “this was not me”: everybody was signed out"),
+    (Kind.DISOWN, "unchanged"): lambda: _("You said “this was not me” again: nothing changed"),
+    (Kind.DISOWN, ""): lambda: _("“This was not me”: wrong password entered"),
     (Kind.SESSION, "ended"): lambda: _("Signed out of another browser"),
     (Kind.SESSION, "others_ended"): lambda: _("Signed out of all other browsers"),
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),

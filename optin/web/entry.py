@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from optin.errors import SignedOut
+from optin.errors import SamePassword, SignedOut
 from optin.models import File, Purpose, User
 from optin.operations import authenticators, challenges, passwords, sign_in
 from optin.operations.verification import Verification
@@ -152,6 +152,11 @@ class _Refusing:
         )
         return response
 
+    def refuse_same(self, form: Any) -> HttpResponse:
+        """Answer a new password that is the old one."""
+        form.add_error("new_password1", _("That is your present password. Choose another one."))
+        return self.form_invalid(form)
+
 
 class ChangePassword(_Refusing, views.PasswordChangeView):
     """A new password for somebody who has just given the old one."""
@@ -174,6 +179,8 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
                 standing=sessions.standing(self.request),
                 keep_session=sessions.renew_for_password(self.request),
             )
+        except SamePassword:
+            return self.refuse_same(form)
         except SignedOut:
             sessions.read_again(self.request)
             if not self._is_repeated(self.request):
@@ -230,11 +237,14 @@ class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
         return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
-        passwords.choose(
-            form.user,
-            form.cleaned_data["new_password1"],
-            origin=sessions.origin_of(self.request),
-            link=self.kwargs["token"],
-        )
+        try:
+            passwords.choose(
+                form.user,
+                form.cleaned_data["new_password1"],
+                origin=sessions.origin_of(self.request),
+                link=self.kwargs["token"],
+            )
+        except SamePassword:
+            return self.refuse_same(form)
         sessions.flash(self.request, _("Your password was changed. Sign in with the new one."))
         return SeeOther("sign-in")

@@ -77,6 +77,7 @@ def success(request: HttpRequest) -> HttpResponse:
         request,
         "success.html",
         factors=factors,
+        changed="changed" in request.GET and factors.number,
         mailed=_is_mailed(_user(request)),
         then=next_page(request, "two-factor"),
     )
@@ -200,7 +201,8 @@ class NumberCode(CodePage):
             sessions.follow(self.request)
         if result.outcome is CodeOutcome.OK:
             sessions.prove(self.request, By.TEXT)
-        return SeeOther("success", then=on_to(self.request))
+        changed = {"changed": 1} if result.data.get("replaced") else {}
+        return SeeOther("success", then=on_to(self.request), **changed)
 
 
 def _waits(user: User, number: str) -> bool:

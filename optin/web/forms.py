@@ -150,9 +150,7 @@ class CodeForm(Form):
         if has_field and sends_itself:
             digits = max(words.code_lengths(by_text, by_app=by_app))
             field.widget.attrs["data-digits"] = digits
-            note = _("This page sends the code as soon as you have entered %(n)d digits.") % {
-                "n": digits
-            }
+            note = _("The page continues by itself after %(n)d digits.") % {"n": digits}
             field.help_text = format_html(
                 "{} <span data-sends hidden>{}</span>", field.help_text, note
             )

@@ -87,9 +87,7 @@ def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: C
 def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
     """Enter and a click a moment later send nothing more."""
     code = ask(hand, crowd.new())
-    expect(
-        hand.page.get_by_text("This page sends the code as soon as you have entered 7 digits.")
-    ).to_be_visible()
+    expect(hand.page.get_by_text("The page continues by itself after 7 digits.")).to_be_visible()
     sent: list[str] = []
     hand.page.on("request", lambda asked: sent.extend([asked.url] * (asked.method == "POST")))
     hand.page.get_by_label("Code").focus()
@@ -141,7 +139,7 @@ def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) 
     code = ask(hand, crowd.new())
     hand.give_code(code, "Turn it on")
     hand.follow("Make recovery codes")
-    hand.press("Make recovery codes")
+    hand.press("Show my codes")
     shown = hand.page.locator(".secrets code").all_inner_texts()
     asked: list[str] = []
 
@@ -318,5 +316,5 @@ def test_opt_in_in_any_window(
     look("Two-factor sign-in is on")
     hands.follow("Make recovery codes")
     look("Recovery codes")
-    hands.press("Make recovery codes")
+    hands.press("Show my codes")
     look("Recovery codes")

@@ -106,7 +106,7 @@ def stranger(at: Tour) -> None:
     at.go("/not-me/1:c0ffee/")
     at.look("not-me-gone", "This link no longer works")
     at.go("/not-me/done/")
-    at.look("not-me-done", "Your account is secured")
+    at.look("not-me-done", "Everybody was signed out")
 
 
 @tour(
@@ -151,7 +151,7 @@ def newcomer(at: Tour) -> None:
     at.look("success", "Two-factor sign-in is on")
     at.follow("Make recovery codes")
     at.look("recovery-codes-offer", "Recovery codes")
-    at.press("Make recovery codes")
+    at.press("Show my codes")
     at.look("recovery-codes", "Recovery codes")
     at.follow("I have saved them")
     at.look("two-factor-on", "Two-factor sign-in is on")
@@ -208,7 +208,7 @@ def somebody_whose_texts_are_stopped(at: Tour) -> None:
     )["codes"]
     at.go("/sign-in/")
     at.give_password(person)
-    at.look("sign-in-stopped", "A code is needed too")
+    at.look("sign-in-stopped", "Enter your code")
     at.go("/sign-in/code/not-received/")
     at.look("not-received-stopped", "Not received a text message?")
     at.follow("Back to the code")
@@ -404,7 +404,7 @@ def somebody_unlucky(at: Tour) -> None:
     )
     at.press("Sign out")
     at.give_password(suspended)
-    at.look("sign-in-suspended", "A code is needed too")
+    at.look("sign-in-suspended", "Enter your code")
     at.go("/sign-in/")
     at.give_password(locked)
     at.look("sign-in-locked", "Too many wrong codes")

@@ -177,7 +177,7 @@ def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
     hand.give_code(app.now(), "Turn it on")
     hand.sees("Two-factor sign-in is on")
     hand.follow("Make recovery codes")
-    hand.press("Make recovery codes")
+    hand.press("Show my codes")
     hand.follow("I have saved them")
     is_at(page, "/admin/optin/user/")
     hand.sees("Accounts")

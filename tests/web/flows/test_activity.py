@@ -230,7 +230,7 @@ def test_own_events_with_where_they_came_from(
     lines = [
         "Two-factor sign-in turned on",
         "entered wrongly",
-        "Code sent to turn two-factor sign-in on",
+        "Code sent to verify a number",
         "Signed in with the password",
     ]
     places = [text.index(line) for line in lines]

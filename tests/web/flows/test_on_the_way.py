@@ -126,7 +126,7 @@ def test_after_another_number_and_a_walk_aside(staff: Browser, phone: Phone) -> 
 
 
 def leave(staff: Browser) -> str:
-    """The address of "Leave it as it is": the last link to the page before."""
+    """The address of "Cancel": the last link to the page before."""
     return [link for link in staff.page.links if link.startswith(TWO_FACTOR + "?")][-1]
 
 
