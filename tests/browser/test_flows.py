@@ -122,7 +122,7 @@ def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
     hands.sees("Change your mobile number")
     code = hands.ask_for_code(person.other_number)
     hands.give_code(code, "Use this number")
-    hands.sees("Two-factor sign-in is on")
+    hands.sees("Your mobile number was changed")
     expect(hands.page.locator("main")).to_contain_text(f"... {person.other_number[-3:]}")
     assert "now uses another mobile number" in site.newest_text(person.number, after=3)
 
@@ -164,7 +164,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
     hands.sees("Change your mobile number")
     code = hands.ask_for_code(person.other_number)
     hands.give_code(code, "Use this number")
-    hands.sees("Two-factor sign-in is on")
+    hands.sees("Your mobile number was changed")
     expect(hands.page.locator("main")).to_contain_text("9 recovery codes left")
 
 

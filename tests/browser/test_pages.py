@@ -190,7 +190,7 @@ def somebody_without_the_phone(at: Tour) -> None:
     at.ask_for_code(person.other_number)
     at.look("number-change-code", "Check your phone")
     at.give_code(at.newest_code(person.other_number), "Use this number")
-    at.look("number-changed", "Two-factor sign-in is on")
+    at.look("number-changed", "Your mobile number was changed")
 
 
 @tour("sign-in-code", "sign-in-code-help", "sign-in-recovery", "number", "two-factor")
