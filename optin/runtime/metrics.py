@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -73,11 +74,10 @@ def exposition(folder: str, waiting: Mapping[str, tuple[int, float]] = {}) -> by
         only this one.
     :param waiting: for texts and mails, how many wait, and the oldest for how many seconds.
     """
-    counts = _OURS
-    if folder:
-        counts = CollectorRegistry()
-        counts.register(_OfAllProcesses(folder))
-    return generate_latest(counts) + generate_latest(_of_waiting(waiting))
+    shown = CollectorRegistry()
+    shown.register(_OfAllProcesses(folder) if folder else _OURS)
+    shown.register(_Waiting(waiting))
+    return generate_latest(shown)
 
 
 class _OfAllProcesses(Collector):
@@ -91,18 +91,21 @@ class _OfAllProcesses(Collector):
         return merged
 
 
-def _of_waiting(waiting: Mapping[str, tuple[int, float]]) -> CollectorRegistry:
-    """Gauges of this moment: they are read from the tables, and no process keeps them."""
-    registry = CollectorRegistry()
-    if waiting:
-        many = Gauge("optin_waiting", "Messages to be sent.", ["kind"], registry=registry)
-        oldest = Gauge(
-            "optin_waiting_oldest_seconds",
-            "Age of the oldest message to be sent.",
-            ["kind"],
-            registry=registry,
+class _Waiting(Collector):
+    """What waits at this moment, as the tables have it.
+
+    Not a ``Gauge``: that is kept in the folder of its process, for as long as the folder is there.
+    """
+
+    def __init__(self, waiting: Mapping[str, tuple[int, float]]) -> None:
+        self._waiting = waiting
+
+    def collect(self) -> Iterable[Metric]:
+        many = GaugeMetricFamily("optin_waiting", "Messages to be sent.", labels=["kind"])
+        oldest = GaugeMetricFamily(
+            "optin_waiting_oldest_seconds", "Age of the oldest message to be sent.", labels=["kind"]
         )
-        for kind, (count, seconds) in waiting.items():
-            many.labels(kind).set(count)
-            oldest.labels(kind).set(seconds)
-    return registry
+        for kind, (count, seconds) in self._waiting.items():
+            many.add_metric([kind], count)
+            oldest.add_metric([kind], seconds)
+        return (many, oldest) if self._waiting else ()
