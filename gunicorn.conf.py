@@ -4,6 +4,7 @@ Why gunicorn and these numbers: docs/measurements.md.
 """
 
 import atexit
+import fcntl
 import gc
 import logging
 import logging.config
@@ -12,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,48 @@ forwarder_headers = ""
 control_socket_disable = True
 
 
+# Not that of releases up to 0.11, which lock nothing: theirs may still run.
+_PREFIX = "optin-counts-"
+
+
+def _lock(folder: Path, how: int) -> int:
+    """Lock *folder* for this process and its workers; return the descriptor that holds the lock.
+
+    :raises OSError: if it is locked, and *how* does not say to wait.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make and lock a folder, again if a server that starts at this moment has deleted it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            _lock(folder, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder
+
+
 def _make_metrics_folder() -> str:
-    """Make the folder for the metrics of the workers; this process deletes it at its end."""
+    """Make the folder for the metrics of the workers; this process deletes it at its end.
+
+    It is locked while this process or one of its workers lives. What a killed server left behind
+    is not, and is deleted here.
+    """
     # In memory if possible: writing to a full disk would kill a worker.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    folder = tempfile.mkdtemp(prefix="optin-metrics-", dir=memory)
+    parent = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108
+    for left in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # in use, or of another user
+            lock = _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder = _new_folder(parent)
     master = os.getpid()
 
     def remove() -> None:
@@ -46,7 +85,7 @@ def _make_metrics_folder() -> str:
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(remove)
-    return folder
+    return str(folder)
 
 
 # Set before the settings are read and prometheus_client is imported. A reload makes a new folder:

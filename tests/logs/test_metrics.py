@@ -1,6 +1,8 @@
 """``/metrics``: what is counted, for whom, and over all processes."""
 
+import os
 import re
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from optin.operations import challenges, opt_ins
 from optin.runtime import metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.server import METRICS_TOKEN, eventually, running
+from tests.kit.server import METRICS_TOKEN, Site, eventually, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,20 +191,27 @@ def test_the_right_token(client: Client, open_page: None) -> None:
 # -- several processes -------------------------------------------------------------
 
 
+def _folder_of(pid: int) -> Path:
+    found = re.search(r"\S+/optin-counts-\w+", Path(f"/proc/{pid}/maps").read_text())
+    return Path(found[0]) if found else Path("none yet")
+
+
+def _folder(site: Site) -> Path:
+    """Where the workers of *site* count, once one has begun to."""
+    assert eventually(lambda: any(_folder_of(pid).exists() for pid in site.workers()))
+    return next(found for pid in site.workers() if (found := _folder_of(pid)).exists())
+
+
 def test_all_workers_count_together(tmp_path: Path) -> None:
     def counted(text: str) -> float:
         found = re.search(r'_seconds_count\{route="home",status="3xx"\} (\S+)', text)
         return float(found[1]) if found else 0
 
-    def folder_of(pid: int) -> Path:
-        found = re.search(r"\S+/optin-metrics-\w+", Path(f"/proc/{pid}/maps").read_text())
-        return Path(found[0]) if found else Path("none yet")
-
     def has_served(pid: int) -> bool:
-        own = folder_of(pid) / f"histogram_{pid}.db"
+        own = _folder_of(pid) / f"histogram_{pid}.db"
         return own.exists() and b'"home"' in own.read_bytes()
 
-    with running(tmp_path, tables=False) as site, ThreadPoolExecutor(8) as pool:
+    with running(tmp_path) as site, ThreadPoolExecutor(8) as pool:
         sent = 0
 
         def both_have_served() -> bool:
@@ -215,10 +224,28 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
 
         assert eventually(both_have_served)
         seen = {counted(text) for text in pool.map(lambda _: site.metrics(), range(16))}
-        (folder,) = {folder_of(pid) for pid in site.workers()}
+        (folder,) = {_folder_of(pid) for pid in site.workers()}
+        text = site.metrics()
 
     assert seen == {sent}
     assert not folder.exists()
+    types = re.findall("^# TYPE (.*)$", text, re.MULTILINE)
+    assert len(types) == len(set(types))
+    assert re.findall("^optin_waiting{(.*)}", text, re.MULTILINE) == ['kind="text"', 'kind="mail"']
+
+
+def test_a_start_deletes_the_counts_of_a_killed_server(tmp_path: Path) -> None:
+    """Nothing else would free the memory. A server that runs keeps its own."""
+    with running(tmp_path, tables=False) as alive, running(tmp_path, tables=False) as killed:
+        kept, left = _folder(alive), _folder(killed)
+        assert killed.process
+        for pid in (killed.process.pid, *killed.workers()):
+            os.kill(pid, signal.SIGKILL)
+        killed.process.wait()
+        assert left.exists()
+        with running(tmp_path, tables=False):
+            assert eventually(lambda: not left.exists())
+        assert kept.exists()
 
 
 def test_a_process_that_just_starts_hides_no_counts(tmp_path: Path) -> None:
