@@ -67,6 +67,12 @@ class UnfitReason(Refusal):
     message = "Give a reason of at most 500 characters; it is kept in the audit trail."
 
 
+class NumberInReason(UnfitReason):
+    """A reason holds a telephone number in full: the audit trail would keep it for good."""
+
+    message = "Leave the telephone number out of the reason: write its last three digits."
+
+
 class UnfitTime(Refusal):
     """Something is to last for no time, or for too long."""
 

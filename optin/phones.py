@@ -109,6 +109,13 @@ _OF_LENGTH = {
     phonenumbers.ValidationResult.TOO_LONG: Fault.TOO_LONG,
 }
 
+
+def is_in(text: str, *, home_region: str) -> bool:
+    """Whether a telephone number that may exist stands in *text*, of whatever kind."""
+    valid = phonenumbers.Leniency.VALID
+    return any(True for _ in phonenumbers.PhoneNumberMatcher(text, home_region, leniency=valid))
+
+
 _FICTIONAL = {"AU": "+61491570156"}
 """Mobile numbers that are kept free for examples (AU: ACMA)."""
 

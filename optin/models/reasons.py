@@ -1,6 +1,8 @@
 """The reasons that staff give for what they do."""
 
-from optin.errors import UnfitReason
+from optin import phones
+from optin.conf import conf
+from optin.errors import NumberInReason, UnfitReason
 
 MAX_REASON = 500
 """Characters of a reason that staff give."""
@@ -9,9 +11,11 @@ MAX_REASON = 500
 def fit_reason(given: str) -> str:
     """Return the reason that staff gave, without blanks around it.
 
-    :raises UnfitReason: if it is empty, or of over 500 characters.
+    :raises UnfitReason: if it is empty, of over 500 characters, or holds a telephone number.
     """
     given = given.strip()
     if not 0 < len(given) <= MAX_REASON:
         raise UnfitReason
+    if phones.is_in(given, home_region=conf.sms_regions[0]):
+        raise NumberInReason
     return given

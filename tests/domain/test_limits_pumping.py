@@ -28,6 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
+from optin.models.reasons import fit_reason
 from optin.operations import challenges, opt_ins, retention, send_controls, staff_actions
 from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
@@ -518,7 +519,11 @@ def test_queued_texts_expire_during_the_stop(
 # -- what staff may not ask for ----------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "r" * 501], ids=["empty", "blank", "long"])
+@pytest.mark.parametrize(
+    "reason",
+    ["", "  ", "r" * 501, f"asked by {NUMBER}.", "asked by (0491) 570-156"],
+    ids=["empty", "blank", "long", "number", "number as written"],
+)
 def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:
     target = Target.number(NUMBER)
     steps: list[Callable[[], object]] = [
@@ -534,6 +539,13 @@ def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:
             with pytest.raises(errors.UnfitReason):
                 step()
     assert not Guard.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "reason", ["INC0491570156", "... 156", "2026-11-03 23:01, case 4915701567"]
+)
+def test_a_reason_may_have_other_digits(reason: str) -> None:
+    assert fit_reason(reason) == reason
 
 
 @pytest.mark.parametrize(
