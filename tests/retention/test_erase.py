@@ -461,6 +461,22 @@ def test_the_command_with_yes(person: User) -> None:
     assert found() == set()
 
 
+def test_the_command_takes_an_id(person: User, stranger: User) -> None:
+    """All that is left of a name in a list of ids, or of one in the trail."""
+    same = f"{person.pk}"
+    User.objects.filter(pk=stranger.pk).update(username=same)  # not whom the id means
+    assert run("--id", same, "--reason", REASON, "--yes") == f"Erased user {person.pk}.\n"
+    assert found() == set()
+    assert User.objects.by_login(same)
+
+
+@pytest.mark.parametrize("who", [[], [NAME, "--id", "1"]])
+def test_the_command_takes_a_name_or_an_id(person: User, who: list[str]) -> None:
+    with pytest.raises(CommandError, match="argument"):
+        run(*who, "--reason", REASON, "--yes")
+    assert User.objects.by_login(NAME)
+
+
 def test_the_command_does_not_guess_in_a_script(person: User) -> None:
     with pytest.raises(CommandError, match="say --yes"):
         run(NAME, "--reason", REASON)
@@ -500,4 +516,6 @@ def test_the_command_asks_at_a_terminal(
 def test_what_the_command_refuses(person: User, name: str, reason: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):
         run(name, "--reason", reason, "--yes")
+    with pytest.raises(CommandError, match="There is no user with the id 0"):
+        run("--id", "0", "--reason", REASON, "--yes")
     assert User.objects.by_login(NAME)
