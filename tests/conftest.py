@@ -105,7 +105,9 @@ def fresh_trail() -> None:
 def fresh_throttle() -> Iterator[None]:
     """Each test begins with no requests counted."""
     yield
-    throttle._limiter.cache_clear()
+    throttle._own.cache_clear()
+    throttle._shared.cache_clear()
+    throttle._redis.answered()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,6 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
-from limits.errors import StorageError
 from oauth2_provider import views
 from oauth2_provider.models import (
     get_access_token_model,
@@ -287,7 +286,7 @@ class Endpoint(View):
             response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
         except _UNREADABLE:
             return _refusal("invalid_request", 400)
-        except (DatabaseError, InterfaceError, StorageError):
+        except (DatabaseError, InterfaceError):
             logger.exception("unavailable")
             return _later(503, RETRY_UNAVAILABLE)
         if response.status_code >= 400:

@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from limits.errors import StorageError
 from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -391,6 +390,6 @@ def _error_of(exc: Exception) -> ApiError:
     if isinstance(exc, Refusal):
         message = exc.message if exc.code == "invalid_request" else ""
         return ApiError(exc.code, message)
-    if isinstance(exc, (DatabaseError, InterfaceError, StorageError)):
+    if isinstance(exc, (DatabaseError, InterfaceError)):
         return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)
     return ApiError("internal_error")

@@ -1,9 +1,11 @@
 """The courtesy limits on requests: one client must not crowd out the others.
 
 They protect nothing else. Limits that must be exact are counted in the database
-(``optin.limits``).
+(``optin.limits``). So while Redis is away, each process counts for itself, and nothing is refused
+for it.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,18 +16,21 @@ from functools import lru_cache
 import redis  # noqa: F401
 from django.conf import settings
 from limits import RateLimitItemPerSecond
+from limits.errors import StorageError
 from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from optin.conf import Rate, conf
 from optin.origin import network_of
 
+logger = logging.getLogger(__name__)
+
+ASK_AGAIN = 5.0
+"""Seconds between two requests that ask a Redis that is away. Each may wait for a second."""
+
 
 def hit(user_id: int) -> timedelta | None:
-    """Count one call of the user; return how long to wait if it is one too many.
-
-    :raises StorageError: if Redis is configured and does not answer.
-    """
+    """Count one call of the user; return how long to wait if it is one too many."""
     return _hit(conf.requests_per_user, str(user_id))
 
 
@@ -48,19 +53,70 @@ def hit_network(ip: str) -> timedelta | None:
     return _hit(conf.requests_per_network, f"network {network_of(ip, 32)}")
 
 
+def redis_is_away() -> bool:
+    """Whether Redis is configured and does not answer: each process counts for itself then."""
+    return bool(settings.REDIS_URL) and not _shared().storage.check()
+
+
 def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
+    if settings.REDIS_URL and _redis.may_be_asked():
+        try:
+            wait = _count(_shared(), rates, who)
+        except StorageError as exc:
+            _redis.went(exc)
+        else:
+            _redis.answered()
+            return wait
+    return _count(_own(), rates, who)
+
+
+def _count(limiter: FixedWindowRateLimiter, rates: Iterable[Rate], who: str) -> timedelta | None:
     for rate in rates:
         item = RateLimitItemPerSecond(rate.count, rate.seconds)
-        if not _limiter().hit(item, who):
-            reset = _limiter().get_window_stats(item, who).reset_time
+        if not limiter.hit(item, who):
+            reset = limiter.get_window_stats(item, who).reset_time
             return timedelta(seconds=max(reset - time.time(), 1))
     return None
 
 
+class _Redis:
+    """Whether Redis answered lately, so that not each request waits for one that is away."""
+
+    def __init__(self) -> None:
+        self._ask_from: float | None = None  # time.monotonic; None: it answers
+
+    def may_be_asked(self) -> bool:
+        """Whether to ask it. While it is away, one request asks in ``ASK_AGAIN`` seconds."""
+        if self._ask_from is None:
+            return True
+        now = time.monotonic()
+        if now < self._ask_from:
+            return False
+        self._ask_from = now + ASK_AGAIN
+        return True
+
+    def went(self, exc: StorageError) -> None:
+        if self._ask_from is None:
+            cause = type(exc.__cause__ or exc).__name__
+            logger.warning("Redis is away (%s): this process counts requests for itself", cause)
+        self._ask_from = time.monotonic() + ASK_AGAIN
+
+    def answered(self) -> None:
+        if self._ask_from is not None:
+            logger.warning("Redis is back: it counts requests for all processes")
+        self._ask_from = None
+
+
+_redis = _Redis()
+
+
 @lru_cache(maxsize=1)
-def _limiter() -> FixedWindowRateLimiter:
-    if not settings.REDIS_URL:
-        return FixedWindowRateLimiter(storage_from_string("memory://"))
+def _own() -> FixedWindowRateLimiter:
+    return FixedWindowRateLimiter(storage_from_string("memory://"))
+
+
+@lru_cache(maxsize=1)
+def _shared() -> FixedWindowRateLimiter:
     patience = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
     return FixedWindowRateLimiter(
         storage_from_string(settings.REDIS_URL, wrap_exceptions=True, **patience)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from optin.audit import restores
 from optin.models import Canary
 from optin.operations import key_rotation
-from optin.runtime import stopping
+from optin.runtime import stopping, throttle
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     they are not those with which the database was written. ``restored``: the database was
     restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
     ``stopping``: the server stops soon.
+
+    A second line ``redis`` after the ``ok``: it does not answer, so each process counts requests
+    for itself.
     """
     if stopping.announced():
         return _not_ready(["stopping"])
@@ -43,7 +46,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     except DatabaseError as exc:
         logger.warning("not ready: %s", type(exc).__name__)
         failing = ["database"]
-    return _not_ready(failing) if failing else _plain("ok")
+    if failing:
+        return _not_ready(failing)
+    return _plain("ok\nredis" if throttle.redis_is_away() else "ok")
 
 
 def _not_ready(failing: list[str]) -> HttpResponse:

@@ -15,7 +15,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import resolve
 from django.utils import translation
-from limits.errors import StorageError
 
 from optin.errors import Busy
 from optin.runtime import hashing, throttle
@@ -138,6 +137,4 @@ def _wait(request: HttpRequest) -> timedelta | None:
 
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:
     """Keep with *request* what its exception was: the answer to it does not say."""
-    request.database_failed = isinstance(
-        sys.exc_info()[1], DatabaseError | InterfaceError | StorageError
-    )
+    request.database_failed = isinstance(sys.exc_info()[1], DatabaseError | InterfaceError)

@@ -1,41 +1,83 @@
 """What happens while something that the service needs is not there (S-64)."""
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from optin.conf import KEY_BYTES
-from optin.models import File, ProviderUser, User
+from optin.conf import KEY_BYTES, Rate
+from optin.models import Canary, File, ProviderUser, User
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import SendOutcome
 from optin.runtime import throttle
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
+from tests.kit.server import eventually, free_port, needs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def test_redis_away(access_key: str, phone: Phone, client: Client, settings: LazySettings) -> None:
-    """Configured and not there: a quick 503; back again: no restart is needed."""
-    url = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}"
-    body = {"MobileNumber": NUMBER}
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody listens there
-    throttle._limiter.cache_clear()
+def test_redis_away(
+    user: User, access_key: str, client: Client, settings: LazySettings, tmp_path: Path
+) -> None:
+    """Each process counts for itself; once Redis is back, it counts for all, without a restart."""
+    needs("Redis", shutil.which("redis-server") is not None)
+    settings.OPTIN_REQUESTS_PER_USER = (Rate(4, 300),)
+    calls = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}"
 
-    away = client.post(url, body, content_type="application/json")
+    def call() -> int:
+        return client.post(calls, {}, content_type="application/json").status_code
 
-    assert (away.status_code, away["Retry-After"]) == (503, "5")
-    assert phone.messages == []
-    settings.REDIS_URL = ""
-    throttle._limiter.cache_clear()
-    assert client.post(url, body, content_type="application/json").status_code == 200
+    def ready() -> bytes:
+        answer = client.get("/readyz")
+        assert answer.status_code == 200
+        return answer.content
+
+    Canary.objects.look()
+    port = free_port()
+    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+    assert [call() for _ in range(2)] == [400, 400]
+    assert ready() == b"ok\nredis\n"
+    with redis(port, tmp_path):
+        throttle._redis._ask_from = 0.0
+        assert [call() for _ in range(5)] == [400] * 4 + [429]  # a count of its own
+        assert ready() == b"ok\n"
+    assert [call() for _ in range(3)] == [400, 400, 429]  # the count from before goes on
+    assert ready() == b"ok\nredis\n"
+
+
+def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
+    """Each request that asks it waits for a second."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        settings.REDIS_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
+        for _ in range(20):
+            throttle.hit(1)
+        hung.setblocking(False)
+        hung.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            hung.accept()
+
+
+@contextmanager
+def redis(port: int, folder: Path) -> Iterator[None]:
+    """Run Redis at *port* until the block ends."""
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
+        try:
+            assert eventually(lambda: throttle._shared().storage.check())
+            yield
+        finally:
+            process.terminate()
 
 
 _FIRST_REQUESTS = """
@@ -50,10 +92,10 @@ class Slow:  # any import of a part of it takes a while
             time.sleep(0.05)
 
 sys.meta_path.insert(0, Slow())
-first = threading.Thread(target=throttle._limiter)
+first = threading.Thread(target=throttle._shared)
 first.start()
 time.sleep(0.2)
-throttle._limiter()
+throttle._shared()
 first.join()
 """
 

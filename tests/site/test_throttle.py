@@ -13,7 +13,6 @@ from pytest_django import Settings
 from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
-from optin.runtime import throttle
 from tests.kit.clients import Api, Tokens, bearer, error
 from tests.kit.people import NUMBER, PASSWORD
 
@@ -203,20 +202,3 @@ def test_calls_with_a_session_count_for_the_calls_alone(
     assert [api.opt_in("x").status for _ in range(3)] == [400, 400, 429]
     # Whoever has a stolen token cannot keep its owner from their pages.
     assert page.get("/account/").status_code == 200
-
-
-def test_pages_without_redis(page: Client, settings: Settings) -> None:
-    """503, as the calls; nothing happens."""
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody listens there
-    throttle._limiter.cache_clear()
-    events = AuditEvent.objects.count()
-    for answer in (
-        page.get("/account/"),
-        Client(raise_request_exception=False).post("/sign-in/", {}),
-        page.post("/o/token/", {"grant_type": "refresh_token"}),
-        Tokens().sign_in(),
-    ):
-        status = answer.status if hasattr(answer, "status") else answer.status_code
-        assert status == 503
-        assert int(answer.headers["Retry-After"]) >= 1
-    assert AuditEvent.objects.count() == events
