@@ -1,12 +1,10 @@
 """The entries of the timeline: one thing that happened to an account, in words for staff."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from optin import phones
 from optin.audit import repeats
@@ -17,7 +15,7 @@ from optin.origin import Face, browser
 from optin.support import messages, wording
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSITION = re.compile(r"([0-9]{1,17})-([0-5])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+_POSITION = re.compile(r"([0-9]{1,17})-([0-3])-([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 Kind = AuditEvent.Kind
 
@@ -31,8 +29,6 @@ class What(StrEnum):
     STAFF = "staff"
     ACCOUNT = "account"
     TEXT = "text"
-    GATEWAY = "gateway"
-    OUTCOME = "outcome"
     MAIL = "mail"
 
 
@@ -77,6 +73,7 @@ class Entry:
     where: str
     quoted: str  # the reason of staff, or of a gateway
     bad: bool  # something was refused or failed
+    steps: tuple[str, ...]  # of a text, oldest first
     raw: tuple[str, ...]  # as the browser and the log write it
     position: Position
 
@@ -128,6 +125,7 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
         where=_where(event),
         quoted=wording.quoted(event.reason),
         bad=wording.is_refusal(event),
+        steps=(),
         raw=_raw(event),
         position=position,
     )
@@ -200,56 +198,55 @@ _CLIENTS = {
 }
 
 
-def of_text(message: SmsMessage, names: Names, position: Position) -> Entry:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A text with what led to it and what came of it."""
+
+    message: SmsMessage
+    request: AuditEvent | None  # that was granted
+    tries: tuple[GatewayTry, ...]  # oldest first
+
+
+def of_text(sent: Sent, names: Names, position: Position) -> Entry:
+    message, request = sent.message, sent.request
     waits = message.state in {State.QUEUED, State.SENDING} and message.reason
+    bad = bool(waits) or message.state in {State.FAILED, State.EXPIRED, State.WITHHELD}
+    theirs = [one.gateway_message_id for one in sent.tries if one.gateway_message_id]
     return Entry(
         at=message.created_at,
         what=What.TEXT,
         words=messages.text(message),
-        details=tuple(messages.code_of(message.pending_otp)),
-        number=message.provider_user.masked_number,
-        who="",
-        where="",
-        quoted=messages.why(message.reason) if waits else "",
-        bad=bool(waits) or message.state == State.WITHHELD,
-        raw=(),
-        position=position,
-    )
-
-
-def of_try(made: GatewayTry, names: Names, position: Position) -> Entry:
-    taken = made.fate == "accepted"
-    theirs = wording.plain(made.gateway_message_id)
-    return Entry(
-        at=made.at,
-        what=What.GATEWAY,
-        words=messages.given(made),
         details=(),
-        number="",
-        who="",
-        where="",
-        quoted=messages.why(made.reason),
-        bad=not taken,
-        raw=(f"Id of the text there: {theirs}",) if theirs else (),
+        number="",  # the words say it
+        who=_who(request, names) if request else "",
+        where=_where(request) if request else "",
+        quoted=messages.why(message.reason) if bad else "",
+        bad=bad,
+        steps=tuple(_steps(sent, names, position)),
+        raw=(
+            *(f"Id of the text there: {wording.plain(one)}" for one in theirs),
+            *(_raw(request) if request else ()),
+        ),
         position=position,
     )
 
 
-def of_outcome(message: Any, names: Names, position: Position) -> Entry:
-    failed = message.state != State.DELIVERED
-    return Entry(
-        at=message.ended_at,
-        what=What.OUTCOME,
-        words=messages.outcome(message),
-        details=(),
-        number=message.provider_user.masked_number,
-        who="",
-        where="",
-        quoted=messages.why(message.reason) if failed else "",
-        bad=failed,
-        raw=(),
-        position=position,
-    )
+def _steps(sent: Sent, names: Names, position: Position) -> Iterator[str]:
+    message = sent.message
+    if sent.request:
+        asked = of_event(sent.request, names, position)
+        yield _step(asked.at, asked.words, *asked.details)
+    for made in sent.tries:
+        yield _step(made.at, messages.given(made), messages.why(made.reason))
+    if said := messages.outcome(message):
+        ended = message.delivered_at or message.sent_at or message.claimed_at or message.created_at
+        failed = message.state != State.DELIVERED
+        yield _step(ended, said, messages.why(message.reason) if failed else "")
+    yield from messages.code_of(message.pending_otp)
+
+
+def _step(at: datetime, *said: str) -> str:
+    return f"{wording.exact(at)}: {'; '.join(filter(None, said))}"
 
 
 def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
@@ -263,6 +260,7 @@ def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
         where="",
         quoted=messages.why(notice.reason),
         bad=notice.state == State.FAILED,
+        steps=(),
         raw=(),
         position=position,
     )
@@ -275,8 +273,6 @@ _LABELS = {
     What.STAFF: "Staff",
     What.ACCOUNT: "Account",
     What.TEXT: "Text message",
-    What.GATEWAY: "Gateway",
-    What.OUTCOME: "Outcome",
     What.MAIL: "E-mail",
 }
 
@@ -287,19 +283,11 @@ def counted(entry: Entry, span: repeats.Span, faces: set[str]) -> Entry:
     networks = "from several networks" if span.network == SEVERAL else ""
     newest = f"the last event {entry.where}" if networks or len(faces) > 1 else entry.where
     first, last = wording.moment(span.first_at), wording.moment(span.last_at)
+    length = wording.length(span.last_at - span.first_at)
     return replace(
         entry,
         at=span.last_at,
-        words=f"{entry.words}, {span.count} times in {_length(span)}",
+        words=f"{entry.words}, {span.count} times in {length}",
         details=(*([f"first: {first}; last: {last}"] if first != last else []), *entry.details),
         where="; ".join(filter(None, [networks, newest])),
     )
-
-
-def _length(span: repeats.Span) -> str:
-    """Say in which time it all happened: in seconds, minutes, hours or days."""
-    seconds = max(1, math.ceil((span.last_at - span.first_at).total_seconds()))
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= 2 * size:
-            return wording.some(round(seconds / size), unit)
-    return wording.some(seconds, "second")

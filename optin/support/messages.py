@@ -3,15 +3,17 @@
 from optin.gateways import Fate
 from optin.models import GatewayTry, Notice, PendingOtp, SmsMessage
 from optin.models.messages import CARRIER, State, Unsent
-from optin.support.wording import PURPOSES, masked, moment
+from optin.support.wording import PURPOSES, length, masked, moment
 
 
 def text(message: SmsMessage) -> str:
-    """Say what a text is, and how far it came."""
-    state = _STATES[State(message.state)]
+    """Say what a text is, how far it came, and how long that took."""
+    number, state = message.provider_user.masked_number, _STATES[State(message.state)]
+    if message.delivered_at:
+        state += f" after {length(message.delivered_at - message.created_at)}"
     if message.pending_otp is None:
-        return f"Text message that another number replaced this one: {state}"
-    return f"Text message with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
+        return f"Text to {number} that another number replaced it: {state}"
+    return f"Text to {number} with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
 
 
 def code_of(pending: PendingOtp | None) -> list[str]:
@@ -34,11 +36,13 @@ def given(made: GatewayTry) -> str:
 
 
 def outcome(message: SmsMessage) -> str:
-    """Say what became of a text in the end."""
+    """Say what became of a text in the end; "" while nothing did."""
     if message.state == State.DELIVERED:
         return f"The gateway {message.gateway} reports: delivered"
     if message.state == State.EXPIRED:
         return "The text was not sent"
+    if message.state != State.FAILED:
+        return ""
     if message.carrier_refused:
         return "After it was sent, the carrier refused the text"
     return "The service stopped trying to send the text"

@@ -1,7 +1,7 @@
 """What happened to one account, in one list: for "why did no text arrive?" (P-21).
 
-Decisions with the rule that made them, texts, what gateways and carriers said of them,
-codes entered, what staff did, mails. Newest first, a page at a time, with as many
+Decisions with the rule that made them, texts, codes entered, what staff did, mails. A text is one
+entry, from its request to the receipt of its carrier. Newest first, a page at a time, with as many
 queries for a thousand entries as for one; it reads and changes nothing.
 
 A refused opt-in stores no number. Its audit event is in the list all the same.
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Coalesce
 
 from optin.audit import repeats
 from optin.models import (
@@ -27,7 +26,6 @@ from optin.models import (
     User,
 )
 from optin.models.audit import LAST
-from optin.models.messages import State
 from optin.origin import network_of
 from optin.support import entries, wording
 from optin.support.entries import Entry, Position, What
@@ -48,9 +46,7 @@ class Group:
 
 
 GROUPS: dict[str, Group] = {
-    "texts": Group(
-        "Text messages", frozenset({What.REQUEST, What.TEXT, What.GATEWAY, What.OUTCOME})
-    ),
+    "texts": Group("Text messages", frozenset({What.REQUEST, What.TEXT})),
     "codes": Group("Codes entered", frozenset({What.CODE})),
     "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
     "account": Group("Account", frozenset({What.ACCOUNT})),
@@ -88,20 +84,26 @@ def timeline(
     ends = max((one[-1].key for one in sources if len(one) == wanted), default=None)
     found = [one for source in sources for one in source if ends is None or one.key >= ends]
     found.sort(key=lambda one: one.key, reverse=True)
-    wanted_ones = [one for one in found if only is None or _what(one) in only]
+    requests = _requests(sources, before)
+    told = {event.pk for event in requests.values()}
+    wanted_ones = [
+        one
+        for one in found
+        if (only is None or _what(one) in only) and not (one.rank == _EVENT and one.row.pk in told)
+    ]
     runs = repeats.in_runs(wanted_ones, _alike, _is_noise, limit)
     taken = sum(map(len, runs))
     is_cut = taken < len(wanted_ones)
     last = wanted_ones[taken - 1] if is_cut else found[-1] if found else None
     positions = _positions(found, before)
     older = positions[last.key] if last and (is_cut or ends is not None) else None
-    return Story(_in_words(runs, positions), older)
+    return Story(_in_words(runs, positions, requests), older)
 
 
 # -- reading -----------------------------------------------------------------------
 
 _Key = tuple[datetime, int, int]
-_EVENT, _MAIL, _TEXT, _TRY, _OUTCOME, _COUNT = range(6)
+_EVENT, _MAIL, _TEXT, _COUNT = range(4)
 _EVENTS = {_EVENT, _COUNT}  # a count has no event yet, and is shown as one
 
 
@@ -148,21 +150,15 @@ def _numbers_of(user: User) -> set[str]:
 
 
 def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterator[_Found]]:
-    """The texts of *user*, what gateways and carriers said of them, and the mails."""
+    """The texts of *user*, the mails, and refusals that were only counted."""
     codes = SmsMessage.objects.filter(pending_otp__provider_user__user=user).values("pk")
     own = codes.union(SmsMessage.objects.filter(replaced__user=user).values("pk"))
     texts = SmsMessage.objects.filter(pk__in=own).select_related(
         "pending_otp__provider_user", "replaced"
     )
-    ended = texts.filter(state__in=[State.DELIVERED, State.FAILED, State.EXPIRED]).annotate(
-        ended_at=Coalesce("delivered_at", "sent_at", "claimed_at", "created_at")
-    )
-    tries = GatewayTry.objects.filter(message__in=own)
     mails = Notice.objects.filter(user=user)
     yield _page(mails, _MAIL, "created_at", before, limit)
     yield _page(texts, _TEXT, "created_at", before, limit)
-    yield _page(tries, _TRY, "at", before, limit)
-    yield _page(ended, _OUTCOME, "ended_at", before, limit)
     counts = RefusalCount.objects.without_event(user)
     found = _page(counts, _COUNT, "last_at", before, limit)
     yield (replace(one, row=repeats.as_event(one.row)) for one in found)
@@ -181,6 +177,25 @@ def _page(
         rows = rows.filter(older)
     for row in rows.order_by(f"-{clock}", "-pk")[:limit]:
         yield _Found(getattr(row, clock), rank, row)
+
+
+def _requests(
+    sources: Iterable[Iterable[_Found]], before: Position | None
+) -> dict[int, AuditEvent]:
+    """The granted requests whose texts have an entry that tells of them, by the id of the text."""
+    rows = [one for source in sources for one in source]
+    asked = {
+        one.row.data["message"]: one.row
+        for one in rows
+        if one.rank == _EVENT and _what(one) is What.REQUEST and "message" in one.row.data
+        if not wording.is_refusal(one.row)
+    }
+    texts = {one.row.pk for one in rows if one.rank == _TEXT}
+    if before:
+        # A text stands above its request: it may be the last entry of the page before.
+        there = [pk for pk, event in asked.items() if pk not in texts and event.at >= before.at]
+        texts |= set(SmsMessage.objects.filter(pk__in=there).values_list("pk", flat=True))
+    return {pk: event for pk, event in asked.items() if pk in texts}
 
 
 # -- in words ----------------------------------------------------------------------
@@ -208,7 +223,7 @@ def _what(found: _Found) -> What:
     return entries.what_of(found.row) if found.rank in _EVENTS else _WHAT[found.rank]
 
 
-_WHAT = {_MAIL: What.MAIL, _TEXT: What.TEXT, _TRY: What.GATEWAY, _OUTCOME: What.OUTCOME}
+_WHAT = {_MAIL: What.MAIL, _TEXT: What.TEXT}
 
 
 def _is_noise(found: _Found) -> bool:
@@ -226,13 +241,20 @@ def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, P
     return positions
 
 
-def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Position]) -> list[Entry]:
+def _in_words(
+    runs: Sequence[Sequence[_Found]],
+    positions: Mapping[_Key, Position],
+    requests: Mapping[int, AuditEvent],
+) -> list[Entry]:
     events = [one.row for run in runs for one in run if one.rank in _EVENTS]
-    names, each = entries.names_of(events), repeats.spans(events)
+    texts = _sent([one.row for run in runs for one in run if one.rank == _TEXT], requests)
+    asked = [sent.request for sent in texts.values() if sent.request]
+    names, each = entries.names_of([*events, *asked]), repeats.spans(events)
     told = []
     for run in runs:
         newest = run[0]
-        entry = _WORDS[newest.rank](newest.row, names, positions[newest.key])
+        row = texts[newest.row.pk] if newest.rank == _TEXT else newest.row
+        entry = _WORDS[newest.rank](row, names, positions[newest.key])
         if newest.rank in _EVENTS:
             alike = [one.row for one in run]
             span, faces = repeats.span_of(alike, each), {event.face for event in alike}
@@ -241,11 +263,21 @@ def _in_words(runs: Sequence[Sequence[_Found]], positions: Mapping[_Key, Positio
     return told
 
 
+def _sent(
+    texts: Iterable[SmsMessage], requests: Mapping[int, AuditEvent]
+) -> dict[int, entries.Sent]:
+    """Return each of *texts* with its request and what gateways said of it, by its id."""
+    tries: dict[int, list[GatewayTry]] = {text.pk: [] for text in texts}
+    for made in GatewayTry.objects.filter(message__in=tries).order_by("pk"):
+        tries[made.message_id].append(made)
+    return {
+        text.pk: entries.Sent(text, requests.get(text.pk), tuple(tries[text.pk])) for text in texts
+    }
+
+
 _WORDS: dict[int, Callable[[Any, entries.Names, Position], Entry]] = {
     _EVENT: entries.of_event,
     _MAIL: entries.of_mail,
     _TEXT: entries.of_text,
-    _TRY: entries.of_try,
-    _OUTCOME: entries.of_outcome,
     _COUNT: entries.of_event,
 }

@@ -5,6 +5,7 @@ named (P-21). What became of a text is in ``messages``. What is written for the 
 is about stands with the pages.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -53,6 +54,15 @@ def ago(at: datetime, now: datetime) -> str:
 def moment_by(at: datetime) -> str:
     """``moment`` of what begins or ends then: the minute by which it has, none too early."""
     return moment(at + timedelta(minutes=1, microseconds=-1))
+
+
+def length(time: timedelta) -> str:
+    """Write how long something took: in seconds, minutes, hours or days, none less than one."""
+    seconds = max(1, math.ceil(time.total_seconds()))
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return some(round(seconds / size), unit)
+    return some(seconds, "second")
 
 
 def span(seconds: int) -> str:

@@ -11,16 +11,20 @@ from datetime import datetime
 from optin.models import User
 from optin.support.diagnosis.barriers import deactivated, resting
 from optin.support.diagnosis.causes import Cause, Question, Why
-from optin.support.diagnosis.facts import read_facts
+from optin.support.diagnosis.facts import Known, read_facts
 from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
 from optin.support.diagnosis.why_no_text import of_texts
 
-__all__ = ["Cause", "Question", "Why", "diagnose"]
+__all__ = ["Cause", "Known", "Question", "Why", "causes_of", "diagnose", "read_facts"]
 
 
 def diagnose(user: User, now: datetime) -> list[Cause]:
-    """Return the causes for each question, the most likely first."""
-    known = read_facts(user, now)
+    """Return the causes for each question, the most likely first, with *user* read anew."""
+    return causes_of(read_facts(User.objects.get(pk=user.pk), now))
+
+
+def causes_of(known: Known) -> list[Cause]:
+    """Return the causes for each question that *known* has, the most likely first."""
     if not known.user.is_active:
         # What it was refused for before, or as if for, would only lead astray.
         return [deactivated(question) for question in (Question.NO_TEXT, Question.NO_ENTRY)]

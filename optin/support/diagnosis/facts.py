@@ -56,36 +56,36 @@ class Known:
 
 
 def read_facts(user: User, now: datetime) -> Known:
-    fresh = User.objects.get(pk=user.pk)
-    numbers = list(ProviderUser.objects.filter(user=fresh).order_by("-pk"))
-    trail = AuditEvent.objects.about(fresh)
+    """Read what is known of *user*, who was just read."""
+    numbers = list(ProviderUser.objects.filter(user=user).order_by("-pk"))
+    trail = AuditEvent.objects.about(user)
 
     def latest(kinds: list[Kind]) -> AuditEvent | None:
         # A refused request of staff does not tell which text the person waits for.
         asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
-        return repeats.latest(asked, fresh, kinds)
+        return repeats.latest(asked, user, kinds)
 
     request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
-    own = SmsMessage.objects.filter(pending_otp__provider_user__user=fresh)
+    own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
     text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
     tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
     wanted = {"", request.number_digest if request else ""}  # "": of the stop
     wanted |= {row.number_digest for row in numbers if row.confirmed}
     return Known(
         now=now,
-        user=fresh,
+        user=user,
         numbers=numbers,
-        app=AuthenticatorApp.objects.active_of(fresh),
-        recovery_codes=RecoveryCode.objects.left(fresh),
+        app=AuthenticatorApp.objects.active_of(user),
+        recovery_codes=RecoveryCode.objects.left(user),
         request=request,
         sign_in=latest([Kind.SIGN_IN]),
         attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
-        revocation=Revocation.objects.open_of(fresh).first(),
+        revocation=Revocation.objects.open_of(user).first(),
         controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
