@@ -1,6 +1,6 @@
 """What staff do for one account, and which of it would change anything now (P-23)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import at
 from optin.models import PendingOtp, Revocation, User
 from optin.operations import revocations, staff, staff_actions
-from optin.operations.authenticators import Overview, overview
+from optin.operations.authenticators import Overview
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+from optin.support.diagnosis import Known
 
 Operation = Callable[..., Any]
 
@@ -176,6 +177,7 @@ class Standing:
     factors: Overview
     removal: Revocation | None  # that waits, about factors that may be others by now
     code_waits: bool
+    role: str
 
     @property
     def is_refused(self) -> bool:
@@ -192,12 +194,12 @@ class Standing:
         return bool(self.removal and self.removal.is_about(self.factors.number, self.factors.app))
 
 
-def standing_of(user: User) -> Standing:
-    waits = PendingOtp.objects.open().filter(
-        provider_user__user=user, expires_at__gt=timezone.now()
-    )
-    removal = Revocation.objects.open_of(user).first()
-    return Standing(user, overview(user), removal, waits.exists())
+def standing_of(known: Known) -> Standing:
+    user = known.user
+    waits = PendingOtp.objects.open().filter(provider_user__user=user, expires_at__gt=known.now)
+    factors = Overview(known.active, known.app, known.recovery_codes)
+    role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
+    return Standing(user, factors, known.revocation, waits.exists(), role)
 
 
 def _may_be_told(it: Standing) -> bool:
@@ -235,13 +237,15 @@ BUTTONS = 2
 class Offer:
     """The actions that would change something: those that help now, and the others."""
 
-    buttons: tuple[Action, ...]
-    menu: tuple[Action, ...]
+    helping: tuple[Action, ...]  # the most likely first
+    others: tuple[Action, ...]
     out_of_reach: bool = False  # whoever looks may act, but not on this person
 
-    @property
-    def names(self) -> set[str]:
-        return {each.name for each in (*self.buttons, *self.menu)}
+    def without(self, names: Container[str]) -> tuple[list[Action], list[Action]]:
+        """Return the buttons and the menu, without the actions that *names* name."""
+        helping = [each for each in self.helping if each.name not in names]
+        others = [each for each in self.others if each.name not in names]
+        return helping[:BUTTONS], [*helping[BUTTONS:], *others]
 
 
 def offer_of(it: Standing, actor: User, origin: Origin) -> Offer:
@@ -253,7 +257,5 @@ def offer_of(it: Standing, actor: User, origin: Origin) -> Offer:
         own = it.removal is not None and it.removal.actor_id == actor.pk
         may = [each for each in may if own and each.name == "withdraw"]
     useful = {each.name: each for each in may if _CHANGES[each.name](it)}
-    helping = [name for name, helps in _HELPS if name in useful and helps(it)][:BUTTONS]
-    buttons = tuple(useful[name] for name in helping)
-    menu = tuple(each for name, each in useful.items() if name not in helping)
-    return Offer(buttons, menu, beyond)
+    helping = tuple(useful.pop(name) for name, helps in _HELPS if name in useful and helps(it))
+    return Offer(helping, tuple(useful.values()), beyond)

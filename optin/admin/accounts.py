@@ -19,9 +19,9 @@ from optin.admin.actions import OFFERED
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
 from optin.admin.site import origin_of, site
 from optin.models import AuthenticatorApp, ProviderUser, User
-from optin.operations import revocations, staff
+from optin.operations import staff
 from optin.runtime.redirects import SeeOther
-from optin.support.diagnosis import Cause, Question, Why, diagnose
+from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
 
@@ -81,8 +81,8 @@ class AccountAdmin(ReadOnlyAdmin):
         return "active"
 
     @admin.display(description="removal of second factors")
-    def removal(self, user: User) -> str:
-        waits = revocations.waiting_for(user)
+    def removal(self, user: Any) -> str:
+        waits = user.standing.removal if user.standing.removal_holds else None
         return f"asked for, takes effect at {at(waits.due_at)}" if waits else "none planned"
 
     @admin.display(description="wrong codes in a row")
@@ -90,57 +90,23 @@ class AccountAdmin(ReadOnlyAdmin):
         return user.otp_failures
 
     @admin.display(description="second factors")
-    def factors(self, user: User) -> str:
-        return _factors(standing_of(user))
+    def factors(self, user: Any) -> str:
+        return _factors(user.standing)
 
     @admin.display(description="role")
-    def role(self, user: User) -> str:
-        return staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
+    def role(self, user: Any) -> str:
+        return str(user.standing.role)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        return super().change_view(
-            request,
-            object_id,
-            form_url,
-            {**self._page(request, object_id), **(extra_context or {})},
-        )
-
-    def _page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
-        """What the page of the account shows: who it is, what can be done, what happened."""
-        user = User.objects.filter(pk=object_id).first()
-        if user is None or not self.has_view_permission(request):
-            return {}
-        actor: Any = request.user
-        standing = standing_of(user)
-        offer = offer_of(standing, actor, origin_of(request))
+    def render_change_form(  # type: ignore[override]
+        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
+    ) -> Any:
         before = Position.parse(request.GET.get("before", ""))
-        return {
-            "title": f"Account {plain(user.get_username())}",
-            "subtitle": "",
-            "about_lines": [] if before else self._about(standing),
-            "states": [] if before else _states(standing),
-            "buttons": _links(offer.buttons, user),
-            "menu": _links(offer.menu, user),
-            "out_of_reach": offer.out_of_reach,
-            "lists": [
-                (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
-                for name, words in _LISTS.items()
-            ],
-            "causes": [] if before else _causes(user, offer, actor),
-            **self._story(request, user, before),
+        context |= {
+            "title": f"Account {plain(obj.get_username())}",
+            **({} if before else _page(obj, request)),
+            **self._story(request, obj, before),
         }
-
-    def _about(self, standing: Standing) -> list[tuple[str, str]]:
-        """Who it is, and what they have: the words of the head of the page."""
-        user = standing.user
-        found = [
-            ("E-mail", plain(user.email) or "none: no mail can be sent"),
-            ("Second factors", _factors(standing)),
-            ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
-        ]
-        return [*found, ("Staff", self.role(user))] if user.is_staff else found
+        return super().render_change_form(request, context, obj=obj, **kwargs)
 
     def _story(self, request: HttpRequest, user: User, before: Position | None) -> dict[str, Any]:
         """What happened to *user*, page by page, of one group or of all."""
@@ -218,6 +184,41 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
 
 
+def _page(user: Any, request: HttpRequest) -> dict[str, Any]:
+    """What stands above the story: who it is, what can be done, what may be wrong."""
+    actor: Any = request.user
+    known = read_facts(user, timezone.now())
+    # For the fields, too: nothing is read twice.
+    user.standing = standing = standing_of(known)
+    user.is_on = standing.factors.is_on
+    offer = offer_of(standing, actor, origin_of(request))
+    causes, names = _causes(known, offer, actor)
+    buttons, menu = offer.without(names)
+    return {
+        "about_lines": _about(standing),
+        "states": _states(standing),
+        "causes": causes,
+        "buttons": _links(buttons, user),
+        "menu": _links(menu, user),
+        "out_of_reach": offer.out_of_reach,
+        "lists": [
+            (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
+            for name, words in _LISTS.items()
+        ],
+    }
+
+
+def _about(standing: Standing) -> list[tuple[str, str]]:
+    """Who it is, and what they have: the words of the head of the page."""
+    user = standing.user
+    found = [
+        ("E-mail", plain(user.email) or "none: no mail can be sent"),
+        ("Second factors", _factors(standing)),
+        ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
+    ]
+    return [*found, ("Staff", standing.role)] if user.is_staff else found
+
+
 def _links(actions: Sequence[Any], user: User) -> list[tuple[str, str]]:
     return [
         (reverse(f"admin:optin_user_{each.name}", args=[user.pk]), each.title) for each in actions
@@ -242,23 +243,40 @@ _FOR_ALL = {
 """The operation that helps against a cause: one of the account, or one on texts for everybody."""
 
 
-def _causes(user: User, offer: Offer, actor: User) -> list[tuple[str, Question, list[Any]]]:
-    """What may be wrong, by question: each with the one action that would help, if there is one."""
+def _causes(
+    known: Known, offer: Offer, actor: User
+) -> tuple[list[tuple[str, Question, list[Any]]], set[str]]:
+    """What may be wrong, by question: each with the one action that would help, if there is one.
+
+    An action that helps against several stands under the first.
+
+    :returns: the causes, and the names of their actions.
+    """
     found: dict[Question, list[Any]] = {question: [] for question in Question}
-    for cause in diagnose(user, timezone.now()):
-        found[cause.question].append({"cause": cause, "action": _help(cause, user, offer, actor)})
-    return [(_QUESTIONS[question], question, each) for question, each in found.items() if each]
+    names = set[str]()
+    for cause in causes_of(known):
+        name = _help(cause, offer, actor)
+        shown: dict[str, Any] = {"cause": cause}
+        if name:
+            action = OFFERED[name]
+            args = [known.user.pk] if name.startswith(_OF_ACCOUNT) else []
+            link = (reverse(f"admin:{name}", args=args), action.title)
+            shown |= {"above": action.title} if action.name in names else {"action": link}
+            names.add(action.name)
+        found[cause.question].append(shown)
+    return [(_QUESTIONS[each], each, causes) for each, causes in found.items() if causes], names
 
 
-def _help(cause: Cause, user: User, offer: Offer, actor: User) -> tuple[str, str] | None:
-    name = _FOR_THE_ACCOUNT.get(cause.why)
-    if name in offer.names:
-        action = OFFERED[f"optin_user_{name}"]
-        return reverse(f"admin:optin_user_{name}", args=[user.pk]), action.title
-    address = _FOR_ALL.get(cause.why, "")
-    if address and actor.has_perm(OFFERED[address].permission):
-        return reverse(f"admin:{address}"), OFFERED[address].title
-    return None
+_OF_ACCOUNT = "optin_user_"
+
+
+def _help(cause: Cause, offer: Offer, actor: User) -> str:
+    """Return by what name ``OFFERED`` has the action against *cause*; "" without one."""
+    name = _FOR_THE_ACCOUNT.get(cause.why, "")
+    if name in [each.name for each in offer.helping]:
+        return f"{_OF_ACCOUNT}{name}"
+    name = _FOR_ALL.get(cause.why, "")
+    return name if name and actor.has_perm(OFFERED[name].permission) else ""
 
 
 _QUESTIONS = {

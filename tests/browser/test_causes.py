@@ -570,8 +570,7 @@ def test_the_page_of_the_account_names_the_cause_first(
 
 def act(hand: Pointer, action: str, reason: str) -> None:
     """Press one of the buttons of the page, and give a reason."""
-    # The buttons are above the causes, which lead to the same actions.
-    hand.page.get_by_role("link", name=action, exact=True).first.click()
+    hand.page.get_by_role("link", name=action, exact=True).click()
     picture(hand.page, f"action-{action.lower().replace(' ', '-')}", "h1", "form[novalidate]")
     hand.fill("Reason:", reason)
     hand.press(action)
