@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, standing_of
 from optin.admin.actions import OFFERED
-from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, plain, text, when
 from optin.admin.site import origin_of, site
 from optin.models import AuthenticatorApp, ProviderUser, User
 from optin.operations import staff
@@ -37,12 +37,18 @@ class AccountAdmin(ReadOnlyAdmin):
 
     change_list_template = "admin/accounts.html"
     change_form_template = "admin/account.html"
-    list_display = (text("username", "user name"), text("email"), "is_on", "state", "is_staff")
+    list_display = (
+        text("username", "user name"),
+        text("email", "e-mail"),
+        "is_on",
+        "state",
+        flag("is_staff", "staff", yes="staff"),
+    )
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
     shown = (
         text("username", "user name"),
-        text("email"),
+        text("email", "e-mail"),
         "is_on",
         "factors",
         "state",
@@ -54,11 +60,9 @@ class AccountAdmin(ReadOnlyAdmin):
         when("sign_ins_ended_at", "sessions ended"),
     )
 
-    @admin.display(description="two-factor sign-in", boolean=True)
-    def is_on(self, user: Any) -> bool:
-        if not hasattr(user, "is_on"):
-            self.look_up([user])
-        return bool(user.is_on)
+    @admin.display(description="two-factor sign-in")
+    def is_on(self, user: Any) -> str:
+        return "on" if user.is_on else "off"
 
     def look_up(self, rows: Sequence[Any]) -> None:
         # Asked for with the accounts, the factors of everybody would be read.

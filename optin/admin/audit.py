@@ -141,7 +141,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_filter = (
         choice("kind", AuditEvent.Kind.choices, "event"),
         Outcome,
-        choice("face", Face.choices),
+        choice("face", Face.choices, "through"),
         by_id("user_id", "account id"),
         by_id("file_id", "file id"),
         From,
@@ -159,7 +159,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "number",
         "file",
         "provider_user_id",
-        "face",
+        "through",
         "actor",
         text("client"),
         "ip",
@@ -190,7 +190,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         way = event.get_face_display()
         if event.actor_id is None:
             return way
-        return format_html('{} <small class="ago">{}</small>', self.actor(event), way)
+        return format_html("{} <small>{}</small>", self.actor(event), way)
+
+    @admin.display(description="through")
+    def through(self, event: AuditEvent) -> str:
+        return event.get_face_display()
 
     @admin.display(description="number")
     def number(self, event: AuditEvent) -> str:

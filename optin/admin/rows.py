@@ -94,6 +94,16 @@ def text(field: str, title: str = "") -> Shown:
     return shown
 
 
+def flag(field: str, title: str, *, yes: str, no: str = "-") -> Shown:
+    """Return the column of a yes or no in words: Django's red cross would look like an error."""
+
+    @admin.display(description=title)
+    def shown(row: Any) -> str:
+        return yes if getattr(row, field) else no
+
+    return shown
+
+
 def reason(field: str = "reason") -> Shown:
     """Return the column of a reason, in which there may be a number."""
 
@@ -156,6 +166,12 @@ class Pages(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         return ["-pk"]
+
+    @property
+    def asked(self) -> list[str]:
+        """The filters that are set, in words."""
+        specs: list[Any] = self.filter_specs
+        return [f"{spec.title} “{spec.said}”" for spec in specs if spec.value()]
 
     def read(self, before: int | None) -> int | None:
         """Read the rows of the page; return after which one the next page begins."""
@@ -266,6 +282,11 @@ class Choice(SimpleListFilter):
             "options": [(value, text, value == self.value()) for value, text in self.choices_of],
         }
 
+    @property
+    def said(self) -> str:
+        """What is asked for, as the page says it."""
+        return str(dict(self.choices_of).get(self.value() or "", plain(self.value())))
+
     def wanted(self) -> str | None:
         """What is asked for, if anything that there is."""
         return self.value() if self.value() in dict(self.choices_of) else None
@@ -310,6 +331,11 @@ class Typed(SimpleListFilter):
             self.is_wrong = bool(self._asked)
             return queryset.none() if self.is_wrong else queryset
         return self.narrow(queryset, value)
+
+    @property
+    def said(self) -> str:
+        """What is asked for, as the page says it."""
+        return plain(self._asked)
 
     @property
     def _asked(self) -> str:

@@ -11,7 +11,7 @@ from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
 from optin.admin.actions import Action, Done
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, plain, text, when
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, flag, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
 from optin.models import AccessKey, File, Membership, User
@@ -176,7 +176,7 @@ class _Tenants(ReadOnlyAdmin):
 @admin.register(File, site=site)
 class FileAdmin(_Tenants):
     nothing = "No file yet. A file is a tenant: people and access keys belong to one."
-    list_display = ("id", text("name"), "active")
+    list_display = ("id", text("name"), flag("active", "state", yes="active", no="not active"))
     shown = list_display
     make = Action("make", "Make a file", staff.TENANTS, "A file is a tenant.", _make_file, FileForm)
 
@@ -184,10 +184,10 @@ class FileAdmin(_Tenants):
 @admin.register(Membership, site=site)
 class MembershipAdmin(_Tenants):
     nothing = "No member yet. A member may act in a file."
-    list_display = (account, file, "active")
+    list_display = (account, file, flag("active", "state", yes="active", no="ended"))
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
-    list_display_links = ("active",)
+    list_display_links = (list_display[-1],)
     shown = list_display
     make = Action(
         "make",
@@ -249,7 +249,11 @@ class ApplicationAdmin(_Tenants):
         "authorization_grant_type",
         when("created"),
     )
-    shown = (*list_display, text("redirect_uris"), "skip_authorization")
+    shown = (
+        *list_display,
+        text("redirect_uris"),
+        flag("skip_authorization", "skip authorization", yes="yes", no="no"),
+    )
     make = Action(
         "make",
         "Make an application",
