@@ -23,10 +23,15 @@ from optin.support.needs import Need
 from optin.support.statistics import Figures
 from optin.support.wording import some
 
-SPANS = {1: "24 hours", 7: "7 days", 30: "30 days"}
-"""What the charts may show: days, and what they are called."""
-
 WEEK = 7
+"""Days, up to yesterday: today is not over, and has a figure of its own."""
+
+SPANS = {
+    1: ("24 hours", "Last 24 hours"),
+    WEEK + 1: ("Week", "Today and the week before"),
+    statistics.DAYS: ("30 days", "Last 30 days"),
+}
+"""What the charts may show: days, a link to them, and what they are called."""
 
 What = Figure.What
 
@@ -39,7 +44,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     now = timezone.now()
     found = figures.counted(request, now)
     asked = request.GET.get("days", "")
-    days = int(asked) if asked in map(str, SPANS) else WEEK
+    days = int(asked) if asked in map(str, SPANS) else WEEK + 1
     return {
         "home": {
             **figures.about(found, now),
@@ -50,8 +55,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
             ],
             "charts": _charts(found, days, now),
             "days": days,
-            "span": SPANS[days],
-            "spans": SPANS.items(),
+            "span": SPANS[days][1],
+            "spans": [(each, link) for each, (link, _) in SPANS.items()],
         }
     }
 
@@ -82,7 +87,7 @@ def _charts(found: Figures, days: int, now: datetime) -> list[Chart]:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure: today, in the 7 days before, and how that differs from the 7 before those."""
+    """One figure: today, in the week before, and how that differs from the week before that."""
 
     title: str
     today: str

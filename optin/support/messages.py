@@ -13,7 +13,7 @@ def text(message: SmsMessage) -> str:
         state += f" after {length(message.delivered_at - message.created_at)}"
     if message.pending_otp is None:
         return f"Text to {number} that another number replaced it: {state}"
-    return f"Text to {number} with a code {PURPOSES[message.pending_otp.purpose]}: {state}"
+    return f"Code for {number} {PURPOSES[message.pending_otp.purpose]}: {state}"
 
 
 def code_of(pending: PendingOtp | None) -> list[str]:

@@ -218,7 +218,7 @@ def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None
     client = signed_in("auditor")
     for address, days, width in (
         (FIGURES, 30, "8"),
-        (HOME, 7, "34.29"),
+        (HOME, 8, "30"),
         (f"{HOME}?days=30", 30, "8"),
     ):
         html = page(client, address)
@@ -258,7 +258,7 @@ def test_a_day_is_drawn_hour_by_hour(signed_in: In) -> None:
 
 @pytest.mark.parametrize("asked", ["", "?days=7", "?days=2", "?days=07", "?days=x", "?days=-1"])
 def test_any_other_time_is_a_week(signed_in: In, asked: str) -> None:
-    assert "<h2>Last 7 days</h2>" in home(signed_in("auditor"), asked)
+    assert "<h2>Today and the week before</h2>" in home(signed_in("auditor"), asked)
 
 
 # -- six figures -------------------------------------------------------------------

@@ -283,7 +283,7 @@ NO_TEXT: list[tuple[Happen, Why, str, What, str]] = [
         Why.CARRIER_REFUSED,
         r"gateway one took .*the carrier refused it: absent subscriber",
         What.TEXT,
-        r"Text to \.\.\. 156 .*: not delivered.*absent subscriber.*carrier refused",
+        r"Code for \.\.\. 156 .*: not delivered.*absent subscriber.*carrier refused",
     ),
     (
         expired_unsent,
@@ -777,7 +777,7 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
     (entry,) = entries(scene.user)
     assert (entry.label, entry.bad) == ("Text message", False)
     assert entry.words == (
-        "Text to ... 156 with a code to turn two-factor sign-in on: delivered after 21 seconds"
+        "Code for ... 156 to turn two-factor sign-in on: delivered after 21 seconds"
     )
     assert entry.where == "through the API, from 192.0.2.1"
     assert entry.steps == (
