@@ -5,7 +5,7 @@ export PORT ?= 8000
 export DATA_DIR ?= $(CURDIR)/var
 BIN := $(VENV)/bin
 
-.PHONY: run test lint lock messages
+.PHONY: run test lint lock messages pictures
 
 run: $(VENV)/runs
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -58,3 +58,12 @@ messages: $(VENV)/tests
 	$(BIN)/python manage.py makemessages --locale de --no-obsolete --add-location file \
 	  --ignore .venv --ignore var --ignore tests --ignore bench --ignore deploy
 	$(BIN)/python manage.py compilemessages --locale de --ignore .venv --ignore var
+
+# Draw all pictures of the docs anew: for developers, needs Chromium and pngquant. A new one needs
+# a test that draws it, and a place in the docs that shows it.
+pictures: $(VENV)/tests
+	@set -e; drawn=$$(mktemp -d); trap 'rm -r "$$drawn"' EXIT; \
+	SCREENSHOTS=$$drawn $(BIN)/python -m pytest -q tests/browser/test_pictures.py tests/browser/test_causes.py; \
+	for name in $$(grep -oh 'images/[a-z-]*[.]png' README.md docs/*.md | sort -u); do \
+	  pngquant --force --strip --output docs/$$name $$drawn/$${name#images/}; \
+	done

@@ -1,7 +1,6 @@
-"""The pictures of ``docs/images``: ``SCREENSHOTS=folder pytest tests/browser`` makes them.
+"""The pictures of ``docs/images``: ``make pictures`` makes them, here and in ``test_causes``.
 
-The other tests leave pictures of the pages that they look at in the same folder; this one
-puts the way from the sign-in to the end side by side.
+Other tests leave pictures of the pages that they look at in the folder ``SCREENSHOTS`` as well.
 """
 
 import base64
@@ -9,9 +8,13 @@ import os
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
+from optin.management.seeds.cases import STAFF_NUMBER
 from tests.browser.hands import Pointer
-from tests.kit.chromium import NARROW, Site, Window
+from tests.kit.chromium import NARROW, Site, Window, serve
+
+pytestmark = pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="no pictures asked for")
 
 NUMBER = "+61491570156"
 SHEET = """
@@ -25,7 +28,16 @@ SHEET = """
 """
 
 
-@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="no pictures are asked for")
+HISTORY = """
+import io
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("demo", json=True, stdout=(demo := io.StringIO()))
+print(demo.getvalue().replace("\\n", ""))
+"""
+"""What ``make run`` does first: a month of history."""
+
+
 def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
     page = open_page(width=NARROW)
     page.set_viewport_size({"width": NARROW, "height": 640})
@@ -60,3 +72,24 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
     page.set_viewport_size({"width": 1448, "height": 720})
     page.set_content(SHEET + figures)
     page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "opt-in.png", full_page=True)
+
+
+def test_pictures_of_pages_of_staff(browser: Browser, tmp_path: Path) -> None:
+    """The first screen of each, with the month of a development start."""
+    with serve(tmp_path, set_up=HISTORY) as site:
+        window = Window(browser, site)
+        page = window("/admin/")
+        hands = Pointer(page, site)
+        hands.fill("User name or e-mail address", "sam")
+        hands.fill("Password", site.password("sam"))
+        hands.press("Sign in")
+        hands.give_code(site.newest_text(STAFF_NUMBER).split()[0], "Sign in")
+        expect(page).to_have_url(f"{site.url}/admin/")
+        for name, path in (
+            ("staff-home", "/admin/"),
+            ("staff-figures", "/admin/figures/"),
+            ("staff-audit-events", "/admin/optin/auditevent/"),
+        ):
+            page.goto(path)
+            page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png", caret="hide")
+        window.close()
