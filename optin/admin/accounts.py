@@ -145,7 +145,7 @@ class AccountAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {"may_find": True, **(extra_context or {})})
 
 
-_LISTS = {"provideruser": "Numbers", "auditevent": "Audit events"}
+_LISTS = {"provideruser": "Numbers", "accesskey": "Access keys", "auditevent": "Audit events"}
 
 
 def _factors(standing: Standing) -> str:
@@ -208,6 +208,7 @@ def _page(user: Any, request: HttpRequest) -> dict[str, Any]:
         "lists": [
             (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
             for name, words in _LISTS.items()
+            if actor.has_perm(f"optin.view_{name}")
         ],
     }
 
@@ -302,7 +303,12 @@ def find_page(request: HttpRequest) -> HttpResponse:
         (user.pk, plain(user.get_username()), plain(user.email or "no e-mail address"))
         for user in result.users
     ]
-    context = {**site.each_context(request), "title": "Accounts found", "found": found}
+    context = {
+        **site.each_context(request),
+        "title": "Accounts found",
+        "found": found,
+        "holder_id": result.holder_id,
+    }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:
         context["wait"] = True

@@ -110,6 +110,7 @@ class Found:
 
     users: tuple[User, ...]
     retry_after: timedelta | None = None
+    holder_id: int | None = None  # of the account that uses the number now
 
 
 def find(text: str, *, origin: Origin) -> Found:
@@ -130,7 +131,8 @@ def find(text: str, *, origin: Origin) -> Found:
     with transaction.atomic(durable=True):
         refused = limits.reserve_search(origin, now)
         # A name may look like the number of somebody else: both are shown.
-        users = [] if refused else [*named, *(u for u in _with_number(digest) if u != user)]
+        owners, holder = ([], None) if refused else _with_number(digest)
+        users = [] if refused else [*named, *(u for u in owners if u != user)]
         AuditEvent.objects.record(
             AuditEvent.Kind.SEARCH,
             StaffOutcome.SEARCH_LIMIT if refused else StaffOutcome.OK,
@@ -141,19 +143,19 @@ def find(text: str, *, origin: Origin) -> Found:
             last_three=number.e164[-3:],
             data=refused.data if refused else {"found": len(users)},
         )
-    return Found(tuple(users), refused.retry_after if refused else None)
+    return Found(tuple(users), refused.retry_after if refused else None, holder)
 
 
-def _with_number(digest: str) -> list[User]:
-    """Whose number has *digest* now, had it, or would have had it."""
+def _with_number(digest: str) -> tuple[list[User], int | None]:
+    """Whose number has *digest* now, had it, or would have had it; and who has it now."""
     rows = ProviderUser.objects.filter(number_digest=digest).order_by("-confirmed", "-pk")
+    owners = rows.values_list("user_id", "confirmed")[:FOUND_AT_MOST]
     events = AuditEvent.objects.led_by("number_digest", digest).filter(user_id__isnull=False)
-    ids = [
-        *rows.values_list("user_id", flat=True)[:FOUND_AT_MOST],
-        *events.values_list("user_id", flat=True)[:FOUND_AT_MOST],
-    ]
+    asked = events.values_list("user_id", flat=True)[:FOUND_AT_MOST]
+    ids = [*(pk for pk, _ in owners), *asked]
     users = User.objects.in_bulk(ids)
-    return [users[pk] for pk in dict.fromkeys(ids) if pk in users]
+    holder = next((pk for pk, confirmed in owners if confirmed), None)
+    return [users[pk] for pk in dict.fromkeys(ids) if pk in users], holder
 
 
 # -- what is only read, and told to the audit trail ---------------------------------

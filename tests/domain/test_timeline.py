@@ -34,7 +34,15 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from optin.operations import challenges, opt_ins, send_controls, sign_in, staff_actions, tenants
+from optin.operations import (
+    challenges,
+    opt_ins,
+    revocations,
+    send_controls,
+    sign_in,
+    staff_actions,
+    tenants,
+)
 from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
@@ -635,6 +643,25 @@ NO_ENTRY: list[tuple[Happen, Why, str, What, str]] = [
 ]
 
 
+def test_the_advice_goes_on_as_staff_do_what_it_says(scene: Scene) -> None:
+    lose_the_phone(scene)
+    (cause,) = causes(scene.user, Question.NO_ENTRY)
+    assert "press “Suspend”" in cause.advice
+    staff_actions.suspend(scene.user, reason="lost", origin=STAFF)
+    cause = causes(scene.user, Question.NO_ENTRY)[-1]
+    assert (cause.why, "Suspend" in cause.advice) == (Why.PHONE_ONLY, False)
+    revocations.plan(scene.user, reason="lost", origin=STAFF)
+    found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
+    assert found == [Why.SUSPENDED, Why.REVOCATION_WAITS]
+
+
+def test_a_limit_on_passwords_that_is_over_is_said_to_be(scene: Scene) -> None:
+    limit_passwords(scene)
+    assert "Nobody here can lift it" in causes(scene.user, Question.NO_ENTRY)[0].advice
+    scene.clock.shift(300)
+    assert causes(scene.user, Question.NO_ENTRY)[0].advice.startswith("This is over")
+
+
 @pytest.mark.parametrize(("seed", "why", "words", "what", "deciding"), NO_ENTRY, ids=ids(NO_ENTRY))
 def test_why_somebody_cannot_sign_in(
     scene: Scene,
@@ -815,6 +842,9 @@ def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: Us
     for user in (scene.user, stranger):
         told = [shown(entry) for entry in entries(user)]
         assert any("number that another account uses" in one and "ann, ben" in one for one in told)
+    (cause,) = causes(stranger, Question.NO_OPT_IN)
+    assert cause.why is Why.NUMBER_IN_USE
+    assert "the code was right, but another account uses the number ... 156." in cause.words
 
 
 def test_what_staff_decided_about_a_number_stands_with_its_account(scene: Scene) -> None:

@@ -52,6 +52,14 @@ ASK_LATER = (
     "else's. If it is theirs, another person may have entered it by mistake."
 )
 
+OF_ANOTHER_ACCOUNT = (
+    "Whoever entered the code has the phone. “What happened” names both accounts: ask whether the "
+    "other one is theirs, too. If so, they turn two-factor off there, and opt in again here. If "
+    "not, do not tell whose it is: its owner got an e-mail. Ask an administrator."
+)
+
+HAVE_FORGOTTEN = "Have they forgotten it? “Forgotten your password?” mails a link to a new one."
+
 RULES: dict[str, tuple[Why, str]] = {
     Rule.ASKED_PAIR: (Why.NUMBER_LIMIT, IT_ENDS),
     Rule.ASKED_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),

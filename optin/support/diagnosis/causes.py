@@ -52,6 +52,7 @@ class Why(StrEnum):
     ARRIVED = "arrived"
     FORGOTTEN = "forgotten"
     CODE_REFUSED = "code_refused"
+    NUMBER_IN_USE = "number_in_use"
     NO_CODE_ENTERED = "no_code_entered"
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"

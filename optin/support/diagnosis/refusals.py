@@ -8,7 +8,7 @@ from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import ASK_LATER, RULES
+from optin.support.diagnosis.advice import ASK_LATER, HAVE_FORGOTTEN, RULES
 from optin.support.diagnosis.barriers import barred, controlled
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Known
@@ -104,10 +104,16 @@ def password_limit(question: Question, event: AuditEvent, now: datetime) -> Caus
     at = f"at {moment(event.at)}{_repeats(event)}"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
     words = f"Sign-in was refused {at}, from {place}: {rule}."
+    until = wording.again_at(event)
+    if until is not None and until <= now:
+        advice = "This is over: tell them to try again now."
+    else:
+        advice = (
+            "Nobody here can lift it; it ends by itself. From another network they can sign in now."
+        )
     return Cause(
         question,
         Why.PASSWORD_LIMIT,
         f"{words} {_when_again(event, now)}".strip(),
-        "Nobody here can lift it; it ends by itself. From another network they can sign in now. "
-        "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
+        f"{advice} {HAVE_FORGOTTEN}",
     )

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from optin import phones
 from optin.models import Purpose, Revocation
 from optin.outcomes import CodeOutcome, SignInOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import CHOOSE_ANOTHER
+from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT
 from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
@@ -62,6 +63,14 @@ def _of_attempt(known: Known) -> Iterator[Cause]:
         return
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
         return  # that is said, while it holds
+    if event.outcome == CodeOutcome.MOBILE_NUMBER_IN_USE:
+        yield no_entry(
+            Why.NUMBER_IN_USE,
+            f"At the last try, {moment(event.at)}, the code was right, but another account uses "
+            f"the number {phones.mask(event.last_three)}.",
+            OF_ANOTHER_ACCOUNT,
+        )
+        return
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
     yield no_entry(
@@ -103,13 +112,13 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if active and not known.app and not known.recovery_codes:
+    if active and not (known.app or known.recovery_codes or waits):
+        suspend = "" if active.suspended_at else "press “Suspend” so that nobody else uses it, "
         yield no_entry(
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
-            "If it is lost: press “Suspend” so that nobody else uses it, make sure who it is, and "
-            "have all second factors removed.",
+            f"If it is lost: {suspend}make sure who it is, and have all second factors removed.",
         )
 
 
