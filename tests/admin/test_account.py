@@ -193,7 +193,7 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
         (wait_for_a_text, "not_confirmed", "resend"),
     ],
 )
-def test_a_cause_has_the_action_that_helps_and_nothing_else_offers_it_again(
+def test_what_helps_against_a_cause_stands_under_it_alone(
     user: User,
     active: ProviderUser,
     signed_in: In,

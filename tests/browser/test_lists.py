@@ -46,6 +46,9 @@ def test_columns_fit_and_no_word_is_broken(hand: Pointer) -> None:
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= WIDE, f"{path}: {width} px"
         assert page.evaluate(_BROKEN) == [], path
+        row = page.locator("#result_list tbody tr").first.bounding_box()
+        assert row
+        assert row["y"] < 340, f"{path}: nothing but filters on the first screen"
 
 
 def top_of_head(page: Page) -> float:
@@ -76,6 +79,7 @@ def test_heads_stay_in_sight(hand: Pointer) -> None:
 def test_filters_stay_when_one_comes_back(hand: Pointer) -> None:
     page = hand.page
     page.goto(LOG)
+    hand.unfold("Filters")
     page.get_by_label("Event", exact=True).select_option("Suspended by staff")
     hand.press("Filter")
     rows = page.locator("#result_list tbody tr")
@@ -84,4 +88,5 @@ def test_filters_stay_when_one_comes_back(hand: Pointer) -> None:
     crumbs = page.get_by_role("navigation", name="Breadcrumbs")
     hand.leave(crumbs.get_by_role("link", name="Audit events"))
     assert page.url.endswith(f"{LOG}?kind=suspend")
+    expect(page.locator("summary")).to_have_text("Filters set: event “Suspended by staff”")
     expect(page.get_by_label("Event", exact=True)).to_have_value("suspend")

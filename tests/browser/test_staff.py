@@ -106,6 +106,7 @@ class Tour:
         self.look("empty")
         typed = self.page.locator(".filters input[type=text]").last  # an id, where others are not
         if typed.count():
+            self.hand.unfold("Filters")
             typed.fill("\u202eno id")
             self.hand.press("Filter")
             expect(self.page.locator(".filters [aria-invalid]").first).to_be_visible()
