@@ -60,6 +60,13 @@ class SamePassword(Refusal):
     message = "That is the present password."
 
 
+class UnfitAddress(Refusal):
+    """The text is not an e-mail address that the service mails to."""
+
+    code = "email_unfit"
+    message = "That is not an e-mail address."
+
+
 class UnfitReason(Refusal):
     """A staff action was asked for without a reason, or with one that is too long."""
 

@@ -106,6 +106,23 @@ class RevocationOutcome(StrEnum):
     SET_UP_SINCE = "set_up_since"  # the person has another factor by now
 
 
+class EmailOutcome(StrEnum):
+    """What becomes of a change of an e-mail address: asked for, confirmed, ended, or in effect."""
+
+    ASKED = "asked"  # a link was mailed
+    UNCHANGED = "unchanged"  # it is the present address; or the same was done a moment ago
+    EMAIL_LIMIT = "email_limit"  # they asked too often
+    NO_MAIL = "no_mail"  # this service sends no mails
+    PROVED = "proved"  # it waits
+    NOTHING_WAITING = "nothing_waiting"  # the link is too old, or the change was closed
+    CANCELLED = "cancelled"  # by the person
+    RESTORED = "restored"  # after a restore
+    OK = "ok"  # it took effect
+    TAKEN = "taken"  # another account has the address
+    DEACTIVATED = "deactivated"  # the person may not sign in
+    OTHERWISE = "otherwise"  # the address was changed in another way since
+
+
 class NotCompared(StrEnum):
     """Why an entered code counts as wrong or expired without a comparison: for staff (``why``)."""
 

@@ -111,3 +111,13 @@ class Access:
         fault=between(3600, 604_800),
         doc="Seconds that a revocation by support waits.",
     )
+    # Until then the owner of the old mailbox can stop a thief: mails with a new password go to
+    # the new address.
+    email_delay = Setting(
+        93,
+        86_400,
+        parse=integer,
+        fault=between(0, 604_800),
+        doc="Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
+        "can stop a thief; 0: none.",
+    )

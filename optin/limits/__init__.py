@@ -1,4 +1,4 @@
-"""Limits on texts, sign-ins, password resets, and searches and removals by staff.
+"""Limits on texts, sign-ins, password resets, changes of e-mail addresses, searches and removals.
 
 The counters are in the database, and exact. An alarm tells the operators when the budget of a file,
 or of all texts, is nearly used up.
@@ -6,10 +6,12 @@ The courtesy limits on requests are in ``runtime.throttle``, and sending is in `
 """
 
 from optin.limits.attempts import (
+    EMAILS,
     REVOCATIONS,
     SEARCHES,
     refund_sign_in,
     remember_network,
+    reserve_email,
     reserve_reset,
     reserve_revocation,
     reserve_search,
@@ -22,6 +24,7 @@ from optin.limits.texts import count_verified, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
 
 __all__ = [
+    "EMAILS",
     "REVOCATIONS",
     "SEARCHES",
     "Decision",
@@ -35,6 +38,7 @@ __all__ = [
     "refund_sign_in",
     "remember_network",
     "resend_wait",
+    "reserve_email",
     "reserve_reset",
     "reserve_revocation",
     "reserve_search",

@@ -1,4 +1,5 @@
-"""How often somebody may try: a password, a request for a lost one, a search or a removal by staff.
+"""How often somebody may try: a password, a request for a lost one or for another e-mail address, a
+search or a removal by staff.
 
 The failures of a sign-in are charged before the password is looked at, and taken back if it was
 right.
@@ -32,6 +33,9 @@ SEARCHES = (Rate(60, 3600), Rate(200, 86_400))
 REVOCATIONS = (Rate(20, 86_400),)
 """Removals of factors that one member of staff may plan: a stolen account of support reaches no
 more people than these."""
+
+EMAILS = (Rate(5, 86_400),)
+"""Requests of one person for another e-mail address: each mails to an address of their choice."""
 
 
 def reserve_sign_in(
@@ -80,6 +84,11 @@ def reserve_reset(name: str, origin: Origin, now: datetime) -> Refused | None:
     limits = each_rate(Rule.RESET_NAME, from_there, conf.failed_sign_ins_per_name)
     limits += each_rate(Rule.RESET_IP, network_of(origin.ip, 32), conf.failed_sign_ins_per_ip)
     return charge(limits, now)
+
+
+def reserve_email(user: User, now: datetime) -> Refused | None:
+    """Count one request for another e-mail address, or say why not. Call inside a transaction."""
+    return charge(each_rate(Rule.EMAIL, str(user.pk), EMAILS), now)
 
 
 def remember_network(user: User, origin: Origin, now: datetime) -> None:

@@ -42,6 +42,9 @@ class Rule(StrEnum):
     RESET_NAME = "reset-name"  # requests for a lost password of one name
     RESET_IP = "reset-ip"  # and from one address
 
+    # A rate of one person.
+    EMAIL = "email"  # requests for another e-mail address
+
     # Rates of one member of staff.
     SEARCH = "search"
     REVOCATION = "revocation"

@@ -358,7 +358,7 @@ def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) ->
 
 
 def _send_notice(notice: Notice) -> bool:
-    if not notice.user.email:
+    if not wording.address_of(notice):
         _finish(notice, State.FAILED, reason=Unsent.NO_ADDRESS)
         return False
     letter, server = wording.mail_for(notice), _mail_server()

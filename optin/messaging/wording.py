@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy, override
 
 from optin.conf import conf
 from optin.models import (
+    EmailChange,
     File,
     Notice,
     PendingOtp,
@@ -55,6 +56,7 @@ DISOWNABLE = frozenset(
         Notice.Kind.RELEASED,
         Notice.Kind.APP_ADDED,
         Notice.Kind.APP_REMOVED,
+        Notice.Kind.EMAIL_CHANGED,
     }
 )
 """Mails with a link for the person whom it was not (S-39)."""
@@ -64,6 +66,8 @@ DISOWNABLE_FOR = timedelta(hours=72)
 _LINKS = Signer(salt="optin.not-me")
 _OLD_LINKS = Signer(salt="optin.disown")  # until 0.8; they open for 72 hours
 _CANCEL_LINKS = Signer(salt="optin.revocation")
+_PROOF_LINKS = Signer(salt="optin.email-change")
+_STOP_LINKS = Signer(salt="optin.email-change.stop")
 
 
 def text_for(message: SmsMessage) -> str:
@@ -131,7 +135,27 @@ def mail_for(notice: Notice) -> EmailMessage:
         **_about(notice),
     }
     subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
-    return EmailMessage(subject.strip(), body, to=[notice.user.email])
+    return EmailMessage(subject.strip(), body, to=[address_of(notice)])
+
+
+def address_of(notice: Notice) -> str:
+    """Return where the mail goes: to the address of the person, or to one that changes."""
+    if notice.kind not in _ABOUT_EMAIL:
+        email: str = notice.user.email
+        return email
+    change = _change_of(notice)
+    if change is None:
+        return ""
+    if notice.kind == Notice.Kind.EMAIL_PROVE:
+        return change.new_address
+    return change.old_address or change.new_address
+
+
+_ABOUT_EMAIL = {Notice.Kind.EMAIL_PROVE, Notice.Kind.EMAIL_ASKED, Notice.Kind.EMAIL_CHANGED}
+
+
+def _change_of(notice: Notice) -> EmailChange | None:
+    return EmailChange.objects.filter(pk=notice.about_id or 0, user=notice.user_id).first()
 
 
 def _about(notice: Notice) -> dict[str, Any]:
@@ -139,12 +163,50 @@ def _about(notice: Notice) -> dict[str, Any]:
     if notice.kind == Notice.Kind.REVOKE_PLANNED:
         waits = Revocation.objects.filter(pk=notice.about_id or 0, user=notice.user_id).first()
         return {"due": waits.due_at, "cancel": _cancel_link(waits)} if waits else {}
+    if notice.kind in _ABOUT_EMAIL and (change := _change_of(notice)):
+        return _about_email(notice, change)
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
     if notice.kind == Notice.Kind.ROLE:
         return {"role": Group.objects.filter(pk=notice.about_id or 0).first()}
     return {}
+
+
+def _about_email(notice: Notice, change: EmailChange) -> dict[str, Any]:
+    if notice.kind == Notice.Kind.EMAIL_PROVE:
+        # Only whoever reads the mailbox learns that another account has the address (S-38).
+        is_taken = change.is_taken()
+        return {"prove": "" if is_taken else _email_link(_PROOF_LINKS, "account/email", change)}
+    if notice.kind == Notice.Kind.EMAIL_ASKED:
+        stop = _email_link(_STOP_LINKS, "email-stop", change)
+        return {"stop": stop, "earliest": change.asked_at + timedelta(seconds=conf.email_delay)}
+    return {}
+
+
+def _email_link(links: Signer, page: str, change: EmailChange) -> str:
+    # With the time: in a restored copy another change may have its id.
+    asked = int(change.asked_at.timestamp())
+    return f"{conf.base_url}/{page}/{links.sign(f'{change.pk}-{change.user_id}-{asked}')}/"
+
+
+def change_to_prove(token: str) -> EmailChange | None:
+    """Return the change whose mail to the new address had the link with *token*."""
+    return _email_change(_PROOF_LINKS, token)
+
+
+def change_to_stop(token: str) -> EmailChange | None:
+    """Return the change whose mail to the old address had the link with *token*."""
+    return _email_change(_STOP_LINKS, token)
+
+
+def _email_change(links: Signer, token: str) -> EmailChange | None:
+    try:
+        pk, user_id, asked = map(int, links.unsign(token).split("-"))
+    except BadSignature:
+        return None
+    change = EmailChange.objects.filter(pk=pk, user=user_id).select_related("user").first()
+    return change if change and int(change.asked_at.timestamp()) == asked else None
 
 
 def _cancel_link(revocation: Revocation) -> str:

@@ -4,6 +4,7 @@ from optin.models.audit import AuditEvent
 from optin.models.audit_seals import AuditSeal
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
 from optin.models.canary import Canary
+from optin.models.email_changes import EmailChange
 from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
@@ -23,6 +24,7 @@ __all__ = [
     "AuditSeal",
     "AuthenticatorApp",
     "Canary",
+    "EmailChange",
     "Figure",
     "File",
     "GatewayHealth",

@@ -250,6 +250,7 @@ class AuditEvent(AppendOnly):
         REVOCATION = "revocation", "Removal after a while: asked for by staff, or called off"
         RESTORE = "restore", "Database restored from a backup"
         SESSION = "session", "Signed out somewhere else"
+        EMAIL = "email", "E-mail address"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

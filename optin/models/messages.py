@@ -330,13 +330,17 @@ class Notice(Outgoing):
         KEY_MADE = "key_made", _("An access key was made")
         KEY_REVOKED = "key_revoked", _("An access key was revoked")
         ROLE = "role", _("The role as a member of staff was changed")
+        EMAIL_PROVE = "email_prove", _("A new e-mail address is to be confirmed")
+        EMAIL_ASKED = "email_asked", _("A new e-mail address was asked for")
+        EMAIL_CHANGED = "email_changed", _("The e-mail address was changed")
+        EMAIL_OFF = "email_off", _("The e-mail address was not changed")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
     # The id of what the mail is about: the number or the app that was added, the revocation
-    # that was planned, the access key, the role that was given (a group). No foreign key:
-    # the row may go, and the link must not lead to another one.
+    # that was planned, the access key, the role that was given (a group), the change of the
+    # e-mail address. No foreign key: the row may go, and the link must not lead to another one.
     about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.
     disowned_at = models.DateTimeField(null=True, blank=True)

@@ -28,6 +28,7 @@ from optin.models.statements import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
 from optin.outcomes import (
     CodeOutcome,
+    EmailOutcome,
     FactorOutcome,
     RevocationOutcome,
     SendOutcome,
@@ -77,6 +78,12 @@ COUNTED: Mapping[str, frozenset[str]] = {
     "token": frozenset({TokenOutcome.INVALID_REFRESH}),
     "disown": frozenset({FactorOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT}),
     "revocation": frozenset({RevocationOutcome.UNCHANGED}),
+    "email": frozenset(
+        {
+            *(EmailOutcome.UNCHANGED, EmailOutcome.NOTHING_WAITING),
+            *(EmailOutcome.EMAIL_LIMIT, EmailOutcome.NO_MAIL),
+        }
+    ),
     # Doors.
     "access": frozenset({"file_access_denied", "insufficient_scope"}),
     "consent": frozenset({"denied"}),

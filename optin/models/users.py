@@ -127,7 +127,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         with transaction.atomic():
             super().save(*args, **kwargs)
             if ends_sign_ins:
-                self.end_sign_ins(timezone.now())
+                now = timezone.now()
+                self.end_sign_ins(now)
+                self.email_changes.open().close(now, self.email_changes.model.Closed.SECURED)
             if not self.is_active:
                 # They work for nobody inactive, and must not work again after a reactivation.
                 AccessToken.objects.filter(user=self).delete()

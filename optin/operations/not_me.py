@@ -11,12 +11,14 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     AuthenticatorApp,
+    EmailChange,
     KnownNetwork,
     Notice,
     ProviderUser,
     RecoveryCode,
     User,
 )
+from optin.operations import email_changes
 from optin.operations.authenticators import Removal, overview, remove
 from optin.operations.factors import Factors
 from optin.operations.passwords import Attempt, close_begun, trying
@@ -30,16 +32,17 @@ OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
 
 
 class Effect(StrEnum):
-    """What the link of a notice does to the second factor that it is about."""
+    """What the link of a notice does to what it is about."""
 
     REMOVES = "removes"
+    PUTS_BACK = "puts_back"  # not a factor: the e-mail address from before
     GONE = "gone"  # that factor is gone, and none was added since; it may have been replaced
     SUSPENDED = "suspended"  # the number is for staff to judge
     BY_MAIL_ALONE = "by_mail_alone"  # the password came by mail since: no factor goes
 
 
 def effect(notice: Notice) -> Effect:
-    """Return what ``disown`` would do now to the factor that *notice* is about."""
+    """Return what ``disown`` would do now to what *notice* is about."""
     factors = overview(notice.user)
     return _effect(notice, notice.user, factors.number, factors.app)
 
@@ -49,6 +52,10 @@ def _effect(
 ) -> Effect:
     if user.password_mailed_at and user.password_mailed_at >= _since(notice):
         return Effect.BY_MAIL_ALONE
+    if notice.kind == Notice.Kind.EMAIL_CHANGED:
+        change = _change(notice)
+        is_in_force = change is not None and user.email == change.new_address
+        return Effect.PUTS_BACK if is_in_force else Effect.GONE
     factor = app if notice.kind in OF_APPS else number
     if factor is None or not _is_meant(notice, factor):
         return Effect.GONE
@@ -57,13 +64,18 @@ def _effect(
     return Effect.REMOVES
 
 
+def _change(notice: Notice) -> EmailChange | None:
+    return EmailChange.objects.filter(pk=notice.about_id or 0, user_id=notice.user_id).first()
+
+
 def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     """Take back, with the password, what *notice* told: "this was not me" (S-39).
 
-    The very factor that it told of goes (after a removal: what was added since), and with
-    it every access key, token and session. A number that staff suspended stays: it is
-    theirs to judge. And no factor goes on the word of the mailbox alone: if the password
-    came by a mailed link since, they all stay. The link works once.
+    The very factor that it told of goes (after a removal: what was added since; after a change of
+    the e-mail address, the one from before is put back), and with it every access key, token and
+    session. A number that staff suspended stays: it is theirs to judge. And no factor goes on the
+    word of the mailbox alone: if the password came by a mailed link since, they all stay, and so
+    does the address. The link works once.
     """
     username = notice.user.get_username()
     with trying(username, password, origin=origin, kind=Kind.DISOWN) as tried:
@@ -84,7 +96,10 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     user = factors.user
     removed = []
-    if _effect(notice, user, factors.active, factors.app) is Effect.REMOVES:
+    done = _effect(notice, user, factors.active, factors.app)
+    if done is Effect.PUTS_BACK and (change := _change(notice)):
+        removed = ["email"] if email_changes.put_back(user, change) else []
+    elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
         removed = remove(factors, which, now, told=False)  # the mail about all of it tells
     close_begun(user, now)

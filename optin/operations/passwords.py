@@ -21,7 +21,7 @@ from optin import limits
 from optin.audit import restores
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
+from optin.models import AuditEvent, EmailChange, Notice, PendingOtp, Purpose, User
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -280,7 +280,8 @@ def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
 
 
 def close_begun(user: User, now: datetime) -> None:
-    """Close the opt-ins that somebody has begun: it may have been somebody else."""
+    """Close what somebody has begun, opt-ins and a new address: it may have been somebody else."""
+    EmailChange.objects.filter(user=user).close(now, EmailChange.Closed.SECURED)
     begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
 

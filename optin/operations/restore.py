@@ -39,7 +39,7 @@ from optin.models import (
 )
 from optin.models.audit import BLOCK
 from optin.models.messages import State, Unsent
-from optin.operations import lost_changes, lost_decisions, revocations
+from optin.operations import email_changes, lost_changes, lost_decisions, revocations
 from optin.origin import Origin
 
 SPARE = 100_000
@@ -101,6 +101,8 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         for waits in Revocation.objects.open().select_related("user"):
             revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
             done.ended["revocations"] += 1
+        if stopped := email_changes.close_all(origin=origin):
+            done.ended["email_changes"] = stopped
     for line in lost:
         if line.gives_back and until and line.at <= until:
             outcome = lost_decisions.leave(line, origin=origin)

@@ -30,6 +30,7 @@ from optin.conf import conf
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    EmailChange,
     Figure,
     GatewayTry,
     Guard,
@@ -78,6 +79,7 @@ KINDS = (
     "networks",
     "notices",
     "revocations",
+    "email_changes",
     "figures",
     "sessions",
     "tokens",
@@ -109,6 +111,7 @@ def purge(*, origin: Origin) -> Counts:
         _networks,
         _notices,
         _revocations,
+        _email_changes,
         _figures,
         _sessions,
         _tokens,
@@ -255,6 +258,15 @@ def _revocations(now: datetime) -> Counts:
     """Those that were carried out or called off a month ago, as the mails with their links."""
     past = Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT)
     return _in_chunks(past, _dropping("revocations", Revocation))
+
+
+def _email_changes(now: datetime) -> Counts:
+    """Those that were closed a month ago, and those whose link nobody used."""
+    before = now - NOTICES_KEPT
+    past = EmailChange.objects.filter(
+        Q(closed_at__lte=before) | Q(closed_at=None, proved_at=None, asked_at__lte=before)
+    )
+    return _in_chunks(past, _dropping("email_changes", EmailChange))
 
 
 def _count_first(now: datetime) -> None:

@@ -189,6 +189,7 @@ _RULES: dict[str, str] = {
     SUSPENDED: "staff suspended the number",
     SendOutcome.ALREADY_OPTED_IN: "two-factor sign-in was on already",
     SendOutcome.NOT_OPTED_IN: "no number is active",
+    Rule.EMAIL: "%(count)s of %(limit)s requests of this person for another address in %(span)s",
     Rule.REVOCATION: "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
     Rule.SIGN_IN_NAME: (
         "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
@@ -271,7 +272,7 @@ _DONE = {
     *("ended", "others_ended", "text_first", "app_first"),
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
-    *("planned", "cancelled", "withdrawn"),
+    *("planned", "cancelled", "withdrawn", "asked", "proved"),
 }
 PURPOSES: dict[str, str] = {
     Purpose.OPT_IN: "to turn two-factor sign-in on",
@@ -287,6 +288,7 @@ _BY: dict[str, str] = {
 _REMOVED: dict[str, str] = {
     "number": "the number was removed",
     "app": "the app was removed",
+    "email": "the e-mail address from before was put back",
 }
 _WHY: dict[str, str] = {
     NotCompared.NUMBER_UNKNOWN: "the id is not one of this account and file",
@@ -391,6 +393,22 @@ _EVENTS: dict[tuple[str, str], str] = {
     ): "A link to choose a new password was asked for too often",
     (Kind.PASSWORD, "signed_in"): "Password entered again",
     (Kind.PASSWORD, ""): "Wrong password entered",
+    (Kind.EMAIL, "asked"): "The person asked for another e-mail address",
+    (Kind.EMAIL, "unchanged"): "The person asked for the e-mail address that they have",
+    (Kind.EMAIL, "email_limit"): "Another e-mail address was asked for too often",
+    (Kind.EMAIL, "no_mail"): (
+        "Another e-mail address was asked for and refused: this service sends no mails"
+    ),
+    (Kind.EMAIL, "proved"): "The new e-mail address was confirmed by the mailed link",
+    (Kind.EMAIL, "nothing_waiting"): (
+        "A change of the e-mail address was confirmed or cancelled too late; nothing changed"
+    ),
+    (Kind.EMAIL, "ok"): "The e-mail address was changed",
+    (Kind.EMAIL, "cancelled"): "The change of the e-mail address was cancelled by the person",
+    (Kind.EMAIL, "restored"): "The change of the e-mail address was called off after a restore",
+    (Kind.EMAIL, "taken"): "The e-mail address was not changed: another account has the new one",
+    (Kind.EMAIL, "deactivated"): "The e-mail address was not changed: the account is deactivated",
+    (Kind.EMAIL, "otherwise"): "The e-mail address was not changed: it is another one by now",
     (Kind.APP, "ok"): "Authenticator app added",
     (Kind.APP, "started"): "Set-up of an authenticator app started",
     (Kind.APP, "text_first"): "Chose to be texted a code first at sign-in",

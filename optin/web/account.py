@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from optin.audit import repeats
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
-from optin.operations import authenticators, revocations
+from optin.operations import authenticators, email_changes, revocations
 from optin.web.activity import Told, lines
 from optin.web.pages import page, signed_in
 
@@ -30,6 +30,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "account.html",
         factors=factors,
         revocation=revocations.waiting_for(user, factors),
+        waits=email_changes.waiting_for(user),
         files=File.objects.open_to(user).order_by("name"),
         events=_lines(user, LAST, 3)[0],
     )

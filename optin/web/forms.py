@@ -183,6 +183,18 @@ class RecoveryForm(Form):
             self.add_error("recovery", refused)
 
 
+class EmailForm(Form):
+    """A new e-mail address; the operation says whether it is one."""
+
+    email = forms.CharField(
+        label=_("New e-mail address"),
+        widget=forms.EmailInput(
+            attrs={"autocomplete": "email", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+        error_messages={"required": _("Enter your new e-mail address.")},
+    )
+
+
 class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
     """A new password, twice; the caller saves it."""
 

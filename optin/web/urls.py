@@ -7,7 +7,17 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from optin.web import access, account, entry, factors, health, not_me, revocation, views
+from optin.web import (
+    access,
+    account,
+    email_change,
+    entry,
+    factors,
+    health,
+    not_me,
+    revocation,
+    views,
+)
 from optin.web.code_pages import CodePage
 from optin.web.pages import form_page, open_to_all, signed_in
 
@@ -53,11 +63,15 @@ urlpatterns = [
     path("not-me/done/", not_me.not_me_done, name="not-me-done"),
     path("not-me/<token>/", not_me.not_me, name="not-me"),
     path("revocation/<token>/", revocation.revocation, name="revocation"),
+    path("email-stop/<token>/", email_change.stop, name="email-stop"),
     # -- the account ---------------------------------------------------------------
     path("account/", account.account, name="account"),
     path("account/activity/", account.activity, name="activity"),
     path("account/access/", access.access_page, name="access"),
     path("account/cancel-revocation/", revocation.cancel, name="cancel-revocation"),
+    path("account/email/", email_change.email, name="email"),
+    path("account/email/<token>/", email_change.confirm, name="email-confirm"),
+    path("account/cancel-email/", email_change.cancel, name="cancel-email"),
     path("account/confirm/", entry.confirm, name="confirm"),
     path(
         "account/password/",

@@ -52,6 +52,14 @@ def in_words(wait: timedelta) -> str:
     return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
 
 
+def delay_in_words(delay: timedelta) -> str:
+    """``in_words``, but whole hours from two hours on, rounded up."""
+    hours = -(-whole_seconds(delay) // 3600)
+    if hours <= 2:
+        return in_words(delay)
+    return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
+
+
 def wrong_password(*, by_name: bool) -> str:
     """Say that it did not do; where a name was asked for too, not which of the two."""
     if by_name:
@@ -133,6 +141,16 @@ _WRONG_NUMBERS = {
     phones.Fault.TOO_LONG: lambda: _("That number is too long."),
     phones.Fault.NO_NUMBER: lambda: _("That is not a mobile number."),
 }
+
+
+def wrong_address(text: str) -> str:
+    """Say why *text* is no e-mail address that this service mails to."""
+    if not text.isascii():
+        return _(
+            "Enter an address without letters like é or ü. If they are in the part after the @, "
+            "write that part as your provider does for e-mails: it begins with xn--."
+        )
+    return _("That is not an e-mail address. Write it like name@example.com.")
 
 
 def locked(person: User) -> str:

@@ -33,7 +33,10 @@ NAMES = [
     *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
     "oauth2_provider:authorize",
 ]
-VARIABLES = {"not-me": ["nothing"], "revocation": ["nothing"], "password-new": ["MQ", "nothing"]}
+VARIABLES = {
+    **{name: ["nothing"] for name in ("not-me", "revocation", "email-stop", "email-confirm")},
+    "password-new": ["MQ", "nothing"],
+}
 ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
 
 POLICY = {

@@ -1,0 +1,113 @@
+"""The pages on which people change their e-mail address, and the pages behind the mailed links."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from optin.conf import conf
+from optin.errors import UnfitAddress
+from optin.messaging import wording
+from optin.models import EmailChange
+from optin.operations import authenticators, email_changes
+from optin.outcomes import EmailOutcome
+from optin.runtime.redirects import SeeOther
+from optin.web import sessions, words
+from optin.web.forms import EmailForm
+from optin.web.pages import form_page, page, signed_in
+
+
+@form_page
+@signed_in
+def email(request: HttpRequest) -> HttpResponse:
+    """Name a new address; the link that confirms it goes there."""
+    user, standing = _user(request), sessions.standing(request)
+    factors = authenticators.overview(user)
+    standing.demand(timezone.now(), factor=factors.is_on)
+    form = EmailForm(request.POST or None)
+    if form.is_valid():
+        address = form.cleaned_data["email"]
+        if said := _ask(request, address):
+            form.add_error("email", said)
+        else:
+            sessions.flash(request, _("We sent a link to %(email)s. Open it.") % {"email": address})
+            return SeeOther("account")
+    delay = words.delay_in_words(timedelta(seconds=conf.email_delay)) if conf.email_delay else ""
+    waits = email_changes.waiting_for(user)
+    return page(request, "email.html", form, waits=waits, delay=delay)
+
+
+def _ask(request: HttpRequest, address: str) -> str:
+    """Ask for *address*; return what is wrong with it, "" if a link was sent."""
+    try:
+        outcome = email_changes.ask(
+            _user(request),
+            address,
+            standing=sessions.standing(request),
+            origin=sessions.origin_of(request),
+        )
+    except UnfitAddress:
+        return words.wrong_address(address)
+    return _REFUSED[outcome]() if outcome in _REFUSED else ""
+
+
+_REFUSED = {
+    EmailOutcome.UNCHANGED: lambda: _("That is your e-mail address already."),
+    EmailOutcome.EMAIL_LIMIT: lambda: _(
+        "You have asked for another e-mail address too often today. Try again tomorrow."
+    ),
+    EmailOutcome.NO_MAIL: lambda: _(
+        "This service sends no e-mails, so nobody can confirm an address. Contact support."
+    ),
+}
+
+
+@form_page
+@signed_in
+def confirm(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the link to the new address: a GET asks, a POST confirms the address.
+
+    Only whoever asked for it sees it: somebody else may read that mailbox.
+    """
+    user = _user(request)
+    found = wording.change_to_prove(token)
+    if found is None or found.user_id != user.pk:
+        return page(request, "email_confirm.html", status=404)
+    if request.method == "POST":
+        email_changes.prove(user, found, origin=sessions.origin_of(request))
+        return SeeOther(request.path)
+    is_over = found.is_open and not found.waits(timezone.now())
+    if is_over or found.closed_as not in {"", EmailChange.Closed.DONE}:
+        return page(request, "email_confirm.html", status=404)
+    return page(request, "email_confirm.html", change=found)
+
+
+@form_page
+def stop(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the link to the old address: a GET asks, a POST stops the change."""
+    found = wording.change_to_stop(token)
+    if found is None:
+        return page(request, "email_stop.html", status=404)
+    if request.method != "POST":
+        newer = None if found.is_open else email_changes.waiting_for(found.user)
+        return page(request, "email_stop.html", change=found, newer=newer)
+    if found.is_open:
+        email_changes.cancel(found, origin=sessions.origin_of(request))
+    return SeeOther(request.path)
+
+
+@form_page
+@signed_in
+def cancel(request: HttpRequest) -> HttpResponse:
+    """Stop what waits for whoever is signed in; a GET, which follows a sign-in, nothing."""
+    waits = email_changes.waiting_for(_user(request))
+    if waits and request.method == "POST":
+        email_changes.cancel(waits, origin=sessions.origin_of(request))
+        sessions.flash(request, _("The change was cancelled. Your e-mail address stays."))
+    return SeeOther("account")
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user

@@ -1,0 +1,387 @@
+"""Another e-mail address, on the pages and by the mailed links (S-39a)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from pytest_django import Settings
+
+from optin.models import AuditEvent, EmailChange, User
+from optin.operations import email_changes
+from optin.origin import Face, Origin
+from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, link_in_mail, sign_in
+from tests.kit.people import PASSWORD
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("user")]
+
+COMMAND = Origin(Face.COMMAND)
+EMAIL = "/account/email/"
+CANCEL = "/account/cancel-email/"
+OLD, NEW = "ann@example.com", "ann.new@example.org"
+Clock = time_machine.Traveller
+
+
+def email_of(user: User) -> str:
+    address: str = User.objects.get(pk=user.pk).email
+    return address
+
+
+def ask(browser: Browser, address: str = NEW) -> None:
+    browser.go("/account/")
+    browser.click(EMAIL)
+    browser.send(email=address)
+
+
+def says(browser: Browser) -> str:
+    """The words of the page, on one line."""
+    return " ".join(browser.page.text.split())
+
+
+def asked(browser: Browser, address: str = NEW) -> str:
+    """Sign in and ask; return where the link to the new address leads."""
+    sign_in(browser)
+    ask(browser, address)
+    return link_in_mail("/account/email/")
+
+
+def proved(browser: Browser) -> None:
+    browser.go(asked(browser))
+    browser.send()
+
+
+def carry_out() -> tuple[int, int]:
+    carried = email_changes.carry_out(origin=COMMAND)
+    return carried.out, carried.off
+
+
+# -- the whole way -----------------------------------------------------------------
+
+
+def test_from_the_account_page_to_the_new_address(
+    user: User, browser: Browser, clock: Clock
+) -> None:
+    path = asked(browser)
+
+    assert browser.path == "/account/"
+    assert browser.page.flash == f"We sent a link to {NEW}. Open it."
+    assert "Confirm your new e-mail address" in says(browser)
+    assert [message.to for message in mail.outbox[-2:]] == [[NEW], [OLD]]
+    browser.go(path)
+    assert browser.page.heading == "Confirm your new e-mail address"
+    browser.send()
+    assert browser.page.heading == "Your e-mail address will change"
+    browser.go("/account/")
+    assert f"Your e-mail address changes to {NEW} at 3 November 2026, 23:00 AEDT." in says(browser)
+    assert carry_out() == (0, 0)
+    assert email_of(user) == OLD
+
+    clock.shift(timedelta(days=1))
+    assert carry_out() == (1, 0)
+
+    assert email_of(user) == NEW
+    assert mail.outbox[-1].to == [OLD]
+    assert mail.outbox[-1].subject == "The e-mail address of your account was changed"
+    sign_in(browser, NEW)
+    assert browser.page.texts[".address"] == NEW
+    browser.go(path)
+    assert browser.page.heading == "Your e-mail address was changed"
+
+
+def test_an_account_without_an_address_gets_one_at_once(user: User, browser: Browser) -> None:
+    """Nobody reads an old mailbox who could be asked to wait."""
+    User.objects.filter(pk=user.pk).update(email="")
+    sign_in(browser)
+    assert "Add an e-mail address" in says(browser)
+    browser.click(EMAIL)
+    browser.send(email=NEW)
+    browser.go(link_in_mail("/account/email/"))
+    browser.send()
+    assert browser.page.heading == "Your e-mail address was changed"
+    assert email_of(user) == NEW
+
+
+def test_without_a_delay_it_is_changed_at_once(
+    user: User, browser: Browser, settings: Settings
+) -> None:
+    settings.OPTIN_EMAIL_DELAY = 0
+    proved(browser)
+    assert browser.page.heading == "Your e-mail address was changed"
+    assert email_of(user) == NEW
+    assert mail.outbox[-1].to == [OLD]
+
+
+def test_until_then_a_new_password_is_mailed_to_the_old_address(browser: Browser) -> None:
+    proved(browser)
+    for address, to in ((OLD, [[OLD]]), (NEW, [])):
+        mails = len(mail.outbox)
+        browser.go("/password-reset/")
+        browser.send(email=address)
+        assert [message.to for message in mail.outbox[mails:]] == to
+
+
+# -- what is asked for first -------------------------------------------------------
+
+
+def test_the_password_is_asked_for_again(ann: Browser, clock: Clock) -> None:
+    """A stolen session is not enough."""
+    clock.shift(timedelta(minutes=21))
+    ann.go(EMAIL)
+    assert ann.path == CONFIRM
+    ann.send(password=PASSWORD)
+    assert ann.path == EMAIL
+
+
+def test_and_a_second_factor_while_there_is_one(ann_on: Browser) -> None:
+    """Nor is a stolen password."""
+    ann_on.go(EMAIL)
+    assert ann_on.path == "/account/two-factor/prove/"
+    assert not EmailChange.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        ("", "Enter your new e-mail address."),
+        ("ann", "That is not an e-mail address."),
+        ("ann@localhost", "That is not an e-mail address."),
+        ("ann@[127.0.0.1]", "That is not an e-mail address."),
+        (f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.com", "That is not an e-mail address."),
+        ("ann@ex\u0430mple.com", "Enter an address without letters like"),
+        ("ANN@Example.com", "That is your e-mail address already."),
+    ],
+    ids=["empty", "no-domain", "this-server", "ip", "long", "look-alike", "present"],
+)
+def test_what_is_no_new_address_is_refused(ann: Browser, typed: str, error: str) -> None:
+    mails = len(mail.outbox)
+    ann.go(EMAIL)
+    ann.send(email=typed)
+    assert (ann.page.status, ann.path) == (422, EMAIL)
+    assert error in ann.page.errors
+    assert len(mail.outbox) == mails
+    assert not EmailChange.objects.exists()
+
+
+# -- the link to the new address ---------------------------------------------------
+
+
+def test_a_get_confirms_nothing(user: User, browser: Browser, settings: Settings) -> None:
+    """Whatever reads the mail beforehand, as the person's browser too (S-60)."""
+    settings.OPTIN_EMAIL_DELAY = 0
+    path = asked(browser)
+    for _ in range(3):
+        browser.go(path)
+    assert EmailChange.objects.get().proved_at is None
+    assert email_of(user) == OLD
+
+
+def test_in_another_browser_it_leads_to_the_sign_in_and_back(browser: Browser) -> None:
+    path = asked(browser)
+    other = Browser("Firefox")
+    other.go(path)
+    assert other.path == "/sign-in/"
+    other.send(username="ann", password=PASSWORD)
+    assert other.path == path
+    other.send()
+    assert other.page.heading == "Your e-mail address will change"
+
+
+def test_for_anybody_else_it_is_no_link(browser: Browser, stranger: User) -> None:
+    """Somebody else may read that mailbox: their own account gets no address by it."""
+    path = asked(browser)
+    other = Browser("Firefox")
+    sign_in(other, "ben")
+    token = other.page.forms[0].fields["csrfmiddlewaretoken"]
+    assert other.go(path).status == 404
+    assert NEW not in other.page.html
+    answer: Any = other.client.post(
+        path, {"csrfmiddlewaretoken": token}, secure=True, headers={"origin": f"https://{HOST}"}
+    )
+    assert answer.status_code == 404
+    assert EmailChange.objects.get().proved_at is None
+    assert email_of(stranger) == "ben@example.com"
+
+
+def test_it_works_once(user: User, browser: Browser, settings: Settings) -> None:
+    """Not after another address took its place by another way."""
+    settings.OPTIN_EMAIL_DELAY = 0
+    browser.go(asked(browser))
+    press = browser.submission()
+    press(browser)
+    press(browser)
+    assert browser.page.heading == "Your e-mail address was changed"
+    assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
+    User.objects.filter(pk=user.pk).update(email=OLD)
+    press(browser)
+    assert email_of(user) == OLD
+
+
+def test_it_works_for_a_day(browser: Browser, clock: Clock) -> None:
+    path = asked(browser)
+    clock.shift(timedelta(hours=24))
+    sign_in(browser)
+    assert NEW not in browser.page.html
+    assert browser.go(path).status == 404
+    assert browser.page.heading == "This link no longer works"
+
+
+def test_a_newer_request_replaces_it(browser: Browser) -> None:
+    first = asked(browser)
+    ask(browser, "other@example.org")
+    assert browser.go(first).status == 404
+    browser.go("/account/")
+    assert "other@example.org" in says(browser)
+    assert NEW not in browser.page.html
+
+
+@pytest.mark.parametrize("part", ["account/email", "email-stop"])
+def test_a_link_cannot_be_altered(browser: Browser, part: str) -> None:
+    asked(browser)
+    path = link_in_mail(f"/{part}/")
+    token = path.rstrip("/").rpartition("/")[2]
+    pk, user_id, rest = token.split("-", 2)
+    others = {"account/email": "email-stop", "email-stop": "account/email"}
+    for altered in (
+        f"/{part}/{int(pk) + 1}-{user_id}-{rest}/",
+        f"/{part}/{pk}-{int(user_id) + 1}-{rest}/",
+        path[:-2] + "/",
+        f"/{others[part]}/{token}/",  # one link is not the other
+        f"/{part}/nothing/",
+    ):
+        assert browser.go(altered).status == 404
+    assert browser.go(path).status == 200
+
+
+# -- the address of somebody else --------------------------------------------------
+
+
+def test_nobody_learns_that_another_account_has_the_address(
+    browser: Browser, stranger: User
+) -> None:
+    """S-38. Whoever reads that mailbox is told, and gets no link."""
+    sign_in(browser)
+    shown = []
+    for address in ("Ben@example.com", "Bob@example.com"):
+        ask(browser, address)
+        page = says(browser).replace(address, "-").partition("Latest activity")[0]
+        shown.append((page, browser.answer.status_code, browser.trail))
+        browser.send(CANCEL)
+
+    assert shown[0] == shown[1]
+    bens = [m for m in mail.outbox if m.to == ["Ben@example.com"]]
+    assert [m.subject for m in bens] == ["Your e-mail address has an account already"]
+    assert "/account/email/" not in bens[0].body
+    assert "ann" not in bens[0].body
+
+
+# -- stopped -----------------------------------------------------------------------
+
+
+def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, clock: Clock) -> None:
+    proved(browser)
+    nobody = Browser("Firefox")
+    path = link_in_mail("/email-stop/")
+    nobody.go(path)
+    assert nobody.page.heading == "Keep your e-mail address?"
+    assert NEW not in nobody.page.html
+    assert EmailChange.objects.get().is_open  # a GET stops nothing
+    press = nobody.submission()
+    press(nobody)
+    press(nobody)
+    assert nobody.page.heading == "Your e-mail address stays"
+    assert nobody.page.leads_to("/password-reset/")
+    assert mail.outbox[-1].subject == "The e-mail address of your account stays as it is"
+    assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
+    clock.shift(timedelta(days=2))
+    assert carry_out() == (0, 0)
+    assert email_of(user) == OLD
+
+
+def test_it_says_what_became_of_it(browser: Browser, clock: Clock) -> None:
+    proved(browser)
+    path = link_in_mail("/email-stop/")
+    ask(browser, "other@example.org")
+    assert browser.go(path).heading == "Your e-mail address may change"
+    browser.go(link_in_mail("/account/email/"))
+    browser.send()
+    clock.shift(timedelta(days=1))
+    carry_out()
+    assert browser.go(link_in_mail("/email-stop/")).heading == "Your e-mail address was changed"
+
+
+def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
+    path = asked(browser)
+    browser.go(CANCEL)
+    assert EmailChange.objects.get().is_open
+    browser.send(CANCEL)
+    assert browser.page.flash == "The change was cancelled. Your e-mail address stays."
+    assert NEW not in browser.page.html
+    assert browser.go(path).status == 404
+    event = AuditEvent.objects.filter(kind="email").latest("pk")
+    assert (event.outcome, event.face) == ("cancelled", "web")
+
+
+def test_forms_want_their_token(browser: Browser) -> None:
+    path = asked(browser)
+    for address in (path, link_in_mail("/email-stop/"), CANCEL, EMAIL):
+        answer: Any = browser.client.post(address, {"email": "thief@example.org"}, secure=True)
+        assert answer.status_code == 403
+    change = EmailChange.objects.get()
+    assert (change.is_open, change.proved_at) == (True, None)
+
+
+def test_a_new_password_by_the_old_address_stops_it(
+    user: User, browser: Browser, clock: Clock
+) -> None:
+    """What the owner does who knows nothing of links."""
+    proved(browser)
+    owner = Browser("Firefox")
+    owner.go("/password-reset/")
+    owner.send(email=OLD)
+    owner.go(link_in_mail("/password-reset/"))
+    owner.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    assert EmailChange.objects.get().closed_as == "secured"
+    clock.shift(timedelta(days=2))
+    assert carry_out() == (0, 0)
+    assert email_of(user) == OLD
+
+
+# -- afterwards --------------------------------------------------------------------
+
+
+def test_links_to_a_new_password_in_the_old_mailbox_end(
+    user: User, browser: Browser, settings: Settings
+) -> None:
+    """And nobody is signed out: the change gives no session more than it had."""
+    settings.OPTIN_EMAIL_DELAY = 0
+    path = asked(browser)
+    browser.tab().go("/account/")
+    nobody = Browser("Firefox")
+    nobody.go("/password-reset/")
+    nobody.send(email=OLD)
+    reset = link_in_mail("/password-reset/")
+    assert nobody.go(reset).status == 200
+    browser.go(path)
+    browser.send()
+    assert nobody.go(reset).status == 404
+    browser.go("/account/")
+    assert browser.path == "/account/"
+
+
+def test_it_was_not_me_puts_the_old_address_back(
+    user: User, browser: Browser, settings: Settings
+) -> None:
+    """The mail to the old address has the link; it asks for the password (S-39)."""
+    settings.OPTIN_EMAIL_DELAY = 0
+    proved(browser)
+    assert mail.outbox[-1].to == [OLD]
+    nobody = Browser("Firefox")
+    nobody.go(link_in_mail("/not-me/"))
+    assert "the e-mail address from before is put back;" in says(nobody)
+    nobody.send(password=PASSWORD)
+    assert nobody.page.heading == "Your account is secured"
+    assert email_of(user) == OLD
+    event = AuditEvent.objects.get(kind="disown")
+    assert event.data["removed"] == ["email"]
+    assert mail.outbox[-1].to == [OLD]
