@@ -19,7 +19,7 @@ from optin.admin.actions import OFFERED
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, plain, text, when
 from optin.admin.site import origin_of, site
 from optin.models import AuthenticatorApp, ProviderUser, User
-from optin.operations import staff
+from optin.operations import email_changes, staff
 from optin.runtime.redirects import SeeOther
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
@@ -148,6 +148,14 @@ class AccountAdmin(ReadOnlyAdmin):
 _LISTS = {"provideruser": "Numbers", "accesskey": "Access keys", "auditevent": "Audit events"}
 
 
+def _new_email(user: User) -> list[tuple[str, str]]:
+    change = email_changes.waiting_for(user)
+    if change is None:
+        return []
+    then = f"from {at(change.due_at)} on" if change.due_at else "not confirmed yet"
+    return [("New e-mail", f"{plain(change.new_address)}, {then}")]
+
+
 def _factors(standing: Standing) -> str:
     number, app, left = (
         standing.factors.number,
@@ -218,6 +226,7 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
     user = standing.user
     found = [
         ("E-mail", plain(user.email) or "none: no mail can be sent"),
+        *_new_email(user),
         ("Second factors", _factors(standing)),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]

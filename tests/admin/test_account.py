@@ -12,8 +12,16 @@ from django.test import Client
 from django.utils import timezone
 
 from optin.admin.account_actions import ACTIONS
-from optin.models import AuditEvent, File, ProviderUser, Purpose, User
-from optin.operations import challenges, opt_ins, revocations, send_controls, staff_actions
+from optin.models import AuditEvent, EmailChange, File, ProviderUser, Purpose, User
+from optin.operations import (
+    challenges,
+    email_changes,
+    opt_ins,
+    revocations,
+    send_controls,
+    staff_actions,
+)
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
@@ -157,6 +165,16 @@ def test_who_asked_for_a_removal_can_withdraw_it_from_somebody_who_has_risen(
     html = page_of(signed_in("support"), user)
     assert html.count(f'href="/admin/optin/user/{user.pk}/withdraw/"') == 1
     assert offered(html) == ([], [])
+
+
+def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> None:
+    support = signed_in("support")
+    assert "New e-mail" not in page_of(support, user)
+    standing = Standing(timezone.now())
+    email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
+    assert "new@example.org, not confirmed yet" in page_of(support, user)
+    email_changes.prove(user, EmailChange.objects.get(), origin=ORIGIN)
+    assert "new@example.org, from 2026-11-03 23:00:00 AEDT on" in page_of(support, user)
 
 
 @pytest.mark.parametrize("action", [each.name for each in ACTIONS])

@@ -28,6 +28,7 @@ NO_PAGES = {
     "texts": "leads on",
     "first": "leads on",
     "cancel-revocation": "leads on",
+    "cancel-email": "leads on",
     "metrics": "for a machine",
     "livez": "for a machine",
     "readyz": "for a machine",
@@ -368,6 +369,48 @@ def somebody_whose_factors_support_is_to_remove(at: Tour) -> None:
     )
     at.go(path)
     at.look("revocation-done", "Your second factors were removed")
+
+
+@tour("account", "email", "email-confirm", "email-stop")
+def somebody_with_a_new_address(at: Tour) -> None:
+    person = at.crowd.new()
+    new = f"{'long.' * 9}{person.name}@{'mail.' * 20}example.org"
+    at.sign_in(person)
+    at.follow("Change")
+    at.look("email", "Change your e-mail address")
+    at.fill("New e-mail address", "nobody")
+    at.press("Send the link")
+    at.look("email-wrong", "Change your e-mail address", error="That is not an e-mail address.")
+    at.fill("New e-mail address", new)
+    at.press("Send the link")
+    at.look("account-email-asked", "Your account")
+    at.go(at.site.mailed_link(new, "account/email"))
+    at.look("email-confirm", "Confirm your new e-mail address")
+    at.press("Confirm the address")
+    at.look("email-confirmed", "Your e-mail address will change")
+    at.follow("Go to your account")
+    at.look("account-email-waits", "Your account")
+    at.go("/account/email/1-1-1:c0ffee/")
+    at.look("email-confirm-gone", "This link no longer works")
+    stop = at.site.mailed_link(person.email, "email-stop")
+    at.go(stop)
+    at.look("email-stop", "Keep your e-mail address?")
+    at.press("Cancel the change")
+    at.look("email-stopped", "Your e-mail address stays")
+    at.go("/email-stop/1-1-1:c0ffee/")
+    at.look("email-stop-gone", "This link no longer works")
+    run(
+        at.site,
+        "from optin.models import EmailChange\n"
+        f"change = EmailChange.objects.filter(user__username={person.name!r})\n"
+        "change.update(closed_as='done')",
+    )
+    at.go(stop)
+    at.look("email-stop-late", "Your e-mail address was changed")
+    run(at.site, f"User.objects.filter(username={person.name!r}).update(email='')")
+    at.go("/account/")
+    at.follow("Add an e-mail address")
+    at.look("email-first", "Add an e-mail address")
 
 
 @tour("number-code", "number-code-help", "sign-in-code")

@@ -1,0 +1,476 @@
+"""A new e-mail address: who gets it, when, and what stops it (S-39a)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin import limits
+from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut, UnfitAddress
+from optin.models import AuditEvent, EmailChange, Notice, User
+from optin.operations import email_changes, erasure, not_me, passwords, retention
+from optin.operations.factors import Standing
+from optin.origin import Face, Origin
+from optin.outcomes import By, EmailOutcome
+from optin.support.timeline import timeline
+from tests.kit.people import PASSWORD, make_user
+from tests.kit.trail import one_event
+from tests.kit.world import PAGE, Person, notices, proved
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+Closed = EmailChange.Closed
+COMMAND = Origin(Face.COMMAND)
+DAY = timedelta(days=1)
+OLD, NEW = "ann@example.com", "ann.new@example.org"
+Clock = time_machine.Traveller
+
+
+def ask(person: Person, address: str = NEW) -> EmailOutcome:
+    return email_changes.ask(person.user, address, standing=proved(), origin=PAGE)
+
+
+def waiting(person: Person, address: str = NEW) -> EmailChange:
+    """Have it asked for and confirmed."""
+    assert ask(person, address) is EmailOutcome.ASKED
+    change = EmailChange.objects.open().get(user=person.user)
+    assert email_changes.prove(person.user, change, origin=PAGE) is EmailOutcome.PROVED
+    change.refresh_from_db()
+    return change
+
+
+def carry_out() -> tuple[int, int]:
+    carried = email_changes.carry_out(origin=COMMAND)
+    return carried.out, carried.off
+
+
+def closed_as(change: EmailChange) -> str:
+    return EmailChange.objects.get(pk=change.pk).closed_as
+
+
+# -- what is an address ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("  Ann.B@Example.ORG ", "Ann.B@example.org"),
+        ("o'hara+2fa@sub.example.co.uk", "o'hara+2fa@sub.example.co.uk"),
+        ("ann@xn--mller-kva.de", "ann@xn--mller-kva.de"),
+    ],
+)
+def test_an_address_is_kept_as_typed_but_for_its_domain(text: str, address: str) -> None:
+    assert email_changes.fit_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ann",
+        "ann@",
+        "ann@localhost",
+        "ann@[127.0.0.1]",
+        "ann@example.org\nBcc: thief@example.org",
+        "ann@example.org\r\nSubject: x",
+        "ann@example.org\0",
+        "ann@example.org, thief@example.org",
+        '"ann, thief"@example.org',
+        "Ann <ann@example.org>",
+        "\u212aim@example.org",  # the Kelvin sign: a k without case
+        "\u0430nn@example.org",  # Cyrillic
+        "ann@m\u00fcller.de",
+        f"ann@{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 63}.org",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UnfitAddress):
+        email_changes.fit_address(text)
+
+
+# -- asked for ---------------------------------------------------------------------
+
+
+def test_both_mailboxes_are_told_and_the_trail_has_no_address(person: Person) -> None:
+    with one_event(Kind.EMAIL, "asked", user_id=person.who.pk, face="web"):
+        assert ask(person) is EmailOutcome.ASKED
+    change = EmailChange.objects.get()
+    assert AuditEvent.objects.latest("pk").data == {"change": change.pk}
+    to_new, to_old = mail.outbox
+    assert (to_new.to, to_old.to) == ([NEW], [OLD])
+    assert "https://2fa.example.com/account/email/" in to_new.body
+    assert "ann" not in to_new.body.replace(NEW, "")  # somebody else may read that mailbox
+    assert "https://2fa.example.com/email-stop/" in to_old.body
+    assert "3 November 2026, 23:00 AEDT" in to_old.body
+    assert NEW not in to_old.body
+    assert not any(NEW in str(vars(event)) for event in AuditEvent.objects.all())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "standing", "error"),
+    [
+        ((), Standing(), PasswordNeeded),
+        ((By.APP,), proved(None), PasswordNeeded),  # of noon: 20 minutes are over
+    ],
+)
+def test_it_wants_a_fresh_password(
+    person: Person, kinds: tuple[By, ...], standing: Standing, error: type[Exception]
+) -> None:
+    person.set_up(*kinds)
+    with pytest.raises(error):
+        email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
+    assert not EmailChange.objects.exists()
+
+
+@pytest.mark.parametrize("by", [By.TEXT, By.APP])
+def test_it_wants_a_factor_while_there_is_one(person: Person, by: By) -> None:
+    person.set_up(by)
+    with pytest.raises(FactorNeeded):
+        email_changes.ask(person.user, NEW, standing=proved(None), origin=PAGE)
+    assert ask(person) is EmailOutcome.ASKED
+
+
+def test_an_ended_session_and_a_deactivated_person_ask_for_nothing(person: Person) -> None:
+    session = person.user
+    ask(person)
+    change = EmailChange.objects.get()
+    person.user.end_sign_ins(timezone.now())
+    with pytest.raises(SignedOut):
+        email_changes.ask(session, "x@example.org", standing=proved(), origin=PAGE)
+    with pytest.raises(SignedOut):
+        email_changes.prove(session, change, origin=PAGE)
+    User.objects.filter(pk=session.pk).update(is_active=False)
+    with pytest.raises(Deactivated):
+        email_changes.ask(person.user, "x@example.org", standing=proved(), origin=PAGE)
+    with pytest.raises(Deactivated):
+        email_changes.prove(person.user, change, origin=PAGE)
+
+
+@pytest.mark.parametrize("address", [OLD, "ANN@Example.com"])
+def test_the_present_address_is_no_change(person: Person, address: str) -> None:
+    with one_event(Kind.EMAIL, "unchanged", {}):
+        assert ask(person, address) is EmailOutcome.UNCHANGED
+    assert not mail.outbox
+
+
+def test_without_mails_nobody_could_confirm_it(person: Person, settings: Settings) -> None:
+    settings.SENDS_MAIL = False
+    with one_event(Kind.EMAIL, "no_mail", {}):
+        assert ask(person) is EmailOutcome.NO_MAIL
+    assert not EmailChange.objects.exists()
+
+
+def test_a_double_click_asks_once(person: Person, clock: Clock) -> None:
+    ask(person)
+    events = AuditEvent.objects.count()
+    assert ask(person) is EmailOutcome.ASKED
+    assert (len(mail.outbox), AuditEvent.objects.count()) == (2, events)
+    clock.shift(60)
+    assert ask(person) is EmailOutcome.ASKED  # the mail was lost: another one
+    assert len(mail.outbox) == 4
+
+
+def test_few_in_a_day(person: Person, clock: Clock) -> None:
+    """It mails to an address of the person's choice."""
+    for n in range(limits.EMAILS[0].count):
+        assert ask(person, f"ann{n}@example.org") is EmailOutcome.ASKED
+    mails = len(mail.outbox)
+
+    with one_event(Kind.EMAIL, "email_limit"):
+        assert ask(person, "one.more@example.org") is EmailOutcome.EMAIL_LIMIT
+
+    assert AuditEvent.objects.latest("pk").data["rule"] == "email/86400"
+    assert len(mail.outbox) == mails
+    assert EmailChange.objects.open().get().new_address == "ann4@example.org"
+    clock.shift(DAY)
+    assert ask(person, "one.more@example.org") is EmailOutcome.ASKED
+
+
+def test_a_new_request_replaces_the_one_that_waits(person: Person, clock: Clock) -> None:
+    first = waiting(person)
+    second = waiting(person, "other@example.org")
+    assert closed_as(first) == Closed.REPLACED
+    nothing = EmailOutcome.NOTHING_WAITING
+    assert email_changes.prove(person.user, first, origin=PAGE) is nothing
+    clock.shift(DAY)
+    assert carry_out() == (1, 0)
+    assert closed_as(second) == Closed.DONE
+    assert person.now.email == "other@example.org"
+
+
+# -- the address of somebody else --------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", ["BEN@example.com", "boss@example.org"], ids=["email", "name"])
+def test_an_address_of_another_account_is_asked_for_like_any_other(
+    person: Person, stranger: User, taken: str, clock: Clock
+) -> None:
+    """S-38: same rows, same events, and no link for whoever reads that mailbox."""
+    make_user("boss@example.org")
+    ask(person, taken)
+    taken_mail = next(m for m in mail.outbox if m.to[0].lower() == taken.lower())
+    assert taken_mail.subject == "Your e-mail address has an account already"
+    assert "/account/email/" not in taken_mail.body
+    kinds, change = notices(person.user), EmailChange.objects.get()
+    # If its link were made up all the same:
+    with one_event(Kind.EMAIL, "proved"):
+        email_changes.prove(person.user, change, origin=PAGE)
+    clock.shift(DAY)
+    with one_event(Kind.EMAIL, "taken"):
+        assert carry_out() == (0, 1)
+    assert person.now.email == OLD
+    ask(person)
+    assert notices(person.user) == [*kinds, Notice.Kind.EMAIL_OFF, *kinds]
+
+
+def test_who_took_the_address_meanwhile_keeps_it(person: Person, clock: Clock) -> None:
+    change = waiting(person)
+    other = make_user("other")
+    User.objects.filter(pk=other.pk).update(email=NEW.upper())
+    clock.shift(DAY)
+    with one_event(Kind.EMAIL, "taken", {"change": change.pk}):
+        assert carry_out() == (0, 1)
+    assert (person.now.email, closed_as(change)) == (OLD, Closed.TAKEN)
+    assert notices(person.user)[-1] == Notice.Kind.EMAIL_OFF
+
+
+def test_who_takes_it_in_the_same_moment_keeps_it(
+    person: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other's transaction commits after this one has looked."""
+    change = waiting(person)
+    User.objects.filter(pk=make_user("other").pk).update(email=NEW)
+    monkeypatch.setattr(EmailChange, "is_taken", lambda self: False)
+    clock.shift(DAY)
+    assert carry_out() == (0, 1)
+    assert (person.now.email, closed_as(change)) == (OLD, Closed.TAKEN)
+
+
+# -- in effect ---------------------------------------------------------------------
+
+
+def test_it_takes_effect_a_day_after_it_was_confirmed(person: Person, clock: Clock) -> None:
+    ask(person)
+    clock.shift(timedelta(hours=23))
+    change = EmailChange.objects.get()
+    due = timezone.now() + DAY
+    with one_event(Kind.EMAIL, "proved", {"change": change.pk, "due_at": due.isoformat()}):
+        email_changes.prove(person.user, change, origin=PAGE)
+    with one_event(Kind.EMAIL, "unchanged"):
+        assert email_changes.prove(person.user, change, origin=PAGE) is EmailOutcome.UNCHANGED
+    assert email_changes.waiting_for(person.user) == change
+    clock.move_to(due - timedelta(microseconds=1), tick=False)
+    assert carry_out() == (0, 0)
+    clock.move_to(due, tick=False)
+    epoch = person.now.session_epoch
+    with one_event(Kind.EMAIL, "ok", {"change": change.pk}, user_id=person.who.pk, face="command"):
+        assert carry_out() == (1, 0)
+    assert carry_out() == (0, 0)
+    assert (person.now.email, person.now.session_epoch) == (NEW, epoch)
+    assert mail.outbox[-1].to == [OLD]
+    assert email_changes.waiting_for(person.user) is None
+
+
+def test_the_link_works_for_a_day(person: Person, clock: Clock) -> None:
+    ask(person)
+    change = EmailChange.objects.get()
+    clock.shift(DAY)
+    with one_event(Kind.EMAIL, "nothing_waiting"):
+        email_changes.prove(person.user, change, origin=PAGE)
+    assert email_changes.waiting_for(person.user) is None
+    assert carry_out() == (0, 0)
+
+
+def test_nobody_confirms_for_another(person: Person, stranger: User) -> None:
+    ask(person)
+    change = EmailChange.objects.get()
+    assert email_changes.prove(stranger, change, origin=PAGE) is EmailOutcome.NOTHING_WAITING
+    change.refresh_from_db()
+    assert change.proved_at is None
+    assert not AuditEvent.objects.filter(user_id=stranger.pk, data__has_key="change").exists()
+
+
+def deactivate(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(is_active=False)
+
+
+def other_address(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(email="by.support@example.com")
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [(deactivate, EmailOutcome.DEACTIVATED), (other_address, EmailOutcome.OTHERWISE)],
+)
+def test_it_is_called_off(
+    person: Person, clock: Clock, given: Callable[[Person], None], outcome: EmailOutcome
+) -> None:
+    change = waiting(person)
+    given(person)
+    address = person.now.email
+    clock.shift(DAY)
+    with one_event(Kind.EMAIL, outcome, {"change": change.pk}):
+        assert carry_out() == (0, 1)
+    assert (closed_as(change), person.now.email) == (outcome.value, address)
+
+
+def new_password(person: Person) -> None:
+    passwords.choose(person.user, "staple horse", origin=PAGE, standing=proved())
+
+
+def set_password(person: Person) -> None:
+    user = person.user
+    user.set_password("staple horse")
+    user.save()
+
+
+def deactivate_by_form(person: Person) -> None:
+    user = person.user
+    user.is_active = False
+    user.save()
+
+
+def disown(person: Person) -> None:
+    person.add_app()
+    notice = Notice.objects.get(user=person.who, kind=Notice.Kind.APP_ADDED)
+    not_me.disown(notice, PASSWORD, origin=PAGE)
+
+
+@pytest.mark.parametrize("given", [new_password, set_password, deactivate_by_form, disown])
+def test_whoever_secures_the_account_stops_it(
+    person: Person, clock: Clock, given: Callable[[Person], None]
+) -> None:
+    change = waiting(person)
+    given(person)
+    assert closed_as(change) == Closed.SECURED
+    clock.shift(DAY)
+    assert carry_out() == (0, 0)
+    assert person.now.email == OLD
+
+
+def test_a_second_factor_stops_nothing(person: Person, clock: Clock) -> None:
+    """It ends other sessions; but it says nothing against the address."""
+    change = waiting(person)
+    person.add_app()
+    clock.shift(DAY)
+    assert carry_out() == (1, 0)
+    assert closed_as(change) == Closed.DONE
+
+
+# -- stopped -----------------------------------------------------------------------
+
+
+def test_it_is_cancelled_once(person: Person, clock: Clock) -> None:
+    change = waiting(person)
+    with one_event(Kind.EMAIL, "cancelled", {"change": change.pk}, user_id=person.who.pk):
+        assert email_changes.cancel(change, origin=PAGE) is EmailOutcome.CANCELLED
+    with one_event(Kind.EMAIL, "nothing_waiting"):
+        email_changes.cancel(change, origin=PAGE)
+    assert notices(person.user).count(Notice.Kind.EMAIL_OFF) == 1
+    clock.shift(DAY)
+    assert carry_out() == (0, 0)
+
+
+def test_once_it_took_effect_nothing_is_cancelled(person: Person, clock: Clock) -> None:
+    change = waiting(person)
+    clock.shift(DAY)
+    carry_out()
+    assert email_changes.cancel(change, origin=PAGE) is EmailOutcome.NOTHING_WAITING
+    assert person.now.email == NEW
+
+
+def test_late_is_not_too_late(person: Person, clock: Clock) -> None:
+    change = waiting(person)
+    clock.shift(3 * DAY)
+    assert email_changes.cancel(change, origin=PAGE) is EmailOutcome.CANCELLED
+
+
+# -- taken back --------------------------------------------------------------------
+
+
+def disowned(person: Person) -> list[str]:
+    notice = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED).latest("pk")
+    not_me.disown(notice, PASSWORD, origin=PAGE)
+    removed: list[str] = AuditEvent.objects.latest("pk").data["removed"]
+    return removed
+
+
+def test_it_is_taken_back_with_the_password(person: Person, clock: Clock) -> None:
+    waiting(person)
+    clock.shift(DAY)
+    carry_out()
+    assert disowned(person) == ["email"]
+    assert person.now.email == OLD
+
+
+@pytest.mark.parametrize("by", ["another", "taken", "mailed"])
+def test_but_not_over_what_came_since(person: Person, clock: Clock, by: str) -> None:
+    """Another address, its new owner, or a password by a mailed link (S-39)."""
+    waiting(person)
+    clock.shift(DAY)
+    carry_out()
+    if by == "another":
+        other_address(person)
+    elif by == "taken":
+        User.objects.filter(pk=make_user("other").pk).update(email=OLD)
+    else:
+        User.objects.filter(pk=person.who.pk).update(password_mailed_at=timezone.now())
+    address = person.now.email
+    assert disowned(person) == []
+    assert person.now.email == address
+
+
+# -- what is kept ------------------------------------------------------------------
+
+
+def test_rows_go_after_a_month(person: Person, clock: Clock) -> None:
+    waiting(person)
+    clock.shift(DAY)
+    carry_out()
+    ask(person, "never.confirmed@example.org")
+    clock.shift(29 * DAY)
+    retention.purge(origin=COMMAND)
+    assert EmailChange.objects.count() == 2
+    clock.shift(DAY)
+    assert retention.purge(origin=COMMAND)["email_changes"] == 2
+    assert not EmailChange.objects.exists()
+
+
+def test_one_that_waits_is_kept(person: Person, clock: Clock) -> None:
+    """Its cron job was away."""
+    waiting(person)
+    clock.shift(40 * DAY)
+    retention.purge(origin=COMMAND)
+    assert carry_out() == (1, 0)
+
+
+def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:
+    waiting(person)
+    erasure.erase(person.user, reason="asked for it", origin=COMMAND)
+    assert not EmailChange.objects.exists()
+    clock.shift(DAY)
+    assert carry_out() == (0, 0)
+
+
+def test_the_database_keeps_one_open(person: Person) -> None:
+    ask(person)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        EmailChange.objects.create(user=person.who, new_address=NEW, asked_at=timezone.now())
+
+
+def test_staff_read_it_in_words(person: Person, clock: Clock) -> None:
+    waiting(person)
+    clock.shift(DAY)
+    carry_out()
+    words = [entry.words for entry in timeline(person.user).entries]
+    assert "The person asked for another e-mail address" in words
+    assert "The new e-mail address was confirmed by the mailed link" in words
+    assert "The e-mail address was changed" in words
+    details = [line for entry in timeline(person.user).entries for line in entry.details]
+    assert "to take effect at 2026-11-03 23:00 AEDT" in details
