@@ -165,7 +165,9 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(("due_at", None), ("proved_at", None)),
-                            ("due_at__gte", models.F("proved_at")),
+                            models.Q(
+                                ("due_at__gte", models.F("proved_at")), ("proved_at__isnull", False)
+                            ),
                             _connector="OR",
                         ),
                         name="email_change_is_due_once_proved",

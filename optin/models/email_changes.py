@@ -69,7 +69,8 @@ class EmailChange(models.Model):
                 name="email_change_closed_says_how",
             ),
             models.CheckConstraint(
-                condition=Q(proved_at=None, due_at=None) | Q(due_at__gte=F("proved_at")),
+                condition=Q(proved_at=None, due_at=None)
+                | Q(proved_at__isnull=False, due_at__gte=F("proved_at")),
                 name="email_change_is_due_once_proved",
             ),
         ]

@@ -374,7 +374,7 @@ def somebody_whose_factors_support_is_to_remove(at: Tour) -> None:
 @tour("account", "email", "email-confirm", "email-stop")
 def somebody_with_a_new_address(at: Tour) -> None:
     person = at.crowd.new()
-    new = f"{'long.' * 9}{person.name}@{'mail.' * 20}example.org"
+    new = f"{'long.' * 6}{person.name}@{'mail.' * 4}example.org"
     at.sign_in(person)
     at.follow("Change")
     at.look("email", "Change your e-mail address")

@@ -12,6 +12,7 @@ from optin.gateways import SmsError
 from optin.models import (
     AccessKey,
     AuditEvent,
+    EmailChange,
     File,
     Membership,
     ProviderUser,
@@ -19,7 +20,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import SmsMessage, State
-from optin.operations import revocations, sign_in
+from optin.operations import email_changes, revocations, sign_in
+from optin.operations.factors import Standing
 from optin.origin import Face
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN
@@ -236,18 +238,20 @@ def test_send_due(world: World) -> None:
     assert rows() == before
 
 
-# -- revocations that wait ---------------------------------------------------------
+# -- revocations and new addresses that wait ---------------------------------------
+
+NO_ADDRESS = "E-mail addresses: changed 0, called off 0.\n"
 
 
 def test_revoke_due(active: ProviderUser, clock: time_machine.Traveller) -> None:
     revocations.plan(active.user, reason="lost", origin=ORIGIN)
-    assert run("revoke_due") == "Carried out 0, called off 0.\n"
+    assert run("revoke_due") == "Carried out 0, called off 0.\n" + NO_ADDRESS
     clock.shift(86_400)
     with one_event(AuditEvent.Kind.REVOKE, "ok", face=Face.COMMAND, reason="lost"):
-        assert run("revoke_due") == "Carried out 1, called off 0.\n"
+        assert run("revoke_due") == "Carried out 1, called off 0.\n" + NO_ADDRESS
     active.refresh_from_db()
     assert not active.confirmed
-    assert run("revoke_due") == "Carried out 0, called off 0.\n"
+    assert run("revoke_due") == "Carried out 0, called off 0.\n" + NO_ADDRESS
 
 
 def test_revoke_due_tells_what_was_called_off(
@@ -256,9 +260,21 @@ def test_revoke_due_tells_what_was_called_off(
     revocations.plan(active.user, reason="lost", origin=ORIGIN)
     User.objects.update(is_active=False)
     clock.shift(86_400)
-    assert run("revoke_due") == "Carried out 0, called off 1.\n"
+    assert run("revoke_due") == "Carried out 0, called off 1.\n" + NO_ADDRESS
     active.refresh_from_db()
     assert active.confirmed
+
+
+def test_revoke_due_changes_addresses(user: User, clock: time_machine.Traveller) -> None:
+    standing = Standing(timezone.now())
+    email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
+    email_changes.prove(user, EmailChange.objects.get(), origin=ORIGIN)
+    clock.shift(86_400)
+    said = "Carried out 0, called off 0.\nE-mail addresses: changed 1, called off 0.\n"
+    with one_event(AuditEvent.Kind.EMAIL, "ok", face=Face.COMMAND):
+        assert run("revoke_due") == said
+    user.refresh_from_db()
+    assert user.email == "new@example.org"
 
 
 def test_revoke_factor_ends_what_waits(active: ProviderUser) -> None:

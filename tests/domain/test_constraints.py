@@ -17,6 +17,7 @@ from optin.models import (
     AuditSeal,
     AuthenticatorApp,
     Canary,
+    EmailChange,
     Figure,
     File,
     Guard,
@@ -111,6 +112,12 @@ def revocation(user: User, **fields: Any) -> Revocation:
     return Revocation.objects.create(**{"user": user, "reason": "x", **due, **fields})
 
 
+def email_change(user: User, **fields: Any) -> EmailChange:
+    now = timezone.now()
+    address = {"new_address": "new@example.org", "asked_at": now}
+    return EmailChange.objects.create(**{"user": user, **address, **fields})
+
+
 def network(user: User) -> KnownNetwork:
     return KnownNetwork.objects.create(user=user, digest="d", last_used_at=timezone.now())
 
@@ -138,6 +145,17 @@ VIOLATIONS: dict[str, list[Write]] = {
     ],
     "revocation_is_due_after_it_was_asked": [
         lambda ann, ben: revocation(ann, due_at=timezone.now())
+    ],
+    "email_change_one_open_per_user": [lambda ann, ben: (email_change(ann), email_change(ann))],
+    "email_change_closed_says_how": [
+        lambda ann, ben: email_change(ann, closed_at=timezone.now()),
+        lambda ann, ben: email_change(ann, closed_as=EmailChange.Closed.DONE),
+    ],
+    "email_change_is_due_once_proved": [
+        lambda ann, ben: email_change(ann, due_at=timezone.now()),
+        lambda ann, ben: email_change(
+            ann, proved_at=timezone.now(), due_at=timezone.now() - timedelta(seconds=1)
+        ),
     ],
     "user_name_never_empty": [lambda ann, ben: User.objects.create(username="")],
     "membership_unique": [

@@ -19,6 +19,7 @@ from optin.support.diagnosis import advice
 from optin.web import words
 
 REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
+OF_NO_TEXT = {Rule.EMAIL}
 OF_STAFF = {Rule.SEARCH, Rule.REVOCATION}
 OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))}
 
@@ -48,7 +49,7 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
         ),
         pytest.param(
             {*advice.RULES} & {*Rule},
-            {*Rule} - REFUSE_NOTHING - OF_STAFF - OF_PASSWORDS,
+            {*Rule} - REFUSE_NOTHING - OF_STAFF - OF_PASSWORDS - OF_NO_TEXT,
             id="advice",
         ),
         pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),

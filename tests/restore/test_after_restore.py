@@ -30,6 +30,7 @@ from optin.models import (
     AuditSeal,
     AuthenticatorApp,
     Canary,
+    EmailChange,
     File,
     Guard,
     Membership,
@@ -45,6 +46,7 @@ from optin.models import (
 from optin.models.messages import State
 from optin.operations import (
     authenticators,
+    email_changes,
     erasure,
     lost_changes,
     lost_decisions,
@@ -377,16 +379,19 @@ def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
     """It may have left since the backup, or its owner may have cancelled it."""
     person = town.person(By.TEXT)
     revocations.plan(person.user, reason="asked", origin=ORIGIN)
+    email_changes.ask(person.user, "new@example.org", standing=proved(By.TEXT), origin=ORIGIN)
     told = Notice.objects.filter(user=person.who, kind=Notice.Kind.ACTIVATED)
     told.update(state=State.QUEUED)
     SmsMessage.objects.update(state=State.SENDING)
 
     run("after_restore", "--force")
-    told_of_this = Notice.objects.filter(kind=Notice.Kind.REVOKE_OFF)
-    assert told_of_this.get().user == person.who
+    off = [Notice.Kind.REVOKE_OFF, Notice.Kind.EMAIL_OFF]
+    told_of_this = Notice.objects.filter(kind__in=off)
+    assert [notice.user for notice in told_of_this] == [person.who, person.who]
     for waiting in (Notice.objects.exclude(pk__in=told_of_this), SmsMessage.objects.all()):
         assert not waiting.filter(state__in=[State.QUEUED, State.SENDING]).exists()
     assert not Revocation.objects.open().exists()
+    assert EmailChange.objects.get().closed_as == "restored"
     assert told.get().disowned_at
 
 

@@ -30,9 +30,18 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.operations import challenges, erasure, opt_ins, revocations, sign_in, staff_actions
+from optin.operations import (
+    challenges,
+    email_changes,
+    erasure,
+    opt_ins,
+    revocations,
+    sign_in,
+    staff_actions,
+)
+from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import CodeOutcome, StaffOutcome, TokenOutcome
+from optin.outcomes import By, CodeOutcome, StaffOutcome, TokenOutcome
 from optin.web import session_store
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
@@ -88,6 +97,8 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     user.refresh_from_db()
     challenges.check(user, Purpose.SIGN_IN, "000000", origin=page)
     revocations.plan(user, reason="lost the phone", origin=COMMAND)
+    just_now = Standing(now(), now(), By.APP)
+    email_changes.ask(user, "ann.new@example.org", standing=just_now, origin=page)
     return user
 
 
@@ -156,6 +167,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         "ProviderUser",
         "RecoveryCode",
         "RefreshToken",
+        "EmailChange",
         "Revocation",
         "SessionOwner",
         "User_groups",
@@ -188,6 +200,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "Application",  # stays, without an owner
         "AuthenticatorApp",
         "DeviceGrant",
+        "EmailChange",  # goes, with both addresses
         "Grant",
         "IDToken",
         "KnownNetwork",

@@ -606,6 +606,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "networks: 0",
         "notices: 3",
         "revocations: 3",
+        "email changes: 0",
         "figures: 0",
         "sessions: 3",
         "tokens: 0",

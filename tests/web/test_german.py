@@ -23,6 +23,7 @@ from optin.gateways import Simulator, SmsError, Text
 from optin.messaging import wording
 from optin.models import (
     AuditEvent,
+    EmailChange,
     File,
     Notice,
     ProviderUser,
@@ -34,7 +35,7 @@ from optin.operations import revocations
 from optin.origin import Face
 from optin.web import activity, words
 from tests.kit.apps import app_code
-from tests.kit.browser import HOST, Browser, Page, sign_in
+from tests.kit.browser import HOST, Browser, Page, link_in_mail, sign_in
 from tests.kit.clients import Api
 from tests.kit.oauth import CHALLENGE, REDIRECT
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
@@ -119,11 +120,13 @@ def walk(person: Reader, user: User, number: str, phone: Phone, clock: Any) -> N
         "/not-me/gone/",
         "/not-me/done/",
         "/revocation/gone/",
+        "/email-stop/gone/",
         "/Help",
     ):
         person.go(address)
     opt_in(person, user, number, phone, clock)
     support(person, user)
+    new_address(person, user)
     app_and_recovery_codes(person, phone, clock)
     passwords(person, user, clock)
     consent(person, user)
@@ -257,6 +260,28 @@ def support(person: Reader, user: User) -> None:
             # As if it was done: the walk goes on with its factors.
             Revocation.objects.filter(pk=waits.pk).close(timezone.now(), Revocation.Closed.DONE)
             person.go(path[1])
+
+
+def new_address(person: Reader, user: User) -> None:
+    """Ask for one, and see each end that this can have."""
+    person.go("/account/email/")
+    for typed in ("", "nobody", "\u00e9@example.org", user.email, f"{user.username}1@example.org"):
+        person.send(email=typed)
+    first = link_in_mail("/email-stop/")
+    person.go("/account/email/")
+    person.send(email=f"{user.username}2@example.org")
+    person.go(first)
+    confirm, stop = link_in_mail("/account/email/"), link_in_mail("/email-stop/")
+    person.go(confirm)
+    person.send()
+    person.go("/account/")
+    person.go(stop)
+    person.send()
+    person.go(confirm)
+    change = EmailChange.objects.filter(user=user, closed_as=EmailChange.Closed.CANCELLED)
+    change.update(closed_as=EmailChange.Closed.DONE)
+    for path in (stop, confirm):
+        person.go(path)
 
 
 def turn_off(person: Reader, user: User, phone: Phone, clock: Any) -> None:
@@ -549,6 +574,10 @@ SUBJECTS = {
     Notice.Kind.KEY_MADE: "F\u00fcr Ihr Konto wurde ein Zugriffsschl\u00fcssel erstellt",
     Notice.Kind.KEY_REVOKED: "Ein Zugriffsschl\u00fcssel Ihres Kontos wurde widerrufen",
     Notice.Kind.ROLE: "Ihre Rolle im Team wurde ge\u00e4ndert",
+    Notice.Kind.EMAIL_PROVE: "Best\u00e4tigen Sie Ihre neue E-Mail-Adresse",
+    Notice.Kind.EMAIL_ASKED: "Die E-Mail-Adresse Ihres Kontos soll ge\u00e4ndert werden",
+    Notice.Kind.EMAIL_CHANGED: "Die E-Mail-Adresse Ihres Kontos wurde ge\u00e4ndert",
+    Notice.Kind.EMAIL_OFF: "Die E-Mail-Adresse Ihres Kontos bleibt, wie sie ist",
     Notice.Kind.DISOWNED: "Eine \u00c4nderung an Ihrem Konto wurde zur\u00fcckgenommen",
 }
 
@@ -557,6 +586,11 @@ SUBJECTS = {
 def test_each_mail(kind: Notice.Kind, user: User) -> None:
     """No line of it is the English one, and none is longer than those may be."""
     notice = Notice(pk=1, user=user, kind=kind, last_three="156", created_at=timezone.now())
+    if kind.startswith("email_"):
+        change = EmailChange.objects.create(
+            user=user, old_address=user.email, new_address="a@b.example", asked_at=timezone.now()
+        )
+        notice.about_id = change.pk
     english = str(wording.mail_for(notice).body)
     with translation.override("de"):
         message = wording.mail_for(notice)

@@ -14,6 +14,7 @@ from optin.operations import authenticators, opt_ins, tenants
 from optin.origin import Face, Origin
 from optin.outcomes import (
     CodeOutcome,
+    EmailOutcome,
     FactorOutcome,
     RevocationOutcome,
     SendOutcome,
@@ -126,6 +127,7 @@ RECORDED: dict[Kind, set[str]] = {
         SignInOutcome.INVALID_GRANT,
         SignInOutcome.NOT_NOW,
     },
+    Kind.EMAIL: {*EmailOutcome},
     Kind.APP: {
         *AT_CHANGES,
         FactorOutcome.STARTED,
