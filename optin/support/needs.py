@@ -17,6 +17,7 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     AuditSeal,
+    EmailChange,
     File,
     GatewayHealth,
     Guard,
@@ -33,7 +34,7 @@ WAITS_LONG = timedelta(minutes=1)
 """A message that waits longer has no worker or ``send_due`` that sends it."""
 
 LATE = timedelta(minutes=5)
-"""After its time, a removal that waits has nobody who carries it out."""
+"""After its time, what waits (a removal, a new e-mail address) has nobody who carries it out."""
 
 SEALED_WITHIN = timedelta(minutes=30)
 """Where something seals the audit trail, an event has its seal by then."""
@@ -70,6 +71,7 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
         *_budgets(now, file_ids),
         *_prefixes(now),
         *_revocations(now),
+        *_new_addresses(now),
         *_failed_jobs(),
         *_seals(now),
     ]
@@ -174,6 +176,19 @@ def _revocations(now: datetime) -> Iterator[Need]:
     else:
         filters = {"kind": AuditEvent.Kind.REVOCATION.value, "outcome": "planned"}
         yield Need(words, AuditEvent, filters=filters)
+
+
+def _new_addresses(now: datetime) -> Iterator[Need]:
+    """Those that are late. Others need nobody: their person asked for them."""
+    late = EmailChange.objects.due(now - LATE)
+    found = late.aggregate(count=Count("pk"), first=Min("due_at"))
+    if count := found["count"]:
+        words = some(count, "new e-mail address was", "new e-mail addresses were")
+        yield Need(
+            f"{words} due from {moment(found['first'])} on, and not put to use.",
+            AuditEvent,
+            filters={"kind": AuditEvent.Kind.EMAIL.value, "outcome": "proved"},
+        )
 
 
 def _failed_jobs() -> Iterator[Need]:

@@ -25,6 +25,7 @@ from optin.audit import seals
 from optin.conf import Rate
 from optin.models import (
     AuditEvent,
+    EmailChange,
     Figure,
     File,
     GatewayHealth,
@@ -391,6 +392,23 @@ def test_what_needs_somebody_leads_there(
     )
     assert address == f"{at}/auditevent/?kind=revocation&amp;outcome=planned"
     revocation.delete()
+
+
+def test_a_new_address_is_told_of_once_it_is_late(
+    signed_in: In, user: User, stranger: User, clock: time_machine.Traveller
+) -> None:
+    """It is its person's own affair, until nobody carries it out."""
+    client = signed_in("auditor")
+    for person in (user, stranger):
+        EmailChange.objects.create(
+            user=person, new_address="x@example.org", asked_at=NOON, proved_at=NOON, due_at=NOON
+        )
+    clock.shift(5 * 60 - 1)
+    assert needs(client) == []
+    clock.shift(1)
+    words = "2 new e-mail addresses were due from 2026-11-02 23:00 AEDT on, and not put to use."
+    address = "/admin/optin/auditevent/?kind=email&amp;outcome=proved"
+    assert needs(client) == [(words, address)]
 
 
 @pytest.fixture

@@ -112,19 +112,12 @@ def test_both_mailboxes_are_told_and_the_trail_has_no_address(person: Person) ->
     assert not any(NEW in str(vars(event)) for event in AuditEvent.objects.all())
 
 
-@pytest.mark.parametrize(
-    ("kinds", "standing", "error"),
-    [
-        ((), Standing(), PasswordNeeded),
-        ((By.APP,), proved(None), PasswordNeeded),  # of noon: 20 minutes are over
-    ],
-)
-def test_it_wants_a_fresh_password(
-    person: Person, kinds: tuple[By, ...], standing: Standing, error: type[Exception]
-) -> None:
-    person.set_up(*kinds)
-    with pytest.raises(error):
-        email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
+def test_it_wants_a_fresh_password(person: Person, clock: Clock) -> None:
+    old = proved()
+    clock.shift(timedelta(minutes=20))
+    for standing in (Standing(), old):
+        with pytest.raises(PasswordNeeded):
+            email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
     assert not EmailChange.objects.exists()
 
 
