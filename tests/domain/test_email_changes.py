@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.core import mail
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -220,6 +221,18 @@ def test_an_address_of_another_account_is_asked_for_like_any_other(
     assert person.now.email == OLD
     ask(person)
     assert notices(person.user) == [*kinds, Notice.Kind.EMAIL_OFF, *kinds]
+
+
+def test_statements_do_not_tell_whose_an_address_is(person: Person, stranger: User) -> None:
+    """S-38: nor does their time. Whether it is taken is looked up by whoever sends the mail."""
+    ask(person)  # the next ones replace one
+    made = []
+    for address in (stranger.email, "who@example.com"):
+        with CaptureQueriesContext(connection) as captured:
+            ask(person, address)
+        made.append([query["sql"].split()[0] for query in captured])
+    assert made[0] == made[1]
+    assert made[0]
 
 
 def test_who_took_the_address_meanwhile_keeps_it(person: Person, clock: Clock) -> None:

@@ -20,6 +20,7 @@ from optin.gateways import Fate, SmsError
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
+    EmailChange,
     File,
     Notice,
     PendingOtp,
@@ -29,7 +30,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import LEASE, State
-from optin.operations import opt_ins, revocations
+from optin.operations import email_changes, opt_ins, revocations
+from optin.operations.factors import Standing
 from tests.kit.clients import statements
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
@@ -395,6 +397,29 @@ def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, pho
     assert [job["task_name"] for job in jobs()] == ["send_mail"]
     work()
     assert mail.outbox[-1].subject == "Your second factor was removed by staff"
+
+
+def test_a_new_address_is_put_to_use_and_told_by_job(user: User) -> None:
+    """S-39a: each mail goes to its own mailbox, also when a worker sends it late."""
+    old = user.email
+    email_changes.ask(user, "new@example.org", standing=Standing(timezone.now()), origin=ORIGIN)
+    change = EmailChange.objects.get()
+    email_changes.prove(user, change, origin=ORIGIN)
+    tasks.revoke_due.func(timestamp=0)
+    EmailChange.objects.update(proved_at=timezone.now(), due_at=timezone.now())
+
+    tasks.revoke_due.func(timestamp=60)
+    tasks.revoke_due.func(timestamp=120)
+
+    user.refresh_from_db()
+    assert user.email == "new@example.org"
+    work()
+    sent = sorted((message.to[0], message.subject) for message in mail.outbox)
+    assert sent == [
+        (old, "The e-mail address of your account is about to change"),
+        (old, "The e-mail address of your account was changed"),
+        ("new@example.org", "Confirm your new e-mail address"),
+    ]
 
 
 # -- to workers and back -----------------------------------------------------------
