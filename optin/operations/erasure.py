@@ -7,6 +7,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
@@ -15,7 +16,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin.errors import TellingReason
-from optin.models import AuditEvent, Guard, ProviderUser, User
+from optin.models import AuditEvent, EmailChange, Guard, ProviderUser, User
 from optin.models.reasons import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
@@ -109,7 +110,9 @@ def _is_erased(user: User) -> bool:
 
 
 def _names(user: User) -> Iterable[str]:
-    return filter(None, (user.username, user.email, user.first_name, user.last_name))
+    others = EmailChange.objects.filter(user=user).values_list("old_address", "new_address")
+    own = (user.username, user.email, user.first_name, user.last_name)
+    return filter(None, chain(own, *others))
 
 
 def _tells(text: str, names: Iterable[str]) -> bool:

@@ -12,7 +12,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin import limits
-from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut, UnfitAddress
+from optin.errors import (
+    Deactivated,
+    FactorNeeded,
+    PasswordNeeded,
+    SignedOut,
+    TellingReason,
+    UnfitAddress,
+)
 from optin.models import AuditEvent, EmailChange, Notice, User
 from optin.operations import email_changes, erasure, not_me, passwords, retention
 from optin.operations.factors import Standing
@@ -458,6 +465,8 @@ def test_one_that_waits_is_kept(person: Person, clock: Clock) -> None:
 
 def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:
     waiting(person)
+    with pytest.raises(TellingReason):
+        erasure.erase(person.user, reason=f"asked from {NEW}", origin=COMMAND)
     erasure.erase(person.user, reason="asked for it", origin=COMMAND)
     assert not EmailChange.objects.exists()
     clock.shift(DAY)
