@@ -378,7 +378,7 @@ def test_it_was_not_me_puts_the_old_address_back(
     assert mail.outbox[-1].to == [OLD]
     nobody = Browser("Firefox")
     nobody.go(link_in_mail("/not-me/"))
-    assert "the e-mail address from before is put back;" in says(nobody)
+    assert "we put the e-mail address from before back;" in says(nobody)
     nobody.send(password=PASSWORD)
     assert nobody.page.heading == "Your account is secured"
     assert email_of(user) == OLD
