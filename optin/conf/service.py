@@ -82,8 +82,8 @@ class Service:
         parse=str.strip,
         fault=redis,
         name="REDIS_URL",
-        doc="The Redis that counts requests for all processes. Without it, and while it is away, each "
-        "process counts its own.",
+        doc="The Redis that counts requests for all processes. Without it, and while it is away, "
+        "each process counts its own.",
     )
     time_zone = Setting(
         28,

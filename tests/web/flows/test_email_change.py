@@ -380,7 +380,7 @@ def test_it_was_not_me_puts_the_old_address_back(
     nobody.go(link_in_mail("/not-me/"))
     assert "we put the e-mail address from before back;" in says(nobody)
     nobody.send(password=PASSWORD)
-    assert nobody.page.heading == "Your account is secured"
+    assert nobody.page.heading == "The change was taken back"
     assert email_of(user) == OLD
     event = AuditEvent.objects.get(kind="disown")
     assert event.data["removed"] == ["email"]
