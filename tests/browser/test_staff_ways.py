@@ -105,7 +105,6 @@ def test_a_day_of_support_by_keyboard(
     hand.skip()
     hand.follow("Audit events")
     hand.sees("Audit events")
-    hand.unfold("Filters")
     hand.choose("Event", "Suspended by staff")
     hand.press("Filter")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
