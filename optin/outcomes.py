@@ -104,6 +104,14 @@ class RevocationOutcome(StrEnum):
     DEACTIVATED = "deactivated"  # the person may not sign in
     UNTOLD = "untold"  # the person cannot be told, or was not told in time
     SET_UP_SINCE = "set_up_since"  # the person has another factor by now
+    # Of one that the person asks for, at sign-in.
+    ASKED = "asked"
+    WAITS = "waits"  # one waits already, of whomever
+    TOO_SOON = "too_soon"  # one was called off a short while ago
+    NOT_OFFERED = "not_offered"  # the page does not offer it to this person
+    REMINDED = "reminded"  # the person was told once more
+    SIGNED_IN = "signed_in"  # called off: the person has verified a factor since
+    SWITCHED_OFF = "switched_off"  # called off: nobody may ask for it any more
 
 
 class EmailOutcome(StrEnum):

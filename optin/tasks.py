@@ -23,7 +23,7 @@ from optin.audit import repeats, seals
 from optin.messaging import delivery
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
-from optin.operations import email_changes, retention, revocations
+from optin.operations import email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
 from optin.runtime import worker_connection
 from optin.support import statistics
@@ -144,6 +144,7 @@ def _waiting_jobs(task: str) -> frozenset[int]:
 @app.periodic(cron="* * * * *")
 @app.task(name="revoke_due", queue="upkeep", queueing_lock="revoke_due")
 def revoke_due(timestamp: int) -> None:
+    own_removals.remind(origin=_ORIGIN)
     revocations.carry_out(origin=_ORIGIN)
     email_changes.carry_out(origin=_ORIGIN)
 

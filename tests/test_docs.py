@@ -58,7 +58,7 @@ def form(setting: Setting[Any]) -> str:
     """How a value is written; the range of a number as its own check words it."""
     written = _FORM.get(setting.parse, "text")
     if setting.parse is parse.integer:
-        return setting.fault(-1).removeprefix("must be from ").replace(" to ", "-")
+        return setting.fault(-1).removeprefix("must be ").replace("from ", "").replace(" to ", "-")
     return written
 
 
@@ -68,7 +68,7 @@ def written(value: object) -> str:
         return ",".join(written(part) for part in value)
     if isinstance(value, Rate):
         return f"{value.count}/{value.seconds}"
-    return str(value) if value or value is False else ""
+    return str(value) if value or isinstance(value, int) else ""
 
 
 def row(setting: Setting[Any]) -> str:

@@ -40,7 +40,7 @@ class TextAdmin(ReadOnlyAdmin):
         "tries",
     )
     list_filter = (choice("state", State.choices), by_id("pending_otp_id", "code id"))
-    list_select_related = ("pending_otp__provider_user__user", "replaced__user")
+    list_select_related = ("pending_otp__provider_user__user", "news_to__user")
     shown = (
         *list_display,
         when("claimed_at"),
@@ -64,6 +64,8 @@ class TextAdmin(ReadOnlyAdmin):
     @admin.display(description="about")
     def about(self, message: SmsMessage) -> str:
         code = message.pending_otp
+        if message.is_warning:
+            return "second factors will be removed"
         return f"code to {code.get_purpose_display()}" if code else "the number was replaced"
 
     @admin.display(description="handed to")

@@ -1,6 +1,6 @@
 """Requests, passwords, tokens and access keys."""
 
-from optin.conf.faults import between, positive
+from optin.conf.faults import between, off_or_between, positive
 from optin.conf.parse import boolean, integer, rates
 from optin.conf.setting import Rate, Setting
 
@@ -120,4 +120,14 @@ class Access:
         fault=between(0, 604_800),
         doc="Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
         "can stop a thief; 0: none.",
+    )
+    # At most two weeks: the mails about it, which are kept for 30 days, must outlive it.
+    recovery_delay = Setting(
+        94,
+        0,
+        parse=integer,
+        fault=off_or_between(86_400, 1_209_600),
+        doc="Seconds after which a request on the sign-in page removes all second factors; 0: no "
+        "such requests. Whoever has the password, and keeps the owner from reading mails and texts "
+        "for so long, gets in.",
     )

@@ -27,6 +27,13 @@ def between(low: int, high: int) -> Callable[[int], str]:
     return fault
 
 
+def off_or_between(low: int, high: int) -> Callable[[int], str]:
+    def fault(value: int) -> str:
+        return "" if value == 0 or low <= value <= high else f"must be 0, or from {low} to {high}"
+
+    return fault
+
+
 def absolute(value: str) -> str:
     return "" if not value or value.startswith("/") else "must be an absolute path"
 

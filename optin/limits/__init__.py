@@ -20,7 +20,7 @@ from optin.limits.attempts import (
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
 from optin.limits.rules import Rule
 from optin.limits.shared import decided_again
-from optin.limits.texts import count_verified, reserve_text, texts_are_stopped
+from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Rule",
     "Withheld",
     "count_verified",
+    "count_warning",
     "decided_again",
     "refund_sign_in",
     "remember_network",

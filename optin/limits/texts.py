@@ -164,6 +164,17 @@ def _charge_withheld(
     return refused
 
 
+def count_warning(now: datetime) -> None:
+    """Count a text that warns a user. Call it last, inside a transaction.
+
+    No limit refuses it: whoever knows the password could use up the limit first, and nobody would
+    be warned. ``operations.own_removals`` sends one a day at most, and only to an active number.
+    It counts with the texts for signing in, for their alarm.
+    """
+    tallies = add(each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total), now)
+    transaction.on_commit(lambda: _alarm(tallies, now), robust=True)
+
+
 def texts_are_stopped() -> bool:
     """Whether staff stopped all texts: those that were queued before must wait too."""
     return Guard.objects.is_stopped()

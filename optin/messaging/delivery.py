@@ -35,7 +35,6 @@ from optin.models import (
     GatewayTry,
     Guard,
     Notice,
-    PendingOtp,
     ProviderUser,
     SmsMessage,
     User,
@@ -288,7 +287,7 @@ def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
 def _send_text(message: SmsMessage, patience: float) -> bool:
     """Hand the text to one gateway after the other, until one takes it or nobody will."""
     number = message.provider_user
-    if too_late := _why_not(message.pending_otp, number, timezone.now()):
+    if too_late := _why_not(message, number, timezone.now()):
         _finish(message, State.EXPIRED, reason=too_late)
         return False
     if limits.texts_are_stopped():
@@ -305,7 +304,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     message.unknown_attempts -= 1  # a gateway, not this process, makes it one
     for gateway, seconds in gateways_to_try(region, patience):
         now = timezone.now()
-        if too_late := _why_not(message.pending_otp, number, now):
+        if too_late := _why_not(message, number, now):
             _finish(message, State.EXPIRED, reason=too_late)
             return False
         if not message.hold(gateway.name):
@@ -344,10 +343,13 @@ def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bo
     return True
 
 
-def _why_not(pending: PendingOtp | None, number: ProviderUser, now: datetime) -> Unsent | None:
+def _why_not(message: SmsMessage, number: ProviderUser, now: datetime) -> Unsent | None:
     """Say why a text that was queued before must not leave any more, if so (S-07a)."""
+    pending = message.pending_otp
     if pending is None:
-        return None
+        removal = wording.removal_of(message)
+        ended = message.is_warning and not (removal and removal.is_open)
+        return Unsent.CALLED_OFF if ended else None
     ends = pending.is_expired(now) or pending.expires_at - now < WORTH_IT
     if pending.closed_at or ends or pending.is_used_up():
         return Unsent.CODE_CLOSED

@@ -3,7 +3,10 @@
 Their words are made when they are sent: no code and no link is stored.
 """
 
-from datetime import datetime, timedelta
+import hmac
+import re
+from base64 import b32encode
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,11 +16,14 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
 from django.core.signing import BadSignature, Signer
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
+from django.utils.formats import date_format
+from django.utils.http import int_to_base36, urlsafe_base64_encode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
+from optin import keys
 from optin.conf import conf
 from optin.models import (
     EmailChange,
@@ -76,8 +82,10 @@ def text_for(message: SmsMessage) -> str:
     The last line lets browsers fill in the code on that host only (WICG "Origin-bound
     one-time codes delivered via SMS").
     """
-    pending = message.pending_otp
-    return _code_words(pending.code(), _purpose_of(pending)) if pending else _farewell()
+    if pending := message.pending_otp:
+        return _code_words(pending.code(), _purpose_of(pending))
+    waits = removal_of(message)
+    return _warning(waits.due_at, short_link(waits)) if waits else _farewell()
 
 
 def _code_words(code: str, purpose: Purpose) -> str:
@@ -99,6 +107,14 @@ def _farewell() -> str:
     return words % {"service": conf.service_name}
 
 
+def _warning(due_at: datetime, link: str) -> str:
+    # Translators: 50 GSM-7 characters at most, without the name and the link, with a day of 6.
+    words = _("%(service)s removes your second factors on %(day)s. Cancel: %(link)s")
+    # Translators: the day of a text message, in 6 characters at most.
+    day = date_format(timezone.localtime(due_at), _("j M"))
+    return words % {"service": conf.service_name, "day": day, "link": link}
+
+
 def oversize_texts() -> list[str]:
     """Name the texts, by language and purpose, that are more than one GSM-7 segment."""
     code = "0" * conf.otp_digits
@@ -107,8 +123,14 @@ def oversize_texts() -> list[str]:
         with override(language):
             texts = {purpose.value: _code_words(code, purpose) for purpose in Purpose}
             texts["farewell"] = _farewell()
+            if conf.recovery_delay:
+                texts["removal"] = _warning(_LONG_DAY, _short_link(_LONG_TOKEN))
         found += [f"{language}: {name}" for name, text in texts.items() if not _fits(text)]
     return found
+
+
+_LONG_DAY = datetime(2026, 12, 28, 12, tzinfo=UTC)
+_LONG_TOKEN = "zzzzz" + 16 * "a"  # of the first 60 million removals
 
 
 def _fits(text: str) -> bool:
@@ -160,7 +182,7 @@ def _change_of(notice: Notice) -> EmailChange | None:
 
 def _about(notice: Notice) -> dict[str, Any]:
     """Return what the mail says of what it is about, where that is there still."""
-    if notice.kind == Notice.Kind.REVOKE_PLANNED:
+    if notice.kind in {Notice.Kind.REVOKE_PLANNED, Notice.Kind.OWN_REMOVAL}:
         waits = Revocation.objects.filter(pk=notice.about_id or 0, user=notice.user_id).first()
         return {"due": waits.due_at, "cancel": _cancel_link(waits)} if waits else {}
     if notice.kind in _ABOUT_EMAIL and (change := _change_of(notice)):
@@ -222,6 +244,40 @@ def revocation_of(token: str) -> Revocation | None:
     except BadSignature:
         return None
     return Revocation.objects.filter(pk=int(pk), user_id=int(user_id)).first()
+
+
+def short_link(revocation: Revocation) -> str:
+    """Return the link for a text, which leads to the same page as that of the mail."""
+    return _short_link(f"{int_to_base36(revocation.pk)}{_seal(revocation)}")
+
+
+def _short_link(token: str) -> str:
+    return f"{conf.base_url}/r/{token}"
+
+
+def _seal(revocation: Revocation) -> str:
+    """Return 80 bits that only this service can make, in 16 letters and digits.
+
+    With the user and the time: in a restored copy another removal may have its id.
+    """
+    made = f"{revocation.pk} {revocation.user_id} {revocation.asked_at.isoformat()}"
+    return b32encode(bytes.fromhex(keys.digest("removal link", made))[:10]).decode().lower()
+
+
+def revocation_of_text(token: str) -> Revocation | None:
+    """``revocation_of`` for the token of a text's link."""
+    found = re.fullmatch(r"([0-9a-z]{1,11})([a-z2-7]{16})", token)
+    revocation = Revocation.objects.filter(pk=int(found[1], 36)).first() if found else None
+    if found and revocation and hmac.compare_digest(_seal(revocation), found[2]):
+        return revocation
+    return None
+
+
+def removal_of(message: SmsMessage) -> Revocation | None:
+    """Return the removal that the text warns of, if it is one that does."""
+    if not (message.news_to and message.is_warning):
+        return None
+    return Revocation.objects.filter(pk=message.about_id or 0, user=message.news_to.user_id).first()
 
 
 def disownable(token: str, now: datetime) -> Notice | None:

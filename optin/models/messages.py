@@ -52,6 +52,7 @@ class Unsent(StrEnum):
     ALL_STOPPED = "all texts are stopped"
     NO_GATEWAY = "no gateway serves this number now"
     OPTED_OUT = "the number answered STOP"
+    CALLED_OFF = "what it tells of was called off"
     SENDER_DIED = "its sender stopped, twice"
     TOO_OLD = "it could not be sent for a day"
     NO_ADDRESS = "the user has no e-mail address"
@@ -139,17 +140,26 @@ class Outgoing(models.Model):
 
 
 class SmsMessage(Outgoing):
-    """One text message: a code, or the news to a number that another took its place.
+    """One text message: a code, or news to a number that has no code.
 
-    Its words are made when it is sent: no code is stored.
+    The news is that another number took its place or, with ``about_id``, that all second factors
+    will be removed. Its words are made when it is sent: no code and no link is stored.
     """
 
     pending_otp = models.ForeignKey(
         PendingOtp, models.CASCADE, null=True, blank=True, related_name="messages"
     )
-    replaced = models.ForeignKey(
-        ProviderUser, models.CASCADE, null=True, blank=True, related_name="farewells"
+    # The column has the name of the one kind of news that there was until 0.11.0.
+    news_to = models.ForeignKey(
+        ProviderUser,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="news",
+        db_column="replaced_id",
     )
+    # The id of the removal that the news is about. No foreign key, as with ``Notice.about_id``.
+    about_id = models.BigIntegerField(null=True, blank=True)
     gateway = models.CharField(max_length=32, blank=True)
     gateway_message_id = models.CharField(max_length=100, blank=True)
     segments = models.PositiveSmallIntegerField(default=0)
@@ -173,8 +183,8 @@ class SmsMessage(Outgoing):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(pending_otp__isnull=False, replaced__isnull=True)
-                | Q(pending_otp__isnull=True, replaced__isnull=False),
+                condition=Q(pending_otp__isnull=False, news_to__isnull=True)
+                | Q(pending_otp__isnull=True, news_to__isnull=False),
                 name="sms_message_is_a_code_or_a_farewell",
             )
         ]
@@ -185,9 +195,14 @@ class SmsMessage(Outgoing):
     @property
     def provider_user(self) -> ProviderUser:
         """The number that it goes to."""
-        number = self.replaced or (self.pending_otp and self.pending_otp.provider_user)
+        number = self.news_to or (self.pending_otp and self.pending_otp.provider_user)
         assert number  # by the constraint
         return number
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether it tells that all second factors will be removed."""
+        return self.about_id is not None
 
     @property
     def carrier_refused(self) -> bool:
@@ -327,6 +342,9 @@ class Notice(Outgoing):
         NO_TEXTS = "no_texts", _("STOP came from the mobile number")
         REVOKE_PLANNED = "revoke_planned", _("Staff will remove all second factors")
         REVOKE_OFF = "revoke_off", _("The removal of all second factors was called off")
+        OWN_REMOVAL = "own_removal", _("All second factors will be removed, as asked at sign-in")
+        OWN_REMOVAL_OFF = "own_removal_off", _("The removal asked for at sign-in was called off")
+        OWN_REMOVED = "own_removed", _("All second factors were removed, as asked at sign-in")
         KEY_MADE = "key_made", _("An access key was made")
         KEY_REVOKED = "key_revoked", _("An access key was revoked")
         ROLE = "role", _("The role as a member of staff was changed")

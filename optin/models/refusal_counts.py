@@ -77,7 +77,12 @@ COUNTED: Mapping[str, frozenset[str]] = {
     ),
     "token": frozenset({TokenOutcome.INVALID_REFRESH}),
     "disown": frozenset({FactorOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT}),
-    "revocation": frozenset({RevocationOutcome.UNCHANGED}),
+    "revocation": frozenset(
+        {
+            *(RevocationOutcome.UNCHANGED, RevocationOutcome.WAITS),
+            *(RevocationOutcome.TOO_SOON, RevocationOutcome.NOT_OFFERED),
+        }
+    ),
     "email": frozenset(
         {
             *(EmailOutcome.UNCHANGED, EmailOutcome.NOTHING_WAITING),

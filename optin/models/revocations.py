@@ -1,4 +1,4 @@
-"""Removals of all second factors that support asked for and that wait (S-37)."""
+"""Removals of all second factors that wait: support asked for them (S-37), or the person did."""
 
 from datetime import datetime
 from typing import Self
@@ -24,6 +24,10 @@ class RevocationQuerySet(models.QuerySet["Revocation"]):
     def due(self, now: datetime) -> Self:
         return self.open().filter(due_at__lte=now)
 
+    def own(self) -> Self:
+        """Those that the person asked for."""
+        return self.filter(actor_id=F("user_id"))
+
     def close(self, now: datetime, why: "Revocation.Closed") -> bool:
         """Close those of them that are open; return whether there was one.
 
@@ -36,9 +40,10 @@ class RevocationQuerySet(models.QuerySet["Revocation"]):
 class Revocation(models.Model):
     """A removal of all second factors of one person, which takes effect after a while.
 
-    Meanwhile the person can cancel it, with the link of the mail that told them of it or
-    on their pages. Its reason is that of its audit event, for the event of the removal; it
-    goes with the row (``operations.retention``).
+    Support asks for it, or the person who has lost all of them (``is_own``). Meanwhile the person
+    can cancel it, with the link of the mail or text that told them of it, or on their pages. The
+    reason of support is that of its audit event, for the event of the removal; it goes with the
+    row (``operations.retention``). The person gives none.
     """
 
     class Closed(models.TextChoices):
@@ -50,13 +55,17 @@ class Revocation(models.Model):
         UNTOLD = "untold", "The mail about it did not leave in time"
         SET_UP_SINCE = "set_up_since", "A second factor was set up since"
         NOTHING = "nothing", "There was nothing to remove"
+        SIGNED_IN = "signed_in", "The person has verified a second factor since"
+        SWITCHED_OFF = "switched_off", "People may not ask for it any more"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="revocations")
-    # Who asked. No foreign key, as in the audit trail.
+    # Who asked: staff, the user, or nobody (a command). No foreign key, as in the audit trail.
     actor_id = models.BigIntegerField(null=True)
     reason = models.CharField(max_length=MAX_REASON)
     asked_at = models.DateTimeField()
     due_at = models.DateTimeField()
+    # When the person was last told of one that they asked for: they are told each day.
+    told_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     closed_as = models.CharField(max_length=16, choices=Closed.choices, blank=True)
 
@@ -87,11 +96,16 @@ class Revocation(models.Model):
     def is_open(self) -> bool:
         return self.closed_at is None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the person asked for it. Staff cannot plan their own (``operations.staff``)."""
+        return self.actor_id == self.user_id
+
     def is_about(self, number: ProviderUser | None, app: AuthenticatorApp | None) -> bool:
         """Whether these active factors are those that were to be removed: none is newer.
 
         Who has set one up since has a way in, and has verified an older factor for it, or
-        has removed those themself: what is left is not what support was asked to remove.
+        has removed those themself: what is left is not what was to be removed.
         """
         verified = [one.verified_at for one in (number, app) if one]
         return bool(verified) and all(at and at <= self.asked_at for at in verified)

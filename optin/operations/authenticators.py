@@ -102,7 +102,7 @@ def is_stopped(user: User, **which: Any) -> bool:
 def last_used(user: User) -> datetime | None:
     """Return when a second factor of *user* was verified last."""
     verified = AuditEvent.objects.about(user).filter(
-        kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN], outcome=CodeOutcome.OK
+        kind__in=[Kind.CHECK, Kind.VERIFY_OPT_IN, Kind.OPT_OUT], outcome=CodeOutcome.OK
     )
     return verified.values_list("at", flat=True).first()
 

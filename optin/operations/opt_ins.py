@@ -305,7 +305,7 @@ def _activate(
     kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
     delivery.notify(user, kind, now, row, about_id=row.pk)
     if old:
-        delivery.dispatch(SmsMessage(replaced=old, created_at=now))
+        delivery.dispatch(SmsMessage(news_to=old, created_at=now))
     return result, None
 
 

@@ -102,7 +102,7 @@ def purge(*, origin: Origin) -> Counts:
     deleted: Counts = Counter()
     for step in (
         _codes,
-        _farewells,
+        _news,
         _numbers,
         _apps,
         _counters,
@@ -141,8 +141,8 @@ def _codes(now: datetime) -> Counts:
     return _in_chunks(past, lambda ids: _drop_codes(ids, now))
 
 
-def _farewells(now: datetime) -> Counts:
-    """Texts to numbers that others replaced, a day after they left, or could not.
+def _news(now: datetime) -> Counts:
+    """Texts of news to a number, a day after they left, or could not.
 
     They have no code that they would go with.
     """
@@ -185,10 +185,10 @@ def _numbers(now: datetime) -> Counts:
 def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
     before = now - ENDED_KEPT
     texts = SmsMessage.objects.filter(pending_otp__provider_user=OuterRef("pk"))
-    farewells = SmsMessage.objects.filter(replaced=OuterRef("pk"))
+    news = SmsMessage.objects.filter(news_to=OuterRef("pk"))
     return ProviderUser.objects.filter(
         ~Exists(texts.filter(created_at__gt=before)),
-        ~Exists(farewells),
+        ~Exists(news),
         verified_at=None,
         created_at__lte=before,
     )

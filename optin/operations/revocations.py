@@ -6,8 +6,12 @@ revocation by an administrator takes effect at once (``staff_actions.revoke``).
 
 When a revocation is due, the service checks again whether the member of staff who asked still may
 do it, and whether the person still has the same second factors.
+
+A person who has lost all factors can ask for one too, at sign-in: see ``own_removals``. It is
+cancelled and carried out here, like one of support.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,15 +19,16 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import override
 
 from optin import limits
-from optin.conf import conf
+from optin.conf import CLOCK_SLACK, conf
 from optin.limits import Refused
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, Purpose, Revocation, User
+from optin.models import AuditEvent, Notice, ProviderUser, Purpose, Revocation, User
 from optin.models.reasons import fit_reason
 from optin.operations import staff, staff_actions
-from optin.operations.authenticators import Overview, overview
+from optin.operations.authenticators import Overview, last_used, overview
 from optin.operations.factors import Factors, read_locked, record
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
@@ -69,12 +74,12 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
                 asked_at=now,
                 due_at=due_at,
             )
-            _tell(waits, Notice.Kind.REVOKE_PLANNED, now)
+            delivery.notify(factors.user, Notice.Kind.REVOKE_PLANNED, now, about_id=waits.pk)
             outcome = RevocationOutcome.PLANNED
         else:
             outcome = refused or RevocationOutcome.UNCHANGED
         told = None if refused else waits
-        _record(outcome, factors, told, origin, now, reason, over)
+        record_wish(outcome, factors, told, origin, reason=reason, over=over)
     return Plan(outcome, told.due_at if told else None)
 
 
@@ -109,15 +114,31 @@ def cancel(revocation: Revocation, *, origin: Origin) -> RevocationOutcome:
     No password is needed, for nothing is removed by it. It may be late: as long as the
     factors are there, nobody is to look on while they go.
     """
+    return _call_off(revocation, RevocationOutcome.CANCELLED, origin)
+
+
+def signed_in(user: User, *, origin: Origin) -> bool:
+    """Call off what *user* asked for at sign-in, now that they have signed in with a factor.
+
+    What support was asked for stays: they know who it is, and the person can cancel it.
+
+    :returns: whether there was something to call off.
+    """
+    waits = Revocation.objects.open_of(user).own().first()
+    ended = waits and _call_off(waits, RevocationOutcome.SIGNED_IN, origin)
+    return ended is RevocationOutcome.SIGNED_IN
+
+
+def _call_off(
+    revocation: Revocation, outcome: RevocationOutcome, origin: Origin
+) -> RevocationOutcome:
     with transaction.atomic(durable=True):
         factors = read_locked(revocation.user, Purpose.SIGN_IN)
-        now = factors.now
-        outcome = RevocationOutcome.CANCELLED
-        if Revocation.objects.filter(pk=revocation.pk).close(now, Closed.CANCELLED):
-            _tell(revocation, Notice.Kind.REVOKE_OFF, now)
+        if Revocation.objects.filter(pk=revocation.pk).close(factors.now, _CLOSED[outcome]):
+            _tell_off(revocation, factors.now)
         else:
             outcome = RevocationOutcome.UNCHANGED
-        _record(outcome, factors, revocation, origin, now)
+        record_wish(outcome, factors, revocation, origin)
     return outcome
 
 
@@ -140,9 +161,9 @@ def withdraw(user: User, *, reason: str, origin: Origin) -> RevocationOutcome:
             outcome = RevocationOutcome.UNCHANGED
         else:
             Revocation.objects.filter(pk=waits.pk).close(now, Closed.WITHDRAWN)
-            _tell(waits, Notice.Kind.REVOKE_OFF, now)
+            _tell_off(waits, now)
             outcome = RevocationOutcome.WITHDRAWN
-        _record(outcome, factors, waits, origin, now, reason)
+        record_wish(outcome, factors, waits, origin, reason=reason)
     return outcome
 
 
@@ -172,49 +193,91 @@ def carry_out(*, origin: Origin) -> Carried:
 
 def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
     origin = replace(origin, actor_id=found.actor_id)
-    with transaction.atomic(durable=True):
+    with in_its_language(found), transaction.atomic(durable=True):
         factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
-        now = factors.now
         # As it is under the lock: cancelled meanwhile, or carried out by another process.
-        waits = Revocation.objects.due(now).filter(pk=found.pk).first()
+        waits = Revocation.objects.due(factors.now).filter(pk=found.pk).first()
         if waits is None:
             return None
-        row = factors.active
-        data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
-        outcome = _obstacle(waits, factors)
+        outcome = obstacle(waits, factors)
+        if outcome is None and not _was_told(waits):
+            outcome = RevocationOutcome.UNTOLD
         if outcome is None:
             removed = staff_actions.revoke_locked(factors)
             outcome = RevocationOutcome.OK if removed else RevocationOutcome.NOT_OPTED_IN
-        Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
-        if outcome is RevocationOutcome.OK:
-            delivery.notify(factors.user, Notice.Kind.REVOKED, now, row)
-        elif factors.is_on:
-            _tell(waits, Notice.Kind.REVOKE_OFF, now)
-        record(Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data)
+        end(waits, outcome, factors, origin)
     return outcome
 
 
-def _obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
-    """Say why it must not be carried out, though it is due, if so."""
+def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin: Origin) -> None:
+    """Close *waits*, which came to *outcome*; tell the person of *factors*, and record it."""
+    row, now = factors.active, factors.now
+    data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
+    if waits.is_own:
+        data["own"] = True
+    Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
+    if outcome is RevocationOutcome.OK:
+        kind = Notice.Kind.OWN_REMOVED if waits.is_own else Notice.Kind.REVOKED
+        delivery.notify(factors.user, kind, now, row)
+    elif factors.is_on:
+        _tell_off(waits, now)
+    record(Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data)
+
+
+def obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
+    """Say why *waits* must not be carried out, whether it is due or not, if so."""
+    if waits.is_own:
+        return _own_obstacle(waits, factors)
     if not staff.still_may(waits.actor_id, staff.ACT, factors.user):
         return RevocationOutcome.OUT_OF_REACH
+    return _changed(waits, factors)
+
+
+def _own_obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
+    if not conf.recovery_delay:
+        return RevocationOutcome.SWITCHED_OFF
+    if not may_ask(factors.user, factors.active):
+        return RevocationOutcome.OUT_OF_REACH
+    if not factors.is_on:
+        return RevocationOutcome.NOT_OPTED_IN
+    if changed := _changed(waits, factors):
+        return changed
+    return RevocationOutcome.SIGNED_IN if is_used_since(waits) else None
+
+
+def is_used_since(waits: Revocation) -> bool:
+    """Whether a second factor was verified since: then the person has not lost them all.
+
+    Pages call *waits* off at once. Calls of the API do not look for it, to be fast.
+    """
+    used = last_used(waits.user)
+    return used is not None and used >= waits.asked_at - CLOCK_SLACK  # of two servers
+
+
+def may_ask(user: User, number: ProviderUser | None) -> bool:
+    """Whether the service lets *user* ask for their own removal, whatever else is true.
+
+    Staff have more to lose than their own account: an administrator helps them. Who suspended the
+    active *number* decides about the way back too.
+    """
+    return not (user.is_staff or user.is_superuser or (number and number.suspended_at))
+
+
+def _changed(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     if not factors.user.is_active:
         # It would help nobody, and who is let in again would be without a second factor.
         return RevocationOutcome.DEACTIVATED
     if factors.is_on and not waits.is_about(factors.active, factors.app):
         return RevocationOutcome.SET_UP_SINCE
-    if not _was_told(waits):
-        return RevocationOutcome.UNTOLD
     return None
 
 
 def _was_told(waits: Revocation) -> bool:
-    """Whether the mail left early enough: half of the time to cancel is left at least."""
+    """Whether a mail left early enough: half of the time to cancel is left at least."""
     if not mails_leave():
         return False
-    mails = Notice.objects.filter(
-        user=waits.user_id, kind=Notice.Kind.REVOKE_PLANNED, about_id=waits.pk
-    )
+    kind = Notice.Kind.OWN_REMOVAL if waits.is_own else Notice.Kind.REVOKE_PLANNED
+    mails = Notice.objects.filter(user=waits.user_id, kind=kind, about_id=waits.pk)
     latest = waits.asked_at + (waits.due_at - waits.asked_at) / 2
     return mails.filter(sent_at__lte=latest).exists()
 
@@ -234,27 +297,41 @@ _CLOSED = {
     RevocationOutcome.DEACTIVATED: Closed.DEACTIVATED,
     RevocationOutcome.SET_UP_SINCE: Closed.SET_UP_SINCE,
     RevocationOutcome.UNTOLD: Closed.UNTOLD,
+    RevocationOutcome.SIGNED_IN: Closed.SIGNED_IN,
+    RevocationOutcome.SWITCHED_OFF: Closed.SWITCHED_OFF,
+    RevocationOutcome.CANCELLED: Closed.CANCELLED,
 }
 
 
 # -- what they share ---------------------------------------------------------------
 
 
-def _tell(revocation: Revocation, kind: Notice.Kind, now: datetime) -> None:
+def in_its_language(revocation: Revocation) -> AbstractContextManager[None]:
+    """Tell the person in the language in which they were told first, inside a ``with``."""
+    mails = Notice.objects.filter(user=revocation.user_id, about_id=revocation.pk, kind__in=_FIRST)
+    return override(mails.order_by("pk").values_list("language", flat=True).first() or None)
+
+
+_FIRST = [Notice.Kind.REVOKE_PLANNED, Notice.Kind.OWN_REMOVAL]
+
+
+def _tell_off(revocation: Revocation, now: datetime) -> None:
+    kind = Notice.Kind.OWN_REMOVAL_OFF if revocation.is_own else Notice.Kind.REVOKE_OFF
     delivery.notify(revocation.user, kind, now, about_id=revocation.pk)
 
 
-def _record(
+def record_wish(
     outcome: RevocationOutcome,
     factors: Factors,
     revocation: Revocation | None,
     origin: Origin,
-    now: datetime,
+    *,
     reason: str = "",
     over: Refused | None = None,
 ) -> None:
+    """Add the event of a wish for a revocation, or to call one off."""
     data: dict[str, Any] = dict(over.data) if over else {}
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
-    row = factors.active
+    row, now = factors.active, factors.now
     record(Kind.REVOCATION, outcome, factors, row, origin, now, reason=reason, data=data)

@@ -11,6 +11,9 @@ def text(message: SmsMessage) -> str:
     number, state = message.provider_user.masked_number, _STATES[State(message.state)]
     if message.delivered_at:
         state += f" after {length(message.delivered_at - message.created_at)}"
+    if message.is_warning:
+        state = "not sent any more" if message.state == State.EXPIRED else state
+        return f"Text to {number} that all second factors will be removed: {state}"
     if message.pending_otp is None:
         return f"Text to {number} that another number replaced it: {state}"
     return f"Code for {number} {PURPOSES[message.pending_otp.purpose]}: {state}"
@@ -93,6 +96,7 @@ _REASONS: dict[str, str] = {
     Unsent.ALL_STOPPED: "staff stopped all texts",
     Unsent.NO_GATEWAY: "no gateway serves this number now",
     Unsent.OPTED_OUT: "somebody answered STOP from this number",
+    Unsent.CALLED_OFF: "what it tells of was cancelled before",
     Unsent.SENDER_DIED: "the process that sent it died, twice",
     Unsent.TOO_OLD: "it could not be sent for a day",
     Unsent.NO_ADDRESS: "the person has no e-mail address",

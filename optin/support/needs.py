@@ -174,7 +174,7 @@ def _revocations(now: datetime) -> Iterator[Need]:
     if count == 1:
         yield Need(words, User, found["user"])
     else:
-        filters = {"kind": AuditEvent.Kind.REVOCATION.value, "outcome": "planned"}
+        filters = {"kind": AuditEvent.Kind.REVOCATION.value}
         yield Need(words, AuditEvent, filters=filters)
 
 

@@ -152,9 +152,9 @@ def _numbers_of(user: User) -> set[str]:
 def _others(user: User, before: Position | None, limit: int) -> Iterator[Iterator[_Found]]:
     """The texts of *user*, the mails, and refusals that were only counted."""
     codes = SmsMessage.objects.filter(pending_otp__provider_user__user=user).values("pk")
-    own = codes.union(SmsMessage.objects.filter(replaced__user=user).values("pk"))
+    own = codes.union(SmsMessage.objects.filter(news_to__user=user).values("pk"))
     texts = SmsMessage.objects.filter(pk__in=own).select_related(
-        "pending_otp__provider_user", "replaced"
+        "pending_otp__provider_user", "news_to"
     )
     mails = Notice.objects.filter(user=user)
     yield _page(mails, _MAIL, "created_at", before, limit)

@@ -216,6 +216,8 @@ _RULES: dict[str, str] = {
 def decided(event: AuditEvent) -> str:
     """Say what was decided."""
     words = _EVENTS.get((event.kind, event.outcome))
+    if event.data.get("own"):
+        words = _OWN_REVOCATION.get(event.outcome, words)
     if words is None and event.kind in _CODES:
         words = _CODE_REFUSED.get(event.outcome)
     words = words or _EVENTS.get((event.kind, ""))
@@ -272,7 +274,7 @@ _DONE = {
     *("ended", "others_ended", "text_first", "app_first"),
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
-    *("planned", "cancelled", "withdrawn", "asked", "proved"),
+    *("planned", "cancelled", "withdrawn", "asked", "proved", "reminded"),
 }
 PURPOSES: dict[str, str] = {
     Purpose.OPT_IN: "to turn two-factor sign-in on",
@@ -297,6 +299,14 @@ _WHY: dict[str, str] = {
     NotCompared.NO_NUMBER: "no number is active",
     NotCompared.APP_KEY_GONE: "the key of the app is no longer in the key ring",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
+}
+_NOT_REMOVED = "The second factors were not removed, as asked at sign-in: "
+_OWN_REVOCATION: dict[str, str] = {
+    "ok": "All second factors were removed, as the person asked on the sign-in page",
+    "signed_in": f"{_NOT_REMOVED}the person has verified one since",
+    "switched_off": f"{_NOT_REMOVED}the operators do not allow it any more",
+    "out_of_reach": f"{_NOT_REMOVED}the number was suspended, or the person became staff, since",
+    "not_opted_in": f"{_NOT_REMOVED}there were none any more",
 }
 _CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
 _CODE_REFUSED: dict[str, str] = {
@@ -358,6 +368,26 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.REVOCATION, "planned"): "Staff asked for the removal of all second factors",
     (Kind.REVOCATION, "cancelled"): "The removal of all second factors was cancelled by the person",
     (Kind.REVOCATION, "withdrawn"): "Staff withdrew the removal of all second factors",
+    (Kind.REVOCATION, "asked"): (
+        "Asked on the sign-in page, after the password, for the removal of all second factors"
+    ),
+    (Kind.REVOCATION, "waits"): (
+        "Asked on the sign-in page for the removal of all second factors, which waits already"
+    ),
+    (Kind.REVOCATION, "too_soon"): (
+        "Asked on the sign-in page for the removal of all second factors, too soon after the last "
+        "request was cancelled"
+    ),
+    (Kind.REVOCATION, "not_offered"): (
+        "Asked on the sign-in page for the removal of all second factors, which is not offered to "
+        "this person"
+    ),
+    (Kind.REVOCATION, "reminded"): (
+        "The person was told once more that all second factors will be removed"
+    ),
+    (Kind.REVOCATION, "signed_in"): (
+        "The removal of all second factors was cancelled: the person signed in"
+    ),
     (Kind.REVOCATION, ""): (
         "Staff tried to plan or withdraw the removal of all second factors; nothing changed"
     ),

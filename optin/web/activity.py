@@ -89,6 +89,8 @@ def _purpose(event: AuditEvent) -> str:
 def _said(event: AuditEvent) -> str:
     # For a withheld text, the words that the person was told.
     words = _EVENTS.get((event.kind, event.data.get("told", event.outcome)))
+    if event.data.get("own"):
+        words = _OWN_REVOCATION.get(event.outcome, _OWN_REVOCATION[""])
     if words is None and event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
         words = _CODE_REFUSED.get(event.outcome)
     if words is None:
@@ -132,6 +134,10 @@ _CODE_REFUSED = {
     "factor_disabled": lambda: _("Code rejected: codes by text message are switched off"),
     "not_opted_in": lambda: _("Code rejected: two-factor sign-in was off"),
 }
+_OWN_REVOCATION = {
+    "ok": lambda: _("Your second factors were removed, as asked on the sign-in page"),
+    "": lambda: _("The removal of your second factors was called off"),
+}
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to verify a number"),
     (Kind.OPT_IN, "resent"): lambda: _("Code sent again to verify a number"),
@@ -174,6 +180,21 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.REVOCATION, "cancelled"): lambda: _("The removal of your second factors was cancelled"),
     (Kind.REVOCATION, "withdrawn"): lambda: _(
         "Staff called off the removal of your second factors"
+    ),
+    (Kind.REVOCATION, "asked"): lambda: _(
+        "The removal of your second factors was asked for on the sign-in page"
+    ),
+    **dict.fromkeys(
+        [(Kind.REVOCATION, outcome) for outcome in ("waits", "too_soon", "not_offered")],
+        lambda: _(
+            "The removal of your second factors was asked for on the sign-in page; nothing changed"
+        ),
+    ),
+    (Kind.REVOCATION, "reminded"): lambda: _(
+        "You were told again that your second factors will be removed"
+    ),
+    (Kind.REVOCATION, "signed_in"): lambda: _(
+        "The removal of your second factors was cancelled, because you signed in"
     ),
     (Kind.REVOCATION, ""): lambda: _(
         "Staff tried to plan or call off the removal of your second factors; nothing changed"

@@ -12,9 +12,16 @@ from django.views.decorators.http import require_POST
 
 from optin.errors import SamePassword, SignedOut
 from optin.models import File, Purpose, User
-from optin.operations import authenticators, challenges, passwords, sign_in
+from optin.operations import (
+    authenticators,
+    challenges,
+    own_removals,
+    passwords,
+    revocations,
+    sign_in,
+)
 from optin.operations.verification import Verification
-from optin.outcomes import By, SignInOutcome
+from optin.outcomes import By, RevocationOutcome, SignInOutcome
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
@@ -79,6 +86,12 @@ class SignInCode(CodePage):
 
     def verified(self, result: Verification) -> HttpResponse:
         sessions.begin(self.request, self.person, result)
+        if revocations.signed_in(self.person, origin=sessions.origin_of(self.request)):
+            said = _(
+                "You are signed in, so the removal of your second factors was cancelled. If you "
+                "did not ask for it, somebody knows your password. Change it now."
+            )
+            sessions.flash(self.request, said)
         if result.by is By.RECOVERY:
             return self._replace_what_was_lost()
         return SeeOther(next_page(self.request, "account"))
@@ -102,6 +115,8 @@ class SignInRecovery(SignInCode):
     name = "sign-in-recovery"
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        way = own_removals.way_of(self.person)
+        lost = self.with_query(reverse("sign-in-lost"))
         return page(
             request,
             "sign_in_recovery.html",
@@ -109,8 +124,36 @@ class SignInRecovery(SignInCode):
             factors=authenticators.overview(self.person),
             locked=words.locked(self.person),
             here=self.address(),
+            lost=lost if way.outcome is not RevocationOutcome.NOT_OFFERED else "",
             back=self.with_query(reverse("sign-in-code")),
         )
+
+
+class SignInLost(SignInCode):
+    """The way back for somebody who has lost everything: it says what will happen, and asks."""
+
+    name = "sign-in-lost"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        way = own_removals.way_of(self.person)
+        if way.outcome is RevocationOutcome.NOT_OFFERED:
+            return self._back()
+        return page(
+            request,
+            "sign_in_lost.html",
+            way=way,
+            here=self.address(),
+            back=self.with_query(reverse("sign-in-code")),
+        )
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        way = own_removals.ask(self.person, origin=sessions.origin_of(request))
+        if way.outcome is RevocationOutcome.NOT_OFFERED:
+            return self._back()
+        return SeeOther(self.address())
+
+    def _back(self) -> HttpResponse:
+        return SeeOther(self.with_query(reverse("sign-in-recovery")))
 
 
 @require_POST

@@ -1,6 +1,6 @@
-"""The removal of all second factors that support asked for: what it is, and cancelling it.
+"""A removal of all second factors that waits: what it is, and cancelling it.
 
-By the link of the mail, which needs nobody to be signed in, or on the page of the account.
+By the link of the mail or text, which needs nobody to be signed in, or on the page of the account.
 """
 
 from typing import Any
@@ -23,7 +23,16 @@ def revocation(request: HttpRequest, token: str) -> HttpResponse:
     Used, or too late, it says what became of the removal, and what to do; or that another
     one waits, which this link does not reach.
     """
-    found = wording.revocation_of(token)
+    return _linked(request, wording.revocation_of(token))
+
+
+@form_page
+def texted(request: HttpRequest, token: str) -> HttpResponse:
+    """The same page behind the short link of a text."""
+    return _linked(request, wording.revocation_of_text(token))
+
+
+def _linked(request: HttpRequest, found: Revocation | None) -> HttpResponse:
     if found is None:
         return page(request, "revocation.html", status=404)
     if request.method != "POST":

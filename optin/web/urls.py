@@ -48,6 +48,11 @@ urlpatterns = [
         form_page(open_to_all(entry.SignInRecovery.as_view())),
         name="sign-in-recovery",
     ),
+    path(
+        "sign-in/lost/",
+        form_page(open_to_all(entry.SignInLost.as_view())),
+        name="sign-in-lost",
+    ),
     path("sign-out/", entry.sign_out, name="sign-out"),
     path("password-reset/", form_page(entry.ResetPassword.as_view()), name="password-reset"),
     path(
@@ -64,6 +69,7 @@ urlpatterns = [
     path("not-me/<token>/", not_me.not_me, name="not-me"),
     path("revocation/<token>/", revocation.revocation, name="revocation"),
     path("email-stop/<token>/", email_change.stop, name="email-stop"),
+    path("r/<token>", revocation.texted, name="revocation-texted"),
     # -- the account ---------------------------------------------------------------
     path("account/", account.account, name="account"),
     path("account/activity/", account.activity, name="activity"),

@@ -177,7 +177,7 @@ def text(n: int, file: File) -> None:
         expires_at=NOON + timedelta(minutes=10),
     )
     SmsMessage.objects.create(pending_otp=code, created_at=NOON)
-    SmsMessage.objects.create(replaced=row, created_at=NOON)
+    SmsMessage.objects.create(news_to=row, created_at=NOON)
     Notice.objects.create(user=row.user, kind="activated", created_at=NOON)
     AccessKey.objects.make(row.user, file, NOON)
 

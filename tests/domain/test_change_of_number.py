@@ -80,7 +80,7 @@ def test_a_change_back_and_forth(owner: Person) -> None:
     owner.clock.shift(600)
     owner.add_number(NUMBER)
     assert ProviderUser.objects.count() == 2
-    farewells = SmsMessage.objects.exclude(replaced=None).order_by("pk")
+    farewells = SmsMessage.objects.exclude(news_to=None).order_by("pk")
     assert [row.provider_user.last_three for row in farewells] == ["156", "157"]
 
 

@@ -196,7 +196,7 @@ VIOLATIONS: dict[str, list[Write]] = {
     "sms_message_is_a_code_or_a_farewell": [
         lambda ann, ben: SmsMessage.objects.create(created_at=timezone.now()),
         lambda ann, ben: SmsMessage.objects.create(
-            created_at=timezone.now(), pending_otp=otp(number(ann)), replaced=number(ben)
+            created_at=timezone.now(), pending_otp=otp(number(ann)), news_to=number(ben)
         ),
     ],
     "guard_one_of_a_kind": [lambda ann, ben: (guard("stop", "all"), guard("stop", "all"))],

@@ -807,6 +807,7 @@ BOUNDED = {
     "deactivated": "by staff, who give a reason",
     "untold": "by staff, who give a reason",
     "set_up_since": "once for each revocation",
+    "switched_off": "once for each revocation",
 }
 OUTCOMES: tuple[type[StrEnum], ...] = (
     *(CodeOutcome, SendOutcome, FactorOutcome, SignInOutcome, TokenOutcome, StaffOutcome),
@@ -814,6 +815,7 @@ OUTCOMES: tuple[type[StrEnum], ...] = (
 )
 DONE = {
     *("ok", "sent", "resent", "started", "planned", "cancelled", "withdrawn"),
+    *("asked", "reminded"),
     *("issued", "signed_in"),
 }
 

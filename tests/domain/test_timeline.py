@@ -1012,7 +1012,7 @@ def grow(scene: Scene, rows: int) -> None:
         )
         facts: dict[str, Any] = {"state": State.FAILED, "reason": "x", "created_at": now}
         text = SmsMessage.objects.create(pending_otp=code, **facts)
-        SmsMessage.objects.create(replaced=number, **facts)
+        SmsMessage.objects.create(news_to=number, **facts)
         GatewayTry.objects.create(message=text, gateway="one", at=now, fate="refused")
         kind = Notice.Kind.LOCKED
         Notice.objects.create(user=scene.user, kind=kind, state=State.SENT, created_at=now)

@@ -391,7 +391,7 @@ def what_stands(user: User) -> dict[str, object]:
         "numbers": list(rows.values_list("confirmed", "released_at", "suspended_at")),
         "events": list(events.values_list("kind", "outcome")),
         "texts": SmsMessage.objects.filter(
-            Q(pending_otp__provider_user__user=user) | Q(replaced__user=user)
+            Q(pending_otp__provider_user__user=user) | Q(news_to__user=user)
         ).count(),
         "mails": list(Notice.objects.filter(user=user).order_by("pk").values_list("kind")),
         "tokens": AccessToken.objects.filter(user=user).count(),

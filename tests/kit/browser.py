@@ -35,6 +35,7 @@ NAMES = [
 ]
 VARIABLES = {
     **{name: ["nothing"] for name in ("not-me", "revocation", "email-stop", "email-confirm")},
+    "revocation-texted": ["nothing"],
     "password-new": ["MQ", "nothing"],
 }
 ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]

@@ -542,7 +542,7 @@ def test_longest_text_to_a_replaced_number_is_one_segment(
 ) -> None:
     settings.OPTIN_SERVICE_NAME = "n" * 20
     with translation.override("de"):
-        body = wording.text_for(SmsMessage(replaced=active, created_at=timezone.now()))
+        body = wording.text_for(SmsMessage(news_to=active, created_at=timezone.now()))
     assert body.startswith("Ihr Konto bei nnn")
     assert len(body) <= 160
     assert set(body) <= GSM_7
@@ -570,6 +570,9 @@ SUBJECTS = {
     Notice.Kind.PASSWORD_RESET: "W\u00e4hlen Sie ein neues Passwort",
     Notice.Kind.NO_TEXTS: "An Ihre Mobilnummer geht keine SMS mehr",
     Notice.Kind.REVOKE_PLANNED: "Unser Team wird Ihre zweiten Faktoren entfernen",
+    Notice.Kind.OWN_REMOVAL: "Ihre zweiten Faktoren werden entfernt",
+    Notice.Kind.OWN_REMOVAL_OFF: "Ihre zweiten Faktoren werden nicht entfernt",
+    Notice.Kind.OWN_REMOVED: "Ihre zweiten Faktoren wurden entfernt",
     Notice.Kind.REVOKE_OFF: "Ihre zweiten Faktoren werden nicht entfernt",
     Notice.Kind.KEY_MADE: "F\u00fcr Ihr Konto wurde ein Zugriffsschl\u00fcssel erstellt",
     Notice.Kind.KEY_REVOKED: "Ein Zugriffsschl\u00fcssel Ihres Kontos wurde widerrufen",

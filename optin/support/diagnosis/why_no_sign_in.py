@@ -100,10 +100,16 @@ def _of_waiting(known: Known) -> Iterator[Cause]:
 def _of_factors(known: Known) -> Iterator[Cause]:
     active = known.active
     if waits := known.revocation:
+        if waits.is_own:
+            asked = f"Somebody with the password asked at {moment(waits.asked_at)}, on the sign-in "
+            asked += "page, to remove all second factors."
+            why = "."
+        else:
+            asked = f"Support was asked at {moment(waits.asked_at)} to remove all second factors."
+            why = f": {reason_of(waits)}"
         yield no_entry(
             Why.REVOCATION_WAITS,
-            f"Support was asked at {moment(waits.asked_at)} to remove all second factors. This "
-            f"happens at {moment(waits.due_at)}, unless somebody cancels it: {reason_of(waits)}",
+            f"{asked} This happens at {moment(waits.due_at)}, unless somebody cancels it{why}",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):

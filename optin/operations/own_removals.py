@@ -1,0 +1,147 @@
+"""A way back for a person who has lost all second factors, without codes and without support.
+
+After the password, the person can ask that all their second factors be removed. That happens
+``OPTIN_RECOVERY_DELAY`` seconds later. Until then they are told each day, by mail and by text, and
+whoever reads one of these can cancel it. So does a second factor that is verified meanwhile.
+
+The removal is a row like one of support, and is cancelled and carried out like it
+(``revocations``).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from optin import limits
+from optin.conf import conf
+from optin.messaging import delivery
+from optin.models import Guard, Notice, ProviderUser, Purpose, Revocation, SmsMessage, User
+from optin.operations import revocations
+from optin.operations.authenticators import Overview, overview
+from optin.operations.factors import Factors, read_caller_locked, read_locked, refuse_ended
+from optin.origin import Origin
+from optin.outcomes import RevocationOutcome
+
+Closed = Revocation.Closed
+
+TOLD_EVERY = timedelta(days=1)
+"""How often the person is told of a removal that waits."""
+
+CALLED_OFF = (Closed.CANCELLED, Closed.WITHDRAWN, Closed.SIGNED_IN)
+"""After one that ended so, the person can ask for none for ``OPTIN_RECOVERY_DELAY``: otherwise a
+thief who knows the password could have the owner told again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Whether somebody can ask for the removal, or whether one waits."""
+
+    outcome: RevocationOutcome  # ASKED (it can be, or was), WAITS, TOO_SOON or NOT_OFFERED
+    due_at: datetime | None = None  # when it takes effect; of ASKED before the request: about
+    again_at: datetime | None = None  # of TOO_SOON: from when it can be asked for
+    by_support: bool = False  # of WAITS
+    by_text: bool = False  # whether the person is told by text too
+
+
+def way_of(user: User) -> Way:
+    """Say whether *user*, whose password was verified, can ask now."""
+    return _judge(user, overview(user), timezone.now())
+
+
+def ask(user: User, *, origin: Origin) -> Way:
+    """Have all factors of *user* removed after ``OPTIN_RECOVERY_DELAY``; tell them now.
+
+    :param user: as the session has them that has verified their password.
+    :raises SignedOut: and
+    :raises Deactivated: if that session was ended meanwhile; nothing happens.
+    """
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
+        refuse_ended(factors, user)
+        user, now = factors.user, factors.now
+        way, waits = _judge(user, Overview(factors.active, factors.app, 0), now), None
+        if way.outcome is RevocationOutcome.ASKED and way.due_at:
+            # One that is about other factors would be called off. This one is about those of now.
+            Revocation.objects.open_of(user).close(now, Closed.SET_UP_SINCE)
+            waits = Revocation.objects.create(
+                user=user, actor_id=user.pk, asked_at=now, due_at=way.due_at, told_at=now
+            )
+            _tell(waits, factors)
+        revocations.record_wish(way.outcome, factors, waits, replace(origin, actor_id=user.pk))
+    return way
+
+
+def _judge(user: User, factors: Overview, now: datetime) -> Way:
+    number = factors.number
+    can_be_told = user.email and revocations.mails_leave()
+    is_offered = conf.recovery_delay and factors.is_on and can_be_told
+    if not is_offered or not revocations.may_ask(user, number):
+        return Way(RevocationOutcome.NOT_OFFERED)
+    delay = timedelta(seconds=conf.recovery_delay)
+    waits = Revocation.objects.open_of(user).first()
+    if waits and waits.is_about(number, factors.app):
+        if waits.is_own and revocations.is_used_since(waits):
+            return Way(RevocationOutcome.TOO_SOON, again_at=now + delay)  # it is called off soon
+        return Way(RevocationOutcome.WAITS, waits.due_at, by_support=not waits.is_own)
+    ended = Revocation.objects.own().filter(user=user, closed_as__in=CALLED_OFF)
+    last = ended.order_by("-closed_at").first()
+    if last and last.closed_at and now < last.closed_at + delay:
+        return Way(RevocationOutcome.TOO_SOON, again_at=last.closed_at + delay)
+    return Way(RevocationOutcome.ASKED, now + delay, by_text=_is_told_by_text(number, now))
+
+
+# -- telling -----------------------------------------------------------------------
+
+
+def remind(*, origin: Origin) -> int:
+    """Tell people once more of what they asked for, a day after the last time.
+
+    What must not be carried out any more is called off at once. Any number of processes may do
+    this at once.
+
+    :returns: how many people were told.
+    """
+    return sum(_remind(found, origin) for found in _to_be_told(timezone.now()).order_by("pk"))
+
+
+def _to_be_told(now: datetime) -> "models.QuerySet[Revocation]":
+    waiting = Revocation.objects.open().own().filter(due_at__gt=now)
+    # Where people may not ask any more, those are called off that wait.
+    return waiting.filter(told_at__lte=now - TOLD_EVERY) if conf.recovery_delay else waiting
+
+
+def _remind(found: Revocation, origin: Origin) -> bool:
+    origin = replace(origin, actor_id=found.actor_id)
+    with revocations.in_its_language(found), transaction.atomic(durable=True):
+        factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
+        # As it is under the lock: cancelled meanwhile, or told by another process.
+        waits = _to_be_told(factors.now).filter(pk=found.pk).first()
+        if waits is None:
+            return False
+        if outcome := revocations.obstacle(waits, factors):
+            revocations.end(waits, outcome, factors, origin)
+            return False
+        Revocation.objects.filter(pk=waits.pk).update(told_at=factors.now)
+        _tell(waits, factors)
+        revocations.record_wish(RevocationOutcome.REMINDED, factors, waits, origin)
+    return True
+
+
+def _tell(waits: Revocation, factors: Factors) -> None:
+    """Tell the person on every channel that there is."""
+    now, number = factors.now, factors.active
+    delivery.notify(factors.user, Notice.Kind.OWN_REMOVAL, now, about_id=waits.pk)
+    if number and _is_told_by_text(number, now):
+        delivery.dispatch(SmsMessage(news_to=number, about_id=waits.pk, created_at=now))
+        limits.count_warning(now)
+
+
+def _is_told_by_text(number: ProviderUser | None, now: datetime) -> bool:
+    """Whether texts may go to *number*: nobody stopped or denied them."""
+    if number is None:
+        return False
+    about = Guard.objects.about(number.number_digest, "", now)
+    stops = {(Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER), (Guard.Kind.DENY, Guard.Covers.NUMBER)}
+    return not stops & about.keys()

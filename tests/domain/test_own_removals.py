@@ -1,0 +1,538 @@
+"""The way back for a person who has lost all second factors: asked for at sign-in, it waits."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.utils import timezone, translation
+from django.utils.http import int_to_base36
+from pytest_django import Settings
+
+from optin.conf import Rate
+from optin.errors import Deactivated, SignedOut
+from optin.limits import Rule
+from optin.messaging import delivery, wording
+from optin.models import (
+    AuditEvent,
+    Guard,
+    Notice,
+    RecoveryCode,
+    Revocation,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State, Unsent
+from optin.operations import erasure, own_removals, retention, revocations, sign_in, staff_actions
+from optin.operations.authenticators import Removal
+from optin.origin import Face, Origin
+from optin.outcomes import By, RevocationOutcome, TokenOutcome
+from optin.support.diagnosis import Why, diagnose
+from optin.support.timeline import timeline
+from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.phone import AWAY
+from tests.kit.staff import make_staff
+from tests.kit.trail import one_event
+from tests.kit.world import PAGE, Person, notices
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+
+Kind = AuditEvent.Kind
+Closed = Revocation.Closed
+Clock = time_machine.Traveller
+COMMAND = Origin(Face.COMMAND)
+DAY = timedelta(days=1)
+WAIT = 3 * DAY
+MOMENT = timedelta(microseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def _on(settings: Settings) -> None:
+    settings.OPTIN_RECOVERY_DELAY = int(WAIT.total_seconds())
+
+
+@pytest.fixture
+def ann(person: Person) -> Person:
+    """Somebody with every factor; a minute has passed since."""
+    person.set_up(By.TEXT, By.APP, By.RECOVERY)
+    return person
+
+
+def ask(person: Person) -> RevocationOutcome:
+    return own_removals.ask(person.user, origin=PAGE).outcome
+
+
+def asked(person: Person) -> Revocation:
+    assert ask(person) is RevocationOutcome.ASKED
+    return Revocation.objects.get(user=person.user, closed_at=None)
+
+
+def at(when: datetime, clock: Clock) -> None:
+    clock.move_to(when, tick=False)
+
+
+def each_minute() -> tuple[int, int, int]:
+    """What the command and the worker do: how many were told, carried out, called off."""
+    told = own_removals.remind(origin=COMMAND)
+    carried = revocations.carry_out(origin=COMMAND)
+    return told, carried.out, carried.off
+
+
+def days(clock: Clock, count: int) -> list[tuple[int, int, int]]:
+    """Let so many days pass, each with the work of its minutes."""
+    done = []
+    for _ in range(count):
+        clock.shift(DAY)
+        done += [each_minute(), each_minute()]
+    return done
+
+
+def ended_as(waits: Revocation) -> str:
+    waits.refresh_from_db()
+    return waits.closed_as
+
+
+def warnings(person: Person) -> list[str]:
+    """The bodies of the texts that warned the person."""
+    return [body for _, body in person.phone.messages if "removes your" in body]
+
+
+def short_token(body: str) -> str:
+    return body.rpartition("/r/")[2]
+
+
+# -- asked for ---------------------------------------------------------------------
+
+
+def test_it_waits_and_the_person_is_told_on_all_channels(ann: Person) -> None:
+    now, mails = timezone.now(), len(mail.outbox)
+    facts: dict[str, Any] = {"user_id": ann.who.pk, "actor_id": ann.who.pk, "face": "web"}
+
+    with one_event(Kind.REVOCATION, "asked", **facts):
+        way = own_removals.ask(ann.user, origin=PAGE)
+
+    assert (way.outcome, way.due_at, way.by_text) == (RevocationOutcome.ASKED, now + WAIT, True)
+    assert ann.has == {By.TEXT, By.APP}
+    waits = Revocation.objects.get()
+    assert waits.is_own
+    assert (waits.asked_at, waits.told_at, waits.due_at) == (now, now, now + WAIT)
+    (message,) = mail.outbox[mails:]
+    body = " ".join(str(message.body).split())
+    assert message.to == [ann.user.email]
+    assert "Somebody who knows your password asked, on the sign-in page" in body
+    assert "removed at 5 November 2026, 23:01 AEDT" in body
+    assert wording.revocation_of(body.partition("/revocation/")[2].partition("/")[0]) == waits
+    (text,) = warnings(ann)
+    assert text.startswith("Two-Factor removes your second factors on 5 Nov. Cancel: https://")
+    assert ann.phone.messages[-1][0] == NUMBER
+    assert wording.revocation_of_text(short_token(text)) == waits
+
+
+def test_without_the_setting_nobody_can_ask(ann: Person, settings: Settings) -> None:
+    settings.OPTIN_RECOVERY_DELAY = 0
+    assert own_removals.way_of(ann.user).outcome is RevocationOutcome.NOT_OFFERED
+    assert ask(ann) is RevocationOutcome.NOT_OFFERED
+    assert not Revocation.objects.exists()
+
+
+def without_address(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(email="")
+
+
+def without_factors(person: Person) -> None:
+    staff_actions.revoke(person.user, reason="x", origin=COMMAND)
+
+
+def staff_now(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(is_staff=True)
+
+
+def superuser_now(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(is_superuser=True)
+
+
+def suspended(person: Person) -> None:
+    person.suspend()
+
+
+@pytest.mark.parametrize(
+    "given", [without_address, without_factors, staff_now, superuser_now, suspended]
+)
+def test_it_is_not_offered(ann: Person, given: Callable[[Person], None]) -> None:
+    given(ann)
+    mails, texts = len(mail.outbox), len(ann.phone.messages)
+    assert own_removals.way_of(ann.user).outcome is RevocationOutcome.NOT_OFFERED
+    with one_event(Kind.REVOCATION, "not_offered", {}, user_id=ann.who.pk):
+        assert ask(ann) is RevocationOutcome.NOT_OFFERED
+    assert not Revocation.objects.exists()
+    assert (len(mail.outbox), len(ann.phone.messages)) == (mails, texts)
+
+
+def test_it_is_not_offered_where_no_mail_leaves(ann: Person, settings: Settings) -> None:
+    settings.SENDS_MAIL = settings.DEBUG = False
+    assert ask(ann) is RevocationOutcome.NOT_OFFERED
+
+
+def test_a_half_session_that_was_ended_asks_for_nothing(ann: Person) -> None:
+    before = ann.user
+    User.objects.filter(pk=ann.who.pk).update(session_epoch=before.session_epoch + 1)
+    with pytest.raises(SignedOut):
+        own_removals.ask(before, origin=PAGE)
+    User.objects.filter(pk=ann.who.pk).update(is_active=False)
+    with pytest.raises(Deactivated):
+        own_removals.ask(ann.user, origin=PAGE)
+    assert not Revocation.objects.exists()
+
+
+def test_a_number_that_answered_stop_gets_no_text(ann: Person) -> None:
+    assert ann.number
+    Guard.objects.opt_out(ann.number.number_digest, "156", timezone.now())
+    waits = asked(ann)
+    assert warnings(ann) == []
+    assert notices(ann.user)[-1] == Notice.Kind.OWN_REMOVAL
+    assert ended_as(waits) == ""
+
+
+def test_a_denied_number_gets_no_text(ann: Person) -> None:
+    assert ann.number
+    key = ann.number.number_digest
+    kind, covers = Guard.Kind.DENY, Guard.Covers.NUMBER
+    until = timezone.now() + DAY
+    Guard.objects.create(kind=kind, covers=covers, key=key, made_at=timezone.now(), until=until)
+    asked(ann)
+    assert warnings(ann) == []
+
+
+def test_the_text_is_counted_but_no_limit_refuses_it(ann: Person, settings: Settings) -> None:
+    """Whoever knows the password could use up the limits first."""
+    settings.OPTIN_OWN_SENDS_TOTAL = (Rate(1, 86_400),)
+    settings.OPTIN_SENDS_PER_NUMBER = settings.OPTIN_SENDS_PER_USER = (Rate(1, 86_400),)
+    ann.text()
+    asked(ann)
+    assert len(warnings(ann)) == 1
+    counter = SendCounter.objects.get(scope__startswith=f"{Rule.OWN_TOTAL}/")
+    assert counter.count == 2
+
+
+def test_a_thief_who_asks_again_and_again_causes_one_round_of_messages(
+    ann: Person, clock: Clock
+) -> None:
+    waits, mails, texts = asked(ann), len(mail.outbox), len(ann.phone.messages)
+    for _ in range(20):
+        clock.shift(60)
+        assert ask(ann) is RevocationOutcome.WAITS
+    assert Revocation.objects.get().due_at == waits.due_at, "nothing makes it come sooner"
+    assert (len(mail.outbox), len(ann.phone.messages)) == (mails, texts)
+
+    revocations.cancel(waits, origin=PAGE)
+    mails, again_at = len(mail.outbox), timezone.now() + WAIT
+    for _ in range(20):
+        clock.shift(60)
+        assert ask(ann) is RevocationOutcome.TOO_SOON
+    assert own_removals.way_of(ann.user).again_at == again_at
+    assert (len(mail.outbox), len(ann.phone.messages)) == (mails, texts)
+    at(again_at - MOMENT, clock)
+    assert ask(ann) is RevocationOutcome.TOO_SOON
+    at(again_at, clock)
+    assert ask(ann) is RevocationOutcome.ASKED
+
+
+def test_after_one_of_support_the_person_is_told_of_that_one(ann: Person) -> None:
+    revocations.plan(ann.user, reason="lost", origin=COMMAND)
+    waits = Revocation.objects.get()
+    way = own_removals.ask(ann.user, origin=PAGE)
+    assert (way.outcome, way.due_at) == (RevocationOutcome.WAITS, waits.due_at)
+    assert way.by_support
+    assert Revocation.objects.count() == 1
+
+
+# -- while it waits ----------------------------------------------------------------
+
+
+def test_the_person_is_told_each_day_and_then_it_is_carried_out(ann: Person, clock: Clock) -> None:
+    waits, mails, texts = asked(ann), len(mail.outbox), len(warnings(ann))
+    at(waits.asked_at + DAY - MOMENT, clock)
+    assert each_minute() == (0, 0, 0)
+    at(waits.asked_at, clock)
+
+    assert days(clock, 2) == [(1, 0, 0), (0, 0, 0), (1, 0, 0), (0, 0, 0)]
+    assert len(mail.outbox) == mails + 2
+    assert len(warnings(ann)) == texts + 2
+    assert len({*warnings(ann)}) == 1, "the link stays the same"
+    row, failures = ann.number, ann.user.otp_failures
+    assert row
+    at(waits.due_at - MOMENT, clock)
+    assert each_minute() == (0, 0, 0)
+    assert ann.has == {By.TEXT, By.APP}
+    at(waits.due_at, clock)
+
+    facts = {"failures": failures, "revocation": waits.pk, "own": True}
+    with one_event(Kind.REVOKE, "ok", facts, actor_id=ann.who.pk, user_id=ann.who.pk):
+        assert each_minute() == (0, 1, 0)
+
+    assert ann.has == set()
+    assert not RecoveryCode.objects.filter(user=ann.user).exists()
+    row.refresh_from_db()
+    assert row.released_at == waits.due_at
+    assert notices(ann.user)[-1] == Notice.Kind.OWN_REMOVED
+    assert ended_as(waits) == Closed.DONE
+    # The password alone is enough, and nothing happens twice.
+    assert sign_in.sign_in(ann.user.username, PASSWORD, origin=PAGE).outcome == "signed_in"
+    assert each_minute() == (0, 0, 0)
+
+
+def test_the_messages_keep_the_language_of_the_page(ann: Person, clock: Clock) -> None:
+    with translation.override("de"):
+        waits = asked(ann)
+    days(clock, 3)
+    told = Notice.objects.filter(user=ann.user, created_at__gte=waits.asked_at)
+    assert [*told.values_list("language", flat=True)] == ["de"] * 4
+    assert ended_as(waits) == Closed.DONE
+
+
+def test_a_password_alone_neither_speeds_it_up_nor_stops_it(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    for _ in range(3):
+        clock.shift(3600)
+        came_to = sign_in.sign_in(ann.user.username, PASSWORD, origin=PAGE).outcome
+        assert came_to == "2fa_code_required"
+        assert each_minute() == (0, 0, 0)
+    waits.refresh_from_db()
+    assert (waits.is_open, waits.due_at) == (True, waits.asked_at + WAIT)
+
+
+def signs_in_on_a_page(person: Person) -> None:
+    assert person.check(person.app_code(1)).outcome == "ok"
+
+
+def asks_for_a_token(person: Person) -> None:
+    sign_in.enable_password_clients()
+    client = sign_in.application()
+    assert client
+    granted = sign_in.password_grant(
+        person.user.username,
+        PASSWORD,
+        scope="",
+        verification_code=person.app_code(1),
+        client=client,
+        origin=Origin(Face.TOKEN),
+    )
+    assert granted.outcome is TokenOutcome.ISSUED
+
+
+def turns_one_off(person: Person) -> None:
+    assert person.turn_off(person.app_code(1), Removal.NUMBER).outcome == "ok"
+
+
+def turns_all_off(person: Person) -> None:
+    assert person.turn_off(person.app_code(1)).outcome == "ok"
+
+
+def gets_another_number(person: Person) -> None:
+    person.add_number(OTHER_NUMBER)
+
+
+def gets_another_app(person: Person) -> None:
+    person.add_app()
+
+
+def deactivated(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(is_active=False)
+
+
+CALLED_OFF = [
+    pytest.param(signs_in_on_a_page, Closed.SIGNED_IN, id="signed-in"),
+    pytest.param(asks_for_a_token, Closed.SIGNED_IN, id="token"),
+    pytest.param(turns_one_off, Closed.SIGNED_IN, id="one-turned-off"),
+    pytest.param(turns_all_off, Closed.NOTHING, id="all-turned-off"),
+    pytest.param(gets_another_number, Closed.SET_UP_SINCE, id="another-number"),
+    pytest.param(gets_another_app, Closed.SET_UP_SINCE, id="another-app"),
+    pytest.param(suspended, Closed.OUT_OF_REACH, id="suspended"),
+    pytest.param(staff_now, Closed.OUT_OF_REACH, id="staff"),
+    pytest.param(superuser_now, Closed.OUT_OF_REACH, id="superuser"),
+    pytest.param(deactivated, Closed.DEACTIVATED, id="deactivated"),
+]
+
+
+@pytest.mark.parametrize("at_the_end", [False, True], ids=["reminder", "due"])
+@pytest.mark.parametrize(("given", "ended"), CALLED_OFF)
+def test_what_became_true_meanwhile_calls_it_off(
+    ann: Person, clock: Clock, given: Callable[[Person], None], ended: Closed, at_the_end: bool
+) -> None:
+    """Each day, and at the latest when it is due. No message says any more that it comes."""
+    waits = asked(ann)
+    clock.shift(60)
+    given(ann)
+    has, left, texts = ann.has, ann.left(), len(warnings(ann))
+    at(waits.due_at if at_the_end else waits.asked_at + DAY, clock)
+
+    outcome = "not_opted_in" if ended is Closed.NOTHING else ended
+    with one_event(Kind.REVOKE, outcome, user_id=ann.who.pk):
+        assert each_minute() == (0, 0, int(at_the_end))
+
+    assert ended_as(waits) == ended
+    assert (ann.has, ann.left()) == (has, left)
+    assert len(warnings(ann)) == texts
+    told = notices(ann.who)[-1] == Notice.Kind.OWN_REMOVAL_OFF
+    assert told is (ended is not Closed.NOTHING)
+    assert each_minute() == (0, 0, 0)
+
+
+def test_a_clock_that_is_behind_does_not_hide_a_sign_in(ann: Person, clock: Clock) -> None:
+    """Of the server on which the person signs in: 5 seconds at most."""
+    clock.shift(5)
+    waits = asked(ann)
+    clock.shift(-5)
+    signs_in_on_a_page(ann)
+    at(waits.due_at, clock)
+    assert each_minute() == (0, 0, 1)
+    assert ended_as(waits) == Closed.SIGNED_IN
+
+
+def test_after_a_sign_in_by_a_call_the_page_promises_nothing(ann: Person, clock: Clock) -> None:
+    asked(ann)
+    clock.shift(60)
+    asks_for_a_token(ann)
+    assert own_removals.way_of(ann.user).outcome is RevocationOutcome.TOO_SOON
+
+
+def test_switched_off_all_that_wait_end(ann: Person, clock: Clock, settings: Settings) -> None:
+    waits = asked(ann)
+    settings.OPTIN_RECOVERY_DELAY = 0
+    clock.shift(60)
+    with one_event(Kind.REVOKE, "switched_off", user_id=ann.who.pk):
+        each_minute()
+    assert ended_as(waits) == Closed.SWITCHED_OFF
+    assert notices(ann.user)[-1] == Notice.Kind.OWN_REMOVAL_OFF
+    settings.OPTIN_RECOVERY_DELAY = 86_400
+    assert days(clock, 4) == [(0, 0, 0)] * 8
+    assert ann.has == {By.TEXT, By.APP}
+
+
+def test_switched_off_when_it_is_due_it_ends_too(
+    ann: Person, clock: Clock, settings: Settings
+) -> None:
+    waits = asked(ann)
+    settings.OPTIN_RECOVERY_DELAY = 0
+    at(waits.due_at, clock)
+    assert each_minute() == (0, 0, 1)
+    assert ended_as(waits) == Closed.SWITCHED_OFF
+
+
+# -- who was not told --------------------------------------------------------------
+
+
+def _away(server: EmailBackend) -> bool:
+    raise OSError
+
+
+@pytest.mark.parametrize(
+    ("back_after", "ended"),
+    [
+        pytest.param(1, Closed.DONE, id="the-reminder-leaves"),
+        pytest.param(2, Closed.UNTOLD, id="after-half-of-the-time"),
+        pytest.param(4, Closed.UNTOLD, id="never"),
+    ],
+)
+def test_nothing_goes_of_which_no_mail_could_be_handed_over(
+    ann: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch, back_after: int, ended: Closed
+) -> None:
+    with monkeypatch.context() as server:
+        server.setattr(EmailBackend, "open", _away)
+        waits = asked(ann)
+        days(clock, back_after - 1)
+    days(clock, 4 - back_after)
+    at(waits.due_at, clock)
+    each_minute()
+    assert ended_as(waits) == ended
+    assert (ann.has == set()) is (ended is Closed.DONE)
+
+
+def test_a_text_that_waits_is_not_sent_once_it_is_called_off(ann: Person, clock: Clock) -> None:
+    ann.phone.fail_with = AWAY
+    waits = asked(ann)
+    text = SmsMessage.objects.latest("pk")
+    assert text.state == State.QUEUED
+    ann.phone.fail_with = None
+    revocations.cancel(waits, origin=PAGE)
+    clock.shift(60)
+    delivery.send_due(timezone.now())
+    text.refresh_from_db()
+    assert (text.state, text.reason) == (State.EXPIRED, Unsent.CALLED_OFF)
+    assert warnings(ann) == []
+
+
+# -- links -------------------------------------------------------------------------
+
+
+def test_a_link_of_one_reaches_no_other(ann: Person, user: User) -> None:
+    """Nor does one of a restored copy, in which another removal has the same id."""
+    waits = asked(ann)
+    token = short_token(wording.short_link(waits))
+    assert wording.revocation_of_text(token) == waits
+    other = Revocation.objects.create(
+        user=make_user("eve"), actor_id=1, asked_at=timezone.now(), due_at=timezone.now() + DAY
+    )
+    seal = token[-16:]
+    assert wording.revocation_of_text(f"{int_to_base36(other.pk)}{seal}") is None
+    Revocation.objects.filter(pk=waits.pk).update(asked_at=waits.asked_at - DAY)
+    assert wording.revocation_of_text(token) is None
+
+
+@pytest.mark.parametrize(
+    "token", ["", "1", "x" * 16, "1" + "a" * 16, "\u0661" + "a" * 16, "-1" * 9]
+)
+def test_a_made_up_link_reaches_nothing(ann: Person, token: str) -> None:
+    asked(ann)
+    assert wording.revocation_of_text(token) is None
+
+
+# -- staff, erasure, retention, restore --------------------------------------------
+
+
+def test_staff_withdraw_it(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    origin = Origin(Face.ADMIN, actor_id=make_staff("support").pk)
+    with one_event(Kind.REVOCATION, "withdrawn", reason="a thief called", user_id=ann.who.pk):
+        revocations.withdraw(ann.user, reason="a thief called", origin=origin)
+    assert ended_as(waits) == Closed.WITHDRAWN
+    assert notices(ann.user)[-1] == Notice.Kind.OWN_REMOVAL_OFF
+    assert ask(ann) is RevocationOutcome.TOO_SOON
+
+
+def test_staff_read_what_happened(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    days(clock, 1)
+    (cause,) = (
+        one for one in diagnose(ann.user, timezone.now()) if one.why is Why.REVOCATION_WAITS
+    )
+    assert "on the sign-in page, to remove all second factors" in cause.words
+    assert "Support" not in cause.words
+    days(clock, 2)
+    said = [entry.words for entry in timeline(ann.user).entries]
+    assert "All second factors were removed, as the person asked on the sign-in page" in said
+    assert "The person was told once more that all second factors will be removed" in said
+    assert any("after the password, for the removal of all" in words for words in said)
+    assert any("Text message that all second factors will be removed" in words for words in said)
+    assert ended_as(waits) == Closed.DONE
+
+
+def test_it_goes_with_the_person_and_in_time(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    text = SmsMessage.objects.filter(about_id=waits.pk)
+    assert text.exists()
+    revocations.cancel(waits, origin=PAGE)
+    clock.shift(DAY)
+    retention.purge(origin=COMMAND)
+    assert not text.exists()
+    clock.shift(30 * DAY)
+    retention.purge(origin=COMMAND)
+    assert not Revocation.objects.exists()
+    asked(ann)
+    erasure.erase(ann.user, reason="x", origin=COMMAND)
+    assert not Revocation.objects.exists()
+    assert each_minute() == (0, 0, 0)
