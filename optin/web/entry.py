@@ -116,7 +116,7 @@ class SignInRecovery(SignInCode):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         way = own_removals.way_of(self.person)
-        lost = self.with_query(reverse("sign-in-lost"))
+        is_offered = way.outcome is not RevocationOutcome.NOT_OFFERED
         return page(
             request,
             "sign_in_recovery.html",
@@ -124,7 +124,7 @@ class SignInRecovery(SignInCode):
             factors=authenticators.overview(self.person),
             locked=words.locked(self.person),
             here=self.address(),
-            lost=lost if way.outcome is not RevocationOutcome.NOT_OFFERED else "",
+            lost_all=self.with_query(reverse("sign-in-lost")) if is_offered else "",
             back=self.with_query(reverse("sign-in-code")),
         )
 

@@ -413,6 +413,35 @@ def somebody_with_a_new_address(at: Tour) -> None:
     at.look("email-first", "Add an e-mail address")
 
 
+@tour("sign-in-recovery", "sign-in-lost", "revocation", "revocation-texted", "account")
+def somebody_who_lost_everything(at: Tour) -> None:
+    """Asked for, it waits; the links of the mail and of the text lead to the same page."""
+    person = at.crowd.on()
+    at.sign_in(person)
+    code = at.newest_code(person.number)
+    at.follow("I do not have my phone")
+    at.look("recovery-lost", "Sign in without your phone")
+    at.follow("I have lost my phone, my app and my recovery codes")
+    at.look("lost", "Have you lost everything?")
+    at.press("Remove my second factors")
+    at.look("lost-waits", "Your second factors will be removed")
+    texted = at.site.newest_text(person.number).split()[-1]
+    at.go(at.site.mailed_link(person.email, "revocation"))
+    at.look("revocation-own", "Keep your second factors?")
+    at.go(texted)
+    at.look("revocation-own-texted", "Keep your second factors?")
+    at.press("Cancel the removal")
+    at.look("revocation-own-cancelled", "Your second factors are not removed")
+    at.go("/sign-in/lost/")
+    at.look("lost-again", "You cannot ask for it again yet")
+    run(at.site, "Revocation.objects.filter(closed_as='cancelled').update(closed_as='nothing')")
+    at.go("/sign-in/lost/")
+    at.press("Remove my second factors")
+    at.follow("Back to the code")
+    at.give_code(code, "Sign in")
+    at.look("account-way-back-cancelled", "Your account")
+
+
 @tour("number-code", "number-code-help", "sign-in-code")
 def somebody_unlucky(at: Tour) -> None:
     """Used up, too late, locked out, suspended: each page says what to do next."""

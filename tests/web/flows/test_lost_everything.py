@@ -1,0 +1,198 @@
+"""The way back on the sign-in page, for people who have lost all their second factors."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from pytest_django import Settings
+
+from optin.models import ProviderUser, Revocation, User
+from optin.operations import own_removals, revocations
+from optin.origin import Face, Origin
+from tests.kit.apps import make_recovery_codes
+from tests.kit.browser import Browser, link_in_mail, sign_in
+from tests.kit.phone import Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LOST = "/sign-in/lost/"
+RECOVERY = "/sign-in/recovery/"
+COMMAND = Origin(Face.COMMAND)
+WAIT = timedelta(days=3)
+DUE = "5 November 2026, 23:01 AEDT"
+Clock = time_machine.Traveller
+
+
+@pytest.fixture(autouse=True)
+def _on(settings: Settings) -> None:
+    settings.OPTIN_RECOVERY_DELAY = int(WAIT.total_seconds())
+
+
+@pytest.fixture
+def half(browser: Browser, active: ProviderUser, clock: Clock) -> Browser:
+    """``user``, after the password and before the code."""
+    clock.shift(timedelta(minutes=1))
+    sign_in(browser)
+    assert browser.path == "/sign-in/code/"
+    return browser
+
+
+def texted_link(phone: Phone) -> str:
+    return "/r/" + phone.body.rpartition("/r/")[2]
+
+
+def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) -> None:
+    half.click(RECOVERY)
+    half.click(LOST)
+    assert half.page.heading == "Have you lost everything?"
+    assert f"Your second factors are removed at {DUE}, and not before" in half.page.text
+    assert "by e-mail to the address of your account, and by text message" in half.page.text
+    assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"
+    assert not Revocation.objects.exists(), "a GET asks for nothing"
+
+    half.send(LOST)
+
+    assert half.answer.status_code == 303
+    assert half.page.heading == "Your second factors will be removed"
+    assert DUE in half.page.text
+    assert not half.page.forms or all(form.action != LOST for form in half.page.forms)
+    assert Revocation.objects.get().is_own
+
+
+@pytest.mark.parametrize("by", ["mail", "text"])
+def test_who_reads_a_message_cancels_it_without_a_sign_in(
+    half: Browser, phone: Phone, by: str
+) -> None:
+    half.go(LOST)
+    half.send(LOST)
+    path = link_in_mail("/revocation/") if by == "mail" else texted_link(phone)
+    owner = Browser(ip="198.51.100.7")
+    for _ in range(2):
+        owner.go(path)
+    assert owner.page.heading == "Keep your second factors?"
+    assert "Somebody who knows your password asked" in owner.page.text
+    assert Revocation.objects.get().is_open, "a GET cancels nothing (S-60)"
+
+    owner.send()
+
+    assert owner.page.heading == "Your second factors are not removed"
+    assert owner.page.leads_to("/password-reset/")
+    assert Revocation.objects.get().closed_as == "cancelled"
+    # The thief cannot begin anew, and is told no more than from when.
+    half.go(LOST)
+    assert half.page.heading == "You cannot ask for it again yet"
+    assert DUE in half.page.text
+
+
+def test_a_link_cancels_no_other_and_a_made_up_one_nothing(half: Browser, phone: Phone) -> None:
+    half.go(LOST)
+    half.send(LOST)
+    path = texted_link(phone)
+    for wrong in (f"{path[:-1]}{'a' if path[-1] != 'a' else 'b'}", "/r/1", f"{path[:4]}{path[3:]}"):
+        half.go(wrong)
+        assert half.page.status == 404
+        assert half.page.heading == "This link no longer works"
+        half.client.post(wrong, secure=True)
+    assert Revocation.objects.get().is_open
+
+
+def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -> None:
+    code = phone.code()
+    half.go(LOST)
+    half.send(LOST)
+    half.go("/sign-in/code/")
+    half.send(code=code)
+    assert half.path == "/account/"
+    assert "the removal of your second factors was cancelled" in half.page.flash
+    assert Revocation.objects.get().closed_as == "signed_in"
+    assert mail.outbox[-1].subject == "Your second factors are not removed"
+
+
+def test_a_recovery_code_that_is_found_cancels_it_too(half: Browser, user: User) -> None:
+    codes = make_recovery_codes(user)
+    half.go(LOST)
+    half.send(LOST)
+    half.go(RECOVERY)
+    half.send(recovery=codes[0])
+    assert Revocation.objects.get().closed_as == "signed_in"
+
+
+def test_when_it_is_due_the_password_is_enough(half: Browser, clock: Clock) -> None:
+    half.go(LOST)
+    half.send(LOST)
+    for _ in range(3):
+        clock.shift(timedelta(days=1))
+        own_removals.remind(origin=COMMAND)
+        revocations.carry_out(origin=COMMAND)
+    sign_in(half)
+    assert half.path == "/account/"
+    assert "removed, as asked on the sign-in page" in half.page.text
+
+
+def test_somebody_who_is_signed_in_sees_it_and_can_cancel(
+    ann_on: Browser, user: User, clock: Clock
+) -> None:
+    thief = Browser(ip="198.51.100.7")
+    clock.shift(timedelta(minutes=2))
+    sign_in(thief)
+    thief.go(LOST)
+    thief.send(LOST)
+    ann_on.go("/account/")
+    assert "Somebody who knows your password asked, on the sign-in page" in ann_on.page.text
+    ann_on.send("/account/cancel-revocation/")
+    assert Revocation.objects.get().closed_as == "cancelled"
+
+
+# -- who cannot ask ----------------------------------------------------------------
+
+
+def test_without_the_password_of_the_last_ten_minutes_nobody_asks(
+    half: Browser, clock: Clock
+) -> None:
+    stranger = Browser()
+    stranger.go(LOST)
+    assert stranger.path == "/sign-in/"
+    half.go(LOST)
+    clock.shift(timedelta(minutes=10))
+    half.send(LOST)
+    assert half.path == "/sign-in/"
+    assert not Revocation.objects.exists()
+
+
+def test_after_a_new_password_the_old_half_session_asks_for_nothing(half: Browser) -> None:
+    half.go(LOST)
+    user = User.objects.get()
+    User.objects.filter(pk=user.pk).update(session_epoch=user.session_epoch + 1)
+    half.send(LOST)
+    assert half.path == "/sign-in/"
+    assert not Revocation.objects.exists()
+
+
+@pytest.mark.parametrize("why", ["off", "staff", "address", "suspended"])
+def test_where_it_cannot_work_it_is_not_offered(
+    half: Browser, settings: Settings, why: str
+) -> None:
+    half.go(LOST)  # the form was open before
+    form = half.submission(LOST)
+    if why == "off":
+        settings.OPTIN_RECOVERY_DELAY = 0
+    elif why == "suspended":
+        ProviderUser.objects.update(suspended_at="2026-11-01T00:00Z")
+    else:
+        User.objects.update(**{"staff": {"is_staff": True}, "address": {"email": ""}}[why])
+    form(half)
+    assert half.path == RECOVERY
+    assert not half.page.leads_to(LOST)
+    assert "Contact support." in half.page.text
+    half.go(LOST)
+    assert half.path == RECOVERY
+    assert not Revocation.objects.exists()
+
+
+def test_after_support_was_asked_the_page_says_so(half: Browser, user: User) -> None:
+    revocations.plan(user, reason="x", origin=COMMAND)
+    half.go(LOST)
+    assert "Support was asked to do it." in half.page.text
+    assert "3 November 2026, 23:01 AEDT" in half.page.text
+    assert all(form.action != LOST for form in half.page.forms)
