@@ -1,4 +1,4 @@
-"""Removals of all second factors that wait: support asked for them (S-37), or the person did."""
+"""Removals of all second factors that wait: asked for by support (S-37) or by the person (P-17)."""
 
 from datetime import datetime
 from typing import Self

@@ -1,4 +1,4 @@
-"""A way back for a person who has lost all second factors, without codes and without support.
+"""A way back for a person who has lost all second factors, without codes or support (P-17).
 
 After the password, the person can ask that all their second factors be removed. That happens
 ``OPTIN_RECOVERY_DELAY`` seconds later. Until then they are told each day, by mail and by text, and

@@ -6,6 +6,7 @@ import pytest
 from django.conf import LazySettings
 
 from optin import checks
+from optin.conf import MAX_HOST
 from optin.messaging import wording
 from optin.models import Purpose
 
@@ -72,6 +73,19 @@ def test_the_longest_names_fit(settings: LazySettings) -> None:
     """S-43: in every language, for every purpose."""
     settings.OPTIN_SERVICE_NAME = "n" * 20
     settings.BASE_URL = f"https://{'h' * 38}.example.com"
+    assert checks.check_texts() == []
+
+
+def test_the_longest_link_of_a_removal_fits(settings: LazySettings) -> None:
+    """With the setting only: without it no such text leaves."""
+    settings.OPTIN_RECOVERY_DELAY = 86_400
+    settings.OPTIN_SERVICE_NAME = "n" * 20
+    settings.BASE_URL = f"https://{'h' * (MAX_HOST - 12)}.example.com"
+    assert checks.check_texts() == []
+    settings.BASE_URL += ":8443"
+    found = [error.msg for error in checks.check_texts()]
+    assert [msg.partition("(")[2] for msg in found] == ["en-au: removal).", "de: removal)."]
+    settings.OPTIN_RECOVERY_DELAY = 0
     assert checks.check_texts() == []
 
 
