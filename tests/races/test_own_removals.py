@@ -134,10 +134,12 @@ def test_who_signs_in_while_it_is_carried_out_keeps_the_factor_or_comes_too_late
         challenges.challenge(waits.user, Purpose.SIGN_IN, origin=WEB)
         row = ProviderUser.objects.get(user=waits.user, confirmed=True)
         code = row.pending_otps.latest("pk").code()
-        check = partial(challenges.check, waits.user, Purpose.SIGN_IN, code, origin=WEB)
-        carry_out = partial(revocations.carry_out, origin=COMMAND)
+        all_of_them: list[Callable[[], object]] = [
+            partial(challenges.check, waits.user, Purpose.SIGN_IN, code, origin=WEB),
+            *[partial(revocations.carry_out, origin=COMMAND)] * 3,
+        ]
 
-        at_once([check, *[carry_out] * 3])
+        at_once(all_of_them)
 
         waits.refresh_from_db()
         right = events(waits.user, Kind.CHECK)["ok"]
