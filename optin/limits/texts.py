@@ -165,7 +165,7 @@ def _charge_withheld(
 
 
 def count_warning(now: datetime) -> None:
-    """Count a text that warns a user. Call it last, inside a transaction.
+    """Count a text that warns a user. Call near the end of a transaction: it locks the counter.
 
     No limit refuses it: whoever knows the password could use up the limit first, and nobody would
     be warned. ``operations.own_removals`` sends one a day at most, and only to an active number.
