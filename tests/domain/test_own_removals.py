@@ -517,7 +517,7 @@ def test_staff_read_what_happened(ann: Person, clock: Clock) -> None:
     assert "All second factors were removed, as the person asked on the sign-in page" in said
     assert "The person was told once more that all second factors will be removed" in said
     assert any("after the password, for the removal of all" in words for words in said)
-    assert any("Text message that all second factors will be removed" in words for words in said)
+    assert any("that all second factors will be removed: " in words for words in said)
     assert ended_as(waits) == Closed.DONE
 
 

@@ -65,7 +65,7 @@ def text_of(code: PendingOtp, at: datetime, **fields: Any) -> SmsMessage:
 def farewell_to(number: ProviderUser, at: datetime, **fields: Any) -> SmsMessage:
     """A text that was made at *at* for a number that another one replaced, and left."""
     return SmsMessage.objects.create(
-        **{"replaced": number, "created_at": at, "sent_at": at, "state": State.SENT, **fields}
+        **{"news_to": number, "created_at": at, "sent_at": at, "state": State.SENT, **fields}
     )
 
 
