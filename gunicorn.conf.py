@@ -36,7 +36,7 @@ forwarder_headers = ""
 control_socket_disable = True
 
 
-# Not that of releases up to 0.11, which lock nothing: theirs may still run.
+# Another prefix than up to 0.11: those servers lock nothing, and may still run.
 _PREFIX = "optin-counts-"
 
 
@@ -55,7 +55,7 @@ def _lock(folder: Path, how: int) -> int:
 
 
 def _new_folder(parent: Path) -> Path:
-    """Make and lock a folder, again if a server that starts at this moment has deleted it."""
+    """Make and lock a folder. Try again if another server that starts has just deleted it."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         with suppress(FileNotFoundError):
@@ -67,8 +67,8 @@ def _new_folder(parent: Path) -> Path:
 def _make_metrics_folder() -> str:
     """Make the folder for the metrics of the workers; this process deletes it at its end.
 
-    It is locked while this process or one of its workers lives. What a killed server left behind
-    is not, and is deleted here.
+    This process and its workers lock it. The folder of a killed server has no lock, and is deleted
+    here.
     """
     # In memory if possible: writing to a full disk would kill a worker.
     parent = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108

@@ -57,7 +57,7 @@ class SamePassword(Refusal):
     """A new password is to be the one that the person has: somebody may know it."""
 
     code = "password_same"
-    message = "That is the present password."
+    message = "That is the current password."
 
 
 class UnfitAddress(Refusal):

@@ -28,7 +28,7 @@ from optin.outcomes import FactorOutcome
 Kind = AuditEvent.Kind
 
 OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
-"""What tells of an app; all else with such a link tells of a number."""
+"""Kinds that are about an app. The others are about a number, or about the e-mail address."""
 
 
 class Effect(StrEnum):
@@ -71,11 +71,10 @@ def _change(notice: Notice) -> EmailChange | None:
 def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     """Take back, with the password, what *notice* told: "this was not me" (S-39).
 
-    The very factor that it told of goes (after a removal: what was added since; after a change of
-    the e-mail address, the one from before is put back), and with it every access key, token and
-    session. A number that staff suspended stays: it is theirs to judge. And no factor goes on the
-    word of the mailbox alone: if the password came by a mailed link since, they all stay, and so
-    does the address. The link works once.
+    Removes the factor that *notice* was about, or that was added after a removal; or puts the
+    previous e-mail address back. Ends every access key, token and session. A suspended number
+    stays, because staff decide about it. If a mailed link set the password since, the factors and
+    the address stay: the mailbox alone must not be enough. The link works once.
     """
     username = notice.user.get_username()
     with trying(username, password, origin=origin, kind=Kind.DISOWN) as tried:

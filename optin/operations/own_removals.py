@@ -30,8 +30,9 @@ TOLD_EVERY = timedelta(days=1)
 """How often the person is told of a removal that waits."""
 
 CALLED_OFF = (Closed.CANCELLED, Closed.WITHDRAWN, Closed.SIGNED_IN)
-"""After one that ended so, the person can ask for none for ``OPTIN_RECOVERY_DELAY``: otherwise a
-thief who knows the password could have the owner told again and again."""
+"""After a request that ended so, the person cannot ask again for ``OPTIN_RECOVERY_DELAY``.
+Otherwise a thief who knows the password could make the service send messages to the owner again
+and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Way:
     """Whether somebody can ask for the removal, or whether one waits."""
 
     outcome: RevocationOutcome  # ASKED (it can be, or was), WAITS, TOO_SOON or NOT_OFFERED
-    due_at: datetime | None = None  # when it takes effect; of ASKED before the request: about
+    due_at: datetime | None = None  # when it takes effect; before the request: approximately
     again_at: datetime | None = None  # of TOO_SOON: from when it can be asked for
     by_support: bool = False  # of WAITS
     by_text: bool = False  # whether the person is told by text too
@@ -63,7 +64,8 @@ def ask(user: User, *, origin: Origin) -> Way:
         user, now = factors.user, factors.now
         way, waits = _judge(user, Overview(factors.active, factors.app, 0), now), None
         if way.outcome is RevocationOutcome.ASKED and way.due_at:
-            # One that is about other factors would be called off. This one is about those of now.
+            # A waiting request about other factors would be cancelled. This one is about the
+            # present ones.
             Revocation.objects.open_of(user).close(now, Closed.SET_UP_SINCE)
             waits = Revocation.objects.create(
                 user=user, actor_id=user.pk, asked_at=now, due_at=way.due_at, told_at=now
@@ -108,7 +110,7 @@ def remind(*, origin: Origin) -> int:
 
 def _to_be_told(now: datetime) -> "models.QuerySet[Revocation]":
     waiting = Revocation.objects.open().own().filter(due_at__gt=now)
-    # Where people may not ask any more, those are called off that wait.
+    # If operators switched requests off, all that wait are returned, to be cancelled.
     return waiting.filter(told_at__lte=now - TOLD_EVERY) if conf.recovery_delay else waiting
 
 

@@ -120,7 +120,8 @@ def cancel(revocation: Revocation, *, origin: Origin) -> RevocationOutcome:
 def signed_in(user: User, *, origin: Origin) -> bool:
     """Call off what *user* asked for at sign-in, now that they have signed in with a factor.
 
-    What support was asked for stays: they know who it is, and the person can cancel it.
+    A removal that support was asked for stays: support has checked who asked, and the person can
+    cancel it.
 
     :returns: whether there was something to call off.
     """
@@ -257,8 +258,7 @@ def is_used_since(waits: Revocation) -> bool:
 def may_ask(user: User, number: ProviderUser | None) -> bool:
     """Whether the service lets *user* ask for their own removal, whatever else is true.
 
-    Staff have more to lose than their own account: an administrator helps them. Who suspended the
-    active *number* decides about the way back too.
+    Staff must ask an administrator. If staff suspended *number*, only staff decide about it.
     """
     return not (user.is_staff or user.is_superuser or (number and number.suspended_at))
 

@@ -1,8 +1,8 @@
 """The courtesy limits on requests: one client must not crowd out the others.
 
 They protect nothing else. Limits that must be exact are counted in the database
-(``optin.limits``). So while Redis is away, each process counts for itself, and nothing is refused
-for it.
+(``optin.limits``). So while Redis is away, each process counts for itself. No request is refused
+because of it.
 """
 
 import logging
@@ -63,7 +63,7 @@ def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
         try:
             wait = _count(_shared(), rates, who)
         except StorageError as exc:
-            _redis.went(exc)
+            _redis.failed(exc)
         else:
             _redis.answered()
             return wait
@@ -80,7 +80,7 @@ def _count(limiter: FixedWindowRateLimiter, rates: Iterable[Rate], who: str) -> 
 
 
 class _Redis:
-    """Whether Redis answered lately, so that not each request waits for one that is away."""
+    """Remembers whether Redis answered, so that few requests wait for one that is away."""
 
     def __init__(self) -> None:
         self._ask_from: float | None = None  # time.monotonic; None: it answers
@@ -95,7 +95,7 @@ class _Redis:
         self._ask_from = now + ASK_AGAIN
         return True
 
-    def went(self, exc: StorageError) -> None:
+    def failed(self, exc: StorageError) -> None:
         if self._ask_from is None:
             cause = type(exc.__cause__ or exc).__name__
             logger.warning("Redis is away (%s): this process counts requests for itself", cause)

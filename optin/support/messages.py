@@ -96,7 +96,7 @@ _REASONS: dict[str, str] = {
     Unsent.ALL_STOPPED: "staff stopped all texts",
     Unsent.NO_GATEWAY: "no gateway serves this number now",
     Unsent.OPTED_OUT: "somebody answered STOP from this number",
-    Unsent.CALLED_OFF: "what it tells of was cancelled before",
+    Unsent.CALLED_OFF: "the removal had been cancelled",
     Unsent.SENDER_DIED: "the process that sent it died, twice",
     Unsent.TOO_OLD: "it could not be sent for a day",
     Unsent.NO_ADDRESS: "the person has no e-mail address",

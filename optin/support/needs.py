@@ -179,13 +179,13 @@ def _revocations(now: datetime) -> Iterator[Need]:
 
 
 def _new_addresses(now: datetime) -> Iterator[Need]:
-    """Those that are late. Others need nobody: their person asked for them."""
+    """Only late ones: the others need no attention."""
     late = EmailChange.objects.due(now - LATE)
     found = late.aggregate(count=Count("pk"), first=Min("due_at"))
     if count := found["count"]:
-        words = some(count, "new e-mail address was", "new e-mail addresses were")
+        words = some(count, "new e-mail address is", "new e-mail addresses are")
         yield Need(
-            f"{words} due from {moment(found['first'])} on, and not put to use.",
+            f"{words} due, but not in effect yet. The first was due at {moment(found['first'])}.",
             AuditEvent,
             filters={"kind": AuditEvent.Kind.EMAIL.value, "outcome": "proved"},
         )

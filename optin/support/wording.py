@@ -300,7 +300,7 @@ _WHY: dict[str, str] = {
     NotCompared.APP_KEY_GONE: "the key of the app is no longer in the key ring",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
 }
-_NOT_REMOVED = "The second factors were not removed, as asked at sign-in: "
+_NOT_REMOVED = "The removal that was asked for at sign-in was not carried out: "
 _OWN_REVOCATION: dict[str, str] = {
     "ok": "All second factors were removed, as the person asked on the sign-in page",
     "signed_in": f"{_NOT_REMOVED}the person has verified one since",
@@ -372,15 +372,13 @@ _EVENTS: dict[tuple[str, str], str] = {
         "Asked on the sign-in page, after the password, for the removal of all second factors"
     ),
     (Kind.REVOCATION, "waits"): (
-        "Asked on the sign-in page for the removal of all second factors, which waits already"
+        "Asked again on the sign-in page to remove all second factors: a removal waits already"
     ),
     (Kind.REVOCATION, "too_soon"): (
-        "Asked on the sign-in page for the removal of all second factors, too soon after the last "
-        "request was cancelled"
+        "Asked on the sign-in page to remove all second factors, too soon after a cancelled request"
     ),
     (Kind.REVOCATION, "not_offered"): (
-        "Asked on the sign-in page for the removal of all second factors, which is not offered to "
-        "this person"
+        "Asked on the sign-in page to remove all second factors: this person cannot ask"
     ),
     (Kind.REVOCATION, "reminded"): (
         "The person was told once more that all second factors will be removed"

@@ -136,7 +136,7 @@ _CODE_REFUSED = {
 }
 _OWN_REVOCATION = {
     "ok": lambda: _("Your second factors were removed, as asked on the sign-in page"),
-    "": lambda: _("The removal of your second factors was called off"),
+    "": lambda: _("The removal of your second factors was cancelled"),
 }
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to verify a number"),
@@ -178,9 +178,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.REVOKE, ""): lambda: _("Staff tried to remove your second factor; nothing changed"),
     (Kind.REVOCATION, "planned"): lambda: _("Staff were asked to remove your second factors"),
     (Kind.REVOCATION, "cancelled"): lambda: _("The removal of your second factors was cancelled"),
-    (Kind.REVOCATION, "withdrawn"): lambda: _(
-        "Staff called off the removal of your second factors"
-    ),
+    (Kind.REVOCATION, "withdrawn"): lambda: _("Staff cancelled the removal of your second factors"),
     (Kind.REVOCATION, "asked"): lambda: _(
         "The removal of your second factors was asked for on the sign-in page"
     ),
@@ -197,7 +195,7 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
         "The removal of your second factors was cancelled, because you signed in"
     ),
     (Kind.REVOCATION, ""): lambda: _(
-        "Staff tried to plan or call off the removal of your second factors; nothing changed"
+        "Staff tried to plan or cancel the removal of your second factors; nothing changed"
     ),
     (Kind.RESEND, "sent"): lambda: _("Code sent by staff"),
     (Kind.RESEND, "resent"): lambda: _("Code sent again by staff"),

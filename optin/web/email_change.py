@@ -54,7 +54,7 @@ def _ask(request: HttpRequest, address: str) -> str:
 
 
 _REFUSED = {
-    EmailOutcome.UNCHANGED: lambda: _("That is your e-mail address already."),
+    EmailOutcome.UNCHANGED: lambda: _("That is already your e-mail address."),
     EmailOutcome.EMAIL_LIMIT: lambda: _(
         "You have asked for another e-mail address too often today. Try again tomorrow."
     ),
@@ -101,11 +101,11 @@ def stop(request: HttpRequest, token: str) -> HttpResponse:
 @form_page
 @signed_in
 def cancel(request: HttpRequest) -> HttpResponse:
-    """Stop what waits for whoever is signed in; a GET, which follows a sign-in, nothing."""
+    """Stop the change that waits for the user. A GET, which follows a sign-in, stops nothing."""
     waits = email_changes.waiting_for(_user(request))
     if waits and request.method == "POST":
         email_changes.cancel(waits, origin=sessions.origin_of(request))
-        sessions.flash(request, _("The change was cancelled. Your e-mail address stays."))
+        sessions.flash(request, _("The change was cancelled. Your e-mail address does not change."))
     return SeeOther("account")
 
 

@@ -89,7 +89,7 @@ class SignInCode(CodePage):
         if revocations.signed_in(self.person, origin=sessions.origin_of(self.request)):
             said = _(
                 "You are signed in, so the removal of your second factors was cancelled. If you "
-                "did not ask for it, somebody knows your password. Change it now."
+                "did not ask for the removal, somebody knows your password: change it now."
             )
             sessions.flash(self.request, said)
         if result.by is By.RECOVERY:
@@ -197,7 +197,7 @@ class _Refusing:
 
     def refuse_same(self, form: Any) -> HttpResponse:
         """Answer a new password that is the old one."""
-        form.add_error("new_password1", _("That is your present password. Choose another one."))
+        form.add_error("new_password1", _("That is your current password. Choose a different one."))
         return self.form_invalid(form)
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from optin.messaging import wording
 from optin.operations.authenticators import overview
-from optin.operations.not_me import OF_APPS, disown, effect
+from optin.operations.not_me import OF_APPS, Effect, disown, effect
 from optin.operations.verification import REPEATED_WITHIN
 from optin.outcomes import SignInOutcome
 from optin.runtime.redirects import SeeOther
@@ -40,9 +40,12 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     if result.outcome is not SignInOutcome.SIGNED_IN:
         return refused_password(request, "not_me.html", form, result, **context)
     request.session.flush()
-    left = overview(notice.user)
+    notice.user.refresh_from_db()
+    left, done, now_left = overview(notice.user), context["effect"], effect(notice)
+    if now_left in {Effect.REMOVES, Effect.PUTS_BACK}:
+        done = Effect.GONE  # somebody else has the old address by now
     request.session["disowned"] = {
-        "effect": context["effect"],
+        "effect": done,
         "number": left.number.last_three if left.number else "",
         "app": bool(left.app),
     }

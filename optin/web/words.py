@@ -148,7 +148,8 @@ def wrong_address(text: str) -> str:
     if not text.isascii():
         return _(
             "Enter an address without letters like é or ü. If they are in the part after the @, "
-            "write that part as your provider does for e-mails: it begins with xn--."
+            "enter the form of that part that begins with xn--. Your e-mail provider can tell you "
+            "that form."
         )
     return _("That is not an e-mail address. Write it like name@example.com.")
 

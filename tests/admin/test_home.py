@@ -406,7 +406,10 @@ def test_a_new_address_is_told_of_once_it_is_late(
     clock.shift(5 * 60 - 1)
     assert needs(client) == []
     clock.shift(1)
-    words = "2 new e-mail addresses were due from 2026-11-02 23:00 AEDT on, and not put to use."
+    words = (
+        "2 new e-mail addresses are due, but not in effect yet. "
+        "The first was due at 2026-11-02 23:00 AEDT."
+    )
     address = "/admin/optin/auditevent/?kind=email&amp;outcome=proved"
     assert needs(client) == [(words, address)]
 

@@ -225,12 +225,15 @@ NO_WAYS_IN = {
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
     *("sign-out", "language", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
-    # cancels what support was asked for
-    "revocation",
+    # cancel what would change the account
+    *("revocation", "revocation-texted", "email-stop"),
+    # asks for a removal of the second factors, after the password: tests.web.flows
+    "sign-in-lost",
     # need somebody who is signed in, past the code: tests.web.flows
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
     *("recovery-codes", "cancel-revocation", "texts", "first", "access"),
+    *("email", "email-confirm", "cancel-email"),
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody

@@ -24,8 +24,7 @@ from optin.models import (
 from optin.operations import challenges, own_removals, revocations
 from optin.origin import Face, Origin
 from tests.kit.races import THREADS, at_once
-from tests.races.test_revocations import events, is_on, opted_in, told
-from tests.races.ways import ROUNDS
+from tests.races.ways import ROUNDS, events, is_on, opted_in, told
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

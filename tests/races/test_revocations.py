@@ -8,12 +8,11 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation, User
-from optin.operations import opt_ins, revocations
+from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation
+from optin.operations import revocations
 from optin.origin import Face, Origin
-from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.races import THREADS, at_once
-from tests.races.ways import ROUNDS, pend
+from tests.races.ways import ROUNDS, events, is_on, opted_in, told
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -21,13 +20,6 @@ Kind = AuditEvent.Kind
 COMMAND = Origin(Face.COMMAND)
 WEB = Origin(Face.WEB)
 DAY = timedelta(days=1)
-
-
-def opted_in(n: int, file: File) -> User:
-    user = make_user(f"user{n}", file)
-    pending = pend(user, file, number(n))
-    opt_ins.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
-    return user
 
 
 def due(n: int, file: File) -> Revocation:
@@ -39,19 +31,6 @@ def due(n: int, file: File) -> Revocation:
     waits = Revocation.objects.filter(user=user)
     waits.update(asked_at=timezone.now() - DAY, due_at=timezone.now())
     return waits.get()
-
-
-def is_on(user: User) -> bool:
-    return ProviderUser.objects.filter(user=user, confirmed=True).exists()
-
-
-def told(user: User, kind: Notice.Kind) -> int:
-    return Notice.objects.filter(user=user, kind=kind).count()
-
-
-def events(user: User, *kinds: AuditEvent.Kind) -> Counter[str]:
-    found = AuditEvent.objects.filter(user_id=user.pk, kind__in=kinds)
-    return Counter(found.values_list("outcome", flat=True))
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

@@ -1,6 +1,7 @@
 """Two ways to the operations, and what a race begins with."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,11 +11,11 @@ import pytest
 from django.utils import timezone
 
 from optin.conf import Rate
-from optin.models import AccessKey, File, PendingOtp, ProviderUser, User
+from optin.models import AccessKey, AuditEvent, File, Notice, PendingOtp, ProviderUser, User
 from optin.operations import opt_ins, sign_in
 from optin.origin import Face, Origin
 from optin.outcomes import SendOutcome
-from tests.kit.people import ORIGIN, PASSWORD, make_user
+from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone
 from tests.kit.server import Server
 
@@ -134,3 +135,23 @@ def wrong_codes(pending: PendingOtp, count: int) -> list[str]:
     """Different codes, none of which is that of *pending*."""
     size = 10**pending.digits
     return [f"{(int(pending.code()) + n) % size:0{pending.digits}d}" for n in range(1, count + 1)]
+
+
+def opted_in(n: int, file: File) -> User:
+    user = make_user(f"user{n}", file)
+    pending = pend(user, file, number(n))
+    opt_ins.verify_opt_in(user, file, pending.provider_user_id, pending.code(), origin=ORIGIN)
+    return user
+
+
+def is_on(user: User) -> bool:
+    return ProviderUser.objects.filter(user=user, confirmed=True).exists()
+
+
+def told(user: User, kind: Notice.Kind) -> int:
+    return Notice.objects.filter(user=user, kind=kind).count()
+
+
+def events(user: User, *kinds: AuditEvent.Kind) -> Counter[str]:
+    found = AuditEvent.objects.filter(user_id=user.pk, kind__in=kinds)
+    return Counter(found.values_list("outcome", flat=True))

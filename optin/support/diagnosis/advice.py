@@ -53,9 +53,10 @@ ASK_LATER = (
 )
 
 OF_ANOTHER_ACCOUNT = (
-    "Whoever entered the code has the phone. “What happened” names both accounts: ask whether the "
-    "other one is theirs, too. If so, they turn two-factor off there, and opt in again here. If "
-    "not, do not tell whose it is: its owner got an e-mail. Ask an administrator."
+    "Whoever entered the code has the phone. “What happened” names both accounts. Ask whether they "
+    "have another account, but do not name it. If it is theirs, they turn two-factor off there, "
+    "and opt in again here. If not, its owner got an e-mail: ask an administrator if nothing "
+    "happens for some days."
 )
 
 HAVE_FORGOTTEN = "Have they forgotten it? “Forgotten your password?” mails a link to a new one."

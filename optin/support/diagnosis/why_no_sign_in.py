@@ -103,13 +103,13 @@ def _of_factors(known: Known) -> Iterator[Cause]:
         if waits.is_own:
             asked = f"Somebody with the password asked at {moment(waits.asked_at)}, on the sign-in "
             asked += "page, to remove all second factors."
-            why = "."
+            why = ""
         else:
             asked = f"Support was asked at {moment(waits.asked_at)} to remove all second factors."
-            why = f": {reason_of(waits)}"
+            why = f" Reason: {reason_of(waits)}"
         yield no_entry(
             Why.REVOCATION_WAITS,
-            f"{asked} This happens at {moment(waits.due_at)}, unless somebody cancels it{why}",
+            f"{asked} This happens at {moment(waits.due_at)}, unless somebody cancels it.{why}",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):
@@ -124,7 +124,7 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
-            f"If it is lost: {suspend}make sure who it is, and have all second factors removed.",
+            f"If it is lost: {suspend}make sure who calls, and have all second factors removed.",
         )
 
 

@@ -289,9 +289,9 @@ def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, cloc
     press = nobody.submission()
     press(nobody)
     press(nobody)
-    assert nobody.page.heading == "Your e-mail address stays"
+    assert nobody.page.heading == "Your e-mail address does not change"
     assert nobody.page.leads_to("/password-reset/")
-    assert mail.outbox[-1].subject == "The e-mail address of your account stays as it is"
+    assert mail.outbox[-1].subject == "Your e-mail address does not change"
     assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
     clock.shift(timedelta(days=2))
     assert carry_out() == (0, 0)
@@ -315,7 +315,7 @@ def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
     browser.go(CANCEL)
     assert EmailChange.objects.get().is_open
     browser.send(CANCEL)
-    assert browser.page.flash == "The change was cancelled. Your e-mail address stays."
+    assert browser.page.flash == "The change was cancelled. Your e-mail address does not change."
     assert NEW not in browser.page.html
     assert browser.go(path).status == 404
     event = AuditEvent.objects.filter(kind="email").latest("pk")
@@ -378,7 +378,7 @@ def test_it_was_not_me_puts_the_old_address_back(
     assert mail.outbox[-1].to == [OLD]
     nobody = Browser("Firefox")
     nobody.go(link_in_mail("/not-me/"))
-    assert "we put the e-mail address from before back;" in says(nobody)
+    assert "we put your previous e-mail address back;" in says(nobody)
     nobody.send(password=PASSWORD)
     assert nobody.page.heading == "The change was taken back"
     assert email_of(user) == OLD
