@@ -111,8 +111,12 @@ _OF_LENGTH = {
 
 
 def is_in(text: str, *, home_region: str) -> bool:
-    """Whether a telephone number that may exist stands in *text*, of whatever kind."""
+    """Whether *text* holds a telephone number of whatever kind, as people write one.
+
+    Not digits that follow letters: many case numbers look like that.
+    """
     valid = phonenumbers.Leniency.VALID
+    text = re.sub("[_,]", " ", text)
     return any(True for _ in phonenumbers.PhoneNumberMatcher(text, home_region, leniency=valid))
 
 

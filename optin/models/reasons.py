@@ -16,6 +16,6 @@ def fit_reason(given: str) -> str:
     given = given.strip()
     if not 0 < len(given) <= MAX_REASON:
         raise UnfitReason
-    if phones.is_in(given, home_region=conf.sms_regions[0]):
+    if any(phones.is_in(given, home_region=region) for region in conf.sms_regions):
         raise NumberInReason
     return given

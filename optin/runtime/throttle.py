@@ -55,7 +55,14 @@ def hit_network(ip: str) -> timedelta | None:
 
 def redis_is_away() -> bool:
     """Whether Redis is configured and does not answer: each process counts for itself then."""
-    return bool(settings.REDIS_URL) and not _shared().storage.check()
+    if not settings.REDIS_URL:
+        return False
+    if _redis.may_be_asked():
+        if _shared().storage.check():
+            _redis.answered()
+        else:
+            _redis.failed("no answer to a ping")
+    return _redis.is_away
 
 
 def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
@@ -63,7 +70,7 @@ def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
         try:
             wait = _count(_shared(), rates, who)
         except StorageError as exc:
-            _redis.failed(exc)
+            _redis.failed(type(exc.__cause__ or exc).__name__)
         else:
             _redis.answered()
             return wait
@@ -85,6 +92,10 @@ class _Redis:
     def __init__(self) -> None:
         self._ask_from: float | None = None  # time.monotonic; None: it answers
 
+    @property
+    def is_away(self) -> bool:
+        return self._ask_from is not None
+
     def may_be_asked(self) -> bool:
         """Whether to ask it. While it is away, one request asks in ``ASK_AGAIN`` seconds."""
         if self._ask_from is None:
@@ -95,9 +106,8 @@ class _Redis:
         self._ask_from = now + ASK_AGAIN
         return True
 
-    def failed(self, exc: StorageError) -> None:
+    def failed(self, cause: str) -> None:
         if self._ask_from is None:
-            cause = type(exc.__cause__ or exc).__name__
             logger.warning("Redis is away (%s): this process counts requests for itself", cause)
         self._ask_from = time.monotonic() + ASK_AGAIN
 

@@ -521,7 +521,7 @@ def test_queued_texts_expire_during_the_stop(
 
 @pytest.mark.parametrize(
     "reason",
-    ["", "  ", "r" * 501, f"asked by {NUMBER}.", "asked by (0491) 570-156"],
+    ["", "  ", "r" * 501, f"asked by {NUMBER}.", "asked by (0491) 570-156,jo"],
     ids=["empty", "blank", "long", "number", "number as written"],
 )
 def test_every_step_needs_a_reason(phone: Phone, db: None, reason: str) -> None:

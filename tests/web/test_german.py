@@ -578,10 +578,10 @@ SUBJECTS = {
     Notice.Kind.KEY_REVOKED: "Ein Zugriffsschl\u00fcssel Ihres Kontos wurde widerrufen",
     Notice.Kind.ROLE: "Ihre Rolle im Team wurde ge\u00e4ndert",
     Notice.Kind.EMAIL_PROVE: "Best\u00e4tigen Sie Ihre neue E-Mail-Adresse",
-    Notice.Kind.EMAIL_ASKED: "Die E-Mail-Adresse Ihres Kontos soll ge\u00e4ndert werden",
+    Notice.Kind.EMAIL_ASKED: "Jemand m\u00f6chte Ihre E-Mail-Adresse \u00e4ndern",
     Notice.Kind.EMAIL_CHANGED: "Die E-Mail-Adresse Ihres Kontos wurde ge\u00e4ndert",
-    Notice.Kind.EMAIL_OFF: "Die E-Mail-Adresse Ihres Kontos bleibt, wie sie ist",
-    Notice.Kind.DISOWNED: "Eine \u00c4nderung an Ihrem Konto wurde zur\u00fcckgenommen",
+    Notice.Kind.EMAIL_OFF: "Ihre E-Mail-Adresse \u00e4ndert sich nicht",
+    Notice.Kind.DISOWNED: "Alle wurden von Ihrem Konto abgemeldet",
 }
 
 

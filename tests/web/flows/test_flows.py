@@ -664,7 +664,7 @@ def test_this_was_not_me(
     clock.shift(60)
     owner.go(path)
     assert owner.page.status == 404
-    assert owner.page.leads_to("/password-reset/")
+    assert owner.page.leads_to("/sign-in/")
 
 
 def _reset_by_mail(user: User) -> None:
@@ -683,9 +683,9 @@ def _replace(user: User) -> None:
 @pytest.mark.parametrize(
     ("before", "why"),
     [
-        (_reset_by_mail, "the password was set with a link from an e-mail"),
+        (_reset_by_mail, "a link from an e-mail was used to set a new password"),
         (_suspend, "only support can remove it"),
-        (_replace, "was removed or replaced since"),
+        (_replace, "There is nothing to take back"),
     ],
     ids=["reset", "suspended", "replaced"],
 )

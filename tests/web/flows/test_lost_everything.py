@@ -46,8 +46,8 @@ def texted_link(phone: Phone) -> str:
 def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) -> None:
     half.click(RECOVERY)
     half.click(LOST)
-    assert half.page.heading == "Have you lost everything?"
-    assert f"Your second factors are removed at {DUE}, and not before" in half.page.text
+    assert half.page.heading == "Remove your second factors"
+    assert f"We remove your second factors at {DUE}, not before" in half.page.text
     assert "by e-mail to the address of your account, and by text message" in half.page.text
     assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"
     assert not Revocation.objects.exists(), "a GET asks for nothing"
@@ -78,11 +78,11 @@ def test_who_reads_a_message_cancels_it_without_a_sign_in(
     owner.send()
 
     assert owner.page.heading == "Your second factors are not removed"
-    assert owner.page.leads_to("/password-reset/")
+    assert owner.page.leads_to("/sign-in/")
     assert Revocation.objects.get().closed_as == "cancelled"
     # The thief cannot begin anew, and is told no more than from when.
     half.go(LOST)
-    assert half.page.heading == "You cannot ask for it again yet"
+    assert half.page.heading == "You cannot ask for a removal yet"
     assert DUE in half.page.text
 
 
@@ -196,6 +196,6 @@ def test_where_it_cannot_work_it_is_not_offered(
 def test_after_support_was_asked_the_page_says_so(half: Browser, user: User) -> None:
     revocations.plan(user, reason="x", origin=COMMAND)
     half.go(LOST)
-    assert "Support was asked to do it." in half.page.text
+    assert "Support was asked to remove them." in half.page.text
     assert "3 November 2026, 23:01 AEDT" in half.page.text
     assert all(form.action != LOST for form in half.page.forms)
