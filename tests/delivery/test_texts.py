@@ -79,7 +79,10 @@ SUBJECTS = {
     Notice.Kind.REVOKE_PLANNED: ("Staff will remove your second factors", "Cancel it now"),
     Notice.Kind.OWN_REMOVAL: ("Your second factors will be removed", "If it was not you, cancel"),
     Notice.Kind.OWN_REMOVAL_OFF: ("Your second factors are not removed", "nothing was removed"),
-    Notice.Kind.OWN_REMOVED: ("Your second factors were removed", "asked for it on the sign-in page"),
+    Notice.Kind.OWN_REMOVED: (
+        "Your second factors were removed",
+        "asked for it on the sign-in page",
+    ),
     Notice.Kind.REVOKE_OFF: ("Your second factors are not removed", "nothing was removed"),
     Notice.Kind.KEY_MADE: ("An access key was made", "without your password"),
     Notice.Kind.KEY_REVOKED: ("An access key of your account", "no longer act for you"),
