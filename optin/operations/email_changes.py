@@ -247,9 +247,25 @@ def _obstacle(user: User, change: EmailChange) -> EmailOutcome | None:
     return EmailOutcome.TAKEN if change.is_taken() else None
 
 
+def came_from(user: User, change: EmailChange) -> EmailChange | None:
+    """Return the change that gave *user* the present address: *change*, or one that led on from it.
+
+    Else a thief makes two changes, and the owner, whose mailbox had the link about the first one,
+    can take nothing back. None if the address is another one, such as one by operators.
+    """
+    if change.closed_as != Closed.DONE:
+        return None
+    by = {change.new_address: change}
+    later = EmailChange.objects.filter(user=user, pk__gt=change.pk, closed_as=Closed.DONE)
+    for each in later.order_by("pk"):
+        if each.old_address in by and each.new_address != change.old_address:
+            by[each.new_address] = each
+    return by.get(user.email)
+
+
 def put_back(user: User, change: EmailChange) -> bool:
     """Give the locked *user* the address from before *change*; return whether that was possible."""
-    return user.email == change.new_address and _give(user, change.old_address)
+    return bool(came_from(user, change)) and _give(user, change.old_address)
 
 
 def _give(user: User, address: str) -> bool:

@@ -54,7 +54,7 @@ def _effect(
         return Effect.BY_MAIL_ALONE
     if notice.kind == Notice.Kind.EMAIL_CHANGED:
         change = _change(notice)
-        is_in_force = change is not None and user.email == change.new_address
+        is_in_force = change and email_changes.came_from(user, change)
         return Effect.PUTS_BACK if is_in_force else Effect.GONE
     factor = app if notice.kind in OF_APPS else number
     if factor is None or not _is_meant(notice, factor):

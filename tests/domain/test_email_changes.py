@@ -407,9 +407,14 @@ def test_late_is_not_too_late(person: Person, clock: Clock) -> None:
 # -- taken back --------------------------------------------------------------------
 
 
-def disowned(person: Person) -> list[str]:
-    notice = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED).latest("pk")
-    not_me.disown(notice, PASSWORD, origin=PAGE)
+def told(person: Person) -> list[Notice]:
+    """The mails about addresses that took effect, oldest first."""
+    mails = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED)
+    return list(mails.order_by("pk"))
+
+
+def disowned(person: Person, which: int = -1) -> list[str]:
+    not_me.disown(told(person)[which], PASSWORD, origin=PAGE)
     removed: list[str] = AuditEvent.objects.latest("pk").data["removed"]
     return removed
 
@@ -437,6 +442,50 @@ def test_but_not_over_what_came_since(person: Person, clock: Clock, by: str) -> 
     address = person.now.email
     assert disowned(person) == []
     assert person.now.email == address
+
+
+def in_effect(person: Person, clock: Clock, *addresses: str) -> None:
+    """Have one change after the other take effect."""
+    for address in addresses:
+        waiting(person, address)
+        clock.shift(DAY)
+        assert carry_out() == (1, 0)
+
+
+def test_a_second_change_does_not_end_the_link_to_the_first_address(
+    person: Person, clock: Clock
+) -> None:
+    """Only the first mail went to the owner."""
+    in_effect(person, clock, "b@thief.example.com", "c@thief.example.com")
+    assert not_me.effect(told(person)[0]) is not_me.Effect.PUTS_BACK
+    assert disowned(person, 0) == ["email"]
+    assert person.now.email == OLD
+    assert disowned(person, 1) == []  # nor does the thief's link work after it
+    assert person.now.email == OLD
+
+
+def test_nor_does_a_thief_who_goes_back_one_step(person: Person, clock: Clock) -> None:
+    in_effect(person, clock, "b@thief.example.com", "c@thief.example.com")
+    assert disowned(person) == ["email"]
+    assert person.now.email == "b@thief.example.com"
+    assert disowned(person, 0) == ["email"]
+    assert person.now.email == OLD
+
+
+def test_a_chain_ends_where_operators_gave_another_address(person: Person, clock: Clock) -> None:
+    in_effect(person, clock, NEW)
+    other_address(person)
+    in_effect(person, clock, "ann.newest@example.org")
+    assert not_me.effect(told(person)[0]) is not_me.Effect.GONE
+    assert disowned(person, 0) == []
+    assert person.now.email == "ann.newest@example.org"
+
+
+def test_whoever_went_back_on_their_own_has_nothing_to_take_back(
+    person: Person, clock: Clock
+) -> None:
+    in_effect(person, clock, NEW, OLD, "ann.newest@example.org")
+    assert not_me.effect(told(person)[0]) is not_me.Effect.GONE
 
 
 # -- what is kept ------------------------------------------------------------------
