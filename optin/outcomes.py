@@ -129,6 +129,8 @@ class EmailOutcome(StrEnum):
     TAKEN = "taken"  # another account has the address
     DEACTIVATED = "deactivated"  # the person may not sign in
     OTHERWISE = "otherwise"  # the address was changed in another way since
+    FACTOR_DISABLED = "factor_disabled"  # codes are disabled, or the number is suspended
+    LOCKED = "locked"  # too many wrong codes
 
 
 class NotCompared(StrEnum):

@@ -24,6 +24,7 @@ from optin.errors import UnfitAddress
 from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import AuditEvent, EmailChange, Notice, Purpose, User
+from optin.operations import verification
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -73,7 +74,8 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
 
     It takes the place of a change that waits.
 
-    :return: ``ASKED``, ``UNCHANGED``, ``EMAIL_LIMIT`` or ``NO_MAIL``.
+    :return: ``ASKED``, ``UNCHANGED``, ``EMAIL_LIMIT`` or ``NO_MAIL``; ``FACTOR_DISABLED`` or
+        ``LOCKED``, while nobody may change how the person signs in.
     :raises UnfitAddress: if it is no address.
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
@@ -90,7 +92,9 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
         if waits and _is_repeated(waits, address, now):
             return EmailOutcome.ASKED
         change, over = None, None
-        if same(factors.user.email, address):
+        if barred := _barred(factors, standing, now):
+            outcome = barred
+        elif same(factors.user.email, address):
             outcome = EmailOutcome.UNCHANGED
         elif not mails_leave():
             outcome = EmailOutcome.NO_MAIL
@@ -100,6 +104,12 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
             outcome, change = EmailOutcome.ASKED, _begin(factors, address)
         _record(outcome, factors, change, origin, over)
     return outcome
+
+
+def _barred(factors: Factors, standing: Standing, now: datetime) -> EmailOutcome | None:
+    """Say why no address may be changed now, if so: whoever has a lost phone is to change none."""
+    refusal = verification.barred(factors, now, changing=standing.is_beyond_texts)
+    return EmailOutcome(refusal.outcome) if refusal else None
 
 
 def _is_repeated(waits: EmailChange, address: str, now: datetime) -> bool:
@@ -133,13 +143,13 @@ def waiting_for(user: User) -> EmailChange | None:
 # -- confirmed ---------------------------------------------------------------------
 
 
-def prove(user: User, change: EmailChange, *, origin: Origin) -> EmailOutcome:
+def prove(user: User, change: EmailChange, *, standing: Standing, origin: Origin) -> EmailOutcome:
     """Take note that *user* reads the mailbox: they opened the link of *change*, which is theirs.
 
     The address is theirs at once, if nobody reads an old one who could be asked to wait.
 
     :return: ``PROVED``, ``OK``, ``TAKEN``, ``UNCHANGED`` (it was done before) or
-        ``NOTHING_WAITING``.
+        ``NOTHING_WAITING``; ``FACTOR_DISABLED`` or ``LOCKED``, as ``ask``.
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
@@ -153,6 +163,8 @@ def prove(user: User, change: EmailChange, *, origin: Origin) -> EmailOutcome:
             outcome = EmailOutcome.UNCHANGED if is_done else EmailOutcome.NOTHING_WAITING
         elif found.proved_at:
             outcome = EmailOutcome.UNCHANGED
+        elif barred := _barred(factors, standing, now):
+            outcome = barred
         else:
             delay = conf.email_delay if found.old_address else 0
             found.proved_at, found.due_at = now, now + timedelta(seconds=delay)

@@ -11,6 +11,7 @@ from optin import keys
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
+    EmailChange,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -75,6 +76,7 @@ def _suspend(factors: Factors) -> StaffOutcome:
     # A change of number that a text to this number has begun ends too.
     begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
     begun.close(factors.now, Closed.SUPERSEDED)
+    EmailChange.objects.filter(user=row.user).close(factors.now, EmailChange.Closed.SECURED)
     factors.user.forget_attempt()
     return StaffOutcome.OK
 

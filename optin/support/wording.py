@@ -437,6 +437,10 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.EMAIL, "taken"): "The e-mail address was not changed: another account has the new one",
     (Kind.EMAIL, "deactivated"): "The e-mail address was not changed: the account is deactivated",
     (Kind.EMAIL, "otherwise"): "The e-mail address was not changed: it is another one by now",
+    (Kind.EMAIL, "factor_disabled"): (
+        "The e-mail address was not changed: the number is suspended, or codes are disabled"
+    ),
+    (Kind.EMAIL, "locked"): "The e-mail address was not changed: the account is locked",
     (Kind.APP, "ok"): "Authenticator app added",
     (Kind.APP, "started"): "Set-up of an authenticator app started",
     (Kind.APP, "text_first"): "Chose to be texted a code first at sign-in",

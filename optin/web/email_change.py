@@ -50,7 +50,18 @@ def _ask(request: HttpRequest, address: str) -> str:
         )
     except UnfitAddress:
         return words.wrong_address(address)
-    return _REFUSED[outcome]() if outcome in _REFUSED else ""
+    if outcome in _REFUSED:
+        return _REFUSED[outcome]()
+    return _barred(request, outcome)
+
+
+def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
+    """Say why nothing about the account may be changed now, if so."""
+    if outcome is EmailOutcome.FACTOR_DISABLED:
+        return words.switched_off(authenticators.overview(_user(request)))
+    if outcome is EmailOutcome.LOCKED:
+        return _("Too many wrong codes. Your account is locked for a while. Try again later.")
+    return ""
 
 
 _REFUSED = {
@@ -76,7 +87,10 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
     if found is None or found.user_id != user.pk:
         return page(request, "email_confirm.html", status=404)
     if request.method == "POST":
-        email_changes.prove(user, found, origin=sessions.origin_of(request))
+        standing, origin = sessions.standing(request), sessions.origin_of(request)
+        outcome = email_changes.prove(user, found, standing=standing, origin=origin)
+        if said := _barred(request, outcome):
+            sessions.flash(request, said, refused=True)
         return SeeOther(request.path)
     is_over = found.is_open and not found.waits(timezone.now())
     if is_over or found.closed_as not in {"", EmailChange.Closed.DONE}:

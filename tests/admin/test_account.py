@@ -173,7 +173,7 @@ def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> N
     standing = Standing(timezone.now())
     email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
     assert "new@example.org, not confirmed yet" in page_of(support, user)
-    email_changes.prove(user, EmailChange.objects.get(), origin=ORIGIN)
+    email_changes.prove(user, EmailChange.objects.get(), standing=standing, origin=ORIGIN)
     assert "new@example.org, from 2026-11-03 23:00:00 AEDT on" in page_of(support, user)
 
 

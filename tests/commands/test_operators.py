@@ -268,7 +268,7 @@ def test_revoke_due_tells_what_was_called_off(
 def test_revoke_due_changes_addresses(user: User, clock: time_machine.Traveller) -> None:
     standing = Standing(timezone.now())
     email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
-    email_changes.prove(user, EmailChange.objects.get(), origin=ORIGIN)
+    email_changes.prove(user, EmailChange.objects.get(), standing=standing, origin=ORIGIN)
     clock.shift(86_400)
     said = "Carried out 0, called off 0.\nE-mail addresses: changed 1, called off 0.\n"
     with one_event(AuditEvent.Kind.EMAIL, "ok", face=Face.COMMAND):

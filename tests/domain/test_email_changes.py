@@ -48,7 +48,10 @@ def waiting(person: Person, address: str = NEW) -> EmailChange:
     """Have it asked for and confirmed."""
     assert ask(person, address) is EmailOutcome.ASKED
     change = EmailChange.objects.open().get(user=person.user)
-    assert email_changes.prove(person.user, change, origin=PAGE) is EmailOutcome.PROVED
+    assert (
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
+        is EmailOutcome.PROVED
+    )
     change.refresh_from_db()
     return change
 
@@ -145,12 +148,12 @@ def test_an_ended_session_and_a_deactivated_person_ask_for_nothing(person: Perso
     with pytest.raises(SignedOut):
         email_changes.ask(session, "x@example.org", standing=proved(), origin=PAGE)
     with pytest.raises(SignedOut):
-        email_changes.prove(session, change, origin=PAGE)
+        email_changes.prove(session, change, standing=proved(), origin=PAGE)
     User.objects.filter(pk=session.pk).update(is_active=False)
     with pytest.raises(Deactivated):
         email_changes.ask(person.user, "x@example.org", standing=proved(), origin=PAGE)
     with pytest.raises(Deactivated):
-        email_changes.prove(person.user, change, origin=PAGE)
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
 
 
 @pytest.mark.parametrize("address", [OLD, "ANN@Example.com"])
@@ -198,11 +201,42 @@ def test_a_new_request_replaces_the_one_that_waits(person: Person, clock: Clock)
     second = waiting(person, "other@example.org")
     assert closed_as(first) == Closed.REPLACED
     nothing = EmailOutcome.NOTHING_WAITING
-    assert email_changes.prove(person.user, first, origin=PAGE) is nothing
+    assert email_changes.prove(person.user, first, standing=proved(), origin=PAGE) is nothing
     clock.shift(DAY)
     assert carry_out() == (1, 0)
     assert closed_as(second) == Closed.DONE
     assert person.now.email == "other@example.org"
+
+
+@pytest.mark.parametrize(
+    ("given", "by", "outcome"),
+    [
+        (Person.suspend, By.TEXT, EmailOutcome.FACTOR_DISABLED),
+        (Person.suspend, By.APP, None),
+        (Person.disable, By.APP, EmailOutcome.FACTOR_DISABLED),
+        (Person.lock, By.APP, EmailOutcome.LOCKED),
+    ],
+    ids=["suspended", "suspended, by the app", "disabled", "locked"],
+)
+def test_who_may_not_change_how_they_sign_in_changes_no_address(
+    person: Person, given: Callable[[Person], None], by: By, outcome: EmailOutcome | None
+) -> None:
+    """Whoever has the lost phone proved its number a moment before staff suspended it."""
+    person.set_up(By.TEXT, By.APP)
+    standing = proved(by)
+    given(person)
+    with one_event(Kind.EMAIL, outcome or "asked"):
+        asked = email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
+    assert asked is (outcome or EmailOutcome.ASKED)
+    assert EmailChange.objects.exists() is (outcome is None)
+
+    change = EmailChange.objects.first() or EmailChange.objects.create(
+        user=person.who, old_address=OLD, new_address=NEW, asked_at=timezone.now()
+    )
+    with one_event(Kind.EMAIL, outcome or "proved"):
+        email_changes.prove(person.user, change, standing=standing, origin=PAGE)
+    change.refresh_from_db()
+    assert bool(change.proved_at) is (outcome is None)
 
 
 # -- the address of somebody else --------------------------------------------------
@@ -221,7 +255,7 @@ def test_an_address_of_another_account_is_asked_for_like_any_other(
     kinds, change = notices(person.user), EmailChange.objects.get()
     # If its link were made up all the same:
     with one_event(Kind.EMAIL, "proved"):
-        email_changes.prove(person.user, change, origin=PAGE)
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
     clock.shift(DAY)
     with one_event(Kind.EMAIL, "taken"):
         assert carry_out() == (0, 1)
@@ -274,9 +308,12 @@ def test_it_takes_effect_a_day_after_it_was_confirmed(person: Person, clock: Clo
     change = EmailChange.objects.get()
     due = timezone.now() + DAY
     with one_event(Kind.EMAIL, "proved", {"change": change.pk, "due_at": due.isoformat()}):
-        email_changes.prove(person.user, change, origin=PAGE)
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
     with one_event(Kind.EMAIL, "unchanged"):
-        assert email_changes.prove(person.user, change, origin=PAGE) is EmailOutcome.UNCHANGED
+        assert (
+            email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
+            is EmailOutcome.UNCHANGED
+        )
     assert email_changes.waiting_for(person.user) == change
     clock.move_to(due - timedelta(microseconds=1), tick=False)
     assert carry_out() == (0, 0)
@@ -295,7 +332,7 @@ def test_the_link_works_for_a_day(person: Person, clock: Clock) -> None:
     change = EmailChange.objects.get()
     clock.shift(DAY)
     with one_event(Kind.EMAIL, "nothing_waiting"):
-        email_changes.prove(person.user, change, origin=PAGE)
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
     assert email_changes.waiting_for(person.user) is None
     assert carry_out() == (0, 0)
 
@@ -303,7 +340,8 @@ def test_the_link_works_for_a_day(person: Person, clock: Clock) -> None:
 def test_nobody_confirms_for_another(person: Person, stranger: User) -> None:
     ask(person)
     change = EmailChange.objects.get()
-    assert email_changes.prove(stranger, change, origin=PAGE) is EmailOutcome.NOTHING_WAITING
+    outcome = email_changes.prove(stranger, change, standing=proved(), origin=PAGE)
+    assert outcome is EmailOutcome.NOTHING_WAITING
     change.refresh_from_db()
     assert change.proved_at is None
     assert not AuditEvent.objects.filter(user_id=stranger.pk, data__has_key="change").exists()
@@ -365,6 +403,16 @@ def test_whoever_secures_the_account_stops_it(
     clock.shift(DAY)
     assert carry_out() == (0, 0)
     assert person.now.email == OLD
+
+
+def test_a_suspension_stops_it(person: Person, clock: Clock) -> None:
+    """Staff are told of a lost phone, on which somebody may have asked for it."""
+    person.set_up(By.TEXT)
+    change = waiting(person)
+    person.suspend()
+    assert closed_as(change) == Closed.SECURED
+    clock.shift(DAY)
+    assert carry_out() == (0, 0)
 
 
 def test_a_second_factor_stops_nothing(person: Person, clock: Clock) -> None:

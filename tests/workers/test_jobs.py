@@ -404,7 +404,7 @@ def test_a_new_address_is_put_to_use_and_told_by_job(user: User) -> None:
     old = user.email
     email_changes.ask(user, "new@example.org", standing=Standing(timezone.now()), origin=ORIGIN)
     change = EmailChange.objects.get()
-    email_changes.prove(user, change, origin=ORIGIN)
+    email_changes.prove(user, change, standing=Standing(timezone.now()), origin=ORIGIN)
     tasks.revoke_due.func(timestamp=0)
     EmailChange.objects.update(proved_at=timezone.now(), due_at=timezone.now())
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core import mail
+from django.utils import timezone
 from pytest_django import Settings
 
 from optin.models import AuditEvent, EmailChange, User
@@ -174,6 +175,23 @@ def test_a_get_confirms_nothing(user: User, browser: Browser, settings: Settings
         browser.go(path)
     assert EmailChange.objects.get().proved_at is None
     assert email_of(user) == OLD
+
+
+def test_a_locked_account_is_told_why_it_changes_no_address(user: User, browser: Browser) -> None:
+    path = asked(browser)
+    until = timezone.now() + timedelta(minutes=5)
+    User.objects.filter(pk=user.pk).update(otp_failures=10, otp_locked_until=until)
+    browser.go(path)
+    browser.send()
+    why = "Too many wrong codes. Your account is locked for a while. Try again later."
+    assert browser.page.flash == why
+    assert EmailChange.objects.get().proved_at is None
+    ask(browser, "other@example.org")
+    assert why in says(browser)
+    User.objects.filter(pk=user.pk).update(otp_locked_until=None, otp_disabled_at=timezone.now())
+    browser.send(email="other@example.org")
+    assert "Codes by text message are switched off for your account." in says(browser)
+    assert EmailChange.objects.count() == 1
 
 
 def test_in_another_browser_it_leads_to_the_sign_in_and_back(browser: Browser) -> None:
