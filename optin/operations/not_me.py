@@ -73,8 +73,8 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 
     Removes the factor that *notice* was about, or that was added after a removal; or puts the
     previous e-mail address back. Ends every access key, token and session. A suspended number
-    stays, because staff decide about it. If a mailed link set the password since, the factors and
-    the address stay: the mailbox alone must not be enough. The link works once.
+    stays, because staff decide about it. If a mailed link set the password since, the factors,
+    the recovery codes and the address stay: the mailbox alone must not be enough. The link works once.
     """
     username = notice.user.get_username()
     with trying(username, password, origin=origin, kind=Kind.DISOWN) as tried:
@@ -102,8 +102,9 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
         removed = remove(factors, which, now, told=False)  # the mail about all of it tells
     close_begun(user, now)
-    # A list that was made since may be the thief's.
-    RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()
+    if done is not Effect.BY_MAIL_ALONE:
+        # A list that was made since may be the thief's.
+        RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=user).delete()
     KnownNetwork.objects.filter(user=user).delete()  # one may be the thief's

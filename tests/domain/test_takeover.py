@@ -170,6 +170,20 @@ def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> Non
     assert person.has == {By.TEXT}
 
 
+@pytest.mark.parametrize(("by_mail", "left"), [(True, 10), (False, 0)])
+def test_nor_does_it_delete_recovery_codes(person: Person, by_mail: bool, left: int) -> None:
+    """They are a way back in for the owner, whose mailbox a thief reads."""
+    person.set_up(By.APP)
+    person.make_recovery_codes()
+    assert person.left() == 10
+    user = person.user
+    if by_mail:
+        passwords.choose(user, NEW, origin=PAGE, link=default_token_generator.make_token(user))
+    password = NEW if by_mail else PASSWORD
+    not_me.disown(notice_of(person, Notice.Kind.APP_ADDED), password, origin=PAGE)
+    assert person.left() == left
+
+
 def test_a_password_of_one_s_own_still_does(person: Person) -> None:
     person.set_up(By.TEXT)
     passwords.choose(person.user, NEW, origin=PAGE, standing=proved(None))
