@@ -99,7 +99,15 @@ class EmailChange(models.Model):
 
     def is_taken(self) -> bool:
         """Whether another account signs in with the new address: as its own, or as its name."""
-        name = Lower(Value(self.new_address))
-        same = Q(Exact(Lower("email"), name)) | Q(Exact(Lower("username"), name))
+        return self._is_in_use(self.new_address, "email", "username")
+
+    def is_old_taken(self) -> bool:
+        """Whether another account has the old address by now, so that it cannot be put back."""
+        return self._is_in_use(self.old_address, "email")
+
+    def _is_in_use(self, address: str, *fields: str) -> bool:
+        same = Q()
+        for field in fields:
+            same |= Q(Exact(Lower(field), Lower(Value(address))))
         taken: bool = User.objects.filter(same).exclude(pk=self.user_id).exists()
         return taken

@@ -36,9 +36,16 @@ class Effect(StrEnum):
 
     REMOVES = "removes"
     PUTS_BACK = "puts_back"  # not a factor: the e-mail address from before
+    TAKES_AWAY = "takes_away"  # the e-mail address: there was none before
+    TAKEN = "taken"  # another account has the e-mail address from before
     GONE = "gone"  # that factor is gone, and none was added since; it may have been replaced
     SUSPENDED = "suspended"  # the number is for staff to judge
     BY_MAIL_ALONE = "by_mail_alone"  # the password came by mail since: no factor goes
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether what the notice told of is undone."""
+        return self in {Effect.REMOVES, Effect.PUTS_BACK, Effect.TAKES_AWAY}
 
 
 def effect(notice: Notice) -> Effect:
@@ -53,15 +60,21 @@ def _effect(
     if user.password_mailed_at and user.password_mailed_at >= _since(notice):
         return Effect.BY_MAIL_ALONE
     if notice.kind == Notice.Kind.EMAIL_CHANGED:
-        change = _change(notice)
-        is_in_force = change and email_changes.came_from(user, change)
-        return Effect.PUTS_BACK if is_in_force else Effect.GONE
+        return _effect_on_address(user, _change(notice))
     factor = app if notice.kind in OF_APPS else number
     if factor is None or not _is_meant(notice, factor):
         return Effect.GONE
     if isinstance(factor, ProviderUser) and factor.suspended_at:
         return Effect.SUSPENDED
     return Effect.REMOVES
+
+
+def _effect_on_address(user: User, change: EmailChange | None) -> Effect:
+    if change is None or not email_changes.came_from(user, change):
+        return Effect.GONE
+    if not change.old_address:
+        return Effect.TAKES_AWAY
+    return Effect.TAKEN if change.is_old_taken() else Effect.PUTS_BACK
 
 
 def _change(notice: Notice) -> EmailChange | None:
@@ -96,7 +109,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     user = factors.user
     removed = []
     done = _effect(notice, user, factors.active, factors.app)
-    if done is Effect.PUTS_BACK and (change := _change(notice)):
+    if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):
         removed = ["email"] if email_changes.put_back(user, change) else []
     elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER

@@ -42,10 +42,13 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     request.session.flush()
     notice.user.refresh_from_db()
     left, done, now_left = overview(notice.user), context["effect"], effect(notice)
-    if now_left in {Effect.REMOVES, Effect.PUTS_BACK}:
-        done = Effect.GONE  # somebody else has the old address by now
+    if now_left.takes_back:
+        done = Effect.GONE  # it is there still: nothing was taken back
+    elif now_left is Effect.TAKEN:
+        done = now_left  # by somebody who was faster
     request.session["disowned"] = {
         "effect": done,
+        "took_back": done.takes_back,
         "number": left.number.last_three if left.number else "",
         "app": bool(left.app),
     }

@@ -520,6 +520,25 @@ def test_nor_does_a_thief_who_goes_back_one_step(person: Person, clock: Clock) -
     assert person.now.email == OLD
 
 
+def test_the_link_does_not_promise_an_address_of_somebody_else(
+    person: Person, clock: Clock
+) -> None:
+    in_effect(person, clock, NEW)
+    User.objects.filter(pk=make_user("other").pk).update(email=OLD.upper())
+    assert not_me.effect(told(person)[0]) is not_me.Effect.TAKEN
+    assert disowned(person) == []
+
+
+def test_a_first_address_is_taken_away(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(email="")
+    ask(person)
+    change = EmailChange.objects.get()
+    email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
+    assert not_me.effect(told(person)[0]) is not_me.Effect.TAKES_AWAY
+    assert disowned(person) == ["email"]
+    assert person.now.email == ""
+
+
 def test_a_chain_ends_where_operators_gave_another_address(person: Person, clock: Clock) -> None:
     in_effect(person, clock, NEW)
     other_address(person)

@@ -13,7 +13,7 @@ from optin.models import AuditEvent, EmailChange, User
 from optin.operations import email_changes
 from optin.origin import Face, Origin
 from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, link_in_mail, sign_in
-from tests.kit.people import PASSWORD
+from tests.kit.people import PASSWORD, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("user")]
 
@@ -399,7 +399,41 @@ def test_it_was_not_me_puts_the_old_address_back(
     assert "we put your previous e-mail address back;" in says(nobody)
     nobody.send(password=PASSWORD)
     assert nobody.page.heading == "The change was taken back"
+    assert "Your account has its previous e-mail address again." in says(nobody)
     assert email_of(user) == OLD
     event = AuditEvent.objects.get(kind="disown")
     assert event.data["removed"] == ["email"]
     assert mail.outbox[-1].to == [OLD]
+
+
+def test_it_was_not_me_takes_a_first_address_away(user: User, browser: Browser) -> None:
+    User.objects.filter(pk=user.pk).update(email="")
+    proved(browser)
+    nobody = Browser("Firefox")
+    nobody.go(link_in_mail("/not-me/"))
+    assert "we remove the e-mail address: your account had none before;" in says(nobody)
+    nobody.send(password=PASSWORD)
+    assert nobody.page.heading == "The change was taken back"
+    assert "Your account has no e-mail address now, as before." in says(nobody)
+    assert email_of(user) == ""
+
+
+@pytest.mark.parametrize("when", ["before the page", "after it"])
+def test_it_was_not_me_does_not_promise_an_address_of_somebody_else(
+    user: User, browser: Browser, settings: Settings, when: str
+) -> None:
+    settings.OPTIN_EMAIL_DELAY = 0
+    proved(browser)
+    other = make_user("other")
+    nobody = Browser("Firefox")
+    said = "Your previous e-mail address cannot be put back, because another account uses it"
+    if when == "before the page":
+        User.objects.filter(pk=other.pk).update(email=OLD)
+    nobody.go(link_in_mail("/not-me/"))
+    assert (said in says(nobody)) is (when == "before the page")
+    assert ("put your previous e-mail address back" in says(nobody)) is (when == "after it")
+    User.objects.filter(pk=other.pk).update(email=OLD)
+    nobody.send(password=PASSWORD)
+    assert nobody.page.heading == "Everybody was signed out"
+    assert said in says(nobody)
+    assert email_of(user) == NEW
