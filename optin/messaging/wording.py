@@ -162,18 +162,27 @@ def mail_for(notice: Notice) -> EmailMessage:
 
 def address_of(notice: Notice) -> str:
     """Return where the mail goes: to the address of the person, or to one that changes."""
-    if notice.kind not in _ABOUT_EMAIL:
+    if not _is_about_email(notice):
         email: str = notice.user.email
         return email
     change = _change_of(notice)
     if change is None:
         return ""
-    if notice.kind == Notice.Kind.EMAIL_PROVE:
+    if notice.kind in {Notice.Kind.EMAIL_PROVE, Notice.Kind.DISOWNED}:
         return change.new_address
     return change.old_address or change.new_address
 
 
 _ABOUT_EMAIL = {Notice.Kind.EMAIL_PROVE, Notice.Kind.EMAIL_ASKED, Notice.Kind.EMAIL_CHANGED}
+
+
+def _is_about_email(notice: Notice) -> bool:
+    """Whether *notice* is about a change of the address, and does not go to the present one.
+
+    After "this was not me", a second mail tells the address that was taken away.
+    """
+    is_second = notice.kind == Notice.Kind.DISOWNED and notice.about_id is not None
+    return is_second or notice.kind in _ABOUT_EMAIL
 
 
 def _change_of(notice: Notice) -> EmailChange | None:
@@ -185,7 +194,7 @@ def _about(notice: Notice) -> dict[str, Any]:
     if notice.kind in {Notice.Kind.REVOKE_PLANNED, Notice.Kind.OWN_REMOVAL}:
         waits = Revocation.objects.filter(pk=notice.about_id or 0, user=notice.user_id).first()
         return {"due": waits.due_at, "cancel": _cancel_link(waits)} if waits else {}
-    if notice.kind in _ABOUT_EMAIL and (change := _change_of(notice)):
+    if _is_about_email(notice) and (change := _change_of(notice)):
         return _about_email(notice, change)
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
@@ -203,7 +212,7 @@ def _about_email(notice: Notice, change: EmailChange) -> dict[str, Any]:
     if notice.kind == Notice.Kind.EMAIL_ASKED:
         stop = _email_link(_STOP_LINKS, "email-stop", change)
         return {"stop": stop, "earliest": change.asked_at + timedelta(seconds=conf.email_delay)}
-    return {}
+    return {"taken_away": notice.kind == Notice.Kind.DISOWNED}
 
 
 def _email_link(links: Signer, page: str, change: EmailChange) -> str:

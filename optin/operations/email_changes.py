@@ -275,9 +275,13 @@ def came_from(user: User, change: EmailChange) -> EmailChange | None:
     return by.get(user.email)
 
 
-def put_back(user: User, change: EmailChange) -> bool:
-    """Give the locked *user* the address from before *change*; return whether that was possible."""
-    return bool(came_from(user, change)) and _give(user, change.old_address)
+def put_back(user: User, change: EmailChange) -> EmailChange | None:
+    """Give the locked *user* the address from before *change*.
+
+    :return: the change whose new address they lose by it; None if it was not possible.
+    """
+    last = came_from(user, change)
+    return last if last and _give(user, change.old_address) else None
 
 
 def _give(user: User, address: str) -> bool:

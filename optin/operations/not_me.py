@@ -87,7 +87,8 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     Removes the factor that *notice* was about, or that was added after a removal; or puts the
     previous e-mail address back. Ends every access key, token and session. A suspended number
     stays, because staff decide about it. If a mailed link set the password since, the factors,
-    the recovery codes and the address stay: the mailbox alone must not be enough. The link works once.
+    the recovery codes and the address stay: the mailbox alone must not be enough. The link works
+    once. An address that is taken away is told too.
     """
     username = notice.user.get_username()
     with trying(username, password, origin=origin, kind=Kind.DISOWN) as tried:
@@ -107,10 +108,12 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     user = factors.user
-    removed = []
+    removed: list[str] = []
     done = _effect(notice, user, factors.active, factors.app)
     if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):
-        removed = ["email"] if email_changes.put_back(user, change) else []
+        if lost := email_changes.put_back(user, change):
+            removed = ["email"]
+            delivery.notify(user, Notice.Kind.DISOWNED, now, about_id=lost.pk)
     elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
         removed = remove(factors, which, now, told=False)  # the mail about all of it tells

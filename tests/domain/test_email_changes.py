@@ -475,6 +475,18 @@ def test_it_is_taken_back_with_the_password(person: Person, clock: Clock) -> Non
     assert person.now.email == OLD
 
 
+def test_the_address_that_is_taken_away_is_told_too(person: Person, clock: Clock) -> None:
+    """Its owner may have made the change, and a thief with the old mailbox taken it back."""
+    in_effect(person, clock, NEW, "ann.newest@example.org")
+    sent = len(mail.outbox)
+    assert disowned(person, 0) == ["email"]
+    told_of = {message.to[0]: message.subject for message in mail.outbox[sent:]}
+    assert told_of == {
+        OLD: "Everybody was signed out of your account",
+        "ann.newest@example.org": "This is no longer the e-mail address of your account",
+    }
+
+
 @pytest.mark.parametrize("by", ["another", "taken", "mailed"])
 def test_but_not_over_what_came_since(person: Person, clock: Clock, by: str) -> None:
     """Another address, its new owner, or a password by a mailed link (S-39)."""
