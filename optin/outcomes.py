@@ -129,6 +129,7 @@ class EmailOutcome(StrEnum):
     TAKEN = "taken"  # another account has the address
     DEACTIVATED = "deactivated"  # the person may not sign in
     OTHERWISE = "otherwise"  # the address was changed in another way since
+    UNTOLD = "untold"  # no mail to the old address left in time
     FACTOR_DISABLED = "factor_disabled"  # codes are disabled, or the number is suspended
     LOCKED = "locked"  # too many wrong codes
 

@@ -41,10 +41,11 @@ class EmailChange(models.Model):
         DONE = "done", "It took effect"
         CANCELLED = "cancelled", "Cancelled by the person"
         REPLACED = "replaced", "Another address was asked for"
-        SECURED = "secured", "The password was changed, or something was taken back"
+        SECURED = "secured", "The account was secured, such as by a new password"
         DEACTIVATED = "deactivated", "The account was deactivated"
         TAKEN = "taken", "Another account has the address"
         OTHERWISE = "otherwise", "The address was changed in another way"
+        UNTOLD = "untold", "The mail to the old address was not sent in time"
         RESTORED = "restored", "The database was restored from a backup"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="email_changes")

@@ -256,7 +256,23 @@ def _obstacle(user: User, change: EmailChange) -> EmailOutcome | None:
         return EmailOutcome.DEACTIVATED
     if user.email != change.old_address:
         return EmailOutcome.OTHERWISE
+    if not _was_told(change):
+        return EmailOutcome.UNTOLD
     return EmailOutcome.TAKEN if change.is_taken() else None
+
+
+def _was_told(change: EmailChange) -> bool:
+    """Whether the mail to the old address left early enough to stop *change*, if it had to wait.
+
+    Half of the time is left at least. A mailbox that refuses mails may be full for this purpose.
+    """
+    proved_at, due_at = change.proved_at, change.due_at
+    if not change.old_address or proved_at is None or due_at is None or due_at == proved_at:
+        return True
+    mails = Notice.objects.filter(
+        user=change.user_id, kind=Notice.Kind.EMAIL_ASKED, about_id=change.pk
+    )
+    return mails.filter(sent_at__lte=proved_at + (due_at - proved_at) / 2).exists()
 
 
 def came_from(user: User, change: EmailChange) -> EmailChange | None:
@@ -299,6 +315,7 @@ _CLOSED = {
     EmailOutcome.OK: Closed.DONE,
     EmailOutcome.TAKEN: Closed.TAKEN,
     EmailOutcome.DEACTIVATED: Closed.DEACTIVATED,
+    EmailOutcome.UNTOLD: Closed.UNTOLD,
     EmailOutcome.OTHERWISE: Closed.OTHERWISE,
 }
 

@@ -437,6 +437,9 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.EMAIL, "taken"): "The e-mail address was not changed: another account has the new one",
     (Kind.EMAIL, "deactivated"): "The e-mail address was not changed: the account is deactivated",
     (Kind.EMAIL, "otherwise"): "The e-mail address was not changed: it is another one by now",
+    (Kind.EMAIL, "untold"): (
+        "The e-mail address was not changed: the mail to the old one was not sent in time"
+    ),
     (Kind.EMAIL, "factor_disabled"): (
         "The e-mail address was not changed: the number is suspended, or codes are disabled"
     ),

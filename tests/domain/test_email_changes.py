@@ -371,6 +371,25 @@ def test_it_is_called_off(
     assert (closed_as(change), person.now.email) == (outcome.value, address)
 
 
+@pytest.mark.parametrize(
+    ("hours", "ended"), [(12, (1, 0)), (13, (0, 1)), (None, (0, 1))], ids=["half", "late", "never"]
+)
+def test_it_is_called_off_if_nobody_was_told(
+    person: Person, clock: Clock, hours: int | None, ended: tuple[int, int]
+) -> None:
+    """The old mailbox refuses mails; a thief can fill it up."""
+    change = waiting(person)
+    assert change.proved_at
+    asked = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_ASKED)
+    sent_at = None if hours is None else change.proved_at + timedelta(hours=hours)
+    assert asked.update(sent_at=sent_at) == 1
+    clock.shift(DAY)
+    assert carry_out() == ended
+    if ended == (0, 1):
+        assert (closed_as(change), person.now.email) == (Closed.UNTOLD, OLD)
+        assert AuditEvent.objects.latest("pk").outcome == EmailOutcome.UNTOLD
+
+
 def new_password(person: Person) -> None:
     passwords.choose(person.user, "staple horse", origin=PAGE, standing=proved())
 
@@ -584,11 +603,12 @@ def test_rows_go_after_a_month(person: Person, clock: Clock) -> None:
 
 
 def test_one_that_waits_is_kept(person: Person, clock: Clock) -> None:
-    """Its cron job was away."""
-    waiting(person)
+    """Its cron job was away. The mail is gone by then, so nobody knows whether it was sent."""
+    change = waiting(person)
     clock.shift(40 * DAY)
     retention.purge(origin=COMMAND)
-    assert carry_out() == (1, 0)
+    assert carry_out() == (0, 1)
+    assert closed_as(change) == Closed.UNTOLD
 
 
 def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:
