@@ -85,6 +85,7 @@ TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 
 _DATA = TELLING | {
     "removed",
+    "change",
     "failures",
     "role",
     "covers",

@@ -23,12 +23,14 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     AuthenticatorApp,
+    EmailChange,
     KnownNetwork,
     ProviderUser,
     Purpose,
     RecoveryCode,
     User,
 )
+from optin.operations import email_changes
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked
 from optin.origin import Origin
 
@@ -204,7 +206,7 @@ def _revoke(before: _Before) -> bool:
 def _disown(before: _Before) -> bool:
     """Take back what the person disowned: keys, networks and codes may be a thief's."""
     user, now = before.user, before.factors.now
-    changed = before.remove(*removed_by(before.line))
+    changed = before.remove(*removed_by(before.line)) | _put_back_address(before)
     codes, _ = RecoveryCode.objects.filter(user=user).delete()
     keys = AccessKey.objects.filter(
         user=user, created_at__lte=made_until(before.line), revoked_at=None
@@ -213,6 +215,13 @@ def _disown(before: _Before) -> bool:
     AccessToken.objects.filter(user=user).delete()
     user.end_sign_ins(now)
     return bool(keys.update(revoked_at=now) or changed or codes or networks)
+
+
+def _put_back_address(before: _Before) -> bool:
+    """Put the address back that the line says, if the backup has the change that took it away."""
+    changes = EmailChange.objects.filter(user=before.user, closed_at__lte=made_until(before.line))
+    change = changes.filter(pk=before.line.data.get("change", 0)).first()
+    return bool(change and email_changes.put_back(before.user, change))
 
 
 def _verify(before: _Before) -> bool:

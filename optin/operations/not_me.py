@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from oauth2_provider.models import AccessToken
 
@@ -99,7 +100,9 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
         if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
             outcome, removed = FactorOutcome.OK, _take_back(tried.factors, notice, now)
             delivery.notify(user, Notice.Kind.DISOWNED, now)
-        data = {"notice": notice.kind, "removed": removed}
+        data: dict[str, Any] = {"notice": notice.kind, "removed": removed}
+        if "email" in removed:
+            data["change"] = notice.about_id  # for the ledger: after a restore it stays put back
         AuditEvent.objects.record(
             Kind.DISOWN, outcome, now=now, origin=origin, user_id=user.pk, data=data
         )

@@ -899,6 +899,28 @@ def test_codes_that_a_thief_made_are_gone_after_a_change_was_disowned(
     assert (person.has, person.left()) == ({By.APP}, 0)
 
 
+def test_an_address_that_was_put_back_stays_so(
+    ledgered: Path, town: Town, tmp_path: Path, clock: time_machine.Traveller
+) -> None:
+    """Else links to a new password go to the thief again."""
+    person = town.person(By.APP)
+    own = person.now.email
+    for address in ("b@thief.example.com", "c@thief.example.com"):
+        email_changes.ask(person.user, address, standing=proved(), origin=PAGE)
+        change = EmailChange.objects.open().get()
+        email_changes.prove(person.user, change, standing=proved(), origin=PAGE)
+        clock.shift(timedelta(days=1))
+        email_changes.carry_out(origin=ORIGIN)
+    told = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED).order_by("pk")
+    backup = Backup(tmp_path)
+    not_me.disown(told[0], PASSWORD, origin=PAGE)
+    assert person.now.email == own
+    backup.restore()
+    assert person.now.email == "c@thief.example.com"
+    run("after_restore")
+    assert person.now.email == own
+
+
 def test_nobody_gets_a_role_by_a_line(ledgered: Path, town: Town, tmp_path: Path) -> None:
     """It may have been taken back on a machine whose ledger is not here."""
     user = town.person().who
