@@ -12,6 +12,7 @@ from itertools import chain
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
@@ -63,6 +64,7 @@ def _drop_rows_of(user: User) -> Counter[str]:
         rows = relation.related_model._base_manager.filter(**{relation.field.name: user})
         _, each = rows.delete()
         deleted.update({label.partition(".")[2]: n for label, n in each.items() if n})
+    deleted["EmailChange"] += _drop_address_elsewhere(user)
     deleted["Session"] = _drop_sessions_of(user)
     user.groups.clear()
     user.user_permissions.clear()
@@ -75,6 +77,15 @@ def _forget_digits_of(user: User) -> None:
     others = ProviderUser.objects.exclude(user=user).values("number_digest")
     stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
     stops.exclude(key__in=others).update(last_three="")
+
+
+def _drop_address_elsewhere(user: User) -> int:
+    """Delete changes of others that hold the address of *user*: who asked for it, or had it."""
+    if not user.email:
+        return 0
+    same = Q(old_address__iexact=user.email) | Q(new_address__iexact=user.email)
+    deleted, _ = EmailChange.objects.filter(same).delete()
+    return deleted
 
 
 def _drop_sessions_of(user: User) -> int:

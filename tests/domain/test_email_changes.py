@@ -611,6 +611,16 @@ def test_one_that_waits_is_kept(person: Person, clock: Clock) -> None:
     assert closed_as(change) == Closed.UNTOLD
 
 
+def test_the_address_of_an_erased_person_is_with_nobody_else(
+    person: Person, stranger: User, clock: Clock
+) -> None:
+    for address in (OLD.upper(), "other@example.org"):  # one is closed, the other waits
+        asked = email_changes.ask(stranger, address, standing=proved(), origin=PAGE)
+        assert asked is EmailOutcome.ASKED
+    erasure.erase(person.user, reason="asked for it", origin=COMMAND)
+    assert EmailChange.objects.get().new_address == "other@example.org"
+
+
 def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:
     waiting(person)
     with pytest.raises(TellingReason):
