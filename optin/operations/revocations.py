@@ -260,7 +260,21 @@ def may_ask(user: User, number: ProviderUser | None) -> bool:
 
     Staff must ask an administrator. If staff suspended *number*, only staff decide about it.
     """
-    return not (user.is_staff or user.is_superuser or (number and number.suspended_at))
+    if user.is_staff or user.is_superuser or (number and number.suspended_at):
+        return False
+    return not _has_password_by_mail_alone(user)
+
+
+def _has_password_by_mail_alone(user: User) -> bool:
+    """Whether a mailed link set the password, and no second factor was verified since.
+
+    Whoever reads the mailbox could have done that, and could delete each mail that warns the
+    owner. The mailbox alone must not be enough (S-30).
+    """
+    if user.password_mailed_at is None:
+        return False
+    used = last_used(user)
+    return used is None or used <= user.password_mailed_at + CLOCK_SLACK  # of two servers
 
 
 def _changed(waits: Revocation, factors: Factors) -> RevocationOutcome | None:

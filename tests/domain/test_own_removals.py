@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone, translation
@@ -27,7 +28,15 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State, Unsent
-from optin.operations import erasure, own_removals, retention, revocations, sign_in, staff_actions
+from optin.operations import (
+    erasure,
+    own_removals,
+    passwords,
+    retention,
+    revocations,
+    sign_in,
+    staff_actions,
+)
 from optin.operations.authenticators import Removal
 from optin.origin import Face, Origin
 from optin.outcomes import By, RevocationOutcome, TokenOutcome
@@ -170,6 +179,26 @@ def test_it_is_not_offered(ann: Person, given: Callable[[Person], None]) -> None
         assert ask(ann) is RevocationOutcome.NOT_OFFERED
     assert not Revocation.objects.exists()
     assert (len(mail.outbox), len(ann.phone.messages)) == (mails, texts)
+
+
+def password_by_mail(person: Person) -> None:
+    """Whoever reads the mailbox can do that."""
+    link = default_token_generator.make_token(person.user)
+    passwords.choose(person.user, "a thief's horse 1", origin=PAGE, link=link)
+
+
+def test_after_a_password_by_mail_it_is_not_offered_until_a_factor_is_verified(
+    ann: Person, clock: Clock
+) -> None:
+    """Whoever reads the mailbox sets the password, and deletes each mail: that must not do."""
+    clock.shift(DAY)
+    password_by_mail(ann)
+    clock.shift(DAY)
+    assert own_removals.way_of(ann.user).outcome is RevocationOutcome.NOT_OFFERED
+    assert ask(ann) is RevocationOutcome.NOT_OFFERED
+    signs_in_on_a_page(ann)
+    clock.shift(60)
+    assert ask(ann) is RevocationOutcome.ASKED
 
 
 def test_it_is_not_offered_where_no_mail_leaves(ann: Person, settings: Settings) -> None:
@@ -344,6 +373,10 @@ def deactivated(person: Person) -> None:
     User.objects.filter(pk=person.who.pk).update(is_active=False)
 
 
+def password_marked_as_mailed(person: Person) -> None:
+    User.objects.filter(pk=person.who.pk).update(password_mailed_at=timezone.now())
+
+
 CALLED_OFF = [
     pytest.param(signs_in_on_a_page, Closed.SIGNED_IN, id="signed-in"),
     pytest.param(asks_for_a_token, Closed.SIGNED_IN, id="token"),
@@ -355,6 +388,7 @@ CALLED_OFF = [
     pytest.param(staff_now, Closed.OUT_OF_REACH, id="staff"),
     pytest.param(superuser_now, Closed.OUT_OF_REACH, id="superuser"),
     pytest.param(deactivated, Closed.DEACTIVATED, id="deactivated"),
+    pytest.param(password_marked_as_mailed, Closed.OUT_OF_REACH, id="password-by-mail"),
 ]
 
 
