@@ -129,5 +129,5 @@ class Access:
         fault=off_or_between(86_400, 1_209_600),
         doc="Seconds after which a request on the sign-in page removes all second factors; 0: no "
         "such requests. Whoever has the password, and keeps the owner from reading mails and texts "
-        "for so long, gets in.",
+        "for so long, gets in. Owners with only an app get no text.",
     )

@@ -17,7 +17,7 @@ from django.utils import timezone
 from optin import limits
 from optin.conf import conf
 from optin.messaging import delivery
-from optin.models import Guard, Notice, ProviderUser, Purpose, Revocation, SmsMessage, User
+from optin.models import Notice, Purpose, Revocation, SmsMessage, User
 from optin.operations import revocations
 from optin.operations.authenticators import Overview, overview
 from optin.operations.factors import Factors, read_caller_locked, read_locked, refuse_ended
@@ -91,7 +91,7 @@ def _judge(user: User, factors: Overview, now: datetime) -> Way:
     last = ended.order_by("-closed_at").first()
     if last and last.closed_at and now < last.closed_at + delay:
         return Way(RevocationOutcome.TOO_SOON, again_at=last.closed_at + delay)
-    return Way(RevocationOutcome.ASKED, now + delay, by_text=_is_told_by_text(number, now))
+    return Way(RevocationOutcome.ASKED, now + delay, by_text=revocations.gets_texts(number, now))
 
 
 # -- telling -----------------------------------------------------------------------
@@ -135,15 +135,6 @@ def _tell(waits: Revocation, factors: Factors) -> None:
     """Tell the person on every channel that there is."""
     now, number = factors.now, factors.active
     delivery.notify(factors.user, Notice.Kind.OWN_REMOVAL, now, about_id=waits.pk)
-    if number and _is_told_by_text(number, now):
+    if number and revocations.gets_texts(number, now):
         delivery.dispatch(SmsMessage(news_to=number, about_id=waits.pk, created_at=now))
         limits.count_warning(now)
-
-
-def _is_told_by_text(number: ProviderUser | None, now: datetime) -> bool:
-    """Whether texts may go to *number*: nobody stopped or denied them."""
-    if number is None:
-        return False
-    about = Guard.objects.about(number.number_digest, "", now)
-    stops = {(Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER), (Guard.Kind.DENY, Guard.Covers.NUMBER)}
-    return not stops & about.keys()

@@ -144,12 +144,15 @@ def _codes(now: datetime) -> Counts:
 def _news(now: datetime) -> Counts:
     """Texts of news to a number, a day after they left, or could not.
 
-    They have no code that they would go with.
+    They have no code that they would go with. One that warns of a removal is kept while that
+    waits: the service looks whether it left.
     """
     waiting = (State.QUEUED, State.SENDING)
+    open_removals = Revocation.objects.open().filter(pk=OuterRef("about_id"))
     past = (
         SmsMessage.objects.filter(pending_otp=None)
         .exclude(state__in=waiting)
+        .exclude(Exists(open_removals))
         .alias(ended_at=Coalesce("sent_at", "claimed_at", "created_at"))
         .filter(ended_at__lte=now - ENDED_KEPT)
     )

@@ -25,7 +25,17 @@ from optin import limits
 from optin.conf import CLOCK_SLACK, conf
 from optin.limits import Refused
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, ProviderUser, Purpose, Revocation, User
+from optin.models import (
+    AuditEvent,
+    Guard,
+    Notice,
+    ProviderUser,
+    Purpose,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.models.messages import State
 from optin.models.reasons import fit_reason
 from optin.operations import staff, staff_actions
 from optin.operations.authenticators import Overview, last_used, overview
@@ -201,7 +211,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
         if waits is None:
             return None
         outcome = obstacle(waits, factors)
-        if outcome is None and not _was_told(waits):
+        if outcome is None and not _was_told(waits, factors):
             outcome = RevocationOutcome.UNTOLD
         if outcome is None:
             removed = staff_actions.revoke_locked(factors)
@@ -286,14 +296,36 @@ def _changed(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     return None
 
 
-def _was_told(waits: Revocation) -> bool:
-    """Whether a mail left early enough: half of the time to cancel is left at least."""
+def _was_told(waits: Revocation, factors: Factors) -> bool:
+    """Whether the person was told early enough: half of the time to cancel is left at least.
+
+    A mail must have left, and a text too where their number gets texts: whoever reads the mailbox
+    does not read the phone.
+    """
     if not mails_leave():
         return False
     kind = Notice.Kind.OWN_REMOVAL if waits.is_own else Notice.Kind.REVOKE_PLANNED
     mails = Notice.objects.filter(user=waits.user_id, kind=kind, about_id=waits.pk)
     latest = waits.asked_at + (waits.due_at - waits.asked_at) / 2
-    return mails.filter(sent_at__lte=latest).exists()
+    if not mails.filter(sent_at__lte=latest).exists():
+        return False
+    texts = SmsMessage.objects.filter(news_to__user=waits.user_id, about_id=waits.pk)
+    # If some were promised, one must have left, even if staff have stopped all texts since.
+    is_due_a_text = waits.is_own and (gets_texts(factors.active, factors.now) or texts.exists())
+    left = texts.filter(state__in=[State.SENT, State.DELIVERED], sent_at__lte=latest)
+    return not is_due_a_text or left.exists()
+
+
+def gets_texts(number: ProviderUser | None, now: datetime) -> bool:
+    """Whether texts that warn may go to *number*: it did not answer STOP, nor did staff stop all.
+
+    The deny list is about opt-ins. A number on it gets codes, and so it gets warnings.
+    """
+    if number is None:
+        return False
+    about = Guard.objects.about(number.number_digest, "", now)
+    stops = {(Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER), (Guard.Kind.STOP, Guard.Covers.ALL)}
+    return not stops & about.keys()
 
 
 def mails_leave() -> bool:

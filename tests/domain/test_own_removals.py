@@ -226,14 +226,33 @@ def test_a_number_that_answered_stop_gets_no_text(ann: Person) -> None:
     assert ended_as(waits) == ""
 
 
-def test_a_denied_number_gets_no_text(ann: Person) -> None:
-    assert ann.number
-    key = ann.number.number_digest
-    kind, covers = Guard.Kind.DENY, Guard.Covers.NUMBER
-    until = timezone.now() + DAY
-    Guard.objects.create(kind=kind, covers=covers, key=key, made_at=timezone.now(), until=until)
-    asked(ann)
+def stop_all_texts() -> None:
+    kind, covers = Guard.Kind.STOP, Guard.Covers.ALL
+    Guard.objects.create(kind=kind, covers=covers, key="", made_at=timezone.now())
+
+
+def test_while_staff_stop_all_texts_the_mails_alone_tell(ann: Person, clock: Clock) -> None:
+    stop_all_texts()
+    way = own_removals.way_of(ann.user)
+    assert (way.outcome, way.by_text) == (RevocationOutcome.ASKED, False)
+    waits = asked(ann)
+    assert not SmsMessage.objects.filter(about_id=waits.pk).exists()
+    days(clock, 3)
+    assert ended_as(waits) == Closed.DONE
     assert warnings(ann) == []
+
+
+@pytest.mark.parametrize("covers", [Guard.Covers.NUMBER, Guard.Covers.PREFIX])
+def test_a_denied_number_gets_the_text(ann: Person, covers: str) -> None:
+    """The list is about opt-ins: the number gets codes too."""
+    assert ann.number
+    is_number, now = covers == Guard.Covers.NUMBER, timezone.now()
+    key = ann.number.number_digest if is_number else Guard.prefix_of(NUMBER)
+    Guard.objects.create(
+        kind=Guard.Kind.DENY, covers=covers, key=key, made_at=now, until=now + DAY
+    )
+    asked(ann)
+    assert len(warnings(ann)) == 1
 
 
 def test_the_text_is_counted_but_no_limit_refuses_it(ann: Person, settings: Settings) -> None:
@@ -484,6 +503,49 @@ def test_nothing_goes_of_which_no_mail_could_be_handed_over(
     each_minute()
     assert ended_as(waits) == ended
     assert (ann.has == set()) is (ended is Closed.DONE)
+
+
+@pytest.mark.parametrize(
+    ("back_after", "ended"),
+    [
+        pytest.param(1, Closed.DONE, id="the-reminder-leaves"),
+        pytest.param(2, Closed.UNTOLD, id="after-half-of-the-time"),
+        pytest.param(4, Closed.UNTOLD, id="never"),
+    ],
+)
+def test_nothing_goes_if_a_number_that_gets_texts_was_sent_none(
+    ann: Person, clock: Clock, back_after: int, ended: Closed
+) -> None:
+    """The mails alone may have been read, and deleted, by whoever asked."""
+    ann.phone.fail_with = AWAY
+    waits = asked(ann)
+    days(clock, back_after - 1)
+    ann.phone.fail_with = None
+    days(clock, 4 - back_after)
+    at(waits.due_at, clock)
+    each_minute()
+    assert ended_as(waits) == ended
+
+
+def test_a_text_that_was_promised_must_leave_though_staff_stop_all(
+    ann: Person, clock: Clock
+) -> None:
+    ann.phone.fail_with = AWAY
+    waits = asked(ann)
+    stop_all_texts()
+    days(clock, 3)
+    assert ended_as(waits) == Closed.UNTOLD
+
+
+def test_the_text_is_remembered_for_as_long_as_the_removal_waits(
+    ann: Person, clock: Clock, settings: Settings
+) -> None:
+    settings.OPTIN_RECOVERY_DELAY = 5 * 86_400
+    waits = asked(ann)
+    for _ in range(5):
+        days(clock, 1)
+        retention.purge(origin=COMMAND)
+    assert ended_as(waits) == Closed.DONE
 
 
 def test_a_text_that_waits_is_not_sent_once_it_is_called_off(ann: Person, clock: Clock) -> None:
