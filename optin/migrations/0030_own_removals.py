@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
                     ("nothing", "There was nothing to remove"),
                     ("signed_in", "The person has verified a second factor since"),
                     ("switched_off", "People may not ask for it any more"),
+                    ("secured", "The account was secured"),
                 ],
                 max_length=16,
             ),

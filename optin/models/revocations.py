@@ -57,6 +57,7 @@ class Revocation(models.Model):
         NOTHING = "nothing", "There was nothing to remove"
         SIGNED_IN = "signed_in", "The person has verified a second factor since"
         SWITCHED_OFF = "switched_off", "People may not ask for it any more"
+        SECURED = "secured", "The account was secured"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="revocations")
     # Who asked: staff, the user, or nobody (a command). No foreign key, as in the audit trail.

@@ -130,6 +130,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
                 now = timezone.now()
                 self.end_sign_ins(now)
                 self.email_changes.open().close(now, self.email_changes.model.Closed.SECURED)
+                self.revocations.own().close(now, self.revocations.model.Closed.SECURED)
             if not self.is_active:
                 # They work for nobody inactive, and must not work again after a reactivation.
                 AccessToken.objects.filter(user=self).delete()

@@ -12,14 +12,17 @@ from django.utils import timezone
 
 from optin.conf import CLOCK_SLACK
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     File,
+    Notice,
     PendingOtp,
     ProviderUser,
     Purpose,
     RecoveryCode,
+    Revocation,
     User,
 )
 from optin.models.factors import has_active_factor
@@ -127,6 +130,18 @@ def forget_recovery_codes(user: User) -> bool:
     if not is_on:
         RecoveryCode.objects.forget(user)
     return is_on
+
+
+def end_own_removal(user: User, now: datetime) -> None:
+    """End the removal that was asked for on the sign-in page, if one waits, and tell *user*.
+
+    For what secures an account: whoever asked may have been somebody else. The caller holds the
+    lock.
+    """
+    waits = Revocation.objects.open_of(user).own().first()
+    if waits:
+        Revocation.objects.filter(pk=waits.pk).close(now, Revocation.Closed.SECURED)
+        delivery.notify(user, Notice.Kind.OWN_REMOVAL_OFF, now, about_id=waits.pk)
 
 
 def record(

@@ -25,6 +25,7 @@ from optin.models import AuditEvent, EmailChange, Notice, PendingOtp, Purpose, U
 from optin.operations.factors import (
     Factors,
     Standing,
+    end_own_removal,
     read_caller_locked,
     read_locked,
     refuse_ended,
@@ -280,10 +281,14 @@ def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
 
 
 def close_begun(user: User, now: datetime) -> None:
-    """Close what somebody has begun, opt-ins and a new address: it may have been somebody else."""
+    """Close what somebody has begun: it may have been somebody else.
+
+    That is opt-ins, a new address, and a removal asked for on the sign-in page.
+    """
     EmailChange.objects.filter(user=user).close(now, EmailChange.Closed.SECURED)
     begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
+    end_own_removal(user, now)
 
 
 def _record(kind: AuditEvent.Kind, outcome: str, user: User, origin: Origin, now: datetime) -> None:

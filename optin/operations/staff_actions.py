@@ -22,7 +22,13 @@ from optin.models import (
 from optin.models.reasons import fit_reason
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
-from optin.operations.factors import Factors, forget_recovery_codes, read_locked, record
+from optin.operations.factors import (
+    Factors,
+    end_own_removal,
+    forget_recovery_codes,
+    read_locked,
+    record,
+)
 from optin.operations.opt_ins import not_allowed, send_code
 from optin.operations.sending import Sending, barred, decided
 from optin.origin import Origin
@@ -77,6 +83,7 @@ def _suspend(factors: Factors) -> StaffOutcome:
     begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
     begun.close(factors.now, Closed.SUPERSEDED)
     EmailChange.objects.filter(user=row.user).close(factors.now, EmailChange.Closed.SECURED)
+    end_own_removal(factors.user, factors.now)
     factors.user.forget_attempt()
     return StaffOutcome.OK
 

@@ -21,6 +21,7 @@ from optin.models import (
     AuditEvent,
     Guard,
     Notice,
+    ProviderUser,
     RecoveryCode,
     Revocation,
     SendCounter,
@@ -30,6 +31,7 @@ from optin.models import (
 from optin.models.messages import State, Unsent
 from optin.operations import (
     erasure,
+    not_me,
     own_removals,
     passwords,
     retention,
@@ -46,7 +48,7 @@ from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import AWAY
 from tests.kit.staff import make_staff
 from tests.kit.trail import one_event
-from tests.kit.world import PAGE, Person, notices
+from tests.kit.world import PAGE, Person, notices, proved
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
 
@@ -392,6 +394,11 @@ def deactivated(person: Person) -> None:
     User.objects.filter(pk=person.who.pk).update(is_active=False)
 
 
+def marked_as_suspended(person: Person) -> None:
+    """As a restore does it, for example. What staff do ends it at once."""
+    ProviderUser.objects.filter(user=person.who).update(suspended_at=timezone.now())
+
+
 def password_marked_as_mailed(person: Person) -> None:
     User.objects.filter(pk=person.who.pk).update(password_mailed_at=timezone.now())
 
@@ -403,7 +410,7 @@ CALLED_OFF = [
     pytest.param(turns_all_off, Closed.NOTHING, id="all-turned-off"),
     pytest.param(gets_another_number, Closed.SET_UP_SINCE, id="another-number"),
     pytest.param(gets_another_app, Closed.SET_UP_SINCE, id="another-app"),
-    pytest.param(suspended, Closed.OUT_OF_REACH, id="suspended"),
+    pytest.param(marked_as_suspended, Closed.OUT_OF_REACH, id="suspended"),
     pytest.param(staff_now, Closed.OUT_OF_REACH, id="staff"),
     pytest.param(superuser_now, Closed.OUT_OF_REACH, id="superuser"),
     pytest.param(deactivated, Closed.DEACTIVATED, id="deactivated"),
@@ -433,6 +440,56 @@ def test_what_became_true_meanwhile_calls_it_off(
     told = notices(ann.who)[-1] == Notice.Kind.OWN_REMOVAL_OFF
     assert told is (ended is not Closed.NOTHING)
     assert each_minute() == (0, 0, 0)
+
+
+def sets_a_new_password(person: Person) -> None:
+    passwords.choose(person.user, "the owner's horse 1", origin=PAGE, standing=proved(None))
+
+
+def says_that_it_was_not_them(person: Person) -> None:
+    told = Notice.objects.filter(user=person.who, kind=Notice.Kind.APP_ADDED).latest("pk")
+    assert not_me.disown(told, PASSWORD, origin=PAGE).outcome == "signed_in"
+
+
+def suspended_by_staff(person: Person) -> None:
+    staff_actions.suspend(person.user, reason="x", origin=COMMAND)
+
+
+def deactivated_in_the_admin(person: Person) -> None:
+    user = person.user
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize(
+    ("secure", "is_told"),
+    [
+        pytest.param(sets_a_new_password, True, id="password"),
+        pytest.param(password_by_mail, True, id="password-by-mail"),
+        pytest.param(says_that_it_was_not_them, True, id="not-me"),
+        pytest.param(suspended_by_staff, True, id="suspended"),
+        pytest.param(deactivated_in_the_admin, False, id="deactivated"),
+    ],
+)
+def test_what_secures_the_account_ends_it(
+    ann: Person, clock: Clock, secure: Callable[[Person], None], is_told: bool
+) -> None:
+    """For good, whatever is done after that: a suspension may end before it would be due."""
+    waits = asked(ann)
+    clock.shift(60)
+    secure(ann)
+    assert ended_as(waits) == Closed.SECURED
+    assert notices(ann.who).count(Notice.Kind.OWN_REMOVAL_OFF) == int(is_told)
+    staff_actions.resume(ann.user, reason="x", origin=COMMAND)
+    User.objects.filter(pk=ann.who.pk).update(is_active=True)
+    assert days(clock, 3) == [(0, 0, 0)] * 6
+    assert ann.has
+
+
+def test_what_secures_the_account_leaves_what_support_asked_for(ann: Person) -> None:
+    revocations.plan(ann.user, reason="lost", origin=COMMAND)
+    sets_a_new_password(ann)
+    assert Revocation.objects.get().is_open
 
 
 def test_a_clock_that_is_behind_does_not_hide_a_sign_in(ann: Person, clock: Clock) -> None:
