@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import models, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from optin import limits
@@ -87,11 +88,23 @@ def _judge(user: User, factors: Overview, now: datetime) -> Way:
         if waits.is_own and revocations.is_used_since(waits):
             return Way(RevocationOutcome.TOO_SOON, again_at=now + delay)  # it is called off soon
         return Way(RevocationOutcome.WAITS, waits.due_at, by_support=not waits.is_own)
-    ended = Revocation.objects.own().filter(user=user, closed_as__in=CALLED_OFF)
-    last = ended.order_by("-closed_at").first()
-    if last and last.closed_at and now < last.closed_at + delay:
-        return Way(RevocationOutcome.TOO_SOON, again_at=last.closed_at + delay)
+    again_at = _again_at(user, delay)
+    if again_at and now < again_at:
+        return Way(RevocationOutcome.TOO_SOON, again_at=again_at)
     return Way(RevocationOutcome.ASKED, now + delay, by_text=revocations.gets_texts(number, now))
+
+
+def _again_at(user: User, delay: timedelta) -> datetime | None:
+    """From when *user* can ask again, if they have asked before.
+
+    However the last request ended, a day must pass since its last message: otherwise whoever asks,
+    replaces the app, and asks again could send any number of texts.
+    """
+    before = Revocation.objects.own().filter(user=user)
+    told = before.aggregate(at=Max("told_at"))["at"]
+    ended = before.filter(closed_as__in=CALLED_OFF).aggregate(at=Max("closed_at"))["at"]
+    times = [told and told + TOLD_EVERY, ended and ended + delay]
+    return max(filter(None, times), default=None)
 
 
 # -- telling -----------------------------------------------------------------------

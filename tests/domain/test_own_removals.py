@@ -291,6 +291,25 @@ def test_a_thief_who_asks_again_and_again_causes_one_round_of_messages(
     assert ask(ann) is RevocationOutcome.ASKED
 
 
+def test_a_new_factor_does_not_let_somebody_cause_messages_sooner(
+    ann: Person, clock: Clock
+) -> None:
+    """Whoever asks, replaces the app, and asks again is told to wait until a day has passed."""
+    waits = asked(ann)
+    texts = len(warnings(ann))
+    for _ in range(5):
+        clock.shift(5)
+        ann.add_app()
+        clock.shift(5)
+        assert ask(ann) is RevocationOutcome.TOO_SOON
+    assert len(warnings(ann)) == texts
+    assert own_removals.way_of(ann.user).again_at == waits.asked_at + DAY
+    at(waits.asked_at + DAY, clock)
+    each_minute()
+    assert ended_as(waits) == Closed.SET_UP_SINCE
+    assert ask(ann) is RevocationOutcome.ASKED
+
+
 def test_after_one_of_support_the_person_is_told_of_that_one(ann: Person) -> None:
     revocations.plan(ann.user, reason="lost", origin=COMMAND)
     waits = Revocation.objects.get()
