@@ -15,20 +15,15 @@ from django.db import models, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from optin import limits
 from optin.conf import conf
-from optin.messaging import delivery
-from optin.models import Notice, Purpose, Revocation, SmsMessage, User
+from optin.models import Purpose, Revocation, User
 from optin.operations import revocations
 from optin.operations.authenticators import Overview, overview
-from optin.operations.factors import Factors, read_caller_locked, read_locked, refuse_ended
+from optin.operations.factors import read_caller_locked, read_locked, refuse_ended
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
 
 Closed = Revocation.Closed
-
-TOLD_EVERY = timedelta(days=1)
-"""How often the person is told of a removal that waits."""
 
 CALLED_OFF = (Closed.CANCELLED, Closed.WITHDRAWN, Closed.SIGNED_IN)
 """After a request that ended so, the person cannot ask again for ``OPTIN_RECOVERY_DELAY``.
@@ -71,7 +66,7 @@ def ask(user: User, *, origin: Origin) -> Way:
             waits = Revocation.objects.create(
                 user=user, actor_id=user.pk, asked_at=now, due_at=way.due_at, told_at=now
             )
-            _tell(waits, factors)
+            revocations.tell(waits, factors)
         revocations.record_wish(way.outcome, factors, waits, replace(origin, actor_id=user.pk))
     return way
 
@@ -103,7 +98,7 @@ def _again_at(user: User, delay: timedelta) -> datetime | None:
     before = Revocation.objects.own().filter(user=user)
     told = before.aggregate(at=Max("told_at"))["at"]
     ended = before.filter(closed_as__in=CALLED_OFF).aggregate(at=Max("closed_at"))["at"]
-    times = [told and told + TOLD_EVERY, ended and ended + delay]
+    times = [told and told + revocations.TOLD_EVERY, ended and ended + delay]
     return max(filter(None, times), default=None)
 
 
@@ -123,8 +118,9 @@ def remind(*, origin: Origin) -> int:
 
 def _to_be_told(now: datetime) -> "models.QuerySet[Revocation]":
     waiting = Revocation.objects.open().own().filter(due_at__gt=now)
-    # If operators switched requests off, all that wait are returned, to be cancelled.
-    return waiting.filter(told_at__lte=now - TOLD_EVERY) if conf.recovery_delay else waiting
+    if not conf.recovery_delay:
+        return waiting  # operators switched requests off: to be cancelled
+    return waiting.filter(told_at__lte=now - revocations.TOLD_EVERY)
 
 
 def _remind(found: Revocation, origin: Origin) -> bool:
@@ -138,16 +134,5 @@ def _remind(found: Revocation, origin: Origin) -> bool:
         if outcome := revocations.obstacle(waits, factors):
             revocations.end(waits, outcome, factors, origin)
             return False
-        Revocation.objects.filter(pk=waits.pk).update(told_at=factors.now)
-        _tell(waits, factors)
-        revocations.record_wish(RevocationOutcome.REMINDED, factors, waits, origin)
+        revocations.tell_again(waits, factors, origin)
     return True
-
-
-def _tell(waits: Revocation, factors: Factors) -> None:
-    """Tell the person on every channel that there is."""
-    now, number = factors.now, factors.active
-    delivery.notify(factors.user, Notice.Kind.OWN_REMOVAL, now, about_id=waits.pk)
-    if number and revocations.gets_texts(number, now):
-        delivery.dispatch(SmsMessage(news_to=number, about_id=waits.pk, created_at=now))
-        limits.count_warning(now)

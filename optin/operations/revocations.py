@@ -47,6 +47,10 @@ Kind = AuditEvent.Kind
 Closed = Revocation.Closed
 
 
+TOLD_EVERY = timedelta(days=1)
+"""How often a person is told of a removal that they asked for, while it waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The answer to a wish for a revocation."""
@@ -213,6 +217,9 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
         outcome = obstacle(waits, factors)
         if outcome is None and not _was_told(waits, factors):
             outcome = RevocationOutcome.UNTOLD
+        if outcome is None and waits.is_own and not _is_told_lately(waits, factors.now):
+            tell_again(waits, factors, origin)
+            return None
         if outcome is None:
             removed = staff_actions.revoke_locked(factors)
             outcome = RevocationOutcome.OK if removed else RevocationOutcome.NOT_OPTED_IN
@@ -294,6 +301,34 @@ def _changed(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     if factors.is_on and not waits.is_about(factors.active, factors.app):
         return RevocationOutcome.SET_UP_SINCE
     return None
+
+
+def _is_told_lately(waits: Revocation, now: datetime) -> bool:
+    """Whether nothing kept the service from telling the person of their own removal each day."""
+    return waits.told_at is not None and now - waits.told_at <= 2 * TOLD_EVERY
+
+
+def tell_again(waits: Revocation, factors: Factors, origin: Origin) -> None:
+    """Remind the person of their own removal.
+
+    If they were not told for two days, because no worker ran, it waits for one day more at least.
+    """
+    now = factors.now
+    if not _is_told_lately(waits, now):
+        waits.due_at = max(waits.due_at, now + TOLD_EVERY)
+    waits.told_at = now
+    waits.save(update_fields=["due_at", "told_at"])
+    tell(waits, factors)
+    record_wish(RevocationOutcome.REMINDED, factors, waits, origin)
+
+
+def tell(waits: Revocation, factors: Factors) -> None:
+    """Tell the person of their own removal, on every channel that there is."""
+    now, number = factors.now, factors.active
+    delivery.notify(factors.user, Notice.Kind.OWN_REMOVAL, now, about_id=waits.pk)
+    if number and gets_texts(number, now):
+        delivery.dispatch(SmsMessage(news_to=number, about_id=waits.pk, created_at=now))
+        limits.count_warning(now)
 
 
 def _was_told(waits: Revocation, factors: Factors) -> bool:

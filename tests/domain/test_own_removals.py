@@ -10,6 +10,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.utils import timezone, translation
+from django.utils.formats import date_format
 from django.utils.http import int_to_base36
 from pytest_django import Settings
 
@@ -250,9 +251,7 @@ def test_a_denied_number_gets_the_text(ann: Person, covers: str) -> None:
     assert ann.number
     is_number, now = covers == Guard.Covers.NUMBER, timezone.now()
     key = ann.number.number_digest if is_number else Guard.prefix_of(NUMBER)
-    Guard.objects.create(
-        kind=Guard.Kind.DENY, covers=covers, key=key, made_at=now, until=now + DAY
-    )
+    Guard.objects.create(kind=Guard.Kind.DENY, covers=covers, key=key, made_at=now, until=now + DAY)
     asked(ann)
     assert len(warnings(ann)) == 1
 
@@ -352,6 +351,29 @@ def test_the_person_is_told_each_day_and_then_it_is_carried_out(ann: Person, clo
     # The password alone is enough, and nothing happens twice.
     assert sign_in.sign_in(ann.user.username, PASSWORD, origin=PAGE).outcome == "signed_in"
     assert each_minute() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("away_for", [DAY * 2.9, WAIT, 30 * DAY])
+def test_if_no_worker_ran_for_days_the_person_gets_a_day_more(
+    ann: Person, clock: Clock, away_for: timedelta
+) -> None:
+    """What is removed was told of in the last two days, whatever stopped."""
+    waits, mails, texts = asked(ann), len(mail.outbox), len(warnings(ann))
+    at(waits.asked_at + away_for, clock)
+    each_minute()
+    each_minute()
+    assert ann.has
+    assert (len(mail.outbox), len(warnings(ann))) == (mails + 1, texts + 1)
+    waits.refresh_from_db()
+    assert (waits.told_at, waits.due_at) == (timezone.now(), timezone.now() + DAY)
+    body = " ".join(str(mail.outbox[-1].body).split())
+    due = date_format(timezone.localtime(waits.due_at), "j F Y, H:i T")
+    assert f"They will be removed at {due}" in body
+    at(waits.due_at - MOMENT, clock)
+    assert each_minute() == (0, 0, 0)
+    at(waits.due_at, clock)
+    assert each_minute() == (0, 1, 0)
+    assert ended_as(waits) == Closed.DONE
 
 
 def test_the_messages_keep_the_language_of_the_page(ann: Person, clock: Clock) -> None:

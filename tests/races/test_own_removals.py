@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import time_machine
-from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -49,13 +48,13 @@ def lost(n: int, file: File) -> User:
 
 
 def waiting(n: int, file: File, *, since: timedelta) -> Revocation:
-    """One that was asked for so long ago, of which the person was told then."""
+    """One that was asked for so long ago; the person was told then, and a day ago."""
     user = lost(n, file)
     now = timezone.now()
     waits = Revocation.objects.create(
         user=user, actor_id=user.pk, asked_at=now - since, due_at=now - since + 2 * DAY
     )
-    Revocation.objects.filter(pk=waits.pk).update(told_at=F("asked_at"))
+    Revocation.objects.filter(pk=waits.pk).update(told_at=now - DAY)
     Notice.objects.create(
         user=user,
         kind=Notice.Kind.OWN_REMOVAL,
