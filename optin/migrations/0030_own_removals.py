@@ -71,6 +71,8 @@ class Migration(migrations.Migration):
                     ("signed_in", "The person has verified a second factor since"),
                     ("switched_off", "People may not ask for it any more"),
                     ("secured", "The account was secured"),
+                    ("restored", "The database was restored from a backup"),
+                    ("replaced", "Support was asked for one that is due sooner"),
                 ],
                 max_length=16,
             ),

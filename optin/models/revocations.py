@@ -58,6 +58,8 @@ class Revocation(models.Model):
         SIGNED_IN = "signed_in", "The person has verified a second factor since"
         SWITCHED_OFF = "switched_off", "People may not ask for it any more"
         SECURED = "secured", "The account was secured"
+        RESTORED = "restored", "The database was restored from a backup"
+        REPLACED = "replaced", "Support was asked for one that is due sooner"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="revocations")
     # Who asked: staff, the user, or nobody (a command). No foreign key, as in the audit trail.

@@ -99,7 +99,9 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         with transaction.atomic(durable=True):
             done.ended = _end_for_everybody(timezone.now())
         for waits in Revocation.objects.open().select_related("user"):
-            revocations.withdraw(waits.user, reason=lost_decisions.REASON, origin=origin)
+            # Not as withdrawn: whoever asked at sign-in may ask again.
+            ended_as, why = Revocation.Closed.RESTORED, lost_decisions.REASON
+            revocations.withdraw(waits.user, reason=why, origin=origin, closed_as=ended_as)
             done.ended["revocations"] += 1
         if stopped := email_changes.close_all(origin=origin):
             done.ended["email_changes"] = stopped

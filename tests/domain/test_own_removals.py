@@ -14,6 +14,7 @@ from django.utils.formats import date_format
 from django.utils.http import int_to_base36
 from pytest_django import Settings
 
+from optin import limits
 from optin.conf import Rate
 from optin.errors import Deactivated, SignedOut
 from optin.limits import Rule
@@ -41,6 +42,7 @@ from optin.operations import (
     staff_actions,
 )
 from optin.operations.authenticators import Removal
+from optin.operations.restore import after_restore
 from optin.origin import Face, Origin
 from optin.outcomes import By, RevocationOutcome, TokenOutcome
 from optin.support.diagnosis import Why, diagnose
@@ -696,6 +698,47 @@ def test_staff_withdraw_it(ann: Person, clock: Clock) -> None:
     assert ended_as(waits) == Closed.WITHDRAWN
     assert notices(ann.user)[-1] == Notice.Kind.OWN_REMOVAL_OFF
     assert ask(ann) is RevocationOutcome.TOO_SOON
+
+
+def test_support_may_be_faster(ann: Person, clock: Clock) -> None:
+    """Support has checked who asks: their own request must not make them wait longer."""
+    waits = asked(ann)
+    clock.shift(60)
+    planned = revocations.plan(ann.user, reason="lost", origin=COMMAND)
+    assert planned.outcome is RevocationOutcome.PLANNED
+    assert planned.due_at == timezone.now() + DAY
+    assert ended_as(waits) == Closed.REPLACED
+    assert notices(ann.user)[-1] == Notice.Kind.REVOKE_PLANNED
+    assert days(clock, 1) == [(0, 1, 0), (0, 0, 0)]
+    assert ann.has == set()
+
+
+def test_support_is_not_slower(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    days(clock, 2)
+    clock.shift(60)
+    planned = revocations.plan(ann.user, reason="lost", origin=COMMAND)
+    assert (planned.outcome, planned.due_at) == (RevocationOutcome.UNCHANGED, waits.due_at)
+    assert ended_as(waits) == ""
+
+
+def test_support_over_its_limit_ends_nothing(ann: Person) -> None:
+    origin = Origin(Face.ADMIN, actor_id=make_staff("support").pk)
+    for _ in range(limits.REVOCATIONS[0].count):
+        revocations.plan(ann.user, reason="x", origin=origin)
+        revocations.withdraw(ann.user, reason="x", origin=origin)
+    waits = asked(ann)
+    planned = revocations.plan(ann.user, reason="x", origin=origin)
+    assert planned.outcome is RevocationOutcome.REVOCATION_LIMIT
+    assert ended_as(waits) == ""
+
+
+def test_after_a_restore_whoever_had_asked_can_ask_again(ann: Person, clock: Clock) -> None:
+    waits = asked(ann)
+    clock.shift(DAY)
+    after_restore([], origin=COMMAND, force=True)
+    assert ended_as(waits) == Closed.RESTORED
+    assert own_removals.way_of(ann.user).outcome is RevocationOutcome.ASKED
 
 
 def test_staff_read_what_happened(ann: Person, clock: Clock) -> None:

@@ -390,7 +390,7 @@ def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
     assert [notice.user for notice in told_of_this] == [person.who, person.who]
     for waiting in (Notice.objects.exclude(pk__in=told_of_this), SmsMessage.objects.all()):
         assert not waiting.filter(state__in=[State.QUEUED, State.SENDING]).exists()
-    assert not Revocation.objects.open().exists()
+    assert Revocation.objects.get().closed_as == "restored"
     assert EmailChange.objects.get().closed_as == "restored"
     assert told.get().disowned_at
 
