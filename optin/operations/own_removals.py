@@ -75,7 +75,7 @@ def _judge(user: User, factors: Overview, now: datetime) -> Way:
     number = factors.number
     can_be_told = user.email and revocations.mails_leave()
     is_offered = conf.recovery_delay and factors.is_on and can_be_told
-    if not is_offered or not revocations.may_ask(user, number):
+    if not is_offered or not revocations.may_ask(user, number, now):
         return Way(RevocationOutcome.NOT_OFFERED)
     delay = timedelta(seconds=conf.recovery_delay)
     waits = Revocation.objects.open_of(user).first()

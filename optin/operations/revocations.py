@@ -27,6 +27,7 @@ from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
+    EmailChange,
     Guard,
     Notice,
     ProviderUser,
@@ -263,7 +264,7 @@ def obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
 def _own_obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     if not conf.recovery_delay:
         return RevocationOutcome.SWITCHED_OFF
-    if not may_ask(factors.user, factors.active):
+    if not may_ask(factors.user, factors.active, waits.asked_at):
         return RevocationOutcome.OUT_OF_REACH
     if not factors.is_on:
         return RevocationOutcome.NOT_OPTED_IN
@@ -275,20 +276,26 @@ def _own_obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | No
 def is_used_since(waits: Revocation) -> bool:
     """Whether a second factor was verified since: then the person has not lost them all.
 
-    Pages call *waits* off at once. Calls of the API do not look for it, to be fast.
+    The sign-in page calls *waits* off at once (``signed_in``). Other pages and the API do not look
+    for it: this is asked before each message, and before the removal.
     """
     used = last_used(waits.user)
     return used is not None and used >= waits.asked_at - CLOCK_SLACK  # of two servers
 
 
-def may_ask(user: User, number: ProviderUser | None) -> bool:
+def may_ask(user: User, number: ProviderUser | None, asked_at: datetime) -> bool:
     """Whether the service lets *user* ask for their own removal, whatever else is true.
 
-    Staff must ask an administrator. If staff suspended *number*, only staff decide about it.
+    Staff must ask an administrator. If staff suspended *number*, only staff decide about it. If
+    the e-mail address is new, mails that warn do not reach the owner of the old one.
+
+    :param asked_at: when they ask, or asked.
     """
     if user.is_staff or user.is_superuser or (number and number.suspended_at):
         return False
-    return not _has_password_by_mail_alone(user)
+    lately = asked_at - timedelta(seconds=conf.recovery_delay)
+    done = EmailChange.objects.filter(user=user, closed_as=EmailChange.Closed.DONE)
+    return not (done.filter(closed_at__gt=lately).exists() or _has_password_by_mail_alone(user))
 
 
 def _has_password_by_mail_alone(user: User) -> bool:

@@ -21,6 +21,7 @@ from optin.limits import Rule
 from optin.messaging import delivery, wording
 from optin.models import (
     AuditEvent,
+    EmailChange,
     Guard,
     Notice,
     ProviderUser,
@@ -203,6 +204,33 @@ def test_after_a_password_by_mail_it_is_not_offered_until_a_factor_is_verified(
     assert ask(ann) is RevocationOutcome.NOT_OFFERED
     signs_in_on_a_page(ann)
     clock.shift(60)
+    assert ask(ann) is RevocationOutcome.ASKED
+
+
+def new_address(person: Person) -> None:
+    """It took effect a moment ago."""
+    now, address = timezone.now(), "new@example.org"
+    EmailChange.objects.create(
+        user=person.who,
+        old_address=person.now.email,
+        new_address=address,
+        asked_at=now - DAY,
+        closed_at=now,
+        closed_as=EmailChange.Closed.DONE,
+    )
+    User.objects.filter(pk=person.who.pk).update(email=address)
+
+
+def test_after_a_new_address_it_is_not_offered_for_as_long_as_it_would_wait(
+    ann: Person, clock: Clock
+) -> None:
+    """The owner of the old address would read none of the mails."""
+    new_address(ann)
+    changed_at = timezone.now()
+    assert ask(ann) is RevocationOutcome.NOT_OFFERED
+    at(changed_at + WAIT - MOMENT, clock)
+    assert ask(ann) is RevocationOutcome.NOT_OFFERED
+    at(changed_at + WAIT, clock)
     assert ask(ann) is RevocationOutcome.ASKED
 
 
@@ -457,6 +485,7 @@ CALLED_OFF = [
     pytest.param(staff_now, Closed.OUT_OF_REACH, id="staff"),
     pytest.param(superuser_now, Closed.OUT_OF_REACH, id="superuser"),
     pytest.param(deactivated, Closed.DEACTIVATED, id="deactivated"),
+    pytest.param(new_address, Closed.OUT_OF_REACH, id="new-address"),
     pytest.param(password_marked_as_mailed, Closed.OUT_OF_REACH, id="password-by-mail"),
 ]
 
