@@ -585,11 +585,13 @@ SUBJECTS = {
 }
 
 
-@pytest.mark.parametrize("kind", list(Notice.Kind))
-def test_each_mail(kind: Notice.Kind, user: User) -> None:
+@pytest.mark.parametrize(
+    ("kind", "to_lost"), [*((kind, False) for kind in Notice.Kind), (Notice.Kind.DISOWNED, True)]
+)
+def test_each_mail(kind: Notice.Kind, to_lost: bool, user: User) -> None:
     """No line of it is the English one, and none is longer than those may be."""
     notice = Notice(pk=1, user=user, kind=kind, last_three="156", created_at=timezone.now())
-    if kind.startswith("email_"):
+    if kind.startswith("email_") or to_lost:
         change = EmailChange.objects.create(
             user=user, old_address=user.email, new_address="a@b.example", asked_at=timezone.now()
         )
@@ -599,7 +601,8 @@ def test_each_mail(kind: Notice.Kind, user: User) -> None:
         message = wording.mail_for(notice)
     body = str(message.body)
 
-    assert message.subject == SUBJECTS[kind]
+    lost = "Das ist nicht mehr die E-Mail-Adresse Ihres Kontos"
+    assert message.subject == (lost if to_lost else SUBJECTS[kind])
     same = set(body.splitlines()) & set(english.splitlines())
     assert {line for line in same if not line.startswith("https://")} == {""}
     assert "Wann: 2. November 2026, 23:00 AEDT" in body
