@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from optin.models import AuditEvent, EmailChange, Notice, User
+from optin.models.messages import State
 from optin.operations import email_changes
 from optin.origin import Face, Origin
 from tests.kit.people import make_user
@@ -24,7 +25,7 @@ DAY = timedelta(days=1)
 
 def due(n: int, address: str) -> EmailChange:
     user, now = make_user(f"user{n}"), timezone.now()
-    return EmailChange.objects.create(
+    change = EmailChange.objects.create(
         user=user,
         old_address=user.email,
         new_address=address,
@@ -32,6 +33,15 @@ def due(n: int, address: str) -> EmailChange:
         proved_at=now - DAY,
         due_at=now,
     )
+    Notice.objects.create(
+        user=user,
+        kind=Notice.Kind.EMAIL_ASKED,
+        about_id=change.pk,
+        created_at=change.asked_at,
+        sent_at=change.asked_at,
+        state=State.SENT,
+    )
+    return change
 
 
 def email_of(change: EmailChange) -> str:
