@@ -363,6 +363,9 @@ def _send_notice(notice: Notice) -> bool:
     if not wording.address_of(notice):
         _finish(notice, State.FAILED, reason=Unsent.NO_ADDRESS)
         return False
+    if wording.is_called_off(notice):
+        _finish(notice, State.FAILED, reason=Unsent.CALLED_OFF)
+        return False
     letter, server = wording.mail_for(notice), _mail_server()
     try:
         server.open()

@@ -289,6 +289,13 @@ def removal_of(message: SmsMessage) -> Revocation | None:
     return Revocation.objects.filter(pk=message.about_id or 0, user=message.news_to.user_id).first()
 
 
+def is_called_off(notice: Notice) -> bool:
+    """Whether the mail warns of a removal that the person asked for, and that ended since."""
+    if notice.kind != Notice.Kind.OWN_REMOVAL:
+        return False
+    return not Revocation.objects.open().filter(pk=notice.about_id, user=notice.user_id).exists()
+
+
 def disownable(token: str, now: datetime) -> Notice | None:
     """Return the notice whose mail had the link with *token*, until it is too old.
 

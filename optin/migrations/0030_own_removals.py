@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                     ("done", "Carried out"),
                     ("out_of_reach", "Who asked for it may not do it any more"),
                     ("deactivated", "The account is deactivated"),
-                    ("untold", "The mail about it did not leave in time"),
+                    ("untold", "No mail, or no text, about it left in time"),
                     ("set_up_since", "A second factor was set up since"),
                     ("nothing", "There was nothing to remove"),
                     ("signed_in", "The person has verified a second factor since"),

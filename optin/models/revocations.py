@@ -52,7 +52,7 @@ class Revocation(models.Model):
         DONE = "done", "Carried out"
         OUT_OF_REACH = "out_of_reach", "Who asked for it may not do it any more"
         DEACTIVATED = "deactivated", "The account is deactivated"
-        UNTOLD = "untold", "The mail about it did not leave in time"
+        UNTOLD = "untold", "No mail, or no text, about it left in time"
         SET_UP_SINCE = "set_up_since", "A second factor was set up since"
         NOTHING = "nothing", "There was nothing to remove"
         SIGNED_IN = "signed_in", "The person has verified a second factor since"

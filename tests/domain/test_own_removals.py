@@ -691,6 +691,23 @@ def test_a_text_that_waits_is_not_sent_once_it_is_called_off(ann: Person, clock:
     assert warnings(ann) == []
 
 
+def test_a_mail_that_waits_is_not_sent_once_it_is_called_off(
+    ann: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as server:
+        server.setattr(EmailBackend, "open", _away)
+        waits = asked(ann)
+        revocations.cancel(waits, origin=PAGE)
+    clock.shift(60)
+    mails = len(mail.outbox)
+    delivery.send_due(timezone.now())
+    told = Notice.objects.get(user=ann.who, kind=Notice.Kind.OWN_REMOVAL)
+    assert (told.state, told.reason) == (State.FAILED, Unsent.CALLED_OFF)
+    assert [message.subject for message in mail.outbox[mails:]] == [
+        "Your second factors are not removed"
+    ]
+
+
 # -- links -------------------------------------------------------------------------
 
 
