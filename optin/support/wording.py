@@ -362,7 +362,7 @@ _EVENTS: dict[tuple[str, str], str] = {
         "The second factor was not removed: the person has set one up since"
     ),
     (Kind.REVOKE, "untold"): (
-        "The second factor was not removed: the mail about it was not sent in time"
+        "The second factor was not removed: the person was not told of it in time"
     ),
     (Kind.REVOKE, "deactivated"): "The second factor was not removed: the account is deactivated",
     (Kind.REVOCATION, "planned"): "Staff asked for the removal of all second factors",
