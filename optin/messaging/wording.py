@@ -293,7 +293,8 @@ def is_called_off(notice: Notice) -> bool:
     """Whether the mail warns of a removal that the person asked for, and that ended since."""
     if notice.kind != Notice.Kind.OWN_REMOVAL:
         return False
-    return not Revocation.objects.open().filter(pk=notice.about_id, user=notice.user_id).exists()
+    waits = Revocation.objects.open().filter(pk=notice.about_id or 0, user=notice.user_id)
+    return not waits.exists()
 
 
 def disownable(token: str, now: datetime) -> Notice | None:
