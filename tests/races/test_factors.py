@@ -204,6 +204,8 @@ def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
         verify = partial(way.verify, user, file, pending.provider_user_id, code)
         calls = [*[verify] * 24, *[partial(page.post, address, code) for page in pages] * 12]
         random.Random(n).shuffle(calls)
+        if n % 10 == 9:
+            calls.sort(key=lambda call: call is verify)  # pages first: calls are faster
 
         answers = Counter(at_once(calls))
 
