@@ -500,7 +500,7 @@ CAUSES = [
         phone_lost,
         (NO_ENTRY, "phone_only"),
         r"The phone with the number \.\.\. \d{3} is the only way in: there is no authenticator app",
-        r"If it is lost: press “Suspend” .*, make sure who it is",
+        r"If it is lost: press “Suspend” .*, make sure who calls",
         id="phone-lost-without-recovery-codes",
     ),
     slow(
