@@ -25,6 +25,8 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     now = timezone.now()
     notice = wording.disownable(token, now)
     if notice and notice.disowned_at and now < notice.disowned_at + REPEATED_WITHIN:
+        if request.session.get("disowned", {}).get("notice") != notice.pk:
+            request.session.pop("disowned", None)  # what became of another change
         return SeeOther("not-me-done")  # the second half of a double click
     if notice is None or notice.disowned_at:
         return page(request, "not_me_gone.html", status=404)
@@ -48,7 +50,9 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
         done = now_left  # by somebody who was faster
     request.session["disowned"] = {
         "effect": done,
+        "notice": notice.pk,
         "took_back": done.takes_back,
+        "is_stuck": left.is_on and not done.takes_back,  # a thief would get the code
         "number": left.number.last_three if left.number else "",
         "app": bool(left.app),
     }

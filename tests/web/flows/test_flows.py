@@ -704,7 +704,8 @@ def test_this_was_not_me_says_what_it_does_not_remove(
     assert is_on(user)
     assert why in owner.page.text
     assert "Signing in still needs a code" in owner.page.text
-    assert "contact support first" in owner.page.text
+    assert "do not sign in yet" in owner.page.text
+    assert "What to do next" not in owner.page.text
 
 
 @pytest.mark.parametrize("path", ["/not-me/nothing/", "/not-me/1:forged/", "/not-me/1/"])
