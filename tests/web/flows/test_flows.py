@@ -18,6 +18,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin import keys
+from optin.messaging.wording import mail_for
 from optin.models import AuditEvent, File, Guard, Notice, PendingOtp, ProviderUser, User
 from optin.operations import authenticators, passwords, staff_actions
 from optin.support import wording
@@ -706,6 +707,23 @@ def test_this_was_not_me_says_what_it_does_not_remove(
     assert "Signing in still needs a code" in owner.page.text
     assert "do not sign in yet" in owner.page.text
     assert "What to do next" not in owner.page.text
+
+
+def test_a_used_link_shows_nothing_of_another(user: User, active: ProviderUser) -> None:
+    """The second half of a double click shows what became of its own change, or no details."""
+    path, owner = link_in_mail("/not-me/"), Browser()
+    owner.go(path)
+    owner.send(password=PASSWORD)
+    assert "Two-factor sign-in is off now." in owner.page.text
+    owner.go(path)
+    assert "Two-factor sign-in is off now." in owner.page.text
+    other = Notice.objects.exclude(disowned_at=None).get()
+    other.pk = None
+    other.save()
+    address = mail_for(other).body
+    owner.go(re.search(rf"https://{HOST}(/not-me/\S+)", str(address))[1])  # type: ignore[index]
+    assert owner.path == "/not-me/done/"
+    assert "Two-factor sign-in is off now." not in owner.page.text
 
 
 @pytest.mark.parametrize("path", ["/not-me/nothing/", "/not-me/1:forged/", "/not-me/1/"])
