@@ -1,13 +1,17 @@
 """Settings. The environment comes in here and nowhere else.
 
 A development start needs no variable at all; ``docs/operators.md`` lists them.
-Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so on.
+Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so on; or by a
+command: ``SECRET_KEY_COMMAND`` prints it.
 """
 
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -37,9 +41,51 @@ def _read(read: Callable[..., Any], name: str, default: Any, must: str) -> Any:
     if path and not os.access(path, os.R_OK):
         raise ImproperlyConfigured(f"{name}_FILE must be a file that the service can read.")
     try:
-        return read(name, default)
+        with _from_command(name):
+            return read(name, default)
     except (EnvError, ValueError):
         raise ImproperlyConfigured(f"{name} {must}.") from None
+
+
+PATIENCE = 20
+"""Seconds that a command which prints a secret may take."""
+
+
+@contextmanager
+def _from_command(name: str) -> Iterator[None]:
+    """Let the variable *name* have what ``NAME_COMMAND`` prints, if there is such a command.
+
+    Only while it is read: what the service starts must not find the secret in its environment.
+    """
+    command = os.environ.get(f"{name}_COMMAND", "")
+    if not command:
+        yield
+        return
+    if twice := [other for other in (name, f"{name}_FILE") if os.environ.get(other)]:
+        raise ImproperlyConfigured(f"Give {name}_COMMAND or {twice[0]}, not both.")
+    os.environ[name] = _output(name, command)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@cache
+def _output(name: str, command: str) -> str:
+    """Return what *command* prints; no shell reads it. What it says of errors goes to stderr."""
+    try:
+        # The operator gives the command.
+        done = subprocess.run(  # noqa: S603
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE
+        )
+        text = done.stdout.decode().strip()
+    except (OSError, ValueError, subprocess.TimeoutExpired) as exc:
+        # Without the words of the error: they may hold what it printed.
+        raise ImproperlyConfigured(f"{name}_COMMAND failed: {type(exc).__name__}.") from None
+    if done.returncode or not text:
+        what = f"ended with {done.returncode}" if done.returncode else "printed nothing"
+        raise ImproperlyConfigured(f"{name}_COMMAND {what}.")
+    return text
 
 
 def _port(name: str, default: int) -> int:

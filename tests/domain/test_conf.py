@@ -689,6 +689,10 @@ MORE_DANGEROUS: list[tuple[dict[str, str], str]] = [
 """The same, for the long run: each costs a start."""
 
 
+BY_COMMAND = {"OPTIN_KEYS": ""}
+"""The ring is not given but by a command."""
+
+
 def named(value: object) -> str | None:
     return ",".join(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else ""
 
@@ -777,6 +781,16 @@ def test_a_command_says_what_is_dangerous(
         ({"OPTIN_GATEWAY_HTTP_HEADERS": "letmein"}, "(optin.E031)."),
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE must be a file"),
         ({"OPTIN_KEYS_FILE": "/nowhere"}, "OPTIN_KEYS_FILE must be a file"),
+        (BY_COMMAND | {"OPTIN_KEYS_COMMAND": "/nowhere letmein"}, "failed: FileNotFoundError."),
+        (BY_COMMAND | {"OPTIN_KEYS_COMMAND": "'letmein"}, "failed: ValueError."),
+        (BY_COMMAND | {"OPTIN_KEYS_COMMAND": "/bin/false"}, "OPTIN_KEYS_COMMAND ended with 1."),
+        (BY_COMMAND | {"OPTIN_KEYS_COMMAND": "/bin/true"}, "OPTIN_KEYS_COMMAND printed nothing."),
+        (BY_COMMAND | {"OPTIN_KEYS_COMMAND": "/bin/echo letmein"}, "OPTIN_KEYS must be kid:base64"),
+        ({"OPTIN_KEYS_COMMAND": "/bin/echo"}, "Give OPTIN_KEYS_COMMAND or OPTIN_KEYS, not both."),
+        (
+            BY_COMMAND | {"OPTIN_KEYS_COMMAND": "/bin/echo", "OPTIN_KEYS_FILE": "/dev/null"},
+            "Give OPTIN_KEYS_COMMAND or OPTIN_KEYS_FILE, not both.",
+        ),
     ],
     ids=named,
 )
@@ -805,6 +819,26 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     )
     rates = (Rate(1, 2), Rate(3, 4))
     assert done.stdout.strip() == f"{ {'k1': KEY} } {rates}", done.stderr
+
+
+def test_a_secret_may_come_from_a_command(tmp_path: Path) -> None:
+    """It runs once, without a shell, and leaves no secret in the environment."""
+    store = tmp_path / "store"
+    (tmp_path / "secret").write_text(SECRET)
+    store.write_text(f'#!/bin/sh\ncd {tmp_path}\necho "$1" >> runs\ncat secret\n')
+    store.chmod(0o700)
+    done = manage(
+        tmp_path,
+        "shell",
+        "--no-imports",
+        "-c",
+        "import os; from django.conf import settings; "
+        "print(settings.SECRET_KEY, os.environ.get('SECRET_KEY'))",
+        SECRET_KEY_COMMAND=f"{store} 'of the $HOME'",
+        DEBUG="1",
+    )
+    assert done.stdout.strip() == f"{SECRET} None", done.stderr
+    assert (tmp_path / "runs").read_text() == "of the $HOME\n"
 
 
 def test_lifetimes_are_those_of_the_standard_endpoints_too(
