@@ -7,6 +7,7 @@ the old one can go.
 
 ``OPTIN_DIGEST_KEY`` makes the digests by which rows are found and audit events
 are proved. It is not rotated while the service runs: a new key would find nothing.
+``OPTIN_OLD_DIGEST_KEYS`` are those before it, which only check what they proved.
 
 No key is used for two things: each use has a label, and works with
 HMAC-SHA256(key, label).
@@ -28,6 +29,10 @@ _NONCE_BYTES = 12  # NIST SP 800-38D 8.2.1: 96 bits
 
 class UndecryptableError(Exception):
     """A stored value does not open: wrong ring, or a row that was tampered with."""
+
+
+class UnknownDigestKeyError(Exception):
+    """No digest key with this id is here."""
 
 
 def derive(secret: str, label: str) -> bytes:
@@ -90,15 +95,39 @@ def decrypt(stored: str, *, context: str) -> str:
         raise UndecryptableError("a stored value does not open with its key") from None
 
 
-def digest(label: str, text: str) -> str:
-    """Return the keyed digest of *text* for look-ups under *label*, in hex."""
-    key = _subkey(conf.digest_key, label)
+def digest(label: str, text: str, *, key_id: str = "") -> str:
+    """Return the keyed digest of *text* for look-ups under *label*, in hex.
+
+    :param key_id: of a former digest key, in place of the current one.
+    :raises UnknownDigestKeyError: if there is none with this id.
+    """
+    key = _subkey(_digest_key(key_id) if key_id else conf.digest_key, label)
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def digest_key_id() -> str:
     """Return a short public name of the digest key, kept with audit events."""
-    return _subkey(conf.digest_key, "key id").hex()[:8]
+    return _digest_key_id(conf.digest_key)
+
+
+def has_digest_key(key_id: str) -> bool:
+    """Whether the digest key with this id is here, as the current one or a former one."""
+    try:
+        _digest_key(key_id)
+    except UnknownDigestKeyError:
+        return False
+    return True
+
+
+def _digest_key_id(key: bytes) -> str:
+    return _subkey(key, "key id").hex()[:8]
+
+
+def _digest_key(key_id: str) -> bytes:
+    for key in (conf.digest_key, *conf.old_digest_keys):
+        if _digest_key_id(key) == key_id:
+            return key
+    raise UnknownDigestKeyError(key_id)
 
 
 def sha256(text: str) -> str:

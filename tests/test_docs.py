@@ -48,6 +48,7 @@ _FORM: dict[Callable[[str], Any], str] = {
     parse.networks: "networks",
     parse.headers: "headers",
     parse.key: "key",
+    parse.several_keys: "keys",
     parse.ring: "id:key",
     parse.price: "price",
     parse.senders: "region:name",

@@ -8,6 +8,8 @@ Four things prove an event. Each is made with the digest key:
 - the seal over its range proves that the range had no other events;
 - the next seal proves that seal: it begins where that one ends. The first begins at 1.
 
+A new digest key (``operations.key_rotation``) proves all seals that were there before it.
+
 No event names the newest ones, and no seal follows theirs. Their removal shows in the sequence of
 ids and in the times of other rows, unless somebody changed these too. If they were sealed, it also
 shows in the copies of their seals that are kept elsewhere (``verify_copies``).
@@ -24,10 +26,10 @@ from django.db.models import Count, Max, Min
 
 from optin import keys
 from optin.audit import restores
-from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of
+from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of, rows_of
 from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
-from optin.models.audit import BLOCK, LAST, NAMED
+from optin.models.audit import BLOCK, LAST, NAMED, REDIGESTED
 
 APART = timedelta(minutes=15)
 """By how much an event may be older than one with a lower id.
@@ -93,6 +95,8 @@ def verify(
     """
     yield from _check_copies()
     tally.lost = restores.gaps("begun", foreign=True)
+    pins = _pins()
+    sealed = Content()
     walk = _Walk(tally, purged_before=now - kept)
     yield from walk.over(-LAST - 1, 0)
     if walk.content.count:
@@ -101,7 +105,10 @@ def verify(
     purging = True
     for one in all_seals():
         tally.seals += 1
+        sealed.add(one.first_id, one.key_id, one.proof)
         yield from _check_seal(one, next_id)
+        if pin := pins.pop(sealed.count, None):
+            yield from pin.check(sealed)
         if one.first_id > next_id:
             yield from walk.over(next_id, one.first_id - 1)
         yield from walk.over(one.first_id, one.last_id)
@@ -116,6 +123,8 @@ def verify(
             if not difference:
                 yield from walk.gaps
         next_id = max(next_id, one.last_id + 1)
+    for pin in pins.values():
+        yield from pin.check(sealed)
     before = drawn()  # later ids may be of events that were not read
     yield from walk.over(next_id, LAST)
     tally.unsealed = walk.content.count
@@ -132,7 +141,7 @@ def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
         if copy is None:
             continue
         tally.copies += 1
-        if copy.key_id == keys.digest_key_id() and not _same(copy.proof, copy.own_proof()):
+        if keys.has_digest_key(copy.key_id) and not _same(copy.proof, copy.own_proof()):
             yield Finding(f"line {number}: this copy of a seal was changed", unchecked=True)
             continue
         stored = AuditSeal.objects.filter(first_id=copy.first_id).first()
@@ -264,10 +273,9 @@ class _Walk:
 
 def _check_digests(chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
     """Check the own digest of each event."""
-    current = keys.digest_key_id()
     foreign: dict[str, list[int]] = {}
     for event in chunk:
-        if event.key_id != current:
+        if not keys.has_digest_key(event.key_id):
             foreign.setdefault(event.key_id, []).append(event.pk)
         elif not _same(event.digest, event.content_digest()):
             yield Finding(f"event {event.pk}: its content was changed")
@@ -277,7 +285,7 @@ def _check_digests(chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
 
 def _redigested(event: AuditEvent) -> bool:
     """Whether *event* tells of a new digest key: it is the first under that key."""
-    return (event.kind, event.outcome) == (AuditEvent.Kind.KEYS, "redigested")
+    return (event.kind, event.outcome) == (AuditEvent.Kind.KEYS, REDIGESTED)
 
 
 def _check_copies() -> Iterator[Finding]:
@@ -368,8 +376,35 @@ def _newest_time() -> datetime:
 # -- seals -------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What a redigest says of all seals before it.
+
+    Whoever knows the former key could make these seals anew, and the events under them.
+    """
+
+    event_id: int
+    digest: str
+
+    def check(self, sealed: Content) -> Iterator[Finding]:
+        if not _same(self.digest, sealed.digest()):
+            yield Finding(f"seals before event {self.event_id}: not those of the redigest")
+
+
+def _pins() -> dict[int, _Pin]:
+    """Return the pins by the number of seals that they tell of."""
+    events = AuditEvent.objects.led_by("kind", AuditEvent.Kind.KEYS).filter(outcome=REDIGESTED)
+    found = {}
+    for event in rows_of(events, "key_id", "digest", "previous"):
+        seals, digest = event.data.get("seals"), event.data.get("sealed")
+        # Redigests of releases before 0.13 tell nothing of them.
+        if isinstance(seals, int) and isinstance(digest, str) and seals and event.is_proved():
+            found[seals] = _Pin(event.pk, digest)
+    return found
+
+
 def _check_seal(one: AuditSeal, next_id: int) -> Iterator[Finding]:
-    if one.key_id != keys.digest_key_id():
+    if not keys.has_digest_key(one.key_id):
         yield Finding(f"seal over {_range(one)}: digest key {one.key_id!r} is not here", True)
     elif not _same(one.proof, one.own_proof()):
         yield Finding(f"seal over {_range(one)}: it was changed or forged")

@@ -4,7 +4,6 @@ Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind`
 "done" (``operations.restore``). There is also one for each decision that was carried out again.
 """
 
-import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,12 +47,13 @@ def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
     """Return the gaps of all restores whose ``after_restore`` has this outcome.
 
     :param outcome: "begun" or "done".
-    :param foreign: also those recorded under another digest key, which nobody can check here.
+    :param foreign: also those recorded under another digest key, unless it is here and shows
+        that they were changed.
     """
     found = []
     for event in _events(outcome=outcome):
         first, last = (event.data.get(name) for name in ("lost_from", "lost_to"))
-        proved = _is_ours(event) or (foreign and event.key_id != keys.digest_key_id())
+        proved = _is_ours(event) or (foreign and _is_of_another_key(event))
         if proved and isinstance(first, int) and isinstance(last, int):
             found.append(Gap(first, last, event.at))
     return found
@@ -87,7 +87,14 @@ AGAIN = ("again", "unchanged", "gone")
 
 def _is_ours(event: AuditEvent) -> bool:
     # The role of the service may add rows; nobody adds one with this digest without the key.
-    return hmac.compare_digest(event.digest, event.content_digest())
+    # Somebody else may know a former key.
+    return event.key_id == keys.digest_key_id() and event.is_proved()
+
+
+def _is_of_another_key(event: AuditEvent) -> bool:
+    if event.key_id == keys.digest_key_id():
+        return False
+    return event.is_proved() or not keys.has_digest_key(event.key_id)
 
 
 # -- the ledger beside the database ------------------------------------------------

@@ -56,6 +56,10 @@ def key(text: str) -> bytes:
     return raw
 
 
+def several_keys(text: str) -> tuple[bytes, ...]:
+    return tuple(key(part) for part in words(text))
+
+
 def ring(text: str) -> dict[str, bytes]:
     """Read ``kid:key,kid:key`` as key id -> key, in the order written."""
     keys: dict[str, bytes] = {}

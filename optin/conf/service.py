@@ -13,7 +13,7 @@ from optin.conf.faults import (
     secret,
     zone,
 )
-from optin.conf.parse import boolean, integer, key, networks, ring
+from optin.conf.parse import boolean, integer, key, networks, ring, several_keys
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
@@ -34,6 +34,13 @@ class Service:
         parse=key,
         fault=lambda v: "" if len(v) == KEY_BYTES else "must be a key of 32 bytes",
         doc="The key of look-up digests and audit digests.",
+    )
+    old_digest_keys: Setting[tuple[bytes, ...]] = Setting(
+        97,
+        (),
+        parse=several_keys,
+        fault=lambda v: "" if all(len(k) == KEY_BYTES for k in v) else "must be keys of 32 bytes",
+        doc="Former keys of OPTIN_DIGEST_KEY. They check older audit events, and do nothing else.",
     )
     trusted_proxies: Setting[tuple[Network, ...]] = Setting(
         23,

@@ -5,6 +5,7 @@ content, which shows a change, and names the event that the same thread wrote be
 that name one event show a copy, and a row that names a missing event shows a removal.
 """
 
+import hmac
 import json
 import logging
 import os
@@ -41,6 +42,9 @@ logger = logging.getLogger("optin.audit")
 
 committed = Signal()
 """Sent after the commit of an event, with ``event``."""
+
+REDIGESTED = "redigested"
+"""The outcome of the event that is the first under a new digest key."""
 
 LAST = 2**63 - 1
 """Above all ids."""
@@ -350,16 +354,24 @@ class AuditEvent(AppendOnly):
         transaction.on_commit(partial(_committed, self), robust=True)
 
     def content_digest(self) -> str:
-        """Return the keyed digest of all that this row says, in hex.
+        """Return the keyed digest of all that this row says, in hex, with the key that it names.
 
         The id is not part of it, because the database gives it on insertion. The next event of
         the same thread holds the id, and so does the seal.
+
+        :raises UnknownDigestKeyError: if that key is not here.
         """
         content = {name: getattr(self, name) for name in _CONTENT}
         if self.previous is None:
             del content["previous"]  # the event is older than the column
         content["at"] = int(self.at.timestamp() * 1_000_000)
-        return keys.digest("audit event", _JSON.encode(content))
+        return keys.digest("audit event", _JSON.encode(content), key_id=self.key_id)
+
+    def is_proved(self) -> bool:
+        """Whether its digest proves its content; no, if the key of the digest is not here."""
+        if not keys.has_digest_key(self.key_id):
+            return False
+        return hmac.compare_digest(self.digest, self.content_digest())
 
     def name(self) -> str:
         """Return what the next event of this thread names as ``previous``."""
@@ -400,7 +412,7 @@ def _last_from(name: str) -> str:
     Without the key nobody can add one that would be taken for the service's.
     """
     while event := AuditEvent.objects.filter(previous=name).first():
-        if event.digest != event.content_digest():
+        if not event.is_proved():
             break
         name = event.name()
     return name

@@ -48,8 +48,11 @@ class AuditSeal(AppendOnly):
         return f"seal over events {self.first_id} to {self.last_id}"
 
     def own_proof(self) -> str:
-        """Return the keyed digest of all that this seal says, in hex: none can be forged."""
-        return keys.digest("audit seal", self._text())
+        """Return the keyed digest of all that this seal says, in hex: none can be forged.
+
+        :raises UnknownDigestKeyError: if the key that it names is not here.
+        """
+        return keys.digest("audit seal", self._text(), key_id=self.key_id)
 
     def line(self) -> str:
         """Return the seal as one line: for a log, and to be read by ``from_line``."""

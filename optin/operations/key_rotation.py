@@ -21,6 +21,8 @@ from django.db.models.functions import Concat, StrIndex, Substr
 from django.utils import timezone
 
 from optin import keys
+from optin.audit.reading import all_seals
+from optin.audit.seals import Content
 from optin.keys import UndecryptableError
 from optin.models import (
     AuditEvent,
@@ -33,6 +35,7 @@ from optin.models import (
     RefusalCount,
     SendCounter,
 )
+from optin.models.audit import REDIGESTED
 from optin.origin import Face, Origin
 
 CHUNK = 200
@@ -252,6 +255,8 @@ class Redigest:
     numbers: int
     unreadable: list[int]
     codes_closed: int
+    checks_older_events: bool
+    """Whether the key with which the newest seal was made is here too."""
 
 
 def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | None:
@@ -263,9 +268,9 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
     kept under it: they end here. So do STOPs and lines of lists about a number that no row
     holds any more; the others go on.
     Events of the audit trail keep the digests, and the id of the key, that they were
-    written with. Apps have no digest, and those of recovery codes are made without a key:
-    both go on. The last attempt of a session is a digest too, but counts for a minute, which
-    has passed.
+    written with: ``OPTIN_OLD_DIGEST_KEYS`` checks them. Apps have no digest, and those of
+    recovery codes are made without a key: both go on. The last attempt of a session is a
+    digest too, but counts for a minute, which has passed.
 
     :param leave_unreadable: go on though some numbers do not open; they are not found
         any more.
@@ -291,15 +296,27 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
         KnownNetwork.objects.all().delete()
         _move_controls(moved)
         canary.digest_anew()
+        sealed, former = Content(), ""
+        for one in all_seals():
+            sealed.add(one.first_id, one.key_id, one.proof)
+            former = one.key_id
         AuditEvent.objects.record(
             Kind.KEYS,
-            "redigested",
+            REDIGESTED,
             now=now,
             origin=origin,
             user_id=None,
-            data={"numbers": numbers, "unreadable": len(unreadable), "codes_closed": closed},
+            data={
+                "numbers": numbers,
+                "unreadable": len(unreadable),
+                "codes_closed": closed,
+                # The new key proves the seals of the former one, which somebody else may know.
+                "seals": sealed.count,
+                "sealed": sealed.digest(),
+            },
         )
-    return Redigest(numbers, sorted(unreadable), closed)
+    known = not former or keys.has_digest_key(former)
+    return Redigest(numbers, sorted(unreadable), closed, checks_older_events=known)
 
 
 def _refuse_while_running(now: datetime) -> None:

@@ -46,7 +46,7 @@ from tests.kit.trail import audit_trail_full, sql, unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-UNCHECKED, FOUND = 2, 3
+CLEAN, UNCHECKED, FOUND = 0, 2, 3
 ORIGIN = Origin(Face.API, client="key:1", ip="192.0.2.1")
 MINUTE = timedelta(minutes=1)
 NAME = "audit_event_follows_another_alone"
@@ -290,7 +290,9 @@ def replay(trail: Trail) -> None:
 
 
 def replay_of_another_key(trail: Trail) -> None:
-    put(another(trail.newest, key_id="deadbeef"), 45)
+    made = another(trail.newest)
+    made.key_id = "deadbeef"
+    put(made, 45)
     sequence_ends_at(45)
 
 
@@ -705,14 +707,63 @@ def test_it_is_no_finding(trail: Trail, way: Way) -> None:
     assert run("--seal")[1][:-1] == []
 
 
-def test_a_new_digest_key_is_no_finding(trail: Trail, settings: Any) -> None:
-    """What is under the old one cannot be checked without it, and that is all."""
+# -- a new digest key --------------------------------------------------------------
+
+
+@pytest.fixture
+def redigested(trail: Trail, settings: Any) -> Trail:
+    """The trail goes on under a new digest key. The former one is here too."""
     trail.clock.shift(6 * MINUTE)
     seals.seal(timezone.now())
     Canary.objects.look()
-    settings.OPTIN_DIGEST_KEY = b"x" * 32
-    key_rotation.redigest(origin=Origin(Face.COMMAND))
-    record(timedelta(0))
+    former = settings.OPTIN_DIGEST_KEY
+    for key in (b"x" * 32, b"y" * 32):
+        settings.OPTIN_OLD_DIGEST_KEYS = (settings.OPTIN_DIGEST_KEY, former)
+        settings.OPTIN_DIGEST_KEY = key
+        trail.clock.shift(MINUTE * 2)
+        key_rotation.redigest(origin=Origin(Face.COMMAND))
+        forget_thread()
+        record(timedelta(0))
+        trail.clock.shift(6 * MINUTE)
+        seals.seal(timezone.now())
+    return trail
+
+
+def test_a_new_digest_key_is_no_finding(redigested: Trail) -> None:
+    status, lines = run()
+    assert (status, lines[:-1]) == (CLEAN, [])
+
+
+def test_without_the_former_key_that_part_cannot_be_checked(
+    redigested: Trail, settings: Any
+) -> None:
+    settings.OPTIN_OLD_DIGEST_KEYS = ()
     status, lines = run()
     assert status == UNCHECKED
     assert [line for line in lines[:-1] if not line.endswith("is not here")] == []
+
+
+def test_who_knows_the_former_key_cannot_change_what_is_under_it(redigested: Trail) -> None:
+    event = redigested.event(SEALED)
+    event.reason = "another"
+    change(event, reason=event.reason, digest=event.content_digest())
+    over = next(one for one in redigested.seals if one.first_id <= SEALED <= one.last_id)
+    content = seals.Content()
+    for other in redigested.events(over.first_id, over.last_id):
+        content.add(other.pk, other.key_id, other.digest)
+    over.digest = content.digest()
+    change(over, digest=over.digest, proof=over.own_proof())
+
+    status, lines = run()
+
+    assert status == FOUND
+    redigests = AuditEvent.objects.filter(kind=AuditEvent.Kind.KEYS)
+    assert {f"seals before event {told.pk}: not those of the redigest" for told in redigests} <= {
+        *lines
+    }
+
+
+def test_seals_that_a_redigest_told_of_may_not_go(redigested: Trail) -> None:
+    remove(*redigested.seals, *redigested.events(1, SEALED))
+    first = AuditEvent.objects.filter(kind=AuditEvent.Kind.KEYS).order_by("pk")[0]
+    assert f"seals before event {first.pk}: not those of the redigest" in run()[1]

@@ -9,6 +9,8 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from optin import keys
+from optin.audit import seals
+from optin.audit.seals import Content
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -61,7 +63,8 @@ def test_all_goes_on_with_the_new_key(stopped: World, stranger: User) -> None:
     assert (
         output == "Made the digests of 1 numbers anew; 0 were left; 0 codes on their way ended.\n"
     )
-    assert newest_event().data == {"numbers": 1, "unreadable": 0, "codes_closed": 0}
+    told = {"numbers": 1, "unreadable": 0, "codes_closed": 0, "seals": 0}
+    assert newest_event().data == {**told, "sealed": Content().digest()}
     assert newest_event().key_id == keys.digest_key_id()
     assert (Canary.objects.get().has_digest(), Canary.objects.get().opens()) == (True, True)
     found = ProviderUser.objects.active_owner(ProviderUser.digest_of(NUMBER))
@@ -202,6 +205,18 @@ def test_many(stopped: World, other_file: File, settings: LazySettings) -> None:
     redigest()
     for row in ProviderUser.objects.all():
         assert row.number_digest == ProviderUser.digest_of(row.open_number())
+
+
+def test_it_says_where_the_former_key_goes(stopped: World, settings: LazySettings) -> None:
+    settings.OPTIN_DIGEST_KEY = DIGEST
+    stopped.clock.shift(timedelta(minutes=6))
+    assert seals.seal(timezone.now()) == 1
+    settings.OPTIN_DIGEST_KEY = NEW_DIGEST
+    assert "Put the former key into OPTIN_OLD_DIGEST_KEYS" in redigest()
+    settings.OPTIN_OLD_DIGEST_KEYS = (DIGEST, NEW_DIGEST)
+    settings.OPTIN_DIGEST_KEY = b"z" * 32
+    stopped.clock.shift(61)
+    assert "OPTIN_OLD_DIGEST_KEYS" not in redigest()
 
 
 def test_again_does_nothing(stopped: World) -> None:

@@ -13,6 +13,7 @@ from optin.audit.ledger import Line
 from optin.conf import conf
 from optin.management.commands import ORIGIN, refuse_faulty_keys
 from optin.models import AuditEvent
+from optin.models.audit import REDIGESTED
 from optin.operations import restore
 from optin.operations.restore import Restored
 
@@ -94,7 +95,7 @@ class Command(BaseCommand):
 
 def _has_new_digest_key() -> bool:
     """Whether the backup is from after ``redigest``: lines under the former key are older."""
-    redigested = AuditEvent.objects.filter(kind=AuditEvent.Kind.KEYS, outcome="redigested")
+    redigested = AuditEvent.objects.filter(kind=AuditEvent.Kind.KEYS, outcome=REDIGESTED)
     return redigested.filter(key_id=keys.digest_key_id()).exists()
 
 

@@ -57,3 +57,8 @@ class Command(BaseCommand):
             f"Made the digests of {done.numbers} numbers anew; {len(done.unreadable)} were left; "
             f"{done.codes_closed} codes on their way ended."
         )
+        if not done.checks_older_events:
+            self.stdout.write(
+                "Put the former key into OPTIN_OLD_DIGEST_KEYS: verify_audit needs it for older "
+                "events."
+            )
