@@ -419,7 +419,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     """In the order of the document, once ann has opted in; each must end with success."""
     # These ask for a password, are for production (see above), are for a database that was
     # restored (tests/restore), and need PostgreSQL.
-    elsewhere = r"changepassword|check --deploy|after_restore|procrastinate"
+    elsewhere = r"changepassword|createsuperuser|check --deploy|after_restore|procrastinate"
     commands = re.findall(rf"^ {{4,}}(manage (?!{elsewhere}).+)$", OPERATORS, re.MULTILINE)
     # A key of this run in place of the one in the document.
     new_key = "$(manage create_access_key ann 777 2>/dev/null | tail -n 1 | cut -c 1-6)"

@@ -225,6 +225,8 @@ SECURE_CSP = {
 ROOT_URLCONF = "twofa_site.urls"
 WSGI_APPLICATION = "twofa_site.wsgi.application"
 INSTALLED_APPS = [
+    # First: its commands are also those of Django and of packages, with an audit event.
+    "optin",
     # Without looking for what other packages would put into it: optin.admin has it all.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
@@ -235,7 +237,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "oauth2_provider",
     "django_otp",
-    "optin",
 ]
 # Add the same headers to every answer, and do nothing else: to those of calls too.
 SETS_HEADERS = [

@@ -255,6 +255,7 @@ class AuditEvent(AppendOnly):
         RESTORE = "restore", "Database restored from a backup"
         SESSION = "session", "Signed out somewhere else"
         EMAIL = "email", "E-mail address"
+        PERSON = "person", "Account made, deactivated or activated by an operator"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -110,11 +110,14 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; a new password or a deactivation ends what was signed in before.
 
+        In one transaction, also with what is recorded of it by a signal.
+
         The counts are left out: a form or a command that read this row a while ago would
         put them back. Only operations write them, under the lock.
         """
         if self._state.adding:
-            super().save(*args, **kwargs)
+            with transaction.atomic():
+                super().save(*args, **kwargs)
             return
         if kwargs.get("update_fields") is None:
             kwargs["update_fields"] = [

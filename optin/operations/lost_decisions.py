@@ -16,7 +16,7 @@ from oauth2_provider.models import get_application_model
 from optin.audit.ledger import Line
 from optin.errors import TellingReason, UnfitTime
 from optin.models import AccessKey, AuditEvent, File, Guard, Membership, User
-from optin.operations import erasure, lost_changes, send_controls, sign_in, staff, tenants
+from optin.operations import erasure, lost_changes, people, send_controls, sign_in, staff, tenants
 from optin.operations.lost_changes import made_until
 from optin.operations.send_controls import Target
 from optin.origin import Origin
@@ -94,6 +94,12 @@ def _member(line: Line, origin: Origin) -> bool:
     return True
 
 
+def _activity(line: Line, origin: Origin) -> bool:
+    user = _user(line)
+    switch = people.activate if line.outcome == "activated" else people.deactivate
+    return switch(user, reason=REASON, origin=origin) is StaffOutcome.OK
+
+
 def _revoke_key(line: Line, origin: Origin) -> bool:
     keys = AccessKey.objects.select_related("user", "file").filter(created_at__lte=made_until(line))
     key = keys.get(pk=line.data["access_key"])
@@ -166,6 +172,7 @@ _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.ERASE: _erase,
     Kind.ROLE: _lower_role,
     Kind.MEMBER: _member,
+    Kind.PERSON: _activity,
     Kind.ACCESS_KEY: _revoke_key,
     Kind.APPLICATION: _remove_application,
     Kind.PASSWORD_CLIENTS: _switch_password_clients,

@@ -138,8 +138,13 @@ def make_application(
             redirect_uris=redirect_uris,
             client_secret=secret,
         )
-        _record(Kind.APPLICATION, "made", origin, application=made)
+        record_application(made, origin=origin)
     return made.client_id, secret
+
+
+def record_application(made: Any, *, origin: Origin) -> None:
+    """Record that the OAuth application *made* was made, in the transaction of that."""
+    _record(Kind.APPLICATION, "made", origin, application=made)
 
 
 def remove_application(application: Any, *, origin: Origin) -> None:

@@ -274,6 +274,7 @@ _DONE = {
     *("ended", "others_ended", "text_first", "app_first"),
     *("made", "revoked", "allowed", "reset_asked", "2fa_code_required", "refresh_token"),
     *("authorization_code", "password", "created", "already_verified"),
+    *("deactivated", "activated", "set"),
     *("planned", "cancelled", "withdrawn", "asked", "proved", "reminded"),
 }
 PURPOSES: dict[str, str] = {
@@ -412,7 +413,11 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.ACCESS_KEY, "made"): "An access key was made",
     (Kind.ACCESS_KEY, "revoked"): "An access key was revoked",
     (Kind.ACCESS_KEY, ""): "Staff tried to change the access keys; nothing changed",
+    (Kind.PERSON, "created"): "Account made",
+    (Kind.PERSON, "deactivated"): "Account deactivated",
+    (Kind.PERSON, "activated"): "Account activated again",
     (Kind.PASSWORD, "changed"): "Password changed",
+    (Kind.PASSWORD, "set"): "Password given by an operator",
     (Kind.PASSWORD, "reset_asked"): "A link to choose a new password was sent by e-mail",
     (Kind.PASSWORD, "refused"): "A link to choose a new password was asked for and not sent",
     (

@@ -222,7 +222,11 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
     (Kind.ACCESS_KEY, ""): lambda: _("Staff tried to change your access keys; nothing changed"),
+    (Kind.PERSON, "created"): lambda: _("Your account was made"),
+    (Kind.PERSON, "deactivated"): lambda: _("Your account was deactivated"),
+    (Kind.PERSON, "activated"): lambda: _("Your account was activated again"),
     (Kind.PASSWORD, "changed"): lambda: _("Password changed"),
+    (Kind.PASSWORD, "set"): lambda: _("You were given a new password"),
     (Kind.PASSWORD, "reset_asked"): lambda: _("A link to choose a new password was sent by e-mail"),
     (Kind.PASSWORD, "refused"): lambda: _(
         "A link to choose a new password was asked for and not sent"

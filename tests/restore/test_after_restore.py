@@ -23,6 +23,7 @@ from oauth2_provider.models import AccessToken, get_application_model
 from optin import codes, keys
 from optin.audit import integrity, ledger, months, restores, seals
 from optin.audit.ledger import Line
+from optin.management.commands import recording
 from optin.messaging import delivery
 from optin.models import (
     AccessKey,
@@ -52,6 +53,7 @@ from optin.operations import (
     lost_decisions,
     not_me,
     passwords,
+    people,
     retention,
     revocations,
     send_controls,
@@ -236,6 +238,24 @@ class Town:
 
     # -- files, keys, clients ------------------------------------------------------
 
+    def person_deactivated(self) -> Change:
+        user = self.person().who
+        return Change(
+            lambda: people.deactivate(user, reason="left", origin=ORIGIN),
+            lambda: User.objects.filter(pk=user.pk, is_active=True).exists(),
+        )
+
+    def password_given(self) -> Change:
+        person = self.person()
+
+        def give() -> None:
+            """As ``changepassword`` does."""
+            with recording(User, lambda user: people.record_password(user, origin=ORIGIN)):
+                person.who.set_password("another long one")
+                person.who.save()
+
+        return Change(give, lambda: person.now.check_password(PASSWORD))
+
     def membership_ended(self) -> Change:
         user = self.person().who
         return Change(
@@ -357,12 +377,15 @@ def test_what_was_given_back_is_given_back(
     suspended.suspend()
     disabled.disable()
     tenants.end_membership(member, town.file, origin=ORIGIN)
+    left = town.person().who
+    people.deactivate(left, reason="left", origin=ORIGIN)
     delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN)
     send_controls.stop_texts(reason="attack", origin=ORIGIN)
     backup = Backup(tmp_path)
     staff_actions.resume(suspended.user, reason="found", origin=ORIGIN)
     staff_actions.unlock(disabled.user, reason="called", origin=ORIGIN)
     tenants.add_member(member, town.file, origin=ORIGIN)
+    people.activate(left, reason="back", origin=ORIGIN)
     delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
     send_controls.allow_texts(reason="over", origin=ORIGIN)
     backup.restore()
@@ -372,6 +395,7 @@ def test_what_was_given_back_is_given_back(
     assert suspended.number.suspended_at is None
     assert disabled.now.otp_disabled_at is None
     assert Membership.objects.get(user=member).active
+    assert User.objects.get(pk=left.pk).is_active
     assert not Guard.objects.filter(kind__in=[Guard.Kind.OPTED_OUT, Guard.Kind.STOP]).exists()
 
 

@@ -352,6 +352,7 @@ ONLY = {
     AuditEvent.Kind.ACCESS_KEY: {"made", "revoked", "out_of_reach"},
     AuditEvent.Kind.SESSION: {"ended", "others_ended"},
     AuditEvent.Kind.RESTORE: {"again"},
+    AuditEvent.Kind.PERSON: {"created", "deactivated", "activated"},
 }
 NOT_OF_A_PERSON = {
     AuditEvent.Kind.STOP,

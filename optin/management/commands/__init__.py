@@ -1,17 +1,21 @@
 """Commands for operators: parse, call one operation, print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.core.management import base
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import Model
+from django.db.models.signals import post_save
 
 from optin.conf import CHECKS, Conf, conf
 from optin.errors import InvalidMobileNumber, UnfitReason, UnfitTime
 from optin.models import File, Guard, User
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
+from optin.outcomes import StaffOutcome
 from optin.phones import mask
 
 ORIGIN = Origin(Face.COMMAND)
@@ -61,6 +65,23 @@ def target_of(number: str, *, prefix: bool) -> Target:
         return Target.prefix(number) if prefix else Target.number(number)
     except InvalidMobileNumber as exc:
         raise CommandError(exc.message) from None
+
+
+@contextmanager
+def recording(model: type[Model], record: Callable[[Any], None]) -> Iterator[None]:
+    """Call *record* with each row of *model* that a command of a package saves meanwhile.
+
+    In the transaction of the save, so that there is no row without its event.
+    """
+
+    def saved(instance: Model, **signal: Any) -> None:
+        record(instance)
+
+    post_save.connect(saved, sender=model)
+    try:
+        yield
+    finally:
+        post_save.disconnect(saved, sender=model)
 
 
 class BaseCommand(base.BaseCommand):
@@ -113,3 +134,18 @@ class StaffCommand(BaseCommand):
         :raises CommandError: if it was refused.
         """
         raise NotImplementedError
+
+
+class ActivityCommand(StaffCommand):
+    """Deactivate a person, or let them in again."""
+
+    action: Callable[..., StaffOutcome]
+    done: str
+
+    def act(self, user: User, reason: str) -> None:
+        try:
+            outcome = type(self).action(user, reason=reason, origin=ORIGIN)
+        except UnfitReason as exc:
+            raise CommandError(exc.message) from None
+        was = " already" if outcome is StaffOutcome.UNCHANGED else ""
+        self.stdout.write(f"{user.get_username()} is {self.done}{was}.")

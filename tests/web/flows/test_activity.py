@@ -119,8 +119,10 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.ROLE: {CodeOutcome.OK, StaffOutcome.UNCHANGED, StaffOutcome.OUT_OF_REACH},
     Kind.MEMBER: {"added", "ended", StaffOutcome.OUT_OF_REACH},
     Kind.ACCESS_KEY: {"made", "revoked", StaffOutcome.OUT_OF_REACH},
+    Kind.PERSON: {"created", "deactivated", "activated"},
     Kind.PASSWORD: {
         "changed",
+        "set",
         "reset_asked",
         "refused",
         SignInOutcome.SIGNED_IN,

@@ -1,0 +1,98 @@
+"""People, as operators make them, end their access, and give them a password.
+
+Each is one transaction with one audit event. Django's own commands save the person themselves:
+the ``record_...`` functions are called in the transaction of that.
+"""
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin.messaging import delivery
+from optin.models import AuditEvent, Notice, User
+from optin.models.reasons import fit_reason
+from optin.origin import Origin
+from optin.outcomes import StaffOutcome
+
+Kind = AuditEvent.Kind
+
+
+def create(username: str, email: str, *, origin: Origin) -> User:
+    """Make a person, who has no password yet.
+
+    :raises ValidationError: if the name or the address is unfit, or somebody else's.
+    """
+    person = User(username=User.normalize_username(username), email=email)
+    person.set_unusable_password()
+    with transaction.atomic(durable=True):
+        person.full_clean()
+        person.save()
+        record_made(person, origin=origin)
+    return person
+
+
+def deactivate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
+    """End the access of *user*: sessions, tokens and access keys work no more.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    return _set_active(user, False, "deactivated", reason, origin)
+
+
+def activate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
+    """Let *user* in again. Sessions and tokens from before do not work again; access keys do.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    return _set_active(user, True, "activated", reason, origin)
+
+
+def _set_active(
+    user: User, active: bool, outcome: str, reason: str, origin: Origin
+) -> StaffOutcome:
+    reason = fit_reason(reason)
+    with transaction.atomic(durable=True):
+        person = User.objects.locked(user.pk)
+        if person.is_active is active:
+            return StaffOutcome.UNCHANGED
+        person.is_active = active
+        person.save(update_fields=["is_active"])
+        _record(Kind.PERSON, outcome, person, origin, reason=reason)
+    return StaffOutcome.OK
+
+
+def record_made(person: User, *, origin: Origin) -> None:
+    """Record that *person* was made, in the transaction of that."""
+    powers = {"superuser": True} if person.is_superuser else {}
+    _record(Kind.PERSON, "created", person, origin, data=powers)
+
+
+def record_password(person: User, *, origin: Origin) -> None:
+    """Record, in the transaction of that, that *person* was given a password.
+
+    Who has signed in before is told by e-mail; others know of no password.
+    """
+    if person.last_login:
+        delivery.notify(person, Notice.Kind.PASSWORD, timezone.now())
+    _record(Kind.PASSWORD, "set", person, origin)
+
+
+def _record(
+    kind: AuditEvent.Kind,
+    outcome: str,
+    person: User,
+    origin: Origin,
+    *,
+    reason: str = "",
+    data: dict[str, Any] | None = None,
+) -> None:
+    AuditEvent.objects.record(
+        kind,
+        outcome,
+        now=timezone.now(),
+        origin=origin,
+        user_id=person.pk,
+        reason=reason,
+        data=data,
+    )

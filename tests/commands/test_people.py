@@ -1,0 +1,177 @@
+"""Commands that make people, end their access and give them passwords: each is in the trail."""
+
+import getpass
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core import mail
+from django.core.management import CommandError
+from django.utils import timezone
+from oauth2_provider.models import get_application_model
+
+from optin.models import AuditEvent, File, Membership, User
+from optin.models.audit import AuditEventQuerySet
+from optin.operations import passwords
+from optin.origin import Face
+from tests.kit.commands import run
+from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.phone import Phone
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import nothing_happens
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+
+NEW_PASSWORD = "a long one that is new"
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody types this password whenever one is asked for."""
+    monkeypatch.setattr(getpass, "getpass", lambda prompt="": NEW_PASSWORD)
+
+
+@pytest.fixture
+def no_trail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No event can be written."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError("no event")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditEventQuerySet, "record", fail)
+        yield
+
+
+def may_enter(name: str, password: str) -> bool:
+    with passwords.trying(name, password, origin=ORIGIN) as tried:
+        return tried.factors is not None
+
+
+def test_create_person(db: None) -> None:
+    assert run("create_person", "dora", "--email", "dora@example.com").startswith("Made dora, user")
+    dora = User.objects.get(username="dora")
+    assert (dora.email, dora.has_usable_password(), dora.is_staff) == (
+        "dora@example.com",
+        False,
+        False,
+    )
+    told = newest_event()
+    assert (told.kind, told.outcome, told.user_id, told.face) == (
+        Kind.PERSON,
+        "created",
+        dora.pk,
+        Face.COMMAND,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "said"),
+    [
+        ("", "", "cannot be blank"),
+        ("two words", "", "valid username"),
+        ("d" * 151, "", "at most 150"),
+        ("dora", "dora", "valid email"),
+        ("ANN", "", "already exists|unique"),
+        ("dora", "ANN@example.com", "already exists|unique"),
+    ],
+    ids=["empty", "words", "long", "no address", "name taken", "address taken"],
+)
+def test_create_person_refuses(user: User, phone: Phone, name: str, email: str, said: str) -> None:
+    with nothing_happens(phone), pytest.raises(CommandError, match=said):
+        run("create_person", name, "--email", email)
+
+
+def test_deactivate_person_and_activate_person(user: User) -> None:
+    assert may_enter("ann", PASSWORD)
+    with one_event(
+        Kind.PERSON, "deactivated", user_id=user.pk, reason="Ticket 1", face=Face.COMMAND
+    ):
+        said = run("deactivate_person", "ann", "--reason", "Ticket 1")
+    assert said == "ann is deactivated.\n"
+    assert not may_enter("ann", PASSWORD)
+    assert (
+        run("deactivate_person", "ann", "--reason", "Ticket 1") == "ann is deactivated already.\n"
+    )
+
+    with one_event(Kind.PERSON, "activated", user_id=user.pk, reason="Ticket 2", face=Face.COMMAND):
+        said = run("activate_person", "ANN@example.com", "--reason", "Ticket 2")
+    assert said == "ann is active.\n"
+    assert may_enter("ann", PASSWORD)
+
+
+@pytest.mark.parametrize("command", ["deactivate_person", "activate_person"])
+def test_a_reason_is_needed(user: User, phone: Phone, command: str) -> None:
+    User.objects.update(is_active=command == "deactivate_person")
+    with nothing_happens(phone), pytest.raises(CommandError, match="reason"):
+        run(command, "ann", "--reason", " ")
+
+
+def test_end_membership(user: User, file: File) -> None:
+    with one_event(Kind.MEMBER, "ended", user_id=user.pk, file_id=file.pk):
+        assert run("end_membership", "ann", "777") == "ann may not act in file 777.\n"
+    assert not Membership.objects.get(user=user, file=file).active
+
+
+# -- commands of Django and of packages ---------------------------------------------
+
+
+def createsuperuser() -> str:
+    return run("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.com")
+
+
+def createapplication() -> str:
+    return run("createapplication", "confidential", "client-credentials", "--name", "Reports")
+
+
+def changepassword() -> str:
+    return run("changepassword", "ann")
+
+
+def test_createsuperuser(db: None) -> None:
+    with one_event(Kind.PERSON, "created", face=Face.COMMAND, data={"superuser": True}):
+        assert "created successfully" in createsuperuser()
+    assert newest_event().user_id == User.objects.get(username="root").pk
+
+
+def test_changepassword(user: User, typed: None) -> None:
+    with one_event(Kind.PASSWORD, "set", face=Face.COMMAND, user_id=user.pk):
+        assert "changed successfully" in changepassword()
+    assert may_enter("ann", NEW_PASSWORD)
+    assert mail.outbox == []  # she has never signed in
+
+
+def test_who_has_signed_in_is_told_of_a_new_password(user: User, typed: None) -> None:
+    User.objects.update(last_login=timezone.now())
+    changepassword()
+    (message,) = mail.outbox
+    assert message.to == ["ann@example.com"]
+
+
+def test_createapplication(db: None) -> None:
+    with one_event(Kind.APPLICATION, "made", face=Face.COMMAND):
+        assert "created successfully" in createapplication()
+    made = get_application_model().objects.get(name="Reports")
+    assert newest_event().data == {"application": made.pk}
+
+
+@pytest.mark.parametrize("command", [createsuperuser, changepassword, createapplication])
+def test_nothing_is_done_that_cannot_be_recorded(
+    user: User, phone: Phone, typed: None, no_trail: None, command: Callable[[], str]
+) -> None:
+    with nothing_happens(phone), pytest.raises(OSError, match="no event"):
+        command()
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("command", [changepassword, createapplication])
+def test_what_is_saved_later_is_not_recorded_as_of_the_command(
+    user: User, typed: None, command: Callable[[], str]
+) -> None:
+    command()
+    events = AuditEvent.objects.count()
+    user.save()
+    get_application_model().objects.create(name="Another")
+    assert AuditEvent.objects.count() == events
