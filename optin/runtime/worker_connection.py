@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from procrastinate import PsycopgConnector, exceptions
-from procrastinate.connector import Notify
+from procrastinate.connector import BaseConnector, Notify
+from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.contrib.django.utils import connector_params
 from psycopg_pool import AsyncConnectionPool
 
@@ -55,6 +56,13 @@ def _unchecked(**options: Any) -> AsyncConnectionPool:
 
 class Waiting(PsycopgConnector):
     """A connector whose statements wait for the database."""
+
+    def get_sync_connector(self) -> BaseConnector:
+        """Return the connector with which tasks save jobs: in their own transaction.
+
+        With a connection of the worker, another one would see the job before the row.
+        """
+        return DjangoConnector()
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
         await _until_there(partial(super().execute_query_async, query, **arguments))

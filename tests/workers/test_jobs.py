@@ -6,6 +6,7 @@ from datetime import timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import Any, NoReturn
 
+import psycopg
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
@@ -29,12 +30,14 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.models.audit import AuditEventQuerySet
 from optin.models.messages import LEASE, State
 from optin.operations import email_changes, opt_ins, revocations
 from optin.operations.factors import Standing
 from tests.kit.clients import statements
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
+from tests.kit.server import database_url
 from tests.workers.jobs import change_jobs, jobs, texts, work, work_later
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -372,8 +375,21 @@ def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> 
     assert jobs() == []
 
 
-def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, phone: Phone) -> None:
-    """S-37: by any number of workers, once."""
+def test_a_revocation_is_carried_out_and_told_by_job(
+    user: User, file: File, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-37: by any number of workers, once. The job of the mail comes with the commit (S-63)."""
+    others_see = []
+    record = AuditEventQuerySet.record
+
+    def look_and_record(*args: Any, **values: Any) -> AuditEvent:
+        with psycopg.connect(database_url()) as elsewhere:
+            counted = elsewhere.execute(
+                "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'send_mail'"
+            )
+            others_see.append(counted.fetchone())
+        return record(*args, **values)
+
     sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     work()
     assert sending.provider_user_id
@@ -389,9 +405,13 @@ def test_a_revocation_is_carried_out_and_told_by_job(user: User, file: File, pho
     Revocation.objects.update(asked_at=now - day, due_at=now)
     Notice.objects.update(sent_at=now - day)
 
-    tasks.revoke_due.func(timestamp=60)
+    tasks.revoke_due.defer(timestamp=60)
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditEventQuerySet, "record", look_and_record)
+        work("upkeep")
     tasks.revoke_due.func(timestamp=120)
 
+    assert others_see == [(0,)]
     assert not ProviderUser.objects.filter(confirmed=True).exists()
     assert AuditEvent.objects.latest("pk").client == "worker"
     assert [job["task_name"] for job in jobs()] == ["send_mail"]
