@@ -1,6 +1,7 @@
 """Say what is wrong with a value, as a sentence; ``""`` if nothing is."""
 
 import re
+import ssl
 from collections.abc import Callable
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -82,6 +83,15 @@ def narrow(values: tuple[Network, ...]) -> str:
     if all(net.prefixlen >= (8 if net.version == 4 else 7) for net in values):
         return ""
     return "must name your own proxies, not half of the internet: anybody could claim any address"
+
+
+def certificates(path: str) -> str:
+    try:
+        if path:
+            ssl.create_default_context(cafile=path)
+    except OSError:  # of which an SSLError is one
+        return "must be a file with certificates in PEM"
+    return ""
 
 
 def remote(value: str) -> str:

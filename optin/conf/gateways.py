@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from optin.conf.faults import (
     address,
+    certificates,
     header_name,
     header_word,
     path_secret,
@@ -25,6 +26,14 @@ class Gateways:
         parse=words,
         fault=some,
         doc="SMS gateways by name, tried in this order.",
+    )
+    gateway_ca = Setting(
+        96,
+        "",
+        parse=str.strip,
+        fault=certificates,
+        doc="A file of CA certificates (PEM) from which gateways may have theirs, besides public "
+        "ones.",
     )
     gateway_http_url = Setting(
         30,

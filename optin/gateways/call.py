@@ -1,21 +1,41 @@
 """One HTTP request to a gateway that is not trusted: in time, or not at all."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.certs import where
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from optin.conf import conf
 from optin.gateways.protocol import TIMEOUT, Fate, SmsError
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; a longer one tells nothing."""
+
+
+def trust() -> ssl.SSLContext:
+    """Return what decides whose certificates of gateways are believed.
+
+    Those of public authorities and of ``OPTIN_GATEWAY_CA``; not those of this machine's own store.
+    """
+    return _trust(conf.gateway_ca)
+
+
+@lru_cache(maxsize=2)
+def _trust(own: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=where())
+    if own:
+        context.load_verify_locations(own)
+    return context
 
 
 class Call:
@@ -152,6 +172,8 @@ class _Adapter(HTTPAdapter):
         class SecurePool(HTTPSConnectionPool):
             ConnectionCls = Secure
 
+        if conf.gateway_ca:  # otherwise the library has a context at hand
+            kwargs["ssl_context"] = trust()
         super().init_poolmanager(*args, **kwargs)
         manager: PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}

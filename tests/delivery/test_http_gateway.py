@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from optin import gateways
 from optin.gateways import Fate, Http, SmsError, Text
-from optin.gateways.call import MAX_ANSWER
+from optin.gateways.call import MAX_ANSWER, trust
 from optin.messaging import delivery
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
@@ -395,11 +395,12 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     assert secure.requests == []
 
 
-def test_a_certificate_that_is_trusted_serves(
-    secure: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_certificate_of_an_authority_of_ones_own_serves(
+    secure: Server, certificate: Path, settings: LazySettings
 ) -> None:
-    """Or the refusal would show nothing."""
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    """S-44. Besides those of public ones."""
+    settings.OPTIN_GATEWAY_CA = str(certificate)
+    assert len(trust().get_ca_certs()) > 100
     secure.answer = says(200, '{"messages": [{"id": "m-1"}]}')
     assert send(gateway(secure, https_only=True)) == "m-1"
 

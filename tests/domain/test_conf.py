@@ -65,6 +65,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_DIGEST_KEY", KEY_TEXT.rstrip("="), KEY),
     ("OPTIN_OLD_DIGEST_KEYS", f"{KEY_TEXT}, {KEY_TEXT}", (KEY, KEY)),
     ("OPTIN_OLD_DIGEST_KEYS", "", ()),
+    ("OPTIN_GATEWAY_CA", " ", ""),
     ("OPTIN_GATEWAYS", "simulator", ("simulator",)),
     ("OPTIN_DELIVERY", "inline", "inline"),
     ("LEGACY_ACCESS_KEYS", "False", False),
@@ -215,6 +216,8 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_DIGEST_KEY", b"x" * 31),
     ("OPTIN_OLD_DIGEST_KEYS", (KEY, b"x" * 31)),
     ("OPTIN_GATEWAYS", ()),
+    ("OPTIN_GATEWAY_CA", "/nowhere"),
+    ("OPTIN_GATEWAY_CA", __file__),
     ("OPTIN_DELIVERY", "pigeon"),
     *(
         ("TRUSTED_PROXIES", tuple(ip_network(part) for part in text.split()))
