@@ -1,5 +1,6 @@
-"""S-66. An upgrade from the last release to the present code under load, and the way back."""
+"""Two servers behind a balancer, under load: an upgrade and the way back (S-66), a new key."""
 
+import base64
 import json
 import os
 from collections import Counter
@@ -70,9 +71,13 @@ def people(code: Code, env: dict[str, str], port: int) -> list[Person]:
     ]
 
 
-def swap(balancer: Balancer, code: Code) -> None:
-    """Restart one upstream after the other, with *code*, as operators.md says."""
+def swap(balancer: Balancer, code: Code, **changes: str) -> None:
+    """Restart one upstream after the other, with *code*, as operators.md says.
+
+    :param changes: of the environment, from then on.
+    """
     for upstream in balancer.upstreams:
+        upstream.env = {**upstream.env, **changes}
         # Version 0.8.0 does not say that it is about to stop: somebody must tell HAProxy.
         is_mute = not (upstream.code.root / "optin" / "runtime" / "stopping.py").exists()
         if is_mute:
@@ -82,6 +87,11 @@ def swap(balancer: Balancer, code: Code) -> None:
         if is_mute:
             balancer.tell(f"set server optin/{upstream.name} state ready")
         until(partial(balancer.sends_to, upstream))
+
+
+def key(byte: bytes) -> str:
+    """Return a key as the environment has it."""
+    return base64.urlsafe_b64encode(byte * 32).decode()
 
 
 def check(env: dict[str, str], persons: list[Person]) -> None:
@@ -111,7 +121,7 @@ def test_an_upgrade_under_load_and_the_way_back(env: dict[str, str], tmp_path: P
         clients = [*persons, *(Client(balancer.port) for _ in range(3))]
         with load(clients):
             manage(PRESENT, env, "migrate")
-            for code in (PRESENT, PRESENT, last):
+            for code in (PRESENT, last):
                 swap(balancer, code)
 
     assert [failure for client in clients for failure in client.failures] == []
@@ -119,3 +129,24 @@ def test_an_upgrade_under_load_and_the_way_back(env: dict[str, str], tmp_path: P
     check(env, persons)
     for code in (last, PRESENT):
         manage(code, env, "verify_audit", "--seal")
+
+
+def test_a_key_is_replaced_under_load(env: dict[str, str], tmp_path: Path) -> None:
+    """S-51: no request fails, and afterwards nothing needs the old key."""
+    old, new = f"2026:{key(b'o')}", f"2027:{key(b'n')}"
+    env |= {"OPTIN_KEYS": old, "OPTIN_DIGEST_KEY": key(b"d")}
+    manage(PRESENT, env, "migrate")
+    with balanced(tmp_path, env) as balancer:
+        persons = people(PRESENT, env, balancer.port)
+        with load(persons):
+            swap(balancer, PRESENT, OPTIN_KEYS=f"{old},{new}")
+            swap(balancer, PRESENT, OPTIN_KEYS=f"{new},{old}")
+            env["OPTIN_KEYS"] = f"{new},{old}"
+            # Not at once: a code under the old key may be on its way.
+            assert any(PRESENT.manage("rotate_keys", env=env).returncode == 0 for _ in range(20))
+
+    assert [failure for person in persons for failure in person.failures] == []
+    assert all(person.answers.total() > 50 for person in persons)
+    check(env, persons)
+    env["OPTIN_KEYS"] = new
+    manage(PRESENT, env, "verify_audit", "--seal")
