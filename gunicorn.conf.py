@@ -145,3 +145,10 @@ def post_worker_init(worker: object) -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def child_exit(server: object, worker: Any) -> None:
+    """Forget the gauges of a worker that has ended: its connections are closed."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

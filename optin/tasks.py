@@ -14,7 +14,14 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
-from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision, exceptions
+from procrastinate import (
+    App,
+    BaseRetryStrategy,
+    JobContext,
+    PsycopgConnector,
+    RetryDecision,
+    exceptions,
+)
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
@@ -25,7 +32,7 @@ from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.operations import email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
-from optin.runtime import worker_connection
+from optin.runtime import worker_connection, worker_metrics
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -38,8 +45,14 @@ LEFT_AFTER = timedelta(minutes=1)
 
 
 def on_ready(app: App) -> None:
-    """Let workers wait for a database that is away (``PROCRASTINATE_ON_APP_READY``)."""
-    app.connector.get_worker_connector = worker_connection.connector  # type: ignore[attr-defined]
+    """Prepare what a worker starts with (``PROCRASTINATE_ON_APP_READY``)."""
+    app.connector.get_worker_connector = _begin  # type: ignore[attr-defined]
+
+
+def _begin() -> PsycopgConnector:
+    """Serve the metrics of this worker; return a connection that waits for the database."""
+    worker_metrics.serve()
+    return worker_connection.connector()
 
 
 class NotYet(Exception):

@@ -154,7 +154,7 @@ def _no_place(request: HttpRequest, path: str) -> ApiError | None:
     """Refuse a password while too many are checked, before it costs anything (``hashing``)."""
     if request.method != "POST" or path.removesuffix("/") not in _PASSWORD_CALLS:
         return None
-    if not hashing.is_full():
+    if not hashing.refuses():
         return None
     request.resolver_match = _resolve(path)
     return ApiError(Busy.code, Busy.message, retry_after=RETRY_UNAVAILABLE)

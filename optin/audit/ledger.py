@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, urlencode
 from optin import keys
 from optin.conf import conf
 from optin.models import AuditEvent
+from optin.runtime import metrics
 
 logger = logging.getLogger("optin.audit")
 
@@ -219,6 +220,7 @@ def keep(event: AuditEvent, **signal: Any) -> None:
         _append(f"{line.text()}\n")
     except OSError as exc:
         # The decision stands. The line of a decision is in the log, too.
+        metrics.LEDGER_FAILURES.inc()
         logger.error("the ledger could not be written: %s", exc.strerror)
 
 

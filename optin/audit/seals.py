@@ -86,6 +86,14 @@ def seal(now: datetime, *, patience: float = PATIENCE) -> int:
     return made
 
 
+def oldest_unsealed() -> AuditEvent | None:
+    """Return the oldest event without a seal. None where nothing seals, too."""
+    if not (conf.seal_every or conf.delivery == "worker"):
+        return None
+    newest = AuditSeal.objects.order_by("-first_id").values_list("last_id", flat=True).first()
+    return AuditEvent.objects.filter(pk__gt=newest or 0).order_by("pk").first()
+
+
 def sealed_before(cutoff: datetime) -> Iterator[AuditSeal]:
     """The seals made before *cutoff* whose events are still there, the oldest first.
 

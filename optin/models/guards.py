@@ -27,6 +27,12 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         found = _ABOUT.rows(number=number_digest, prefix=prefix, now=now)
         return {(control.kind, control.covers): control for control in found}
 
+    def closed_prefixes(self, now: datetime) -> Self:
+        """The breakers that refuse opt-ins at *now*: staff have not opened their prefixes."""
+        in_force = self.in_force(now)
+        opened = in_force.filter(kind=Guard.Kind.LIFT).values("key")
+        return in_force.filter(kind=Guard.Kind.BREAKER).exclude(key__in=opened)
+
     def is_stopped(self) -> bool:
         """Whether no text may leave."""
         return bool(_OF_KIND.rows(kind=Guard.Kind.STOP, key=""))

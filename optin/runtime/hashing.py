@@ -7,6 +7,7 @@ Threads of their own make the hashes, in the order of the requests. These thread
 else: only the caller's thread uses the database.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from django.contrib.auth.hashers import make_password, verify_password
 
 from optin.conf import conf
 from optin.errors import Busy
+from optin.runtime import metrics
 
 WAITING = 3
 """How many requests may wait while others hash. Each holds one of the 8 threads of
@@ -43,6 +45,7 @@ def place() -> Iterator[None]:
     try:
         places.get_nowait()
     except Empty:
+        metrics.HASHES_REFUSED.inc()
         raise Busy from None
     try:
         yield
@@ -50,9 +53,15 @@ def place() -> Iterator[None]:
         places.put(None)
 
 
-def is_full() -> bool:
-    """Whether all places are taken: then a request can be refused before it costs anything."""
-    return _hashers().places.empty()
+def refuses() -> bool:
+    """Whether all places are taken: the caller refuses the request then, before it costs anything.
+
+    Such a refusal is counted here.
+    """
+    is_full = _hashers().places.empty()
+    if is_full:
+        metrics.HASHES_REFUSED.inc()
+    return is_full
 
 
 def make(password: str) -> str:
@@ -71,7 +80,13 @@ def verify(password: str, encoded: str) -> tuple[bool, bool]:
 
 
 def _in_turn(work: Callable[..., Any], *args: Any) -> Any:
-    return _hashers().threads.submit(work, *args).result()
+    asked = time.perf_counter()
+
+    def begin() -> Any:
+        metrics.HASH_WAITS.observe(time.perf_counter() - asked)
+        return work(*args)
+
+    return _hashers().threads.submit(begin).result()
 
 
 @cache

@@ -1,16 +1,24 @@
-"""What is counted for ``/metrics``: decisions, texts, mails, locks, times.
+"""What is counted for ``/metrics``: decisions, texts, mails, locks, times, waits.
 
 No label has a value that a client can choose, or one for each user: a label's values are
 kept in memory for good. Each process counts for itself; where ``gunicorn.conf.py`` names
 a folder for it, the counts of all its workers are added up.
 """
 
-from collections.abc import Iterable, Mapping
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -42,6 +50,50 @@ ALARMS = Counter(
     ["alarm"],
     registry=_OURS,
 )
+GATEWAYS = Histogram(
+    "optin_gateway_seconds",
+    "Time that a gateway took for a text, by what came of it.",
+    ["gateway", "outcome"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
+    registry=_OURS,
+)
+HASH_WAITS = Histogram(
+    "optin_password_hash_wait_seconds",
+    "Time that a password waited until its hash was begun.",
+    buckets=(0.005, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    registry=_OURS,
+)
+HASHES_REFUSED = Counter(
+    "optin_password_hashes_refused",
+    "Passwords that were answered 503, because too many others waited.",
+    registry=_OURS,
+)
+POOL_WAITS = Histogram(
+    "optin_pool_wait_seconds",
+    "Time that a request or job waited for a connection to the database.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5),
+    registry=_OURS,
+)
+POOL_FAILURES = Counter(
+    "optin_pool_failures",
+    "Requests and jobs that got no connection to the database.",
+    registry=_OURS,
+)
+POOL_USED = Gauge(
+    "optin_pool_connections_used",
+    "Connections to the database that are in use.",
+    multiprocess_mode="livesum",
+    registry=_OURS,
+)
+POOL_LIMIT = Gauge(
+    "optin_pool_connections_limit",
+    "Connections to the database that may be in use.",
+    multiprocess_mode="livesum",
+    registry=_OURS,
+)
+LEDGER_FAILURES = Counter(
+    "optin_ledger_failures", "Lines that could not be written to the ledger.", registry=_OURS
+)
 REQUESTS = Histogram(
     "optin_request_seconds",
     "Time from a request's arrival to its answer.",
@@ -67,16 +119,32 @@ def observe(route: str, status: int, seconds: float) -> None:
         REQUESTS.labels(route, f"{status // 100}xx").observe(seconds)
 
 
-def exposition(folder: str, waiting: Mapping[str, tuple[int, float]] = {}) -> bytes:
+def gauge(name: str, words: str, values: float | Mapping[str, float], label: str = "") -> Metric:
+    """Return what is measured at this moment: a number, or one for each value of *label*.
+
+    Not a ``Gauge``: that is kept in the folder of its process, for as long as the folder is there.
+    """
+    family = GaugeMetricFamily(name, words, labels=[label] if label else ())
+    for value, number in values.items() if isinstance(values, Mapping) else [("", values)]:
+        family.add_metric([value] if label else [], number)
+    return family
+
+
+def may_read(authorization: str, token: str) -> bool:
+    """Whether the header ``Authorization`` shows the *token* of the metrics."""
+    return hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
+
+
+def exposition(folder: str, measured: Sequence[Metric] = ()) -> bytes:
     """Return all counts as Prometheus reads them.
 
     :param folder: where the processes of the server keep their counts, "" if there is
         only this one.
-    :param waiting: for texts and mails, how many wait, and the oldest for how many seconds.
+    :param measured: what is measured at this moment, besides.
     """
     shown = CollectorRegistry()
     shown.register(_OfAllProcesses(folder) if folder else _OURS)
-    shown.register(_Waiting(waiting))
+    shown.register(_Measured(measured))
     return generate_latest(shown)
 
 
@@ -91,21 +159,9 @@ class _OfAllProcesses(Collector):
         return merged
 
 
-class _Waiting(Collector):
-    """What waits at this moment, as the tables have it.
-
-    Not a ``Gauge``: that is kept in the folder of its process, for as long as the folder is there.
-    """
-
-    def __init__(self, waiting: Mapping[str, tuple[int, float]]) -> None:
-        self._waiting = waiting
+class _Measured(Collector):
+    def __init__(self, measured: Sequence[Metric]) -> None:
+        self._measured = measured
 
     def collect(self) -> Iterable[Metric]:
-        many = GaugeMetricFamily("optin_waiting", "Messages to be sent.", labels=["kind"])
-        oldest = GaugeMetricFamily(
-            "optin_waiting_oldest_seconds", "Age of the oldest message to be sent.", labels=["kind"]
-        )
-        for kind, (count, seconds) in self._waiting.items():
-            many.add_metric([kind], count)
-            oldest.add_metric([kind], seconds)
-        return (many, oldest) if self._waiting else ()
+        return self._measured

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from optin import keys, limits
 from optin.conf import conf
@@ -67,3 +67,21 @@ def running(now: datetime, file_ids: list[int]) -> list[Budget]:
         )
         for place, (scope, owner, one) in wanted.items()
     ]
+
+
+def fullest(now: datetime) -> dict[str, float]:
+    """Return the used share of each budget at *now*, by its scope; of those of files, the largest.
+
+    1.0: all texts are used. Budgets that are switched off are left out.
+    """
+    shares: dict[str, float] = {}
+    for one in running(now, []):
+        shares[one.scope] = max(shares.get(one.scope, 0.0), one.share)
+    for rate in conf.sends_per_file:
+        if rate.count:
+            limit = limits.Limit(limits.Rule.FILE, "", rate.count, rate.seconds)
+            counters = SendCounter.objects.filter(scope=limit.scope, window_start=limit.window(now))
+            most = counters.aggregate(most=Max("count"))["most"] or 0
+            name = limits.Rule.FILE.value
+            shares[name] = max(shares.get(name, 0.0), most / rate.count)
+    return shares

@@ -12,11 +12,11 @@ from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import gateways
+from optin.audit import seals
 from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    AuditSeal,
     EmailChange,
     File,
     GatewayHealth,
@@ -143,9 +143,7 @@ def _budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
 
 
 def _prefixes(now: datetime) -> Iterator[Need]:
-    in_force = Guard.objects.in_force(now)
-    opened = in_force.filter(kind=Guard.Kind.LIFT).values("key")
-    closed = in_force.filter(kind=Guard.Kind.BREAKER).exclude(key__in=opened).count()
+    closed = Guard.objects.closed_prefixes(now).count()
     if closed:
         is_are = "is" if closed == 1 else "are"
         words = f"{some(closed, 'prefix', 'prefixes')} {is_are} closed to opt-ins."
@@ -200,11 +198,8 @@ def _failed_jobs() -> Iterator[Need]:
 
 
 def _seals(now: datetime) -> Iterator[Need]:
-    """Events that are older than any sealer leaves them. Without a sealer there is no such time."""
-    if not (conf.seal_every or conf.delivery == "worker"):
-        return
-    newest = AuditSeal.objects.order_by("-first_id").values_list("last_id", flat=True).first()
-    oldest = AuditEvent.objects.filter(pk__gt=newest or 0).order_by("pk").first()
+    """Events that are older than any sealer leaves them."""
+    oldest = seals.oldest_unsealed()
     if oldest and oldest.at < now - max(SEALED_WITHIN, timedelta(seconds=2 * conf.seal_every)):
         yield Need(
             f"The audit trail has not been sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk

@@ -1,24 +1,34 @@
 """For what watches the processes: is this one alive, and can it serve?"""
 
 import logging
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
-from django.db import DatabaseError, connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
+from prometheus_client import Metric
 
 from optin.audit import restores
 from optin.models import Canary
 from optin.operations import key_rotation
-from optin.runtime import stopping, throttle
+from optin.runtime import metrics, stopping, throttle
+from optin.support import gauges
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RETRY_AFTER = "5"
 _PATIENCE = 2000
 """Milliseconds that one statement may take: what asks gives up soon after."""
+
+_REASONS = ("database", "migrations", "keys", "restored", "ledger")
 
 
 @require_safe
@@ -41,14 +51,30 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """
     if stopping.announced():
         return _not_ready(["stopping"])
-    try:
-        failing = _failing()
-    except DatabaseError as exc:
-        logger.warning("not ready: %s", type(exc).__name__)
-        failing = ["database"]
-    if failing:
+    if failing := _failing():
         return _not_ready(failing)
     return _plain("ok\nredis" if throttle.redis_is_away() else "ok")
+
+
+def measured() -> Iterator[Metric]:
+    """Yield for ``/metrics`` what is measured at this moment: why this server is not ready, if it
+    is not, and what is in the tables, if they can be read."""
+    failing = _failing()
+    yield metrics.gauge(
+        "optin_unready",
+        "1 if the server cannot serve for this reason.",
+        {reason: float(reason in failing) for reason in _REASONS},
+        "reason",
+    )
+    if settings.REDIS_URL:
+        words = "1 if Redis answers."
+        yield metrics.gauge("optin_redis_up", words, float(not throttle.redis_is_away()))
+    if "database" in failing:
+        return
+    try:
+        yield from _soon(lambda: list(gauges.of_tables(timezone.now())))
+    except (DatabaseError, InterfaceError) as exc:
+        logger.warning("the tables could not be measured: %s", type(exc).__name__)
 
 
 def _not_ready(failing: list[str]) -> HttpResponse:
@@ -67,12 +93,21 @@ def _plain(text: str, status: int = 200) -> HttpResponse:
 
 
 def _failing() -> list[str]:
+    try:
+        return _soon(_look)
+    except (DatabaseError, InterfaceError) as exc:
+        logger.warning("not ready: %s", type(exc).__name__)
+        return ["database"]
+
+
+def _soon(read: Callable[[], list[T]]) -> list[T]:
+    """Return what *read* does, each of whose statements must end within ``_PATIENCE``."""
     if connection.vendor != "postgresql":
-        return _look()
+        return read()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE}")
-        return _look()
+        return read()
 
 
 def _look() -> list[str]:

@@ -77,7 +77,7 @@ class PageEdge:
 
 def _no_place(request: HttpRequest) -> HttpResponse | None:
     """Refuse a sign-in while too many passwords are checked, before it costs anything."""
-    if request.method != "POST" or request.path_info != _SIGN_IN or not hashing.is_full():
+    if request.method != "POST" or request.path_info != _SIGN_IN or not hashing.refuses():
         return None
     request.resolver_match = _resolve(_SIGN_IN)
     with translation.override(translation.get_language_from_request(request)):

@@ -1,24 +1,21 @@
 """The pages for people."""
 
-import hmac
 from collections.abc import Callable
 from functools import wraps
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from optin.gateways import Simulator
-from optin.messaging import delivery
 from optin.runtime import metrics
 from optin.runtime.redirects import SeeOther, local
+from optin.web import health
 from optin.web.context import has_simulator
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -90,20 +87,14 @@ def simulator(request: HttpRequest) -> HttpResponse:
 @_where(lambda: bool(settings.METRICS_TOKEN))
 def metrics_page(request: HttpRequest) -> HttpResponse:
     """The counts, for Prometheus: for whoever has ``METRICS_TOKEN``."""
-    given = request.headers.get("Authorization", "")
-    expected = f"Bearer {settings.METRICS_TOKEN}"
-    if not hmac.compare_digest(given.encode(), expected.encode()):
+    if not metrics.may_read(request.headers.get("Authorization", ""), settings.METRICS_TOKEN):
         return HttpResponse(
             "A token is needed.\n",
             status=401,
             content_type="text/plain; charset=utf-8",
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
-    try:
-        waiting = delivery.backlog(timezone.now())
-    except (DatabaseError, InterfaceError):
-        waiting = {}  # the counts are worth more than ever then
-    text = metrics.exposition(settings.METRICS_DIR, waiting)
+    text = metrics.exposition(settings.METRICS_DIR, list(health.measured()))
     return HttpResponse(text, content_type=metrics.CONTENT_TYPE)
 
 

@@ -95,7 +95,7 @@ def test_so_many_hash_at_once_and_3_wait(
     with ThreadPoolExecutor(len(names)) as pool:
         waiting = [pool.submit(ask, name) for name in names]
         begun = [made.get(timeout=60) for _ in range(count)]
-        while not hashing.is_full():
+        while not hashing.refuses():
             time.sleep(0.001)
         with pytest.raises(Busy):
             ask("one more")
@@ -104,7 +104,7 @@ def test_so_many_hash_at_once_and_3_wait(
         go_on.release(len(names))
         assert [one.result(timeout=60) for one in waiting] == names
     assert set(begun) < set(names)
-    assert not hashing.is_full()
+    assert not hashing.refuses()
     hashing._hashers.cache_clear()
 
 
@@ -114,7 +114,7 @@ def test_to_ask_for_a_place_takes_none(switching: None) -> None:
 
     def ask() -> None:
         while not done.is_set():
-            hashing.is_full()
+            hashing.refuses()
 
     with ThreadPoolExecutor(4) as pool, ExitStack() as others:
         for _ in range(hashing.WAITING):
@@ -149,7 +149,7 @@ def test_a_page_and_a_token_call_say_when_to_come_again(
 ) -> None:
     """S-61. No fault of ours: nothing is logged as one."""
     if meanwhile:
-        monkeypatch.setattr(hashing, "is_full", lambda: False)
+        monkeypatch.setattr(hashing, "refuses", lambda: False)
     body = {"username": name, "password": PASSWORD}
     with all_places_taken():
         page = client.post("/sign-in/", body)

@@ -465,28 +465,3 @@ def test_a_change_to_inline_and_back_loses_nothing(
 
     assert len(phone.references) == len(set(phone.references)) == 2
     assert jobs() == []
-
-
-# -- what to watch -----------------------------------------------------------------
-
-
-def test_the_metrics_tell_what_waits_and_for_how_long(
-    file: File, notice: Notice, client: Client, settings: Settings
-) -> None:
-    settings.METRICS_TOKEN = "m" * 32
-    texts(3, file)
-    SmsMessage.objects.update(created_at=timezone.now() - timedelta(seconds=100))
-
-    def gauges() -> dict[str, float]:
-        answer = client.get("/metrics", headers={"Authorization": f"Bearer {'m' * 32}"})
-        lines = [line.split() for line in answer.content.decode().splitlines()]
-        return {line[0]: float(line[1]) for line in lines if line[0].startswith("optin_waiting")}
-
-    assert gauges() == {
-        'optin_waiting{kind="text"}': 3,
-        'optin_waiting{kind="mail"}': 1,
-        'optin_waiting_oldest_seconds{kind="text"}': pytest.approx(100, abs=10),
-        'optin_waiting_oldest_seconds{kind="mail"}': pytest.approx(0, abs=10),
-    }
-    work()
-    assert set(gauges().values()) == {0}

@@ -13,6 +13,7 @@ says so, and the kernel knows. Looking there costs next to nothing.
 """
 
 import select
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
+from optin.runtime import metrics
 from twofa_site.postgresql import pipeline
 from twofa_site.postgresql.schema import DatabaseSchemaEditor
 
@@ -159,9 +161,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Take a connection from the pool, and leave out those that the server has ended."""
+        asked = time.perf_counter()
         while True:
-            line = super().get_new_connection(conn_params)
-            if not self.pool or not _is_gone(line):
+            try:
+                line = super().get_new_connection(conn_params)
+            except psycopg.Error:
+                metrics.POOL_FAILURES.inc()
+                raise
+            if not self.pool:
+                return line
+            if not _is_gone(line):
+                metrics.POOL_WAITS.observe(time.perf_counter() - asked)
+                metrics.POOL_LIMIT.set(self.pool.max_size)
+                metrics.POOL_USED.inc()
                 return line
             line.close()
             self.pool.putconn(line)  # which makes another one in its place
@@ -174,8 +186,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self._waiting = []
         self._at_the_end = []
-        broke = self.pool and self.connection is not None and self.connection.broken
+        is_used = self.pool and self.connection is not None
+        broke = is_used and self.connection.broken
         super()._close()  # type: ignore[misc]  # the stubs do not know it
+        if is_used:
+            metrics.POOL_USED.dec()
         if broke:
             self.pool.drain()
 

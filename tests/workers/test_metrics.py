@@ -1,0 +1,138 @@
+"""What ``/metrics`` says of workers, and what workers say themselves."""
+
+import http.client
+import re
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin.messaging import delivery
+from optin.models import File, Notice, SmsMessage, User
+from tests.kit.server import METRICS_TOKEN, free_port
+from tests.workers.jobs import Counted, change_jobs, eventually, process, texts, work
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+AUTHORIZATION = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+
+
+@pytest.fixture(autouse=True)
+def token(settings: Settings) -> None:
+    settings.METRICS_TOKEN = METRICS_TOKEN
+
+
+def gauges(client: Client, begin: str) -> dict[str, float]:
+    """What the page says of the metrics whose names begin so."""
+    lines = client.get("/metrics", headers=AUTHORIZATION).content.decode().splitlines()
+    return {
+        name: float(value)
+        for name, _, value in (line.rpartition(" ") for line in lines)
+        if name.startswith(begin)
+    }
+
+
+def register(silent: timedelta) -> None:
+    """A worker whose last sign of life is so old."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO procrastinate_workers (last_heartbeat)"
+            " VALUES (now() - %s * interval '1 s')",
+            [silent.total_seconds()],
+        )
+
+
+def test_what_waits_and_for_how_long(file: File, user: User, client: Client) -> None:
+    texts(3, file)
+    with transaction.atomic():
+        delivery.notify(user, Notice.Kind.PASSWORD, timezone.now())
+    SmsMessage.objects.update(created_at=timezone.now() - timedelta(seconds=100))
+
+    assert gauges(client, "optin_waiting") == {
+        'optin_waiting{kind="text"}': 3,
+        'optin_waiting{kind="mail"}': 1,
+        'optin_waiting_oldest_seconds{kind="text"}': pytest.approx(100, abs=10),
+        'optin_waiting_oldest_seconds{kind="mail"}': pytest.approx(0, abs=10),
+    }
+    work()
+    assert set(gauges(client, "optin_waiting").values()) == {0}
+
+
+def test_workers_are_those_that_gave_a_sign_of_life(client: Client) -> None:
+    assert gauges(client, "optin_workers") == {"optin_workers": 0}
+    for seconds in (0, 20, 40):
+        register(timedelta(seconds=seconds))
+    assert gauges(client, "optin_workers") == {"optin_workers": 2}
+
+
+def test_without_workers_nothing_is_said_of_them(client: Client, settings: Settings) -> None:
+    settings.OPTIN_DELIVERY = "inline"
+    assert gauges(client, "optin_workers") == gauges(client, "optin_jobs") == {}
+
+
+def test_jobs_that_are_due_and_those_that_failed(file: File, client: Client) -> None:
+    texts(4, file)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_events SET at = at - interval '100 s'")
+        cursor.execute("SELECT min(id) FROM procrastinate_jobs")
+        (first,) = cursor.fetchone()
+    change_jobs(f"status = 'failed' WHERE id = {first}")
+    change_jobs(f"scheduled_at = now() + interval '9 s' WHERE id = {first + 1}")
+    change_jobs(f"scheduled_at = now() - interval '500 s' WHERE id = {first + 2}")
+
+    assert gauges(client, "optin_jobs") == {
+        'optin_jobs_waiting{queue="messages"}': 2,
+        'optin_jobs_waiting{queue="upkeep"}': 0,
+        'optin_jobs_oldest_seconds{queue="messages"}': pytest.approx(500, abs=10),
+        'optin_jobs_oldest_seconds{queue="upkeep"}': 0,
+        'optin_jobs_failed{queue="messages"}': 1,
+        'optin_jobs_failed{queue="upkeep"}': 0,
+    }
+    change_jobs(f"status = 'failed' WHERE id = {first + 2}")
+    age = gauges(client, "optin_jobs_oldest")
+    assert age['optin_jobs_oldest_seconds{queue="messages"}'] == pytest.approx(100, abs=10)
+
+
+# -- of a worker itself ------------------------------------------------------------
+
+
+def ask(port: int, path: str = "/metrics", token: str = METRICS_TOKEN) -> tuple[int, str]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as line:
+        line.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = line.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_worker_tells_of_the_texts_that_it_sent(
+    tmp_path: Path, gateway: Counted, file: File
+) -> None:
+    texts(3, file)
+    port = free_port()
+    address = {"WORKER_METRICS": f"127.0.0.1:{port}", "METRICS_TOKEN": METRICS_TOKEN}
+    with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **address):
+        eventually(lambda: SmsMessage.objects.filter(state="sent").count() == 3)
+        status, text = ask(port)
+        refused = ask(port, token="another"), ask(port, path="/elsewhere")
+
+    assert status == 200
+    assert 'optin_texts_total{gateway="http",state="sent"} 3.0' in text
+    assert 'optin_gateway_seconds_count{gateway="http",outcome="accepted"} 3.0' in text
+    assert refused == ((401, ""), (404, ""))
+
+
+def test_a_worker_sends_also_if_its_address_is_taken(
+    tmp_path: Path, gateway: Counted, file: File
+) -> None:
+    texts(1, file)
+    address = f"127.0.0.1:{gateway.server.server_port}"
+    env = {"WORKER_METRICS": address, "METRICS_TOKEN": METRICS_TOKEN}
+    with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **env):
+        eventually(lambda: gateway.arrived)
+    assert re.search(
+        "metrics of this worker cannot be served", (tmp_path / "workers.log").read_text()
+    )
