@@ -1,8 +1,8 @@
 """What workers do (``manage.py procrastinate worker``): send, and all that is done regularly.
 
-A job carries ids only. It was deferred in the transaction of what it is about, so there
-is none without the other. It may run twice, and in two workers at once: whoever claims
-the row sends it.
+A job carries ids only, that of a trace among them. It was deferred in the transaction of what it
+is about, so there is none without the other. It may run twice, and in two workers at once: whoever
+claims the row sends it.
 
 A worker that dies leaves its jobs behind, and a row that it claimed. ``rescue`` takes up
 the jobs, ``sweep`` the rows that are left without one.
@@ -10,6 +10,7 @@ the jobs, ``sweep`` the rows that are left without one.
 
 import logging
 import math
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -32,7 +33,7 @@ from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.operations import email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
-from optin.runtime import worker_connection, worker_metrics
+from optin.runtime import tracing, worker_connection, worker_metrics
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -87,17 +88,22 @@ class BackOff(BaseRetryStrategy):
     priority=10,
     retry=BackOff(timedelta(seconds=30)),
 )
-def send_text(pk: int) -> None:
-    if delivery.send_one(SmsMessage, pk):
-        raise NotYet
+def send_text(pk: int, trace: str = "") -> None:
+    _send(SmsMessage, pk, trace)
 
 
 @app.task(
     name=delivery.TASK[Notice], queue="messages", priority=5, retry=BackOff(timedelta(minutes=10))
 )
-def send_mail(pk: int) -> None:
-    if delivery.send_one(Notice, pk):
-        raise NotYet
+def send_mail(pk: int, trace: str = "") -> None:
+    _send(Notice, pk, trace)
+
+
+def _send(model: type[Outgoing], pk: int, trace: str) -> None:
+    """:param trace: of the request that the message is from; "" if that is not traced."""
+    with tracing.trace(delivery.TASK[model], trace) if trace else nullcontext():
+        if delivery.send_one(model, pk):
+            raise NotYet
 
 
 # -- regularly ---------------------------------------------------------------------

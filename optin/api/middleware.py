@@ -24,7 +24,7 @@ from optin.api.answers import (
 from optin.api.renderers import renderer_for
 from optin.errors import Busy
 from optin.origin import Face
-from optin.runtime import hashing, logs, metrics
+from optin.runtime import hashing, logs, metrics, tracing
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
 _PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
@@ -37,6 +37,9 @@ _FACES = {
 """By the first part of the path; all else are pages."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
+"""What machines ask for every few seconds."""
 
 logger = logs.logger("optin.request")
 
@@ -66,6 +69,12 @@ class ApiEdge:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info in _UNTRACED:
+            return self._serve(request)
+        with tracing.trace("request"):
+            return self._serve(request)
+
+    def _serve(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
@@ -93,10 +102,19 @@ class ApiEdge:
         """Log and count a request that was answered."""
         match = request.resolver_match
         route = match.view_name if match else "none"
+        method = request.method if request.method in _METHODS else "other"
         metrics.observe(route, status, seconds)
+        tracing.tell(
+            f"{method} {route}",
+            method=method,
+            route=route,
+            status=status,
+            request_id=request.META["REQUEST_ID"],
+            **({"error": str(status)} if status >= 500 else {}),
+        )
         logger.info(
             "request",
-            method=request.method if request.method in _METHODS else "other",
+            method=method,
             route=route,
             status=status,
             ms=round(seconds * 1000, 1),

@@ -41,7 +41,7 @@ from optin.models import (
 )
 from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.origin import Face, Origin
-from optin.runtime import metrics
+from optin.runtime import metrics, tracing
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,9 @@ def _defer(row: SmsMessage | Notice) -> None:
     :raises OperationalError: if the database goes away. Every caller knows that one.
     """
     try:
-        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
+        # A worker goes on with the trace of this request, if it is traced.
+        trace = {"trace": here} if (here := tracing.here()) else {}
+        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk, **trace)
     except ConnectorException as exc:
         raise OperationalError("no job could be saved") from exc
 

@@ -16,7 +16,7 @@ from optin import gateways
 from optin.conf import conf
 from optin.gateways import Fate, Gateway, SmsError, Text
 from optin.models import GatewayHealth, GatewayTry, PendingOtp, SmsMessage
-from optin.runtime import metrics
+from optin.runtime import metrics, tracing
 
 logger = logging.getLogger("optin.messaging.delivery")  # operators know this name
 
@@ -66,6 +66,20 @@ def hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
     """Give the text to *gateway*, and record what came of it."""
     made = GatewayTry(message=message, gateway=gateway.name, at=timezone.now())
     begun = time.perf_counter()
+    with tracing.span("gateway", gateway=gateway.name):
+        _give(gateway, text, made)
+        tracing.tell(outcome=made.fate)
+    metrics.GATEWAYS.labels(gateway.name, made.fate).observe(time.perf_counter() - begun)
+    made.save()
+    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
+        GatewayHealth.objects.failed(gateway.name, timezone.now())
+    else:
+        GatewayHealth.objects.worked(gateway.name)
+    return made
+
+
+def _give(gateway: Gateway, text: Text, made: GatewayTry) -> None:
+    """Give the text to *gateway*; note in *made* what came of it."""
     try:
         theirs = gateway.send(text)
         made.fate, made.gateway_message_id = Fate.ACCEPTED, gateways.kept_id(theirs, text)
@@ -76,13 +90,6 @@ def hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
         # A bug there must not keep the next gateway from its turn.
         logger.error("the gateway %s failed: %s", gateway.name, type(exc).__name__)
         made.fate, made.reason = Fate.UNKNOWN, type(exc).__name__
-    metrics.GATEWAYS.labels(gateway.name, made.fate).observe(time.perf_counter() - begun)
-    made.save()
-    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
-        GatewayHealth.objects.failed(gateway.name, timezone.now())
-    else:
-        GatewayHealth.objects.worked(gateway.name)
-    return made
 
 
 def _valid_for(pending: PendingOtp | None, now: datetime) -> int:

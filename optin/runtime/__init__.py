@@ -1,5 +1,5 @@
-"""Logs, metrics, password-hashing threads, request limits, redirects, workers'
-connections and metrics.
+"""Logs, metrics, traces, password-hashing threads, request limits, redirects, and workers'
+connections.
 
 It knows nothing of second factors, and stores nothing in the database.
 """
