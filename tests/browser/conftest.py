@@ -2,6 +2,12 @@
 
 The browser lives as long as this package, not as the whole run: while it does, an event
 loop runs in this thread, and Django refuses the database there.
+
+To see every page in every state, on a phone and on a screen, in light and in dark::
+
+    SCREENSHOTS=$(mktemp -d) .venv/bin/python -m pytest tests/browser -n 2
+
+leaves a picture of each, such as ``sign-in-wrong-390-dark.png``, in that folder.
 """
 
 from collections.abc import Iterator

@@ -29,10 +29,11 @@ from playwright.sync_api import (
 from tests.kit.server import ROOT, running_python
 
 CHROMIUM = shutil.which("chromium")
-NARROW, WIDE = 320, 1280
+NARROW, PHONE, WIDE = 320, 390, 1280
 """The widths in CSS pixels: 320 is also what 1280 comes to at 400 % zoom."""
 
 Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 PATIENCE = 30
 """Seconds until a server must serve, a page must show, and a text must have arrived."""
 
@@ -331,11 +332,16 @@ BRIEFLY: list[Look] = [(NARROW, "light", False), (WIDE, "dark", True)]
 
 
 def audit_everywhere(page: Page, name: str, looks: list[Look]) -> None:
-    """Audit the page, and take its picture, at both widths in both schemes."""
+    """Audit the page, and take its picture, at both widths in both schemes.
+
+    Where pictures are asked for, take it at the width of a phone as well.
+    """
+    for scheme in SCHEMES if "SCREENSHOTS" in os.environ else ():
+        _set(page, PHONE, scheme)
+        shoot(page, f"{name}-{PHONE}-{scheme}")
     found = {}
     for width, scheme, colours_only in looks:
-        page.set_viewport_size({"width": width, "height": 800})
-        page.emulate_media(color_scheme=scheme)
+        _set(page, width, scheme)
         shoot(page, f"{name}-{width}-{scheme}")
         wrong = faults(page, colours_only=colours_only)
         if wrong:
@@ -345,6 +351,11 @@ def audit_everywhere(page: Page, name: str, looks: list[Look]) -> None:
         if wrong:
             found[f"{width} px, {scheme}"] = wrong
     assert not found, str(found)
+
+
+def _set(page: Page, width: int, scheme: Scheme) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
 
 
 def shoot(page: Page, name: str) -> None:
