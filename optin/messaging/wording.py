@@ -26,6 +26,7 @@ from django.utils.translation import gettext_lazy, override
 from optin import keys
 from optin.conf import conf
 from optin.models import (
+    AuditEvent,
     EmailChange,
     File,
     Notice,
@@ -201,7 +202,22 @@ def _about(notice: Notice) -> dict[str, Any]:
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
     if notice.kind == Notice.Kind.ROLE:
         return {"role": Group.objects.filter(pk=notice.about_id or 0).first()}
+    if notice.kind == Notice.Kind.DISOWNED:
+        return _what_was_done(notice)
     return {}
+
+
+def _what_was_done(notice: Notice) -> dict[str, Any]:
+    """Return what "this was not me" did, from the event of the same transaction.
+
+    :return: ``effect``, a value of ``operations.not_me.Effect``; and ``of_app``, whether an app was
+        removed. Nothing where a release before 0.13 recorded the event.
+    """
+    events = AuditEvent.objects.about(notice.user).filter(
+        kind=AuditEvent.Kind.DISOWN, outcome="ok", at=notice.created_at
+    )
+    data = event.data if (event := events.first()) else {}
+    return {"effect": data.get("effect", ""), "of_app": "app" in data.get("removed", [])}
 
 
 def _about_email(notice: Notice, change: EmailChange) -> dict[str, Any]:

@@ -96,20 +96,22 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
         if tried.factors is None:
             return tried
         user, now = tried.factors.user, tried.now
-        outcome, removed = FactorOutcome.UNCHANGED, []
+        outcome = FactorOutcome.UNCHANGED
+        data: dict[str, Any] = {"notice": notice.kind, "removed": []}
         if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
-            outcome, removed = FactorOutcome.OK, _take_back(tried.factors, notice, now)
-            delivery.notify(user, Notice.Kind.DISOWNED, now)
-        data: dict[str, Any] = {"notice": notice.kind, "removed": removed}
-        if "email" in removed:
-            data["change"] = notice.about_id  # for the ledger: after a restore it stays put back
+            outcome = FactorOutcome.OK
+            number = tried.factors.active
+            data |= _take_back(tried.factors, notice, now)
+            is_gone = "number" in data["removed"]
+            delivery.notify(user, Notice.Kind.DISOWNED, now, number if is_gone else None)
         AuditEvent.objects.record(
             Kind.DISOWN, outcome, now=now, origin=origin, user_id=user.pk, data=data
         )
     return tried
 
 
-def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
+def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:
+    """Take back what can be, and return what the event says of it: the mail reads it there."""
     user = factors.user
     removed: list[str] = []
     done = _effect(notice, user, factors.active, factors.app)
@@ -117,6 +119,8 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
         if lost := email_changes.put_back(user, change):
             removed = ["email"]
             delivery.notify(user, Notice.Kind.DISOWNED, now, about_id=lost.pk)
+        else:
+            done = Effect.TAKEN  # by somebody who was faster
     elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
         removed = remove(factors, which, now, told=False)  # the mail about all of it tells
@@ -128,7 +132,8 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> list[str]:
     AccessToken.objects.filter(user=user).delete()
     KnownNetwork.objects.filter(user=user).delete()  # one may be the thief's
     user.end_sign_ins(now)
-    return removed
+    of_email = {"change": notice.about_id} if "email" in removed else {}  # for the ledger
+    return {"effect": done, "removed": removed, **of_email}
 
 
 def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:

@@ -218,6 +218,8 @@ def decided(event: AuditEvent) -> str:
     words = _EVENTS.get((event.kind, event.outcome))
     if event.data.get("own"):
         words = _OWN_REVOCATION.get(event.outcome, words)
+    if event.kind == Kind.DISOWN and event.outcome == "ok" and not event.data.get("removed"):
+        words = "This was not the person: nothing could be taken back, everybody was signed out"
     if words is None and event.kind in _CODES:
         words = _CODE_REFUSED.get(event.outcome)
     words = words or _EVENTS.get((event.kind, ""))

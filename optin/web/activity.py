@@ -97,6 +97,8 @@ def _said(event: AuditEvent) -> str:
         words = _EVENTS.get((event.kind, ""))
     if event.data.get("replaced"):
         return _("Mobile number changed")
+    if event.kind == Kind.DISOWN and event.data.get("removed"):
+        words = _TAKEN_BACK[event.data["removed"][0]]  # it is about one thing
     return words() if words else event.get_kind_display()
 
 
@@ -137,6 +139,13 @@ _CODE_REFUSED = {
 _OWN_REVOCATION = {
     "ok": lambda: _("Your second factors were removed, as asked on the sign-in page"),
     "": lambda: _("The removal of your second factors was cancelled"),
+}
+_TAKEN_BACK = {
+    "number": lambda: _("You said “this was not me”: mobile number removed, everybody signed out"),
+    "app": lambda: _("You said “this was not me”: app removed, everybody signed out"),
+    "email": lambda: _(
+        "You said “this was not me”: e-mail address changed back, everybody signed out"
+    ),
 }
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to verify a number"),

@@ -492,6 +492,7 @@ def test_it_is_taken_back_with_the_password(person: Person, clock: Clock) -> Non
     carry_out()
     assert disowned(person) == ["email"]
     assert person.now.email == OLD
+    assert "We put your previous e-mail address back." in str(mail.outbox[-1].body)
 
 
 def test_the_address_that_is_taken_away_is_told_too(person: Person, clock: Clock) -> None:
@@ -501,7 +502,7 @@ def test_the_address_that_is_taken_away_is_told_too(person: Person, clock: Clock
     assert disowned(person, 0) == ["email"]
     told_of = {message.to[0]: message.subject for message in mail.outbox[sent:]}
     assert told_of == {
-        OLD: "Everybody was signed out of your account",
+        OLD: "A change to your account was taken back",
         "ann.newest@example.org": "This is no longer the e-mail address of your account",
     }
 
@@ -558,6 +559,7 @@ def test_the_link_does_not_promise_an_address_of_somebody_else(
     User.objects.filter(pk=make_user("other").pk).update(email=OLD.upper())
     assert not_me.effect(told(person)[0]) is not_me.Effect.TAKEN
     assert disowned(person) == []
+    assert "We could not put your previous e-mail address back" in str(mail.outbox[-1].body)
 
 
 def test_a_first_address_is_taken_away(person: Person) -> None:

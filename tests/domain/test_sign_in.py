@@ -402,23 +402,30 @@ def link_of(notice: Notice) -> str:
     return body.partition("/not-me/")[2].split("/")[0]
 
 
+def mailed() -> str:
+    """The subject and the words of the newest mail."""
+    return " ".join(f"{mail.outbox[-1].subject}: {mail.outbox[-1].body}".split())
+
+
+A_NUMBER = "We removed the mobile number ending in {} that was added."
+AN_APP = "We removed the authenticator app that was added."
 DISOWNED = [
-    pytest.param(activated, Notice.Kind.ACTIVATED, ["number"], set(), id="activated"),
-    pytest.param(changed, Notice.Kind.CHANGED, ["number"], set(), id="changed"),
-    pytest.param(released, Notice.Kind.RELEASED, ["number"], set(), id="released"),
-    pytest.param(app_added, Notice.Kind.APP_ADDED, ["app"], {By.TEXT}, id="app-added"),
-    pytest.param(app_removed, Notice.Kind.APP_REMOVED, ["app"], {By.TEXT}, id="app-removed"),
+    pytest.param(activated, Notice.Kind.ACTIVATED, "number", A_NUMBER.format(156), id="activated"),
+    pytest.param(changed, Notice.Kind.CHANGED, "number", A_NUMBER.format(157), id="changed"),
+    pytest.param(released, Notice.Kind.RELEASED, "number", A_NUMBER.format(157), id="released"),
+    pytest.param(app_added, Notice.Kind.APP_ADDED, "app", AN_APP, id="app-added"),
+    pytest.param(app_removed, Notice.Kind.APP_REMOVED, "app", AN_APP, id="app-removed"),
 ]
 
 
-@pytest.mark.parametrize(("given", "kind", "removed", "stays"), DISOWNED)
+@pytest.mark.parametrize(("given", "kind", "removed", "words"), DISOWNED)
 def test_what_was_told_is_taken_back(
     person: Person,
     file: File,
     given: Callable[[Person], None],
     kind: Notice.Kind,
-    removed: list[str],
-    stays: set[By],
+    removed: str,
+    words: str,
 ) -> None:
     given(person)
     AccessKey.objects.make(person.user, file, timezone.now())
@@ -427,16 +434,19 @@ def test_what_was_told_is_taken_back(
 
     found = wording.disownable(link_of(notice), timezone.now())
     assert found == notice
-    data = {"notice": kind, "removed": removed}
+    data = {"notice": kind, "effect": "removes", "removed": [removed]}
     with one_event(Kind.DISOWN, "ok", data, user_id=person.user.pk):
         result = not_me.disown(notice, PASSWORD, origin=PAGE)
 
     assert result.outcome is SignInOutcome.SIGNED_IN
-    assert person.has == stays
+    assert person.has == ({By.TEXT} if removed == "app" else set())
     assert not AccessKey.objects.filter(revoked_at=None).exists()
     assert not AccessToken.objects.exists()
     assert person.now.session_epoch == epoch + 1
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
+    assert mailed().startswith("A change to your account was taken back: You told us")
+    assert f"{words} We signed out all sessions" in mailed()
+    assert "do not sign in yet" not in mailed()
     assert failed_sign_ins() == 0
     # Once.
     used = wording.disownable(link_of(notice), timezone.now())
@@ -508,12 +518,27 @@ def test_a_suspended_number_stays(full: Person) -> None:
     """It is staff's to judge; keys, tokens and sessions end all the same."""
     full.suspend()
     AccessKey.objects.make(full.user, full.file, timezone.now())
-    data = {"notice": Notice.Kind.ACTIVATED, "removed": []}
+    data = {"notice": Notice.Kind.ACTIVATED, "effect": "suspended", "removed": []}
     with one_event(Kind.DISOWN, "ok", data):
         not_me.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.number
     assert full.number.suspended_at
     assert not AccessKey.objects.filter(revoked_at=None).exists()
+    assert mailed().startswith("Everybody was signed out of your account: You told us")
+    assert "We did not remove the mobile number: staff stopped codes for it" in mailed()
+    assert "that is not yours, do not sign in yet" in mailed()
+
+
+def test_a_mail_about_what_an_older_release_did_names_nothing(full: Person) -> None:
+    """Both run during an upgrade: its event does not say what was taken back."""
+    not_me.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    told = notice_of(full, Notice.Kind.DISOWNED)
+    Notice.objects.filter(pk=told.pk).update(created_at=told.created_at - timedelta(seconds=1))
+    told.refresh_from_db()
+    letter = wording.mail_for(told)
+    assert letter.subject == "Everybody was signed out of your account"
+    assert "Sign in and choose a new password." in str(letter.body)
+    assert "removed" not in str(letter.body)
 
 
 def test_the_last_factor_takes_the_recovery_codes_along(person: Person) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.tokens import default_token_generator
+from django.core import mail
 from django.utils import timezone
 
 from optin.errors import PasswordNeeded, SignedOut
@@ -168,6 +169,7 @@ def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> Non
     not_me.disown(notice, NEW, origin=PAGE)
 
     assert person.has == {By.TEXT}
+    assert "We took nothing back, because a link from an e-mail" in str(mail.outbox[-1].body)
 
 
 @pytest.mark.parametrize(("by_mail", "left"), [(True, 10), (False, 0)])
@@ -199,6 +201,7 @@ def test_an_old_link_leaves_a_later_number(person: Person) -> None:
     later = person.number
     not_me.disown(old, PASSWORD, origin=PAGE)
     assert person.number == later
+    assert "There was nothing to take back" in str(mail.outbox[-1].body)
     not_me.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
     assert person.number is None
 

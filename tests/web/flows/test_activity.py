@@ -22,6 +22,7 @@ from optin.outcomes import (
     StaffOutcome,
     TokenOutcome,
 )
+from optin.support import wording
 from optin.web import activity
 from tests.kit.browser import Browser
 from tests.kit.browser import sign_in as sign_in_on_pages
@@ -169,10 +170,12 @@ OF_NOBODY = {
 """Of no person, or of one who is there no more."""
 
 
-def said(kind: Kind, outcome: str, **more: Any) -> str:
-    event = AuditEvent(
-        at=timezone.now(), kind=kind, outcome=outcome, face=Face.WEB, data={}, **more
-    )
+def event_of(kind: Kind, outcome: str, **data: Any) -> AuditEvent:
+    return AuditEvent(at=timezone.now(), kind=kind, outcome=outcome, face=Face.WEB, data=data)
+
+
+def said(kind: Kind, outcome: str, **data: Any) -> str:
+    event = event_of(kind, outcome, **data)
     return activity.lines([event], 1)[0][0].what
 
 
@@ -194,6 +197,20 @@ def test_every_event_has_words(kind: Kind, outcome: str) -> None:
     right = {CodeOutcome.OK, TokenOutcome.ISSUED, SignInOutcome.SIGNED_IN} & RECORDED[kind]
     if outcome not in right:
         assert what not in {said(kind, each) for each in right}
+
+
+@pytest.mark.parametrize(
+    ("removed", "words", "to_staff"),
+    [
+        (["number"], "mobile number removed, everybody signed out", "A change taken back"),
+        (["app"], "app removed, everybody signed out", "A change taken back"),
+        (["email"], "e-mail address changed back, everybody signed out", "A change taken back"),
+        ([], "everybody was signed out", "nothing could be taken back"),
+    ],
+)
+def test_what_was_taken_back_is_said(removed: list[str], words: str, to_staff: str) -> None:
+    assert said(Kind.DISOWN, "ok", removed=removed) == f"You said “this was not me”: {words}"
+    assert to_staff in wording.decided(event_of(Kind.DISOWN, "ok", removed=removed))
 
 
 @pytest.mark.parametrize(
