@@ -148,7 +148,7 @@ class CodePage(View):
     def _no_texts(self, factors: Overview) -> str:
         """Say why no text can be sent, and what else there is; "" if one can."""
         if self._is_off(factors):
-            return words.switched_off(factors)
+            return words.switched_off(factors, changing=self.purpose is Purpose.OPT_IN)
         return words.stopped(self.purpose, factors) if self.is_stopped() else ""
 
     def post(self, request: HttpRequest) -> HttpResponse:

@@ -58,7 +58,7 @@ def _ask(request: HttpRequest, address: str) -> str:
 def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
     """Say why nothing about the account may be changed now, if so."""
     if outcome is EmailOutcome.FACTOR_DISABLED:
-        return words.switched_off(authenticators.overview(_user(request)))
+        return words.switched_off(authenticators.overview(_user(request)), changing=True)
     if outcome is EmailOutcome.LOCKED:
         return _("Too many wrong codes. Your account is locked for a while. Try again later.")
     return ""

@@ -119,7 +119,9 @@ def number(request: HttpRequest) -> HttpResponse:
 
 def _barred(user: User, factors: authenticators.Overview) -> str:
     """Say why *user* may set up no factor now; "" if they may."""
-    return words.locked(user) or (words.switched_off(factors) if user.otp_disabled_at else "")
+    if said := words.locked(user):
+        return said
+    return words.switched_off(factors, changing=True) if user.otp_disabled_at else ""
 
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:

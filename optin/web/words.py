@@ -179,10 +179,33 @@ def other_ways(factors: Overview) -> str:
     return _("Contact support.")
 
 
-def switched_off(factors: Overview) -> str:
-    """Say that no texted code is accepted, and what is."""
+def switched_off(factors: Overview, *, changing: bool = False) -> str:
+    """Say that no texted code is accepted, and what is.
+
+    :param changing: on a page that changes something. It takes no other code: the person has to
+        sign in with one first, which lifts a disabling.
+    """
     said = _("Codes by text message are switched off for your account.")
-    return f"{said} {other_ways(factors)}"
+    return f"{said} {_way_back(factors) if changing else other_ways(factors)}"
+
+
+def _way_back(factors: Overview) -> str:
+    if factors.app_is_heard and factors.recovery_codes:
+        return _(
+            "Sign out, and sign in again with your authenticator app or a recovery code. Then try "
+            "again here. Or contact support."
+        )
+    if factors.app_is_heard:
+        return _(
+            "Sign out, and sign in again with your authenticator app. Then try again here. Or "
+            "contact support."
+        )
+    if factors.recovery_codes:
+        return _(
+            "Sign out, and sign in again with a recovery code. Then try again here. Or contact "
+            "support."
+        )
+    return _("Contact support.")
 
 
 def refusal(result: Verification | Change, factors: Overview) -> str:
@@ -196,7 +219,7 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     if left == 0:
         return _("That code is not right, and you have no tries left for it. Ask for a new one.")
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
-        return switched_off(factors)
+        return switched_off(factors, changing=isinstance(result, Change))
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
@@ -280,7 +303,7 @@ def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
         return stopped(purpose, factors)
     outcome = result.outcome
     if outcome is SendOutcome.FACTOR_DISABLED:
-        return switched_off(factors)
+        return switched_off(factors, changing=purpose is Purpose.OPT_IN)
     if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
         outcome = SendOutcome.WAITING
     if outcome is SendOutcome.REGION_NOT_ALLOWED:

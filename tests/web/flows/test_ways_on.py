@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from optin.models import File, User
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 _EVERYWHERE = {"/sign-out/", "/language/"}
 """Where the forms lead that each page has."""
 
+Clock = time_machine.Traveller
 CONTACT = "help@example.com"
 CODE = "/sign-in/code/"
 LOST = "/sign-in/recovery/"
@@ -143,6 +145,26 @@ def test_barred_from_a_first_factor(
     ann.go(address)
     assert [form for form in ann.page.forms if form.action not in _EVERYWHERE] == []
     assert names_contact(ann)
+
+
+def test_a_disabled_account_that_signs_in_with_its_app_may_change_again(
+    browser: Browser, user: User, active: Any, clock: Clock
+) -> None:
+    """The page that refuses a change takes no code of the app: it says where to enter one."""
+    secret = set_up_app(user)
+    sign_in(browser)
+    browser.send(code=app_code(secret, 1))
+    disable(user)
+    browser.go(APP)
+    says = "Sign out, and sign in again with your authenticator app. Then try again here."
+    assert says in browser.page.text
+    browser.send("/sign-out/")
+    clock.shift(120)
+    sign_in(browser)
+    browser.send(code=app_code(secret))
+    browser.go(APP)
+    assert "switched off" not in browser.page.text
+    assert browser.page.form("", set())
 
 
 @pytest.mark.parametrize("state", [disable, suspend])
