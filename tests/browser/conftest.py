@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.crowd import Crowd, run
+from tests.browser.hands import Tour
 from tests.kit import chromium
 from tests.kit.server import ROOT, needs
 
@@ -99,3 +100,10 @@ def open_page(browser: Browser, site: chromium.Site) -> Iterator[chromium.Window
     window = chromium.Window(browser, site)
     yield window
     window.close()
+
+
+@pytest.fixture
+def at(
+    open_page: chromium.Window, site: chromium.Site, crowd: Crowd, looks: list[chromium.Look]
+) -> Tour:
+    return Tour(open_page(width=chromium.NARROW), site, crowd, looks)

@@ -1,9 +1,12 @@
 """The ways in which people use a page: by pointing, or by keyboard alone."""
 
+from urllib.parse import urlsplit
+
+from django.urls import resolve
 from playwright.sync_api import ElementHandle, Locator, Page, expect
 
-from tests.browser.crowd import PASSWORD, Person, run
-from tests.kit.chromium import Site
+from tests.browser.crowd import PASSWORD, Crowd, Person, run
+from tests.kit.chromium import Look, Site, audit_everywhere
 
 _FOCUS = """target => {
     const at = document.activeElement;
@@ -124,6 +127,39 @@ class Keyboard(Pointer):
     def activate(self, target: Locator) -> None:
         self.reach(target)
         self.page.keyboard.press("Enter")
+
+
+class Tour(Pointer):
+    """Somebody with a phone who has each page looked at."""
+
+    def __init__(self, page: Page, site: Site, crowd: Crowd, looks: list[Look]) -> None:
+        super().__init__(page, site)
+        self.crowd = crowd
+        self.looks = looks
+        self.seen: set[str] = set()
+
+    def look(self, name: str, heading: str, *, error: str = "") -> None:
+        """Have the page looked at, which has *heading*, and says *error* as P-10 wants it."""
+        self.sees(heading)
+        summary = self.page.locator(".errors")
+        expect(summary).to_have_count(1 if error else 0)
+        assert self.page.title().startswith("Error: ") is bool(error)
+        if error:
+            expect(summary).to_contain_text(error)
+            expect(summary).to_be_focused()
+        found = resolve(urlsplit(self.page.url).path).url_name
+        assert found
+        self.seen.add(found)
+        audit_everywhere(self.page, name, self.looks)
+
+    def says(self, error: str) -> None:
+        expect(self.page.locator(".errors")).to_contain_text(error)
+
+    def go(self, address: str) -> None:
+        self.page.goto(address)
+
+    def newest_code(self, number: str) -> str:
+        return self.site.newest_text(number).split()[0]
 
 
 def another(code: str) -> str:

@@ -5,17 +5,14 @@ widths, in both schemes, and for what the browser complains about.
 """
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import pyotp
 import pytest
-from django.urls import resolve
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from optin.web.urls import urlpatterns
-from tests.browser.crowd import Crowd, Person, run
-from tests.browser.hands import Pointer, another
-from tests.kit.chromium import NARROW, Look, Site, Window, audit_everywhere
+from tests.browser.crowd import Person, run
+from tests.browser.hands import Tour, another
 
 NO_PAGES = {
     "home": "leads on",
@@ -34,39 +31,6 @@ NO_PAGES = {
     "readyz": "for a machine",
     "simulator": "see test_public",
 }
-
-
-class Tour(Pointer):
-    """Somebody with a phone who has each page looked at."""
-
-    def __init__(self, page: Page, site: Site, crowd: Crowd, looks: list[Look]) -> None:
-        super().__init__(page, site)
-        self.crowd = crowd
-        self.looks = looks
-        self.seen: set[str] = set()
-
-    def look(self, name: str, heading: str, *, error: str = "") -> None:
-        """Have the page looked at, which has *heading*, and says *error* as P-10 wants it."""
-        self.sees(heading)
-        summary = self.page.locator(".errors")
-        expect(summary).to_have_count(1 if error else 0)
-        assert self.page.title().startswith("Error: ") is bool(error)
-        if error:
-            expect(summary).to_contain_text(error)
-            expect(summary).to_be_focused()
-        found = resolve(urlsplit(self.page.url).path).url_name
-        assert found
-        self.seen.add(found)
-        audit_everywhere(self.page, name, self.looks)
-
-    def says(self, error: str) -> None:
-        expect(self.page.locator(".errors")).to_contain_text(error)
-
-    def go(self, address: str) -> None:
-        self.page.goto(address)
-
-    def newest_code(self, number: str) -> str:
-        return self.site.newest_text(number).split()[0]
 
 
 QUICK = {"newcomer"}
@@ -458,7 +422,7 @@ def somebody_unlucky(at: Tour) -> None:
         wrong = another(wrong)
         at.give_code(wrong, "Turn it on")
         at.says("That code is not right")
-    at.look("code-used-up", "Check your phone", error="Ask for a new one")
+    at.look("code-used-up", "There is no code to enter", error="Ask for a new one")
     late = "timezone.now() - timedelta(hours=1)"
     run(
         at.site,
@@ -466,7 +430,7 @@ def somebody_unlucky(at: Tour) -> None:
         f"PendingOtp.objects.update(issued_at={late}, expires_at={late} + timedelta(minutes=1))",
     )
     at.page.reload()
-    at.look("code-expired", "Check your phone")
+    at.look("code-expired", "There is no code to enter")
     at.go(at.page.url.replace("/code/", "/code/not-received/"))
     at.look("not-received-expired", "Not received a text message?")
     suspended, locked = at.crowd.on(), at.crowd.on()
@@ -484,11 +448,6 @@ def somebody_unlucky(at: Tour) -> None:
     at.go("/sign-in/")
     at.give_password(locked)
     at.look("sign-in-locked", "Too many wrong codes")
-
-
-@pytest.fixture
-def at(open_page: Window, site: Site, crowd: Crowd, looks: list[Look]) -> Tour:
-    return Tour(open_page(width=NARROW), site, crowd, looks)
 
 
 @pytest.mark.parametrize(
