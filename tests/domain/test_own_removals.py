@@ -139,7 +139,7 @@ def test_it_waits_and_the_person_is_told_on_all_channels(ann: Person) -> None:
     body = " ".join(str(message.body).split())
     assert message.to == [ann.user.email]
     assert "Somebody who knows your password asked, on the sign-in page" in body
-    assert "removed at 5 November 2026, 23:01 AEDT" in body
+    assert "removed on 5 November 2026, 23:01 AEDT" in body
     assert wording.revocation_of(body.partition("/revocation/")[2].partition("/")[0]) == waits
     (text,) = warnings(ann)
     assert text.startswith("Two-Factor removes your second factors on 5 Nov. Cancel: https://")
@@ -398,7 +398,7 @@ def test_if_no_worker_ran_for_days_the_person_gets_a_day_more(
     assert (waits.told_at, waits.due_at) == (timezone.now(), timezone.now() + DAY)
     body = " ".join(str(mail.outbox[-1].body).split())
     due = date_format(timezone.localtime(waits.due_at), "j F Y, H:i T")
-    assert f"They will be removed at {due}" in body
+    assert f"They will be removed on {due}" in body
     at(waits.due_at - MOMENT, clock)
     assert each_minute() == (0, 0, 0)
     at(waits.due_at, clock)

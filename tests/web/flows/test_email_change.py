@@ -74,7 +74,7 @@ def test_from_the_account_page_to_the_new_address(
     browser.send()
     assert browser.page.heading == "Your e-mail address will change"
     browser.go("/account/")
-    assert f"Your e-mail address changes to {NEW} at 3 November 2026, 23:00 AEDT." in says(browser)
+    assert f"Your e-mail address changes to {NEW} on 3 November 2026, 23:00 AEDT." in says(browser)
     assert carry_out() == (0, 0)
     assert email_of(user) == OLD
 

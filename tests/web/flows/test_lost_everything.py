@@ -47,7 +47,7 @@ def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) ->
     half.click(RECOVERY)
     half.click(LOST)
     assert half.page.heading == "Remove your second factors"
-    assert f"We remove your second factors at {DUE}, not before" in half.page.text
+    assert f"We remove your second factors on {DUE}, not before" in half.page.text
     assert "Until then we remind you every day, by e-mail and by text message." in half.page.text
     assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"
     assert not Revocation.objects.exists(), "a GET asks for nothing"
