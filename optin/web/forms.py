@@ -98,7 +98,7 @@ class NumberForm(Form):
 
 def _number_hint() -> str:
     """Give an example and, where there are several, the countries whose numbers do."""
-    national, international = phones.examples(conf.sms_regions[0])
+    national, international = words.number_examples()
     hint = _("For example %(national)s or %(international)s.") % {
         "national": national,
         "international": international,

@@ -128,12 +128,18 @@ def wrong_number(text: str) -> str:
     fault = phones.fault(text, home_region=home)
     if fault is phones.Fault.LANDLINE:
         return _("That is the number of a landline. Enter a mobile number.")
-    national, international = phones.examples(home)
+    national, international = number_examples()
     how = _("Write it like %(national)s or %(international)s.") % {
         "national": national,
         "international": international,
     }
     return f"{_WRONG_NUMBERS[fault]()} {how}"
+
+
+def number_examples() -> tuple[str, str]:
+    """Return ``phones.examples`` with spaces at which no line is broken."""
+    national, international = phones.examples(conf.sms_regions[0])
+    return national.replace(" ", "\u00a0"), international.replace(" ", "\u00a0")
 
 
 _WRONG_NUMBERS = {
