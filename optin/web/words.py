@@ -224,6 +224,11 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     left = result.tries_left if isinstance(result, Verification) else None
     if left == 0:
         return _("That code is not right, and you have no tries left for it. Ask for a new one.")
+    if isinstance(result, Change) and result.outcome == FactorOutcome.OTP_INCORRECT:
+        return _(
+            "That code is not right. Enter the one that the app shows now. If that fails too, "
+            "check the clock of your device, and compare the setup key with the one on this page."
+        )
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=isinstance(result, Change))
     return _REFUSALS[result.outcome]() + _tries(left)

@@ -552,7 +552,7 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
     for typed, says in (
         ("", "Enter the code."),
         ("1", "too short"),
-        (wrong(app_code(secret)), "That code is not right."),
+        (wrong(app_code(secret)), "compare the setup key with the one on this page."),
     ):
         ann.send(code=typed)
         assert_error(ann, "code", says)
