@@ -69,7 +69,7 @@ def test_without_a_contact_the_page_names_none(browser: Browser, settings: Any, 
 def test_pages_that_tell_of_support_say_how_to_reach_it(address: str, ann: Browser) -> None:
     ann.go(address)
     assert names_contact(ann)
-    assert f"mailto:{CONTACT}" in ann.page.links
+    assert ann.page.links.count(f"mailto:{CONTACT}") == 2  # and at the foot of every page
 
 
 # -- without a file ----------------------------------------------------------------
