@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.certs import where
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -32,7 +31,7 @@ def trust() -> ssl.SSLContext:
 
 @lru_cache(maxsize=2)
 def _trust(own: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=where())
+    context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
     if own:
         context.load_verify_locations(own)
     return context

@@ -405,7 +405,7 @@ def test_a_revocation_is_carried_out_and_told_by_job(
     Revocation.objects.update(asked_at=now - day, due_at=now)
     Notice.objects.update(sent_at=now - day)
 
-    tasks.revoke_due.defer(timestamp=60)
+    app.configure_task("revoke_due").defer(timestamp=60)
     with monkeypatch.context() as patch:
         patch.setattr(AuditEventQuerySet, "record", look_and_record)
         work("upkeep")

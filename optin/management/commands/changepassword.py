@@ -10,7 +10,6 @@ from optin.operations import people
 class Command(changepassword.Command):
     help = "Give a person a password, and record it in the audit trail."
 
-    def handle(self, *args: Any, **options: Any) -> str:
+    def handle(self, *args: Any, **options: Any) -> str | None:
         with recording(User, lambda person: people.record_password(person, origin=ORIGIN)):
-            done: str = super().handle(*args, **options)
-        return done
+            return super().handle(*args, **options)
