@@ -297,7 +297,7 @@ NAMES = {
     "Two-Factor",  # the service
     "Harbour Books",  # a file
     "Code",
-    "Support: support@example.com",
+    "Support:",
     "support@example.com",
     "invalid_request",  # a word of OAuth
     "API help \u2013 Two-Factor",  # the title of the reference, which is English
