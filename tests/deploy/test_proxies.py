@@ -1,0 +1,350 @@
+"""The proxies in front, as deploy/ configures them: they write no access key to a file.
+
+Each request here has a key in its query, or a token of a mailed link in its path, and ends with an
+error that the proxy would write a message about.
+"""
+
+import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from tests.kit.races import until
+from tests.kit.server import ROOT, free_port, needs
+
+KEY = "k3yThatNobodyMayRead"
+QUERY = f"?FileId=1001&WsAccessKey={KEY}"
+HOST = "2fa.example.com"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+CADDY = shutil.which("caddy")
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time: the other processes have it too."""
+
+
+# -- the service behind them, which fails as the path says -------------------------
+
+
+class Answers(socketserver.StreamRequestHandler):
+    stopped = Event()
+
+    def handle(self) -> None:
+        if not (line := self.rfile.readline()):
+            return
+        path = line.split()[1].decode()
+        while self.rfile.readline().strip():
+            pass
+        if path.startswith("/hang"):
+            self.stopped.wait(20)
+        elif path.startswith("/half"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        elif path.startswith("/nonsense"):
+            self.wfile.write(b"nonsense\r\n\r\n")
+        elif path.startswith("/long"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n")
+        elif not path.startswith("/close"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+class Upstream(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 100
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    Answers.stopped.clear()
+    with Upstream(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            Answers.stopped.set()
+            server.shutdown()
+
+
+# -- clients -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Proxy:
+    port: int
+    tls: bool
+    folder: Path
+
+    def send(self, request: str, *, waits: bool = True) -> str:
+        """Send *request* as it is; return the first line of the answer, or "" without one."""
+        line: socket.socket = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        if self.tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            line = context.wrap_socket(line, server_hostname=HOST)
+        with line, suppress(ConnectionError, ssl.SSLError):
+            line.sendall(request.encode())
+            return line.makefile("rb").readline().decode().strip() if waits else ""
+        return ""
+
+    def get(self, path: str, *, waits: bool = True) -> str:
+        return self.send(
+            f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n", waits=waits
+        )
+
+    def written(self) -> str:
+        """All that it wrote, with the names of the files."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return "\n".join(f"{path}\n{path.read_bytes().decode(errors='replace')}" for path in files)
+
+
+HEAD = f"HTTP/1.1\r\nHost: {HOST}\r\n"
+BROKEN = {
+    "another version": f"GET /User/x{QUERY} HTTP/9.9\r\nHost: {HOST}\r\n\r\n",
+    "no version": f"GET /User/x{QUERY}\r\n",
+    "no host": f"GET /User/x{QUERY} HTTP/1.1\r\n\r\n",
+    "two hosts": f"GET /User/x{QUERY} {HEAD}Host: b\r\n\r\n",
+    "a wrong host": f"GET /User/x{QUERY} HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "another host": f"GET /User/x{QUERY} HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+    "a whole address": f"GET https://{HOST}/User/x{QUERY} {HEAD}\r\n",
+    "a wrong method": f"G@T /User/x{QUERY} {HEAD}\r\n",
+    "a method that is not allowed": f"TRACE /User/x{QUERY} {HEAD}\r\n",
+    "a line without a colon": f"GET /User/x{QUERY} {HEAD}nonsense {KEY}\r\n\r\n",
+    "a long line": f"GET /User/x{QUERY} {HEAD}X: {'x' * 40_000}{KEY}\r\n\r\n",
+    "a long address": f"GET /User/x{QUERY}{'x' * 40_000} {HEAD}\r\n",
+    "a way out": f"GET /../User/x{QUERY} {HEAD}\r\n",
+    "a zero": f"GET /User/%00{QUERY} {HEAD}\r\n",
+    "an encoded query": f"GET /User/x%3FWsAccessKey={KEY} {HEAD}\r\n",
+    "an encoded query, and an error": f"GET /close%3FWsAccessKey={KEY} {HEAD}\r\n",
+    "a wrong length": f"POST /User/x{QUERY} {HEAD}Content-Length: x\r\n\r\n",
+    "a negative length": f"POST /User/x{QUERY} {HEAD}Content-Length: -1\r\n\r\n",
+    "two lengths": f"POST /x{QUERY} {HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a wrong chunk": f"POST /x{QUERY} {HEAD}Transfer-Encoding: chunked\r\n\r\nz{KEY}\r\n",
+    "an unknown coding": f"POST /x{QUERY} {HEAD}Transfer-Encoding: {KEY}\r\n\r\n",
+    "a large body": f"POST /x{QUERY} {HEAD}Content-Length: 40000\r\n\r\n{KEY}",
+    "a large chunk": f"POST /x{QUERY} {HEAD}Transfer-Encoding: chunked\r\n\r\nffff\r\n{KEY}",
+    "a body that does not come": f"POST /x{QUERY} {HEAD}Content-Length: 99\r\n\r\n{KEY}",
+    "a late head": f"GET /x{QUERY} {HEAD}X: {KEY}",
+    "a referrer": f"GET /close HTTP/1.1\r\nHost: {HOST}\r\nReferer: https://{HOST}/{QUERY}\r\n\r\n",
+    "a mailed link": f"GET /password-reset/Mg/{KEY}/ {HEAD}\r\n",
+    "a mailed link, and an error": f"GET /close/../not-me/{KEY}/ {HEAD}\r\n",
+    "a texted link": f"GET /r/{KEY} {HEAD}\r\n",
+    "a receipt": f"POST /receipts/http/{KEY} {HEAD}Content-Length: 40000\r\n\r\n",
+}
+
+
+def make_all_errors(proxy: Proxy) -> None:
+    for request in BROKEN.values():
+        proxy.send(request.replace(f"{HEAD}\r\n", f"{HEAD}Connection: close\r\n\r\n"))
+    for path in ("/hang", "/close", "/half", "/nonsense", "/long", "/User/x"):
+        proxy.get(f"{path}{QUERY}")
+    proxy.get(f"/hang{QUERY}", waits=False)  # the client goes away
+
+
+def run_many(run: Callable[[], object], times: int) -> None:
+    threads = [Thread(target=run) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# -- nginx -------------------------------------------------------------------------
+
+# Stricter than Debian's: it also writes messages of the level "info".
+MAIN = """
+daemon off;
+pid {folder}/pid;
+error_log {folder}/error.log info;
+events {{}}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    proxy_read_timeout 1s;
+    include {folder}/optin.conf;
+}}
+"""
+
+
+def replaced(text: str, words: dict[str, str]) -> str:
+    for old, new in words.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def make_certificate(folder: Path) -> None:
+    """Write a certificate for the host that it signed itself, named as certbot names it."""
+    subprocess.run(
+        [
+            *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={HOST}"],
+            *["-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+@contextmanager
+def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
+    """Run nginx; give its port for https, and the one for http."""
+    needs("nginx", NGINX is not None)
+    assert NGINX is not None
+    make_certificate(folder)
+    logs = folder / "written"
+    logs.mkdir(mode=0o777)
+    logs.chmod(0o777)
+    secure, plain = free_port(), free_port()
+    text = (ROOT / "deploy" / "nginx" / "optin.conf").read_text(encoding="utf-8")
+    configuration = replaced(
+        text,
+        {
+            "    listen [::]:80 default_server;\n": "",
+            "    listen [::]:443 ssl default_server;\n": "",
+            "listen 80 ": f"listen 127.0.0.1:{plain} ",
+            "listen 443 ": f"listen 127.0.0.1:{secure} ",
+            "/etc/letsencrypt/live/2fa.example.com": str(folder),
+            "/var/log/nginx": str(logs),
+            "127.0.0.1:8000": f"127.0.0.1:{service}",
+            "timeout 10s": "timeout 1s",
+            "optin_address 50": "optin_address 5",
+        },
+    )
+    (logs / "optin.conf").write_text(configuration)
+    main = folder / "nginx.conf"
+    main.write_text(MAIN.format(folder=logs))
+    command = [NGINX, "-p", str(logs), "-c", str(main)]
+    subprocess.run([*command, "-t"], check=True, capture_output=True)
+    with (logs / "stderr").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        until(lambda: (logs / "pid").read_text())  # empty after the check
+        yield Proxy(secure, True, logs), Proxy(plain, False, logs)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_nginx_writes_no_key(tmp_path: Path) -> None:
+    """And its access log has what the messages would tell."""
+    with ExitStack() as stack:
+        secure, plain = stack.enter_context(nginx(tmp_path, stack.enter_context(upstream())))
+        assert secure.get(f"/User/x{QUERY}") == "HTTP/1.1 200 OK"
+        make_all_errors(secure)
+        make_all_errors(plain)
+        Proxy(secure.port, False, secure.folder).get(f"/x{QUERY}")  # http to the port of https
+        run_many(lambda: secure.get(f"/sign-in/{QUERY}"), 30)
+        run_many(lambda: secure.get(f"/hang{QUERY}"), 20)
+    written = secure.written()
+    with nginx_without_service(tmp_path / "down") as (alone, _):
+        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 502 Bad Gateway"
+    written += alone.written()
+
+    assert [line[:500] for line in written.splitlines() if KEY in line] == []
+    log = [line for line in written.splitlines() if "upstream=" in line and "format" not in line]
+    for said in (
+        "GET /User/x 200",
+        "GET /hang 504",
+        "GET /close 502",
+        "GET /nonsense 009",  # what was HTTP before it had versions
+        "GET /long 502",
+        "POST /x 413",
+        "POST /x 408",
+        "GET /hang 499",
+        " 400 ",
+        " 414 ",
+        "GET /sign-in/ 429",
+        "GET /hang 429",
+        "requests=REJECTED",
+        "connections=REJECTED",
+        "GET /half 200 4/9",
+        "GET /password-reset/... 200",
+        "GET /not-me/... 502",
+        "GET /r/... 200",
+        "POST /receipts/... 413",
+    ):
+        assert any(said in line for line in log), said
+
+
+@contextmanager
+def nginx_without_service(folder: Path) -> Iterator[tuple[Proxy, Proxy]]:
+    folder.mkdir()
+    with nginx(folder, free_port()) as proxies:
+        yield proxies
+
+
+# -- Caddy -------------------------------------------------------------------------
+
+
+@contextmanager
+def caddy(folder: Path, service: int) -> Iterator[Proxy]:
+    """Run Caddy, without TLS: it would ask for a certificate."""
+    needs("Caddy", CADDY is not None)
+    assert CADDY is not None
+    port = free_port()
+    text = (ROOT / "deploy" / "caddy" / "Caddyfile").read_text(encoding="utf-8")
+    configuration = folder / "Caddyfile"
+    configuration.write_text(
+        replaced(
+            text,
+            {
+                f"\n{HOST} {{": f"\nhttp://{HOST}:{port} {{",
+                "127.0.0.1:8000 {": f"127.0.0.1:{service} {{\n\t\ttransport http {{\n"
+                "\t\t\tresponse_header_timeout 1s\n\t\t}\n",
+                "_body 10s": "_body 1s",
+                "_header 10s": "_header 1s",
+                "\n{\n": "\n{\n\tadmin off\n",
+            },
+        )
+    )
+    logs = folder / "written"
+    logs.mkdir()
+    homes = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(logs))
+    command = [CADDY, "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    with (logs / "stderr").open("wb") as log:
+        process = subprocess.Popen(command, env=homes, stdout=log, stderr=log)
+    try:
+        until(lambda: b"serving initial configuration" in (logs / "stderr").read_bytes())
+        yield Proxy(port, False, logs)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_caddy_writes_no_key(tmp_path: Path) -> None:
+    """But why a request failed."""
+    with upstream() as service, caddy(tmp_path, service) as proxy:
+        assert proxy.get(f"/User/x{QUERY}") == "HTTP/1.1 200 OK"
+        make_all_errors(proxy)
+    written = proxy.written()
+    (tmp_path / "down").mkdir()
+    with caddy(tmp_path / "down", free_port()) as alone:
+        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 502 Bad Gateway"
+    written += alone.written()
+
+    assert [line[:500] for line in written.splitlines() if KEY in line] == []
+    for said in ("connection refused", "timeout awaiting response headers", "EOF", "malformed"):
+        assert said in written
+
+
+def test_caddy_takes_the_configuration_as_it_is() -> None:
+    needs("Caddy", CADDY is not None)
+    file = str(ROOT / "deploy" / "caddy" / "Caddyfile")
+    done = subprocess.run(
+        [str(CADDY), "validate", "--adapter", "caddyfile", "--config", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
