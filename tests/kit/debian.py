@@ -63,7 +63,7 @@ class Debian:
         self, command: str, *, env: Mapping[str, str] = {}
     ) -> subprocess.CompletedProcess[str]:
         """Run *command* in a shell of root, as somebody does who is logged in."""
-        home = {"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        home = {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
         return subprocess.run(
             ["nsenter", "--target", str(self.pid), "--all", "bash", "-c", command],
             env={**home, **env},

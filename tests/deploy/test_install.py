@@ -1,0 +1,290 @@
+"""docs/install.md leads to a text: its commands run on a Debian with nothing of the service."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.kit.clusters import BIN
+from tests.kit.debian import Debian, new_debian
+from tests.kit.races import until
+from tests.kit.server import ROOT, needs
+
+pytestmark = pytest.mark.slow
+
+PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+STEPS, TRIAL, _ = re.split(r"^## (?:Try|What).*$", PAGE, flags=re.MULTILINE)
+COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", STEPS, re.MULTILINE)
+HOST = "2fa.harbour.test"
+PASSWORD = "correct horse battery staple"
+NUMBER = "0491 570 156"
+SETTINGS = Path("etc/optin/production.env")
+OWNER = Path("etc/optin/owner.env")
+
+# It takes a text as Kannel does, and writes it to /run/texts.
+GATEWAY = """
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with open("/run/texts", "a") as texts:
+            print(json.dumps([self.headers["X-Kannel-To"], body]), file=texts)
+        self.send_response(202)
+        self.end_headers()
+        self.wfile.write(b"0: Accepted for delivery")
+
+HTTPServer(("127.0.0.1", 13013), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time: the other processes have it too."""
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the files as they are here, to clone from."""
+    folder = tmp_path_factory.mktemp("clone") / "origin"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    for command in ("init --quiet", "add --all", "commit --quiet --message Here"):
+        account = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+        subprocess.run(["git", *account, *command.split()], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages, for a machine that reaches no index."""
+    folder = tmp_path_factory.mktemp("packages") / "wheels"
+    venv = folder.parent / "venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
+    options = ["--quiet", "--no-deps", "--require-hashes", "--dest", folder]
+    requirements = ROOT / "requirements.txt"
+    subprocess.run([venv / "bin/pip", "download", *options, "-r", requirements], check=True)
+    return folder
+
+
+@contextmanager
+def fresh(folder: Path, origin: Path, wheels: Path) -> Iterator[Debian]:
+    """A Debian after the first command: what it installs runs, and a gateway."""
+    packages = COMMANDS[0].partition("install -y ")[2].split()
+    assert packages
+    for package in {*packages} - {"certbot"}:  # see certificate()
+        needs(package, subprocess.run(["dpkg", "-s", package], capture_output=True).returncode == 0)
+    with new_debian(folder, origin, wheels) as debian:
+        debian.must(f"echo 127.0.0.1 {HOST} >>/etc/hosts")
+        version = BIN.parent.name
+        debian.must(f"pg_dropcluster {version} main || true; pg_createcluster {version} main")
+        debian.must(f"systemctl start postgresql@{version}-main nginx")
+        write(debian, Path("run/gateway.py"), GATEWAY)
+        debian.must("systemd-run --quiet python3 /run/gateway.py")
+        yield debian
+
+
+def path_in(debian: Debian, path: Path) -> Path:
+    return Path(f"/proc/{debian.pid}/root") / path
+
+
+def read(debian: Debian, path: Path) -> str:
+    return path_in(debian, path).read_text()
+
+
+def write(debian: Debian, path: Path, text: str) -> None:
+    path_in(debian, path).write_text(text)
+
+
+# -- what somebody does where a test cannot ----------------------------------------
+
+
+def edit(debian: Debian) -> None:
+    """Step 4, as its table says. The gateway is one that a test can make."""
+    ours = {
+        "BASE_URL": f"https://{HOST}",
+        "OPTIN_SERVICE_NAME": "Harbour-Books",
+        "OPTIN_SUPPORT": "help@harbour.test",
+        "EMAIL_URL": "smtp://127.0.0.1:25",
+        "DEFAULT_FROM_EMAIL": "no-reply@harbour.test",
+        "OPTIN_GATEWAYS": "kannel\nOPTIN_GATEWAY_KANNEL_URL=http://127.0.0.1:13013/cgi-bin/sendsms"
+        "\nOPTIN_GATEWAY_KANNEL_USER=optin\nOPTIN_GATEWAY_KANNEL_PASSWORD=secret",
+    }
+    deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED|REDIS_URL)=.*\n"
+    text = re.sub(rf"^{deleted}", "", read(debian, SETTINGS), flags=re.MULTILINE)
+    for name, value in ours.items():
+        assert name in STEPS
+        text, found = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        assert found == 1, name
+    write(debian, SETTINGS, text)
+
+
+def certificate(debian: Debian) -> None:
+    """Step 5: no authority signs for a test. Its challenge is answered, before and after."""
+    folder = f"/etc/letsencrypt/live/{HOST}"
+    debian.must(
+        f"mkdir -p {folder} && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN={HOST}"
+        f" -addext subjectAltName=DNS:{HOST} -keyout {folder}/privkey.pem"
+        f" -out {folder}/fullchain.pem"
+    )
+    challenge(debian)
+
+
+def challenge(debian: Debian) -> None:
+    folder = "/var/www/html/.well-known/acme-challenge"
+    debian.must(f"mkdir -p {folder} && echo proof >{folder}/token")
+    url = f"http://{HOST}/.well-known/acme-challenge/token"
+    assert debian.must(f"curl --silent --fail {url}") == "proof\n"
+
+
+def run(debian: Debian, command: str) -> str:
+    """Run a command of the page."""
+    if command.startswith("nano "):
+        edit(debian)
+        return ""
+    if command.startswith("certbot "):
+        certificate(debian)
+        return ""
+    if " createsuperuser " in command:
+        return debian.must(f"{command} --noinput", env={"DJANGO_SUPERUSER_PASSWORD": PASSWORD})
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/mnt/wheels"}
+    return debian.must(command.replace("REPOSITORY", "/mnt/origin"), env=offline)
+
+
+@dataclass(frozen=True)
+class Browser:
+    """Opens pages as a browser on that machine does."""
+
+    debian: Debian
+    base: str
+
+    def get(self, path: str) -> str:
+        return self._curl(path)
+
+    def send(self, path: str, **fields: str) -> str:
+        """Send the form of the page at *path*; return the page that follows."""
+        found = re.search(r'name="csrfmiddlewaretoken"\s+value="(\w+)"', self.get(path))
+        assert found
+        data = {"csrfmiddlewaretoken": found[1], **fields}
+        return self._curl(path, *(f"--data-urlencode '{k}={v}'" for k, v in data.items()))
+
+    def _curl(self, path: str, *options: str) -> str:
+        url = f"{self.base}{path}"
+        return self.debian.must(
+            f"curl --silent --fail --show-error --location --cookie /run/jar --cookie-jar /run/jar"
+            f" --cacert /etc/letsencrypt/live/{HOST}/fullchain.pem --referer {url}"
+            f" {' '.join(options)} {url}"
+        )
+
+
+def opt_in(debian: Debian, base: str) -> Browser:
+    """Step 10."""
+    browser = Browser(debian, base)
+    browser.send("/sign-in/", username="jo", password=PASSWORD)
+    assert "We texted" in browser.send("/account/two-factor/number/", number=NUMBER)
+    return browser
+
+
+# -- the page ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(
+    tmp_path_factory: pytest.TempPathFactory, origin: Path, wheels: Path
+) -> Iterator[Debian]:
+    """After all commands of the page but the last, which is for trouble."""
+    with fresh(tmp_path_factory.mktemp("debian"), origin, wheels) as debian:
+        for command in COMMANDS[1:-1]:
+            run(debian, command)
+        yield debian
+
+
+def texts(debian: Debian) -> list[tuple[str, str]]:
+    path = path_in(debian, Path("run/texts"))
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(number, body) for number, body in map(json.loads, lines)]
+
+
+def test_the_page_leads_to_a_text(installed: Debian) -> None:
+    assert len(COMMANDS) <= 12
+
+    browser = opt_in(installed, f"https://{HOST}")
+
+    [(number, body)] = texts(installed)
+    assert number == "+61491570156"
+    page = browser.send("/account/two-factor/number/code/", code=body.split()[0])
+    assert "Two-factor sign-in is on" in page
+    assert "optin.request" in installed.must(COMMANDS[-1])
+    challenge(installed)
+
+
+def test_a_second_run_changes_nothing(installed: Debian) -> None:
+    kept = [SETTINGS, OWNER, Path("etc/nginx/conf.d/optin.conf")]
+    before = [read(installed, path) for path in kept]
+
+    run(installed, "/srv/optin/deploy/install")
+
+    assert [read(installed, path) for path in kept] == before
+    assert "EXAMPLE" not in "".join(before)
+
+
+def test_each_secret_is_for_those_who_need_it(installed: Debian) -> None:
+    owners = installed.must(f"stat -c '%U %a' /{SETTINGS} /{OWNER} /var/lib/optin")
+    assert owners.splitlines() == ["optin 600", "root 600", "optin 700"]
+    sets = dict(line.split("=", 1) for line in read(installed, SETTINGS).splitlines() if "=" in line)
+    assert "optin_owner" not in sets["DATABASE_URL"]
+    processes = installed.must("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert sets["SECRET_KEY"] not in processes
+
+
+def test_the_service_runs_within_its_restrictions(installed: Debian) -> None:
+    """Those that the kernel shows; each is in force for the service and for the worker."""
+    for unit in ("optin", "optin-worker@1"):
+        pid = installed.must(f"systemctl show --value --property MainPID {unit}").strip()
+        status = installed.must(f"cat /proc/{pid}/status")
+        for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t0000000000000000"):
+            assert line in status
+        inside = f"nsenter --target {pid} --mount --user --preserve-credentials"
+        mounts = installed.must(f"{inside} cat /proc/self/mounts")
+        assert re.search(r"^\S+ / \S+ ro,", mounts, re.MULTILINE)
+        assert re.search(r"^\S+ /var/lib/optin \S+ rw,", mounts, re.MULTILINE)
+    journal = installed.must("journalctl -b -o cat")
+    assert "Traceback" not in journal
+
+
+KILL = "[Service]\nSystemCallErrorNumber=kill\n"
+
+
+def test_no_system_call_that_the_service_makes_is_filtered(installed: Debian) -> None:
+    """A filtered call would kill the process: it signs in, sends a text, and purges all the same."""
+    units = ("optin.service", "optin-worker@.service", "optin-owner@.service")
+    for unit in units:
+        folder = path_in(installed, Path(f"run/systemd/system/{unit}.d"))
+        folder.mkdir(parents=True)
+        (folder / "kill.conf").write_text(KILL)
+    installed.must("systemctl daemon-reload; systemctl restart optin optin-worker@1")
+
+    browser = Browser(installed, f"https://{HOST}")
+    installed.must("manage revoke_factor jo --reason 'Again. Jo'; rm /run/jar")
+    opt_in(installed, f"https://{HOST}")
+    assert len(texts(installed)) == 2
+    assert "ok" in browser.get("/readyz")
+    installed.must("systemctl start optin-owner@migrate optin-owner@purge")
+    journal = installed.must("journalctl -b -o cat")
+    assert "may not delete" not in journal
+    assert "SIGSYS" not in journal
