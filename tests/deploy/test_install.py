@@ -107,6 +107,11 @@ def read(debian: Debian, path: Path) -> str:
     return path_in(debian, path).read_text()
 
 
+def lines(debian: Debian, path: Path) -> list[str]:
+    """The lines of a file of settings that set something."""
+    return re.findall(r"^\w+=.*$", read(debian, path), re.MULTILINE)
+
+
 def write(debian: Debian, path: Path, text: str) -> None:
     path_in(debian, path).write_text(text)
 
@@ -122,7 +127,7 @@ def edit(debian: Debian) -> None:
         "OPTIN_SUPPORT": "help@harbour.test",
         "EMAIL_URL": "smtp://127.0.0.1:25",
         "DEFAULT_FROM_EMAIL": "no-reply@harbour.test",
-        "OPTIN_GATEWAYS": "kannel\nOPTIN_GATEWAY_KANNEL_URL=http://127.0.0.1:13013/cgi-bin/sendsms"
+        "OPTIN_GATEWAYS": "kannel\nOPTIN_GATEWAY_KANNEL_URL=http://localhost:13013/cgi-bin/sendsms"
         "\nOPTIN_GATEWAY_KANNEL_USER=optin\nOPTIN_GATEWAY_KANNEL_PASSWORD=secret",
     }
     deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED|REDIS_URL)=.*\n"
@@ -173,8 +178,8 @@ class Browser:
     debian: Debian
     base: str
 
-    def get(self, path: str) -> str:
-        return self._curl(path)
+    def get(self, path: str, *options: str) -> str:
+        return self._curl(path, *options)
 
     def send(self, path: str, **fields: str) -> str:
         """Send the form of the page at *path*; return the page that follows."""
@@ -187,17 +192,19 @@ class Browser:
         url = f"{self.base}{path}"
         return self.debian.must(
             f"curl --silent --fail --show-error --location --cookie /run/jar --cookie-jar /run/jar"
-            f" --cacert /etc/letsencrypt/live/{HOST}/fullchain.pem --referer {url}"
-            f" {' '.join(options)} {url}"
+            f" --cacert /etc/letsencrypt/live/{HOST}/fullchain.pem --referer '{url}'"
+            f" {' '.join(options)} '{url}'"
         )
 
 
-def opt_in(debian: Debian, base: str) -> Browser:
-    """Step 10."""
+def opt_in(debian: Debian, base: str, number: str = NUMBER) -> tuple[Browser, str]:
+    """Step 10: ask for a text. Return the address of the page that takes its code."""
     browser = Browser(debian, base)
     browser.send("/sign-in/", username="jo", password=PASSWORD)
-    assert "We texted" in browser.send("/account/two-factor/number/", number=NUMBER)
-    return browser
+    page = browser.send("/account/two-factor/number/", number=number)
+    found = re.search(r'action="(\S+code/\?\S+)"', page)
+    assert found, page
+    return browser, found[1]
 
 
 # -- the page ----------------------------------------------------------------------
@@ -223,11 +230,11 @@ def texts(debian: Debian) -> list[tuple[str, str]]:
 def test_the_page_leads_to_a_text(installed: Debian) -> None:
     assert len(COMMANDS) <= 12
 
-    browser = opt_in(installed, f"https://{HOST}")
+    browser, page_of_code = opt_in(installed, f"https://{HOST}")
 
     [(number, body)] = texts(installed)
     assert number == "+61491570156"
-    page = browser.send("/account/two-factor/number/code/", code=body.split()[0])
+    page = browser.send(page_of_code, code=body.split()[0])
     assert "Two-factor sign-in is on" in page
     assert "optin.request" in installed.must(COMMANDS[-1])
     challenge(installed)
@@ -246,7 +253,7 @@ def test_a_second_run_changes_nothing(installed: Debian) -> None:
 def test_each_secret_is_for_those_who_need_it(installed: Debian) -> None:
     owners = installed.must(f"stat -c '%U %a' /{SETTINGS} /{OWNER} /var/lib/optin")
     assert owners.splitlines() == ["optin 600", "root 600", "optin 700"]
-    sets = dict(line.split("=", 1) for line in read(installed, SETTINGS).splitlines() if "=" in line)
+    sets = dict(line.split("=", 1) for line in lines(installed, SETTINGS))
     assert "optin_owner" not in sets["DATABASE_URL"]
     processes = installed.must("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     assert sets["SECRET_KEY"] not in processes
@@ -259,6 +266,7 @@ def test_the_service_runs_within_its_restrictions(installed: Debian) -> None:
         status = installed.must(f"cat /proc/{pid}/status")
         for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t0000000000000000"):
             assert line in status
+        assert "4294967295" not in installed.must(f"cat /proc/{pid}/uid_map")
         inside = f"nsenter --target {pid} --mount --user --preserve-credentials"
         mounts = installed.must(f"{inside} cat /proc/self/mounts")
         assert re.search(r"^\S+ / \S+ ro,", mounts, re.MULTILINE)
@@ -271,20 +279,55 @@ KILL = "[Service]\nSystemCallErrorNumber=kill\n"
 
 
 def test_no_system_call_that_the_service_makes_is_filtered(installed: Debian) -> None:
-    """A filtered call would kill the process: it signs in, sends a text, and purges all the same."""
-    units = ("optin.service", "optin-worker@.service", "optin-owner@.service")
-    for unit in units:
+    """A filtered call would kill its process. A page and a worker send, and the owner purges."""
+    for unit in ("optin.service", "optin-worker@.service", "optin-owner@.service"):
         folder = path_in(installed, Path(f"run/systemd/system/{unit}.d"))
         folder.mkdir(parents=True)
         (folder / "kill.conf").write_text(KILL)
+    with path_in(installed, SETTINGS).open("a") as settings:
+        settings.write("OPTIN_DELIVERY=worker\n")
     installed.must("systemctl daemon-reload; systemctl restart optin optin-worker@1")
+    installed.must("manage revoke_factor jo --reason 'Again. Jo'; rm -f /run/jar")
+    before = len(texts(installed))
 
-    browser = Browser(installed, f"https://{HOST}")
-    installed.must("manage revoke_factor jo --reason 'Again. Jo'; rm /run/jar")
-    opt_in(installed, f"https://{HOST}")
-    assert len(texts(installed)) == 2
-    assert "ok" in browser.get("/readyz")
+    browser, _ = opt_in(installed, f"https://{HOST}", "0491 570 157")
+    until(lambda: len(texts(installed)) > before)
+    assert texts(installed)[-1][0] == "+61491570157"
+    token = dict(line.split("=", 1) for line in lines(installed, SETTINGS))["METRICS_TOKEN"]
+    bearer = f"--header 'Authorization: Bearer {token}'"
+    assert "optin_request_seconds" in browser.get("/metrics", bearer)
     installed.must("systemctl start optin-owner@migrate optin-owner@purge")
+
     journal = installed.must("journalctl -b -o cat")
-    assert "may not delete" not in journal
-    assert "SIGSYS" not in journal
+    for trouble in ("may not delete", "SIGSYS", "31/SYS"):
+        assert trouble not in journal
+
+
+# -- without a gateway -------------------------------------------------------------
+
+
+def test_the_trial_leads_to_a_text_and_then_to_production(
+    tmp_path: Path, origin: Path, wheels: Path
+) -> None:
+    copy_other = re.findall(r"^ {4}(install .*)$", TRIAL, re.MULTILINE)
+    noted = ("SECRET_KEY", "OPTIN_KEYS", "OPTIN_DIGEST_KEY", "DATABASE_URL")
+    assert all(f"`{name}`" in TRIAL for name in noted)
+    with fresh(tmp_path, origin, wheels) as debian:
+        _, clone, copy, edit_it, get_certificate, install, *people, _ = COMMANDS
+        for command in (clone, *copy_other, install, *people):
+            run(debian, command)
+        browser, _ = opt_in(debian, "http://127.0.0.1:8000")
+        assert "is your" in browser.get("/simulator/")
+
+        kept = [line for line in lines(debian, SETTINGS) if line.split("=")[0] in noted]
+        run(debian, copy)
+        text = read(debian, SETTINGS)
+        for line in kept:
+            name = line.split("=")[0]
+            text = re.sub(rf"^{name}=.*$", line, text, flags=re.MULTILINE)
+        write(debian, SETTINGS, text)
+        for command in (edit_it, get_certificate, install):
+            run(debian, command)
+        debian.must("rm /run/jar")
+        Browser(debian, f"https://{HOST}").send("/sign-in/", username="jo", password=PASSWORD)
+        assert {*kept} <= {*lines(debian, SETTINGS)}

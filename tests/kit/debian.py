@@ -10,20 +10,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from tests.kit.races import until
 from tests.kit.server import needs
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 
+_ENTER = """
+echo $$ >"$0/cgroup.procs"
+exec unshare --mount --pid --cgroup --uts --ipc --net --fork --kill-child --propagation private \\
+  bash -c "$@"
+"""
+
 _BOOT = r"""
 set -eu
 folder=$1 lower=$2
 shift 2
 mount -t tmpfs tmpfs "$folder"
-mkdir "$folder/up" "$folder/work" "$folder/root"
-mount -t overlay -o "lowerdir=$lower,upperdir=$folder/up,workdir=$folder/work" overlay "$folder/root"
-cd "$folder/root"
+cd "$folder"
+mkdir up work root
+mount -t overlay -o "lowerdir=$lower,upperdir=up,workdir=work" overlay root
+cd root
 for path in run dev tmp; do mount -t tmpfs -o mode=755 tmpfs "$path"; done
 chmod 1777 tmp
 mount -t proc proc proc
@@ -59,11 +67,13 @@ class Debian:
     pid: int
     """Of its systemd, on this machine."""
 
-    def run(
-        self, command: str, *, env: Mapping[str, str] = {}
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, *, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
         """Run *command* in a shell of root, as somebody does who is logged in."""
-        home = {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        home = {
+            "HOME": "/root",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+        }
         return subprocess.run(
             ["nsenter", "--target", str(self.pid), "--all", "bash", "-c", command],
             env={**home, **env},
@@ -92,12 +102,10 @@ def new_debian(folder: Path, *shared: Path, lower: Path = Path("/")) -> Iterator
     """Boot a Debian with the files of *lower*; it finds *shared* folders under ``/mnt``."""
     ready = os.geteuid() == 0 and SYSTEMD.exists() and shutil.which("unshare") is not None
     needs("systemd, as root", ready)
-    group = _cgroups() / f"optin-test-{os.getpid()}"
-    group.mkdir()
-    enter = 'echo $$ >"$0/cgroup.procs"; exec unshare --mount --pid --cgroup --uts --ipc --net --fork --kill-child --propagation private bash -c "$@"'
+    group = Path(mkdtemp(prefix="optin-test-", dir=_cgroups()))
     with (folder / "boot.log").open("wb") as log:
         process = subprocess.Popen(
-            ["bash", "-c", enter, group, _BOOT, "boot", folder, lower, *shared],
+            ["bash", "-c", _ENTER, group, _BOOT, "boot", folder, lower, *shared],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD": str(SYSTEMD)},
             stdin=subprocess.DEVNULL,
             stdout=log,
