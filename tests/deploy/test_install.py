@@ -76,9 +76,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages") / "wheels"
     venv = folder.parent / "venv"
     subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
-    options = ["--quiet", "--no-deps", "--require-hashes", "--dest", folder]
-    requirements = ROOT / "requirements.txt"
-    subprocess.run([venv / "bin/pip", "download", *options, "-r", requirements], check=True)
+    options = ["--quiet", "--no-deps", "--require-hashes", "--dest", str(folder)]
+    requirements = str(ROOT / "requirements.txt")
+    subprocess.run([f"{venv}/bin/pip", "download", *options, "-r", requirements], check=True)
     return folder
 
 
@@ -87,7 +87,7 @@ def fresh(folder: Path, origin: Path, wheels: Path) -> Iterator[Debian]:
     """A Debian after the first command: what it installs runs, and a gateway."""
     packages = COMMANDS[0].partition("install -y ")[2].split()
     assert packages
-    for package in {*packages} - {"certbot"}:  # see certificate()
+    for package in {*packages} - {"certbot", "nano"}:  # see run()
         needs(package, subprocess.run(["dpkg", "-s", package], capture_output=True).returncode == 0)
     with new_debian(folder, origin, wheels) as debian:
         debian.must(f"echo 127.0.0.1 {HOST} >>/etc/hosts")
@@ -257,6 +257,12 @@ def test_each_secret_is_for_those_who_need_it(installed: Debian) -> None:
     assert "optin_owner" not in sets["DATABASE_URL"]
     processes = installed.must("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     assert sets["SECRET_KEY"] not in processes
+
+
+def test_all_of_it_starts_with_the_machine(installed: Debian) -> None:
+    installed.must("systemctl is-enabled optin optin-worker@1 optin-owner@purge.timer")
+    timers = installed.must("systemctl list-timers --all --no-legend")
+    assert "optin-owner@purge.timer" in timers
 
 
 def test_the_service_runs_within_its_restrictions(installed: Debian) -> None:

@@ -189,7 +189,7 @@ def make_certificate(folder: Path) -> None:
     subprocess.run(
         [
             *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={HOST}"],
-            *["-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+            *["-keyout", f"{folder}/privkey.pem", "-out", f"{folder}/fullchain.pem"],
         ],
         check=True,
         capture_output=True,
@@ -229,7 +229,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
     with (logs / "stderr").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        until(lambda: (logs / "pid").read_text())  # empty after the check
+        until(lambda: (logs / "pid").read_text() != "")  # empty after the check
         yield Proxy(secure, True, logs), Proxy(plain, False, logs)
     finally:
         process.terminate()

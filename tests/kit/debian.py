@@ -25,12 +25,12 @@ exec unshare --mount --pid --cgroup --uts --ipc --net --fork --kill-child --prop
 
 _BOOT = r"""
 set -eu
-folder=$1 lower=$2
-shift 2
+folder=$1
+shift
 mount -t tmpfs tmpfs "$folder"
 cd "$folder"
 mkdir up work root
-mount -t overlay -o "lowerdir=$lower,upperdir=up,workdir=work" overlay root
+mount -t overlay -o lowerdir=/,upperdir=up,workdir=work overlay root
 cd root
 for path in run dev tmp; do mount -t tmpfs -o mode=755 tmpfs "$path"; done
 chmod 1777 tmp
@@ -98,14 +98,14 @@ def _cgroups() -> Path:
 
 
 @contextmanager
-def new_debian(folder: Path, *shared: Path, lower: Path = Path("/")) -> Iterator[Debian]:
-    """Boot a Debian with the files of *lower*; it finds *shared* folders under ``/mnt``."""
+def new_debian(folder: Path, *shared: Path) -> Iterator[Debian]:
+    """Boot a Debian with the files of this machine; it finds *shared* folders under ``/mnt``."""
     ready = os.geteuid() == 0 and SYSTEMD.exists() and shutil.which("unshare") is not None
     needs("systemd, as root", ready)
     group = Path(mkdtemp(prefix="optin-test-", dir=_cgroups()))
     with (folder / "boot.log").open("wb") as log:
         process = subprocess.Popen(
-            ["bash", "-c", _ENTER, group, _BOOT, "boot", folder, lower, *shared],
+            ["bash", "-c", _ENTER, group, _BOOT, "boot", folder, *shared],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD": str(SYSTEMD)},
             stdin=subprocess.DEVNULL,
             stdout=log,
