@@ -190,6 +190,12 @@ def test_the_production_environment_misses_nothing_without_which_it_would_start(
 # -- the roles of PostgreSQL -------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["roles", "grants"])
+def test_the_statements_stand_in_files_too(name: str) -> None:
+    file = ROOT / "deploy" / "postgresql" / f"{name}.sql"
+    assert f"```sql\n{file.read_text(encoding='utf-8')}```" in OPERATORS
+
+
 @pytest.mark.postgresql
 def test_the_service_role_can_do_all_that_the_service_does(
     service_role: str, user: User, file: File, phone: Phone

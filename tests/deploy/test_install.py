@@ -229,6 +229,7 @@ def texts(debian: Debian) -> list[tuple[str, str]]:
 
 def test_the_page_leads_to_a_text(installed: Debian) -> None:
     assert len(COMMANDS) <= 12
+    assert f"in {len(COMMANDS) - 1} commands" in PAGE  # the last one is for trouble
 
     browser, page_of_code = opt_in(installed, f"https://{HOST}")
 
