@@ -328,6 +328,9 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
 
         kept = [line for line in lines(debian, SETTINGS) if line.split("=")[0] in noted]
         run(debian, copy)
+        refused = debian.run(install)
+        assert refused.returncode == 1
+        assert re.search(r"replace these examples .* BASE_URL .*EMAIL_URL", refused.stdout)
         text = read(debian, SETTINGS)
         for line in kept:
             name = line.split("=")[0]
