@@ -1,10 +1,8 @@
 """The documents say what is: settings, commands, links, and lines to paste."""
 
-import base64
 import json
 import os
 import re
-import secrets
 import socket
 import subprocess
 import sys
@@ -31,7 +29,15 @@ from optin.models.refusal_counts import WINDOW
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import WITHHELD, CodeOutcome
 from optin.support.diagnosis import Why
-from tests.kit.documents import CLIENTS, DOCUMENTS, OPERATORS, README, STAFF
+from tests.kit.documents import (
+    CLIENTS,
+    DOCUMENTS,
+    OPERATORS,
+    OWN_SECRETS,
+    README,
+    STAFF,
+    production_environment,
+)
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 
@@ -93,11 +99,6 @@ def test_each_variable_of_the_settings_module_is_told() -> None:
     assert not missing
 
 
-def production_environment() -> dict[str, str]:
-    lines = (ROOT / "docs" / "production.env").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
 def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
@@ -107,20 +108,6 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
         text=True,
         check=False,
     )
-
-
-def key() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-
-
-OWN_SECRETS = {
-    "SECRET_KEY": secrets.token_urlsafe(50),
-    "OPTIN_KEYS": f"2026:{key()}",
-    "OPTIN_DIGEST_KEY": key(),
-    "OPTIN_RECEIPT_SECRET": secrets.token_hex(20),
-    "METRICS_TOKEN": secrets.token_hex(20),
-}
-"""What operators must put in place of the examples."""
 
 
 @pytest.mark.parametrize("name", OWN_SECRETS)

@@ -1,5 +1,8 @@
 """The documents, as text."""
 
+import base64
+import secrets
+
 from tests.kit.server import ROOT
 
 DOCUMENTS = sorted(
@@ -14,3 +17,23 @@ OPERATORS = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 STAFF = (ROOT / "docs" / "staff.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def production_environment() -> dict[str, str]:
+    """The variables of production.env, with its examples of secrets."""
+    lines = (ROOT / "docs" / "production.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+OWN_SECRETS = {
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "OPTIN_KEYS": f"2026:{_key()}",
+    "OPTIN_DIGEST_KEY": _key(),
+    "OPTIN_RECEIPT_SECRET": secrets.token_hex(20),
+    "METRICS_TOKEN": secrets.token_hex(20),
+}
+"""What operators must put in place of the examples."""

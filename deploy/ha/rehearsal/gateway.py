@@ -30,13 +30,15 @@ class Text(NamedTuple):
 
 
 class Gateway:
-    """Listens at ``BRIDGE``, as ``sendsms`` of Kannel does."""
+    """Listens as ``sendsms`` of Kannel does."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = BRIDGE, port: int = PORT) -> None:
+        """Listen at once. With *port* 0, the system chooses one."""
         self._arrived = Condition()
         self._texts: dict[str, list[Text]] = defaultdict(list)
         self._copies: dict[str, list[Text]] = defaultdict(list)
-        self._server = ThreadingHTTPServer((BRIDGE, PORT), self._handler())
+        self._server = ThreadingHTTPServer((host, port), self._handler())
+        self.port: int = self._server.server_address[1]
         self._server.daemon_threads = True
         Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -58,6 +60,10 @@ class Gateway:
                 """Write no log: texts hold codes."""
 
         return Handler
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
     def _take(self, number: str, text: Text) -> None:
         with self._arrived:

@@ -1,0 +1,144 @@
+"""compose.yaml, as Docker Compose reads it, and the SQL beside it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optin.conf import parse
+from tests.kit.documents import OPERATORS, production_environment
+from tests.kit.server import ROOT, needs
+
+DEPLOY = ROOT / "deploy"
+OURS = {"service", "worker", "manage", "migrate"}
+ONCE = {"manage", "migrate", "grants"}
+
+Services = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What Compose makes of the file; it refuses what its specification does not know."""
+    needs("docker-compose", shutil.which("docker-compose") is not None)
+    folder = tmp_path_factory.mktemp("etc")
+    shutil.copy(ROOT / "docs" / "production.env", folder)
+    for name in ("owner.env", "postgresql.env"):
+        (folder / name).write_text(OWN_FILES[name])
+    done = subprocess.run(
+        ["docker-compose", "--file", DEPLOY / "compose.yaml", "--profile", "*", "config"]
+        + ["--format", "json"],
+        env={"PATH": os.environ["PATH"], "OPTIN_CONFIG": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    yield json.loads(done.stdout)
+
+
+OWN_FILES = {
+    name: "".join(
+        f"{line.strip()}\n" for line in re.findall(r"^ +([A-Z_]+=.+)$", block, re.MULTILINE)
+    )
+    for name, block in re.findall(r"`/etc/optin/(\w+\.env)`:\n\n((?: {4,}.+\n)+)", OPERATORS)
+}
+"""The files that operators.md adds to production.env."""
+
+
+@pytest.fixture
+def services(composed: dict[str, Any]) -> Services:
+    found: Services = composed["services"]
+    assert set(found) == {*OURS, "grants", "proxy", "db", "redis"}
+    return found
+
+
+def test_each_container_has_few_rights(services: Services) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+        assert ("healthcheck" in service) == (name not in ONCE), name
+    assert {name for name, service in services.items() if "cap_add" in service} == {"proxy"}
+    assert {name for name, service in services.items() if "ports" in service} == {"proxy"}
+
+
+def test_the_service_knows_no_password_of_the_owner(services: Services) -> None:
+    knows = {
+        name
+        for name, service in services.items()
+        if any("owner-password" in value for value in service.get("environment", {}).values())
+    }
+    assert knows == {"migrate", "grants", "db"}
+    superuser = {name for name in services if "POSTGRES_PASSWORD" in services[name]["environment"]}
+    assert superuser == {"db"}
+
+
+def test_it_hands_on_the_production_environment(services: Services) -> None:
+    """All but what follows from the file itself."""
+    ours = {"REDIS_URL", "OPTIN_DELIVERY", "OPTIN_LEDGER", "TRUSTED_PROXIES"}
+    given = {
+        name: parse.quoted(text)
+        for name, text in production_environment().items()
+        if name not in ours
+    }
+    for name in OURS - {"migrate"}:
+        assert services[name]["environment"].items() >= given.items()
+    owner = services["migrate"]["environment"].pop("DATABASE_URL")
+    assert owner == "postgres://optin_owner:owner-password@db:5432/optin"
+    assert services["migrate"]["environment"].items() >= given.items() - {
+        ("DATABASE_URL", given["DATABASE_URL"])
+    }
+
+
+def test_the_proxy_is_believed_and_reaches_the_service_only(composed: dict[str, Any]) -> None:
+    networks, services = composed["networks"], composed["services"]
+    (subnet,) = (config["subnet"] for config in networks["front"]["ipam"]["config"])
+    environment = services["service"]["environment"]
+    assert environment["TRUSTED_PROXIES"] == environment["FORWARDED_ALLOW_IPS"] == subnet
+    inside = {
+        network: {name for name, service in services.items() if network in service["networks"]}
+        for network in networks
+    }
+    assert inside["front"] == {"proxy", "service"}
+    assert inside["back"] == {*OURS, "grants", "db", "redis"}
+    assert inside["outside"] == {"proxy", "worker", "manage"}
+    assert {name for name, network in networks.items() if network.get("internal")} == {
+        "front",
+        "back",
+    }
+
+
+def test_the_proxy_asks_the_service(services: Services) -> None:
+    needs("Caddy", shutil.which("caddy") is not None)
+    done = subprocess.run(
+        ["caddy", "adapt", "--config", DEPLOY / "caddy" / "Caddyfile"],
+        env={"PATH": os.environ["PATH"], **services["proxy"]["environment"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.findall(r'"dial":"(.+?)"', done.stdout) == ["service:8000"]
+
+
+def test_tables_and_grants_come_before_the_service(services: Services) -> None:
+    def waits_for(name: str) -> dict[str, str]:
+        return {other: how["condition"] for other, how in services[name]["depends_on"].items()}
+
+    assert waits_for("migrate") == {"db": "service_healthy"}
+    assert waits_for("grants") == {"migrate": "service_completed_successfully"}
+    for name in ("service", "worker"):
+        assert waits_for(name)["grants"] == "service_completed_successfully"
+    assert waits_for("proxy") == {"service": "service_healthy"}
+
+
+@pytest.mark.parametrize("name", ["roles", "grants"])
+def test_the_sql_is_that_of_the_docs(name: str) -> None:
+    sql = (DEPLOY / "postgresql" / f"{name}.sql").read_text(encoding="utf-8")
+    assert f"```sql\n{sql}```" in OPERATORS

@@ -1,0 +1,265 @@
+"""The image: what is in it, and an opt-in through the service and a worker that run in it."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.ha.rehearsal.gateway import Gateway
+from tests.kit.clusters import BIN, Cluster, new_cluster
+from tests.kit.documents import OWN_SECRETS, production_environment
+from tests.kit.people import NUMBER
+from tests.kit.server import ROOT, Site, eventually, free_port, needs
+
+pytestmark = pytest.mark.slow
+
+HOST = "2fa.example.com"
+SQL = ROOT / "deploy" / "postgresql"
+
+_CONFINED = """
+uid=$1 gid=$2
+shift 2
+mount -o remount,bind,ro /
+exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --bounding-set=-all "$@"
+"""
+"""As compose.yaml has it: read_only, cap_drop, no-new-privileges. Buildah has no such options."""
+
+
+@dataclass(frozen=True)
+class Image:
+    container: str
+    """A container of Buildah with this image."""
+    storage: Mapping[str, str]
+    """The environment of Buildah."""
+    command: tuple[str, ...]
+    """What it runs if nobody says otherwise."""
+    user: str
+    ledger: Path
+    """The folder of this machine that is its volume."""
+
+    def confined(self, env: Mapping[str, str], *command: str) -> list[str]:
+        """What runs *command* in it with the rights that compose.yaml leaves to it."""
+        options = [f"--env={name}={value}" for name, value in env.items()]
+        options += ["--user=root", "--cap-add=CAP_SYS_ADMIN"]
+        options += [f"--volume={self.ledger}:/var/lib/optin"]
+        inside = ["sh", "-c", _CONFINED, "sh", *self.user.split(":"), *command]
+        return ["buildah", "run", *options, self.container, "--", *inside]
+
+    def run(self, env: Mapping[str, str], *command: str, given: str = "") -> str:
+        """Run *command* to its end, which must be a good one; return what it prints."""
+        done = subprocess.run(
+            self.confined(env, *command),
+            env=self.storage,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def look(self, script: str) -> list[str]:
+        """Run a shell script in it with the user that the image names; return what it prints."""
+        done = subprocess.run(
+            ["buildah", "run", self.container, "--", "sh", "-c", script],
+            env=self.storage,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    def find(self, where: str, what: str) -> list[str]:
+        """Return what ``find`` finds, of what the user may look into."""
+        return self.look(f"find {where} -xdev {what} 2>/dev/null || true")
+
+    @contextmanager
+    def running(self, env: Mapping[str, str], log: Path, *command: str) -> Iterator[None]:
+        """Run *command* until the block ends; then it is told to stop, and must end well."""
+        # Buildah would end before it: what runs in it is told itself.
+        telling = ("sh", "-c", 'echo $$; exec "$@"', "sh", *command)
+        with (
+            log.open("ab") as written,
+            subprocess.Popen(
+                self.confined(env, *telling),
+                env=self.storage,
+                stdout=subprocess.PIPE,
+                stderr=written,
+            ) as process,
+        ):
+            assert process.stdout
+            pid = int(process.stdout.readline())
+            try:
+                yield
+            finally:
+                os.kill(pid, signal.SIGTERM)
+                assert process.wait(timeout=60) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """The image, built from nothing but Debian's packages and those of the lock file."""
+    for program in ("buildah", "mmdebstrap"):
+        needs(f"{program}, as root", os.geteuid() == 0 and shutil.which(program) is not None)
+    folder = tmp_path_factory.mktemp("image")
+    conf = folder / "storage.conf"
+    conf.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n'
+    )
+    storage = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(conf),
+        "BUILDAH_ISOLATION": "chroot",
+        "TMPDIR": str(folder),
+    }
+
+    def buildah(*arguments: str) -> str:
+        done = subprocess.run(
+            ["buildah", *arguments], env=storage, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    build = [ROOT / "deploy" / "image", "--without-registry", "optin"]
+    done = subprocess.run(build, env=storage, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = json.loads(buildah("inspect", "--type", "image", "optin"))["OCIv1"]["config"]
+    # Buildah would raise them, which not every machine allows.
+    limits = [
+        f"--ulimit=nofile={resource.getrlimit(resource.RLIMIT_NOFILE)[1]}",
+        f"--ulimit=nproc={resource.getrlimit(resource.RLIMIT_NPROC)[1]}",
+    ]
+    container = buildah("from", *limits, "optin")
+    ledger = folder / "ledger"
+    ledger.mkdir()
+    uid, gid = map(int, made["User"].split(":"))
+    os.chown(ledger, uid, gid)
+    try:
+        yield Image(container, storage, tuple(made["Cmd"]), made["User"], ledger)
+    finally:
+        buildah("rm", "--all")
+        buildah("rmi", "--all", "--force")
+        shutil.rmtree(folder)
+
+
+def test_nobody_can_change_what_is_in_it(image: Image) -> None:
+    """Also where its root file system is writable."""
+    temporary = ["/run/lock", "/tmp", "/var/tmp"]  # noqa: S108
+    assert sorted(image.find("/", "-writable -not -type l")) == sorted(
+        [*temporary, "/var/lib/optin"]
+    )
+    assert image.find("/", "-perm /6000 -type f") == []
+    assert image.look("id -u; id -g; id -G") == ["10001"] * 3
+
+
+def test_it_has_only_what_it_needs(image: Image) -> None:
+    code = "deploy gunicorn.conf.py manage.py optin templates twofa_site"
+    tops = f"{code} LICENSE .venv __pycache__"
+    assert sorted(image.look("ls -A /srv/optin")) == sorted(tops.split())
+    assert image.look("ls /srv/optin/deploy") == ["__pycache__", "ready.py"]
+    programs = "gcc cc make pip pip3 git curl wget"
+    assert image.look(f"for name in {programs}; do command -v $name; done; true") == []
+    assert image.find("/srv", "'(' -name '*.po' -o -name pip -o -name .git ')'") == []
+    # Nothing of the build: secrets, the index, packages as they came.
+    assert image.find("/home /run /root /etc/pip.conf /locks /pip /var/cache/apt", "-type f") == []
+
+
+# -- an opt-in ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """PostgreSQL as compose.yaml makes it, which asks the two roles for their passwords."""
+    with new_cluster() as cluster:
+        cluster.make()
+        psql(cluster.url, "roles.sql")
+        passwords = {"OWNER_PASSWORD": "o'wner", "SERVICE_PASSWORD": "s/ervice"}
+        psql(cluster.url, "passwords.sql", **passwords)
+        (cluster.folder / "data" / "pg_hba.conf").write_text(
+            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        cluster.run("pg_ctl", "reload")
+        yield cluster
+
+
+def psql(url: str, file: str, **env: str) -> None:
+    command = [str(BIN / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    done = subprocess.run(
+        [*command, f"--file={SQL / file}", url], env={**os.environ, **env}, check=False
+    )
+    assert done.returncode == 0
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    gateway = Gateway("127.0.0.1", 0)
+    yield gateway
+    gateway.close()
+
+
+MAKE_DORA = """
+from django.core.management import call_command
+from optin.models import User
+User.objects.create_user("dora", "dora@example.com")
+call_command("create_file", "Harbour Books", "--id", "777")
+call_command("add_member", "dora", "777")
+call_command("create_access_key", "dora", "777")
+"""
+
+
+def test_an_opt_in_through_it(
+    image: Image, cluster: Cluster, gateway: Gateway, tmp_path: Path
+) -> None:
+    """With the production environment; the owner migrates, and a worker sends the text."""
+    database = f"@127.0.0.1:{cluster.port}/optin"
+    owner = f"postgres://optin_owner:o%27wner{database}"
+    env = {
+        **production_environment(),
+        **OWN_SECRETS,
+        "DATABASE_URL": f"postgres://optin_service:s%2Fervice{database}",
+        "OPTIN_DELIVERY": "worker",
+        "OPTIN_GATEWAYS": "kannel",
+        "OPTIN_GATEWAY_KANNEL_URL": f"http://127.0.0.1:{gateway.port}/cgi-bin/sendsms",
+        "OPTIN_GATEWAY_KANNEL_USER": "optin",
+        "OPTIN_GATEWAY_KANNEL_PASSWORD": "kannel-password",
+    }
+    del env["REDIS_URL"], env["EMAIL_URL"]
+    manage = ("python", "manage.py")
+    image.run({**env, "DATABASE_URL": owner}, *manage, "migrate", "--verbosity", "0")
+    psql(owner, "grants.sql")
+    key = image.run(env, *manage, "shell", "--verbosity", "0", given=MAKE_DORA).split()[-1]
+
+    site = Site(tmp_path, free_port(), env)
+    serve = [part.replace("0.0.0.0:8000", f"127.0.0.1:{site.port}") for part in image.command]
+    assert serve != list(image.command)
+    with (
+        image.running(env, site.log, *serve),
+        image.running(env, tmp_path / "worker.log", *manage, "procrastinate", "worker"),
+    ):
+        assert eventually(lambda: listens(site.port)), site.log.read_text()
+        assert image.run(env, "python", "deploy/ready.py", str(site.port)) == "ok\n"
+        call = f"?FileId=777&WsAccessKey={key}"
+        asked = site.send(f"/User/opt-in-to-2fa{call}", {"MobileNumber": NUMBER}, Host=HOST)
+        assert asked.status == 200, asked.text
+        text = gateway.wait(NUMBER, "code", timeout=30)
+        assert text, (tmp_path / "worker.log").read_text()
+        guess = {"ProviderUserId": asked.json["ProviderUserId"], "Otp": text.code}
+        verified = site.send(f"/User/verify-2fa-opt-in{call}", guess, Host=HOST)
+        assert verified.json["StatusMessage"] == "Two-factor authentication is on."
+        style = site.send("/static/admin/css/base.css", method="GET", Host=HOST)
+        assert (style.status, style.headers["Content-Type"][:8]) == (200, "text/css")
+    assert not listens(site.port)
+    assert (image.ledger / "ledger").read_text()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
