@@ -110,51 +110,47 @@ TAKES = 2 << 30
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
-    """The image, built from nothing but Debian's packages and those of the lock file."""
+def storage() -> Iterator[dict[str, str]]:
+    """The environment of a Buildah that keeps nothing after the test."""
     for program in ("buildah", "mmdebstrap"):
         needs(f"{program}, as root", os.geteuid() == 0 and shutil.which(program) is not None)
     # In memory: it copies each layer in whole.
     fits = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > TAKES
     folder = Path(mkdtemp(prefix="optin-image-", dir=MEMORY if fits else None))
-    conf = folder / "storage.conf"
-    conf.write_text(
+    (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n'
     )
-    storage = {
+    yield {
         **os.environ,
-        "CONTAINERS_STORAGE_CONF": str(conf),
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         "BUILDAH_ISOLATION": "chroot",
         "TMPDIR": str(folder),
     }
+    shutil.rmtree(folder)
 
-    def buildah(*arguments: str) -> str:
-        done = subprocess.run(
-            ["buildah", *arguments], env=storage, check=True, capture_output=True, text=True
-        )
+
+@pytest.fixture(scope="module")
+def image(storage: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image, built from nothing but Debian's packages and those of the lock file."""
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, env=storage, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    build = [str(ROOT / "deploy" / "image"), "--without-registry", "optin"]
-    done = subprocess.run(build, env=storage, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    made = json.loads(buildah("inspect", "--type", "image", "optin"))["OCIv1"]["config"]
+    print(run(str(ROOT / "deploy" / "image"), "--without-registry", "optin").splitlines()[-1])
+    made = json.loads(run("buildah", "inspect", "--type", "image", "optin"))["OCIv1"]["config"]
     # Buildah would raise them, which not every machine allows.
     limits = [
         f"--ulimit=nofile={resource.getrlimit(resource.RLIMIT_NOFILE)[1]}",
         f"--ulimit=nproc={resource.getrlimit(resource.RLIMIT_NPROC)[1]}",
     ]
-    container = buildah("from", *limits, "optin")
-    ledger = folder / "ledger"
-    ledger.mkdir()
+    container = run("buildah", "from", *limits, "optin")
+    ledger = tmp_path_factory.mktemp("ledger")
     uid, gid = map(int, made["User"].split(":"))
     os.chown(ledger, uid, gid)
-    try:
-        root = Path(buildah("mount", container))
-        yield Image(container, storage, tuple(made["Cmd"]), made["User"], ledger, root)
-    finally:
-        buildah("rm", "--all")
-        buildah("rmi", "--all", "--force")
-        shutil.rmtree(folder)
+    root = Path(run("buildah", "mount", container))
+    return Image(container, storage, tuple(made["Cmd"]), made["User"], ledger, root)
 
 
 def test_nobody_can_change_what_is_in_it(image: Image) -> None:
