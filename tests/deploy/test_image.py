@@ -57,9 +57,11 @@ class Image:
         inside = ["sh", "-c", _CONFINED, "sh", *self.user.split(":"), *command]
         return ["buildah", "run", *options, self.container, "--", *inside]
 
-    def run(self, env: Mapping[str, str], *command: str, given: str = "") -> str:
-        """Run *command* to its end, which must be a good one; return what it prints."""
-        done = subprocess.run(
+    def try_to(
+        self, env: Mapping[str, str], *command: str, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run *command* to its end."""
+        return subprocess.run(
             self.confined(env, *command),
             env=self.storage,
             input=given,
@@ -67,6 +69,10 @@ class Image:
             text=True,
             check=False,
         )
+
+    def run(self, env: Mapping[str, str], *command: str, given: str = "") -> str:
+        """Run *command* to its end, which must be a good one; return what it prints."""
+        done = self.try_to(env, *command, given=given)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -181,6 +187,13 @@ def test_it_has_only_what_it_needs(image: Image) -> None:
     for folder in ("home", "run/secrets", "locks", "pip", "var/cache/apt", "var/lib/apt/lists"):
         assert names(folder) == set(), folder
     assert not (image.root / "etc/pip.conf").exists()
+
+
+def test_it_does_not_start_without_settings(image: Image) -> None:
+    """Not even as a development start, which shows texts to whoever asks."""
+    done = image.try_to({}, *image.command)
+    assert done.returncode != 0
+    assert "SECRET_KEY is not set (optin.E026)" in done.stderr
 
 
 # -- an opt-in ---------------------------------------------------------------------
