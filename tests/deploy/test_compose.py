@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optin.conf import parse
+from tests.kit.caddy import CADDY, configuration
 from tests.kit.documents import OPERATORS, production_environment
 from tests.kit.server import ROOT, needs
 
@@ -108,10 +110,11 @@ def test_the_proxy_is_believed_and_reaches_the_service_only(composed: dict[str, 
     }
 
 
-def test_the_proxy_asks_the_service(services: Services) -> None:
-    needs("Caddy", shutil.which("caddy") is not None)
+def test_the_proxy_asks_the_service(services: Services, tmp_path: Path) -> None:
+    file = tmp_path / "Caddyfile"
+    file.write_text(configuration())
     done = subprocess.run(
-        ["caddy", "adapt", "--config", DEPLOY / "caddy" / "Caddyfile"],
+        [CADDY, "adapt", "--config", file],
         env={"PATH": os.environ["PATH"], **services["proxy"]["environment"]},
         capture_output=True,
         text=True,

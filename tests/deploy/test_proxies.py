@@ -17,6 +17,7 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.kit.caddy import CADDY, configuration
 from tests.kit.races import until
 from tests.kit.server import ROOT, free_port, needs
 
@@ -24,7 +25,6 @@ KEY = "k3yThatNobodyMayRead"
 QUERY = f"?FileId=1001&WsAccessKey={KEY}"
 HOST = "2fa.example.com"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-CADDY = shutil.which("caddy")
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +207,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
     logs.chmod(0o777)
     secure, plain = free_port(), free_port()
     text = (ROOT / "deploy" / "nginx" / "optin.conf").read_text(encoding="utf-8")
-    configuration = replaced(
+    text = replaced(
         text,
         {
             "    listen [::]:80 default_server;\n": "",
@@ -221,7 +221,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
             "optin_address 50": "optin_address 5",
         },
     )
-    (logs / "optin.conf").write_text(configuration)
+    (logs / "optin.conf").write_text(text)
     main = folder / "nginx.conf"
     main.write_text(MAIN.format(folder=logs))
     command = [NGINX, "-p", str(logs), "-c", str(main)]
@@ -290,18 +290,15 @@ def nginx_without_service(folder: Path) -> Iterator[tuple[Proxy, Proxy]]:
 @contextmanager
 def caddy(folder: Path, service: int) -> Iterator[Proxy]:
     """Run Caddy, without TLS: it would ask for a certificate."""
-    needs("Caddy", CADDY is not None)
-    assert CADDY is not None
     port = free_port()
-    text = (ROOT / "deploy" / "caddy" / "Caddyfile").read_text(encoding="utf-8")
-    configuration = folder / "Caddyfile"
-    configuration.write_text(
+    file = folder / "Caddyfile"
+    file.write_text(
         replaced(
-            text,
+            configuration(),
             {
                 f"\n{HOST} {{": f"\nhttp://{HOST}:{port} {{",
-                "127.0.0.1:8000 {": f"127.0.0.1:{service} {{\n\t\ttransport http {{\n"
-                "\t\t\tresponse_header_timeout 1s\n\t\t}\n",
+                "{$OPTIN_UPSTREAM:127.0.0.1:8000} {": f"127.0.0.1:{service} {{\n"
+                "\t\ttransport http {\n\t\t\tresponse_header_timeout 1s\n\t\t}\n",
                 "_body 10s": "_body 1s",
                 "_header 10s": "_header 1s",
                 "\n{\n": "\n{\n\tadmin off\n",
@@ -311,7 +308,7 @@ def caddy(folder: Path, service: int) -> Iterator[Proxy]:
     logs = folder / "written"
     logs.mkdir()
     homes = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(logs))
-    command = [CADDY, "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    command = [CADDY, "run", "--adapter", "caddyfile", "--config", str(file)]
     with (logs / "stderr").open("wb") as log:
         process = subprocess.Popen(command, env=homes, stdout=log, stderr=log)
     try:
@@ -338,11 +335,11 @@ def test_caddy_writes_no_key(tmp_path: Path) -> None:
         assert said in written
 
 
-def test_caddy_takes_the_configuration_as_it_is() -> None:
-    needs("Caddy", CADDY is not None)
-    file = str(ROOT / "deploy" / "caddy" / "Caddyfile")
+def test_caddy_takes_the_configuration_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "Caddyfile"
+    file.write_text(configuration())
     done = subprocess.run(
-        [str(CADDY), "validate", "--adapter", "caddyfile", "--config", file],
+        [CADDY, "validate", "--adapter", "caddyfile", "--config", str(file)],
         capture_output=True,
         text=True,
         check=False,
