@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -106,7 +106,8 @@ class Image:
             try:
                 yield
             finally:
-                os.kill(pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # the log says why
+                    os.kill(pid, signal.SIGTERM)
                 assert process.wait(timeout=60) == 0, log.read_text()
 
 
