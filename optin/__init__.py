@@ -30,6 +30,9 @@ What staff read:
 What changes state:
     ``operations``  one function, one transaction, one audit event
 
+What looks at the whole installation:
+    ``doctor``      one check for each thing that can be wrong, and what to do
+
 The faces (parse, call one operation, present). They never import each other:
     ``api``         the wire contract
     ``web``         the pages for people

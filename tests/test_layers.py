@@ -20,6 +20,7 @@ LEVELS = {
             ("messaging",),
             ("support",),
             ("operations",),
+            ("doctor",),
             ("api", "web", "admin", "management", "tasks"),
             ("checks", "apps"),  # the start may look at everything
         )

@@ -134,6 +134,27 @@ def verify(
     yield from _check_traces(now - kept)
 
 
+def verify_newest(now: datetime, tally: Tally, *, kept: timedelta) -> Iterator[Finding]:
+    """Check the newest seal, the events that it covers, and those after it; count in *tally*.
+
+    :param kept: as for ``verify``.
+    """
+    tally.lost = restores.gaps("begun", foreign=True)
+    walk = _Walk(tally, purged_before=now - kept)
+    newest = AuditSeal.objects.order_by("-first_id").first()
+    next_id = 1
+    if newest:
+        yield from _check_seal(newest, newest.first_id)
+        yield from walk.over(newest.first_id, newest.last_id)
+        purged = newest.at < now - kept and not walk.content.count
+        yield from () if purged else _different(newest, _difference(walk.content, newest))
+        next_id = newest.last_id + 1
+    before = drawn()
+    yield from walk.over(next_id, LAST)
+    yield from walk.gaps
+    yield from _check_sequence(before, max(tally.last_id, next_id - 1))
+
+
 def verify_copies(lines: Iterable[str], tally: Tally) -> Iterator[Finding]:
     """Compare the seals with the copies of them in *lines* of logs; count in *tally*."""
     for number, line in enumerate(lines, start=1):

@@ -87,7 +87,7 @@ class Http:
         if https_only and not url.lower().startswith("https://"):
             raise ValueError("OPTIN_GATEWAY_HTTP_URL must begin with https://.")
         self.regions, self.price = regions, price
-        self._url = url
+        self.url = url
         self._headers = CaseInsensitiveDict(headers)
         self._headers.setdefault("Content-Type", _JSON)
         self._headers.setdefault("User-Agent", "optin")
@@ -115,7 +115,7 @@ class Http:
             headers[self._idempotency_header] = text.reference
         filled = self._encode(_filled(self._template, words))
         reads = bool(self._id_path)
-        call = Call(self._url, headers, filled, reads=reads, patience=text.patience)
+        call = Call(self.url, headers, filled, reads=reads, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
             raise SmsError(f"the gateway answered {status}", fate_of(status))
@@ -162,6 +162,18 @@ def fate_of(status: int) -> Fate:
         return Fate.TRY_ANOTHER
     # Whoever fails with a text in hand, or behind a proxy, may have sent it.
     return Fate.UNKNOWN if status >= 500 or status == _IN_CONFLICT else Fate.REFUSED
+
+
+def knows_us(status: int) -> bool:
+    """Whether a gateway accepts our credentials, by its answer to a text without a number.
+
+    :raises SmsError: if it says neither.
+    """
+    if status in {401, 403}:
+        return False
+    if status != 400:
+        raise SmsError(f"the gateway answered {status}", fate_of(status))
+    return True
 
 
 def kept_id(theirs: object, text: Text) -> str:

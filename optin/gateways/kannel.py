@@ -8,7 +8,7 @@ address that it calls back holds our reference.
 from decimal import Decimal
 
 from optin.gateways.call import Call
-from optin.gateways.http import check_secret, fate_of
+from optin.gateways.http import check_secret, fate_of, knows_us
 from optin.gateways.protocol import Callback, Fate, Malformed, Receipt, Report, SmsError, Text
 
 # Kannel User's Guide, "Delivery reports": bits of the mask, and of the report itself.
@@ -47,16 +47,13 @@ class Kannel:
                 "OPTIN_GATEWAY_KANNEL_URL, _USER and _PASSWORD must be set, all three."
             )
         self.regions, self.price = regions, price
-        self._url, self._user, self._password = url, user, password
+        self.url, self._user, self._password = url, user, password
         self._sender, self._receipt_secret = sender, receipt_secret
 
     def send(self, text: Text) -> str:
         """Post the text to ``sendsms``; Kannel gives no id with its answer."""
         headers = {
-            "Content-Type": "text/plain; charset=utf-8",
-            "User-Agent": "optin",
-            "X-Kannel-Username": self._user,
-            "X-Kannel-Password": self._password,
+            **self._headers(),
             "X-Kannel-To": text.to,
             "X-Kannel-From": text.sender or self._sender,
             "X-Kannel-Coding": "0",
@@ -66,7 +63,7 @@ class Kannel:
         if text.receipt_url:
             headers["X-Kannel-DLR-Mask"] = str(_ASKED_FOR)
             headers["X-Kannel-DLR-Url"] = f"{text.receipt_url}&report=%d"
-        call = Call(self._url, headers, text.body.encode(), reads=True, patience=text.patience)
+        call = Call(self.url, headers, text.body.encode(), reads=True, patience=text.patience)
         status, answer = call.run()
         if 200 <= status < 300:  # sent to the carrier, or queued for it
             return ""
@@ -74,6 +71,22 @@ class Kannel:
         here = not (status == 403 and _NOT_ROUTABLE in answer)
         fate = fate_of(status) if here else Fate.NOT_HERE
         raise SmsError(f"the gateway answered {status}", fate)
+
+    def knows_us(self) -> bool:
+        """Whether Kannel accepts the credentials. It is posted a text to nobody, and refuses it.
+
+        :raises SmsError: if it says neither.
+        """
+        status, _ = Call(self.url, self._headers(), b"", reads=False).run()
+        return knows_us(status)
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Content-Type": "text/plain; charset=utf-8",
+            "User-Agent": "optin",
+            "X-Kannel-Username": self._user,
+            "X-Kannel-Password": self._password,
+        }
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a delivery report: a GET of the address that the text was sent with."""

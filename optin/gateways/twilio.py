@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from twilio.request_validator import RequestValidator
 
 from optin.gateways.call import Call
-from optin.gateways.http import check_secret, fate_of, repeats
+from optin.gateways.http import check_secret, fate_of, knows_us, repeats
 from optin.gateways.protocol import (
     Callback,
     Fate,
@@ -86,7 +86,7 @@ class Twilio:
         if not (sender or service):
             raise ValueError("OPTIN_GATEWAY_TWILIO_SENDER or _SERVICE must be set.")
         self.regions, self.price = regions, price
-        self._url = f"{url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
+        self.url = f"{url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
         user = f"{key}:{key_secret}" if key else f"{account}:{token}"
         self._authorization = f"Basic {b64encode(user.encode()).decode()}"
         self._sender, self._service = sender, service
@@ -96,19 +96,29 @@ class Twilio:
 
     def send(self, text: Text) -> str:
         """Post the text; see ``gateways.Gateway.send``."""
-        headers = {
-            "Authorization": self._authorization,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "User-Agent": "optin",
-            "Accept-Encoding": "identity",
-        }
         body = urlencode(self._form(text)).encode()
-        call = Call(self._url, headers, body, reads=True, patience=text.patience)
+        call = Call(self.url, self._headers(), body, reads=True, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
             raise _refusal(status, answer)
         theirs = _fact(answer, "sid")
         return theirs if _SID.fullmatch(theirs) and not repeats(theirs, text) else ""
+
+    def knows_us(self) -> bool:
+        """Whether Twilio accepts the credentials. It is posted a text to nobody, and refuses it.
+
+        :raises SmsError: if it says neither.
+        """
+        status, _ = Call(self.url, self._headers(), b"", reads=False).run()
+        return knows_us(status)
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Authorization": self._authorization,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": "optin",
+            "Accept-Encoding": "identity",
+        }
 
     def _form(self, text: Text) -> dict[str, str]:
         form = {

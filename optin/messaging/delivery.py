@@ -368,7 +368,7 @@ def _send_notice(notice: Notice) -> bool:
     if wording.is_called_off(notice):
         _finish(notice, State.FAILED, reason=Unsent.CALLED_OFF)
         return False
-    letter, server = wording.mail_for(notice), _mail_server()
+    letter, server = wording.mail_for(notice), mail_server()
     try:
         server.open()
     except OSError as exc:  # those of smtplib are OSErrors too
@@ -392,7 +392,7 @@ def _send_notice(notice: Notice) -> bool:
     return True
 
 
-def _mail_server() -> Any:
+def mail_server() -> Any:
     """Return a connection to the mail server, not open yet."""
     # Django 6.1 knows several, and deprecates the other way.
     return mail.mailers.default if django.VERSION >= (6, 1) else mail.get_connection()

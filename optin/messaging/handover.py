@@ -57,7 +57,7 @@ def for_gateway(
         text,
         sender=dict(conf.senders).get(region, ""),
         valid_for=_valid_for(message.pending_otp, now),
-        receipt_url=_receipt_url(gateway, message),
+        receipt_url=receipt_url(gateway, message.reference),
         patience=seconds,
     )
 
@@ -99,8 +99,9 @@ def _valid_for(pending: PendingOtp | None, now: datetime) -> int:
     return int((pending.expires_at - now).total_seconds()) - gateways.TIMEOUT
 
 
-def _receipt_url(gateway: Gateway, message: SmsMessage) -> str:
+def receipt_url(gateway: Gateway, reference: str) -> str:
+    """Return where *gateway* reports of the text called *reference*; "" without receipts."""
     if not conf.receipt_secret:
         return ""
     address = f"{conf.base_url}/receipts/{gateway.name}/{conf.receipt_secret}"
-    return f"{address}?reference={message.reference}"
+    return f"{address}?reference={reference}"

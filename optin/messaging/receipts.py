@@ -6,7 +6,7 @@ from optin import keys, phones
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.gateways import Receipt, Report
-from optin.messaging import delivery
+from optin.messaging import delivery, trials
 from optin.models import GatewayTry, SmsMessage
 from optin.models.messages import CARRIER, LEASE, State
 from optin.origin import Origin
@@ -36,7 +36,7 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
     if asks and receipt.report in _WISHES:
         stop = receipt.report is Report.OPTED_OUT
         delivery.record_opt_out(asks, stop, now, origin, _named(gateway, receipt))
-    return bool(asks)
+    return bool(asks) or trials.take(gateway, receipt, now, origin)
 
 
 def _keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) -> None:

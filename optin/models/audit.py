@@ -256,6 +256,7 @@ class AuditEvent(AppendOnly):
         SESSION = "session", "Signed out somewhere else"
         EMAIL = "email", "E-mail address"
         PERSON = "person", "Account made, deactivated or activated by an operator"
+        TEST_TEXT = "test_text", "Test text sent by an operator"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

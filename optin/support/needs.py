@@ -12,7 +12,7 @@ from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import gateways
-from optin.audit import seals
+from optin.audit.seals import oldest_unsealed
 from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import (
@@ -65,15 +65,15 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
     :param file_ids: the files whose budgets are looked at, beside those of all texts.
     """
     return [
-        *_stops(now),
-        *_gateways(now),
-        *_waiting(now),
-        *_budgets(now, file_ids),
-        *_prefixes(now),
+        *stops(now),
+        *failing_gateways(now),
+        *waiting(now),
+        *near_budgets(now, file_ids),
+        *closed_prefixes(now),
         *_revocations(now),
-        *_new_addresses(now),
-        *_failed_jobs(),
-        *_seals(now),
+        *new_addresses(now),
+        *failed_jobs(),
+        *seals(now),
     ]
 
 
@@ -97,13 +97,13 @@ GROUP BY task_name ORDER BY 2 DESC, 3 DESC, 1
 # -- texts -------------------------------------------------------------------------
 
 
-def _stops(now: datetime) -> Iterator[Need]:
+def stops(now: datetime) -> Iterator[Need]:
     stop = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
     if stop:
         yield Need(f"All texts have been stopped since {moment(stop.made_at)}.", Guard, stop.pk)
 
 
-def _gateways(now: datetime) -> Iterator[Need]:
+def failing_gateways(now: datetime) -> Iterator[Need]:
     """Those in use: what is no longer in the settings keeps its row."""
     names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
     for row in GatewayHealth.objects.filter(failures__gte=TRIPS_AT, gateway__in=names):
@@ -118,7 +118,7 @@ def _gateways(now: datetime) -> Iterator[Need]:
         )
 
 
-def _waiting(now: datetime) -> Iterator[Need]:
+def waiting(now: datetime) -> Iterator[Need]:
     models_of: dict[str, type[models.Model]] = {"text": SmsMessage, "mail": Notice}
     for kind, (count, seconds) in delivery.backlog(now).items():
         if seconds > WAITS_LONG.total_seconds():
@@ -130,7 +130,7 @@ def _waiting(now: datetime) -> Iterator[Need]:
             )
 
 
-def _budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
+def near_budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
     near = [one for one in budgets.running(now, file_ids) if one.share * 100 >= conf.alarm_share]
     ids = [one.file_id for one in near if one.file_id is not None]
     names = dict(File.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
@@ -142,7 +142,7 @@ def _budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
         )
 
 
-def _prefixes(now: datetime) -> Iterator[Need]:
+def closed_prefixes(now: datetime) -> Iterator[Need]:
     closed = Guard.objects.closed_prefixes(now).count()
     if closed:
         is_are = "is" if closed == 1 else "are"
@@ -176,7 +176,13 @@ def _revocations(now: datetime) -> Iterator[Need]:
         yield Need(words, AuditEvent, filters=filters)
 
 
-def _new_addresses(now: datetime) -> Iterator[Need]:
+def late_revocations(now: datetime) -> Iterator[Need]:
+    """Those of ``_revocations`` whose time is over."""
+    due = Revocation.objects.open().filter(due_at__lt=now - LATE).exists()
+    yield from _revocations(now) if due else ()
+
+
+def new_addresses(now: datetime) -> Iterator[Need]:
     """Only late ones: the others need no attention."""
     late = EmailChange.objects.due(now - LATE)
     found = late.aggregate(count=Count("pk"), first=Min("due_at"))
@@ -189,7 +195,7 @@ def _new_addresses(now: datetime) -> Iterator[Need]:
         )
 
 
-def _failed_jobs() -> Iterator[Need]:
+def failed_jobs() -> Iterator[Need]:
     failed = [one for one in jobs() if one.failed]
     if failed:
         tasks = ", ".join(one.task for one in failed)
@@ -197,9 +203,9 @@ def _failed_jobs() -> Iterator[Need]:
         yield Need(f"{count} failed in the last 7 days: {tasks}.")
 
 
-def _seals(now: datetime) -> Iterator[Need]:
+def seals(now: datetime) -> Iterator[Need]:
     """Events that are older than any sealer leaves them."""
-    oldest = seals.oldest_unsealed()
+    oldest = oldest_unsealed()
     if oldest and oldest.at < now - max(SEALED_WITHIN, timedelta(seconds=2 * conf.seal_every)):
         yield Need(
             f"The audit trail has not been sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk

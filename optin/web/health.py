@@ -9,12 +9,13 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import Metric
 
 from optin.audit import restores
+from optin.doctor import seen
 from optin.models import Canary
 from optin.operations import key_rotation
 from optin.runtime import metrics, stopping, throttle
@@ -35,6 +36,15 @@ _REASONS = ("database", "migrations", "keys", "restored", "ledger")
 def livez(request: HttpRequest) -> HttpResponse:
     """Answer while the process runs, whatever the database does."""
     return _plain("ok")
+
+
+@require_safe
+def what_is_seen(request: HttpRequest) -> HttpResponse:
+    """Tell the doctor, and nobody else, what arrives of a request (``doctor.seen``)."""
+    if not seen.is_the_doctor(request.headers.get(seen.HEADER, "")):
+        raise Http404
+    found = seen.describe(request.META, is_secure=request.is_secure())
+    return JsonResponse(found, headers={"Cache-Control": "no-store"})
 
 
 @require_safe

@@ -99,5 +99,6 @@ urlpatterns = [
     path("simulator", views.simulator),
     path("simulator/", views.simulator, name="simulator"),
     path("livez", health.livez, name="livez"),
+    path("seen", health.what_is_seen, name="seen"),
     path("readyz", health.readyz, name="readyz"),
 ]

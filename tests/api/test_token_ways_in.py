@@ -242,8 +242,8 @@ NO_WAYS_IN = {
     "metrics",
     # for gateways, under a secret
     "receipt",
-    # for what watches the processes
-    *("livez", "readyz"),
+    # for what watches the processes, and for the doctor
+    *("livez", "readyz", "seen"),
     # development only
     *("simulator", "optin.web.views.simulator"),
     # need staff past a second factor, and sign nobody in: tests.admin

@@ -29,6 +29,7 @@ NO_PAGES = {
     "metrics": "for a machine",
     "livez": "for a machine",
     "readyz": "for a machine",
+    "seen": "for a machine",
     "simulator": "see test_public",
 }
 

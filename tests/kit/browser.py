@@ -28,7 +28,7 @@ SUCCESS = f"{TWO_FACTOR}on/"
 CONFIRM = "/account/confirm/"
 NEW_PASSWORD = "staple horse correct"
 
-FOR_MACHINES = {"livez", "readyz", "metrics", "simulator"}
+FOR_MACHINES = {"livez", "readyz", "metrics", "seen", "simulator"}
 NAMES = [
     *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
     "oauth2_provider:authorize",

@@ -25,14 +25,14 @@ def production_environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def _key() -> str:
+def key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 OWN_SECRETS = {
     "SECRET_KEY": secrets.token_urlsafe(50),
-    "OPTIN_KEYS": f"2026:{_key()}",
-    "OPTIN_DIGEST_KEY": _key(),
+    "OPTIN_KEYS": f"2026:{key()}",
+    "OPTIN_DIGEST_KEY": key(),
     "OPTIN_RECEIPT_SECRET": secrets.token_hex(20),
     "METRICS_TOKEN": secrets.token_hex(20),
 }

@@ -367,6 +367,7 @@ NOT_OF_A_PERSON = {
     AuditEvent.Kind.EXPORT,
     AuditEvent.Kind.APPLICATION,
     AuditEvent.Kind.SEARCH,
+    AuditEvent.Kind.TEST_TEXT,
 }
 
 

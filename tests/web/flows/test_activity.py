@@ -166,6 +166,7 @@ OF_NOBODY = {
     Kind.EXPORT,
     Kind.APPLICATION,
     Kind.SEARCH,
+    Kind.TEST_TEXT,
 }
 """Of no person, or of one who is there no more."""
 

@@ -1,4 +1,4 @@
-"""A kind of events. No table changes."""
+"""Two kinds of events. No table changes."""
 
 from django.db import migrations, models
 
@@ -55,6 +55,7 @@ class Migration(migrations.Migration):
                     ("session", "Signed out somewhere else"),
                     ("email", "E-mail address"),
                     ("person", "Account made, deactivated or activated by an operator"),
+                    ("test_text", "Test text sent by an operator"),
                 ],
                 max_length=16,
             ),

@@ -1,0 +1,226 @@
+"""The database: whether it answers, and as the service needs it."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+
+from optin.conf import CLOCK_SLACK
+from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+
+OLDEST = 15
+"""The oldest PostgreSQL that serves."""
+
+POSTGRESQL = section("PostgreSQL")
+_FACTS = """
+    SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'),
+    current_setting('server_encoding'), pg_is_in_recovery(), current_user, current_database(),
+    (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'),
+    (SELECT setting::int FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout')
+"""
+
+
+def is_postgresql() -> bool:
+    return bool(connection.vendor == "postgresql")
+
+
+def rows(sql: str, *values: str | list[str]) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
+
+
+def reach() -> Iterator[Finding]:
+    """It answers, is new enough, takes writes, and gives up on a statement that hangs."""
+    began = time.monotonic()
+    try:
+        if is_postgresql():
+            _direct().close()  # the pool would not say why it has no connection
+        connection.ensure_connection()
+    except (DatabaseError, psycopg.Error) as exc:
+        yield fault(
+            f"The database does not let the service in: {_cause(exc)}.",
+            seen=f"Connecting to {_address()} failed after {time.monotonic() - began:.0f} s.",
+            do="Check that PostgreSQL runs, and DATABASE_URL: "
+            f'psql "$DATABASE_URL" -c "SELECT 1". {POSTGRESQL}',
+        )
+        return
+    if not is_postgresql():
+        yield ok("SQLite, which is for trying.")
+        return
+    ((major, version, encoding, standby, role, name, *timeouts),) = rows(_FACTS)
+    found = list(_unfit(major, version, encoding, standby, name))
+    for setting, value, wanted in zip(_TIMEOUTS, timeouts, _TIMEOUTS.values(), strict=True):
+        if not value:
+            found.append(
+                warning(
+                    f"{setting} is off: a statement or a transaction that hangs is never ended.",
+                    seen=f"SHOW {setting} gives 0.",
+                    do=f"ALTER ROLE {role} SET {setting} = '{wanted}'; then restart the service.",
+                )
+            )
+    yield from found or [ok(f"PostgreSQL {version}, {encoding}, {name} as {role}.")]
+
+
+_TIMEOUTS = {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "30s"}
+
+
+def _direct() -> psycopg.Connection[Any]:
+    """Return a connection that is not one of the pool."""
+    facts = connection.get_connection_params()
+    # Django's cursors prepare nothing; ``twofa_site.postgresql`` does.
+    for name in ("pool", "cursor_factory", "prepare_threshold"):
+        facts.pop(name, None)
+    return psycopg.connect(**facts, autocommit=True)
+
+
+def _unfit(
+    major: object, version: object, encoding: object, standby: object, name: object
+) -> Iterator[Finding]:
+    if isinstance(major, int) and major < OLDEST:
+        yield fault(
+            f"PostgreSQL {version} is too old.",
+            seen="SHOW server_version.",
+            do=f"Upgrade to PostgreSQL {OLDEST} or newer.",
+        )
+    if encoding != "UTF8":
+        yield fault(
+            f"The database {name} does not keep every name: its encoding is {encoding}.",
+            seen="SHOW server_encoding.",
+            do=f"Make a database with ENCODING 'UTF8', and move the data there. {POSTGRESQL}",
+        )
+    if standby:
+        yield fault(
+            "This server is a standby: it takes no writes.",
+            seen="pg_is_in_recovery() is true.",
+            do="Add target_session_attrs=read-write to DATABASE_URL. "
+            + section("Several database servers"),
+        )
+
+
+def _cause(exc: BaseException) -> str:
+    """Say why there was no connection. Not in the words of the library: they have the address."""
+    said = str(exc).lower()
+    for words, meaning in _CAUSES:
+        if words in said:
+            return meaning
+    return type(exc.__cause__ or exc).__name__
+
+
+_CAUSES = (
+    ("password authentication failed", "the password is wrong"),
+    ("no password supplied", "DATABASE_URL has no password"),
+    ("does not exist", "there is no such database or role"),
+    ("permission denied for database", "the role may not connect to this database"),
+    ("too many", "it has too many connections"),
+    ("starting up", "it is starting"),
+    ("refused", "nothing listens there"),
+    ("could not translate", "the name of its host does not resolve"),
+    ("failed to resolve", "the name of its host does not resolve"),
+    ("timeout", "it does not answer"),
+    ("certificate", "its certificate is not accepted"),
+    ("unable to open database file", "the file cannot be opened"),
+)
+
+
+def _address() -> str:
+    known = connection.settings_dict
+    return f"{known['HOST']}:{known['PORT'] or 5432}" if is_postgresql() else str(known["NAME"])
+
+
+def clock() -> Iterator[Finding]:
+    """The clocks of the database and of this machine agree."""
+    if not is_postgresql():
+        yield skipped("SQLite has no clock of its own.")
+        return
+    before = datetime.now(UTC)
+    ((theirs,),) = rows("SELECT clock_timestamp()")
+    took = datetime.now(UTC) - before
+    assert isinstance(theirs, datetime)
+    yield apart("the database", (theirs - before - took / 2).total_seconds(), "clock_timestamp()")
+
+
+def apart(whose: str, seconds: float, seen: str) -> Finding:
+    """Judge by how many *seconds* the clock of another machine is ahead."""
+    limit = CLOCK_SLACK.total_seconds()
+    if abs(seconds) <= limit:
+        return ok(f"The clock of {whose} differs by {abs(seconds):.1f} s.")
+    way = "ahead of" if seconds > 0 else "behind"
+    return fault(
+        f"The clock of {whose} is {abs(seconds):.0f} seconds {way} that of this machine. "
+        f"They must not differ by more than {limit:.0f}.",
+        seen=f"{seen} was compared with the clock here.",
+        do="Look which one is wrong (timedatectl), and set both by NTP.",
+    )
+
+
+def migrations() -> Iterator[Finding]:
+    """The tables are those of this release."""
+    loader = MigrationLoader(connection)
+    applied = set(loader.applied_migrations)
+    missing = sorted(set(loader.graph.nodes) - applied)
+    unknown = sorted(applied - set(loader.disk_migrations))
+    if missing:
+        yield fault(
+            f"Tables are not those of this release: {_these(missing)} not applied.",
+            seen="manage migrate --check.",
+            do="Migrate as the owner, and give the grants again. " + section("Upgrade"),
+        )
+    if unknown:
+        yield warning(
+            f"The database knows migrations of another release: {_these(unknown)}.",
+            seen="The table django_migrations was compared with the code here.",
+            do="Fine while you upgrade or went back by one release. Otherwise install the "
+            "release that belongs to this database.",
+        )
+    if not missing and not unknown:
+        newest = max(name for app, name in applied if app == "optin")
+        yield ok(f"All are applied, the newest is {newest}.")
+
+
+def _these(names: list[tuple[str, str]]) -> str:
+    first = ", ".join(".".join(name) for name in names[:3])
+    return f"{first} and {len(names) - 3} more" if len(names) > 3 else first
+
+
+_TIMES = 20
+_PREPARED = "SELECT 1 + %s::int"
+
+
+def pooler() -> Iterator[Finding]:
+    """A pooler in between keeps prepared statements and transactions."""
+    if not is_postgresql():
+        yield skipped("SQLite needs none.")
+        return
+    with _direct() as line, _direct() as other:
+        # A pooler gives each client a number of its own.
+        ((pid,),) = line.execute("SELECT pg_backend_pid()").fetchall()
+        if pid == line.info.backend_pid:
+            yield ok("None: the connection is direct.")
+            return
+        try:
+            # Others use the pooler, too: a few times it may give back the same connection.
+            for _ in range(_TIMES):
+                line.execute(_PREPARED, [1], prepare=True)
+                with other.transaction():
+                    other.execute("SELECT 1")  # this takes the connection with the statement
+                    line.execute(_PREPARED, [1], prepare=True)
+        except psycopg.Error as exc:
+            failure = type(exc).__name__
+        else:
+            failure = ""
+    if failure:
+        yield fault(
+            "The pooler loses prepared statements: requests will fail.",
+            seen=f"A statement was prepared, and used on another connection: {failure}.",
+            do="With PgBouncer 1.21 or newer, set max_prepared_statements = 200, and RELOAD. "
+            + POSTGRESQL,
+        )
+    else:
+        yield ok(
+            "A pooler is in between, and keeps prepared statements. Workers must do without it."
+        )

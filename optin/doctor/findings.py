@@ -1,0 +1,58 @@
+"""What a check found."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    OK = "ok"
+    SKIPPED = "skipped"  # nobody looked, for a reason that is told
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's. None of its texts holds a secret."""
+
+    level: Level
+    text: str
+    """What is wrong, or what was found to be right."""
+    seen: str = ""
+    """How that was seen."""
+    do: str = ""
+    """A command, or the section of docs/operators.md."""
+
+
+def ok(text: str) -> Finding:
+    return Finding(Level.OK, text)
+
+
+def skipped(text: str) -> Finding:
+    return Finding(Level.SKIPPED, text)
+
+
+def warning(text: str, *, seen: str = "", do: str) -> Finding:
+    return Finding(Level.WARNING, text, seen, do)
+
+
+def fault(text: str, *, seen: str, do: str) -> Finding:
+    return Finding(Level.FAULT, text, seen, do)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that is looked at."""
+
+    name: str
+    look: Callable[[], Iterable[Finding]]
+    after: tuple[str, ...] = ()
+    """Checks that come first. If one of them finds a fault, this one is skipped."""
+    seconds: float = 6.0
+    """After which it is given up."""
+
+
+def section(name: str) -> str:
+    """Name a section of the document for operators."""
+    return f"See {name!r} in docs/operators.md."

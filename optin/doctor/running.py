@@ -1,0 +1,156 @@
+"""All checks, in their order, each with a time limit."""
+
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from django.db import DatabaseError, connection
+from psycopg.errors import InsufficientPrivilege
+
+from optin.doctor import database, disks, gateways, proxy, rights, servers, site, start, trail, work
+from optin.doctor.findings import Check, Finding, Level, fault, skipped
+from optin.doctor.net import Unreachable
+
+CHECKS = (
+    Check("versions", start.versions),
+    # While the database is away, Django's checks wait for it twice.
+    Check("settings", start.settings_, seconds=11),
+    Check("static", start.static_files),
+    Check("database", database.reach),
+    Check("pooler", database.pooler, after=("database",)),
+    Check("clock", database.clock, after=("database",)),
+    Check("role", rights.role, after=("database",)),
+    Check("grants", rights.granted, after=("database", "role")),
+    Check("migrations", database.migrations, after=("database",)),
+    Check("triggers", rights.triggers, after=("database", "migrations")),
+    Check("keys", trail.keys_, after=("database", "migrations"), seconds=9),
+    Check("ledger", trail.restored, after=("database", "migrations", "keys"), seconds=9),
+    Check("seals", trail.sealed, after=("database", "migrations", "keys")),
+    Check("trail", trail.newest, after=("database", "migrations", "keys", "triggers")),
+    Check("disk", disks.space),
+    Check("redis", servers.redis),
+    Check("mail", servers.mail, seconds=9),
+    Check("gateways", gateways.reach, seconds=15),
+    Check("workers", work.workers, after=("database", "migrations")),
+    Check("jobs", work.jobs, after=("database", "migrations", "workers")),
+    Check("messages", work.messages, after=("database", "migrations", "workers", "jobs")),
+    Check("regular", work.regular, after=("database", "migrations", "workers", "jobs")),
+    Check("budgets", work.attention, after=("database", "migrations", "settings")),
+    Check("site", site.reach),
+    Check("proxy", proxy.visitors, after=("site",)),
+    Check("https", proxy.https, after=("site",)),
+    Check("requests", proxy.requests, after=("site",)),
+    Check("metrics", site.metrics, after=("site",)),
+    Check("running", site.running, after=("site",)),
+    Check("ready", site.ready, after=("site", "database", "migrations", "keys", "ledger")),
+)
+
+
+NOT_LOOKED = "Not looked at"
+"""So begins what is said of a check that waited for others in vain."""
+
+PATIENCE = 18.0
+"""Seconds for all checks; the start of the command takes one or two more."""
+
+
+class _Visit:
+    """One check, in a thread of its own."""
+
+    def __init__(self, check: Check, before: "Sequence[_Visit]", until: float) -> None:
+        """*until*: when all must have ended, by ``time.monotonic``."""
+        self.check = check
+        self.findings: list[Finding] = []
+        self._until = until
+        self._before = before
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name=f"doctor-{check.name}", daemon=True).start()
+
+    def wait(self) -> list[Finding]:
+        """Return what it found: it ends in time, whatever hangs."""
+        self._over.wait()
+        return self.findings
+
+    def _run(self) -> None:
+        ill = [
+            visit.check.name
+            for visit in self._before
+            if any(finding.level is Level.FAULT for finding in visit.wait())
+        ]
+        if ill:
+            self.findings = [skipped(f"{NOT_LOOKED}, because of the fault of: {', '.join(ill)}.")]
+        else:
+            self._look_in_time()
+        self._over.set()
+
+    def _look_in_time(self) -> None:
+        """Look, and give up after the time of the check: its thread ends with the process."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            self.findings = [skipped(f"{NOT_LOOKED}, because others took too long.")]
+            return
+        found: list[Finding] = []
+        look = threading.Thread(target=lambda: found.extend(_look(self.check)), daemon=True)
+        look.start()
+        look.join(min(self.check.seconds, left))
+        self.findings = found
+        if look.is_alive():
+            self.findings = [
+                fault(
+                    f"Something does not answer: no result in {min(self.check.seconds, left):.0f} "
+                    "s.",
+                    seen=f"The check {self.check.name!r} was given up.",
+                    do="Look whether what it asks hangs, and run the doctor again.",
+                )
+            ]
+
+
+def examine(
+    checks: Sequence[Check] = CHECKS, *, patience: float = PATIENCE
+) -> Iterator[tuple[Check, list[Finding]]]:
+    """Run all *checks* at once; give each with what it found, in their order.
+
+    :param patience: seconds after which all have ended, whatever hangs.
+    """
+    until = time.monotonic() + patience
+    start.forget()
+    site.forget()
+    visits: dict[str, _Visit] = {}
+    for check in checks:
+        visits[check.name] = _Visit(check, [visits[name] for name in check.after], until)
+    for visit in visits.values():
+        yield visit.check, visit.wait()
+
+
+def _look(check: Check) -> list[Finding]:
+    try:
+        return list(check.look())
+    except Exception as exc:
+        return [_failed(exc)]
+    finally:
+        connection.close()
+
+
+def _failed(exc: Exception) -> Finding:
+    """What is said of a check that raised *exc*. Not its words: they may hold a secret."""
+    if isinstance(exc, DatabaseError) and isinstance(exc.__cause__, InsufficientPrivilege):
+        return skipped("Not looked at: this role of the database may not read it.")
+    if isinstance(exc, DatabaseError):
+        return fault(
+            "The database broke off.",
+            seen=f"{type(exc.__cause__ or exc).__name__}.",
+            do="Run the doctor again. If it repeats, read the log of PostgreSQL.",
+        )
+    if isinstance(exc, Unreachable):
+        return fault(
+            f"It broke off meanwhile. {exc}",
+            seen="A connection from this machine.",
+            do="Run the doctor again. If it repeats, read the error log of the proxy.",
+        )
+    where = traceback.extract_tb(exc.__traceback__)[-1]
+    return fault(
+        "The doctor itself failed here.",
+        seen=f"{type(exc).__name__} in {Path(where.filename).name}, line {where.lineno}.",
+        do="Report this with that line.",
+    )

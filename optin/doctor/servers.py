@@ -1,0 +1,76 @@
+"""Redis and the mail server."""
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from optin.doctor.findings import Finding, fault, ok, section, skipped
+from optin.doctor.net import Place, Unreachable, unreachable
+from optin.messaging import delivery
+from optin.runtime import throttle
+
+_MAIL = section("Mails to people")
+
+
+def redis() -> Iterator[Finding]:
+    """It answers a ping."""
+    if not settings.REDIS_URL:
+        yield ok("REDIS_URL is not set: each process counts requests for itself.")
+        return
+    if not throttle.redis_is_away():
+        yield ok("Redis answers.")
+        return
+    at = urlsplit(settings.REDIS_URL)
+    place = Place(at.hostname or "", at.port or 6379)
+    meanwhile = "Until then each process counts requests for itself."
+    try:
+        place.connect(1).close()
+    except Unreachable as exc:
+        yield unreachable("Redis", exc, do=f"Start Redis, or correct REDIS_URL. {meanwhile}")
+    else:
+        yield fault(
+            f"Redis at {place} takes the connection, but not our commands.",
+            seen="It does not answer PING.",
+            do=f"Check the password, and redis:// or rediss://, in REDIS_URL. {meanwhile}",
+        )
+
+
+def mail() -> Iterator[Finding]:
+    """The mail server lets us in. No mail is sent."""
+    if not settings.SENDS_MAIL:
+        yield skipped("EMAIL_URL is not set: no mail is sent.")
+        return
+    server = delivery.mail_server()
+    place = Place(server.host, server.port)
+    try:
+        place.connect().close()
+    except Unreachable as exc:
+        yield unreachable("The mail server", exc, do=f"Check EMAIL_URL. {_MAIL}")
+        return
+    try:
+        server.open()
+    except smtplib.SMTPAuthenticationError as exc:
+        yield _refuses(place, "name and password", f"answered {exc.smtp_code} to the login")
+    except ssl.SSLError:
+        yield _refuses(place, "TLS, or has a certificate that nobody vouches for", "broke off TLS")
+    except smtplib.SMTPResponseException as exc:
+        yield _refuses(place, "the connection", f"answered {exc.smtp_code}")
+    except OSError as exc:
+        yield _refuses(place, "the connection", f"broke off ({type(exc).__name__})")
+    else:
+        with closing(server):
+            how = "with TLS" if server.use_tls or server.use_ssl else "without TLS"
+            who = "and takes the password" if server.username else "without a login"
+        yield ok(f"{place} answers {how}, {who}.")
+
+
+def _refuses(place: Place, what: str, how: str) -> Finding:
+    return fault(
+        f"The mail server {place} refuses {what}: no mail leaves.",
+        seen=f"It {how}. No mail was sent.",
+        do=f"Check EMAIL_URL (percent-encode signs in the password). {_MAIL}",
+    )

@@ -1,0 +1,160 @@
+"""The public address: asked from here, as a visitor does, through the proxy."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils import timezone
+
+from optin.conf import conf
+from optin.doctor import net, seen
+from optin.doctor.database import apart
+from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon, unreachable
+
+PROXY = section("The proxy in front")
+
+MARKER = "192.0.2.77"
+"""An address that nobody has (RFC 5737). A visitor who writes it must not be believed."""
+
+
+def forget() -> None:
+    """Ask anew."""
+    alive.cache_clear()
+    what_arrives.cache_clear()
+
+
+def place() -> Place:
+    base = urlsplit(conf.base_url)
+    secure = base.scheme == "https"
+    # As browsers do: the certificates of this machine's own store are believed.
+    tls = ssl.create_default_context() if secure else None
+    return Place(base.hostname or "", base.port or (443 if secure else 80), tls)
+
+
+@cache
+def alive() -> Answer:
+    return ask(place(), "GET", "/livez")
+
+
+@cache
+def what_arrives() -> dict[str, Any] | None:
+    """What the service sees of a request; None if it does not know us."""
+    headers = {seen.HEADER: seen.token(), "X-Forwarded-For": MARKER}
+    asked = timezone.now()
+    answer = ask(place(), "GET", seen.PATH, headers)
+    if answer.status != 200:
+        return None
+    found: dict[str, Any] = json.loads(answer.body)
+    return found | {"ours": answer.ours, "asked": asked}
+
+
+# -- whether anybody is there ------------------------------------------------------
+
+
+def reach() -> Iterator[Finding]:
+    """The name resolves, the certificate is valid, and this service answers there."""
+    where = conf.base_url
+    try:
+        with closing(place().connect()) as line:
+            days = net.days_left(line)
+            soon = list(ends_soon(line, where, do="Renew it, and reload the proxy."))
+        answer = alive()
+    except Unreachable as exc:
+        yield unreachable(where, exc, do=f"Check the proxy, its certificate and DNS. {PROXY}")
+        return
+    yield from soon
+    if answer.status == 200 and answer.body == b"ok\n":
+        until = "" if days is None else f"; its certificate is valid for {days} days"
+        if not soon:
+            yield ok(f"{where} answers{until}.")
+    elif answer.status == 400:
+        yield fault(
+            "The proxy does not pass on Host: every request is refused.",
+            seen=f"{where}/livez answers 400.",
+            do=f"nginx: proxy_set_header Host $host;  {PROXY}",
+        )
+    elif answer.status in {502, 503, 504}:
+        yield fault(
+            "The proxy runs, but the service behind it does not answer.",
+            seen=f"{where}/livez answers {answer.status}.",
+            do="systemctl status optin; then journalctl -u optin. " + section("Starting it"),
+        )
+    else:
+        yield fault(
+            "Something else than this service answers there.",
+            seen=f"{where}/livez answers {answer.status}, not 200 and 'ok'.",
+            do=f"Check BASE_URL and where the proxy passes requests on to. {PROXY}",
+        )
+
+
+def ready() -> Iterator[Finding]:
+    """``/readyz`` says that the service can serve."""
+    answer = ask(place(), "GET", "/readyz")
+    words = answer.body.decode("ascii", "replace").split()
+    if answer.status == 200:
+        yield ok("/readyz answers 200.")
+    elif answer.status == 503 and words:
+        yield fault(
+            f"The running service is not ready: {', '.join(words)}.",
+            seen="/readyz answers 503.",
+            do=section("Watching it"),
+        )
+    else:
+        yield skipped(f"The proxy does not pass on /readyz (it answers {answer.status}).")
+
+
+def metrics() -> Iterator[Finding]:
+    """Nobody reads ``/metrics`` without the token."""
+    status = ask(place(), "GET", "/metrics").status
+    if status == 200:
+        yield fault(
+            "Everybody can read /metrics.",
+            seen="It answers 200 without a token.",
+            do="Something else than this service answers there: look at the rules of the proxy. "
+            + section("Metrics"),
+        )
+    else:
+        given = "" if settings.METRICS_TOKEN else "; METRICS_TOKEN is not set"
+        yield ok(f"/metrics answers {status} without a token{given}.")
+
+
+def running() -> Iterator[Finding]:
+    """The running service has this release, these settings and the right time."""
+    found = what_arrives()
+    if found is None:
+        yield fault(
+            "The running service does not know the doctor.",
+            seen=f"{seen.PATH} answers no 200 to a request signed with SECRET_KEY.",
+            do="It runs with another SECRET_KEY or an older release, its clock is minutes away, or "
+            "the proxy keeps this address to itself. Restart the service, and look at the "
+            "environment of its unit.",
+        )
+        return
+    there = datetime.fromisoformat(found["now"])
+    late = apart("the running service", (there - found["asked"]).total_seconds(), "Its own word")
+    if late.do:
+        yield late
+    here = settings.SPECTACULAR_SETTINGS["VERSION"]
+    if found["release"] != here:
+        yield warning(
+            f"The running service is release {found['release']}, the doctor is {here}.",
+            seen="Its own word.",
+            do="Restart the service. " + section("Upgrade"),
+        )
+    differing = seen.differing(found["settings"])
+    if differing:
+        yield warning(
+            f"The running service has other settings than this command: {', '.join(differing)}.",
+            seen="Keyed digests of the settings were compared.",
+            do="Restart the service if the file changed. Otherwise run the doctor with the "
+            "environment of the service.",
+        )
+    if not late.do and found["release"] == here and not differing:
+        yield ok(f"Release {here}, with these settings.")

@@ -1,0 +1,109 @@
+"""The settings, the code and its files: what a start needs."""
+
+import platform
+import sys
+from collections.abc import Iterator
+from functools import cache
+from threading import Lock
+
+import django
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.core.checks import ERROR, WARNING, CheckMessage, run_checks
+
+from optin.conf import conf
+from optin.doctor.findings import Finding, Level, fault, ok, section, warning
+
+PYTHON, DJANGO = (3, 11), (5, 2)
+"""The oldest versions that serve. With Django 6, Python 3.12."""
+
+KEYS = frozenset({"optin.E301", "optin.E302"})
+RESTORED = frozenset({"optin.E303", "optin.E304", "optin.W208"})
+"""Messages about keys and about the ledger: other checks report them."""
+
+_STATIC = ("optin/style.css", "optin/page.js", "optin/staff.css", "admin/css/base.css")
+_running = Lock()
+
+
+def versions() -> Iterator[Finding]:
+    """Python and Django are versions that are supported."""
+    text = f"Python {platform.python_version()}, Django {django.get_version()}"
+    if sys.version_info < PYTHON or django.VERSION < DJANGO:
+        least = "Python 3.11 and Django 5.2"
+        yield Finding(
+            Level.FAULT,
+            f"{text}: too old.",
+            f"The service needs {least}.",
+            section("Install"),
+        )
+    else:
+        yield ok(f"{text}.")
+
+
+def settings_() -> Iterator[Finding]:
+    """What Django's ``check --deploy`` says, but for keys and the ledger."""
+    said = [one for one in messages() if one.id not in KEYS | RESTORED]
+    is_trial = settings.DEBUG and not conf.base_url.startswith("https:")
+    if is_trial:
+        said = [one for one in said if not str(one.id).startswith("security.")]
+    found = [as_finding(one) for one in said]
+    yield from found
+    if is_trial:
+        yield warning(
+            "This is a development start: DEBUG is on, keys are made from a file in DATA_DIR, and "
+            "nothing is encrypted on the way.",
+            do=f"Nothing, for trying on this machine. {section('Settings')}",
+        )
+    elif settings.DEBUG:
+        yield fault(
+            "DEBUG is on: a page about an error shows the code and its values to visitors.",
+            seen="The setting DEBUG, with a BASE_URL that begins with https.",
+            do=f"Set DEBUG=0, and restart. {section('Settings')}",
+        )
+    elif not found:
+        yield ok("check --deploy finds nothing.")
+
+
+def messages() -> list[CheckMessage]:
+    """What ``check --deploy`` finds. Several checks ask, and it runs once."""
+    with _running:  # the second one waits for the first
+        return _messages()
+
+
+@cache
+def _messages() -> list[CheckMessage]:
+    every = run_checks(include_deployment_checks=True, databases=["default"])
+    return [one for one in every if one.level >= WARNING and not one.is_silenced()]
+
+
+def forget() -> None:
+    """Let ``check --deploy`` run again."""
+    _messages.cache_clear()
+
+
+def as_finding(message: CheckMessage) -> Finding:
+    """Return what Django says as a line of the doctor."""
+    level = Level.FAULT if message.level >= ERROR else Level.WARNING
+    # A hint says what to do, or why it matters.
+    words = " ".join(f"{message.msg} {message.hint or ''}".split())
+    return Finding(level, words, f"manage check --deploy ({message.id}).", _section(message.id))
+
+
+def _section(name: str | None) -> str:
+    if name in KEYS:
+        return section("Keys")
+    return section("Backup and restore" if name in RESTORED else "Settings")
+
+
+def static_files() -> Iterator[Finding]:
+    """The files that pages need lie beside the code."""
+    missing = [name for name in _STATIC if not finders.find(name)]
+    if missing:
+        yield Finding(
+            Level.FAULT,
+            f"Pages lack {', '.join(missing)}.",
+            "The file is not in the folder of the release.",
+            "Unpack and install the release again. " + section("Install"),
+        )
+    else:
+        yield ok("The style sheets and scripts of pages are here.")

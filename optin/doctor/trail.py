@@ -1,0 +1,123 @@
+"""Keys, the ledger, and the audit trail."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+
+from optin import keys
+from optin.audit import integrity
+from optin.conf import conf
+from optin.doctor import start
+from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.models import AuditEvent, AuditSeal, AuthenticatorApp, ProviderUser
+from optin.support import needs
+from optin.support.wording import some
+
+Row = TypeVar("Row", bound=Model)
+
+_KEYS, _TRAIL = section("Keys"), section("The audit trail")
+
+SAMPLE = 5
+"""Rows of each kind that are decrypted: the newest ones and the oldest."""
+
+
+def keys_() -> Iterator[Finding]:
+    """The keys are those of the database, and open what is stored."""
+    found = [start.as_finding(one) for one in start.messages() if one.id in start.KEYS]
+    if found:
+        yield from found
+        return
+    numbers = _sample(ProviderUser.objects.all())
+    apps = _sample(AuthenticatorApp.objects.all())
+    closed: list[Model] = [row for row in numbers if not _opens(row)]
+    closed += [app for app in apps if not app.opens()]
+    opened = [row for row in numbers if row not in closed]
+    lost = [row for row in opened if ProviderUser.digest_of(row.open_number()) != row.number_digest]
+    if closed:
+        yield fault(
+            f"{len(closed)} of {len(numbers) + len(apps)} sampled rows cannot be decrypted: "
+            f"{', '.join(map(str, closed[:3]))}.",
+            seen="The newest and oldest numbers and apps were decrypted with OPTIN_KEYS.",
+            do=f"Put the key that is missing back into the ring. {_KEYS}",
+        )
+    if lost:
+        yield fault(
+            f"{len(lost)} sampled numbers are not found by OPTIN_DIGEST_KEY: "
+            f"{', '.join(map(str, lost[:3]))}.",
+            seen="Their digests were made again.",
+            do=f"If redigest did not end, run it again. {_KEYS}",
+        )
+    if not closed and not lost:
+        count = len(numbers) + len(apps)
+        tried = f"{some(count, 'number or app', 'numbers and apps')} opened" if count else "no rows"
+        yield ok(f"They are those of the database ({tried}).")
+
+
+def _sample(rows: QuerySet[Row]) -> list[Row]:
+    newest, oldest = rows.order_by("-pk")[:SAMPLE], rows.order_by("pk")[:SAMPLE]
+    return list({row.pk: row for row in (*newest, *oldest)}.values())
+
+
+def _opens(row: ProviderUser) -> bool:
+    try:
+        row.open_number()
+    except keys.UndecryptableError:
+        return False
+    return True
+
+
+def restored() -> Iterator[Finding]:
+    """There is a ledger, and the database has what it tells of."""
+    found = [start.as_finding(one) for one in start.messages() if one.id in start.RESTORED]
+    yield from found or [ok(f"The database has all that {conf.ledger} tells of.")]
+
+
+def sealed() -> Iterator[Finding]:
+    """Events get their seals in time, under the digest key at hand."""
+    newest = AuditSeal.objects.order_by("-first_id").first()
+    late = list(needs.seals(timezone.now()))
+    for need in late:
+        yield fault(
+            need.words,
+            seen="The oldest event without a seal.",
+            do="Check that workers or purge run, and look in the log for 'nothing sealed' and "
+            f"'could not be sealed'. Then: manage verify_audit --seal. {_TRAIL}",
+        )
+    if newest and newest.key_id != keys.digest_key_id():
+        yield warning(
+            f"The newest seal was made with another digest key, {newest.key_id}.",
+            seen="Its key_id.",
+            do="Fine right after a new digest key. " + section("A new digest key"),
+        )
+    elif not late and newest:
+        age = timezone.now() - newest.at
+        yield ok(f"The newest seal is {_long(age)} old, and no event waits too long for one.")
+    elif not late:
+        waiting = AuditEvent.objects.exists()
+        yield ok("There is no seal yet" + (", and no event is due." if waiting else " nor event."))
+
+
+def _long(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
+
+
+def newest() -> Iterator[Finding]:
+    """The newest seal, its events, and those after it are as they were written."""
+    tally = integrity.Tally()
+    kept = timedelta(days=conf.audit_retention)
+    found = list(integrity.verify_newest(timezone.now(), tally, kept=kept))
+    for one in found:
+        if one.unchecked:
+            yield skipped(f"{one.text}.")
+        else:
+            yield fault(
+                f"The audit trail was changed: {one.text}.",
+                seen=f"{tally.events} newest events, and their seal, were checked.",
+                do=f"Run manage verify_audit, and compare with copies of the seals. {_TRAIL}",
+            )
+    if not found:
+        yield ok(f"The newest {tally.events} events are as they were written.")

@@ -1,0 +1,551 @@
+"""Faults for the doctor to find: each breaks one thing of a running installation, and mends it."""
+
+import base64
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from tests.doctor.installation import Installation
+from tests.doctor.servers import tls
+from tests.kit.server import free_port, needs
+
+Env = Mapping[str, str]
+Broken = AbstractContextManager[Env | None]
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One thing that is wrong, and what the doctor must say about it."""
+
+    name: str
+    breaks: Callable[[Installation], Broken]
+    check: str
+    says: str
+    level: str = "fault"
+    also: frozenset[str] = frozenset()
+    """Checks that may warn, because what is wrong can be seen there, too."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def sql(breaks: str, mends: str, role: str = "owner") -> Callable[[Installation], Broken]:
+    return lambda made: made.broken(breaks, mends, role)
+
+
+def proxy(
+    old: str = "", new: str = "", certificate: str = "site"
+) -> Callable[[Installation], Broken]:
+    return lambda made: made.proxy(old, new, certificate)
+
+
+def env(**changes: str) -> Callable[[Installation], Broken]:
+    return lambda made: nullcontext(changes)
+
+
+def _key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+# -- the database ------------------------------------------------------------------
+
+
+@contextmanager
+def without_trigger(made: Installation) -> Iterator[None]:
+    name = "optin_auditseal_no_truncate"
+    sql = f"SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = '{name}'"  # noqa: S608
+    ((made_by,),) = made.sql(sql)
+    with made.broken(f"DROP TRIGGER {name} ON optin_auditseal", made_by):
+        yield
+
+
+@contextmanager
+def without_migration(made: Installation) -> Iterator[None]:
+    newest = "SELECT name FROM django_migrations WHERE app = 'optin' ORDER BY name DESC LIMIT 1"
+    ((name,),) = made.sql(newest)
+    with made.broken(
+        f"DELETE FROM django_migrations WHERE name = '{name}'",  # noqa: S608
+        f"INSERT INTO django_migrations (app, name, applied) VALUES ('optin', '{name}', now())",  # noqa: S608
+    ):
+        yield
+
+
+@contextmanager
+def wrong_clock(made: Installation) -> Iterator[None]:
+    """The clock that new sessions of the service see is 30 seconds ahead."""
+    breaks = """
+        CREATE SCHEMA wrong;
+        CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+        $$ SELECT pg_catalog.clock_timestamp() + interval '30 s' $$;
+        GRANT USAGE ON SCHEMA wrong TO PUBLIC;
+        ALTER ROLE optin_service SET search_path = wrong, pg_catalog, public;
+    """
+    mends = "ALTER ROLE optin_service RESET search_path;\nDROP SCHEMA wrong CASCADE"
+    with made.broken(breaks, mends, role=""):
+        yield
+
+
+@contextmanager
+def changed_event(made: Installation) -> Iterator[None]:
+    """The owner changed an event, and put the trigger back."""
+    change = """
+        ALTER TABLE optin_auditevent DISABLE TRIGGER optin_auditevent_no_update;
+        UPDATE optin_auditevent SET reason = '{}';
+        ALTER TABLE optin_auditevent ENABLE TRIGGER optin_auditevent_no_update;
+    """
+    with made.broken(change.format("forged"), change.format("")):
+        yield
+
+
+@contextmanager
+def pooler(made: Installation) -> Iterator[Env]:
+    """PgBouncer that keeps no prepared statements."""
+    path = "/usr/sbin/pgbouncer"
+    needs("PgBouncer", os.path.exists(path))
+    port = free_port()
+    config = made.folder / "pgbouncer.ini"
+    config.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={made.cluster.port} user=optin_service\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\nmax_prepared_statements = 0\n"
+        + ("user = postgres\n" if os.geteuid() == 0 else "")
+    )
+    made.start("pgbouncer", path, str(config))
+    try:
+        yield {"DATABASE_URL": f"postgres://optin_service:x@127.0.0.1:{port}/optin"}
+    finally:
+        made.stop("pgbouncer")
+
+
+# -- workers and what is regular ---------------------------------------------------
+
+
+@contextmanager
+def dead_worker(made: Installation) -> Iterator[None]:
+    with made.frozen("worker"):
+        made.sql("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min'")
+        yield
+
+
+@contextmanager
+def old_jobs(made: Installation) -> Iterator[None]:
+    """The worker hangs, but still gives its sign of life."""
+    breaks = """
+        INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('messages', 'send_text');
+        UPDATE procrastinate_events SET at = now() - interval '10 min'
+        WHERE job_id = (SELECT max(id) FROM procrastinate_jobs);
+    """
+    with made.broken(breaks, "DELETE FROM procrastinate_jobs WHERE queue_name = 'messages'"):
+        yield
+
+
+@contextmanager
+def failed_job(made: Installation) -> Iterator[None]:
+    breaks = """
+        INSERT INTO procrastinate_jobs (queue_name, task_name, status)
+        VALUES ('messages', 'send_text', 'failed')
+    """
+    with made.broken(breaks, "DELETE FROM procrastinate_jobs WHERE status = 'failed'"):
+        yield
+
+
+@contextmanager
+def old_mail(made: Installation) -> Iterator[None]:
+    """A mail that has waited for 10 minutes, though the worker lives and has no job."""
+    breaks = """
+        INSERT INTO optin_notice (state, tries, unknown_attempts, reason, created_at, language,
+            kind, last_three, user_id)
+        SELECT 'queued', 0, 0, '', now() - interval '10 min', '', 'locked', '', id FROM optin_user
+    """
+    with made.broken(breaks, "DELETE FROM optin_notice"):
+        yield
+
+
+@contextmanager
+def no_cron(made: Installation) -> Iterator[Env]:
+    """The same, where cron should send it."""
+    with old_mail(made):
+        yield {"OPTIN_DELIVERY": "inline"}
+
+
+@contextmanager
+def old_figures(made: Installation) -> Iterator[None]:
+    with made.broken(
+        "UPDATE optin_span SET made_at = made_at - interval '3 hours'",
+        "UPDATE optin_span SET made_at = made_at + interval '3 hours'",
+    ):
+        yield
+
+
+UNSEALED = """
+from datetime import timedelta
+from django.db import transaction
+from django.utils import timezone
+from optin.models import AuditEvent
+from optin.origin import Face, Origin
+at = timezone.now() - timedelta(minutes=40)
+with transaction.atomic():
+    AuditEvent.objects.record(
+        AuditEvent.Kind.FILE, "ok", now=at, origin=Origin(Face.COMMAND), user_id=None, file_id=777)
+"""
+
+
+@contextmanager
+def no_seal(made: Installation) -> Iterator[None]:
+    """An event of 40 minutes ago that nobody has sealed."""
+    with made.still():
+        done = made.manage("shell", "-v0", "-c", UNSEALED)
+        assert done.returncode == 0, done.stderr
+        try:
+            yield
+        finally:
+            made.manage("verify_audit", "--seal")
+
+
+# -- the servers around ------------------------------------------------------------
+
+
+@contextmanager
+def expired_gateway(made: Installation) -> Iterator[None]:
+    valid, made.gateway.context = made.gateway.context, tls(made.folder / "expired.pem")
+    try:
+        yield
+    finally:
+        made.gateway.context = valid
+
+
+@contextmanager
+def deaf_gateway(made: Installation) -> Iterator[Env]:
+    """The first one takes the connection, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield {"OPTIN_GATEWAY_HTTP_URL": f"https://localhost:{port}/texts"}
+
+
+@contextmanager
+def strange_gateway(made: Installation) -> Iterator[None]:
+    """The gateway knows another token."""
+    token, made.gateway.token = made.gateway.token, "another"
+    try:
+        yield
+    finally:
+        made.gateway.token = token
+
+
+@contextmanager
+def without_redis(made: Installation) -> Iterator[None]:
+    made.stop("redis")
+    try:
+        yield
+    finally:
+        made.start_redis(int(made.env["REDIS_PORT"]))
+
+
+@contextmanager
+def mail_refuses(made: Installation) -> Iterator[None]:
+    made.mail.lets_in = False
+    try:
+        yield
+    finally:
+        made.mail.lets_in = True
+
+
+@contextmanager
+def deaf_mail(made: Installation) -> Iterator[None]:
+    made.mail.is_deaf = True
+    try:
+        yield
+    finally:
+        made.mail.is_deaf = False
+
+
+def mail_away(made: Installation) -> Broken:
+    return nullcontext({"EMAIL_URL": f"submission://optin:x@localhost:{free_port()}"})
+
+
+# -- disks -------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(made: Installation, options: str) -> Iterator[Env]:
+    folder = made.folder / "small"
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    needs("mount (root)", os.geteuid() == 0)
+    subprocess.run(mount, check=True, capture_output=True)
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", str(folder)], check=True)
+        yield {"OPTIN_LEDGER": str(folder / "ledger")}
+
+
+# -- all of them -------------------------------------------------------------------
+
+_OTHER = frozenset({"running"})  # its settings differ from those of the doctor
+
+
+SEEDS = (
+    Seed(
+        "a grant is missing",
+        sql(
+            "REVOKE UPDATE ON optin_user FROM optin_service",
+            "GRANT UPDATE ON optin_user TO optin_service",
+        ),
+        "grants",
+        "lacks UPDATE on optin_user",
+    ),
+    Seed(
+        "a grant on a sequence is missing",
+        sql(
+            "REVOKE USAGE ON SEQUENCE procrastinate_jobs_id_seq FROM optin_service",
+            "GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq TO optin_service",
+        ),
+        "grants",
+        "lacks USAGE on SEQUENCE procrastinate_jobs_id_seq",
+    ),
+    Seed(
+        "a grant is too many",
+        sql(
+            "GRANT UPDATE ON optin_auditevent TO optin_service",
+            "REVOKE UPDATE ON optin_auditevent FROM optin_service",
+        ),
+        "grants",
+        "has UPDATE on optin_auditevent",
+    ),
+    Seed(
+        "a grant on one column is too many",
+        sql(
+            "GRANT UPDATE (proof) ON optin_auditseal TO optin_service",
+            "REVOKE UPDATE (proof) ON optin_auditseal FROM optin_service",
+        ),
+        "grants",
+        "has UPDATE on optin_auditseal",
+    ),
+    Seed(
+        "PUBLIC may delete migrations",
+        sql(
+            "GRANT DELETE ON django_migrations TO PUBLIC",
+            "REVOKE DELETE ON django_migrations FROM PUBLIC",
+        ),
+        "grants",
+        "has DELETE on django_migrations",
+    ),
+    Seed(
+        "the schema of the trail is open",
+        sql(
+            "GRANT USAGE ON SCHEMA optin_audit TO optin_service",
+            "REVOKE USAGE ON SCHEMA optin_audit FROM optin_service",
+        ),
+        "grants",
+        "SCHEMA optin_audit",
+    ),
+    Seed("a trigger is missing", without_trigger, "triggers", "optin_auditseal_no_truncate"),
+    Seed(
+        "a trigger is disabled",
+        sql(
+            "ALTER TABLE optin_auditevent DISABLE TRIGGER optin_auditevent_no_update",
+            "ALTER TABLE optin_auditevent ENABLE TRIGGER optin_auditevent_no_update",
+        ),
+        "triggers",
+        "is disabled",
+    ),
+    Seed("the clock of the database is 30 s ahead", wrong_clock, "clock", "30 seconds ahead"),
+    Seed("a migration is missing", without_migration, "migrations", "not applied"),
+    Seed(
+        "a migration of another release",
+        sql(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('optin', '0999_x', now())",
+            "DELETE FROM django_migrations WHERE name = '0999_x'",
+        ),
+        "migrations",
+        "optin.0999_x",
+        level="warning",
+    ),
+    Seed(
+        "no time limit for statements",
+        sql(
+            "ALTER ROLE optin_service RESET statement_timeout",
+            "ALTER ROLE optin_service SET statement_timeout = '10s'",
+            role="",
+        ),
+        "database",
+        "statement_timeout is off",
+        level="warning",
+    ),
+    Seed(
+        "the service runs as the owner",
+        lambda made: nullcontext({"DATABASE_URL": made.url("owner")}),
+        "role",
+        "the owner of the tables",
+        also=_OTHER | {"database"},
+    ),
+    Seed(
+        "the service runs as a superuser",
+        lambda made: nullcontext({"DATABASE_URL": made.url()}),
+        "role",
+        "a superuser",
+        also=_OTHER | {"database"},
+    ),
+    Seed(
+        "nothing listens at the address of the database",
+        lambda made: nullcontext(
+            {"DATABASE_URL": f"postgres://optin_service:x@127.0.0.1:{free_port()}/optin"}
+        ),
+        "database",
+        "nothing listens there",
+        also=_OTHER,
+    ),
+    Seed(
+        "the database hangs",
+        lambda made: made.frozen("postgresql"),
+        "database",
+        "it does not answer",
+    ),
+    Seed("the pooler loses prepared statements", pooler, "pooler", "loses prepared", also=_OTHER),
+    Seed("an audit event was changed", changed_event, "trail", "its content was changed"),
+    Seed("the seal is too old", no_seal, "seals", "has not been sealed since"),
+    Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
+    Seed("jobs are old", old_jobs, "jobs", "1 jobs of the queue messages wait"),
+    Seed("a job failed", failed_job, "jobs", "1 background job failed", level="warning"),
+    Seed("a mail waits", old_mail, "messages", "1 mail not sent yet"),
+    Seed("cron does not send", no_cron, "messages", "1 mail not sent yet", also=_OTHER),
+    Seed("figures are not counted", old_figures, "regular", "have not been counted since"),
+    Seed("the certificate of a gateway has expired", expired_gateway, "gateways", "has expired"),
+    Seed(
+        "the name of a gateway does not resolve",
+        env(OPTIN_GATEWAY_HTTP_URL="https://sms.invalid/texts"),
+        "gateways",
+        "sms.invalid does not resolve",
+        also=_OTHER,
+    ),
+    Seed(
+        "nobody vouches for the certificate of a gateway",
+        env(OPTIN_GATEWAY_CA=""),
+        "gateways",
+        "nobody vouches for its certificate",
+    ),
+    Seed("a gateway refuses the credentials", strange_gateway, "gateways", "twilio refuses our"),
+    Seed("a gateway hangs", deaf_gateway, "gateways", "says nothing", also=_OTHER),
+    Seed("Redis is away", without_redis, "redis", "Redis cannot be reached"),
+    Seed("Redis hangs", lambda made: made.frozen("redis"), "redis", "but not our commands"),
+    Seed("the mail server is away", mail_away, "mail", "The mail server cannot be reached"),
+    Seed("the mail server refuses the login", mail_refuses, "mail", "refuses name and password"),
+    Seed("the mail server says nothing", deaf_mail, "mail", "refuses the connection"),
+    Seed(
+        "the disk is full",
+        lambda made: small_disk(made, "size=1m"),
+        "disk",
+        "the disk is full",
+        also=_OTHER,
+    ),
+    Seed(
+        "the folder of the ledger is read-only",
+        lambda made: small_disk(made, "size=99m,ro"),
+        "ledger",
+        "OPTIN_LEDGER cannot be read and written",
+        also=_OTHER | {"disk"},
+    ),
+    Seed(
+        "OPTIN_KEYS is wrong",
+        env(OPTIN_KEYS=f"2026:{_key()}"),
+        "keys",
+        "OPTIN_KEYS is not",
+        also=_OTHER,
+    ),
+    Seed(
+        "OPTIN_DIGEST_KEY is wrong",
+        env(OPTIN_DIGEST_KEY=_key()),
+        "keys",
+        "OPTIN_DIGEST_KEY is not",
+        also=_OTHER,
+    ),
+    Seed("DEBUG is on", env(DEBUG="1"), "settings", "DEBUG is on", also=_OTHER | {"settings"}),
+    Seed(
+        "the running service has another SECRET_KEY",
+        env(SECRET_KEY=secrets.token_urlsafe(50)),
+        "running",
+        "does not know the doctor",
+    ),
+    Seed(
+        "the service was not restarted",
+        env(OPTIN_OTP_TRIES="4"),
+        "running",
+        "other settings than this command: OPTIN_OTP_TRIES.",
+        level="warning",
+    ),
+    Seed(
+        "the proxy is not in TRUSTED_PROXIES",
+        proxy("proxy_set_header Host $host;", "proxy_set_header Host $host; proxy_bind 127.0.0.2;"),
+        "proxy",
+        "The proxy 127.0.0.2 is not in TRUSTED_PROXIES",
+    ),
+    Seed(
+        "the proxy drops X-Forwarded-For",
+        proxy("X-Forwarded-For $remote_addr", 'X-Forwarded-For ""'),
+        "proxy",
+        "does not tell the visitor's address",
+    ),
+    Seed(
+        "the proxy believes visitors",
+        proxy("X-Forwarded-For $remote_addr", "X-Forwarded-For $http_x_forwarded_for"),
+        "proxy",
+        "Visitors can choose their address",
+    ),
+    Seed(
+        "the proxy drops X-Forwarded-Proto",
+        proxy("proxy_set_header X-Forwarded-Proto $scheme;"),
+        "https",
+        "does not learn that visitors use https",
+    ),
+    Seed(
+        "the proxy drops Host",
+        proxy("proxy_set_header Host $host;"),
+        "site",
+        "does not pass on Host",
+    ),
+    Seed(
+        "the proxy removes HSTS",
+        proxy(
+            "proxy_set_header Host $host;",
+            "proxy_set_header Host $host; proxy_hide_header Strict-Transport-Security;",
+        ),
+        "https",
+        "removes Strict-Transport-Security",
+    ),
+    Seed(
+        "the proxy passes on half requests",
+        proxy("proxy_request_buffering on", "proxy_request_buffering off"),
+        "requests",
+        "before they are whole",
+    ),
+    Seed(
+        "the proxy takes long bodies",
+        proxy("client_max_body_size 32k", "client_max_body_size 1m"),
+        "requests",
+        "bodies that are too long",
+        level="warning",
+    ),
+    Seed(
+        "the certificate of the site has expired",
+        proxy(certificate="expired"),
+        "site",
+        "has expired",
+    ),
+    Seed(
+        "the certificate of the site ends soon",
+        proxy(certificate="ending"),
+        "site",
+        "ends in 4 days",
+        level="warning",
+    ),
+    Seed("the service hangs", lambda made: made.frozen("service"), "site", "but does not answer"),
+    Seed(
+        "the service is down",
+        proxy("limit_conn optin_address 50", "return 502"),
+        "site",
+        "does not answer",
+    ),
+)

@@ -1,0 +1,345 @@
+"""A whole installation, set up as docs/operators.md says, in which one thing at a time breaks."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.doctor.servers import Authority, Gateway, MailServer, gateway, mail_server, tls
+from tests.kit.clusters import Cluster, new_cluster
+from tests.kit.documents import OPERATORS, OWN_SECRETS, production_environment
+from tests.kit.races import until
+from tests.kit.server import ROOT, free_port, gunicorn, needs, running_python
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+REDIS = shutil.which("redis-server")
+ACCOUNT = "AC00000000000000000000000000000000"
+
+ROLES, GRANTS = re.findall(
+    r"```sql\n(.*?)```", OPERATORS.partition("\n## PostgreSQL\n")[2], re.DOTALL
+)[:2]
+_NGINX = (ROOT / "deploy" / "nginx" / "optin.conf").read_text(encoding="utf-8")
+
+PAST = """
+from datetime import timedelta
+import time_machine
+from django.utils import timezone
+from django.db import transaction
+from optin.audit import seals
+from optin.models import AuditEvent, File, ProviderUser, User
+from optin.operations import opt_ins
+from optin.origin import Face, Origin
+now = timezone.now()
+with time_machine.travel(now - timedelta(minutes=90), tick=True):
+    user = User.objects.create_user("ann", "ann@example.com")
+    file = File.objects.create(id=777, name="Harbour Books")
+    file.memberships.create(user=user)
+    opt_ins.opt_in(user, file, "+61491570156", origin=Origin(Face.COMMAND))
+seals.seal(now - timedelta(minutes=60))
+"""
+"""A person who asked for a code 90 minutes ago, and the seal over that event."""
+
+
+@dataclass
+class Installation:
+    folder: Path
+    cluster: Cluster
+    authority: Authority
+    gateway: Gateway
+    mail: MailServer
+    env: dict[str, str]
+    port: int
+    """Of the service, behind the proxy."""
+    parts: dict[str, ExitStack] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
+    warm: "subprocess.Popen[str] | None" = None
+
+    def doctor(self, **env: str) -> tuple[dict[str, Any], float]:
+        """Run it with the environment of the service; return what it says, and the seconds."""
+        began = time.monotonic()
+        if env:
+            done = self.manage("doctor", "--json", **env)
+            status, printed = done.returncode, done.stdout
+        else:
+            status, printed = self._warm()
+        took = time.monotonic() - began
+        secret = [*OWN_SECRETS.values(), self.gateway.token, "-password", "EXAMPLE-ONLY"]
+        assert not [one for one in secret if one in printed]
+        said: dict[str, Any] = json.loads(printed)
+        assert status == bool(said["faults"])
+        return said, took
+
+    def _warm(self) -> tuple[int, str]:
+        """Run it in the process that is started already (``warm``)."""
+        if self.warm is None:
+            self.warm = subprocess.Popen(
+                [sys.executable, "-m", "tests.doctor.warm"],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self.warm.stdin
+        assert self.warm.stdout
+        print("go", file=self.warm.stdin, flush=True)
+        status, printed = json.loads(self.warm.stdout.readline())
+        return status, printed
+
+    def end(self) -> None:
+        """Stop all that runs."""
+        if self.warm:
+            with self.warm:  # it ends with its input
+                pass
+        for part in [*self.parts]:
+            self.stop(part)
+
+    def manage(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def url(self, role: str = "", name: str = "optin") -> str:
+        who = f"optin_{role}:{role}-password" if role else "postgres"
+        return f"postgres://{who}@127.0.0.1:{self.cluster.port}/{name}"
+
+    def sql(self, statements: str, role: str = "", name: str = "optin") -> list[Any]:
+        """Run statements behind the back of the service; return the rows of the last one."""
+        rows: list[Any] = []
+        with psycopg.connect(self.url(role, name), autocommit=True) as line:
+            for statement in re.split(r";\s*\n", statements):
+                if re.sub(r"--.*", "", statement).strip():
+                    done = line.execute(statement)  # type: ignore[arg-type, unused-ignore]
+                    rows = list(done.fetchall()) if done.description else []
+        return rows
+
+    @contextmanager
+    def broken(self, breaks: str, mends: str, role: str = "owner") -> Iterator[None]:
+        """Run *breaks*, and *mends* at the end.
+
+        The worker stands still meanwhile: it would meet the fault, too, and a job would fail.
+        """
+        with self.still():
+            self.sql(breaks, role)
+            try:
+                yield
+            finally:
+                self.sql(mends, role)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let the worker hang, right after a sign of life."""
+        with self.frozen("worker"):
+            self.sql("UPDATE procrastinate_workers SET last_heartbeat = now()")
+            yield
+
+    @contextmanager
+    def frozen(self, *parts: str) -> Iterator[None]:
+        """Let these parts hang, and the processes that they have started."""
+        pids = [pid for part in parts for pid in (self.pids[part], *_children(self.pids[part]))]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    # -- the parts -----------------------------------------------------------------
+
+    def start(self, part: str, *command: str) -> None:
+        with ExitStack() as stack:
+            log = stack.enter_context((self.folder / f"{part}.log").open("ab"))
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            stack.callback(process.wait, timeout=20)
+            stack.callback(process.terminate)
+            self.pids[part] = process.pid
+            self.parts[part] = stack.pop_all()
+
+    def stop(self, part: str) -> None:
+        self.parts.pop(part).close()
+
+    def start_worker(self) -> None:
+        before = self._beats()
+        with ExitStack() as stack:
+            log = self.folder / "worker.log"
+            process = stack.enter_context(
+                running_python("manage.py", "procrastinate", "worker", env=self.env, log=log)
+            )
+            self.pids["worker"] = process.pid
+            self.parts["worker"] = stack.pop_all()
+        until(lambda: self._beats() > before)
+
+    def _beats(self) -> int:
+        ((count,),) = self.sql("SELECT count(*) FROM procrastinate_workers")
+        return int(count)
+
+    def start_redis(self, port: int) -> None:
+        assert REDIS
+        self.start("redis", REDIS, "--port", str(port), "--save", "", "--bind", "127.0.0.1")
+        until(lambda: _listens(port))
+
+    def configure_proxy(self, old: str = "", new: str = "", certificate: str = "site") -> None:
+        """Write what nginx reads: our configuration, with *new* in place of *old*."""
+        certificates = "/etc/letsencrypt/live/2fa.example.com"
+        server = _replaced(
+            _NGINX,
+            {
+                "    listen [::]:80 default_server;\n": "",
+                "    listen [::]:443 ssl default_server;\n": "",
+                "listen 80 ": f"listen {self.env['PLAIN']} ",
+                "listen 443 ssl": f"listen {self.env['FRONT']} ssl",
+                f"{certificates}/fullchain.pem": str(self.folder / f"{certificate}.pem"),
+                f"{certificates}/privkey.pem": str(self.folder / f"{certificate}.pem"),
+                "/var/log/nginx/optin.log": str(self.folder / "access.log"),
+                "2fa.example.com": "localhost",
+                "127.0.0.1:8000": f"127.0.0.1:{self.port}",
+            },
+        )
+        if old:
+            server = _replaced(server, {old: new})
+        places = "".join(
+            f"    {name}_temp_path {self.folder}/{name};\n"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        text = f"daemon off;\npid {self.folder}/nginx.pid;\nworker_processes 1;\n"
+        text += f"{'user root;' if os.geteuid() == 0 else ''}\nevents {{}}\n"
+        (self.folder / "nginx.conf").write_text(f"{text}http {{\n{places}{server}}}\n")
+
+    @contextmanager
+    def proxy(self, old: str = "", new: str = "", certificate: str = "site") -> Iterator[None]:
+        """Let the proxy be configured like this for a while."""
+        self.restart_proxy(old, new, certificate)
+        try:
+            yield
+        finally:
+            self.restart_proxy()
+
+    def restart_proxy(self, old: str = "", new: str = "", certificate: str = "site") -> None:
+        assert NGINX
+        if "nginx" in self.parts:
+            self.stop("nginx")
+        self.configure_proxy(old, new, certificate)
+        self.start("nginx", NGINX, "-c", str(self.folder / "nginx.conf"), "-e", "error.log")
+        until(lambda: _listens(int(self.env["FRONT"])))
+
+
+def _replaced(text: str, words: dict[str, str]) -> str:
+    for old, new in words.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _environment(
+    folder: Path, cluster: Cluster, authority: Authority, sms: Gateway, mail: MailServer
+) -> dict[str, str]:
+    """docs/production.env, with what belongs to this installation."""
+    front, plain, redis = free_port(), free_port(), free_port()
+    url = f"postgres://optin_service:service-password@127.0.0.1:{cluster.port}/optin"
+    return {
+        **production_environment(),
+        **OWN_SECRETS,
+        "PATH": os.environ["PATH"],
+        "SSL_CERT_FILE": str(authority.path),
+        "OPTIN_GATEWAY_CA": str(authority.path),
+        "FRONT": str(front),
+        "PLAIN": str(plain),
+        "REDIS_PORT": str(redis),
+        "DATA_DIR": str(folder),
+        "TMPDIR": str(folder),
+        "BASE_URL": f"https://localhost:{front}",
+        "TRUSTED_PROXIES": "127.0.0.1/32",
+        "FORWARDED_ALLOW_IPS": "127.0.0.1,127.0.0.2",
+        "DATABASE_URL": url,
+        "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
+        "EMAIL_URL": f"submission://optin:mail-password@localhost:{mail.port}",
+        "OPTIN_LEDGER": str(folder / "ledger"),
+        "OPTIN_GATEWAYS": "http,twilio",
+        "OPTIN_GATEWAY_HTTP_URL": f"https://localhost:{sms.port}/texts",
+        "OPTIN_GATEWAY_TWILIO_URL": f"https://localhost:{sms.port}",
+        "OPTIN_GATEWAY_TWILIO_ACCOUNT": ACCOUNT,
+        "OPTIN_GATEWAY_TWILIO_TOKEN": sms.token,
+        "OPTIN_GATEWAY_TWILIO_SENDER": "+61491570100",
+        "OPTIN_DELIVERY": "worker",
+    }
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    """Install everything, and run it until the block ends."""
+    needs("nginx", NGINX is not None)
+    needs("redis-server", REDIS is not None)
+    authority = Authority(folder)
+    for name, days in (("site", 365), ("expired", -1), ("ending", 5)):
+        authority.certificate(name, days=days)
+    context = tls(authority.certificate("servers"))
+    with ExitStack() as stack:
+        cluster = stack.enter_context(new_cluster())
+        cluster.run(
+            "initdb", *["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-sync"]
+        )
+        cluster.start()
+        sms = stack.enter_context(gateway(context, ACCOUNT, secrets.token_hex(16)))
+        mail = stack.enter_context(mail_server(context))
+        env = _environment(folder, cluster, authority, sms, mail)
+        made = Installation(folder, cluster, authority, sms, mail, env, free_port())
+        stack.callback(made.end)
+        made.sql(ROLES, name="postgres")
+        done = made.manage("migrate", "-v0", DATABASE_URL=made.url("owner"))
+        assert done.returncode == 0, done.stderr
+        made.sql(GRANTS, "owner")
+        done = made.manage("shell", "-v0", "-c", PAST)
+        assert done.returncode == 0, done.stderr
+        made.start_redis(int(env["REDIS_PORT"]))
+        _serve(made)
+        made.restart_proxy()
+        made.start_worker()
+        assert made.manage("roll_up").returncode == 0
+        until(lambda: _is_at_rest(made))
+        made.pids["postgresql"] = int(
+            (cluster.folder / "data/postmaster.pid").read_text().split()[0]
+        )
+        yield made
+
+
+def _serve(made: Installation) -> None:
+    with ExitStack() as stack:
+        listener = socket.create_server(("127.0.0.1", made.port))
+        log = made.folder / "server.log"
+        process = stack.enter_context(gunicorn(listener, made.env, log, workers=1))
+        made.pids["service"] = process.pid
+        made.parts["service"] = stack.pop_all()
+
+
+def _is_at_rest(made: Installation) -> bool:
+    """Whether the worker has done what waited."""
+    ((jobs,),) = made.sql("SELECT count(*) FROM procrastinate_jobs WHERE queue_name = 'messages'")
+    return not jobs

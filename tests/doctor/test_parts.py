@@ -1,0 +1,248 @@
+"""The parts of the doctor that need no installation."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from io import StringIO
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.core import signing
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from optin.doctor import proxy, rights, running, seen, site
+from optin.doctor.findings import Check, Finding, Level, fault, ok
+from tests.kit.documents import OPERATORS
+
+GRANTS = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
+
+
+def look(*checks: Check) -> dict[str, list[Finding]]:
+    return {check.name: findings for check, findings in running.examine(checks)}
+
+
+# -- the runner --------------------------------------------------------------------
+
+
+def test_a_check_that_hangs_is_given_up() -> None:
+    def hang() -> Iterator[Finding]:
+        time.sleep(5)
+        yield ok("late")
+
+    began = time.perf_counter()
+    found = look(Check("slow", hang, seconds=0.2), Check("quick", lambda: [ok("fine")]))
+    assert time.perf_counter() - began < 4
+    assert [one.level for one in found["slow"]] == [Level.FAULT]
+    assert "does not answer" in found["slow"][0].text
+    assert found["quick"] == [ok("fine")]
+
+
+def test_a_check_after_a_fault_is_skipped() -> None:
+    ill = Check("ill", lambda: [fault("wrong", seen="so", do="that")])
+    found = look(ill, Check("after", lambda: [ok("fine")], after=("ill",)))
+    assert [one.level for one in found["after"]] == [Level.SKIPPED]
+    assert "ill" in found["after"][0].text
+
+
+def test_a_check_that_fails_tells_no_secret() -> None:
+    def fail() -> Iterator[Finding]:
+        raise RuntimeError("the password is sesame")
+        yield
+
+    (found,) = look(Check("fails", fail))["fails"]
+    assert found.level is Level.FAULT
+    assert "RuntimeError in test_parts.py" in found.seen
+    assert "sesame" not in str(found)
+
+
+def test_each_check_is_told_in_the_document() -> None:
+    told = re.findall(r"^\| `([a-z-]+)` \|", OPERATORS.partition("\n## The doctor\n")[2], re.M)
+    assert told == [check.name for check in running.CHECKS]
+
+
+def test_all_checks_together_end_in_time() -> None:
+    def hang() -> Iterator[Finding]:
+        time.sleep(9)
+        yield ok("late")
+
+    checks = [
+        Check("first", hang, seconds=5),
+        Check("second", hang, seconds=5),
+        Check("third", lambda: [ok("fine")], after=("second",)),
+    ]
+    began = time.perf_counter()
+    found = {check.name: found for check, found in running.examine(checks, patience=0.4)}
+    assert time.perf_counter() - began < 4
+    assert [found[name][0].level for name in found] == [Level.FAULT, Level.FAULT, Level.SKIPPED]
+
+
+def test_each_section_that_is_named_is_there() -> None:
+    folder = Path(running.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    named = set(re.findall(r'section\(\s*"([^"]+)"', code))
+    assert len(named) > 15
+    headings = set(re.findall(r"^#+ (.+)$", OPERATORS, re.M))
+    assert named <= headings
+
+
+# -- the command -------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor", "--json")
+    assert ended.value.code == 1  # the site of the tests is nowhere
+    said = json.loads(capsys.readouterr().out)
+    levels = {one["check"]: one["level"] for one in said["findings"]}
+    assert levels["site"] == "fault"
+    assert levels["migrations"] == levels["triggers"] == "ok"
+    assert said["faults"] == sum(one["level"] == "fault" for one in said["findings"])
+
+
+def test_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ill = Check("disk", lambda: [fault("It is full.", seen="df /", do="Empty it.")])
+    monkeypatch.setattr(running.examine, "__defaults__", ([ill],))
+    printed = run_and_read("doctor", "--no-color")
+    assert printed.splitlines()[:3] == [
+        "fault    disk        It is full.",
+        "                     Seen: df /",
+        "                     Do: Empty it.",
+    ]
+    assert printed.splitlines()[-1] == "1 fault (disk), 0 warnings, 0 ok, 0 skipped."
+
+
+def test_what_waited_in_vain_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ill = Check("disk", lambda: [fault("It is full.", seen="df /", do="Empty it.")])
+    others = [Check(name, lambda: [ok("fine")], after=("disk",)) for name in ("one", "two")]
+    monkeypatch.setattr(running.examine, "__defaults__", ([ill, *others],))
+    assert run_and_read("doctor", "--no-color").splitlines()[3:] == [
+        "skipped              one, two. Not looked at, because of the fault of: disk.",
+        "",
+        "1 fault (disk), 0 warnings, 0 ok, 2 skipped.",
+    ]
+
+
+def run_and_read(*arguments: str) -> str:
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+# -- the address that tells what arrives -------------------------------------------
+
+
+def test_the_service_tells_the_doctor_what_it_sees() -> None:
+    answer = Client(REMOTE_ADDR="192.0.2.1").get(
+        seen.PATH, headers={seen.HEADER: seen.token(), "X-Forwarded-For": site.MARKER}
+    )
+    said = answer.json()
+    assert (said["remote"], said["ip"]) == ("192.0.2.1", "192.0.2.1")
+    assert said["forwarded_for"] == site.MARKER
+    assert seen.differing(said["settings"]) == []
+    assert answer["Cache-Control"] == "no-store"
+
+
+def test_it_tells_the_value_of_no_setting() -> None:
+    said = json.dumps(seen.digests())
+    assert "2fa.example.com" not in said
+    assert len(set(seen.digests().values())) == len(seen.digests())
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "made-up", signing.dumps("seen", salt="another"), signing.dumps("x", salt="optin.doctor")],
+    ids=["none", "made up", "of something else", "of another word"],
+)
+def test_nobody_else_finds_this_address(token: str) -> None:
+    answer = Client().get(seen.PATH, headers={seen.HEADER: token})
+    assert answer.status_code == 404
+    assert b"settings" not in answer.content
+
+
+def test_an_old_request_is_refused(clock: time_machine.Traveller) -> None:
+    token = seen.token()
+    assert seen.is_the_doctor(token)
+    clock.shift(121)
+    assert not seen.is_the_doctor(token)
+
+
+def test_a_setting_that_differs_is_named() -> None:
+    theirs = seen.digests() | {"OPTIN_OTP_TRIES": "0"}
+    del theirs["BASE_URL"]
+    assert seen.differing(theirs) == ["OPTIN_OTP_TRIES", "BASE_URL"]
+
+
+# -- what a proxy passes on --------------------------------------------------------
+
+PROXIES = "127.0.0.1/32,10.0.0.0/8"
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded_for", "ip", "ours", "says"),
+    [
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7", "198.51.100.7", "arrives"),
+        ("127.0.0.1", "203.0.113.9", "203.0.113.9", "192.168.1.5", "arrives"),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1", "arrives"),
+        ("127.0.0.1", f"{site.MARKER}, 127.0.0.1", site.MARKER, "127.0.0.1", "arrives"),
+        ("127.0.0.1", f"{site.MARKER}, 8.8.8.8", "8.8.8.8", "8.8.8.8", "arrives"),
+        ("127.0.0.1", site.MARKER, site.MARKER, "127.0.0.1", "can choose"),
+        ("127.0.0.1", f"{site.MARKER}, 10.0.0.2", site.MARKER, "10.0.0.9", "can choose"),
+        ("127.0.0.1", "", "127.0.0.1", "127.0.0.1", "does not tell"),
+        ("127.0.0.1", "10.0.0.2", "10.0.0.2", "8.8.8.8", "of a proxy for the visitor's"),
+        ("192.0.2.1", "8.8.8.8", "192.0.2.1", "8.8.8.8", "is not in TRUSTED_PROXIES"),
+        ("192.0.2.1", site.MARKER, "192.0.2.1", "8.8.8.8", "past the proxy"),
+        ("", "", "", "", "Unix socket"),
+    ],
+)
+def test_what_arrives_of_a_visitor(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    remote: str,
+    forwarded_for: str,
+    ip: str,
+    ours: str,
+    says: str,
+) -> None:
+    networks = tuple(ip_network(network) for network in PROXIES.split(","))
+    settings.TRUSTED_PROXIES = networks
+    found = {"remote": remote, "forwarded_for": forwarded_for, "ip": ip, "ours": ours}
+    monkeypatch.setattr(site, "what_arrives", lambda: found)
+    (finding,) = proxy.visitors()
+    assert says in finding.text
+    assert finding.level is (Level.OK if says == "arrives" else Level.FAULT)
+
+
+# -- rights ------------------------------------------------------------------------
+
+
+def test_the_grants_are_those_of_the_document() -> None:
+    statements = [line for line in re.sub(r"--.*", "", GRANTS).splitlines() if line.strip()]
+    assert rights.grants("optin_service") == statements
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_with_the_grants_of_the_document_none_is_missing(service_role: str) -> None:
+    found = [one for one in rights.granted() if one.level is Level.FAULT]
+    assert found == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_each_grant_of_the_document_is_needed(service_role: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        sql = f"REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM {service_role}"  # noqa: S608
+        cursor.execute(sql)
+        cursor.execute(f"SET LOCAL ROLE {service_role}")
+    (found,) = [one for one in rights.granted() if one.level is Level.FAULT]
+    assert "lacks SELECT on" in found.text
+    assert "optin_user" in found.text
