@@ -3,17 +3,16 @@
 With scripts, without them, and with a keyboard alone; on a phone, and in a wide window.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.application import CLIENT, authorize
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
 from tests.browser.hands import Keyboard, Pointer
 from tests.kit.chromium import NARROW, WIDE, Site, Window
@@ -249,34 +248,10 @@ def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
 
 # -- applications ------------------------------------------------------------------
 
-CLIENT = """
-from oauth2_provider.models import Application
-made = Application.objects.create(
-    name="Ledger", client_type="public", authorization_grant_type="authorization-code",
-    redirect_uris="https://client.example.com/")
-out["id"] = made.client_id
-"""
-
 
 @pytest.fixture(scope="package")
 def client_id(site: Site) -> str:
     return str(run(site, CLIENT)["id"])
-
-
-def authorize(client_id: str, verifier: str, **more: str) -> str:
-    digest = hashlib.sha256(verifier.encode()).digest()
-    return "/o/authorize/?" + urlencode(
-        {
-            "response_type": "code",
-            "client_id": client_id,
-            "redirect_uri": "https://client.example.com/",
-            "scope": "2fa",
-            "state": "s-1",
-            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
-            "code_challenge_method": "S256",
-            **more,
-        }
-    )
 
 
 @in_every_way()

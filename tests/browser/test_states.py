@@ -4,9 +4,9 @@ import pytest
 from django.template import engines
 from playwright.sync_api import Request, Route
 
+from tests.browser.application import CLIENT, authorize
 from tests.browser.crowd import PASSWORD, Person, run
 from tests.browser.hands import Tour, another
-from tests.browser.test_flows import CLIENT, authorize
 from tests.kit.apps import app_code
 from tests.kit.chromium import Look, Window, audit_everywhere
 
