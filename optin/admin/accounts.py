@@ -1,6 +1,7 @@
 """Accounts, and the page on which support finds out what is wrong with one (P-21, P-23)."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +19,7 @@ from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, stan
 from optin.admin.actions import OFFERED
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, plain, text, when
 from optin.admin.site import origin_of, site
-from optin.models import AuthenticatorApp, ProviderUser, User
+from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
 from optin.operations import email_changes, staff
 from optin.runtime.redirects import SeeOther
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
@@ -305,8 +306,11 @@ def find_page(request: HttpRequest) -> HttpResponse:
     """Lead to the account that was asked for, by a POST: no number in any address (S-51)."""
     if not request.user.has_perm("optin.view_user"):
         raise PermissionDenied
-    result = staff.find(request.POST.get("who", "")[:254], origin=origin_of(request))
-    if len(result.users) == 1:
+    asked = request.POST.get("who", "")[:254]
+    result = staff.find(asked, origin=origin_of(request))
+    beginning = _beginning_of_key(asked) if request.user.has_perm("optin.view_accesskey") else ""
+    found_keys = staff.find_keys(beginning) if beginning else []
+    if len(result.users) == 1 and not found_keys:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
     found = [
         (user.pk, plain(user.get_username()), plain(user.email or "no e-mail address"))
@@ -317,6 +321,8 @@ def find_page(request: HttpRequest) -> HttpResponse:
         "title": "Accounts found",
         "found": found,
         "holder_id": result.holder_id,
+        "beginning": beginning,
+        "keys": [_key(key) for key in found_keys],
     }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:
@@ -324,6 +330,33 @@ def find_page(request: HttpRequest) -> HttpResponse:
         response.status_code = 429
         response["Retry-After"] = str(math.ceil(result.retry_after.total_seconds()))
     return response
+
+
+_KEY = re.compile(r"[^\s@+]{6}[^\s@]*")
+"""What may be an access key, and is no number or e-mail address."""
+
+
+def _beginning_of_key(asked: str) -> str:
+    """Return the 6 characters that are kept of a key, where *asked* may be one; else ""."""
+    asked = asked.strip()
+    return asked[:6] if _KEY.fullmatch(asked) and asked.isprintable() else ""
+
+
+def _key(key: AccessKey) -> dict[str, Any]:
+    """An access key, whose it is, and whether it still works."""
+    if key.revoked_at:
+        said = f"It was revoked at {at(key.revoked_at)}: a call with it gets 401."
+    elif key.last_used_at:
+        said = f"It was last used at {at(key.last_used_at)}."
+    else:
+        said = "It was never used."
+    return {
+        "pk": key.pk,
+        "owner_id": key.user_id,
+        "owner": plain(key.user.get_username()),
+        "file": plain(key.file),
+        "said": said,
+    }
 
 
 site.pages.append(path("find/", site.admin_view(require_POST(find_page)), name="find"))

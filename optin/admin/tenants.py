@@ -151,7 +151,8 @@ class _Tenants(ReadOnlyAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}"
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, tools_for(request, self._name, [self.make]))
+        tools = tools_for(request, self._name, [self.make])
+        return super().changelist_view(request, {**tools, **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -211,7 +212,7 @@ class MembershipAdmin(_Tenants):
 class AccessKeyAdmin(_Tenants):
     nothing = "No access key yet. A key acts for a person in a file, without a password."
     list_display = (
-        "prefix",
+        text("prefix", "begins with"),
         account,
         file,
         when("created_at", "made"),
@@ -237,6 +238,10 @@ class AccessKeyAdmin(_Tenants):
         _revoke_key,
         NoForm,
     )
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may_find = {"may_find": request.user.has_perm("optin.view_user")}
+        return super().changelist_view(request, {**may_find, **(extra_context or {})})
 
 
 @admin.register(get_application_model(), site=site)

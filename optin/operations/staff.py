@@ -17,7 +17,7 @@ from optin import keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, ProviderUser, Purpose, User
+from optin.models import AccessKey, AuditEvent, Notice, ProviderUser, Purpose, User
 from optin.models.reasons import fit_reason
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
@@ -156,6 +156,12 @@ def _with_number(digest: str) -> tuple[list[User], int | None]:
     users = User.objects.in_bulk(ids)
     holder = next((pk for pk, confirmed in owners if confirmed), None)
     return [users[pk] for pk in dict.fromkeys(ids) if pk in users], holder
+
+
+def find_keys(beginning: str) -> list[AccessKey]:
+    """Return the access keys that begin with *beginning*, which has 6 characters."""
+    keys = AccessKey.objects.filter(prefix=beginning).select_related("user", "file")
+    return list(keys.order_by("-pk")[:FOUND_AT_MOST])
 
 
 # -- what is only read, and told to the audit trail ---------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -128,6 +129,71 @@ def test_nobody_tries_number_after_number(
     ask(signed_in("auditor"), "find/", 303, who=NUMBER)
     clock.shift(3600)
     ask(signed_in("support"), "find/", 303, who=NUMBER)
+
+
+@pytest.mark.parametrize("more", ["", "0", "f" * 58], ids=["6", "7", "64"])
+def test_a_key_is_found_by_its_first_characters(
+    user: User, access_key: str, signed_in: In, more: str
+) -> None:
+    """Six count, and the page says no more than these: who pastes a whole key gives nothing away."""
+    key = AccessKey.objects.get()
+    html = ask(signed_in("auditor"), "find/", 200, who=f" {key.prefix}{more} ")
+    assert f'href="/admin/optin/accesskey/{key.pk}/change/"' in html
+    assert f'href="/admin/optin/user/{user.pk}/change/">ann<' in html
+    assert f"begins with <bdi>{key.prefix}</bdi>" in html
+    assert f"{key.prefix}{more or 'x'}" not in html
+    assert "It was never used." in html
+    assert not AuditEvent.objects.filter(kind="search").exists()
+
+
+def test_the_search_for_a_key_says_whether_it_works(
+    user: User, access_key: str, signed_in: In
+) -> None:
+    key, client = AccessKey.objects.get(), signed_in("support")
+    AccessKey.objects.update(last_used_at=NOON)
+    assert "It was last used at 2026-11-02 23:00:00 AEDT." in ask(
+        client, "find/", 200, who=key.prefix
+    )
+    AccessKey.objects.update(revoked_at=NOON)
+    html = ask(client, "find/", 200, who=key.prefix)
+    assert "It was revoked at 2026-11-02 23:00:00 AEDT: a call with it gets 401." in html
+
+
+def test_a_key_and_an_account_may_be_called_alike(
+    user: User, access_key: str, signed_in: In
+) -> None:
+    named = make_user(AccessKey.objects.get().prefix)
+    html = ask(signed_in("support"), "find/", 200, who=named.username)
+    assert f'href="/admin/optin/user/{named.pk}/change/"' in html
+    assert f'href="/admin/optin/user/{user.pk}/change/"' in html
+
+
+def test_a_key_that_nobody_has_is_said_to_be_mistyped(access_key: str, signed_in: In) -> None:
+    html = ask(signed_in("support"), "find/", 200, who="wrongword")
+    assert (
+        "No access key begins with <bdi>wrongw</bdi>: it is mistyped, or it was never one of ours."
+        in html
+    )
+    assert "A call with it gets 401." in html
+    assert "wrongword" not in html
+    for who in ("wrong", "ann@example.net", "no such name", NUMBER):
+        assert "No access key" not in ask(signed_in("support"), "find/", 200, who=who)
+
+
+def test_a_key_is_found_only_by_who_may_see_keys(access_key: str, signed_in: In) -> None:
+    client = signed_in("support")
+    Group.objects.get(name="support").permissions.remove(
+        Permission.objects.get(codename="view_accesskey")
+    )
+    html = ask(client, "find/", 200, who=AccessKey.objects.get().prefix)
+    assert "access key" not in html.split('<form class="find"')[0].lower()
+
+
+def test_the_list_of_keys_has_the_search(access_key: str, signed_in: In) -> None:
+    html = signed_in("support").get("/admin/optin/accesskey/").content.decode()
+    assert 'action="/admin/find/"' in html
+    assert "Begins with" in html
+    assert "Prefix" not in html
 
 
 # -- operations on an account ------------------------------------------------------
