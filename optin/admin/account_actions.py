@@ -16,6 +16,7 @@ from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import Known
+from optin.support.wording import moment_by
 
 Operation = Callable[..., Any]
 
@@ -80,7 +81,7 @@ def _limited(result: Sending) -> str:
     said = "Nothing was sent: a limit refused it. See “What may be wrong” for which."
     if result.retry_after is None:
         return said
-    return f"{said} You can send it again from {at(timezone.now() + result.retry_after)}."
+    return f"{said} You can send it again from {moment_by(timezone.now() + result.retry_after)}."
 
 
 class RoleForm(ReasonForm):

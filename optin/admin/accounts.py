@@ -25,6 +25,7 @@ from optin.runtime.redirects import SeeOther
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
+from optin.support.wording import moment_by
 
 
 class IsStaff(Choice):
@@ -81,8 +82,8 @@ class AccountAdmin(ReadOnlyAdmin):
             return "deactivated"
         if user.otp_disabled_at:
             return f"texted codes disabled since {at(user.otp_disabled_at)}"
-        if user.locked_for(timezone.now()):
-            return f"locked until {at(user.otp_locked_until)}"
+        if user.locked_for(timezone.now()) and user.otp_locked_until:
+            return f"locked until {moment_by(user.otp_locked_until)}"
         return "active"
 
     @admin.display(description="removal of second factors")
@@ -183,8 +184,9 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     if user.otp_disabled_at:
         since = f"since {at(user.otp_disabled_at)}, {wrong}."
         found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
-    if user.locked_for(timezone.now()):
-        found.append(("Locked", f"No code works until {at(user.otp_locked_until)}, {wrong}.", True))
+    if user.locked_for(timezone.now()) and user.otp_locked_until:
+        until = moment_by(user.otp_locked_until)
+        found.append(("Locked", f"No code works until {until}, {wrong}.", True))
     if number and number.suspended_at:
         since = f"since {at(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))

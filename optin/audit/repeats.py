@@ -91,10 +91,10 @@ def span_of(events: Sequence[AuditEvent], each: dict[int, Span]) -> Span:
     return sum(others, first)
 
 
-def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> AuditEvent | None:
-    """Return the latest decision about *user* of *events*, which are of *kinds*, newest first.
+def newest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> list[AuditEvent]:
+    """Return the newest decisions about *user* of *events*, which are of *kinds*, newest first.
 
-    For a decision that was only counted, it returns an event that is not saved, with an id above
+    For decisions that were only counted, there are events that are not saved, with an id above
     all others. An event that tells of several has the time of the last of them.
     """
     found = list(events[:_NEWEST])
@@ -103,11 +103,10 @@ def latest(events: QuerySet[AuditEvent], user: User, kinds: Iterable[str]) -> Au
     for event in found:
         event.at = _span(event, {}).last_at
     rows = RefusalCount.objects.untold().filter(user_id=user.pk, kind__in=kinds)
-    row = rows.order_by("-last_at", "-pk").first()
-    if row:
+    for row in rows.order_by("-last_at", "-pk")[:_NEWEST]:
         found.append(as_event(row))
         found[-1].pk = LAST
-    return max(found, key=lambda event: (event.at, event.pk), default=None)
+    return sorted(found, key=lambda event: (event.at, event.pk), reverse=True)
 
 
 def without_event(user: User) -> list[AuditEvent]:

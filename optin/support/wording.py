@@ -51,9 +51,14 @@ def ago(at: datetime, now: datetime) -> str:
     return "just now" if at <= now else "in a moment"
 
 
+def minute_by(at: datetime) -> datetime:
+    """Return the full minute by which what begins or ends at *at* has done so."""
+    return (at + timedelta(minutes=1, microseconds=-1)).replace(second=0, microsecond=0)
+
+
 def moment_by(at: datetime) -> str:
     """``moment`` of what begins or ends then: the minute by which it has, none too early."""
-    return moment(at + timedelta(minutes=1, microseconds=-1))
+    return moment(minute_by(at))
 
 
 def length(time: timedelta) -> str:
@@ -235,7 +240,7 @@ def reasons(event: AuditEvent) -> list[str]:
     data = event.data
     said = [rule(data)]
     if again := again_at(event):
-        said.append(f"trying again works from {moment_by(again)}")
+        said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:
         said.append(_BY[data["by"]])
     if data.get("failures"):
@@ -257,13 +262,13 @@ def reasons(event: AuditEvent) -> list[str]:
 
 
 def again_at(event: AuditEvent) -> datetime | None:
-    """Return when the rule that refused lets through again, where that is known."""
+    """Return the full minute from which the rule that refused lets through again, if known."""
     seconds = count_in(event.data, "retry_after")
     if not seconds or event.data.get("rule") in {Rule.STOP, Rule.OPTED_OUT}:
         return None
     # An event of several tells what the last of them was told.
     decided = time_in(event.data, "until") or event.at
-    return decided + timedelta(seconds=seconds)
+    return minute_by(decided + timedelta(seconds=seconds))
 
 
 def is_refusal(event: AuditEvent) -> bool:

@@ -135,7 +135,7 @@ def test_nobody_tries_number_after_number(
 def test_a_key_is_found_by_its_first_characters(
     user: User, access_key: str, signed_in: In, more: str
 ) -> None:
-    """Six count, and the page says no more than these: who pastes a whole key gives nothing away."""
+    """Six count, and the page says no more than these, also where a whole key is pasted."""
     key = AccessKey.objects.get()
     html = ask(signed_in("auditor"), "find/", 200, who=f" {key.prefix}{more} ")
     assert f'href="/admin/optin/accesskey/{key.pk}/change/"' in html
@@ -250,7 +250,7 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
     ("facts", "state"),
     [
         ({}, "active"),
-        ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02"),
+        ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02 23:01 AEDT"),
         ({"otp_locked_until": NOON}, "active"),
         ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),

@@ -617,7 +617,7 @@ def test_texts_go_again_after_the_stop(desk: Desk) -> None:
     desk.undo = lambda: None
     first = desk.find(caller.typed).locator("[data-cause]").first
     expect(first).to_contain_text("staff stopped all texts. This is over.")
-    expect(first).to_contain_text("Tell them to ask once more now.")
+    expect(first).to_contain_text("Tell them to ask once now.")
     assert can_sign_in(desk, caller.person)
 
 

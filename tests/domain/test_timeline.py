@@ -462,7 +462,7 @@ def test_other_causes(scene: Scene, seed: Happen, why: Why, words: str) -> None:
         (
             number_limit,
             lambda scene: scene.clock.shift(600),
-            r"5 of 5 texts .*\. Trying again works since .*23:10 AEDT\.",
+            r"5 of 5 texts .*\. This is over since .*23:10 AEDT\.",
         ),
     ],
     ids=["stop-switch", "suspended", "locked", "limit-per-number"],
@@ -474,9 +474,63 @@ def test_what_refused_and_is_over_says_so(
     before = causes(scene.user, Question.NO_TEXT)[0]
     end(scene)
     after = causes(scene.user, Question.NO_TEXT)[0]
-    assert (after.why, after.advice) == (before.why, "Tell them to ask once more now.")
+    assert (after.why, after.advice) == (before.why, "Tell them to ask once now.")
     assert before.advice != after.advice
     assert re.search(words, after.words), after.words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (300, r"Trying again works from .*23:10 AEDT"),
+        (600, r"This is over since .*23:10 AEDT"),
+        (600 + 899, r"This is over since .*23:10 AEDT"),
+        (600 + 900, ""),
+    ],
+)
+def test_a_limit_before_another_refusal_is_told_of_until_it_is_long_over(
+    scene: Scene, seconds: int, words: str
+) -> None:
+    number_limit(scene)
+    scene.ask(NEW_ZEALAND)
+    scene.clock.shift(seconds)
+    first, second = causes(scene.user, Question.NO_TEXT)[:2]
+    assert first.why is Why.REGION
+    assert (second.why is Why.NUMBER_LIMIT) is bool(words)
+    assert re.search(words, second.words)
+
+
+def test_the_newest_refusal_comes_first(scene: Scene) -> None:
+    for _ in range(2):  # and where the second one was only counted
+        scene.ask(NEW_ZEALAND)
+        scene.clock.shift(60)
+        number_limit(scene)
+        scene.clock.shift(600)
+        assert causes(scene.user, Question.NO_TEXT)[0].why is Why.NUMBER_LIMIT
+
+
+def test_a_limit_is_no_news_once_a_text_was_granted(scene: Scene) -> None:
+    number_limit(scene)
+    scene.clock.shift(600)
+    scene.ask()
+    scene.ask(NEW_ZEALAND)
+    found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
+    assert Why.NUMBER_LIMIT not in found
+
+
+def test_reason_and_list_name_one_minute(scene: Scene) -> None:
+    """Of a limit and of a lock: rounded once, whether it is over or not."""
+    scene.clock.shift(46)
+    number_limit(scene)
+    for seconds in (0, 560):  # 23:10 is when the window ends, up to a minute
+        scene.clock.shift(seconds)
+        cause = causes(scene.user, Question.NO_TEXT)[0]
+        (listed,) = {
+            found[1]
+            for entry in entries(scene.user)
+            if (found := re.search(r"trying again works from ([^|',]+)", shown(entry)))
+        }
+        assert listed in cause.words
 
 
 def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
@@ -659,7 +713,9 @@ def test_a_limit_on_passwords_that_is_over_is_said_to_be(scene: Scene) -> None:
     limit_passwords(scene)
     assert "Nobody here can lift it" in causes(scene.user, Question.NO_ENTRY)[0].advice
     scene.clock.shift(300)
-    assert causes(scene.user, Question.NO_ENTRY)[0].advice.startswith("This is over")
+    cause = causes(scene.user, Question.NO_ENTRY)[0]
+    assert cause.words.endswith("This is over since 2026-11-02 23:05 AEDT.")
+    assert cause.advice.startswith("Tell them to try once now.")
 
 
 @pytest.mark.parametrize(("seed", "why", "words", "what", "deciding"), NO_ENTRY, ids=ids(NO_ENTRY))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from optin.audit import repeats
 from optin.models import (
@@ -17,6 +18,7 @@ from optin.models import (
     User,
 )
 from optin.outcomes import StaffOutcome
+from optin.support import wording
 
 Kind = AuditEvent.Kind
 
@@ -36,6 +38,7 @@ class Known:
     app: AuthenticatorApp | None
     recovery_codes: int
     request: AuditEvent | None  # the last one for a text
+    refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
     sign_in: AuditEvent | None  # the last password on the way to a text
     attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
@@ -60,12 +63,16 @@ def read_facts(user: User, now: datetime) -> Known:
     numbers = list(ProviderUser.objects.filter(user=user).order_by("-pk"))
     trail = AuditEvent.objects.about(user)
 
-    def latest(kinds: list[Kind]) -> AuditEvent | None:
+    def newest(kinds: list[Kind]) -> list[AuditEvent]:
         # A refused request of staff does not tell which text the person waits for.
         asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
-        return repeats.latest(asked, user, kinds)
+        return repeats.newest(asked, user, kinds)
 
-    request = latest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
+    def latest(kinds: list[Kind]) -> AuditEvent | None:
+        return next(iter(newest(kinds)), None)
+
+    requests = newest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
+    request = requests[0] if requests else None
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
@@ -80,6 +87,7 @@ def read_facts(user: User, now: datetime) -> Known:
         app=AuthenticatorApp.objects.active_of(user),
         recovery_codes=RecoveryCode.objects.left(user),
         request=request,
+        refused_before=list(takewhile(wording.is_refusal, requests))[1:],
         sign_in=latest([Kind.SIGN_IN]),
         attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,

@@ -1,9 +1,9 @@
 """What a rule refused: the last request for a text, or the last sign-in."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from optin import phones
-from optin.audit.reading import count_in, time_in
 from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
@@ -12,7 +12,7 @@ from optin.support.diagnosis.advice import ASK_LATER, HAVE_FORGOTTEN, RULES
 from optin.support.diagnosis.barriers import barred, controlled
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Known
-from optin.support.wording import moment, moment_by
+from optin.support.wording import moment
 
 
 def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
@@ -27,7 +27,6 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
         why, advice = Why.OTHERS_ASKED, ASK_LATER
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
     came_to = "refused" if is_told(request) else "withheld, but they were told that it was sent"
-    came_to += _repeats(request)
     words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
     stands = [cause for cause in (*controlled(known), *barred(known)) if cause.why is why]
     because = [cause.words for cause in stands] or [_because(name, request)]
@@ -36,17 +35,22 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     if name in _STANDING:
         again = "This is over." if over else ""
     if over:
-        advice = "Tell them to ask once more now."
+        advice = "Tell them to ask once now."
     elif stands:
         advice = stands[0].advice
     return no_text(why, " ".join(filter(None, [words, *because, again])), advice)
 
 
-def _repeats(event: AuditEvent) -> str:
-    """Say how often it was refused, if several times."""
-    since = time_in(event.data, "since")
-    times = count_in(event.data, "repeated") + (not event.data.get("alone"))
-    return f", {times} times since {moment(since)}" if since and times > 1 else ""
+JUST_OVER = timedelta(minutes=15)
+"""How long a limit that is over is still worth a word: who calls may have met it."""
+
+
+def find_earlier(known: Known) -> Iterator[Cause]:
+    """Name limits that refused a text before the last request was refused, and hold or held."""
+    for request in known.refused_before:
+        until = wording.again_at(request)
+        if until and until > known.now - JUST_OVER and (cause := find_refusal(request, known)):
+            yield cause
 
 
 def is_told(request: AuditEvent) -> bool:
@@ -94,19 +98,18 @@ def _when_again(event: AuditEvent, now: datetime) -> str:
     if until is None:
         return ""
     if until <= now:
-        return f"Trying again works since {moment(until)}."
-    return f"Trying again works from {moment_by(until)}."
+        return f"This is over since {moment(until)}."
+    return f"Trying again works from {moment(until)}."
 
 
 def password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
     """What is known of it: the refused try. The counter itself tells no name."""
     rule = wording.rule(event.data) or "too many tries"
-    at = f"at {moment(event.at)}{_repeats(event)}"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
-    words = f"Sign-in was refused {at}, from {place}: {rule}."
+    words = f"Sign-in was refused at {moment(event.at)}, from {place}: {rule}."
     until = wording.again_at(event)
     if until is not None and until <= now:
-        advice = "This is over: tell them to try again now."
+        advice = "Tell them to try once now."
     else:
         advice = (
             "Nobody here can lift it; it ends by itself. From another network they can sign in now."

@@ -9,7 +9,7 @@ from optin.support.diagnosis.barriers import in_force
 from optin.support.diagnosis.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import LATELY, Known, is_later
 from optin.support.diagnosis.last_text import what_became
-from optin.support.diagnosis.refusals import find_refusal, is_told, password_limit
+from optin.support.diagnosis.refusals import find_earlier, find_refusal, is_told, password_limit
 from optin.support.wording import moment
 
 
@@ -21,10 +21,11 @@ def of_texts(known: Known) -> Iterator[Cause]:
     # What would refuse the next text counts more than what may have become of the last.
     doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
     certain = [cause for cause in became if cause.why not in _DOUBTFUL]
-    order = [refused, *certain, *in_force(known), *doubtful]
+    refusals = [refused, *find_earlier(known)]
+    order = [*refusals, *certain, *in_force(known), *doubtful]
     if request and is_told(request) and request.data.get("rule") == limits.Rule.RESEND_WAIT:
         # A text left a moment ago: what became of that one is the question.
-        order = [*certain, *doubtful, refused, *in_force(known)]
+        order = [*certain, *doubtful, *refusals, *in_force(known)]
     yield from filter(None, order)
 
 
