@@ -25,7 +25,7 @@ from optin.runtime.redirects import SeeOther
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import moment_by
+from optin.support.wording import moment, moment_by
 
 
 class IsStaff(Choice):
@@ -315,14 +315,18 @@ def find_page(request: HttpRequest) -> HttpResponse:
     if len(result.users) == 1 and not found_keys:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
     found = [
-        (user.pk, plain(user.get_username()), plain(user.email or "no e-mail address"))
+        {
+            "pk": user.pk,
+            "name": plain(user.get_username()),
+            "email": plain(user.email or "no e-mail address"),
+            "why": _why_found(user, result),
+        }
         for user in result.users
     ]
     context = {
         **site.each_context(request),
         "title": "Accounts found",
         "found": found,
-        "holder_id": result.holder_id,
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
     }
@@ -332,6 +336,21 @@ def find_page(request: HttpRequest) -> HttpResponse:
         response.status_code = 429
         response["Retry-After"] = str(math.ceil(result.retry_after.total_seconds()))
     return response
+
+
+def _why_found(user: User, result: staff.Found) -> str:
+    """Say what *user* has to do with the number; "" if they were found by their name."""
+    if user.pk not in result.links:
+        return ""
+    link, since = result.links[user.pk]
+    holder = plain(result.holder.get_username()) if result.holder else "another account"
+    return {
+        staff.Link.USES: "uses this number now",
+        staff.Link.HAD: f"had this number until {moment(since)}",
+        staff.Link.ENTERED: f"entered the right code at {moment(since)}, but "
+        f"{holder} {'uses' if result.holder else 'used'} this number",
+        staff.Link.ASKED: f"asked for a text to this number at {moment(since)}",
+    }[link]
 
 
 _KEY = re.compile(r"[^\s@+]{6}[^\s@]*")

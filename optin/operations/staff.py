@@ -4,8 +4,10 @@ The roles are groups (made by migration 0010); Django's permissions say what eac
 Whom somebody may act on is decided here, for every operation.
 """
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
@@ -21,7 +23,7 @@ from optin.models import AccessKey, AuditEvent, Notice, ProviderUser, Purpose, U
 from optin.models.reasons import fit_reason
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
-from optin.outcomes import StaffOutcome
+from optin.outcomes import CodeOutcome, StaffOutcome
 
 READS = (
     "optin.view_user",
@@ -104,13 +106,29 @@ def _powers(user: User) -> set[int]:
 # -- finding somebody --------------------------------------------------------------
 
 
+class Link(StrEnum):
+    """What an account has to do with a number."""
+
+    USES = "uses"
+    HAD = "had"
+    ENTERED = "entered"  # the right code, while another account used the number
+    ASKED = "asked"  # for a text to it
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The accounts that a search led to, or how long whoever asks must wait."""
 
     users: tuple[User, ...]
     retry_after: timedelta | None = None
-    holder_id: int | None = None  # of the account that uses the number now
+    links: Mapping[int, tuple[Link, datetime]] = field(default_factory=dict)
+    """What each has to do with the number that was searched for, and since or until when."""
+
+    @property
+    def holder(self) -> User | None:
+        """The account that uses the number now."""
+        uses = (one for one in self.users if self.links.get(one.pk, ("",))[0] == Link.USES)
+        return next(uses, None)
 
 
 def find(text: str, *, origin: Origin) -> Found:
@@ -131,7 +149,9 @@ def find(text: str, *, origin: Origin) -> Found:
     with transaction.atomic(durable=True):
         refused = limits.reserve_search(origin, now)
         # A name may look like the number of somebody else: both are shown.
-        owners, holder = ([], None) if refused else _with_number(digest)
+        links = {} if refused else _with_number(digest)
+        with_number = User.objects.in_bulk(links)
+        owners = [with_number[pk] for pk in links if pk in with_number]
         users = [] if refused else [*named, *(u for u in owners if u != user)]
         AuditEvent.objects.record(
             AuditEvent.Kind.SEARCH,
@@ -143,19 +163,33 @@ def find(text: str, *, origin: Origin) -> Found:
             last_three=number.e164[-3:],
             data=refused.data if refused else {"found": len(users)},
         )
-    return Found(tuple(users), refused.retry_after if refused else None, holder)
+    return Found(tuple(users), refused.retry_after if refused else None, links)
 
 
-def _with_number(digest: str) -> tuple[list[User], int | None]:
-    """Whose number has *digest* now, had it, or would have had it; and who has it now."""
+def _with_number(digest: str) -> dict[int, tuple[Link, datetime]]:
+    """Whose number has *digest* now, had it, or would have had it: the ids of the accounts."""
     rows = ProviderUser.objects.filter(number_digest=digest).order_by("-confirmed", "-pk")
-    owners = rows.values_list("user_id", "confirmed")[:FOUND_AT_MOST]
     events = AuditEvent.objects.led_by("number_digest", digest).filter(user_id__isnull=False)
-    asked = events.values_list("user_id", flat=True)[:FOUND_AT_MOST]
-    ids = [*(pk for pk, _ in owners), *asked]
-    users = User.objects.in_bulk(ids)
-    holder = next((pk for pk, confirmed in owners if confirmed), None)
-    return [users[pk] for pk in dict.fromkeys(ids) if pk in users], holder
+    found = events.values_list("user_id", "outcome", "at")[:FOUND_AT_MOST]
+    told = [(pk, outcome, at) for pk, outcome, at in found if pk]
+    entered = {pk: at for pk, outcome, at in reversed(told) if outcome == _ENTERED}
+    links: dict[int, tuple[Link, datetime]] = {}
+    for row in rows[:FOUND_AT_MOST]:
+        if row.confirmed and row.verified_at:
+            link = Link.USES, row.verified_at
+        elif row.user_id in entered:
+            link = Link.ENTERED, entered[row.user_id]
+        elif row.released_at:
+            link = Link.HAD, row.released_at
+        else:
+            link = Link.ASKED, row.created_at
+        links.setdefault(row.user_id, link)
+    for pk, _outcome, at in told:
+        links.setdefault(pk, (Link.ENTERED, entered[pk]) if pk in entered else (Link.ASKED, at))
+    return links
+
+
+_ENTERED = CodeOutcome.MOBILE_NUMBER_IN_USE
 
 
 def find_keys(beginning: str) -> list[AccessKey]:

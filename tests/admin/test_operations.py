@@ -31,7 +31,8 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import opt_ins, staff_actions
+from optin.operations import opt_ins, send_controls, staff_actions
+from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
@@ -75,6 +76,41 @@ def test_a_number_of_several_lists_them(
     html = ask(signed_in("support"), "find/", 200, who=NUMBER)
     assert [">ann<" in html, ">ben<" in html] == [True, True]
     assert NUMBER[3:] not in html
+
+
+def test_the_search_by_number_says_why_each_account_is_there(
+    user: User,
+    stranger: User,
+    active: ProviderUser,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    signed_in: In,
+) -> None:
+    asked = make_user("asked", file)
+    client = signed_in("support")
+
+    def why() -> dict[str, str]:
+        html = ask(client, "find/", 200, who=NUMBER)
+        return dict(re.findall(r'change/">(\w+)</a>[^:]*: <bdi>([^<]*)<', html))
+
+    clock.shift(600)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    wants = "asked for a text to this number at 2026-11-02 23:10 AEDT"
+    assert why() == {"ann": "uses this number now", "ben": wants}
+    row = ProviderUser.objects.get(user=stranger)
+    opt_ins.verify_opt_in(stranger, file, row.pk, phone.code(), origin=ORIGIN)
+    proved = "entered the right code at 2026-11-02 23:10 AEDT, but ann uses this number"
+    assert why()["ben"] == proved
+    clock.shift(600)
+    staff_actions.revoke(user, reason="asked", origin=ORIGIN)
+    send_controls.deny(Target.number(NUMBER), timedelta(days=1), reason="x", origin=ORIGIN)
+    opt_ins.opt_in(asked, file, NUMBER, origin=ORIGIN)
+    assert why() == {
+        "ann": "had this number until 2026-11-02 23:20 AEDT",
+        "ben": proved.replace("ann uses", "another account used"),
+        "asked": wants.replace("23:10", "23:20"),
+    }
 
 
 @pytest.mark.parametrize("who", ["", "nobody", OTHER_NUMBER, "x" * 5000, "\0", "+61", "'; --"])
