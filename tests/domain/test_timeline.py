@@ -557,12 +557,12 @@ def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Sce
     assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
 
 
-def test_what_stands_in_the_way_now_comes_before_a_text_that_arrived(scene: Scene) -> None:
+def test_what_stands_in_the_way_now_hides_a_text_that_arrived(scene: Scene) -> None:
     scene.activate()
     send_controls.stop_texts(reason="under attack", origin=STAFF)
     staff_actions.suspend(scene.user, reason="stolen phone", origin=STAFF)
     found = causes(scene.user, Question.NO_TEXT)
-    assert [cause.why for cause in found] == [Why.ALL_STOPPED, Why.SUSPENDED, Why.ARRIVED]
+    assert [cause.why for cause in found] == [Why.ALL_STOPPED, Why.SUSPENDED]
     assert "under attack" in found[0].words
     assert "stolen phone" in found[1].words
 
@@ -648,6 +648,48 @@ def wait_for_the_text(scene: Scene) -> None:
     scene.sign_in(PASSWORD)
 
 
+def app_after_a_day(scene: Scene) -> None:
+    """A text was delivered, two days ago."""
+    scene.activate()
+    scene.challenge()
+    Person(scene.user, scene.file, scene.phone, scene.clock).add_app()
+    scene.clock.shift(2 * 86_400)
+    scene.sign_in(PASSWORD)
+
+
+def delivered_then_suspended(scene: Scene) -> None:
+    scene.activate()
+    scene.use(Stub("one"))
+    scene.challenge()
+    receipt = Receipt(Report.DELIVERED, scene.text().reference)
+    receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
+    staff_actions.suspend(scene.user, reason="stolen phone", origin=STAFF)
+
+
+def suspended_for_a_day(scene: Scene) -> None:
+    suspend(scene)
+    scene.clock.shift(86_400)
+
+
+@pytest.mark.parametrize(
+    ("seed", "why"),
+    [
+        (app_instead, [Why.APP_INSTEAD]),
+        (app_after_a_day, [Why.APP_INSTEAD]),
+        (disable, [Why.DISABLED]),
+        (delivered_then_suspended, [Why.SUSPENDED]),
+        (suspended_for_a_day, [Why.SUSPENDED]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_reason_that_explains_all_stands_alone(
+    scene: Scene, seed: Happen, why: list[Why]
+) -> None:
+    seed(scene)
+    assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == why
+
+
 NO_ENTRY: list[tuple[Happen, Why, str, What, str]] = [
     (
         lock,
@@ -690,7 +732,7 @@ NO_ENTRY: list[tuple[Happen, Why, str, What, str]] = [
     (
         wait_for_the_text,
         Why.NO_CODE_ENTERED,
-        r"A code to sign in was asked for at .*23:01 AEDT, and none was entered since",
+        r"A code to sign in was asked for at .*23:01 AEDT, and no text was sent\.",
         What.TEXT,
         r"gateway one refused",
     ),

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from optin import phones
-from optin.models import Purpose, Revocation
+from optin.models import AuditEvent, Purpose, Revocation
+from optin.models.messages import State
 from optin.outcomes import CodeOutcome, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT
@@ -90,11 +91,31 @@ def _of_waiting(known: Known) -> Iterator[Cause]:
     stale = known.now - request.at >= LATELY or any(one and is_later(one, request) for one in later)
     if stale or any(barred(known)):
         return
+    asked = f"A code to sign in was asked for at {moment(request.at)}"
+    if _was_not_sent(known, request):
+        yield no_entry(
+            Why.NO_CODE_ENTERED,
+            f"{asked}, and no text was sent.",
+            "The password was right. See above why there was no text.",
+        )
+        return
     yield no_entry(
         Why.NO_CODE_ENTERED,
-        f"A code to sign in was asked for at {moment(request.at)}, and none was entered since.",
+        f"{asked}, and none was entered since.",
         "The password was right. If the text did not come, see above why.",
     )
+
+
+def _was_not_sent(known: Known, request: AuditEvent) -> bool:
+    """Whether no text left after *request*, and none will."""
+    text = known.text
+    if wording.is_refusal(request):
+        return True
+    is_its = text is not None and text.pk == request.data.get("message")
+    return bool(is_its and text and text.sent_at is None and text.state in _ENDED)
+
+
+_ENDED = {State.FAILED, State.EXPIRED, State.WITHHELD}
 
 
 def _of_factors(known: Known) -> Iterator[Cause]:

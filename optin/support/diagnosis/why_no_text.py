@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from optin import limits
+from optin.models import AuditEvent
 from optin.outcomes import SignInOutcome
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force
@@ -14,28 +15,54 @@ from optin.support.wording import moment
 
 
 def of_texts(known: Known) -> Iterator[Cause]:
-    request = known.request
-    yield from _not_asked(known)
+    request, barriers = known.request, list(in_force(known))
+    if app := _app_instead(known):
+        yield from [app, *barriers]  # what became of older texts is no matter
+        return
+    yield from _password_first(known)
+    if not barriers:
+        yield from _not_asked(known)
     refused = find_refusal(request, known) if request else None
     became = list(what_became(known))
     # What would refuse the next text counts more than what may have become of the last.
     doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
+    if barriers:
+        # To wait, or to ask again, would be no help.
+        doubtful = [cause for cause in doubtful if cause.why is Why.NUMBER_MISTYPED]
     certain = [cause for cause in became if cause.why not in _DOUBTFUL]
     refusals = [refused, *find_earlier(known)]
-    order = [*refusals, *certain, *in_force(known), *doubtful]
+    order = [*refusals, *certain, *barriers, *doubtful]
     if request and is_told(request) and request.data.get("rule") == limits.Rule.RESEND_WAIT:
         # A text left a moment ago: what became of that one is the question.
-        order = [*certain, *doubtful, *refusals, *in_force(known)]
+        order = [*certain, *doubtful, *refusals, *barriers]
     yield from filter(None, order)
 
 
 _DOUBTFUL = {Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.FORGOTTEN}
 
 
-def _not_asked(known: Known) -> Iterator[Cause]:
-    """Nothing was asked for at all, or nothing lately, or the password came first."""
+def _sign_in_since(known: Known) -> AuditEvent | None:
+    """The last sign-in, if no text was asked for after it."""
     request, sign_in = known.request, known.sign_in
-    if sign_in and (request is None or is_later(sign_in, request)):
+    return sign_in if sign_in and (request is None or is_later(sign_in, request)) else None
+
+
+def _app_instead(known: Known) -> Cause | None:
+    sign_in = _sign_in_since(known)
+    if not (sign_in and sign_in.outcome == SignInOutcome.CODE_REQUIRED and known.app):
+        return None
+    return no_text(
+        Why.APP_INSTEAD,
+        f"At the last sign-in, {moment(sign_in.at)}, no text was sent: this account has an "
+        "authenticator app, whose code is asked for.",
+        "Tell them to enter the code of the app. The page that asks for it has a button "
+        "that sends a text instead.",
+    )
+
+
+def _password_first(known: Known) -> Iterator[Cause]:
+    """The password was refused, so nothing was asked for."""
+    if sign_in := _sign_in_since(known):
         at = moment(sign_in.at)
         if sign_in.outcome == SignInOutcome.INVALID_GRANT:
             yield no_text(
@@ -45,14 +72,11 @@ def _not_asked(known: Known) -> Iterator[Cause]:
             )
         elif sign_in.outcome == SignInOutcome.NOT_NOW:
             yield password_limit(Question.NO_TEXT, sign_in, known.now)
-        elif sign_in.outcome == SignInOutcome.CODE_REQUIRED and known.app:
-            yield no_text(
-                Why.APP_INSTEAD,
-                f"At the last sign-in, {at}, no text was sent: this account has an authenticator "
-                "app, whose code is asked for.",
-                "Tell them to enter the code of the app. The page that asks for it has a button "
-                "that sends a text instead.",
-            )
+
+
+def _not_asked(known: Known) -> Iterator[Cause]:
+    """Nothing was asked for at all, or nothing lately."""
+    request = known.request
     if request is None:
         yield no_text(
             Why.NOTHING_ASKED,
