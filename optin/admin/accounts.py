@@ -147,7 +147,12 @@ class AccountAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {"may_find": True, **(extra_context or {})})
 
 
-_LISTS = {"provideruser": "Numbers", "accesskey": "Access keys", "auditevent": "Audit events"}
+_LISTS = {
+    "provideruser": "Numbers",
+    "membership": "Memberships",
+    "accesskey": "Access keys",
+    "auditevent": "Audit events",
+}
 
 
 def _new_email(user: User) -> list[tuple[str, str]]:
@@ -251,13 +256,14 @@ _FOR_THE_ACCOUNT = {
         (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
     ),
 }
-_FOR_ALL = {
+_ELSEWHERE = {
     Why.ALL_STOPPED: "optin_guard_allow",
     Why.PREFIX_CLOSED: "optin_guard_lift",
     Why.DENIED: "optin_guard_unlist",
     Why.ANSWERED_STOP: "optin_guard_texts-again",
+    Why.NOT_A_MEMBER: "optin_membership_make",
 }
-"""The operation that helps against a cause: one of the account, or one on texts for everybody."""
+"""The operation that helps against a cause: one of the account, or one of a page of its own."""
 
 
 def _causes(
@@ -292,13 +298,14 @@ def _help(cause: Cause, offer: Offer, actor: User) -> str:
     name = _FOR_THE_ACCOUNT.get(cause.why, "")
     if name in [each.name for each in offer.helping]:
         return f"{_OF_ACCOUNT}{name}"
-    name = _FOR_ALL.get(cause.why, "")
+    name = _ELSEWHERE.get(cause.why, "")
     return name if name and actor.has_perm(OFFERED[name].permission) else ""
 
 
 _QUESTIONS = {
     Question.NO_TEXT: "Why no text message?",
     Question.NO_OPT_IN: "Why no opt-in?",
+    Question.NO_ACCESS: "Why no access to a file?",
     Question.NO_ENTRY: "Why no sign-in?",
 }
 

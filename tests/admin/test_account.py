@@ -20,6 +20,7 @@ from optin.operations import (
     revocations,
     send_controls,
     staff_actions,
+    tenants,
 )
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
@@ -199,6 +200,17 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
 
 
 # -- what may be wrong -------------------------------------------------------------
+
+
+def test_who_may_adds_a_member_where_access_was_refused(user: User, signed_in: In) -> None:
+    tenants.refuse_access(user, 888, "file_access_denied", origin=ORIGIN)
+    button = '<a class="button" href="/admin/optin/membership/make/">Add a member</a>'
+    for role, is_there in (("support", False), ("administrator", True)):
+        html = page_of(signed_in(role), user)
+        assert "Why no access to a file?" in html
+        assert (button in html) is is_there
+        assert f'href="/admin/optin/membership/?user_id={user.pk}">Memberships<' in html
+        assert "We know of nothing that stops them from signing in." in html
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from optin.models import User
 from optin.support.diagnosis.barriers import deactivated, resting
 from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import Known, read_facts
+from optin.support.diagnosis.why_no_access import of_access
 from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
 from optin.support.diagnosis.why_no_text import of_texts
 
@@ -31,7 +32,7 @@ def causes_of(known: Known) -> list[Cause]:
     no_text = _unlike([*of_texts(known), *resting(known)])
     no_opt_in = _unlike(of_opt_in(known))
     no_entry = _unlike(of_entry(known))
-    return [*no_text, *no_opt_in, *no_entry]
+    return [*no_text, *no_opt_in, *of_access(known), *no_entry]
 
 
 def _unlike(causes: Iterable[Cause]) -> list[Cause]:

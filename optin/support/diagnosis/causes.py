@@ -11,6 +11,7 @@ class Question(StrEnum):
 
     NO_TEXT = "no_text"
     NO_OPT_IN = "no_opt_in"
+    NO_ACCESS = "no_access"
     NO_ENTRY = "no_entry"
 
 
@@ -57,6 +58,7 @@ class Why(StrEnum):
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"
     REVOCATION_WAITS = "revocation_waits"
+    NOT_A_MEMBER = "not_a_member"
 
 
 @dataclass(frozen=True, slots=True)

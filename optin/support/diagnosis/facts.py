@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from django.db.models import Case, When
+
 from optin.audit import repeats
 from optin.models import (
     AuditEvent,
@@ -11,6 +13,7 @@ from optin.models import (
     GatewayHealth,
     GatewayTry,
     Guard,
+    Membership,
     ProviderUser,
     RecoveryCode,
     Revocation,
@@ -27,6 +30,9 @@ LATELY = timedelta(hours=24)
 
 TRIES_LOOKED_AT = 20
 
+FILES_NAMED = 5
+"""Of a person with many files, the ids that a sentence names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -42,6 +48,8 @@ class Known:
     sign_in: AuditEvent | None  # the last password on the way to a text
     attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
+    access: AuditEvent | None  # the last call for a file that was not theirs, lately
+    files: list[int]  # of which they are a member, if there is such a call: that one first
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
     controls: list[Guard]
@@ -73,6 +81,9 @@ def read_facts(user: User, now: datetime) -> Known:
 
     requests = newest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
     request = requests[0] if requests else None
+    # The first one of each hour has an event; that is enough to know of it.
+    denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
+    access = denied.first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
@@ -91,12 +102,21 @@ def read_facts(user: User, now: datetime) -> Known:
         sign_in=latest([Kind.SIGN_IN]),
         attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
+        access=access,
+        files=_files_of(user, access.file_id) if access else [],
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
         revocation=Revocation.objects.open_of(user).first(),
         controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
+
+
+def _files_of(user: User, asked: int | None) -> list[int]:
+    """Return the ids of files of *user*, the one that was *asked* for first, if it is one."""
+    ids = Membership.objects.filter(user=user, active=True).values_list("file_id", flat=True)
+    is_asked = Case(When(file_id=asked, then=0), default=1)
+    return list(ids.order_by(is_asked, "file_id")[: FILES_NAMED + 1])
 
 
 _IN_VAIN = [StaffOutcome.NOTHING_WAITING, StaffOutcome.OUT_OF_REACH]
