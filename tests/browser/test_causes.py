@@ -394,7 +394,8 @@ CAUSES = [
     pytest.param(
         country,
         (NO_TEXT, "region"),
-        rf"\.\.\. 123 was asked for at {AT}, and refused: numbers of the country NZ are not",
+        rf"\.\.\. 123 was asked for at {AT}, and refused: numbers of the country NZ are not "
+        r"allowed\. Only numbers of AU work here\.",
         r"Tell them that it takes a mobile number of an allowed country, or an authenticator app",
         id="country-not-allowed",
     ),

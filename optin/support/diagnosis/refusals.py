@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from optin import phones
+from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
@@ -64,6 +65,8 @@ _OF_OTHERS = {Rule.ASKED_NUMBER, Rule.RESEND_WAIT}
 
 def _because(name: str, request: AuditEvent) -> str:
     counted = wording.rule(request.data)
+    if name == SendOutcome.REGION_NOT_ALLOWED:
+        return f"{counted}. Only numbers of {', '.join(conf.sms_regions)} work here."
     return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
 
 
