@@ -41,7 +41,8 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
     words = {
-        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail.",
+        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail. "
+        "Ask the person to choose a new password.",
         RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
     }
     return told(outcome, words)

@@ -187,16 +187,16 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     found = []
     wrong = f"after {user.otp_failures} wrong codes"
     if user.otp_disabled_at:
-        since = f"since {at(user.otp_disabled_at)}, {wrong}."
+        since = f"since {moment(user.otp_disabled_at)}, {wrong}."
         found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
     if user.locked_for(timezone.now()) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
     if number and number.suspended_at:
-        since = f"since {at(number.suspended_at)}."
+        since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
     if standing.removal and standing.removal_holds:
-        due = f"All second factors will be removed at {at(standing.removal.due_at)}."
+        due = f"All second factors will be removed at {moment_by(standing.removal.due_at)}."
         found.append(("Removal planned", due, True))
     if standing.factors.is_on:
         return [*found, ("On", "Sign-in needs a second factor.", False)]

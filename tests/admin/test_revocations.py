@@ -38,7 +38,9 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     assert f"It takes effect at {DUE}" in html
     assert f"asked for, takes effect at {DUE}" in html
     assert 'data-cause="revocation_waits"' in html
-    assert "lost the phone" in html
+    assert "support (support) asked at 2026-11-02 23:00 AEDT to remove" in html
+    assert "because: “lost the phone”. This happens at 2026-11-03 23:00 AEDT" in html
+    assert "will be removed at 2026-11-03 23:00 AEDT." in html  # above, in the same words
     assert page(user, WITHDRAW) in html
     active.refresh_from_db()
     assert active.confirmed
@@ -46,7 +48,9 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
         client, page(user, LATER), reason="again"
     )
 
-    assert "The removal was withdrawn." in ask(client, page(user, WITHDRAW), reason="a thief")
+    html = ask(client, page(user, WITHDRAW), reason="a thief")
+    assert "The removal was withdrawn." in html
+    assert "Ask the person to choose a new password." in html
 
     assert 'data-cause="revocation_waits"' not in account(client, user)
     assert "no removal is planned" in ask(client, page(user, WITHDRAW), reason="again")

@@ -250,7 +250,13 @@ NO_TEXT: list[tuple[Happen, Why, str, What, str]] = [
         What.REQUEST,
         r"not sent.*5 of 5 texts to this number in 10 minutes.*\.\.\. 156",
     ),
-    (region, Why.REGION, r"country NZ are not allowed\. Only numbers of AU work here\.", What.REQUEST, r"country NZ.*\.\.\. 123"),
+    (
+        region,
+        Why.REGION,
+        r"country NZ are not allowed\. Only numbers of AU work here\.",
+        What.REQUEST,
+        r"country NZ.*\.\.\. 123",
+    ),
     (
         breaker,
         Why.PREFIX_CLOSED,

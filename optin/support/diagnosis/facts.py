@@ -54,6 +54,7 @@ class Known:
     tries: list[GatewayTry]  # of it, newest first
     controls: list[Guard]
     revocation: Revocation | None  # that waits
+    asked_by: str  # who of the staff asked for that: a name and a role, or ""
     health: list[GatewayHealth]  # of gateways that are left alone now
 
     @property
@@ -84,6 +85,7 @@ def read_facts(user: User, now: datetime) -> Known:
     # The first one of each hour has an event; that is enough to know of it.
     denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
     access = denied.first()
+    revocation = Revocation.objects.open_of(user).first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
@@ -106,10 +108,22 @@ def read_facts(user: User, now: datetime) -> Known:
         files=_files_of(user, access.file_id) if access else [],
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
-        revocation=Revocation.objects.open_of(user).first(),
+        revocation=revocation,
+        asked_by=_asked_by(revocation) if revocation and not revocation.is_own else "",
         controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
     )
+
+
+def _asked_by(revocation: Revocation) -> str:
+    """Return the name and the role of who asked; "" for an operator, who has no account here."""
+    asker = User.objects.filter(pk=revocation.actor_id)
+    found = list(asker.values_list("username", "is_superuser", "groups__name"))
+    if not found:
+        return ""
+    name, is_superuser, _ = found[0]
+    roles = ["superuser"] if is_superuser else sorted(role for _, _, role in found if role)
+    return f"{wording.plain(name)} ({', '.join(roles)})" if roles else wording.plain(name)
 
 
 def _files_of(user: User, asked: int | None) -> list[int]:

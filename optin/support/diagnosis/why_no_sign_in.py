@@ -12,7 +12,7 @@ from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
 from optin.support.diagnosis.refusals import password_limit
-from optin.support.wording import moment
+from optin.support.wording import moment, moment_by
 
 
 def of_opt_in(known: Known) -> Iterator[Cause]:
@@ -124,13 +124,12 @@ def _of_factors(known: Known) -> Iterator[Cause]:
         if waits.is_own:
             asked = f"Somebody with the password asked at {moment(waits.asked_at)}, on the sign-in "
             asked += "page, to remove all second factors."
-            why = ""
         else:
-            asked = f"Support was asked at {moment(waits.asked_at)} to remove all second factors."
-            why = f" Reason: {reason_of(waits)}"
+            asked = f"{known.asked_by or 'An operator'} asked at {moment(waits.asked_at)} to "
+            asked += f"remove all second factors, because: “{reason_of(waits)}”."
         yield no_entry(
             Why.REVOCATION_WAITS,
-            f"{asked} This happens at {moment(waits.due_at)}, unless somebody cancels it.{why}",
+            f"{asked} This happens at {moment_by(waits.due_at)}, unless somebody cancels it.",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):
