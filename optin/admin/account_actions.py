@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from optin.admin.actions import Action, Done, ReasonForm, told
 from optin.admin.rows import at
-from optin.models import PendingOtp, Revocation, User
+from optin.models import Revocation, User
 from optin.operations import revocations, staff, staff_actions
 from optin.operations.authenticators import Overview
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
-from optin.support.diagnosis import Known
+from optin.support.diagnosis import Known, read_facts
 from optin.support.wording import moment_by
 
 Operation = Callable[..., Any]
@@ -60,6 +60,18 @@ def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
         return told(operation(user, reason=data["reason"], origin=origin), words)
 
     return do
+
+
+def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = staff_actions.unlock(user, reason=data["reason"], origin=origin)
+    known = read_facts(user, timezone.now())
+    used_up = known.code_used_up and not known.code_waits
+    more = " The last code has no tries left: they ask for a new code." if used_up else ""
+    words = {
+        StaffOutcome.OK: f"Unlocked.{more}",
+        StaffOutcome.UNCHANGED: "There was nothing to unlock.",
+    }
+    return told(outcome, words)
 
 
 def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -123,7 +135,7 @@ ACTIONS = (
         staff.ACT,
         "Unlocks the account, allows codes by text message again and resets the count of "
         "wrong codes. The person gets an e-mail.",
-        _act(staff_actions.unlock, "Unlocked.", unchanged="There was nothing to unlock."),
+        _unlock,
     ),
     Action(
         "revoke",
@@ -198,10 +210,9 @@ class Standing:
 
 def standing_of(known: Known) -> Standing:
     user = known.user
-    waits = PendingOtp.objects.open().filter(provider_user__user=user, expires_at__gt=known.now)
     factors = Overview(known.active, known.app, known.recovery_codes)
     role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
-    return Standing(user, factors, known.revocation, waits.exists(), role)
+    return Standing(user, factors, known.revocation, known.code_waits, role)
 
 
 def _may_be_told(it: Standing) -> bool:

@@ -26,7 +26,7 @@ from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.staff import In, OnStaff
+from tests.kit.staff import In, OnStaff, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,6 +197,21 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
     is_offered = f'href="{address}"' in page_of(client, user)
     answer = client.post(address, {"reason": "x", "role": "support"}, follow=True)
     assert ('class="success"' in answer.content.decode()) is is_offered
+
+
+@pytest.mark.parametrize("tries", [4, 5])
+def test_a_code_without_tries_is_not_sent_again_after_an_unlock(
+    user: User, active: ProviderUser, signed_in: In, phone: Phone, tries: int
+) -> None:
+    wait_for_a_text(user)
+    for _ in range(tries):
+        challenges.check(user, Purpose.SIGN_IN, wrong(phone.code()), origin=PAGE)
+    lock(user)
+    html = ask(signed_in("support"), f"optin/user/{user.pk}/unlock/", reason="known here")
+    is_used_up = tries == 5
+    assert "Unlocked." in html
+    assert ("The last code has no tries left: they ask for a new code." in html) is is_used_up
+    assert ("Send the code again" in html) is not is_used_up
 
 
 # -- what may be wrong -------------------------------------------------------------

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from django.db.models import Case, When
+from django.db.models import Case, Exists, OuterRef, When
 
 from optin.audit import repeats
+from optin.conf import conf
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
@@ -14,6 +15,7 @@ from optin.models import (
     GatewayTry,
     Guard,
     Membership,
+    PendingOtp,
     ProviderUser,
     RecoveryCode,
     Revocation,
@@ -41,6 +43,8 @@ class Known:
     now: datetime
     user: User
     numbers: list[ProviderUser]
+    code_waits: bool  # to be entered
+    code_used_up: bool  # it has not expired, and no tries are left
     app: AuthenticatorApp | None
     recovery_codes: int
     request: AuditEvent | None  # the last one for a text
@@ -69,7 +73,15 @@ class Known:
 
 def read_facts(user: User, now: datetime) -> Known:
     """Read what is known of *user*, who was just read."""
-    numbers = list(ProviderUser.objects.filter(user=user).order_by("-pk"))
+    open_codes = PendingOtp.objects.open().filter(expires_at__gt=now, provider_user=OuterRef("pk"))
+    numbers = list(
+        ProviderUser.objects.filter(user=user)
+        .annotate(
+            waits=Exists(open_codes.filter(tries__lt=conf.otp_tries)),
+            used_up=Exists(open_codes.filter(tries__gte=conf.otp_tries)),
+        )
+        .order_by("-pk")
+    )
     trail = AuditEvent.objects.about(user)
 
     def newest(kinds: list[Kind]) -> list[AuditEvent]:
@@ -96,7 +108,9 @@ def read_facts(user: User, now: datetime) -> Known:
     return Known(
         now=now,
         user=user,
-        numbers=numbers,
+        numbers=list(numbers),
+        code_waits=any(row.waits for row in numbers),
+        code_used_up=any(row.used_up for row in numbers),
         app=AuthenticatorApp.objects.active_of(user),
         recovery_codes=RecoveryCode.objects.left(user),
         request=request,
