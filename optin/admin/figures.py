@@ -237,7 +237,7 @@ def opt_ins(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
 
 _STATES = {
     "delivered": ("good", [State.DELIVERED]),
-    "sent": ("fair", [State.SENT]),
+    "no receipt yet": ("fair", [State.SENT]),
     "failed": ("bad", [State.FAILED]),
     "not sent": ("dull", [State.EXPIRED]),
     "waiting": ("open", [State.QUEUED, State.SENDING]),
@@ -262,8 +262,8 @@ def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
             *(part.counts for part in parts),
             [amount.cost for amount in sums],
         ),
-        "Sent: the gateway took the text, and there is no receipt yet. Not sent: the code no "
-        "longer worked.",
+        "No receipt yet: the gateway took the text, and the carrier has not confirmed it. Not "
+        "sent: the code no longer worked.",
     )
     return columns([name for name, _ in steps], table, parts, now=now)
 

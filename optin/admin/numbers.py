@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 
 from optin.admin.actions import Action, Done, told
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, when
@@ -122,4 +123,5 @@ class CodeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="closed as")
     def end(self, row: PendingOtp) -> str:
-        return row.get_closed_as_display() or "open"
+        is_over = row.expires_at <= timezone.now()
+        return row.get_closed_as_display() or ("expired" if is_over else "open")
