@@ -38,8 +38,9 @@ END_SUSPENSION = (
 CHOOSE_ANOTHER = "Tell them to choose a new one: “Forgotten your password?” on the page to sign in."
 
 WHICH_ACCOUNT = (
-    "Ask which name they sign in with, and what the page or the application says: it may be "
-    "another account. Requests of a wrong form are in the log only."
+    "Ask which name they sign in with: it may be another account. Ask also what the page or the "
+    "application says: a request with a mistake in it, such as a number with too few digits, is "
+    "not listed here. The operators find it in the log."
 )
 
 LOOK_AT_THE_LOG = (

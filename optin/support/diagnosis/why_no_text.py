@@ -80,13 +80,12 @@ def _not_asked(known: Known) -> Iterator[Cause]:
     if request is None:
         yield no_text(
             Why.NOTHING_ASKED,
-            "No text was ever asked for: no such request of this account reached a decision.",
+            "No text was ever asked for with this account.",
             WHICH_ACCOUNT,
         )
     elif known.now - request.at >= LATELY:
         yield no_text(
             Why.NOTHING_ASKED,
-            f"No text was asked for since {moment(request.at)}: no newer request reached a "
-            "decision.",
+            f"No text was asked for since {moment(request.at)} with this account.",
             WHICH_ACCOUNT,
         )
