@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, standing_of
 from optin.admin.actions import OFFERED
-from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, plain, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
 from optin.admin.site import origin_of, site
 from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
 from optin.operations import email_changes, staff
@@ -44,7 +44,7 @@ class AccountAdmin(ReadOnlyAdmin):
         text("email", "e-mail"),
         "is_on",
         "state",
-        flag("is_staff", "staff", yes="staff"),
+        "staff_role",
     )
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
@@ -71,10 +71,17 @@ class AccountAdmin(ReadOnlyAdmin):
         for user in rows:
             user.is_on = False
         users = {user.pk: user for user in rows}
+        roles = staff.roles_of(user for user in rows if user.is_staff)
+        for user in rows:
+            user.role = roles.get(user.pk, "-") or "without a role"
         for model in (ProviderUser, AuthenticatorApp):
             theirs = model.objects.filter(user__in=users, confirmed=True)
             for pk in theirs.values_list("user_id", flat=True):
                 users[pk].is_on = True
+
+    @admin.display(description="staff")
+    def staff_role(self, user: Any) -> str:
+        return str(user.role)
 
     @admin.display(description="state")
     def state(self, user: User) -> str:

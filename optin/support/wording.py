@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from optin import phones
 from optin.audit.reading import count_in, time_in
+from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
@@ -245,8 +246,8 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(_BY[data["by"]])
     if data.get("failures"):
         said.append(f"wrong codes in a row: {data['failures']}")
-    if data.get("try"):
-        said.append(f"wrong tries of this code: {data['try']}")
+    if count_in(data, "try") >= conf.otp_tries:
+        said.append("no tries of this code are left")
     if until := time_in(data, "locked_until"):
         said.append(f"codes are refused until {moment_by(until)}")
     if due := time_in(data, "due_at"):
@@ -255,6 +256,9 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append("codes by text message are disabled from here on")
     if data.get("why") in _WHY:
         said.append(_WHY[data["why"]])
+    if event.kind == Kind.ROLE and event.outcome == "ok":
+        before, role = (plain(str(data.get(name) or "none")) for name in ("before", "role"))
+        said.append(f"role: {before} before, {role} now")
     if data.get("replaced"):
         said.append("the number before it was removed")
     said += [_REMOVED[one] for one in data.get("removed", []) if one in _REMOVED]

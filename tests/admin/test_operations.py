@@ -232,6 +232,43 @@ def test_the_list_of_keys_has_the_search(access_key: str, signed_in: In) -> None
     assert "Prefix" not in html
 
 
+# -- lists -------------------------------------------------------------------------
+
+
+def test_the_list_of_accounts_names_the_role_of_staff(
+    user: User, signed_in: In, on_staff: OnStaff
+) -> None:
+    for role in ("support", "administrator", "superuser"):
+        on_staff(role)
+    User.objects.filter(pk=make_user("new").pk).update(is_staff=True)
+    html = signed_in("auditor").get("/admin/optin/user/").content.decode()
+    found = dict(re.findall(r'change/">(\w+)</a>.*?field-staff_role">([^<]*)<', html, re.DOTALL))
+    assert found == {
+        "ann": "-",
+        "new": "without a role",
+        "auditor": "auditor",
+        "support": "support",
+        "administrator": "administrator",
+        "superuser": "superuser",
+    }
+
+
+def test_the_event_of_a_role_says_from_what_to_what(user: User, signed_in: In) -> None:
+    client, page = signed_in("superuser"), f"optin/user/{user.pk}/role/"
+    html = ask(client, page, role="support", reason="new here")
+    assert "role: none before, support now" in html
+    assert "role: support before, none now" in ask(client, page, role="", reason="left")
+
+
+def test_a_code_that_has_expired_is_not_called_open(
+    pending: ProviderUser, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    client = signed_in("auditor")
+    for seconds, state in ((0, "open"), (600, "expired")):
+        clock.shift(seconds)
+        assert f'field-end">{state}<' in client.get("/admin/optin/pendingotp/").content.decode()
+
+
 # -- operations on an account ------------------------------------------------------
 
 

@@ -727,7 +727,7 @@ NO_ENTRY: list[tuple[Happen, Why, str, What, str]] = [
         Why.LOCKED,
         r"No code is accepted.*until .*23:17 AEDT, after 10 wrong codes",
         What.CODE,
-        r"wrong codes in a row: 10.*codes are refused until .*23:17 AEDT",
+        r"wrong codes in a row: 10.*no tries of this code are left.*refused until .*23:17 AEDT",
     ),
     (
         disable,
