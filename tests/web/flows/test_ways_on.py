@@ -155,8 +155,13 @@ def test_a_disabled_account_that_signs_in_with_its_app_may_change_again(
     sign_in(browser)
     browser.send(code=app_code(secret, 1))
     disable(user)
-    browser.go(APP)
     says = "Sign out, and sign in again with your authenticator app. Then try again here."
+    browser.go(TWO_FACTOR)
+    assert says in browser.page.text
+    changes = (NUMBER_PAGE, APP, f"{TWO_FACTOR}recovery-codes/")
+    assert [path for path in changes if browser.page.leads_to(path)] == []
+    assert browser.page.leads_to(f"{TWO_FACTOR}off/")  # it takes a code of the app
+    browser.go(APP)
     assert says in browser.page.text
     browser.send("/sign-out/")
     clock.shift(120)
