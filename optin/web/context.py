@@ -14,7 +14,6 @@ from optin.web import sessions
 def service(request: HttpRequest) -> dict[str, Any]:
     # Where a request was refused before its session was read, there is none.
     has_session = hasattr(request, "session")
-    flash, flash_refused = sessions.take_flash(request) if has_session else ("", False)
     return {
         "service_name": conf.service_name,
         "support": conf.support,
@@ -22,8 +21,7 @@ def service(request: HttpRequest) -> dict[str, Any]:
         "has_simulator": has_simulator(),
         # Without a session there is no CSRF token to choose one with.
         "languages": settings.LANGUAGES if has_session else [],
-        "flash": flash,
-        "flash_refused": flash_refused,
+        **(sessions.take_flash(request) if has_session else {}),
     }
 
 

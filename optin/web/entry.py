@@ -91,7 +91,7 @@ class SignInCode(CodePage):
                 "You are signed in, so the removal of your second factors was cancelled. If you "
                 "did not ask for the removal, somebody knows your password: change it now."
             )
-            sessions.flash(self.request, said)
+            sessions.flash(self.request, said, refused=True, to_password=True)
         if result.by is By.RECOVERY:
             return self._replace_what_was_lost()
         return SeeOther(next_page(self.request, "account"))

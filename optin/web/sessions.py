@@ -356,10 +356,17 @@ def named_numbers(request: HttpRequest) -> list[str]:
 # -- from one page to the next -----------------------------------------------------
 
 
-def flash(request: HttpRequest, text: str, *, refused: bool = False) -> None:
-    """Show *text* on the next page: what was done or, where it *refused*, what was not."""
+def flash(
+    request: HttpRequest, text: str, *, refused: bool = False, to_password: bool = False
+) -> None:
+    """Show *text* on the next page.
+
+    :param refused: whether it is a refusal or a warning, not something that was done.
+    :param to_password: whether a link to a new password follows it.
+    """
     request.session["flash"] = str(text)
     request.session["flash_refused"] = refused
+    request.session["flash_to_password"] = to_password
 
 
 def refuse(request: HttpRequest, field: str, text: str) -> None:
@@ -367,11 +374,13 @@ def refuse(request: HttpRequest, field: str, text: str) -> None:
     request.session["refused"] = {field: str(text)}
 
 
-def take_flash(request: HttpRequest) -> tuple[str, bool]:
-    """Return what ``flash`` left, once, and whether it is a refusal."""
-    text: str = _take(request, "flash") or ""
-    refused: bool = _take(request, "flash_refused") or False
-    return text, refused
+def take_flash(request: HttpRequest) -> dict[str, Any]:
+    """Return what ``flash`` left, once, under the names that templates use."""
+    return {
+        "flash": _take(request, "flash") or "",
+        "flash_refused": bool(_take(request, "flash_refused")),
+        "flash_to_password": bool(_take(request, "flash_to_password")),
+    }
 
 
 def take_refused(request: HttpRequest) -> dict[str, str]:
