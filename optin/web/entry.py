@@ -78,7 +78,10 @@ class SignInCode(CodePage):
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 
     def context(self) -> dict[str, Any]:
-        return {"lost": self.with_query(reverse("sign-in-recovery"))}
+        return {
+            "lost": self.with_query(reverse("sign-in-recovery")),
+            "sign_in": self.with_query(reverse("sign-in")),
+        }
 
     def check(self, text: str) -> Verification:
         origin = sessions.origin_of(self.request)

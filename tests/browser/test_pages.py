@@ -174,7 +174,7 @@ def somebody_whose_texts_are_stopped(at: Tour) -> None:
     )["codes"]
     at.go("/sign-in/")
     at.give_password(person)
-    at.look("sign-in-stopped", "Enter your code")
+    at.look("sign-in-stopped", "We cannot text you a code")
     at.go("/sign-in/code/not-received/")
     at.look("not-received-stopped", "Not received a text message?")
     at.follow("Back to the code")
@@ -445,7 +445,7 @@ def somebody_unlucky(at: Tour) -> None:
     )
     at.press("Sign out")
     at.give_password(suspended)
-    at.look("sign-in-suspended", "Enter your code")
+    at.look("sign-in-suspended", "We cannot text you a code")
     at.go("/sign-in/")
     at.give_password(locked)
     at.look("sign-in-locked", "Too many wrong codes")

@@ -33,7 +33,7 @@ def contact(settings: Any) -> None:
 
 
 def names_contact(browser: Browser) -> bool:
-    return f"Contact support: {CONTACT}" in " ".join(browser.page.text.split())
+    return f"Support: {CONTACT}" in " ".join(browser.page.texts["main"].split())
 
 
 def sends(browser: Browser) -> list[str]:
@@ -60,7 +60,7 @@ def test_contact_is_a_link_where_it_can_be_one(contact: str, leads_to: str) -> N
 def test_without_a_contact_the_page_names_none(browser: Browser, settings: Any, db: None) -> None:
     settings.OPTIN_SUPPORT = ""
     browser.go("/password-reset/sent/")
-    assert "Contact support:" not in browser.page.text
+    assert "Support:" not in browser.page.text
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,7 @@ def test_locked_at_the_sign_in(browser: Browser, user: User, active: Any) -> Non
     assert "No code is accepted until 23:15 AEDT." in browser.page.text
     assert (sends(browser), "code" in browser.page.inputs) == ([], False)
     assert names_contact(browser)
+    assert "Back to sign-in" in browser.page.text
     for address in (LOST, f"{CODE}not-received/"):
         browser.go(address)
         assert "No code is accepted until 23:15 AEDT." in browser.page.text
@@ -197,6 +198,8 @@ def test_switched_off_names_what_the_person_has(
         assert says in browser.page.text
         assert (sends(browser), names_contact(browser)) == ([], True)
     browser.go(CODE)
+    asks = "Open your authenticator app"
+    assert browser.page.heading == (asks if has in {"both", "app"} else "We cannot text you a code")
     assert ("code" in browser.page.inputs) is (has in {"both", "app"})
     assert browser.page.leads_to(LOST) is (has in {"both", "codes"})
 
