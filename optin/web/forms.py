@@ -221,3 +221,4 @@ class ResetForm(PasswordResetForm):
         email = self.fields["email"]
         email.label = _("E-mail address")
         email.error_messages["required"] = _("Enter the e-mail address of your account.")
+        email.error_messages["invalid"] = words.wrong_address(self.data.get("email", ""))

@@ -63,7 +63,7 @@ def stranger(at: Tour) -> None:
     at.look("reset", "Choose a new password")
     at.fill("E-mail address", "nobody")
     at.press("Send the link")
-    at.look("reset-malformed", "Choose a new password", error="valid email address")
+    at.look("reset-malformed", "Choose a new password", error="That is not an e-mail address.")
     at.fill("E-mail address", "nobody@example.com")
     at.press("Send the link")
     at.look("reset-sent", "Check your e-mail")

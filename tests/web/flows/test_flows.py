@@ -772,7 +772,7 @@ def test_password_reset(browser: Browser, user: User, active: Any, phone: Phone)
     browser.click("/password-reset/")
     browser.send(email="nonsense")
     assert browser.answer.status_code == 422
-    assert_error(browser, "email", "valid email address")
+    assert_error(browser, "email", "Write it like name@example.com.")
     browser.send(email="ANN@example.com")
     assert browser.path == "/password-reset/sent/"
     path = link_in_mail("/password-reset/")
