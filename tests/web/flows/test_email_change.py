@@ -309,6 +309,9 @@ def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, cloc
     press(nobody)
     assert nobody.page.heading == "Your e-mail address does not change"
     assert nobody.page.leads_to("/sign-in/")
+    browser.go(path)  # signed in already
+    leads = [browser.page.leads_to(to) for to in ("/account/password/", "/sign-in/")]
+    assert leads == [True, False]
     assert mail.outbox[-1].subject == "Your e-mail address does not change"
     assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
     clock.shift(timedelta(days=2))
