@@ -151,8 +151,7 @@ class _Tenants(ReadOnlyAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}"
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        tools = tools_for(request, self._name, [self.make])
-        return super().changelist_view(request, {**tools, **(extra_context or {})})
+        return super().changelist_view(request, tools_for(request, self._name, [self.make]))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -238,10 +237,6 @@ class AccessKeyAdmin(_Tenants):
         _revoke_key,
         NoForm,
     )
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        may_find = {"may_find": request.user.has_perm("optin.view_user")}
-        return super().changelist_view(request, {**may_find, **(extra_context or {})})
 
 
 @admin.register(get_application_model(), site=site)

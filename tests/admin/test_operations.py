@@ -225,13 +225,6 @@ def test_a_key_is_found_only_by_who_may_see_keys(access_key: str, signed_in: In)
     assert "access key" not in html.split('<form class="find"')[0].lower()
 
 
-def test_the_list_of_keys_has_the_search(access_key: str, signed_in: In) -> None:
-    html = signed_in("support").get("/admin/optin/accesskey/").content.decode()
-    assert 'action="/admin/find/"' in html
-    assert "Begins with" in html
-    assert "Prefix" not in html
-
-
 # -- lists -------------------------------------------------------------------------
 
 

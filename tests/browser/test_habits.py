@@ -233,7 +233,7 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     hands.give_code(code, "Turn it on")
     hands.sees("Two-factor sign-in is on")
     hands.page.go_back()
-    hands.sees("Check your phone")
+    hands.sees("There is no code to enter")
     hands.page.goto("/account/two-factor/")
     hands.sees("Two-factor sign-in is on")
     assert len(site.texts(person.number)) == 1

@@ -83,7 +83,7 @@ def test_a_day_of_support_by_keyboard(
     sign_in(hand, person, app=by_app)
     is_at(page, "/admin/")
 
-    field = page.get_by_label("Find an account by user name, e-mail address or full mobile")
+    field = page.get_by_label("Find an account")
     expect(field).to_be_focused()
     page.keyboard.type(somebody.number)
     hand.press("Find")
