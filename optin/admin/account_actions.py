@@ -66,7 +66,7 @@ def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = staff_actions.unlock(user, reason=data["reason"], origin=origin)
     known = read_facts(user, timezone.now())
     used_up = known.code_used_up and not known.code_waits
-    more = " The last code has no tries left: they ask for a new code." if used_up else ""
+    more = " The last code has no tries left: they must ask for a new code." if used_up else ""
     words = {
         StaffOutcome.OK: f"Unlocked.{more}",
         StaffOutcome.UNCHANGED: "There was nothing to unlock.",

@@ -45,8 +45,9 @@ def reach() -> Iterator[Finding]:
         yield fault(
             f"The database does not let the service in: {_cause(exc)}.",
             seen=f"Connecting to {_address()} failed after {time.monotonic() - began:.0f} s.",
-            do="Check that PostgreSQL runs, and DATABASE_URL: "
-            f'psql "$DATABASE_URL" -c "SELECT 1". {POSTGRESQL}',
+            do="Check that PostgreSQL runs (systemctl status postgresql). As root: "
+            '(set -a; . /etc/optin/production.env; psql "$DATABASE_URL" -c "SELECT 1"). '
+            f"{POSTGRESQL}",
         )
         return
     if not is_postgresql():

@@ -18,7 +18,7 @@ LITTLE, FEW = 20 * 1024**2, 500 * 1024**2
 
 LEDGER = "ledger"
 
-DO = "Free some space there, for example old ledgers and logs that were copied elsewhere."
+DO = "Move logs away first. Keep ledger.1, and each ledger that is younger than your oldest backup."
 
 
 def space() -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def _reach(gateway: Gateway) -> Iterator[Finding]:
         yield warning(
             "The simulator is in use: no phone gets a text.",
             seen="OPTIN_GATEWAYS.",
-            do=f"Fine for trying. {_DO}",
+            do=f"Nothing, if you are only trying the service. {_DO}",
         )
         return
     address = urlsplit(getattr(gateway, "url", ""))

@@ -76,7 +76,7 @@ def _untrusted(remote: str, hops: list[str], how: str) -> Iterator[Finding]:
         yield fault(
             f"The proxy {remote} is not in TRUSTED_PROXIES: all visitors share its limits.",
             seen=how,
-            do=f"Add {remote}/32 to TRUSTED_PROXIES, and restart the service. {site.PROXY}",
+            do=f"Add {remote} to TRUSTED_PROXIES, and restart the service. {site.PROXY}",
         )
 
 

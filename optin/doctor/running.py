@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection
 from psycopg.errors import InsufficientPrivilege
 
 from optin.doctor import database, disks, gateways, proxy, rights, servers, site, start, trail, work
-from optin.doctor.findings import Check, Finding, Level, fault, skipped
+from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
 from optin.doctor.net import Unreachable
 
 CHECKS = (
@@ -98,10 +98,11 @@ class _Visit:
         if look.is_alive():
             self.findings = [
                 fault(
-                    f"Something does not answer: no result in {min(self.check.seconds, left):.0f} "
-                    "s.",
-                    seen=f"The check {self.check.name!r} was given up.",
-                    do="Look whether what it asks hangs, and run the doctor again.",
+                    f"The check {self.check.name!r} gave no result within "
+                    f"{min(self.check.seconds, left):.0f} s.",
+                    seen="It was stopped.",
+                    do="See whether the server that it asks answers, and run the doctor again. "
+                    f"{section('The doctor')}",
                 )
             ]
 
@@ -146,7 +147,8 @@ def _failed(exc: Exception) -> Finding:
         return fault(
             f"It broke off meanwhile. {exc}",
             seen="A connection from this machine.",
-            do="Run the doctor again. If it repeats, read the error log of the proxy.",
+            do="Run the doctor again. If it repeats, read /var/log/nginx/optin.log. "
+            f"{section('The proxy in front')}",
         )
     where = traceback.extract_tb(exc.__traceback__)[-1]
     return fault(

@@ -28,9 +28,14 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
         yield _refused("This is no mobile number.", "Write it as +61491570156.")
         return
     if refusal := trials.why_not(to):
-        yield _refused(refusal, section("Limits against pumping"))
+        yield _refused(refusal, f"Use another phone, or end that. {section('Commands')}")
         return
     serving = gateways.for_region(to.region)
+    if not serving:
+        yield _refused(
+            f"no gateway of OPTIN_GATEWAYS serves {to.region}.",
+            f"Add {to.region} to the ..._REGIONS of a gateway. {section('Gateways for texts')}",
+        )
     made = [(gateway.name, trials.send(to, gateway, origin=origin)) for gateway in serving]
     reports = _wait_for(made, wait)
     for name, trial in made:

@@ -28,7 +28,10 @@ _ALIVE = "SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrast
 def workers() -> Iterator[Finding]:
     """With OPTIN_DELIVERY=worker: at least one has given a sign of life."""
     if not _by_workers():
-        yield skipped("OPTIN_DELIVERY is inline: web processes send, and cron does the rest.")
+        yield skipped(
+            "OPTIN_DELIVERY is inline: web processes send, a worker or cron does the rest. The "
+            "check 'regular' shows whether one of them runs."
+        )
         return
     silent = sorted(float(str(seconds)) for (seconds,) in rows(_ALIVE))
     limit = LEASE.total_seconds()
@@ -90,7 +93,7 @@ def messages() -> Iterator[Finding]:
         yield fault(
             need.words,
             seen="optin_smsmessage and optin_notice.",
-            do=f"Check that cron runs send_due. {CRON}"
+            do=f"Start a worker, or check that cron runs send_due. {CRON}"
             if not _by_workers()
             else f"Look at their reason in the admin. {WORKERS}",
         )
@@ -101,10 +104,19 @@ def messages() -> Iterator[Finding]:
 def regular() -> Iterator[Finding]:
     """What is done regularly was done lately: removals, new addresses, figures."""
     now = timezone.now()
-    do = f"Check the workers. {WORKERS}" if _by_workers() else f"Check /etc/cron.d/optin. {CRON}"
+    do = (
+        f"Check the workers: systemctl status 'optin-worker@*'. {WORKERS}"
+        if _by_workers()
+        else "Check the worker (systemctl status 'optin-worker@*') or, if cron is used, "
+        f"/etc/cron.d/optin. {CRON}"
+    )
     late = [*needs.late_revocations(now), *needs.new_addresses(now)]
     for need in late:
-        yield fault(need.words, seen="Nobody carries it out.", do=f"manage revoke_due. {do}")
+        yield fault(
+            need.words,
+            seen="due_at in optin_revocation and optin_emailchange.",
+            do=f"manage revoke_due. {do}",
+        )
     made = Span.objects.filter(start__lte=now).order_by("-start").first()
     counted = made.made_at if made else None
     if made and (counted is None or now - counted > ROLLED_UP):
@@ -119,7 +131,7 @@ def regular() -> Iterator[Finding]:
         yield warning(
             "The figures of the admin have never been counted.",
             seen="optin_span has no row.",
-            do=f"Fine within 5 minutes of the first start. {do}",
+            do=f"Nothing within 5 minutes of the first start. Later: {do}",
         )
     elif not late:
         yield ok(f"Figures were counted at {counted:%H:%M} UTC, and nothing that is due waits.")

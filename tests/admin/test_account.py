@@ -210,7 +210,7 @@ def test_a_code_without_tries_is_not_sent_again_after_an_unlock(
     html = ask(signed_in("support"), f"optin/user/{user.pk}/unlock/", reason="known here")
     is_used_up = tries == 5
     assert "Unlocked." in html
-    assert ("The last code has no tries left: they ask for a new code." in html) is is_used_up
+    assert ("The last code has no tries left: they must ask for a new code." in html) is is_used_up
     assert ("Send the code again" in html) is not is_used_up
 
 

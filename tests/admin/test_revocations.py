@@ -39,7 +39,7 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     assert f"asked for, takes effect at {DUE}" in html
     assert 'data-cause="revocation_waits"' in html
     assert "support (support) asked at 2026-11-02 23:00 AEDT to remove" in html
-    assert "because: “lost the phone”. This happens at 2026-11-03 23:00 AEDT" in html
+    assert "because: “lost the phone”. They will be removed at 2026-11-03 23:00 AEDT" in html
     assert "will be removed at 2026-11-03 23:00 AEDT." in html  # above, in the same words
     assert page(user, WITHDRAW) in html
     active.refresh_from_db()

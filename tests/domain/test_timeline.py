@@ -468,7 +468,7 @@ def test_other_causes(scene: Scene, seed: Happen, why: Why, words: str) -> None:
         (
             number_limit,
             lambda scene: scene.clock.shift(600),
-            r"5 of 5 texts .*\. This is over since .*23:10 AEDT\.",
+            r"5 of 5 texts .*\. This ended at .*23:10 AEDT\.",
         ),
     ],
     ids=["stop-switch", "suspended", "locked", "limit-per-number"],
@@ -489,8 +489,8 @@ def test_what_refused_and_is_over_says_so(
     ("seconds", "words"),
     [
         (300, r"Trying again works from .*23:10 AEDT"),
-        (600, r"This is over since .*23:10 AEDT"),
-        (600 + 899, r"This is over since .*23:10 AEDT"),
+        (600, r"This ended at .*23:10 AEDT"),
+        (600 + 899, r"This ended at .*23:10 AEDT"),
         (600 + 900, ""),
     ],
 )
@@ -787,7 +787,7 @@ def test_a_limit_on_passwords_that_is_over_is_said_to_be(scene: Scene) -> None:
     assert "Nobody here can lift it" in causes(scene.user, Question.NO_ENTRY)[0].advice
     scene.clock.shift(300)
     cause = causes(scene.user, Question.NO_ENTRY)[0]
-    assert cause.words.endswith("This is over since 2026-11-02 23:05 AEDT.")
+    assert cause.words.endswith("This ended at 2026-11-02 23:05 AEDT.")
     assert cause.advice.startswith("Tell them to try once now.")
 
 

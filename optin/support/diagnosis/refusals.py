@@ -101,7 +101,7 @@ def _when_again(event: AuditEvent, now: datetime) -> str:
     if until is None:
         return ""
     if until <= now:
-        return f"This is over since {moment(until)}."
+        return f"This ended at {moment(until)}."
     return f"Trying again works from {moment(until)}."
 
 

@@ -129,7 +129,8 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             asked += f"remove all second factors, because: “{reason_of(waits)}”."
         yield no_entry(
             Why.REVOCATION_WAITS,
-            f"{asked} This happens at {moment_by(waits.due_at)}, unless somebody cancels it.",
+            f"{asked} They will be removed at {moment_by(waits.due_at)}, unless somebody cancels "
+            "this.",
             _until_then(known, waits),
         )
     if known.user.is_staff and not (active or known.app):
