@@ -426,6 +426,7 @@ SEEDS = (
         env(OPTIN_GATEWAY_CA=""),
         "gateways",
         "nobody vouches for its certificate",
+        also=frozenset({"running"}),
     ),
     Seed("a gateway refuses the credentials", strange_gateway, "gateways", "twilio refuses our"),
     Seed("a gateway hangs", deaf_gateway, "gateways", "says nothing", also=_OTHER),
