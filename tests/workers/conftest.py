@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from tests.workers.jobs import Counted
+from tests.workers.jobs import Counted, eventually
 
 _TABLES = ("jobs", "periodic_defers", "workers")
 
@@ -20,9 +20,22 @@ def clock() -> None:
 def no_jobs(db: None, _postgresql: None) -> Iterator[None]:
     """Nothing is left of the jobs of another test: no model of ours is behind them."""
     yield
+    # What a killed worker asked last may still be on its way.
+    eventually(lambda: not _others_are_busy())
     with connection.cursor() as cursor:
         for table in _TABLES:
             cursor.execute(f"TRUNCATE procrastinate_{table} CASCADE")
+
+
+def _others_are_busy() -> bool:
+    """Whether another connection to this database does something."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state <> 'idle')"
+        )
+        (busy,) = cursor.fetchone()
+    return bool(busy)
 
 
 @pytest.fixture(autouse=True)
