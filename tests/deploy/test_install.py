@@ -64,7 +64,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    for command in ("init --quiet", "add --all", "commit --quiet --message Here"):
+    (release,) = re.findall(r"--branch (\S+) ", COMMANDS[1])
+    commands = ("init --quiet", "add --all", "commit --quiet --message Here", f"tag {release}")
+    for command in commands:
         account = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
         subprocess.run(["git", *account, *command.split()], cwd=folder, check=True)
     return folder
@@ -237,8 +239,10 @@ def test_the_page_leads_to_a_text(installed: Debian) -> None:
     assert number == "+61491570156"
     page = browser.send(page_of_code, code=body.split()[0])
     assert "Two-factor sign-in is on" in page
-    assert "optin.request" in installed.must(COMMANDS[-1])
     challenge(installed)
+    before = len(texts(installed))
+    assert "0 faults" in installed.must(f"{COMMANDS[-1]} --wait 1")
+    assert [number for number, _ in texts(installed)[before:]] == ["+61491570156"]
 
 
 def test_a_second_run_changes_nothing(installed: Debian) -> None:
