@@ -6,7 +6,7 @@ Meanwhile somebody else verifies codes, one after the other, each over a connect
 Quiet rounds, rounds in which as many connections ask for nothing but ``/livez``, and attacked
 rounds take turns; each begins with all counters at nothing. The second tell what any requests at
 full speed do. Where nginx is installed, further rounds are attacked through it, with the
-``limit_req`` of ``docs/operators.md``. Every verify must get the expected answer, and some
+``limit_req`` of ``docs/deploy.md``. Every verify must get the expected answer, and some
 passwords must have been checked and some not, or there is no measurement.
 
     python -m bench.hashing [--seconds N] [--rounds N]

@@ -113,7 +113,7 @@ def check_examples(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             f"{name} is an example of docs/production.env, which everybody can read.",
-            hint="Make one of your own: see Keys in docs/operators.md.",
+            hint="Make one of your own: see Keys in docs/run.md.",
             id="optin.E086",
         )
         for name, texts in secrets.items()
@@ -195,7 +195,7 @@ def check_delivery(**kwargs: Any) -> list[CheckMessage]:
         problems.append(
             Warning(
                 "OPTIN_RECEIPT_SECRET is not set: nobody learns whether texts arrive.",
-                hint="See Receipts in docs/operators.md.",
+                hint="See Receipts in docs/run.md.",
                 id="optin.W204",
             )
         )
@@ -230,7 +230,7 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
         return [
             Warning(
                 "DATABASE_URL names no PostgreSQL: SQLite is for trying.",
-                hint="See PostgreSQL in docs/operators.md.",
+                hint="See PostgreSQL in docs/deploy.md.",
                 id="optin.W202",
             )
         ]
@@ -285,7 +285,7 @@ def check_restored(**kwargs: Any) -> list[CheckMessage]:
             "The database was restored: it lacks events that a ledger tells of.",
             hint="Codes that were used and keys that were revoked would work again. Run "
             "after_restore with the ledger of this machine: see Backup and restore in "
-            "docs/operators.md.",
+            "docs/upgrade-and-restore.md.",
             id="optin.E303",
         )
     ]
@@ -319,7 +319,8 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
         return Error(
             "OPTIN_DIGEST_KEY is not the one that this database was written with.",
             hint="No number would be found, and one could become active for two people. Put the "
-            "former key back. To change it on purpose, see redigest in docs/operators.md.",
+            "former key back. To change it on purpose, see "
+            "A new digest key in docs/run.md.",
             id="optin.E302",
         )
     what = "is not in OPTIN_KEYS" if misfit is Misfit.KEY_MISSING else "has another value there"
@@ -327,7 +328,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
         "OPTIN_KEYS is not the ring that this database was written with.",
         hint=f"It needs the key {key_id!r}, which {what}. Put the former one back, behind the "
         "current one; rotate_keys tells when it may go. If it is lost for good, see Keys in "
-        "docs/operators.md. (At a development start keys are made from SECRET_KEY, which "
+        "docs/run.md. (At a development start keys are made from SECRET_KEY, which "
         "is kept in DATA_DIR.)",
         id="optin.E301",
     )

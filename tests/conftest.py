@@ -271,7 +271,7 @@ def any_world(
 
 @pytest.fixture
 def service_role(db: None) -> str:
-    """A role with the grants that operators.md gives to the service; gone after the test."""
+    """A role with the grants that deploy.md gives to the service; gone after the test."""
     role = f"optin_service_{os.getpid()}"
     grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
     with connection.cursor() as cursor:

@@ -86,7 +86,7 @@ def row(setting: Setting[Any]) -> str:
 
 @pytest.mark.parametrize("setting", list(every_setting()), ids=lambda setting: setting.name)
 def test_each_setting_is_told_as_it_is(setting: Setting[Any]) -> None:
-    """Name, form, default and meaning stand as one row of the table in operators.md."""
+    """Name, form, default and meaning stand as one row of the table in reference.md."""
     assert row(setting) in OPERATORS.splitlines()
 
 
@@ -233,7 +233,7 @@ def test_the_service_role_cannot_touch_the_audit_trail(service_role: str, statem
 def test_what_was_refused_is_found_as_it_was(
     user: User, file: File, phone: Phone, clock: time_machine.Traveller, is_told: bool
 ) -> None:
-    """The query of operators.md counts each refusal, also those without an event."""
+    """The query of run.md counts each refusal, also those without an event."""
     for _ in range(6):  # the first one is sent
         opt_ins.opt_in(user, file, NUMBER, origin=replace(ORIGIN, client="key:1"))
     AuditEvent.objects.record(  # its ways are tested elsewhere

@@ -1,6 +1,6 @@
 """Settings. The environment comes in here and nowhere else.
 
-A development start needs no variable at all; ``docs/operators.md`` lists them.
+A development start needs no variable at all; ``docs/reference.md`` lists them.
 Secrets may be given as files: ``SECRET_KEY_FILE`` holds ``SECRET_KEY``, and so on; or by a
 command: ``SECRET_KEY_COMMAND`` prints it.
 """

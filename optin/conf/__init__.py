@@ -53,7 +53,7 @@ all of it: with them, a command takes 1.7 times as much processor time. ``manage
 
 
 class Conf(Codes, Texts, Gateways, Access, Service):
-    """The settings; see ``docs/operators.md`` for how to give them."""
+    """The settings; see ``docs/reference.md`` for how to give them."""
 
 
 conf = Conf()

@@ -15,7 +15,7 @@ from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
 OLDEST = 15
 """The oldest PostgreSQL that serves."""
 
-POSTGRESQL = section("PostgreSQL")
+POSTGRESQL = section("deploy", "PostgreSQL")
 _FACTS = """
     SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'),
     current_setting('server_encoding'), pg_is_in_recovery(), current_user, current_database(),
@@ -99,7 +99,7 @@ def _unfit(
             "This server is a standby: it takes no writes.",
             seen="pg_is_in_recovery() is true.",
             do="Add target_session_attrs=read-write to DATABASE_URL. "
-            + section("Several database servers"),
+            + section("deploy", "Several database servers"),
         )
 
 
@@ -169,7 +169,8 @@ def migrations() -> Iterator[Finding]:
         yield fault(
             f"Tables are not those of this release: {_these(missing)} not applied.",
             seen="manage migrate --check.",
-            do="Migrate as the owner, and give the grants again. " + section("Upgrade"),
+            do="Migrate as the owner, and give the grants again. "
+            + section("upgrade-and-restore", "Upgrade"),
         )
     if unknown:
         yield warning(

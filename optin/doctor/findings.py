@@ -22,7 +22,7 @@ class Finding:
     seen: str = ""
     """How that was seen."""
     do: str = ""
-    """A command, or the section of docs/operators.md."""
+    """A command, or a section of a page in docs."""
 
 
 def ok(text: str) -> Finding:
@@ -53,6 +53,6 @@ class Check:
     """After which it is given up."""
 
 
-def section(name: str) -> str:
-    """Name a section of the document for operators."""
-    return f"See {name!r} in docs/operators.md."
+def section(page: str, name: str) -> str:
+    """Name a section of a page for operators."""
+    return f"See {name!r} in docs/{page}.md."

@@ -1,4 +1,4 @@
-"""What the role of the service may do in the database: as docs/operators.md asks, and no more."""
+"""What the role of the service may do in the database: as docs/deploy.md asks, and no more."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ BUT = {
 
 
 def grants(role: str) -> list[str]:
-    """Return the statements that give *role* its rights, as docs/operators.md has them."""
+    """Return the statements that give *role* its rights, as docs/deploy.md has them."""
     return [
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
         f"GRANT USAGE ON SCHEMA public TO {role};",
@@ -129,7 +129,7 @@ def granted() -> Iterator[Finding]:
             do=f"As the owner: REVOKE TEMPORARY ON DATABASE {base} FROM PUBLIC, {name};",
         )
     if not missing and not extra and not temporary:
-        yield ok(f"{name} has the rights that docs/operators.md gives, and no more.")
+        yield ok(f"{name} has the rights that docs/deploy.md gives, and no more.")
 
 
 Rights = dict[str, set[str]]

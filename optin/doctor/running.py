@@ -102,7 +102,7 @@ class _Visit:
                     f"{min(self.check.seconds, left):.0f} s.",
                     seen="It was stopped.",
                     do="See whether the server that it asks answers, and run the doctor again. "
-                    f"{section('The doctor')}",
+                    f"{section('run', 'The doctor')}",
                 )
             ]
 
@@ -148,7 +148,7 @@ def _failed(exc: Exception) -> Finding:
             f"It broke off meanwhile. {exc}",
             seen="A connection from this machine.",
             do="Run the doctor again. If it repeats, read /var/log/nginx/optin.log. "
-            f"{section('The proxy in front')}",
+            f"{section('deploy', 'The proxy in front')}",
         )
     where = traceback.extract_tb(exc.__traceback__)[-1]
     return fault(

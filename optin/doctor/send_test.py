@@ -28,13 +28,14 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
         yield _refused("This is no mobile number.", "Write it as +61491570156.")
         return
     if refusal := trials.why_not(to):
-        yield _refused(refusal, f"Use another phone, or end that. {section('Commands')}")
+        yield _refused(refusal, f"Use another phone, or end that. {section('run', 'Commands')}")
         return
     serving = gateways.for_region(to.region)
     if not serving:
         yield _refused(
             f"no gateway of OPTIN_GATEWAYS serves {to.region}.",
-            f"Add {to.region} to the ..._REGIONS of a gateway. {section('Gateways for texts')}",
+            f"Add {to.region} to the ..._REGIONS of a gateway. "
+            + section("run", "Gateways for texts"),
         )
     made = [(gateway.name, trials.send(to, gateway, origin=origin)) for gateway in serving]
     reports = _wait_for(made, wait)
@@ -66,7 +67,7 @@ def _result(name: str, trial: Trial, report: str, wait: int) -> Finding:
         return fault(
             f"{name} did not take the text: {trial.reason}.",
             seen=f"Its answer. Audit event {trial.event_id}.",
-            do=section("Gateways for texts"),
+            do=section("run", "Gateways for texts"),
         )
     if report == "delivered":
         return ok(f"{name} took the text, and reports that it was delivered.")
@@ -74,17 +75,18 @@ def _result(name: str, trial: Trial, report: str, wait: int) -> Finding:
         return fault(
             f"{name} took the text, and reports that it was not delivered.",
             seen=f"Its receipt. Audit event {trial.event_id}.",
-            do="Ask the gateway, and look whether the sender is registered. " + section("Senders"),
+            do="Ask the gateway, and look whether the sender is registered. "
+            + section("run", "Senders"),
         )
     if not conf.receipt_secret:
         return warning(
             f"{name} took the text. Receipts are off: look at the phone.",
             seen="OPTIN_RECEIPT_SECRET is not set.",
-            do=section("Receipts"),
+            do=section("run", "Receipts"),
         )
     return warning(
         f"{name} took the text, but sent no receipt within {wait} seconds. Look at the phone.",
         seen=f"Audit event {trial.event_id}.",
         do="If it arrived, look whether the gateway reaches BASE_URL/receipts/. "
-        + section("Receipts"),
+        + section("run", "Receipts"),
     )

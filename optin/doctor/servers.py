@@ -13,7 +13,7 @@ from optin.doctor.net import Place, Unreachable, unreachable
 from optin.messaging import delivery
 from optin.runtime import throttle
 
-_MAIL = section("Mails to people")
+_MAIL = section("run", "Mails to people")
 
 
 def redis() -> Iterator[Finding]:

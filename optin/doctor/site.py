@@ -18,7 +18,7 @@ from optin.doctor.database import apart
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
 from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon, unreachable
 
-PROXY = section("The proxy in front")
+PROXY = section("deploy", "The proxy in front")
 
 MARKER = "192.0.2.77"
 """An address that nobody has (RFC 5737). A visitor who writes it must not be believed."""
@@ -84,7 +84,8 @@ def reach() -> Iterator[Finding]:
         yield fault(
             "The proxy runs, but the service behind it does not answer.",
             seen=f"{where}/livez answers {answer.status}.",
-            do="systemctl status optin; then journalctl -u optin. " + section("Starting it"),
+            do="systemctl status optin; then journalctl -u optin. "
+            + section("deploy", "Starting it"),
         )
     else:
         yield fault(
@@ -104,7 +105,7 @@ def ready() -> Iterator[Finding]:
         yield fault(
             f"The running service is not ready: {', '.join(words)}.",
             seen="/readyz answers 503.",
-            do=section("Watching it"),
+            do=section("run", "Watching it"),
         )
     else:
         yield skipped(f"The proxy does not pass on /readyz (it answers {answer.status}).")
@@ -118,7 +119,7 @@ def metrics() -> Iterator[Finding]:
             "Everybody can read /metrics.",
             seen="It answers 200 without a token.",
             do="Something else than this service answers there: look at the rules of the proxy. "
-            + section("Metrics"),
+            + section("run", "Metrics"),
         )
     else:
         given = "" if settings.METRICS_TOKEN else "; METRICS_TOKEN is not set"
@@ -146,7 +147,7 @@ def running() -> Iterator[Finding]:
         yield warning(
             f"The running service is release {found['release']}, the doctor is {here}.",
             seen="Its own word.",
-            do="Restart the service. " + section("Upgrade"),
+            do="Restart the service. " + section("upgrade-and-restore", "Upgrade"),
         )
     differing = seen.differing(found["settings"])
     if differing:

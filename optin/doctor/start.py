@@ -34,7 +34,7 @@ def versions() -> Iterator[Finding]:
             Level.FAULT,
             f"{text}: too old.",
             f"The service needs {least}.",
-            section("Install"),
+            section("deploy", "Install"),
         )
     else:
         yield ok(f"{text}.")
@@ -52,13 +52,13 @@ def settings_() -> Iterator[Finding]:
         yield warning(
             "This is a development start: DEBUG is on, keys are made from a file in DATA_DIR, and "
             "nothing is encrypted on the way.",
-            do=f"Nothing, for trying on this machine. {section('Settings')}",
+            do=f"Nothing, for trying on this machine. {section('reference', 'Settings')}",
         )
     elif settings.DEBUG:
         yield fault(
             "DEBUG is on: a page about an error shows the code and its values to visitors.",
             seen="The setting DEBUG, with a BASE_URL that begins with https.",
-            do=f"Set DEBUG=0, and restart. {section('Settings')}",
+            do=f"Set DEBUG=0, and restart. {section('reference', 'Settings')}",
         )
     elif not found:
         yield ok("check --deploy finds nothing.")
@@ -91,8 +91,10 @@ def as_finding(message: CheckMessage) -> Finding:
 
 def _section(name: str | None) -> str:
     if name in KEYS:
-        return section("Keys")
-    return section("Backup and restore" if name in RESTORED else "Settings")
+        return section("run", "Keys")
+    if name in RESTORED:
+        return section("upgrade-and-restore", "Backup and restore")
+    return section("reference", "Settings")
 
 
 def static_files() -> Iterator[Finding]:
@@ -103,7 +105,7 @@ def static_files() -> Iterator[Finding]:
             Level.FAULT,
             f"Pages lack {', '.join(missing)}.",
             "The file is not in the folder of the release.",
-            "Unpack and install the release again. " + section("Install"),
+            "Unpack and install the release again. " + section("deploy", "Install"),
         )
     else:
         yield ok("The style sheets and scripts of pages are here.")

@@ -18,7 +18,7 @@ from optin.support.wording import some
 
 Row = TypeVar("Row", bound=Model)
 
-_KEYS, _TRAIL = section("Keys"), section("The audit trail")
+_KEYS, _TRAIL = section("run", "Keys"), section("run", "The audit trail")
 
 SAMPLE = 5
 """Rows of each kind that are decrypted: the newest ones and the oldest."""
@@ -90,7 +90,7 @@ def sealed() -> Iterator[Finding]:
         yield warning(
             f"The newest seal was made with another digest key, {newest.key_id}.",
             seen="Its key_id.",
-            do="Fine right after a new digest key. " + section("A new digest key"),
+            do="Fine right after a new digest key. " + section("run", "A new digest key"),
         )
     elif not late and newest:
         age = timezone.now() - newest.at

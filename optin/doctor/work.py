@@ -12,7 +12,7 @@ from optin.models import File, Span
 from optin.models.messages import LEASE
 from optin.support import budgets, needs
 
-WORKERS, CRON = section("Workers"), section("Starting it")
+WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 
 ROLLED_UP = timedelta(minutes=75)
 """The figures of this hour are counted at least so often, if roll_up runs every 5 minutes."""
@@ -151,7 +151,7 @@ def attention() -> Iterator[Finding]:
         yield warning(
             need.words,
             seen="The home page of the admin shows it too.",
-            do=section("Limits against pumping"),
+            do=section("run", "Limits against pumping"),
         )
     if not found:
         left = [f"{budgets.name(one, {})} {one.share:.0%}" for one in budgets.running(now, [])]

@@ -47,7 +47,7 @@ def _sound(alarm: str, facts: dict[str, str | int]) -> None:
 
 def _mail(alarm: str, facts: dict[str, str | int]) -> None:
     lines = [f"{_WORDS[alarm]}.", "", *(f"{name}: {value}" for name, value in facts.items())]
-    lines += ["", 'What to do: docs/operators.md, "Limits against pumping".', conf.base_url]
+    lines += ["", 'What to do: docs/run.md, "Limits against pumping".', conf.base_url]
     subject = f"{conf.service_name}: {_WORDS[alarm].lower()}"
     try:
         EmailMessage(subject, "\n".join(lines), to=list(conf.alarm_email)).send()

@@ -345,7 +345,7 @@ def _audit_events(now: datetime) -> Counts:
         before -= months.LONGEST
     for one in seals.sealed_before(before):
         if not _may_delete_events():
-            # As it should be for the role of the service (docs/operators.md).
+            # As it should be for the role of the service (docs/deploy.md).
             logger.warning("This role of the database may not delete from the audit trail.")
             break
         sealed = AuditEvent.objects.filter(pk__gte=one.first_id, pk__lte=one.last_id)

@@ -1,4 +1,4 @@
-"""The trail in a database that is set up as docs/operators.md says, and in a copy of that (S-53).
+"""The trail in a database that is set up as docs/deploy.md says, and in a copy of that (S-53).
 
 The roles sign in by themselves: what they may not do, no ``RESET ROLE`` gives them.
 """

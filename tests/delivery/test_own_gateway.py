@@ -1,4 +1,4 @@
-"""Adding a gateway is one file: the one that docs/operators.md shows, as it stands there."""
+"""Adding a gateway is one file: the one that docs/run.md shows, as it stands there."""
 
 import hashlib
 import hmac
@@ -19,11 +19,11 @@ from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome
 from tests.delivery.wire import Server, says
+from tests.kit.documents import OPERATORS
 from tests.kit.people import NUMBER, ORIGIN
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OPERATORS = Path(__file__).resolve().parent.parent.parent / "docs" / "operators.md"
 KEY = "harbour-key"
 FOR_REGION = gateways.for_region
 
@@ -35,7 +35,7 @@ def harbour(
     """The file, put where Python finds it; and the company's server."""
     # Not the phone of the tests.
     monkeypatch.setattr(gateways, "for_region", FOR_REGION)
-    [source] = re.findall(r"```python\n(.*?)```", OPERATORS.read_text(encoding="utf-8"), re.S)
+    [source] = re.findall(r"```python\n(.*?)```", OPERATORS, re.S)
     (tmp_path / "harbour_sms.py").write_text(source)
     (tmp_path / "key").write_text(KEY)
     monkeypatch.syspath_prepend(tmp_path)

@@ -50,7 +50,7 @@ OWN_FILES = {
     )
     for name, block in re.findall(r"`/etc/optin/(\w+\.env)`:\n\n((?: {4,}.+\n)+)", OPERATORS)
 }
-"""The files that operators.md adds to production.env."""
+"""The files that deploy.md adds to production.env."""
 
 
 @pytest.fixture

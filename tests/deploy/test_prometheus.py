@@ -18,7 +18,7 @@ from django.utils import timezone
 from optin.messaging import delivery
 from optin.models import File, Notice, User
 from optin.operations import opt_ins
-from tests.kit.documents import OPERATORS
+from tests.kit.documents import OPERATORS, RUN
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.server import METRICS_TOKEN, ROOT, free_port, needs
@@ -68,11 +68,11 @@ def test_each_alert_is_tested_both_ways(name: str) -> None:
 def test_each_alert_is_told_in_the_docs(name: str) -> None:
     """With the same severity, and the same link."""
     rule = RULES[name]
-    document, _, anchor = rule["annotations"]["docs"].partition("#")
-    assert document == "docs/operators.md"
-    row = re.search(rf"^\| `{name}` \| (\w+) \| .*\(#([a-z-]+)\).* \|$", OPERATORS, re.MULTILINE)
+    row = re.search(rf"^\| `{name}` \| (\w+) \| .*\(([a-z-.]*#[a-z-]+)\).* \|$", RUN, re.MULTILINE)
     assert row, "it has no row"
-    assert row.groups() == (rule["labels"]["severity"], anchor)
+    severity, place = row.groups()
+    assert severity == rule["labels"]["severity"]
+    assert rule["annotations"]["docs"] == f"docs/{'run.md' if place[0] == '#' else ''}{place}"
     assert rule["annotations"]["summary"].endswith(".")
 
 
@@ -134,7 +134,7 @@ def page(client: Client) -> str:
 def test_each_metric_is_there_and_told(
     client: Client, settings: LazySettings, user: User, file: File, phone: Phone
 ) -> None:
-    """Those of alerts and panels, with their labels; and each has its row in operators.md."""
+    """Those of alerts and panels, with their labels; and each has its row in run.md."""
     settings.METRICS_TOKEN, settings.OPTIN_DELIVERY = METRICS_TOKEN, "worker"
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)

@@ -1,4 +1,4 @@
-"""A whole installation, set up as docs/operators.md says, in which one thing at a time breaks."""
+"""A whole installation, set up as docs/deploy.md says, in which one thing at a time breaks."""
 
 import json
 import os

@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 
 from optin.doctor import proxy, rights, running, seen, site
 from optin.doctor.findings import Check, Finding, Level, fault, ok
-from tests.kit.documents import OPERATORS
+from tests.kit.documents import DOCUMENTS, OPERATORS
 
 GRANTS = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
 
@@ -85,9 +85,13 @@ def test_all_checks_together_end_in_time() -> None:
 def test_each_section_that_is_named_is_there() -> None:
     folder = Path(running.__file__).parent
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    named = set(re.findall(r'section\(\s*"([^"]+)"', code))
+    named = set(re.findall(r"section\(\s*['\"]([^'\"]+)['\"], ['\"]([^'\"]+)['\"]\)", code))
     assert len(named) > 15
-    headings = set(re.findall(r"^#+ (.+)$", OPERATORS, re.M))
+    headings = {
+        (path.stem, heading)
+        for path in DOCUMENTS
+        for heading in re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+    }
     assert named <= headings
 
 

@@ -13,7 +13,12 @@ DOCUMENTS = sorted(
         *(ROOT / "docs").glob("*.md"),
     ]
 )
-OPERATORS = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+OPERATORS = "\n".join(
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("deploy", "run", "upgrade-and-restore", "reference")
+)
+"""All pages for operators."""
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 STAFF = (ROOT / "docs" / "staff.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

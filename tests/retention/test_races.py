@@ -260,7 +260,7 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
 
 @pytest.fixture
 def service_role(transactional_db: None) -> Iterator[None]:
-    """The grants that operators.md gives to the service, for this connection."""
+    """The grants that deploy.md gives to the service, for this connection."""
     role = f"optin_purge_{os.getpid()}"
     grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
     with connection.cursor() as cursor:

@@ -72,7 +72,7 @@ def people(code: Code, env: dict[str, str], port: int) -> list[Person]:
 
 
 def swap(balancer: Balancer, code: Code, **changes: str) -> None:
-    """Restart one upstream after the other, with *code*, as operators.md says.
+    """Restart one upstream after the other, with *code*, as upgrade-and-restore.md says.
 
     :param changes: of the environment, from then on.
     """

@@ -156,8 +156,8 @@ class Cluster:
         )
 
     def _make_database(self) -> None:
-        """Do what "PostgreSQL" of docs/operators.md says."""
-        text = (ROOT / "docs/operators.md").read_text()
+        """Do what "PostgreSQL" of docs/deploy.md says."""
+        text = (ROOT / "docs/deploy.md").read_text()
         section = text.partition("\n## PostgreSQL\n")[2].partition("\n## ")[0]
         roles, grants = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
         superuser = "postgres://postgres:superuser-password@front:5432/postgres"
