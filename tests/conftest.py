@@ -190,9 +190,13 @@ _FROM_ONE = {
 """The trail of the next test begins at 1, as every trail does."""
 
 
+_JOBS = ("procrastinate_periodic_defers", "procrastinate_jobs", "procrastinate_workers")
+"""Tables that no model of ours manages, so that Django's flush does not know them."""
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """Let the flush between tests empty the audit trail, and make it quick.
+    """Let the flush between tests empty the audit trail and the jobs, and make it quick.
 
     The triggers of the trail are away meanwhile, if it holds anything. Few rows are sooner
     deleted than tables truncated; content types and permissions stay, as most tests take
@@ -206,7 +210,7 @@ def django_db_setup(django_db_setup: None) -> None:
         kept = {"django_content_type", "auth_permission"}
         look = [
             f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608
-            for table in tables
+            for table in (*tables, *(_JOBS if connection.vendor == "postgresql" else ()))
             if table not in kept
         ]
         with connection.cursor() as cursor:

@@ -415,17 +415,14 @@ def test_a_new_address_is_told_of_once_it_is_late(
 
 
 @pytest.fixture
-def jobs(db: None) -> Iterator[None]:
-    """Two jobs that failed, and one that waits. No model is behind them, so nobody empties them."""
+def jobs(db: None) -> None:
+    """Two jobs that failed, and one that waits."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES"
             " ('upkeep', 'purge', 'failed'), ('upkeep', 'purge', 'failed'),"
             " ('upkeep', 'seal', 'todo')"
         )
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
 
 
 @pytest.mark.postgresql
