@@ -144,6 +144,7 @@ ACTIONS = (
         "Removes the number, the app and the recovery codes. Then the password alone is "
         "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
         _act(staff_actions.revoke, "All second factors were removed."),
+        is_destructive=True,
     ),
     Action(
         "revoke-later",
@@ -153,6 +154,7 @@ ACTIONS = (
         "set). Then the password alone is enough to sign in. Make sure that you know who is "
         "asking. The person gets an e-mail at once and can cancel the removal.",
         _revoke_later,
+        is_destructive=True,
     ),
     Action(
         "withdraw",

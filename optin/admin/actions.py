@@ -83,6 +83,8 @@ class Action:
     says: str
     do: Callable[[Any, dict[str, Any], Origin], Done]
     form: type[ReasonForm] | Callable[[Any, Any], forms.Form] = ReasonForm
+    is_destructive: bool = False
+    """Whether it takes something away from people. Its button is red."""
 
     def page(self, model: str, find: Callable[[int], Any], home: Callable[[Any], str]) -> Any:
         """Return the view; *find* the row that it is about, *home* its own page."""
@@ -132,6 +134,7 @@ class Action:
             "home": home,
             "above": above,
             "done": done,
+            "is_destructive": self.is_destructive,
         }
         status = 200 if done else status
         return TemplateResponse(request, "admin/action.html", context, status=status)

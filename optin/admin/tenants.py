@@ -204,6 +204,7 @@ class MembershipAdmin(_Tenants):
         "The person's access keys to the file stop working at once.",
         _end_membership,
         NoForm,
+        is_destructive=True,
     )
 
 
@@ -236,6 +237,7 @@ class AccessKeyAdmin(_Tenants):
         "The key stops working for good.",
         _revoke_key,
         NoForm,
+        is_destructive=True,
     )
 
 
@@ -269,4 +271,5 @@ class ApplicationAdmin(_Tenants):
         "All tokens of the application stop working.",
         _remove_application,
         NoForm,
+        is_destructive=True,
     )

@@ -175,6 +175,7 @@ SEND_CONTROL_ACTIONS = (
         staff.SEND_CONTROLS,
         "Stops all texts of every kind. Waiting texts expire.",
         _switch(send_controls.stop_texts, "All texts are stopped."),
+        is_destructive=True,
     ),
     Action(
         "allow",

@@ -49,6 +49,7 @@ def activity(request: HttpRequest) -> HttpResponse:
         "activity.html",
         events=events,
         older=older,
+        is_older=is_id,
         revocation=revocations.waiting_for(user),
     )
 

@@ -232,6 +232,7 @@ def test_the_account(at: Tour) -> None:
     at.look("activity-long", "Activity")
     at.follow("Older activity")
     at.look("activity-older", "Activity")
+    at.follow("Newest activity")
     at.go("/account/password/")
     for label in ("New password", "New password, once more"):
         at.fill(label, "another-harbour-7")
