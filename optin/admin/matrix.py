@@ -1,5 +1,6 @@
 """Who may do what here, as a table for docs/staff.md."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from optin.admin.actions import OFFERED
@@ -25,12 +26,17 @@ def permissions() -> Iterator[tuple[str, str]]:
 
 
 def table() -> str:
-    """Return the table in Markdown."""
-    lines = [
-        f"| | permission | {' | '.join(staff.ROLES)} |",
-        f"|---|---|{'---|' * len(staff.ROLES)}",
-    ]
+    """Return the table in Markdown: what the same roles may do is one row."""
+    allows = defaultdict[str, list[str]](list)
     for what, permission in permissions():
-        may = ["yes" if permission in powers else "no" for powers in staff.ROLES.values()]
-        lines.append(f"| {what} | `{permission}` | {' | '.join(may)} |")
+        allows[permission].append(what)
+    rows = defaultdict[tuple[str, ...], list[str]](list)
+    for permission, titles in allows.items():
+        may = ("yes" if permission in powers else "no" for powers in staff.ROLES.values())
+        rows[tuple(may)].append(f"{'; '.join(titles)} (`{permission}`)")
+    lines = [
+        f"| | {' | '.join(staff.ROLES)} |",
+        f"|---|{'---|' * len(staff.ROLES)}",
+        *(f"| {'<br>'.join(whats)} | {' | '.join(may)} |" for may, whats in rows.items()),
+    ]
     return "\n".join(lines)

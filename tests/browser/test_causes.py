@@ -572,7 +572,6 @@ def test_the_page_of_the_account_names_the_cause_first(
 def act(hand: Pointer, action: str, reason: str) -> None:
     """Press one of the buttons of the page, and give a reason."""
     hand.page.get_by_role("link", name=action, exact=True).click()
-    picture(hand.page, f"action-{action.lower().replace(' ', '-')}", "h1", "form[novalidate]")
     hand.fill("Reason:", reason)
     hand.press(action)
 
@@ -637,11 +636,3 @@ def test_the_right_number_after_the_mistyped_one(desk: Desk) -> None:
     person = mistyped(desk).person
     assert desk.opt_in(person, person.number) == [200]
     assert desk.site.newest_text(person.number)
-
-
-@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="no pictures are asked for")
-def test_picture_of_the_field_on_the_home_page(desk: Desk) -> None:
-    page = desk.support.page
-    page.goto("/admin/")
-    page.get_by_label("Find an account").fill("0491 570 156")
-    picture(page, "find", "h1", "form.find")

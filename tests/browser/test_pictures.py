@@ -87,7 +87,6 @@ def test_pictures_of_pages_of_staff(browser: Browser, tmp_path: Path) -> None:
         expect(page).to_have_url(f"{site.url}/admin/")
         for name, path in (
             ("staff-home", "/admin/"),
-            ("staff-figures", "/admin/figures/"),
             ("staff-audit-events", "/admin/optin/auditevent/"),
         ):
             page.goto(path)
