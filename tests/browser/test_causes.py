@@ -412,7 +412,7 @@ CAUSES = [
         (NO_TEXT, "total_budget"),
         rf"was asked for at {AT}, and refused: the budget of all texts is used up \(1 of 1 texts "
         rf"in all in 2 hours, .*Trying again works from {AT}\.",
-        r"Tell an administrator at once: everybody is refused",
+        r"Tell an administrator at once: others are refused too",
         id="budget",
     ),
     slow(

@@ -10,7 +10,7 @@ IT_ENDS = (
 )
 
 BUDGET = (
-    "Tell an administrator at once: everybody is refused, and it may be fraud. Tell the person "
+    "Tell an administrator at once: others are refused too, and it may be fraud. Tell the person "
     "when to try again."
 )
 
