@@ -101,9 +101,14 @@ class logger_class(Logger):
 
     def setup(self, cfg: Any) -> None:
         from django.conf import settings
+        from django.core.exceptions import ImproperlyConfigured
 
         super().setup(cfg)
-        logging.config.dictConfig(settings.LOGGING)
+        try:
+            logging.config.dictConfig(settings.LOGGING)
+        except ImproperlyConfigured as exc:
+            # A sentence for the operator, as of every command: see manage.py.
+            sys.exit(str(exc))
         self.error_log.handlers.clear()
         self.error_log.propagate = True
         # At DEBUG it quotes what a client's connection failed on.

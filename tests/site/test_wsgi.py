@@ -2,12 +2,15 @@
 
 import http.client
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kit.server import serving
+from tests.kit.server import ROOT, serving
 from twofa_site.handler import Handler
 
 # The handler closes connections, as between two requests: it must not stand in a transaction.
@@ -80,3 +83,18 @@ def test_no_header_moves_the_site(tmp_path: Path) -> None:
 
         assert ask("/zz/account/") == (404, None)
         assert ask("/account/") == (303, "/sign-in/?next=%2Faccount%2F")
+
+
+def test_a_missing_setting_stops_the_server_with_a_sentence(tmp_path: Path) -> None:
+    """As it stops a command: what the operator must do, and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "DEBUG": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "SECRET_KEY is not set (optin.E026). See docs/production.env.\n"
