@@ -314,6 +314,35 @@ def test_no_system_call_that_the_service_makes_is_filtered(installed: Debian) ->
         assert trouble not in journal
 
 
+# -- a restore ---------------------------------------------------------------------
+
+
+def test_the_page_restores_a_backup(installed: Debian) -> None:
+    """Each command of "To restore" works as printed, and a key that was revoked stays revoked."""
+    page = (ROOT / "docs" / "upgrade-and-restore.md").read_text(encoding="utf-8")
+    (back_up,) = re.findall(r"^ +(.* pg_dump .*)$", page, re.MULTILINE)
+    steps = page.partition("### To restore\n")[2].partition("\n### ")[0]
+    commands = re.findall(r"^ {7}(\S(?:.*\\\n)*.*)$", steps, re.MULTILINE)
+    assert [each for each in commands if "pg_restore" in each]
+    made = installed.must("manage create_access_key jo 1001 2>/dev/null")
+    installed.must(f"cd /srv/optin; {back_up}")
+    installed.must(f"manage revoke_access_key jo {made.split()[-1][:6]}")
+    installed.must("cp /var/lib/optin/ledger /tmp/ledger.app2")
+    installed.must("cp /var/lib/optin/ledger /tmp/ledger.worker1; chown optin /tmp/ledger.*")
+
+    done = {each: installed.run(f"cd /srv/optin; {each}") for each in commands}
+
+    failed = [each for each in commands if done[each].returncode]
+    # The doctor finds that the gateway, the mail server and the certificate are of a test.
+    assert failed == ["manage check --deploy", "manage doctor"]
+    assert "optin.E303" in done["manage check --deploy"].stdout
+    (again,) = (done[each].stdout for each in commands if "after_restore" in each)
+    assert "Carried out again, access_key: 1" in again
+    faults = re.findall(r"^fault +(\w+)", done["manage doctor"].stdout, re.MULTILINE)
+    assert set(faults) == {"mail", "gateways", "site"}
+    installed.must("systemctl is-active optin optin-worker@1 optin-owner@purge.timer")
+
+
 # -- without a gateway -------------------------------------------------------------
 
 
