@@ -28,7 +28,10 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
         yield _refused("This is no mobile number.", "Write it as +61491570156.")
         return
     if refusal := trials.why_not(to):
-        yield _refused(refusal, f"Use another phone, or end that. {section('run', 'Commands')}")
+        yield _refused(
+            refusal,
+            "Use another phone, or end that: manage allow_number, or manage stop_texts --end.",
+        )
         return
     serving = gateways.for_region(to.region)
     if not serving:
