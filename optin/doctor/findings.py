@@ -51,6 +51,8 @@ class Check:
     """Checks that come first. If one of them finds a fault, this one is skipped."""
     seconds: float = 6.0
     """After which it is given up."""
+    right: str = ""
+    """What is so if it finds nothing, in a sentence for operators."""
 
 
 def section(page: str, name: str) -> str:

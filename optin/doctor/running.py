@@ -14,37 +14,167 @@ from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
 from optin.doctor.net import Unreachable
 
 CHECKS = (
-    Check("versions", start.versions),
+    Check("versions", start.versions, right="Python and Django are new enough."),
     # While the database is away, Django's checks wait for it twice.
-    Check("settings", start.settings_, seconds=11),
-    Check("static", start.static_files),
-    Check("database", database.reach),
-    Check("pooler", database.pooler, after=("database",)),
-    Check("clock", database.clock, after=("database",)),
-    Check("role", rights.role, after=("database",)),
-    Check("grants", rights.granted, after=("database", "role")),
-    Check("migrations", database.migrations, after=("database",)),
-    Check("triggers", rights.triggers, after=("database", "migrations")),
-    Check("keys", trail.keys_, after=("database", "migrations"), seconds=9),
-    Check("ledger", trail.restored, after=("database", "migrations", "keys"), seconds=9),
-    Check("seals", trail.sealed, after=("database", "migrations", "keys")),
-    Check("trail", trail.newest, after=("database", "migrations", "keys", "triggers")),
-    Check("disk", disks.space),
-    Check("redis", servers.redis),
-    Check("mail", servers.mail, seconds=9),
-    Check("gateways", gateways.reach, seconds=15),
-    Check("workers", work.workers, after=("database", "migrations")),
-    Check("jobs", work.jobs, after=("database", "migrations", "workers")),
-    Check("messages", work.messages, after=("database", "migrations", "workers", "jobs")),
-    Check("regular", work.regular, after=("database", "migrations", "workers", "jobs")),
-    Check("budgets", work.attention, after=("database", "migrations", "settings")),
-    Check("site", site.reach),
-    Check("proxy", proxy.visitors, after=("site",)),
-    Check("https", proxy.https, after=("site",)),
-    Check("requests", proxy.requests, after=("site",)),
-    Check("metrics", site.metrics, after=("site",)),
-    Check("running", site.running, after=("site",)),
-    Check("ready", site.ready, after=("site", "database", "migrations", "keys", "ledger")),
+    Check("settings", start.settings_, seconds=11, right="`check --deploy` finds nothing."),
+    Check("static", start.static_files, right="The style sheets and scripts of pages are there."),
+    Check(
+        "database",
+        database.reach,
+        right="It answers, is PostgreSQL 15 or newer in UTF8, is no standby, and ends statements "
+        "that hang.",
+    ),
+    Check(
+        "pooler",
+        database.pooler,
+        after=("database",),
+        right="There is none, or it keeps prepared statements.",
+    ),
+    Check(
+        "clock",
+        database.clock,
+        after=("database",),
+        right="The clocks of the database and of this machine differ by 5 seconds at most.",
+    ),
+    Check(
+        "role",
+        rights.role,
+        after=("database",),
+        right="The service owns no table and is no superuser.",
+    ),
+    Check(
+        "grants",
+        rights.granted,
+        after=("database", "role"),
+        right="The service has the rights of docs/deploy.md, no fewer and no more.",
+    ),
+    Check(
+        "migrations",
+        database.migrations,
+        after=("database",),
+        right="All are applied, and no unknown ones.",
+    ),
+    Check(
+        "triggers",
+        rights.triggers,
+        after=("database", "migrations"),
+        right="Those of the audit trail, and of each of its months, are there and enabled.",
+    ),
+    Check(
+        "keys",
+        trail.keys_,
+        after=("database", "migrations"),
+        seconds=9,
+        right="They are those of the database, and open the oldest and newest numbers and apps.",
+    ),
+    Check(
+        "ledger",
+        trail.restored,
+        after=("database", "migrations", "keys"),
+        seconds=9,
+        right="It can be written, and the database has all that it tells of.",
+    ),
+    Check(
+        "seals",
+        trail.sealed,
+        after=("database", "migrations", "keys"),
+        right="No event has waited for its seal for more than 30 minutes.",
+    ),
+    Check(
+        "trail",
+        trail.newest,
+        after=("database", "migrations", "keys", "triggers"),
+        right="The newest seal, its events and those after it are unchanged. For all, run "
+        "`verify_audit`.",
+    ),
+    Check(
+        "disk",
+        disks.space,
+        right="There are more than 500 MB free for the ledger. Below 20 MB is a fault.",
+    ),
+    Check("redis", servers.redis, right="It answers, if `REDIS_URL` is set."),
+    Check(
+        "mail",
+        servers.mail,
+        seconds=9,
+        right="The mail server answers, with TLS, and accepts the password.",
+    ),
+    Check(
+        "gateways",
+        gateways.reach,
+        seconds=15,
+        right="Each resolves, answers, and has a certificate that is valid for 14 days more. "
+        "`twilio` and `kannel` accept the credentials: they are sent a text to nobody, which "
+        "they refuse.",
+    ),
+    Check(
+        "workers",
+        work.workers,
+        after=("database", "migrations"),
+        right="With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds.",
+    ),
+    Check(
+        "jobs",
+        work.jobs,
+        after=("database", "migrations", "workers"),
+        right="None has waited for more than a minute, and none has failed in the last 7 days.",
+    ),
+    Check(
+        "messages",
+        work.messages,
+        after=("database", "migrations", "workers", "jobs"),
+        right="No text and no mail has waited for more than a minute.",
+    ),
+    Check(
+        "regular",
+        work.regular,
+        after=("database", "migrations", "workers", "jobs"),
+        right="Figures were counted in the last 75 minutes, and no removal or new e-mail address is"
+        " late.",
+    ),
+    Check(
+        "budgets",
+        work.attention,
+        after=("database", "migrations", "settings"),
+        right="Texts are not stopped, no gateway fails, no budget is nearly used, no prefix is "
+        "closed.",
+    ),
+    Check(
+        "site",
+        site.reach,
+        right="`BASE_URL` resolves, answers, and has a certificate that is valid for 14 days more.",
+    ),
+    Check(
+        "proxy",
+        proxy.visitors,
+        after=("site",),
+        right="The visitor's address arrives, and one that the visitor makes up is not believed.",
+    ),
+    Check(
+        "https",
+        proxy.https,
+        after=("site",),
+        right="The service knows that visitors use https, and browsers are told to stay with it.",
+    ),
+    Check(
+        "requests",
+        proxy.requests,
+        after=("site",),
+        right="The proxy passes on whole requests only, and refuses long bodies.",
+    ),
+    Check("metrics", site.metrics, after=("site",), right="`/metrics` is not open to everybody."),
+    Check(
+        "running",
+        site.running,
+        after=("site",),
+        right="The running service has this release, these settings, and the right time.",
+    ),
+    Check(
+        "ready",
+        site.ready,
+        after=("site", "database", "migrations", "keys", "ledger"),
+        right="`/readyz` answers 200.",
+    ),
 )
 
 

@@ -6,8 +6,9 @@ a folder for it, the counts of all its workers are added up.
 """
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -103,6 +105,74 @@ REQUESTS = Histogram(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is measured at the moment when it is read.
+
+    Not a ``Gauge``: that is kept in the folder of its process, for as long as the folder is there.
+    """
+
+    name: str
+    words: str
+    label: str = ""
+
+    def of(self, values: float | Mapping[str, float]) -> Metric:
+        """Return it as a number, or as one for each value of the label."""
+        labels = [self.label] if self.label else []
+        family = GaugeMetricFamily(self.name, self.words, labels=labels)
+        for value, number in values.items() if isinstance(values, Mapping) else [("", values)]:
+            family.add_metric([value] if self.label else [], number)
+        return family
+
+
+UNREADY = Measure("optin_unready", "1 if the server cannot serve for this reason.", "reason")
+REDIS_UP = Measure("optin_redis_up", "1 if Redis answers.")
+CLOCK_OFFSET = Measure(
+    "optin_clock_offset_seconds", "How far the clock of this machine is ahead of the database's."
+)
+WAITING = Measure("optin_waiting", "Messages to be sent.", "kind")
+WAITING_OLDEST = Measure(
+    "optin_waiting_oldest_seconds", "Age of the oldest message to be sent.", "kind"
+)
+GATEWAY_FAILURES = Measure(
+    "optin_gateway_failures",
+    "Texts in a row at which a gateway failed, whoever sent them. From 3 on it rests.",
+    "gateway",
+)
+TEXTS_STOPPED = Measure("optin_texts_stopped", "1 while staff have stopped all texts.")
+PREFIXES_CLOSED = Measure("optin_prefixes_closed", "Prefixes that are closed to opt-ins.")
+BUDGET_USED = Measure(
+    "optin_budget_used_ratio",
+    "Used share of the texts of a budget; of those of files, the largest.",
+    "budget",
+)
+UNSEALED_OLDEST = Measure(
+    "optin_unsealed_oldest_seconds", "Age of the oldest audit event without a seal."
+)
+OVERDUE = Measure(
+    "optin_overdue_seconds",
+    "Time since the first removal, or new e-mail address, should have taken effect.",
+    "kind",
+)
+WORKERS = Measure("optin_workers", "Workers that gave a sign of life in the last 30 seconds.")
+JOBS_WAITING = Measure("optin_jobs_waiting", "Jobs that a worker should take up now.", "queue")
+JOBS_OLDEST = Measure(
+    "optin_jobs_oldest_seconds", "Time for which the oldest of these jobs has waited.", "queue"
+)
+JOBS_FAILED = Measure("optin_jobs_failed", "Jobs that failed in the last 7 days.", "queue")
+
+
+def every_metric() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Yield the name, the labels and the meaning of each metric that ``/metrics`` may have."""
+    for metric in globals().values():
+        if isinstance(metric, Measure):
+            yield metric.name, (metric.label,) if metric.label else (), metric.words
+        elif isinstance(metric, MetricWrapperBase):
+            (told,) = metric.describe()
+            name = f"{told.name}_total" if told.type == "counter" else told.name
+            yield name, metric._labelnames, told.documentation
+
+
 def count_decision(kind: str, outcome: str, data: Mapping[str, Any]) -> None:
     """Count one audit event. Call it once the event is committed."""
     DECISIONS.labels(kind, outcome).inc()
@@ -117,17 +187,6 @@ def observe(route: str, status: int, seconds: float) -> None:
     # A count that the disk has no room for must not cost the answer.
     with suppress(OSError):
         REQUESTS.labels(route, f"{status // 100}xx").observe(seconds)
-
-
-def gauge(name: str, words: str, values: float | Mapping[str, float], label: str = "") -> Metric:
-    """Return what is measured at this moment: a number, or one for each value of *label*.
-
-    Not a ``Gauge``: that is kept in the folder of its process, for as long as the folder is there.
-    """
-    family = GaugeMetricFamily(name, words, labels=[label] if label else ())
-    for value, number in values.items() if isinstance(values, Mapping) else [("", values)]:
-        family.add_metric([value] if label else [], number)
-    return family
 
 
 def may_read(authorization: str, token: str) -> bool:

@@ -19,7 +19,7 @@ from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import EmailChange, GatewayHealth, Guard, Revocation
 from optin.models.messages import LEASE
-from optin.runtime.metrics import gauge
+from optin.runtime import metrics
 from optin.support import budgets
 
 
@@ -44,45 +44,35 @@ def _clock() -> Metric:
             (there,) = cursor.fetchone()
             here = begun + (timezone.now() - begun) / 2
         offset = (here - there).total_seconds()
-    words = "How far the clock of this machine is ahead of the database's."
-    return gauge("optin_clock_offset_seconds", words, offset)
+    return metrics.CLOCK_OFFSET.of(offset)
 
 
 def _messages(now: datetime) -> Iterator[Metric]:
     backlog = delivery.backlog(now)
     many = {kind: float(count) for kind, (count, _) in backlog.items()}
     oldest = {kind: seconds for kind, (_, seconds) in backlog.items()}
-    yield gauge("optin_waiting", "Messages to be sent.", many, "kind")
-    words = "Age of the oldest message to be sent."
-    yield gauge("optin_waiting_oldest_seconds", words, oldest, "kind")
+    yield metrics.WAITING.of(many)
+    yield metrics.WAITING_OLDEST.of(oldest)
     health = GatewayHealth.objects.all_known()
     in_use = [gateways.make(name).name for name in conf.gateways]
     failures = {name: float(health[name].failures if name in health else 0) for name in in_use}
-    words = "Texts in a row at which a gateway failed, whoever sent them. From 3 on it rests."
-    yield gauge("optin_gateway_failures", words, failures, "gateway")
+    yield metrics.GATEWAY_FAILURES.of(failures)
 
 
 def _limits(now: datetime) -> Iterator[Metric]:
-    stopped = float(limits.texts_are_stopped())
-    yield gauge("optin_texts_stopped", "1 while staff have stopped all texts.", stopped)
-    closed = float(Guard.objects.closed_prefixes(now).count())
-    yield gauge("optin_prefixes_closed", "Prefixes that are closed to opt-ins.", closed)
-    words = "Used share of the texts of a budget; of those of files, the largest."
-    yield gauge("optin_budget_used_ratio", words, budgets.fullest(now), "budget")
+    yield metrics.TEXTS_STOPPED.of(float(limits.texts_are_stopped()))
+    yield metrics.PREFIXES_CLOSED.of(float(Guard.objects.closed_prefixes(now).count()))
+    yield metrics.BUDGET_USED.of(budgets.fullest(now))
 
 
 def _late(now: datetime) -> Iterator[Metric]:
     oldest = seals.oldest_unsealed()
-    age = _since(oldest.at if oldest else None, now)
-    words = "Age of the oldest audit event without a seal."
-    yield gauge("optin_unsealed_oldest_seconds", words, age)
+    yield metrics.UNSEALED_OLDEST.of(_since(oldest.at if oldest else None, now))
     due = {
         "removal": Revocation.objects.open().aggregate(first=Min("due_at"))["first"],
         "email": EmailChange.objects.due(now).aggregate(first=Min("due_at"))["first"],
     }
-    late = {kind: _since(first, now) for kind, first in due.items()}
-    words = "Time since the first removal, or new e-mail address, should have taken effect."
-    yield gauge("optin_overdue_seconds", words, late, "kind")
+    yield metrics.OVERDUE.of({kind: _since(first, now) for kind, first in due.items()})
 
 
 def _since(moment: datetime | None, now: datetime) -> float:
@@ -121,12 +111,7 @@ def _workers() -> Iterator[Metric]:
         (alive,) = cursor.fetchone()
         cursor.execute(_JOBS, [_QUEUES])
         rows = cursor.fetchall()
-    yield gauge("optin_workers", "Workers that gave a sign of life in the last 30 seconds.", alive)
-    waiting = {name: float(count) for name, count, _, _ in rows}
-    yield gauge("optin_jobs_waiting", "Jobs that a worker should take up now.", waiting, "queue")
-    words = "Time for which the oldest of these jobs has waited."
-    oldest = {name: seconds for name, _, seconds, _ in rows}
-    yield gauge("optin_jobs_oldest_seconds", words, oldest, "queue")
-    failed = {name: float(count) for name, _, _, count in rows}
-    words = "Jobs that failed in the last 7 days."
-    yield gauge("optin_jobs_failed", words, failed, "queue")
+    yield metrics.WORKERS.of(alive)
+    yield metrics.JOBS_WAITING.of({name: float(count) for name, count, _, _ in rows})
+    yield metrics.JOBS_OLDEST.of({name: seconds for name, _, seconds, _ in rows})
+    yield metrics.JOBS_FAILED.of({name: float(count) for name, _, _, count in rows})

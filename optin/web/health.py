@@ -70,15 +70,9 @@ def measured() -> Iterator[Metric]:
     """Yield for ``/metrics`` what is measured at this moment: why this server is not ready, if it
     is not, and what is in the tables, if they can be read."""
     failing = _failing()
-    yield metrics.gauge(
-        "optin_unready",
-        "1 if the server cannot serve for this reason.",
-        {reason: float(reason in failing) for reason in _REASONS},
-        "reason",
-    )
+    yield metrics.UNREADY.of({reason: float(reason in failing) for reason in _REASONS})
     if settings.REDIS_URL:
-        words = "1 if Redis answers."
-        yield metrics.gauge("optin_redis_up", words, float(not throttle.redis_is_away()))
+        yield metrics.REDIS_UP.of(float(not throttle.redis_is_away()))
     if "database" in failing:
         return
     try:

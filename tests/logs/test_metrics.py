@@ -266,5 +266,5 @@ def test_a_start_deletes_the_counts_of_a_killed_server(tmp_path: Path) -> None:
 def test_a_process_that_just_starts_hides_no_counts(tmp_path: Path) -> None:
     """Its file is empty for a moment."""
     (tmp_path / "counter_1.db").touch()
-    shown = metrics.exposition(str(tmp_path), [metrics.gauge("optin_shown", "A gauge.", 2.0)])
+    shown = metrics.exposition(str(tmp_path), [metrics.Measure("optin_shown", "A gauge.").of(2.0)])
     assert b"optin_shown 2.0" in shown
