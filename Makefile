@@ -5,7 +5,7 @@ export PORT ?= 8000
 export DATA_DIR ?= $(CURDIR)/var
 BIN := $(VENV)/bin
 
-.PHONY: run test coverage lint lock messages pictures
+.PHONY: run test coverage lint lock messages reference pictures
 
 run: $(VENV)/runs
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -28,7 +28,7 @@ coverage: $(VENV)/tests
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy optin twofa_site tests bench deploy manage.py
+	$(BIN)/mypy optin twofa_site tests bench deploy docs/generate.py manage.py
 	$(BIN)/djlint --check --lint templates
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
@@ -66,6 +66,10 @@ messages: $(VENV)/tests
 	$(BIN)/python manage.py makemessages --locale de --no-obsolete --add-location file \
 	  --ignore .venv --ignore var --ignore tests --ignore bench --ignore deploy
 	$(BIN)/python manage.py compilemessages --locale de --ignore .venv --ignore var
+
+# Write the parts of docs/reference.md that come from the code.
+reference: $(VENV)/tests
+	@$(BIN)/python manage.py shell --no-imports -c "from docs import generate; generate.write()"
 
 # Draw all pictures of the docs anew: for developers, needs Chromium and pngquant. A new one needs
 # a test that draws it, and a place in the docs that shows it.

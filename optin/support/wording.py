@@ -128,10 +128,10 @@ def rule_name(data: Mapping[str, Any]) -> str:
 def rule(data: Mapping[str, Any]) -> str:
     """Name the rule that decided, with what it counted and its limit; "" if there was none."""
     name = rule_name(data)
-    if name not in _RULES:
+    if name not in RULES:
         return ""
     _name, _slash, seconds = str(data["rule"]).partition("/")
-    return _RULES[name] % {
+    return RULES[name] % {
         "count": data.get("count", 0),
         "limit": data.get("limit", 0),
         "region": plain(str(data.get("region", ""))),
@@ -139,7 +139,8 @@ def rule(data: Mapping[str, Any]) -> str:
     }
 
 
-_RULES: dict[str, str] = {
+# For ``%``, with what the event counted.
+RULES: dict[str, str] = {
     Rule.ASKED_NUMBER: (
         "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all accounts together"
     ),
@@ -234,6 +235,12 @@ def decided(event: AuditEvent) -> str:
     if purpose in PURPOSES and event.kind in {Kind.CHALLENGE, Kind.CHECK, Kind.RESEND}:
         return f"{said}, {PURPOSES[purpose]}"
     return said
+
+
+def decisions(kind: AuditEvent.Kind) -> dict[str, str]:
+    """Return what is said of events of *kind*, by outcome; of all other outcomes, under ""."""
+    said = {outcome: words for (one, outcome), words in _EVENTS.items() if one == kind}
+    return {**(_CODE_REFUSED if kind in _CODES else {}), **said}
 
 
 def reasons(event: AuditEvent) -> list[str]:

@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="User name or e-mail address.")
-        parser.add_argument("file_id", type=int)
+        parser.add_argument("file_id", type=int, help="The FileId.")
 
     def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
         member, file = find_user(user), find_file(file_id)

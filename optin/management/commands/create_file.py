@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Make a file (a tenant). Prints its FileId alone on the last line."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name")
+        parser.add_argument("name", help="What people and staff see.")
         parser.add_argument("--id", type=int, help="Its FileId; without it, the next free one.")
 
     def handle(self, *args: Any, name: str, id: int | None, **options: Any) -> None:

@@ -1,0 +1,228 @@
+"""Write what docs/reference.md says of settings, commands, metrics, events and checks.
+
+``make reference`` runs it. Each generated part stands between two comments,
+``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of the page is written by hand.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, get_commands, load_command_class
+
+from optin import outcomes
+from optin.conf import Conf, Rate, Setting, parse
+from optin.doctor.running import CHECKS
+from optin.models import AuditEvent
+from optin.runtime import metrics
+from optin.support import wording
+
+PAGE = Path(__file__).parent / "reference.md"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+# -- settings ----------------------------------------------------------------------
+
+_FORM: dict[Callable[[str], Any], str] = {
+    parse.integer: "number",
+    parse.integers: "numbers",
+    parse.rates: "rates",
+    parse.words: "names",
+    parse.boolean: "boolean",
+    parse.networks: "networks",
+    parse.headers: "headers",
+    parse.key: "key",
+    parse.several_keys: "keys",
+    parse.ring: "id:key",
+    parse.price: "price",
+    parse.senders: "region:name",
+}
+
+
+def form(setting: Setting[Any]) -> str:
+    """How a value is written; the range of a number as its own check words it."""
+    if setting.parse is parse.integer:
+        return setting.fault(-1).removeprefix("must be ").replace("from ", "").replace(" to ", "-")
+    return _FORM.get(setting.parse, "text")
+
+
+def written(value: object) -> str:
+    """Return *value* as the environment would give it."""
+    if isinstance(value, tuple):
+        return ",".join(written(part) for part in value)
+    if isinstance(value, Rate):
+        return f"{value.count}/{value.seconds}"
+    return str(value) if value or isinstance(value, int) else ""
+
+
+def settings() -> Iterator[str]:
+    """One table for each module of ``optin.conf``."""
+    head = ("Variable", "Form", "Default", "Meaning", "Error")
+    for subject in Conf.__bases__:
+        yield f"#### {subject.__name__}"
+        yield inspect.getdoc(sys.modules[subject.__module__]) or ""
+        found = [value for value in vars(subject).values() if isinstance(value, Setting)]
+        yield table(
+            head,
+            [
+                (
+                    code(setting.name),
+                    form(setting),
+                    code(written(setting.default)),
+                    str(setting.__doc__),
+                    code(setting.check_id),
+                )
+                for setting in found
+            ],
+        )
+
+
+# -- commands ----------------------------------------------------------------------
+
+
+def commands() -> Iterator[str]:
+    """Each command of the application: what it does, and what it is given."""
+    for name in sorted(name for name, app in get_commands().items() if app == "optin"):
+        command = load_command_class("optin", name)
+        yield f"### {name}"
+        yield command.help
+        yield from _arguments(name, command)
+
+
+def _arguments(name: str, command: BaseCommand) -> Iterator[str]:
+    if not type(command).add_arguments.__module__.startswith(
+        ("optin.", "django.core.management.base")
+    ):
+        # The words of a package differ between its versions.
+        yield f"Its arguments are those of the package: `manage {name} --help`."
+        return
+    common = {action.dest for action in BaseCommand().create_parser("manage", name)._actions}
+    parser = command.create_parser("manage", name)
+    own = [action for action in parser._actions if action.dest not in common]
+    yield f"```text\n{' '.join(['manage', name, *map(_synopsis, own)])}\n```"
+    if own:
+        told = argparse.HelpFormatter(name)
+        yield "\n".join(f"- {code(_name(one))}: {told._expand_help(one)}" for one in own)
+
+
+def _name(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else _value(action)
+
+
+def _value(action: argparse.Action) -> str:
+    return str(action.metavar or action.dest).upper()
+
+
+def _synopsis(action: argparse.Action) -> str:
+    takes = _value(action)
+    if action.nargs == "*":
+        takes = f"{takes} ..."
+    if action.option_strings:
+        takes = _name(action) if action.nargs == 0 else f"{_name(action)} {takes}"
+    is_needed = action.required and action.nargs not in {"?", "*"}
+    return takes if is_needed else f"[{takes}]"
+
+
+# -- metrics -----------------------------------------------------------------------
+
+
+def every_metric() -> Iterator[str]:
+    yield table(
+        ("Metric", "Labels", "Meaning"),
+        [
+            (code(name), ", ".join(map(code, labels)), words)
+            for name, labels, words in metrics.every_metric()
+        ],
+    )
+
+
+# -- events ------------------------------------------------------------------------
+
+
+def kinds() -> Iterator[str]:
+    """What an event can be about, and what staff read of it, by its outcome."""
+    yield table(
+        ("Kind", "Outcome", "What staff read"),
+        [
+            (code(kind), code(outcome) or "others", words)
+            for kind in AuditEvent.Kind
+            for outcome, words in (wording.decisions(kind) or {"": kind.label}).items()
+        ],
+    )
+
+
+def every_outcome() -> Iterator[str]:
+    """The enums of ``optin.outcomes``, each by what its docstring says."""
+    enums = [
+        value
+        for name, value in vars(outcomes).items()
+        if name.endswith("Outcome") and issubclass(value, StrEnum)
+    ]
+    yield table(
+        ("What it tells", "Outcomes"),
+        [(_line(enum), ", ".join(code(value) for value in enum)) for enum in enums],
+    )
+
+
+def _line(what: type) -> str:
+    return " ".join((inspect.getdoc(what) or "").split())
+
+
+def rules() -> Iterator[str]:
+    """What ``rule`` of an event can be, in the words that staff read."""
+    counted = {name: f"*{name}*" for name in ("count", "limit", "span", "region")}
+    yield table(
+        ("Rule", "Meaning"),
+        [(code(name), words % counted) for name, words in wording.RULES.items()],
+    )
+
+
+# -- the doctor --------------------------------------------------------------------
+
+
+def checks() -> Iterator[str]:
+    yield table(("Check", "What is right"), [(code(check.name), check.right) for check in CHECKS])
+
+
+# -- the page ----------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "settings": settings,
+    "commands": commands,
+    "metrics": every_metric,
+    "kinds": kinds,
+    "outcomes": every_outcome,
+    "rules": rules,
+    "checks": checks,
+}
+
+
+def generate(page: str) -> str:
+    """Return *page* with its generated parts as the code has them now.
+
+    :raises KeyError: if it has a part that nothing here makes.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        return "\n\n".join([found[1], *PARTS[found[2]](), found[3]])
+
+    pattern = re.compile(r"(<!-- generated: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(part, page)
+
+
+def write() -> None:
+    """Bring the page up to date."""
+    PAGE.write_text(generate(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
