@@ -5,7 +5,7 @@ export PORT ?= 8000
 export DATA_DIR ?= $(CURDIR)/var
 BIN := $(VENV)/bin
 
-.PHONY: run test coverage lint lock messages reference pictures
+.PHONY: run test coverage lint lock messages reference docs pictures
 
 run: $(VENV)/runs
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -28,7 +28,7 @@ coverage: $(VENV)/tests
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy optin twofa_site tests bench deploy docs/generate.py manage.py
+	$(BIN)/mypy optin twofa_site tests bench deploy docs/generate.py docs/site.py manage.py
 	$(BIN)/djlint --check --lint templates
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
@@ -70,6 +70,10 @@ messages: $(VENV)/tests
 # Write the parts of docs/reference.md that come from the code.
 reference: $(VENV)/tests
 	@$(BIN)/python manage.py shell --no-imports -c "from docs import generate; generate.write()"
+
+# Build the site of the documentation: open var/site/docs/index.html.
+docs: $(VENV)/tests
+	@$(BIN)/python -m docs.site
 
 # Draw all pictures of the docs anew: for developers, needs Chromium and pngquant. A new one needs
 # a test that draws it, and a place in the docs that shows it.

@@ -154,14 +154,14 @@ def every_metric() -> Iterator[str]:
 
 def kinds() -> Iterator[str]:
     """What an event can be about, and what staff read of it, by its outcome."""
-    yield table(
-        ("Kind", "Outcome", "What staff read"),
-        [
-            (code(kind), code(outcome) or "others", words)
-            for kind in AuditEvent.Kind
-            for outcome, words in (wording.decisions(kind) or {"": kind.label}).items()
-        ],
-    )
+    rows = []
+    for kind in AuditEvent.Kind:
+        said = wording.decisions(kind)
+        others = said.pop("", "" if said else kind.label)
+        rows += [(code(kind), code(outcome), words) for outcome, words in said.items()]
+        if others:
+            rows.append((code(kind), "others" if said else "all", others))
+    yield table(("Kind", "Outcome", "What staff read"), rows)
 
 
 def every_outcome() -> Iterator[str]:

@@ -36,6 +36,7 @@ from tests.kit.documents import (
     OWN_SECRETS,
     README,
     STAFF,
+    anchors,
     production_environment,
 )
 from tests.kit.people import NUMBER, ORIGIN
@@ -243,12 +244,6 @@ def test_each_cause_is_told_to_staff_as_the_page_has_it() -> None:
     shown = [said for _, row in rows for said in re.findall(r"\*(.+?)\*", row)]
     pieces = {piece.strip(" :") for said in shown for piece in said.split("...")}
     assert {piece for piece in pieces if piece not in words} == set()
-
-
-def anchors(document: Path) -> set[str]:
-    """The anchors that GitHub gives to the headings of *document*."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

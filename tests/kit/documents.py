@@ -1,7 +1,9 @@
 """The documents, as text."""
 
 import base64
+import re
 import secrets
+from pathlib import Path
 
 from tests.kit.server import ROOT
 
@@ -22,6 +24,12 @@ OPERATORS = "\n".join(
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 STAFF = (ROOT / "docs" / "staff.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of *document*."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
 def production_environment() -> dict[str, str]:
