@@ -70,7 +70,7 @@ def written(value: object) -> str:
 
 def settings() -> Iterator[str]:
     """One table for each module of ``optin.conf``."""
-    head = ("Variable", "Form", "Default", "Meaning", "Error")
+    head = ("Variable", "Form", "Default", "Meaning")
     for subject in Conf.__bases__:
         yield f"#### {subject.__name__}"
         yield inspect.getdoc(sys.modules[subject.__module__]) or ""
@@ -83,7 +83,6 @@ def settings() -> Iterator[str]:
                     form(setting),
                     code(written(setting.default)),
                     str(setting.__doc__),
-                    code(setting.check_id),
                 )
                 for setting in found
             ],

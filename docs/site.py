@@ -23,6 +23,7 @@ def build(folder: Path) -> Path:
         shutil.rmtree(folder / name, ignore_errors=True)
     for path in sorted(linked()):
         _copy(path, folder / "pages" / path.relative_to(ROOT))
+    _copy(ROOT / "docs" / "site.css", folder / "pages" / "docs" / "site.css")
     shutil.copy(ROOT / "zensical.toml", folder)  # its paths are relative to where it is
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     subprocess.run(command, cwd=folder, check=True)  # noqa: S603
