@@ -1,20 +1,15 @@
 """The documents say what is: settings, commands, links, and lines to paste."""
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import time_machine
 from django.conf import LazySettings
-from django.core.management import get_commands
 from django.db import ProgrammingError, connection
 from django.utils import timezone
 
@@ -39,6 +34,7 @@ from tests.kit.documents import (
     anchors,
     production_environment,
 )
+from tests.kit.pasting import blocks, environment, manage, paste, pattern, service
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 
@@ -60,17 +56,6 @@ def test_each_variable_of_the_settings_module_is_told() -> None:
     assert {"DEFAULT_FROM_EMAIL", "DATABASE_URL"} <= variables, "the pattern finds nothing any more"
     missing = {name for name in variables if f"`{name}`" not in OPERATORS}
     assert not missing
-
-
-def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("name", OWN_SECRETS)
@@ -225,11 +210,6 @@ def test_what_was_refused_is_found_as_it_was(
 # -- commands, codes, links --------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(n for n, app in get_commands().items() if app == "optin"))
-def test_each_command_is_told(name: str) -> None:
-    assert re.search(rf"^ {{4,}}manage {name}\b", OPERATORS, re.MULTILINE)
-
-
 @pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
 def test_each_code_is_told_to_client_developers(code: str) -> None:
     assert f"`{code}`" in CLIENTS
@@ -261,81 +241,6 @@ def test_links_lead_somewhere(document: Path) -> None:
 # -- lines to paste ----------------------------------------------------------------
 
 
-_SET_UP = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-call_command("demo")
-"""
-"""What ``make run`` does first: in one process, as each takes seconds to start."""
-
-
-@contextmanager
-def service(folder: Path) -> Iterator[str]:
-    """A fresh development start in *folder*, as ``make run`` makes it; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        env = {"PORT": str(port), "DATA_DIR": str(folder / "var")}
-        assert manage("shell", "--no-imports", "-c", _SET_UP, env=env).returncode == 0
-        with (folder / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                [
-                    *[sys.executable, "-m", "gunicorn", "twofa_site.wsgi"],
-                    *["--config", "gunicorn.conf.py", "--workers", "1"],
-                    *["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"],
-                ],
-                cwd=ROOT,
-                env={"PATH": os.environ["PATH"], **env},
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-def blocks(document: str) -> list[tuple[str, str]]:
-    """The lines to paste in *document*, each with the answer that follows it, or ""."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
-    return [
-        (text, found[n][1] if n < len(found) and found[n][0] in {"json", "xml", "text"} else "")
-        for n, (kind, text) in enumerate(found, start=1)
-        if kind == "sh"
-    ]
-
-
-def pattern(answer: str, base: str) -> re.Pattern[str]:
-    """What output is *answer*, whatever its white space and its id of a number.
-
-    ``...`` stands for anything.
-    """
-    text = re.sub(r"\s+", "", answer.replace("http://127.0.0.1:8000", base))
-    escaped = re.escape(text).replace(re.escape("..."), ".+?")
-    return re.compile(re.sub(r'(ProviderUserId(?:":|>))\d+', r"\1\\d+", escaped))
-
-
-def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Paste *lines* into one shell, as somebody would who started the service."""
-    script = "\necho @@@\n".join(["set -e -o pipefail", *lines])
-    script = script.replace("http://127.0.0.1:8000", base)
-    script = script.replace(".venv/bin/python", sys.executable)
-    script = script.replace(" var/", f" {folder}/var/")
-    return subprocess.run(
-        ["bash", "-c", script],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "PORT": base.rpartition(":")[2],
-            "DATA_DIR": str(folder / "var"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [README, CLIENTS], ids=["README", "clients"])
 def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
@@ -354,35 +259,10 @@ def test_the_lines_that_a_start_prints_work_and_work_again(tmp_path: Path) -> No
     """What ``demo`` prints, pasted in order, and again after ``demo --reset``."""
     reset = ".venv/bin/python manage.py demo --reset >/dev/null"
     with service(tmp_path) as base:
-        env = {"PORT": base.rpartition(":")[2], "DATA_DIR": str(tmp_path / "var")}
-        printed = manage("demo", env=env).stdout
+        printed = manage("demo", env=environment(base, tmp_path)).stdout
         lines = re.findall(r"^(?:ID|OTP|curl).+$", printed, re.MULTILINE)
         done = paste([*lines, reset, *lines], base, tmp_path)
 
     assert len(lines) == 6  # opt-in, code, verify: one person by JSON, another by XML
     assert done.stdout.count('"StatusMessage":"Two-factor authentication is on."') == 2, done.stderr
     assert done.stdout.count("<StatusMessage>Two-factor authentication is on.<") == 2, done.stderr
-
-
-@pytest.mark.slow
-def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
-    """In the order of the document, once ann has opted in; each must end with success."""
-    # These ask for a password, are for production (see above), are for a database that was
-    # restored (tests/restore), and need PostgreSQL.
-    elsewhere = r"changepassword|createsuperuser|check --deploy|after_restore|procrastinate"
-    commands = re.findall(rf"^ {{4,}}(manage (?!{elsewhere}).+)$", OPERATORS, re.MULTILINE)
-    # A key of this run in place of the one in the document.
-    new_key = "$(manage create_access_key ann 777 2>/dev/null | tail -n 1 | cut -c 1-6)"
-    commands = [command.replace("3b7f0c", new_key) for command in commands]
-    queries = [text for text, _ in blocks(OPERATORS)]
-    # Some queries are about somebody whom a command makes. The number of ann is removed by one of
-    # the commands; the queries look at it first.
-    makes = [command for command in commands if command.startswith("manage create_person")]
-    lines = [*(text for text, _ in blocks(README)), *makes, *queries]
-    lines += [command for command in commands if command not in makes]
-    manage_here = 'manage() { .venv/bin/python manage.py "$@"; }'
-    with service(tmp_path) as base:
-        done = paste([manage_here, *lines], base, tmp_path)
-    outputs = done.stdout.split("@@@\n")[1:]
-    assert len(outputs) == 1 + len(lines), f"{lines[len(outputs) - 1]}\n{done.stderr}"
-    assert "Traceback" not in done.stderr

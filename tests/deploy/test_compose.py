@@ -1,8 +1,10 @@
 """compose.yaml, as Docker Compose reads it, and the SQL beside it."""
 
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -132,6 +134,29 @@ def test_tables_and_grants_come_before_the_service(services: Services) -> None:
     for name in ("service", "worker"):
         assert waits_for(name)["grants"] == "service_completed_successfully"
     assert waits_for("proxy") == {"service": "service_healthy"}
+
+
+COMMANDS = re.findall(r"^ {4,}(docker compose .+)$", OPERATORS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_compose_knows_each_command_of_the_page(command: str, services: Services) -> None:
+    """Its file, its options, and the services that it names. No container runs here."""
+    _, _, option, file, verb, *words = shlex.split(command)
+    assert (option, ROOT / file) == ("--file", DEPLOY / "compose.yaml")
+    done = subprocess.run(
+        ["docker-compose", verb, "--help"], capture_output=True, text=True, check=True
+    )
+    takes = dict(re.findall(r"(--[\w-]+)(?: (\w+))?", done.stdout))
+    while words and words[0] not in services:
+        word = words.pop(0)
+        if word == "-T":
+            continue
+        assert word in takes, word
+        if takes[word]:
+            words.pop(0)
+    named = itertools.takewhile(services.__contains__, words)
+    assert [*named] or verb in {"up", "build"}
 
 
 @pytest.mark.parametrize("name", ["roles", "grants"])

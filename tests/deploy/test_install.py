@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 STEPS, TRIAL, _ = re.split(r"^## (?:Try|What).*$", PAGE, flags=re.MULTILINE)
 COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", STEPS, re.MULTILINE)
+COPY_OTHER = re.findall(r"^ {4}(install .*)$", TRIAL, re.MULTILINE)
 HOST = "2fa.harbour.test"
 PASSWORD = "correct horse battery staple"
 NUMBER = "0491 570 156"
@@ -349,12 +350,11 @@ def test_the_page_restores_a_backup(installed: Debian) -> None:
 def test_the_trial_leads_to_a_text_and_then_to_production(
     tmp_path: Path, origin: Path, wheels: Path
 ) -> None:
-    copy_other = re.findall(r"^ {4}(install .*)$", TRIAL, re.MULTILINE)
     noted = ("SECRET_KEY", "OPTIN_KEYS", "OPTIN_DIGEST_KEY", "DATABASE_URL")
     assert all(f"`{name}`" in TRIAL for name in noted)
     with fresh(tmp_path, origin, wheels) as debian:
         _, clone, copy, edit_it, get_certificate, install, *people, _ = COMMANDS
-        for command in (clone, *copy_other, install, *people):
+        for command in (clone, *COPY_OTHER, install, *people):
             run(debian, command)
         browser, _ = opt_in(debian, "http://127.0.0.1:8000")
         assert "is your" in browser.get("/simulator/")

@@ -43,7 +43,7 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
             {*TOKEN_ERRORS, *_MESSAGE, "issued"} & {*TokenOutcome}, {*TokenOutcome}, id="tokens"
         ),
         pytest.param(
-            {*wording._RULES} & {*Rule},
+            {*wording.RULES} & {*Rule},
             {*Rule} - REFUSE_NOTHING - {Rule.SEARCH},  # which is about no account
             id="rules",
         ),

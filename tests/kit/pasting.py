@@ -1,0 +1,104 @@
+"""Lines of the documents, run as somebody would who pastes them."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.kit.server import ROOT
+
+
+def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+_SET_UP = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("demo", empty=True)
+"""
+"""What ``make run`` does first, but for the month of history: in one process, as each takes seconds
+to start."""
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[str]:
+    """A fresh development start in *folder*, without a history; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        env = {"PORT": str(port), "DATA_DIR": str(folder / "var")}
+        assert manage("shell", "--no-imports", "-c", _SET_UP, env=env).returncode == 0
+        with (folder / "server.log").open("wb") as log:
+            server = subprocess.Popen(
+                [
+                    *[sys.executable, "-m", "gunicorn", "twofa_site.wsgi"],
+                    *["--config", "gunicorn.conf.py", "--workers", "1"],
+                    *["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"],
+                ],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], **env},
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
+    """The lines to paste in *document*, each with the answer that follows it, or ""."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    return [
+        (text, found[n][1] if n < len(found) and found[n][0] in {"json", "xml", "text"} else "")
+        for n, (kind, text) in enumerate(found, start=1)
+        if kind == "sh"
+    ]
+
+
+def pattern(answer: str, base: str) -> re.Pattern[str]:
+    """What output is *answer*, whatever its white space and its id of a number.
+
+    ``...`` stands for anything.
+    """
+    text = re.sub(r"\s+", "", answer.replace("http://127.0.0.1:8000", base))
+    escaped = re.escape(text).replace(re.escape("..."), ".+?")
+    return re.compile(re.sub(r'(ProviderUserId(?:":|>))\d+', r"\1\\d+", escaped))
+
+
+def environment(base: str, folder: Path) -> dict[str, str]:
+    """The environment of somebody who started the ``service`` at *base* in *folder*."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PORT": base.rpartition(":")[2],
+        "DATA_DIR": str(folder / "var"),
+    }
+
+
+def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Paste *lines* into one shell, as somebody would who started the service."""
+    script = "\necho @@@\n".join(["set -e -o pipefail", *lines])
+    script = script.replace("http://127.0.0.1:8000", base)
+    script = script.replace(".venv/bin/python", sys.executable)
+    script = script.replace(" var/", f" {folder}/var/")
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env=environment(base, folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

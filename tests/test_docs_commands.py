@@ -1,0 +1,146 @@
+"""Each command of the pages for operators is run: by a test that reads it there, or its like is."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from tests.deploy import test_install
+from tests.kit.documents import README
+from tests.kit.pasting import blocks, environment, manage, paste, service
+from tests.kit.server import ROOT
+from tests.test_guarantees import is_there
+
+PAGES = ("install", "deploy", "run", "upgrade-and-restore")
+
+# Code that is no command: settings, lines of units, configurations and cron, SQL, what is printed.
+NO_COMMAND = re.compile(
+    r"$|[A-Z][A-Z_]+[= ]|\[|Exec\w+=|\w+ = |[*\d]\S* .* optin /usr|fault |  +|\(optin\.[EW]"
+)
+
+
+@cache
+def commands(page: str) -> list[str]:
+    """The commands of a page: lines of indented code, and blocks of ``sh``."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    found: list[str] = []
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "code_block":
+            found += token.content.splitlines()
+        elif token.type == "fence" and token.info == "sh":
+            found.append(token.content)
+    return [command for command in found if not NO_COMMAND.match(command)]
+
+
+INSTALL = {*test_install.COMMANDS, *test_install.COPY_OTHER}
+"""What ``test_install`` runs on a new machine. It edits the settings and signs the certificate
+itself, where the page has ``nano`` and ``certbot``."""
+
+LIKE = {
+    # They ask for a password.
+    r"manage changepassword ": "tests/commands/test_people.py::test_changepassword",
+    r"manage createsuperuser": "tests/commands/test_people.py::test_createsuperuser",
+    # For production.
+    r"manage check --deploy": "tests/test_docs.py::test_the_production_environment_loads",
+    r"manage procrastinate worker": "tests/workers/test_processes.py::"
+    "test_a_text_whose_worker_was_killed_is_sent_by_another",
+    # For a database that was restored.
+    r"manage after_restore$": "tests/restore/test_after_restore.py::test_nothing_lives_again",
+    r"manage after_restore \S+ledger": "tests/restore/test_after_restore.py::"
+    "test_lines_of_other_machines_and_of_logs_count",
+    r"pg_(dump|restore) ": "tests/restore/test_after_restore.py::test_nothing_lives_again",
+    r"pg_basebackup ": "tests/restore/test_point_in_time.py::"
+    "test_what_was_done_after_the_moment_stays_done",
+    # ``deploy/install`` does the same.
+    r"useradd |python3 -m venv |install -d |systemctl (daemon-reload|enable --now optin( |$|-))": (
+        "tests/deploy/test_install.py::test_the_page_leads_to_a_text"
+    ),
+    r"\(set -a; .* migrate\)$": "tests/deploy/test_install.py::"
+    "test_no_system_call_that_the_service_makes_is_filtered",
+    # Other programs, or other machines.
+    r"ssh -L ": "tests/deploy/test_install.py::"
+    "test_the_trial_leads_to_a_text_and_then_to_production",
+    r"ssh .* manage verify_audit --copies -": "tests/audit/test_verify.py::"
+    "test_the_copies_may_come_by_the_standard_input",
+    r"deploy/image ": "tests/deploy/test_image.py::test_an_opt_in_through_it",
+    r"docker compose ": "tests/deploy/test_compose.py::test_compose_knows_each_command_of_the_page",
+    # Two servers behind HAProxy, without systemd: one after the other gets another release.
+    r"ln -sfn |systemctl \S+( --now)? optin|systemctl restart haproxy|until curl |.*socat stdio": (
+        "tests/upgrade/test_rehearsal.py::test_an_upgrade_under_load_and_the_way_back"
+    ),
+}
+"""Commands that no test reads from their page, and a test that runs their like."""
+
+
+def is_elsewhere(command: str) -> bool:
+    return any(re.match(pattern, command) for pattern in LIKE)
+
+
+HERE = re.compile(r"manage |python3 -c |\.venv/bin/pip install ")
+"""What this file runs, unless it is in ``LIKE``. Nothing else: it may do harm on this machine."""
+
+
+def run_here(start: str) -> list[str]:
+    """The commands that begin with *start*, in the order of the pages."""
+    pages = [page for page in PAGES if page != "install"]
+    every = [one for page in pages for one in commands(page) if HERE.match(one)]
+    return [one for one in every if one.startswith(start) and not is_elsewhere(one)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_command_is_run(page: str) -> None:
+    for command in commands(page):
+        assert command in {*run_here(""), *INSTALL} or is_elsewhere(command), (
+            f"docs/{page}.md has a command that no test runs:\n{command}\n"
+            "Run it here or in tests/deploy/test_install.py, or name a test in LIKE."
+        )
+
+
+def test_each_test_of_their_like_is_there() -> None:
+    every = [command for page in PAGES for command in commands(page)]
+    for pattern, test in LIKE.items():
+        assert is_there(test), test
+        assert any(re.match(pattern, command) for command in every), f"no command is like {pattern}"
+
+
+@pytest.mark.slow
+def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
+    """In the order of the document, once ann has opted in; each must end with success."""
+    lines = run_here("manage ")
+    # The queries come first, after the people whom they are about: commands remove what they show.
+    first = [line for line in lines if line.startswith("manage create_person")]
+    queries = [line for line in lines if line.startswith("manage shell ")]
+    others = [line for line in lines if line not in {*first, *queries}]
+    assert first
+    assert queries
+    with service(tmp_path) as base:
+        done = paste([text for text, _ in blocks(README)], base, tmp_path)
+        assert done.returncode == 0, done.stderr
+        env = environment(base, tmp_path)
+        # A key of this run in place of the one of the document.
+        key = manage("create_access_key", "ann", "777", env=env).stdout.splitlines()[-1]
+        script = [line.replace("3b7f0c", key[:6]) for line in (*first, *queries, *others)]
+        ran = subprocess.run(
+            [sys.executable, "-m", "tests.kit.one_process"],
+            cwd=ROOT,
+            env=env,
+            input=json.dumps(script),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    for command, (status, printed) in zip(script, json.loads(ran.stdout), strict=True):
+        assert status == 0, f"{command}\n{printed}"
+        assert "Traceback" not in printed, f"{command}\n{printed}"
+
+
+@pytest.mark.parametrize("command", [*run_here("python3 "), *run_here(".venv/bin/pip ")])
+def test_other_commands_for_operators_run(command: str) -> None:
+    """Packages are there already: pip must find nothing else to do."""
+    here = command.replace(".venv/bin/pip install", f"{sys.executable} -m pip install --no-index")
+    subprocess.run(["bash", "-c", here], cwd=ROOT, check=True, capture_output=True)
