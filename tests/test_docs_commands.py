@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.deploy import test_install
-from tests.kit.documents import README
+from tests.kit.documents import INSTALL_COMMANDS, README, TRIAL_COMMANDS, is_there
 from tests.kit.pasting import blocks, environment, manage, paste, service
 from tests.kit.server import ROOT
-from tests.test_guarantees import is_there
 
 PAGES = ("install", "deploy", "run", "upgrade-and-restore")
 
@@ -37,7 +35,7 @@ def commands(page: str) -> list[str]:
     return [command for command in found if not NO_COMMAND.match(command)]
 
 
-INSTALL = {*test_install.COMMANDS, *test_install.COPY_OTHER}
+INSTALL = {*INSTALL_COMMANDS, *TRIAL_COMMANDS}
 """What ``test_install`` runs on a new machine. It edits the settings and signs the certificate
 itself, where the page has ``nano`` and ``certbot``."""
 

@@ -1,9 +1,10 @@
 """docs/guarantees.md, the ids that code and tests cite, and the tests it names keep together."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
+
+from tests.kit.documents import is_there
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
@@ -58,19 +59,6 @@ def test_each_guarantee_is_cited() -> None:
 
 
 # -- tests -------------------------------------------------------------------------
-
-
-@cache
-def functions(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
-
-def is_there(test: str) -> bool:
-    """Whether there is *test*: a path, or a path and the name of a function in it."""
-    name, _, function = test.partition("::")
-    path = ROOT / name
-    return path.is_file() and (not function or function in functions(path))
 
 
 def test_each_guarantee_names_its_tests() -> None:

@@ -13,15 +13,18 @@ import pytest
 
 from tests.kit.clusters import BIN
 from tests.kit.debian import Debian, new_debian
+from tests.kit.documents import (
+    INSTALL,
+    INSTALL_COMMANDS,
+    INSTALL_STEPS,
+    TRIAL_COMMANDS,
+    TRIAL_STEPS,
+)
 from tests.kit.races import until
 from tests.kit.server import ROOT, needs
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
-STEPS, TRIAL, _ = re.split(r"^## (?:Try|What).*$", PAGE, flags=re.MULTILINE)
-COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", STEPS, re.MULTILINE)
-COPY_OTHER = re.findall(r"^ {4}(install .*)$", TRIAL, re.MULTILINE)
 HOST = "2fa.harbour.test"
 PASSWORD = "correct horse battery staple"
 NUMBER = "0491 570 156"
@@ -65,7 +68,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    (release,) = re.findall(r"--branch (\S+) ", COMMANDS[1])
+    (release,) = re.findall(r"--branch (\S+) ", INSTALL_COMMANDS[1])
     commands = ("init --quiet", "add --all", "commit --quiet --message Here", f"tag {release}")
     for command in commands:
         account = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
@@ -88,7 +91,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def fresh(folder: Path, origin: Path, wheels: Path) -> Iterator[Debian]:
     """A Debian after the first command: what it installs runs, and a gateway."""
-    packages = COMMANDS[0].partition("install -y ")[2].split()
+    packages = INSTALL_COMMANDS[0].partition("install -y ")[2].split()
     assert packages
     for package in {*packages} - {"certbot", "nano"}:  # see run()
         needs(package, subprocess.run(["dpkg", "-s", package], capture_output=True).returncode == 0)
@@ -136,7 +139,7 @@ def edit(debian: Debian) -> None:
     deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED|REDIS_URL)=.*\n"
     text = re.sub(rf"^{deleted}", "", read(debian, SETTINGS), flags=re.MULTILINE)
     for name, value in ours.items():
-        assert name in STEPS
+        assert name in INSTALL_STEPS
         text, found = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
         assert found == 1, name
     write(debian, SETTINGS, text)
@@ -219,7 +222,7 @@ def installed(
 ) -> Iterator[Debian]:
     """After all commands of the page but the last, which is for trouble."""
     with fresh(tmp_path_factory.mktemp("debian"), origin, wheels) as debian:
-        for command in COMMANDS[1:-1]:
+        for command in INSTALL_COMMANDS[1:-1]:
             run(debian, command)
         yield debian
 
@@ -231,8 +234,8 @@ def texts(debian: Debian) -> list[tuple[str, str]]:
 
 
 def test_the_page_leads_to_a_text(installed: Debian) -> None:
-    assert len(COMMANDS) <= 12
-    assert f"in {len(COMMANDS) - 1} commands" in PAGE  # the last one is for trouble
+    assert len(INSTALL_COMMANDS) <= 12
+    assert f"in {len(INSTALL_COMMANDS) - 1} commands" in INSTALL  # the last one is for trouble
 
     browser, page_of_code = opt_in(installed, f"https://{HOST}")
 
@@ -242,7 +245,7 @@ def test_the_page_leads_to_a_text(installed: Debian) -> None:
     assert "Two-factor sign-in is on" in page
     challenge(installed)
     before = len(texts(installed))
-    assert "0 faults" in installed.must(f"{COMMANDS[-1]} --wait 1")
+    assert "0 faults" in installed.must(f"{INSTALL_COMMANDS[-1]} --wait 1")
     assert [number for number, _ in texts(installed)[before:]] == ["+61491570156"]
 
 
@@ -351,10 +354,10 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
     tmp_path: Path, origin: Path, wheels: Path
 ) -> None:
     noted = ("SECRET_KEY", "OPTIN_KEYS", "OPTIN_DIGEST_KEY", "DATABASE_URL")
-    assert all(f"`{name}`" in TRIAL for name in noted)
+    assert all(f"`{name}`" in TRIAL_STEPS for name in noted)
     with fresh(tmp_path, origin, wheels) as debian:
-        _, clone, copy, edit_it, get_certificate, install, *people, _ = COMMANDS
-        for command in (clone, *COPY_OTHER, install, *people):
+        _, clone, copy, edit_it, get_certificate, install, *people, _ = INSTALL_COMMANDS
+        for command in (clone, *TRIAL_COMMANDS, install, *people):
             run(debian, command)
         browser, _ = opt_in(debian, "http://127.0.0.1:8000")
         assert "is your" in browser.get("/simulator/")

@@ -1,8 +1,10 @@
 """The documents, as text."""
 
+import ast
 import base64
 import re
 import secrets
+from functools import cache
 from pathlib import Path
 
 from tests.kit.server import ROOT
@@ -21,6 +23,10 @@ OPERATORS = "\n".join(
     for page in ("deploy", "run", "upgrade-and-restore", "reference")
 )
 """All pages for operators."""
+INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+INSTALL_STEPS, TRIAL_STEPS, _ = re.split(r"^## (?:Try|What).*$", INSTALL, flags=re.MULTILINE)
+INSTALL_COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", INSTALL_STEPS, re.MULTILINE)
+TRIAL_COMMANDS = re.findall(r"^ {4}(install .*)$", TRIAL_STEPS, re.MULTILINE)
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 STAFF = (ROOT / "docs" / "staff.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,6 +36,19 @@ def anchors(document: Path) -> set[str]:
     """The anchors that GitHub gives to the headings of *document*."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@cache
+def functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def is_there(test: str) -> bool:
+    """Whether there is *test*: a path, or a path and the name of a function in it."""
+    name, _, function = test.partition("::")
+    path = ROOT / name
+    return path.is_file() and (not function or function in functions(path))
 
 
 def production_environment() -> dict[str, str]:
