@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def build(folder: Path) -> Path:
     """Build the site anew, in *folder*, and return where it is.
 
-    :raises CalledProcessError: if Zensical finds something wrong.
+    Zensical warns of links that lead nowhere; ``tests/test_docs_site.py`` names all of them.
     """
     for name in ("pages", "site"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -25,7 +25,7 @@ def build(folder: Path) -> Path:
         _copy(path, folder / "pages" / path.relative_to(ROOT))
     _copy(ROOT / "docs" / "site.css", folder / "pages" / "docs" / "site.css")
     shutil.copy(ROOT / "zensical.toml", folder)  # its paths are relative to where it is
-    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    command = [sys.executable, "-m", "zensical", "build", "--clean"]
     subprocess.run(command, cwd=folder, check=True)  # noqa: S603
     return folder / "site"
 
