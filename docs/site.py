@@ -91,20 +91,17 @@ def wide_lists(page: str) -> str:
             columns.pop()
         rest = max(indent - (columns[-1] if columns else 0), 0)
         is_code = rest >= _STEP or bool(fence)
-        if (
-            item
-            and not is_code
-            and not is_new
-            and len(columns) == depth
-            and item[1] not in {None, "1"}
-        ):
-            body, item = body.replace(".", "\\.", 1), None  # a number that begins a line of text
-        if item and not is_code and is_loose and not is_new:
+        if is_code:
+            item = None
+        elif item and not is_new and len(columns) == depth and item[1] not in {None, "1"}:
+            # A number that begins a line of text: only 1 may begin a list there.
+            body, item = body.replace(".", "\\.", 1), None
+        if item and is_loose and not is_new:
             made.append("")
         made.append(" " * (_STEP * len(columns) + (rest if is_code else 0)) + body)
         if mark and rest < _STEP:
             fence = "" if fence == mark[0] else fence or mark[0]
-        elif item and not is_code:
+        elif item:
             columns.append(indent + len(item[0]))
             is_loose = False
         is_new = False
