@@ -45,9 +45,6 @@ LIKE = {
     "tests/commands/test_people.py::test_createsuperuser": r"manage createsuperuser",
     # They are for production.
     "tests/test_docs.py::test_the_production_environment_loads": r"manage check --deploy",
-    "tests/workers/test_processes.py::test_a_text_whose_worker_was_killed_is_sent_by_another": (
-        r"manage procrastinate worker"
-    ),
     # They are for a database that was restored.
     "tests/restore/test_after_restore.py::test_nothing_lives_again": (
         r"manage after_restore$|(runuser -u postgres -- )?pg_(dump|restore) "
@@ -64,6 +61,10 @@ LIKE = {
     ),
     "tests/deploy/test_install.py::test_no_system_call_that_the_service_makes_is_filtered": (
         r"\(set -ae?; .* migrate( --skip-checks)?\)$"
+    ),
+    "tests/deploy/test_install.py::test_a_second_run_changes_nothing": (r"deploy/install$"),
+    "tests/deploy/test_install.py::test_the_page_restores_a_backup": (
+        r"systemctl stop 'optin|psql |runuser -u postgres -- psql "
     ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
@@ -99,10 +100,14 @@ def run_here(start: str) -> list[str]:
     return [one for one in every if one.startswith(start) and not is_elsewhere(one)]
 
 
+CHECK_OUT = [one for one in commands("upgrade-and-restore") if re.match(r"cd |git ", one)]
+"""How an upgrade gets the next release."""
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_each_command_is_run(page: str) -> None:
     for command in commands(page):
-        assert command in {*run_here(""), *INSTALL} or is_elsewhere(command), (
+        assert command in {*run_here(""), *INSTALL, *CHECK_OUT} or is_elsewhere(command), (
             f"docs/{page}.md has a command that no test runs:\n{command}\n"
             "Run it here or in tests/deploy/test_install.py, or name a test of its like in LIKE."
         )
@@ -151,3 +156,20 @@ def test_other_commands_for_operators_run(command: str) -> None:
     """Packages are there already: pip must find nothing else to do."""
     here = command.replace(".venv/bin/pip install", f"{sys.executable} -m pip install --no-index")
     subprocess.run(["bash", "-c", here], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_an_upgrade_gets_the_release(tmp_path: Path) -> None:
+    """In a clone that does not know its tag yet."""
+    origin, clone = tmp_path / "origin", tmp_path / "optin"
+    new, tag = "git -c user.name=a -c user.email=a@example.com", CHECK_OUT[-1].split()[-1]
+    script = f"""
+        git init --quiet {origin}; cd {origin}
+        {new} commit --quiet --allow-empty --message old
+        git clone --quiet {origin} {clone}
+        {new} commit --quiet --allow-empty --message new; git tag {tag}
+        {"; ".join(CHECK_OUT).replace("/srv/optin", str(clone))}
+        git log --format=%s -1"""
+    done = subprocess.run(
+        ["bash", "-ec", script], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout == "new\n"
