@@ -8,9 +8,10 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from docs import site as docs_site
+from tests.kit.server import eventually
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -31,14 +32,22 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
+def opens(page: Page, search: Locator) -> bool:
+    """Press the key for it. Nobody listens until the page's scripts have begun."""
+    page.keyboard.press("Control+k")
+    page.wait_for_timeout(300)
+    return search.is_visible()
+
+
 def test_the_search_finds_a_setting(browser: Browser, served: str) -> None:
     with browser.new_context() as context:
         asked: set[str] = set()
         page = context.new_page()
         page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
         page.goto(f"{served}/docs/index.html")
-        page.keyboard.press("Control+k")
-        page.get_by_placeholder("Search").fill("STOP_DELAY")
+        search = page.get_by_placeholder("Search")
+        assert eventually(lambda: opens(page, search)), "the search does not open"
+        search.fill("STOP_DELAY")
         page.get_by_role("option", name="Of the site").first.click()
         expect(page.get_by_role("heading", name="Of the site")).to_be_in_viewport()
     assert asked == {urlsplit(served).netloc}
