@@ -146,9 +146,9 @@ ERRORS: dict[str, Row] = {
     "too_large": Row(413, "The body is too large.", "A body may have 16 KiB at most."),
     "unsupported_media_type": Row(
         415,
-        "Send the body as JSON or XML.",
+        "This content type is not accepted.",
         "The content type of the body is none of application/json, text/json, "
-        "application/xml and text/xml.",
+        "application/xml and text/xml. Token calls also take forms.",
     ),
     "locked": Row(
         429,
