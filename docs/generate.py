@@ -118,7 +118,7 @@ def _arguments(name: str, command: BaseCommand) -> Iterator[str]:
 
 
 def _name(action: argparse.Action) -> str:
-    return action.option_strings[-1] if action.option_strings else _value(action)
+    return action.option_strings[0] if action.option_strings else _value(action)
 
 
 def _value(action: argparse.Action) -> str:
