@@ -2,6 +2,7 @@
 
 import os
 from base64 import urlsafe_b64encode
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -375,6 +376,30 @@ def check_support(**kwargs: Any) -> list[CheckMessage]:
             hint="Pages and mails tell people to contact support, and would not say how.",
             id="optin.W209",
         )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """A name with a typing error leaves the default in force."""
+    known = {setting.name for setting in every_setting()}
+    # A gateway of one's own may have settings of its own.
+    theirs = {"_".join(name.split("_")[:3]) for name in known}
+    unknown = [
+        name
+        for name in sorted(os.environ)
+        if name.startswith("OPTIN_")
+        and name.removesuffix("_FILE").removesuffix("_COMMAND") not in known
+        and (not name.startswith("OPTIN_GATEWAY_") or "_".join(name.split("_")[:3]) in theirs)
+    ]
+    return [
+        Warning(
+            f"There is no setting {name}.",
+            hint=" ".join(f"Did you mean {near}?" for near in get_close_matches(name, known, 1))
+            or "Remove it.",
+            id="optin.W210",
+        )
+        for name in unknown
     ]
 
 

@@ -202,7 +202,8 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # The proxy in front ends TLS and redirects; the service speaks HTTP to it alone.
 SECURE_SSL_REDIRECT = False
-SILENCED_SYSTEM_CHECKS = ["security.W008"]
+# The first is about that redirect. Where mails go to the console, optin.W201 says it in our words.
+SILENCED_SYSTEM_CHECKS = ["security.W008", "mail.E001"]
 # Of the admin; not in a cookie of their own.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "optin.web.pages.csrf_failure"

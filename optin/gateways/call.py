@@ -133,6 +133,8 @@ class Call:
             # Whatever an answer does to the client. Its words may hold the address, which
             # may hold a secret.
             self._failure = type(exc).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+                self._failure = "its certificate is not valid"
 
 
 class _Adapter(HTTPAdapter):

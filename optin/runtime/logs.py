@@ -25,10 +25,12 @@ FORMATS = ("json", "plain")
 # Their words are ours or Django's: the operator needs them to mend a wrong setting.
 _SPEAKING = frozenset({"ImproperlyConfigured", "SystemCheckError", "ModuleNotFoundError"})
 
-# Read as "name, signs, value": in a query, a form, JSON, XML or a header.
+# Read as "name, signs, value": in a query, a form, JSON, XML or a header. PostgreSQL's
+# "password authentication failed" holds none.
 _BY_NAME = re.compile(
     r"(?i)\b(wsaccesskey|access_token|refresh_token|password|verification_code|otp|client_secret"
-    r"|mobilenumber|authorization|cookie)(\W{1,4}(?:(?:bearer|basic)\s+)?)[^\s&\"'<>,;]+"
+    r"|mobilenumber|authorization|cookie)(\W{1,4}(?:(?:bearer|basic)\s+)?)"
+    r"(?!authentication failed)[^\s&\"'<>,;]+"
 )
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _NUMBER = re.compile(r"(?<!\w)\+\d{8,15}\b")

@@ -389,7 +389,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
     with pytest.raises(SmsError) as caught:
         send(gateway(secure, https_only=True))
-    assert str(caught.value) == "the gateway could not be reached (SSLError)"
+    assert str(caught.value) == "the gateway could not be reached (its certificate is not valid)"
     assert caught.value.fate is Fate.TRY_ANOTHER
     assert secure.connections == 1
     assert secure.requests == []

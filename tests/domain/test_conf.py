@@ -578,6 +578,26 @@ def test_a_deployment_without_a_contact_is_warned(
     assert ("optin.W209" in found) is warned
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("OPTIN_SERVICENAME", "Did you mean OPTIN_SERVICE_NAME?"),
+        ("OPTIN_GATEWAY_HTTP_UR_FILE", "Did you mean OPTIN_GATEWAY_HTTP_URL?"),
+        ("OPTIN_QWERTYUIOP_ASDFGHJKL", "Remove it."),
+        ("OPTIN_KEYS_COMMAND", None),
+        ("OPTIN_GATEWAY_HARBOUR_KEY", None),
+    ],
+)
+def test_a_name_with_a_typing_error_is_warned(
+    production: LazySettings, monkeypatch: pytest.MonkeyPatch, name: str, hint: str | None
+) -> None:
+    monkeypatch.setenv(name, "1")
+    found = [m for m in run_checks(include_deployment_checks=True) if m.id == "optin.W210"]
+    assert [(m.msg, m.hint) for m in found] == (
+        [(f"There is no setting {name}.", hint)] if hint else []
+    )
+
+
 @pytest.mark.parametrize("sends", [True, False])
 def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
     """S-39."""
