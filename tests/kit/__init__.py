@@ -15,6 +15,7 @@ Ways in:
     ``chromium``    a real browser, and a server for it
     ``commands``    the commands for operators
     ``server``      the service in processes of its own
+    ``quick_settings``  settings of a server with quick password hashes
     ``haproxy``     two of them, behind HAProxy
     ``races``       calls that start together
 

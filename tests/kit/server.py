@@ -192,6 +192,44 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             yield Server(port, process, folder)
 
 
+_SET_UP = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("demo", empty={}, json=True)
+"""
+"""What ``make run`` does first: in one process, as each takes seconds to start."""
+
+
+@dataclass(frozen=True)
+class Development:
+    """A development start: its address, its folder, and what ``demo --json`` prints."""
+
+    base_url: str
+    data: Path
+    demo: dict[str, Any]
+
+
+@contextmanager
+def development_start(
+    folder: Path, *, is_empty: bool = False, also: str = "", **env: str
+) -> Iterator[Development]:
+    """Make a fresh development start in *folder*, as ``make run`` does, and serve it.
+
+    The database of the tests is not touched.
+
+    :param is_empty: without the month of history.
+    :param also: more lines of the set-up, which print nothing.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port, data = listener.getsockname()[1], folder / "var"
+        env = {"PATH": os.environ["PATH"], "PORT": str(port), "DATA_DIR": str(data), **env}
+        lines = _SET_UP.format(is_empty) + also
+        done = PRESENT.manage("shell", "--no-imports", "-c", lines, env=env)
+        assert done.returncode == 0, done.stderr
+        with gunicorn(listener, env, folder / "server.log", workers=1):
+            yield Development(f"http://127.0.0.1:{port}", data, json.loads(done.stdout))
+
+
 def database_url() -> str:
     """The address of the database that the tests have made."""
     database = connection.settings_dict

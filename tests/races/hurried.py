@@ -5,11 +5,7 @@ shared: no pool, but a connection for each thread. Passwords are the tests' own,
 quickly.
 """
 
-from twofa_site.settings import *  # noqa: F403
+from tests.kit.quick_settings import *  # noqa: F403
 
 DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405
 DATABASES["default"]["OPTIONS"].pop("pool", None)  # noqa: F405
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.MD5PasswordHasher",
-    "optin.api.oauth.RandomSecretHasher",
-]

@@ -34,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         kept = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
         environment = {
             **kept,
-            "DJANGO_SETTINGS_MODULE": "tests.schema.server_settings",
+            "DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings",
             "DEBUG": "1",
             "BASE_URL": f"http://127.0.0.1:{port}",
             "DATA_DIR": str(folder),

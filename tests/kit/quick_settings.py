@@ -1,4 +1,4 @@
-"""The settings of the served service: quick password hashes, for thousands of requests."""
+"""The settings of a service with quick password hashes, for thousands of requests."""
 
 from twofa_site.settings import *  # noqa: F403
 
