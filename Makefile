@@ -28,7 +28,7 @@ coverage: $(VENV)/tests
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy optin twofa_site tests bench deploy docs/generate.py docs/site.py manage.py
+	$(BIN)/mypy optin twofa_site conformance tests bench deploy docs/generate.py docs/site.py manage.py
 	$(BIN)/djlint --check --lint templates
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
@@ -64,7 +64,7 @@ lock:
 # Nothing else does: the compiled catalogue is committed.
 messages: $(VENV)/tests
 	$(BIN)/python manage.py makemessages --locale de --no-obsolete --add-location file \
-	  --ignore .venv --ignore var --ignore tests --ignore bench --ignore deploy
+	  --ignore .venv --ignore var --ignore tests --ignore bench --ignore deploy --ignore conformance
 	$(BIN)/python manage.py compilemessages --locale de --ignore .venv --ignore var
 
 # Write the parts of docs/reference.md that come from the code.

@@ -2,14 +2,13 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.kit.server import ROOT
+from tests.kit.server import ROOT, development_start
 
 
 def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -23,40 +22,11 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
     )
 
 
-_SET_UP = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-call_command("demo", empty=True)
-"""
-"""What ``make run`` does first, but for the month of history: in one process, as each takes seconds
-to start."""
-
-
 @contextmanager
-def service(folder: Path) -> Iterator[str]:
+def service(folder: Path, **env: str) -> Iterator[str]:
     """A fresh development start in *folder*, without a history; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        env = {"PORT": str(port), "DATA_DIR": str(folder / "var")}
-        assert manage("shell", "--no-imports", "-c", _SET_UP, env=env).returncode == 0
-        with (folder / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                [
-                    *[sys.executable, "-m", "gunicorn", "twofa_site.wsgi"],
-                    *["--config", "gunicorn.conf.py", "--workers", "1"],
-                    *["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1"],
-                ],
-                cwd=ROOT,
-                env={"PATH": os.environ["PATH"], **env},
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
+    with development_start(folder, is_empty=True, **env) as start:
+        yield start.base_url
 
 
 def blocks(document: str) -> list[tuple[str, str]]:

@@ -1,0 +1,43 @@
+"""``python -m conformance BASE_URL``: exit status 0 nothing failed, 1 something did, 2 no run."""
+
+import http.client
+import sys
+from collections.abc import Sequence
+
+from conformance import checks, options, report
+from conformance.session import Result, Session
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the checks, print the report, and return the exit status."""
+    command = options.parse(arguments, checks.sections())
+    try:
+        results = run(command)
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        print(f"Could not run: {exc}", file=sys.stderr)
+        return 2
+    report.show(results)
+    if command.junit:
+        report.write_junit(results, command.junit)
+    return 1 if any(result.state == "failed" for result in results) else 0
+
+
+def run(command: options.Command) -> list[Result]:
+    """Run the checks of a command line, in their order.
+
+    :raises OSError, http.client.HTTPException: if nobody answers there.
+    :raises ValueError: if the base URL is none.
+    """
+    session = Session(command.options)
+    session.send("GET", "/authorisation/ping")
+    return [
+        session.run(check)
+        for check in checks.CHECKS
+        if not command.only or check.section in command.only
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

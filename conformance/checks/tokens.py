@@ -1,0 +1,183 @@
+"""Token calls."""
+
+from conformance.checks.ping import ELSEWHERE
+from conformance.registry import check
+from conformance.session import Session
+from conformance.wire import FORM, JSON, MEDIA_TYPES, Answer
+
+REFUSED = (400, "invalid_grant")
+MALFORMED = (400, "invalid_request")
+
+
+def _granted(s: Session, answer: Answer) -> Answer:
+    return s.require(answer, 200)
+
+
+def _refresh(s: Session, token: str, **more: str) -> Answer:
+    return s.call("refresh", {"grant_type": "refresh_token", "refresh_token": token, **more})
+
+
+@check
+def grant(s: Session) -> None:
+    """A password gets a token, in each format and as a form. [3.3]"""
+    for name, kind in (("token", FORM), *(("token-2fa", kind) for kind in MEDIA_TYPES)):
+        answer = _granted(s, s.call(name, s.password(), kind))
+        s.equal(answer, answer.get("token_type"), "Bearer", "token_type")
+
+
+@check
+def no_client(s: Session) -> None:
+    """No client id is needed. [3.3]"""
+    _granted(s, s.call("token", s.password(), JSON))
+
+
+@check
+def default_scope(s: Session) -> None:
+    """Without a scope the token is for full and each file of the person. [3.2]"""
+    answer = _granted(s, s.call("token", s.password()))
+    words = str(answer.get("scope")).split()
+    s.equal(answer, words[:1], ["full"], "the first word of the scope")
+    s.options.need("file")
+    s.equal(answer, f"fileid:{s.options.file}" in words, True, "the file in the scope")
+
+
+@check
+def asked_scope(s: Session) -> None:
+    """The scope asked for is granted, in lower case and in the order of the contract. [3.2]"""
+    s.options.need("file")
+    file = f"fileid:{s.options.file}"
+    for asked, granted in (
+        (f"2fa {file}", f"2fa {file}"),
+        (file, f"full {file}"),
+        (f"FILEID:{s.options.file} Modify VIEW", f"modify view {file}"),
+        (f"view 2fa 2fa {file}", f"2fa view {file}"),
+    ):
+        answer = _granted(s, s.call("token", s.password(scope=asked)))
+        s.equal(answer, answer.get("scope"), granted, "scope")
+
+
+@check
+def scope_of_others(s: Session) -> None:
+    """An unknown word, and a file that is not the person's, are invalid_scope. [3.2]"""
+    for asked in ("delete", f"fileid:{ELSEWHERE}", "fileid:", "full,2fa"):
+        s.expect(s.call("token", s.password(scope=asked)), 400, "invalid_scope")
+
+
+@check
+def narrow(s: Session) -> None:
+    """fileid narrows a token to its file. [3.2]"""
+    s.options.need("file")
+    token = s.token_for(f"2fa fileid:{s.options.file}")
+    bearer = {"Authorization": f"Bearer {token}"}
+    own = s.call("ping", credential="none", query=f"FileId={s.options.file}", headers=bearer)
+    s.expect(own, 200)
+    other = s.call("ping", credential="none", query=f"FileId={ELSEWHERE}", headers=bearer)
+    s.expect(other, 403, "file_access_denied")
+
+
+@check
+def wrong_password(s: Session) -> None:
+    """A wrong password and an unknown name get the same invalid_grant. [3.5]"""
+    s.options.need("username")
+    body = {"grant_type": "password", "password": "conformance-wrong"}
+    answers = [
+        s.call("token", body | {"username": name})
+        for name in (s.options.username, "conformance-nobody")
+    ]
+    for answer in answers:
+        s.expect(answer, *REFUSED)
+        s.equal(answer, answer.body, answers[0].body, "the same body for each:")
+
+
+@check
+def other_grants(s: Session) -> None:
+    """Another grant_type is unsupported_grant_type, before a missing field. [3.5]"""
+    for name, grant_type in (("token", "client_credentials"), ("refresh", "password")):
+        answer = s.call(name, {"grant_type": grant_type})
+        s.expect(answer, 400, "unsupported_grant_type")
+
+
+@check
+def missing(s: Session) -> None:
+    """A missing or malformed field is invalid_request. [3.5]"""
+    whole = {"grant_type": "password", "username": "conformance-nobody", "password": "x"}
+    for name in whole:
+        less = {key: value for key, value in whole.items() if key != name}
+        for kind in (*MEDIA_TYPES, FORM):
+            s.expect(s.call("token", less, kind), *MALFORMED)
+    for kind in (JSON, FORM):
+        s.expect(s.call("refresh", {"grant_type": "refresh_token"}, kind), *MALFORMED)
+
+
+@check
+def malformed_code(s: Session) -> None:
+    """A verification_code of no known shape is invalid_request. [1.3]"""
+    body = {"grant_type": "password", "username": "conformance-nobody", "password": "x"}
+    for code in ("1", "12345678", "abcdefg"):
+        s.expect(s.call("token", body | {"verification_code": code}), *MALFORMED)
+
+
+@check
+def form_twice(s: Session) -> None:
+    """A name given twice in a form is invalid_request. [2.2]"""
+    body = b"grant_type=password&username=x&password=x&x=1&X=2"
+    s.expect(s.call("token", body, FORM), *MALFORMED)
+
+
+@check
+def refresh(s: Session) -> None:
+    """A refresh answers like token, in each format. [3.4]"""
+    first = _granted(s, s.call("token", s.password()))
+    token = str(first.get("refresh_token"))
+    for kind in (FORM, *MEDIA_TYPES):
+        body = {"grant_type": "refresh_token", "refresh_token": token}
+        answer = _granted(s, s.call("refresh", body, kind))
+        s.equal(answer, answer.get("scope"), first.get("scope"), "scope")
+        bearer = {"Authorization": f"Bearer {answer.get('access_token')}"}
+        s.expect(s.call("ping", credential="none", headers=bearer), 200)
+        token = str(answer.get("refresh_token"))
+
+
+@check
+def same_refresh_token(s: Session) -> None:
+    """A refresh repeats the refresh token, as it does by default, and it works again. [3.4]"""
+    first = _granted(s, s.call("token", s.password()))
+    token = str(first.get("refresh_token"))
+    for _ in range(2):
+        answer = _granted(s, _refresh(s, token))
+        s.equal(answer, answer.get("refresh_token") == token, True, "the same refresh_token:")
+
+
+@check
+def narrower_refresh(s: Session) -> None:
+    """A refresh may ask for less; one for more is invalid_scope. [3.4]"""
+    s.options.need("file")
+    file = f"fileid:{s.options.file}"
+    token = str(
+        _granted(s, s.call("token", s.password(scope=f"full 2fa {file}"))).get("refresh_token")
+    )
+    answer = _granted(s, _refresh(s, token, scope="2fa"))
+    s.equal(answer, answer.get("scope"), f"2fa {file}", "scope")
+    more = _refresh(s, str(answer.get("refresh_token")), scope="view")
+    s.expect(more, 400, "invalid_scope")
+
+
+@check
+def unknown_refresh(s: Session) -> None:
+    """An unknown refresh token is invalid_grant. [3.5]"""
+    s.expect(_refresh(s, "conformance-unknown"), *REFUSED)
+
+
+@check
+def not_a_bearer(s: Session) -> None:
+    """A refresh token is no access token. [3.1]"""
+    token = str(_granted(s, s.call("token", s.password())).get("refresh_token"))
+    headers = {"Authorization": f"Bearer {token}"}
+    s.expect(s.call("ping", credential="none", headers=headers), 401, "invalid_token")
+
+
+@check
+def ignored_code(s: Session) -> None:
+    """A code of a person without a second factor is ignored. [3.3]"""
+    body = s.password(verification_code="0" * s.options.digits)
+    s.expect(s.call("token-2fa", body), 200)

@@ -1,0 +1,96 @@
+"""What a run is told: options of the command line, or the same names in a file of TOML."""
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from conformance.registry import NotChecked
+
+
+def _option(default: Any, told: str, **how: Any) -> Any:
+    return field(default=default, metadata={"help": told, **how})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person at the server is, and how to read their phone. The rest has defaults."""
+
+    base_url: str
+    file: int = _option(0, "FileId of a file of the person")
+    access_key: str = _option("", "WsAccessKey of the person for this file")
+    username: str = _option("", "user name of the person, who has no second factor")
+    password: str = _option("", "password of the person")
+    numbers: tuple[str, ...] = _option(
+        (), "mobile numbers nobody uses, three for all checks", nargs="+"
+    )
+    texts: str = _option("", "command that prints the newest text to the number put behind it")
+    other_file: int = _option(0, "FileId of another person's file")
+    other_access_key: str = _option("", "WsAccessKey of another person for other-file")
+    client_id: str = _option("", "id of a confidential client for client_credentials")
+    client_secret: str = _option("", "its secret")
+    digits: int = _option(7, "digits of a texted code (default: 7)")
+    max_wait: int = _option(60, "longest wait that a 429 may ask for, in seconds (default: 60)")
+
+    def need(self, *names: str) -> None:
+        """Go on only where all of these are given.
+
+        :raises NotChecked: with the names of those that are not.
+        """
+        missing = [f"--{name.replace('_', '-')}" for name in names if not getattr(self, name)]
+        if missing:
+            raise NotChecked(f"not given: {', '.join(missing)}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line: the run, and what to make of it."""
+
+    options: Options
+    junit: Path | None
+    only: tuple[str, ...]
+
+
+def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
+    """Read the command line; what it says wins over the file of ``--config``.
+
+    Exits with status 2 where something is wrong.
+    """
+    parser = argparse.ArgumentParser(
+        "python -m conformance", description="Check a server against the wire contract."
+    )
+    parser.add_argument("base_url", metavar="BASE_URL", help="as clients have it")
+    parser.add_argument("--config", type=Path, help="TOML file with the options below")
+    told = [option for option in fields(Options) if option.name != "base_url"]
+    for option in told:
+        how: dict[str, Any] = {"type": option.type, "metavar": option.name.upper()}
+        how |= option.metadata
+        if "nargs" in how:
+            how["type"] = str
+        parser.add_argument(f"--{option.name.replace('_', '-')}", default=None, **how)
+    parser.add_argument("--junit", type=Path, help="write the results to this file too")
+    parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
+    given = vars(parser.parse_args(arguments))
+    values = _from_file(parser, given["config"], {option.name for option in told})
+    values |= {o.name: given[o.name] for o in told if given[o.name] is not None}
+    values["numbers"] = tuple(values.get("numbers", ()))
+    return Command(
+        Options(given["base_url"].rstrip("/"), **values), given["junit"], tuple(given["only"])
+    )
+
+
+def _from_file(
+    parser: argparse.ArgumentParser, path: Path | None, known: set[str]
+) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        parser.error(f"{path}: {exc}")
+    values = {name.replace("-", "_"): value for name, value in read.items()}
+    if unknown := values.keys() - known:
+        parser.error(f"{path}: no such option: {', '.join(sorted(unknown))}")
+    return values

@@ -1,0 +1,52 @@
+"""What a check is: a short function whose docstring is its name and its section of the contract."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conformance.session import Session
+
+Looks = Callable[["Session"], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the contract to look at; *contract* is the section of docs/contract.md."""
+
+    section: str
+    name: str
+    contract: str
+    look: Looks
+
+
+CHECKS: list[Check] = []
+"""All checks, in the order in which they run: each story builds on the steps before."""
+
+
+def check(look: Looks) -> Looks:
+    """Register *look*: ``What is right. [2.3]`` is its docstring."""
+    add(look, sys.modules[look.__module__].__doc__ or "")
+    return look
+
+
+def add(look: Looks, section: str, told: str | None = None) -> None:
+    """Register *look* under the title that *section* begins with.
+
+    :param told: the docstring, where *look* has none of its own.
+    """
+    name, contract = read(told or look.__doc__)
+    CHECKS.append(Check(section.partition(".")[0], name, contract, look))
+
+
+def read(docstring: str | None) -> tuple[str, str]:
+    """Return the name and the section of the contract that a check's docstring gives."""
+    found = re.fullmatch(r"(.+\.) \[([\d.]+)\]", " ".join((docstring or "").split()))
+    assert found, f"no name, and no section in brackets: {docstring!r}"
+    return found[1], found[2]
+
+
+class NotChecked(Exception):
+    """Nobody could look; the text says why, for people."""

@@ -1,0 +1,335 @@
+"""One thing wrong at a time: what a server may get wrong, and the checks that must say so."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.checks import (
+    addresses,
+    bodies,
+    credentials,
+    every_answer,
+    formats,
+    oauth,
+    order,
+    ping,
+    stories,
+    tokens,
+)
+from conformance.registry import read
+from conformance.wire import Request
+from tests.conformance.proxy import Alter, Forward, Reply
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Where ``alter`` is at work, exactly the checks of these names fail."""
+
+    name: str
+    alter: Alter
+    found_by: frozenset[str]
+
+
+DEVIATIONS: list[Deviation] = []
+
+
+def found_by(*looks: Callable[..., None]) -> Callable[[Alter], Alter]:
+    """Put a way to deviate into the list, with the checks that find it: all of them."""
+
+    def register(alter: Alter) -> Alter:
+        names = frozenset(read(look.__doc__)[0] for look in looks)
+        DEVIATIONS.append(Deviation(alter.__name__, alter, names))
+        return alter
+
+    return register
+
+
+def rewritten(reply: Reply, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Reply:
+    """Write an object in JSON anew; leave other answers alone."""
+    data = None if reply.is_xml else reply.read.data
+    if not isinstance(data, dict) or reply.request.path.startswith("/o/"):
+        return reply
+    return replace(reply, body=json.dumps(change(data), separators=(",", ":")).encode())
+
+
+def of_api(request: Request) -> bool:
+    return request.path.startswith(("/user/", "/authorisation/"))
+
+
+def of_verify(request: Request) -> bool:
+    return request.path.startswith("/user/verify-2fa-opt-in")
+
+
+# -- headers -----------------------------------------------------------------------
+
+
+@found_by(every_answer.cache_control)
+def refusals_may_be_cached(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return reply.with_headers(cache_control=None) if reply.status == 403 else reply
+
+
+@found_by(every_answer.request_id)
+def no_request_id(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_headers(x_request_id=None)
+
+
+@found_by(every_answer.challenge, oauth.unknown_client)
+def no_challenge(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_headers(www_authenticate=None)
+
+
+@found_by(every_answer.challenge)
+def challenge_without_its_error(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    challenged = reply.headers.get("www-authenticate", "").startswith("Bearer")
+    return reply.with_headers(www_authenticate='Bearer realm="api"') if challenged else reply
+
+
+@found_by(every_answer.allow)
+def no_allow(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_headers(allow=None)
+
+
+@found_by(
+    every_answer.retry_after,
+    every_answer.sentence,
+)
+def no_retry_after(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_headers(retry_after=None)
+
+
+@found_by(every_answer.content_type)
+def no_charset(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return reply.with_headers(content_type=reply.headers["content-type"].partition(";")[0])
+
+
+@found_by(formats.preferences)
+def q_is_ignored(request: Request, forward: Forward) -> Reply:
+    accept = re.sub(r";q=0\.\d", "", request.headers.get("Accept", "*/*"))
+    return forward(replace(request, headers={**request.headers, "Accept": accept}))
+
+
+# -- bodies in XML -----------------------------------------------------------------
+
+
+@found_by(every_answer.xml_bytes, ping.bare)
+def declaration(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    declared = b'<?xml version="1.0" encoding="utf-8"?>' + reply.body
+    return replace(reply, body=declared) if reply.is_xml else reply
+
+
+@found_by(every_answer.xml_bytes)
+def white_space_in_xml(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return reply.with_body(b"><", b">\n<") if reply.is_xml else reply
+
+
+@found_by(every_answer.xml_bytes)
+def xsi_before_xsd(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    swapped = re.sub(rb'(xmlns:xsd="[^"]+") (xmlns:xsi="[^"]+")', rb"\2 \1", reply.body)
+    return replace(reply, body=swapped)
+
+
+@found_by(every_answer.elements)
+def links_last_in_xml(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    moved = re.sub(rb"(<_links>.*</_links>)(<Sta.*</StatusMessage>)", rb"\2\1", reply.body)
+    return replace(reply, body=moved)
+
+
+@found_by(every_answer.elements, formats.token_errors)
+def another_root(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_body(b"OAuthGrantRequestError", b"Error")
+
+
+# -- bodies in JSON ----------------------------------------------------------------
+
+
+@found_by(every_answer.json_bytes)
+def white_space_in_json(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return reply if reply.is_xml else reply.with_body(b'":"', b'": "')
+
+
+@found_by(every_answer.properties)
+def links_first_in_json(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return rewritten(reply, lambda data: dict(sorted(data.items(), key=lambda i: i[0] != "_links")))
+
+
+@found_by(every_answer.properties)
+def one_more_property(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return rewritten(reply, lambda data: data | {"Code": 7}) if reply.status == 403 else reply
+
+
+@found_by(every_answer.properties, bodies.otp_as_number)
+def names_in_camel_case(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_body(b'"StatusMessage"', b'"statusMessage"')
+
+
+@found_by(stories.id_is_a_number, every_answer.properties)
+def id_as_a_string(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, body=re.sub(rb'UserId":(\d+)', rb'UserId":"\1"', reply.body))
+
+
+@found_by(every_answer.properties)
+def seconds_as_a_string(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, body=re.sub(rb'expires_in":(\d+)', rb'expires_in":"\1"', reply.body))
+
+
+@found_by(every_answer.properties, every_answer.links)
+def links_are_null(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    is_success = reply.status == 200 and request.path.startswith("/user/")
+    return rewritten(reply, lambda data: data | {"_links": None}) if is_success else reply
+
+
+@found_by(ping.bare)
+def ping_answers_an_object(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, body=b'{"result":true}') if reply.body == b"true" else reply
+
+
+# -- links -------------------------------------------------------------------------
+
+
+@found_by(every_answer.links)
+def no_link_to_a_new_code(request: Request, forward: Forward) -> Reply:
+    def less(data: dict[str, Any]) -> dict[str, Any]:
+        return data | {"_links": [li for li in data["_links"] if li["title"] != "Send a new code"]}
+
+    reply = forward(request)
+    return rewritten(reply, less) if reply.read.code == "otp_incorrect" else reply
+
+
+@found_by(every_answer.links)
+def links_to_another_host(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return reply.with_body(b"http://127", b"http://other") if of_api(request) else reply
+
+
+@found_by(every_answer.keys_in_links, every_answer.links)
+def key_in_a_link(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_body(b"?FileId=", b"?WsAccessKey=x&amp;FileId=")
+
+
+# -- decisions ---------------------------------------------------------------------
+
+
+@found_by(
+    stories.wrong_code,
+    stories.unknown_id,
+    stories.of_others,
+    stories.exhausted,
+    stories.opt_out_wrong,
+    every_answer.code_and_status,
+)
+def another_code(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    is_unknown = b"2147483647" in request.body
+    return reply if is_unknown else reply.with_body(b"otp_incorrect", b"otp_wrong")
+
+
+@found_by(stories.unknown_id, every_answer.sentence)
+def unknown_ids_are_told(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if of_verify(request) and b"2147483647" in request.body:
+        return reply.with_body(b"The code is not right.", b"The code is not right!")
+    return reply
+
+
+@found_by(stories.verify_again, every_answer.sentence)
+def already_verified_is_fine(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, status=200) if reply.read.code == "already_verified" else reply
+
+
+@found_by(order.first_of_two)
+def type_before_credentials(request: Request, forward: Forward) -> Reply:
+    plain = request.headers.get("Content-Type") == "text/plain"
+    if plain and "conformance-unknown" in request.headers.get("Authorization", ""):
+        headers = {n: v for n, v in request.headers.items() if n != "Authorization"}
+        return forward(replace(request, headers=headers))
+    return forward(request)
+
+
+@found_by(formats.nothing_fits, every_answer.code_and_status)
+def not_acceptable(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, status=406) if request.headers.get("Accept") == "text/html" else reply
+
+
+@found_by(addresses.any_case, formats.no_redirect, every_answer.code_and_status)
+def slashes_are_redirected(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if request.path.startswith("/user/") and request.path.endswith("/") and reply.status != 404:
+        return replace(reply, status=301).with_headers(location=request.path[:-1])
+    return reply
+
+
+@found_by(addresses.names)
+def names_are_exact(request: Request, forward: Forward) -> Reply:
+    target = re.sub(r"wsaccesskey=(?=\w{9})", "x=", request.target)
+    return forward(replace(request, target=target))
+
+
+@found_by(bodies.otp_as_number)
+def numbers_are_codes(request: Request, forward: Forward) -> Reply:
+    body = re.sub(rb'"Otp": (\d+)', rb'"Otp": "\1"', request.body)
+    return forward(replace(request, body=body))
+
+
+@found_by(
+    bodies.null,
+    every_answer.no_500,
+    stories.opt_out_asks,
+    every_answer.code_and_status,
+    every_answer.error_and_status,
+)
+def null_is_a_fault_of_the_server(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, status=500) if request.body == b"null" else reply
+
+
+@found_by(bodies.dtd)
+def a_dtd_is_read(request: Request, forward: Forward) -> Reply:
+    return forward(replace(request, body=re.sub(rb"^<!DOCTYPE \w+>", b"", request.body)))
+
+
+@found_by(tokens.same_refresh_token)
+def refresh_tokens_rotate(request: Request, forward: Forward) -> Reply:
+    if b"-rotated" in request.body:
+        request = replace(request, body=re.sub(rb"(-rotated)+", b"", request.body))
+    reply = forward(request)
+    if reply.status == 200 and request.path.endswith("/refresh"):
+        rotated = rb'\1-rotated"' if not reply.is_xml else rb"\1-rotated<"
+        return replace(reply, body=re.sub(rb"(refresh_token\W+[\w-]+)[\"<]", rotated, reply.body))
+    return reply
+
+
+@found_by(credentials.scopes)
+def view_is_enough(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if reply.read.code == "insufficient_scope":
+        nobody = {n: v for n, v in request.headers.items() if n != "Authorization"}
+        return forward(replace(request, headers=nobody))
+    return reply
+
+
+@found_by(tokens.ignored_code)
+def codes_are_always_judged(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if b'"verification_code": "0000000"' in request.body:
+        said = "The code is not right, or not valid any more."
+        body = f'{{"error":"invalid_grant","error_description":"{said}"}}'
+        return replace(reply, status=400, body=body.encode())
+    return reply

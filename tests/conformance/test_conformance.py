@@ -1,0 +1,302 @@
+"""The kit finds what deviates, by its name, and finds nothing in our own service."""
+
+import ast
+import json
+import re
+import shlex
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from defusedxml.ElementTree import fromstring
+
+from conformance.__main__ import main, run
+from conformance.checks import CHECKS, sections
+from conformance.goldens import SENTENCES, TOKEN_SENTENCES
+from conformance.options import Command, Options
+from conformance.wire import Request, Wire
+from tests.conformance.deviations import DEVIATIONS, Deviation, of_verify
+from tests.conformance.proxy import Alter, Forward, Proxy, Reply, proxying, unaltered
+from tests.kit.documents import CONFORMANCE
+from tests.kit.server import ROOT, development_start
+
+CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+
+LAX = {
+    "DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings",
+    "OPTIN_REQUESTS_PER_USER": "0",
+    "OPTIN_REQUESTS_PER_NETWORK": "0",
+    "OPTIN_PASSWORD_HASHES": "64",
+    "OPTIN_RESEND_WAIT": "2",
+    "OPTIN_BREAKER_UNPROVED": "0",
+    **dict.fromkeys(
+        [
+            *("OPTIN_SENDS_PER_NUMBER", "OPTIN_SENDS_PER_USER", "OPTIN_SENDS_PER_CLIENT"),
+            *("OPTIN_SENDS_PER_IP", "OPTIN_SIGN_INS_PER_IP", "OPTIN_FAILED_SIGN_INS_PER_NAME"),
+        ],
+        "10000/60",
+    ),
+}
+"""One person goes through all of it again and again."""
+
+
+_CLIENT = """
+from io import StringIO
+call_command("createapplication", "confidential", "client-credentials", client_id="kit",
+             client_secret="kit-secret", stdout=StringIO())
+"""
+_TEXTS = """sh -c 'grep -F "$0" {} | tail -n 1'"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A proxy in front of a development start, and all that a run may be told of it."""
+
+    proxy: Proxy
+    options: Options
+    texts: Path
+
+    def failed(self, alter: Alter = unaltered, only: tuple[str, ...] = ()) -> set[str]:
+        """Return the names of the checks that fail where *alter* is at work."""
+        self.proxy.alter = alter
+        results = run(Command(self.options, junit=None, only=only))
+        return {result.check.name for result in results if result.state == "failed"}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("conformance")
+    with proxying() as proxy:
+        env = LAX | {"DEBUG": "1", "BASE_URL": proxy.base_url}
+        with development_start(folder, is_empty=True, also=_CLIENT, **env) as start:
+            proxy.service = Wire(start.base_url)
+            ann, ben, *_ = start.demo["users"]
+            options = Options(
+                proxy.base_url,
+                file=777,
+                access_key=ann["access_keys"]["777"],
+                username="ann",
+                password=ann["password"],
+                numbers=("+61491570156", "+61491570157", "+61491570158"),
+                texts=_TEXTS.format(start.data / "sms.jsonl"),
+                other_file=888,
+                other_access_key=ben["access_keys"]["888"],
+                client_id="kit",
+                client_secret="kit-secret",
+            )
+            yield Bench(proxy, options, start.data / "sms.jsonl")
+
+
+# -- what it finds -----------------------------------------------------------------
+
+QUICK = ("Ping", "Addresses, methods and the query", "The type of the answer")
+LAWS = "Every answer of the run"
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_with_our_own_service(bench: Bench) -> None:
+    bench.proxy.alter = unaltered
+    results = run(Command(bench.options, junit=None, only=()))
+    told = [(r.check.name, r.state, r.reason, r.deviations[:1]) for r in results]
+    assert [each for each in told if each[1] != "passed"] == []
+    assert len(results) == len(CHECKS)
+
+
+@pytest.mark.parametrize("name", ["no_allow", "declaration", "ping_answers_an_object"])
+def test_some_deviations_are_found_in_a_moment(bench: Bench, name: str) -> None:
+    deviation = next(each for each in DEVIATIONS if each.name == name)
+    assert bench.failed(only=(*QUICK, LAWS)) == set()
+    assert bench.failed(deviation.alter, (*QUICK, LAWS)) == deviation.found_by
+
+
+LONG = {"Token calls", "A code that is used up", "Opting in and out, in XML"}
+"""Sections that are left out where no check of theirs is looked for: each takes a second."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda deviation: deviation.name)
+def test_what_deviates_is_found_by_its_name(bench: Bench, deviation: Deviation) -> None:
+    of_name = {check.name: check.section for check in reversed(CHECKS)}  # the first of each
+    left_out = LONG - {of_name[name] for name in deviation.found_by}
+    only = tuple(section for section in sections() if section not in left_out)
+    assert bench.failed(deviation.alter, only) == deviation.found_by
+
+
+# -- what it says ------------------------------------------------------------------
+
+
+def arguments(options: Options, folder: Path, *more: str) -> list[str]:
+    """The command line of a run whose options stand in a file."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in vars(options).items() if value]
+    config = folder / "server.toml"
+    config.write_text("\n".join(line for line in lines if not line.startswith("base_url")))
+    return [options.base_url, "--config", str(config), *more]
+
+
+def test_a_table_for_people(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.proxy.alter = unaltered
+    assert main(arguments(bench.options, tmp_path, "--only", *QUICK)) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    passed = sum(check.section in QUICK for check in CHECKS)
+    assert lines[-1] == ["All", str(passed), "0", "0"]
+
+
+def test_a_failure_names_the_request_and_the_section(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.proxy.alter = lambda request, forward: forward(request).with_headers(allow=None)
+    junit = tmp_path / "junit.xml"
+    only = ["--only", QUICK[1], LAWS]
+    assert main(arguments(bench.options, tmp_path, "--junit", str(junit), *only)) == 1
+    told = capsys.readouterr().out
+    assert f"FAILED  {LAWS}: Allow on each 405. (docs/contract.md, 5.3)" in told
+    assert "  sent      PUT /User/opt-in-to-2fa\n  expected  Allow POST\n  got       null" in told
+    suite = fromstring(junit.read_bytes())
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["Allow on each 405. (5.3)"]
+    assert (suite.get("failures"), suite.get("tests")) == ("1", str(len(suite)))
+
+
+def test_what_is_not_given_is_not_checked(bench: Bench) -> None:
+    bench.proxy.alter = unaltered
+    results = run(Command(Options(bench.options.base_url), junit=None, only=()))
+    by_state = Counter(result.state for result in results)
+    assert by_state["failed"] == 0
+    reasons = {result.reason for result in results if result.state == "not checked"}
+    assert {"not given: --texts, --numbers", "not given: --username, --password"} <= reasons
+    assert by_state["not checked"] > by_state["passed"] > 20
+
+
+def test_no_secret_is_printed(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every check fails where each status is another; what was sent is told nevertheless."""
+    issued: list[bytes] = []
+
+    def teapot(request: Request, forward: Forward) -> Reply:
+        # Nobody verifies: the person stays without a second factor.
+        reply = forward(replace(request, body=b"{}") if of_verify(request) else request)
+        issued.extend(re.findall(rb'(?:access|refresh)_token(?:":"|>)([\w-]+)', reply.body))
+        is_needed = b"ProviderUserId" in reply.body or b"access_token" in reply.body
+        return reply if is_needed else replace(reply, status=418)
+
+    bench.proxy.alter = teapot
+    junit = tmp_path / "junit.xml"
+    assert main(arguments(bench.options, tmp_path, "--junit", str(junit))) == 1
+    told = capsys.readouterr().out + junit.read_text()
+    assert "WsAccessKey=<access key>" in told
+    assert "Bearer <token>" in told
+    assert '"Otp": "<code>"' in told
+    texts = bench.texts.read_text()
+    codes = [code[n : n + 6] for code in re.findall(r'"body": "(\d{7})', texts) for n in (0, 1)]
+    tokens = [token.decode() for token in issued]
+    options = bench.options
+    own = [options.access_key, options.password, options.other_access_key, "570156", "570 156"]
+    assert len(codes) > 5
+    assert len(tokens) > 5
+    assert [secret for secret in [*own, *tokens, *codes] if secret in told] == []
+
+
+def test_the_command_for_a_server_of_ones_own(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file and the command of docs/conformance.md, with the values of this server."""
+    bench.proxy.alter = unaltered
+    (toml,) = re.findall(r"```toml\n(.+?)```", CONFORMANCE, re.DOTALL)
+    (command,) = re.findall(r"^    python -m conformance (.+)$", CONFORMANCE, re.MULTILINE)
+    own = vars(bench.options)
+    lines = [f"{name} = {json.dumps(own[name])}" for name in tomllib.loads(toml)]
+    (tmp_path / "server.toml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    _, *more = shlex.split(command)
+    assert main([bench.options.base_url, *more, "--only", "Ping"]) == 0
+    assert (tmp_path / "result.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["http://127.0.0.1:1"], "Could not run: "),
+        (["ftp://127.0.0.1"], "Could not run: ftp://127.0.0.1 is no"),
+        (["http://127.0.0.1:1", "--only", "Nothing"], "invalid choice: 'Nothing'"),
+        (["http://127.0.0.1:1", "--config", "/nowhere.toml"], "/nowhere.toml"),
+    ],
+)
+def test_a_run_that_cannot_be(
+    more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = main(more)
+    except SystemExit as exc:  # argparse ends so
+        status = exc.code
+    assert status == 2
+    assert told in capsys.readouterr().err
+
+
+def test_an_option_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "server.toml").write_text('acces_key = "x"\n')
+    with pytest.raises(SystemExit):
+        main(["http://127.0.0.1:1", "--config", str(tmp_path / "server.toml")])
+    assert "no such option: acces_key" in capsys.readouterr().err
+
+
+def test_a_throttled_run_waits(bench: Bench) -> None:
+    refused: list[str] = []
+    help_ = f"{bench.options.base_url}/Help/Errors#throttled"
+    link = f'{{"rel":"help","href":"{help_}","method":"GET","title":"throttled"}}'
+    sentence = "Too many requests. Try again in 1 second."
+    body = f'{{"StatusMessage":"{sentence}","_links":[{link}]}}'.encode()
+
+    def throttle(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if refused or reply.status != 200 or reply.is_xml:
+            return reply
+        refused.append(request.target)
+        return replace(reply, status=429, body=body).with_headers(retry_after="1")
+
+    assert bench.failed(throttle, ("Ping", LAWS)) == set()
+    assert refused
+
+
+# -- what it is made of ------------------------------------------------------------
+
+
+def test_it_imports_nothing_of_the_service() -> None:
+    allowed = {*sys.stdlib_module_names, "conformance", "defusedxml"}
+    imported = {
+        name.partition(".")[0]
+        for path in (ROOT / "conformance").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported - allowed == set()
+
+
+def test_each_check_cites_a_section_of_the_contract() -> None:
+    sections = set(re.findall(r"^#{2,3} (\d[\d.]*?)\.? ", CONTRACT, re.MULTILINE))
+    assert {check.contract for check in CHECKS} - sections == set()
+
+
+def test_the_goldens_are_the_tables_of_the_contract() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| (.+) \|$", CONTRACT, re.MULTILINE)
+    told = {(int(s), code, text.replace("42 seconds", "{wait}")) for s, code, text in rows}
+    calls = {(status, code, text) for code, (status, text) in SENTENCES.items()}
+    tokens = {(s, code, text) for (s, code), texts in TOKEN_SENTENCES.items() for text in texts}
+    known = {row for row in calls | tokens if row[2]}
+    told = {row for row in told if not row[2].startswith("names the fault")}
+    busy = "The service cannot do this now. Try again later."
+    told = {(s, code, busy if text.startswith(busy) else text) for s, code, text in told}
+    # The contract tells those of 405, 413 and 415 once for all calls.
+    assert known - {row for row in tokens if row[0] in {405, 413, 415}} == told
