@@ -119,7 +119,7 @@ def error_and_status(s: Session) -> None:
 
 @check
 def sentence(s: Session) -> None:
-    """The sentences are those of the table; a 429 has the seconds of Retry-After. [4.1]"""
+    """The sentences are those of this release; a 429 has the seconds of Retry-After. [4.1]"""
     for call, answer in _base_responses(s):
         if answer.status == 200:
             _said(s, answer, "StatusMessage", goldens.SUCCESSES.get(call, ()))
@@ -129,7 +129,7 @@ def sentence(s: Session) -> None:
 
 @check
 def token_sentence(s: Session) -> None:
-    """The sentences of the token calls are those of the table. [3.5]"""
+    """The sentences of the token calls are those of this release. [3.5]"""
     for call, answer in _read(s):
         known = TOKEN_SENTENCES.get((answer.status, answer.code))
         if known and _is_token_call(call):

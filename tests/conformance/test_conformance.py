@@ -19,6 +19,7 @@ from conformance.checks import CHECKS, sections
 from conformance.goldens import SENTENCES, TOKEN_SENTENCES
 from conformance.options import Command, Options
 from conformance.wire import Request, Wire
+from optin.api.answers import ERRORS, TOKEN_ERRORS
 from tests.conformance.deviations import DEVIATIONS, Deviation, of_verify
 from tests.conformance.proxy import Alter, Forward, Proxy, Reply, proxying, unaltered
 from tests.kit.documents import CONFORMANCE
@@ -289,14 +290,12 @@ def test_each_check_cites_a_section_of_the_contract() -> None:
     assert {check.contract for check in CHECKS} - sections == set()
 
 
-def test_the_goldens_are_the_tables_of_the_contract() -> None:
-    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| (.+) \|$", CONTRACT, re.MULTILINE)
-    told = {(int(s), code, text.replace("42 seconds", "{wait}")) for s, code, text in rows}
-    calls = {(status, code, text) for code, (status, text) in SENTENCES.items()}
-    tokens = {(s, code, text) for (s, code), texts in TOKEN_SENTENCES.items() for text in texts}
-    known = {row for row in calls | tokens if row[2]}
-    told = {row for row in told if not row[2].startswith("names the fault")}
-    busy = "The service cannot do this now. Try again later."
-    told = {(s, code, busy if text.startswith(busy) else text) for s, code, text in told}
-    # The contract tells those of 405, 413 and 415 once for all calls.
-    assert known - {row for row in tokens if row[0] in {405, 413, 415}} == told
+def test_the_sentences_are_those_of_this_service() -> None:
+    """Which /Help/Errors has."""
+    for code, row in ERRORS.items():
+        told = row.message if row.status != 429 else f"{row.message} Try again in {{wait}}."
+        status, sentence = SENTENCES[code]
+        assert (status, sentence or told) == (row.status, told)
+    for code, row in TOKEN_ERRORS.items():
+        told = row.message if row.status != 429 else f"{row.message} Try again in {{wait}}."
+        assert {told, ""} & {*TOKEN_SENTENCES[row.status, code]}
