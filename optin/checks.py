@@ -320,8 +320,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
         return Error(
             "OPTIN_DIGEST_KEY is not the one that this database was written with.",
             hint="No number would be found, and one could become active for two people. Put the "
-            "former key back. To change it on purpose, see "
-            "A new digest key in docs/run.md.",
+            "former key back. To change it on purpose, see A new digest key in docs/run.md.",
             id="optin.E302",
         )
     what = "is not in OPTIN_KEYS" if misfit is Misfit.KEY_MISSING else "has another value there"
@@ -387,9 +386,8 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
     theirs = {"_".join(name.split("_")[:3]) for name in known}
     unknown = [
         name
-        for name in sorted(os.environ)
-        if name.startswith("OPTIN_")
-        and name.removesuffix("_FILE").removesuffix("_COMMAND") not in known
+        for name in settings.OPTIN_VARIABLES
+        if name.removesuffix("_FILE").removesuffix("_COMMAND") not in known
         and (not name.startswith("OPTIN_GATEWAY_") or "_".join(name.split("_")[:3]) in theirs)
     ]
     return [

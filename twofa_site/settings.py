@@ -31,6 +31,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # Reads NAME_FILE in place of NAME where that is set, without the last line break.
 env = FileAwareEnv(strip_whitespace=True)
 
+OPTIN_VARIABLES = sorted(name for name in os.environ if name.startswith("OPTIN_"))
+"""Those that were given, for the check of their names."""
+
 
 def _read(read: Callable[..., Any], name: str, default: Any, must: str) -> Any:
     """Return the value of a variable, or stop with a sentence.

@@ -42,7 +42,13 @@ CASES = [
     Keys(
         "another behind the new", {"new": NEW, "old": OTHER}, error="E301", helps="behind the cur"
     ),
-    Keys("another digest key", {"old": OLD}, NEW_DIGEST, error="E302", helps="see redigest in"),
+    Keys(
+        "another digest key",
+        {"old": OLD},
+        NEW_DIGEST,
+        error="E302",
+        helps="see A new digest key in",
+    ),
 ]
 
 
