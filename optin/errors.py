@@ -108,6 +108,20 @@ class NotAMember(Refusal):
     message = "This person may not act in this file."
 
 
+class UnfitEndpoint(Refusal):
+    """Nothing may be sent to the address of a webhook endpoint."""
+
+    code = "endpoint_unfit"
+    message = "The host name does not resolve to public addresses only."
+
+
+class TooManyEndpoints(Refusal):
+    """The file has as many webhook endpoints as it may have."""
+
+    code = "endpoint_limit"
+    message = "This file has 5 webhook endpoints. Remove one first."
+
+
 class OutOfReach(Refusal):
     """Staff want to act on themselves or on a superior."""
 

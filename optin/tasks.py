@@ -28,7 +28,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
 from optin.audit import repeats, seals
-from optin.messaging import delivery
+from optin.messaging import delivery, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.operations import email_changes, own_removals, retention, revocations
@@ -158,6 +158,13 @@ def _waiting_jobs(task: str) -> frozenset[int]:
             [task],
         )
         return frozenset(pk for (pk,) in cursor.fetchall())
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(name="send_events", queue="upkeep", queueing_lock="send_events")
+def send_events(timestamp: int) -> None:
+    """Send events to webhook endpoints. It ends before the next but one begins."""
+    webhooks.send_due(seconds=4)
 
 
 @app.periodic(cron="* * * * *")

@@ -5,7 +5,17 @@ decides who may come in, ``rows`` how rows are shown, ``actions`` how staff ask 
 ``matrix`` makes the table of permissions for ``docs/staff.md``. The pages are in English only.
 """
 
-from optin.admin import accounts, audit, begin, matrix, numbers, tenants, texts
+from optin.admin import accounts, audit, begin, matrix, numbers, tenants, texts, webhooks
 from optin.admin.site import site
 
-__all__ = ["accounts", "audit", "begin", "matrix", "numbers", "site", "tenants", "texts"]
+__all__ = [
+    "accounts",
+    "audit",
+    "begin",
+    "matrix",
+    "numbers",
+    "site",
+    "tenants",
+    "texts",
+    "webhooks",
+]

@@ -18,6 +18,7 @@ from optin.admin import figures
 from optin.admin.charts import Chart, Share, words
 from optin.models import Figure
 from optin.models.messages import State
+from optin.operations import staff
 from optin.support import needs, statistics
 from optin.support.needs import Need
 from optin.support.statistics import Figures
@@ -66,7 +67,7 @@ def _place(need: Need, user: Any) -> str:
     if need.model is None:
         return reverse("admin:figures")
     opts = need.model._meta
-    if not user.has_perm(f"{opts.app_label}.view_{opts.model_name}"):
+    if not user.has_perm(staff.sees(need.model)):
         return ""
     name = f"admin:{opts.app_label}_{opts.model_name}"
     if need.pk is not None:

@@ -16,9 +16,7 @@ NOT_ACTIONS = {
 def permissions() -> Iterator[tuple[str, str]]:
     """Name everything that can be seen or done, with the permission that it takes."""
     for model in site._registry:
-        opts = model._meta
-        seen = f"{opts.app_label}.view_{opts.model_name}"
-        yield f"See {opts.verbose_name_plural}", seen
+        yield f"See {model._meta.verbose_name_plural}", staff.sees(model)
     yield from NOT_ACTIONS.items()
     site.get_urls()  # which has every operation offered
     for action in OFFERED.values():

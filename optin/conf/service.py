@@ -13,7 +13,7 @@ from optin.conf.faults import (
     secret,
     zone,
 )
-from optin.conf.parse import boolean, integer, key, networks, ring, several_keys
+from optin.conf.parse import boolean, integer, integers, key, networks, ring, several_keys
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
@@ -107,6 +107,15 @@ class Service:
         fault=level,
         name="LOG_LEVEL",
         doc="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+    )
+    webhook_ports = Setting(
+        98,
+        (443,),
+        parse=integers,
+        fault=lambda v: (
+            "" if v and all(0 < port < 65_536 for port in v) else "must be ports from 1 to 65535"
+        ),
+        doc="Ports at which webhook endpoints may be, with commas between.",
     )
     support = Setting(
         60,

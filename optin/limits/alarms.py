@@ -18,6 +18,7 @@ from optin.runtime import logs, metrics
 logger = logs.logger("optin.alarm")
 
 STAFF = "staff"
+WEBHOOK = "webhook"
 
 _WORDS: dict[str, str] = {
     Rule.PREFIX: "A prefix was closed to opt-ins: too few are verified",
@@ -26,6 +27,7 @@ _WORDS: dict[str, str] = {
     Rule.TOTAL: "The budget for all texts is nearly used up",
     Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",
     STAFF: "A member of staff searched numbers, or had factors removed, as often as they may",
+    WEBHOOK: "A webhook endpoint was switched off: all attempts failed for three days",
 }
 """Each alarm, by the name that it has in the log and in the metrics."""
 
@@ -47,7 +49,8 @@ def _sound(alarm: str, facts: dict[str, str | int]) -> None:
 
 def _mail(alarm: str, facts: dict[str, str | int]) -> None:
     lines = [f"{_WORDS[alarm]}.", "", *(f"{name}: {value}" for name, value in facts.items())]
-    lines += ["", 'What to do: docs/run.md, "Limits against pumping".', conf.base_url]
+    page = "docs/events.md" if alarm == WEBHOOK else 'docs/run.md, "Limits against pumping"'
+    lines += ["", f"What to do: {page}.", conf.base_url]
     subject = f"{conf.service_name}: {_WORDS[alarm].lower()}"
     try:
         EmailMessage(subject, "\n".join(lines), to=list(conf.alarm_email)).send()

@@ -17,6 +17,7 @@ from optin.models.session_owners import SessionOwner
 from optin.models.tokens import Renewal
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
+from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookTry
 
 __all__ = [
     "AccessKey",
@@ -46,4 +47,7 @@ __all__ = [
     "Span",
     "UsedCode",
     "User",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookTry",
 ]

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DataError, connection, models, transaction
 from django.db.models import Q
@@ -32,8 +32,12 @@ from optin.models.refusal_counts import (
     may_repeat,
 )
 from optin.models.statements import Insert
+from optin.models.webhooks import WebhookEvent
 from optin.origin import Face, Origin
 from optin.runtime import metrics
+
+if TYPE_CHECKING:
+    from optin.models.factors import ProviderUser
 
 MAX_USER_AGENT = 200
 """Characters of a user agent that are kept."""
@@ -136,8 +140,11 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         data: Mapping[str, Any] | None = None,
         subject: str = "",
         only_count: bool = False,
+        number: "ProviderUser | None" = None,
     ) -> "AuditEvent":
         """Add one event. Call it last, in the transaction of the change.
+
+        The endpoints of the file are told of it, if it is one of the decisions that they are told.
 
         If an equal refusal already has an event within the hour, only a count is raised, and this
         event is not saved: ``tell_repeats`` adds one for all of them (``refusal_counts``).
@@ -145,6 +152,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
         :param only_count: this is a refusal, and has no event of its own even if it is the first.
+        :param number: the number that it is about, as the endpoints of its file are told.
         """
         event = AuditEvent(
             at=now,
@@ -179,6 +187,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
                 return event
             self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
         event.add()
+        WebhookEvent.objects.write(event, number)
         return event
 
     def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> list["AuditEvent"]:
@@ -257,6 +266,7 @@ class AuditEvent(AppendOnly):
         EMAIL = "email", "E-mail address"
         PERSON = "person", "Account made, deactivated or activated by an operator"
         TEST_TEXT = "test_text", "Test text sent by an operator"
+        WEBHOOK = "webhook", "Webhook endpoint"
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

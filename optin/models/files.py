@@ -42,6 +42,8 @@ class File(models.Model):  # type: ignore[django-manager-missing]
     )
     name = models.CharField(max_length=200)
     active = models.BooleanField(default=True)
+    # The number of its last event (``webhooks``).
+    webhook_sequence = models.BigIntegerField(default=0, db_default=0)
 
     objects = FileQuerySet.as_manager()
 

@@ -6,7 +6,7 @@ Each statement is still written as a queryset, with a ``Param`` in place of each
 ordinary models. ``operation`` decides when it is sent, and with which others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
@@ -151,11 +151,20 @@ class Insert(Generic[M]):
 
     :param or_else: the ``ON CONFLICT ...`` clause, for a row that exists already.
     :param returning: more columns to read back into the row, besides the key.
+    :param computed: what the database puts into columns, in place of the row's own values.
     """
 
-    def __init__(self, model: type[M], *, or_else: str = "", returning: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: type[M],
+        *,
+        or_else: str = "",
+        returning: Sequence[str] = (),
+        computed: Mapping[str, Any] = {},
+    ) -> None:
         self._model = model
         self._or_else = or_else
+        self._computed = dict(computed)
         self._returning = [model._meta.pk.attname, *returning]
         self._sql = ""
 
@@ -184,7 +193,8 @@ class Insert(Generic[M]):
     def _compile(self) -> None:
         meta = self._model._meta
         fields = [f for f in meta.concrete_fields if not isinstance(f, models.AutoField)]
-        blank = self._model(**{f.attname: Param(f.attname, f) for f in fields})
+        params: dict[str, Any] = {f.attname: Param(f.attname, f) for f in fields}
+        blank = self._model(**(params | self._computed))
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank], raw=True)
         compiler = query.get_compiler(connection=connection)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin.errors import TellingReason
-from optin.models import AuditEvent, EmailChange, Guard, ProviderUser, User
+from optin.models import AuditEvent, EmailChange, Guard, ProviderUser, User, WebhookEvent
 from optin.models.reasons import fit_reason
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
@@ -58,6 +58,7 @@ def _drop_rows_of(user: User) -> Counter[str]:
     """Delete every row that belongs to *user*, also of models that come later."""
     deleted: Counter[str] = Counter()
     _forget_digits_of(user)
+    _forget_in_events(user)
     # They are their clients', who go on using them.
     get_application_model().objects.filter(user=user).update(user=None)
     for relation in User._meta.related_objects:
@@ -77,6 +78,15 @@ def _forget_digits_of(user: User) -> None:
     others = ProviderUser.objects.exclude(user=user).values("number_digest")
     stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
     stops.exclude(key__in=others).update(last_three="")
+
+
+def _forget_in_events(user: User) -> None:
+    """Leave no ProviderUserId of *user* in the events for webhook endpoints.
+
+    The events stay, so that the sequence of the file has no gap.
+    """
+    own = ProviderUser.objects.filter(user=user).values("pk")
+    WebhookEvent.objects.filter(provider_user_id__in=own).update(provider_user_id=None)
 
 
 def _drop_address_elsewhere(user: User) -> int:

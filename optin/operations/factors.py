@@ -169,4 +169,5 @@ def record(
         last_three=row.last_three if row else "",
         reason=reason,
         data=data,
+        number=row,
     )

@@ -34,6 +34,7 @@ from optin.models import (
     ProviderUser,
     RefusalCount,
     SendCounter,
+    WebhookEndpoint,
 )
 from optin.models.audit import REDIGESTED
 from optin.origin import Face, Origin
@@ -92,8 +93,9 @@ def misfits(canary: Canary) -> list[Misfit]:
 Use = Counter[str]
 """How much there is of each of ``USES``."""
 
-USES = ("numbers", "apps", "codes")
-"""What a key of the ring is for: numbers, secrets of apps, codes on their way."""
+USES = ("numbers", "apps", "webhooks", "codes")
+"""What a key of the ring is for: numbers, secrets of apps and of webhook endpoints, codes on their
+way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class _Column:
     """What is encrypted with the ring. Each row of it can ``seal_anew``."""
 
     use: str
-    model: type[ProviderUser] | type[AuthenticatorApp]
+    model: type[ProviderUser] | type[AuthenticatorApp] | type[WebhookEndpoint]
     name: str
 
     @property
@@ -139,6 +141,7 @@ class _Column:
 _COLUMNS = (
     _Column("numbers", ProviderUser, "number_encrypted"),
     _Column("apps", AuthenticatorApp, "secret_encrypted"),
+    _Column("webhooks", WebhookEndpoint, "secrets_encrypted"),
 )
 
 
@@ -182,8 +185,10 @@ def rotate(
                 "key": keys.current_id(),
                 "numbers": done["numbers"],
                 "apps": done["apps"],
+                "webhooks": done["webhooks"],
                 "unreadable": len(left["numbers"]),
                 "unreadable_apps": len(left["apps"]),
+                "unreadable_webhooks": len(left["webhooks"]),
                 "needed": {
                     kid: {name: use[name] for name in USES} for kid, use in rotation.needed.items()
                 },
@@ -220,7 +225,9 @@ def _pass(
 
 
 def _done(
-    row: ProviderUser | AuthenticatorApp, change: Callable[[], None], unreadable: set[int]
+    row: ProviderUser | AuthenticatorApp | WebhookEndpoint,
+    change: Callable[[], None],
+    unreadable: set[int],
 ) -> bool:
     """Make *change* to *row*; remember it among the *unreadable* if it does not open."""
     try:

@@ -97,15 +97,21 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
             return tried
         user, now = tried.factors.user, tried.now
         outcome = FactorOutcome.UNCHANGED
+        number = tried.factors.active
         data: dict[str, Any] = {"notice": notice.kind, "removed": []}
         if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
             outcome = FactorOutcome.OK
-            number = tried.factors.active
             data |= _take_back(tried.factors, notice, now)
             is_gone = "number" in data["removed"]
             delivery.notify(user, Notice.Kind.DISOWNED, now, number if is_gone else None)
         AuditEvent.objects.record(
-            Kind.DISOWN, outcome, now=now, origin=origin, user_id=user.pk, data=data
+            Kind.DISOWN,
+            outcome,
+            now=now,
+            origin=origin,
+            user_id=user.pk,
+            data=data,
+            number=number,
         )
     return tried
 

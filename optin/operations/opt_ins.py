@@ -254,6 +254,7 @@ def verify_opt_in(
             number_digest=row.number_digest if row else "",
             last_three=row.last_three if row else "",
             data=result.data,
+            number=row,
         )
     return result
 

@@ -46,6 +46,8 @@ from optin.models import (
     Span,
     UsedCode,
     User,
+    WebhookEvent,
+    WebhookTry,
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
@@ -61,6 +63,9 @@ NETWORKS_KEPT = timedelta(days=90)
 
 NOTICES_KEPT = timedelta(days=30)
 """Mails that left, or never will."""
+
+EVENTS_KEPT = timedelta(days=30)
+"""Events for webhook endpoints, sent or not, and the log of the attempts."""
 
 CLOCKS_APART = timedelta(minutes=5)
 """The database guards young audit events by its own clock, which may be behind."""
@@ -80,6 +85,8 @@ KINDS = (
     "notices",
     "revocations",
     "email_changes",
+    "webhook_events",
+    "webhook_tries",
     "figures",
     "sessions",
     "tokens",
@@ -112,6 +119,8 @@ def purge(*, origin: Origin) -> Counts:
         _notices,
         _revocations,
         _email_changes,
+        _webhook_events,
+        _webhook_tries,
         _figures,
         _sessions,
         _tokens,
@@ -270,6 +279,17 @@ def _email_changes(now: datetime) -> Counts:
         Q(closed_at__lte=before) | Q(closed_at=None, proved_at=None, asked_at__lte=before)
     )
     return _in_chunks(past, _dropping("email_changes", EmailChange))
+
+
+def _webhook_events(now: datetime) -> Counts:
+    """Also those that an endpoint which is switched off never got."""
+    past = WebhookEvent.objects.filter(at__lte=now - EVENTS_KEPT)
+    return _in_chunks(past, _dropping("webhook_events", WebhookEvent))
+
+
+def _webhook_tries(now: datetime) -> Counts:
+    past = WebhookTry.objects.filter(at__lte=now - EVENTS_KEPT)
+    return _in_chunks(past, _dropping("webhook_tries", WebhookTry))
 
 
 def _count_first(now: datetime) -> None:

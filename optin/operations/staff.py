@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -19,7 +19,15 @@ from optin import keys, limits, phones
 from optin.conf import conf
 from optin.errors import Deactivated, InvalidMobileNumber
 from optin.messaging import delivery
-from optin.models import AccessKey, AuditEvent, Notice, ProviderUser, Purpose, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    Notice,
+    ProviderUser,
+    Purpose,
+    User,
+    WebhookEndpoint,
+)
 from optin.models.reasons import fit_reason
 from optin.operations.factors import read_locked
 from optin.origin import Face, Origin
@@ -53,6 +61,14 @@ ROLES: dict[str, tuple[str, ...]] = {
     "administrator": (*READS, EXPORT, ACT, REVOKE, REVEAL, TENANTS, SEND_CONTROLS, ROLES_OF_OTHERS),
 }
 """What each group may do, as ``app.permission``."""
+
+
+def sees(model: type[models.Model]) -> str:
+    """Return the permission to look at rows of *model*."""
+    if model is WebhookEndpoint:
+        return TENANTS
+    return f"{model._meta.app_label}.view_{model._meta.model_name}"
+
 
 SUPERUSER = "superuser"
 

@@ -48,7 +48,7 @@ MAILS = Counter(
 )
 ALARMS = Counter(
     "optin_alarms",
-    "Alarms: prefix (one was closed), region, file, total, own-total, staff.",
+    "Alarms: prefix (one was closed), region, file, total, own-total, staff, webhook.",
     ["alarm"],
     registry=_OURS,
 )

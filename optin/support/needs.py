@@ -25,6 +25,7 @@ from optin.models import (
     Revocation,
     SmsMessage,
     User,
+    WebhookEndpoint,
 )
 from optin.models.messages import TRIPS_AT, State
 from optin.support import budgets
@@ -72,6 +73,7 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
         *closed_prefixes(now),
         *_revocations(now),
         *new_addresses(now),
+        *endpoints(),
         *failed_jobs(),
         *seals(now),
     ]
@@ -174,6 +176,19 @@ def _revocations(now: datetime) -> Iterator[Need]:
     else:
         filters = {"kind": AuditEvent.Kind.REVOCATION.value}
         yield Need(words, AuditEvent, filters=filters)
+
+
+def endpoints() -> Iterator[Need]:
+    """Webhook endpoints that the service switched off."""
+    off = WebhookEndpoint.objects.filter(off_why=WebhookEndpoint.Off.FAILING)
+    for row in off.order_by("pk"):
+        since = moment(row.off_at) if row.off_at else ""
+        yield Need(
+            f"A webhook endpoint of file {row.file_id} is switched off since {since}: all attempts "
+            "failed.",
+            WebhookEndpoint,
+            row.pk,
+        )
 
 
 def late_revocations(now: datetime) -> Iterator[Need]:

@@ -294,6 +294,7 @@ _DONE = {
     *("authorization_code", "password", "created", "already_verified"),
     *("deactivated", "activated", "set"),
     *("planned", "cancelled", "withdrawn", "asked", "proved", "reminded"),
+    *("secret_replaced", "switched_on", "switched_off", "failing", "removed", "tested"),
 }
 PURPOSES: dict[str, str] = {
     Purpose.OPT_IN: "to turn two-factor sign-in on",
@@ -485,4 +486,12 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.CONSENT, ""): "An application was not allowed to act for this person",
     (Kind.ERASE, ""): "Person erased",
     (Kind.RESTORE, ""): "After a restore, a change made again that the backup did not have",
+    (Kind.WEBHOOK, "made"): "A webhook endpoint was made",
+    (Kind.WEBHOOK, "secret_replaced"): "The secret of a webhook endpoint was replaced",
+    (Kind.WEBHOOK, "switched_on"): "A webhook endpoint was switched on",
+    (Kind.WEBHOOK, "switched_off"): "A webhook endpoint was switched off",
+    (Kind.WEBHOOK, "failing"): "A webhook endpoint was switched off: all attempts failed",
+    (Kind.WEBHOOK, "tested"): "A test was sent to a webhook endpoint",
+    (Kind.WEBHOOK, "unchanged"): "A webhook endpoint was switched on or off, as it was already",
+    (Kind.WEBHOOK, "removed"): "A webhook endpoint was removed",
 }

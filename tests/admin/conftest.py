@@ -21,8 +21,10 @@ from optin.models import (
     ProviderUser,
     SmsMessage,
     User,
+    WebhookEndpoint,
 )
 from optin.operations import staff_actions
+from optin.runtime import outside
 from tests.kit.people import ORIGIN
 from tests.kit.staff import (
     ROLES,
@@ -65,8 +67,22 @@ def signed_in() -> In:
 
 
 @pytest.fixture
-def world(user: User, active: ProviderUser, file: File, access_key: str) -> World:
+def world(
+    user: User,
+    active: ProviderUser,
+    file: File,
+    access_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
     now = timezone.now()
+    monkeypatch.setattr(outside, "addresses", lambda host, port: ["192.0.2.1"])
+    endpoint = WebhookEndpoint.objects.create(
+        file=file,
+        url="https://shop.example/hook",
+        secrets_encrypted=WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk),
+        created_at=now,
+        due_at=now,
+    )
     guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
     health = GatewayHealth.objects.create(gateway="phone")
     application = get_application_model().objects.create(name="shop")
@@ -77,6 +93,7 @@ def world(user: User, active: ProviderUser, file: File, access_key: str) -> Worl
         "optin_guard": guard,
         "optin_gatewayhealth": health,
         "optin_file": file,
+        "optin_webhookendpoint": endpoint,
         "oauth2_provider_application": application,
     }
     for model in (AccessKey, AuditEvent, Membership, Notice, PendingOtp, SmsMessage):

@@ -39,7 +39,10 @@ from optin.models import (
     ProviderUser,
     SmsMessage,
     User,
+    WebhookEndpoint,
+    WebhookTry,
 )
+from optin.models.webhooks import ANSWER_KEPT
 from optin.operations import opt_ins, staff_actions
 from optin.runtime import logs
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
@@ -122,6 +125,8 @@ WRITTEN: dict[type[models.Model], set[str]] = {
     SmsMessage: {"reason", "gateway_message_id"},
     GatewayTry: {"reason", "gateway_message_id"},
     Application: {"name", "redirect_uris"},
+    WebhookEndpoint: {"url"},
+    WebhookTry: {"answer"},
 }
 """By others than this service, in one way or another."""
 OURS: dict[type[models.Model], set[str]] = {
@@ -136,12 +141,16 @@ OURS: dict[type[models.Model], set[str]] = {
     ProviderUser: {"name", "number_encrypted", "number_digest", "last_three"},
     PendingOtp: {"nonce", "key_id"},
     AccessKey: {"digest", "prefix"},
+    WebhookEndpoint: {"secrets_encrypted"},
+    WebhookTry: {"message_id", "kind", "reason"},
     Application: {"client_id", "client_secret", "post_logout_redirect_uris", "allowed_origins"},
 }
 """Digests, ids, names from the settings; what is never set."""
 
 
-@pytest.mark.parametrize("model", [*site._registry, GatewayTry], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [*site._registry, GatewayTry, WebhookTry], ids=lambda model: model.__name__
+)
 def test_of_each_text_it_is_known_who_wrote_it(model: type[models.Model]) -> None:
     """A new one is put among those that are attacked below, or among our own."""
     kinds = (models.CharField, models.TextField, models.JSONField)
@@ -194,6 +203,18 @@ class Attack:
         self.post("optin/membership/make/", "username", who=NAME.strip(), file_id=777)
         self.post("optin/accesskey/make/", "username", 200, who=MAIL, file_id=777)
         self.marks |= {"appname", "filename"}
+
+    def webhooks(self) -> None:
+        """The address of an endpoint, and what its server answers."""
+        endpoint = WebhookEndpoint.objects.create(
+            file=self.file,
+            url="https://hook.example/?=endpointurl<zz+onzz=1>\"'",
+            created_at=timezone.now(),
+            due_at=timezone.now(),
+        )
+        answer = evil("endpointanswer")[:ANSWER_KEPT]
+        endpoint.tries.create(at=timezone.now(), milliseconds=1, status=500, answer=answer)
+        self.marks |= {"endpointurl", "endpointanswer"}
 
     def texts(self) -> None:
         """What gateways and carriers say, and what those who ask call themselves."""
@@ -262,6 +283,7 @@ def test_hostile_text_is_harmless_everywhere(
     client = signed_in("administrator")
     attack = Attack(on_staff("administrator"), client, phone)
     attack.tenants()
+    attack.webhooks()
     attack.texts()
     attack.operations()
     attack.questions()

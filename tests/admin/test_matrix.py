@@ -62,6 +62,8 @@ ANSWERS_POST = {
     "optin_provideruser_reveal": 200,
     "optin_accesskey_make": 200,
     "oauth2_provider_application_make": 200,
+    "optin_webhookendpoint_make": 200,
+    "optin_webhookendpoint_secret": 200,
 }
 """All others lead on."""
 WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "app_list": 404}
@@ -69,7 +71,8 @@ WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "app_list": 404}
 
 ON_NOBODY = {name for name in OFFERED if name.startswith(("optin_guard_", "oauth2_provider_"))}
 ON_NOBODY |= {"optin_file_make"}
-ON_SOMEBODY = sorted(OFFERED.keys() - ON_NOBODY)
+ON_FILES = {name for name in OFFERED if name.startswith("optin_webhookendpoint_")}
+ON_SOMEBODY = sorted(OFFERED.keys() - ON_NOBODY - ON_FILES)
 """The operations, by whether they change what somebody may do or how they sign in."""
 REACH = {
     "support": {"ann", "support-2"},
@@ -87,6 +90,7 @@ SENT: dict[str, Any] = {
     "name": "Shop",
     "redirect_uris": "https://shop.example/cb",
     "by_code": "on",
+    "url": "https://shop.example/hook",
     "number": NUMBER,
     "covers": "number",
     "days": "3",

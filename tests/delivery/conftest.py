@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.delivery.wire import Server, says
+from tests.kit.wire import Server, says
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.delivery.wire import (
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.wire import (
     AWKWARD,
     BODY,
     CODE,
@@ -41,7 +42,6 @@ from tests.delivery.wire import (
     says,
     trickles,
 )
-from tests.kit.people import NUMBER, ORIGIN
 
 JSON = '{"to": "{to}", "from": "{sender}", "text": "{body}"}'
 

@@ -18,9 +18,9 @@ from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome
-from tests.delivery.wire import Server, says
 from tests.kit.documents import OPERATORS
 from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.wire import Server, says
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

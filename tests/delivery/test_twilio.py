@@ -26,7 +26,8 @@ from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
-from tests.delivery.wire import (
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.wire import (
     AWKWARD,
     BODY,
     CODE,
@@ -40,8 +41,7 @@ from tests.delivery.wire import (
     says,
     trickles,
 )
-from tests.delivery.wire import KEY as WIRE_KEY
-from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.wire import KEY as WIRE_KEY
 
 ACCOUNT, KEY, SERVICE = f"AC{'a1' * 16}", f"SK{'b2' * 16}", f"MG{'c3' * 16}"
 TOKEN, KEY_SECRET, SECRET = "auth-token-of-twilio", "secret-of-the-key", "r3ceipt" * 5

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 
 from tests.doctor.installation import Installation
-from tests.doctor.servers import tls
+from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
 
 Env = Mapping[str, str]

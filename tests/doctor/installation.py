@@ -18,7 +18,8 @@ from typing import Any
 
 import psycopg
 
-from tests.doctor.servers import Authority, Gateway, MailServer, gateway, mail_server, tls
+from tests.doctor.servers import Gateway, MailServer, gateway, mail_server
+from tests.kit.certificates import Authority, tls
 from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.documents import OPERATORS, OWN_SECRETS, production_environment
 from tests.kit.races import until

@@ -80,6 +80,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("REDIS_URL", "rediss://:pass@redis.example.com", "rediss://:pass@redis.example.com"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("REDIS_URL", "", ""),
+    ("OPTIN_WEBHOOK_PORTS", "443, 8443", (443, 8443)),
     ("TIME_ZONE", "Europe/Paris", "Europe/Paris"),
     ("LOG_LEVEL", "debug", "DEBUG"),
     (
@@ -270,6 +271,9 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_GATEWAY_TWILIO_URL", "https://api.twilio.com/2010-04-01"),
     ("OPTIN_GATEWAY_TWILIO_URL", ""),
     ("OPTIN_GATEWAY_TWILIO_REGIONS", ("Australia",)),
+    ("OPTIN_WEBHOOK_PORTS", ()),
+    ("OPTIN_WEBHOOK_PORTS", (443, 0)),
+    ("OPTIN_WEBHOOK_PORTS", (65_536,)),
     ("OPTIN_RECEIPT_SECRET", "a" * 31),
     ("OPTIN_RECEIPT_SECRET", "a" * 129),
     ("OPTIN_RECEIPT_SECRET", "a/" * 16),

@@ -32,6 +32,8 @@ from optin.models import (
     SmsMessage,
     Span,
     User,
+    WebhookEndpoint,
+    WebhookEvent,
 )
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +128,19 @@ def event(previous: str) -> AuditEvent:
     return AuditEvent.objects.create(at=timezone.now(), previous=previous)
 
 
+def endpoint(**fields: Any) -> WebhookEndpoint:
+    now = timezone.now()
+    return WebhookEndpoint.objects.create(
+        **{"file": File.objects.get(), "created_at": now, "due_at": now, **fields}
+    )
+
+
+def webhook(message_id: str) -> WebhookEvent:
+    return WebhookEvent.objects.create(
+        message_id=message_id, file=File.objects.get(), at=timezone.now(), sequence=1
+    )
+
+
 def refusals(**how: Any) -> RefusalCount:
     now = timezone.now()
     times = dict.fromkeys(("ends_at", "first_at", "last_at"), now)
@@ -161,6 +176,11 @@ VIOLATIONS: dict[str, list[Write]] = {
     "membership_unique": [
         lambda ann, ben: Membership.objects.create(user=ann, file=File.objects.get())
     ],
+    "webhook_endpoint_off_for_a_reason": [
+        lambda ann, ben: endpoint(off_at=timezone.now()),
+        lambda ann, ben: endpoint(off_why=WebhookEndpoint.Off.STAFF),
+    ],
+    "webhook_event_sequence": [lambda ann, ben: (webhook("a"), webhook("b"))],
     "file_id_in_range": [
         lambda ann, ben: File.objects.create(id=0, name="zero"),
     ],

@@ -90,14 +90,16 @@ def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySett
     with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
         output = run("rotate_keys")
 
-    assert "Encrypted with the key new: 1 numbers, 1 apps." in output
+    assert "Encrypted with the key new: 1 numbers, 1 apps, 0 webhooks." in output
     assert output.endswith("No other key than new is in use: older ones may be removed.\n")
     assert newest_event().data == {
         "key": "new",
         "numbers": 1,
         "apps": 1,
+        "webhooks": 0,
         "unreadable": 0,
         "unreadable_apps": 0,
+        "unreadable_webhooks": 0,
         "needed": {},
     }
     settings.OPTIN_KEYS = {"new": NEW}
@@ -112,11 +114,13 @@ def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySett
 
 def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) -> None:
     """S-65: it works, and the operator hears that its key must stay."""
-    needed = r"must stay in OPTIN_KEYS for now: old \(0 numbers, 0 apps, 1 codes on their way\)"
+    needed = r"must stay .* now: old \(0 numbers, 0 apps, 0 webhooks, 1 codes on their way\)"
     with one_event(AuditEvent.Kind.KEYS, "incomplete"), pytest.raises(CommandError, match=needed):
         run("rotate_keys")
 
-    assert newest_event().data["needed"] == {"old": {"numbers": 0, "apps": 0, "codes": 1}}
+    assert newest_event().data["needed"] == {
+        "old": {"numbers": 0, "apps": 0, "webhooks": 0, "codes": 1}
+    }
     assert key_ids() == {"new"}
     settings.OPTIN_KEYS = {"new": NEW}
     assert not Canary.objects.get().opens()  # whoever removes it now is told at the start
@@ -148,7 +152,7 @@ def test_only_the_ciphertext_changes(used: World, app: App) -> None:
 def test_again_changes_nothing(used: World, app: App) -> None:
     run("rotate_keys")
     sealed = used.row.number_encrypted, app.row.secret_encrypted
-    assert "Encrypted with the key new: 0 numbers, 0 apps." in run("rotate_keys")
+    assert "Encrypted with the key new: 0 numbers, 0 apps, 0 webhooks." in run("rotate_keys")
     assert (used.row.number_encrypted, app.row.secret_encrypted) == sealed
 
 
@@ -160,8 +164,8 @@ def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPat
 
     told = [line for line in run("rotate_keys").splitlines() if line.endswith("so far.")]
 
-    numbers = [f"{n} numbers, 0 apps so far." for n in (3, 6, 7)]
-    assert told == [*numbers, *(f"7 numbers, {n} apps so far." for n in (3, 4))]
+    numbers = [f"{n} numbers, 0 apps, 0 webhooks so far." for n in (3, 6, 7)]
+    assert told == [*numbers, *(f"7 numbers, {n} apps, 0 webhooks so far." for n in (3, 4))]
     assert key_ids() == {"new"}
 
 
@@ -207,6 +211,7 @@ def test_every_field_that_is_encrypted_is_known() -> None:
         "optin/models/authenticators.py",
         "optin/models/canary.py",
         "optin/models/factors.py",
+        "optin/models/webhooks.py",
     }
 
 
@@ -236,7 +241,7 @@ def test_apps_that_do_not_open_are_left_and_named(used: World, app: App) -> None
 
     output = run("rotate_keys")
 
-    assert "1 numbers, 1 apps." in output
+    assert "1 numbers, 1 apps, 0 webhooks." in output
     assert "2 apps open with no key of OPTIN_KEYS and were left as they are" in output
     assert f"authenticator apps {first.pk}, {second.pk}." in output
     assert "numbers open with no key" not in output
@@ -253,9 +258,11 @@ def test_an_app_alone_keeps_its_key(
     add_apps(2)
     ring.OPTIN_KEYS = BOTH
     monkeypatch.setattr(key_rotation, "_pass", lambda *args: False)
-    with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 codes"):
+    with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 webhooks, 0 codes"):
         run("rotate_keys")
-    assert newest_event().data["needed"] == {"old": {"numbers": 0, "apps": 2, "codes": 0}}
+    assert newest_event().data["needed"] == {
+        "old": {"numbers": 0, "apps": 2, "webhooks": 0, "codes": 0}
+    }
     assert Canary.objects.get().key_id == "old"
 
 
@@ -340,7 +347,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
     assert canary == "old"
     done = python("manage.py", "rotate_keys", env=both)
     assert done.returncode == 0, done.stderr
-    assert f"Encrypted with the key new: {left} numbers, 0 apps." in done.stdout
+    assert f"Encrypted with the key new: {left} numbers, 0 apps, 0 webhooks." in done.stdout
     new = environment(tmp_path, database, {"new": NEW}, DIGEST)
     assert python("-c", "import twofa_site.wsgi", env=new).returncode == 0
 
@@ -442,5 +449,5 @@ def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
     """What ``opt_in`` seals anew is nothing to do for the command."""
     seen.clock.shift(30)
     assert opt_ins.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is SendOutcome.RESENT
-    with pytest.raises(CommandError, match="0 numbers, 0 apps, 1 codes"):
+    with pytest.raises(CommandError, match="0 numbers, 0 apps, 0 webhooks, 1 codes"):
         run("rotate_keys")

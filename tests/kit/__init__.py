@@ -17,6 +17,8 @@ Ways in:
     ``server``      the service in processes of its own
     ``quick_settings``  settings of a server with quick password hashes
     ``haproxy``     two of them, behind HAProxy
+    ``wire``        a server of somebody else, which may do anything
+    ``certificates``  an authority that only the tests believe
     ``races``       calls that start together
 
 What is written:

@@ -25,6 +25,8 @@ from optin.models import (
     Purpose,
     SmsMessage,
     User,
+    WebhookEndpoint,
+    WebhookEvent,
 )
 from optin.operations import challenges, opt_ins, send_controls, staff_actions, tenants
 from optin.operations.send_controls import Target
@@ -109,6 +111,24 @@ def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
     GatewayTry.objects.create(
         message=text, gateway="simulator", at=now, fate="refused", reason="no route " + LONG[:80]
     )
+    endpoint = WebhookEndpoint.objects.create(
+        file=file,
+        url=f"https://shop.example/{'hook/' * 30}",
+        secrets_encrypted=WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk),
+        created_at=now,
+        due_at=now,
+        failures=2,
+    )
+    for status in (200, 503):
+        endpoint.tries.create(
+            message_id=WebhookEvent.new_id(),
+            kind=WebhookEvent.Kind.REVOCATION_CANCELLED,
+            sequence=12,
+            at=now,
+            status=status,
+            milliseconds=41,
+            answer=LONG[:200],
+        )
     newest = {
         model._meta.label_lower.replace(".", "_"): model._default_manager.latest("pk").pk
         for model in (Notice, AuditEvent, Guard, Membership, AccessKey, get_application_model())
@@ -121,4 +141,5 @@ def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
         "optin_pendingotp": PendingOtp.objects.filter(provider_user__user=user).latest("pk").pk,
         "optin_provideruser": ProviderUser.objects.get(user=user, confirmed=True).pk,
         "optin_file": file.pk,
+        "optin_webhookendpoint": endpoint.pk,
     }

@@ -120,6 +120,15 @@ MAY: dict[str, set[str]] = {
         ),
         TOP,
     ),
+    **dict.fromkeys(
+        (
+            f"optin_webhookendpoint_{name}"
+            for name in (
+                *("changelist", "change", "make", "test", "secret", "on", "off", "remove"),
+            )
+        ),
+        TOP,
+    ),
     "optin_file_make": TOP,
     "optin_membership_make": TOP,
     "optin_membership_end": TOP,

@@ -607,6 +607,8 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
         "notices: 3",
         "revocations: 3",
         "email changes: 0",
+        "webhook events: 0",
+        "webhook tries: 0",
         "figures: 0",
         "sessions: 3",
         "tokens: 0",

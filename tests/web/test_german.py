@@ -368,6 +368,7 @@ NOT_OF_A_PERSON = {
     AuditEvent.Kind.APPLICATION,
     AuditEvent.Kind.SEARCH,
     AuditEvent.Kind.TEST_TEXT,
+    AuditEvent.Kind.WEBHOOK,
 }
 
 

@@ -13,13 +13,18 @@ _WHY = {
     Misfit.DIGEST_KEY: "OPTIN_DIGEST_KEY is not the one that this database was written with",
 }
 _SHOWN = 20
+_ROWS = {
+    "numbers": "provider users",
+    "apps": "authenticator apps",
+    "webhooks": "webhook endpoints",
+}
 
 
 class Command(BaseCommand):
     help = (
-        "Encrypt all numbers and secrets of apps with the first key of OPTIN_KEYS, while the "
-        "service runs, and tell which older keys are still needed. Ends with 0 once none is; "
-        "until then with 1."
+        "Encrypt all numbers, and secrets of apps and webhook endpoints, with the first key of "
+        "OPTIN_KEYS, while the service runs, and tell which older keys are still needed. Ends with "
+        "0 once none is; until then with 1."
     )
     # With a lost key no check is clean before this command has run.
     requires_system_checks = []
@@ -49,7 +54,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _report(self, done: Rotation, lost: str) -> None:
-        for use, rows in (("numbers", "provider users"), ("apps", "authenticator apps")):
+        for use, rows in _ROWS.items():
             if not (left := done.unreadable[use]):
                 continue
             ids = ", ".join(str(pk) for pk in left[:_SHOWN])
@@ -74,4 +79,4 @@ def _used(use: Use) -> str:
 
 
 def _count(use: Use) -> str:
-    return f"{use['numbers']} numbers, {use['apps']} apps"
+    return f"{use['numbers']} numbers, {use['apps']} apps, {use['webhooks']} webhooks"

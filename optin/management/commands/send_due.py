@@ -4,13 +4,18 @@ from django.utils import timezone
 
 from optin.audit import repeats
 from optin.management.commands import BaseCommand
-from optin.messaging import delivery
+from optin.messaging import delivery, webhooks
 
 
 class Command(BaseCommand):
-    help = "Send the texts and mails that an interrupted request left behind. Run it each minute."
+    help = (
+        "Send the texts and mails that an interrupted request left behind, and the events for "
+        "webhook endpoints. Run it each minute."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         # First what people wait for: it leaves also where no event can be added.
         self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
         repeats.tell(timezone.now())
+        # Last, because a slow endpoint takes long.
+        self.stdout.write(f"Sent {webhooks.send_due(seconds=40)} events.")

@@ -1,0 +1,384 @@
+"""Webhooks: what the endpoints of a file are told, in which order, and how each attempt went.
+
+An event is written in the transaction of the decision that it tells of. Later it gets its number
+in the sequence of its file (``messaging.webhooks``), and each endpoint of the file gets the events
+in this order. An event holds ids and codes of reasons only: no number, name or address.
+"""
+
+import base64
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import connection, models
+from django.db.models import Exists, F, OuterRef, Q
+
+from optin import keys
+from optin.models.files import File
+from optin.models.statements import Insert
+
+if TYPE_CHECKING:
+    from optin.models.audit import AuditEvent
+    from optin.models.factors import ProviderUser
+
+KNOWN_FOR = 10.0
+"""Seconds for which a process relies on what it knows of the files with endpoints: so long the
+first events of a new endpoint may be missing."""
+
+LEASE = timedelta(seconds=30)
+"""Longer than any attempt takes: then its sender is gone."""
+
+OLD_SECRET_FOR = timedelta(days=1)
+"""How long the secret before the present one signs too."""
+
+ANSWER_KEPT = 200
+"""Characters of an answer that are kept."""
+
+SECRET_BYTES = 32
+
+
+class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
+    def due(self, now: datetime) -> Self:
+        """Those to which something is to be sent at *now*, and nobody sends now.
+
+        A test is sent at once, also to an endpoint that is off.
+        """
+        test = WebhookEvent.objects.filter(endpoint=OuterRef("pk"))
+        next_one = WebhookEvent.objects.filter(
+            file=OuterRef("file"), sequence__gt=OuterRef("cursor")
+        )
+        free = Q(claimed_at=None) | Q(claimed_at__lte=now - LEASE)
+        waits = Q(off_at=None, due_at__lte=now) & Exists(next_one)
+        return self.filter(free, waits | Exists(test))
+
+    def claim(self, now: datetime) -> "WebhookEndpoint | None":
+        """Take the endpoint that has waited longest, in an open transaction. No other gets it."""
+        waiting = self.due(now).order_by("due_at", "pk")
+        row = waiting.select_for_update(skip_locked=True, no_key=True).first()
+        # The condition is for SQLite, which locks no rows.
+        mine = {"claimed_at": now, "claims": F("claims") + 1}
+        if row is None or not self.filter(pk=row.pk, claims=row.claims).update(**mine):
+            return None
+        row.claims += 1
+        return row
+
+
+class WebhookEndpoint(models.Model):
+    """An address of a client, to which the events of a file are sent."""
+
+    class Off(models.TextChoices):
+        """Why nothing is sent to an endpoint."""
+
+        STAFF = "staff", "switched off by staff"
+        FAILING = "failing", "switched off: all attempts failed"
+
+    file = models.ForeignKey(File, models.CASCADE, related_name="webhook_endpoints")
+    url = models.CharField(max_length=500)
+    # The present secret, and after a space the one before, which signs too until
+    # ``old_secret_ends_at``.
+    secrets_encrypted = models.CharField(max_length=300)
+    old_secret_ends_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    off_at = models.DateTimeField(null=True, blank=True)
+    off_why = models.CharField(max_length=8, choices=Off.choices, blank=True)
+    # The number in the sequence of the file of the last event that it has.
+    cursor = models.BigIntegerField(default=0)
+    failures = models.PositiveSmallIntegerField(default=0)  # in a row
+    due_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    claims = models.BigIntegerField(default=0)  # so that a late sender knows that it is late
+
+    objects = WebhookEndpointQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "webhook endpoint"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(off_at__isnull=True, off_why="")
+                | (Q(off_at__isnull=False) & ~Q(off_why="")),
+                name="webhook_endpoint_off_for_a_reason",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"webhook endpoint {self.pk}"
+
+    @staticmethod
+    def new_secret() -> str:
+        """Return a secret as Standard Webhooks writes it."""
+        return f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+
+    @staticmethod
+    def seal(secrets: str, file_id: int) -> str:
+        """Return *secrets* encrypted so that only an endpoint of the file can open them."""
+        return keys.encrypt(secrets, context=_context(file_id))
+
+    def open_secrets(self) -> list[str]:
+        """Return the present secret, and the one before, if there was one.
+
+        :raises keys.UndecryptableError: if they do not open.
+        """
+        return keys.decrypt(self.secrets_encrypted, context=_context(self.file_id)).split()
+
+    def seal_anew(self) -> None:
+        """Encrypt the secrets with the current key; the caller saves the row.
+
+        :raises keys.UndecryptableError: if they do not open.
+        """
+        self.secrets_encrypted = self.seal(" ".join(self.open_secrets()), self.file_id)
+
+    def secrets_at(self, now: datetime) -> list[str]:
+        """Return the secrets that sign at *now*, the present one first.
+
+        :raises keys.UndecryptableError: if they do not open.
+        """
+        has_two = self.old_secret_ends_at and now < self.old_secret_ends_at
+        return self.open_secrets()[: 2 if has_two else 1]
+
+    def next_event(self) -> "WebhookEvent | None":
+        """Return what is to be sent next: a test, or the event after the last one."""
+        if test := WebhookEvent.objects.filter(endpoint=self).order_by("pk").first():
+            return test
+        if self.off_at:
+            return None
+        later = WebhookEvent.objects.filter(file=self.file_id, sequence__gt=self.cursor)
+        return later.order_by("sequence").first()
+
+    def finish(self, **changes: Any) -> bool:
+        """Give the claimed endpoint back, with *changes*; False if its lease was over."""
+        mine = WebhookEndpoint.objects.filter(pk=self.pk, claims=self.claims)
+        return bool(mine.update(claimed_at=None, **changes))
+
+
+def _context(file_id: int) -> str:
+    return f"webhook secret of file {file_id}"
+
+
+class _TransactionId(models.Expression):
+    """The id of the open transaction; 0 on SQLite, which has one writer at a time."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        on_postgresql = connection.vendor == "postgresql"
+        return "pg_current_xact_id()::text::bigint" if on_postgresql else "0", []
+
+
+def _of_snapshot(end: str) -> models.Func:
+    template = f"pg_snapshot_{end}(pg_current_snapshot())::text::bigint"
+    return models.Func(template=template, output_field=models.BigIntegerField())
+
+
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    def write(self, decided: "AuditEvent", number: "ProviderUser | None") -> None:
+        """Write what *decided* tells the endpoints of its file, if the file has any.
+
+        Call it in the transaction of the decision.
+
+        :param number: the number that it is about. Its file is told; else that of *decided*.
+        """
+        file_id = number.file_id if number else decided.file_id
+        news = list(_news_of(decided, number))
+        if not (file_id and news and file_id in files_with_endpoints):
+            return
+        for kind, reason in news:
+            event = WebhookEvent(
+                message_id=WebhookEvent.new_id(),
+                file_id=file_id,
+                kind=kind,
+                at=decided.at,
+                provider_user_id=number.pk if number else decided.provider_user_id,
+                reason=reason,
+            )
+            _INSERT.run_later(event)
+
+    def without_sequence(self) -> Self:
+        """Events that can get their number now, in their order.
+
+        Not those behind which an earlier one may still appear: its transaction is open. An id from
+        the future is from before a restore, of another server.
+        """
+        rows = self.filter(sequence=None, endpoint=None).order_by("pk")
+        if connection.vendor != "postgresql":
+            return rows
+        over = Q(transaction__lt=_of_snapshot("xmin"))
+        return rows.filter(over | Q(transaction__gte=_of_snapshot("xmax")))
+
+
+class WebhookEvent(models.Model):
+    """Something that happened in a file, as its endpoints are told."""
+
+    class Kind(StrEnum):
+        # A released value is never renamed or used for something else.
+        NUMBER_ACTIVATED = "number.activated"
+        NUMBER_CHANGED = "number.changed"
+        NUMBER_REMOVED = "number.removed"
+        FACTOR_LOCKED = "factor.locked"
+        FACTOR_UNLOCKED = "factor.unlocked"
+        FACTOR_DISABLED = "factor.disabled"
+        REVOCATION_PLANNED = "revocation.planned"
+        REVOCATION_CANCELLED = "revocation.cancelled"
+        REVOCATION_DONE = "revocation.done"
+        TEST = "endpoint.test"
+
+    message_id = models.CharField(max_length=40, unique=True)
+    file = models.ForeignKey(File, models.CASCADE, related_name="webhook_events")
+    kind = models.CharField(max_length=24)  # of ``Kind``
+    at = models.DateTimeField()
+    # A plain number, as in the audit trail. Null once the person is erased.
+    provider_user_id = models.BigIntegerField(null=True)
+    reason = models.CharField(max_length=16, blank=True)
+    # Of the transaction that wrote it: ids are given before a commit, and not in its order.
+    transaction = models.BigIntegerField(default=0)
+    sequence = models.BigIntegerField(null=True)
+    # A test is for one endpoint, and no part of the sequence.
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, models.CASCADE, null=True, blank=True, related_name="tests"
+    )
+
+    objects = WebhookEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "webhook event"
+        constraints = [
+            models.UniqueConstraint(fields=["file", "sequence"], name="webhook_event_sequence"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                condition=Q(sequence__isnull=True),
+                name="webhook_event_no_sequence",
+            ),
+            models.Index(fields=["at"], name="webhook_event_by_time"),
+            # Erasing a person looks for theirs.
+            models.Index(
+                fields=["provider_user_id"],
+                condition=Q(provider_user_id__isnull=False),
+                name="webhook_event_by_number",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.message_id}"
+
+    @staticmethod
+    def new_id() -> str:
+        """Return a new ``webhook-id``."""
+        return f"msg_{uuid.uuid4().hex}"
+
+    def body(self) -> dict[str, Any]:
+        """Return what is sent, the same at each attempt."""
+        return {
+            "type": self.kind,
+            "timestamp": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "data": {
+                "FileId": self.file_id,
+                "ProviderUserId": self.provider_user_id,
+                "Sequence": self.sequence,
+                "Reason": self.reason,
+            },
+        }
+
+
+_INSERT = Insert(WebhookEvent, computed={"transaction": _TransactionId(models.BigIntegerField())})
+
+
+class WebhookTry(models.Model):
+    """One attempt to send an event to an endpoint."""
+
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="tries")
+    message_id = models.CharField(max_length=40)
+    kind = models.CharField(max_length=24)
+    sequence = models.BigIntegerField(null=True)
+    at = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(default=0)  # 0: there was no answer
+    milliseconds = models.PositiveIntegerField()
+    answer = models.CharField(max_length=ANSWER_KEPT, blank=True)
+    reason = models.CharField(max_length=200, blank=True)  # why there was no answer
+
+    class Meta:
+        verbose_name = "attempt at a webhook"
+        indexes = [models.Index(fields=["at"], name="webhook_try_by_time")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk} at {self.message_id}"
+
+
+class _Files:
+    """The ids of the files that have an endpoint, on or off.
+
+    Each process remembers them for ``KNOWN_FOR``, so that a decision in another file takes no
+    statement more.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def __contains__(self, file_id: int) -> bool:
+        if time.monotonic() >= self._until:
+            self.learn(WebhookEndpoint.objects.values_list("file_id", flat=True))
+        return file_id in self._ids
+
+    def learn(self, ids: Iterable[int]) -> None:
+        self._ids = frozenset(ids)
+        self._until = time.monotonic() + KNOWN_FOR
+
+    def forget(self) -> None:
+        """Look again at the next question."""
+        self._ids, self._until = frozenset[int](), 0.0
+
+
+files_with_endpoints = _Files()
+
+
+# -- what is told ------------------------------------------------------------------
+
+_Data = Mapping[str, Any]
+Kind = WebhookEvent.Kind
+
+
+def _removes_number(data: _Data) -> bool:
+    # A client's opt-out can remove nothing else, and so does not say what it removed.
+    return "number" in data.get("removed", ["number"])
+
+
+def _always(data: _Data) -> bool:
+    return True
+
+
+_NEWS: dict[tuple[str, str], list[tuple[Callable[[_Data], bool], Kind, str]]] = {
+    ("verify_opt_in", "ok"): [
+        (lambda data: "replaced" not in data, Kind.NUMBER_ACTIVATED, "verified"),
+        (lambda data: "replaced" in data, Kind.NUMBER_CHANGED, "verified"),
+    ],
+    ("opt_out", "ok"): [(_removes_number, Kind.NUMBER_REMOVED, "opted_out")],
+    ("disown", "ok"): [(_removes_number, Kind.NUMBER_REMOVED, "not_me")],
+    ("revoke", "ok"): [
+        (_removes_number, Kind.NUMBER_REMOVED, "revoked"),
+        (_always, Kind.REVOCATION_DONE, "revoked"),
+    ],
+    ("unlock", "ok"): [(_always, Kind.FACTOR_UNLOCKED, "staff")],
+    ("revocation", "planned"): [(_always, Kind.REVOCATION_PLANNED, "support")],
+    ("revocation", "asked"): [(_always, Kind.REVOCATION_PLANNED, "person")],
+    ("revocation", "cancelled"): [(_always, Kind.REVOCATION_CANCELLED, "person")],
+    ("revocation", "withdrawn"): [(_always, Kind.REVOCATION_CANCELLED, "staff")],
+    ("revocation", "signed_in"): [(_always, Kind.REVOCATION_CANCELLED, "signed_in")],
+}
+"""What a decision tells, by its kind and outcome in the audit trail: if its data are so, this kind
+of event, with this reason."""
+
+
+def _news_of(decided: "AuditEvent", number: "ProviderUser | None") -> Iterator[tuple[Kind, str]]:
+    data = decided.data
+    if "locked_until" in data:
+        yield Kind.FACTOR_LOCKED, "wrong_codes"
+    if "disabled" in data:
+        yield Kind.FACTOR_DISABLED, "wrong_codes"
+    for applies, kind, reason in _NEWS.get((decided.kind, decided.outcome), ()):
+        if applies(data) and (number or kind is not Kind.NUMBER_REMOVED):
+            yield kind, reason
+    # One that was due and was not carried out, for example because the factors are others by now.
+    if decided.kind == "revoke" and decided.outcome != "ok" and "revocation" in data:
+        yield Kind.REVOCATION_CANCELLED, decided.outcome

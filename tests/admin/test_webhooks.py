@@ -1,0 +1,123 @@
+"""Webhook endpoints in the admin: an administrator keeps them, with the log of the attempts."""
+
+import pytest
+from django.utils import timezone
+
+from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent
+from optin.runtime import outside
+from tests.kit.staff import In, ask
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "optin/webhookendpoint"
+
+
+@pytest.fixture(autouse=True)
+def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "addresses", lambda host, port: ["8.8.8.8"])
+
+
+@pytest.fixture
+def endpoint(file: File, signed_in: In) -> WebhookEndpoint:
+    ask(
+        signed_in("administrator"),
+        f"{LIST}/make/",
+        200,
+        file_id=file.pk,
+        url="https://shop.example.com/hook",
+    )
+    return WebhookEndpoint.objects.get()
+
+
+def test_the_secret_is_shown_once(file: File, signed_in: In) -> None:
+    client = signed_in("administrator")
+    page = ask(client, f"{LIST}/make/", 200, file_id=file.pk, url="https://shop.example.com/hook")
+
+    endpoint = WebhookEndpoint.objects.get()
+    (secret,) = endpoint.open_secrets()
+    assert secret in page
+    assert secret not in client.get(f"/admin/{LIST}/{endpoint.pk}/change/").content.decode()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.file_id) == ("webhook", "made", file.pk)
+    assert event.data == {"endpoint": endpoint.pk}
+
+
+def test_a_wrong_address_is_named(file: File, signed_in: In) -> None:
+    page = ask(
+        signed_in("administrator"), f"{LIST}/make/", 422, file_id=file.pk, url="https://127.0.0.1/"
+    )
+    assert "must contain a host name, not an IP address" in page
+    assert not WebhookEndpoint.objects.exists()
+
+
+def test_a_host_that_is_not_public_is_refused(
+    file: File, signed_in: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(host: str, port: int) -> list[str]:
+        raise outside.NotPublic
+
+    monkeypatch.setattr(outside, "addresses", no)
+    page = ask(
+        signed_in("administrator"), f"{LIST}/make/", 422, file_id=file.pk, url="https://a.example/"
+    )
+    assert "does not resolve to public addresses only" in page
+
+
+def test_replacing_switching_testing_and_removing(endpoint: WebhookEndpoint, signed_in: In) -> None:
+    client, before = signed_in("administrator"), endpoint.open_secrets()[0]
+    page = ask(client, f"{LIST}/{endpoint.pk}/secret/", 200)
+    endpoint.refresh_from_db()
+    new, old = endpoint.open_secrets()
+    assert old == before
+    assert new in page
+
+    assert "The endpoint is off." in ask(client, f"{LIST}/{endpoint.pk}/off/")
+    assert "switched off by staff at" in ask(client, f"{LIST}/{endpoint.pk}/off/")
+    assert "The endpoint is on." in ask(client, f"{LIST}/{endpoint.pk}/on/")
+    assert "The test is on its way." in ask(client, f"{LIST}/{endpoint.pk}/test/")
+    assert WebhookEvent.objects.get().endpoint_id == endpoint.pk
+    assert "The endpoint was removed." in ask(client, f"{LIST}/{endpoint.pk}/remove/")
+    assert not WebhookEndpoint.objects.exists()
+    outcomes = AuditEvent.objects.filter(kind="webhook").order_by("pk")
+    assert list(outcomes.values_list("outcome", flat=True)) == [
+        *("made", "secret_replaced", "switched_off", "unchanged", "switched_on", "tested"),
+        "removed",
+    ]
+
+
+def test_the_page_shows_each_attempt(endpoint: WebhookEndpoint, signed_in: In) -> None:
+    endpoint.tries.create(
+        message_id="msg_1",
+        kind="number.activated",
+        sequence=7,
+        at=timezone.now(),
+        status=503,
+        milliseconds=41,
+        answer="<b>call +61491570156</b>",
+    )
+    page = signed_in("administrator").get(f"/admin/{LIST}/{endpoint.pk}/change/").content.decode()
+    for shown in ("number.activated", "<td>7</td>", "<td>503</td>", "<td>41</td>"):
+        assert shown in page
+    assert "<b>call" not in page
+    assert "491570156" not in page  # S-51
+
+
+@pytest.mark.parametrize("role", ["auditor", "support"])
+def test_others_see_none_of_it(endpoint: WebhookEndpoint, signed_in: In, role: str) -> None:
+    client = signed_in(role)
+    assert client.get(f"/admin/{LIST}/").status_code == 403
+    assert client.get(f"/admin/{LIST}/{endpoint.pk}/change/").status_code == 403
+    assert "webhook" not in client.get("/admin/").content.decode().lower()
+
+
+def test_the_home_page_leads_to_one_that_was_switched_off(
+    endpoint: WebhookEndpoint, signed_in: In
+) -> None:
+    WebhookEndpoint.objects.update(off_at=timezone.now(), off_why="failing")
+    address = f"/admin/{LIST}/{endpoint.pk}/change/"
+    page = signed_in("administrator").get("/admin/").content.decode()
+    assert "A webhook endpoint of file 777 is switched off" in page
+    assert address in page
+    page = signed_in("auditor").get("/admin/").content.decode()
+    assert "A webhook endpoint of file 777 is switched off" in page
+    assert address not in page

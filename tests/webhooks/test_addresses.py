@@ -1,0 +1,293 @@
+"""Nothing is sent to this machine, its network, or a cloud's metadata, whatever an address says."""
+
+import socket
+import time
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin.errors import TooManyEndpoints, UnfitEndpoint
+from optin.gateways import call
+from optin.messaging import webhooks
+from optin.models import File, WebhookEndpoint, WebhookEvent
+from optin.operations import webhooks as endpoints
+from optin.runtime import outside
+from tests.kit.people import ORIGIN
+from tests.kit.wire import hangs, says, trickles
+from tests.webhooks.kit import HOST, Client, Names, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BAD_URLS = [
+    "http://hooks.example.com/",
+    "ftp://hooks.example.com/",
+    "//hooks.example.com/",
+    "https://",
+    "https:///hook",
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://127.0.0.1./",
+    "https://2130706433/",
+    "https://0x7f000001/",
+    "https://0x7f.0.0.1/",
+    "https://0177.0.0.1/",
+    "https://017700000001/",
+    "https://127.0.0.0x1/",
+    "https://0/",
+    "https://10.0.0.1/",
+    "https://169.254.169.254/latest/meta-data/",
+    "https://[::1]/",
+    "https://[::]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://user@hooks.example.com/",
+    "https://user:secret@hooks.example.com/",
+    "https://hooks.example.com@127.0.0.1/",
+    "https://hooks.example.com:22/",
+    "https://hooks.example.com:80/",
+    "https://hooks.example.com:8443/",
+    "https://hooks.example.com:0/",
+    "https://hooks.example.com:99999/",
+    "https://hooks.example.com:x/",
+    "https://hooks.example.com/#part",
+    "https://hooks.example.com\\@127.0.0.1/",
+    "https://hooks.example.com\n.evil.example/",
+    "https://hooks.example.com /",
+    "https://hooks.ex\u00e4mple.com/",
+    "https://1\u20e3.example.com/",
+    "https://hooks%2eexample.com/",
+    "https://-hooks.example.com/",
+    "https://hooks..example.com/",
+    "https://hooks.example.com./",
+    f"https://{'a' * 64}.example.com/",
+]
+"""Refused by how they look. Nothing is resolved for them."""
+
+NOT_PUBLIC = [
+    "0.0.0.0",  # noqa: S104
+    "10.1.2.3",
+    "100.64.0.1",
+    "100.100.100.200",
+    "127.0.0.2",
+    "127.255.255.254",
+    "168.63.129.16",
+    "169.254.169.254",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.192",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::8.8.8.8",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%lo",
+    "fec0::1",
+    "ff02::1",
+]
+PUBLIC = ["8.8.8.8", "172.15.255.255", "172.32.0.1", "2606:4700::1111", "2a00:1450::1"]
+
+
+def stored(file: File, url: str) -> WebhookEndpoint:
+    """An endpoint that was not checked, as somebody could write it into the database."""
+    now = timezone.now()
+    secret = WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk)
+    endpoint = WebhookEndpoint.objects.create(
+        file=file, url=url, secrets_encrypted=secret, created_at=now, due_at=now
+    )
+    happens(file)
+    return endpoint
+
+
+def happens(file: File) -> None:
+    """Let something happen of which the endpoints of *file* are told."""
+    WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=file,
+        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
+        at=timezone.now(),
+    )
+
+
+def reason(endpoint: WebhookEndpoint) -> str:
+    """Why the one attempt at *endpoint* had no answer."""
+    (made,) = endpoint.tries.all()
+    assert made.status == 0
+    return made.reason
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_refused_by_how_it_looks(file: File, names: Names, url: str) -> None:
+    with pytest.raises(UnfitEndpoint):
+        endpoints.make(file, url, origin=ORIGIN)
+    endpoint = stored(file, url)
+    assert send() == 0
+    assert reason(endpoint).startswith(("The address", "The port"))
+    assert not names.asked
+
+
+def test_a_long_address_is_refused(file: File, names: Names) -> None:
+    """The column would not hold it."""
+    with pytest.raises(UnfitEndpoint):
+        endpoints.make(file, f"https://{HOST}/{'a' * outside.MAX_URL}", origin=ORIGIN)
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_refused_by_where_it_leads(file: File, names: Names, address: str) -> None:
+    for known in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
+        names.known[HOST] = known
+        with pytest.raises(UnfitEndpoint):
+            endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+    endpoint = stored(file, f"https://{HOST}/")
+    assert send() == 0
+    assert reason(endpoint) == "the host name has an address that is not public"
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_allowed(file: File, names: Names, address: str) -> None:
+    names.known[HOST] = [address]
+    endpoint, _ = endpoints.make(file, f"https://{HOST}/hook?a=b", origin=ORIGIN)
+    assert endpoint.url == f"https://{HOST}/hook?a=b"
+
+
+def test_a_name_without_an_address_is_refused(file: File, names: Names) -> None:
+    names.known[HOST] = []
+    with pytest.raises(UnfitEndpoint):
+        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+    endpoint = stored(file, f"https://{HOST}/")
+    send()
+    assert reason(endpoint) == "the host name has no address"
+
+
+def test_a_name_that_leads_elsewhere_after_it_was_made(client: Client, names: Names) -> None:
+    """It is checked at each connection."""
+    names.known[HOST] = ["10.0.0.1"]
+    happens(client.endpoint.file)
+    assert send() == 0
+    assert reason(client.endpoint) == "the host name has an address that is not public"
+    assert client.server.connections == 0
+
+
+def test_a_name_that_leads_elsewhere_after_the_check(
+    client: Client, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes to the address that was checked: the name is asked once."""
+    connected: list[object] = []
+    connect = socket.create_connection
+
+    def noted(address: tuple[str, int], *args: object) -> socket.socket:
+        connected.append(address[0])
+        return connect(address, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", noted)
+    names.asked.clear()
+    names.then = lambda: names.known.update({HOST: ["10.0.0.1"]})
+    happens(client.endpoint.file)
+
+    assert send() == 1
+
+    assert names.asked == [HOST]
+    assert connected == ["127.0.0.1"]
+
+
+def test_a_redirect_is_not_followed(client: Client, names: Names) -> None:
+    client.server.answer = says(307, "", "Location: https://169.254.169.254/")
+    happens(client.endpoint.file)
+    names.asked.clear()
+    assert send() == 0
+    assert client.server.connections == 1
+    assert names.asked == [HOST]
+
+
+def test_the_certificate_must_be_that_of_the_name(client: Client, names: Names) -> None:
+    names.known["other.example.com"] = ["127.0.0.1"]
+    other = client.endpoint.url.replace(HOST, "other.example.com")
+    client.endpoint.delete()
+    endpoint = stored(client.endpoint.file, other)
+    assert send() == 0
+    assert reason(endpoint) == "the endpoint could not be reached (its certificate is not valid)"
+    assert not client.server.requests
+
+
+def test_a_certificate_of_nobody_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "trust", call.public_trust)
+    happens(client.endpoint.file)
+    assert send() == 0
+    assert "its certificate is not valid" in reason(client.endpoint)
+
+
+@pytest.mark.parametrize("answer", [hangs, trickles])
+def test_an_attempt_ends_after_5_seconds(client: Client, answer: object) -> None:
+    client.server.answer = answer  # type: ignore[assignment]
+    happens(client.endpoint.file)
+    began = time.monotonic()
+    assert send() == 0
+    assert time.monotonic() - began < 6.5
+    assert reason(client.endpoint) == "the endpoint did not answer within 5 seconds"
+
+
+def test_a_slow_resolver_ends_after_5_seconds(client: Client, names: Names) -> None:
+    names.then = lambda: time.sleep(8)
+    happens(client.endpoint.file)
+    began = time.monotonic()
+    assert send() == 0
+    assert time.monotonic() - began < 6.5
+
+
+def test_of_a_long_answer_little_is_read(client: Client) -> None:
+    sent: list[int] = []
+
+    def floods(line: socket.socket) -> None:
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+        for _ in range(10_000):
+            line.sendall(b"x" * 10_000)
+            sent.append(10_000)
+
+    client.server.answer = floods
+    happens(client.endpoint.file)
+    assert send() == 1
+    (made,) = client.tries
+    assert made.answer == "x" * 200
+    assert sum(sent) < 20_000_000
+
+
+def test_the_port_must_be_allowed_when_it_is_sent(client: Client, settings: Settings) -> None:
+    settings.OPTIN_WEBHOOK_PORTS = (443,)
+    happens(client.endpoint.file)
+    assert send() == 0
+    assert reason(client.endpoint) == "The port must be one of: 443."
+
+
+def test_a_file_has_at_most_five(file: File, names: Names) -> None:
+    for _ in range(5):
+        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+    with pytest.raises(TooManyEndpoints):
+        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)

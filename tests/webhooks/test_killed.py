@@ -1,0 +1,80 @@
+"""A sender in a process of its own, killed while it waits for the endpoint (PostgreSQL)."""
+
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from optin.models import WebhookEvent
+from tests.kit.certificates import Authority
+from tests.kit.races import until
+from tests.kit.server import database_url, running_python
+from tests.kit.wire import says
+from tests.webhooks.kit import HOST, Client, send
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
+
+# As the fixtures do in this process: no setting can.
+SENDER = f"""
+import ssl, sys
+import django
+django.setup()
+from optin.messaging import webhooks
+from optin.runtime import outside
+outside.addresses = lambda host, port: ["127.0.0.1"] if host == {HOST!r} else []
+context = ssl.create_default_context(cafile=sys.argv[1])
+webhooks.trust = lambda: context
+webhooks.send_due(seconds=10)
+"""
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time, which the other process has too."""
+
+
+def test_the_next_sends_it_again_under_the_same_id(
+    client: Client, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.server.answer = hangs
+    WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=client.endpoint.file,
+        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
+        at=timezone.now(),
+    )
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+        "DEBUG": "1",
+        "SECRET_KEY": django_settings.SECRET_KEY,
+        "BASE_URL": "http://127.0.0.1:8000",
+        "DATABASE_URL": database_url(),
+        "DATA_DIR": str(tmp_path),
+        "OPTIN_WEBHOOK_PORTS": str(client.server.listener.getsockname()[1]),
+    }
+    log = tmp_path / "sender.log"
+    with running_python("-c", SENDER, str(authority.path), env=environment, log=log) as sender:
+        until(lambda: bool(client.server.requests) or sender.poll() is not None)
+        assert client.server.requests, log.read_text()
+        sender.send_signal(signal.SIGKILL)
+        sender.wait()
+
+    client.server.answer = says(200)
+    assert send() == 0  # it counts as being sent
+    monkeypatch.setattr("optin.models.webhooks.LEASE", timedelta(0))
+    assert send() == 1
+    first, second = client.server.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+    assert len(client.received()) == 2
+
+
+def hangs(line: socket.socket) -> None:
+    time.sleep(30)

@@ -1,0 +1,431 @@
+"""What an endpoint is sent, in which order, and what happens if it does not answer."""
+
+import json
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+from standardwebhooks.webhooks import Webhook
+
+from optin.messaging import webhooks
+from optin.models import AuditEvent, File, Purpose, WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.models.webhooks import files_with_endpoints
+from optin.operations import erasure, key_rotation, retention, revocations, staff_actions
+from optin.operations import webhooks as endpoints
+from optin.outcomes import CodeOutcome
+from tests.kit.people import ORIGIN
+from tests.kit.wire import hangs, says
+from tests.kit.world import World
+from tests.webhooks.kit import HOST, Client, claim, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = WebhookEvent.Kind
+
+
+def activate(world: World) -> None:
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
+
+
+def events(client: Client, count: int) -> None:
+    """Let *count* things happen in the file of *client*."""
+    for n in range(count):
+        WebhookEvent.objects.create(
+            message_id=WebhookEvent.new_id(),
+            file=client.endpoint.file,
+            kind=Kind.NUMBER_ACTIVATED,
+            at=timezone.now(),
+            provider_user_id=n,
+        )
+
+
+# -- what is told ------------------------------------------------------------------
+
+
+def test_an_activated_number_is_told(client: Client, world: World) -> None:
+    activate(world)
+
+    assert send() == 1
+
+    (event,) = client.received()
+    assert event == {
+        "type": "number.activated",
+        "timestamp": "2026-11-02T12:00:00.000Z",
+        "data": {
+            "FileId": world.file.pk,
+            "ProviderUserId": world.row.pk,
+            "Sequence": 1,
+            "Reason": "verified",
+        },
+    }
+
+
+def test_the_life_of_a_second_factor(client: Client, world: World) -> None:
+    activate(world)
+    number = world.row.pk
+    world.purpose = Purpose.SIGN_IN
+    world.clock.shift(120)
+    world.set_user(otp_failures=9)
+    world.ask()
+    world.guess_wrong()  # the tenth
+    staff_actions.unlock(world.user, reason="called", origin=ORIGIN)
+    world.clock.shift(120)
+    world.set_user(otp_failures=49)
+    world.ask()
+    world.guess_wrong()  # the fiftieth
+    staff_actions.unlock(world.user, reason="called", origin=ORIGIN)
+    assert revocations.plan(world.user, reason="lost", origin=ORIGIN).outcome == "planned"
+    revocations.withdraw(world.user, reason="found", origin=ORIGIN)
+    staff_actions.revoke(world.user, reason="lost", origin=ORIGIN)
+
+    send()
+
+    told = [
+        ("number.activated", "verified"),
+        ("factor.locked", "wrong_codes"),
+        ("factor.unlocked", "staff"),
+        ("factor.disabled", "wrong_codes"),
+        ("factor.unlocked", "staff"),
+        ("revocation.planned", "support"),
+        ("revocation.cancelled", "staff"),
+        ("number.removed", "revoked"),
+        ("revocation.done", "revoked"),
+    ]
+    received = client.received()
+    assert [(each["type"], each["data"]["Reason"]) for each in received] == told
+    assert [each["data"]["Sequence"] for each in received] == list(range(1, 10))
+    assert {each["data"]["ProviderUserId"] for each in received} == {number}
+
+
+def test_an_opt_out(client: Client, world: World) -> None:
+    activate(world)
+    world.clock.shift(120)
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
+
+    send()
+
+    assert client.types() == ["number.activated", "number.removed"]
+    assert client.received()[1]["data"]["Reason"] == "opted_out"
+
+
+def test_nothing_is_written_for_a_file_without_an_endpoint(world: World) -> None:
+    activate(world)
+    assert not WebhookEvent.objects.exists()
+
+
+def test_which_files_have_one_is_asked_every_ten_seconds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decision in another file takes no statement more, unless this process must ask again."""
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as statements:
+            staff_actions.unlock(world.user, reason="called", origin=ORIGIN)
+        return sum("webhook" in each["sql"] for each in statements)
+
+    activate(world)
+    for is_known in (True, False, True):
+        if not is_known:
+            monkeypatch.setattr(files_with_endpoints, "_until", time.monotonic())
+        world.lock()
+        assert asked() == (not is_known)
+
+
+def test_an_endpoint_hears_of_its_own_file_only(
+    client: Client, world: World, other_file: File
+) -> None:
+    WebhookEndpoint.objects.update(file=other_file)
+    files_with_endpoints.forget()
+
+    activate(world)
+
+    assert not WebhookEvent.objects.exists()
+    assert send() == 0
+
+
+def test_what_is_rolled_back_is_not_told(client: Client, world: World) -> None:
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            AuditEvent.Kind.UNLOCK,
+            "ok",
+            now=timezone.now(),
+            origin=ORIGIN,
+            user_id=world.user.pk,
+            number=world.row,
+        )
+        transaction.set_rollback(True)
+
+    assert send() == 0
+
+
+def test_no_body_tells_a_number_a_name_or_a_code(client: Client, world: World) -> None:
+    code = world.code()
+    activate(world)
+    send()
+
+    (request,) = client.server.requests
+    sent = request.body.decode() + json.dumps(request.headers)
+    for secret in (code, "491570156", world.user.username, world.user.email, client.secret):
+        assert secret not in sent
+
+
+def test_the_log_holds_each_attempt(client: Client, world: World) -> None:
+    client.server.answer = says(500, "x" * 1000)
+    activate(world)
+    send()
+
+    (made,) = client.tries
+    assert (made.kind, made.sequence, made.status) == ("number.activated", 1, 500)
+    assert made.answer == "x" * 200
+
+
+# -- signatures --------------------------------------------------------------------
+
+
+def test_while_a_secret_is_replaced_both_sign(
+    client: Client, clock: time_machine.Traveller
+) -> None:
+    new = endpoints.replace_secret(client.endpoint, origin=ORIGIN)
+    events(client, 1)
+    send()
+    assert client.received() == client.received(new)
+
+    clock.shift(86_400)
+    client.server.requests.clear()
+    events(client, 1)
+    send()
+    assert len(client.received(new)) == 1
+    assert len(client.server.requests[0].headers["webhook-signature"].split()) == 1
+
+
+def test_the_signature_is_that_of_the_published_example() -> None:
+    """The vector of https://github.com/standard-webhooks/standard-webhooks."""
+    hook = Webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    at = datetime.fromtimestamp(1614265330, UTC)
+    signed = hook.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_secrets_come_under_a_new_key(client: Client, settings: Settings) -> None:
+    settings.OPTIN_KEYS = {"new": b"n" * 32, **settings.OPTIN_KEYS}
+    done = key_rotation.rotate(origin=ORIGIN)
+    assert done.done["webhooks"] == 1
+    assert client.row.secrets_encrypted.startswith("new:")
+    assert client.row.open_secrets() == [client.secret]
+
+
+# -- order and failures ------------------------------------------------------------
+
+
+def test_after_a_failure_all_come_in_their_order(
+    client: Client, clock: time_machine.Traveller
+) -> None:
+    client.server.answer = says(503)
+    events(client, 3)
+    assert send() == 0
+    assert send() == 0  # it waits
+    assert len(client.server.requests) == 1
+
+    clock.shift(5)
+    client.server.answer = says(204)
+    assert send() == 3
+
+    sequences = [each["data"]["Sequence"] for each in client.received()]
+    assert sequences == [1, 1, 2, 3]
+    ids = [each.headers["webhook-id"] for each in client.server.requests]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize("status", [199, 301, 302, 307, 308, 400, 404, 410, 500])
+def test_only_2xx_is_a_success(client: Client, status: int) -> None:
+    """S-12: a redirect is not followed."""
+    where = f"Location: https://{HOST}:{client.server.listener.getsockname()[1]}/other"
+    client.server.answer = says(status, "", where)
+    events(client, 1)
+    assert send() == 0
+    assert client.row.failures == 1
+    assert client.server.connections == 1
+
+
+def test_after_three_days_it_is_switched_off(
+    client: Client,
+    clock: time_machine.Traveller,
+    settings: Settings,
+) -> None:
+    settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
+    client.server.answer = says(500)
+    events(client, 1)
+    began = timezone.now()
+    while not client.row.off_at:
+        send()
+        clock.move_to(client.row.due_at)
+
+    assert len(client.tries) == 10
+    assert timedelta(days=3) < timezone.now() - began < timedelta(days=3.5)
+    assert client.row.off_why == "failing"
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.file_id) == ("webhook", "failing", 777)
+    for thread in threading.enumerate():
+        if thread.name == "optin-alarm":
+            thread.join(10)
+    assert "webhook endpoint was switched off" in mail.outbox[-1].subject
+
+    client.server.answer = says(200)
+    assert send() == 0
+    endpoints.switch(client.endpoint, on=True, origin=ORIGIN)
+    assert send() == 1
+
+
+def test_while_it_is_off_nothing_is_lost(client: Client) -> None:
+    endpoints.switch(client.endpoint, on=False, origin=ORIGIN)
+    events(client, 2)
+    assert send() == 0
+    endpoints.switch(client.endpoint, on=True, origin=ORIGIN)
+    assert send() == 2
+
+
+def test_a_test_is_sent_once_and_is_no_part_of_the_sequence(client: Client) -> None:
+    endpoints.switch(client.endpoint, on=False, origin=ORIGIN)
+    client.server.answer = says(500)
+    endpoints.test(client.endpoint, origin=ORIGIN)
+    assert send() == 0
+    assert send() == 0
+    assert client.types() == ["endpoint.test"]
+    assert client.row.failures == 0
+
+    endpoints.switch(client.endpoint, on=True, origin=ORIGIN)
+    client.server.answer = says(200)
+    events(client, 1)
+    send()
+    assert client.received()[-1]["data"]["Sequence"] == 1
+
+
+@pytest.mark.postgresql  # the database of tests on SQLite lets no two threads write
+def test_a_new_endpoint_gets_nothing_from_before(client: Client, file: File) -> None:
+    events(client, 2)
+    send()
+    endpoints.make(file, client.endpoint.url, origin=ORIGIN)
+    client.server.requests.clear()
+    events(client, 1)
+
+    assert send() == 2
+
+    bodies = [json.loads(each.body)["data"]["Sequence"] for each in client.server.requests]
+    assert bodies == [3, 3]
+
+
+@pytest.mark.postgresql  # the database of tests on SQLite lets no two threads write
+def test_a_slow_endpoint_delays_no_other(client: Client, other_file: File) -> None:
+    """It takes its 5 s; the other has all its events long before."""
+    port = client.server.listener.getsockname()[1]
+    slow, _ = endpoints.make(other_file, f"https://{HOST}:{port}/slow", origin=ORIGIN)
+    arrived: list[float] = []
+    quick = says(200)
+
+    def answer(line: object) -> None:
+        if client.server.requests[-1].line.startswith("POST /slow"):
+            hangs(line)  # type: ignore[arg-type]
+        else:
+            arrived.append(time.monotonic())
+            quick(line)  # type: ignore[arg-type]
+
+    client.server.answer = answer
+    events(client, 5)
+    events(Client(slow, "", client.server), 5)
+    began = time.monotonic()
+
+    webhooks.send_due(seconds=2)
+
+    assert len(arrived) == 5
+    assert arrived[-1] - began < 3
+    (made,) = slow.tries.all()
+    assert (made.status, made.reason) == (0, "the endpoint did not answer within 5 seconds")
+    assert 4500 < made.milliseconds < 6500
+
+
+def test_a_killed_sender_leaves_the_event_to_the_next(
+    client: Client, clock: time_machine.Traveller
+) -> None:
+    events(client, 1)
+    webhooks.give_numbers()
+    assert claim()  # and it dies
+
+    assert send() == 0
+    clock.shift(30)
+    assert send() == 1
+
+
+def test_one_that_is_removed_meanwhile_is_left_alone(client: Client) -> None:
+    def remove(line: socket.socket) -> None:
+        endpoints.remove(client.endpoint, origin=ORIGIN)
+        connection.close()
+        says(200)(line)
+
+    client.server.answer = remove
+    events(client, 1)
+    assert send() == 1
+    assert not WebhookTry.objects.exists()
+
+
+def test_a_late_sender_changes_nothing(client: Client, clock: time_machine.Traveller) -> None:
+    events(client, 1)
+    webhooks.give_numbers()
+    late = claim()
+    assert late
+    clock.shift(31)
+    client.server.answer = says(500)
+    send()
+    assert not late.finish(cursor=1, failures=0)
+    assert (client.row.cursor, client.row.failures) == (0, 1)
+
+
+# -- what is left ------------------------------------------------------------------
+
+
+def test_erasing_a_person_leaves_none_of_their_ids(client: Client, world: World) -> None:
+    activate(world)
+    erasure.erase(world.user, reason="asked", origin=ORIGIN)
+
+    assert not WebhookEvent.objects.exclude(provider_user_id=None).exists()
+    send()
+    (event,) = client.received()
+    assert event["data"] == {
+        "FileId": 777,
+        "ProviderUserId": None,
+        "Sequence": 1,
+        "Reason": "verified",
+    }
+
+
+def test_events_and_the_log_go_after_30_days(client: Client, clock: time_machine.Traveller) -> None:
+    events(client, 1)
+    send()
+    clock.shift(30 * 86_400 - 1)
+    retention.purge(origin=ORIGIN)
+    assert WebhookEvent.objects.count() == WebhookTry.objects.count() == 1
+    clock.shift(1)
+    done = retention.purge(origin=ORIGIN)
+    assert (done["webhook_events"], done["webhook_tries"]) == (1, 1)
+
+    client.server.requests.clear()
+    events(client, 1)
+    send()
+    assert client.received()[0]["data"]["Sequence"] == 2  # it goes on
+
+
+def test_send_due_sends(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    events(client, 2)
+    call_command("send_due")
+    assert capsys.readouterr().out.endswith("Sent 2 events.\n")
