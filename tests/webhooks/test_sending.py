@@ -428,4 +428,4 @@ def test_events_and_the_log_go_after_30_days(client: Client, clock: time_machine
 def test_send_due_sends(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     events(client, 2)
     call_command("send_due")
-    assert capsys.readouterr().out.endswith("Sent 2 events.\n")
+    assert capsys.readouterr().out.endswith("Sent 2 events to webhook endpoints.\n")

@@ -18,4 +18,5 @@ class Command(BaseCommand):
         self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
         repeats.tell(timezone.now())
         # Last, because a slow endpoint takes long.
-        self.stdout.write(f"Sent {webhooks.send_due(seconds=40)} events.")
+        if sent := webhooks.send_due(seconds=40):
+            self.stdout.write(f"Sent {sent} events to webhook endpoints.")
