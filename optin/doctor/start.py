@@ -50,8 +50,8 @@ def settings_() -> Iterator[Finding]:
     yield from found
     if is_trial:
         yield warning(
-            "This is a development start: DEBUG is on, keys are made from a file in DATA_DIR, and "
-            "nothing is encrypted on the way.",
+            "This is a development start: DEBUG is on, keys that are not set are made from a file "
+            "in DATA_DIR, and nothing is encrypted on the way.",
             do=f"Nothing, for trying on this machine. {section('reference', 'Settings')}",
         )
     elif settings.DEBUG:
