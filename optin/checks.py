@@ -387,7 +387,7 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
     unknown = [
         name
         for name in settings.OPTIN_VARIABLES
-        if name.removesuffix("_FILE").removesuffix("_COMMAND") not in known
+        if not known & {name, name.removesuffix("_FILE"), name.removesuffix("_COMMAND")}
         and (not name.startswith("OPTIN_GATEWAY_") or "_".join(name.split("_")[:3]) in theirs)
     ]
     return [

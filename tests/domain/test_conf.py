@@ -589,6 +589,7 @@ def test_a_deployment_without_a_contact_is_warned(
         ("OPTIN_GATEWAY_HTTP_UR_FILE", "Did you mean OPTIN_GATEWAY_HTTP_URL?"),
         ("OPTIN_QWERTYUIOP_ASDFGHJKL", "Remove it."),
         ("OPTIN_KEYS_COMMAND", None),
+        ("OPTIN_SENDS_PER_FILE", None),
         ("OPTIN_GATEWAY_HARBOUR_KEY", None),
     ],
 )
