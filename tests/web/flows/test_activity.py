@@ -167,6 +167,7 @@ OF_NOBODY = {
     Kind.APPLICATION,
     Kind.SEARCH,
     Kind.TEST_TEXT,
+    Kind.WEBHOOK,
 }
 """Of no person, or of one who is there no more."""
 
