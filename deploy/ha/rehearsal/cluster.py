@@ -1,14 +1,16 @@
 """What runs on which machine: the files of ``deploy/ha``, as an operator copies them."""
 
+import http.client
 import re
 import secrets
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dotenv import dotenv_values
 
@@ -204,16 +206,31 @@ class Cluster:
     def missing(self) -> list[str]:
         """Which parts do not do their work."""
         etcd = [f"etcd on {name}" for name in ETCD if not _says(name, "/health", 2379)]
-        apps = [name for name in ("app1", "app2") if not _says(name, "/readyz", 8000)]
+        ready = {name: _ask(name, "/readyz", 8000) for name in ("app1", "app2")}
+        apps = [f"{name} ({says.text})" for name, says in ready.items() if not says.ok]
         return [*etcd, *apps, *self._missing_servers()]
+
+
+class Answer(NamedTuple):
+    ok: bool
+    text: str
+    """Its body, or why there is none."""
+
+
+def _ask(machine: str, path: str, port: int) -> Answer:
+    request = urllib.request.Request(f"http://{machine}:{port}{path}", headers={"Host": HOST})
+    try:
+        with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+            return Answer(answer.status == 200, answer.read().decode().strip())
+    except urllib.error.HTTPError as exc:
+        return Answer(False, exc.read().decode().strip())
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        return Answer(False, str(exc) or type(exc).__name__)
 
 
 def _says(machine: str, path: str, port: int = 8008) -> bool:
     """Whether a machine answers 200."""
-    request = urllib.request.Request(f"http://{machine}:{port}{path}", headers={"Host": HOST})
-    with suppress(OSError, ValueError), urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
-        return bool(answer.status == 200)
-    return False
+    return _ask(machine, path, port).ok
 
 
 def _values(file: Path, **machine: str) -> dict[str, str]:
