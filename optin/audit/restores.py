@@ -4,6 +4,7 @@ Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind`
 "done" (``operations.restore``). There is also one for each decision that was carried out again.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from optin.audit.seals import drawn
 from optin.conf import conf
 from optin.models import AuditEvent
 from optin.origin import Face, Origin
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 1000  # lines at a time
 
@@ -113,8 +116,16 @@ def is_behind(size: int = 16 * 1024) -> bool:
     if unfinished():
         return True
     away = missing(ledger.newest(size)) if conf.ledger else []
-    if not lost(away):
+    gone = lost(away)
+    if not gone:
         return bool(not_carried_out(away))
+    logger.error(
+        "the database was restored: it lacks %s of the newest events of the ledger, from event %s"
+        " at %s on",
+        len(gone),
+        gone[0].event_id,
+        gone[0].at.isoformat(),
+    )
     with transaction.atomic():
         AuditEvent.objects.record(
             Kind.RESTORE, "noticed", now=timezone.now(), origin=Origin(Face.COMMAND), user_id=None

@@ -564,16 +564,23 @@ def test_most_events_have_no_line_of_their_own(
 
 
 def test_a_lost_event_of_any_kind_is_noticed(
-    ledgered: Path, town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ledgered: Path,
+    town: Town,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also if the database has given its id to another event meanwhile."""
+    """Also if the database has given its id to another event meanwhile. The log names it."""
     person = town.person(By.APP)
     backup = Backup(tmp_path)
     monkeypatch.setattr(ledger, "MARK_EVERY", 0.0)
     decide(person, 1)
+    lost = AuditEvent.objects.latest("pk").pk
     backup.restore()
     decide(person, 2)
     assert readiness(client) == (503, "restored")
+    assert f"from event {lost} at" in caplog.text
     # Lines of a service that goes on do not hide it, and other machines know.
     ledgered.unlink()
     decide(person, 1)
