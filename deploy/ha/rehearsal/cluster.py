@@ -183,11 +183,15 @@ class Cluster:
         return done
 
     def ends_of_logs(self) -> str:
-        """The last lines of each log."""
+        """The last lines of each log, and the last errors; of the applications at the end."""
         ends = []
-        for (machine, name), service in self.services.items():
-            lines = service.log.read_text(errors="replace").splitlines()[-10:]
-            ends += [f"== {name} on {machine}", *(line[:300] for line in lines)]
+        for (machine, name), service in sorted(
+            self.services.items(), key=lambda item: item[0][1] == "gunicorn"
+        ):
+            lines = service.log.read_text(errors="replace").splitlines()
+            errors = [line for line in lines[:-10] if '"level": "error"' in line][-5:]
+            shown = (line[:300] for line in [*errors, *lines[-10:]])
+            ends += [f"== {name} on {machine}", *shown]
         return "\n".join(ends)
 
     # -- looking -----------------------------------------------------------------------
