@@ -1,17 +1,14 @@
 """Clients as their users run them, each a process of its own, against a real server."""
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.clients.programs import Service
 from tests.kit import chromium
-from tests.kit.server import needs
-
-ASSEMBLIES = ["System.Net.Http", "System.Runtime.Serialization"]
+from tests.kit.mono import compiled
 
 _SET_UP = """
 import json
@@ -49,18 +46,4 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def mono(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
     """Compiles a C# program, and returns the command that runs it."""
-    programs = all(map(shutil.which, ["mcs", "mono"]))
-    assemblies = all(Path(f"/usr/lib/mono/4.5/{name}.dll").exists() for name in ASSEMBLIES)
-    needs(f"mono with mcs, {' and '.join(ASSEMBLIES)}", programs and assemblies)
-    folder = tmp_path_factory.mktemp("mono")
-
-    def compiled(source: Path) -> list[str]:
-        program = folder / f"{source.stem}.exe"
-        if not program.exists():
-            references = [f"-r:{name}" for name in ASSEMBLIES]
-            command = ["mcs", "-warnaserror", *references, f"-out:{program}", str(source)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-        return ["mono", str(program)]
-
-    return compiled
+    return partial(compiled, tmp_path_factory.mktemp("mono"))
