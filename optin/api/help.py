@@ -15,6 +15,7 @@ from django.shortcuts import render
 from django.urls import re_path
 from django.views.decorators.http import require_safe
 
+from optin.api import webhooks
 from optin.api.answers import (
     ERRORS,
     TOKEN_ERRORS,
@@ -23,10 +24,11 @@ from optin.api.answers import (
     base_response,
     help_link,
 )
-from optin.api.samples import as_json, as_xml, is_collection, sample, sample_body
+from optin.api.samples import as_json, as_xml, is_collection, model_in, sample, sample_body
 from optin.api.serializers import (
     BaseResponseModel,
     Boolean,
+    Event,
     IdField,
     Model,
     OAuthAccessTokenGrant,
@@ -89,9 +91,10 @@ class Resource:
 
     @property
     def parts(self) -> list["Resource"]:
-        """The models that a property holds a collection of."""
+        """The models that its properties hold, each followed by those that it holds itself."""
         fields: Iterable[Any] = self.model().fields.values()
-        return [Resource(type(field.child)) for field in fields if is_collection(field)]
+        held = [Resource(model) for model in map(model_in, fields) if model]
+        return [part for one in held for part in (one, *one.parts)]
 
     @property
     def samples(self) -> list[Sample]:
@@ -335,6 +338,24 @@ def errors(request: HttpRequest) -> HttpResponse:
     return render(request, "help/errors.html", context)
 
 
+@require_safe
+def events(request: HttpRequest) -> HttpResponse:
+    headers, body = webhooks.sample()
+    event = Resource(Event)
+    context = {
+        "kinds": webhooks.KINDS,
+        "header_fields": [
+            Property(name, text, "string", "None.") for name, text in webhooks.HEADERS.items()
+        ],
+        "models": [event, *event.parts],
+        "headers": headers,
+        "body": body,
+        "secret": webhooks.SAMPLE_SECRET,
+        **webhooks.promises(),
+    }
+    return render(request, "help/events.html", context)
+
+
 def entries() -> dict[str, dict[Row, list[Call]]]:
     """Every code on the wire: its rows, and which calls answer with each."""
     found: dict[str, dict[Row, list[Call]]] = {}
@@ -345,8 +366,8 @@ def entries() -> dict[str, dict[Row, list[Call]]]:
 
 
 def _type(field: Any) -> str:
-    if is_collection(field):
-        return f"Collection of {field.child.model_name()}"
+    if model := model_in(field):
+        return f"Collection of {model.model_name()}" if is_collection(field) else model.model_name()
     return "integer" if isinstance(field, IdField) else "string"
 
 
@@ -359,5 +380,6 @@ urlpatterns = [
     re_path(rf"^{_HELP}/?$", index, name="help"),
     re_path(rf"^{_HELP}/{any_case('Authentication')}/?$", authentication, name="help-auth"),
     re_path(rf"^{_HELP}/{any_case('Errors')}/?$", errors, name="help-errors"),
+    re_path(rf"^{_HELP}/{any_case('Events')}/?$", events, name="help-events"),
     re_path(rf"^{_HELP}/{any_case('Api')}/({_SLUGS})/?$", call_page, name="help-call"),
 ]

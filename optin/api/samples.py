@@ -56,9 +56,16 @@ def as_xml(body: Body | bool) -> str:
 
 
 def _value(field: Any, number: int) -> Any:
-    if is_collection(field):
-        return [sample(type(field.child))] * 2
+    if model := model_in(field):
+        body = Body(model.model_name(), sample(model))
+        return [body] * 2 if is_collection(field) else body
     return number if isinstance(field, IdField) else f"sample string {number}"
+
+
+def model_in(field: Any) -> type[Model] | None:
+    """Return the model that a property holds, or holds a collection of."""
+    held = field.child if is_collection(field) else field
+    return type(held) if isinstance(held, Model) else None
 
 
 def is_collection(field: Any) -> bool:

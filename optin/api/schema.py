@@ -1,8 +1,8 @@
-"""``/schema/``: the calls in OpenAPI 3.1, for programs that write clients and tests.
+"""``/schema/``: the calls and webhooks in OpenAPI 3.1, for programs that write clients and tests.
 
 drf-spectacular looks at the addresses and the views: which methods there are, which
 media types go in and out, what the serializers say. ``CALLS`` and the tables of
-``answers`` say the rest, as they do for ``/Help``. Nothing is written down twice.
+``answers`` and ``webhooks`` say the rest, as they do for ``/Help``. Nothing is written down twice.
 """
 
 import re
@@ -28,12 +28,14 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from optin.api import webhooks
 from optin.api.answers import Body, base_response, help_link
 from optin.api.help import CALLS, Call, Error
 from optin.api.samples import as_xml, sample_body
-from optin.api.serializers import Boolean, IdField, TextField
+from optin.api.serializers import Boolean, Event, IdField, Model, SequenceField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf
+from optin.models import WebhookEvent
 from optin.models.files import MAX_FILE_ID
 
 Schema = dict[str, Any]
@@ -241,9 +243,66 @@ def _examples(call: Call) -> list[OpenApiExample]:
 
 
 def document() -> Schema:
-    """Return the description of the calls."""
+    """Return the description of the calls, and of what the service sends by itself."""
     found: Schema = SchemaGenerator().get_schema(public=True)
-    return found
+    return {**found, "webhooks": {kind: {"post": _webhook(kind)} for kind in webhooks.KINDS}}
+
+
+def _webhook(kind: str) -> Schema:
+    # Not with drf-spectacular, which describes no headers of webhooks.
+    body = {"application/json": {"schema": _event(kind)}}
+    return {
+        "operationId": re.sub(r"\W", "_", kind),
+        "summary": webhooks.KINDS[kind].meaning,
+        "externalDocs": {"url": f"{conf.base_url}/Help/Events#{kind}"},
+        "tags": ["Events"],
+        "parameters": [
+            {
+                "in": "header",
+                "name": name,
+                "required": True,
+                "schema": dict(_TEXT),
+                "description": description,
+            }
+            for name, description in webhooks.HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            status: {"description": meaning} for status, meaning in webhooks.ANSWERS.items()
+        },
+    }
+
+
+def _event(kind: str) -> Schema:
+    event = _model(Event())
+    event["properties"]["type"]["const"] = kind
+    event["properties"]["timestamp"]["format"] = "date-time"
+    data = event["properties"]["data"]["properties"]
+    if reasons := webhooks.KINDS[kind].reasons:
+        # No ``enum``: clients must accept the reasons of later releases.
+        data["Reason"]["examples"] = list(reasons)
+    if kind == WebhookEvent.Kind.TEST:
+        data["Sequence"] = {"type": "null"}
+    return event
+
+
+def _model(model: Model) -> Schema:
+    """Describe a model of what is sent. Clients must accept more properties."""
+    properties = {
+        name: {**_property(field), "description": str(field.help_text)}
+        for name, field in model.fields.items()
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _property(field: Any) -> Schema:
+    if isinstance(field, Model):
+        return _model(field)
+    if isinstance(field, SequenceField):
+        return {"type": "integer", "minimum": 1}
+    if isinstance(field, IdField):
+        return _ID | ({"type": ["integer", "null"]} if field.allow_null else {})
+    return dict(_TEXT)
 
 
 # -- how it is served --------------------------------------------------------------

@@ -46,6 +46,10 @@ class IdField(serializers.Field[int, Any, int, Any]):
         return value
 
 
+class SequenceField(IdField):
+    """The number of an event in the sequence of its file, in an answer."""
+
+
 class TextField(serializers.Field[str, Any, str, Any]):
     """A string of at most *max_length* characters; never a number taken for one."""
 
@@ -187,6 +191,24 @@ class BaseResponseModel(Model):
         help_text="Hypermedia links. Contains contextual links to possible next actions related "
         "to this resource. Only present in responses. This data is not to be sent to the server.",
     )
+
+
+class EventData(Model):
+    FileId = IdField(help_text="The file in which it happened.")
+    ProviderUserId = IdField(
+        allow_null=True,
+        help_text="The provider user id of the mobile number that it is about. Null if it is about "
+        "none, or the person was erased.",
+    )
+    Sequence = SequenceField(help_text="Its number in the file, which rises by one.")
+    Reason = TextField(max_length=16, help_text="Why it happened. May be empty.")
+
+
+class Event(Model):
+    type = TextField(max_length=24, help_text="What happened.")
+    timestamp = TextField(max_length=24, help_text="When it happened, in UTC.")
+    # DRF takes the fields out of the class: ``data`` stays what it is of each serializer.
+    data = EventData(help_text="What it is about.")  # type: ignore[assignment]
 
 
 class Boolean(Model):

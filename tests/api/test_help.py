@@ -12,12 +12,20 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, resolve
 from rest_framework.parsers import BaseParser
+from standardwebhooks.webhooks import Webhook
 
 from optin.api import answers, renderers, samples, urls
 from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError
 from optin.api.help import CALLS, Call, Resource
-from optin.api.serializers import Model, OptOutFrom2FARequest, Verify2FAOptInRequest
+from optin.api.serializers import (
+    Event,
+    EventData,
+    Model,
+    OptOutFrom2FARequest,
+    Verify2FAOptInRequest,
+)
 from optin.api.views import NotFound
+from optin.api.webhooks import HEADERS, KINDS
 from optin.outcomes import CodeOutcome, SendOutcome
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.slug)
@@ -223,6 +231,37 @@ def test_errors_page_shows_message_status_and_meaning() -> None:
         assert row.meaning in words
 
 
+def test_events_page_shows_each_kind_at_its_anchor() -> None:
+    """The schema leads there."""
+    page = get("/Help/Events")
+    words = " ".join(page.words)
+    assert {*KINDS} <= {*page.ids}
+    assert all(f"{kind} {news.meaning}" in words for kind, news in KINDS.items())
+    assert "/Help/Events" in get("/Help").links
+
+
+def test_events_page_shows_each_header_and_property() -> None:
+    words = " ".join(get("/Help/Events").words)
+    fields = {**Event().fields, **EventData().fields}
+    told = {**HEADERS, **{name: str(field.help_text) for name, field in fields.items()}}
+    assert [name for name, text in told.items() if f"{name} {text}" not in words] == []
+
+
+def test_events_page_says_how_long_the_service_waits() -> None:
+    words = " ".join(get("/Help/Events").words)
+    waits = "5 seconds, 5 minutes, 30 minutes, 2 hours, 5 hours, 10 hours, 14 hours, 20 hours and "
+    assert f"{waits}24 hours." in words
+    assert "After 10 failures" in words
+
+
+def test_sample_of_an_event_is_signed_with_the_secret_beside_it() -> None:
+    """As it stands on the page: a developer pastes it."""
+    sample, secret = get("/Help/Events").samples
+    head, body = sample.split("\n\n")
+    headers = dict(line.split(": ", 1) for line in head.splitlines()[1:])
+    assert Webhook(secret).verify(body, headers)["type"] == "number.activated"
+
+
 # -- the page of verify is the vendor's ---------------------------------------------
 
 
@@ -307,6 +346,7 @@ def test_required_and_optional_come_from_the_serializer(
         "/HELP/Errors",
         "/Help/Errors/",
         "/Help/Authentication",
+        "/help/EVENTS/",
         "/help/authentication/",
         "/Help/Api/POST-User-verify-2fa-opt-in/",
         "/help/api/post-user-verify-2fa-opt-in",

@@ -238,6 +238,7 @@ NO_WAYS_IN = {
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
     *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
+    "help-events",
     # needs a token of its own
     "metrics",
     # for gateways, under a secret

@@ -12,6 +12,7 @@ PAGES = {
     "help-call": "/Help/Api/POST-User-verify-2fa-opt-in",
     "help-errors": "/Help/Errors",
     "help-authentication": "/Help/Authentication",
+    "help-events": "/Help/Events",
     "simulator": "/simulator/",
     "not-found": "/nothing",
 }

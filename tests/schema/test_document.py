@@ -99,6 +99,7 @@ def test_its_operations_are_those_of_the_addresses() -> None:
 
 def test_operation_ids_are_names_for_programs() -> None:
     ids = [operation(call)["operationId"] for call in CALLS]
+    ids += [each["post"]["operationId"] for each in DOCUMENT["webhooks"].values()]
 
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("[A-Za-z]\\w*", id_) for id_ in ids)

@@ -46,6 +46,7 @@ def text_of(response: Any) -> str:
         ("/Help/Api/POST-User-verify-2fa-opt-in", 200),
         ("/Help/Errors", 200),
         ("/Help/Authentication", 200),
+        ("/Help/Events", 200),
         ("/simulator/", 200),
         ("/nothing", 404),
     ],

@@ -1,10 +1,15 @@
-"""docs/events.md: its program works, and its table names what there is."""
+"""docs/events.md, ``/Help`` and ``/schema/`` tell the same of events, and what is so."""
 
+import json
 import re
 from typing import Any
 
 import pytest
+from django.utils import timezone
+from jsonschema import Draft202012Validator
 
+from optin.api import schema
+from optin.api.webhooks import KINDS, sample
 from optin.models import AuditEvent, WebhookEvent
 from optin.models.webhooks import _NEWS
 from tests.kit.server import ROOT
@@ -43,9 +48,63 @@ def test_the_program_verifies_what_arrives(client: Client, world: World) -> None
     assert len(handled) == 1
 
 
-def test_each_type_is_in_the_table() -> None:
-    rows = re.findall(r"^\| `([a-z]+[.][a-z]+)` \|", PAGE, re.MULTILINE)
-    assert sorted(rows) == sorted(WebhookEvent.Kind)
+def test_each_kind_is_told() -> None:
+    assert sorted(KINDS) == sorted(WebhookEvent.Kind)
+
+
+def test_the_table_is_that_of_the_help() -> None:
+    rows = re.findall(r"^\| `([a-z]+[.][a-z]+)` \| (.+?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
+    told = {
+        kind: (news.meaning, ", ".join(filter(None, [*news.reasons, news.others])))
+        for kind, news in KINDS.items()
+    }
+    plain = {kind: (meaning.replace("`", ""), why.replace("`", "")) for kind, meaning, why in rows}
+    assert plain == told
+
+
+def test_each_reason_is_told() -> None:
+    given = {(kind, reason) for news in _NEWS.values() for _, kind, reason in news}
+    assert {(kind, reason) for kind, reason in given if reason not in KINDS[kind].reasons} == set()
+
+
+def test_the_sample_is_that_of_the_help() -> None:
+    (shown,) = re.findall(r"^    (\{\"type\":.+?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert json.loads(shown) == json.loads(sample()[1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_sent_is_as_the_schema_describes_it(client: Client, world: World) -> None:
+    world.guess(world.code())
+    for kind in WebhookEvent.Kind:
+        WebhookEvent.objects.create(
+            message_id=WebhookEvent.new_id(),
+            file=world.file,
+            kind=kind,
+            at=timezone.now(),
+            endpoint=client.endpoint if kind == WebhookEvent.Kind.TEST else None,
+        )
+    send()
+
+    requests = client.server.requests
+    assert [each["type"] for each in client.received()] == [
+        "endpoint.test",
+        "number.activated",
+        *(kind for kind in WebhookEvent.Kind if kind != WebhookEvent.Kind.TEST),
+    ]
+    document = schema.document()
+    for request in requests:
+        body = json.loads(request.body)
+        described = document["webhooks"][body["type"]]["post"]
+        content = described["requestBody"]["content"][request.headers["Content-Type"]]
+        validator = Draft202012Validator(
+            {**content["schema"], "unevaluatedProperties": False},
+            format_checker=Draft202012Validator.FORMAT_CHECKER,
+        )
+        validator.validate(body)
+        properties = content["schema"]["properties"]["data"]["properties"]
+        assert list(body["data"]) == list(properties)
+        named = {each["name"] for each in described["parameters"]}
+        assert named == {name for name in request.headers if name.startswith("webhook-")}
 
 
 def test_each_decision_that_is_told_is_one_of_the_trail() -> None:
