@@ -119,34 +119,25 @@ def error_and_status(s: Session) -> None:
 
 @check
 def sentence(s: Session) -> None:
-    """The sentences are those of this release; a 429 has the seconds of Retry-After. [4.1]"""
-    for call, answer in _base_responses(s):
-        if answer.status == 200:
-            _said(s, answer, "StatusMessage", goldens.SUCCESSES.get(call, ()))
-        elif answer.code in SENTENCES:
-            _said(s, answer, "StatusMessage", (SENTENCES[answer.code][1],))
+    """Each refusal, and each 200 of verify and opt-out, has a sentence for people. [5.1]"""
+    for call, answer in _read(s):
+        model = _model(call, answer)
+        name = {"BaseResponseModel": "StatusMessage", "OAuthGrantRequestError": "error_description"}
+        said = answer.get(name[model]) if model in name else None
+        if said is not None:  # another law looks for the property
+            is_one = isinstance(said, str) and re.fullmatch(r"\S(.*\S)?[.!?]", said)
+            s.equal(answer, bool(is_one), True, "one line that ends as a sentence does:")
 
 
 @check
-def token_sentence(s: Session) -> None:
-    """The sentences of the token calls are those of this release. [3.5]"""
-    for call, answer in _read(s):
-        known = TOKEN_SENTENCES.get((answer.status, answer.code))
-        if known and _is_token_call(call):
-            _said(s, answer, "error_description", known)
-
-
-def _said(s: Session, answer: Answer, name: str, known: tuple[str, ...]) -> None:
-    said = answer.get(name)
-    if said is None:  # another law looks at that
-        return
-    if known == ("",):  # it names the fault: any sentence, that repeats nothing
-        s.equal(answer, isinstance(said, str) and said.endswith("."), True, "a sentence:")
-        return
-    seconds = answer.headers.get("Retry-After", "")
-    wait = f"{seconds} second{'' if seconds == '1' else 's'}"
-    sentences = [text.replace("{wait}", wait) for text in known]
-    s.equal(answer, said if said not in sentences else sentences[0], sentences[0], name)
+def seconds(s: Session) -> None:
+    """The sentence of a 429 has the seconds of Retry-After. [6]"""
+    for _, answer in _read(s):
+        wait = answer.headers.get("Retry-After")
+        if answer.status == 429 and wait:
+            said = f"{answer.get('StatusMessage')} {answer.get('error_description')}"
+            told = re.findall("[0-9]+", said)
+            s.equal(answer, wait in told, True, f"{wait} seconds in the sentence:")
 
 
 @check

@@ -93,10 +93,7 @@ def no_allow(request: Request, forward: Forward) -> Reply:
     return forward(request).with_headers(allow=None)
 
 
-@found_by(
-    every_answer.retry_after,
-    every_answer.sentence,
-)
+@found_by(every_answer.retry_after)
 def no_retry_after(request: Request, forward: Forward) -> Reply:
     return forward(request).with_headers(retry_after=None)
 
@@ -199,6 +196,37 @@ def ping_answers_an_object(request: Request, forward: Forward) -> Reply:
     return replace(reply, body=b'{"result":true}') if reply.body == b"true" else reply
 
 
+# -- sentences ---------------------------------------------------------------------
+
+
+_SENTENCE = rb'((?:StatusMessage|error_description)(?:>|":"))(\w[^"<]*)'
+
+
+@found_by()
+def other_words(request: Request, forward: Forward) -> Reply:
+    """The contract lets sentences change: nothing is found."""
+    reply = forward(request)
+    if b"leading zero" in reply.body:  # there the contract says what the sentence tells
+        return reply
+    return replace(reply, body=re.sub(_SENTENCE, rb"\1Sorry, no: \2", reply.body))
+
+
+@found_by(every_answer.sentence)
+def codes_for_sentences(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if reply.status not in {401, 403}:
+        return reply
+    return replace(reply, body=re.sub(_SENTENCE, rb"\1E401", reply.body))
+
+
+@found_by(every_answer.seconds)
+def minutes_for_seconds(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if reply.status != 429:
+        return reply
+    return replace(reply, body=re.sub(rb"\d+ seconds?", b"some minutes", reply.body))
+
+
 # -- links -------------------------------------------------------------------------
 
 
@@ -239,7 +267,7 @@ def another_code(request: Request, forward: Forward) -> Reply:
     return reply if is_unknown else reply.with_body(b"otp_incorrect", b"otp_wrong")
 
 
-@found_by(stories.unknown_id, every_answer.sentence)
+@found_by(stories.unknown_id)
 def unknown_ids_are_told(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
     if of_verify(request) and b"2147483647" in request.body:
@@ -247,7 +275,7 @@ def unknown_ids_are_told(request: Request, forward: Forward) -> Reply:
     return reply
 
 
-@found_by(stories.verify_again, every_answer.sentence)
+@found_by(stories.verify_again)
 def already_verified_is_fine(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
     return replace(reply, status=200) if reply.read.code == "already_verified" else reply
