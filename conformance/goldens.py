@@ -170,6 +170,25 @@ def links(base_url: str, call: str, code: str, file_id: str) -> list[dict[str, s
     return found
 
 
+# In a sandbox the last two digits of a number decide: the call, and the code that it answers. These
+# are the numbers of the Australian regulator (ACMA) that nobody has.
+SANDBOX = {
+    "0491 572 665": ("opt-in", "send_limit"),
+    "0491 573 770": ("opt-in", "internal_error"),
+    "0491 572 983": ("opt-in", "unavailable"),
+    "0491 577 644": ("opt-in", "throttled"),
+    "0491 571 804": ("opt-in", "locked"),
+    "0491 574 632": ("opt-in", "factor_disabled"),
+    "0491 572 549": ("opt-in", "region_not_allowed"),
+    "0491 574 118": ("verify", "otp_expired"),
+    "0491 573 087": ("verify", "mobile_number_in_use"),
+    "0491 579 760": ("verify", "internal_error"),
+    "0491 578 888": ("verify", "unavailable"),
+    "0491 578 148": ("verify", "throttled"),
+    "0491 579 212": ("opt-out", "otp_expired"),
+}
+
+
 # Section 2.3.
 NAMESPACES = (
     'xmlns:xsd="http://www.w3.org/2001/XMLSchema" '

@@ -31,6 +31,11 @@ class Options:
     other_access_key: str = _option("", "WsAccessKey of another person for other-file")
     client_id: str = _option("", "id of a confidential client for client_credentials")
     client_secret: str = _option("", "its secret")
+    sandbox: bool = _option(
+        False,
+        "the file is a sandbox: also check the answers that its numbers ask for",
+        action="store_true",
+    )
     digits: int = _option(7, "digits of a texted code (default: 7)")
     max_wait: int = _option(60, "longest wait that a 429 may ask for, in seconds (default: 60)")
 
@@ -62,13 +67,12 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         "python -m conformance", description="Check a server against the wire contract."
     )
     parser.add_argument("base_url", metavar="BASE_URL", help="as clients have it")
-    parser.add_argument("--config", type=Path, help="TOML file with the options below")
     told = [option for option in fields(Options) if option.name != "base_url"]
     for option in told:
-        how: dict[str, Any] = {"type": option.type, "metavar": option.name.upper()}
-        how |= option.metadata
-        if "nargs" in how:
-            how["type"] = str
+        how: dict[str, Any] = dict(option.metadata)
+        if "action" not in how:
+            is_list = "nargs" in how
+            how |= {"type": str if is_list else option.type, "metavar": option.name.upper()}
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=None, **how)
     parser.add_argument("--junit", type=Path, help="write the results to this file too")
     parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")

@@ -54,6 +54,7 @@ class Session:
         self.options = options
         self.wire = Wire(options.base_url)
         self.answers: list[Answer] = []
+        self.asked_for: list[Answer] = []  # faults of a sandbox, on purpose
         self.kept: dict[str, str] = {}
         self.secrets = Secrets()
         for name in ("access_key", "password", "other_access_key", "client_secret"):

@@ -10,6 +10,7 @@ from conformance.checks import (  # noqa: I001 - the order is that of the run
     tokens,
     oauth,
     stories,
+    sandbox,
     every_answer,
 )
 from conformance.registry import CHECKS
@@ -24,6 +25,7 @@ __all__ = [
     "oauth",
     "order",
     "ping",
+    "sandbox",
     "sections",
     "stories",
     "tokens",
