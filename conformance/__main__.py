@@ -1,10 +1,14 @@
-"""``python -m conformance BASE_URL``: exit status 0 nothing failed, 1 something did, 2 no run."""
+"""``python -m conformance BASE_URL``, or ``--serve``.
+
+Exit status: 0 nothing failed, 1 something did, 2 no run.
+"""
 
 import http.client
 import sys
 from collections.abc import Sequence
 
 from conformance import checks, options, report
+from conformance.server import door
 from conformance.session import Result, Session
 
 __all__ = ["main"]
@@ -14,13 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks, print the report, and return the exit status."""
     command = options.parse(arguments, checks.sections())
     try:
+        if command.serve:
+            return door.serve(command.serve, command.junit, rotate=command.rotate)
         results = run(command)
     except (OSError, ValueError, http.client.HTTPException) as exc:
         print(f"Could not run: {exc}", file=sys.stderr)
         return 2
     report.show(results)
     if command.junit:
-        report.write_junit(results, command.junit)
+        report.write_junit(report.cases(results), command.junit)
     return 1 if any(result.state == "failed" for result in results) else 0
 
 

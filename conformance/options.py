@@ -9,6 +9,8 @@ from typing import Any
 
 from conformance.registry import NotChecked
 
+_SERVED = "127.0.0.1:8099"
+
 
 def _option(default: Any, told: str, **how: Any) -> Any:
     return field(default=default, metadata={"help": told, **how})
@@ -55,7 +57,9 @@ class Command:
 
     options: Options
     junit: Path | None
-    only: tuple[str, ...]
+    only: tuple[str, ...] = ()
+    serve: str = ""
+    rotate: bool = False
 
 
 def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
@@ -64,9 +68,21 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     Exits with status 2 where something is wrong.
     """
     parser = argparse.ArgumentParser(
-        "python -m conformance", description="Check a server against the wire contract."
+        "python -m conformance", description="Check a server, or a client, against the contract."
     )
-    parser.add_argument("base_url", metavar="BASE_URL", help="as clients have it")
+    parser.add_argument("base_url", metavar="BASE_URL", nargs="?", help="as clients have it")
+    parser.add_argument(
+        "--serve",
+        metavar="HOST:PORT",
+        nargs="?",
+        const=_SERVED,
+        default="",
+        help=f"be a server that tests clients, in place of a run (default: {_SERVED})",
+    )
+    parser.add_argument(
+        "--rotate", action="store_true", help="with --serve: each refresh token works once"
+    )
+    parser.add_argument("--config", type=Path, help="TOML file with the options below")
     told = [option for option in fields(Options) if option.name != "base_url"]
     for option in told:
         how: dict[str, Any] = dict(option.metadata)
@@ -77,11 +93,17 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     parser.add_argument("--junit", type=Path, help="write the results to this file too")
     parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
     given = vars(parser.parse_args(arguments))
+    if bool(given["base_url"]) == bool(given["serve"]):
+        parser.error("give one of BASE_URL and --serve")
     values = _from_file(parser, given["config"], {option.name for option in told})
     values |= {o.name: given[o.name] for o in told if given[o.name] is not None}
     values["numbers"] = tuple(values.get("numbers", ()))
     return Command(
-        Options(given["base_url"].rstrip("/"), **values), given["junit"], tuple(given["only"])
+        Options((given["base_url"] or "").rstrip("/"), **values),
+        given["junit"],
+        tuple(given["only"]),
+        given["serve"],
+        given["rotate"],
     )
 
 
