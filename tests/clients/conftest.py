@@ -1,5 +1,7 @@
 """Clients as their users run them, each a process of its own, against a real server."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,14 @@ import pytest
 from tests.clients.programs import Service
 from tests.kit import chromium
 from tests.kit.mono import compiled
+from tests.kit.server import needs
 
+FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "clients"
+COMMANDS = {
+    "Python": [sys.executable, "-W", "error", str(FOLDER / "optin.py")],
+    "Ruby": ["ruby", "-w", str(FOLDER / "optin.rb")],
+    "PHP": ["php", "-d", "error_reporting=-1", "-d", "display_errors=1", str(FOLDER / "optin.php")],
+}
 _SET_UP = """
 import json
 from django.core.management import call_command
@@ -47,3 +56,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def mono(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
     """Compiles a C# program, and returns the command that runs it."""
     return partial(compiled, tmp_path_factory.mktemp("mono"))
+
+
+@pytest.fixture(params=["Python", "Ruby", "PHP", "C# with JSON", "C# with XML"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """How to run one of the programs."""
+    if request.param.startswith("C#"):
+        program: list[str] = request.getfixturevalue("mono")(FOLDER / "OptIn.cs")
+        return ["env", f"API_FORMAT={request.param[-4:].strip().lower()}", *program]
+    found = COMMANDS[request.param]
+    needs(request.param, shutil.which(found[0]) is not None)
+    return found

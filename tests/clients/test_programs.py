@@ -1,37 +1,14 @@
 """The programs of docs/clients: in each language, what they print and how they end."""
 
 import re
-import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 import requests
 
 from tests.clients.people import PASSWORD, Person
 from tests.clients.programs import CODE_PROMPT, Done, Service, run
 from tests.kit.phone import wrong
-from tests.kit.server import needs
-
-FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "clients"
-COMMANDS = {
-    "Python": [sys.executable, "-W", "error", str(FOLDER / "optin.py")],
-    "Ruby": ["ruby", "-w", str(FOLDER / "optin.rb")],
-    "PHP": ["php", "-d", "error_reporting=-1", "-d", "display_errors=1", str(FOLDER / "optin.php")],
-}
-
-
-@pytest.fixture(params=["Python", "Ruby", "PHP", "C# with JSON", "C# with XML"])
-def command(request: pytest.FixtureRequest) -> list[str]:
-    """How to run one of the programs."""
-    if request.param.startswith("C#"):
-        compiled: list[str] = request.getfixturevalue("mono")(FOLDER / "OptIn.cs")
-        return ["env", f"API_FORMAT={request.param[-4:].strip().lower()}", *compiled]
-    found = COMMANDS[request.param]
-    needs(request.param, shutil.which(found[0]) is not None)
-    return found
 
 
 def opt_in(command: list[str], service: Service, person: Person, **login: str) -> Done:
