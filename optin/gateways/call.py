@@ -1,9 +1,9 @@
-"""One HTTP request to a server that is not trusted: in time, or not at all."""
+"""One HTTP request to a gateway that is not trusted: in time, or not at all."""
 
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -19,10 +19,6 @@ from optin.gateways.protocol import TIMEOUT, Fate, SmsError
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; a longer one tells nothing."""
-
-
-Dial = Callable[[str, int, float], socket.socket]
-"""Connects to a host and a port within so many seconds."""
 
 
 def public_trust() -> ssl.SSLContext:
@@ -61,22 +57,8 @@ class Call:
         *,
         reads: bool,
         patience: float = TIMEOUT,
-        excerpt: int = 0,
-        dial: Dial | None = None,
-        context: ssl.SSLContext | None = None,
-        whom: str = "the gateway",
     ) -> None:
-        """
-        :param reads: whether the body of an answer is of use.
-        :param excerpt: read the first so many bytes of it, and no more.
-        :param dial: connects in place of the library.
-        :param context: in place of ``trust``.
-        :param whom: what errors call the server.
-        """
-        self.dial = dial
-        self.context = context or (trust() if conf.gateway_ca else None)
-        self._excerpt = excerpt
-        self._whom = whom
+        """*reads*: whether the body of an answer is of use."""
         self._patience = min(patience, TIMEOUT)
         self._request = url, headers, body
         self._reads = reads
@@ -104,8 +86,8 @@ class Call:
             return status, b"" if late else answer
         fate = Fate.UNKNOWN if self._heard else Fate.TRY_ANOTHER
         if late:
-            raise SmsError(f"{self._whom} did not answer within {self._patience:.2g} seconds", fate)
-        raise SmsError(f"{self._whom} could not be reached ({self._failure})", fate)
+            raise SmsError(f"the gateway did not answer within {self._patience:.2g} seconds", fate)
+        raise SmsError(f"the gateway could not be reached ({self._failure})", fate)
 
     def opened(self, line: socket.socket) -> None:
         """Hold a handle to the connection; refuse one that comes too late.
@@ -118,14 +100,6 @@ class Call:
                 raise OSError("the call is over")
             # A duplicate, since TLS takes the original over.
             self._line = line.dup()
-
-    def connection(
-        self, host: str, port: int, otherwise: Callable[[], socket.socket]
-    ) -> socket.socket:
-        """Return a new connection, which this call holds."""
-        line = self.dial(host, port, self._patience) if self.dial else otherwise()
-        self.opened(line)
-        return line
 
     def secured(self) -> None:
         """Note that the request goes out next, so that it may be heard from now on."""
@@ -158,11 +132,8 @@ class Call:
                     stream=True,
                 ) as response:
                     self._status = response.status_code
-                    if self._excerpt:
-                        self._answer = response.raw.read(self._excerpt)
-                    elif self._reads:
-                        answer = response.raw.read(MAX_ANSWER + 1)
-                        self._answer = answer if len(answer) <= MAX_ANSWER else b""
+                    answer = response.raw.read(MAX_ANSWER + 1) if self._reads else b""
+                    self._answer = answer if len(answer) <= MAX_ANSWER else b""
         except Exception as exc:
             # Whatever an answer does to the client. Its words may hold the address, which
             # may hold a secret.
@@ -183,7 +154,9 @@ class _Adapter(HTTPAdapter):
 
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return call.connection(self.host, self.port or 0, super()._new_conn)
+                line = super()._new_conn()
+                call.opened(line)
+                return line
 
             def connect(self) -> None:
                 super().connect()
@@ -191,7 +164,9 @@ class _Adapter(HTTPAdapter):
 
         class Secure(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return call.connection(self.host, self.port or 0, super()._new_conn)
+                line = super()._new_conn()
+                call.opened(line)
+                return line
 
             def connect(self) -> None:
                 super().connect()
@@ -203,8 +178,8 @@ class _Adapter(HTTPAdapter):
         class SecurePool(HTTPSConnectionPool):
             ConnectionCls = Secure
 
-        if call.context:  # otherwise the library has one at hand
-            kwargs["ssl_context"] = call.context
+        if conf.gateway_ca:  # otherwise the library has a context at hand
+            kwargs["ssl_context"] = trust()
         super().init_poolmanager(*args, **kwargs)
         manager: PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}

@@ -1,26 +1,32 @@
 """Send the events of files to their endpoints, signed as Standard Webhooks says.
 
-``send_due`` first gives the new events their numbers in the sequences of their files. Then a few
-threads send: each takes the endpoint that has waited longest, and sends it one event. So no
-endpoint gets two at once, and a slow one holds up one thread. If an attempt fails, the endpoint
-waits, and all its later events with it: they arrive in their order, each at least once.
+``send_due`` first gives the new events their numbers in the sequences of their files. Then it takes
+the endpoint that has waited longest, and a thread sends that one its next few events over one
+connection, until an attempt fails. So no endpoint gets two at once. If an attempt fails, the
+endpoint waits, and all its later events with it: they arrive in their order, each at least once.
+
+A slow endpoint delays no other: there is room for ``QUICK`` endpoints, and apart from that for
+``SLOW`` slow ones. Slow is one whose last attempt took longer than ``PROMPT``. One that becomes so
+during an attempt leaves its place to another.
 """
 
 import json
-import socket
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from optin import keys
-from optin.gateways import SmsError, call
+from optin.gateways import call
 from optin.limits import alarms
+from optin.messaging.lines import Line, NoAnswer
 from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.models.webhooks import ANSWER_KEPT
 from optin.origin import Face, Origin
@@ -36,10 +42,23 @@ WAITS = tuple(
 """After each failure in a row, as Standard Webhooks proposes: the tenth is three days after the
 first. Then the endpoint is switched off."""
 
-THREADS = 8
+PROMPT = 1.0
+"""Seconds: an attempt that takes longer is slow."""
+
+QUICK, SLOW = 8, 32
+"""Endpoints to which a call of ``send_due`` sends at once."""
+
+AT_ONCE = 20
+"""Events that an endpoint gets over one connection. If the sender dies, it gets them again."""
+
+TALK = 0.5
+"""Seconds after which no more are begun over a connection: others wait."""
+
 CHUNK = 500
 """Events that get their numbers in one transaction."""
 
+_NUMBER = "UPDATE optin_webhookevent SET sequence = %s WHERE id = %s"
+_PAUSE = 0.25  # seconds, after which there may be something new to do
 _LOCK = 0x6F7074696E77  # of the database: only one process gives numbers
 _EXCERPT = 4 * ANSWER_KEPT  # bytes: UTF-8 has up to four for a character
 _ORIGIN = Origin(Face.COMMAND, client="webhooks")
@@ -57,29 +76,63 @@ def send_due(seconds: float) -> int:
 
     Any number of processes may do this at once. Call it outside a transaction.
     """
-    ends = time.monotonic() + seconds
     while give_numbers() == CHUNK:
         pass
-    due = WebhookEndpoint.objects.due(timezone.now()).count()
-    if not due:
-        return 0
-    threads = min(THREADS, due)
-    with ThreadPoolExecutor(threads, thread_name_prefix="webhooks") as pool:
-        return sum(pool.map(_send_until, [ends] * threads))
+    return _Sending(time.monotonic() + seconds).run()
 
 
-def _send_until(ends: float) -> int:
-    sent = 0
-    try:
-        while time.monotonic() < ends:
-            with transaction.atomic(durable=True):
-                endpoint = WebhookEndpoint.objects.claim(timezone.now())
-            if endpoint is None:
-                break
-            sent += send_one(endpoint)
-    finally:
-        connections.close_all()
-    return sent
+class _Sending:
+    """What is under way. Threads talk to endpoints; this one alone uses the database."""
+
+    def __init__(self, ends: float) -> None:
+        self.ends = ends
+        self.talks: dict[Future[list[Attempt]], _Talk] = {}
+        self.sent = 0
+
+    def run(self) -> int:
+        broken = []
+        with ThreadPoolExecutor(QUICK + SLOW, thread_name_prefix="webhooks") as pool:
+            while self._begin(pool):
+                for done in wait(self.talks, _PAUSE, return_when=FIRST_COMPLETED).done:
+                    talk = self.talks.pop(done)
+                    if done.exception():
+                        broken.append(done)  # the others go on
+                    else:
+                        self._record(talk.endpoint, done.result())
+        for done in broken:
+            done.result()
+        return self.sent
+
+    def _begin(self, pool: ThreadPoolExecutor) -> bool:
+        """Begin as many talks as there is room for; return whether any is under way."""
+        for talk in self.talks.values():
+            talk.slow = talk.slow or (talk.takes_long() and self._has_room(slow=True))
+        for slow in (False, True):
+            while time.monotonic() < self.ends and self._has_room(slow=slow):
+                with transaction.atomic(durable=True):
+                    endpoint = WebhookEndpoint.objects.claim(timezone.now(), slow=slow)
+                if endpoint is None:
+                    break
+                if events := endpoint.next_events(AT_ONCE):
+                    talk = _Talk(endpoint, events, slow)
+                    self.talks[pool.submit(talk.run, self.ends)] = talk
+                else:
+                    endpoint.finish()
+        return bool(self.talks)
+
+    def _has_room(self, *, slow: bool) -> bool:
+        taken = sum(talk.slow is slow for talk in self.talks.values())
+        return taken < (SLOW if slow else QUICK)
+
+    def _record(self, endpoint: WebhookEndpoint, made: "list[Attempt]") -> None:
+        tries = [each.as_try(endpoint) for each in made]
+        with transaction.atomic(durable=True):
+            # It may be removed by now.
+            locked = WebhookEndpoint.objects.select_for_update(no_key=True)
+            if locked.filter(pk=endpoint.pk).first():
+                WebhookTry.objects.bulk_create(tries)
+                _finish(endpoint, made)
+        self.sent += sum(each.answer.is_good for each in made)
 
 
 # -- the sequence of a file --------------------------------------------------------
@@ -98,7 +151,9 @@ def give_numbers() -> int:
         for event in new:
             last[event.file_id].webhook_sequence += 1
             event.sequence = last[event.file_id].webhook_sequence
-        WebhookEvent.objects.bulk_update(new, ["sequence"])
+        with connection.cursor() as cursor:
+            # The statement of bulk_update takes far longer.
+            cursor.executemany(_NUMBER, [(event.sequence, event.pk) for event in new])
         File.objects.bulk_update(last.values(), ["webhook_sequence"])
     return len(new)
 
@@ -113,7 +168,7 @@ def _is_alone() -> bool:
     return bool(taken)
 
 
-# -- one attempt -------------------------------------------------------------------
+# -- a talk with an endpoint -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,39 +184,69 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def send_one(endpoint: WebhookEndpoint) -> bool:
-    """Send the next event of the *endpoint*, which this process claimed; return whether it arrived.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to send *event*, at *at*."""
 
-    Call it outside a transaction: it waits for the network.
-    """
-    event = endpoint.next_event()
-    if event is None:
-        endpoint.finish()
-        return False
-    # Back to the pool for as long as the network takes: the texts of this worker need it too.
-    connection.close()
-    at, began = timezone.now(), time.monotonic()
-    try:
-        answer = _post(endpoint.url, *signed(event, endpoint.secrets_at(at), at))
-    except keys.UndecryptableError:
-        answer = Answer(reason="the key of the secret is not in OPTIN_KEYS")
-    made = WebhookTry(
-        endpoint=endpoint,
-        message_id=event.message_id,
-        kind=event.kind,
-        sequence=event.sequence,
-        at=at,
-        status=answer.status,
-        milliseconds=round((time.monotonic() - began) * 1000),
-        answer=answer.text,
-        reason=answer.reason[:200],
-    )
-    with transaction.atomic(durable=True):
-        # It may be removed by now.
-        if WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=endpoint.pk).first():
-            made.save()
-            _finish(endpoint, event, answer)
-    return answer.is_good
+    event: WebhookEvent
+    at: datetime
+    seconds: float
+    answer: Answer
+
+    def as_try(self, endpoint: WebhookEndpoint) -> WebhookTry:
+        return WebhookTry(
+            endpoint=endpoint,
+            message_id=self.event.message_id,
+            kind=self.event.kind,
+            sequence=self.event.sequence,
+            at=self.at,
+            status=self.answer.status,
+            milliseconds=round(self.seconds * 1000),
+            answer=self.answer.text,
+            reason=self.answer.reason[:200],
+        )
+
+
+class _Talk:
+    """Sends *events* to the *endpoint*, which this process claimed."""
+
+    def __init__(self, endpoint: WebhookEndpoint, events: list[WebhookEvent], slow: bool) -> None:
+        self.endpoint = endpoint
+        self.events = events
+        self.slow = slow  # takes the place of a slow one
+        self.began = time.monotonic()
+
+    def takes_long(self) -> bool:
+        return time.monotonic() - self.began > PROMPT
+
+    def run(self, ends: float) -> list[Attempt]:
+        """Send one event after the other until one fails; begin none after *ends* but the first.
+
+        It waits for the network, and does not use the database.
+        """
+        ends, made = min(ends, self.began + TALK), []
+        # Again, because the setting of ports may have changed.
+        if fault := outside.fault(self.endpoint.url):
+            return [Attempt(self.events[0], timezone.now(), 0, Answer(reason=fault))]
+        with closing(Line(self.endpoint.url, trust(), patience=PATIENCE, excerpt=_EXCERPT)) as line:
+            for event in self.events:
+                at, began = timezone.now(), time.monotonic()
+                answer = self._send(line, event, at)
+                made.append(Attempt(event, at, time.monotonic() - began, answer))
+                if not answer.is_good or time.monotonic() > ends:
+                    break
+        return made
+
+    def _send(self, line: Line, event: WebhookEvent, at: datetime) -> Answer:
+        try:
+            status, answer = line.post(*signed(event, self.endpoint.secrets_at(at), at))
+        except keys.UndecryptableError:
+            return Answer(reason="the key of the secret is not in OPTIN_KEYS")
+        except NoAnswer as exc:
+            return Answer(reason=str(exc))
+        # PostgreSQL keeps no NUL.
+        text = answer.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return Answer(status, text[:ANSWER_KEPT])
 
 
 def signed(event: WebhookEvent, secrets: list[str], at: datetime) -> tuple[dict[str, str], bytes]:
@@ -178,54 +263,27 @@ def signed(event: WebhookEvent, secrets: list[str], at: datetime) -> tuple[dict[
     return headers, body.encode()
 
 
-def _post(url: str, headers: dict[str, str], body: bytes) -> Answer:
-    # Again, because the setting of ports may have changed.
-    if fault := outside.fault(url):
-        return Answer(reason=fault)
-    refused: list[str] = []
+def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
+    """Record what became of its events with the *endpoint*, and give it back, in the transaction.
 
-    def dial(host: str, port: int, patience: float) -> socket.socket:
-        try:
-            return outside.dial(host, port, patience)
-        except (outside.NotPublic, outside.Unresolved) as exc:
-            refused.append(str(exc))
-            raise
-
-    post = call.Call(
-        url,
-        headers,
-        body,
-        reads=True,
-        patience=PATIENCE,
-        excerpt=_EXCERPT,
-        dial=dial,
-        context=trust(),
-        whom="the endpoint",
-    )
-    try:
-        status, answer = post.run()
-    except SmsError as exc:
-        return Answer(reason=refused[0] if refused else str(exc))
-    # PostgreSQL keeps no NUL.
-    text = answer.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return Answer(status, text[:ANSWER_KEPT])
-
-
-def _finish(endpoint: WebhookEndpoint, event: WebhookEvent, answer: Answer) -> None:
-    """Record what became of *event* with the *endpoint*, and give it back, in the transaction."""
-    now = timezone.now()
-    is_test = event.sequence is None
+    :param made: attempts; all but the last are good.
+    """
+    now, last = timezone.now(), made[-1]
+    is_test = last.event.sequence is None
+    arrived = [each.event.sequence for each in made if each.answer.is_good and not is_test]
+    failures = 0 if arrived else endpoint.failures
+    changes: dict[str, Any] = {"slow": last.seconds > PROMPT}
+    if arrived:
+        changes["cursor"] = arrived[-1]
+    if last.answer.is_good:
+        changes |= {"failures": 0, "due_at": now}
+    elif not is_test and failures < len(WAITS):
+        changes |= {"failures": failures + 1, "due_at": now + WAITS[failures]}
+    elif not is_test:
+        changes |= {"failures": 0, "off_at": now, "off_why": Off.FAILING}
     if is_test:
-        event.delete()  # it has one attempt
-    if answer.is_good:
-        cursor = endpoint.cursor if event.sequence is None else event.sequence
-        endpoint.finish(cursor=cursor, failures=0, due_at=now)
-    elif is_test:
-        endpoint.finish()
-    elif endpoint.failures < len(WAITS):
-        wait = WAITS[endpoint.failures]
-        endpoint.finish(failures=endpoint.failures + 1, due_at=now + wait)
-    elif endpoint.finish(failures=0, off_at=now, off_why=Off.FAILING):
+        last.event.delete()  # it has one attempt
+    if endpoint.finish(**changes) and "off_at" in changes:
         _tell_off(endpoint, now)
 
 

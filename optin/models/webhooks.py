@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, OuterRef, Q, Subquery
 
 from optin import keys
 from optin.models.files import File
@@ -47,17 +47,22 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
 
         A test is sent at once, also to an endpoint that is off.
         """
-        test = WebhookEvent.objects.filter(endpoint=OuterRef("pk"))
-        next_one = WebhookEvent.objects.filter(
+        # Both are found by an index. For an ``Exists``, PostgreSQL would look at all events.
+        tests = WebhookEvent.objects.filter(endpoint__isnull=False).values("endpoint")
+        later = WebhookEvent.objects.filter(
             file=OuterRef("file"), sequence__gt=OuterRef("cursor")
-        )
+        ).order_by("sequence")
         free = Q(claimed_at=None) | Q(claimed_at__lte=now - LEASE)
-        waits = Q(off_at=None, due_at__lte=now) & Exists(next_one)
-        return self.filter(free, waits | Exists(test))
+        waits = Q(off_at=None, due_at__lte=now, next_one__isnull=False)
+        rows = self.alias(next_one=Subquery(later.values("sequence")[:1]))
+        return rows.filter(free, waits | Q(pk__in=tests))
 
-    def claim(self, now: datetime) -> "WebhookEndpoint | None":
-        """Take the endpoint that has waited longest, in an open transaction. No other gets it."""
-        waiting = self.due(now).order_by("due_at", "pk")
+    def claim(self, now: datetime, *, slow: bool = False) -> "WebhookEndpoint | None":
+        """Take the endpoint that has waited longest, in an open transaction. No other gets it.
+
+        :param slow: of the slow ones; otherwise of all others.
+        """
+        waiting = self.due(now).filter(slow=slow).order_by("due_at", "pk")
         row = waiting.select_for_update(skip_locked=True, no_key=True).first()
         # The condition is for SQLite, which locks no rows.
         mine = {"claimed_at": now, "claims": F("claims") + 1}
@@ -88,6 +93,7 @@ class WebhookEndpoint(models.Model):
     # The number in the sequence of the file of the last event that it has.
     cursor = models.BigIntegerField(default=0)
     failures = models.PositiveSmallIntegerField(default=0)  # in a row
+    slow = models.BooleanField(default=False, db_default=False)  # the last attempt was
     due_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
     claims = models.BigIntegerField(default=0)  # so that a late sender knows that it is late
@@ -139,14 +145,14 @@ class WebhookEndpoint(models.Model):
         has_two = self.old_secret_ends_at and now < self.old_secret_ends_at
         return self.open_secrets()[: 2 if has_two else 1]
 
-    def next_event(self) -> "WebhookEvent | None":
-        """Return what is to be sent next: a test, or the event after the last one."""
+    def next_events(self, count: int) -> "list[WebhookEvent]":
+        """Return what is to be sent next: a test, or up to *count* events after the last one."""
         if test := WebhookEvent.objects.filter(endpoint=self).order_by("pk").first():
-            return test
+            return [test]
         if self.off_at:
-            return None
+            return []
         later = WebhookEvent.objects.filter(file=self.file_id, sequence__gt=self.cursor)
-        return later.order_by("sequence").first()
+        return list(later.order_by("sequence")[:count])
 
     def finish(self, **changes: Any) -> bool:
         """Give the claimed endpoint back, with *changes*; False if its lease was over."""

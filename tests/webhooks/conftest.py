@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from optin.messaging import webhooks
 from optin.models import File
 from optin.operations import webhooks as endpoints
 from optin.runtime import outside
-from tests.kit.certificates import Authority, tls
+from tests.kit.certificates import Authority
 from tests.kit.people import ORIGIN
 from tests.kit.wire import Server, says
-from tests.webhooks.kit import HOST, Client, Names
+from tests.webhooks.kit import HOST, Client, Names, serving
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +49,9 @@ def server(
     """Answers at ``HOST`` with 200, until a test says otherwise."""
     context = ssl.create_default_context(cafile=authority.path)
     monkeypatch.setattr(webhooks, "trust", lambda: context)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings.OPTIN_WEBHOOK_PORTS = (443, listener.getsockname()[1])
-        server = Server(listener, says(200, "thanks"), tls=tls(certificate))
-        threading.Thread(target=server.run, daemon=True).start()
+    with serving(certificate, says(200, "thanks")) as server:
+        settings.OPTIN_WEBHOOK_PORTS = (443, server.listener.getsockname()[1])
         yield server
-        server.stopped.set()
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

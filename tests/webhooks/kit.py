@@ -1,9 +1,12 @@
 """What a client has: an endpoint, its secret, and what arrived."""
 
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -12,7 +15,8 @@ from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
 from optin.models import WebhookEndpoint, WebhookEvent, WebhookTry
-from tests.kit.wire import Server
+from tests.kit.certificates import tls
+from tests.kit.wire import Answer, Server
 
 HOST = "hooks.example.com"
 
@@ -40,6 +44,17 @@ class Names:
         ]
         self.then()
         return found
+
+
+@contextmanager
+def serving(certificate: Path, answer: Answer) -> Iterator[Server]:
+    """A server at a port of its own, until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener, answer, tls=tls(certificate))
+        threading.Thread(target=server.run, daemon=True).start()
+        yield server
+        server.stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass

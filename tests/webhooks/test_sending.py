@@ -312,7 +312,6 @@ def test_a_test_is_sent_once_and_is_no_part_of_the_sequence(client: Client) -> N
     assert client.received()[-1]["data"]["Sequence"] == 1
 
 
-@pytest.mark.postgresql  # the database of tests on SQLite lets no two threads write
 def test_a_new_endpoint_gets_nothing_from_before(client: Client, file: File) -> None:
     events(client, 2)
     send()
@@ -326,7 +325,6 @@ def test_a_new_endpoint_gets_nothing_from_before(client: Client, file: File) -> 
     assert bodies == [3, 3]
 
 
-@pytest.mark.postgresql  # the database of tests on SQLite lets no two threads write
 def test_a_slow_endpoint_delays_no_other(client: Client, other_file: File) -> None:
     """It takes its 5 s; the other has all its events long before."""
     port = client.server.listener.getsockname()[1]
@@ -367,6 +365,7 @@ def test_a_killed_sender_leaves_the_event_to_the_next(
     assert send() == 1
 
 
+@pytest.mark.postgresql  # the database of tests on SQLite lets no two threads write
 def test_one_that_is_removed_meanwhile_is_left_alone(client: Client) -> None:
     def remove(line: socket.socket) -> None:
         endpoints.remove(client.endpoint, origin=ORIGIN)

@@ -1,0 +1,17 @@
+"""Slow webhook endpoints, which get places of their own."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("optin", "0032_webhooks"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="webhookendpoint",
+            name="slow",
+            field=models.BooleanField(db_default=False, default=False),
+        ),
+    ]
