@@ -74,10 +74,12 @@ def seal(now: datetime, *, patience: float = PATIENCE) -> int:
     Each seal is a transaction of its own and one line of the log. Any number of sealers
     may run at once: of two that begin at the same event, one makes the seal.
 
-    No open transaction can add into a sealed range: see ``_settled``. If one stays open
+    No open transaction can add into a sealed range: see ``settled``. If one stays open
     for more than *patience* seconds, nothing is sealed and the next call will do it.
     """
-    until = _settled(patience)
+    until = settled(patience)
+    if until is None:
+        logger.warning("nothing sealed: a transaction that adds events stays open")
     made = 0
     while until and (one := _seal_next(now, until)):
         # After the commit: a line without its seal would look like a seal removed.
@@ -167,8 +169,10 @@ _WRITERS = """
 """
 
 
-def _settled(patience: float) -> int | None:
+def settled(patience: float) -> int | None:
     """Return an id up to which no event can come any more; None if that takes too long.
+
+    Call it outside a transaction, and read the events in a later statement.
 
     The sequence has given it out: the service did not write events beyond that, and a seal over
     such an event would also cover ids of events still to come.
@@ -183,8 +187,8 @@ def _settled(patience: float) -> int | None:
     """
     last = drawn()
     ours = AuditEvent.objects.filter(pk__lte=LAST if last is None else last)
-    newest: int | None = ours.aggregate(id=Max("pk"))["id"]
-    if newest is None or connection.vendor != "postgresql":
+    newest: int = ours.aggregate(id=Max("pk"))["id"] or 0
+    if connection.vendor != "postgresql":
         return newest
     waiting = _writers()
     for _ in range(int(patience / _STEP)):
@@ -192,10 +196,7 @@ def _settled(patience: float) -> int | None:
             break
         time.sleep(_STEP)
         waiting &= _writers()
-    if waiting:
-        logger.warning("nothing sealed: a transaction that adds events stays open")
-        return None
-    return newest
+    return None if waiting else newest
 
 
 def _writers() -> set[str]:
