@@ -31,7 +31,7 @@ from optin.audit import repeats, seals
 from optin.messaging import delivery, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
-from optin.operations import email_changes, own_removals, retention, revocations
+from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
 from optin.runtime import tracing, worker_connection, worker_metrics
 from optin.support import statistics
@@ -165,6 +165,13 @@ def _waiting_jobs(task: str) -> frozenset[int]:
 def send_events(timestamp: int) -> None:
     """Send events to webhook endpoints. It ends before the next but one begins."""
     webhooks.send_due(seconds=4)
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(name="stream_audit", queue="upkeep", queueing_lock="stream_audit")
+def stream_audit(timestamp: int) -> None:
+    """Write the audit stream, if there is one."""
+    audit_stream.write_due(seconds=4)
 
 
 @app.periodic(cron="* * * * *")

@@ -39,6 +39,22 @@ def absolute(value: str) -> str:
     return "" if not value or value.startswith("/") else "must be an absolute path"
 
 
+def sink(value: str) -> str:
+    wrong = "must be stdout, file: and an absolute path, or syslog:// and a host and a port"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return wrong
+    if parts.query or parts.fragment or "@" in parts.netloc or not value.isprintable():
+        return wrong
+    if parts.scheme == "file":
+        return "" if parts.path.startswith("/") and not parts.netloc else wrong
+    if parts.scheme == "syslog":
+        return "" if parts.hostname and port and not parts.path else wrong
+    return "" if value in {"", "stdout"} else wrong
+
+
 def positive(values: tuple[Rate, ...]) -> str:
     if not all(rate.count > 0 and rate.seconds > 0 for rate in values):
         return "must have a count and a number of seconds above 0"

@@ -11,6 +11,7 @@ from optin.conf.faults import (
     narrow,
     redis,
     secret,
+    sink,
     zone,
 )
 from optin.conf.parse import boolean, integer, integers, key, networks, ring, several_keys
@@ -149,4 +150,12 @@ class Service:
         fault=absolute,
         doc="File outside the database that tells after a restore what was done since the backup. "
         "Each machine has its own.",
+    )
+    audit_stream = Setting(
+        99,
+        "",
+        parse=str.strip,
+        fault=sink,
+        doc="Where each audit event is written once, as a line of JSON: stdout, file:/PATH or "
+        "syslog://HOST:PORT. Empty: nowhere.",
     )

@@ -88,6 +88,13 @@ CHECKS = (
         "`verify_audit`.",
     ),
     Check(
+        "stream",
+        trail.streamed,
+        after=("database", "migrations"),
+        right="The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the "
+        "last 5 minutes, and its last attempt did not fail.",
+    ),
+    Check(
         "disk",
         disks.space,
         right="There are more than 500 MB free for the ledger. Below 20 MB is a fault.",

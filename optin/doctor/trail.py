@@ -1,4 +1,4 @@
-"""Keys, the ledger, and the audit trail."""
+"""Keys, the ledger, the audit trail, and its stream."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,13 +12,14 @@ from optin.audit import integrity
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
-from optin.models import AuditEvent, AuditSeal, AuthenticatorApp, ProviderUser
+from optin.models import AuditEvent, AuditSeal, AuditStream, AuthenticatorApp, ProviderUser
 from optin.support import needs
 from optin.support.wording import some
 
 Row = TypeVar("Row", bound=Model)
 
 _KEYS, _TRAIL = section("run", "Keys"), section("run", "The audit trail")
+_STREAM = section("audit-stream", "When lines do not arrive")
 
 SAMPLE = 5
 """Rows of each kind that are decrypted: the newest ones and the oldest."""
@@ -103,6 +104,35 @@ def sealed() -> Iterator[Finding]:
 def _long(age: timedelta) -> str:
     minutes = int(age.total_seconds() // 60)
     return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
+
+
+def streamed() -> Iterator[Finding]:
+    """The audit stream can be written, and somebody does it."""
+    if not conf.audit_stream:
+        yield skipped("OPTIN_AUDIT_STREAM is not set.")
+        return
+    state = AuditStream.objects.state()
+    late = list(needs.stream(timezone.now()))
+    if state is None:
+        yield warning(
+            "Nobody has begun to write the audit stream.",
+            seen="optin_auditstream has no row.",
+            do=f"Check that workers or, each minute, send_due run. {_STREAM}",
+        )
+    elif state.failures:
+        yield fault(
+            f"The audit stream cannot be written: {state.fault}.",
+            seen=f"{some(state.failures, 'attempt')} in a row failed.",
+            do=f"Nothing is lost: it goes on by itself. {_STREAM}",
+        )
+    elif late:
+        yield fault(
+            late[0].words,
+            seen="The oldest event that is not in it.",
+            do=f"Check that workers or, each minute, send_due run. {_STREAM}",
+        )
+    else:
+        yield ok(f"It has all events up to {state.event}.")
 
 
 def newest() -> Iterator[Finding]:

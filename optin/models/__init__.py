@@ -2,6 +2,7 @@
 
 from optin.models.audit import AuditEvent
 from optin.models.audit_seals import AuditSeal
+from optin.models.audit_stream import AuditStream
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
 from optin.models.canary import Canary
 from optin.models.email_changes import EmailChange
@@ -23,6 +24,7 @@ __all__ = [
     "AccessKey",
     "AuditEvent",
     "AuditSeal",
+    "AuditStream",
     "AuthenticatorApp",
     "Canary",
     "EmailChange",

@@ -17,7 +17,7 @@ from optin import gateways, limits
 from optin.audit import seals
 from optin.conf import conf
 from optin.messaging import delivery
-from optin.models import EmailChange, GatewayHealth, Guard, Revocation
+from optin.models import AuditStream, EmailChange, GatewayHealth, Guard, Revocation
 from optin.models.messages import LEASE
 from optin.runtime import metrics
 from optin.support import budgets
@@ -29,6 +29,8 @@ def of_tables(now: datetime) -> Iterator[Metric]:
     yield from _messages(now)
     yield from _limits(now)
     yield from _late(now)
+    if conf.audit_stream:
+        yield from _stream(now)
     if conf.delivery == "worker":
         yield from _workers()
 
@@ -73,6 +75,14 @@ def _late(now: datetime) -> Iterator[Metric]:
         "email": EmailChange.objects.due(now).aggregate(first=Min("due_at"))["first"],
     }
     yield metrics.OVERDUE.of({kind: _since(first, now) for kind, first in due.items()})
+
+
+def _stream(now: datetime) -> Iterator[Metric]:
+    state = AuditStream.objects.state()
+    oldest = state.oldest_waiting() if state else None
+    yield metrics.STREAM_EVENTS.of(float(state.waiting() if state else 0))
+    yield metrics.STREAM_SECONDS.of(_since(oldest.at if oldest else None, now))
+    yield metrics.STREAM_FAILURES.of(float(state.failures if state else 0))
 
 
 def _since(moment: datetime | None, now: datetime) -> float:

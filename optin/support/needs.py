@@ -17,6 +17,7 @@ from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
+    AuditStream,
     EmailChange,
     File,
     GatewayHealth,
@@ -27,6 +28,7 @@ from optin.models import (
     User,
     WebhookEndpoint,
 )
+from optin.models.audit_stream import COUNTED
 from optin.models.messages import TRIPS_AT, State
 from optin.support import budgets
 from optin.support.wording import moment, some
@@ -76,6 +78,7 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
         *endpoints(),
         *failed_jobs(),
         *seals(now),
+        *stream(now),
     ]
 
 
@@ -225,3 +228,14 @@ def seals(now: datetime) -> Iterator[Need]:
         yield Need(
             f"The audit trail has not been sealed since {moment(oldest.at)}.", AuditEvent, oldest.pk
         )
+
+
+def stream(now: datetime) -> Iterator[Need]:
+    """The audit stream, if it cannot be written, or nobody does it."""
+    state = AuditStream.objects.state() if conf.audit_stream else None
+    if state is None or not state.is_late(now):
+        return
+    why = f": {state.fault}" if state.failures else ""
+    count = state.waiting()
+    many = f"{count:,} or more" if count == COUNTED else some(count, "audit event")
+    yield Need(f"{many} not in the audit stream yet{why}.", AuditEvent)

@@ -15,6 +15,7 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     AuditSeal,
+    AuditStream,
     AuthenticatorApp,
     Canary,
     EmailChange,
@@ -141,6 +142,10 @@ def webhook(message_id: str) -> WebhookEvent:
     )
 
 
+def stream() -> None:
+    AuditStream(id=2, event=0, seal=0, last_event=0, last_seal=0).save()
+
+
 def refusals(**how: Any) -> RefusalCount:
     now = timezone.now()
     times = dict.fromkeys(("ends_at", "first_at", "last_at"), now)
@@ -148,6 +153,7 @@ def refusals(**how: Any) -> RefusalCount:
 
 
 VIOLATIONS: dict[str, list[Write]] = {
+    "audit_stream_is_one": [lambda ann, ben: stream()],
     "canary_is_one": [lambda ann, ben: Canary.objects.create(id=2, sealed="x", digest="x")],
     "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],
     "user_email_unique_without_case": [

@@ -1,0 +1,74 @@
+"""How far the audit stream has come, for whoever writes it next."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from optin.models.audit import AuditEvent
+
+COUNTED = 10_000
+"""Events behind the stream that are counted, at most."""
+
+LATE = timedelta(minutes=5)
+"""Where something writes the stream, an event is in it by then."""
+
+
+class AuditStreamManager(models.Manager["AuditStream"]):
+    def state(self) -> "AuditStream | None":
+        """Return the one row; None before anything was written."""
+        return self.first()
+
+
+class AuditStream(models.Model):
+    """The place in the trail up to which the stream holds all events and seals.
+
+    It moves after the lines were written. So a writer that dies in between leaves lines that come
+    again, and none that is missing.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    event = models.BigIntegerField()  # all events up to this id are written
+    seal = models.BigIntegerField()  # all seals that end at this id, or before
+    # Where the last batch began, and the file as that left it: see ``runtime.sinks``.
+    last_event = models.BigIntegerField()
+    last_seal = models.BigIntegerField()
+    mark = models.CharField(max_length=80, blank=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    fault = models.CharField(max_length=200, blank=True)  # why the last attempt failed
+
+    objects = AuditStreamManager()
+
+    class Meta:
+        verbose_name = "audit stream"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="audit_stream_is_one")]
+
+    def __str__(self) -> str:
+        return f"audit stream at event {self.event}"
+
+    @classmethod
+    def beginning_after(cls, event_id: int) -> Self:
+        return cls(event=event_id, seal=event_id, last_event=event_id, last_seal=event_id)
+
+    def oldest_waiting(self) -> AuditEvent | None:
+        """Return the first event that is not in the stream yet."""
+        return AuditEvent.objects.filter(pk__gt=self.event).order_by("pk").first()
+
+    def waiting(self) -> int:
+        """Return how many events are not in the stream yet; of many, ``COUNTED``."""
+        return AuditEvent.objects.filter(pk__gt=self.event).order_by("pk")[:COUNTED].count()
+
+    def is_late(self, now: datetime) -> bool:
+        oldest = self.oldest_waiting()
+        return oldest is not None and oldest.at < now - LATE
+
+    def move(self, event: int, seal: int, mark: str) -> None:
+        """Save that the batch up to this event and this seal is written."""
+        self.last_event, self.last_seal, self.mark = self.event, self.seal, mark
+        self.event, self.seal = event, seal
+        self.recover()
+
+    def recover(self) -> None:
+        self.failures, self.fault = 0, ""
+        self.save()

@@ -1,0 +1,258 @@
+"""An audit event, or a seal, as one line of JSON for a SIEM: OCSF 1.2.0, and our own fields.
+
+OCSF (Open Cybersecurity Schema Framework) names who did what to whom in the same way for all
+products. Its ``unmapped`` holds the event as it is in the trail, so that its digest can be made
+again. Free text and facts are masked, as in the export for staff. If that changed anything, the
+digest of this line does not prove it, and ``masked`` says so.
+
+A line holds no name: the trail has none.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+from optin.models import AuditEvent, AuditSeal
+from optin.outcomes import (
+    WITHHELD,
+    CodeOutcome,
+    EmailOutcome,
+    FactorOutcome,
+    RevocationOutcome,
+    SendOutcome,
+    SignInOutcome,
+    StaffOutcome,
+    TokenOutcome,
+)
+from optin.support import wording
+
+VERSION = "1.2.0"
+
+OTHER = 99
+"""An activity that OCSF has no number for; then ``activity_name`` has ours."""
+
+BASE, AUTHENTICATION, ACCOUNT, ENTITY, API = 0, 3002, 3001, 3004, 6003
+_LOGON, _LOGOFF = 1, 2
+_CREATE, _READ, _UPDATE, _DELETE = 1, 2, 3, 4  # of an entity
+_MADE, _ENABLED, _PASSWORD, _RESET, _DISABLED, _ERASED = 1, 2, 3, 4, 5, 6  # of an account
+_GIVEN, _TAKEN, _FACTOR_ON, _FACTOR_OFF = 7, 8, 10, 11
+
+Kind = AuditEvent.Kind
+
+CLASSES: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys((Kind.SIGN_IN, Kind.CHECK), (AUTHENTICATION, _LOGON)),
+    Kind.SESSION: (AUTHENTICATION, _LOGOFF),
+    **dict.fromkeys(
+        (Kind.REFRESH, Kind.TOKEN, Kind.CHALLENGE, Kind.RESEND, Kind.PASSWORD),
+        (AUTHENTICATION, OTHER),
+    ),
+    **dict.fromkeys(
+        (Kind.OPT_IN, Kind.VERIFY_OPT_IN, Kind.OPT_OUT, Kind.SUSPEND, Kind.RESUME, Kind.UNLOCK),
+        (ACCOUNT, OTHER),
+    ),
+    **dict.fromkeys(
+        (Kind.REVOKE, Kind.REVOCATION, Kind.APP, Kind.RECOVERY_CODES, Kind.DISOWN, Kind.EMAIL),
+        (ACCOUNT, OTHER),
+    ),
+    **dict.fromkeys(
+        (Kind.CONSENT, Kind.NO_TEXTS, Kind.MEMBER, Kind.ROLE, Kind.PERSON), (ACCOUNT, OTHER)
+    ),
+    Kind.ERASE: (ACCOUNT, _ERASED),
+    **dict.fromkeys((Kind.EXPORT, Kind.REVEAL, Kind.SEARCH), (ENTITY, _READ)),
+    Kind.PURGE: (ENTITY, _DELETE),
+    Kind.FILE: (ENTITY, _CREATE),
+    **dict.fromkeys(
+        (Kind.ACCESS_KEY, Kind.APPLICATION, Kind.WEBHOOK, Kind.PASSWORD_CLIENTS, Kind.KEYS),
+        (ENTITY, _UPDATE),
+    ),
+    **dict.fromkeys(
+        (Kind.STOP, Kind.BREAKER, Kind.DENY, Kind.SAFE, Kind.RESTORE), (ENTITY, _UPDATE)
+    ),
+    Kind.TEST_TEXT: (ENTITY, OTHER),
+    Kind.ACCESS: (API, OTHER),
+}
+"""The class and the activity of each kind, unless ``_OF_OUTCOME`` has its outcome."""
+
+_OF_OUTCOME: Mapping[tuple[str, str], tuple[int, int]] = {
+    # The right password, where a code is needed too, opens nothing yet.
+    (Kind.SIGN_IN, SignInOutcome.CODE_REQUIRED): (AUTHENTICATION, OTHER),
+    (Kind.VERIFY_OPT_IN, CodeOutcome.OK): (ACCOUNT, _FACTOR_ON),
+    (Kind.RESUME, StaffOutcome.OK): (ACCOUNT, _FACTOR_ON),
+    (Kind.APP, FactorOutcome.OK): (ACCOUNT, _FACTOR_ON),
+    (Kind.RECOVERY_CODES, FactorOutcome.OK): (ACCOUNT, _FACTOR_ON),
+    (Kind.OPT_OUT, CodeOutcome.OK): (ACCOUNT, _FACTOR_OFF),
+    (Kind.REVOKE, StaffOutcome.OK): (ACCOUNT, _FACTOR_OFF),
+    (Kind.SUSPEND, StaffOutcome.OK): (ACCOUNT, _FACTOR_OFF),
+    (Kind.PASSWORD, "changed"): (ACCOUNT, _PASSWORD),
+    (Kind.PASSWORD, "set"): (ACCOUNT, _RESET),
+    (Kind.PASSWORD, "reset_asked"): (ACCOUNT, _RESET),
+    (Kind.PASSWORD, "refused"): (ACCOUNT, _RESET),
+    (Kind.PERSON, "created"): (ACCOUNT, _MADE),
+    (Kind.PERSON, "activated"): (ACCOUNT, _ENABLED),
+    (Kind.PERSON, "deactivated"): (ACCOUNT, _DISABLED),
+    (Kind.MEMBER, "added"): (ACCOUNT, _GIVEN),
+    (Kind.MEMBER, "ended"): (ACCOUNT, _TAKEN),
+    (Kind.ACCESS_KEY, "made"): (ENTITY, _CREATE),
+    (Kind.ACCESS_KEY, "revoked"): (ENTITY, _DELETE),
+    (Kind.APPLICATION, "made"): (ENTITY, _CREATE),
+    (Kind.APPLICATION, "removed"): (ENTITY, _DELETE),
+}
+
+_ENUMS = (
+    *(CodeOutcome, SendOutcome, FactorOutcome, SignInOutcome),
+    *(TokenOutcome, StaffOutcome, RevocationOutcome, EmailOutcome),
+)
+_DONE = {
+    *(CodeOutcome.OK, SendOutcome.SENT, SendOutcome.RESENT, FactorOutcome.STARTED),
+    *(FactorOutcome.UNCHANGED, SignInOutcome.SIGNED_IN, SignInOutcome.CODE_REQUIRED),
+    *(TokenOutcome.ISSUED, RevocationOutcome.PLANNED, RevocationOutcome.CANCELLED),
+    *(RevocationOutcome.WITHDRAWN, RevocationOutcome.ASKED, RevocationOutcome.REMINDED),
+    *(RevocationOutcome.SWITCHED_OFF, EmailOutcome.PROVED, EmailOutcome.RESTORED),
+}
+_REFUSED = frozenset[str](
+    {
+        *(str(outcome) for enum in _ENUMS for outcome in enum if outcome not in _DONE),
+        *(WITHHELD, "refused", "denied", "file_access_denied", "insufficient_scope"),
+        *("code_reused", "failing", "gone", "incomplete"),
+    }
+)
+"""Outcomes by which what was asked for was not done: OCSF's status "failure"."""
+
+_DONE_ALL_THE_SAME = {(Kind.PERSON, "deactivated")}
+"""For another kind, it is the reason of a refusal."""
+
+_OWN = (
+    "at", "kind", "outcome", "face", "actor_id", "user_id", "other_user_id", "file_id",
+    "provider_user_id", "number_digest", "last_three", "client", "ip", "user_agent", "request_id",
+    "reason", "data", "key_id", "digest", "previous",
+)  # fmt: skip
+_JSON = json.JSONEncoder(separators=(",", ":"), default=str)
+
+# Not a number: that has 15 digits at most (E.164). Digests are proved with each character.
+_DIGEST = re.compile(r"[0-9a-f]{16,64}")
+
+
+def line_of_event(event: AuditEvent) -> str:
+    """Return the line of *event*, without the line break; in ASCII."""
+    own = {name: value for name in _OWN if (value := getattr(event, name)) not in ("", None, {})}
+    own["at"] = event.at.isoformat(timespec="microseconds")
+    shown = {**own, "reason": wording.quoted(event.reason), "data": _masked(event.data)}
+    shown = {"id": event.pk, **{name: shown[name] for name in own}}
+    if any(shown[name] != own[name] for name in own):
+        shown["masked"] = True
+    found = _classified(event)
+    facts = {
+        **found,
+        "time": int(event.at.timestamp() * 1000),
+        "severity_id": _severity(event),
+        "status_id": _status(event),
+        "status_code": event.outcome,
+        "metadata": {
+            **_metadata(event.name(), "audit"),
+            "event_code": event.kind,
+            "sequence": event.pk,
+        },
+        "unmapped": shown,
+    }
+    if isinstance(event.data, dict):
+        facts["message"] = wording.decided(event)
+    if event.request_id:
+        facts["metadata"]["correlation_uid"] = event.request_id
+    return _JSON.encode(facts | _who(event, found["class_uid"]))
+
+
+def line_of_seal(one: AuditSeal) -> str:
+    """Return the line of a seal: ``raw_data`` is what ``verify_audit --copies`` reads."""
+    return _JSON.encode(
+        {
+            **_kind_of(BASE, OTHER, "Seal"),
+            "time": int(one.at.timestamp() * 1000),
+            "severity_id": 1,
+            "metadata": _metadata(f"seal:{one.first_id}", "seals"),
+            "raw_data": one.line(),
+        }
+    )
+
+
+def _kind_of(class_uid: int, activity: int, name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "category_uid": class_uid // 1000,
+        "class_uid": class_uid,
+        "activity_id": activity,
+        "type_uid": class_uid * 100 + activity,
+    }
+    if activity == OTHER:
+        facts["activity_name"] = name
+    return facts
+
+
+def _classified(event: AuditEvent) -> dict[str, Any]:
+    # A kind of a later release has no class here.
+    by_kind = CLASSES.get(event.kind, (BASE, OTHER))
+    class_uid, activity = _OF_OUTCOME.get((event.kind, event.outcome), by_kind)
+    return _kind_of(class_uid, activity, str(event.get_kind_display()))
+
+
+def _status(event: AuditEvent) -> int:
+    """Success or failure."""
+    is_done = (event.kind, event.outcome) in _DONE_ALL_THE_SAME or event.outcome not in _REFUSED
+    return 1 if is_done else 2
+
+
+def _severity(event: AuditEvent) -> int:
+    """Medium where codes were locked or disabled, else informational."""
+    is_stopped = isinstance(event.data, dict) and not {"locked_until", "disabled"}.isdisjoint(
+        event.data
+    )
+    return 3 if is_stopped else 1
+
+
+def _metadata(uid: str, log: str) -> dict[str, Any]:
+    product = {"name": "optin", "vendor_name": "optin"}
+    return {"version": VERSION, "uid": uid, "product": product, "log_name": log}
+
+
+def _who(event: AuditEvent, class_uid: int) -> dict[str, Any]:
+    """Return who did it, from where, and whom or what it is about."""
+    actor: dict[str, Any] = {"app_name": event.face}
+    if event.client:
+        actor["app_uid"] = event.client
+    if event.actor_id is not None:
+        actor["user"] = {"uid": str(event.actor_id)}
+    found: dict[str, Any] = {"actor": actor}
+    if event.ip:
+        found["src_endpoint"] = {"ip": event.ip}
+    elif class_uid == API:
+        found["src_endpoint"] = {"name": "unknown"}
+    if class_uid in {ACCOUNT, AUTHENTICATION}:
+        found["user"] = {"uid": str(event.user_id)} if event.user_id else {"name": "unknown"}
+    if class_uid == AUTHENTICATION:
+        found["service"] = {"name": "optin"}
+    if class_uid == ENTITY:
+        found["entity"] = {"name": event.kind, "type": event.kind}
+        if event.file_id is not None:
+            found["entity"]["uid"] = str(event.file_id)
+    if class_uid == API:
+        found["api"] = {"operation": event.kind}
+    return found
+
+
+def _masked(value: Any) -> Any:
+    """Return *value* with what may be a number masked in each text; times and digests stand."""
+    if isinstance(value, dict):
+        return {name: _masked(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    if not isinstance(value, str) or _DIGEST.fullmatch(value) or _is_time(value):
+        return value
+    return wording.quoted(value)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return parse_datetime(text) is not None
+    except ValueError:
+        return False

@@ -1,0 +1,368 @@
+"""Files that are rotated, full or away; a collector that dies; the standard output."""
+
+import fcntl
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.core.management.base import CommandError
+from django.utils import timezone
+from prometheus_client import Metric
+from pytest_django.fixtures import Settings
+
+from optin.audit import seals
+from optin.doctor import trail
+from optin.doctor.findings import Level
+from optin.models import AuditStream
+from optin.operations import audit_stream
+from optin.runtime import sinks
+from optin.support import gauges, needs
+from tests.audit.streamed import Arrived, ids_in_trail, write
+from tests.audit.tamper import record, record_many
+from tests.kit.commands import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+# -- a file that is rotated --------------------------------------------------------
+
+
+def test_a_renamed_file_is_followed_by_a_new_one(stream: Path) -> None:
+    record()
+    write()
+    old = stream.rename(stream.with_suffix(".1"))
+    record()
+    write()
+    assert Arrived.at(old).ids + Arrived.at(stream).ids == ids_in_trail()
+    assert stream.stat().st_mode & 0o777 & ~0o640 == 0
+
+
+def test_what_copytruncate_cuts_off_comes_again(stream: Path) -> None:
+    """It copies the file, and cuts it later: a batch in between would be lost."""
+    record()
+    write()
+    copy = stream.with_suffix(".1")
+    shutil.copy(stream, copy)
+    record_many(3)
+    write()
+    os.truncate(stream, 0)
+    record()
+    assert write() == 4
+    assert Arrived.at(copy).ids + Arrived.at(stream).ids == ids_in_trail()
+
+
+# -- a file that cannot be written -------------------------------------------------
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow larger than this, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def small_disk(stream: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the file of the stream, and no other file, grow by so many bytes only."""
+    write_all = sinks._write_all
+
+    def has_room(more: int) -> None:
+        size = stream.stat().st_size + more
+
+        def limited(file: int, content: bytes) -> None:
+            with room_for(size):
+                write_all(file, content)
+
+        monkeypatch.setattr(sinks, "_write_all", limited)
+
+    return has_room
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_loses_nothing(
+    stream: Path, small_disk: Callable[[int], None]
+) -> None:
+    record_many(3)
+    small_disk(2000)
+    failed = audit_stream.write_due(seconds=1)
+    assert (failed.lines, failed.fault) == (0, "File too large")
+    assert not stream.read_bytes().endswith(b"\n")  # the line is torn
+    small_disk(100_000)
+    assert write() == 3
+    arrived = Arrived.at(stream)
+    assert {*arrived.ids} == {*ids_in_trail()}
+    assert len(arrived.ids) == 4  # the first one fitted
+
+
+def test_where_nothing_can_be_cut_off_a_torn_line_stays_alone(
+    stream: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a file that may only be appended to."""
+
+    def refused(file: int, length: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "ftruncate", refused)
+    stream.write_text('{"torn')
+    record()
+    write()
+    torn, whole = stream.read_text().splitlines()
+    assert torn == '{"torn'
+    assert json.loads(whole)["unmapped"]["id"] == 1
+
+
+def values(metrics: Iterator[Metric]) -> dict[str, float]:
+    return {
+        sample.name.removeprefix("optin_audit_stream_"): sample.value
+        for metric in metrics
+        for sample in metric.samples
+        if sample.name.startswith("optin_audit_stream_")
+    }
+
+
+def test_metrics_the_doctor_and_the_admin_tell_and_it_goes_on(
+    stream: Path, clock: time_machine.Traveller, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [one.level for one in trail.streamed()] == [Level.OK]
+    record(timedelta(0))
+    stream.unlink()
+    stream.mkdir()
+    for _ in range(2):
+        assert audit_stream.write_due(seconds=1).fault == "Is a directory"
+    assert "the audit stream could not be written: Is a directory" in caplog.text
+    with pytest.raises(CommandError, match="could not be written: Is a directory"):
+        run("stream_audit")
+
+    clock.shift(301)
+    now = timezone.now()
+    assert values(gauges.of_tables(now)) == {
+        "behind_events": 1,
+        "behind_seconds": 301,
+        "failures": 3,
+    }
+    (finding,) = trail.streamed()
+    assert (finding.level, finding.text) == (
+        Level.FAULT,
+        "The audit stream cannot be written: Is a directory.",
+    )
+    assert "1 audit event not in the audit stream yet: Is a directory." in [
+        need.words for need in needs.needs(now, [])
+    ]
+
+    stream.rmdir()
+    assert write() == 1
+    assert values(gauges.of_tables(now)) == dict.fromkeys(
+        ("behind_events", "behind_seconds", "failures"), 0
+    )
+    assert [one.level for one in trail.streamed()] == [Level.OK]
+    assert list(needs.stream(now)) == []
+
+
+def test_the_doctor_tells_that_nobody_writes(
+    settings: Settings, target: Path, clock: time_machine.Traveller
+) -> None:
+    assert [one.level for one in trail.streamed()] == [Level.WARNING]
+    write()
+    record(timedelta(0))
+    clock.shift(301)
+    (finding,) = trail.streamed()
+    assert (finding.level, finding.text) == (
+        Level.FAULT,
+        "1 audit event not in the audit stream yet.",
+    )
+    settings.OPTIN_AUDIT_STREAM = ""
+    assert [one.level for one in trail.streamed()] == [Level.SKIPPED]
+    assert list(needs.stream(timezone.now())) == []
+
+
+def test_a_failure_without_anything_to_write_is_over_when_the_file_is_back(stream: Path) -> None:
+    stream.unlink()
+    stream.mkdir()
+    assert audit_stream.write_due(seconds=1).fault
+    stream.rmdir()
+    assert write() == 0
+    assert AuditStream.objects.get().failures == 0
+
+
+def test_only_a_regular_file_is_written(stream: Path) -> None:
+    stream.unlink()
+    os.mkfifo(stream)
+    assert audit_stream.write_due(seconds=1).fault == "it is no regular file"
+
+
+def test_another_writer_of_the_file_is_left_alone(stream: Path) -> None:
+    """One may have lost its connection, and with it the lock of the database."""
+    record()
+    with stream.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert audit_stream.write_due(seconds=1) == audit_stream.Written()
+    assert AuditStream.objects.get().failures == 0
+    assert write() == 1
+
+
+# -- syslog ------------------------------------------------------------------------
+
+FRAME = re.compile(
+    rb"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [!-~]+ optin \d+ (event|seal) - ({.*})",
+    re.DOTALL,
+)
+
+
+class Collector:
+    """A collector of syslog messages, which may die while it reads."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.dies_after = -1  # bytes; never, if negative
+        self.received: list[bytes] = []  # of each connection
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"syslog://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _run(self) -> None:
+        while True:
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            with line:
+                found = b""
+                while self.dies_after < 0 or len(found) < self.dies_after:
+                    if not (more := line.recv(1000)):
+                        break
+                    found += more
+                else:
+                    # What was sent and not read is lost: the sender is told by a reset.
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.received.append(found)
+
+    def messages(self) -> list[tuple[str, str]]:
+        """The kind and the JSON of each whole message."""
+        found = []
+        for content in self.received:
+            left = content
+            while left:
+                length, _, rest = left.partition(b" ")
+                frame, left = rest[: int(length)], rest[int(length) :]
+                if len(frame) == int(length):
+                    parts = FRAME.fullmatch(frame)
+                    assert parts, frame
+                    found.append((parts[1].decode(), parts[2].decode()))
+        return found
+
+
+@pytest.fixture
+def collector(settings: Settings, db: None) -> Iterator[Collector]:
+    collector = Collector()
+    settings.OPTIN_AUDIT_STREAM = collector.url
+    assert write() == 0
+    yield collector
+    collector.listener.shutdown(socket.SHUT_RDWR)
+    collector.listener.close()
+
+
+def test_a_collector_gets_each_line_as_a_message_of_its_own(collector: Collector) -> None:
+    record_many(3)
+    seals.seal(timezone.now())
+    assert [write(), write()] == [4, 0]
+    assert [kind for kind, _ in collector.messages()] == ["event"] * 3 + ["seal"]
+    assert Arrived.of("".join(f"{text}\n" for _, text in collector.messages())).ids == [1, 2, 3]
+    assert len(collector.received) == 1  # no connection without a line
+
+
+def test_what_a_dead_collector_had_not_read_comes_again(collector: Collector) -> None:
+    """The kernel of this machine took all of it."""
+    record_many(5)
+    collector.dies_after = 2500
+    assert audit_stream.write_due(seconds=1).fault
+    collector.dies_after = -1
+    assert write() == 5
+    ids = Arrived.of("".join(f"{text}\n" for _, text in collector.messages())).ids
+    assert ids[-5:] == ids_in_trail()
+    assert len(ids) > 5
+
+
+def test_a_collector_that_stops_reading_has_not_read_the_rest(settings: Settings) -> None:
+    """Its end of the connection closes in order, while lines are on their way."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        settings.OPTIN_AUDIT_STREAM = f"syslog://127.0.0.1:{listener.getsockname()[1]}"
+        write()
+        record_many(10)
+
+        def closes() -> None:
+            line, _ = listener.accept()
+            line.shutdown(socket.SHUT_WR)
+            closing.append(line)
+
+        closing: list[socket.socket] = []
+        thread = threading.Thread(target=closes)
+        thread.start()
+        assert audit_stream.write_due(seconds=1).fault == "Connection reset by peer"
+        thread.join()
+        closing[0].close()
+
+
+def test_a_collector_that_is_away_or_says_nothing_is_a_failure(
+    collector: Collector, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        settings.OPTIN_AUDIT_STREAM = f"syslog://127.0.0.1:{deaf.getsockname()[1]}"
+        monkeypatch.setattr(sinks, "PATIENCE", 0.2)
+        assert audit_stream.write_due(seconds=1).fault == "timed out"
+    assert audit_stream.write_due(seconds=1).fault == "Connection refused"
+    settings.OPTIN_AUDIT_STREAM = collector.url
+    assert write() == 1
+
+
+# -- the standard output -----------------------------------------------------------
+
+
+def test_the_standard_output_has_nothing_but_lines(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings.OPTIN_AUDIT_STREAM = "stdout"
+    run("stream_audit")
+    record_many(2)
+    run("stream_audit")
+    assert Arrived.of(capfd.readouterr().out).ids == [1, 2]
+
+
+def test_after_a_torn_line_the_standard_output_begins_a_new_one(
+    settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OPTIN_AUDIT_STREAM = "stdout"
+    write()
+    record()
+    real = os.write
+    left = [10]
+
+    def tears(file: int, content: bytes) -> int:
+        if not left:
+            raise BrokenPipeError(32, "Broken pipe")
+        return real(file, content[: left.pop()])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", tears)
+        assert audit_stream.write_due(seconds=1).fault == "Broken pipe"
+    assert write() == 1
+    torn, whole = capfd.readouterr().out.splitlines()
+    assert len(torn) == 10
+    assert json.loads(whole)["unmapped"]["id"] == 1
