@@ -14,7 +14,7 @@ from tests.kit.documents import INSTALL_COMMANDS, README, TRIAL_COMMANDS, is_the
 from tests.kit.pasting import blocks, environment, manage, paste, service
 from tests.kit.server import ROOT
 
-PAGES = ("install", "deploy", "run", "upgrade-and-restore")
+PAGES = ("install", "deploy", "run", "audit-stream", "upgrade-and-restore")
 
 # Code that is no command: settings, lines of units, configurations and cron, SQL, what is printed.
 NO_COMMAND = re.compile(
@@ -72,6 +72,13 @@ LIKE = {
     ),
     "tests/audit/test_verify.py::test_the_copies_may_come_by_the_standard_input": (
         r"ssh .* manage verify_audit --copies -"
+    ),
+    # They need a file of the stream.
+    "tests/audit/test_stream.py::test_it_goes_on_with_a_chosen_event": (
+        r"manage stream_audit --from (1|now)$"
+    ),
+    "tests/audit/test_stream.py::test_the_lines_are_copies_of_the_seals_for_verify_audit": (
+        r"manage verify_audit --copies \S+\.jsonl$"
     ),
     "tests/deploy/test_image.py::test_an_opt_in_through_it": r"deploy/image ",
     "tests/deploy/test_compose.py::test_compose_knows_each_command_of_the_page": (
