@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0037_webhook_sending"),
+        ("optin", "0032_webhooks"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0032_webhooks"),
+        ("optin", "0036_audit_stream"),
     ]
 
     operations = [
