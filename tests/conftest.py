@@ -31,7 +31,6 @@ from optin.models import (
     User,
 )
 from optin.models.audit import forget_thread
-from optin.models.webhooks import files_with_endpoints
 from optin.operations import opt_ins, sign_in
 from optin.runtime import throttle
 from tests.kit.documents import OPERATORS
@@ -100,12 +99,6 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
 def fresh_trail() -> None:
     """The first event of a test follows none of another test."""
     forget_thread()
-
-
-@pytest.fixture(autouse=True)
-def no_endpoints() -> None:
-    """This process knows that no file has a webhook endpoint, until one is made."""
-    files_with_endpoints.learn([])
 
 
 @pytest.fixture(autouse=True)

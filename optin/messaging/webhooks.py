@@ -138,15 +138,17 @@ class _Sending:
 # -- the sequence of a file --------------------------------------------------------
 
 
-def give_numbers() -> int:
-    """Give new events the next numbers of their files; return how many got one.
+def give_numbers(file: File | None = None) -> int:
+    """Give new events, of all files or of *file*, their next numbers; return how many got one.
 
-    Without gaps, and never before an event of a transaction that is still open.
+    Without gaps, and never before an event of a transaction that is still open. While another
+    process does it, none.
     """
     with transaction.atomic(durable=True):
         if not _is_alone():
             return 0
-        new = list(WebhookEvent.objects.without_sequence()[:CHUNK])
+        new = WebhookEvent.objects.without_sequence()
+        new = list((new.filter(file=file) if file else new)[:CHUNK])
         last = File.objects.in_bulk({event.file_id for event in new})
         for event in new:
             last[event.file_id].webhook_sequence += 1

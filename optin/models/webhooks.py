@@ -7,9 +7,8 @@ in this order. An event holds ids and codes of reasons only: no number, name or 
 
 import base64
 import secrets
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -24,10 +23,6 @@ from optin.models.statements import Insert
 if TYPE_CHECKING:
     from optin.models.audit import AuditEvent
     from optin.models.factors import ProviderUser
-
-KNOWN_FOR = 10.0
-"""Seconds for which a process relies on what it knows of the files with endpoints: so long the
-first events of a new endpoint may be missing."""
 
 LEASE = timedelta(seconds=30)
 """Longer than any attempt takes: then its sender is gone."""
@@ -179,17 +174,16 @@ def _of_snapshot(end: str) -> models.Func:
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
     def write(self, decided: "AuditEvent", number: "ProviderUser | None") -> None:
-        """Write what *decided* tells the endpoints of its file, if the file has any.
+        """Write what *decided* tells of its file, if it does.
 
         Call it in the transaction of the decision.
 
         :param number: the number that it is about. Its file is told; else that of *decided*.
         """
         file_id = number.file_id if number else decided.file_id
-        news = list(_news_of(decided, number))
-        if not (file_id and news and file_id in files_with_endpoints):
+        if file_id is None:
             return
-        for kind, reason in news:
+        for kind, reason in _news_of(decided, number):
             event = WebhookEvent(
                 message_id=WebhookEvent.new_id(),
                 file_id=file_id,
@@ -310,33 +304,6 @@ class WebhookTry(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.pk} at {self.message_id}"
-
-
-class _Files:
-    """The ids of the files that have an endpoint, on or off.
-
-    Each process remembers them for ``KNOWN_FOR``, so that a decision in another file takes no
-    statement more.
-    """
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def __contains__(self, file_id: int) -> bool:
-        if time.monotonic() >= self._until:
-            self.learn(WebhookEndpoint.objects.values_list("file_id", flat=True))
-        return file_id in self._ids
-
-    def learn(self, ids: Iterable[int]) -> None:
-        self._ids = frozenset(ids)
-        self._until = time.monotonic() + KNOWN_FOR
-
-    def forget(self) -> None:
-        """Look again at the next question."""
-        self._ids, self._until = frozenset[int](), 0.0
-
-
-files_with_endpoints = _Files()
 
 
 # -- what is told ------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import suppress
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,8 +9,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin.errors import TooManyEndpoints, UnfitEndpoint
+from optin.messaging.webhooks import CHUNK, give_numbers
 from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent
-from optin.models.webhooks import OLD_SECRET_FOR, files_with_endpoints
+from optin.models.webhooks import OLD_SECRET_FOR
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 from optin.runtime import outside
@@ -36,6 +36,9 @@ def make(file: File, url: str, *, origin: Origin) -> tuple[WebhookEndpoint, str]
     if outside.fault(url) or not _is_public(url):
         raise UnfitEndpoint
     now, secret = timezone.now(), WebhookEndpoint.new_secret()
+    # What happened before now gets its numbers before the endpoint begins.
+    while give_numbers(file) == CHUNK:
+        pass
     with transaction.atomic(durable=True):
         # Whoever gives numbers locks the file too, so none is skipped.
         locked = File.objects.select_for_update(no_key=True).get(pk=file.pk)
@@ -135,5 +138,3 @@ def _record(outcome: str, endpoint: WebhookEndpoint, origin: Origin) -> None:
         file_id=endpoint.file_id,
         data={"endpoint": endpoint.pk},
     )
-    # Other processes learn of it within ``KNOWN_FOR``.
-    transaction.on_commit(partial(files_with_endpoints.forget))

@@ -170,10 +170,10 @@ class Caller:
 
 COSTS = {
     "wrong_code": (6, 3),
-    "tenth_wrong_code": (7, 3),
-    "right_code": (12, 5),
+    "tenth_wrong_code": (8, 3),
+    "right_code": (13, 5),
     "opt_in": (22, 18),
-    "opt_out": (12, 6),
+    "opt_out": (13, 6),
     "token": (15, 10),
     "token_with_code": (17, 10),
     "refresh": (7, 5),

@@ -89,14 +89,19 @@ def claim() -> WebhookEndpoint | None:
 
 
 def send() -> int:
-    """Send what is due now.
+    """Send what is due now."""
+    settle()
+    return webhooks.send_due(seconds=10)
+
+
+def settle() -> None:
+    """Wait until new events can get their numbers.
 
     Other databases of the server may have transactions open, which hold events up too.
     """
     ends = time.monotonic() + 30
     while _is_held_up() and time.monotonic() < ends:
         time.sleep(0.02)
-    return webhooks.send_due(seconds=10)
 
 
 def _is_held_up() -> bool:

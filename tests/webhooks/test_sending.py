@@ -11,21 +11,19 @@ import time_machine
 from django.core import mail
 from django.core.management import call_command
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
 from optin.models import AuditEvent, File, Purpose, WebhookEndpoint, WebhookEvent, WebhookTry
-from optin.models.webhooks import files_with_endpoints
 from optin.operations import erasure, key_rotation, retention, revocations, staff_actions
 from optin.operations import webhooks as endpoints
 from optin.outcomes import CodeOutcome
 from tests.kit.people import ORIGIN
 from tests.kit.wire import hangs, says
 from tests.kit.world import World
-from tests.webhooks.kit import HOST, Client, claim, send
+from tests.webhooks.kit import HOST, Client, claim, send, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,38 +117,13 @@ def test_an_opt_out(client: Client, world: World) -> None:
     assert client.received()[1]["data"]["Reason"] == "opted_out"
 
 
-def test_nothing_is_written_for_a_file_without_an_endpoint(world: World) -> None:
-    activate(world)
-    assert not WebhookEvent.objects.exists()
-
-
-def test_which_files_have_one_is_asked_every_ten_seconds(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A decision in another file takes no statement more, unless this process must ask again."""
-
-    def asked() -> int:
-        with CaptureQueriesContext(connection) as statements:
-            staff_actions.unlock(world.user, reason="called", origin=ORIGIN)
-        return sum("webhook" in each["sql"] for each in statements)
-
-    activate(world)
-    for is_known in (True, False, True):
-        if not is_known:
-            monkeypatch.setattr(files_with_endpoints, "_until", time.monotonic())
-        world.lock()
-        assert asked() == (not is_known)
-
-
 def test_an_endpoint_hears_of_its_own_file_only(
     client: Client, world: World, other_file: File
 ) -> None:
     WebhookEndpoint.objects.update(file=other_file)
-    files_with_endpoints.forget()
 
     activate(world)
 
-    assert not WebhookEvent.objects.exists()
     assert send() == 0
 
 
@@ -323,6 +296,20 @@ def test_a_new_endpoint_gets_nothing_from_before(client: Client, file: File) -> 
 
     bodies = [json.loads(each.body)["data"]["Sequence"] for each in client.server.requests]
     assert bodies == [3, 3]
+
+
+def test_the_first_endpoint_of_a_file_gets_nothing_from_before(
+    client: Client, world: World, other_file: File
+) -> None:
+    """What happened before has no numbers yet, if nobody gave them any."""
+    WebhookEndpoint.objects.update(file=other_file)
+    activate(world)
+    settle()
+
+    endpoints.make(world.file, client.endpoint.url, origin=ORIGIN)
+
+    assert send() == 0
+    assert WebhookEvent.objects.get().sequence == 1
 
 
 def test_a_slow_endpoint_delays_no_other(client: Client, other_file: File) -> None:
