@@ -23,6 +23,9 @@ from optin.models.statements import Select, param
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 """Each of these allows the ``User/`` calls. A token of any scope may ping."""
 
+EVENT_SCOPES = frozenset({"full", "events"})
+"""Each of these allows to read events."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -36,9 +39,9 @@ class Caller:
     asked_file_id: int | None = None  # of the query
     asked_file: File | None = None  # that file, if it is open to the user
 
-    def may_call(self) -> bool:
-        """Whether the scope is enough for the ``User/`` calls; a key always is."""
-        return self.scopes is None or bool(self.scopes & CALL_SCOPES)
+    def may_call(self, scopes: frozenset[str]) -> bool:
+        """Whether the scope is enough for a call that needs one of *scopes*; a key always is."""
+        return self.scopes is None or bool(self.scopes & scopes)
 
     def file(self, file_id: int) -> File | None:
         """Return the file, if the user and each credential may use it."""

@@ -7,6 +7,7 @@ docs/contract.md, section 2.
 
 import io
 import logging
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import wraps
@@ -33,7 +34,7 @@ from optin.api.answers import (
     help_link,
     link,
 )
-from optin.api.credentials import Caller, authenticate
+from optin.api.credentials import CALL_SCOPES, Caller, authenticate
 from optin.api.renderers import RENDERERS, Negotiation, asks_for_data
 from optin.api.serializers import (
     Model,
@@ -44,12 +45,15 @@ from optin.api.serializers import (
 )
 from optin.errors import Busy, Refusal
 from optin.models import File, Purpose
+from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, throttle
 
 logger = logging.getLogger("optin.api")
+
+_REFERENCE = re.compile(f"[!-~]{{1,{MAX_REFERENCE}}}")
 
 
 class Call(APIView):
@@ -83,7 +87,7 @@ class Call(APIView):
             raise ApiError("method_not_allowed", allow=", ".join(self.allowed_methods))
         self.body = parsers.read_body(request._request)
         query = _query(request.META)
-        access_key = _once(query, "wsaccesskey")
+        access_key = once(query, "wsaccesskey")
         # The file is read with the caller; whether the id may stand there is looked at later.
         file_id = parse_id(query.get("fileid", [""])[0])
         self.caller = self.identify(request.META, access_key, file_id)
@@ -240,13 +244,14 @@ class CallerCall(Call):
 class UserCall(CallerCall):
     """A call for a user under a file."""
 
+    scopes = CALL_SCOPES
     # Set by admit, before any handler runs.
     file: File
     file_id: int | None = None
 
     def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
         self.file_id = file_id = _file_id(query)
-        if not self.caller.may_call():
+        if not self.caller.may_call(self.scopes):
             self.refuse_access("insufficient_scope", file_id)
         self.file = self.open_file(file_id)
 
@@ -258,7 +263,11 @@ class OptInView(UserCall):
     def post(self, request: Request) -> Response:
         body = self.read(OptInTo2FARequest)
         sending = opt_ins.opt_in(
-            self.caller.user, self.file, body["mobile_number"], origin=self.origin
+            self.caller.user,
+            self.file,
+            body["mobile_number"],
+            origin=self.origin,
+            reference=_reference(request.META),
         )
         if sending.outcome not in {SendOutcome.SENT, SendOutcome.RESENT}:
             raise ApiError(sending.outcome, retry_after=sending.retry_after)
@@ -356,15 +365,32 @@ def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:
     return query
 
 
-def _once(query: Mapping[str, list[str]], name: str) -> str:
+def once(query: Mapping[str, list[str]], name: str) -> str:
+    """Return the parameter called *name*, in lower case; "" if it was not sent.
+
+    :raises ApiError: 400, if it was sent twice.
+    """
     values = query.get(name, [""])
     if len(values) > 1:
         raise _repeated()
     return values[0]
 
 
+def _reference(meta: Mapping[str, Any]) -> str:
+    """Return the ``Client-Reference`` of a request; "" without one."""
+    reference: str | None = meta.get("HTTP_CLIENT_REFERENCE")
+    if reference is None:
+        return ""
+    if not _REFERENCE.fullmatch(reference):
+        raise ApiError(
+            "invalid_request",
+            f"Client-Reference must be 1 to {MAX_REFERENCE} visible ASCII characters.",
+        )
+    return reference
+
+
 def _file_id(query: Mapping[str, list[str]]) -> int:
-    file_id = parse_id(_once(query, "fileid"))
+    file_id = parse_id(once(query, "fileid"))
     if file_id is None:
         raise ApiError("invalid_request", "FileId must be a whole number from 1 to 2147483647.")
     return file_id

@@ -147,8 +147,8 @@ def give_numbers(file: File | None = None) -> int:
     with transaction.atomic(durable=True):
         if not _is_alone():
             return 0
-        new = WebhookEvent.objects.without_sequence()
-        new = list((new.filter(file=file) if file else new)[:CHUNK])
+        waiting = WebhookEvent.objects.without_sequence()
+        new = list((waiting.filter(file=file) if file else waiting)[:CHUNK])
         last = File.objects.in_bulk({event.file_id for event in new})
         for event in new:
             last[event.file_id].webhook_sequence += 1

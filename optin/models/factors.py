@@ -18,6 +18,9 @@ from optin.models.files import File
 from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK, User
 
+MAX_REFERENCE = 64
+"""Characters of a client's own reference."""
+
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
     """django-otp's manager of devices, typed."""
@@ -66,6 +69,10 @@ class ProviderUser(Device):
     number_encrypted = models.TextField()
     number_digest = models.CharField(max_length=64)
     last_three = models.CharField(max_length=3)
+    # What its client calls it: a header of the opt-in. It belongs to the file.
+    client_reference = models.CharField(
+        max_length=MAX_REFERENCE, blank=True, default="", db_default=""
+    )
     created_at = models.DateTimeField()
     verified_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)

@@ -35,6 +35,9 @@ ANSWER_KEPT = 200
 
 SECRET_BYTES = 32
 
+MAX_SEQUENCE = 2**63 - 1
+"""The highest number that the column holds."""
+
 
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def due(self, now: datetime) -> Self:
@@ -191,6 +194,7 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
                 at=decided.at,
                 provider_user_id=number.pk if number else decided.provider_user_id,
                 reason=reason,
+                reference=number.client_reference if number else "",
             )
             _INSERT.run_later(event)
 
@@ -230,6 +234,9 @@ class WebhookEvent(models.Model):
     # A plain number, as in the audit trail. Null once the person is erased.
     provider_user_id = models.BigIntegerField(null=True)
     reason = models.CharField(max_length=16, blank=True)
+    # The number's ``client_reference`` then, so that each attempt sends the same. None once the
+    # person is erased.
+    reference = models.CharField(max_length=64, blank=True, default="", db_default="")
     # Of the transaction that wrote it: ids are given before a commit, and not in its order.
     transaction = models.BigIntegerField(default=0)
     sequence = models.BigIntegerField(null=True)
@@ -278,6 +285,7 @@ class WebhookEvent(models.Model):
                 "ProviderUserId": self.provider_user_id,
                 "Sequence": self.sequence,
                 "Reason": self.reason,
+                "Reference": self.reference,
             },
         }
 

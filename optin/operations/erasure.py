@@ -81,12 +81,14 @@ def _forget_digits_of(user: User) -> None:
 
 
 def _forget_in_events(user: User) -> None:
-    """Leave no ProviderUserId of *user* in the events for webhook endpoints.
+    """Leave no ProviderUserId of *user* in the events of files, and no reference of a client.
 
     The events stay, so that the sequence of the file has no gap.
     """
     own = ProviderUser.objects.filter(user=user).values("pk")
-    WebhookEvent.objects.filter(provider_user_id__in=own).update(provider_user_id=None)
+    WebhookEvent.objects.filter(provider_user_id__in=own).update(
+        provider_user_id=None, reference=""
+    )
 
 
 def _drop_address_elsewhere(user: User) -> int:

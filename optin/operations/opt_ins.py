@@ -53,9 +53,12 @@ def opt_in(
     *,
     origin: Origin,
     standing: Standing | None = None,
+    reference: str = "",
 ) -> Sending:
     """Text a code to *mobile_number*; asked again, text it again.
 
+    :param reference: what the client calls the number. Without one, that of the last opt-in under
+        this file stays.
     :param standing: what the session of a page has proved. There an active number is
         changed so, by proving another; a client's credentials are not enough for that.
     :raises InvalidMobileNumber: unless it is a mobile number of some region.
@@ -63,12 +66,17 @@ def opt_in(
     :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
     number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
-    return _opt_in(user, file, number, origin, standing)
+    return _opt_in(user, file, number, origin, standing, reference)
 
 
 @limits.decided_again
 def _opt_in(
-    user: User, file: File, number: MobileNumber, origin: Origin, standing: Standing | None
+    user: User,
+    file: File,
+    number: MobileNumber,
+    origin: Origin,
+    standing: Standing | None,
+    reference: str = "",
 ) -> Sending:
     digest = ProviderUser.digest_of(number.e164)
     with transaction.atomic(durable=True):
@@ -78,7 +86,7 @@ def _opt_in(
             refuse_ended(factors, user)
             standing.demand(now, factor=factors.is_on)
         result = _may_opt_in(factors, number, digest, standing, now) or send_code(
-            factors, number, digest, file, origin, now
+            factors, number, digest, file, origin, now, reference
         )
         AuditEvent.objects.record(
             Kind.OPT_IN,
@@ -129,6 +137,7 @@ def send_code(
     file: File,
     origin: Origin,
     now: datetime,
+    reference: str = "",
 ) -> Sending:
     """Reserve a text for *number* and send its code, unless a limit says no.
 
@@ -160,14 +169,24 @@ def send_code(
             number_encrypted=ProviderUser.seal(number.e164, user),
             number_digest=digest,
             last_three=number.last_three,
+            client_reference=reference,
             created_at=now,
         )
         row.insert()
-    elif row.file_id != file.pk or not keys.is_current(row.number_encrypted):
-        row.file = file
-        row.number_encrypted = ProviderUser.seal(number.e164, user)
-        row.save(update_fields=["file", "number_encrypted"])
+    else:
+        _bring_up_to_date(row, number, file, reference)
     return text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, decision, now)
+
+
+def _bring_up_to_date(row: ProviderUser, number: MobileNumber, file: File, reference: str) -> None:
+    """Save of *row* what this opt-in changes: its file, the key of its number, its reference."""
+    moves = row.file_id != file.pk
+    # The client of another file must not learn what the one before called the number.
+    kept = reference or ("" if moves else row.client_reference)
+    if moves or kept != row.client_reference or not keys.is_current(row.number_encrypted):
+        row.file, row.client_reference = file, kept
+        row.number_encrypted = ProviderUser.seal(number.e164, row.user)
+        row.save(update_fields=["file", "client_reference", "number_encrypted"])
 
 
 def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: Standing) -> Sending:

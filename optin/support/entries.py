@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from optin import phones
 from optin.audit import repeats
-from optin.models import AuditEvent, File, GatewayTry, Notice, SmsMessage, User
+from optin.models import AuditEvent, File, GatewayTry, Notice, Purpose, SmsMessage, User
 from optin.models.messages import State
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser
@@ -216,7 +216,7 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         at=message.created_at,
         what=What.TEXT,
         words=messages.text(message),
-        details=(),
+        details=_reference(message),
         number="",  # the words say it
         who=_who(request, names) if request else "",
         where=_where(request) if request else "",
@@ -229,6 +229,14 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         ),
         position=position,
     )
+
+
+def _reference(message: SmsMessage) -> tuple[str, ...]:
+    """What the client of an opt-in calls the number now. The trail, which keeps all, has it not."""
+    code = message.pending_otp
+    if code is None or code.purpose != Purpose.OPT_IN or not code.provider_user.client_reference:
+        return ()
+    return (f"Client-Reference: {code.provider_user.client_reference}",)
 
 
 def _steps(sent: Sent, names: Names, position: Position) -> Iterator[str]:

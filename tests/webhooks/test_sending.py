@@ -63,6 +63,7 @@ def test_an_activated_number_is_told(client: Client, world: World) -> None:
             "ProviderUserId": world.row.pk,
             "Sequence": 1,
             "Reason": "verified",
+            "Reference": "",
         },
     }
 
@@ -392,6 +393,7 @@ def test_erasing_a_person_leaves_none_of_their_ids(client: Client, world: World)
         "ProviderUserId": None,
         "Sequence": 1,
         "Reason": "verified",
+        "Reference": "",
     }
 
 
