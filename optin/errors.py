@@ -53,6 +53,13 @@ class InvalidMobileNumber(Refusal):
     message = "That is not a mobile number."
 
 
+class CursorGone(Refusal):
+    """The event after that cursor is not kept, or there is none with its number yet."""
+
+    code = "cursor_gone"
+    message = "The events after this one are not kept."
+
+
 class SamePassword(Refusal):
     """A new password is to be the one that the person has: somebody may know it."""
 

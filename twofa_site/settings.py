@@ -390,6 +390,7 @@ OAUTH2_PROVIDER = {
         # The vendor's words for less than everything.
         "modify": "As 2fa",
         "view": "Find out whether the token is valid",
+        "events": "Read what happens to the second factors in a file",
     },
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",

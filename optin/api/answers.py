@@ -104,7 +104,7 @@ ERRORS: dict[str, Row] = {
     "insufficient_scope": Row(
         403,
         "The token does not allow this call.",
-        "The token needs the scope full, 2fa or modify.",
+        "The token needs the scope full, 2fa or modify; to read events, full or events.",
     ),
     "file_access_denied": Row(
         403,
@@ -142,6 +142,12 @@ ERRORS: dict[str, Row] = {
         409,
         "Another account uses this mobile number. Contact support.",
         "The code was right, but the number is another user's active one. The code is used up.",
+    ),
+    "cursor_gone": Row(
+        410,
+        "The events after this one are not kept. Begin again with after=0.",
+        "The event that follows after is older than 30 days; or there is no event with this number "
+        "yet, as after a restore of the database.",
     ),
     "too_large": Row(413, "The body is too large.", "A body may have 16 KiB at most."),
     "unsupported_media_type": Row(

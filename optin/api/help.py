@@ -29,6 +29,7 @@ from optin.api.serializers import (
     BaseResponseModel,
     Boolean,
     Event,
+    EventList,
     IdField,
     Model,
     OAuthAccessTokenGrant,
@@ -127,6 +128,8 @@ class Call:
     """Its refusals, by their names in the tables of ``answers``."""
 
     refusal_model: type[Model] = BaseResponseModel
+    more_parameters: tuple[Property, ...] = ()
+    """Of its address, beside the credential and the file."""
 
     @property
     def title(self) -> str:
@@ -137,8 +140,8 @@ class Call:
         return self.title.replace(" ", "-").replace("/", "-")
 
     @property
-    def is_user_call(self) -> bool:
-        return self.path.startswith("User/")
+    def needs_file(self) -> bool:
+        return self.path.startswith("User/") or self.path == "events"
 
     @property
     def is_token_call(self) -> bool:
@@ -148,7 +151,8 @@ class Call:
     def uri_parameters(self) -> tuple[Property, ...]:
         if self.is_token_call:
             return ()
-        return (_ACCESS_KEY, _FILE_ID if self.is_user_call else _FILE_ID_OF_PING)
+        file_id = _FILE_ID if self.needs_file else _FILE_ID_OF_PING
+        return (_ACCESS_KEY, file_id, *self.more_parameters)
 
     @property
     def request(self) -> Resource | None:
@@ -201,6 +205,19 @@ _FILE_ID_OF_PING = Property(
     "WsAccessKey is checked for its own file.",
     "integer",
     "Optional",
+)
+
+_AFTER = Property(
+    "after",
+    "The Sequence of the last event that you have; 0 for the oldest that is kept.",
+    "integer",
+    "Optional. 0 if left out.",
+)
+_LIMIT = Property(
+    "limit",
+    "How many events to send at most, from 1 to 100.",
+    "integer",
+    "Optional. 100 if left out.",
 )
 
 _EVERY_CALL = (
@@ -298,6 +315,23 @@ CALLS = (
         None,
         Boolean,
         (*_EVERY_CALL, "not_authenticated", "invalid_token", "file_access_denied", "throttled"),
+    ),
+    Call(
+        "GET",
+        "events",
+        "Read what happened to the second factors in a file.",
+        None,
+        EventList,
+        (
+            *_EVERY_CALL,
+            "not_authenticated",
+            "invalid_token",
+            "insufficient_scope",
+            "file_access_denied",
+            "throttled",
+            "cursor_gone",
+        ),
+        more_parameters=(_AFTER, _LIMIT),
     ),
 )
 

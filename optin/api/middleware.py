@@ -30,6 +30,7 @@ _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisat
 _PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
 _FACES = {
     "user": Face.API,
+    "events": Face.API,
     "authorisation": Face.TOKEN,
     "o": Face.TOKEN,
     "admin": Face.ADMIN,
@@ -84,7 +85,7 @@ class ApiEdge:
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
         response: HttpResponseBase
         logs.begin(request_id=request_id, face=face.value)
-        if path.startswith(("/user/", "/authorisation/")):
+        if path == "/events" or path.startswith(("/user/", "/authorisation/", "/events/")):
             # The calls ignore cookies altogether; what comes after would read and renew them.
             request.META.pop("HTTP_COOKIE", None)
             # Their sentences are English (docs/contract.md, section 5), those of validators too.

@@ -42,7 +42,8 @@ class TextJSON(ApplicationJSON):
 class ApplicationXML(XMLRenderer):
     """Write a ``Body`` as its root element: no declaration, no white space between.
 
-    A bare boolean, the answer of ping, is one element without any namespace.
+    A bare boolean, the answer of ping, is one element without any namespace. What is None has no
+    element.
     """
 
     media_type = "application/xml"
@@ -65,6 +66,16 @@ class ApplicationXML(XMLRenderer):
         self._to_xml(xml, dict(sorted(data.items(), key=lambda item: item[0] != "_links")))
         xml.endElement(data.root)
         return stream.getvalue()
+
+    def _to_xml(self, xml: SimplerXMLGenerator, data: Any) -> None:
+        if isinstance(data, list):
+            for item in data:
+                name = item.root if isinstance(item, Body) else self.item_tag_name
+                super()._to_xml(xml, {name: item})
+        elif isinstance(data, dict):
+            super()._to_xml(xml, {key: each for key, each in data.items() if each is not None})
+        else:
+            super()._to_xml(xml, data)
 
 
 class TextXML(ApplicationXML):

@@ -30,6 +30,7 @@ from rest_framework.views import APIView
 
 from optin.api import webhooks
 from optin.api.answers import Body, base_response, help_link
+from optin.api.events import MAX_LIMIT
 from optin.api.help import CALLS, Call, Error
 from optin.api.samples import as_xml, sample_body
 from optin.api.serializers import Boolean, Event, IdField, Model, SequenceField, TextField
@@ -37,6 +38,7 @@ from optin.api.urls import any_case
 from optin.conf import conf
 from optin.models import WebhookEvent
 from optin.models.files import MAX_FILE_ID
+from optin.models.webhooks import MAX_SEQUENCE
 
 Schema = dict[str, Any]
 Direction = Literal["request", "response"]
@@ -44,7 +46,14 @@ Direction = Literal["request", "response"]
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 
 _ID: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_FILE_ID}
+_SEQUENCE: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEQUENCE}
 _TEXT: Schema = {"type": "string"}
+_PARAMETERS: dict[str, Schema] = {
+    "FileId": _ID,
+    "after": _SEQUENCE | {"default": 0},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
+}
+"""Those of addresses. A ``WsAccessKey`` is a credential."""
 
 
 def calls_only(endpoints: list[Endpoint]) -> list[Endpoint]:
@@ -95,12 +104,12 @@ class CallSchema(AutoSchema):
             *(
                 OpenApiParameter(
                     parameter.name,
-                    _ID,
-                    required=self.call.is_user_call,
+                    _PARAMETERS[parameter.name],
+                    required=parameter.name == "FileId" and self.call.needs_file,
                     description=parameter.description,
                 )
                 for parameter in self.call.uri_parameters
-                if parameter.name == "FileId"
+                if parameter.name in _PARAMETERS
             ),
             *_response_headers(),
         ]
@@ -133,7 +142,7 @@ class CallSchema(AutoSchema):
         schema["xml"] = {"name": serializer.model_name()}
         for field in schema["properties"].values():
             field.pop("title", None)  # the name, in words
-            if field["type"] == "array":
+            if field.get("type") == "array":
                 field["xml"] = {"wrapped": True}
         if direction == "request" and "grant_type" in schema["properties"]:
             view: Any = self.view
@@ -149,6 +158,13 @@ class _Id(OpenApiSerializerFieldExtension):
         if direction == "response":
             return dict(_ID)
         return _ID | {"type": ["integer", "string"], "pattern": "^[1-9][0-9]{0,9}$"}
+
+
+class _Sequence(OpenApiSerializerFieldExtension):
+    target_class = SequenceField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        return dict(_SEQUENCE)
 
 
 class _Text(OpenApiSerializerFieldExtension):
@@ -171,7 +187,7 @@ def _security_schemes(call: Call) -> dict[str, Schema]:
             "type": "http",
             "scheme": "bearer",
             "description": "An OAuth 2 access token: for the User/ calls with the scope full, 2fa "
-            "or modify, for ping with any.",
+            "or modify, for events with full or events, for ping with any.",
         }
     }
     for parameter in call.uri_parameters if conf.legacy_access_keys else ():

@@ -197,11 +197,14 @@ class EventData(Model):
     FileId = IdField(help_text="The file in which it happened.")
     ProviderUserId = IdField(
         allow_null=True,
-        help_text="The provider user id of the mobile number that it is about. Null if it is about "
-        "none, or the person was erased.",
+        help_text="The provider user id of the mobile number that it is about. Null, in XML left "
+        "out, if it is about none, or the person was erased.",
     )
     Sequence = SequenceField(help_text="Its number in the file, which rises by one.")
     Reason = TextField(max_length=16, help_text="Why it happened. May be empty.")
+    Reference = TextField(
+        max_length=64, help_text="The Client-Reference of the opt-in; empty if there was none."
+    )
 
 
 class Event(Model):
@@ -209,6 +212,11 @@ class Event(Model):
     timestamp = TextField(max_length=24, help_text="When it happened, in UTC.")
     # DRF takes the fields out of the class: ``data`` stays what it is of each serializer.
     data = EventData(help_text="What it is about.")  # type: ignore[assignment]
+
+
+class EventList(Model):
+    events = Event(many=True, help_text="The oldest first. Empty if there is nothing new.")
+    next = SequenceField(help_text="Send it as after in the next call.")
 
 
 class Boolean(Model):
@@ -224,8 +232,8 @@ class OAuthPasswordCredentialsGrantRequest(Model):
     username = TextField(max_length=254, help_text="The user name or e-mail address.")
     password = TextField(max_length=1024, help_text="The password.")
     scope = ScopeField(
-        help_text="full, 2fa, modify, view and fileid:N, with spaces between; without it, full and "
-        "all files.",
+        help_text="full, 2fa, modify, view, events and fileid:N, with spaces between; without it, "
+        "full and all files.",
     )
     verification_code = OtpField(
         required=False,

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, re_path
 
 from optin.api import oauth, receipts
+from optin.api.events import EventsView
 from optin.api.tokens import RefreshView, TokenView
 from optin.api.views import NotFound, OptInView, OptOutView, PingView, VerifyView
 
@@ -26,11 +27,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ("authorisation/token-2fa", TokenView, "token-2fa"),
         ("authorisation/refresh", RefreshView, "refresh"),
         ("authorisation/ping", PingView, "ping"),
+        ("events", EventsView, "events"),
     ]
 ]
 urlpatterns += [
     re_path(rf"^{any_case('User')}/", NotFound.as_view()),
     re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
+    re_path(rf"^{any_case('events')}/", NotFound.as_view()),
     *oauth.urlpatterns,
     *receipts.urlpatterns,
 ]

@@ -74,6 +74,7 @@ def sample() -> tuple[dict[str, str], str]:
         provider_user_id=1,
         sequence=12,
         reason="verified",
+        reference="customer-4711",
     )
     headers, body = webhooks.signed(event, [SAMPLE_SECRET], event.at)
     return headers, body.decode()

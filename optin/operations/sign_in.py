@@ -47,7 +47,7 @@ PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 Kind = AuditEvent.Kind
 
 
-RIGHTS = ("full", "2fa", "modify", "view")
+RIGHTS = ("full", "2fa", "modify", "view", "events")
 """The words of a scope that say what a token allows; ``fileid:N`` says for which file."""
 
 

@@ -43,6 +43,7 @@ RIGHTS = {
     "2fa": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "modify": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "view": _("check that its access still works"),
+    "events": _("read what happens to the second factors of all people in a file"),
 }
 """The scopes of the settings, in words for a person."""
 

@@ -45,8 +45,9 @@ def test_every_call_has_a_row() -> None:
         and pattern not in [*oauth.urlpatterns, *receipts.urlpatterns]
     }
     calls = {name for name, view in views.items() if view is not NotFound}
-    assert calls == {*USER_CALLS, *TOKEN_CALLS, "ping"}
-    assert {name for name in calls if issubclass(views[name] or object, UserCall)} == {*USER_CALLS}
+    assert calls == {*USER_CALLS, *TOKEN_CALLS, "ping", "events"}
+    of_files = {name for name in calls if issubclass(views[name] or object, UserCall)}
+    assert of_files == {*USER_CALLS, "events"}
     assert set(USER_CALLS.values()) == ROOTS.keys()
 
 
@@ -117,6 +118,7 @@ ROLES: dict[str, tuple[Role, Expected]] = {
         refused("insufficient_scope"),
     ),
     "token, modify": (lambda u: Api(token=bearer(u, "modify")), only("own", "second")),
+    "token, events": (lambda u: Api(token=bearer(u, "events")), refused("insufficient_scope")),
     "token, view": (lambda u: Api(token=bearer(u, "view")), refused("insufficient_scope")),
     "token, fileid alone": (
         lambda u: Api(token=bearer(u, "fileid:777")),
@@ -210,12 +212,34 @@ def test_roles_x_tenants_x_calls(user: User, tenants: None, role: str, call: str
 ANY_SCOPE_PINGS = {
     "token, another scope": only("own", "second"),
     "token, view": only("own", "second"),
+    "token, events": only("own", "second"),
     "token, fileid alone": only("own"),
     "token, no scope": only("own", "second"),
     "token, FULL": only("own", "second"),
     "both, token with another scope": only("own"),
 }
 """The roles whose scope does not allow the ``User/`` calls."""
+
+OTHER_SCOPE_EVENTS = {
+    "token, events": only("own", "second"),
+    "token, 2fa": refused("insufficient_scope"),
+    "token, 2fa for one file": refused("insufficient_scope"),
+    "token, modify": refused("insufficient_scope"),
+}
+"""The roles that may read events and not call, or the other way round."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_x_tenants_x_events(user: User, tenants: None, role: str) -> None:
+    make, expected = ROLES[role]
+    api = make(user)
+    got = {}
+    for name, file_id in FILES.items():
+        api.file_id = file_id
+        answer = api.send("GET", "/events", query=api.query())
+        got[name] = IN if answer.status == 200 else outcome(answer)
+    assert got == OTHER_SCOPE_EVENTS.get(role, expected)
+
 
 KEYS_OF_NO_OPEN_FILE = {
     "key of a closed file",

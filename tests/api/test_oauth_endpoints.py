@@ -103,7 +103,7 @@ def test_metadata(settings: Any, host: str) -> None:
         "refresh_token",
     ]
     assert metadata["response_types_supported"] == ["code"]
-    assert metadata["scopes_supported"] == ["2fa", "full", "modify", "view"]
+    assert metadata["scopes_supported"] == ["2fa", "events", "full", "modify", "view"]
     assert "registration_endpoint" not in metadata
     assert "device_authorization_endpoint" not in metadata
     assert "evil" not in response.content.decode()

@@ -96,6 +96,7 @@ def files(user: User, file: File, other_file: File) -> None:
         ("view", "view fileid:777 fileid:888"),
         ("view modify 2fa full fileid:777", "full 2fa modify view fileid:777"),
         ("FULL FileId:777", "full fileid:777"),
+        ("Events", "events fileid:777 fileid:888"),
         ("Modify VIEW modify FILEID:777 fileid:777", "modify view fileid:777"),
     ],
 )

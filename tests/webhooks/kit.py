@@ -14,7 +14,7 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
-from optin.models import WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
 from tests.kit.certificates import tls
 from tests.kit.wire import Answer, Server
 
@@ -80,6 +80,16 @@ class Client:
 
     def types(self) -> list[str]:
         return [each["type"] for each in self.received()]
+
+
+def happens(file: File) -> None:
+    """Let something happen in *file*."""
+    WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=file,
+        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
+        at=timezone.now(),
+    )
 
 
 def claim() -> WebhookEndpoint | None:

@@ -10,12 +10,12 @@ from pytest_django import Settings
 from optin.errors import TooManyEndpoints, UnfitEndpoint
 from optin.gateways import call
 from optin.messaging import webhooks
-from optin.models import File, WebhookEndpoint, WebhookEvent
+from optin.models import File, WebhookEndpoint
 from optin.operations import webhooks as endpoints
 from optin.runtime import outside
 from tests.kit.people import ORIGIN
 from tests.kit.wire import hangs, says, trickles
-from tests.webhooks.kit import HOST, Client, Names, send
+from tests.webhooks.kit import HOST, Client, Names, happens, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,16 +123,6 @@ def stored(file: File, url: str) -> WebhookEndpoint:
     )
     happens(file)
     return endpoint
-
-
-def happens(file: File) -> None:
-    """Let something happen of which the endpoints of *file* are told."""
-    WebhookEvent.objects.create(
-        message_id=WebhookEvent.new_id(),
-        file=file,
-        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
-        at=timezone.now(),
-    )
 
 
 def reason(endpoint: WebhookEndpoint) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from optin.api import schema
 from optin.api.webhooks import KINDS, sample
 from optin.models import AuditEvent, WebhookEvent
 from optin.models.webhooks import _NEWS
+from tests.kit.documents import CLIENTS
+from tests.kit.pasting import blocks, paste, pattern, service
 from tests.kit.server import ROOT
 from tests.kit.world import World
 from tests.webhooks.kit import Client, send
@@ -111,5 +114,14 @@ def test_each_decision_that_is_told_is_one_of_the_trail() -> None:
     assert {kind for kind, _ in _NEWS} <= set(AuditEvent.Kind)
 
 
+def test_the_lines_to_read_events_answer_as_printed(tmp_path: Path) -> None:
+    before = blocks(CLIENTS.partition("## JSON and XML")[0])
+    ((text, answer),) = blocks(PAGE)
+    with service(tmp_path) as base:
+        done = paste([*(lines for lines, _ in before), text], base, tmp_path)
+    output = re.sub(r"\s+", "", done.stdout.rpartition("@@@\n")[2])
+    assert pattern(answer, base).fullmatch(output), f"{output}\n{done.stderr}"
+
+
 def test_it_is_short() -> None:
-    assert len(PAGE.split()) < 500
+    assert len(PAGE.split()) < 900

@@ -1,0 +1,26 @@
+"""The feed of a file: its events, for a client that asks for them."""
+
+from optin.errors import CursorGone
+from optin.messaging.webhooks import give_numbers
+from optin.models import File, WebhookEvent
+
+
+def after(file: File, cursor: int, *, limit: int) -> list[WebhookEvent]:
+    """Return the next events of *file*, at most *limit*, in the order of their ``sequence``.
+
+    Those that have no number yet get it first, so it works without workers too. While another
+    process gives numbers, this one waits for nothing: what it lacks is there at the next call.
+
+    :param cursor: the ``sequence`` of the last event that the client has; 0 for none.
+    :raises CursorGone: if the event after that is not kept, or *cursor* is beyond the last one.
+    """
+    # Read before the events: later, a number given meanwhile would look like one that is gone.
+    last = File.objects.values_list("webhook_sequence", flat=True).get(pk=file.pk)
+    of_file = WebhookEvent.objects.filter(file=file)
+    if of_file.filter(sequence=None, endpoint=None).exists():
+        give_numbers(file)
+    events = list(of_file.filter(sequence__gt=cursor).order_by("sequence")[:limit])
+    follows = events[0].sequence == cursor + 1 if events else last == cursor
+    if cursor and not follows:
+        raise CursorGone
+    return events

@@ -1,0 +1,205 @@
+"""``GET /events``: what a client that cannot receive webhooks reads."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin.conf import Rate
+from optin.models import File, User, WebhookEvent
+from optin.operations import erasure, retention
+from tests.kit.clients import NAMESPACES, Answer, Api, bearer
+from tests.kit.people import ORIGIN
+from tests.kit.world import World
+from tests.webhooks.kit import Client, happens, send, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def reader(user: User) -> Api:
+    return Api(token=bearer(user, "events", lifetime=timedelta(days=90)))
+
+
+def ask(reader: Api, query: str = "", **how: Any) -> Answer:
+    settle()
+    return reader.send("GET", "/events", query=f"FileId=777{query}", **how)
+
+
+def sequences(answer: Answer) -> list[int]:
+    assert answer.status == 200
+    return [each["data"]["Sequence"] for each in answer.data["events"]]
+
+
+def test_in_json(reader: Api, world: World) -> None:
+    world.guess(world.code())
+
+    answer = ask(reader)
+
+    assert answer.media_type == "application/json; charset=utf-8"
+    event = (
+        '{"type":"number.activated","timestamp":"2026-11-02T12:00:00.000Z","data":{"FileId":777,'
+        f'"ProviderUserId":{world.row.pk},"Sequence":1,"Reason":"verified","Reference":""}}}}'
+    )
+    assert answer.content.decode() == f'{{"events":[{event}],"next":1}}'
+    assert ask(reader, "&after=1").content == b'{"events":[],"next":1}'
+
+
+@pytest.mark.parametrize("kind", ["application/xml", "text/xml"])
+def test_in_xml(reader: Api, world: World, kind: str) -> None:
+    world.guess(world.code())
+
+    answer = ask(reader, accept=kind)
+
+    assert answer.media_type == f"{kind}; charset=utf-8"
+    event = (
+        "<Event><type>number.activated</type><timestamp>2026-11-02T12:00:00.000Z</timestamp>"
+        f"<data><FileId>777</FileId><ProviderUserId>{world.row.pk}</ProviderUserId>"
+        "<Sequence>1</Sequence><Reason>verified</Reason><Reference></Reference></data></Event>"
+    )
+    assert answer.content.decode() == (
+        f"<EventList {NAMESPACES}><events>{event}</events><next>1</next></EventList>"
+    )
+    empty = ask(reader, "&after=1", accept=kind).content.decode()
+    assert empty == f"<EventList {NAMESPACES}><events></events><next>1</next></EventList>"
+
+
+def test_of_an_erased_person_there_is_no_id(reader: Api, world: World) -> None:
+    """XmlSerializer cannot read an empty element as a number; it can do without it."""
+    world.guess(world.code())
+    erasure.erase(world.user, reason="asked", origin=ORIGIN)
+    colleague = User.objects.create(username="kim", email="kim@example.com")
+    world.file.memberships.create(user=colleague)
+    reader = Api(token=bearer(colleague, "events"))
+
+    assert ask(reader).data["events"][0]["data"]["ProviderUserId"] is None
+    assert b"ProviderUserId" not in ask(reader, accept="text/xml").content
+
+
+def test_it_has_the_bodies_of_the_webhooks(client: Client, reader: Api, world: World) -> None:
+    world.guess(world.code())
+    send()
+    assert ask(reader).data["events"] == client.received()
+
+
+def test_page_by_page(reader: Api, file: File, other_file: File) -> None:
+    happens(other_file)
+    for _ in range(103):
+        happens(file)
+
+    first = ask(reader)
+    assert sequences(first) == list(range(1, 101))
+    second = ask(reader, f"&after={first.data['next']}&limit=2")
+    assert sequences(second) == [101, 102]
+    assert sequences(ask(reader, f"&after={second.data['next']}")) == [103]
+
+
+def test_a_test_of_an_endpoint_is_no_part_of_it(client: Client, reader: Api, file: File) -> None:
+    WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=file,
+        kind=WebhookEvent.Kind.TEST,
+        at=timezone.now(),
+        endpoint=client.endpoint,
+    )
+    happens(file)
+    assert sequences(ask(reader)) == [1]
+
+
+def test_a_cursor_that_is_gone(reader: Api, file: File, clock: time_machine.Traveller) -> None:
+    """Nobody reads on in silence behind a gap."""
+    for _ in range(3):
+        happens(file)
+    assert sequences(ask(reader)) == [1, 2, 3]
+    clock.shift(timedelta(days=29))
+    happens(file)
+    assert sequences(ask(reader, "&after=3")) == [4]
+    clock.shift(timedelta(days=1))
+    retention.purge(origin=ORIGIN)
+
+    assert ask(reader, "&after=2").brief == (410, "cursor_gone")
+    assert sequences(ask(reader, "&after=3")) == [4]
+    assert sequences(ask(reader)) == [4]
+
+    clock.shift(timedelta(days=29))
+    retention.purge(origin=ORIGIN)
+    assert ask(reader, "&after=3").brief == (410, "cursor_gone")
+    assert sequences(ask(reader, "&after=4")) == []
+    assert sequences(ask(reader)) == []
+
+
+def test_a_cursor_from_before_a_restore(reader: Api, file: File) -> None:
+    """The sequence began again lower: an empty answer would hide what comes until it is reached."""
+    happens(file)
+    assert sequences(ask(reader)) == [1]
+    assert ask(reader, "&after=2").brief == (410, "cursor_gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("after", value)
+            for value in ("", "-1", "01", "1.0", "1e3", "x", "%00", "%D9%A1", "9" * 19, "9" * 5000)
+        ],
+        ("after", "9223372036854775808"),
+        *[("limit", value) for value in ("", "0", "101", "-1", "+1", "1%20", "null", "9" * 5000)],
+    ],
+)
+def test_hostile_parameters(reader: Api, name: str, value: str) -> None:
+    answer = ask(reader, f"&{name}={value}")
+    assert answer.brief == (400, "invalid_request")
+    assert answer.data["StatusMessage"].startswith(f"{name} must be a whole number from ")
+
+
+@pytest.mark.parametrize("query", ["&after=1&AFTER=1", "&limit=1&limit=1", "&fileid=777"])
+def test_a_parameter_given_twice(reader: Api, query: str) -> None:
+    assert ask(reader, query).brief == (400, "invalid_request")
+
+
+def test_the_highest_numbers(reader: Api) -> None:
+    assert ask(reader, "&after=9223372036854775807&limit=100").brief == (410, "cursor_gone")
+
+
+@pytest.mark.parametrize("path", ["/events", "/EVENTS/", "//Events"])
+def test_any_case_and_slashes(reader: Api, file: File, path: str) -> None:
+    happens(file)
+    settle()
+    query = "FILEID=777&AFTER=0&Limit=1&wait=25"
+    assert sequences(reader.send("GET", "/", query=query, PATH_INFO=path)) == [1]
+
+
+def test_the_order_of_refusals(reader: Api, settings: Settings, user: User) -> None:
+    nobody, calls = Api(), Api(token=bearer(user, "2fa"))
+    bad = "FileId=0&after=x"
+    assert reader.send("GET", "/events/1").brief == (404, "not_found")
+    assert nobody.send("POST", "/events", query=bad).brief == (405, "method_not_allowed")
+    assert nobody.send("GET", "/events", query=bad).brief == (401, "not_authenticated")
+    assert calls.send("GET", "/events", query="FileId=777&after=x").brief == (
+        400,
+        "invalid_request",
+    )
+    assert calls.send("GET", "/events", query="FileId=777").brief == (403, "insufficient_scope")
+    settings.OPTIN_REQUESTS_PER_USER = (Rate(1, 60),)
+    kim = Api(token=bearer(User.objects.create(username="kim"), "full"))
+    for _ in range(2):
+        assert kim.send("GET", "/events", query="FileId=777").brief == (403, "file_access_denied")
+    assert reader.send("GET", "/events", query="FileId=777").status == 200
+    assert reader.send("GET", "/events", query="FileId=777").brief == (429, "throttled")
+
+
+def test_head(reader: Api) -> None:
+    answer = reader.send("HEAD", "/events", query="FileId=777")
+    assert (answer.status, answer.content) == (200, b"")
+    put = reader.send("PUT", "/events")
+    assert (put.status, put.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_no_number_waits_for_a_worker(reader: Api, file: File) -> None:
+    happens(file)
+    assert json.loads(ask(reader).content)["next"] == 1
+    assert not WebhookEvent.objects.filter(sequence=None).exists()
