@@ -220,7 +220,7 @@ WAYS_IN: dict[str, Callable[[Scene], None]] = {
 STEPS = ("", "-send", "-help")
 NO_WAYS_IN = {
     # need a token or a key
-    *("verify", "opt-in", "opt-out", "ping"),
+    *("verify", "opt-in", "opt-out", "ping", "events"),
     # beside the code of a sign-in: a text, and words
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
