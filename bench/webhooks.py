@@ -42,7 +42,6 @@ from django.utils import timezone
 
 from optin.messaging import webhooks
 from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
-from optin.models.webhooks import files_with_endpoints
 from optin.runtime import outside
 from tests.kit.certificates import Authority, tls
 
@@ -206,7 +205,6 @@ def make(kinds: list[str], port: int) -> list[File]:
         )
         for file, sort in zip(files, kinds, strict=True)
     )
-    files_with_endpoints.forget()
     return files
 
 

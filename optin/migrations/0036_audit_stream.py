@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0032_webhooks"),
+        ("optin", "0033_client_reference"),
     ]
 
     operations = [
