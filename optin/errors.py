@@ -129,6 +129,20 @@ class TooManyEndpoints(Refusal):
     message = "This file has 5 webhook endpoints. Remove one first."
 
 
+class TooManyRepeats(Refusal):
+    """A webhook endpoint waits for as many stretches of events as it may."""
+
+    code = "repeat_limit"
+    message = "20 earlier requests to send again are not done. Wait for one of them."
+
+
+class EndpointGone(Refusal):
+    """A webhook endpoint was removed meanwhile."""
+
+    code = "endpoint_gone"
+    message = "This endpoint was removed meanwhile."
+
+
 class OutOfReach(Refusal):
     """Staff want to act on themselves or on a superior."""
 

@@ -138,7 +138,7 @@ def sweep(timestamp: int) -> None:
     """
     now = timezone.now()
     for model, task in ((SmsMessage, send_text), (Notice, send_mail)):
-        model.objects.give_up(now)
+        delivery.give_up(model, now)
         if left := _without_job(model, now):
             task.batch_defer(*left)
 

@@ -10,7 +10,7 @@ from django.urls import URLPattern, reverse
 from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
-from optin.admin.actions import Action, Done
+from optin.admin.actions import Action, Done, told
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, flag, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
@@ -18,6 +18,7 @@ from optin.models import AccessKey, File, Membership, User
 from optin.models.files import MAX_FILE_ID
 from optin.operations import staff, tenants
 from optin.origin import Origin
+from optin.outcomes import StaffOutcome
 
 
 class NoForm(forms.Form):
@@ -117,6 +118,14 @@ def _end_membership(row: Membership, data: dict[str, Any], origin: Origin) -> Do
     return Done("The membership was ended.")
 
 
+def _manage(manages: bool) -> Any:
+    def do(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = tenants.let_manage(row.user, row.file, manages=manages, origin=origin)
+        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
+
+    return do
+
+
 def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
     text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
     words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
@@ -140,11 +149,11 @@ def _remove_application(row: Any, data: dict[str, Any], origin: Origin) -> Done:
 
 
 class _Tenants(ReadOnlyAdmin):
-    """A list with a way to make such a row, and one to end it."""
+    """A list with a way to make such a row, and ways to change or end it."""
 
     change_list_template = "admin/actions_list.html"
     make: Action
-    end: Action | None = None
+    of_one: tuple[Action, ...] = ()
 
     @property
     def _name(self) -> str:
@@ -156,10 +165,11 @@ class _Tenants(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        tools = []
-        if self.end and request.user.has_perm(self.end.permission):
-            address = reverse(f"admin:{self._name}_{self.end.name}", args=[object_id])
-            tools.append((address, self.end.title))
+        tools = [
+            (reverse(f"admin:{self._name}_{each.name}", args=[object_id]), each.title)
+            for each in self.of_one
+            if request.user.has_perm(each.permission)
+        ]
         return super().change_view(request, object_id, form_url, {"tools": tools})
 
     def own_urls(self) -> list[URLPattern]:
@@ -169,8 +179,8 @@ class _Tenants(ReadOnlyAdmin):
         def home(row: Any) -> str:
             return reverse(f"admin:{self._name}_changelist")
 
-        ends = [self.end.urls(self._name, find, home, one=True)] if self.end else []
-        return [self.make.urls(self._name, find, home, one=False), *ends]
+        acts = (each.urls(self._name, find, home, one=True) for each in self.of_one)
+        return [self.make.urls(self._name, find, home, one=False), *acts]
 
 
 @admin.register(File, site=site)
@@ -184,7 +194,12 @@ class FileAdmin(_Tenants):
 @admin.register(Membership, site=site)
 class MembershipAdmin(_Tenants):
     nothing = "No member yet. A member may act in a file."
-    list_display = (account, file, flag("active", "state", yes="active", no="ended"))
+    list_display = (
+        account,
+        file,
+        flag("manages", "integrations", yes="manages", no="-"),
+        flag("active", "state", yes="active", no="ended"),
+    )
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     list_display_links = (list_display[-1],)
@@ -197,14 +212,33 @@ class MembershipAdmin(_Tenants):
         _add_member,
         MemberForm,
     )
-    end = Action(
-        "end",
-        "End the membership",
-        staff.TENANTS,
-        "The person's access keys to the file stop working at once.",
-        _end_membership,
-        NoForm,
-        is_destructive=True,
+    of_one = (
+        Action(
+            "manager",
+            "Let the member manage the integrations",
+            staff.TENANTS,
+            "The person may keep the webhook endpoints of the file on their account page.",
+            _manage(True),
+            NoForm,
+        ),
+        Action(
+            "no-manager",
+            "Let the member manage the integrations no more",
+            staff.TENANTS,
+            "The webhook endpoints of the file stay as they are.",
+            _manage(False),
+            NoForm,
+            is_destructive=True,
+        ),
+        Action(
+            "end",
+            "End the membership",
+            staff.TENANTS,
+            "The person's access keys to the file stop working at once.",
+            _end_membership,
+            NoForm,
+            is_destructive=True,
+        ),
     )
 
 
@@ -230,14 +264,16 @@ class AccessKeyAdmin(_Tenants):
         _make_key,
         MemberForm,
     )
-    end = Action(
-        "revoke",
-        "Revoke the key",
-        staff.TENANTS,
-        "The key stops working for good.",
-        _revoke_key,
-        NoForm,
-        is_destructive=True,
+    of_one = (
+        Action(
+            "revoke",
+            "Revoke the key",
+            staff.TENANTS,
+            "The key stops working for good.",
+            _revoke_key,
+            NoForm,
+            is_destructive=True,
+        ),
     )
 
 
@@ -264,12 +300,14 @@ class ApplicationAdmin(_Tenants):
         _make_application,
         ApplicationForm,
     )
-    end = Action(
-        "remove",
-        "Remove the application",
-        staff.TENANTS,
-        "All tokens of the application stop working.",
-        _remove_application,
-        NoForm,
-        is_destructive=True,
+    of_one = (
+        Action(
+            "remove",
+            "Remove the application",
+            staff.TENANTS,
+            "All tokens of the application stop working.",
+            _remove_application,
+            NoForm,
+            is_destructive=True,
+        ),
     )

@@ -3,18 +3,20 @@
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from optin.admin.actions import Action, Done, told
-from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, text, when
+from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, plain, text, when
 from optin.admin.site import site
 from optin.admin.tenants import NoForm
 from optin.admin.texts import tools_for
 from optin.models import File, WebhookEndpoint
 from optin.models.files import MAX_FILE_ID
+from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
 from optin.operations import staff, webhooks
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
@@ -25,14 +27,26 @@ SHOWN_TRIES = 50
 
 
 class EndpointForm(NoForm):
-    file_id = forms.IntegerField(min_value=1, max_value=MAX_FILE_ID, label="File id")
     url = forms.CharField(max_length=outside.MAX_URL, label="Address (https)")
+    description = forms.CharField(max_length=MAX_DESCRIPTION, required=False, label="Description")
+    kinds = forms.CharField(
+        max_length=MAX_KINDS,
+        required=False,
+        label="Kinds of events, with spaces between",
+        help_text="Leave it empty for all, also kinds that are added later.",
+    )
 
-    def clean_file_id(self) -> File:
-        file = File.objects.filter(pk=self.cleaned_data["file_id"]).first()
-        if file is None:
-            raise forms.ValidationError("There is no such file.")
-        return file
+    def __init__(self, data: Any, row: WebhookEndpoint | None) -> None:
+        super().__init__(data, row)
+        if row:
+            for name in ("url", "description", "kinds"):
+                self.fields[name].initial = getattr(row, name)
+
+    def clean_kinds(self) -> list[str]:
+        kinds: list[str] = self.cleaned_data["kinds"].split()
+        if not set(kinds) <= set(webhooks.KINDS):
+            raise forms.ValidationError(f"Kinds of events: {', '.join(webhooks.KINDS)}.")
+        return kinds
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]
@@ -41,9 +55,51 @@ class EndpointForm(NoForm):
         return url
 
 
+class NewEndpointForm(EndpointForm):
+    file_id = forms.IntegerField(min_value=1, max_value=MAX_FILE_ID, label="File id")
+    field_order = ("file_id", "url", "description", "kinds")
+
+    def clean_file_id(self) -> File:
+        file = File.objects.filter(pk=self.cleaned_data["file_id"]).first()
+        if file is None:
+            raise forms.ValidationError("There is no such file.")
+        return file
+
+
+class AgainForm(NoForm):
+    """One event by its id, or all from a time until another."""
+
+    message_id = forms.CharField(max_length=40, required=False, label="Id of the event (msg_...)")
+    since = forms.DateTimeField(
+        required=False,
+        label="Or from",
+        help_text=f"For example 2026-11-02 12:00. Times are in {settings.TIME_ZONE}.",
+    )
+    until = forms.DateTimeField(required=False, label="Until")
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        since, until = data.get("since"), data.get("until")
+        if not data.get("message_id") and not (since and until and since < until):
+            raise forms.ValidationError("Enter the id of an event, or two times.")
+        return data
+
+
 def _make(row: None, data: dict[str, Any], origin: Origin) -> Done:
-    _endpoint, secret = webhooks.make(data["file_id"], data["url"], origin=origin)
+    _endpoint, secret = webhooks.make(data.pop("file_id"), **data, origin=origin)
     return Done("This is the secret of the new endpoint. It is shown only once.", secret=secret)
+
+
+def _edit(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
+    webhooks.change(row, **data, origin=origin)
+    return Done("The endpoint was changed.")
+
+
+def _send_again(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
+    count = webhooks.send_again(row, **data, origin=origin)
+    if not count:
+        return Done("There is nothing to send again.", messages.WARNING)
+    return Done(f"Events that will be sent again: {count}.")
 
 
 def _replace_secret(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
@@ -66,7 +122,7 @@ def _remove(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
 
 
 def _test(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    webhooks.test(row, origin=origin)
+    webhooks.send_test(row, origin=origin)
     return Done("The test is on its way. Load this page again to see what became of it.")
 
 
@@ -77,7 +133,7 @@ MAKE = Action(
     "What happens to the second factors in the file is sent to this address, signed. The secret "
     "is shown once.",
     _make,
-    EndpointForm,
+    NewEndpointForm,
 )
 OF_ONE = (
     Action(
@@ -87,6 +143,23 @@ OF_ONE = (
         "Sends endpoint.test once, also to an endpoint that is off.",
         _test,
         NoForm,
+    ),
+    Action(
+        "edit",
+        "Change the endpoint",
+        staff.TENANTS,
+        "Events that wait go to the new address. A kind that is added is sent from now on.",
+        _edit,
+        EndpointForm,
+    ),
+    Action(
+        "again",
+        "Send events again",
+        staff.TENANTS,
+        "Sends one event, or those of a stretch of time, once more, with the same ids: what the "
+        "endpoint wants and was to get already, at most 30 days old. New events go first.",
+        _send_again,
+        AgainForm,
     ),
     Action(
         "secret",
@@ -134,7 +207,15 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     list_display = (text("url", "address"), file, "state", when("created_at", "made"))
     list_filter = (by_id("file_id", "file id"),)
     list_select_related = ("file",)
-    shown: ClassVar[tuple[Any, ...]] = (*list_display, "waiting", "failures", "old_secret")
+    shown: ClassVar[tuple[Any, ...]] = (
+        *list_display,
+        text("description"),
+        "wants",
+        "maker",
+        "waiting",
+        "failures",
+        "old_secret",
+    )
 
     @admin.display(description="state")
     def state(self, row: WebhookEndpoint) -> str:
@@ -146,7 +227,15 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="events that wait")
     def waiting(self, row: WebhookEndpoint) -> int:
-        return row.file.webhook_sequence - row.cursor
+        return row.events().filter(sequence__gt=row.cursor).count()
+
+    @admin.display(description="kinds of events")
+    def wants(self, row: WebhookEndpoint) -> str:
+        return ", ".join(row.wanted) or "all"
+
+    @admin.display(description="made by")
+    def maker(self, row: WebhookEndpoint) -> str:
+        return plain(row.made_by.username) if row.made_by else "staff"
 
     @admin.display(description="old secret")
     def old_secret(self, row: WebhookEndpoint) -> str:
@@ -176,6 +265,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         shown = [
             {
                 "at": at(each.at),
+                "id": each.message_id,
                 "kind": each.kind,
                 "sequence": each.sequence or "-",
                 "status": each.status or "no answer",

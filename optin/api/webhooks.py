@@ -40,11 +40,22 @@ KINDS = {
     "revocation.planned": News("All second factors will be removed.", ("support", "person")),
     "revocation.cancelled": News(
         "They will not be removed.",
-        ("person", "staff", "signed_in"),
+        ("person", "staff", "signed_in", "secured"),
         "or why it was not carried out",
     ),
     "revocation.done": News("They were removed.", ("revoked",)),
-    "endpoint.test": News("Staff sent a test. It has no Sequence."),
+    "text.refused": News(
+        "A text was asked for and will not leave.",
+        ("send_limit", "region_not_allowed", "opted_out", "gateway"),
+    ),
+    "text.failed": News(
+        "A text was not delivered (a carrier said so), or no attempt to send it worked.",
+        ("not_delivered", "not_sent", "opted_out"),
+    ),
+    "consent.given": News(
+        "The person let an application act for them in this file, at /o/authorize/.", ("person",)
+    ),
+    "endpoint.test": News("Somebody sent a test. It has no Sequence."),
 }
 
 HEADERS = {

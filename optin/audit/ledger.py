@@ -58,6 +58,7 @@ TOLD = frozenset(
         (Kind.ROLE, "ok"),
         (Kind.MEMBER, "added"),
         (Kind.MEMBER, "ended"),
+        (Kind.MEMBER, "manager_ended"),
         (Kind.ACCESS_KEY, "revoked"),
         (Kind.APPLICATION, "removed"),
         (Kind.PASSWORD_CLIENTS, "on"),

@@ -40,6 +40,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
+from optin.models.news import Kind as Told
 from optin.origin import Face, Origin
 from optin.runtime import metrics, tracing
 
@@ -53,6 +54,9 @@ WORKERS_PATIENCE = 20.0
 
 WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 """A text whose code dies sooner is not sent: some gateways count its validity in minutes."""
+
+_REFUSED = Told.TEXT_REFUSED, "gateway"
+_OPTED_OUT = Told.TEXT_REFUSED, "opted_out"
 
 TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 """The worker's task for each kind of row; see ``tasks``."""
@@ -182,7 +186,7 @@ def send_due(now: datetime) -> int:
     """
     sent = 0
     for model in (SmsMessage, Notice):
-        model.objects.give_up(now)
+        give_up(model, now)
         for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
             # Not *now*: a lease that began with the first of many would be too short.
             if not model.objects.claim(pk, timezone.now()):
@@ -190,6 +194,13 @@ def send_due(now: datetime) -> int:
             if row := model.objects.filter(pk=pk).first():  # it may be erased by now
                 sent += _send(row)
     return sent
+
+
+def give_up(model: type[Outgoing], now: datetime) -> None:
+    """End the messages whose last sender died."""
+    rows: Any = model._default_manager.abandoned(now)
+    for row in rows:
+        _finish(row, State.FAILED, reason=Unsent.SENDER_DIED)
 
 
 def backlog(now: datetime) -> dict[str, tuple[int, float]]:
@@ -276,9 +287,25 @@ def _later(row: SmsMessage | Notice) -> State:
     return State.FAILED if row.unknown_attempts >= MAX_UNKNOWN_ATTEMPTS else State.QUEUED
 
 
-def _finish(row: SmsMessage | Notice, state: State, **changes: object) -> None:
-    """Record what became of the *row*, and count it."""
-    if not row.finish(state, **changes):
+def _finish(
+    row: SmsMessage | Notice,
+    state: State,
+    *,
+    news: tuple[Told, str] = (Told.TEXT_FAILED, "not_sent"),
+    **changes: object,
+) -> None:
+    """Record what became of the *row*, and count it.
+
+    :param news: what the endpoints of the file are told, and why, if *row* is a text that failed.
+    """
+    if isinstance(row, SmsMessage) and state is State.FAILED:
+        with transaction.atomic():
+            is_mine = row.finish(state, **changes)
+            if is_mine:
+                row.tell(*news, timezone.now())
+    else:
+        is_mine = row.finish(state, **changes)
+    if not is_mine:
         return
     if isinstance(row, SmsMessage):
         metrics.TEXTS.labels(changes.get("gateway", "none"), state.value).inc()
@@ -297,7 +324,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
         _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, unknown_attempts=before)
         return False
     if Guard.objects.has_opted_out(number.number_digest):
-        _finish(message, State.FAILED, reason=Unsent.OPTED_OUT)
+        _finish(message, State.FAILED, news=_OPTED_OUT, reason=Unsent.OPTED_OUT)
         return False
     e164 = number.open_number()
     text = Text(to=e164, body=wording.text_for(message), reference=message.reference)
@@ -319,7 +346,8 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
             case Fate.ACCEPTED:
                 return _record_taken(message, made, gateway)
             case Fate.REFUSED | Fate.OPTED_OUT:
-                _finish(message, State.FAILED, gateway=gateway.name, reason=reason)
+                news = _OPTED_OUT if made.fate == Fate.OPTED_OUT else _REFUSED
+                _finish(message, State.FAILED, news=news, gateway=gateway.name, reason=reason)
                 if made.fate == Fate.OPTED_OUT:
                     record_opt_out(
                         number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}")

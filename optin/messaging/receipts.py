@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from django.db import transaction
+
 from optin import keys, phones
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
@@ -9,6 +11,7 @@ from optin.gateways import Receipt, Report
 from optin.messaging import delivery, trials
 from optin.models import GatewayTry, SmsMessage
 from optin.models.messages import CARRIER, LEASE, State
+from optin.models.news import Kind
 from optin.origin import Origin
 from optin.runtime import metrics
 
@@ -50,7 +53,11 @@ def _keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) ->
         state = State.FAILED
         held = rows.filter(state__in=[State.SENDING, State.SENT], gateway=gateway)
         reason = f"{CARRIER}{receipt.reason or receipt.report}"
-        changed = held.update(state=state, reason=reason[:200])
+        why = "opted_out" if receipt.report is Report.OPTED_OUT else "not_delivered"
+        with transaction.atomic():
+            changed = held.update(state=state, reason=reason[:200])
+            if changed:
+                message.tell(Kind.TEXT_FAILED, why, now)
     else:
         return
     if changed:

@@ -26,8 +26,17 @@ from standardwebhooks.webhooks import Webhook
 from optin import keys
 from optin.gateways import call
 from optin.limits import alarms
+from optin.messaging import delivery
 from optin.messaging.lines import Line, NoAnswer
-from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookRepeat,
+    WebhookTry,
+)
 from optin.models.webhooks import ANSWER_KEPT
 from optin.origin import Face, Origin
 from optin.runtime import outside
@@ -113,11 +122,14 @@ class _Sending:
                     endpoint = WebhookEndpoint.objects.claim(timezone.now(), slow=slow)
                 if endpoint is None:
                     break
-                if events := endpoint.next_events(AT_ONCE):
+                # Read first: an event that gets its number from now on is not passed over.
+                newest = File.objects.values_list("webhook_sequence", flat=True)
+                passed = newest.get(pk=endpoint.file_id)
+                if events := endpoint.next_events(AT_ONCE, timezone.now()):
                     talk = _Talk(endpoint, events, slow)
                     self.talks[pool.submit(talk.run, self.ends)] = talk
                 else:
-                    endpoint.finish()
+                    endpoint.finish(cursor=endpoint.cursor if endpoint.off_at else passed)
         return bool(self.talks)
 
     def _has_room(self, *, slow: bool) -> bool:
@@ -271,6 +283,10 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
     :param made: attempts; all but the last are good.
     """
     now, last = timezone.now(), made[-1]
+    if repeat := last.event.repeat:
+        if endpoint.finish(slow=last.seconds > PROMPT):
+            _go_on(repeat, made, now)
+        return
     is_test = last.event.sequence is None
     arrived = [each.event.sequence for each in made if each.answer.is_good and not is_test]
     failures = 0 if arrived else endpoint.failures
@@ -289,14 +305,34 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
         _tell_off(endpoint, now)
 
 
+def _go_on(repeat: WebhookRepeat, made: list[Attempt], now: datetime) -> None:
+    """Go on with *repeat* after attempts at its next events; give it up after the tenth failure."""
+    arrived = [each.event.sequence or 0 for each in made if each.answer.is_good]
+    failures = 0 if arrived else repeat.failures
+    is_good = made[-1].answer.is_good
+    over = arrived and arrived[-1] >= repeat.last
+    if over or (not is_good and failures >= len(WAITS)):
+        repeat.delete()
+        return
+    repeat.cursor = arrived[-1] if arrived else repeat.cursor
+    repeat.failures = 0 if is_good else failures + 1
+    repeat.due_at = now if is_good else now + WAITS[failures]
+    repeat.save(update_fields=["cursor", "failures", "due_at"])
+
+
 def _tell_off(endpoint: WebhookEndpoint, now: datetime) -> None:
     alarms.sound(alarms.WEBHOOK, file=endpoint.file_id, endpoint=endpoint.pk)
+    owner = endpoint.made_by
+    if owner and not File.objects.managed_by(owner).filter(pk=endpoint.file_id).exists():
+        owner = None
+    if owner:
+        delivery.notify(owner, Notice.Kind.ENDPOINT_OFF, now, about_id=endpoint.pk)
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
         "failing",
         now=now,
         origin=_ORIGIN,
-        user_id=None,
+        user_id=owner.pk if owner else None,
         file_id=endpoint.file_id,
         data={"endpoint": endpoint.pk},
     )

@@ -200,6 +200,9 @@ def _about(notice: Notice) -> dict[str, Any]:
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
+    if notice.kind == Notice.Kind.ENDPOINT_OFF:
+        file = File.objects.filter(webhook_endpoints=notice.about_id or 0).first()
+        return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
     if notice.kind == Notice.Kind.ROLE:
         return {"role": Group.objects.filter(pk=notice.about_id or 0).first()}
     if notice.kind == Notice.Kind.DISOWNED:

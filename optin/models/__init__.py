@@ -18,7 +18,7 @@ from optin.models.session_owners import SessionOwner
 from optin.models.tokens import Renewal
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
-from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookRepeat, WebhookTry
 
 __all__ = [
     "AccessKey",
@@ -51,5 +51,6 @@ __all__ = [
     "User",
     "WebhookEndpoint",
     "WebhookEvent",
+    "WebhookRepeat",
     "WebhookTry",
 ]

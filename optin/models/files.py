@@ -23,6 +23,11 @@ class FileQuerySet(models.QuerySet["File"]):
         """The door to files: active ones of which *user* is an active member."""
         return self.filter(active=True, memberships__user=user, memberships__active=True)
 
+    def managed_by(self, user: User) -> Self:
+        """Active files that *user* manages, as an active member."""
+        mine = {"memberships__active": True, "memberships__manages": True}
+        return self.filter(active=True, memberships__user=user, **mine)
+
     def ids_open_to(self, user: User) -> list[int]:
         """The ids of ``open_to``, of all files."""
         return [file.pk for file in _OPEN.rows(user_id=user.pk)]
@@ -70,6 +75,8 @@ class Membership(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     file = models.ForeignKey(File, models.CASCADE, related_name="memberships")
     active = models.BooleanField(default=True)
+    # Whether they may look after what belongs to the file as a whole: its webhook endpoints.
+    manages = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "file"], name="membership_unique")]

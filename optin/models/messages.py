@@ -12,8 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 from optin import keys
 from optin.models.factors import PendingOtp, ProviderUser
+from optin.models.news import Kind
 from optin.models.statements import Insert
 from optin.models.users import User
+from optin.models.webhooks import WebhookEvent
 
 # Longer than any gateway may take (see gateways.Gateway.send), so that a lease runs out
 # only when its sender is gone.
@@ -84,13 +86,13 @@ class OutboxQuerySet(models.QuerySet[M]):
         due = self.due(now).filter(pk=pk)
         return bool(due.update(state=State.SENDING, claimed_at=now, **one_more))
 
-    def give_up(self, now: datetime) -> int:
-        """End the messages whose last sender died; returns how many."""
+    def abandoned(self, now: datetime) -> Self:
+        """Messages that are not sent again: their last sender died."""
         return self.filter(
             state=State.SENDING,
             claimed_at__lte=now - self.model.lease,
             unknown_attempts__gte=MAX_UNKNOWN_ATTEMPTS,
-        ).update(state=State.FAILED, reason=Unsent.SENDER_DIED)
+        )
 
 
 class Outgoing(models.Model):
@@ -198,6 +200,15 @@ class SmsMessage(Outgoing):
         number = self.news_to or (self.pending_otp and self.pending_otp.provider_user)
         assert number  # by the constraint
         return number
+
+    def tell(self, kind: Kind, why: str, now: datetime) -> None:
+        """Tell the endpoints of the file that this text failed, in the transaction of that.
+
+        Not that somebody answered STOP, where the person has never verified the number (S-38).
+        """
+        number = self.provider_user
+        if number.verified_at or why != "opted_out":
+            WebhookEvent.objects.tell(number, kind, why, now)
 
     @property
     def is_warning(self) -> bool:
@@ -352,13 +363,15 @@ class Notice(Outgoing):
         EMAIL_ASKED = "email_asked", _("A new e-mail address was asked for")
         EMAIL_CHANGED = "email_changed", _("The e-mail address was changed")
         EMAIL_OFF = "email_off", _("The e-mail address was not changed")
+        ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
     # The id of what the mail is about: the number or the app that was added, the revocation
     # that was planned, the access key, the role that was given (a group), the change of the
-    # e-mail address. No foreign key: the row may go, and the link must not lead to another one.
+    # e-mail address, the webhook endpoint. No foreign key: the row may go, and the link must not
+    # lead to another one.
     about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.
     disowned_at = models.DateTimeField(null=True, blank=True)

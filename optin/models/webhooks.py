@@ -8,9 +8,7 @@ in this order. An event holds ids and codes of reasons only: no number, name or 
 import base64
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
@@ -18,7 +16,9 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from optin import keys
 from optin.models.files import File
+from optin.models.news import Kind, news_of
 from optin.models.statements import Insert
+from optin.models.users import User
 
 if TYPE_CHECKING:
     from optin.models.audit import AuditEvent
@@ -37,6 +37,8 @@ SECRET_BYTES = 32
 
 MAX_SEQUENCE = 2**63 - 1
 """The highest number that the column holds."""
+MAX_DESCRIPTION = 100
+MAX_KINDS = 500  # characters of all their names
 
 
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
@@ -51,9 +53,15 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
             file=OuterRef("file"), sequence__gt=OuterRef("cursor")
         ).order_by("sequence")
         free = Q(claimed_at=None) | Q(claimed_at__lte=now - LEASE)
-        waits = Q(off_at=None, due_at__lte=now, next_one__isnull=False)
+        again = WebhookRepeat.objects.due(now).values("endpoint")
+        something = Q(next_one__isnull=False) | Q(pk__in=again)
+        waits = Q(off_at=None, due_at__lte=now) & something
         rows = self.alias(next_one=Subquery(later.values("sequence")[:1]))
         return rows.filter(free, waits | Q(pk__in=tests))
+
+    def managed_by(self, user: User) -> Self:
+        """The door to endpoints: those of files that *user* manages."""
+        return self.filter(file__in=File.objects.managed_by(user))
 
     def claim(self, now: datetime, *, slow: bool = False) -> "WebhookEndpoint | None":
         """Take the endpoint that has waited longest, in an open transaction. No other gets it.
@@ -77,10 +85,18 @@ class WebhookEndpoint(models.Model):
         """Why nothing is sent to an endpoint."""
 
         STAFF = "staff", "switched off by staff"
+        MEMBER = "member", "switched off by a member of the file"
         FAILING = "failing", "switched off: all attempts failed"
 
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_endpoints")
     url = models.CharField(max_length=500)
+    description = models.CharField(
+        max_length=MAX_DESCRIPTION, blank=True, default="", db_default=""
+    )
+    # The kinds of events that it wants, with spaces between; "" for all, later ones too.
+    kinds = models.CharField(max_length=MAX_KINDS, blank=True, default="", db_default="")
+    # Null if staff made it, or the person is gone.
+    made_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     # The present secret, and after a space the one before, which signs too until
     # ``old_secret_ends_at``.
     secrets_encrypted = models.CharField(max_length=300)
@@ -143,14 +159,38 @@ class WebhookEndpoint(models.Model):
         has_two = self.old_secret_ends_at and now < self.old_secret_ends_at
         return self.open_secrets()[: 2 if has_two else 1]
 
-    def next_events(self, count: int) -> "list[WebhookEvent]":
-        """Return what is to be sent next: a test, or up to *count* events after the last one."""
+    @property
+    def wanted(self) -> list[str]:
+        """The kinds of events that it wants; none named: all."""
+        return self.kinds.split()
+
+    def events(self) -> "WebhookEventQuerySet":
+        """Those of its file that it wants, in their order."""
+        events = WebhookEvent.objects.filter(file=self.file_id, sequence__isnull=False)
+        return (events.filter(kind__in=self.wanted) if self.kinds else events).order_by("sequence")
+
+    def next_events(self, count: int, now: datetime) -> "list[WebhookEvent]":
+        """Return what is to be sent at *now*: a test, or up to *count* events that it wants.
+
+        These come after the last one. Where there are none, those that are to be sent again, which
+        know their ``repeat``.
+        """
         if test := WebhookEvent.objects.filter(endpoint=self).order_by("pk").first():
             return [test]
         if self.off_at:
             return []
-        later = WebhookEvent.objects.filter(file=self.file_id, sequence__gt=self.cursor)
-        return list(later.order_by("sequence")[:count])
+        later = self.events().filter(sequence__gt=self.cursor)
+        return list(later[:count]) or self._repeated(count, now)
+
+    def _repeated(self, count: int, now: datetime) -> "list[WebhookEvent]":
+        for repeat in WebhookRepeat.objects.due(now).filter(endpoint=self).order_by("pk"):
+            left = self.events().filter(sequence__gt=repeat.cursor, sequence__lte=repeat.last)
+            if events := list(left[:count]):
+                for event in events:
+                    event.repeat = repeat
+                return events
+            repeat.delete()  # they are purged, or not wanted any more
+        return []
 
     def finish(self, **changes: Any) -> bool:
         """Give the claimed endpoint back, with *changes*; False if its lease was over."""
@@ -186,17 +226,12 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         file_id = number.file_id if number else decided.file_id
         if file_id is None:
             return
-        for kind, reason in _news_of(decided, number):
-            event = WebhookEvent(
-                message_id=WebhookEvent.new_id(),
-                file_id=file_id,
-                kind=kind,
-                at=decided.at,
-                provider_user_id=number.pk if number else decided.provider_user_id,
-                reason=reason,
-                reference=number.client_reference if number else "",
-            )
-            _INSERT.run_later(event)
+        for kind, reason in news_of(decided, number):
+            _insert(kind, reason, decided.at, file_id, number, decided.provider_user_id)
+
+    def tell(self, number: "ProviderUser", kind: Kind, reason: str, now: datetime) -> None:
+        """Write what happened to *number* where no decision tells of it, as ``write`` does."""
+        _insert(kind, reason, now, number.file_id, number, number.pk)
 
     def without_sequence(self) -> Self:
         """Events that can get their number now, in their order.
@@ -214,18 +249,7 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
 class WebhookEvent(models.Model):
     """Something that happened in a file, as its endpoints are told."""
 
-    class Kind(StrEnum):
-        # A released value is never renamed or used for something else.
-        NUMBER_ACTIVATED = "number.activated"
-        NUMBER_CHANGED = "number.changed"
-        NUMBER_REMOVED = "number.removed"
-        FACTOR_LOCKED = "factor.locked"
-        FACTOR_UNLOCKED = "factor.unlocked"
-        FACTOR_DISABLED = "factor.disabled"
-        REVOCATION_PLANNED = "revocation.planned"
-        REVOCATION_CANCELLED = "revocation.cancelled"
-        REVOCATION_DONE = "revocation.done"
-        TEST = "endpoint.test"
+    Kind = Kind
 
     message_id = models.CharField(max_length=40, unique=True)
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_events")
@@ -233,7 +257,7 @@ class WebhookEvent(models.Model):
     at = models.DateTimeField()
     # A plain number, as in the audit trail. Null once the person is erased.
     provider_user_id = models.BigIntegerField(null=True)
-    reason = models.CharField(max_length=16, blank=True)
+    reason = models.CharField(max_length=32, blank=True)
     # The number's ``client_reference`` then, so that each attempt sends the same. None once the
     # person is erased.
     reference = models.CharField(max_length=64, blank=True, default="", db_default="")
@@ -246,6 +270,9 @@ class WebhookEvent(models.Model):
     )
 
     objects = WebhookEventQuerySet.as_manager()
+
+    repeat: "WebhookRepeat | None" = None
+    """For what it is sent again, if so."""
 
     class Meta:
         verbose_name = "webhook event"
@@ -293,6 +320,58 @@ class WebhookEvent(models.Model):
 _INSERT = Insert(WebhookEvent, computed={"transaction": _TransactionId(models.BigIntegerField())})
 
 
+def _insert(
+    kind: str,
+    reason: str,
+    at: datetime,
+    file_id: int,
+    number: "ProviderUser | None",
+    number_id: int | None,
+) -> None:
+    event = WebhookEvent(
+        message_id=WebhookEvent.new_id(),
+        file_id=file_id,
+        kind=kind,
+        at=at,
+        provider_user_id=number.pk if number else number_id,
+        reason=reason,
+        reference=number.client_reference if number else "",
+    )
+    _INSERT.run_later(event)
+
+
+class WebhookRepeatQuerySet(models.QuerySet["WebhookRepeat"]):
+    def due(self, now: datetime) -> Self:
+        """Those whose next event may be sent at *now*."""
+        return self.filter(due_at__lte=now)
+
+
+class WebhookRepeat(models.Model):
+    """A stretch of events that an endpoint is to be sent again, because somebody asked for it.
+
+    New events come first. The stretch has failures of its own, so it delays none of them.
+    """
+
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="repeats")
+    cursor = models.BigIntegerField()  # the number of the event before the next
+    last = models.BigIntegerField()  # the number of the last one
+    due_at = models.DateTimeField()
+    failures = models.PositiveSmallIntegerField(default=0)  # in a row
+
+    objects = WebhookRepeatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "repeat of webhook events"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cursor__lt=F("last")), name="webhook_repeat_has_an_event"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"repeat {self.pk}"
+
+
 class WebhookTry(models.Model):
     """One attempt to send an event to an endpoint."""
 
@@ -312,54 +391,3 @@ class WebhookTry(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.pk} at {self.message_id}"
-
-
-# -- what is told ------------------------------------------------------------------
-
-_Data = Mapping[str, Any]
-Kind = WebhookEvent.Kind
-
-
-def _removes_number(data: _Data) -> bool:
-    # A client's opt-out can remove nothing else, and so does not say what it removed.
-    return "number" in data.get("removed", ["number"])
-
-
-def _always(data: _Data) -> bool:
-    return True
-
-
-_NEWS: dict[tuple[str, str], list[tuple[Callable[[_Data], bool], Kind, str]]] = {
-    ("verify_opt_in", "ok"): [
-        (lambda data: "replaced" not in data, Kind.NUMBER_ACTIVATED, "verified"),
-        (lambda data: "replaced" in data, Kind.NUMBER_CHANGED, "verified"),
-    ],
-    ("opt_out", "ok"): [(_removes_number, Kind.NUMBER_REMOVED, "opted_out")],
-    ("disown", "ok"): [(_removes_number, Kind.NUMBER_REMOVED, "not_me")],
-    ("revoke", "ok"): [
-        (_removes_number, Kind.NUMBER_REMOVED, "revoked"),
-        (_always, Kind.REVOCATION_DONE, "revoked"),
-    ],
-    ("unlock", "ok"): [(_always, Kind.FACTOR_UNLOCKED, "staff")],
-    ("revocation", "planned"): [(_always, Kind.REVOCATION_PLANNED, "support")],
-    ("revocation", "asked"): [(_always, Kind.REVOCATION_PLANNED, "person")],
-    ("revocation", "cancelled"): [(_always, Kind.REVOCATION_CANCELLED, "person")],
-    ("revocation", "withdrawn"): [(_always, Kind.REVOCATION_CANCELLED, "staff")],
-    ("revocation", "signed_in"): [(_always, Kind.REVOCATION_CANCELLED, "signed_in")],
-}
-"""What a decision tells, by its kind and outcome in the audit trail: if its data are so, this kind
-of event, with this reason."""
-
-
-def _news_of(decided: "AuditEvent", number: "ProviderUser | None") -> Iterator[tuple[Kind, str]]:
-    data = decided.data
-    if "locked_until" in data:
-        yield Kind.FACTOR_LOCKED, "wrong_codes"
-    if "disabled" in data:
-        yield Kind.FACTOR_DISABLED, "wrong_codes"
-    for applies, kind, reason in _NEWS.get((decided.kind, decided.outcome), ()):
-        if applies(data) and (number or kind is not Kind.NUMBER_REMOVED):
-            yield kind, reason
-    # One that was due and was not carried out, for example because the factors are others by now.
-    if decided.kind == "revoke" and decided.outcome != "ok" and "revocation" in data:
-        yield Kind.REVOCATION_CANCELLED, decided.outcome

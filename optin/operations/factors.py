@@ -24,12 +24,14 @@ from optin.models import (
     RecoveryCode,
     Revocation,
     User,
+    WebhookEvent,
 )
 from optin.models.factors import has_active_factor
 from optin.origin import Origin
 from optin.outcomes import By
 
 Closed = PendingOtp.Closed
+Told = WebhookEvent.Kind
 
 FRESH = timedelta(minutes=20)
 """How long a password or code counts for changes of a factor (OWASP ASVS 5.0, 7.5.1)."""
@@ -132,16 +134,20 @@ def forget_recovery_codes(user: User) -> bool:
     return is_on
 
 
-def end_own_removal(user: User, now: datetime) -> None:
+def end_own_removal(user: User, number: ProviderUser | None, now: datetime) -> None:
     """End the removal that was asked for on the sign-in page, if one waits, and tell *user*.
 
     For what secures an account: whoever asked may have been somebody else. The caller holds the
     lock.
+
+    :param number: the active one. The endpoints of its file are told.
     """
     waits = Revocation.objects.open_of(user).own().first()
     if waits:
         Revocation.objects.filter(pk=waits.pk).close(now, Revocation.Closed.SECURED)
         delivery.notify(user, Notice.Kind.OWN_REMOVAL_OFF, now, about_id=waits.pk)
+        if number:
+            WebhookEvent.objects.tell(number, Told.REVOCATION_CANCELLED, "secured", now)
 
 
 def record(

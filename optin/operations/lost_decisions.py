@@ -87,6 +87,11 @@ def _lower_role(line: Line, origin: Origin) -> bool:
 
 def _member(line: Line, origin: Origin) -> bool:
     user, file = _user(line), File.objects.get(pk=line.file_id or 0)
+    if line.outcome == "manager_ended":
+        own = Membership.objects.filter(user=user, file=file, active=True, manages=True)
+        if not own.exists():
+            return False
+        return tenants.let_manage(user, file, manages=False, origin=origin) is StaffOutcome.OK
     active = line.outcome == "added"
     if Membership.objects.filter(user=user, file=file, active=active).exists():
         return False

@@ -118,7 +118,7 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:
     """Take back what can be, and return what the event says of it: the mail reads it there."""
-    user = factors.user
+    user, number = factors.user, factors.active
     removed: list[str] = []
     done = _effect(notice, user, factors.active, factors.app)
     if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):
@@ -130,7 +130,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any
     elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
         removed = remove(factors, which, now, told=False)  # the mail about all of it tells
-    close_begun(user, now)
+    close_begun(user, number, now)
     if done is not Effect.BY_MAIL_ALONE:
         # A list that was made since may be the thief's.
         RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()

@@ -21,7 +21,15 @@ from optin import limits
 from optin.audit import restores
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery
-from optin.models import AuditEvent, EmailChange, Notice, PendingOtp, Purpose, User
+from optin.models import (
+    AuditEvent,
+    EmailChange,
+    Notice,
+    PendingOtp,
+    ProviderUser,
+    Purpose,
+    User,
+)
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -214,7 +222,7 @@ def choose(
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
         locked.save(update_fields=["password", "password_mailed_at"])
-        close_begun(locked, now)
+        close_begun(locked, factors.active, now)
         locked.end_sign_ins(now)
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)
@@ -280,7 +288,7 @@ def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
     return bool(sent) and now - sent[0] < wait
 
 
-def close_begun(user: User, now: datetime) -> None:
+def close_begun(user: User, number: ProviderUser | None, now: datetime) -> None:
     """Close what somebody has begun: it may have been somebody else.
 
     That is opt-ins, a new address, and a removal asked for on the sign-in page.
@@ -288,7 +296,7 @@ def close_begun(user: User, now: datetime) -> None:
     EmailChange.objects.filter(user=user).close(now, EmailChange.Closed.SECURED)
     begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
     begun.close(now, PendingOtp.Closed.SUPERSEDED)
-    end_own_removal(user, now)
+    end_own_removal(user, number, now)
 
 
 def _record(kind: AuditEvent.Kind, outcome: str, user: User, origin: Origin, now: datetime) -> None:

@@ -7,7 +7,7 @@ clients use a password grant without a client id, which the toolkit rightly refu
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -146,7 +146,12 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
 
 
 def consent(
-    user: User, *, client_id: str, origin: Origin, give: Callable[[], object] | None
+    user: User,
+    *,
+    client_id: str,
+    origin: Origin,
+    give: Callable[[], object] | None,
+    file_ids: Collection[int] = (),
 ) -> None:
     """Let an application act for *user*, by *give*, or record that it may not.
 
@@ -154,12 +159,14 @@ def consent(
     before it: so the session that asks must stand while *give* keeps the grant.
 
     :param user: as the session has them.
+    :param file_ids: in which files it may act. If that of the active number is one of them, its
+        endpoints are told.
     :raises SignedOut: and
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.SIGN_IN)
-        locked, now = factors.user, factors.now
+        locked, now, number = factors.user, factors.now, factors.active
         if locked.get_session_auth_hash() != user.get_session_auth_hash():
             raise SignedOut
         if give:
@@ -173,6 +180,7 @@ def consent(
             user_id=locked.pk,
             data={"client_id": client_id},
             subject=f"{locked.pk} {client_id}",
+            number=number if number and number.file_id in file_ids else None,
         )
 
 

@@ -83,7 +83,7 @@ def _suspend(factors: Factors) -> StaffOutcome:
     begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
     begun.close(factors.now, Closed.SUPERSEDED)
     EmailChange.objects.filter(user=row.user).close(factors.now, EmailChange.Closed.SECURED)
-    end_own_removal(factors.user, factors.now)
+    end_own_removal(factors.user, row, factors.now)
     factors.user.forget_attempt()
     return StaffOutcome.OK
 

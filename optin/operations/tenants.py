@@ -70,10 +70,34 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
     with transaction.atomic(durable=True):
         reachable = _reachable(Kind.MEMBER, origin, user, file)
         if reachable:
-            Membership.objects.filter(user=user, file=file).update(active=False)
+            Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
             _record(Kind.MEMBER, "ended", origin, user=user, file=file)
     if not reachable:
         raise OutOfReach
+
+
+def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> StaffOutcome:
+    """Let a member look after the webhook endpoints of *file*, or not any more.
+
+    :raises NotAMember: if *user* may not act in *file*.
+    :raises OutOfReach: if staff do it for themselves or a superior.
+    """
+    outcome = StaffOutcome.UNCHANGED
+    with transaction.atomic(durable=True):
+        reachable = _reachable(Kind.MEMBER, origin, user, file)
+        if reachable:
+            members = Membership.objects.filter(user=user, file=file, active=True)
+            if not members.exists():
+                raise NotAMember
+            if members.exclude(manages=manages).update(manages=manages):
+                outcome = StaffOutcome.OK
+            _record(Kind.MEMBER, _MANAGES[manages], origin, user=user, file=file)
+    if not reachable:
+        raise OutOfReach
+    return outcome
+
+
+_MANAGES = {True: "manager", False: "manager_ended"}
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:

@@ -1,17 +1,41 @@
-"""The webhook endpoints of files: administrators make, change and remove them in the admin."""
+"""The webhook endpoints of files: administrators keep them in the admin, and members who manage a
+file on their page.
+
+Each operation takes the member who asks. Without one, staff ask, whom the admin has let in.
+"""
 
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import transaction
+from django.db.models import Count, Max, Min
 from django.utils import timezone
 
-from optin.errors import TooManyEndpoints, UnfitEndpoint
+from optin.errors import (
+    EndpointGone,
+    NotAMember,
+    TooManyEndpoints,
+    TooManyRepeats,
+    UnfitEndpoint,
+)
 from optin.messaging.webhooks import CHUNK, give_numbers
-from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent
+from optin.models import (
+    AuditEvent,
+    File,
+    Membership,
+    Purpose,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookRepeat,
+)
 from optin.models.webhooks import OLD_SECRET_FOR
+from optin.operations.factors import Standing, read_caller_locked, refuse_ended
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 from optin.runtime import outside
@@ -19,27 +43,70 @@ from optin.runtime import outside
 MAX_ENDPOINTS = 5
 """Endpoints of one file."""
 
+MAX_REPEATS = 20
+"""Stretches of events that one endpoint can wait for."""
+
+SENT_AGAIN_WITHIN = timedelta(days=30)
+"""Older events are not sent again."""
+
 RESOLVED_WITHIN = 5.0
 """Seconds that the name of a new endpoint may take."""
+
+KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
+"""Those that an endpoint can want."""
 
 Off = WebhookEndpoint.Off
 
 
-def make(file: File, url: str, *, origin: Origin) -> tuple[WebhookEndpoint, str]:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person who asks on a page, as their session has them, and what it has proved."""
+
+    user: User
+    standing: Standing
+
+    def demand(self, file_id: int) -> None:
+        """Lock the person, and let pass whoever manages the file. Call it first.
+
+        :raises PasswordNeeded, FactorNeeded: if the session has not proved enough.
+        :raises SignedOut, Deactivated: if it was ended meanwhile.
+        :raises NotAMember: if they do not manage the file, or not any more, or it is not active.
+        """
+        factors = read_caller_locked(self.user, Purpose.SIGN_IN, every_factor=True)
+        refuse_ended(factors, self.user)
+        self.standing.demand(factors.now, factor=factors.is_on)
+        own = Membership.objects.filter(user=self.user, file=file_id, active=True, manages=True)
+        # Locked: whoever ends the membership waits for this, or comes first.
+        locked = own.filter(file__active=True).select_for_update(no_key=True, of=("self",))
+        if not locked.first():
+            raise NotAMember
+
+
+def make(
+    file: File,
+    url: str,
+    *,
+    kinds: Iterable[str] = (),
+    description: str = "",
+    origin: Origin,
+    member: Member | None = None,
+) -> tuple[WebhookEndpoint, str]:
     """Make an endpoint; return it and its secret, which is shown only once.
 
     It is sent what happens from now on.
 
+    :param kinds: of ``KINDS``, those that it wants; none: all.
     :raises UnfitEndpoint: if nothing may be sent to *url*, or its host cannot be resolved.
     :raises TooManyEndpoints: if the file has ``MAX_ENDPOINTS``.
     """
-    if outside.fault(url) or not _is_public(url):
-        raise UnfitEndpoint
+    _demand_fit(url)
     now, secret = timezone.now(), WebhookEndpoint.new_secret()
     # What happened before now gets its numbers before the endpoint begins.
     while give_numbers(file) == CHUNK:
         pass
     with transaction.atomic(durable=True):
+        if member:
+            member.demand(file.pk)
         # Whoever gives numbers locks the file too, so none is skipped.
         locked = File.objects.select_for_update(no_key=True).get(pk=file.pk)
         if WebhookEndpoint.objects.filter(file=locked).count() >= MAX_ENDPOINTS:
@@ -47,56 +114,86 @@ def make(file: File, url: str, *, origin: Origin) -> tuple[WebhookEndpoint, str]
         endpoint = WebhookEndpoint.objects.create(
             file=locked,
             url=url,
+            kinds=_joined(kinds),
+            description=description,
+            made_by=member.user if member else None,
             secrets_encrypted=WebhookEndpoint.seal(secret, locked.pk),
             created_at=now,
             due_at=now,
             cursor=locked.webhook_sequence,
         )
-        _record("made", endpoint, origin)
+        _record("made", endpoint, origin, member)
     return endpoint, secret
 
 
-def replace_secret(endpoint: WebhookEndpoint, *, origin: Origin) -> str:
+def change(
+    endpoint: WebhookEndpoint,
+    url: str,
+    *,
+    kinds: Iterable[str],
+    description: str,
+    origin: Origin,
+    member: Member | None = None,
+) -> None:
+    """Change what *endpoint* is. Events that wait go to the new address, at once.
+
+    :raises UnfitEndpoint: as ``make``.
+    """
+    if url != endpoint.url:
+        _demand_fit(url)
+    with transaction.atomic(durable=True):
+        locked = _locked(endpoint, member)
+        anew = {"failures": 0, "due_at": timezone.now()} if url != locked.url else {}
+        changes = {"url": url, "kinds": _joined(kinds), "description": description, **anew}
+        WebhookEndpoint.objects.filter(pk=locked.pk).update(**changes)
+        _record("changed", locked, origin, member)
+
+
+def replace_secret(
+    endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None
+) -> str:
     """Return a new secret. For ``OLD_SECRET_FOR``, the present one signs too."""
     now, secret = timezone.now(), WebhookEndpoint.new_secret()
     with transaction.atomic(durable=True):
-        locked = _locked(endpoint)
+        locked = _locked(endpoint, member)
         both = f"{secret} {locked.open_secrets()[0]}"
         locked.secrets_encrypted = WebhookEndpoint.seal(both, locked.file_id)
         locked.old_secret_ends_at = now + OLD_SECRET_FOR
         locked.save(update_fields=["secrets_encrypted", "old_secret_ends_at"])
-        _record("secret_replaced", locked, origin)
+        _record("secret_replaced", locked, origin, member)
     return secret
 
 
-def switch(endpoint: WebhookEndpoint, *, on: bool, origin: Origin) -> StaffOutcome:
+def switch(
+    endpoint: WebhookEndpoint, *, on: bool, origin: Origin, member: Member | None = None
+) -> StaffOutcome:
     """Send nothing to *endpoint* any more; or send what it lacks, up to 30 days old, and go on."""
     now = timezone.now()
-    off: dict[str, Any] = {"off_at": now, "off_why": Off.STAFF}
+    off: dict[str, Any] = {"off_at": now, "off_why": Off.MEMBER if member else Off.STAFF}
     changes = {"off_at": None, "off_why": "", "failures": 0, "due_at": now} if on else off
     with transaction.atomic(durable=True):
-        locked = _locked(endpoint)
+        locked = _locked(endpoint, member)
         if bool(locked.off_at) is on:
             WebhookEndpoint.objects.filter(pk=locked.pk).update(**changes)
             outcome, recorded = StaffOutcome.OK, "switched_on" if on else "switched_off"
         else:
             outcome, recorded = StaffOutcome.UNCHANGED, "unchanged"
-        _record(recorded, locked, origin)
+        _record(recorded, locked, origin, member)
     return outcome
 
 
-def remove(endpoint: WebhookEndpoint, *, origin: Origin) -> None:
+def remove(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None) -> None:
     """Delete *endpoint*, and the log of its attempts."""
     with transaction.atomic(durable=True):
-        locked = _locked(endpoint)
-        _record("removed", locked, origin)
+        locked = _locked(endpoint, member)
+        _record("removed", locked, origin, member)
         locked.delete()
 
 
-def test(endpoint: WebhookEndpoint, *, origin: Origin) -> None:
+def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None) -> None:
     """Have a test sent to *endpoint*, once, by whoever sends the others."""
     with transaction.atomic(durable=True):
-        locked = _locked(endpoint)
+        locked = _locked(endpoint, member)
         WebhookEvent.objects.create(
             message_id=WebhookEvent.new_id(),
             file_id=locked.file_id,
@@ -104,11 +201,72 @@ def test(endpoint: WebhookEndpoint, *, origin: Origin) -> None:
             at=timezone.now(),
             endpoint=locked,
         )
-        _record("tested", locked, origin)
+        _record("tested", locked, origin, member)
 
 
-def _locked(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-    return WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
+def send_again(
+    endpoint: WebhookEndpoint,
+    *,
+    message_id: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    origin: Origin,
+    member: Member | None = None,
+) -> int:
+    """Have events sent to *endpoint* once more: one, or those from *since* until before *until*.
+
+    Of these, those that it wants and that it was to get already, at most ``SENT_AGAIN_WITHIN``
+    old. Each has the id and the body that it had. New events go first.
+
+    :returns: how many. If there are none, nothing happens.
+    :raises TooManyRepeats: if it waits for ``MAX_REPEATS`` such stretches.
+    """
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        locked = _locked(endpoint, member)
+        events = locked.events().filter(sequence__lte=locked.cursor)
+        oldest = now - SENT_AGAIN_WITHIN
+        events = events.filter(at__gte=max(oldest, since or oldest))
+        if until:
+            events = events.filter(at__lt=until)
+        if message_id:
+            events = events.filter(message_id=message_id)
+        found = events.order_by().aggregate(
+            count=Count("pk"), first=Min("sequence"), last=Max("sequence")
+        )
+        if found["count"]:
+            if locked.repeats.count() >= MAX_REPEATS:
+                raise TooManyRepeats
+            first, last = found["first"], found["last"]
+            WebhookRepeat.objects.create(endpoint=locked, cursor=first - 1, last=last, due_at=now)
+            _record("sent_again", locked, origin, member, first=first, last=last)
+    count: int = found["count"]
+    return count
+
+
+def _locked(endpoint: WebhookEndpoint, member: Member | None) -> WebhookEndpoint:
+    """Lock *endpoint*, for *member* if they may.
+
+    :raises EndpointGone: if it was removed meanwhile.
+    """
+    if member:
+        member.demand(endpoint.file_id)
+    found = WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=endpoint.pk).first()
+    if found is None:
+        raise EndpointGone
+    return found
+
+
+def _joined(kinds: Iterable[str]) -> str:
+    """Return *kinds* as they are stored: "" where all are wanted, so also later ones."""
+    named = set(kinds)
+    wanted = [kind for kind in KINDS if kind in named]
+    return "" if len(wanted) == len(KINDS) else " ".join(wanted)
+
+
+def _demand_fit(url: str) -> None:
+    if outside.fault(url) or not _is_public(url):
+        raise UnfitEndpoint
 
 
 def _is_public(url: str) -> bool:
@@ -128,13 +286,15 @@ def _is_public(url: str) -> bool:
     return public.is_set()
 
 
-def _record(outcome: str, endpoint: WebhookEndpoint, origin: Origin) -> None:
+def _record(
+    outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Member | None, **data: int
+) -> None:
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
         outcome,
         now=timezone.now(),
         origin=origin,
-        user_id=None,
+        user_id=member.user.pk if member else None,
         file_id=endpoint.file_id,
-        data={"endpoint": endpoint.pk},
+        data={"endpoint": endpoint.pk, **data},
     )

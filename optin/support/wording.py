@@ -428,6 +428,8 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.SAFE, ""): "Staff changed the safe list for this number",
     (Kind.MEMBER, "added"): "Added to a file",
     (Kind.MEMBER, "ended"): "Removed from a file",
+    (Kind.MEMBER, "manager"): "May manage the integrations of a file",
+    (Kind.MEMBER, "manager_ended"): "May not manage the integrations of a file any more",
     (Kind.MEMBER, ""): "Staff tried to change the files; nothing changed",
     (Kind.ACCESS_KEY, "made"): "An access key was made",
     (Kind.ACCESS_KEY, "revoked"): "An access key was revoked",
@@ -494,4 +496,6 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.WEBHOOK, "tested"): "A test was sent to a webhook endpoint",
     (Kind.WEBHOOK, "unchanged"): "A webhook endpoint was switched on or off, as it was already",
     (Kind.WEBHOOK, "removed"): "A webhook endpoint was removed",
+    (Kind.WEBHOOK, "changed"): "A webhook endpoint was changed",
+    (Kind.WEBHOOK, "sent_again"): "Events were to be sent to a webhook endpoint again",
 }

@@ -32,6 +32,7 @@ def account(request: HttpRequest) -> HttpResponse:
         revocation=revocations.waiting_for(user, factors),
         waits=email_changes.waiting_for(user),
         files=File.objects.open_to(user).order_by("name"),
+        manages=File.objects.managed_by(user).exists(),
         events=_lines(user, LAST, 3)[0],
     )
 

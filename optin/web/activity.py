@@ -227,6 +227,10 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     ),
     (Kind.MEMBER, "added"): lambda: _("You were added to a file"),
     (Kind.MEMBER, "ended"): lambda: _("You were removed from a file"),
+    (Kind.MEMBER, "manager"): lambda: _("You may manage the integrations of a file"),
+    (Kind.MEMBER, "manager_ended"): lambda: _(
+        "You may not manage the integrations of a file any more"
+    ),
     (Kind.MEMBER, ""): lambda: _("Staff tried to change your files; nothing changed"),
     (Kind.ACCESS_KEY, "made"): lambda: _("An access key was made"),
     (Kind.ACCESS_KEY, "revoked"): lambda: _("An access key was revoked"),
@@ -266,4 +270,18 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.CONSENT, "ok"): lambda: _("An application was allowed to act for you"),
     (Kind.CONSENT, "revoked"): lambda: _("The access of an application was ended"),
     (Kind.CONSENT, ""): lambda: _("An application was not allowed to act for you"),
+    (Kind.WEBHOOK, "made"): lambda: _("You added a webhook endpoint"),
+    (Kind.WEBHOOK, "changed"): lambda: _("You changed a webhook endpoint"),
+    (Kind.WEBHOOK, "secret_replaced"): lambda: _("You replaced the secret of a webhook endpoint"),
+    (Kind.WEBHOOK, "switched_on"): lambda: _("You switched a webhook endpoint on"),
+    (Kind.WEBHOOK, "switched_off"): lambda: _("You switched a webhook endpoint off"),
+    (Kind.WEBHOOK, "unchanged"): lambda: _(
+        "You switched a webhook endpoint on or off, as it was already"
+    ),
+    (Kind.WEBHOOK, "failing"): lambda: _(
+        "Your webhook endpoint was switched off: all attempts failed"
+    ),
+    (Kind.WEBHOOK, "tested"): lambda: _("You had a test sent to a webhook endpoint"),
+    (Kind.WEBHOOK, "sent_again"): lambda: _("You had events sent to a webhook endpoint again"),
+    (Kind.WEBHOOK, "removed"): lambda: _("You removed a webhook endpoint"),
 }

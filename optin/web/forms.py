@@ -14,6 +14,9 @@ from optin.codes import MAX_LENGTH
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.models import File
+from optin.models.webhooks import MAX_DESCRIPTION
+from optin.operations import webhooks
+from optin.runtime import outside
 from optin.web import typed, words
 
 MAX_NAME = 254
@@ -35,6 +38,16 @@ class Form(forms.Form):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
+
+
+class _Moment(forms.DateTimeInput):
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"step": "60"}, format="%Y-%m-%dT%H:%M")
+
+
+_WHEN = {"required": _("Enter a day and a time."), "invalid": _("Enter a day and a time.")}
 
 
 class SignInForm(Form):
@@ -93,6 +106,52 @@ class NumberForm(Form):
                 phones.parse(number, home_region=conf.sms_regions[0])
             except InvalidMobileNumber:
                 self.add_error("number", words.wrong_number(number))
+        return self.cleaned_data
+
+
+class EndpointForm(Form):
+    """A webhook endpoint: where its events go, and which."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        help_text=_("An address of your server. It begins with https://."),
+        max_length=outside.MAX_URL,
+        widget=forms.TextInput(attrs={"type": "url", "autocomplete": "off"}),
+        error_messages={"required": _("Enter an address.")},
+    )
+    description = forms.CharField(
+        label=_("Description"),
+        help_text=_("For you and others who manage the file. You can leave it empty."),
+        max_length=MAX_DESCRIPTION,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    kinds = forms.MultipleChoiceField(
+        label=_("Events"),
+        help_text=_("If you tick none, all are sent, also kinds that are added later."),
+        choices=[(kind, kind) for kind in webhooks.KINDS],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": _("Choose events from the list.")},
+    )
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"]
+        if outside.fault(url):
+            raise forms.ValidationError(words.wrong_endpoint())
+        return url
+
+
+class StretchForm(Form):
+    """From when until when events are sent again."""
+
+    since = forms.DateTimeField(label=_("From"), widget=_Moment, error_messages=_WHEN)
+    until = forms.DateTimeField(label=_("Until"), widget=_Moment, error_messages=_WHEN)
+
+    def clean(self) -> dict[str, Any]:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and since >= until:
+            self.add_error("until", _("This time must be later than the first one."))
         return self.cleaned_data
 
 

@@ -160,6 +160,23 @@ def wrong_address(text: str) -> str:
     return _("That is not an e-mail address. Write it like name@example.com.")
 
 
+def wrong_endpoint() -> str:
+    """Say which addresses a webhook endpoint can have."""
+    ports = ", ".join(map(str, conf.webhook_ports))
+    return _(
+        "Enter an address that begins with https:// and has a host name that everybody can reach, "
+        "not an IP address, without a user name and without #. Allowed ports: %(ports)s."
+    ) % {"ports": ports}
+
+
+def nothing_to_send() -> str:
+    """Say why no event is sent to a webhook endpoint again."""
+    return _(
+        "There is nothing to send again: no such event is at most 30 days old, of a kind that the "
+        "endpoint wants, and not still waiting to be sent for the first time."
+    )
+
+
 def locked(person: User) -> str:
     """Say until when no code of *person* is accepted; "" if codes are."""
     if (left := person.locked_for(timezone.now())) is None:

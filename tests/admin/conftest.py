@@ -22,6 +22,7 @@ from optin.models import (
     SmsMessage,
     User,
     WebhookEndpoint,
+    WebhookEvent,
 )
 from optin.operations import staff_actions
 from optin.runtime import outside
@@ -82,6 +83,11 @@ def world(
         secrets_encrypted=WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk),
         created_at=now,
         due_at=now,
+        cursor=1,
+    )
+    # What is sent again.
+    WebhookEvent.objects.create(
+        message_id="msg_0", file=file, kind="factor.locked", at=now, sequence=1
     )
     guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
     health = GatewayHealth.objects.create(gateway="phone")

@@ -42,7 +42,7 @@ from optin.models import (
     WebhookEndpoint,
     WebhookTry,
 )
-from optin.models.webhooks import ANSWER_KEPT
+from optin.models.webhooks import ANSWER_KEPT, MAX_DESCRIPTION
 from optin.operations import opt_ins, staff_actions
 from optin.runtime import logs
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
@@ -125,7 +125,7 @@ WRITTEN: dict[type[models.Model], set[str]] = {
     SmsMessage: {"reason", "gateway_message_id"},
     GatewayTry: {"reason", "gateway_message_id"},
     Application: {"name", "redirect_uris"},
-    WebhookEndpoint: {"url"},
+    WebhookEndpoint: {"url", "description"},
     WebhookTry: {"answer"},
 }
 """By others than this service, in one way or another."""
@@ -141,7 +141,7 @@ OURS: dict[type[models.Model], set[str]] = {
     ProviderUser: {"name", "number_encrypted", "number_digest", "last_three"},
     PendingOtp: {"nonce", "key_id"},
     AccessKey: {"digest", "prefix"},
-    WebhookEndpoint: {"secrets_encrypted"},
+    WebhookEndpoint: {"secrets_encrypted", "kinds"},
     WebhookTry: {"message_id", "kind", "reason"},
     Application: {"client_id", "client_secret", "post_logout_redirect_uris", "allowed_origins"},
 }
@@ -209,12 +209,13 @@ class Attack:
         endpoint = WebhookEndpoint.objects.create(
             file=self.file,
             url="https://hook.example/?=endpointurl<zz+onzz=1>\"'",
+            description=evil("endpointwords")[:MAX_DESCRIPTION],
             created_at=timezone.now(),
             due_at=timezone.now(),
         )
         answer = evil("endpointanswer")[:ANSWER_KEPT]
         endpoint.tries.create(at=timezone.now(), milliseconds=1, status=500, answer=answer)
-        self.marks |= {"endpointurl", "endpointanswer"}
+        self.marks |= {"endpointurl", "endpointwords", "endpointanswer"}
 
     def texts(self) -> None:
         """What gateways and carriers say, and what those who ask call themselves."""

@@ -91,6 +91,7 @@ SENT: dict[str, Any] = {
     "redirect_uris": "https://shop.example/cb",
     "by_code": "on",
     "url": "https://shop.example/hook",
+    "message_id": "msg_0",
     "number": NUMBER,
     "covers": "number",
     "days": "3",

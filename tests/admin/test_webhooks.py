@@ -1,9 +1,11 @@
 """Webhook endpoints in the admin: an administrator keeps them, with the log of the attempts."""
 
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
-from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent
+from optin.models import AuditEvent, File, Membership, User, WebhookEndpoint, WebhookEvent
 from optin.runtime import outside
 from tests.kit.staff import In, ask
 
@@ -121,3 +123,49 @@ def test_the_home_page_leads_to_one_that_was_switched_off(
     page = signed_in("auditor").get("/admin/").content.decode()
     assert "A webhook endpoint of file 777 is switched off" in page
     assert address not in page
+
+
+def test_changing_it_and_sending_events_again(endpoint: WebhookEndpoint, signed_in: In) -> None:
+    client, page = signed_in("administrator"), f"{LIST}/{endpoint.pk}"
+    new: dict[str, Any] = {"url": "https://new.example.com/", "description": "Shop"}
+    assert "Kinds of events:" in ask(client, f"{page}/edit/", 422, **new, kinds="endpoint.test")
+    ask(client, f"{page}/edit/", **new, kinds="text.failed factor.locked")
+    endpoint.refresh_from_db()
+    assert (endpoint.url, endpoint.description) == (new["url"], "Shop")
+    assert endpoint.wanted == ["factor.locked", "text.failed"]
+    event = WebhookEvent.objects.create(
+        message_id="msg_1",
+        file=endpoint.file,
+        kind="text.failed",
+        at=timezone.now(),
+        sequence=1,
+    )
+    WebhookEndpoint.objects.update(cursor=1)
+    nothing = "Enter the id of an event, or two times."
+    wrongs: list[dict[str, Any]] = [
+        {},
+        {"since": "2026-11-02 12:00"},
+        {"since": "2026-11-02", "until": "2026-11-02"},
+    ]
+    for wrong in wrongs:
+        assert nothing in ask(client, f"{page}/again/", 422, **wrong)
+    assert "nothing to send again" in ask(client, f"{page}/again/", message_id="msg_2")
+    said = "Events that will be sent again: 1."
+    assert said in ask(client, f"{page}/again/", message_id=event.message_id)
+    times: dict[str, Any] = {"since": "2026-11-01", "until": "2026-11-03 12:00"}
+    assert said in ask(client, f"{page}/again/", **times)
+    assert endpoint.repeats.count() == 2
+
+
+def test_an_administrator_decides_who_manages_a_file(user: User, file: File, signed_in: In) -> None:
+    client, of = signed_in("administrator"), Membership.objects.get(user=user)
+    page = f"optin/membership/{of.pk}"
+    assert "Changed." in ask(client, f"{page}/manager/")
+    assert File.objects.managed_by(user).get() == file
+    assert "Already set." in ask(client, f"{page}/manager/")
+    assert "Changed." in ask(client, f"{page}/no-manager/")
+    assert not File.objects.managed_by(user).exists()
+    events = AuditEvent.objects.filter(kind="member").order_by("pk")
+    assert list(events.values_list("outcome", "user_id")) == [
+        (outcome, user.pk) for outcome in ("manager", "manager", "manager_ended")
+    ]

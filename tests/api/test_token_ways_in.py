@@ -233,6 +233,7 @@ NO_WAYS_IN = {
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
     *("recovery-codes", "cancel-revocation", "texts", "first", "access"),
+    *("integrations", "integration-add", "integration"),
     *("email", "email-confirm", "cancel-email"),
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),

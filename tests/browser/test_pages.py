@@ -267,6 +267,62 @@ def somebody_who_is_signed_in_twice(at: Tour) -> None:
     expect(at.page.get_by_role("status")).to_have_text("Access ended: Payroll.")
 
 
+@tour("account", "integrations", "integration-add", "integration")
+def somebody_who_manages_a_file(at: Tour) -> None:
+    person = at.crowd.new()
+    at.sign_in(person)
+    at.sees("Your account")
+    run(
+        at.site,
+        f"user = User.objects.get(username={person.name!r})\n"
+        "Membership.objects.filter(user=user).update(manages=True)",
+    )
+    at.go("/account/")
+    at.look("account-manager", "Your account")
+    at.follow("Which of your servers are told what happens")
+    at.look("integrations-none", "Integrations")
+    at.follow("Add an endpoint Harbour Books")
+    at.look("integration-add", "Add an endpoint")
+    at.fill("Address", "https://127.0.0.1/")
+    at.press("Add the endpoint")
+    at.look("integration-add-wrong", "Add an endpoint", error="Enter an address that begins")
+    run(
+        at.site,
+        "from django.utils import timezone\n"
+        "now = timezone.now()\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "file = user.memberships.get().file\n"
+        "secret = WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk)\n"
+        "made = dict(file=file, secrets_encrypted=secret, created_at=now, due_at=now)\n"
+        "url = 'https://hooks.shop.example.com/a/long/way/to/the/server/of/the/orders'\n"
+        "words = dict(description='Orders', made_by=user)\n"
+        "hook = WebhookEndpoint.objects.create(url=url, **words, **made)\n"
+        "off = dict(off_at=now, off_why='failing', kinds='number.activated text.failed')\n"
+        "WebhookEndpoint.objects.create(url='https://b.example.com/', **off, **made)\n"
+        "for status, n in ((500, 1), (0, 2), (200, 3)):\n"
+        "    hook.tries.create(at=now, status=status, sequence=n, kind='number.activated',\n"
+        "        message_id='msg_' + 32 * '0', milliseconds=41,\n"
+        "        answer='<html><title>' + 40 * 'wide' if status else '',\n"
+        "        reason='the endpoint did not answer within 5 seconds')",
+    )
+    at.go("/account/integrations/")
+    at.look("integrations", "Integrations")
+    at.follow("https://hooks.shop.example.com/a/long/way/to/the/server/of/the/orders")
+    at.look("integration", "Webhook endpoint")
+    at.unfold("Change the endpoint")
+    at.unfold("Send events of a time again")
+    at.unfold("Remove the endpoint")
+    at.look("integration-open", "Webhook endpoint")
+    at.press("Send again")
+    at.look("integration-time-wrong", "Webhook endpoint", error="Enter a day and a time.")
+    at.press("Replace the secret")
+    at.look("integration-secret", "Secret of the endpoint")
+    at.follow("I have saved it")
+    at.unfold("Remove the endpoint")
+    at.press("Remove")
+    expect(at.page.get_by_role("status")).to_have_text("The endpoint was removed.")
+
+
 @tour("not-me", "password-new")
 def reader_of_mails(at: Tour) -> None:
     person = at.crowd.new()

@@ -35,6 +35,7 @@ from optin.models import (
     User,
     WebhookEndpoint,
     WebhookEvent,
+    WebhookRepeat,
 )
 
 pytestmark = pytest.mark.django_db
@@ -185,6 +186,11 @@ VIOLATIONS: dict[str, list[Write]] = {
     "webhook_endpoint_off_for_a_reason": [
         lambda ann, ben: endpoint(off_at=timezone.now()),
         lambda ann, ben: endpoint(off_why=WebhookEndpoint.Off.STAFF),
+    ],
+    "webhook_repeat_has_an_event": [
+        lambda ann, ben: WebhookRepeat.objects.create(
+            endpoint=endpoint(), cursor=1, last=1, due_at=timezone.now()
+        )
     ],
     "webhook_event_sequence": [lambda ann, ben: (webhook("a"), webhook("b"))],
     "file_id_in_range": [

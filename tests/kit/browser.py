@@ -33,10 +33,12 @@ NAMES = [
     *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
     "oauth2_provider:authorize",
 ]
-VARIABLES = {
+VARIABLES: dict[str, list[Any]] = {
     **{name: ["nothing"] for name in ("not-me", "revocation", "email-stop", "email-confirm")},
     "revocation-texted": ["nothing"],
     "password-new": ["MQ", "nothing"],
+    "integration-add": [777],
+    "integration": [1],
 }
 ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
 

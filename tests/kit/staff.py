@@ -124,7 +124,8 @@ MAY: dict[str, set[str]] = {
         (
             f"optin_webhookendpoint_{name}"
             for name in (
-                *("changelist", "change", "make", "test", "secret", "on", "off", "remove"),
+                *("changelist", "change", "make", "test", "edit", "again", "secret", "on"),
+                *("off", "remove"),
             )
         ),
         TOP,
@@ -132,6 +133,8 @@ MAY: dict[str, set[str]] = {
     "optin_file_make": TOP,
     "optin_membership_make": TOP,
     "optin_membership_end": TOP,
+    "optin_membership_manager": TOP,
+    "optin_membership_no-manager": TOP,
     "optin_accesskey_make": TOP,
     "optin_accesskey_revoke": TOP,
     "oauth2_provider_application_make": TOP,

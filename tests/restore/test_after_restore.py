@@ -263,6 +263,14 @@ class Town:
             lambda: Membership.objects.filter(user=user, active=True).exists(),
         )
 
+    def management_ended(self) -> Change:
+        user = self.person().who
+        tenants.let_manage(user, self.file, manages=True, origin=ORIGIN)
+        return Change(
+            lambda: tenants.let_manage(user, self.file, manages=False, origin=ORIGIN),
+            lambda: File.objects.managed_by(user).exists(),
+        )
+
     def access_key_revoked(self) -> Change:
         user = self.person().who
         key, _text = AccessKey.objects.make(user, self.file, timezone.now())

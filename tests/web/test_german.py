@@ -348,11 +348,12 @@ def test_every_event_has_words_in_german() -> None:
 
 
 ONLY = {
-    AuditEvent.Kind.MEMBER: {"added", "ended", "out_of_reach"},
+    AuditEvent.Kind.MEMBER: {"added", "ended", "manager", "manager_ended", "out_of_reach"},
     AuditEvent.Kind.ACCESS_KEY: {"made", "revoked", "out_of_reach"},
     AuditEvent.Kind.SESSION: {"ended", "others_ended"},
     AuditEvent.Kind.RESTORE: {"again"},
     AuditEvent.Kind.PERSON: {"created", "deactivated", "activated"},
+    AuditEvent.Kind.WEBHOOK: {outcome for kind, outcome in activity._EVENTS if kind == "webhook"},
 }
 NOT_OF_A_PERSON = {
     AuditEvent.Kind.STOP,
@@ -368,7 +369,6 @@ NOT_OF_A_PERSON = {
     AuditEvent.Kind.APPLICATION,
     AuditEvent.Kind.SEARCH,
     AuditEvent.Kind.TEST_TEXT,
-    AuditEvent.Kind.WEBHOOK,
 }
 
 
@@ -585,6 +585,7 @@ SUBJECTS = {
     Notice.Kind.EMAIL_CHANGED: "Die E-Mail-Adresse Ihres Kontos wurde ge\u00e4ndert",
     Notice.Kind.EMAIL_OFF: "Ihre E-Mail-Adresse \u00e4ndert sich nicht",
     Notice.Kind.DISOWNED: "Alle wurden von Ihrem Konto abgemeldet",
+    Notice.Kind.ENDPOINT_OFF: "Ein Webhook-Endpunkt wurde ausgeschaltet",
 }
 
 

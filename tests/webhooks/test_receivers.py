@@ -215,7 +215,7 @@ def test_it_refuses_what_is_not_signed(
 def test_it_refuses_another_secret(receives: Callable[[str], Receiver], client: Client) -> None:
     receiver = receives(client.endpoint.new_secret())
     client.server.answer = receiver.stands_behind(client.server)
-    endpoints.test(client.endpoint, origin=ORIGIN)
+    endpoints.send_test(client.endpoint, origin=ORIGIN)
     send()
 
     assert [each.status for each in client.tries] == [400]
@@ -230,7 +230,7 @@ def test_it_takes_what_was_signed_within_five_minutes(
     now = datetime.now(UTC)
     for minutes in (-6, -4, 4, 6):
         clock.move_to(now + timedelta(minutes=minutes))
-        endpoints.test(client.endpoint, origin=ORIGIN)
+        endpoints.send_test(client.endpoint, origin=ORIGIN)
         send()
 
     assert [each.status for each in client.tries] == [400, 204, 204, 400]
@@ -243,7 +243,7 @@ def test_it_takes_the_old_secret_while_there_are_two(
     receiver = receives(client.secret)
     client.server.answer = receiver.stands_behind(client.server)
     endpoints.replace_secret(client.endpoint, origin=ORIGIN)
-    endpoints.test(client.endpoint, origin=ORIGIN)
+    endpoints.send_test(client.endpoint, origin=ORIGIN)
     send()
 
     assert [each.status for each in client.tries] == [204]

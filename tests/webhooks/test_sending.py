@@ -273,7 +273,7 @@ def test_while_it_is_off_nothing_is_lost(client: Client) -> None:
 def test_a_test_is_sent_once_and_is_no_part_of_the_sequence(client: Client) -> None:
     endpoints.switch(client.endpoint, on=False, origin=ORIGIN)
     client.server.answer = says(500)
-    endpoints.test(client.endpoint, origin=ORIGIN)
+    endpoints.send_test(client.endpoint, origin=ORIGIN)
     assert send() == 0
     assert send() == 0
     assert client.types() == ["endpoint.test"]

@@ -118,7 +118,7 @@ RECORDED: dict[Kind, set[str]] = {
     },
     Kind.REVEAL: {CodeOutcome.OK, StaffOutcome.OUT_OF_REACH, StaffOutcome.UNREADABLE},
     Kind.ROLE: {CodeOutcome.OK, StaffOutcome.UNCHANGED, StaffOutcome.OUT_OF_REACH},
-    Kind.MEMBER: {"added", "ended", StaffOutcome.OUT_OF_REACH},
+    Kind.MEMBER: {"added", "ended", "manager", "manager_ended", StaffOutcome.OUT_OF_REACH},
     Kind.ACCESS_KEY: {"made", "revoked", StaffOutcome.OUT_OF_REACH},
     Kind.PERSON: {"created", "deactivated", "activated"},
     Kind.PASSWORD: {
@@ -142,6 +142,10 @@ RECORDED: dict[Kind, set[str]] = {
     Kind.CONSENT: {CodeOutcome.OK, "denied", "revoked"},
     Kind.SESSION: {"ended", "others_ended"},
     Kind.RESTORE: {"again"},
+    Kind.WEBHOOK: {
+        *("made", "changed", "secret_replaced", "switched_on", "switched_off", "unchanged"),
+        *("failing", "tested", "sent_again", "removed"),
+    },
     Kind.NO_TEXTS: {
         "stopped",
         "allowed",
@@ -167,7 +171,6 @@ OF_NOBODY = {
     Kind.APPLICATION,
     Kind.SEARCH,
     Kind.TEST_TEXT,
-    Kind.WEBHOOK,
 }
 """Of no person, or of one who is there no more."""
 

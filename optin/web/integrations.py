@@ -1,0 +1,228 @@
+"""The webhook endpoints of the files that a person manages (P-24): a list, and a page for each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from optin.errors import (
+    EndpointGone,
+    NotAMember,
+    TooManyEndpoints,
+    TooManyRepeats,
+    UnfitEndpoint,
+)
+from optin.models import File, WebhookEndpoint, WebhookTry
+from optin.operations import authenticators, webhooks
+from optin.operations.webhooks import Member
+from optin.runtime.redirects import SeeOther
+from optin.support import wording
+from optin.web import sessions, words
+from optin.web.forms import EndpointForm, StretchForm
+from optin.web.pages import form_page, page, signed_in
+
+_TRIES_SHOWN = 20
+
+
+@form_page
+@signed_in
+def integrations(request: HttpRequest) -> HttpResponse:
+    """All endpoints, by file, and a way to add one."""
+    _demand(request)
+    files = list(File.objects.managed_by(_user(request)).order_by("name", "pk"))
+    if not files:
+        raise Http404
+    found = WebhookEndpoint.objects.filter(file__in=files).order_by("pk")
+    of_file: dict[int, list[WebhookEndpoint]] = {file.pk: [] for file in files}
+    for endpoint in found:
+        of_file[endpoint.file_id].append(endpoint)
+    listed = [(file, of_file[file.pk]) for file in files]
+    return page(request, "integrations.html", files=listed, most=webhooks.MAX_ENDPOINTS)
+
+
+@form_page
+@signed_in
+def add(request: HttpRequest, file_id: int) -> HttpResponse:
+    """Add an endpoint to a file; the answer shows its secret, and nothing else ever does."""
+    _demand(request)
+    file = File.objects.managed_by(_user(request)).filter(pk=file_id).first()
+    if file is None:
+        raise Http404
+    form = EndpointForm(request.POST or None)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            endpoint, secret = webhooks.make(file, **data, **_who(request))
+        except NotAMember:
+            raise Http404 from None
+        except UnfitEndpoint:
+            form.add_error("url", words.wrong_endpoint())
+        except TooManyEndpoints:
+            form.add_error(None, _("This file has 5 endpoints. Remove one first."))
+        else:
+            return _show(request, endpoint, secret)
+    return page(request, "integration_add.html", form, file=file)
+
+
+def _show(
+    request: HttpRequest, endpoint: WebhookEndpoint, secret: str, *, replaced: bool = False
+) -> HttpResponse:
+    """Show a secret, in the answer to the form: no session may hold it."""
+    return page(
+        request, "integration_secret.html", endpoint=endpoint, secret=secret, replaced=replaced
+    )
+
+
+@form_page
+@signed_in
+def integration(request: HttpRequest, pk: int) -> HttpResponse:
+    """One endpoint: what can be done with it, and each attempt to send it an event."""
+    _demand(request)
+    found = WebhookEndpoint.objects.managed_by(_user(request)).select_related("file", "made_by")
+    endpoint = found.filter(pk=pk).first()
+    if endpoint is None:
+        raise Http404
+    if request.method != "POST":
+        return _of(request, endpoint)
+    act = _ACTS.get(request.POST.get("do", ""))
+    if act is None:
+        return SeeOther(request.path)
+    try:
+        return act(request, endpoint)
+    except (EndpointGone, NotAMember):
+        raise Http404 from None
+
+
+def _of(
+    request: HttpRequest,
+    endpoint: WebhookEndpoint,
+    form: EndpointForm | None = None,
+    stretch: StretchForm | None = None,
+) -> HttpResponse:
+    before = request.GET.get("before", "")
+    tries = endpoint.tries.order_by("-pk")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        tries = tries.filter(pk__lt=int(before))
+    shown = list(tries[: _TRIES_SHOWN + 1])
+    now = {"url": endpoint.url, "description": endpoint.description, "kinds": endpoint.wanted}
+    refused = next((each for each in (form, stretch) if each), None)
+    return page(
+        request,
+        "integration.html",
+        refused,
+        endpoint=endpoint,
+        change=form or EndpointForm(initial=now),
+        stretch=stretch or StretchForm(),
+        tries=[(each, _said(each)) for each in shown[:_TRIES_SHOWN]],
+        older=shown[_TRIES_SHOWN - 1].pk if len(shown) > _TRIES_SHOWN else None,
+        is_older=bool(before),
+    )
+
+
+def _said(made: WebhookTry) -> str:
+    """Return what the server answered, or why it did not; a number with its end only (S-51)."""
+    said = made.answer or made.reason
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said)
+    return wording.quoted(plain)
+
+
+# -- what can be done with one -----------------------------------------------------
+
+
+def _change(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    form = EndpointForm(request.POST)
+    if form.is_valid():
+        try:
+            webhooks.change(endpoint, **form.cleaned_data, **_who(request))
+        except UnfitEndpoint:
+            form.add_error("url", words.wrong_endpoint())
+        else:
+            sessions.flash(request, _("The endpoint was changed."))
+            return SeeOther(request.path)
+    return _of(request, endpoint, form=form)
+
+
+def _secret(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    secret = webhooks.replace_secret(endpoint, **_who(request))
+    return _show(request, endpoint, secret, replaced=True)
+
+
+def _on(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    webhooks.switch(endpoint, on=True, **_who(request))
+    return _done(request, _("The endpoint is on."))
+
+
+def _off(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    webhooks.switch(endpoint, on=False, **_who(request))
+    return _done(request, _("The endpoint is off."))
+
+
+def _test(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    webhooks.send_test(endpoint, **_who(request))
+    return _done(
+        request, _("The test is on its way. Load this page again to see what became of it.")
+    )
+
+
+def _again(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    message_id = request.POST.get("event") or "none"
+    return _repeat(request, endpoint, message_id=message_id)
+
+
+def _stretch(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    form = StretchForm(request.POST)
+    if not form.is_valid():
+        return _of(request, endpoint, stretch=form)
+    return _repeat(request, endpoint, **form.cleaned_data)
+
+
+def _repeat(request: HttpRequest, endpoint: WebhookEndpoint, **which: Any) -> HttpResponse:
+    try:
+        count = webhooks.send_again(endpoint, **which, **_who(request))
+    except TooManyRepeats:
+        said = _("Earlier events are still to be sent again. Wait until that is done.")
+        return _done(request, said, refused=True)
+    if not count:
+        return _done(request, words.nothing_to_send(), refused=True)
+    return _done(request, _("Events that will be sent again: %(count)s.") % {"count": count})
+
+
+def _remove(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    webhooks.remove(endpoint, **_who(request))
+    sessions.flash(request, _("The endpoint was removed."))
+    return SeeOther("integrations")
+
+
+def _done(request: HttpRequest, said: str, *, refused: bool = False) -> HttpResponse:
+    sessions.flash(request, said, refused=refused)
+    return SeeOther(request.path)
+
+
+_ACTS: dict[str, Callable[[HttpRequest, WebhookEndpoint], HttpResponse]] = {
+    "change": _change,
+    "secret": _secret,
+    "on": _on,
+    "off": _off,
+    "test": _test,
+    "again": _again,
+    "stretch": _stretch,
+    "remove": _remove,
+}
+
+
+def _demand(request: HttpRequest) -> None:
+    """Let pass whoever has proved enough lately; each operation asks again, under its lock."""
+    factors = authenticators.overview(_user(request))
+    sessions.standing(request).demand(timezone.now(), factor=factors.is_on)
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user
+
+
+def _who(request: HttpRequest) -> dict[str, Any]:
+    """What each operation asks of a session."""
+    member = Member(_user(request), sessions.standing(request))
+    return {"member": member, "origin": sessions.origin_of(request)}

@@ -1,0 +1,375 @@
+"""Webhook endpoints on the page of a member who manages the file; of nobody else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from optin.models import (
+    AuditEvent,
+    File,
+    Membership,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookRepeat,
+)
+from optin.operations import tenants, webhooks
+from optin.runtime import outside
+from tests.kit.browser import CONFIRM, HOST, PROVE, Browser, sign_in
+from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.phone import Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/account/integrations/"
+URL = "https://shop.example.com/hook"
+FORM = {"url": URL, "description": "Shop"}
+
+
+@pytest.fixture(autouse=True)
+def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    def addresses(host: str, port: int) -> list[str]:
+        if host.startswith("inside"):
+            raise outside.NotPublic
+        return ["8.8.8.8"]
+
+    monkeypatch.setattr(outside, "addresses", addresses)
+
+
+@pytest.fixture
+def manager(user: User, file: File) -> User:
+    tenants.let_manage(user, file, manages=True, origin=ORIGIN)
+    return user
+
+
+@pytest.fixture
+def mia(manager: User, browser: Browser) -> Browser:
+    """``user``, who manages the file, signed in."""
+    sign_in(browser)
+    return browser
+
+
+@pytest.fixture
+def endpoint(file: File, user: User) -> WebhookEndpoint:
+    made, _secret = webhooks.make(file, URL, origin=ORIGIN)
+    return made
+
+
+def path(endpoint: WebhookEndpoint) -> str:
+    return f"{LIST}{endpoint.pk}/"
+
+
+def post(browser: Browser, to: str, token: str | None = None, **fields: Any) -> Any:
+    """Send *fields* with the CSRF token of the page, whether or not a form has them."""
+    if token is None:
+        token = browser.page.forms[0].fields["csrfmiddlewaretoken"]
+    data = {"csrfmiddlewaretoken": token, **fields}
+    headers = {"origin": f"https://{HOST}"}
+    return browser.client.post(to, data, secure=True, headers=headers)
+
+
+def outcomes() -> list[tuple[str, int | None]]:
+    found = AuditEvent.objects.filter(kind="webhook").order_by("pk")
+    return list(found.values_list("outcome", "user_id"))
+
+
+def attempt(endpoint: WebhookEndpoint, sequence: int | None = 1, answer: str = "ok") -> str:
+    """An event that the endpoint was sent; return its id."""
+    event = WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=endpoint.file,
+        kind="factor.locked",
+        at=timezone.now(),
+        sequence=sequence,
+    )
+    WebhookEndpoint.objects.update(cursor=sequence or 0)
+    endpoint.tries.create(
+        message_id=event.message_id,
+        kind=event.kind,
+        sequence=sequence,
+        at=timezone.now(),
+        status=500,
+        milliseconds=41,
+        answer=answer,
+    )
+    return event.message_id
+
+
+# -- a walk ------------------------------------------------------------------------
+
+
+def test_from_the_account_to_an_endpoint_and_its_end(mia: Browser, user: User) -> None:
+    mia.go("/account/")
+    mia.click(LIST)
+    mia.click(f"{LIST}add/777/")
+    answer = post(mia, mia.path, **FORM, kinds=["text.failed"])
+    endpoint = WebhookEndpoint.objects.get()
+    (secret,) = endpoint.open_secrets()
+    assert answer.status_code == 200
+    assert secret in answer.content.decode()
+    assert (endpoint.url, endpoint.description, endpoint.kinds) == (URL, "Shop", "text.failed")
+    assert endpoint.made_by == user
+
+    mia.go(LIST)
+    page = mia.click(path(endpoint))
+    assert secret not in page.html
+    new = post(mia, path(endpoint), do="secret").content.decode()
+    endpoint.refresh_from_db()
+    assert endpoint.open_secrets()[0] in new
+    for act in ("off", "off", "on", "test"):
+        assert post(mia, path(endpoint), do=act).status_code == 303
+    changed: dict[str, Any] = {"url": f"{URL}/2", "description": "", "kinds": []}
+    assert post(mia, path(endpoint), do="change", **changed).status_code == 303
+    endpoint.refresh_from_db()
+    assert (endpoint.url, endpoint.description, endpoint.kinds) == (f"{URL}/2", "", "")
+    assert WebhookEvent.objects.get().endpoint == endpoint
+    assert post(mia, path(endpoint), do="remove")["Location"] == LIST
+    assert outcomes() == [
+        (outcome, user.pk)
+        for outcome in (
+            *("made", "secret_replaced", "switched_off", "unchanged", "switched_on"),
+            *("tested", "changed", "removed"),
+        )
+    ]
+    mia.go("/account/activity/")
+    assert "You replaced the secret of a webhook endpoint" in mia.page.html
+
+
+def test_the_log_and_sending_again(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    message_id = attempt(endpoint, answer="<b>call +61491570156</b>\u202e")
+    page = mia.go(path(endpoint))
+    for shown in (message_id, "factor.locked", "500", "41 ms"):
+        assert shown in page.html
+    for hidden in ("<b>call", "491570156", "\u202e"):  # S-51
+        assert hidden not in page.html
+    assert post(mia, path(endpoint), do="again", event=message_id).status_code == 303
+    now = timezone.localtime()
+    times = {"since": now - timedelta(hours=1), "until": now + timedelta(hours=1)}
+    sent = {name: time.strftime("%Y-%m-%dT%H:%M") for name, time in times.items()}
+    assert post(mia, path(endpoint), do="stretch", **sent).status_code == 303
+    assert "Events that will be sent again: 1." in mia.go(path(endpoint)).flash
+    assert WebhookRepeat.objects.count() == 2
+    assert post(mia, path(endpoint), do="again").status_code == 303
+    assert "nothing to send again" in mia.go(path(endpoint)).flash
+
+
+def test_the_log_page_by_page(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    for n in range(21):
+        endpoint.tries.create(message_id=f"msg_{n:02}", at=timezone.now(), milliseconds=n)
+    page = mia.go(path(endpoint))
+    assert "msg_20" in page.html
+    assert "msg_00" not in page.html
+    older = mia.go(next(link for link in page.links if "before=" in link))
+    assert "msg_00" in older.html
+    assert "msg_01" not in older.html
+    assert mia.go(f"{path(endpoint)}?before=%C2%B2").status == 200
+
+
+# -- what is refused ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://a.example.com/", "https://127.0.0.1/", "https://[::1]/", "https://2130706433/"),
+        *("https://inside.example.com/", "https://u@a.example.com/", "https://a.example.com:22/"),
+        *("", "https://a.example.com/#x", "https://localhost/", "x" * 501),
+    ],
+)
+@pytest.mark.parametrize("way", ["add", "change"])
+def test_no_address_leads_inside(
+    mia: Browser, endpoint: WebhookEndpoint, url: str, way: str
+) -> None:
+    mia.go(LIST)
+    to, fields = (path(endpoint), {"do": "change"}) if way == "change" else (f"{LIST}add/777/", {})
+    answer = post(mia, to, url=url, description="", **fields)
+    assert answer.status_code == 422
+    assert WebhookEndpoint.objects.get().url == URL
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"do": "change", "url": URL, "kinds": ["endpoint.test"]},
+        {"do": "change", "url": URL, "kinds": ["x"]},
+        {"do": "change", "url": URL, "description": "x" * 101},
+        {"do": "change", "url": URL, "description": "x\0"},
+        {"do": "stretch", "since": "2026-11-02T12:00", "until": "2026-11-02T12:00"},
+        {"do": "stretch", "since": "x", "until": ""},
+        {"do": "stretch", "since": "0001-01-01T00:00", "until": "x"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_named(
+    mia: Browser, endpoint: WebhookEndpoint, fields: dict[str, Any]
+) -> None:
+    mia.go(path(endpoint))
+    answer = post(mia, path(endpoint), **fields)
+    assert answer.status_code == 422
+    assert "There is a problem" in answer.content.decode()
+
+
+def test_the_limits_are_named(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    message_id = attempt(endpoint)
+    for _ in range(4):
+        webhooks.make(endpoint.file, URL, origin=ORIGIN)
+    mia.go(LIST)
+    assert not mia.page.leads_to(f"{LIST}add/777/")
+    assert "Remove one first" in post(mia, f"{LIST}add/777/", **FORM).content.decode()
+    for _ in range(21):
+        post(mia, path(endpoint), do="again", event=message_id)
+    assert "Wait until that is done" in mia.go(path(endpoint)).flash
+
+
+EVERY_ACT: list[dict[str, Any]] = [
+    {"do": "secret"},
+    {"do": "on"},
+    {"do": "off"},
+    {"do": "test"},
+    {"do": "remove"},
+    {"do": "again", "event": "msg_0"},
+    {"do": "stretch", "since": "2026-11-01T12:00", "until": "2026-11-03T12:00"},
+    {"do": "change", **FORM},
+]
+
+
+def ended(user: User, file: File) -> None:
+    tenants.end_membership(user, file, origin=ORIGIN)
+
+
+def no_manager(user: User, file: File) -> None:
+    tenants.let_manage(user, file, manages=False, origin=ORIGIN)
+
+
+def inactive(user: User, file: File) -> None:
+    File.objects.update(active=False)
+
+
+@pytest.mark.parametrize("what", [ended, no_manager, inactive])
+def test_whoever_manages_the_file_no_more_finds_nothing(
+    mia: Browser,
+    endpoint: WebhookEndpoint,
+    user: User,
+    file: File,
+    what: Callable[[User, File], None],
+) -> None:
+    mia.go(LIST)
+    before = WebhookEndpoint.objects.values().get()
+    what(user, file)
+    events = AuditEvent.objects.count()
+    huge = f"{LIST}{9**30}/"
+    for address in (LIST, path(endpoint), f"{LIST}add/777/", huge):
+        assert mia.client.get(address, secure=True).status_code == 404
+    for fields in EVERY_ACT:
+        assert post(mia, path(endpoint), **fields).status_code == 404
+    assert post(mia, f"{LIST}add/777/", **FORM).status_code == 404
+    assert WebhookEndpoint.objects.values().get() == before
+    assert AuditEvent.objects.count() == events
+    mia.go("/account/")
+    assert not mia.page.leads_to(LIST)
+
+
+@pytest.mark.parametrize("fields", [*EVERY_ACT, {}], ids=str)
+def test_a_membership_that_ends_while_somebody_asks(
+    mia: Browser,
+    endpoint: WebhookEndpoint,
+    user: User,
+    file: File,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+) -> None:
+    """... after the page was looked up: the operation asks again, under its lock."""
+    mia.go(LIST)
+    demand = webhooks.Member.demand
+
+    def meanwhile(member: webhooks.Member, file_id: int) -> None:
+        Membership.objects.filter(user=user).update(manages=False)
+        demand(member, file_id)
+
+    monkeypatch.setattr(webhooks.Member, "demand", meanwhile)
+    to = path(endpoint) if fields else f"{LIST}add/777/"
+    assert post(mia, to, **(fields or FORM)).status_code == 404
+    assert outcomes() == [("made", None)]
+
+
+def test_an_endpoint_that_is_removed_meanwhile(
+    mia: Browser, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mia.go(LIST)
+    demand = webhooks.Member.demand
+
+    def meanwhile(member: webhooks.Member, file_id: int) -> None:
+        demand(member, file_id)
+        WebhookEndpoint.objects.all().delete()
+
+    monkeypatch.setattr(webhooks.Member, "demand", meanwhile)
+    assert post(mia, path(endpoint), do="test").status_code == 404
+
+
+def test_those_of_other_files_are_not_there(
+    mia: Browser, other_file: File, endpoint: WebhookEndpoint
+) -> None:
+    other, _secret = webhooks.make(other_file, f"{URL}/other", origin=ORIGIN)
+    Membership.objects.create(user=User.objects.get(), file=other_file)  # but manages it not
+    mia.go(LIST)
+    assert f"{URL}/other" not in mia.page.html
+    assert mia.client.get(path(other), secure=True).status_code == 404
+    for fields in EVERY_ACT:
+        assert post(mia, path(other), **fields).status_code == 404
+    assert post(mia, f"{LIST}add/{other_file.pk}/", **FORM).status_code == 404
+    # Nor is an event of another file sent to one's own.
+    message_id = attempt(other)
+    post(mia, path(endpoint), do="again", event=message_id)
+    assert not WebhookRepeat.objects.exists()
+
+
+def test_without_its_token_nothing_happens(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    for fields in EVERY_ACT:
+        assert post(mia, path(endpoint), token="x" * 32, **fields).status_code == 403
+    assert post(mia, f"{LIST}add/777/", token="x" * 32, **FORM).status_code == 403
+    assert outcomes() == [("made", None)]
+
+
+def test_a_get_changes_nothing(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    mia.go(f"{path(endpoint)}?do=remove")
+    assert outcomes() == [("made", None)]
+    assert post(mia, path(endpoint), do="x").status_code == 303
+
+
+def test_the_password_is_asked_for_again(
+    mia: Browser, endpoint: WebhookEndpoint, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=21))
+    for address in (LIST, path(endpoint), f"{LIST}add/777/"):
+        mia.go(address)
+        assert mia.path == CONFIRM
+    assert post(mia, path(endpoint), do="secret")["Location"].startswith(CONFIRM)
+    mia.send(password=PASSWORD)
+    assert mia.path == f"{LIST}add/777/"
+
+
+def test_so_is_the_second_factor(ann_on: Browser, manager: User, phone: Phone) -> None:
+    ann_on.go(LIST)
+    assert ann_on.path == PROVE
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    assert ann_on.path == LIST
+
+
+def test_a_stranger_is_led_to_sign_in(endpoint: WebhookEndpoint) -> None:
+    browser = Browser()
+    browser.go(path(endpoint))
+    assert browser.path == "/sign-in/"
+
+
+# -- who manages -------------------------------------------------------------------
+
+
+def test_a_membership_that_ended_gives_nothing_back(manager: User, file: File) -> None:
+    tenants.end_membership(manager, file, origin=ORIGIN)
+    tenants.add_member(manager, file, origin=ORIGIN)
+    assert not File.objects.managed_by(manager).exists()

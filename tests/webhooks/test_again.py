@@ -1,0 +1,286 @@
+"""Which kinds an endpoint wants, and events that are sent again by hand."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin.errors import EndpointGone, TooManyRepeats, UnfitEndpoint
+from optin.messaging import webhooks
+from optin.models import (
+    AuditEvent,
+    Membership,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookRepeat,
+)
+from optin.operations import retention
+from optin.operations import webhooks as endpoints
+from tests.kit.people import ORIGIN
+from tests.kit.wire import says
+from tests.webhooks.kit import Client, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LOCKED, UNLOCKED = "factor.locked", "factor.unlocked"
+MINUTE = timedelta(minutes=1)
+
+
+def happen(client: Client, *kinds: str) -> None:
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(
+            message_id=WebhookEvent.new_id(),
+            file=client.endpoint.file,
+            kind=kind,
+            at=timezone.now(),
+        )
+        for kind in kinds
+    )
+
+
+def wants(client: Client, *kinds: str) -> None:
+    endpoint = client.row
+    endpoints.change(endpoint, endpoint.url, kinds=kinds, description="shop", origin=ORIGIN)
+
+
+def ids(client: Client) -> list[str]:
+    """The ids of what arrived, in its order."""
+    return [each.headers["webhook-id"] for each in client.server.requests]
+
+
+def sequences(client: Client) -> list[int]:
+    return [each["data"]["Sequence"] for each in client.received()]
+
+
+def again(client: Client, **which: object) -> int:
+    return endpoints.send_again(client.row, origin=ORIGIN, **which)  # type: ignore[arg-type]
+
+
+def all_again(client: Client) -> int:
+    now = timezone.now()
+    return again(client, since=now - timedelta(days=30), until=now + MINUTE)
+
+
+# -- which kinds -------------------------------------------------------------------
+
+
+def test_only_wanted_kinds_arrive(client: Client) -> None:
+    wants(client, UNLOCKED)
+    happen(client, LOCKED, UNLOCKED, LOCKED)
+    assert send() == 1
+    assert client.types() == [UNLOCKED]
+    assert client.row.cursor == 3
+
+    wants(client)  # all
+    happen(client, LOCKED)
+    assert send() == 1
+    assert sequences(client) == [2, 4]
+
+
+def test_all_kinds_are_also_those_to_come(client: Client) -> None:
+    wants(client, *endpoints.KINDS)
+    assert client.row.kinds == ""
+
+
+def test_the_longest_list_of_kinds_fits() -> None:
+    longest = WebhookEndpoint._meta.get_field("kinds").max_length
+    assert len(" ".join(endpoints.KINDS)) * 1.5 < (longest or 0)
+
+
+def test_an_unwanted_event_fails_at_nothing(client: Client) -> None:
+    wants(client, UNLOCKED)
+    client.server.answer = says(500)
+    happen(client, *[LOCKED] * 3)
+    assert send() == 0
+    assert (client.tries, client.row.failures, client.row.cursor) == ([], 0, 3)
+
+
+def test_many_unwanted_events_are_passed_over_at_once(client: Client) -> None:
+    wants(client, UNLOCKED)
+    happen(client, *[LOCKED] * 10_000)
+    while webhooks.give_numbers():
+        pass
+    with CaptureQueriesContext(connection) as statements:
+        webhooks.send_due(seconds=10)
+    assert client.row.cursor == 10_000
+    assert len(statements) < 30
+    happen(client, UNLOCKED)
+    assert send() == 1
+
+
+# -- again -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def had(client: Client, clock: time_machine.Traveller) -> Client:
+    """A client that had events 1 to 3, a minute apart."""
+    for _ in range(3):
+        clock.shift(MINUTE)
+        happen(client, UNLOCKED)
+        send()
+    return client
+
+
+def test_one_event(had: Client) -> None:
+    assert again(had, message_id=ids(had)[1]) == 1
+    assert send() == 1
+    first, repeat = had.server.requests[1], had.server.requests[3]
+    assert (repeat.body, ids(had)[3]) == (first.body, ids(had)[1])
+    assert (had.row.cursor, WebhookRepeat.objects.count()) == (3, 0)
+    event = AuditEvent.objects.latest("pk")
+    assert (event.outcome, event.file_id) == ("sent_again", 777)
+    assert event.data == {"endpoint": had.endpoint.pk, "first": 2, "last": 2}
+
+
+def test_a_stretch_from_a_time_until_before_another(had: Client) -> None:
+    now = timezone.now()
+    assert again(had, since=now - MINUTE, until=now) == 1
+    assert again(had, since=now - 2 * MINUTE, until=now) == 2
+    assert send() == 3
+    assert sequences(had)[3:] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("which", ["unknown", "a test", "of another file", "waits", "unwanted"])
+def test_what_is_not_sent_again(had: Client, other_file: object, which: str) -> None:
+    before = AuditEvent.objects.count()
+    message_id = ids(had)[0]
+    if which == "unknown":
+        message_id = "msg_0"
+    elif which == "a test":
+        had.server.requests.clear()
+        endpoints.send_test(had.row, origin=ORIGIN)
+        send()
+        message_id, before = ids(had)[0], before + 1
+    elif which == "of another file":
+        WebhookEvent.objects.filter(message_id=message_id).update(file=other_file)
+    elif which == "unwanted":
+        wants(had, LOCKED)
+        before += 1
+    else:
+        WebhookEndpoint.objects.update(cursor=0)
+    assert again(had, message_id=message_id) == 0
+    assert not WebhookRepeat.objects.exists()
+    assert AuditEvent.objects.count() == before
+
+
+def test_after_30_days_nothing_is(had: Client, clock: time_machine.Traveller) -> None:
+    clock.shift(timedelta(days=30) - MINUTE)
+    assert all_again(had) == 2
+    retention.purge(origin=ORIGIN)  # they go before their turn
+    WebhookEvent.objects.all().delete()
+    assert send() == 0
+    assert not WebhookRepeat.objects.exists()
+
+
+def test_new_events_go_first(had: Client) -> None:
+    assert all_again(had) == 3
+    happen(had, LOCKED, LOCKED)
+    assert send() == 5
+    assert sequences(had)[3:] == [4, 5, 1, 2, 3]
+
+
+def test_a_repeat_that_fails_delays_no_new_event(
+    had: Client, clock: time_machine.Traveller
+) -> None:
+    all_again(had)
+    had.server.answer = says(500)
+    assert send() == 0
+    assert (had.row.failures, had.row.off_at) == (0, None)
+    had.server.answer = says(200)
+    happen(had, LOCKED)
+    assert send() == 1
+    clock.shift(5)
+    assert send() == 3
+    assert sequences(had)[3:] == [1, 4, 1, 2, 3]
+
+
+def test_after_the_tenth_failure_a_repeat_is_given_up(
+    had: Client, clock: time_machine.Traveller
+) -> None:
+    all_again(had)
+    had.server.answer = says(500)
+    for _ in range(10):
+        send()
+        clock.shift(86_400)
+    assert not WebhookRepeat.objects.exists()
+    assert (len(had.tries), had.row.off_at) == (13, None)
+
+
+def test_while_new_events_fail_no_repeat_is_sent(had: Client) -> None:
+    had.server.answer = says(500)
+    happen(had, LOCKED)
+    send()
+    had.server.answer = says(200)
+    all_again(had)
+    assert send() == 0
+
+
+def test_an_endpoint_that_is_off_gets_them_once_it_is_on(had: Client) -> None:
+    endpoints.switch(had.row, on=False, origin=ORIGIN)
+    all_again(had)
+    assert send() == 0
+    endpoints.switch(had.row, on=True, origin=ORIGIN)
+    assert send() == 3
+
+
+def test_so_many_stretches_can_wait(had: Client) -> None:
+    for _ in range(endpoints.MAX_REPEATS):
+        all_again(had)
+    with pytest.raises(TooManyRepeats):
+        all_again(had)
+
+
+# -- changed, removed --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example/", "https://127.0.0.1/", "https://inside.example/", "https://a:1/"]
+)
+def test_no_change_leads_inside(client: Client, url: str) -> None:
+    """... of the address either."""
+    with pytest.raises(UnfitEndpoint):
+        endpoints.change(client.row, url, kinds=(), description="", origin=ORIGIN)
+    assert client.row.url == client.endpoint.url
+
+
+def test_a_new_address_is_tried_at_once(client: Client) -> None:
+    client.server.answer = says(500)
+    happen(client, LOCKED)
+    send()
+    client.server.answer = says(200)
+    url = f"{client.endpoint.url}/new"
+    endpoints.change(client.row, url, kinds=(), description="", origin=ORIGIN)
+    assert send() == 1
+    assert client.server.requests[-1].line.startswith("POST /hook/new ")
+
+
+def test_one_that_is_gone(client: Client) -> None:
+    endpoints.remove(client.row, origin=ORIGIN)
+    with pytest.raises(EndpointGone):
+        endpoints.send_test(client.endpoint, origin=ORIGIN)
+
+
+# -- switched off for failing ------------------------------------------------------
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_the_member_who_made_it_is_told(
+    client: Client, user: User, clock: time_machine.Traveller, still: bool
+) -> None:
+    """... by mail; not once they manage the file no more."""
+    Membership.objects.filter(user=user).update(manages=still)
+    WebhookEndpoint.objects.update(made_by=user)
+    client.server.answer = says(500)
+    happen(client, LOCKED)
+    while not client.row.off_at:
+        send()
+        clock.move_to(client.row.due_at)
+    subjects = [each.subject for each in mail.outbox if each.to == [user.email]]
+    assert subjects == (["A webhook endpoint was switched off"] if still else [])
+    event = AuditEvent.objects.get(kind="webhook", outcome="failing")
+    assert event.user_id == (user.pk if still else None)

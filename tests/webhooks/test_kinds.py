@@ -1,0 +1,255 @@
+"""What is told of texts, consents and ended removals: in the transaction of each, and no more."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from optin.gateways import Receipt, Report
+from optin.messaging import delivery, receipts
+from optin.models import (
+    File,
+    Guard,
+    Notice,
+    Purpose,
+    Revocation,
+    SmsMessage,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from optin.models.messages import LEASE, State
+from optin.operations import challenges, not_me, own_removals, passwords, sign_in, staff_actions
+from optin.operations import webhooks as endpoints
+from optin.outcomes import CodeOutcome, RevocationOutcome, SendOutcome
+from optin.runtime import outside
+from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.phone import AWAY, REFUSED, SILENT, STOPPED
+from tests.kit.world import PAGE, World, proved
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+
+Told = tuple[str, str, int | None]
+
+
+@pytest.fixture(autouse=True)
+def endpoint(file: File, monkeypatch: pytest.MonkeyPatch) -> WebhookEndpoint:
+    monkeypatch.setattr(outside, "addresses", lambda host, port: ["8.8.8.8"])
+    return endpoints.make(file, "https://shop.example/hook", origin=ORIGIN)[0]
+
+
+def told() -> list[Told]:
+    """The kinds, reasons and numbers of what is told, in its order."""
+    rows = WebhookEvent.objects.order_by("pk")
+    return list(rows.values_list("kind", "reason", "provider_user_id"))
+
+
+def activate(world: World) -> int:
+    """Opt in; forget what that tells."""
+    assert world.guess(world.code()).outcome is CodeOutcome.OK
+    WebhookEvent.objects.all().delete()
+    world.clock.shift(3600)
+    number: int = world.row.pk
+    return number
+
+
+# -- texts that are refused --------------------------------------------------------
+
+
+def test_a_limit(world: World) -> None:
+    assert world.ask().outcome is SendOutcome.SEND_LIMIT  # a text went out a moment ago
+
+    assert told() == [("text.refused", "send_limit", world.row.pk)]
+    assert WebhookEvent.objects.get().file_id == world.file.pk
+
+
+def test_equal_refusals_are_told_once_an_hour(world: World) -> None:
+    """Otherwise whoever asks again and again fills the queue of every endpoint."""
+    for _ in range(5):
+        world.ask()
+    assert len(told()) == 1
+
+
+def test_a_region(world: World) -> None:
+    assert world.opt_in("+4915123456789").outcome is SendOutcome.REGION_NOT_ALLOWED
+    assert told() == [("text.refused", "region_not_allowed", None)]
+
+
+def test_a_withheld_text_is_not_told(world: World, settings: Settings) -> None:
+    """S-38: nobody may learn what others did with a number that they have not verified."""
+    world.clock.shift(3600)
+    digest = world.row.number_digest
+    Guard.objects.opt_out(digest, "156", timezone.now())
+    assert world.ask().is_withheld
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("fails", "event"),
+    [
+        (REFUSED, ("text.refused", "gateway")),
+        (SILENT, ("text.failed", "not_sent")),
+        (STOPPED, ("text.refused", "opted_out")),
+    ],
+    ids=["refused", "silent", "stopped"],
+)
+def test_what_a_gateway_does_with_a_text(
+    world: World, fails: Exception, event: tuple[str, str]
+) -> None:
+    number = activate(world)
+    world.phone.fail_with = fails  # type: ignore[assignment]
+    challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
+    while SmsMessage.objects.filter(state=State.QUEUED).exists():
+        assert told() == []  # it is tried again
+        delivery.send_due(timezone.now())
+    assert told() == [(*event, number)]
+
+
+def test_a_text_that_waits_is_not_told(world: World) -> None:
+    activate(world)
+    world.phone.fail_with = AWAY
+    challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
+    assert told() == []
+
+
+@pytest.mark.parametrize("by", ["gateway", "receipt", "before"])
+def test_a_stop_is_not_told_of_a_number_that_is_not_verified(
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """S-38: it is the answer of its owner, who may be somebody else."""
+    text = SmsMessage.objects.get()
+    if by == "receipt":
+        stop = Receipt(Report.OPTED_OUT, text.reference)
+        assert receipts.take("phone", stop, timezone.now(), ORIGIN)
+    else:
+        world.clock.shift(3600)
+        if by == "before":
+            monkeypatch.setattr(Guard.objects, "has_opted_out", lambda digest: True)
+        else:
+            world.phone.fail_with = STOPPED
+        world.ask()
+    assert SmsMessage.objects.latest("pk").state == State.FAILED
+    assert told() == []
+
+
+def test_a_receipt_of_failure_is_told_once(world: World) -> None:
+    text = SmsMessage.objects.get()
+    for _ in range(2):
+        failed = Receipt(Report.FAILED, text.reference, reason="unknown subscriber")
+        receipts.take("phone", failed, timezone.now(), ORIGIN)
+    assert told() == [("text.failed", "not_delivered", world.row.pk)]
+
+
+def test_a_sender_that_died_twice(world: World) -> None:
+    text = SmsMessage.objects.filter(pk=SmsMessage.objects.get().pk)
+    text.update(state=State.SENDING, claimed_at=timezone.now() - LEASE, tries=2, unknown_attempts=2)
+    delivery.send_due(timezone.now())
+    assert text.get().state == State.FAILED
+    assert told() == [("text.failed", "not_sent", world.row.pk)]
+
+
+def test_what_failed_and_its_event_are_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the event cannot be written, the text has not failed either: it is taken up again."""
+
+    def no(*args: object) -> None:
+        raise RuntimeError
+
+    number = activate(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(SmsMessage, "tell", no)
+        world.phone.fail_with = REFUSED
+        challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
+    assert SmsMessage.objects.latest("pk").state == State.QUEUED
+    delivery.send_due(timezone.now())
+    assert told() == [("text.refused", "gateway", number)]
+
+
+def test_a_text_that_leaves_asks_for_no_endpoint(world: World) -> None:
+    activate(world)
+    with CaptureQueriesContext(connection) as statements:
+        challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
+    assert not [each for each in statements if "webhook" in each["sql"]]
+
+
+# -- consent -----------------------------------------------------------------------
+
+
+def consent(world: World, *files: int) -> None:
+    sign_in.consent(
+        present(world), client_id="shop", origin=PAGE, give=lambda: None, file_ids=files
+    )
+
+
+def test_an_application_that_may_act_in_the_file(world: World) -> None:
+    number = activate(world)
+    consent(world, 1, world.file.pk)
+    assert told() == [("consent.given", "person", number)]
+
+
+def test_an_application_that_may_not_act_there_is_not_told(world: World) -> None:
+    activate(world)
+    consent(world, world.file.pk + 1)
+    sign_in.consent(present(world), client_id="x", origin=PAGE, give=None, file_ids=[world.file.pk])
+    assert told() == []
+
+
+def test_a_person_without_a_number_is_not_told(world: World) -> None:
+    consent(world, world.file.pk)
+    assert told() == []
+
+
+# -- a removal that ends because the account is secured ----------------------------
+
+
+def present(world: World) -> User:
+    """The person as a session of now has them."""
+    user: User = User.objects.get(pk=world.user.pk)
+    return user
+
+
+def choose_password(world: World) -> None:
+    passwords.choose(
+        present(world),
+        "another horse battery",
+        standing=proved(),
+        origin=PAGE,
+        keep_session=lambda user: None,
+    )
+
+
+@pytest.fixture
+def asked(world: World, settings: Settings) -> int:
+    """A removal that somebody asked for on the sign-in page waits; return the number."""
+    settings.OPTIN_RECOVERY_DELAY = 3 * 86_400
+    number = activate(world)
+    way = own_removals.ask(present(world), origin=PAGE)
+    assert way.outcome is RevocationOutcome.ASKED
+    assert told() == [("revocation.planned", "person", number)]
+    return number
+
+
+def test_a_new_password(world: World, asked: int) -> None:
+    choose_password(world)
+    assert told()[1:] == [("revocation.cancelled", "secured", asked)]
+
+
+def test_this_was_not_me(world: World, asked: int) -> None:
+    notice = Notice.objects.get(kind=Notice.Kind.ACTIVATED)
+    not_me.disown(notice, PASSWORD, origin=PAGE)
+    assert Revocation.objects.get().closed_as == Revocation.Closed.SECURED
+    assert set(told()[1:]) == {
+        ("revocation.cancelled", "secured", asked),
+        ("number.removed", "not_me", asked),
+    }
+
+
+def test_a_suspension(world: World, asked: int) -> None:
+    staff_actions.suspend(world.user, reason="stolen", origin=ORIGIN)
+    assert told()[1:] == [("revocation.cancelled", "secured", asked)]
+
+
+def test_nothing_waits(world: World) -> None:
+    activate(world)
+    choose_password(world)
+    assert told() == []
