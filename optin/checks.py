@@ -72,6 +72,15 @@ def check_together(**kwargs: Any) -> list[CheckMessage]:
                 id="optin.E105",
             )
         )
+    if conf.fictional_numbers == "yes" and set(conf.gateways) != {Simulator.name}:
+        problems.append(
+            Warning(
+                "OPTIN_FICTIONAL_NUMBERS=yes: numbers that nobody has may opt in.",
+                hint="Texts to them cost money and reach nobody. Make a sandbox in their place: "
+                "docs/sandbox.md.",
+                id="optin.W211",
+            )
+        )
     if conf.digest_key in conf.keys.values():
         problems.append(
             Error(

@@ -60,6 +60,44 @@ class CursorGone(Refusal):
     message = "The events after this one are not kept."
 
 
+class OnlyFiction(InvalidMobileNumber):
+    """A sandbox takes no number that somebody may have."""
+
+    message = (
+        "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
+        "books."
+    )
+
+
+class Rehearsed(Refusal):
+    """An answer of which a sandbox was asked for by the number: nothing happens."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self.code = code  # type: ignore[misc]
+
+    message = "The ending of the number asked a sandbox for this answer."
+
+
+class Mixed(Refusal):
+    """A test account and a file that is no sandbox, or the reverse."""
+
+    code = "mixed"
+    message = (
+        "A sandbox takes test accounts only, and no other file takes a test account. Whether it "
+        "is one is chosen when an account or a file is made, and never changed."
+    )
+
+
+class TestAccount(Refusal):
+    """A test account is to be staff: its codes are shown on a page."""
+
+    __test__ = False  # no test, whatever its name
+
+    code = "test_account"
+    message = "This is a test account: its codes are shown on a page. It cannot be staff."
+
+
 class SamePassword(Refusal):
     """A new password is to be the one that the person has: somebody may know it."""
 

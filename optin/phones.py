@@ -11,6 +11,7 @@ from typing import Self
 
 import phonenumbers
 
+from optin import fiction
 from optin.errors import InvalidMobileNumber
 
 MAX_LENGTH = 32
@@ -41,6 +42,11 @@ class MobileNumber:
         return cls(e164, region_of(e164))
 
     @property
+    def is_fiction(self) -> bool:
+        """Whether it is kept free for films and books: nobody has it."""
+        return bool(fiction.region_of(self.e164))
+
+    @property
     def last_three(self) -> str:
         """The digits that may be shown."""
         return self.e164[-3:]
@@ -61,10 +67,12 @@ def parse(text: str, *, home_region: str) -> MobileNumber:
         ASCII digits in at most ``MAX_LENGTH`` characters.
     """
     number = _read(text, home_region)
-    region = phonenumbers.region_code_for_number(number)
-    if region is None or phonenumbers.number_type(number) not in _MOBILE:
-        raise InvalidMobileNumber
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if region := fiction.region_of(e164):
+        return MobileNumber(e164, region)
+    region = phonenumbers.region_code_for_number(number) or ""
+    if not region or phonenumbers.number_type(number) not in _MOBILE:
+        raise InvalidMobileNumber
     return MobileNumber(e164, region)
 
 
@@ -147,7 +155,8 @@ def calling_code(region: str) -> str:
 
 def region_of(e164: str) -> str:
     """Return the region of a number that ``parse`` gave."""
-    return phonenumbers.region_code_for_number(phonenumbers.parse(e164)) or ""
+    known = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
+    return known or fiction.region_of(e164)
 
 
 def mask(last_three: str) -> str:

@@ -28,7 +28,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
 from optin.audit import repeats, seals
-from optin.messaging import delivery, webhooks
+from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
@@ -172,6 +172,12 @@ def send_events(timestamp: int) -> None:
 def stream_audit(timestamp: int) -> None:
     """Write the audit stream, if there is one."""
     audit_stream.write_due(seconds=4)
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(name="report_of_sandboxes", queue="upkeep", queueing_lock="report_of_sandboxes")
+def report_of_sandboxes(timestamp: int) -> None:
+    receipts.report_of_sandboxes(timezone.now())
 
 
 @app.periodic(cron="* * * * *")

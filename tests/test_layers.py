@@ -13,7 +13,10 @@ LEVELS = {
     part: level
     for level, parts in enumerate(
         (
-            ("errors", "conf", "phones", "keys", "codes", "origin", "outcomes"),
+            (
+                *("errors", "conf", "phones", "fiction", "sandbox"),
+                *("keys", "codes", "origin", "outcomes"),
+            ),
             ("runtime",),
             ("models",),
             ("gateways", "audit", "limits"),

@@ -11,12 +11,12 @@ from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
 from optin.admin.actions import Action, Done, told
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, file, flag, plain, text, when
+from optin.admin.rows import ReadOnlyAdmin, account, by_id, clock, file, flag, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
 from optin.models import AccessKey, File, Membership, User
 from optin.models.files import MAX_FILE_ID
-from optin.operations import staff, tenants
+from optin.operations import sandbox, staff, tenants
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -43,6 +43,10 @@ class FileForm(NoForm):
         label="File id (leave empty for the next one)",
     )
     name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
+    is_sandbox = forms.BooleanField(
+        required=False,
+        label="Sandbox: for test accounts, whose texts go to a page. This cannot be changed later",
+    )
 
 
 class MemberForm(NoForm):
@@ -104,7 +108,7 @@ class ApplicationForm(NoForm):
 
 def _make_file(row: None, data: dict[str, Any], origin: Origin) -> Done:
     file_id = data["file_id"] or File.objects.next_id()
-    file = tenants.create_file(file_id, data["name"], origin=origin)
+    file = tenants.create_file(file_id, data["name"], is_sandbox=data["is_sandbox"], origin=origin)
     return Done(f"File {file.pk} was made.")
 
 
@@ -170,7 +174,9 @@ class _Tenants(ReadOnlyAdmin):
             for each in self.of_one
             if request.user.has_perm(each.permission)
         ]
-        return super().change_view(request, object_id, form_url, {"tools": tools})
+        return super().change_view(
+            request, object_id, form_url, {"tools": tools, **(extra_context or {})}
+        )
 
     def own_urls(self) -> list[URLPattern]:
         def find(pk: int) -> Any:
@@ -186,9 +192,23 @@ class _Tenants(ReadOnlyAdmin):
 @admin.register(File, site=site)
 class FileAdmin(_Tenants):
     nothing = "No file yet. A file is a tenant: people and access keys belong to one."
-    list_display = ("id", text("name"), flag("active", "state", yes="active", no="not active"))
+    list_display = (
+        "id",
+        text("name"),
+        flag("active", "state", yes="active", no="not active"),
+        flag("is_sandbox", "sandbox", yes="sandbox"),
+    )
     shown = list_display
+    change_form_template = "admin/file.html"
     make = Action("make", "Make a file", staff.TENANTS, "A file is a tenant.", _make_file, FileForm)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        file = File.objects.filter(pk=object_id, is_sandbox=True).first()
+        texts = sandbox.texts_of(file) if file else []
+        shown = {"is_sandbox": bool(file), "texts": [(clock(each.at), each) for each in texts]}
+        return super().change_view(request, object_id, form_url, shown)
 
 
 @admin.register(Membership, site=site)

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, re_path
 
 from optin.api import oauth, receipts
 from optin.api.events import EventsView
+from optin.api.sandbox import SandboxTexts
 from optin.api.tokens import RefreshView, TokenView
 from optin.api.views import NotFound, OptInView, OptOutView, PingView, VerifyView
 
@@ -31,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ]
 ]
 urlpatterns += [
+    re_path(r"^sandbox/texts/?$", SandboxTexts.as_view(), name="sandbox-texts"),
     re_path(rf"^{any_case('User')}/", NotFound.as_view()),
     re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
     re_path(rf"^{any_case('events')}/", NotFound.as_view()),

@@ -43,7 +43,7 @@ from optin.api.serializers import (
     Verify2FAOptInRequest,
     parse_id,
 )
-from optin.errors import Busy, Refusal
+from optin.errors import Busy, OnlyFiction, Refusal, Rehearsed
 from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
@@ -155,7 +155,7 @@ class Call(APIView):
         error = _error_of(exc)
         # For the line of this request.
         logs.add(code=error.code)
-        if error.status >= 500 and not isinstance(exc, Busy):
+        if error.status >= 500 and not isinstance(exc, Busy | Rehearsed):
             logger.exception("a call failed")
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
@@ -408,13 +408,19 @@ def _first_message(errors: Any) -> str:
     return f"{field} {messages[0]}"
 
 
+_REHEARSED_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}
+
+
 def _error_of(exc: Exception) -> ApiError:
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, Busy):
         return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE)
+    if isinstance(exc, Rehearsed):
+        return ApiError(exc.code, retry_after=_REHEARSED_WAITS.get(exc.code))
     if isinstance(exc, Refusal):
-        message = exc.message if exc.code == "invalid_request" else ""
+        says_more = exc.code == "invalid_request" or isinstance(exc, OnlyFiction)
+        message = exc.message if says_more else ""
         return ApiError(exc.code, message)
     if isinstance(exc, (DatabaseError, InterfaceError)):
         return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)

@@ -55,6 +55,13 @@ all of it: with them, a command takes 1.7 times as much processor time. ``manage
 class Conf(Codes, Texts, Gateways, Access, Service):
     """The settings; see ``docs/reference.md`` for how to give them."""
 
+    @property
+    def takes_fiction(self) -> bool:
+        """Whether a file that is no sandbox takes numbers for fiction."""
+        if self.fictional_numbers == "auto":
+            return set(self.gateways) == {"simulator"}
+        return self.fictional_numbers == "yes"
+
 
 conf = Conf()
 

@@ -94,6 +94,15 @@ class Texts:
         doc="Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "
         "belong to the first.",
     )
+    fictional_numbers = Setting(
+        99,
+        "auto",
+        parse=lambda text: text.strip().lower(),
+        fault=lambda v: "" if v in {"auto", "yes", "no"} else "must be auto, yes or no",
+        doc="Whether mobile numbers that are kept free for films and books may opt in to a file "
+        "that is no sandbox. auto: only where the simulator is the one gateway.",
+    )
+
     delivery = Setting(
         21,
         "inline",

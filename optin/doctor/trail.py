@@ -31,12 +31,12 @@ def keys_() -> Iterator[Finding]:
     if found:
         yield from found
         return
-    numbers = _sample(ProviderUser.objects.all())
+    numbers = _sample(ProviderUser.objects.select_related("user"))
     apps = _sample(AuthenticatorApp.objects.all())
     closed: list[Model] = [row for row in numbers if not _opens(row)]
     closed += [app for app in apps if not app.opens()]
     opened = [row for row in numbers if row not in closed]
-    lost = [row for row in opened if ProviderUser.digest_of(row.open_number()) != row.number_digest]
+    lost = [row for row in opened if not _is_found(row)]
     if closed:
         yield fault(
             f"{len(closed)} of {len(numbers) + len(apps)} sampled rows cannot be decrypted: "
@@ -68,6 +68,10 @@ def _opens(row: ProviderUser) -> bool:
     except keys.UndecryptableError:
         return False
     return True
+
+
+def _is_found(row: ProviderUser) -> bool:
+    return ProviderUser.digest_of(row.open_number(), row.user) == row.number_digest
 
 
 def restored() -> Iterator[Finding]:

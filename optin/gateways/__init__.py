@@ -26,6 +26,7 @@ from optin.gateways.protocol import (
     SmsError,
     Text,
 )
+from optin.gateways.sandbox import Sandbox
 from optin.gateways.simulator import Simulator
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Malformed",
     "Receipt",
     "Report",
+    "Sandbox",
     "Simulator",
     "SmsError",
     "Text",
@@ -130,7 +132,7 @@ def make(name: str) -> Gateway:
         raise ValueError(
             f"it has no {', '.join(missing)}; see class Gateway in optin/gateways/protocol.py."
         )
-    if not _NAME.fullmatch(str(gateway.name)) or gateway.name in KNOWN:
+    if not _NAME.fullmatch(str(gateway.name)) or gateway.name in KNOWN | {Sandbox.name}:
         raise ValueError("its name must be its own: small letters, digits and hyphens, up to 32.")
     return gateway
 

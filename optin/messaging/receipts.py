@@ -1,19 +1,17 @@
 """What gateways report of the texts that they took."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db import transaction
-
-from optin import keys, phones
+from optin import keys, phones, sandbox
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.gateways import Receipt, Report
+from optin.gateways.sandbox import Sandbox, receipts_of
 from optin.messaging import delivery, trials
+from optin.messaging.handover import keep
 from optin.models import GatewayTry, SmsMessage
-from optin.models.messages import CARRIER, LEASE, State
-from optin.models.news import Kind
-from optin.origin import Origin
-from optin.runtime import metrics
+from optin.models.messages import LEASE, State
+from optin.origin import Face, Origin
 
 _WISHES = frozenset({Report.OPTED_OUT, Report.OPTED_IN})
 
@@ -34,7 +32,7 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
     number = _number_in(receipt)
     message = _message_of(gateway, receipt, now, waits=number is None)
     if message:
-        _keep(message, gateway, receipt, now)
+        keep(message, gateway, receipt, now)
     asks = message.provider_user if message else number
     if asks and receipt.report in _WISHES:
         stop = receipt.report is Report.OPTED_OUT
@@ -42,26 +40,23 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
     return bool(asks) or trials.take(gateway, receipt, now, origin)
 
 
-def _keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) -> None:
-    rows = SmsMessage.objects.filter(pk=message.pk)
-    if receipt.report is Report.DELIVERED:
-        state = State.DELIVERED
-        changed = rows.exclude(state=state).update(
-            state=state, delivered_at=now, gateway=gateway, reason=""
-        )
-    elif receipt.report in {Report.FAILED, Report.OPTED_OUT}:
-        state = State.FAILED
-        held = rows.filter(state__in=[State.SENDING, State.SENT], gateway=gateway)
-        reason = f"{CARRIER}{receipt.reason or receipt.report}"
-        why = "opted_out" if receipt.report is Report.OPTED_OUT else "not_delivered"
-        with transaction.atomic():
-            changed = held.update(state=state, reason=reason[:200])
-            if changed:
-                message.tell(Kind.TEXT_FAILED, why, now)
-    else:
-        return
-    if changed:
-        metrics.TEXTS.labels(gateway, state.value).inc()
+def report_of_sandboxes(now: datetime) -> None:
+    """Take the receipts that the texts of sandboxes are due to get by *now*.
+
+    Nobody sends them. So this is called where somebody looks, and each minute.
+    """
+    waiting = SmsMessage.objects.filter(
+        state=State.SENT, gateway=Sandbox.name, created_at__gt=now - _REPORTED_FOR
+    )
+    for message in waiting.select_related(*_NUMBERS):
+        digits = message.provider_user.last_three
+        if message.created_at + timedelta(seconds=sandbox.of(digits).after) <= now:
+            for receipt in receipts_of(digits, message.reference):
+                take(Sandbox.name, receipt, now, Origin(Face.API, client="gateway:sandbox"))
+
+
+_REPORTED_FOR = timedelta(hours=1)
+_NUMBERS = ("pending_otp__provider_user", "news_to")
 
 
 def _message_of(gateway: str, receipt: Receipt, now: datetime, *, waits: bool) -> SmsMessage | None:

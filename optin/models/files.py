@@ -47,6 +47,8 @@ class File(models.Model):  # type: ignore[django-manager-missing]
     )
     name = models.CharField(max_length=200)
     active = models.BooleanField(default=True)
+    # Its members are test accounts, and their texts go to a page. Chosen when the file is made.
+    is_sandbox = models.BooleanField("sandbox", default=False, db_default=False)
     # The number of its last event (``webhooks``).
     webhook_sequence = models.BigIntegerField(default=0, db_default=0)
 

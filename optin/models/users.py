@@ -67,6 +67,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     last_attempt_at = models.DateTimeField(null=True, blank=True)
     # On the sign-in page, text a code at once, though there is an authenticator app.
     text_first = models.BooleanField(default=False, db_default=False)
+    # It belongs to sandboxes only (``tenants.add_member``). Chosen when the account is made.
+    is_test = models.BooleanField("test account", default=False, db_default=False)
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
@@ -86,6 +88,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
                 Lower("email"), condition=~Q(email=""), name="user_email_unique_without_case"
             ),
             models.CheckConstraint(condition=~Q(username=""), name="user_name_never_empty"),
+            # Its codes are shown on a page.
+            models.CheckConstraint(
+                condition=Q(is_test=False) | Q(is_staff=False, is_superuser=False),
+                name="user_test_account_is_no_staff",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import verification
+from optin.operations import sandbox, verification
 from optin.operations.factors import (
     Factors,
     forget_recovery_codes,
@@ -116,6 +116,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         factors = read_caller_locked(user, Purpose.OPT_OUT)
         now = factors.now
         row = factors.active
+        if factors.user.is_test:
+            sandbox.prepare_opt_out(factors, origin)
         attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT)
         result = verification.check_any(factors, code, attempt, now)
         if result.outcome is CodeOutcome.OK and row:
@@ -145,6 +147,7 @@ def text_challenge(
         file_id=file.pk if file else None,
         origin=origin,
         now=now,
+        is_test=factors.user.is_test,
     )
     if isinstance(decision, limits.Refused):
         waiting = decision.rule is limits.Rule.RESEND_WAIT

@@ -338,7 +338,8 @@ def _redigest_numbers(unreadable: set[int]) -> tuple[int, dict[str, str]]:
     controlled = set(Guard.objects.filter(covers=Guard.Covers.NUMBER).values_list("key", flat=True))
     moved: dict[str, str] = {}
     after = done = 0
-    while rows := list(ProviderUser.objects.filter(pk__gt=after).order_by("pk")[:CHUNK]):
+    of_users = ProviderUser.objects.select_related("user").order_by("pk")
+    while rows := list(of_users.filter(pk__gt=after)[:CHUNK]):
         old = {row.pk: row.number_digest for row in rows}
         opened = [row for row in rows if _done(row, row.digest_anew, unreadable)]
         ProviderUser.objects.bulk_update(opened, ["number_digest", "number_encrypted"])

@@ -20,7 +20,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import verification
+from optin.operations import sandbox, verification
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -61,7 +61,8 @@ def opt_in(
         this file stays.
     :param standing: what the session of a page has proved. There an active number is
         changed so, by proving another; a client's credentials are not enough for that.
-    :raises InvalidMobileNumber: unless it is a mobile number of some region.
+    :raises InvalidMobileNumber: unless it is a mobile number of some region, for fiction if *file*
+        is a sandbox, else not.
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
@@ -78,15 +79,18 @@ def _opt_in(
     standing: Standing | None,
     reference: str = "",
 ) -> Sending:
-    digest = ProviderUser.digest_of(number.e164)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
         now = factors.now
         if standing:
             refuse_ended(factors, user)
             standing.demand(now, factor=factors.is_on)
-        result = _may_opt_in(factors, number, digest, standing, now) or send_code(
-            factors, number, digest, file, origin, now, reference
+        sandbox.refuse_unfit(number, factors)
+        digest = ProviderUser.digest_of(number.e164, factors.user)
+        result = (
+            (factors.user.is_test and sandbox.answer_opt_in(factors, number, origin))
+            or _may_opt_in(factors, number, digest, standing, now)
+            or send_code(factors, number, digest, file, origin, now, reference)
         )
         AuditEvent.objects.record(
             Kind.OPT_IN,
@@ -154,6 +158,7 @@ def send_code(
         now=now,
         number=number,
         is_verified=bool(row and row.verified_at),
+        is_test=user.is_test,
     )
     if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
         return Sending(
@@ -247,7 +252,10 @@ def verify_opt_in(
             return known
         if origin.session:
             refuse_ended(factors, user)
-        result = verification.judge_opt_in(factors, row, file, code, now)
+        if factors.user.is_test:
+            result = sandbox.judge_opt_in(factors, row, file, code, origin)
+        else:
+            result = verification.judge_opt_in(factors, row, file, code, now)
         old, other = factors.active, None
         if result.outcome is CodeOutcome.OK and row:
             for_the_first_time = row.verified_at is None
@@ -257,7 +265,7 @@ def verify_opt_in(
                 if old:
                     result = replace(result, data={**result.data, "replaced": old.pk})
                 # Else one handset could hold a prefix open.
-                if for_the_first_time:
+                if for_the_first_time and not factors.user.is_test:
                     _count_verified(row, factors.pending[row.pk])
         elif result.compared:
             result = verification.count_failure(factors, result, attempt, now)

@@ -18,12 +18,14 @@ from optin.outcomes import StaffOutcome
 Kind = AuditEvent.Kind
 
 
-def create(username: str, email: str, *, origin: Origin) -> User:
+def create(username: str, email: str, *, is_test: bool = False, origin: Origin) -> User:
     """Make a person, who has no password yet.
+
+    :param is_test: for a test account, which belongs to sandboxes only.
 
     :raises ValidationError: if the name or the address is unfit, or somebody else's.
     """
-    person = User(username=User.normalize_username(username), email=email)
+    person = User(username=User.normalize_username(username), email=email, is_test=is_test)
     person.set_unusable_password()
     with transaction.atomic(durable=True):
         person.full_clean()
@@ -64,8 +66,9 @@ def _set_active(
 
 def record_made(person: User, *, origin: Origin) -> None:
     """Record that *person* was made, in the transaction of that."""
-    powers = {"superuser": True} if person.is_superuser else {}
-    _record(Kind.PERSON, "created", person, origin, data=powers)
+    data = {"superuser": True} if person.is_superuser else {}
+    data |= {"test": True} if person.is_test else {}
+    _record(Kind.PERSON, "created", person, origin, data=data)
 
 
 def record_password(person: User, *, origin: Origin) -> None:

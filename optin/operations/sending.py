@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
+from django.utils import timezone
+
 from optin import codes, keys, limits
 from optin.conf import conf
-from optin.messaging import delivery
+from optin.messaging import delivery, receipts
 from optin.models import (
     File,
     PendingOtp,
@@ -102,4 +105,6 @@ def text_code(
         data = {"message": message.pk, "told": outcome.value, **decision.data}
         return Sending(outcome, provider_user_id=row.pk, data=data, is_withheld=True)
     delivery.dispatch(message)
+    if row.user.is_test:
+        transaction.on_commit(lambda: receipts.report_of_sandboxes(timezone.now()), robust=True)
     return Sending(outcome, provider_user_id=row.pk, data={"message": message.pk, **decision.data})

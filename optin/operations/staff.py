@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from optin import keys, limits, phones
 from optin.conf import conf
-from optin.errors import Deactivated, InvalidMobileNumber
+from optin.errors import Deactivated, InvalidMobileNumber, TestAccount
 from optin.messaging import delivery
 from optin.models import (
     AccessKey,
@@ -299,9 +299,12 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     The person is told by e-mail.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises TestAccount: if *user* is one.
     :raises Deactivated: if the actor is no staff any more.
     """
     reason = fit_reason(reason)
+    if role and user.is_test:
+        raise TestAccount
     with transaction.atomic(durable=True):
         _lock_both(user, origin)
         user, now = User.objects.locked(user.pk), timezone.now()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_application_model
 
-from optin.errors import FileIdTaken, NotAMember, OutOfReach
+from optin.errors import FileIdTaken, Mixed, NotAMember, OutOfReach
 from optin.messaging import delivery
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.operations import sign_in, staff
@@ -23,18 +23,20 @@ from optin.outcomes import StaffOutcome
 Kind = AuditEvent.Kind
 
 
-def create_file(file_id: int, name: str, *, origin: Origin) -> File:
-    """Make a file.
+def create_file(file_id: int, name: str, *, is_sandbox: bool = False, origin: Origin) -> File:
+    """Make a file; whether it is a sandbox never changes afterwards.
 
     :raises FileIdTaken: if there is one with this id.
     """
     with transaction.atomic(durable=True):
         try:
             with transaction.atomic():
-                file = File.objects.create(id=file_id, name=name)
+                file = File.objects.create(id=file_id, name=name, is_sandbox=is_sandbox)
         except IntegrityError:
             raise FileIdTaken from None
-        _record(Kind.FILE, "created", origin, file=file)
+        _record(
+            Kind.FILE, "created", origin, file=file, data={"sandbox": True} if is_sandbox else {}
+        )
     return file
 
 
@@ -51,8 +53,12 @@ def _reachable(
 def add_member(user: User, file: File, *, origin: Origin) -> None:
     """Let *user* act in *file*; again, if they were put out of it.
 
+    :raises Mixed: if one is for tests and the other is not.
     :raises OutOfReach: if staff do it for themselves or a superior.
     """
+    # Neither ever changes, so no lock is needed.
+    if user.is_test is not file.is_sandbox:
+        raise Mixed
     with transaction.atomic(durable=True):
         reachable = _reachable(Kind.MEMBER, origin, user, file)
         if reachable:
@@ -201,6 +207,7 @@ def _record(
     file: File | None = None,
     key: AccessKey | None = None,
     application: Any = None,
+    data: dict[str, Any] | None = None,
 ) -> None:
     about = {"access_key": key, "application": application}
     AuditEvent.objects.record(
@@ -210,7 +217,7 @@ def _record(
         origin=origin,
         user_id=user.pk if user else None,
         file_id=file.pk if file else None,
-        data={name: row.pk for name, row in about.items() if row},
+        data={name: row.pk for name, row in about.items() if row} | (data or {}),
     )
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from optin import codes, keys
 from optin.conf import conf
-from optin.errors import InvalidMobileNumber, MalformedCode
+from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
 from optin.models import File, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, revocations
 from optin.operations.authenticators import Removal
@@ -134,6 +134,9 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             origin=sessions.origin_of(request),
             standing=sessions.standing(request),
         )
+    except OnlyFiction:
+        form.add_error("number", words.only_fiction())
+        return None
     except InvalidMobileNumber:
         form.add_error("number", words.wrong_number(form.cleaned_data["number"]))
         return None

@@ -17,6 +17,7 @@ from optin.web import (
     integrations,
     not_me,
     revocation,
+    sandbox,
     views,
 )
 from optin.web.code_pages import CodePage
@@ -82,6 +83,7 @@ urlpatterns = [
     path("account/email/", email_change.email, name="email"),
     path("account/email/<token>/", email_change.confirm, name="email-confirm"),
     path("account/cancel-email/", email_change.cancel, name="cancel-email"),
+    path("account/sandbox/<int:file_id>/", sandbox.texts, name="sandbox"),
     path("account/confirm/", entry.confirm, name="confirm"),
     path(
         "account/password/",

@@ -136,6 +136,14 @@ def wrong_number(text: str) -> str:
     return f"{_WRONG_NUMBERS[fault]()} {how}"
 
 
+def only_fiction() -> str:
+    """Say that a sandbox does not take the number."""
+    return _(
+        "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
+        "books."
+    )
+
+
 def number_examples() -> tuple[str, str]:
     """Return ``phones.examples`` with spaces at which no line is broken."""
     national, international = phones.examples(conf.sms_regions[0])

@@ -60,6 +60,7 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_FAILED_SIGN_INS_PER_IP", "100/300", (Rate(100, 300),)),
     ("OPTIN_FAILED_SIGN_INS_PER_NAME", "10/300", (Rate(10, 300),)),
     ("OPTIN_SMS_REGIONS", "AU, NZ", ("AU", "NZ")),
+    ("OPTIN_FICTIONAL_NUMBERS", " No ", "no"),
     ("OPTIN_KEYS", f"k2:{KEY_TEXT},k1:{'A' * 43}", {"k2": KEY, "k1": bytes(32)}),
     ("OPTIN_DIGEST_KEY", KEY_TEXT, KEY),
     ("OPTIN_DIGEST_KEY", KEY_TEXT.rstrip("="), KEY),
@@ -189,6 +190,7 @@ UNREADABLE = [
 ]
 
 WRONG: list[tuple[str, Any]] = [
+    ("OPTIN_FICTIONAL_NUMBERS", "perhaps"),
     ("OPTIN_OTP_DIGITS", 5),
     ("OPTIN_OTP_DIGITS", 8),
     ("OPTIN_OTP_LIFETIME", 0),

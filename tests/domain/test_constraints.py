@@ -180,6 +180,10 @@ VIOLATIONS: dict[str, list[Write]] = {
         ),
     ],
     "user_name_never_empty": [lambda ann, ben: User.objects.create(username="")],
+    "user_test_account_is_no_staff": [
+        lambda ann, ben: User.objects.create(username="t", is_test=True, is_staff=True),
+        lambda ann, ben: User.objects.create(username="t", is_test=True, is_superuser=True),
+    ],
     "membership_unique": [
         lambda ann, ben: Membership.objects.create(user=ann, file=File.objects.get())
     ],

@@ -18,7 +18,11 @@ class Command(BaseCommand):
         parser.add_argument("name", help="What people and staff see.")
         parser.add_argument("--id", type=int, help="Its FileId; without it, the next free one.")
 
-    def handle(self, *args: Any, name: str, id: int | None, **options: Any) -> None:
+        parser.add_argument(
+            "--sandbox", action="store_true", help="For test accounts, whose texts go to a page."
+        )
+
+    def handle(self, *args: Any, name: str, id: int | None, sandbox: bool, **options: Any) -> None:
         file_id = File.objects.next_id() if id is None else id
         if not 1 <= file_id <= MAX_FILE_ID:
             raise CommandError(f"A FileId is from 1 to {MAX_FILE_ID}.")
@@ -26,7 +30,7 @@ class Command(BaseCommand):
         if not 0 < len(name) <= MAX_NAME:
             raise CommandError(f"A name has 1 to {MAX_NAME} characters.")
         try:
-            file = tenants.create_file(file_id, name, origin=ORIGIN)
+            file = tenants.create_file(file_id, name, is_sandbox=sandbox, origin=ORIGIN)
         except FileIdTaken:
             raise CommandError(f"There is a file {file_id} already.") from None
         self.stdout.write(str(file.pk))

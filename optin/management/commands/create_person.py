@@ -16,9 +16,13 @@ class Command(BaseCommand):
             "--email", default="", help="Where warnings and links for a new password go."
         )
 
-    def handle(self, *args: Any, name: str, email: str, **options: Any) -> None:
+        parser.add_argument(
+            "--test", action="store_true", help="A test account: it belongs to sandboxes only."
+        )
+
+    def handle(self, *args: Any, name: str, email: str, test: bool, **options: Any) -> None:
         try:
-            person = people.create(name, email, origin=ORIGIN)
+            person = people.create(name, email, is_test=test, origin=ORIGIN)
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
         self.stdout.write(f"Made {person.get_username()}, user {person.pk}.")

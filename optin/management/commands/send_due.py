@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from optin.audit import repeats
 from optin.management.commands import BaseCommand
-from optin.messaging import delivery, webhooks
+from optin.messaging import delivery, receipts, webhooks
 from optin.operations import audit_stream
 
 
@@ -17,6 +17,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # First what people wait for: it leaves also where no event can be added.
         self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
+        receipts.report_of_sandboxes(timezone.now())
         repeats.tell(timezone.now())
         audit_stream.write_due(seconds=10)
         # Last, because a slow endpoint takes long.

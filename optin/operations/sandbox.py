@@ -1,0 +1,176 @@
+"""What is different for a test account: its numbers, and the answers that these ask for.
+
+Only a test account is a member of a sandbox, and of no other file, so ``User.is_test`` decides. The
+answers come from the state that causes them where that is possible: the account is locked, the code
+is too old. An opt-in ends what an earlier one has caused.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import override
+
+from optin import keys
+from optin.conf import conf
+from optin.errors import InvalidMobileNumber, OnlyFiction, Rehearsed
+from optin.limits import Rule
+from optin.messaging import receipts, wording
+from optin.models import File, Guard, PendingOtp, ProviderUser, Purpose, SmsMessage
+from optin.models.messages import State
+from optin.operations import verification
+from optin.operations.factors import Factors
+from optin.operations.sending import Sending, barred
+from optin.operations.verification import Verification
+from optin.origin import Face, Origin
+from optin.outcomes import CodeOutcome, SendOutcome
+from optin.phones import MobileNumber
+from optin.sandbox import Call, answer_of
+
+SHOWN_FOR = timedelta(days=1)
+"""How long a text is shown."""
+
+_WAIT = timedelta(seconds=30)
+_SHOWN = 100  # texts
+_RAISED = {"throttled", "internal_error", "unavailable"}
+
+
+def refuse_unfit(number: MobileNumber, factors: Factors) -> None:
+    """Refuse a number that somebody may have in a sandbox, and a number for fiction elsewhere.
+
+    :raises InvalidMobileNumber: if so.
+    """
+    if factors.user.is_test:
+        if not number.is_fiction:
+            raise OnlyFiction
+    elif number.is_fiction and not conf.takes_fiction:
+        raise InvalidMobileNumber
+
+
+def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sending | None:
+    """Return the answer that *number* asks for, if it asks for one.
+
+    :raises Rehearsed: if that comes from outside of an operation.
+    """
+    _begin_anew(factors, number)
+    user, now = factors.user, factors.now
+    code = _answer(Call.OPT_IN, number.last_three, origin)
+    if code == SendOutcome.LOCKED:
+        user.otp_locked_until = now + timedelta(seconds=conf.lock_seconds[0])
+    elif code == SendOutcome.FACTOR_DISABLED:
+        user.otp_disabled_at = now
+    elif code == SendOutcome.SEND_LIMIT:
+        data = {"rule": Rule.NONE.value}
+        return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data=data)
+    elif code == SendOutcome.REGION_NOT_ALLOWED:
+        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    else:
+        return None
+    user.save_counts()
+    return barred(factors, now)
+
+
+def _begin_anew(factors: Factors, number: MobileNumber) -> None:
+    """End a lock, a disabling, and the STOP of each other number."""
+    user = factors.user
+    if user.otp_locked_until or user.otp_disabled_at:
+        user.otp_disabled_at = None
+        user.forget_failures()
+    this = ProviderUser.digest_of(number.e164, user)
+    others = [row.number_digest for row in factors.rows.values() if row.number_digest != this]
+    if others:
+        Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=others).delete()
+
+
+def judge_opt_in(
+    factors: Factors, row: ProviderUser | None, file: File, code: str, origin: Origin
+) -> Verification:
+    """``verification.judge_opt_in``, or the answer that the number of *row* asks for.
+
+    :raises Rehearsed: if that comes from outside of an operation.
+    """
+    now = factors.now
+    asked = _answer(Call.VERIFY, row.last_three, origin) if row else ""
+    if asked == CodeOutcome.OTP_EXPIRED and row:
+        _age(factors.pending_of(row))
+    result = verification.judge_opt_in(factors, row, file, code, now)
+    if asked != CodeOutcome.MOBILE_NUMBER_IN_USE or result.outcome is not CodeOutcome.OK:
+        return result
+    if row and (pending := factors.pending_of(row)):
+        pending.close_as_verified(now)
+    in_use = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
+    verification.count_right(factors, in_use, "", now)
+    return in_use
+
+
+def prepare_opt_out(factors: Factors, origin: Origin) -> None:
+    """Let the first code of an opt-out expire, if its number asks for that.
+
+    The second one does not: else the number would stay active for good.
+    """
+    row = factors.active
+    if row is None or not _answer(Call.OPT_OUT, row.last_three, origin):
+        return
+    closed = row.pending_otps.filter(purpose=Purpose.OPT_OUT, closed_at__gt=row.verified_at)
+    if not closed.exists():
+        _age(factors.pending_of(row))
+
+
+def _answer(call: Call, last_three: str, origin: Origin) -> str:
+    code = answer_of(call, last_three)
+    if code not in _RAISED:
+        return code
+    if origin.face == Face.API:
+        raise Rehearsed(code)
+    return ""  # a page has no such answer
+
+
+def _age(pending: PendingOtp | None) -> None:
+    """Make *pending* so old that it has expired."""
+    if pending is None:
+        return
+    by = timedelta(seconds=conf.otp_lifetime)
+    older = {"issued_at": F("issued_at") - by, "expires_at": F("expires_at") - by}
+    PendingOtp.objects.filter(pk=pending.pk).update(**older)
+    pending.issued_at -= by
+    pending.expires_at -= by
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One text of a sandbox, as its page shows it."""
+
+    at: datetime
+    to: str
+    body: str
+    state: str
+    reference: str
+
+
+def texts_of(file: File) -> list[Shown]:
+    """Return the texts of a sandbox of the last day, the newest first.
+
+    Their words are made anew: no code is stored. A text that the gateway refused is shown too.
+    """
+    assert file.is_sandbox
+    now = timezone.now()
+    receipts.report_of_sandboxes(now)
+    found = SmsMessage.objects.filter(
+        pending_otp__provider_user__file=file, created_at__gt=now - SHOWN_FOR
+    ).exclude(state=State.WITHHELD)
+    rows = found.select_related("pending_otp__provider_user__user").order_by("-pk")[:_SHOWN]
+    return list(_shown(rows))
+
+
+def _shown(messages: Iterable[SmsMessage]) -> Iterable[Shown]:
+    for message in messages:
+        number = message.provider_user
+        try:
+            with override(message.language or None):
+                body = wording.text_for(message)
+            to = number.open_number()
+        except keys.UndecryptableError:
+            continue  # its key has left the ring: nobody can enter the code either
+        yield Shown(message.created_at, to, body, message.state, message.reference)

@@ -1,0 +1,21 @@
+"""The phone of a sandbox: what its members are texted."""
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from optin.models import File
+from optin.operations import sandbox
+from optin.web.pages import page, signed_in
+
+
+@require_safe
+@signed_in
+def texts(request: HttpRequest, file_id: int) -> HttpResponse:
+    """The texts of the last day, the newest first, for the members of a sandbox."""
+    user: Any = request.user
+    file = File.objects.open_to(user).filter(pk=file_id, is_sandbox=True).first()
+    if file is None:
+        raise Http404
+    return page(request, "sandbox.html", file=file, texts=sandbox.texts_of(file))

@@ -1,0 +1,1 @@
+"""Sandboxes: their numbers, what these do, and what does not leave them."""

@@ -1,0 +1,227 @@
+"""The last two digits of a number decide what happens."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from conformance.sandbox import ENDINGS as KITS
+from optin import fiction, sandbox
+from optin.messaging import delivery
+from optin.models import File, ProviderUser, Purpose, SmsMessage, User
+from optin.operations import challenges, opt_ins
+from optin.operations.sandbox import texts_of
+from optin.outcomes import CodeOutcome, SendOutcome
+from tests.kit.people import ORIGIN
+
+pytestmark = pytest.mark.django_db
+
+NUMBERS = {number[-2:]: number for number in fiction.AUSTRALIAN}
+
+
+def test_each_ending_is_one_of_an_australian_number() -> None:
+    assert sandbox.ENDINGS.keys() <= NUMBERS.keys()
+
+
+def test_the_kit_has_the_same_answers() -> None:
+    ours = {end: (e.call, e.code) for end, e in sandbox.ENDINGS.items() if e.call}
+    assert ours == KITS
+
+
+class Caller:
+    """A client of the sandbox, over HTTP."""
+
+    def __init__(self, key: str, file: File) -> None:
+        self.query = f"?FileId={file.pk}&WsAccessKey={key}"
+        self.file = file
+        self.id = 1
+
+    def post(self, call: str, **body: Any) -> str:
+        answer = Client().post(f"/User/{call}{self.query}", body, content_type="application/json")
+        self.answer = answer
+        found = answer.json()
+        if answer.status_code == 200:
+            self.id = found.get("ProviderUserId", self.id)
+            return "ok"
+        assert answer.status_code < 500 or answer["Cache-Control"] == "no-store"
+        return str(found["_links"][-1]["title"])
+
+    def opt_in(self, ending: str) -> str:
+        return self.post("opt-in-to-2fa", MobileNumber=NUMBERS[ending])
+
+    def verify(self, code: str) -> str:
+        return self.post("verify-2fa-opt-in", ProviderUserId=self.id, Otp=code)
+
+    def opt_out(self, code: str = "") -> str:
+        return self.post("opt-out-from-2fa", Otp=code)
+
+    def texts(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = Client().get(f"/sandbox/texts{self.query}").json()["Texts"]
+        return found
+
+    def code(self) -> str:
+        return self.texts()[0]["Body"].split()[0]
+
+
+@pytest.fixture
+def caller(key: str, sandbox_file: File) -> Caller:
+    return Caller(key, sandbox_file)
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(end, e.code) for end, e in sandbox.ENDINGS.items() if e.call is sandbox.Call.OPT_IN],
+)
+@pytest.mark.django_db(transaction=True)
+def test_an_opt_in_answers_and_the_next_one_goes_on(caller: Caller, ending: str, code: str) -> None:
+    assert caller.opt_in(ending) == code
+    assert not ProviderUser.objects.exists()
+    if code in {"locked", "factor_disabled"}:
+        # For real: every call says so.
+        assert caller.opt_out() == code
+        assert caller.verify("1234567") == code
+    assert caller.opt_in("06") == "ok"
+    assert caller.verify(caller.code()) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(end, e.code) for end, e in sandbox.ENDINGS.items() if e.call is sandbox.Call.VERIFY],
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_verification_answers_and_another_number_goes_on(
+    caller: Caller, ending: str, code: str
+) -> None:
+    assert caller.opt_in(ending) == "ok"
+    assert caller.verify(caller.code()) == code
+    assert not ProviderUser.objects.filter(confirmed=True).exists()
+    assert caller.opt_in("06") == "ok"
+    assert caller.verify(caller.code()) == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_wrong_code_is_wrong_for_a_number_in_use(caller: Caller) -> None:
+    caller.opt_in("87")
+    right = caller.code()
+    wrong = f"{(int(right) + 1) % 10**7:07d}"
+    assert caller.verify(wrong) == "otp_incorrect"
+    assert caller.verify(right) == "mobile_number_in_use"
+    assert caller.verify(right) == "otp_incorrect"  # used up
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_of_wrong_codes_is_real_and_an_opt_in_ends_it(caller: Caller) -> None:
+    for ending in ("56", "57"):
+        caller.opt_in(ending)
+        right = caller.code()
+        for _ in range(5):
+            assert caller.verify(f"{(int(right) + 1) % 10**7:07d}") == "otp_incorrect"
+    assert caller.verify(right) == "locked"
+    assert caller.opt_in("58") == "ok"
+    assert caller.verify(caller.code()) == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_code_of_an_opt_out_expires_once(caller: Caller, clock: time_machine.Traveller) -> None:
+    caller.opt_in("12")
+    clock.shift(timedelta(seconds=1))
+    assert caller.verify(caller.code()) == "ok"
+    clock.shift(timedelta(seconds=1))
+    assert caller.opt_out() == "2fa_code_required"
+    assert caller.opt_out(caller.code()) == "otp_expired"
+    clock.shift(timedelta(seconds=61))
+    assert caller.opt_out() == "2fa_code_required"
+    assert caller.opt_out(caller.code()) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("ending", "states"),
+    [
+        ("06", ("delivered", "delivered")),
+        ("10", ("sent", "delivered")),
+        ("13", ("sent", "sent")),
+        ("37", ("failed", "failed")),
+        ("54", ("failed", "failed")),
+        ("66", ("delivered", "delivered")),
+        ("91", ("delivered", "delivered")),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_what_becomes_of_a_text(
+    tester: User,
+    sandbox_file: File,
+    clock: time_machine.Traveller,
+    ending: str,
+    states: tuple[str, str],
+) -> None:
+    """At once, without anybody looking; and when somebody looks 20 seconds later."""
+    asked = opt_ins.opt_in(tester, sandbox_file, NUMBERS[ending], origin=ORIGIN)
+    assert asked.outcome is SendOutcome.SENT
+    text = SmsMessage.objects.get()
+    clock.shift(timedelta(seconds=20))
+    (shown,) = texts_of(sandbox_file)
+    assert (text.state, shown.state) == states
+    assert shown.to == NUMBERS[ending]
+    assert text.cost == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_early_receipt_comes_while_the_text_is_sent(
+    tester: User, sandbox_file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    before = delivery._record_taken
+
+    def look(message: SmsMessage, *rest: Any) -> bool:
+        seen.append(SmsMessage.objects.get(pk=message.pk).state)
+        return before(message, *rest)
+
+    monkeypatch.setattr(delivery, "_record_taken", look)
+    for ending in ("66", "06"):
+        opt_ins.opt_in(tester, sandbox_file, NUMBERS[ending], origin=ORIGIN)
+    assert seen == ["delivered", "sending"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stop_holds_until_another_number_is_opted_in(
+    tester: User, sandbox_file: File, clock: time_machine.Traveller
+) -> None:
+    opt_ins.opt_in(tester, sandbox_file, NUMBERS["91"], origin=ORIGIN)
+    clock.shift(timedelta(minutes=20))
+    again = opt_ins.opt_in(tester, sandbox_file, NUMBERS["91"], origin=ORIGIN)
+    assert (again.outcome, again.is_withheld) == (SendOutcome.SENT, True)
+    clock.shift(timedelta(minutes=20))
+    opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
+    clock.shift(timedelta(minutes=20))
+    again = opt_ins.opt_in(tester, sandbox_file, NUMBERS["91"], origin=ORIGIN)
+    assert again.outcome is SendOutcome.SENT
+    assert not again.is_withheld
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_wait_for_the_next_text_holds(tester: User, sandbox_file: File) -> None:
+    opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
+    again = opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
+    assert (again.outcome, again.data["rule"]) == (SendOutcome.SEND_LIMIT, "resend-wait")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_code_for_signing_in_goes_to_the_page_too(caller: Caller, tester: User) -> None:
+    caller.opt_in("06")
+    caller.verify(caller.code())
+    challenges.challenge(tester, Purpose.SIGN_IN, origin=ORIGIN)
+    assert "to sign in" in caller.texts()[0]["Body"]
+    found = challenges.check(tester, Purpose.SIGN_IN, caller.code(), origin=ORIGIN)
+    assert found.outcome is CodeOutcome.OK
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_text_is_shown_for_a_day(
+    tester: User, sandbox_file: File, clock: time_machine.Traveller
+) -> None:
+    opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
+    clock.move_to(timezone.now() + timedelta(hours=24))
+    assert texts_of(sandbox_file) == []
