@@ -1,5 +1,7 @@
 """Write what docs/reference.md says of settings, commands, metrics, events and checks.
 
+And the table of docs/sandbox.md.
+
 ``make reference`` runs it. Each generated part stands between two comments,
 ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of the page is written by hand.
 """
@@ -13,16 +15,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import phonenumbers
 from django.core.management import BaseCommand, get_commands, load_command_class
 
-from optin import outcomes
+from optin import fiction, outcomes, sandbox
 from optin.conf import Conf, Rate, Setting, parse
 from optin.doctor.running import CHECKS
 from optin.models import AuditEvent
 from optin.runtime import metrics
 from optin.support import wording
 
-PAGE = Path(__file__).parent / "reference.md"
+PAGES = [Path(__file__).parent / name for name in ("reference.md", "sandbox.md")]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -196,6 +199,23 @@ def checks() -> Iterator[str]:
     yield table(("Check", "What is right"), [(code(check.name), check.right) for check in CHECKS])
 
 
+# -- the sandbox -------------------------------------------------------------------
+
+
+def endings() -> Iterator[str]:
+    """What each ending does, and the Australian numbers that have it."""
+    named = sandbox.ENDINGS | {"others": sandbox.USUAL}
+    rows = []
+    for ending, what in named.items():
+        answer = f"{code(what.call)}: {code(what.code)}" if what.call else ""
+        numbers = [n for n in fiction.AUSTRALIAN if sandbox.of(n) is what]
+        shown = phonenumbers.format_number(
+            phonenumbers.parse(numbers[0]), phonenumbers.PhoneNumberFormat.NATIONAL
+        )
+        rows.append((code(ending) if ending.isdigit() else ending, answer, what.words, shown))
+    yield table(("Ends in", "Answer", "What happens", "For example"), rows)
+
+
 # -- the page ----------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
@@ -206,6 +226,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "outcomes": every_outcome,
     "rules": rules,
     "checks": checks,
+    "endings": endings,
 }
 
 
@@ -223,5 +244,6 @@ def generate(page: str) -> str:
 
 
 def write() -> None:
-    """Bring the page up to date."""
-    PAGE.write_text(generate(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Bring the pages up to date."""
+    for page in PAGES:
+        page.write_text(generate(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -220,7 +220,7 @@ WAYS_IN: dict[str, Callable[[Scene], None]] = {
 STEPS = ("", "-send", "-help")
 NO_WAYS_IN = {
     # need a token or a key
-    *("verify", "opt-in", "opt-out", "ping", "events"),
+    *("verify", "opt-in", "opt-out", "ping", "sandbox-texts", "events"),
     # beside the code of a sign-in: a text, and words
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
@@ -232,7 +232,7 @@ NO_WAYS_IN = {
     # need somebody who is signed in, past the code: tests.web.flows
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
-    *("recovery-codes", "cancel-revocation", "texts", "first", "access"),
+    *("recovery-codes", "cancel-revocation", "texts", "first", "access", "sandbox"),
     *("integrations", "integration-add", "integration"),
     *("email", "email-confirm", "cancel-email"),
     # need a client, and give nothing

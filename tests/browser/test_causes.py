@@ -198,6 +198,7 @@ def desk(site: Site, crowd: Crowd, browser: Browser) -> Iterator[Desk]:
     with gateway_for(site) as gateway:
         settings = {
             "OPTIN_GATEWAYS": "http",
+            "OPTIN_FICTIONAL_NUMBERS": "yes",
             "OPTIN_GATEWAY_HTTP_URL": gateway.url,
             "OPTIN_GATEWAY_HTTP_BODY": '{"to":"{to}","body":"{body}","reference":"{reference}"}',
             "OPTIN_RECEIPT_SECRET": SECRET,

@@ -323,6 +323,26 @@ def somebody_who_manages_a_file(at: Tour) -> None:
     expect(at.page.get_by_role("status")).to_have_text("The endpoint was removed.")
 
 
+@tour("sandbox")
+def developer_of_a_client(at: Tour) -> None:
+    person = at.crowd.new()
+    run(
+        at.site,
+        "from optin.operations import opt_ins\n"
+        "from optin.origin import Face, Origin\n"
+        f"User.objects.filter(username={person.name!r}).update(is_test=True)\n"
+        f"user = User.objects.get(username={person.name!r})\n"
+        "user.memberships.all().delete()\n"
+        "file = File.objects.create(id=900, name='Harbour Sandbox', is_sandbox=True)\n"
+        "user.memberships.create(file=file)\n"
+        "for number in ('0491 570 006', '0491 570 737', '0491 570 313'):\n"
+        "    opt_ins.opt_in(user, file, number, origin=Origin(Face.COMMAND))",
+    )
+    at.sign_in(person)
+    at.follow("Texts of Harbour Sandbox")
+    at.look("sandbox", "Harbour Sandbox")
+
+
 @tour("not-me", "password-new")
 def reader_of_mails(at: Tour) -> None:
     person = at.crowd.new()

@@ -270,6 +270,7 @@ def phone_line(carrier: Carrier, tmp_path: Path, db: None) -> Iterator[Phone]:
     with running(
         folder,
         OPTIN_GATEWAYS="kannel",
+        OPTIN_FICTIONAL_NUMBERS="yes",
         OPTIN_GATEWAY_KANNEL_URL=carrier.url,
         OPTIN_GATEWAY_KANNEL_USER="optin",
         OPTIN_GATEWAY_KANNEL_PASSWORD=carrier.password,

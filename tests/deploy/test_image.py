@@ -252,6 +252,7 @@ def test_an_opt_in_through_it(
         "DATABASE_URL": f"postgres://optin_service:s%2Fervice{database}",
         "OPTIN_DELIVERY": "worker",
         "OPTIN_GATEWAYS": "kannel",
+        "OPTIN_FICTIONAL_NUMBERS": "yes",
         "OPTIN_GATEWAY_KANNEL_URL": f"http://127.0.0.1:{gateway.port}/cgi-bin/sendsms",
         "OPTIN_GATEWAY_KANNEL_USER": "optin",
         "OPTIN_GATEWAY_KANNEL_PASSWORD": "kannel-password",

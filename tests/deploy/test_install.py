@@ -134,7 +134,8 @@ def edit(debian: Debian) -> None:
         "EMAIL_URL": "smtp://127.0.0.1:25",
         "DEFAULT_FROM_EMAIL": "no-reply@harbour.test",
         "OPTIN_GATEWAYS": "kannel\nOPTIN_GATEWAY_KANNEL_URL=http://localhost:13013/cgi-bin/sendsms"
-        "\nOPTIN_GATEWAY_KANNEL_USER=optin\nOPTIN_GATEWAY_KANNEL_PASSWORD=secret",
+        "\nOPTIN_GATEWAY_KANNEL_USER=optin\nOPTIN_GATEWAY_KANNEL_PASSWORD=secret"
+        "\nOPTIN_FICTIONAL_NUMBERS=yes",
     }
     deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED|REDIS_URL)=.*\n"
     text = re.sub(rf"^{deleted}", "", read(debian, SETTINGS), flags=re.MULTILINE)

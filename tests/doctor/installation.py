@@ -48,7 +48,7 @@ with time_machine.travel(now - timedelta(minutes=90), tick=True):
     user = User.objects.create_user("ann", "ann@example.com")
     file = File.objects.create(id=777, name="Harbour Books")
     file.memberships.create(user=user)
-    opt_ins.opt_in(user, file, "+61491570156", origin=Origin(Face.COMMAND))
+    opt_ins.opt_in(user, file, "+61490000156", origin=Origin(Face.COMMAND))
 seals.seal(now - timedelta(minutes=60))
 """
 """A person who asked for a code 90 minutes ago, and the seal over that event."""

@@ -39,6 +39,7 @@ VARIABLES: dict[str, list[Any]] = {
     "password-new": ["MQ", "nothing"],
     "integration-add": [777],
     "integration": [1],
+    "sandbox": [900],
 }
 ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
 

@@ -123,6 +123,7 @@ class Wire:
         address = f"http://127.0.0.1:{port}/{CREDENTIALS['path']}"
         return {
             "OPTIN_GATEWAYS": "http",
+            "OPTIN_FICTIONAL_NUMBERS": "yes",
             "OPTIN_GATEWAY_HTTP_URL": f"{address}?key={CREDENTIALS['query']}",
             "OPTIN_GATEWAY_HTTP_HEADERS": f"Authorization: Bearer {CREDENTIALS['authorization']}"
             f" || X-Key: {CREDENTIALS['header']}",

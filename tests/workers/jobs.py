@@ -120,6 +120,7 @@ class Counted:
     def environment(self) -> dict[str, str]:
         return {
             "OPTIN_GATEWAYS": "http",
+            "OPTIN_FICTIONAL_NUMBERS": "yes",
             "OPTIN_GATEWAY_HTTP_URL": f"http://127.0.0.1:{self.server.server_port}/",
             "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "text": "{body}"}',
         }

@@ -61,6 +61,7 @@ def environment(folder: Path) -> dict[str, str]:
         "METRICS_TOKEN": secrets.token_hex(20),
         "OPTIN_RECEIPT_SECRET": secrets.token_hex(20),
         "OPTIN_GATEWAYS": "kannel",
+        "OPTIN_FICTIONAL_NUMBERS": "yes",
         "OPTIN_GATEWAY_KANNEL_URL": f"http://{BRIDGE}:{gateway.PORT}/cgi-bin/sendsms",
         "OPTIN_GATEWAY_KANNEL_USER": "optin",
         "OPTIN_GATEWAY_KANNEL_PASSWORD": secrets.token_hex(20),
