@@ -8,6 +8,8 @@ Values and pure functions (no database, no HTTP):
     ``outcomes``    what an operation decided: returned, stored and sent
     ``conf``        every setting: name, type, default, unit, source
     ``phones``      parse, normalise and mask numbers
+    ``fiction``     the numbers that nobody has
+    ``sandbox``     what happens to such a number in a sandbox, by its last digits
     ``keys``        the key ring: derive, encrypt, digest
     ``codes``       one-time codes: derive, compare (lifetime and tries: ``conf.codes``)
     ``origin``      who asked for an operation, and from where
