@@ -24,7 +24,7 @@ class AddConstraint(AddConstraintNotValid):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0032_webhooks"),
+        ("optin", "0036_audit_stream"),
     ]
 
     operations = [
