@@ -24,7 +24,7 @@ class AddConstraint(AddConstraintNotValid):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0036_audit_stream"),
+        ("optin", "0037_webhook_sending"),
     ]
 
     operations = [
