@@ -24,7 +24,7 @@ class AddConstraint(AddConstraintNotValid):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0037_webhook_sending"),
+        ("optin", "0034_webhook_endpoints"),
     ]
 
     operations = [

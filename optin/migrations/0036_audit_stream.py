@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0034_webhook_endpoints"),
+        ("optin", "0035_sandbox"),
     ]
 
     operations = [
