@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from optin.api.answers import ApiError, Body
 from optin.api.credentials import EVENT_SCOPES
 from optin.api.views import UserCall, once
+from optin.models import File
 from optin.models.webhooks import MAX_SEQUENCE
 from optin.operations import feed
 
@@ -28,6 +29,9 @@ class EventsView(UserCall):
         self.after = _number(query, "after", 0, MAX_SEQUENCE, default=0)
         self.limit = _number(query, "limit", 1, MAX_LIMIT, default=MAX_LIMIT)
         super().admit_to_file(query)
+        # The events are about everybody in the file.
+        if not File.objects.managed_by(self.caller.user).filter(pk=self.file.pk).exists():
+            self.refuse_access("file_access_denied", self.file_id)
 
     def get(self, request: Request) -> Response:
         events = feed.after(self.file, self.after, limit=self.limit)

@@ -22,12 +22,23 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def reader(user: User) -> Api:
+    user.memberships.update(manages=True)
     return Api(token=bearer(user, "events", lifetime=timedelta(days=90)))
 
 
 def ask(reader: Api, query: str = "", **how: Any) -> Answer:
     settle()
     return reader.send("GET", "/events", query=f"FileId=777{query}", **how)
+
+
+@pytest.mark.parametrize("change", [{"manages": False}, {"active": False}])
+def test_who_does_not_manage_the_file_reads_nothing(
+    reader: Api, user: User, change: dict[str, bool]
+) -> None:
+    """The events are about everybody in it."""
+    assert ask(reader).status == 200
+    user.memberships.update(**change)
+    assert ask(reader).brief == (403, "file_access_denied")
 
 
 def sequences(answer: Answer) -> list[int]:
@@ -73,7 +84,7 @@ def test_of_an_erased_person_there_is_no_id(reader: Api, world: World) -> None:
     world.guess(world.code())
     erasure.erase(world.user, reason="asked", origin=ORIGIN)
     colleague = User.objects.create(username="kim", email="kim@example.com")
-    world.file.memberships.create(user=colleague)
+    world.file.memberships.create(user=colleague, manages=True)
     reader = Api(token=bearer(colleague, "events"))
 
     assert ask(reader).data["events"][0]["data"]["ProviderUserId"] is None

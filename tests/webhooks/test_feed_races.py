@@ -26,6 +26,7 @@ def test_each_reader_has_each_event_once_in_order(
     file: File, user: User, settings: Settings
 ) -> None:
     settings.OPTIN_REQUESTS_PER_USER = ()
+    user.memberships.update(manages=True)
     token, ids, over = bearer(user, "events"), itertools.count(1), threading.Event()
     written = threading.Barrier(WRITERS, action=over.set, timeout=60)
 
@@ -75,6 +76,7 @@ def test_each_reader_has_each_event_once_in_order(
 
 def test_a_reader_does_not_wait_for_who_gives_numbers(file: File, user: User) -> None:
     """It answers without the newest event, which is there later."""
+    user.memberships.update(manages=True)
     api = Api(token=bearer(user, "events"))
     happens(file)
     has_lock, may_go = threading.Event(), threading.Event()

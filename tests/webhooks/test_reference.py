@@ -31,6 +31,7 @@ OURS = "customer-4711/b"
 
 @pytest.fixture
 def api(access_key: str) -> Api:
+    Membership.objects.update(manages=True)
     return Api(key=access_key)
 
 
@@ -117,7 +118,7 @@ def test_the_client_of_another_file_does_not_learn_it(
     api: Api, user: User, phone: Phone, clock: time_machine.Traveller, other_file: File
 ) -> None:
     opt_in(api, OURS)
-    Membership.objects.create(user=user, file=other_file)
+    Membership.objects.create(user=user, file=other_file, manages=True)
     clock.shift(300)
     other = Api(token=bearer(user), file_id=other_file.pk)
     activate(other, phone, opt_in(other))

@@ -115,7 +115,7 @@ def _make() -> None:
             )
         for file_id in person.file_ids:
             file = File.objects.get(pk=file_id)
-            Membership.objects.get_or_create(user=user, file=file)
+            Membership.objects.get_or_create(user=user, file=file, defaults={"manages": True})
             key = person.access_key(file_id)
             if not AccessKey.objects.filter(digest=keys.sha256(key)).exists():
                 AccessKey.objects.keep(key, user, file, timezone.now())
@@ -134,7 +134,8 @@ def _reset() -> None:
         user.save()
         own = [keys.sha256(person.access_key(file_id)) for file_id in person.file_ids]
         AccessKey.objects.filter(digest__in=own).update(revoked_at=None)
-        Membership.objects.filter(user=user, file__in=person.file_ids).update(active=True)
+        memberships = Membership.objects.filter(user=user, file__in=person.file_ids)
+        memberships.update(active=True, manages=True)
     File.objects.filter(pk__in=FILES).update(active=True)
     numbers = ProviderUser.objects.filter(user__in=users).values_list("number_digest", flat=True)
     Guard.objects.filter(key__in=list(numbers)).delete()
