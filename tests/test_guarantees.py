@@ -112,6 +112,8 @@ def has_section(document: str, number: str) -> bool:
 def test_each_section_that_is_cited_is_of_an_rfc_or_of_a_document_here() -> None:
     wrong = set()
     for path, text in texts(*CODE):
+        if path.is_relative_to("tests/conformance"):
+            continue  # what the kit says, which cites the contract
         line = flat(text)
         for match in re.finditer(r"\bsections? (\d+)", line):
             before = line[: match.start()]

@@ -136,9 +136,9 @@ def seconds(s: Session) -> None:
     """The sentence of a 429 has the seconds of Retry-After. [6]"""
     for _, answer in _read(s):
         wait = answer.headers.get("Retry-After")
-        if answer.status == 429 and wait:
-            said = f"{answer.get('StatusMessage')} {answer.get('error_description')}"
-            told = re.findall("[0-9]+", said)
+        said = answer.get("StatusMessage") or answer.get("error_description")
+        if answer.status == 429 and wait and said:  # another law looks for the property
+            told = re.findall("[0-9]+", str(said))
             s.equal(answer, wait in told, True, f"{wait} seconds in the sentence:")
 
 

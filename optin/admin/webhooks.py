@@ -73,7 +73,7 @@ class AgainForm(NoForm):
     since = forms.DateTimeField(
         required=False,
         label="Or from",
-        help_text=f"For example 2026-11-02 12:00. Times are in {settings.TIME_ZONE}.",
+        help_text=f"Year, month, day, hour and minute: YYYY-MM-DD HH:MM, in {settings.TIME_ZONE}.",
     )
     until = forms.DateTimeField(required=False, label="Until")
 

@@ -31,7 +31,7 @@ class EventsView(UserCall):
         super().admit_to_file(query)
         # The events are about everybody in the file.
         if not File.objects.managed_by(self.caller.user).filter(pk=self.file.pk).exists():
-            self.refuse_access("file_access_denied", self.file_id)
+            self.refuse_access("file_access_denied", self.file.pk)
 
     def get(self, request: Request) -> Response:
         events = feed.after(self.file, self.after, limit=self.limit)

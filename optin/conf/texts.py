@@ -95,7 +95,7 @@ class Texts:
         "belong to the first.",
     )
     fictional_numbers = Setting(
-        99,
+        117,
         "auto",
         parse=lambda text: text.strip().lower(),
         fault=lambda v: "" if v in {"auto", "yes", "no"} else "must be auto, yes or no",

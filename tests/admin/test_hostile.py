@@ -123,6 +123,7 @@ WRITTEN: dict[type[models.Model], set[str]] = {
     AuditEvent: {"user_agent", "reason", "data"},
     Guard: {"reason"},
     SmsMessage: {"reason", "gateway_message_id"},
+    ProviderUser: {"client_reference"},
     GatewayTry: {"reason", "gateway_message_id"},
     Application: {"name", "redirect_uris"},
     WebhookEndpoint: {"url", "description"},
@@ -223,14 +224,16 @@ class Attack:
         key = AccessKey.objects.make(self.user, self.file, timezone.now())[1]
         api = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={key}"
         asked = {"MobileNumber": NUMBER}
-        Client().post(api, asked, "application/json", headers={"user-agent": AGENT})
+        theirs = "=clientcallsit<zz+onzz=1>\"'"
+        headers = {"user-agent": AGENT, "client-reference": theirs}
+        Client().post(api, asked, "application/json", headers=headers)
         self.phone.fail_with = None
         self.phone.send = lambda text: "=gatewayid<zz onzz=1>\"'"  # type: ignore[method-assign]
         delivery.send_due(timezone.now())
         text = SmsMessage.objects.latest("pk")
         refused = Receipt(Report.FAILED, str(text.reference), reason=evil("carriersaid"))
         receipts.take("phone", refused, timezone.now(), ORIGIN)
-        self.marks |= {"gatewayreason", "gatewayid", "carriersaid", "agentsaid"}
+        self.marks |= {"gatewayreason", "gatewayid", "carriersaid", "agentsaid", "clientcallsit"}
 
     def operations(self) -> None:
         at = f"optin/user/{self.user.pk}"

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from optin.api.answers import ERRORS
 from optin.conf import Rate
-from optin.models import AuditEvent, ProviderUser, User
+from optin.models import AuditEvent, Membership, ProviderUser, User
 from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
@@ -182,6 +182,11 @@ def throttled(api: Api, settings: Settings) -> Answer:
     return api.ping()
 
 
+def gone(api: Api, settings: Settings) -> Answer:
+    Membership.objects.update(manages=True)
+    return api.send("GET", "/events", query=f"{api.query()}&after=9")
+
+
 def disabled(api: Api, settings: Settings) -> Answer:
     User.objects.update(otp_disabled_at=timezone.now())
     return api.verify(1, "1234567")
@@ -204,6 +209,7 @@ CODES: dict[str, Make] = {
     "too_large": lambda api, settings: api.opt_in("0" * 20_000),
     "unsupported_media_type": lambda api, settings: api.opt_in(NUMBER, media_type="text/csv"),
     "throttled": throttled,
+    "cursor_gone": gone,
 }
 
 

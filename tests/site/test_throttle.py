@@ -111,6 +111,7 @@ def test_every_call_can_be_throttled_and_says_so_on_its_page(
     call: Call, user: User, settings: Settings
 ) -> None:
     settings.OPTIN_REQUESTS_PER_USER = settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(1, 60),)
+    user.memberships.update(manages=True)
     http = Client(headers={"Authorization": f"Bearer {bearer(user)}"})
     for _ in range(2):
         status = http.generic(call.method, f"/{call.path}?FileId=777").status_code
