@@ -1,4 +1,4 @@
-"""Webhook endpoints: what each wants, who made it, what is sent again, and who manages a file."""
+"""Webhook endpoints: what each wants, who made it, and what is sent again."""
 
 import django.db.models.deletion
 from django.conf import settings
@@ -11,11 +11,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="membership",
-            name="manages",
-            field=models.BooleanField(db_default=False, default=False),
-        ),
         migrations.AddField(
             model_name="webhookendpoint",
             name="description",
@@ -31,6 +26,7 @@ class Migration(migrations.Migration):
             name="made_by",
             field=models.ForeignKey(
                 blank=True,
+                db_index=False,
                 null=True,
                 on_delete=django.db.models.deletion.SET_NULL,
                 related_name="+",

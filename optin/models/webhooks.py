@@ -96,7 +96,10 @@ class WebhookEndpoint(models.Model):
     # The kinds of events that it wants, with spaces between; "" for all, later ones too.
     kinds = models.CharField(max_length=MAX_KINDS, blank=True, default="", db_default="")
     # Null if staff made it, or the person is gone.
-    made_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    # Without an index: there are few rows.
+    made_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
     # The present secret, and after a space the one before, which signs too until
     # ``old_secret_ends_at``.
     secrets_encrypted = models.CharField(max_length=300)

@@ -56,11 +56,15 @@ def faults(migration: Migration, before: ProjectState, released: ProjectState) -
     found: list[str] = []
     made: list[str] = []
     locked: set[str] = set()
-    for own in _by_operation(migration.operations, before):
+    for own, state in _by_operation(migration.operations, before):
         made += [sql.split("(")[0] for sql in own if sql.startswith("CREATE TABLE")]
         statements = [*made, *own]
         errors, _, warnings = analyse_sql_statements(Analyser, statements)
-        found += [_text(issue) for issue in (*errors, *warnings) if not _is_unread(issue, released)]
+        found += [
+            _text(issue)
+            for issue in (*errors, *warnings)
+            if not _is_unread(issue, released) and not _gives_room(issue, own, state)
+        ]
         for sql in statements:
             locked |= {*re.findall(r'(?:^ALTER TABLE|REFERENCES) ("\w+")', sql)}
     locked -= set(map(_table, made))
@@ -82,12 +86,18 @@ def make_migration(operations: Sequence[Operation], *, atomic: bool = True) -> M
     return made("0999_next", "optin")
 
 
-def _by_operation(operations: Sequence[Operation], state: ProjectState) -> Iterator[list[str]]:
-    """Yield the SQL of each operation: what one does must not hide what another does."""
+def _by_operation(
+    operations: Sequence[Operation], state: ProjectState
+) -> Iterator[tuple[list[str], ProjectState]]:
+    """Yield the SQL of each operation, and the state before it.
+
+    What one does must not hide what another does.
+    """
     for operation in operations:
+        before = state.clone()
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
             state = make_migration([operation]).apply(state, editor, collect_sql=True)
-        yield editor.collected_sql
+        yield editor.collected_sql, before
 
 
 def _of_existing_tables(statements: list[str]) -> list[str]:
@@ -112,6 +122,21 @@ def _is_unread(issue: Issue, released: ProjectState) -> bool:
     if issue.code == "DROP_COLUMN":
         return issue.column not in tables.get(issue.table or "", set())
     return False
+
+
+def _gives_room(issue: Issue, statements: list[str], before: ProjectState) -> bool:
+    """Whether *issue* is that a column takes longer text: PostgreSQL rewrites no row for it."""
+    if issue.code != "ALTER_COLUMN":
+        return False
+    lengths = {
+        (model._meta.db_table, field.column): getattr(field, "max_length", None)
+        for model in before.apps.get_models()
+        for field in model._meta.local_fields
+    }
+    length = lengths.get((issue.table or "", issue.column or ""))
+    type_ = rf'ALTER COLUMN "{issue.column}" TYPE varchar\((\d+)\);?$'
+    new = [match for sql in statements if (match := re.search(type_, sql))]
+    return bool(length and new and length < int(new[0][1]))
 
 
 def _text(issue: Issue) -> str:

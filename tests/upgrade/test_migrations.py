@@ -74,6 +74,10 @@ REFUSED: dict[str, tuple[list[Operation], list[str]]] = {
         [migrations.AlterField("auditevent", "client", models.TextField())],
         ["ALTER_COLUMN"],
     ),
+    "shorter text": (
+        [migrations.AlterField("webhookevent", "reason", models.CharField(max_length=16))],
+        ["ALTER_COLUMN"],
+    ),
     "not null": (
         [migrations.AlterField("auditevent", "ip", models.GenericIPAddressField())],
         ["SET_NOT_NULL", "NOT_NULL"],
@@ -100,6 +104,7 @@ PASSES: dict[str, Operation] = {
         "auditevent", "x", models.IntegerField(db_default=1)
     ),
     "other choices": migrations.AlterField("auditevent", "kind", models.CharField(max_length=16)),
+    "longer text": migrations.AlterField("webhookevent", "reason", models.CharField(max_length=64)),
     "table": migrations.CreateModel(
         "Bird",
         [
