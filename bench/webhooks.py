@@ -1,13 +1,14 @@
-"""Webhooks: whether an endpoint that is dead or slow delays the others, and whether one gets less.
+"""Webhooks: does a dead or slow endpoint delay the others, and does each get all its events?
 
-Each endpoint has a file of its own. One process receives for all of them, over TLS. Of ten
-endpoints, one accepts and never answers, and one answers 500; one of all answers byte by byte, in
-4 s. The same events are sent without these sick ones, in turns. Events are written one by one at a
-steady rate, or all at once (``--rate 0``). A delay is the time from the decision, just before its
-commit, to the first receipt. Each healthy endpoint must get all its events in their order, or there
-is no measurement.
+Each endpoint has its own file. One process receives for all endpoints, over TLS. Of each ten
+endpoints, one accepts connections and never answers, and one answers 500. A single endpoint answers
+byte by byte, in 4 s. Rounds with these sick endpoints and rounds without them take turns.
 
-With ``--kills``, workers are killed at random moments meanwhile, and others follow.
+Events are written one by one at a steady rate, or all at once (``--rate 0``). A delay is the time
+from the decision, just before its commit, to the first receipt. If a healthy endpoint misses an
+event or gets one out of order, the run fails.
+
+With ``--kills``, workers are killed at random moments, and new ones replace them.
 
     python -m bench.webhooks [--events N] [--endpoints N] [--rate N] [--rounds N] [--kills N]
 """

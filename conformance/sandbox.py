@@ -1,9 +1,10 @@
-"""Reach every row of the contract's tables of errors from outside, with a sandbox.
+"""Get each error in the contract's tables from outside, with a sandbox.
 
     python -m conformance.sandbox BASE_URL FILE ACCESS_KEY USERNAME PASSWORD
 
-The account is a test account of its own, without an active number; the service lets password
-clients in. Prints each call with each answer that it got. Exit status 1: a row was not reached.
+It needs a test account that nobody else uses and that has no active number, and a service that
+lets password clients sign in. It prints the answers that each call got, and those that not even a
+sandbox gives (``UNREACHABLE``). Exit status 1: it did not get an answer that it should have got.
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""Mobile numbers that regulators keep free for films and books: nobody has one.
+"""Mobile numbers that regulators reserve for films and books: nobody has one.
 
 The sources:
 
@@ -8,8 +8,8 @@ The sources:
 - GB: Ofcom, "Telephone numbers for use in TV and radio drama": 07700 900000 to 900999.
 - SE: PTS, "Telephone numbers for use in books and films": 070-174 06 05 to 06 99.
 
-libphonenumber calls those of France and the United Kingdom unassigned. So ``phones`` asks here
-first.
+libphonenumber says that the numbers of France and the United Kingdom are unassigned, so ``phones``
+asks this module first.
 """
 
 import re

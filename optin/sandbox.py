@@ -1,7 +1,7 @@
 """What happens to a number in a sandbox: its last two digits decide.
 
-``ENDINGS`` is the one table, and ``of`` the one function that reads it. docs/sandbox.md has the
-table too. The 30 Australian numbers for fiction have each ending in it.
+``ENDINGS`` is the only table; docs/sandbox.md shows it. Each ending in it is that of one of the 30
+Australian numbers for fiction.
 """
 
 from dataclasses import dataclass

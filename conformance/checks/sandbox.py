@@ -1,7 +1,7 @@
 """The answers that a sandbox gives on purpose.
 
-The last two digits of a number ask for them (``goldens.SANDBOX``). An opt-in ends what the one
-before it has caused.
+The last two digits of a number ask for them (``goldens.SANDBOX``). Each opt-in ends the lock or
+disabling that the one before it caused.
 """
 
 from conformance.goldens import SANDBOX, SENTENCES

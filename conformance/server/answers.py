@@ -1,4 +1,4 @@
-"""Answers, as bytes: the type that was asked for, and the tables of ``goldens``."""
+"""Answers as bytes: in the type that the client asked for, from the tables of ``goldens``."""
 
 import re
 from collections.abc import Mapping

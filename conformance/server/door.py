@@ -1,4 +1,4 @@
-"""The way in: requests as they come, a line for each, and the summary at the end."""
+"""The HTTP server: it takes requests, prints a line for each, and a summary at the end."""
 
 import ipaddress
 import signal

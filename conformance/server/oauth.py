@@ -1,4 +1,4 @@
-"""The little of ``/o/`` that the kit looks at: client credentials, and the metadata (3.6)."""
+"""The part of ``/o/`` that the kit checks: client credentials, and the metadata (3.6)."""
 
 import json
 from urllib.parse import parse_qsl

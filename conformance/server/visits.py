@@ -1,7 +1,7 @@
-"""One request: what it says, all that is wrong with it, and what a careful client would do.
+"""One request: what it says, all its faults, and what a careful client would do better.
 
-Each rule looks for itself, so that all faults are told. The first in the order of refusals is
-the answer.
+Each rule checks the request by itself, so that the server finds all faults. The answer names the
+first one in the order of refusals.
 """
 
 from collections import Counter

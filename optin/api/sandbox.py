@@ -1,4 +1,4 @@
-"""The texts of a sandbox, for programs: no call of the contract."""
+"""The texts of a sandbox, for programs. This call is not in the contract."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""What the service sends to the endpoints of files, in words: for ``/Help`` and the schema.
+"""The words that describe the events for endpoints, in ``/Help`` and in the schema.
 
-A new kind of event has its row in ``KINDS``, a new property its field in ``serializers``: both
-faces show it, and tests compare them with what is sent and with docs/events.md.
+Add a new kind of event to ``KINDS``, and a new property to ``serializers``: ``/Help`` and the
+schema then show it. Tests compare both with what is sent, and with docs/events.md.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from optin.operations.retention import EVENTS_KEPT
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One kind of event: what happened, and which reasons there are."""
+    """One kind of event: what happened, and the reasons that it can have."""
 
     meaning: str
     reasons: tuple[str, ...] = ()
     others: str = ""
-    """Which further reasons there are, in words."""
+    """Further reasons, in words."""
 
 
 KINDS = {
@@ -37,19 +37,21 @@ KINDS = {
     ),
     "factor.disabled": News("Texted codes were switched off.", ("wrong_codes",)),
     "factor.unlocked": News("Staff ended a lock or a disabling.", ("staff",)),
-    "revocation.planned": News("All second factors will be removed.", ("support", "person")),
+    "revocation.planned": News(
+        "A removal of all second factors was planned.", ("support", "person")
+    ),
     "revocation.cancelled": News(
-        "They will not be removed.",
+        "The planned removal was cancelled.",
         ("person", "staff", "signed_in", "secured"),
         "or why it was not carried out",
     ),
-    "revocation.done": News("They were removed.", ("revoked",)),
+    "revocation.done": News("All second factors were removed.", ("revoked",)),
     "text.refused": News(
-        "A text was asked for and will not leave.",
+        "A text was asked for, but it was refused and will not be sent.",
         ("send_limit", "region_not_allowed", "opted_out", "gateway"),
     ),
     "text.failed": News(
-        "A text was not delivered (a carrier said so), or no attempt to send it worked.",
+        "A carrier reported that a text was not delivered, or all attempts to send it failed.",
         ("not_delivered", "not_sent", "opted_out"),
     ),
     "consent.given": News(
@@ -59,17 +61,17 @@ KINDS = {
 }
 
 HEADERS = {
-    "webhook-id": "The id of the event, the same at each attempt.",
-    "webhook-timestamp": "When this attempt was made, in seconds since 1970.",
-    "webhook-signature": "v1, a comma, and the HMAC-SHA256 in Base64 of webhook-id, "
-    "webhook-timestamp and the body, with full stops between. The key is what follows whsec_ in "
-    "the secret, in Base64. While a secret is replaced, there are two signatures, with a space "
-    "between.",
+    "webhook-id": "The id of the event. It is the same in each attempt.",
+    "webhook-timestamp": "The time of this attempt, in seconds since 1970.",
+    "webhook-signature": "v1, a comma, and a signature in Base64. It is the HMAC-SHA256 of "
+    "webhook-id, webhook-timestamp and the body, joined by full stops. Its key is the part of the "
+    "secret after whsec_, decoded from Base64. After the secret is replaced, there are two "
+    "signatures for a time, with a space between.",
 }
 
 ANSWERS = {
-    "2XX": "You have the event. The next one follows.",
-    "default": "You do not have it, also if this is a redirect. It comes again later.",
+    "2XX": "You have received the event.",
+    "default": "The attempt failed: a redirect is a failure too. The service tries again later.",
 }
 
 SAMPLE_SECRET = "whsec_YSBzYW1wbGUsIG5vdCB0aGUgc2VjcmV0IG9mIGFueWJvZHk="  # noqa: S105
@@ -92,7 +94,7 @@ def sample() -> tuple[dict[str, str], str]:
 
 
 def promises() -> dict[str, object]:
-    """Return how long and how often, for the page: numbers, or words."""
+    """Return the limits and times for the page, as numbers or words."""
     *waits, last = map(_in_words, webhooks.WAITS)
     return {
         "patience": int(webhooks.PATIENCE),

@@ -156,6 +156,6 @@ class Service:
         "",
         parse=str.strip,
         fault=sink,
-        doc="Where each audit event is written once, as a line of JSON: stdout, file:/PATH or "
+        doc="Where to write each audit event as a line of JSON: stdout, file:/PATH or "
         "syslog://HOST:PORT. Empty: nowhere.",
     )

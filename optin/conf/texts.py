@@ -99,8 +99,8 @@ class Texts:
         "auto",
         parse=lambda text: text.strip().lower(),
         fault=lambda v: "" if v in {"auto", "yes", "no"} else "must be auto, yes or no",
-        doc="Whether mobile numbers that are kept free for films and books may opt in to a file "
-        "that is no sandbox. auto: only where the simulator is the one gateway.",
+        doc="Whether mobile numbers that are reserved for films and books may opt in outside "
+        "sandboxes: yes, no, or auto. auto: only if the simulator is the only gateway.",
     )
 
     delivery = Setting(

@@ -1,6 +1,6 @@
-"""The gateway of sandboxes: no text leaves. What it does is in the number (``optin.sandbox``).
+"""The gateway of sandboxes: no text leaves. The number decides what it does (``optin.sandbox``).
 
-No setting names it: the texts of a test account go here, and no others do.
+No setting names this gateway. It gets all texts of test accounts, and no others.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""One HTTPS connection to a server that others name, kept for several requests.
+"""One HTTPS connection to the server of a client, kept open for several requests.
 
-``outside`` chooses the address, at each connection.
+``outside`` chooses the address each time the connection is opened.
 """
 
 import socket

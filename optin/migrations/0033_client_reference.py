@@ -1,4 +1,4 @@
-"""What a client calls a number, and tells in the events about it."""
+"""The reference that a client gives to a number, also in the events about it."""
 
 from django.db import migrations, models
 

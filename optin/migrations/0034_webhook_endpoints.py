@@ -1,4 +1,4 @@
-"""Webhook endpoints: what each wants, who made it, and what is sent again."""
+"""Webhook endpoints: the events that each gets, who made it, and events to send again."""
 
 import django.db.models.deletion
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""Files that are sandboxes, and test accounts, which belong to them."""
+"""Files that are sandboxes, and their members: test accounts."""
 
 from typing import Any
 

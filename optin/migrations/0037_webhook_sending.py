@@ -1,4 +1,4 @@
-"""Slow webhook endpoints, which get places of their own."""
+"""Whether a webhook endpoint is slow: then it takes no place of the others."""
 
 from django.db import migrations, models
 

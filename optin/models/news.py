@@ -1,4 +1,4 @@
-"""What the endpoints of a file are told of each decision (``webhooks``)."""
+"""The events that each decision makes for the endpoints of a file (``webhooks``)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum

@@ -1,18 +1,21 @@
-"""The audit stream: each event and each seal of the trail once, as a line for a SIEM.
+"""The audit stream: each event and each seal of the trail, as a line for a SIEM.
 
-Lines leave in the order of ids, and the place in the trail moves in the database after they were
-written (``AuditStream``). Ids are drawn before the commit, so a reader by id could go past an
-event that commits later. This one stops at an id that ``seals.settled`` has returned: every
-transaction that drew that id, or a lower one, is over. It is the rule by which ranges are sealed,
-and events that are read in a later statement are all that there will ever be.
+Lines are written in the order of ids. After that, the place in the trail moves in the database
+(``AuditStream``).
+
+An event gets its id before it commits, so a reader by id could miss an event that commits later.
+The stream therefore stops at an id that ``seals.settled`` has returned: every transaction that drew
+this id, or a lower one, is over. Seals follow the same rule. A later statement reads all events up
+to this id, and no more can appear.
 
 A seal follows the events that it covers. Seals commit in their order, because each begins where
 the one before it ends.
 
-One process writes at a time: the lock is the database's, and ends with the transaction. The lines
-are written while it is open. It holds no row and no snapshot meanwhile, and a sink gives up long
-before an idle transaction is ended. A writer that dies, or loses its connection, has not moved the
-place: the next one writes its batch again, with the same ids.
+One process writes at a time. It holds a lock of the database, which ends with the transaction, and
+writes the lines while the transaction is open. The transaction holds no row and no snapshot
+meanwhile. A sink gives up long before the database would end the idle transaction. If a writer
+dies or loses its connection, the place has not moved: the next writer writes the batch again, with
+the same ids.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The feed of a file: its events, for a client that asks for them."""
+"""The feed of a file: its events, for a client that reads them by ``GET /events``."""
 
 from optin.errors import CursorGone
 from optin.messaging.webhooks import give_numbers
@@ -8,8 +8,8 @@ from optin.models import File, WebhookEvent
 def after(file: File, cursor: int, *, limit: int) -> list[WebhookEvent]:
     """Return the next events of *file*, at most *limit*, in the order of their ``sequence``.
 
-    Those that have no number yet get it first, so it works without workers too. While another
-    process gives numbers, this one waits for nothing: what it lacks is there at the next call.
+    Events without a number get one first, so this works without workers too. It does not wait for
+    another process that gives numbers: the next call returns those events.
 
     :param cursor: the ``sequence`` of the last event that the client has; 0 for none.
     :raises CursorGone: if the event after that is not kept, or *cursor* is beyond the last one.

@@ -1,8 +1,8 @@
-"""What is different for a test account: its numbers, and the answers that these ask for.
+"""What is different for a test account: its numbers, and the answers that they ask for.
 
-Only a test account is a member of a sandbox, and of no other file, so ``User.is_test`` decides. The
-answers come from the state that causes them where that is possible: the account is locked, the code
-is too old. An opt-in ends what an earlier one has caused.
+All members of a sandbox are test accounts, and these are members of no other file, so
+``User.is_test`` decides. Where possible, an answer comes from real state: the account is locked, or
+the code is too old. An opt-in ends the lock or disabling that an earlier one caused.
 """
 
 from collections.abc import Iterable

@@ -1,16 +1,16 @@
 """Where the lines of the audit stream go: the standard output, a file, or a syslog collector.
 
-A sink writes a batch of lines as a whole, or raises ``OSError``. Then some of them may be there:
-the caller writes the whole batch again.
+A sink writes a whole batch of lines, or raises ``OSError``. In this case, it may have written some
+of the lines, so the caller writes the whole batch again.
 
 - ``stdout``: one write for each line. A pipe takes up to 4096 bytes at once, so the lines of a log
-  in the same pipe stand between them, and not within.
-- ``file:PATH``: the file is opened for each batch, so a rotated one needs no signal. What is left
-  of a torn line is cut off before the next one.
+  in the same pipe come between them, and not within.
+- ``file:PATH``: the file is opened for each batch, so rotation needs no signal. A line of which
+  only a part was written is cut off before the next one.
 - ``syslog://HOST:PORT``: RFC 5424 over TCP, each message with its length before it (octet
   counting, RFC 6587, 3.4.1). So a line may have any length. A batch is one connection: the sink
-  closes its side, and waits until the collector has closed the other. Then the collector has read
-  everything. There is no UDP: it loses lines, and does not say so.
+  closes its side, and waits until the collector has closed the other. This shows that the
+  collector has read everything. UDP is not supported, because it loses lines without an error.
 """
 
 import errno

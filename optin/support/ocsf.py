@@ -1,9 +1,9 @@
 """An audit event, or a seal, as one line of JSON for a SIEM: OCSF 1.2.0, and our own fields.
 
 OCSF (Open Cybersecurity Schema Framework) names who did what to whom in the same way for all
-products. Its ``unmapped`` holds the event as it is in the trail, so that its digest can be made
-again. Free text and facts are masked, as in the export for staff. If that changed anything, the
-digest of this line does not prove it, and ``masked`` says so.
+products. ``unmapped`` holds the event as it is in the trail, so that its digest can be computed
+again. Free text and facts are masked, as in the export for staff. If this changed anything, the
+digest does not prove the line: ``masked`` is then true.
 
 A line holds no name: the trail has none.
 """

@@ -1,4 +1,4 @@
-"""The phone of a sandbox: what its members are texted."""
+"""The page of a sandbox: the texts to its members."""
 
 from typing import Any
 

@@ -19,7 +19,9 @@ class Command(BaseCommand):
         parser.add_argument("--id", type=int, help="Its FileId; without it, the next free one.")
 
         parser.add_argument(
-            "--sandbox", action="store_true", help="For test accounts, whose texts go to a page."
+            "--sandbox",
+            action="store_true",
+            help="Make a sandbox: for test accounts, whose texts are shown on a page.",
         )
 
     def handle(self, *args: Any, name: str, id: int | None, sandbox: bool, **options: Any) -> None:

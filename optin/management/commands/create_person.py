@@ -17,7 +17,9 @@ class Command(BaseCommand):
         )
 
         parser.add_argument(
-            "--test", action="store_true", help="A test account: it belongs to sandboxes only."
+            "--test",
+            action="store_true",
+            help="Make a test account: it can be a member of sandboxes only.",
         )
 
     def handle(self, *args: Any, name: str, email: str, test: bool, **options: Any) -> None:

@@ -19,12 +19,14 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--follow", action="store_true", help="Then wait for more.")
+        parser.add_argument(
+            "--follow", action="store_true", help="Then wait for more, until it is stopped."
+        )
         parser.add_argument(
             "--from",
             dest="first",
             metavar="ID",
-            help="Let the stream go on with this event, or with the next new one: now.",
+            help="First move the stream to the event with this id, or to the next new one: now.",
         )
 
     def handle(self, *args: Any, follow: bool, first: str | None, **options: Any) -> None:
