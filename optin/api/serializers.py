@@ -201,7 +201,7 @@ class EventData(Model):
         "out, if it is about none, or the person was erased.",
     )
     Sequence = SequenceField(help_text="Its number in the file, which rises by one.")
-    Reason = TextField(max_length=16, help_text="Why it happened. May be empty.")
+    Reason = TextField(max_length=32, help_text="Why it happened. May be empty.")
     Reference = TextField(
         max_length=64, help_text="The Client-Reference of the opt-in; empty if there was none."
     )
