@@ -99,17 +99,17 @@ class _Sending:
         self.sent = 0
 
     def run(self) -> int:
-        broken = []
+        faults: list[Exception] = []
         with ThreadPoolExecutor(QUICK + SLOW, thread_name_prefix="webhooks") as pool:
             while self._begin(pool):
                 for done in wait(self.talks, _PAUSE, return_when=FIRST_COMPLETED).done:
                     talk = self.talks.pop(done)
-                    if done.exception():
-                        broken.append(done)  # the others go on
-                    else:
+                    try:
                         self._record(talk.endpoint, done.result())
-        for done in broken:
-            done.result()
+                    except Exception as exc:
+                        faults.append(exc)  # the others go on
+        if faults:
+            raise faults[0]
         return self.sent
 
     def _begin(self, pool: ThreadPoolExecutor) -> bool:

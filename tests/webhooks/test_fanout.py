@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -141,6 +142,22 @@ def test_one_that_cannot_be_sent_to_at_all_holds_up_no_other(make: Make) -> None
 
     assert len(well.tries) == 1
     assert well.row.cursor == 1
+
+
+def test_one_that_cannot_be_recorded_holds_up_no_other(make: Make) -> None:
+    """Otherwise all that was sent meanwhile would be sent again."""
+    broken, well = make(says(200)), make(says(200))
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('INSERT INTO "optin_webhooktry"') and broken.endpoint.pk in params:
+            raise OperationalError("it took too long")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        send()
+
+    assert (broken.row.cursor, well.row.cursor) == (0, 1)
+    assert well.row.claimed_at is None
 
 
 # -- several events over a connection ----------------------------------------------
