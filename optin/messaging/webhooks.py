@@ -284,7 +284,8 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
     """
     now, last = timezone.now(), made[-1]
     if repeat := last.event.repeat:
-        if endpoint.finish(slow=last.seconds > PROMPT):
+        # The others come first now: it has had its turn.
+        if endpoint.finish(slow=last.seconds > PROMPT, due_at=now):
             _go_on(repeat, made, now)
         return
     is_test = last.event.sequence is None

@@ -160,6 +160,34 @@ def test_one_that_cannot_be_recorded_holds_up_no_other(make: Make) -> None:
     assert well.row.claimed_at is None
 
 
+def test_one_with_much_to_repeat_waits_for_the_others(
+    make: Make, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    monkeypatch.setattr(webhooks, "QUICK", 1)
+    monkeypatch.setattr(webhooks, "AT_ONCE", 1)
+    arrived: list[str] = []
+
+    def notes(name: str) -> Answer:
+        def answer(line: socket.socket) -> None:
+            arrived.append(name)
+            says(200)(line)
+
+        return answer
+
+    busy = make(notes("repeat"))
+    happen(busy, 2)
+    send()
+    arrived.clear()
+    endpoints.send_again(busy.row, since=timezone.now(), origin=ORIGIN)
+    clock.shift(1)
+    make(notes("new"))
+    clock.shift(1)
+
+    assert send() == 4
+
+    assert arrived == ["repeat", "new", "repeat", "repeat"]
+
+
 # -- several events over a connection ----------------------------------------------
 
 
