@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import Count, Max, Min
+from django.db.models import Count, F, Max, Min
 from django.utils import timezone
 
 from optin.errors import (
@@ -143,8 +143,11 @@ def change(
         _demand_fit(url)
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
-        anew = {"failures": 0, "due_at": timezone.now()} if url != locked.url else {}
-        changes = {"url": url, "kinds": _joined(kinds), "description": description, **anew}
+        changes: dict[str, Any] = {"url": url, "kinds": _joined(kinds), "description": description}
+        if url != locked.url:
+            # Whoever sends to the old address at the moment is late: its end changes nothing.
+            late = {"claimed_at": None, "claims": F("claims") + 1}
+            changes |= {"failures": 0, "due_at": timezone.now(), **late}
         WebhookEndpoint.objects.filter(pk=locked.pk).update(**changes)
         _record("changed", locked, origin, member)
 

@@ -23,7 +23,7 @@ from optin.operations import retention
 from optin.operations import webhooks as endpoints
 from tests.kit.people import ORIGIN
 from tests.kit.wire import says
-from tests.webhooks.kit import Client, send
+from tests.webhooks.kit import Client, claim, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -257,6 +257,22 @@ def test_a_new_address_is_tried_at_once(client: Client) -> None:
     endpoints.change(client.row, url, kinds=(), description="", origin=ORIGIN)
     assert send() == 1
     assert client.server.requests[-1].line.startswith("POST /hook/new ")
+
+
+def test_what_the_old_address_answers_is_nothing_to_the_new_one(client: Client) -> None:
+    """... if the address is changed while somebody sends to the old one."""
+    happen(client, LOCKED)
+    webhooks.give_numbers()
+    sender = claim()
+    assert sender
+    endpoints.change(
+        client.row, f"{client.endpoint.url}/new", kinds=(), description="", origin=ORIGIN
+    )
+
+    assert not sender.finish(failures=9, due_at=timezone.now() + timedelta(days=1))
+
+    assert send() == 1
+    assert client.row.failures == 0
 
 
 def test_one_that_is_gone(client: Client) -> None:
