@@ -20,6 +20,7 @@ import socket
 import stat
 import sys
 import termios
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -175,17 +176,26 @@ class _Syslog:
 
     def write(self, lines: Sequence[tuple[str, str]]) -> str:
         frames = b"".join(_frame(line, message_id) for line, message_id in lines)
+        ends = time.monotonic() + PATIENCE
         with socket.create_connection(self._address, timeout=PATIENCE) as line_out:
+            _wait_until(ends, line_out)
             line_out.sendall(frames)
             line_out.shutdown(socket.SHUT_WR)
+            ends = time.monotonic() + PATIENCE
+            _wait_until(ends, line_out)
             while line_out.recv(4096):
-                pass
+                _wait_until(ends, line_out)
             if _unread(line_out):
                 raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         return ""
 
     def was_cut(self, mark: str) -> bool:
         return False
+
+
+def _wait_until(ends: float, line_out: socket.socket) -> None:
+    """Let the next call end then. The time-out of a socket is for each ``recv`` anew."""
+    line_out.settimeout(max(ends - time.monotonic(), 0.01))
 
 
 def _unread(line_out: socket.socket) -> bool:

@@ -9,8 +9,9 @@ import shutil
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -330,6 +331,29 @@ def test_a_collector_that_is_away_or_says_nothing_is_a_failure(
     assert audit_stream.write_due(seconds=1).fault == "Connection refused"
     settings.OPTIN_AUDIT_STREAM = collector.url
     assert write() == 1
+
+
+def test_a_collector_that_only_talks_is_a_failure(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction waits for it, however often it says something."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.OPTIN_AUDIT_STREAM = f"syslog://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setattr(sinks, "PATIENCE", 0.4)
+        write()
+        record()
+
+        def talk() -> None:
+            line, _ = listener.accept()
+            with line, suppress(OSError):
+                for _ in range(20):
+                    line.sendall(b"x")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        assert audit_stream.write_due(seconds=1).fault == "timed out"
+        thread.join()
 
 
 # -- the standard output -----------------------------------------------------------
