@@ -44,6 +44,7 @@ def sink(value: str) -> str:
     try:
         parts = urlsplit(value)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as who resolves it does
     except ValueError:
         return wrong
     if parts.query or parts.fragment or "@" in parts.netloc or not value.isprintable():

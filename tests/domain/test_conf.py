@@ -309,6 +309,7 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_AUDIT_STREAM", "file://host/audit.jsonl"),
     ("OPTIN_AUDIT_STREAM", "syslog://127.0.0.1"),
     ("OPTIN_AUDIT_STREAM", "syslog://127.0.0.1:99999"),
+    ("OPTIN_AUDIT_STREAM", "syslog://collector..example:601"),
     ("OPTIN_AUDIT_STREAM", "udp://127.0.0.1:514"),
     ("OPTIN_AUDIT_STREAM", "stdout\n"),
     ("OPTIN_AUDIT_STREAM", "yes"),
