@@ -85,9 +85,10 @@ def send_due(seconds: float) -> int:
 
     Any number of processes may do this at once. Call it outside a transaction.
     """
-    while give_numbers() == CHUNK:
+    ends = time.monotonic() + seconds
+    while give_numbers() == CHUNK and time.monotonic() < ends:
         pass
-    return _Sending(time.monotonic() + seconds).run()
+    return _Sending(ends).run()
 
 
 class _Sending:

@@ -18,7 +18,7 @@ from optin.models import File, WebhookEndpoint, WebhookEvent
 from optin.operations import webhooks as endpoints
 from tests.kit.people import ORIGIN
 from tests.kit.wire import Answer, Server, read, says
-from tests.webhooks.kit import HOST, Client, Names, send, serving
+from tests.webhooks.kit import HOST, Client, Names, send, serving, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -261,6 +261,18 @@ def test_an_endpoint_with_many_events_gets_some_of_them_at_once(
     happen(client, 5)
     assert send() == 5
     assert client.row.claims == 4
+
+
+def test_who_numbers_many_events_stops_in_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call goes on."""
+    monkeypatch.setattr(webhooks, "CHUNK", 1)
+    happen(client, 3)
+    settle()
+    webhooks.send_due(seconds=0)
+    assert WebhookEvent.objects.filter(sequence=None).count() == 2
+    assert send() == 3
 
 
 # -- the database ------------------------------------------------------------------
