@@ -55,6 +55,7 @@ WORKERS_PATIENCE = 20.0
 WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 """A text whose code dies sooner is not sent: some gateways count its validity in minutes."""
 
+_NOT_SENT = Told.TEXT_FAILED, "not_sent"
 _REFUSED = Told.TEXT_REFUSED, "gateway"
 _OPTED_OUT = Told.TEXT_REFUSED, "opted_out"
 
@@ -293,14 +294,17 @@ def _finish(
     row: SmsMessage | Notice,
     state: State,
     *,
-    news: tuple[Told, str] = (Told.TEXT_FAILED, "not_sent"),
+    news: tuple[Told, str] | None = None,
     **changes: object,
 ) -> None:
     """Record what became of the *row*, and count it.
 
-    :param news: what the endpoints of the file are told, and why, if *row* is a text that failed.
+    :param news: what the endpoints of the file are told of a text, and why. Of one that failed,
+        by default, that it was not sent.
     """
-    if isinstance(row, SmsMessage) and state is State.FAILED:
+    if state is State.FAILED:
+        news = news or _NOT_SENT
+    if isinstance(row, SmsMessage) and news:
         with transaction.atomic():
             is_mine = row.finish(state, **changes)
             if is_mine:
@@ -319,7 +323,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     """Hand the text to one gateway after the other, until one takes it or nobody will."""
     number = message.provider_user
     if too_late := _why_not(message, number, timezone.now()):
-        _finish(message, State.EXPIRED, reason=too_late)
+        _expire(message, too_late)
         return False
     if not number.user.is_test and limits.texts_are_stopped():
         before = message.unknown_attempts - 1
@@ -336,7 +340,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     for gateway, seconds in gateways_to_try(message, region, patience):
         now = timezone.now()
         if too_late := _why_not(message, number, now):
-            _finish(message, State.EXPIRED, reason=too_late)
+            _expire(message, too_late)
             return False
         if not message.hold(gateway.name):
             return False
@@ -389,6 +393,13 @@ def _why_not(message: SmsMessage, number: ProviderUser, now: datetime) -> Unsent
     if user.locked_for(now) or user.otp_disabled_at or number.suspended_at:
         return Unsent.CODES_REFUSED
     return None
+
+
+def _expire(message: SmsMessage, why: Unsent) -> None:
+    """End a text that must not leave any more; tell of it if its code grew too old meanwhile."""
+    code = message.pending_otp
+    too_old = code and why is Unsent.CODE_CLOSED and not (code.closed_at or code.is_used_up())
+    _finish(message, State.EXPIRED, news=_NOT_SENT if too_old else None, reason=why)
 
 
 def _send_notice(notice: Notice) -> bool:

@@ -6,6 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from optin.conf import conf
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
 from optin.models import (
@@ -111,6 +112,24 @@ def test_a_text_that_waits_is_not_told(world: World) -> None:
     world.phone.fail_with = AWAY
     challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
     assert told() == []
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_text_that_could_not_leave_in_time(world: World, suspended: bool) -> None:
+    """... is told, unless it was not to leave any more."""
+    number = activate(world)
+    world.phone.fail_with = AWAY
+    challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
+    text = SmsMessage.objects.latest("pk")
+    if suspended:
+        staff_actions.suspend(world.user, reason="stolen", origin=ORIGIN)
+    else:
+        world.clock.shift(conf.otp_lifetime)
+    for _ in range(2):
+        delivery.send_due(timezone.now())
+    text.refresh_from_db()
+    assert text.state == State.EXPIRED
+    assert told() == ([] if suspended else [("text.failed", "not_sent", number)])
 
 
 @pytest.mark.parametrize("by", ["gateway", "receipt", "before"])
