@@ -39,7 +39,7 @@ from optin.models import (
 )
 from optin.models.webhooks import ANSWER_KEPT
 from optin.origin import Face, Origin
-from optin.runtime import outside
+from optin.runtime import locks, outside
 
 PATIENCE = 5.0
 """Seconds for one attempt, from resolving the name to the end of the answer."""
@@ -158,7 +158,7 @@ def give_numbers(file: File | None = None) -> int:
     process does it, none.
     """
     with transaction.atomic(durable=True):
-        if not _is_alone():
+        if not locks.take(_LOCK):
             return 0
         waiting = WebhookEvent.objects.without_sequence()
         new = list((waiting.filter(file=file) if file else waiting)[:CHUNK])
@@ -171,16 +171,6 @@ def give_numbers(file: File | None = None) -> int:
             cursor.executemany(_NUMBER, [(event.sequence, event.pk) for event in new])
         File.objects.bulk_update(last.values(), ["webhook_sequence"])
     return len(new)
-
-
-def _is_alone() -> bool:
-    """Take the lock of whoever gives numbers, until the transaction ends, if nobody has it."""
-    if connection.vendor != "postgresql":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-        (taken,) = cursor.fetchone()
-    return bool(taken)
 
 
 # -- a talk with an endpoint -------------------------------------------------------

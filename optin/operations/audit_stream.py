@@ -22,14 +22,14 @@ import logging
 import time
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from optin.audit.reading import rows_of
 from optin.audit.seals import settled
 from optin.conf import conf
 from optin.models import AuditEvent, AuditSeal, AuditStream
-from optin.runtime import sinks
+from optin.runtime import locks, sinks
 from optin.support import ocsf
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ BATCH = 500
 PATIENCE = 2.0
 """Seconds to wait for transactions that are adding events. The next call tries again."""
 
-_LOCK = 0x6F7074696E73  # of the database
+_LOCK = 0x6F7074696E73  # of the database: only one process writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def begin(event_id: int | None = None) -> int:
     if after is None:
         raise TimeoutError
     with transaction.atomic(durable=True):
-        _wait_for_lock()
+        locks.wait_for(_LOCK)
         AuditStream.objects.all().delete()
         AuditStream.beginning_after(after).save()
     return after
@@ -99,7 +99,7 @@ def _write_batch(until: int) -> int:
     :raises OSError: if they could not be written.
     """
     with sinks.opened(conf.audit_stream) as sink, transaction.atomic(durable=True):
-        if not _is_alone():
+        if not locks.take(_LOCK):
             return 0
         state = AuditStream.objects.get()
         if sink.was_cut(state.mark):
@@ -130,22 +130,6 @@ def _next(state: AuditStream, until: int) -> tuple[list[AuditEvent], list[AuditS
     over = AuditSeal.objects.filter(last_id__gt=state.seal, last_id__lte=reached)
     seals = rows_of(over.order_by("last_id")[:BATCH], "first_id", "last_id", "count", "digest")
     return events, seals, reached
-
-
-def _is_alone() -> bool:
-    """Take the lock of whoever writes, until the transaction ends, if nobody has it."""
-    if connection.vendor != "postgresql":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-        (taken,) = cursor.fetchone()
-    return bool(taken)
-
-
-def _wait_for_lock() -> None:
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _failed(exc: OSError) -> str:
