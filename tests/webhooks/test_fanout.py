@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin.messaging import webhooks
-from optin.models import File, WebhookEndpoint, WebhookEvent
+from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.operations import webhooks as endpoints
 from tests.kit.people import ORIGIN
 from tests.kit.wire import Answer, Server, read, says
@@ -160,32 +161,40 @@ def test_one_that_cannot_be_recorded_holds_up_no_other(make: Make) -> None:
     assert well.row.claimed_at is None
 
 
-def test_one_with_much_to_repeat_waits_for_the_others(
-    make: Make, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+@pytest.mark.parametrize("asked", ["again", "test"])
+def test_what_is_asked_for_by_hand_delays_no_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller, asked: str
 ) -> None:
+    """An endpoint that has much of it gives up its place after each connection."""
     monkeypatch.setattr(webhooks, "QUICK", 1)
     monkeypatch.setattr(webhooks, "AT_ONCE", 1)
-    arrived: list[str] = []
+    greedy = make(says(200))
+    happen(greedy, 2)
+    assert send() == 3
+    clock.shift(1)
+    well = make(says(200))
+    if asked == "again":
+        now = timezone.now()
+        month = {"since": now - timedelta(days=30), "until": now + timedelta(minutes=1)}
+        endpoints.send_again(greedy.row, **month, origin=ORIGIN)
+    else:
+        greedy.server.answer = says(500)
+        WebhookEvent.objects.bulk_create(
+            WebhookEvent(
+                message_id=WebhookEvent.new_id(),
+                file=greedy.endpoint.file,
+                kind=WebhookEvent.Kind.TEST,
+                at=timezone.now(),
+                endpoint=greedy.endpoint,
+            )
+            for _ in range(3)
+        )
+    clock.shift(1)
 
-    def notes(name: str) -> Answer:
-        def answer(line: socket.socket) -> None:
-            arrived.append(name)
-            says(200)(line)
-
-        return answer
-
-    busy = make(notes("repeat"))
-    happen(busy, 2)
     send()
-    arrived.clear()
-    endpoints.send_again(busy.row, since=timezone.now(), origin=ORIGIN)
-    clock.shift(1)
-    make(notes("new"))
-    clock.shift(1)
 
-    assert send() == 4
-
-    assert arrived == ["repeat", "new", "repeat", "repeat"]
+    tries = WebhookTry.objects.order_by("pk").values_list("endpoint", flat=True)
+    assert list(tries)[3:].index(well.endpoint.pk) == 1
 
 
 # -- several events over a connection ----------------------------------------------
