@@ -194,16 +194,20 @@ def remove(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None =
 
 
 def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None) -> None:
-    """Have a test sent to *endpoint*, once, by whoever sends the others."""
+    """Have a test sent to *endpoint*, once, by whoever sends the others.
+
+    While one waits, there is no second one: it would go out before all else too.
+    """
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
-        WebhookEvent.objects.create(
-            message_id=WebhookEvent.new_id(),
-            file_id=locked.file_id,
-            kind=WebhookEvent.Kind.TEST,
-            at=timezone.now(),
-            endpoint=locked,
-        )
+        if not locked.tests.exists():
+            WebhookEvent.objects.create(
+                message_id=WebhookEvent.new_id(),
+                file_id=locked.file_id,
+                kind=WebhookEvent.Kind.TEST,
+                at=timezone.now(),
+                endpoint=locked,
+            )
         _record("tested", locked, origin, member)
 
 

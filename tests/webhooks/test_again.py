@@ -275,6 +275,16 @@ def test_what_the_old_address_answers_is_nothing_to_the_new_one(client: Client) 
     assert client.row.failures == 0
 
 
+def test_of_tests_one_waits(client: Client) -> None:
+    """Members can ask for any number of them, and each goes out before everything else."""
+    for _ in range(3):
+        endpoints.send_test(client.row, origin=ORIGIN)
+    assert send() == 1
+    assert client.types() == ["endpoint.test"]
+    endpoints.send_test(client.row, origin=ORIGIN)
+    assert send() == 1
+
+
 def test_one_that_is_gone(client: Client) -> None:
     endpoints.remove(client.row, origin=ORIGIN)
     with pytest.raises(EndpointGone):
