@@ -983,6 +983,19 @@ def test_who_got_the_id_of_somebody_lost_is_let_alone(
     assert User.objects.get(pk=lost.pk).username == "other"
 
 
+def test_a_file_that_is_a_sandbox_by_now_gets_no_member(
+    ledgered: Path, town: Town, tmp_path: Path
+) -> None:
+    """Its id was free after the restore, so somebody made another one with it."""
+    user = town.person().who
+    backup = Backup(tmp_path)
+    tenants.add_member(user, tenants.create_file(901, "Lost", origin=ORIGIN), origin=ORIGIN)
+    backup.restore()
+    file = tenants.create_file(901, "Sandbox", is_sandbox=True, origin=ORIGIN)
+    assert run("after_restore").splitlines()[-1] == "The service may start."
+    assert not Membership.objects.filter(file=file).exists()
+
+
 def test_a_person_with_a_strange_name_is_erased_again(
     ledgered: Path, town: Town, tmp_path: Path
 ) -> None:
