@@ -104,14 +104,15 @@ class ApiEdge:
         match = request.resolver_match
         route = match.view_name if match else "none"
         method = request.method if request.method in _METHODS else "other"
-        metrics.observe(route, status, seconds)
+        is_rehearsed = "REHEARSED" in request.META
+        metrics.observe(route, status, seconds, is_rehearsed=is_rehearsed)
         tracing.tell(
             f"{method} {route}",
             method=method,
             route=route,
             status=status,
             request_id=request.META["REQUEST_ID"],
-            **({"error": str(status)} if status >= 500 else {}),
+            **({"error": str(status)} if status >= 500 and not is_rehearsed else {}),
         )
         logger.info(
             "request",

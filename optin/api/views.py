@@ -157,6 +157,9 @@ class Call(APIView):
         logs.add(code=error.code)
         if error.status >= 500 and not isinstance(exc, Busy | Rehearsed):
             logger.exception("a call failed")
+        if isinstance(exc, Rehearsed):
+            # For what counts it. A client cannot name it: its headers begin with HTTP_.
+            self.request.META["REHEARSED"] = True
         return Response(self.refusal(error), status=error.status, headers=error.headers)
 
     def refusal(self, error: ApiError) -> Body:

@@ -25,6 +25,7 @@ from optin.operations import opt_ins, send_controls, staff, tenants
 from optin.operations.sandbox import texts_of
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
+from optin.runtime import metrics
 from tests.kit.oauth import anybody, signed_in
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
@@ -96,6 +97,27 @@ def test_a_withheld_text_takes_as_long_as_a_real_one(
     asked = opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     assert asked.is_withheld
     assert max(slept, default=0) == 3
+
+
+def counted() -> dict[str, float]:
+    (found,) = metrics.REQUESTS.collect()
+    of_opt_ins = [each for each in found.samples if each.labels.get("route") == "opt-in"]
+    return {s.labels["status"]: s.value for s in of_opt_ins if s.name.endswith("_count")}
+
+
+@pytest.mark.parametrize("number", ["+61491577644", "+61491573770", "+61491572983"])
+def test_an_answer_that_was_asked_for_is_counted_as_no_fault(
+    sandbox_file: File, key: str, number: str
+) -> None:
+    """The alert about errors is one of the service's own."""
+    before = counted()
+    anybody().post(
+        f"/User/opt-in-to-2fa?FileId={sandbox_file.pk}&WsAccessKey={key}",
+        {"MobileNumber": number},
+        "application/json",
+    )
+    after = counted()
+    assert {name for name in after if after[name] != before.get(name, 0)} == {"rehearsed"}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
