@@ -255,6 +255,8 @@ def count_failure(
     user = factors.user
     user.otp_failures += 1
     data: dict[str, Any] = {"failures": user.otp_failures}
+    if user.is_test:
+        data["test"] = True
     if result.tried:
         result.tried.count_try()
         data["try"] = result.tried.tries

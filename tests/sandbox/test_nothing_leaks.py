@@ -120,6 +120,22 @@ def test_an_answer_that_was_asked_for_is_counted_as_no_fault(
     assert {name for name in after if after[name] != before.get(name, 0)} == {"rehearsed"}
 
 
+@pytest.mark.parametrize("failures", [9, 49])
+def test_operators_hear_of_no_lock_in_a_sandbox(
+    tester: User, sandbox_file: File, failures: int
+) -> None:
+    """An opt-in ends it there, so there may be many. The trail has it."""
+    asked = opt_ins.opt_in(tester, sandbox_file, NUMBER, origin=ORIGIN)
+    User.objects.update(otp_failures=failures)
+    before = metrics.LOCKS._value.get(), metrics.DISABLINGS._value.get()
+    opt_ins.verify_opt_in(
+        tester, sandbox_file, asked.provider_user_id or 0, "0000000", origin=ORIGIN
+    )
+    tester.refresh_from_db()
+    assert tester.otp_locked_until or tester.otp_disabled_at
+    assert (metrics.LOCKS._value.get(), metrics.DISABLINGS._value.get()) == before
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nobody_is_in_both(
     tester: User, sandbox_file: File, user: User, file: File, reverse: bool
