@@ -150,15 +150,19 @@ class Shown:
 
 
 def texts_of(file: File) -> list[Shown]:
-    """Return the texts of a sandbox of the last day, the newest first.
+    """Return the texts of the members of a sandbox of the last day, the newest first.
 
     Their words are made anew: no code is stored. A text that the gateway refused is shown too.
     """
     assert file.is_sandbox
     now = timezone.now()
     receipts.report_of_sandboxes(now)
+    # The number of somebody who left stays with the file, and with it the codes for signing in.
+    members = file.memberships.filter(active=True).values("user")
     found = SmsMessage.objects.filter(
-        pending_otp__provider_user__file=file, created_at__gt=now - SHOWN_FOR
+        pending_otp__provider_user__file=file,
+        pending_otp__provider_user__user__in=members,
+        created_at__gt=now - SHOWN_FOR,
     ).exclude(state=State.WITHHELD)
     rows = found.select_related("pending_otp__provider_user__user").order_by("-pk")[:_SHOWN]
     return list(_shown(rows))

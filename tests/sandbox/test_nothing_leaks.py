@@ -120,6 +120,16 @@ def test_an_answer_that_was_asked_for_is_counted_as_no_fault(
     assert {name for name in after if after[name] != before.get(name, 0)} == {"rehearsed"}
 
 
+def test_who_left_shows_no_codes_any_more(tester: User, sandbox_file: File) -> None:
+    """The number stays with the file of the last opt-in, and so do the codes for signing in."""
+    assert turn_on(tester, sandbox_file) is CodeOutcome.OK
+    other = File.objects.create(id=901, name="Another Sandbox", is_sandbox=True)
+    tenants.add_member(tester, other, origin=COMMAND)
+    assert texts_of(sandbox_file)
+    tenants.end_membership(tester, sandbox_file, origin=COMMAND)
+    assert texts_of(sandbox_file) == []
+
+
 @pytest.mark.parametrize("failures", [9, 49])
 def test_operators_hear_of_no_lock_in_a_sandbox(
     tester: User, sandbox_file: File, failures: int
