@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from optin import keys, limits, phones
 from optin.conf import conf
+from optin.errors import InvalidMobileNumber
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -204,11 +205,14 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
         number = MobileNumber.stored(row.open_number())
     except keys.UndecryptableError:
         return _refuse_unreadable(user, row, origin)
-    return _opt_in(user, row.file, number, origin, standing)
+    try:
+        return _opt_in(user, row.file, number, origin, standing)
+    except InvalidMobileNumber:  # one for fiction, which was taken before
+        return _refuse_unreadable(user, row, origin)
 
 
 def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
-    """Record that nothing can be sent to *row*: the key of its number has left the ring."""
+    """Record that nothing can be sent to *row*, such as where the key of its number is gone."""
     result = Sending(SendOutcome.UNREADABLE)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)

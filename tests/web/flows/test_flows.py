@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import time_machine
+from django.conf import LazySettings
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.signing import TimestampSigner
@@ -127,6 +128,24 @@ def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Ph
     assert_error(ann, "number", says)
     assert ann.answer.status_code == 422
     assert phone.messages == []
+
+
+def test_a_number_for_films_does_not_do_where_texts_leave(
+    ann: Browser, phone: Phone, clock: time_machine.Traveller, settings: LazySettings
+) -> None:
+    """Also one that was named before, as in an upgrade."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    settings.OPTIN_FICTIONAL_NUMBERS = "no"
+    clock.shift(timedelta(seconds=61))
+    ann.click(f"{NUMBER_PAGE}code/not-received/")
+    ann.send(f"{NUMBER_PAGE}code/send/")
+    assert "Enter it again" in ann.page.text
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    assert_error(ann, "number", "That is not a mobile number.")
+    assert ann.answer.status_code == 422
+    assert len(phone.messages) == 1
 
 
 def test_opt_in_asks_for_the_password_again_after_20_minutes(
