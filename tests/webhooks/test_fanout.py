@@ -175,8 +175,8 @@ def test_what_is_asked_for_by_hand_delays_no_other(
     well = make(says(200))
     if asked == "again":
         now = timezone.now()
-        month = {"since": now - timedelta(days=30), "until": now + timedelta(minutes=1)}
-        endpoints.send_again(greedy.row, **month, origin=ORIGIN)
+        since, until = now - timedelta(days=30), now + timedelta(minutes=1)
+        endpoints.send_again(greedy.row, since=since, until=until, origin=ORIGIN)
     else:
         greedy.server.answer = says(500)
         WebhookEvent.objects.bulk_create(
