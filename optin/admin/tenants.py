@@ -243,7 +243,7 @@ class MembershipAdmin(_Tenants):
         ),
         Action(
             "no-manager",
-            "Let the member manage the integrations no more",
+            "End the right to manage integrations",
             staff.TENANTS,
             "The webhook endpoints of the file stay as they are.",
             _manage(False),
