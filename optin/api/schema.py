@@ -140,8 +140,10 @@ class CallSchema(AutoSchema):
         )
         schema.pop("description", None)  # that of the class is for us
         schema["xml"] = {"name": serializer.model_name()}
-        for field in schema["properties"].values():
+        for name, field in schema["properties"].items():
             field.pop("title", None)  # the name, in words
+            if "allOf" in field:  # another model, whose element is called as the property
+                field["xml"] = {"name": name}
             if field.get("type") == "array":
                 field["xml"] = {"wrapped": True}
         if direction == "request" and "grant_type" in schema["properties"]:

@@ -140,10 +140,12 @@ def requests_to(served: Served, path: str, operation: Any) -> Any:
 
 def data_of(element: Element, schema: dict[str, Any]) -> Any:
     """Return what *element* says, read by the names for XML that *schema* has."""
+    xml = schema.get("xml", {})
+    (schema,) = schema.get("allOf", [schema])
     if "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if schema["type"] == "object":
-        assert element.tag == schema["xml"]["name"]
+        assert element.tag == (xml or schema["xml"])["name"]
         assert len({child.tag for child in element}) == len(element)
         return {child.tag: data_of(child, schema["properties"][child.tag]) for child in element}
     if schema["type"] == "array":
@@ -151,7 +153,8 @@ def data_of(element: Element, schema: dict[str, Any]) -> Any:
         return [data_of(child, schema["items"]) for child in element]
     assert len(element) == 0
     text = element.text or ""
-    return json.loads(text) if schema["type"] in {"integer", "boolean"} else text
+    kinds = {schema["type"]} if isinstance(schema["type"], str) else {*schema["type"]}
+    return json.loads(text) if kinds & {"integer", "boolean"} else text
 
 
 def check_xml(path: str, method: str, answer: Response) -> None:
@@ -181,6 +184,8 @@ def explore(served: Served, path: str, method: str, media_types: Collection[str]
         response = case.call(
             base_url=served.base_url, headers={"Accept": accept} if accept else None, timeout=30
         )
+        if response.status_code == 414:
+            return  # of gunicorn: the line is too long, and no call saw it
         case.validate_response(response, checks=CHECKS)
         answered = response.headers["content-type"][0].partition(";")[0]
         assert answered == accept or accept is None
@@ -218,6 +223,7 @@ REACHED = {
     "/authorisation/token-2fa": {200, 400},
     "/authorisation/refresh": {200, 400},
     "/authorisation/ping": {200, 401},
+    "/events": {200, 400, 401},
 }
 """What the requests get as an answer, at least: they do not all end at the door."""
 
