@@ -188,7 +188,9 @@ def serve(address: str, junit: Path | None, *, rotate: bool) -> int:
     :raises OSError, ValueError: where nothing can be served at *address*.
     """
     host, _, port = address.rpartition(":")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell lets what it starts in the background ignore it.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     open_door = serving(host or "127.0.0.1", int(port), tell=_print, rotate=rotate)
     with open_door as desk, suppress(KeyboardInterrupt):
         _introduce(desk)
