@@ -12,8 +12,8 @@ from django.db import DatabaseError, connection
 
 from optin.audit import restores
 from optin.conf import CHECKS, Conf, conf, every_setting
-from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator, for_region, make
-from optin.messaging import wording
+from optin.gateways import KNOWN, Kannel, Simulator, for_region, make
+from optin.messaging import lint
 from optin.models import Canary
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
@@ -167,24 +167,33 @@ def check_gateways(**kwargs: Any) -> list[CheckMessage]:
 
 @register(CHECKS)
 def check_texts(**kwargs: Any) -> list[CheckMessage]:
-    """Each text fits one segment, in every language, under the names of this service (S-43)."""
-    if Conf.service_name.fault(conf.service_name) or Conf.base_url.fault(conf.base_url):
+    """No text is too long, lacks what it must have, or comes from an unfit sender (G-06)."""
+    if (
+        Conf.service_name.fault(conf.service_name)
+        or Conf.base_url.fault(conf.base_url)
+        or Conf.senders.fault(conf.senders)
+        or Conf.gateway_twilio_sender.fault(conf.gateway_twilio_sender)
+    ):
         return []  # check_settings tells
     return [
-        Error(
-            f"A text is longer than one segment, or has a sign that is not in GSM-7 ({which}).",
-            hint="Shorten OPTIN_SERVICE_NAME or the host of BASE_URL, or the translation.",
-            id="optin.E109",
-        )
-        for which in wording.oversize_texts()
+        Error(found.text, hint=found.do, id=f"optin.{found.check_id}")
+        for found in lint.report().findings
+        if found.is_error
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_senders_and_prices(**kwargs: Any) -> list[CheckMessage]:
+    """Names that carriers mark, and texts without a price or a ceiling (G-06)."""
+    return [
+        Warning(found.text, hint=found.do, id=f"optin.{found.check_id}")
+        for found in lint.report().findings
+        if not found.is_error
     ]
 
 
 THREADS = 8
 """Of each process: see ``gunicorn.conf.py``."""
-
-REGISTERED = frozenset({"AU"})
-"""Regions that want the names of senders registered (AU: ACMA's SMS Sender ID Register)."""
 
 
 @register(Tags.security, deploy=True)
@@ -192,15 +201,6 @@ def check_delivery(**kwargs: Any) -> list[CheckMessage]:
     """What makes texts go astray, or leaves nobody knowing what became of them."""
     real = set(conf.gateways) - {Simulator.name}
     problems: list[CheckMessage] = []
-    for region in sorted(REGISTERED & {*conf.sms_regions} - {*conf.senders_registered}):
-        if any(not name.lstrip("+").isdigit() for name in _senders(real, region)):
-            problems.append(
-                Warning(
-                    f"Texts to {region} come from a name, which must be registered there.",
-                    hint=f"Once it is, add {region} to OPTIN_SENDERS_REGISTERED.",
-                    id="optin.W203",
-                )
-            )
     if real and not conf.receipt_secret:
         problems.append(
             Warning(
@@ -219,18 +219,6 @@ def check_delivery(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return problems
-
-
-def _senders(gateways: set[str], region: str) -> list[str]:
-    """The names that texts to *region* come from, but for those that a gateway alone knows."""
-    if name := dict(conf.senders).get(region):
-        return [name] if gateways else []
-    own = {
-        Http.name: conf.gateway_http_sender,
-        Kannel.name: conf.gateway_kannel_sender,
-        TWILIO: conf.gateway_twilio_sender,
-    }
-    return [name for gateway, name in own.items() if gateway in gateways and name]
 
 
 @register(Tags.security, deploy=True)

@@ -12,7 +12,7 @@ GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
 CODE = ("optin", "twofa_site", "templates", "tests", "bench", "deploy")
 TEXTS = {".py", ".html", ".txt", ".md", ".js", ".css", ".cs", ".rb", ".php", ".env"}
 
-ID = r"\b[SP]-\d+[a-z]?\b"
+ID = r"\b[SPG]-\d+[a-z]?\b"
 ENTRY = re.compile(rf"^- \*\*({ID})\*\* (.+?)(?=^- |^#|\Z)", re.MULTILINE | re.DOTALL)
 ENTRIES = dict(ENTRY.findall(GUARANTEES))
 """What stands under each id: the sentence, and its tests."""

@@ -6,6 +6,8 @@ Their words are made when they are sent: no code and no link is stored.
 import hmac
 import re
 from base64 import b32encode
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from django.utils.translation import gettext_lazy, override
 
 from optin import keys
 from optin.conf import conf
+from optin.messaging.segments import size
 from optin.models import (
     AuditEvent,
     EmailChange,
@@ -46,15 +49,6 @@ _PURPOSE_WORDS = {
     Purpose.CHANGE: gettext_lazy("to CHANGE how you sign in"),
 }
 
-
-_SEGMENT = 160  # characters: 3GPP TS 23.038, 6.2.1, without its extension table
-_GSM_7 = frozenset(
-    "@\u00a3$\u00a5\u00e8\u00e9\u00f9\u00ec\u00f2\u00c7\n\u00d8\u00f8\r\u00c5\u00e5\u0394_\u03a6\u0393"
-    "\u039b\u03a9\u03a0\u03a8\u03a3\u0398\u039e\u00c6\u00e6\u00df\u00c9"
-    " !\"#\u00a4%&'()*+,-./0123456789:;<=>?"
-    "\u00a1ABCDEFGHIJKLMNOPQRSTUVWXYZ\u00c4\u00d6\u00d1\u00dc\u00a7\u00bf"
-    "abcdefghijklmnopqrstuvwxyz\u00e4\u00f6\u00f1\u00fc\u00e0"
-)
 
 DISOWNABLE = frozenset(
     {
@@ -116,26 +110,46 @@ def _warning(due_at: datetime, link: str) -> str:
     return words % {"service": conf.service_name, "day": day, "link": link}
 
 
-def oversize_texts() -> list[str]:
-    """Name the texts, by language and purpose, that are more than one GSM-7 segment."""
-    code = "0" * conf.otp_digits
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text as it may leave: with its longest values, in one language."""
+
+    kind: str  # a value of ``Purpose``, "farewell" or "removal"
+    language: str
+    body: str  # "": its translation cannot be filled in
+    code: str = ""
+    purpose: str = ""  # the words for what the code is for
+
+
+def samples() -> list[Sample]:
+    """Return each text of this service in every language; ``lint`` looks at them."""
     found = []
     for language, _name in settings.LANGUAGES:
         with override(language):
-            texts = {purpose.value: _code_words(code, purpose) for purpose in Purpose}
-            texts["farewell"] = _farewell()
+            found += [_sample(purpose, language) for purpose in Purpose]
+            found.append(Sample("farewell", language, _filled(_farewell)))
             if conf.recovery_delay:
-                texts["removal"] = _warning(_LONG_DAY, _short_link(_LONG_TOKEN))
-        found += [f"{language}: {name}" for name, text in texts.items() if not _fits(text)]
+                found.append(Sample("removal", language, _filled(_longest_warning)))
     return found
 
 
-_LONG_DAY = datetime(2026, 12, 28, 12, tzinfo=UTC)
-_LONG_TOKEN = "zzzzz" + 16 * "a"  # of the first 60 million removals
+def _sample(purpose: Purpose, language: str) -> Sample:
+    code, words = "0" * conf.otp_digits, str(_PURPOSE_WORDS[purpose])
+    body = _filled(lambda: _code_words(code, purpose))
+    return Sample(purpose.value, language, body, code, words)
 
 
-def _fits(text: str) -> bool:
-    return len(text) <= _SEGMENT and _GSM_7.issuperset(text)
+def _filled(write: Callable[[], str]) -> str:
+    try:
+        return write()
+    except (KeyError, ValueError, TypeError):  # by the placeholders of a translation
+        return ""
+
+
+def _longest_warning() -> str:
+    link = _short_link("zzzzz" + 16 * "a")  # of the first 60 million removals
+    days = (datetime(2026, month, 28, 12, tzinfo=UTC) for month in range(1, 13))
+    return max((_warning(day, link) for day in days), key=lambda body: size(body).places)
 
 
 def _purpose_of(pending: PendingOtp) -> Purpose:

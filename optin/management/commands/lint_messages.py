@@ -1,0 +1,176 @@
+import json
+import sys
+import textwrap
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from django.core.management import base
+from django.core.management.base import CommandParser
+
+from optin.conf import conf
+from optin.messaging import lint
+from optin.messaging.lint import Finding, Report
+from optin.messaging.segments import size
+from optin.support.wording import some
+
+_WIDTH = 100
+
+FAULT = 1
+"""Its exit status if there is an error."""
+
+
+class Command(base.BaseCommand):
+    help = (
+        "Show each text in each language: its length, its segments, its sender and its price, and "
+        "what is wrong with it. Sends nothing. Exit status: 1 if there is an error."
+    )
+    # It reports what they find of texts, and goes on.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        report = lint.report()
+        if options["json"]:
+            self.stdout.write(json.dumps(_facts(report), indent=2))
+        else:
+            self._print(report)
+        if report.errors:
+            sys.exit(FAULT)
+
+    def _print(self, report: Report) -> None:
+        self._table(
+            ("Text", "Language", "Characters", "Segments"),
+            [
+                (one.kind, one.language, f"{long.places} of {long.room}", str(long.segments))
+                for one, long in ((one, size(one.body)) for one in report.samples)
+            ],
+        )
+        self._table(
+            ("Region", "Gateway", "Sender", "Price of a text"),
+            [
+                (
+                    route.region,
+                    route.gateway,
+                    route.sender or "(the gateway chooses)",
+                    _money(route.price, report.segments),
+                )
+                for route in report.plan.routes
+            ],
+        )
+        served = {route.region for route in report.plan.routes}
+        if lacking := [region for region in conf.sms_regions if region not in served]:
+            self._wrapped(f"No gateway serves {', '.join(lacking)}: see manage check.")
+            self.stdout.write()
+        self._table(
+            ("Setting", "Texts a day", "Price a day"),
+            [
+                (
+                    one.setting,
+                    "any number" if one.texts is None else f"{one.texts:,}",
+                    _money(one.price),
+                )
+                for one in report.budgets
+            ],
+        )
+        self._wrapped(
+            "The price of a day is that of the dearest gateway. Beyond OPTIN_OWN_SENDS_TOTAL, each "
+            f"person still gets {some(conf.own_sends_reserve, 'text')}. The farewell to a former "
+            "number and the warning of a removal are under neither setting."
+        )
+        self.stdout.write()
+        # Several texts may need the same.
+        for _same, findings in groupby(report.findings, lambda one: (one.fault, one.do)):
+            self._print_findings(list(findings))
+        warnings = len(report.findings) - report.errors
+        self.stdout.write(f"{some(report.errors, 'error')}, {some(warnings, 'warning')}.")
+
+    def _table(self, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        lines = [head, *rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            self.stdout.write("  ".join(cells).rstrip())
+        self.stdout.write()
+
+    def _print_findings(self, findings: list[Finding]) -> None:
+        style = self.style.ERROR if findings[0].is_error else self.style.WARNING
+        for finding in findings:
+            self._wrapped(f"{_level(finding)} optin.{finding.check_id}: {finding.text}", style)
+        self._wrapped(f"Do: {findings[0].do}", indent="  ")
+        self.stdout.write()
+
+    def _wrapped(self, text: str, style: Any = None, indent: str = "") -> None:
+        filled = textwrap.fill(
+            text,
+            _WIDTH,
+            initial_indent=indent,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        self.stdout.write(filled, style)
+
+
+def _level(finding: Finding) -> str:
+    return "error" if finding.is_error else "warning"
+
+
+def _money(price: Decimal | None, times: int = 1) -> str:
+    if price is None:
+        return "not known"
+    exact = (price * times).normalize()
+    decimals = max(2, -int(exact.as_tuple().exponent))
+    return f"{exact:,.{decimals}f}"
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    return {
+        "errors": report.errors,
+        "texts": [
+            {
+                "kind": one.kind,
+                "language": one.language,
+                "characters": long.places,
+                "room": long.room,
+                "segments": long.segments,
+            }
+            for one, long in ((one, size(one.body)) for one in report.samples)
+        ],
+        "routes": [
+            {
+                "region": route.region,
+                "gateway": route.gateway,
+                "sender": route.sender,
+                "price_of_a_text": _plain(route.price, report.segments),
+            }
+            for route in report.plan.routes
+        ],
+        "budgets": [
+            {
+                "setting": one.setting,
+                "texts_a_day": one.texts,
+                "price_a_day": _plain(one.price),
+            }
+            for one in report.budgets
+        ],
+        "findings": [
+            {
+                "level": _level(finding),
+                "check": f"optin.{finding.check_id}",
+                "code": finding.fault,
+                "kind": finding.kind,
+                "language": finding.language,
+                "text": finding.text,
+                "do": finding.do,
+            }
+            for finding in report.findings
+        ],
+    }
+
+
+def _plain(price: Decimal | None, times: int = 1) -> str | None:
+    return None if price is None else format(price * times, "f")

@@ -1,0 +1,525 @@
+"""What is wrong with texts is found before any leaves (G-06)."""
+
+import io
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.checks import run_checks
+from django.core.management import call_command
+
+from optin import checks
+from optin.conf import MAX_HOST, Rate
+from optin.messaging import lint, wording
+from optin.messaging.lint import Fault
+from optin.messaging.routes import most_in_a_day, read_plan
+from optin.messaging.segments import size
+from optin.models import Purpose
+
+CODE = "%(code)s is your %(service)s code %(purpose)s. Do not share it."
+FAREWELL = (
+    "Your %(service)s account now uses another mobile number. If this was not you, look "
+    "at our e-mail or contact support."
+)
+REMOVAL = "%(service)s removes your second factors on %(day)s. Cancel: %(link)s"
+OPT_OUT = "to turn OFF two-factor sign-in"
+SIGN_IN = "to sign in"
+
+KANNEL: dict[str, Any] = {
+    "OPTIN_GATEWAYS": ("kannel",),
+    "OPTIN_GATEWAY_KANNEL_URL": "http://127.0.0.1:13013/cgi-bin/sendsms",
+    "OPTIN_GATEWAY_KANNEL_USER": "optin",
+    "OPTIN_GATEWAY_KANNEL_PASSWORD": "secret",
+    "OPTIN_GATEWAY_KANNEL_PRICE": Decimal("0.0455"),
+    "OPTIN_GATEWAY_KANNEL_SENDER": "+61491570156",
+    "OPTIN_SMS_REGIONS": ("GB",),
+}
+HTTP: dict[str, Any] = {
+    "OPTIN_GATEWAYS": ("http",),
+    "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "from": "{sender}", "text": "{body}"}',
+    "OPTIN_GATEWAY_HTTP_PRICE": Decimal("0.05"),
+    "OPTIN_SMS_REGIONS": ("GB",),
+}
+LONGEST: dict[str, Any] = {
+    "OPTIN_SERVICE_NAME": "n" * 20,
+    "BASE_URL": f"https://{'h' * (MAX_HOST - 12)}.example.com",
+    "OPTIN_RECOVERY_DELAY": 86_400,
+}
+
+
+def compiled(words: Mapping[str, str]) -> bytes:
+    """A catalogue as ``msgfmt`` writes it."""
+    head = "Content-Type: text/plain; charset=UTF-8\nPlural-Forms: nplurals=2; plural=(n != 1);\n"
+    pairs = sorted({"": head, **words}.items())
+    tables, strings = [b"", b""], b""
+    start = 28 + 16 * len(pairs)
+    for column in (0, 1):
+        for pair in pairs:
+            text = pair[column].encode()
+            tables[column] += struct.pack("<2I", len(text), start + len(strings))
+            strings += text + b"\0"
+    first, second = 28, 28 + 8 * len(pairs)
+    return struct.pack("<7I", 0x950412DE, 0, len(pairs), first, second, 0, 0) + (
+        tables[0] + tables[1] + strings
+    )
+
+
+@pytest.fixture
+def translate(
+    settings: LazySettings, tmp_path: Path
+) -> Iterator[Callable[[Mapping[str, str]], None]]:
+    """Change words of the German catalogue."""
+
+    def change(words: Mapping[str, str]) -> None:
+        folder = tmp_path / "de" / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        (folder / "django.mo").write_bytes(compiled(words))
+        settings.LOCALE_PATHS = [str(tmp_path)]
+
+    yield change
+    settings.LOCALE_PATHS = []  # forgets the catalogues that were read
+
+
+def found() -> set[tuple[str, str, str]]:
+    return {(one.fault.value, one.kind, one.language) for one in lint.report().findings}
+
+
+# -- faults in translations --------------------------------------------------------
+
+EVERY = tuple(purpose.value for purpose in Purpose)
+
+SEEDED = [
+    pytest.param(
+        {SIGN_IN: "zum Anmelden, s\u00eeg"}, {}, Fault.NOT_GSM_7, ["sign_in"], id="accent"
+    ),
+    pytest.param(
+        {CODE: "%(code)s: Code von %(service)s %(purpose)s. Geht\u2019s?"},
+        {},
+        Fault.NOT_GSM_7,
+        EVERY,
+        id="curly-quote",
+    ),
+    pytest.param(
+        {FAREWELL: "%(service)s \u2013 Ihre Nummer ist neu."},
+        {},
+        Fault.NOT_GSM_7,
+        ["farewell"],
+        id="dash",
+    ),
+    pytest.param(
+        {OPT_OUT: "zum\u00a0AUSschalten"}, {}, Fault.NOT_GSM_7, ["opt_out"], id="unseen-space"
+    ),
+    pytest.param(
+        {SIGN_IN: "zum Anmelden \U0001f511"}, {}, Fault.NOT_GSM_7, ["sign_in"], id="emoji"
+    ),
+    pytest.param(
+        {SIGN_IN: "zum " + 120 * "x"}, {}, Fault.TOO_LONG, ["sign_in"], id="long-translation"
+    ),
+    pytest.param(
+        # 160 signs, of which one takes two places.
+        {FAREWELL: "%(service)s" + 149 * "x" + "\u20ac"},
+        {},
+        Fault.TOO_LONG,
+        ["farewell"],
+        id="euro-takes-two",
+    ),
+    pytest.param(
+        {FAREWELL: "%(service)s" + 151 * "x"}, {}, Fault.TOO_LONG, ["farewell"], id="one-sign-more"
+    ),
+    pytest.param(
+        # It fits with 28 Dezember, and not with 28 September.
+        {"j M": "j F", REMOVAL: "%(service)s %(day)s %(link)s" + 90 * "x"},
+        {"OPTIN_RECOVERY_DELAY": 86_400},
+        Fault.TOO_LONG,
+        ["removal"],
+        id="longest-month-of-a-removal",
+    ),
+    pytest.param(
+        {CODE: "%(service)s: %(code)s %(purpose)s."},
+        {},
+        Fault.CODE_NOT_FIRST,
+        EVERY,
+        id="code-late",
+    ),
+    pytest.param(
+        {CODE: "Code von %(service)s %(purpose)s."}, {}, Fault.CODE_NOT_FIRST, EVERY, id="no-code"
+    ),
+    pytest.param({CODE: "%(code)s %(purpose)s."}, {}, Fault.NO_SERVICE, EVERY, id="no-service"),
+    pytest.param(
+        {FAREWELL: "Ihre Nummer ist neu."},
+        {},
+        Fault.NO_SERVICE,
+        ["farewell"],
+        id="farewell-of-nobody",
+    ),
+    pytest.param(
+        {CODE: "%(code)s: Code von %(service)s."}, {}, Fault.NO_PURPOSE, EVERY, id="no-purpose"
+    ),
+    pytest.param(
+        {OPT_OUT: "zum Anmelden", SIGN_IN: "zum Anmelden"},
+        {},
+        Fault.SAME_PURPOSE,
+        ["opt_out", "sign_in"],
+        id="same-purpose",
+    ),
+    pytest.param(
+        {CODE: "%(cod)s: Code von %(service)s %(purpose)s."},
+        {},
+        Fault.UNWRITABLE,
+        EVERY,
+        id="other-placeholder",
+    ),
+    pytest.param(
+        {FAREWELL: "%(service): Ihre Nummer ist neu."},
+        {},
+        Fault.UNWRITABLE,
+        ["farewell"],
+        id="half-a-placeholder",
+    ),
+    pytest.param({SIGN_IN: "auf https://a.example"}, {}, Fault.LINK, ["sign_in"], id="link"),
+]
+
+
+@pytest.mark.parametrize(("words", "given", "fault", "kinds"), SEEDED)
+def test_a_fault_in_a_translation_is_named(
+    settings: LazySettings,
+    translate: Callable[[Mapping[str, str]], None],
+    words: dict[str, str],
+    given: dict[str, Any],
+    fault: Fault,
+    kinds: list[str],
+) -> None:
+    """By its text and its language, and nothing else is."""
+    for name, value in given.items():
+        setattr(settings, name, value)
+    translate(words)
+    assert found() == {(fault.value, kind, "de") for kind in kinds}
+    # The checks tell the same, and stop the start.
+    told = checks.check_texts()
+    assert {one.id for one in told} <= {"optin.E109", "optin.E121"}
+    assert len(told) == len(kinds)
+    assert all(" in de " in one.msg and one.hint for one in told)
+
+
+@pytest.mark.parametrize("words", [150 * "x", 148 * "x" + "\u20ac", 146 * "x" + "[]"])
+def test_a_text_that_just_fits(translate: Callable[[Mapping[str, str]], None], words: str) -> None:
+    translate({FAREWELL: f"%(service)s{words}"})
+    assert found() == set()
+
+
+def test_a_sign_that_cannot_be_seen_is_named(
+    translate: Callable[[Mapping[str, str]], None],
+) -> None:
+    translate({SIGN_IN: "zum\u00a0Anmelden", OPT_OUT: "ab\u2019zum AUSschalten"})
+    first, second = lint.report().findings
+    assert "(U+00A0 NO-BREAK SPACE)" in first.text
+    assert "(U+2019 RIGHT SINGLE QUOTATION MARK)" in second.text
+    assert second.do == "Change the translation: ' for \u2019."
+
+
+# -- faults in the last line -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "fault"),
+    [
+        ("", Fault.ORIGIN_NOT_LAST),
+        ("\n\n@2fa.example.com #0000000\nThank you.", Fault.ORIGIN_NOT_LAST),
+        ("\n\n2fa.example.com #0000000", Fault.ORIGIN_NOT_LAST),
+        ("\n\n@2fa.example.com #000000", Fault.ORIGIN_NOT_LAST),
+        ("\n\n@phish.example.com #0000000", Fault.HOST),
+        ("\n\n@2fa.example.com:8443 #0000000", Fault.HOST),
+    ],
+)
+def test_a_fault_in_the_last_line_is_named(ending: str, fault: Fault) -> None:
+    sample = wording.samples()[0]
+    words = sample.body.partition("\n")[0]
+    findings = lint.lint([replace(sample, body=words + ending)], read_plan())
+    assert [one.fault for one in findings] == [fault]
+
+
+# -- faults in settings ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        ({"BASE_URL": f"https://{'h' * 90}.example.com"}, {Fault.TOO_LONG}),
+        ({"BASE_URL": "https://"}, {Fault.HOST}),
+        ({"BASE_URL": "https://b\u00fccher.example.com"}, {Fault.HOST}),
+        ({"BASE_URL": "https://[1"}, {Fault.HOST}),
+        ({"OPTIN_SERVICE_NAME": "Anne\u2019s"}, {Fault.NOT_GSM_7}),
+        ({"OPTIN_SERVICE_NAME": "n" * 90}, {Fault.TOO_LONG}),
+        # Senders.
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "HarbourBooks"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "Harbour[1]"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "1234567890123456"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+61 491 570 156"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+0491570156"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+61Books"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12-34"}, {Fault.SENDER}),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "12 34"}, {Fault.SENDER}),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "Caf\u00e9"}, {Fault.SENDER}),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "Anne\u2019s"}, {Fault.SENDER}),
+        (KANNEL | {"OPTIN_SENDERS": (("GB", "HarbourBooks"),)}, {Fault.SENDER}),
+        (
+            KANNEL | {"OPTIN_SMS_REGIONS": ("NZ", "US"), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},
+            {Fault.SENDER_IN_REGION},
+        ),
+        (
+            KANNEL | {"OPTIN_SMS_REGIONS": ("CA",), "OPTIN_SENDERS": (("CA", "Harbour"),)},
+            {Fault.SENDER_IN_REGION},
+        ),
+        (
+            KANNEL | {"OPTIN_SMS_REGIONS": ("AU",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},
+            {Fault.SENDER_UNREGISTERED},
+        ),
+        (
+            KANNEL | {"OPTIN_SMS_REGIONS": ("SG",), "OPTIN_SENDERS": (("SG", "Harbour"),)},
+            {Fault.SENDER_UNREGISTERED},
+        ),
+        # Prices.
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0)}, {Fault.NO_PRICE}),
+        ({"OPTIN_SENDS_TOTAL": ()}, {Fault.NO_CEILING}),
+        ({"OPTIN_OWN_SENDS_TOTAL": ()}, {Fault.NO_CEILING}),
+    ],
+)
+def test_a_fault_in_a_setting_is_named(
+    settings: LazySettings, given: dict[str, Any], faults: set[Fault]
+) -> None:
+    for name, value in given.items():
+        setattr(settings, name, value)
+    assert {one.fault for one in lint.report().findings} == faults
+
+
+def test_one_word_for_several_texts(settings: LazySettings) -> None:
+    """What is in the service's name is told once, and a sender once for all regions."""
+    settings.OPTIN_SERVICE_NAME = "Anne\u2019s"
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    settings.OPTIN_SMS_REGIONS = ("AU", "NZ", "DE")
+    settings.OPTIN_GATEWAY_KANNEL_SENDER = "1"
+    assert [one.fault for one in lint.report().findings] == [Fault.NOT_GSM_7, Fault.SENDER]
+
+
+@pytest.mark.django_db
+def test_an_error_stops_the_start_and_a_warning_does_not(settings: LazySettings) -> None:
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    settings.OPTIN_GATEWAY_KANNEL_SENDER = "HarbourBooks"
+    settings.OPTIN_SENDS_TOTAL = ()
+    settings.OPTIN_GATEWAY_KANNEL_PRICE = Decimal(0)
+    of_lint = set(lint.CHECK_OF.values()) | {lint.OF_WORDS}
+    for deploy, ids in ((False, ["E122"]), (True, ["E122", "W214", "W215"])):
+        told = [str(one.id) for one in run_checks(include_deployment_checks=deploy)]
+        assert sorted(id_ for id_ in told if id_.removeprefix("optin.") in of_lint) == [
+            f"optin.{id_}" for id_ in ids
+        ]
+
+
+# -- nothing is wrong --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [6, 7])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        LONGEST,
+        LONGEST | {"OPTIN_SERVICE_NAME": "Anne's (Books) & Co."},
+        KANNEL,
+        KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": ""},
+        KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "61491570156"},
+        KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "0491570156"},
+        KANNEL | {"OPTIN_SMS_REGIONS": ("US",), "OPTIN_SENDERS": (("US", "72345"),)},
+        KANNEL | {"OPTIN_SMS_REGIONS": ("GB",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour Bks"},
+        KANNEL | {"OPTIN_SMS_REGIONS": ("GB",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour-Bks"},
+        KANNEL
+        | {
+            "OPTIN_SMS_REGIONS": ("AU", "US"),
+            "OPTIN_SENDERS": (("AU", "1stHarbour"), ("US", "+12025550123")),
+            "OPTIN_SENDERS_REGISTERED": ("AU",),
+        },
+        KANNEL
+        | {
+            "OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0),
+            "OPTIN_VARIABLES": ["OPTIN_GATEWAY_KANNEL_PRICE"],
+        },
+        # A gateway for other regions, one that is not in use, one that is told no sender.
+        KANNEL
+        | {
+            "OPTIN_SMS_REGIONS": ("GB",),
+            "OPTIN_GATEWAY_KANNEL_REGIONS": ("US",),
+            "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour",
+        },
+        KANNEL | {"OPTIN_GATEWAY_HTTP_SENDER": "HarbourBooks"},
+        HTTP
+        | {
+            "OPTIN_GATEWAY_HTTP_SENDER": "HarbourBooks",
+            "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "text": "{body}"}',
+        },
+    ],
+)
+def test_no_fault_is_found_where_there_is_none(
+    settings: LazySettings, given: dict[str, Any], digits: int
+) -> None:
+    """As shipped, in every language, with the longest values."""
+    settings.OPTIN_OTP_DIGITS = digits
+    for name, value in given.items():
+        setattr(settings, name, value)
+    assert found() == set()
+
+
+def test_every_text_in_every_language_is_looked_at(settings: LazySettings) -> None:
+    settings.OPTIN_RECOVERY_DELAY = 86_400
+    seen = {(one.kind, one.language) for one in wording.samples()}
+    assert seen == {
+        (kind, language)
+        for kind in (*EVERY, "farewell", "removal")
+        for language, _name in settings.LANGUAGES
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "is_gsm_7", "places", "segments"),
+    [
+        ("x" * 160, True, 160, 1),
+        ("x" * 161, True, 161, 2),
+        ("x" * 306, True, 306, 2),
+        ("x" * 307, True, 307, 3),
+        ("[" * 80, True, 160, 1),
+        ("\u20ac" * 81, True, 162, 2),
+        # No segment ends within a sign of two places.
+        ("x" * 152 + "\u20ac" + "x" * 151, True, 305, 2),
+        ("x" * 152 + "\u20ac" + "x" * 152, True, 306, 3),
+        ("\u0142" * 70, False, 70, 1),
+        ("\u0142" * 71, False, 71, 2),
+        ("\u0142" * 135, False, 135, 3),
+        ("\U0001f511" * 36, False, 72, 2),
+    ],
+)
+def test_segments(text: str, is_gsm_7: bool, places: int, segments: int) -> None:
+    """3GPP TS 23.038. ``test_kannel`` compares with what Kannel sends."""
+    one = size(text)
+    assert (one.is_gsm_7, one.places, one.segments) == (is_gsm_7, places, segments)
+
+
+# -- prices ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rates", "texts"),
+    [
+        ((), None),
+        ((Rate(10_000, 86_400),), 10_000),
+        ((Rate(500, 3600),), 12_000),
+        ((Rate(500, 3600), Rate(10_000, 86_400)), 10_000),
+        ((Rate(70_000, 604_800),), 70_000),  # a week's may all leave on one day
+        ((Rate(100, 50_000),), 300),  # windows that do not fit into a day
+        ((Rate(100, 100_000),), 200),
+        ((Rate(100, 0), Rate(500, 86_400)), 500),  # the checks of settings tell
+    ],
+)
+def test_the_most_in_a_day(rates: tuple[Rate, ...], texts: int | None) -> None:
+    assert most_in_a_day(rates) == texts
+
+
+def test_a_day_costs_what_the_dearest_gateway_takes(settings: LazySettings) -> None:
+    for name, value in (HTTP | KANNEL | {"OPTIN_GATEWAYS": ("kannel", "http")}).items():
+        setattr(settings, name, value)
+    settings.OPTIN_SENDS_TOTAL = (Rate(1000, 86_400),)
+    assert [one.price for one in lint.report().budgets] == [Decimal(50), Decimal(5000)]
+    # Two segments cost twice as much.
+    settings.BASE_URL = f"https://{'h' * 90}.example.com"
+    assert [one.price for one in lint.report().budgets] == [Decimal(100), Decimal(10_000)]
+    # Of one gateway nobody knows: then nobody knows of the day.
+    settings.OPTIN_GATEWAY_KANNEL_PRICE = Decimal(0)
+    assert [one.price for one in lint.report().budgets] == [None, None]
+
+
+# -- the command -------------------------------------------------------------------
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    out, code = io.StringIO(), 0
+    try:
+        call_command("lint_messages", *arguments, stdout=out)
+    except SystemExit as exc:
+        code = int(str(exc.code))
+    return code, out.getvalue()
+
+
+def test_the_command_shows_texts_senders_and_prices(settings: LazySettings) -> None:
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    code, out = run()
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert ["opt_out", "en-au", "107", "of", "160", "1"] in rows
+    assert ["GB", "kannel", "+61491570156", "0.0455"] in rows
+    assert ["OPTIN_SENDS_TOTAL", "10,000", "455.00"] in rows
+    assert ["OPTIN_OWN_SENDS_TOTAL", "100,000", "4,550.00"] in rows
+    assert out.endswith("0 errors, 0 warnings.\n")
+
+
+def test_the_command_fails_at_an_error_alone(settings: LazySettings) -> None:
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    settings.OPTIN_SENDS_TOTAL = ()
+    code, out = run()
+    assert code == 0
+    assert "warning optin.W215: OPTIN_SENDS_TOTAL is 0" in out
+    settings.BASE_URL = f"https://{'h' * 90}.example.com"
+    code, out = run()
+    assert code == 1
+    assert "error optin.E109: The text opt_in in de takes" in out
+    assert "8 errors, 1 warning." in out
+
+
+def test_the_command_names_regions_without_a_gateway(settings: LazySettings) -> None:
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    settings.OPTIN_SMS_REGIONS = ("GB", "NZ")
+    settings.OPTIN_GATEWAY_KANNEL_REGIONS = ("GB",)
+    assert "No gateway serves NZ: see manage check." in run()[1]
+    settings.OPTIN_GATEWAYS = ("mine.Carrier",)
+    assert "No gateway serves GB, NZ: see manage check." in run()[1]
+
+
+def test_json(settings: LazySettings) -> None:
+    for name, value in KANNEL.items():
+        setattr(settings, name, value)
+    settings.OPTIN_GATEWAY_KANNEL_SENDER = "HarbourBooks"
+    code, out = run("--json")
+    facts = json.loads(out)
+    assert (code, facts["errors"]) == (1, 1)
+    assert facts["texts"][0] == {
+        "kind": "opt_in",
+        "language": "en-au",
+        "characters": 106,
+        "room": 160,
+        "segments": 1,
+    }
+    assert facts["routes"] == [
+        {
+            "region": "GB",
+            "gateway": "kannel",
+            "sender": "HarbourBooks",
+            "price_of_a_text": "0.0455",
+        }
+    ]
+    assert facts["budgets"][0] == {
+        "setting": "OPTIN_SENDS_TOTAL",
+        "texts_a_day": 10_000,
+        "price_a_day": "455.0000",
+    }
+    assert [(one["level"], one["check"], one["code"]) for one in facts["findings"]] == [
+        ("error", "optin.E122", "sender"),
+    ]
