@@ -4,154 +4,39 @@ import html
 import http.cookiejar
 import json
 import re
-import shutil
-import socket
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from django.conf import LazySettings
 from django.utils import timezone
 
+from optin.conf import MAX_HOST
 from optin.gateways import Fate, Kannel, SmsError, Text
+from optin.messaging import wording
+from optin.messaging.segments import size
 from optin.models import SmsMessage
 from optin.models.messages import State
+from tests.kit.kannel import Carrier, is_here, kannel_in
 from tests.kit.people import NUMBER
-from tests.kit.server import Site, eventually, needs, running
+from tests.kit.server import Site, needs, running
 
-FAKESMSC = Path("/usr/lib/kannel/test/fakesmsc")
-BOXES = [
-    shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in ("bearerbox", "smsbox")
-]
 SECRET = "r3ceipt" * 5
-
-CONF = """
-group = core
-admin-port = {admin}
-admin-password = {password}
-admin-deny-ip = "*.*.*.*"
-admin-allow-ip = "127.0.0.1"
-box-deny-ip = "*.*.*.*"
-box-allow-ip = "127.0.0.1"
-smsbox-port = {box}
-log-level = 1
-log-file = "{folder}/bearerbox.log"
-dlr-storage = internal
-store-type = file
-store-location = "{folder}/store"
-
-group = smsc
-smsc = fake
-smsc-id = fake
-host = 127.0.0.1
-port = {carrier}
-connect-allow-ip = "127.0.0.1"
-allowed-prefix = "+614"
-
-group = smsbox
-bearerbox-host = 127.0.0.1
-sendsms-port = {sendsms}
-sendsms-interface = 127.0.0.1
-log-file = "{folder}/smsbox.log"
-log-level = 1
-
-group = sendsms-user
-username = optin
-password = {password}
-user-deny-ip = "*.*.*.*"
-user-allow-ip = "127.0.0.1"
-
-group = sms-service
-keyword = default
-text = ""
-max-messages = 0
-omit-empty = true
-"""
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
-
-
-@dataclass
-class Carrier:
-    """Kannel on ports of its own, and the SMSC behind it."""
-
-    folder: Path
-    ports: dict[str, int]
-    password: str = "kannels-password"
-    running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['sendsms']}/cgi-bin/sendsms"
-
-    @property
-    def smsc_log(self) -> Path:
-        return self.folder / "fakesmsc.log"
-
-    def start(self) -> None:
-        conf = self.folder / "kannel.conf"
-        conf.write_text(CONF.format(folder=self.folder, password=self.password, **self.ports))
-        for box, port in zip(BOXES, ("box", "sendsms"), strict=True):
-            assert box
-            self._run(Path(box).name, box, str(conf))
-            assert eventually(partial(listens, self.ports[port]))
-
-    def start_smsc(self) -> None:
-        port = str(self.ports["carrier"])
-        self._run("fakesmsc", str(FAKESMSC), "-H", "127.0.0.1", "-r", port, "-m", "0", "1 2 text x")
-
-    def stop(self, *names: str) -> None:
-        for name in names or list(self.running):
-            process = self.running.pop(name)
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _run(self, name: str, *command: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def arrived(self, number: str = NUMBER) -> list[str]:
-        """The first lines of the texts to *number* that reached the phone."""
-        if not self.smsc_log.exists():
-            return []
-        lines = self.smsc_log.read_text(errors="replace").splitlines()
-        return [line for line in lines if "Got message" in line and f" {number} " in line]
 
 
 @pytest.fixture
 def carrier(tmp_path: Path) -> Iterator[Carrier]:
-    needs("Kannel", all(BOXES) and FAKESMSC.exists())
+    needs("Kannel", is_here())
     folder = tmp_path / "kannel"
     folder.mkdir()
-    names = ("admin", "box", "carrier", "sendsms")
-    carrier = Carrier(folder, dict(zip(names, free_ports(len(names)), strict=True)))
-    try:
-        carrier.start()
+    with kannel_in(folder) as carrier:
         yield carrier
-    finally:
-        carrier.stop()
 
 
 pytestmark = [pytest.mark.kannel, pytest.mark.slow]
@@ -204,9 +89,51 @@ def test_kannel_is_away(carrier: Carrier) -> None:
 def test_the_text_as_it_is(carrier: Carrier) -> None:
     carrier.start_smsc()
     assert kannel(carrier).send(text()) == ""
-    assert within(10, lambda: bool(carrier.arrived()))
-    [line] = carrier.arrived()
+    assert within(10, lambda: bool(carrier.arrived(NUMBER)))
+    [line] = carrier.arrived(NUMBER)
     assert f"<Books {NUMBER} text 1234567 is your code.>" in line
+
+
+# -- segments ----------------------------------------------------------------------
+
+GSM_7 = (
+    *("x" * length for length in (159, 160, 161, 305, 306, 307, 460)),
+    *("\u20ac" * length for length in (76, 77, 80, 81, 152, 153, 154)),
+    *("\u00e4\u00df\u00c4[~]" * times for times in (16, 17, 18, 34)),
+    # A sign of two places where a segment ends.
+    *("x" * 152 + "\u20ac" + "x" * more for more in (7, 8, 151, 152, 200)),
+)
+UCS_2 = (
+    *("\u0142" * length for length in (1, 69, 70, 71, 134, 135, 201, 202)),
+    *("\U0001f511" * length for length in (35, 36, 67, 68)),
+    "x" * 69 + "\u2019",
+    "x" * 70 + "\u2019",
+)
+
+
+def test_kannel_counts_the_segments_that_are_predicted(
+    carrier: Carrier, settings: LazySettings
+) -> None:
+    """G-06. Of the texts of the service, and of texts of any length in both alphabets."""
+    settings.OPTIN_RECOVERY_DELAY = 86_400
+    settings.OPTIN_SERVICE_NAME = "n" * 20
+    settings.BASE_URL = f"https://{'h' * MAX_HOST}"
+    own = [sample.body for sample in wording.samples()]
+    carrier.start_smsc()
+    bodies = {f"+6149157{n:04}": body for n, body in enumerate([*own, *GSM_7, *UCS_2])}
+    for to, body in bodies.items():
+        if body in own:
+            kannel(carrier).send(text(to=to, body=body))
+        else:
+            carrier.post(to, body)
+    kannel(carrier).send(text())
+    assert within(30, lambda: bool(carrier.arrived(NUMBER)))  # the last one, so all are there
+    counted = {to: len(carrier.arrived(to)) for to in bodies}
+    assert counted == {to: size(body).segments for to, body in bodies.items()}
+    assert {counted[to] for to, body in bodies.items() if body in own} == {1}
+    assert [size(body).is_gsm_7 for body in (*GSM_7, *UCS_2)] == (
+        [True] * len(GSM_7) + [False] * len(UCS_2)
+    )
 
 
 # -- end to end --------------------------------------------------------------------
@@ -293,7 +220,7 @@ def test_a_text_is_delivered_once_and_the_page_says_so(phone_line: Phone) -> Non
 
     carrier.start_smsc()
     assert within(60, phone_line.is_delivered)
-    assert len(carrier.arrived()) == 1
+    assert len(carrier.arrived(NUMBER)) == 1
     at = phone_line.newest().delivered_at
     assert at
     for path in (ann.path, ann.path.replace("/code/", "/code/not-received/")):
