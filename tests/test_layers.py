@@ -15,7 +15,7 @@ LEVELS = {
         (
             (
                 *("errors", "conf", "phones", "fiction", "sandbox"),
-                *("keys", "codes", "origin", "outcomes"),
+                *("keys", "codes", "origin", "outcomes", "waits"),
             ),
             ("runtime",),
             ("models",),

@@ -1,6 +1,5 @@
 """Accounts, and the page on which support finds out what is wrong with one (P-21, P-23)."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
 from optin.support.wording import moment, moment_by
+from optin.waits import whole_seconds
 
 
 class IsStaff(Choice):
@@ -350,7 +350,7 @@ def find_page(request: HttpRequest) -> HttpResponse:
     if result.retry_after is not None:
         context["wait"] = True
         response.status_code = 429
-        response["Retry-After"] = str(math.ceil(result.retry_after.total_seconds()))
+        response["Retry-After"] = str(whole_seconds(result.retry_after))
     return response
 
 

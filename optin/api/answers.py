@@ -5,13 +5,13 @@ as the ``title`` of the last link of an answer, and names its anchor on the page
 ``/Help/Errors``, which is made from this table too.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
 from optin.conf import conf
+from optin.waits import whole_seconds
 
 Link = dict[str, str]
 
@@ -255,7 +255,7 @@ class ApiError(Exception):
         """Seconds until the client may try again, rounded up: after that wait it is not refused."""
         if self.retry_after is None:
             return None
-        return max(1, math.ceil(self.retry_after.total_seconds()))
+        return whole_seconds(self.retry_after)
 
     @property
     def message(self) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -41,6 +40,7 @@ from optin.operations import sign_in
 from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
+from optin.waits import whole_seconds
 
 logger = logging.getLogger("optin.api")
 
@@ -358,8 +358,8 @@ def _is_address(text: str) -> bool:
 
 
 def _later(status: int, wait: timedelta) -> JsonResponse:
-    retry_after = str(math.ceil(wait.total_seconds()))
-    return _refusal("temporarily_unavailable", status, {"Retry-After": retry_after})
+    headers = {"Retry-After": str(whole_seconds(wait))}
+    return _refusal("temporarily_unavailable", status, headers)
 
 
 def _refusal(error: str, status: int, headers: Mapping[str, str] = {}) -> JsonResponse:

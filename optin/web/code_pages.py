@@ -16,6 +16,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome
 from optin.runtime.redirects import SeeOther
+from optin.waits import whole_seconds
 from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import page
@@ -193,4 +194,4 @@ class CodePage(View):
 def _seconds(waiting: Waiting | None) -> int:
     if waiting is None or waiting.resend_in is None:
         return 0
-    return words.whole_seconds(waiting.resend_in)
+    return whole_seconds(waiting.resend_in)

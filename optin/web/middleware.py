@@ -18,6 +18,7 @@ from django.utils import translation
 
 from optin.errors import Busy
 from optin.runtime import hashing, throttle
+from optin.waits import whole_seconds
 from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"
@@ -119,7 +120,7 @@ class Throttle:
         if wait is None:
             return None
         response = render(request, "429.html", {"wait": words.in_words(wait)}, status=429)
-        response["Retry-After"] = str(words.whole_seconds(wait))
+        response["Retry-After"] = str(whole_seconds(wait))
         return response
 
 

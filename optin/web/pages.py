@@ -19,6 +19,7 @@ from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome
 from optin.runtime.redirects import SeeOther, local
+from optin.waits import whole_seconds
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]
@@ -97,7 +98,7 @@ def refused_password(
         None, _("Too many tries. You can try again in %(wait)s.") % {"wait": words.in_words(wait)}
     )
     response = page(request, template, form, status=429, **context)
-    response["Retry-After"] = str(words.whole_seconds(wait))
+    response["Retry-After"] = str(whole_seconds(wait))
     return response
 
 

@@ -21,6 +21,7 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
+from optin.waits import whole_seconds
 
 _FEW_TRIES = 3
 """From here down a page says how many tries are left (P-04)."""
@@ -36,11 +37,6 @@ def clock_time(at: datetime) -> str:
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
     return date_format(local, "H:i T") if today else moment(at)
-
-
-def whole_seconds(wait: timedelta) -> int:
-    """Round a waiting time up: sooner would be too soon."""
-    return max(-(-wait // timedelta(seconds=1)), 1)
 
 
 def in_words(wait: timedelta) -> str:
