@@ -20,7 +20,8 @@ from optin.limits.counters import (
     add,
     charge,
     each_rate,
-    first_over,
+    longest,
+    over,
     take_back,
 )
 from optin.limits.rules import Rule
@@ -56,12 +57,15 @@ def reserve_sign_in(
     limits += _sign_in_limits(name, origin)
     with transaction.atomic():
         tallies = add(limits, now)
-        beyond = first_over(_of(tallies, Rule.SIGN_IN_ALL), now)
-        new = _of(tallies, Rule.SIGN_IN_NEW)
-        slowed_down = first_over(new, now) if beyond and not is_known else None
-        # Many wrong passwords from all networks slow down only new ones.
+        beyond = longest(over(_of(tallies, Rule.SIGN_IN_ALL), now))
+        new = longest(over(_of(tallies, Rule.SIGN_IN_NEW), now))
+        slowed_down = None
+        if beyond and new and not is_known:
+            # Many wrong passwords from all networks slow down only new ones, and only as long as
+            # both are over their limits.
+            slowed_down = min(new, beyond, key=lambda refused: refused.retry_after)
         others = [one for one in tallies if one.limit.rule not in _OF_ALL_NETWORKS]
-        refused = first_over(others, now) or slowed_down
+        refused = longest([*over(others, now), slowed_down])
         if refused:
             transaction.set_rollback(True)
     if refused or beyond is None:
@@ -113,7 +117,7 @@ def _reserve_for_staff(
         return None
     with transaction.atomic():
         tallies = add(each_rate(rule, str(origin.actor_id), rates), now)
-        refused = first_over(tallies, now)
+        refused = longest(over(tallies, now))
         if refused:
             transaction.set_rollback(True)
     for tally in tallies if refused is None else ():

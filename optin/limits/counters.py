@@ -4,6 +4,9 @@ Each counter counts in a fixed window. One statement raises the counters of an o
 savepoint. If one of them is over its limit, the savepoint is rolled back: a refused operation
 counts nowhere. The statement locks the rows in one fixed order, so no two operations deadlock.
 Counters that many people share are raised after these, at the end of the transaction (``shared``).
+
+Of all limits that refuse an operation, ``longest`` returns the one that refuses it longest: its end
+is the time to try again (G-01).
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +17,11 @@ from typing import Any
 from django.db import connection, transaction
 
 from optin import keys
-from optin.conf import Rate, conf
+from optin.conf import CLOCK_SLACK, Rate, conf
 from optin.limits.rules import Rule
+from optin.models import SendCounter
 from optin.models.operation import Bound, run, run_later
+from optin.waits import whole_seconds
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
 
@@ -39,9 +44,6 @@ RETURNING count, verified
 """
 
 NEVER = Bound("FALSE", [])
-
-LONGEST = timedelta(days=1)
-"""No answer puts anybody off for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +110,27 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Refused(Decision):
-    """The rule that said no, what it counted, and when asking again makes sense."""
+    """The rule that said no, what it counted, and when it no longer says no.
+
+    ``also`` has the other rules that said no.
+    """
 
     retry_after: timedelta
+    is_open_ended: bool = field(default=False, kw_only=True)  # nobody knows its end
+    also: frozenset[Rule] = field(default=frozenset(), kw_only=True)
+
+    @property
+    def rules(self) -> frozenset[Rule]:
+        """All rules that said no."""
+        return self.also | {self.rule}
 
     @property
     def data(self) -> dict[str, int | str]:
-        seconds = int(self.retry_after.total_seconds())
         return {
             "rule": self._name,
             "count": self.count,
             "limit": self.limit,
-            "retry_after": seconds,
+            "retry_after": whole_seconds(self.retry_after),
         }
 
 
@@ -139,7 +150,7 @@ class Reserved(Decision):
 def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
     """Raise all of *limits*, or none if one of them would be exceeded."""
     with transaction.atomic():
-        refused = first_over(add(limits, now), now)
+        refused = longest(over(add(limits, now), now))
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -201,15 +212,44 @@ def row_of(limit: Limit, now: datetime) -> list[Any]:
     return [limit.scope, keys.digest("counter", limit.key), start]
 
 
-def first_over(tallies: Sequence[Tally], now: datetime) -> Refused | None:
-    """Return the first limit that its count is over, if any."""
-    for tally in tallies:
-        limit = tally.limit
-        if limit.count and tally.count > limit.count:
-            end = limit.window(now) + timedelta(seconds=limit.seconds)
-            count = tally.count - 1
-            return Refused(limit.rule, count, limit.count, end - now, seconds=limit.seconds)
-    return None
+def over(tallies: Sequence[Tally], now: datetime) -> list[Refused]:
+    """Return a refusal for each limit that its count is over."""
+    return [
+        Refused(
+            tally.limit.rule,
+            tally.count - 1,
+            tally.limit.count,
+            _end(tally.limit, now) - now,
+            seconds=tally.limit.seconds,
+        )
+        for tally in tallies
+        if tally.limit.count and tally.count > tally.limit.count
+    ]
+
+
+def longest(refusals: Iterable[Refused | None]) -> Refused | None:
+    """Return the one that stands longest, if any: before its end, trying again is in vain.
+
+    One whose end nobody knows stands longer than any other.
+    """
+    found = [refused for refused in refusals if refused]
+    if not found:
+        return None
+    last = max(found, key=lambda refused: (refused.is_open_ended, refused.retry_after))
+    return replace(last, also=frozenset(refused.rule for refused in found if refused is not last))
+
+
+def _end(limit: Limit, now: datetime) -> datetime:
+    """Return when *limit*, which is used up, lets through again."""
+    window = timedelta(seconds=limit.seconds)
+    end = limit.window(now) + window
+    if end - now > CLOCK_SLACK:
+        return end
+    # Servers whose clocks are ahead may have used up the next window too.
+    scope, key, _ = row_of(limit, end)
+    following = SendCounter.objects.filter(scope=scope, key=key, window_start=end)
+    is_used_up = following.filter(count__gt=limit.count - limit.adds).exists()
+    return end + window if is_used_up else end
 
 
 def _name(rule: Rule, seconds: int) -> str:

@@ -9,19 +9,20 @@ counters.
 A person who opts in a number has not verified it yet. They must not learn what others did with it
 (S-38). So the rules about the person come first, and refuse openly. The rules about the number come
 last, and withhold the text: its waits and limits over all users, the deny list, and a STOP (which
-is told to a person who verified the number before).
+is told to a person who verified the number before). Of the rules that refuse openly, the one that
+stands longest is told; what withholds a text is not among them, but for staff.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from django.db import transaction
 
 from optin.conf import conf
 from optin.limits import alarms, shared
 from optin.limits.counters import (
-    LONGEST,
     Limit,
     Refused,
     Reserved,
@@ -31,8 +32,9 @@ from optin.limits.counters import (
     adding,
     charge,
     each_rate,
-    first_over,
     is_first,
+    longest,
+    over,
     tallies_of,
 )
 from optin.limits.rules import Rule
@@ -83,8 +85,9 @@ def reserve_text(
         return _of_sandbox(user_id, number_digest, purpose, origin, now, is_verified=is_verified)
     prefix = Guard.prefix_of(number.e164) if number else ""
     controls = Guard.objects.about(number_digest, prefix, now)
-    if refused := _stopped(controls, is_verified) or (_denied(controls, now) if number else None):
+    if refused := _stopped(controls, is_verified):
         return refused
+    denied = _denied(controls, now) if number else None
     first = _number_limits(number_digest, purpose)
     own = _own_limits(user_id, number_digest, purpose, origin)
     client = _client_limits(purpose, file_id, origin)
@@ -99,21 +102,21 @@ def reserve_text(
         own += _each_first(user_id)
         others += each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total)
     with transaction.atomic():
-        tallies = _counted([*first, *own], [*client, *others], now)
+        tallies = _counted([*first, *own], [*client, *others], now, only_read=bool(denied))
+        is_closed = denied is not None and denied.rule is Rule.PREFIX
+        shut = _shut(tallies, now) if number and not is_closed else None
         if number:
-            refused = (
-                _shut(tallies, now)
-                or resend_wait(number_digest, purpose, now, user_id)
-                or first_over(tallies[len(first) :], now)
-                or _withheld(
-                    _about_number(controls, now)
-                    or resend_wait(number_digest, purpose, now)
-                    or first_over(tallies[: len(first)], now),
-                    origin,
-                )
-            )
+            told = [denied, shut, resend_wait(number_digest, purpose, now, user_id)]
+            told += over(tallies[len(first) :], now)
+            refused = longest(told)
+            if refused is None or origin.face in _STAFF:
+                waits = resend_wait(number_digest, purpose, now)
+                of_number = over(tallies[: len(first)], now)
+                withheld = longest([_about_number(controls, now), waits, *of_number])
+                refused = _withheld(withheld, refused, origin)
         else:
-            refused = resend_wait(number_digest, purpose, now) or first_over(_beyond(tallies), now)
+            waits = resend_wait(number_digest, purpose, now)
+            refused = longest([waits, *over(_beyond(tallies), now)])
         if refused:
             transaction.set_rollback(True)
     if refused is None:
@@ -121,8 +124,8 @@ def reserve_text(
         return _nearest(tallies)
     if isinstance(refused, Withheld):
         return _charge_withheld(own, client, others, now) or refused
-    if number and refused.rule is Rule.PREFIX:
-        _close(prefix, number.region, refused, now)
+    if number and shut:
+        _close(prefix, number.region, shut, now)
     return refused
 
 
@@ -142,13 +145,22 @@ def _of_sandbox(
     return (
         _stopped(controls, is_verified)
         or resend_wait(number_digest, purpose, now, own)
-        or _withheld(_about_number(controls, now), origin)
+        or _withheld(_about_number(controls, now), None, origin)
         or Reserved(Rule.NONE, 0, 0)
     )
 
 
-def _counted(own: Sequence[Limit], others: Sequence[Limit], now: datetime) -> list[Tally]:
-    """Raise the counters. Those of *others* may only be read: return what they will come to."""
+def _counted(
+    own: Sequence[Limit], others: Sequence[Limit], now: datetime, *, only_read: bool
+) -> list[Tally]:
+    """Raise the counters. Those of *others* may only be read: return what they will come to.
+
+    :param only_read: raise none: the text is refused whatever they say.
+    """
+    if only_read:
+        limits = [*own, *others]
+        (read,) = run([shared.reading(limits, now)])
+        return shared.expected(limits, read)
     if not others or not shared.are_raised_later():
         return add([*own, *others], now)
     raised, read = run([adding(own, now), shared.reading(others, now)])
@@ -261,9 +273,9 @@ def _of_opt_in(
 def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refused | None:
     """Refuse if no text at all may leave, or none to this number, which belongs to the user."""
     if (Guard.Kind.STOP, Guard.Covers.ALL) in controls:
-        return Refused(Rule.STOP, 0, 0, ASK_AGAIN)
+        return Refused(Rule.STOP, 0, 0, ASK_AGAIN, is_open_ended=True)
     if is_verified and (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
-        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
+        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN, is_open_ended=True)
     return None
 
 
@@ -273,29 +285,29 @@ def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | 
     if (kind.SAFE, covers.NUMBER) in controls:
         return None
     if deny := controls.get((kind.DENY, covers.PREFIX)):
-        return Refused(Rule.DENY_PREFIX, 0, 0, _left(deny, now))
+        return _listed(Rule.DENY_PREFIX, deny, now)
     if (kind.SAFE, covers.PREFIX) in controls:
         return None
     breaker = controls.get((kind.BREAKER, covers.PREFIX))
     if breaker and not _is_open(controls) and conf.breaker_unproved:
-        left = _left(breaker, now)
-        return Refused(Rule.PREFIX, breaker.unverified, conf.breaker_unproved, left)
+        closed = _listed(Rule.PREFIX, breaker, now)
+        return replace(closed, count=breaker.unverified, limit=conf.breaker_unproved)
     return None
 
 
 def _about_number(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
     """Refuse if the holder of this number (by STOP) or staff said so."""
     if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
-        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN)
+        return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN, is_open_ended=True)
     if deny := controls.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
-        return Refused(Rule.DENY_NUMBER, 0, 0, _left(deny, now))
+        return _listed(Rule.DENY_NUMBER, deny, now)
     return None
 
 
-def _withheld(refused: Refused | None, origin: Origin) -> Refused | None:
-    """Return *refused* as a refusal that only staff are told of."""
+def _withheld(refused: Refused | None, told: Refused | None, origin: Origin) -> Refused | None:
+    """Return *refused* as a refusal that only staff are told of, who know of *told* too."""
     if refused is None or origin.face in _STAFF:
-        return refused
+        return longest([told, refused])
     return Withheld(
         refused.rule, refused.count, refused.limit, refused.retry_after, seconds=refused.seconds
     )
@@ -306,8 +318,9 @@ def _is_open(controls: dict[tuple[str, str], Guard]) -> bool:
     return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in controls)
 
 
-def _left(control: Guard, now: datetime) -> timedelta:
-    return min(control.until - now, LONGEST) if control.until else LONGEST
+def _listed(rule: Rule, control: Guard, now: datetime) -> Refused:
+    until = cast(datetime, control.until)  # the database demands one
+    return Refused(rule, 0, 0, until - now)
 
 
 def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
@@ -316,7 +329,7 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
     limit = tally.limit.closes_at
     if not tally.is_pumped(limit):
         return None
-    closed_for = min(timedelta(seconds=conf.breaker_seconds), LONGEST)
+    closed_for = timedelta(seconds=conf.breaker_seconds)
     return Refused(Rule.PREFIX, tally.unverified, limit, closed_for)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 
-from optin.conf import conf
+from optin.conf import CLOCK_SLACK, conf
 from optin.limits.counters import Refused
 from optin.limits.rules import Rule
 from optin.models import PendingOtp, ProviderUser, Purpose, SmsMessage
@@ -36,6 +36,8 @@ def resend_wait(
     length, later = 0, now
     for text in texts:
         sent_at, closed_as = text.created_at, text.closed_as
+        if sent_at - now > CLOCK_SLACK:
+            continue  # the clock was set back since: that must not stretch the wait
         if later - sent_at >= SERIES_ENDS_AFTER or closed_as == PendingOtp.Closed.VERIFIED:
             break
         newest = newest or sent_at
@@ -43,9 +45,10 @@ def resend_wait(
     if newest is None:
         return None
     wait = timedelta(seconds=waits[length - 1])
-    # A clock that jumped back must not stretch the wait.
-    left = min(newest + wait - now, wait)
-    return Refused(Rule.RESEND_WAIT, length, length, left) if left > timedelta(0) else None
+    left = newest + min(wait, SERIES_ENDS_AFTER) - now
+    if not wait or left <= timedelta(0):
+        return None
+    return Refused(Rule.RESEND_WAIT, length, length, left)
 
 
 @cache

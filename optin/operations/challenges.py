@@ -150,7 +150,8 @@ def text_challenge(
         is_test=factors.user.is_test,
     )
     if isinstance(decision, limits.Refused):
-        waiting = decision.rule is limits.Rule.RESEND_WAIT
+        # A text left a moment ago, whatever else refuses the next.
+        waiting = limits.Rule.RESEND_WAIT in decision.rules
         return Sending(
             SendOutcome.WAITING if waiting else SendOutcome.SEND_LIMIT,
             retry_after=decision.retry_after,

@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
+from typing import cast
 
 # limits imports it when the first request comes. If two come at once, the second thread would find
 # half of it, and answer 500.
-import redis  # noqa: F401
+import redis
 from django.conf import settings
-from limits import RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.storage import RedisStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from optin.conf import Rate, conf
@@ -78,12 +79,27 @@ def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
 
 
 def _count(limiter: FixedWindowRateLimiter, rates: Iterable[Rate], who: str) -> timedelta | None:
-    for rate in rates:
-        item = RateLimitItemPerSecond(rate.count, rate.seconds)
-        if not limiter.hit(item, who):
-            reset = limiter.get_window_stats(item, who).reset_time
-            return timedelta(seconds=max(reset - time.time(), 1))
-    return None
+    items = [RateLimitItemPerSecond(rate.count, rate.seconds) for rate in rates]
+    refuse: list[RateLimitItem] = []
+    if len(items) > 1:
+        # What one of them refuses must not use up another.
+        refuse = [item for item in items if not limiter.test(item, who)]
+    if not refuse:
+        refuse = [item for item in items if not limiter.hit(item, who)]
+    waits = [_left(limiter, item, who) for item in refuse]
+    return timedelta(seconds=max(waits)) if waits else None
+
+
+def _left(limiter: FixedWindowRateLimiter, item: RateLimitItem, who: str) -> float:
+    """Return the seconds until the window of *item* ends; a little more, if it just ended."""
+    key, storage = item.key_for(who), limiter.storage
+    if isinstance(storage, RedisStorage):
+        # ``get_window_stats`` rounds to whole seconds, which may be too soon.
+        connection = cast("redis.Redis", storage.get_connection(True))
+        left = cast(int, connection.pttl(storage.prefixed_key(key))) / 1000
+    else:
+        left = storage.get_expiry(key) - time.time()
+    return max(left, 1)
 
 
 class _Redis:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from optin import limits
 from optin.models import AuditEvent
-from optin.outcomes import SignInOutcome
+from optin.outcomes import SendOutcome, SignInOutcome
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force
 from optin.support.diagnosis.causes import Cause, Question, Why, no_text
@@ -32,7 +32,11 @@ def of_texts(known: Known) -> Iterator[Cause]:
     certain = [cause for cause in became if cause.why not in _DOUBTFUL]
     refusals = [refused, *find_earlier(known)]
     order = [*refusals, *certain, *barriers, *doubtful]
-    if request and is_told(request) and request.data.get("rule") == limits.Rule.RESEND_WAIT:
+    waits = request and (
+        request.outcome == SendOutcome.WAITING
+        or request.data.get("rule") == limits.Rule.RESEND_WAIT
+    )
+    if request and waits and is_told(request):
         # A text left a moment ago: what became of that one is the question.
         order = [*certain, *doubtful, *refusals, *barriers]
     yield from filter(None, order)
