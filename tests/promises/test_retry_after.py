@@ -1,0 +1,298 @@
+"""G-01: ``Retry-After`` never lies.
+
+The quick run takes a few hundred traces, always the same. ``RETRY_AFTER_TRACES=10000 pytest
+tests/promises/test_retry_after.py`` looks for new ones.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from pytest_django.fixtures import Settings
+
+from optin.conf import Rate
+from optin.limits import attempts
+from optin.models import File, ProviderUser, Purpose, User
+from optin.operations import opt_ins, send_controls, sign_in
+from optin.origin import Face, Origin
+from optin.outcomes import SendOutcome
+from optin.support.told_waits import Told, told_waits
+from tests.kit.clients import Answer, Api, Tokens, bearer
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
+from tests.kit.phone import Phone, wrong
+from tests.kit.world import World
+from tests.promises.refusals import (
+    CHOICES,
+    FACES,
+    OfSeveralServers,
+    Refusal,
+    Refusals,
+    of_sign_in,
+    of_text,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SHORT = {Refusals: 150, OfSeveralServers: 75}
+STEPS = 15
+
+
+@pytest.fixture
+def settings_go_back(settings: Settings) -> None:
+    for name in (*CHOICES, "BREAKER_SECONDS", "DISABLE_AFTER"):
+        setattr(settings, f"OPTIN_{name}", ())  # what a trace sets later goes when this does
+
+
+@pytest.fixture(autouse=True)
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits that are no settings."""
+    monkeypatch.setattr(attempts, "SEARCHES", (Rate(3, 3600), Rate(5, 86_400)))
+    monkeypatch.setattr(attempts, "REVOCATIONS", (Rate(3, 86_400),))
+    monkeypatch.setattr(attempts, "EMAILS", (Rate(3, 86_400),))
+
+
+@pytest.mark.usefixtures("settings_go_back")
+@pytest.mark.parametrize("machine", SHORT)
+def test_at_that_second_and_no_sooner(
+    machine: type[Refusals], phone: Phone, clock: time_machine.Traveller, record_property: Any
+) -> None:
+    """G-01: the same call is refused a second before, and not refused when the wait is over."""
+    wanted = int(os.environ.get("RETRY_AFTER_TRACES", "0"))
+    met: dict[str, int] = {}
+    run_state_machine_as_test(
+        lambda: machine(phone, clock, met),  # type: ignore[arg-type]  # as its documentation has it
+        settings=settings(
+            max_examples=wanted * SHORT[machine] // sum(SHORT.values()) or SHORT[machine],
+            stateful_step_count=STEPS,
+            derandomize=not wanted,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record_property("waited out", met)
+    print(f"Waited out: {dict(sorted(met.items()))}")
+
+
+# -- moments -----------------------------------------------------------------------
+
+
+Ask = Callable[[Refusals], Refusal | None]
+
+
+def _asks(m: Refusals) -> Refusal | None:
+    return of_text(opt_ins.opt_in(m.users[1], m.file, m.numbers[1], origin=ORIGIN))
+
+
+def _of_a_window_that_clocks_ahead_used_up(m: Refusals) -> Ask:
+    m.set("SENDS_TOTAL", (Rate(1, 60),))
+    for seconds in (62, -5):
+        m.clock.shift(seconds)
+        assert not _asks(m)
+    return _asks
+
+
+def _of_a_wait_that_is_longer_than_a_series(m: Refusals) -> Ask:
+    m.set("RESEND_WAIT", (3600,))
+    assert not _asks(m)
+    return _asks
+
+
+def _of_a_clock_ahead(m: Refusals) -> Ask:
+    m.set("RESEND_WAIT", (30,))
+    m.clock.shift(5)
+    assert not _asks(m)
+    m.clock.shift(-5)
+    return _asks
+
+
+def _of_a_name_under_attack(m: Refusals) -> Ask:
+    """A new network is slowed down for an hour, but no longer than the attack lasts."""
+    m.set("FAILED_SIGN_INS_PER_NAME_TOTAL", (Rate(1, 60),))
+    m.set("FAILED_SIGN_INS_PER_NEW_NETWORK", (Rate(1, 3600),))
+
+    def tries(m: Refusals) -> Refusal | None:
+        return of_sign_in(sign_in.sign_in("nobody", "x", origin=FACES[1]))
+
+    assert not tries(m)
+    return tries
+
+
+def _of_a_prefix_that_is_denied_for_less(m: Refusals) -> Ask:
+    m.set("SENDS_PER_USER", (Rate(1, 600),))
+    assert not _asks(m)
+    m.deny(1, of_all=True, seconds=60)
+    return _asks
+
+
+def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
+    m.set("SENDS_PER_USER", (Rate(2, 86_400),))
+    m.set("BREAKER_UNPROVED", 2)
+    m.set("BREAKER_SHARE", 50)
+    for _ in range(2):
+        assert not _asks(m)
+    return _asks
+
+
+MOMENTS = [
+    pytest.param(_of_a_window_that_clocks_ahead_used_up, 63, id="window-used-up-by-clocks-ahead"),
+    pytest.param(_of_a_wait_that_is_longer_than_a_series, 600, id="wait-longer-than-a-series"),
+    pytest.param(_of_a_clock_ahead, 35, id="clock-ahead"),
+    pytest.param(_of_a_name_under_attack, 60, id="attack-that-ends-first"),
+    pytest.param(_of_a_prefix_that_is_denied_for_less, 600, id="denied-for-less"),
+    pytest.param(_of_a_breaker_that_closes_for_less, 43_200, id="breaker-for-less"),
+]
+
+
+@pytest.mark.usefixtures("settings_go_back")
+@pytest.mark.parametrize(("moment", "seconds"), MOMENTS)
+def test_no_moment_that_matters_is_left_to_chance(
+    moment: Callable[[Refusals], Ask], seconds: int, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """G-01: the whole seconds that are told, and that they are true."""
+    alone = Refusals(phone, clock, {})
+    ask = moment(alone)
+    refusal = ask(alone)
+    assert refusal
+    assert refusal.seconds == seconds
+    alone.wait_out(refusal, lambda: ask(alone))
+
+
+# -- the header --------------------------------------------------------------------
+
+SHORT_AND_LONG = (Rate(2, 7), Rate(3, 60))
+
+
+def _opt_in(world: World) -> Answer:
+    return Api(token=bearer(User.objects.get(username="ben"))).opt_in(OTHER_NUMBER)
+
+
+def _opt_out(world: World) -> Answer:
+    return Api(token=bearer(world.user)).opt_out()
+
+
+def _wrong_code(world: World) -> Answer:
+    return Api(token=bearer(world.user)).opt_out(wrong(world.code()))
+
+
+def _password(world: World) -> Answer:
+    return Tokens().sign_in("ann", "wrong")
+
+
+def _code_by_token_call(world: World) -> Answer:
+    return Tokens(call="token-2fa").sign_in("ann")
+
+
+def _page(world: World) -> Any:
+    return Client().post("/sign-in/", {"username": "ann", "password": "wrong"})
+
+
+def _oauth(world: World) -> Any:
+    return Client().post("/o/token/", {"client_id": "x"})
+
+
+DOORS = [
+    pytest.param(_opt_in, {"SENDS_PER_CLIENT": SHORT_AND_LONG}, id="opt-in"),
+    pytest.param(_opt_out, {"SENDS_PER_USER": SHORT_AND_LONG}, id="opt-out"),
+    pytest.param(_wrong_code, {"LOCK_AFTER": 3, "LOCK_SECONDS": (60,)}, id="locked"),
+    pytest.param(_opt_in, {"REQUESTS_PER_USER": SHORT_AND_LONG}, id="throttled"),
+    pytest.param(_password, {"FAILED_SIGN_INS_PER_NAME": SHORT_AND_LONG}, id="token-call"),
+    pytest.param(_code_by_token_call, {"SENDS_PER_IP": SHORT_AND_LONG}, id="code"),
+    pytest.param(_password, {"REQUESTS_PER_NETWORK": SHORT_AND_LONG}, id="token-call-throttled"),
+    pytest.param(_page, {"FAILED_SIGN_INS_PER_IP": SHORT_AND_LONG}, id="page"),
+    pytest.param(_page, {"REQUESTS_PER_NETWORK": SHORT_AND_LONG}, id="page-throttled"),
+    pytest.param(_oauth, {"REQUESTS_PER_NETWORK": SHORT_AND_LONG}, id="oauth"),
+]
+
+
+@pytest.mark.usefixtures("active", "stranger", "password_clients")
+@pytest.mark.parametrize(("send", "limits"), DOORS)
+def test_each_door_has_it_in_its_header(
+    world: World,
+    settings: Settings,
+    clock: time_machine.Traveller,
+    send: Callable[[World], Any],
+    limits: dict[str, Any],
+) -> None:
+    """G-01: with two limits, of which the short one is used up first, and within a second."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    for name, value in limits.items():
+        setattr(settings, f"OPTIN_{name}", value)
+    clock.shift(0.3)
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+
+    answers = []
+    for seconds in (0, 0, 8, 0, 0):
+        clock.shift(seconds)
+        answers.append(send(world))
+    refused = answers[-1]
+    assert _status(refused) == 429
+    wait = int(refused.headers["Retry-After"])
+    clock.shift(wait - 1)
+    still = send(world)
+    assert (_status(still), still.headers["Retry-After"]) == (429, "1")
+    clock.shift(1)
+    assert _status(send(world)) != 429
+
+
+def _status(answer: Any) -> int:
+    status: int = answer.status if isinstance(answer, Answer) else answer.status_code
+    return status
+
+
+def test_a_code_that_waits_to_be_entered_is_asked_for_though_no_other_leaves(
+    active: ProviderUser, world: World, settings: Settings
+) -> None:
+    """The outcome is that of the resend wait, the wait that of the limit that stands longer."""
+    settings.OPTIN_RESEND_WAIT = (30,)
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 600),)
+    world.purpose = Purpose.SIGN_IN
+    assert world.ask().outcome is SendOutcome.SENT
+    refused = world.ask()
+    assert (refused.outcome, refused.retry_after) == (SendOutcome.WAITING, timedelta(minutes=10))
+    assert refused.data["rule"] == "own-user/600"
+
+
+def test_what_others_did_makes_no_wait_longer(
+    user: User, stranger: User, file: File, settings: Settings
+) -> None:
+    """S-38: the wait that is told is that of the person, though the number's own is longer."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 3600),)
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 60),)
+    for _ in range(2):
+        opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+        settings.OPTIN_SENDS_PER_USER = ()
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 60),)
+    opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
+    refused = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert (refused.outcome, refused.retry_after) == (SendOutcome.SEND_LIMIT, timedelta(minutes=1))
+    assert refused.data["rule"] == "asked-user/60"
+
+
+def test_what_was_told_is_summed_for_operators(
+    world: World, pending: ProviderUser, settings: Settings, clock: time_machine.Traveller
+) -> None:
+    """Each rule, with the longest wait that it told, and refusals that have no event yet."""
+    settings.OPTIN_RESEND_WAIT = (30,)
+    since = timezone.now()
+    for seconds in (0, 20):
+        clock.shift(seconds)
+        world.ask()
+    send_controls.stop_texts(reason="a test of the limits", origin=Origin(Face.COMMAND))
+    world.ask()
+    assert told_waits(since) == [
+        Told("resend-wait", times=2, longest=timedelta(seconds=30)),
+        Told("stop", times=1, longest=timedelta(minutes=5)),
+    ]
+    assert [told.is_open_ended for told in told_waits(since)] == [False, True]
+    assert told_waits(since + timedelta(hours=1)) == []
