@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin.audit import restores
+from optin.audit import against, restores
 from optin.conf import CHECKS, Conf, conf, every_setting
 from optin.gateways import KNOWN, Kannel, Simulator, for_region, make
 from optin.messaging import lint
@@ -308,6 +308,44 @@ def check_ledger(**kwargs: Any) -> list[CheckMessage]:
             hint="After a restore, nothing would tell which keys were revoked and which people "
             "erased since the backup.",
             id="optin.W208",
+        )
+    ]
+
+
+@register(CHECKS)
+def check_notary(**kwargs: Any) -> list[CheckMessage]:
+    """An authority of ``OPTIN_NOTARY`` can be asked, and its answers can be checked."""
+    if not any(urlsplit(target).scheme in {"http", "https"} for target in conf.notary):
+        return []
+    missing = ""
+    if not conf.notary_ca:
+        missing = "OPTIN_NOTARY_CA is not set"
+    try:
+        against.stamps()
+    except ValueError as exc:
+        missing = str(exc)
+    if not missing:
+        return []
+    return [
+        Error(
+            f"OPTIN_NOTARY names an authority for time stamps, but {missing}.",
+            hint="See A notary in docs/run.md.",
+            id="optin.E125",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_notary_mail(**kwargs: Any) -> list[CheckMessage]:
+    """Notes that go by mail need a mail server."""
+    by_mail = any(target.startswith("mail:") for target in conf.notary)
+    if settings.SENDS_MAIL or not by_mail:
+        return []
+    return [
+        Warning(
+            "OPTIN_NOTARY has mail:, but EMAIL_URL is not set: no note leaves by mail.",
+            hint="Set EMAIL_URL, or name a file or an authority.",
+            id="optin.W216",
         )
     ]
 

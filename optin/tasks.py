@@ -31,7 +31,14 @@ from optin.audit import repeats, seals
 from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
-from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
+from optin.operations import (
+    audit_stream,
+    email_changes,
+    notary,
+    own_removals,
+    retention,
+    revocations,
+)
 from optin.origin import Face, Origin
 from optin.runtime import tracing, worker_connection, worker_metrics
 from optin.support import statistics
@@ -210,6 +217,13 @@ def roll_up(timestamp: int) -> None:
 @app.task(name="purge", queue="upkeep", queueing_lock="purge")
 def purge(timestamp: int) -> None:
     retention.purge(origin=_ORIGIN)
+
+
+@app.periodic(cron="27 * * * *")
+@app.task(name="notarise", queue="upkeep", queueing_lock="notarise")
+def notarise(timestamp: int) -> None:
+    """Give the notes that are due, if there is a notary: one a day; after a fault, each hour."""
+    notary.give_due(timezone.now())
 
 
 @app.periodic(cron="37 3 * * *")

@@ -66,13 +66,15 @@ LIKE = {
     "tests/deploy/test_install.py::test_the_page_restores_a_backup": (
         r"systemctl stop 'optin|psql |runuser -u postgres -- psql "
     ),
-    # It plays for minutes.
-    "tests/commands/test_rehearse.py::test_the_shipped_settings_keep_the_promise": (
-        r"manage rehearse "
-    ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
         r"ssh -L "
+    ),
+    "tests/audit/test_notary_places.py::test_notes_may_come_by_the_standard_input": (
+        r"ssh .* manage verify_audit --against -$"
+    ),
+    "tests/audit/test_notary_places.py::test_to_a_file": (
+        r"manage (notarise$|verify_audit --against notes)"
     ),
     "tests/audit/test_verify.py::test_the_copies_may_come_by_the_standard_input": (
         r"ssh .* manage verify_audit --copies -"

@@ -18,6 +18,9 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # An alphanumeric sender (3GPP TS 23.040, 9.1.2.5), or a number.
 _SENDER = re.compile(r"[A-Za-z0-9 ]{1,11}|\+?[0-9]{3,15}")
 
+MAX_NOTARY = 300
+"""Characters of the address of an authority."""
+
 _MAILBOX = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 
 
@@ -54,6 +57,22 @@ def sink(value: str) -> str:
     if parts.scheme == "syslog":
         return "" if parts.hostname and port and not parts.path else wrong
     return "" if value in {"", "stdout"} else wrong
+
+
+def notary(values: tuple[str, ...]) -> str:
+    # Never with the address in it: its query may hold a secret.
+    for value in values:
+        kind, _, rest = value.partition(":")
+        fits = (
+            (kind == "mail" and _MAILBOX.fullmatch(rest))
+            or (kind == "file" and rest.startswith("/") and not sink(value))
+            or (kind in {"http", "https"} and not remote(value) and len(value) <= MAX_NOTARY)
+        )
+        if not fits:
+            return "must hold mail: and an address, file: and an absolute path, or https:// URLs"
+    if len({value.partition("?")[0] for value in values}) < len(values):
+        return "must name each place once"
+    return ""
 
 
 def positive(values: tuple[Rate, ...]) -> str:

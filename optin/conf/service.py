@@ -6,15 +6,17 @@ from optin.conf.faults import (
     absolute,
     address,
     between,
+    certificates,
     full_keys,
     level,
     narrow,
+    notary,
     redis,
     secret,
     sink,
     zone,
 )
-from optin.conf.parse import boolean, integer, integers, key, networks, ring, several_keys
+from optin.conf.parse import boolean, integer, integers, key, networks, ring, several_keys, words
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
@@ -158,4 +160,21 @@ class Service:
         fault=sink,
         doc="Where to write each audit event as a line of JSON: stdout, file:/PATH or "
         "syslog://HOST:PORT. Empty: nowhere.",
+    )
+    # Plain http for an authority, as many offer it: its signature proves the answer.
+    notary: Setting[tuple[str, ...]] = Setting(
+        123,
+        (),
+        parse=words,
+        fault=notary,
+        doc="Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
+        "https:// address of an RFC 3161 authority, with commas between. Empty: nowhere.",
+    )
+    notary_ca = Setting(
+        124,
+        "",
+        parse=str.strip,
+        fault=certificates,
+        doc="A file of certificates (PEM) that prove the time stamps of an authority in "
+        "OPTIN_NOTARY.",
     )

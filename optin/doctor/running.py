@@ -95,6 +95,12 @@ CHECKS = (
         "last 5 minutes, and its last attempt did not fail.",
     ),
     Check(
+        "notary",
+        trail.notarised,
+        after=("database", "migrations"),
+        right="Each place that `OPTIN_NOTARY` names has got its note in the last 26 hours.",
+    ),
+    Check(
         "disk",
         disks.space,
         right="There are more than 500 MB free for the ledger. Below 20 MB is a fault.",

@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import integrity
+from optin.audit import integrity, notes
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
@@ -19,6 +19,7 @@ from optin.support.wording import some
 Row = TypeVar("Row", bound=Model)
 
 _KEYS, _TRAIL = section("run", "Keys"), section("run", "The audit trail")
+_NOTARY = section("run", "A notary")
 _STREAM = section("audit-stream", "When lines do not arrive")
 
 SAMPLE = 5
@@ -137,6 +138,29 @@ def streamed() -> Iterator[Finding]:
         )
     else:
         yield ok(f"It has all events up to {state.event}.")
+
+
+def notarised() -> Iterator[Finding]:
+    """Each place outside has the note of the newest seals."""
+    if not conf.notary:
+        yield skipped("OPTIN_NOTARY is not set.")
+        return
+    now = timezone.now()
+    for place in notes.places():
+        waits, do = place.waits(now), f"Run manage notarise, which prints the cause. {_NOTARY}"
+        if place.newest is None and place.waiting:
+            yield warning(
+                f"No note was ever given to {place.name}.", seen="optin_auditnote.", do=do
+            )
+        elif place.is_overdue(now):
+            yield fault(
+                f"A seal has waited {_long(waits)} for its note to {place.name}.",
+                seen="The oldest seal of which no note tells.",
+                do=do,
+            )
+        else:
+            last = place.newest.last_id if place.newest else 0
+            yield ok(f"{place.name} has the note of the events up to {last}.")
 
 
 def newest() -> Iterator[Finding]:

@@ -57,8 +57,10 @@ class Call:
         *,
         reads: bool,
         patience: float = TIMEOUT,
+        who: str = "the gateway",
     ) -> None:
-        """*reads*: whether the body of an answer is of use."""
+        """*reads*: whether the body of an answer is of use; *who*: its name in faults."""
+        self._who = who
         self._patience = min(patience, TIMEOUT)
         self._request = url, headers, body
         self._reads = reads
@@ -86,8 +88,8 @@ class Call:
             return status, b"" if late else answer
         fate = Fate.UNKNOWN if self._heard else Fate.TRY_ANOTHER
         if late:
-            raise SmsError(f"the gateway did not answer within {self._patience:.2g} seconds", fate)
-        raise SmsError(f"the gateway could not be reached ({self._failure})", fate)
+            raise SmsError(f"{self._who} did not answer within {self._patience:.2g} seconds", fate)
+        raise SmsError(f"{self._who} could not be reached ({self._failure})", fate)
 
     def opened(self, line: socket.socket) -> None:
         """Hold a handle to the connection; refuse one that comes too late.

@@ -1,6 +1,7 @@
 """What is stored, and what the database itself guarantees."""
 
 from optin.models.audit import AuditEvent
+from optin.models.audit_notes import AuditNote
 from optin.models.audit_seals import AuditSeal
 from optin.models.audit_stream import AuditStream
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
@@ -23,6 +24,7 @@ from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookRepeat, 
 __all__ = [
     "AccessKey",
     "AuditEvent",
+    "AuditNote",
     "AuditSeal",
     "AuditStream",
     "AuthenticatorApp",

@@ -96,6 +96,9 @@ POOL_LIMIT = Gauge(
 LEDGER_FAILURES = Counter(
     "optin_ledger_failures", "Lines that could not be written to the ledger.", registry=_OURS
 )
+NOTARY_FAILURES = Counter(
+    "optin_notary_failures", "Notes of the audit trail that could not be given.", registry=_OURS
+)
 REQUESTS = Histogram(
     "optin_request_seconds",
     "Time from a request's arrival to its answer.",
@@ -158,6 +161,10 @@ STREAM_SECONDS = Measure(
 )
 STREAM_FAILURES = Measure(
     "optin_audit_stream_failures", "Attempts in a row to write the audit stream that failed."
+)
+NOTARY_WAITING = Measure(
+    "optin_notary_waiting_seconds",
+    "Time for which a seal of the audit trail has waited for a note; of all places, the longest.",
 )
 OVERDUE = Measure(
     "optin_overdue_seconds",

@@ -14,7 +14,7 @@ from django.utils import timezone
 from prometheus_client import Metric
 
 from optin import gateways, limits
-from optin.audit import seals
+from optin.audit import notes, seals
 from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import AuditStream, EmailChange, GatewayHealth, Guard, Revocation
@@ -31,6 +31,9 @@ def of_tables(now: datetime) -> Iterator[Metric]:
     yield from _late(now)
     if conf.audit_stream:
         yield from _stream(now)
+    if conf.notary:
+        longest = max(place.waits(now) for place in notes.places())
+        yield metrics.NOTARY_WAITING.of(longest.total_seconds())
     if conf.delivery == "worker":
         yield from _workers()
 

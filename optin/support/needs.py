@@ -12,6 +12,7 @@ from django.db import connection, models
 from django.db.models import Count, Max, Min
 
 from optin import gateways
+from optin.audit import notes
 from optin.audit.seals import oldest_unsealed
 from optin.conf import conf
 from optin.messaging import delivery
@@ -79,6 +80,7 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
         *failed_jobs(),
         *seals(now),
         *stream(now),
+        *notary(now),
     ]
 
 
@@ -239,3 +241,11 @@ def stream(now: datetime) -> Iterator[Need]:
     count = state.waiting()
     many = f"{count:,} or more" if count == COUNTED else some(count, "audit event")
     yield Need(f"{many} not in the audit stream yet{why}.", AuditEvent)
+
+
+def notary(now: datetime) -> Iterator[Need]:
+    """The places outside that keep notes of the audit trail, if one has not got its note."""
+    for place in notes.places():
+        if place.is_overdue(now):
+            since = moment(now - place.waits(now))
+            yield Need(f"No note of the audit trail was given to {place.name} since {since}.")

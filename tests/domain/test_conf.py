@@ -132,6 +132,14 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_AUDIT_STREAM", "syslog://[::1]:601", "syslog://[::1]:601"),
     ("OPTIN_AUDIT_STREAM", "stdout", "stdout"),
     ("OPTIN_AUDIT_STREAM", "", ""),
+    (
+        "OPTIN_NOTARY",
+        "mail:jo@example.com, file:/mnt/notes, https://stamps.example.com/tsr?key=1",
+        ("mail:jo@example.com", "file:/mnt/notes", "https://stamps.example.com/tsr?key=1"),
+    ),
+    ("OPTIN_NOTARY", "http://stamps.example.com", ("http://stamps.example.com",)),
+    ("OPTIN_NOTARY", "", ()),
+    ("OPTIN_NOTARY_CA", " ", ""),
     ("OPTIN_STAFF_REVOKE_DELAY", "172800", 172_800),
     ("OPTIN_EMAIL_DELAY", "0", 0),
     ("OPTIN_RECOVERY_DELAY", "259200", 259_200),
@@ -313,6 +321,14 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_AUDIT_STREAM", "udp://127.0.0.1:514"),
     ("OPTIN_AUDIT_STREAM", "stdout\n"),
     ("OPTIN_AUDIT_STREAM", "yes"),
+    ("OPTIN_NOTARY", ("jo@example.com",)),
+    ("OPTIN_NOTARY", ("mail:jo",)),
+    ("OPTIN_NOTARY", ("file:notes",)),
+    ("OPTIN_NOTARY", ("stdout",)),
+    ("OPTIN_NOTARY", ("https://jo:secret@stamps.example.com",)),
+    ("OPTIN_NOTARY", (f"https://stamps.example.com/{'x' * 300}",)),
+    ("OPTIN_NOTARY", ("file:/notes", "file:/notes")),
+    ("OPTIN_NOTARY_CA", "/nowhere"),
     ("OPTIN_STAFF_REVOKE_DELAY", 3599),
     ("OPTIN_STAFF_REVOKE_DELAY", 604_801),
     ("OPTIN_EMAIL_DELAY", -1),
@@ -490,6 +506,8 @@ def ours() -> list[str]:
         ({}, ["optin.E103"]),
         ({"OPTIN_GATEWAYS": ("simulator", "pigeon")}, ["optin.E103", "optin.E105"]),
         ({"OPTIN_GATEWAYS": ("pigeon",)}, ["optin.E105"]),
+        ({**HTTP, "OPTIN_NOTARY": ("https://stamps.example.com",)}, ["optin.E125"]),
+        ({**HTTP, "OPTIN_NOTARY": ("file:/notes", "mail:jo@example.com")}, []),
         ({"OPTIN_GATEWAYS": ("http",)}, ["optin.E106"]),
         (HTTP, []),
         ({**HTTP, "OPTIN_GATEWAYS": ("http", "http")}, []),
@@ -623,6 +641,13 @@ def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bo
     production.SENDS_MAIL = sends
     found = {m.id for m in run_checks(include_deployment_checks=True)}
     assert ("optin.W201" in found) is not sends
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_notary_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
+    production.SENDS_MAIL, production.OPTIN_NOTARY = sends, ("mail:jo@example.com",)
+    found = {m.id for m in run_checks(include_deployment_checks=True)}
+    assert ("optin.W216" in found) is not sends
 
 
 # -- laws --------------------------------------------------------------------------

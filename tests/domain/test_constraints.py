@@ -14,6 +14,7 @@ from optin import codes
 from optin.models import (
     AccessKey,
     AuditEvent,
+    AuditNote,
     AuditSeal,
     AuditStream,
     AuthenticatorApp,
@@ -147,6 +148,11 @@ def stream() -> None:
     AuditStream(id=2, event=0, seal=0, last_event=0, last_seal=0).save()
 
 
+def note(**changes: Any) -> AuditNote:
+    values: dict[str, Any] = {"place": "mail", "seals": 1, "last_id": 1, "line": "x"}
+    return AuditNote.objects.create(at=timezone.now(), **values | changes)
+
+
 def refusals(**how: Any) -> RefusalCount:
     now = timezone.now()
     times = dict.fromkeys(("ends_at", "first_at", "last_at"), now)
@@ -154,6 +160,8 @@ def refusals(**how: Any) -> RefusalCount:
 
 
 VIOLATIONS: dict[str, list[Write]] = {
+    "audit_note_once_to_each_place": [lambda ann, ben: (note(), note())],
+    "audit_note_tells_of_a_seal": [lambda ann, ben: note(seals=0)],
     "audit_stream_is_one": [lambda ann, ben: stream()],
     "canary_is_one": [lambda ann, ben: Canary.objects.create(id=2, sealed="x", digest="x")],
     "user_name_unique_without_case": [lambda ann, ben: User.objects.create_user("ANN")],

@@ -21,7 +21,8 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
 from optin import codes, keys
-from optin.audit import integrity, ledger, months, restores, seals
+from optin.audit import against, integrity, ledger, months, restores, seals
+from optin.audit.integrity import Tally
 from optin.audit.ledger import Line
 from optin.management.commands import recording
 from optin.messaging import delivery
@@ -52,6 +53,7 @@ from optin.operations import (
     lost_changes,
     lost_decisions,
     not_me,
+    notary,
     passwords,
     people,
     retention,
@@ -476,6 +478,48 @@ def test_the_trail_tells_of_the_gap(
     assert check_trail(copies) == []
     gap = AuditEvent.objects.get(kind="restore", outcome="begun").data
     assert not AuditEvent.objects.filter(pk__range=(gap["lost_from"], gap["lost_to"])).exists()
+
+
+def test_notes_of_the_lost_end_are_told_apart(
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, settings: LazySettings
+) -> None:
+    """G-09: they are no finding if the trail tells of the restore. Otherwise, the end was cut off.
+
+    One seal was made after the backup over events from before it.
+    """
+    outside = tmp_path / "notes"
+    settings.OPTIN_NOTARY = (f"file:{outside}",)
+
+    def notarise() -> None:
+        seal(clock)
+        assert [given.fault for given in notary.give_due(timezone.now())] == [""]
+        clock.shift(DAY)
+
+    def compare() -> tuple[Tally, list[str]]:
+        tally = Tally()
+        with open(outside, encoding="utf-8") as lines:
+            found = list(against.verify(against.in_lines("notes", lines), tally))
+        return tally, [one.text for one in found]
+
+    person = town.person(By.APP)
+    decide(person, 3)
+    notarise()
+    decide(person, 2)
+    backup = Backup(tmp_path)
+    notarise()
+    decide(person, 5)
+    notarise()
+    assert compare()[1] == []
+
+    backup.restore()
+    assert any("cut off" in text for text in compare()[1])
+    run("after_restore", "--force")
+    decide(person, 4)
+    notarise()
+
+    tally, found = compare()
+    assert (found, tally.notes, tally.excused) == ([], 4, 2)
+    assert tally.proved == AuditSeal.objects.latest("last_id").last_id
 
 
 @pytest.mark.postgresql

@@ -8,13 +8,20 @@ from django.core.management.base import CommandParser, SystemCheckError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin.audit import integrity, seals
+from optin.audit import against, integrity, seals
+from optin.audit.against import Kept
 from optin.audit.integrity import Finding, Tally
 from optin.conf import conf
 from optin.management.commands import BaseCommand
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 """Not 1: with that, Python ends where a command cannot even start."""
+
+STAMP = b"\x30\x82"
+"""A time stamp in DER begins so, and no text does: a SEQUENCE of 256 bytes or more."""
+
+MAX_STAMP = 64 * 1024
+"""Bytes that a time stamp may have."""
 
 
 class Command(BaseCommand):
@@ -30,6 +37,14 @@ class Command(BaseCommand):
             "--seals",  # its name until 0.5
             metavar="FILE",
             help="Compare with the copies of seals in these lines of logs; - is stdin.",
+        )
+        parser.add_argument(
+            "--against",
+            metavar="FILE",
+            nargs="+",
+            default=[],
+            help="Compare with the notes of a notary: lines of its file, its mails or logs, or "
+            "time stamps (RFC 3161); - is stdin.",
         )
         parser.add_argument(
             "--kept",
@@ -73,6 +88,22 @@ class Command(BaseCommand):
             yield from integrity.verify_copies(lines, tally)
             if name and not tally.copies:
                 yield Finding(f"{name} holds no copy of a seal", unchecked=True)
+            yield from against.verify(self._notes(options["against"]), tally)
+            if options["against"] and not tally.notes:
+                yield Finding("there is no note in what --against names", unchecked=True)
+
+    def _notes(self, names: list[str]) -> Iterator[Kept]:
+        for name in names:
+            if name == "-":
+                yield from against.in_lines(name, sys.stdin)
+                continue
+            with open(name, "rb") as file:
+                is_stamp = file.peek(1).startswith(STAMP)
+                if is_stamp:
+                    yield Kept(name, stamp=file.read(MAX_STAMP))
+                    continue
+            with _open(name) as lines:
+                yield from against.in_lines(name, lines)
 
     def _report(self, finding: Finding) -> None:
         if finding.unchecked:
@@ -100,6 +131,10 @@ class Command(BaseCommand):
         ]
         if tally.copies:
             counts.append(f"{tally.copies} copies of seals")
+        if tally.notes:
+            counts.append(f"{tally.notes} notes, which prove events up to {tally.proved}")
+        if tally.excused:
+            counts.append(f"{tally.excused} notes of events that a recorded restore has lost")
         return f"{', '.join(counts)}: {self.found} findings, {self.unchecked} not to be checked."
 
 
