@@ -35,6 +35,9 @@ APP_DIGITS = 6
 APP_STEP = 30
 """Seconds in one time step of an app (RFC 6238, 5.2)."""
 
+APP_PAIR = 10
+"""Time steps within which the second of two codes in a row counts: five minutes, of slow people."""
+
 RECOVERY_CODES = 10
 """Codes on one list."""
 

@@ -135,7 +135,7 @@ class EmailOutcome(StrEnum):
 
 
 class NotCompared(StrEnum):
-    """Why an entered code counts as wrong or expired without a comparison: for staff (``why``)."""
+    """Why an entered code counts as wrong or expired, but not as a failure: for staff (``why``)."""
 
     NUMBER_UNKNOWN = "unknown here"
     NOTHING_PENDING = "nothing pending"
@@ -143,6 +143,7 @@ class NotCompared(StrEnum):
     NO_NUMBER = "no number"
     APP_KEY_GONE = "the app's key is gone"
     CODE_KEY_GONE = "its key is gone"
+    FIRST_OF_TWO = "the first of two"  # right, and the app takes two codes in a row
 
 
 class By(StrEnum):

@@ -90,6 +90,7 @@ TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 """What an event of any kind has in its data if a code was used up, or the account locked."""
 
 _DATA = TELLING | {
+    "app_until",
     "removed",
     "change",
     "failures",

@@ -1,8 +1,15 @@
-"""Codes that are texted, and what wrong ones lead to."""
+"""Codes, and what wrong ones lead to."""
 
-from optin.conf.faults import between
-from optin.conf.parse import integer, integers
-from optin.conf.setting import MAX_FAILURES, MAX_OTP_LIFETIME, MIN_OTP_LIFETIME, Setting
+from optin.conf.faults import between, bucket
+from optin.conf.parse import integer, integers, rate
+from optin.conf.setting import (
+    MAX_FAILURES,
+    MAX_GUESS_BUDGET,
+    MAX_OTP_LIFETIME,
+    MIN_OTP_LIFETIME,
+    Rate,
+    Setting,
+)
 
 
 class Codes:
@@ -56,4 +63,21 @@ class Codes:
         parse=integer,
         fault=between(1, MAX_FAILURES),
         doc="Wrong codes without a right one between that disable texted codes for a user.",
+    )
+    # Right codes start the count of the others again each day: without this one, a guesser has 100
+    # guesses a day. So 1317 a year are left of 36 600.
+    app_failures = Setting(
+        120,
+        Rate(100, 2_592_000),
+        parse=rate,
+        fault=bucket,
+        doc="Wrong codes of an app, right ones between or not, from which on it takes two codes in "
+        "a row. They are forgotten evenly, all within the seconds.",
+    )
+    guess_budget = Setting(
+        119,
+        1,
+        parse=integer,
+        fault=between(1, MAX_GUESS_BUDGET),
+        doc="Percent: the chance of a year of guessing at one account above which checks warn.",
     )

@@ -23,6 +23,9 @@ was written before a clock jumped back (S-65)."""
 MAX_FAILURES = 100
 """NIST SP 800-63B-4 3.2.2: no more consecutive failures than this."""
 
+MAX_GUESS_BUDGET = 10
+"""Percent: with a higher chance in a year of guesses at one account, the service does not start."""
+
 KEY_BYTES = 32
 """Length of every key, in bytes: 256 bits."""
 

@@ -57,6 +57,8 @@ class AuthenticatorApp(Device):
     secret_encrypted = models.TextField()
     # The time step of the last right code: no code works twice.
     last_step = models.BigIntegerField(default=0)
+    # That of a right code which counts once the next one is entered (G-03).
+    first_step = models.BigIntegerField(default=0, db_default=0)
     begun_by = models.CharField(max_length=64, blank=True)  # a keyed digest of the session
     created_at = models.DateTimeField()
     verified_at = models.DateTimeField(null=True, blank=True)
@@ -89,9 +91,17 @@ class AuthenticatorApp(Device):
         """
         return codes.app_step(code, self.open_secret(), now=now, after=self.last_step)
 
+    def is_second(self, step: int) -> bool:
+        """Whether a right code shortly before that of *step* was the first of two."""
+        return 0 < step - self.first_step <= codes.APP_PAIR
+
+    def keep_first(self, step: int) -> None:
+        """Wait for a second code after that of *step*. The caller holds the user's lock."""
+        AuthenticatorApp.objects.filter(pk=self.pk).update(first_step=step)
+
     def use(self, step: int) -> None:
         """Let no code of *step* or before count again. The caller holds the user's lock."""
-        AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step)
+        AuthenticatorApp.objects.filter(pk=self.pk).update(last_step=step, first_step=0)
 
     @staticmethod
     def begun(session: str) -> str:

@@ -11,6 +11,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
+from optin.conf import conf
 from optin.models.statements import Delete, Select, Update, param, read
 
 
@@ -54,6 +55,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     otp_failures = models.PositiveSmallIntegerField(default=0)
     otp_locked_until = models.DateTimeField(null=True, blank=True)
     otp_disabled_at = models.DateTimeField(null=True, blank=True)
+    # When the last wrong code of the app is forgotten: each adds its part of
+    # ``OPTIN_APP_FAILURES``. No right code takes from it.
+    app_failures_until = models.DateTimeField(null=True, blank=True)
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
     # When they were last ended: a password that was right before opens nothing (S-36).
@@ -103,6 +107,18 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         if self.otp_locked_until is None or now >= self.otp_locked_until:
             return None
         return self.otp_locked_until - now
+
+    def two_codes_until(self, now: datetime) -> datetime | None:
+        """Until when the app takes two codes in a row, if it does (G-03)."""
+        if self.app_failures_until is None:
+            return None
+        until = self.app_failures_until - timedelta(seconds=conf.app_failures.seconds) + _part()
+        return until if now < until else None
+
+    def count_app_failure(self, now: datetime) -> datetime:
+        """Count a wrong code of the app; return when it is forgotten. The caller saves."""
+        self.app_failures_until = max(self.app_failures_until or now, now) + _part()
+        return self.app_failures_until
 
     def save_counts(self) -> None:
         """Save the counts of this row. The caller holds its lock, so nobody's are lost."""
@@ -180,6 +196,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         return f"{base}{self.session_epoch}"
 
 
+def _part() -> timedelta:
+    """In how long one wrong code of an app is forgotten."""
+    return timedelta(seconds=conf.app_failures.seconds) / conf.app_failures.count
+
+
 LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
 )
@@ -198,6 +219,7 @@ _COUNTED = (
     "otp_failures",
     "otp_locked_until",
     "otp_disabled_at",
+    "app_failures_until",
     "session_epoch",
     "sign_ins_ended_at",
     "last_attempt",

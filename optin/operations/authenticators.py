@@ -72,6 +72,7 @@ class Overview:
     app: AuthenticatorApp | None
     recovery_codes: int  # unused
     app_is_heard: bool = False  # False too where there were more failures than NIST allows
+    app_takes_two: bool = False  # codes in a row, after many wrong ones
 
     @property
     def is_on(self) -> bool:
@@ -86,6 +87,7 @@ def overview(user: User) -> Overview:
         app,
         RecoveryCode.objects.left(user),
         app_is_heard=bool(app) and user.otp_failures < MAX_FAILURES,
+        app_takes_two=bool(app and user.two_codes_until(timezone.now())),
     )
 
 

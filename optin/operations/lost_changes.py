@@ -191,6 +191,9 @@ def _use_up(before: _Before) -> bool:
     if "locked_until" in data:
         until = datetime.fromisoformat(data["locked_until"])
         user.otp_locked_until = max(until, user.otp_locked_until or until)
+    if "app_until" in data:
+        until = datetime.fromisoformat(data["app_until"])
+        user.app_failures_until = max(until, user.app_failures_until or until)
     if data.get("disabled"):
         user.otp_disabled_at = user.otp_disabled_at or now
     user.save_counts()

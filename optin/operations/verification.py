@@ -4,7 +4,7 @@ Judging is pure: what was read under the lock of the user goes in, a decision co
 The other operations do what follows from it, in the same transaction.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +41,7 @@ class Verification:
     repeated: bool = False  # it was decided a moment ago: nothing happens
     tried: PendingOtp | None = None  # the texted code that it was compared with
     step: int | None = None  # the time step of the app that it is for
+    at_app: bool = False  # it was compared with the app's codes
     stays_on: bool = False  # another factor is left after one was removed
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
@@ -124,7 +125,8 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: dateti
 def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime) -> Verification:
     """Decide about a code that may be the app's, or a texted one of the same length.
 
-    A disabling or a suspension stops texts. The app goes on, up to NIST's ceiling.
+    A disabling or a suspension stops texts. The app goes on, up to NIST's ceiling. After many
+    wrong codes it takes two in a row (G-03): who guesses finds no two, and the owner has them.
     """
     if refusal := _locked(factors, now):
         return refusal
@@ -132,13 +134,17 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
         return Verification(CodeOutcome.FACTOR_DISABLED)
     try:
         step = app.step_of(code, now)
-        otherwise = Verification(CodeOutcome.OTP_INCORRECT, compared=True)
+        otherwise = Verification(CodeOutcome.OTP_INCORRECT, compared=True, at_app=True)
     except keys.UndecryptableError:
         step, otherwise = None, _incorrect(NotCompared.APP_KEY_GONE)
-    if step is not None:
+    if step is not None and (not factors.user.two_codes_until(now) or app.is_second(step)):
         return Verification(CodeOutcome.OK, compared=True, by=By.APP, step=step)
     by_text = _judge_text(factors, code, now)
-    return by_text if by_text.compared else otherwise
+    if by_text.outcome is CodeOutcome.OK:
+        return by_text
+    if step is not None:
+        return replace(_incorrect(NotCompared.FIRST_OF_TWO), step=step)
+    return replace(by_text, at_app=otherwise.at_app) if by_text.compared else otherwise
 
 
 def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
@@ -189,6 +195,10 @@ def check_any(factors: Factors, code: str, attempt: str, now: datetime) -> Verif
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
     result = judge(factors, code, now, recovery=recovery)
+    if factors.app and result.step is not None and not result.compared:
+        factors.app.keep_first(result.step)
+        remember(factors.user, attempt, result, now)
+        factors.user.save_counts()
     if not result.compared:
         return result
     if result.outcome is not CodeOutcome.OK:
@@ -260,6 +270,9 @@ def count_failure(
     if result.tried:
         result.tried.count_try()
         data["try"] = result.tried.tries
+    # Where it takes two codes, a single one opens nothing: it costs none of the guesses.
+    if result.at_app and not user.two_codes_until(now):
+        data["app_until"] = user.count_app_failure(now).isoformat()
     if user.otp_failures >= conf.disable_after and not user.otp_disabled_at:
         user.otp_disabled_at = now
         data["disabled"] = True

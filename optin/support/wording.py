@@ -318,6 +318,7 @@ _WHY: dict[str, str] = {
     NotCompared.OTHER_LENGTH: "it has a different length from the code",
     NotCompared.NO_NUMBER: "no number is active",
     NotCompared.APP_KEY_GONE: "the key of the app is no longer in the key ring",
+    NotCompared.FIRST_OF_TWO: "it is right, but the app takes two codes in a row now",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
 }
 _NOT_REMOVED = "The removal that was asked for at sign-in was not carried out: "

@@ -255,6 +255,15 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
+def takes_two() -> str:
+    """Say that the app takes two codes in a row; not whether the first one was right."""
+    return _(
+        "Many wrong codes were entered for your account, so one code of the app is not enough now. "
+        "Enter the code that it shows, wait for the next one, and enter that too. If the wrong "
+        "codes were not yours, change your password."
+    )
+
+
 _REFUSALS: dict[str, Callable[[], str]] = {
     CodeOutcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
     CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),

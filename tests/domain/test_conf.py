@@ -44,6 +44,8 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_LOCK_SECONDS", "900,1800,3600,3600", (900, 1800, 3600, 3600)),
     ("OPTIN_LOCK_SECONDS", "60", (60,)),
     ("OPTIN_DISABLE_AFTER", "100", 100),
+    ("OPTIN_APP_FAILURES", " 50/86400", Rate(50, DAY)),
+    ("OPTIN_GUESS_BUDGET", "5", 5),
     ("OPTIN_RESEND_WAIT", "30,60,120", (30, 60, 120)),
     ("OPTIN_RESEND_WAIT", "0", (0,)),
     ("OPTIN_SENDS_PER_NUMBER", "5/600,10/86400", (Rate(5, 600), Rate(10, DAY))),
@@ -192,6 +194,7 @@ UNREADABLE = [
         ("OPTIN_GATEWAY_HTTP_PRICE", text)
         for text in ("", "cheap", "4,5", "-1", "1000", "0.00001", "NaN", "Infinity", "1e9999999")
     ),
+    *(("OPTIN_APP_FAILURES", text) for text in ("", "0", "5", "5/60,6/70", "many/60")),
     ("OPTIN_SENDERS", "Harbour"),
     ("OPTIN_SENDERS", "AU:"),
     ("OPTIN_SENDERS", ":Harbour"),
@@ -211,6 +214,11 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_LOCK_SECONDS", (900, 0)),
     ("OPTIN_DISABLE_AFTER", 0),
     ("OPTIN_DISABLE_AFTER", 101),
+    ("OPTIN_APP_FAILURES", Rate(0, DAY)),
+    ("OPTIN_APP_FAILURES", Rate(5, 0)),
+    ("OPTIN_APP_FAILURES", Rate(5, 366 * DAY)),
+    ("OPTIN_GUESS_BUDGET", 0),
+    ("OPTIN_GUESS_BUDGET", 11),
     ("OPTIN_RESEND_WAIT", ()),
     ("OPTIN_RESEND_WAIT", (30, 3601)),
     *(
@@ -423,6 +431,8 @@ def test_defaults_are_no_fault(name: str) -> None:
         ("lock_after", 10),
         ("lock_seconds", (900, 1800, 3600, 3600)),
         ("disable_after", 50),
+        ("app_failures", Rate(100, 30 * DAY)),
+        ("guess_budget", 1),
         ("resend_wait", (30, 60, 120)),
         ("sends_per_number", (Rate(5, 600), Rate(10, DAY))),
         ("sends_per_user", (Rate(5, 600), Rate(10, DAY))),

@@ -649,6 +649,15 @@ def deactivate(scene: Scene) -> None:
     scene.user.save()
 
 
+def guess_at_the_app(scene: Scene) -> None:
+    person = Person(scene.user, scene.file, scene.phone, scene.clock)
+    person.add_app()
+    until = timezone.now() + timedelta(days=30)
+    User.objects.filter(pk=scene.user.pk).update(app_failures_until=until)
+    scene.clock.shift(60)
+    person.check(person.app_code())
+
+
 def limit_passwords(scene: Scene) -> None:
     scene.activate()
     for _ in range(11):
@@ -742,6 +751,13 @@ NO_ENTRY: list[tuple[Happen, Why, str, What, str]] = [
         r"suspended the number \.\.\. 156 .*stolen phone",
         What.STAFF,
         r"suspended the number.*\.\.\. 156.*operators.*stolen phone",
+    ),
+    (
+        guess_at_the_app,
+        Why.TWO_CODES,
+        r"After many wrong codes, the app takes two codes in a row until .*06:12 AEDT",
+        What.CODE,
+        r"Code entered wrongly.*it is right, but the app takes two codes in a row now",
     ),
     (deactivate, Why.DEACTIVATED, r"deactivated", What.CODE, r"turned on"),
     (

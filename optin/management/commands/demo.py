@@ -146,7 +146,13 @@ def _reset() -> None:
         factor._default_manager.filter(user__in=users).delete()
     AccessToken.objects.filter(user__in=users).delete()
     SendCounter.objects.all().delete()
-    users.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None, last_attempt="")
+    users.update(
+        otp_failures=0,
+        otp_locked_until=None,
+        otp_disabled_at=None,
+        app_failures_until=None,
+        last_attempt="",
+    )
 
 
 def _summary() -> dict[str, Any]:

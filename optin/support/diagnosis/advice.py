@@ -31,6 +31,12 @@ UNLOCK_TEXTS = (
     "know the password: ask the person to change it first."
 )
 
+TWO_CODES = (
+    "Tell them to enter the code that the app shows, then the next one within five minutes. A "
+    "texted code or a recovery code works as ever. If the tries were not theirs, somebody else may "
+    "know the password: ask the person to change it first."
+)
+
 END_SUSPENSION = (
     "Press “End the suspension” only if you are sure who it is, and its reason is gone."
 )

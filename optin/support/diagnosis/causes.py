@@ -33,6 +33,7 @@ class Why(StrEnum):
     ALL_STOPPED = "all_stopped"
     LOCKED = "locked"
     DISABLED = "disabled"
+    TWO_CODES = "two_codes"
     SUSPENDED = "suspended"
     DEACTIVATED = "deactivated"
     ON_ALREADY = "on_already"

@@ -7,7 +7,7 @@ from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
 from optin.outcomes import CodeOutcome, SignInOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT
+from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
@@ -26,11 +26,22 @@ def of_opt_in(known: Known) -> Iterator[Cause]:
 def of_entry(known: Known) -> Iterator[Cause]:
     if known.is_on:
         yield from barred(known)
+    yield from _of_app(known)
     yield from _of_password(known)
     if not _is_of_opt_in(known):
         yield from _of_attempt(known)
     yield from _of_waiting(known)
     yield from _of_factors(known)
+
+
+def _of_app(known: Known) -> Iterator[Cause]:
+    until = known.user.two_codes_until(known.now)
+    if known.app and until:
+        yield no_entry(
+            Why.TWO_CODES,
+            f"After many wrong codes, the app takes two codes in a row until {moment_by(until)}.",
+            TWO_CODES,
+        )
 
 
 def _of_password(known: Known) -> Iterator[Cause]:

@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from optin.conf import Rate
 from optin.models import File, User
 from optin.operations import opt_ins, staff_actions
 from optin.web.context import link_to
@@ -213,6 +214,24 @@ def test_app_that_is_heard_no_more_is_not_offered(
     sign_in(browser)
     assert "switched off for your account. Contact support." in browser.page.text
     assert "code" not in browser.page.inputs
+
+
+def test_app_that_takes_two_codes_says_so(
+    browser: Browser, user: User, clock: Clock, settings: Any
+) -> None:
+    """G-03. Of the first code too, be it right or sent twice."""
+    settings.OPTIN_APP_FAILURES = Rate(1, 3600)
+    secret = set_up_app(user)
+    clock.shift(60)
+    sign_in(browser)
+    browser.send(code=wrong(app_code(secret)))
+    assert "That code is not right" in browser.page.text  # the last that was one of one
+    for _ in range(2):
+        browser.send(code=app_code(secret))
+        assert "Enter the code that it shows, wait for the next one" in browser.page.text
+    clock.shift(30)
+    browser.send(code=app_code(secret))
+    assert browser.path == "/account/"
 
 
 # -- somebody else's number --------------------------------------------------------
