@@ -11,13 +11,14 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
 from optin.audit import against, restores
-from optin.conf import CHECKS, Conf, conf, every_setting
+from optin.conf import CHECKS, MAX_GUESS_BUDGET, Conf, conf, every_setting
 from optin.gateways import KNOWN, Kannel, Simulator, for_region, make
 from optin.messaging import lint
 from optin.models import Canary
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
 from optin.runtime import hashing
+from optin.support import guesses
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -129,6 +130,23 @@ def check_examples(**kwargs: Any) -> list[CheckMessage]:
         for name, texts in secrets.items()
         if any("exampleonly" in text.replace("-", "").lower() for text in texts)
     ]
+
+
+@register(CHECKS)
+def check_guesses(**kwargs: Any) -> list[CheckMessage]:
+    """The chance of whoever knows a password and guesses at its codes for a year (G-03)."""
+    if any(setting.fault(getattr(settings, setting.name)) for setting in guesses.COUNTED):
+        return []  # check_settings tells
+    chance = guesses.budget()[-1].chance
+    words = f"Who guesses at one account for a year succeeds with {guesses.percent(chance)}"
+    hint = "The command guess_budget shows with which codes."
+    if chance * 100 > MAX_GUESS_BUDGET:
+        words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
+        return [Error(words, hint=hint, id=Conf.guess_budget.check_id)]
+    if chance * 100 > conf.guess_budget:
+        words = f"{words}, above OPTIN_GUESS_BUDGET={conf.guess_budget}."
+        return [Warning(words, hint=hint, id="optin.W213")]
+    return []
 
 
 def _is_postgresql() -> bool:

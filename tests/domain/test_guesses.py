@@ -1,0 +1,287 @@
+"""How many guesses get through (G-03): what the owner sees of it, and what a guesser gets.
+
+``python -m bench.guesses`` attacks a whole year.
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from optin import checks
+from optin.conf import Rate
+from optin.models import AuthenticatorApp, User
+from optin.operations import staff_actions
+from optin.outcomes import By, CodeOutcome
+from optin.support import guesses
+from optin.support.guesses import Plan
+from tests.kit.guesser import Guesser
+from tests.kit.trail import newest_event
+from tests.kit.world import OTHER_PAGE, PAGE, Person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OK, WRONG = CodeOutcome.OK, CodeOutcome.OTP_INCORRECT
+FEW = Rate(3, 30 * 86_400)
+DAY = guesses.DAY
+
+
+@pytest.fixture
+def attacked(person: Person, settings: LazySettings) -> Person:
+    """Somebody with the app alone, at whose account three wrong codes were entered."""
+    settings.OPTIN_APP_FAILURES = FEW
+    person.set_up(By.APP)
+    guess(person, 3)
+    return person
+
+
+def guess(person: Person, times: int = 1) -> None:
+    for _ in range(times):
+        assert person.check(person.wrong(By.APP), origin=OTHER_PAGE).outcome is WRONG
+        person.clock.shift(60)  # else it is the same attempt
+
+
+def enter(person: Person, *, after: float = 30) -> CodeOutcome:
+    """Enter what the app shows, *after* so many seconds."""
+    person.clock.shift(after)
+    return person.check(person.app_code()).outcome
+
+
+# -- the owner ---------------------------------------------------------------------
+
+
+def test_two_codes_in_a_row_let_the_owner_in(attacked: Person) -> None:
+    """She has nothing but the app, and is never shut out."""
+    assert [enter(attacked), enter(attacked)] == [WRONG, OK]
+    assert attacked.now.otp_failures == 0
+
+
+def test_each_sign_in_takes_two(attacked: Person) -> None:
+    """Else the guess after the owner's sign-in would be a single one."""
+    assert [enter(attacked) for _ in range(4)] == [WRONG, OK, WRONG, OK]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(29, WRONG), (30, OK), (300, OK), (330, WRONG)], ids=str
+)
+def test_the_second_code_is_a_later_one_within_five_minutes(
+    attacked: Person, seconds: int, outcome: CodeOutcome
+) -> None:
+    attacked.clock.move_to(datetime(2026, 11, 3, 12, 10, tzinfo=timezone.get_current_timezone()))
+    enter(attacked, after=0)
+    assert enter(attacked, after=seconds) is outcome
+
+
+def test_wrong_codes_between_take_nothing_from_the_first(attacked: Person) -> None:
+    """Whoever guesses on cannot keep the owner out."""
+    enter(attacked)
+    guess(attacked, 2)
+    assert enter(attacked) is OK
+
+
+def test_the_first_code_is_no_failure(attacked: Person) -> None:
+    """Else a guesser who waits at the ninth would have the owner's own code lock her out."""
+    attacked.fail_before(9)
+    assert [enter(attacked), attacked.now.otp_failures] == [WRONG, 9]
+    assert newest_event().data == {"why": "the first of two", "purpose": "sign_in"}
+    assert enter(attacked) is OK
+
+
+def test_the_first_code_sent_twice_is_the_first_still(attacked: Person) -> None:
+    enter(attacked)
+    again = attacked.check(attacked.app_code())
+    assert (again.outcome, again.repeated) == (WRONG, True)
+    assert enter(attacked) is OK
+
+
+def test_no_code_is_a_first_and_a_second(attacked: Person) -> None:
+    enter(attacked)
+    code = attacked.app_code()
+    assert attacked.check(code, origin=OTHER_PAGE).outcome is WRONG
+
+
+@pytest.mark.parametrize("by", [By.TEXT, By.RECOVERY])
+def test_another_factor_lets_in_as_ever(full: Person, settings: LazySettings, by: By) -> None:
+    settings.OPTIN_APP_FAILURES = FEW
+    guess(full, 3)
+    assert full.check(full.right(by)).outcome is OK
+
+
+def test_one_code_is_enough_again_once_one_is_forgotten(attacked: Person) -> None:
+    """Ten days of thirty for three; the guesses took three minutes of it."""
+    attacked.clock.shift(timedelta(days=10, minutes=-4))
+    assert enter(attacked) is WRONG
+    attacked.clock.shift(timedelta(minutes=4))
+    assert enter(attacked) is OK
+
+
+def test_what_is_used_up_is_used_up(attacked: Person) -> None:
+    """Of the app, of what became of the first, and for the next app."""
+    enter(attacked)
+    used = attacked.app_code(1)
+    assert enter(attacked) is OK
+    assert attacked.check(used, origin=OTHER_PAGE).outcome is WRONG
+    app = AuthenticatorApp.objects.get(user=attacked.user)
+    assert app.first_step == 0
+
+
+# -- what does not lift it ---------------------------------------------------------
+
+
+def sign_in_by_app(person: Person) -> None:
+    assert [enter(person), enter(person)] == [WRONG, OK]
+
+
+def sign_in_by_recovery_code(person: Person) -> None:
+    person.make_recovery_codes()
+    assert person.check(person.recovery[0]).outcome is OK
+
+
+def unlock(person: Person) -> None:
+    staff_actions.unlock(person.user, reason="asked on the phone", origin=PAGE)
+
+
+def another_app(person: Person) -> None:
+    person.clock.shift(60)
+    person.add_app()
+
+
+def another_password(person: Person) -> None:
+    user = User.objects.get(pk=person.user.pk)
+    user.set_password("another one")
+    user.save()
+
+
+@pytest.mark.parametrize(
+    "event", [sign_in_by_app, sign_in_by_recovery_code, unlock, another_app, another_password]
+)
+def test_nothing_but_time_gives_guesses_back(attacked: Person, event: Any) -> None:
+    """Else the owner's own sign-ins would give a guesser all of them each day."""
+    event(attacked)
+    assert [enter(attacked, after=60), enter(attacked)] == [WRONG, OK]
+
+
+def test_wrong_codes_beyond_put_the_end_off_no_further(attacked: Person) -> None:
+    until = attacked.now.app_failures_until
+    guess(attacked, 3)
+    assert attacked.now.app_failures_until == until
+    assert attacked.now.otp_failures == 6  # the count that locks goes on
+
+
+def test_texted_and_recovery_codes_do_not_count(full: Person) -> None:
+    full.text()
+    for by in (By.TEXT, By.RECOVERY):
+        full.check(full.wrong(by))
+    assert full.now.app_failures_until is None
+
+
+def test_a_code_that_may_be_either_counts_for_both(full: Person, settings: LazySettings) -> None:
+    settings.OPTIN_OTP_DIGITS, settings.OPTIN_APP_FAILURES = 6, FEW
+    full.text()
+    guess(full, 1)
+    assert {"try", "app_until", "failures"} <= newest_event().data.keys()
+    guess(full, 2)
+    assert full.check(full.phone.code()).outcome is OK
+
+
+# -- the guesser -------------------------------------------------------------------
+
+SHORT = {
+    "OPTIN_LOCK_AFTER": 4,
+    "OPTIN_LOCK_SECONDS": (900, 3600),
+    "OPTIN_DISABLE_AFTER": 10,
+    "OPTIN_SENDS_PER_NUMBER": (),
+    "OPTIN_SENDS_PER_USER": (),
+    "OPTIN_APP_FAILURES": Rate(12, DAY),
+}
+
+LONG_FIRST = SHORT | {"OPTIN_LOCK_SECONDS": (7200, 2400)}
+ONE_LOCK = SHORT | {"OPTIN_LOCK_AFTER": 7, "OPTIN_LOCK_SECONDS": (1800,)}
+FEW_TEXTS = SHORT | {"OPTIN_SENDS_PER_USER": (Rate(1, DAY),), "OPTIN_OTP_TRIES": 2}
+NO_CEILING = SHORT | {"OPTIN_APP_FAILURES": Rate(10_000, DAY)}
+OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        pytest.param(By.TEXT, SHORT, id="texts"),
+        pytest.param(By.TEXT, LONG_FIRST, id="texts, the first lock is the longest"),
+        pytest.param(By.TEXT, ONE_LOCK, id="texts, all locks are as long"),
+        pytest.param(By.TEXT, FEW_TEXTS, id="few texts"),
+        pytest.param(By.APP, SHORT, id="app"),
+        pytest.param(By.APP, ONE_LOCK, id="app, all locks are as long"),
+        pytest.param(By.APP, NO_CEILING, id="app without its ceiling"),
+        pytest.param(By.RECOVERY, SHORT, id="recovery codes"),
+        pytest.param(By.RECOVERY, LONG_FIRST, id="recovery codes, the first lock is the longest"),
+        pytest.param(By.RECOVERY, OWNER_SHUT_OUT, id="recovery codes, the owner is shut out"),
+    ],
+)
+def test_a_guesser_gets_what_is_printed_and_no_more(
+    full: Person, settings: LazySettings, kind: By, given: dict[str, Any]
+) -> None:
+    """G-03: at least nine tenths of it, or it would be no figure to go by."""
+    for name, value in given.items():
+        setattr(settings, name, value)
+    for seconds in (guesses.HOUR, DAY, 2 * DAY):
+        plan = guesses.plan(kind, seconds)
+        compared = Guesser(full, kind).attack(plan, seconds)
+        assert 0.9 * plan.guesses <= compared <= plan.guesses, (seconds, plan, compared)
+
+
+@pytest.mark.parametrize("begins_at", [0, 3, 4, 8])
+def test_no_other_plan_gets_more(full: Person, settings: LazySettings, begins_at: int) -> None:
+    """What is printed is the best that a guesser can do."""
+    for name, value in NO_CEILING.items():
+        setattr(settings, name, value)
+    most = guesses.plan(By.APP, guesses.HOUR).guesses
+    for lasts in (0, 900, 2700, 3599):
+        compared = Guesser(full, By.APP).attack(Plan(0, begins_at, lasts), guesses.HOUR)
+        assert 0 < compared <= most
+
+
+# -- what operators see ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, []),
+        ({"OPTIN_OTP_DIGITS": 6}, ["optin.W213"]),
+        ({"OPTIN_OTP_DIGITS": 6, "OPTIN_GUESS_BUDGET": 3}, []),
+        ({"OPTIN_APP_FAILURES": Rate(1000, 3600)}, ["optin.E119"]),
+        ({"OPTIN_APP_FAILURES": Rate(1000, 3600), "OPTIN_GUESS_BUDGET": 10}, ["optin.E119"]),
+        ({"OPTIN_LOCK_AFTER": 0}, []),  # which has its own fault
+    ],
+)
+def test_checks_warn_and_refuse(
+    settings: LazySettings, given: dict[str, Any], found: list[str]
+) -> None:
+    for name, value in given.items():
+        setattr(settings, name, value)
+    assert [message.id for message in checks.check_guesses()] == found
+
+
+def test_a_year_at_the_app_is_under_one_percent() -> None:
+    """With the settings as they come."""
+    rows = {row.kind: row for row in guesses.budget()}
+    assert rows[By.APP].chance < 0.005
+    assert rows[guesses.TOGETHER].chance < 0.01
+
+
+def test_the_command_prints_the_budget(capsys: Any, settings: LazySettings) -> None:
+    """Also above the bound that stops the start."""
+    settings.OPTIN_APP_FAILURES = Rate(1000, 3600)
+    call_command("guess_budget")
+    lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]
+    assert [line[0] for line in lines[1:]] == ["texted", "app", "recovery", "together"]
+    assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 4
+    settings.OPTIN_LOCK_AFTER = 0
+    with pytest.raises(CommandError, match="OPTIN_LOCK_AFTER must be from 1 to 100"):
+        call_command("guess_budget")
