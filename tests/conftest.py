@@ -22,7 +22,7 @@ from oauth2_provider.models import (
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import gateways
-from optin.messaging import delivery
+from optin.messaging import delivery, waits
 from optin.models import (
     AccessKey,
     File,
@@ -108,6 +108,12 @@ def fresh_throttle() -> Iterator[None]:
     throttle._own.cache_clear()
     throttle._shared.cache_clear()
     throttle._redis.answered()
+
+
+@pytest.fixture(autouse=True)
+def fresh_waits() -> None:
+    """No test is told how long the texts of another took."""
+    waits.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,10 +4,12 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.views import View
 
 from optin import codes
 from optin.errors import MalformedCode
+from optin.messaging import waits
 from optin.models import Purpose, User
 from optin.operations import authenticators, challenges
 from optin.operations.authenticators import Overview
@@ -102,6 +104,7 @@ class CodePage(View):
             "send": self.address("send"),
             "help": self.address("help"),
             "delivery": words.delivery(waiting.text) if waiting else "",
+            "usual_wait": self._usual_wait(waiting),
             "resend_in": _seconds(waiting),
             "locked": locked,
             "no_texts": no_texts,
@@ -140,6 +143,16 @@ class CodePage(View):
         # Where texts are switched off, a code that was sent before is not accepted.
         waiting = None if self._is_off(factors) else self.waiting()
         return waiting, self.takes_recovery and factors.app_is_heard
+
+    def _usual_wait(self, waiting: Waiting | None) -> str:
+        """Say how long the text may take. A sandbox's goes to no phone."""
+        if waiting is None or waiting.text.state not in words.AWAITED or self.person.is_test:
+            return ""
+        by_anybody = self.purpose is Purpose.OPT_IN
+        wait = waits.expected(
+            waiting.text, waiting.number, timezone.now(), open_to_anybody=by_anybody
+        )
+        return words.usual_wait(wait)
 
     def _is_off(self, factors: Overview) -> bool:
         """Whether no texted code is accepted, by a count or by staff."""

@@ -1,0 +1,152 @@
+"""G-10: what the page of a code says of the time that texts take, and of which gateway."""
+
+from collections.abc import Callable
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin.gateways import Fate, SmsError
+from optin.messaging import waits
+from optin.models import Guard, ProviderUser, SmsMessage, User
+from optin.models.messages import State
+from tests.kit.browser import NUMBER_PAGE, Browser, sign_in
+from tests.kit.people import OTHER_NUMBER
+from tests.kit.phone import AWAY, Gateways, Stub
+from tests.kit.waits import each_second, texts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def sentence(browser: Browser) -> str:
+    """What the page of a code says after the state of the text."""
+    after = browser.page.text.split("has not confirmed it yet.")[1]
+    return after.split("Not received")[0].strip()
+
+
+def asked(browser: Browser) -> str:
+    browser.go(NUMBER_PAGE)
+    browser.send(number=OTHER_NUMBER)
+    return sentence(browser)
+
+
+def test_the_page_of_a_code_says_it(
+    active: ProviderUser, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(60)
+    texts(active, "phone", each_second(6))
+
+    sign_in(browser)
+
+    assert "A text takes about 6 seconds, and nine in ten take less than 7 seconds." in (
+        browser.page.text
+    )
+    browser.click("/sign-in/code/not-received/")
+    assert "A text takes about 6 seconds" in browser.page.text
+
+
+def test_of_a_slow_gateway(
+    active: ProviderUser, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(60)
+    texts(active, "phone", [*each_second(None, 50), *each_second(6, 120, since=50)])
+
+    sign_in(browser)
+
+    assert "Texts are slow at the moment. Most take longer than 4" in browser.page.text
+
+
+def test_nothing_is_said_where_nobody_knows(active: ProviderUser, browser: Browser) -> None:
+    sign_in(browser)
+
+    assert sentence(browser) == ""
+
+
+def test_what_was_delivered_takes_no_time_any_more(
+    active: ProviderUser, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(60)
+    texts(active, "phone", each_second(6))
+    sign_in(browser)
+    SmsMessage.objects.filter(state=State.SENT).update(
+        state=State.DELIVERED, delivered_at=timezone.now()
+    )
+
+    browser.reload()
+
+    assert "Delivered at" in browser.page.text
+    assert "A text takes" not in browser.page.text
+
+
+def test_who_signs_in_hears_of_the_gateway_that_took_the_text(
+    active: ProviderUser, browser: Browser, use: Gateways, clock: time_machine.Traveller
+) -> None:
+    clock.shift(60)
+    texts(active, "second", each_second(20))
+    texts(active, "first", each_second(6))
+    use(Stub("first", fails=AWAY), Stub("second"))
+
+    sign_in(browser)
+
+    assert "A text takes about 20 seconds" in browser.page.text
+
+
+def ben_in(browser: Browser) -> Browser:
+    """The stranger, signed in."""
+    sign_in(browser, "ben")
+    return browser
+
+
+@pytest.mark.parametrize("fails", [None, SmsError("not here", Fate.NOT_HERE)], ids=["", "second"])
+def test_a_withheld_text_cannot_be_told_by_it(
+    pending: ProviderUser,
+    stranger: User,
+    ann: Browser,
+    use: Gateways,
+    fails: SmsError | None,
+) -> None:
+    """S-38: not even where another gateway than the first took the one that was sent."""
+    texts(pending, "first", each_second(6))
+    texts(pending, "second", each_second(20))
+    use(Stub("first", fails=fails), Stub("second"))
+
+    sent = asked(ann)
+    Guard.objects.opt_out(ProviderUser.digest_of(OTHER_NUMBER), "000", timezone.now())
+    withheld = asked(ben_in(Browser()))
+
+    assert SmsMessage.objects.filter(state=State.WITHHELD).count() == 1
+    assert sent == withheld
+    assert "about 6 seconds" in sent
+
+
+def sign_in_page(browser: Browser) -> None:
+    sign_in(browser)
+
+
+def opt_in_page(browser: Browser) -> None:
+    asked(ben_in(browser))
+
+
+@pytest.mark.parametrize(("way", "statements"), [(sign_in_page, 1), (opt_in_page, 2)])
+def test_it_takes_few_statements(
+    active: ProviderUser,
+    stranger: User,
+    browser: Browser,
+    way: Callable[[Browser], None],
+    statements: int,
+    clock: time_machine.Traveller,
+) -> None:
+    clock.shift(60)
+    way(browser)
+    waits.forget()
+    with CaptureQueriesContext(connection) as captured:
+        browser.reload()
+
+    its_own = [
+        each["sql"]
+        for each in captured
+        if "gatewayhealth" in each["sql"] or 'sent_at" IS NOT NULL' in each["sql"]
+    ]
+    assert len(its_own) == statements
