@@ -58,6 +58,17 @@ def test_of_a_slow_gateway(
     assert "Texts are slow at the moment. Most take longer than 4" in browser.page.text
 
 
+def test_of_few_texts_it_says_a_range(
+    active: ProviderUser, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    clock.shift(60)
+    texts(active, "phone", [(age, 4.5 + age % 6) for age in range(20, 32)])
+
+    sign_in(browser)
+
+    assert sentence(browser) == "A text takes 5 to 9 seconds."
+
+
 def test_nothing_is_said_where_nobody_knows(active: ProviderUser, browser: Browser) -> None:
     sign_in(browser)
 
