@@ -62,11 +62,11 @@ def test_of_few_texts_it_says_a_range(
     active: ProviderUser, browser: Browser, clock: time_machine.Traveller
 ) -> None:
     clock.shift(60)
-    texts(active, "phone", [(age, 4.5 + age % 6) for age in range(20, 32)])
+    texts(active, "phone", [(age, 4.5 + age % 12) for age in range(20, 50)])
 
     sign_in(browser)
 
-    assert sentence(browser) == "A text takes 5 to 9 seconds."
+    assert sentence(browser) == "A text takes 7 to 14 seconds."
 
 
 def test_nothing_is_said_where_nobody_knows(active: ProviderUser, browser: Browser) -> None:
