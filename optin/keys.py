@@ -110,6 +110,11 @@ def digest_key_id() -> str:
     return _digest_key_id(conf.digest_key)
 
 
+def digest_key_ids() -> list[str]:
+    """Return the ids of the digest keys that are here, the current one first."""
+    return [_digest_key_id(key) for key in (conf.digest_key, *conf.old_digest_keys)]
+
+
 def has_digest_key(key_id: str) -> bool:
     """Whether the digest key with this id is here, as the current one or a former one."""
     try:

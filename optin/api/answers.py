@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from optin.conf import conf
+from optin.runtime import references
 from optin.waits import whole_seconds
 
 Link = dict[str, str]
@@ -299,6 +300,16 @@ def link(rel: str, path: str, title: str, method: str = "POST") -> Link:
 
 def help_link(code: str) -> Link:
     return link("help", f"/Help/Errors#{code}", code, "GET")
+
+
+def help_headers(code: str, request_id: str) -> dict[str, str]:
+    """Return the reference of a refused request, alone and in a link to the help.
+
+    In headers, because the body of a refusal is the same for all whom it must not tell apart.
+    """
+    reference = references.of(request_id)
+    page = f"{conf.base_url}/Help/Errors?reference={reference}#{code}"
+    return {references.HEADER: reference, "Link": f'<{page}>; rel="help"'}
 
 
 def base_response(message: str, links: Iterable[Link] = ()) -> Body:

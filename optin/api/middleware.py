@@ -2,7 +2,6 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from functools import cache
 
@@ -18,13 +17,14 @@ from optin.api.answers import (
     RETRY_UNAVAILABLE,
     ApiError,
     base_response,
+    help_headers,
     help_link,
     oauth_error,
 )
 from optin.api.renderers import renderer_for
 from optin.errors import Busy
 from optin.origin import Face
-from optin.runtime import hashing, logs, metrics, tracing
+from optin.runtime import hashing, logs, metrics, references, tracing
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
 _PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
@@ -79,7 +79,7 @@ class ApiEdge:
         begun = time.perf_counter()
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
-        request_id = request.META["REQUEST_ID"] = uuid.uuid4().hex
+        request_id = request.META["REQUEST_ID"] = references.new_request_id()
         _join_leading_slashes(request)
         path = request.path_info.lower()
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
@@ -96,6 +96,8 @@ class ApiEdge:
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        if response.status_code >= 400 and references.HEADER not in response:
+            response[references.HEADER] = references.of(request_id)
         self._tell(request, response.status_code, time.perf_counter() - begun)
         return response
 
@@ -192,5 +194,9 @@ def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
         renderer.render(body),
         status=error.status,
         content_type=f"{renderer.media_type}; charset=utf-8",
-        headers={"Cache-Control": "no-store", **error.headers},
+        headers={
+            "Cache-Control": "no-store",
+            **error.headers,
+            **help_headers(error.code, request.META["REQUEST_ID"]),
+        },
     )

@@ -39,6 +39,7 @@ from optin.conf import conf
 from optin.models import WebhookEvent
 from optin.models.files import MAX_FILE_ID
 from optin.models.webhooks import MAX_SEQUENCE
+from optin.runtime import references
 
 Schema = dict[str, Any]
 Direction = Literal["request", "response"]
@@ -111,7 +112,7 @@ class CallSchema(AutoSchema):
                 for parameter in self.call.uri_parameters
                 if parameter.name in _PARAMETERS
             ),
-            *_response_headers(),
+            *_response_headers([status for status, _ in _by_status(self.call)]),
         ]
 
     def _get_format_parameters(self) -> list[Schema]:
@@ -203,7 +204,7 @@ def _security_schemes(call: Call) -> dict[str, Schema]:
     return schemes
 
 
-def _response_headers() -> Iterator[OpenApiParameter]:
+def _response_headers(refused: list[int]) -> Iterator[OpenApiParameter]:
     def header(name: str, schema: Schema, description: str, *, on: list[int], always: bool) -> Any:
         return OpenApiParameter(
             name,
@@ -216,6 +217,8 @@ def _response_headers() -> Iterator[OpenApiParameter]:
 
     wait = {"type": "integer", "minimum": 1}
     yield header("X-Request-Id", _TEXT, "Name it when you report a fault.", on=[], always=True)
+    yield header(references.HEADER, _TEXT, "For support.", on=refused, always=True)
+    yield header("Link", _TEXT, "The help, with the reference.", on=refused, always=True)
     yield header("Allow", _TEXT, "The methods that are allowed.", on=[405], always=True)
     yield header("Retry-After", wait, "Seconds to wait.", on=[429, 503], always=True)
     for status, always in ((401, True), (403, False)):

@@ -31,6 +31,7 @@ from optin.api.answers import (
     Body,
     Link,
     base_response,
+    help_headers,
     help_link,
     link,
 )
@@ -160,7 +161,8 @@ class Call(APIView):
         if isinstance(exc, Rehearsed):
             # For what counts it. A client cannot name it: its headers begin with HTTP_.
             self.request.META["REHEARSED"] = True
-        return Response(self.refusal(error), status=error.status, headers=error.headers)
+        headers = error.headers | help_headers(error.code, self.request.META["REQUEST_ID"])
+        return Response(self.refusal(error), status=error.status, headers=headers)
 
     def refusal(self, error: ApiError) -> Body:
         links = [*self.next_links(error.code), help_link(error.code)]

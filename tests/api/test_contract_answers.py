@@ -29,7 +29,7 @@ from optin.models import (
     User,
 )
 from optin.operations import opt_ins, staff_actions
-from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer
+from tests.kit.clients import MEDIA_TYPES, OF_ONE_REQUEST, Answer, Api, bearer
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -108,7 +108,7 @@ def test_one_body_for_whatever_cannot_be_right(
     )
     assert len({answer.content for answer in answers.values()}) == 1
     kept = [
-        {n: v for n, v in answer.headers.items() if n != "X-Request-Id"}
+        {n: v for n, v in answer.headers.items() if n not in OF_ONE_REQUEST}
         for answer in answers.values()
     ]
     assert all(headers == kept[0] for headers in kept)

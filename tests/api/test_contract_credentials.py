@@ -12,7 +12,7 @@ from pytest_django import Settings
 from optin.api import oauth, receipts, urls
 from optin.api.views import NotFound, UserCall
 from optin.models import AccessKey, AuditEvent, File, Membership, ProviderUser, User
-from tests.kit.clients import MEDIA_TYPES, ROOTS, Answer, Api, bearer
+from tests.kit.clients import MEDIA_TYPES, OF_ONE_REQUEST, ROOTS, Answer, Api, bearer
 from tests.kit.people import NOON, NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
 
@@ -293,7 +293,7 @@ def test_what_is_not_ones_own_is_as_what_does_not_exist(
         answer = api.post(call, b"")
         assert answer.brief == (403, "file_access_denied")
         bodies.add(answer.content)
-        headers.add(tuple((n, v) for n, v in answer.headers.items() if n != "X-Request-Id"))
+        headers.add(tuple((n, v) for n, v in answer.headers.items() if n not in OF_ONE_REQUEST))
     api = Api(key=key_of(user, 888), accept=accept)
     bodies.add(api.post(call, b"").content)
     assert len(bodies) == len(headers) == 1

@@ -28,6 +28,9 @@ ROOTS = {
 }
 """The ``User/`` calls, and the models of their bodies."""
 
+OF_ONE_REQUEST = frozenset({"X-Request-Id", "Support-Reference", "Link"})
+"""Headers that differ from one request to the next, whatever is decided."""
+
 NAMESPACES = (
     'xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'

@@ -1,0 +1,66 @@
+"""G-07: six characters stand for the second of a request, and only the service can tell."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optin.runtime import references
+from tests.kit.people import NOON
+
+LATER = timedelta(seconds=1)
+
+
+@given(st.integers(0, 2**22 - 1), st.integers(0, 255), st.integers(0, 30 * 86_400))
+def test_a_reference_leads_to_its_request_alone(seconds: int, byte: int, age: int) -> None:
+    at = datetime.fromtimestamp(1_800_000_000 + seconds, tz=UTC)
+    beginning = f"{int(at.timestamp()):08x}{byte:02x}"
+    assert list(references.read(references.of(beginning), at + timedelta(seconds=age))) == [
+        (at, beginning)
+    ]
+
+
+def test_no_two_requests_of_an_hour_share_one() -> None:
+    """The permutation loses nothing: else strangers would share a reference."""
+    now = int(NOON.timestamp())
+    ids = [f"{now + n:08x}{byte:02x}" for n in range(40) for byte in range(256)]
+    assert len({references.of(each) for each in ids}) == len(ids)
+
+
+@pytest.mark.parametrize("dress", [str.lower, "  {}\n".format, lambda t: t.replace("-", " ")])
+def test_any_spelling_is_read(clock: time_machine.Traveller, dress: object) -> None:
+    request_id = references.new_request_id()
+    text = dress(references.of(request_id))  # type: ignore[operator]
+    assert [begins for _, begins in references.read(text, NOON)] == [request_id[:10]]
+
+
+def test_letters_that_look_alike_are_the_same(clock: time_machine.Traveller) -> None:
+    found = (references.of(references.new_request_id()) for _ in range(10_000))
+    text = next(each for each in found if {"0", "1"} <= set(each))
+    typed = text.replace("0", "o").replace("1", "l")
+    assert list(references.read(typed, NOON)) == list(references.read(text, NOON))
+
+
+@pytest.mark.parametrize("text", ["", "7KD-2Q", "7KD-2QMM", "7KD-2U!", "ann@example", "7KD_2QM"])
+def test_what_is_none_leads_nowhere(text: str) -> None:
+    assert list(references.read(text, NOON)) == []
+
+
+def test_it_is_gone_after_30_days(clock: time_machine.Traveller) -> None:
+    text = references.of(references.new_request_id())
+    assert list(references.read(text, NOON + references.KEPT))
+    assert not list(references.read(text, NOON + references.KEPT + LATER))
+
+
+def test_a_new_digest_key_leaves_old_ones_readable(
+    clock: time_machine.Traveller, settings: LazySettings
+) -> None:
+    request_id = references.new_request_id()
+    text = references.of(request_id)
+    settings.OPTIN_OLD_DIGEST_KEYS = (settings.OPTIN_DIGEST_KEY,)
+    settings.OPTIN_DIGEST_KEY = b"n" * 32
+    assert references.of(request_id) != text
+    assert request_id[:10] in [begins for _, begins in references.read(text, NOON)]
