@@ -18,6 +18,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome
 from optin.runtime.redirects import SeeOther
+from optin.support import references
 from optin.waits import whole_seconds
 from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
@@ -113,6 +114,7 @@ class CodePage(View):
             **self.context(),
         }
         if self.step == "help":
+            context["text_reference"] = references.of_last_text(self.person)
             return page(request, "not_received.html", **context)
         refused = sessions.take_refused(request)
         if waiting:

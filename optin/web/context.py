@@ -1,6 +1,7 @@
 """What every template may use."""
 
 import re
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from optin.web import sessions
 def service(request: HttpRequest) -> dict[str, Any]:
     # Where a request was refused before its session was read, there is none.
     has_session = hasattr(request, "session")
+    flash = sessions.take_flash(request) if has_session else {}
     return {
         "service_name": conf.service_name,
         "support": conf.support,
@@ -21,7 +23,9 @@ def service(request: HttpRequest) -> dict[str, Any]:
         "has_simulator": has_simulator(),
         # Without a session there is no CSRF token to choose one with.
         "languages": settings.LANGUAGES if has_session else [],
-        **(sessions.take_flash(request) if has_session else {}),
+        **flash,
+        # Of the request whose refusal the page shows. Computed only where it is shown.
+        "reference": flash.get("refused_reference") or partial(sessions.reference_of, request),
     }
 
 

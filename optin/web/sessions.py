@@ -31,6 +31,7 @@ from optin.operations.factors import Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
+from optin.runtime import references
 from optin.web import session_store
 
 HALF_FOR = timedelta(minutes=10)
@@ -367,19 +368,33 @@ def flash(
     request.session["flash"] = str(text)
     request.session["flash_refused"] = refused
     request.session["flash_to_password"] = to_password
+    if refused:
+        _refer(request)
 
 
 def refuse(request: HttpRequest, field: str, text: str) -> None:
     """Show *text* as the error of *field* on the next page, whose form was refused."""
     request.session["refused"] = {field: str(text)}
+    _refer(request)
+
+
+def _refer(request: HttpRequest) -> None:
+    """Show the reference of this request on the next page."""
+    request.session["reference"] = reference_of(request)
+
+
+def reference_of(request: HttpRequest) -> str:
+    """Return the reference that a page shows where this request is refused."""
+    return references.of(request.META["REQUEST_ID"])
 
 
 def take_flash(request: HttpRequest) -> dict[str, Any]:
-    """Return what ``flash`` left, once, under the names that templates use."""
+    """Return what ``flash`` and ``refuse`` left, once, under the names that templates use."""
     return {
         "flash": _take(request, "flash") or "",
         "flash_refused": bool(_take(request, "flash_refused")),
         "flash_to_password": bool(_take(request, "flash_to_password")),
+        "refused_reference": _take(request, "reference") or "",
     }
 
 

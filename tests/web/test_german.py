@@ -293,6 +293,8 @@ def turn_off(person: Reader, user: User, phone: Phone, clock: Any) -> None:
     assert person.path == TWO_FACTOR
 
 
+REFERENCE = re.compile("[0-9A-Z]{3}-[0-9A-Z]{3}")
+
 NAMES = {
     "Two-Factor",  # the service
     "Harbour Books",  # a file
@@ -317,6 +319,8 @@ def test_no_word_of_english_is_left(
     assert len(german.pages) >= 25
     assert len(german.pieces) > 200
     same = {piece: where for piece, where in german.pieces.items() if piece in english.pieces}
+    # Here the clock stands still: so two requests may have one reference.
+    same = {piece: where for piece, where in same.items() if not REFERENCE.fullmatch(piece)}
     assert {piece: where for piece, where in same.items() if piece not in NAMES} == {}
 
 
