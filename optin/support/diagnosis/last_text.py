@@ -94,8 +94,11 @@ def _verified(text: SmsMessage) -> Cause | None:
     )
 
 
-def _mistyped(known: Known, text: SmsMessage) -> Iterator[Cause]:
-    """Nobody has shown that the number is theirs: it may be a stranger's."""
+def _mistyped(known: Known, text: SmsMessage, *, came: bool = True) -> Iterator[Cause]:
+    """Nobody has shown that the number is theirs: it may be a stranger's.
+
+    :param came: whether the text may be on a phone.
+    """
     number = text.provider_user
     if number.verified_at:
         return
@@ -110,7 +113,7 @@ def _mistyped(known: Known, text: SmsMessage) -> Iterator[Cause]:
         Why.NUMBER_MISTYPED,
         words,
         f"Ask how their number ends. If it is not {number.masked_number}, tell them to go back "
-        "and enter it again; a stranger's phone has the text.",
+        f"and enter it again{'; a stranger may have the text' if came else ''}.",
     )
 
 
@@ -128,7 +131,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
             "Ask how their number ends: is it this one? If so, is the phone on, can it get texts, "
             "does it block senders? Then let them ask again.",
         )
-        yield from _mistyped(known, text)
+        yield from _mistyped(known, text, came=False)
     elif text.reason == Unsent.OPTED_OUT or (last and last.fate == Fate.OPTED_OUT):
         yield answered_stop(number)
     elif last and last.fate == Fate.REFUSED:
@@ -138,7 +141,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
             "Ask how their number ends. If it is another one, tell them to enter it again. If it "
             "is this one, tell the operators.",
         )
-        yield from _mistyped(known, text)
+        yield from _mistyped(known, text, came=False)
     elif last or text.reason == Unsent.TOO_OLD:
         yield _down(known, text)
     else:
