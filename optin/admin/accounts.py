@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
+from optin.admin import pointers
 from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, standing_of
 from optin.admin.actions import OFFERED
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
@@ -21,6 +22,7 @@ from optin.admin.site import origin_of, site
 from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
 from optin.operations import email_changes, staff
 from optin.runtime.redirects import SeeOther
+from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
@@ -138,6 +140,7 @@ class AccountAdmin(ReadOnlyAdmin):
             "newest": f"?{urlencode(show)}",
             "older": f"?{urlencode({**show, 'before': story.older})}" if story.older else "",
             "is_older": before is not None,
+            "led": pointers.why(request, user) if before else None,
             "only": only,
         }
 
@@ -328,7 +331,11 @@ def find_page(request: HttpRequest) -> HttpResponse:
     result = staff.find(asked, origin=origin_of(request))
     beginning = _beginning_of_key(asked) if request.user.has_perm("optin.view_accesskey") else ""
     found_keys = staff.find_keys(beginning) if beginning else []
-    if len(result.users) == 1 and not found_keys:
+    now = timezone.now()
+    led = references.find(asked, now)
+    if len(led) == 1 and not result.users and not found_keys and led[0].event.user_id:
+        return SeeOther(pointers.place(led[0]))
+    if len(result.users) == 1 and not found_keys and not led:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
     found = [
         {
@@ -345,6 +352,8 @@ def find_page(request: HttpRequest) -> HttpResponse:
         "found": found,
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
+        "led": [pointers.told(each, request) for each in led],
+        "times": [moment(at) for at in references.times(asked, now)],
     }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:

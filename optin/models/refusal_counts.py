@@ -36,6 +36,7 @@ from optin.outcomes import (
     StaffOutcome,
     TokenOutcome,
 )
+from optin.runtime.references import NAMED
 
 WINDOW = timedelta(hours=1)
 """How long equal refusals are counted together. An attack of one day from one network writes 48
@@ -45,6 +46,10 @@ many."""
 BUCKETS = 10
 """Networks share so many buckets. With fewer, a stranger would often share one with the person
 whom they attack; with more, an attack from many networks would write more events."""
+
+RECENT = 16
+"""Requests of one row to which their references lead exactly. An attack that goes on cannot make
+the row longer."""
 
 SEVERAL = "*"
 """In place of the network, where several were in one bucket."""
@@ -156,6 +161,7 @@ class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
             told=int(first_is_told),
             first_at=event.at,
             last_at=event.at,
+            recent=f"{event.request_id[:NAMED]:{NAMED}} ",
         )
         _RAISE.run(row)
         return row
@@ -177,6 +183,8 @@ class RefusalCount(models.Model):
     told = models.PositiveBigIntegerField(default=1)
     first_at = models.DateTimeField()  # the time of the event of the first, if it has one
     last_at = models.DateTimeField()
+    # How the ids of the last ``RECENT`` requests begin, newest first: references lead to them.
+    recent = models.TextField(blank=True, default="", db_default="")
 
     objects = RefusalCountQuerySet.as_manager()
 
@@ -238,6 +246,7 @@ _RAISE = Insert(
     or_else=f"""ON CONFLICT (key, ends_at) DO UPDATE SET count = optin_refusalcount.count + 1,
 last = excluded.last,
 last_at = excluded.last_at,
+recent = substr(excluded.recent || optin_refusalcount.recent, 1, {RECENT * (NAMED + 1)}),
 network = CASE WHEN optin_refusalcount.network = excluded.network
 THEN excluded.network ELSE '{SEVERAL}' END,
 user_id = CASE WHEN optin_refusalcount.user_id = excluded.user_id THEN excluded.user_id END

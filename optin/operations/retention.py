@@ -51,6 +51,7 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
+from optin.runtime import references
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -243,8 +244,8 @@ def _counters(now: datetime) -> Counts:
 
 
 def _refusals(now: datetime) -> Counts:
-    """Counts of refusals, a day after their hour, if events have told of them all."""
-    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - ENDED_KEPT)
+    """Counts of refusals to which no reference leads any more, if events told of them all."""
+    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - references.KEPT)
     return _in_chunks(past, _dropping("refusals", RefusalCount))
 
 

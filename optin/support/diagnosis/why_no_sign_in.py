@@ -57,11 +57,15 @@ def _of_password(known: Known) -> Iterator[Cause]:
     if event.outcome == SignInOutcome.NOT_NOW and event.data.get("rule"):
         yield password_limit(Question.NO_ENTRY, event, known.now)
     elif event.outcome == SignInOutcome.INVALID_GRANT:
-        yield no_entry(
-            Why.WRONG_PASSWORD,
-            f"At the last sign-in, {moment(event.at)}, the password was wrong.",
-            CHOOSE_ANOTHER,
-        )
+        yield wrong_password(event)
+
+
+def wrong_password(event: AuditEvent) -> Cause:
+    return no_entry(
+        Why.WRONG_PASSWORD,
+        f"At the last sign-in, {moment(event.at)}, the password was wrong.",
+        CHOOSE_ANOTHER,
+    )
 
 
 def _is_of_opt_in(known: Known) -> bool:
@@ -75,17 +79,21 @@ def _of_attempt(known: Known) -> Iterator[Cause]:
         return
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
         return  # that is said, while it holds
+    yield code_refused(event)
+
+
+def code_refused(event: AuditEvent) -> Cause:
+    """Say why the code that *event* tells of did not do."""
     if event.outcome == CodeOutcome.MOBILE_NUMBER_IN_USE:
-        yield no_entry(
+        return no_entry(
             Why.NUMBER_IN_USE,
             f"At the last try, {moment(event.at)}, the code was right, but another account uses "
             f"the number {phones.mask(event.last_three)}.",
             OF_ANOTHER_ACCOUNT,
         )
-        return
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
-    yield no_entry(
+    return no_entry(
         Why.CODE_REFUSED,
         f"{words} ({details})." if details else f"{words}.",
         "Only the newest code works, for ten minutes at most. Tell them to ask for another.",

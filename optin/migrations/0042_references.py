@@ -1,0 +1,17 @@
+"""To which requests a count of refusals leads."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("optin", "0038_managers"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="refusalcount",
+            name="recent",
+            field=models.TextField(blank=True, db_default="", default=""),
+        ),
+    ]

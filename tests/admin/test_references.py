@@ -1,0 +1,146 @@
+"""G-07: what is refused has a reference, and staff stand at that very event."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from optin.models import AuditEvent, File, ProviderUser, RefusalCount, User
+from optin.models.refusal_counts import RECENT
+from optin.operations import retention
+from optin.runtime import references
+from tests.kit.browser import Browser, sign_in
+from tests.kit.clients import Api, bearer
+from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.phone import Phone, wrong
+from tests.kit.staff import In
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ABROAD = "+447400123456"
+REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{3})")
+
+
+def lead(client: Client, reference: str) -> str:
+    """Return why, and the first entry of the timeline, on the page to which staff are led."""
+    response: Any = client.post("/admin/find/", {"who": reference})
+    assert response.status_code == 303, response.content.decode()
+    html = client.get(response["Location"].partition("#")[0]).content.decode()
+    story = html.partition('id="happened"')[2]
+    why, _, entries = story.partition('<ol class="events timeline">')
+    said = why.partition("<nav")[0] + entries.partition("</li>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", said).split())
+
+
+def test_a_refused_call_leads_staff_to_its_event(
+    user: User, file: File, phone: Phone, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    api = Api(token=bearer(user))
+    abroad = api.opt_in(ABROAD)
+    clock.shift(60)
+    row = api.opt_in(NUMBER).data["ProviderUserId"]
+    clock.shift(60)
+    missed = api.verify(row, wrong(phone.code()))
+    clock.shift(60)
+    client = signed_in("support")
+
+    first, second = (each.headers["Support-Reference"] for each in (abroad, missed))
+    led = lead(client, first)
+    assert "Tell them that it takes a mobile number of an allowed country" in led
+    assert "not allowed" in led.partition("The reference leads to")[2]
+    led = lead(client, second.lower().replace("-", " "))
+    assert "Only the newest code works" in led
+    assert "wrong code" in led.partition("The reference leads to")[2].lower()
+    # The help link has it too, and the body is as it was.
+    assert abroad.headers["Link"] == (
+        f'<https://2fa.example.com/Help/Errors?reference={first}#region_not_allowed>; rel="help"'
+    )
+    assert first not in abroad.content.decode()
+
+
+def test_a_success_has_none(user: User, file: File, phone: Phone) -> None:
+    answer = Api(token=bearer(user)).opt_in(NUMBER)
+    assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})
+
+
+def test_each_of_equal_refusals_leads_to_their_entry(
+    user: User, file: File, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    """Only the first has an event; the others raise a count that stays small."""
+    api, found = Api(token=bearer(user)), []
+    for _ in range(RECENT + 4):
+        found.append(api.opt_in(ABROAD).headers["Support-Reference"])
+        clock.shift(10)
+    assert AuditEvent.objects.count() == 1
+    client = signed_in("support")
+    for reference in (found[0], found[-1], found[-RECENT]):
+        assert "country" in lead(client, reference)
+    assert len(RefusalCount.objects.get().recent) == RECENT * (references.NAMED + 1)
+
+    # Another event, and the closing one of the hour, which stands above that.
+    clock.shift(timedelta(hours=2))
+    api.opt_in(NUMBER)
+    clock.shift(60)
+    retention.purge(origin=ORIGIN)
+    clock.shift(timedelta(days=20))
+    retention.purge(origin=ORIGIN)
+    assert "times" in lead(signed_in("support"), found[-1])
+    clock.shift(timedelta(days=11))
+    retention.purge(origin=ORIGIN)
+    assert not RefusalCount.objects.exists()
+    response = signed_in("support").post("/admin/find/", {"who": found[-1]})
+    assert response.status_code == 200
+
+
+def test_the_page_of_the_person_shows_it(
+    user: User, active: ProviderUser, phone: Phone, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    browser = Browser()
+    sign_in(browser)
+    clock.shift(30)
+    browser.send(code=wrong(phone.code()))
+    shown = REFERENCE.search(browser.page.text)
+    assert shown
+    clock.shift(30)
+    assert "wrong" in lead(signed_in("support"), shown[1])
+    # A page that nothing refused has none.
+    assert not REFERENCE.search(browser.reload().text)
+
+
+def test_a_text_that_is_late_has_one(
+    user: User, active: ProviderUser, phone: Phone, signed_in: In, clock: time_machine.Traveller
+) -> None:
+    browser = Browser()
+    sign_in(browser)
+    browser.click(f"{browser.path}not-received/")
+    shown = REFERENCE.search(browser.page.text)
+    assert shown
+    clock.shift(30)
+    assert "Text" in lead(signed_in("support"), shown[1])
+
+
+def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: In) -> None:
+    """No row is written for it: nobody can fill a table (G-07)."""
+    before = AuditEvent.objects.count(), RefusalCount.objects.count()
+    answer = Api(token="unknown").opt_in(NUMBER)
+    assert answer.brief == (401, "invalid_token")
+    assert (AuditEvent.objects.count(), RefusalCount.objects.count()) == before
+    reference = answer.headers["Support-Reference"]
+    response = signed_in("support").post("/admin/find/", {"who": reference})
+    assert response.status_code == 200
+    assert "refused before anything was decided" in " ".join(response.content.decode().split())
+
+
+@pytest.mark.parametrize("how", ["anonymous", "person"])
+def test_nobody_else_can_look_one_up(user: User, file: File, signed_in: In, how: str) -> None:
+    reference = Api(token=bearer(user)).opt_in(ABROAD).headers["Support-Reference"]
+    client = signed_in(how)
+    assert client.post("/admin/find/", {"who": reference}).status_code in {302, 403}
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(f"/Help/Errors?reference={reference}").status_code == 200
+    assert not [query for query in asked if re.search("auditevent|refusalcount", query["sql"])]
