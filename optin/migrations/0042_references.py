@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0038_managers"),
+        ("optin", "0041_audit_notes"),
     ]
 
     operations = [
