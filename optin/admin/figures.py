@@ -14,7 +14,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from optin.admin.cells import cell, lines
-from optin.admin.charts import (
+from optin.admin.rows import plain
+from optin.conf import conf
+from optin.models import Figure, File, Guard
+from optin.models.messages import State
+from optin.support import budgets, counting, needs, statistics
+from optin.support.charts import (
     Chart,
     Part,
     Row,
@@ -26,11 +31,6 @@ from optin.admin.charts import (
     day_name,
     raw,
 )
-from optin.admin.rows import plain
-from optin.conf import conf
-from optin.models import Figure, File, Guard
-from optin.models.messages import State
-from optin.support import budgets, counting, needs, statistics
 from optin.support.statistics import Amount, Figures, Hours
 from optin.support.wording import moment
 

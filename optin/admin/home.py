@@ -15,11 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from optin.admin import figures
-from optin.admin.charts import Chart, Share, words
 from optin.models import Figure
 from optin.models.messages import State
 from optin.operations import staff
 from optin.support import needs, statistics
+from optin.support.charts import Chart, Share, words
 from optin.support.needs import Need
 from optin.support.statistics import Figures
 from optin.support.wording import some
