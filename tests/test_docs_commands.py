@@ -66,6 +66,10 @@ LIKE = {
     "tests/deploy/test_install.py::test_the_page_restores_a_backup": (
         r"systemctl stop 'optin|psql |runuser -u postgres -- psql "
     ),
+    # It plays for minutes.
+    "tests/commands/test_rehearse.py::test_the_shipped_settings_keep_the_promise": (
+        r"manage rehearse "
+    ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
         r"ssh -L "
