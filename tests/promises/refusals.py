@@ -22,7 +22,7 @@ from optin.api.answers import ApiError
 from optin.conf import Rate
 from optin.limits import Rule
 from optin.models import AuditEvent, File, Guard, ProviderUser, Purpose, SendCounter
-from optin.operations import challenges, opt_ins, send_controls, sign_in, staff
+from optin.operations import challenges, opt_ins, send_controls, sign_in
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome
@@ -222,7 +222,7 @@ class Refusals(RuleBasedStateMachine):
     @rule(times=some_times, data=st.data())
     def search(self, times: int, data: st.DataObject) -> None:
         by = Origin(Face.ADMIN, actor_id=self.staff.pk)
-        self.ask(lambda: of_search(staff.find(self.numbers[0], origin=by)), times, data)
+        self.ask(lambda: of_limit(limits.reserve_search, by), times, data)
 
     @rule(times=some_times, data=st.data())
     def plan_removals(self, times: int, data: st.DataObject) -> None:
@@ -313,10 +313,6 @@ def of_sign_in(result: sign_in.SignIn) -> Refusal | None:
     return (
         of_wait(result.retry_after, "sign-in") if result.outcome is SignInOutcome.NOT_NOW else None
     )
-
-
-def of_search(found: staff.Found) -> Refusal | None:
-    return of_wait(found.retry_after, "search")
 
 
 def of_limit(reserve: Callable[..., limits.Refused | None], *who: Any) -> Refusal | None:
