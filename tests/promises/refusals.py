@@ -209,7 +209,7 @@ class Refusals(RuleBasedStateMachine):
     )
     def try_passwords(self, name: str, origin: Origin, times: int, data: st.DataObject) -> None:
         known = self.users[0].username if name == "user" else name
-        self.ask(lambda: of_sign_in(sign_in.sign_in(known, "x", origin=origin)), times, data)
+        self.ask(lambda: self.of_password(known, origin), times, data)
 
     @rule(origin=an_origin, times=some_times, data=st.data())
     def ask_for_a_link(self, origin: Origin, times: int, data: st.DataObject) -> None:
@@ -278,6 +278,9 @@ class Refusals(RuleBasedStateMachine):
                 assert event.data["retry_after"] == refusal.seconds
                 assert str(event.data["rule"]).startswith(refusal.rule)
 
+    def of_password(self, name: str, origin: Origin) -> Refusal | None:
+        return of_sign_in(sign_in.sign_in(name, "x", origin=origin))
+
     def of_code(self, guess: str) -> Refusal | None:
         result = challenges.check(self.users[0], Purpose.SIGN_IN, guess, origin=ORIGIN)
         if result.outcome is not CodeOutcome.LOCKED:
@@ -293,6 +296,15 @@ class OfSeveralServers(Refusals):
     """
 
     ahead = (0, 0.4, 3, 5)
+
+    def of_password(self, name: str, origin: Origin) -> Refusal | None:
+        """With the window of the rule, which the answer to a sign-in does not have."""
+        user = self.users[0] if name == self.users[0].username else None
+        with transaction.atomic():
+            found = limits.reserve_sign_in(name, origin, timezone.now(), user)
+        if not isinstance(found, limits.Refused):
+            return None
+        return Refusal(str(found.data["rule"]), found.retry_after)
 
     def still_stands(self, refusal: Refusal, then: Refusal | None) -> None:
         assert then, f"{refusal} was over a second before its time"
