@@ -131,7 +131,7 @@ def _value(action: argparse.Action) -> str:
 
 def _synopsis(action: argparse.Action) -> str:
     takes = _value(action)
-    if action.nargs == "*":
+    if action.nargs in {"*", "+"}:
         takes = f"{takes} ..."
     if action.option_strings:
         takes = _name(action) if action.nargs == 0 else f"{_name(action)} {takes}"

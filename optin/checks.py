@@ -138,8 +138,8 @@ def check_guesses(**kwargs: Any) -> list[CheckMessage]:
     if any(setting.fault(getattr(settings, setting.name)) for setting in guesses.COUNTED):
         return []  # check_settings tells
     chance = guesses.budget()[-1].chance
-    words = f"Who guesses at one account for a year succeeds with {guesses.percent(chance)}"
-    hint = "The command guess_budget shows with which codes."
+    words = f"A year of guesses at one account succeeds with a chance of {guesses.percent(chance)}"
+    hint = "Run manage guess_budget to see the chance for each kind of code."
     if chance * 100 > MAX_GUESS_BUDGET:
         words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
         return [Error(words, hint=hint, id=Conf.guess_budget.check_id)]

@@ -1,7 +1,7 @@
-"""The settings of a rehearsal (``manage.py rehearse``): limits as in production, all else away.
+"""The settings of a rehearsal (``manage.py rehearse``): the limits of production, nothing else.
 
-A folder of its own holds the database, and goes at the end. The keys are new. Nothing here can
-reach the live database, a gateway, a mail server or Redis: what names them is taken away before
+The database is in a folder of its own, which is deleted at the end. The keys are new. Nothing here
+can reach the live database, a gateway, a mail server or Redis: what names them is taken away before
 the settings read it.
 """
 

@@ -1,4 +1,4 @@
-"""Where staff are led who enter a reference, and why it is so (G-07)."""
+"""Where a reference leads staff, and why the request ended as it did (G-07)."""
 
 import re
 from urllib.parse import urlencode

@@ -65,19 +65,19 @@ class Codes:
         doc="Wrong codes without a right one between that disable texted codes for a user.",
     )
     # Right codes start the count of the others again each day: without this one, a guesser has 100
-    # guesses a day. So 1317 a year are left of 36 600.
+    # guesses a day. So 1316 a year are left of 36 600.
     app_failures = Setting(
         120,
         Rate(100, 2_592_000),
         parse=rate,
         fault=bucket,
-        doc="Wrong codes of an app, right ones between or not, from which on it takes two codes in "
-        "a row. They are forgotten evenly, all within the seconds.",
+        doc="After so many wrong codes of an app, even with right ones in between, it takes two "
+        "codes in a row. Wrong codes are forgotten one by one, all within these seconds.",
     )
     guess_budget = Setting(
         119,
         1,
         parse=integer,
         fault=between(1, MAX_GUESS_BUDGET),
-        doc="Percent: the chance of a year of guessing at one account above which checks warn.",
+        doc="Percent. Checks warn if a year of guesses at one account has a higher chance.",
     )

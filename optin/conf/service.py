@@ -168,7 +168,7 @@ class Service:
         parse=words,
         fault=notary,
         doc="Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
-        "https:// address of an RFC 3161 authority, with commas between. Empty: nowhere.",
+        "https:// address of an RFC 3161 authority, separated by commas. Empty: nowhere.",
     )
     notary_ca = Setting(
         124,

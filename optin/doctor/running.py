@@ -98,7 +98,7 @@ CHECKS = (
         "notary",
         trail.notarised,
         after=("database", "migrations"),
-        right="Each place that `OPTIN_NOTARY` names has got its note in the last 26 hours.",
+        right="No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours.",
     ),
     Check(
         "disk",

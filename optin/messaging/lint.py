@@ -151,7 +151,11 @@ def _of_code(sample: Sample, plan: Plan) -> Iterator[tuple[Fault, str, str]]:
             "Put %(purpose)s into the translation.",
         )
     if "://" in sample.body:
-        yield Fault.LINK, "has a link: people learn to follow those of others.", "Take it out."
+        yield (
+            Fault.LINK,
+            "has a link. People who get links in texts also follow those of attackers.",
+            "Take it out.",
+        )
     origin = f"@{plan.host} #{sample.code}"
     last = sample.body.rpartition("\n")[2]
     if plan.host and last != origin:

@@ -41,7 +41,7 @@ def fault(sender: str) -> str:
     """Say what is wrong with *sender* in every region, in words without it; "" if nothing is."""
     if not is_name(sender):
         fits = not sender or _E164.fullmatch(sender) or _DIGITS.fullmatch(sender)
-        return "" if fits else "must be a number as +61491570156, or 3 to 15 digits"
+        return "" if fits else "must be a number such as +61491570156, or 3 to 15 digits"
     if len(sender) > LONGEST_NAME:
         return f"has {len(sender)} characters; a name may have {LONGEST_NAME}"
     if not (sender.isascii() and GSM_7.issuperset(sender) and sender.isprintable()):

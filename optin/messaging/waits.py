@@ -4,9 +4,9 @@ A text without a receipt counts too: it takes longer than it has waited. Otherwi
 has become slow would look as quick as before, by the few texts that it has delivered since.
 
 The estimate is that of Kaplan and Meier: for each second, of the texts that had waited so long, how
-many came in it. Here it looks at the newest texts of which that is known. How many is chosen after
-Lepski: twice as many, as long as that agrees with the fewer, newer ones. So it is exact while
-nothing changes, and quick when something does.
+many came in it. It uses the newest texts for which that is known. It doubles their number as long
+as the result agrees with that of the fewer, newer texts (Lepski). So it is exact while nothing
+changes, and reacts quickly when something does.
 """
 
 import math

@@ -126,7 +126,7 @@ def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime
     """Decide about a code that may be the app's, or a texted one of the same length.
 
     A disabling or a suspension stops texts. The app goes on, up to NIST's ceiling. After many
-    wrong codes it takes two in a row (G-03): who guesses finds no two, and the owner has them.
+    wrong codes it takes two in a row (G-03): a guesser does not find two, but the owner has them.
     """
     if refusal := _locked(factors, now):
         return refusal

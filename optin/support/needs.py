@@ -248,4 +248,4 @@ def notary(now: datetime) -> Iterator[Need]:
     for place in notes.places():
         if place.is_overdue(now):
             since = moment(now - place.waits(now))
-            yield Need(f"No note of the audit trail was given to {place.name} since {since}.")
+            yield Need(f"No note of the audit trail has been given to {place.name} since {since}.")

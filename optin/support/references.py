@@ -1,4 +1,4 @@
-"""To what happened a reference leads: the search of staff (``runtime.references``, G-07)."""
+"""Find the event that a reference (``runtime.references``) leads to, for staff (G-07)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def told_waits(since: datetime) -> list[Told]:
 
 def _events(since: datetime) -> Iterator[tuple[str, int, int]]:
     events = AuditEvent.objects.filter(at__gte=since, data__has_key="retry_after")
-    # Who is refused by a withheld text is told nothing.
+    # A person whose text is withheld is not told.
     for data in events.exclude(outcome=WITHHELD).values_list("data", flat=True).iterator():
         # One event tells of several equal refusals.
         yield str(data.get("rule", "")), int(data["retry_after"]), int(data.get("repeated", 1))

@@ -77,9 +77,9 @@ class Command(base.BaseCommand):
             ],
         )
         self._wrapped(
-            "The price of a day is that of the dearest gateway. Beyond OPTIN_OWN_SENDS_TOTAL, each "
-            f"person still gets {some(conf.own_sends_reserve, 'text')}. The farewell to a former "
-            "number and the warning of a removal are under neither setting."
+            "The price of a day is for the most expensive gateway. Beyond OPTIN_OWN_SENDS_TOTAL, "
+            f"each person still gets {some(conf.own_sends_reserve, 'text')}. Neither setting "
+            "limits the farewell to a former number or the warning of a removal."
         )
         self.stdout.write()
         # Several texts may need the same.

@@ -22,8 +22,8 @@ SETTINGS = "twofa_site.rehearsal"
 class Command(BaseCommand):
     help = (
         "Play an attack against the settings in force, with honest people beside it: what it "
-        "costs, when it is stopped, what is seen of it, and whom it hits. Nothing of this leaves "
-        "the machine or touches the database: it has one of its own, which goes at the end."
+        "costs, when it is stopped, which alarms come, and which honest people it hits. It sends "
+        "nothing and does not touch the live database: it uses its own, and deletes it."
     )
     # Those of the database would touch it. Settings are checked below.
     requires_system_checks = []
@@ -36,14 +36,17 @@ class Command(BaseCommand):
             metavar="attack",
             help=f"One or more of {', '.join(ATTACKS)}, or all.",
         )
-        parser.add_argument("--short", action="store_true", help="An hour, not six.")
+        parser.add_argument("--short", action="store_true", help="Play one hour instead of six.")
         parser.add_argument(
-            "--seed", type=int, default=1, help="Of the dice: the same one plays the same hours."
+            "--seed",
+            type=int,
+            default=1,
+            help="Of the random numbers. The same seed gives the same figures.",
         )
         parser.add_argument(
-            "--region", help="Of the numbers to attack. Default: where a text costs most."
+            "--region", help="Of the numbers to attack. Default: the one where a text costs most."
         )
-        parser.add_argument("--html", type=Path, metavar="FILE", help="Also write a page.")
+        parser.add_argument("--html", type=Path, metavar="FILE", help="Also write an HTML page.")
         parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *args: Any, attacks: list[str], **options: Any) -> None:
