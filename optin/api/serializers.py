@@ -196,6 +196,7 @@ class BaseResponseModel(Model):
 class EventData(Model):
     FileId = IdField(help_text="The file in which it happened.")
     ProviderUserId = IdField(
+        required=False,  # in XML, null is left out
         allow_null=True,
         help_text="The provider user id of the mobile number that it is about. Null, in XML left "
         "out, if it is about none, or the person was erased.",
