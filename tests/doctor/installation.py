@@ -289,6 +289,7 @@ def _environment(
         "OPTIN_GATEWAY_TWILIO_ACCOUNT": ACCOUNT,
         "OPTIN_GATEWAY_TWILIO_TOKEN": sms.token,
         "OPTIN_GATEWAY_TWILIO_SENDER": "+61491570100",
+        "OPTIN_GATEWAY_TWILIO_PRICE": "0.05",
         "OPTIN_DELIVERY": "worker",
     }
 
