@@ -333,6 +333,8 @@ def check_ledger(**kwargs: Any) -> list[CheckMessage]:
 @register(CHECKS)
 def check_notary(**kwargs: Any) -> list[CheckMessage]:
     """An authority of ``OPTIN_NOTARY`` can be asked, and its answers can be checked."""
+    if Conf.notary.fault(conf.notary) or Conf.notary_ca.fault(conf.notary_ca):
+        return []  # check_settings tells
     if not any(urlsplit(target).scheme in {"http", "https"} for target in conf.notary):
         return []
     missing = ""

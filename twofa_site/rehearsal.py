@@ -38,6 +38,7 @@ _AWAY = (
     # The names, accounts and secrets of gateways.
     *(name for name in os.environ if name.startswith("OPTIN_GATEWAY_")),
     *("REDIS_URL", "OPTIN_ALARM_EMAIL", "OPTIN_AUDIT_STREAM", "OPTIN_SENDERS"),
+    *("OPTIN_LEDGER", "OPTIN_NOTARY", "OPTIN_NOTARY_CA"),
     *("METRICS_TOKEN", "WORKER_METRICS", "PROMETHEUS_MULTIPROC_DIR"),
 )
 for _name in (*_OWN, *_AWAY):

@@ -66,11 +66,11 @@ def notary(values: tuple[str, ...]) -> str:
         fits = (
             (kind == "mail" and _MAILBOX.fullmatch(rest))
             or (kind == "file" and rest.startswith("/") and not sink(value))
-            or (kind in {"http", "https"} and not remote(value) and len(value) <= MAX_NOTARY)
+            or (kind in {"http", "https"} and not remote(value))
         )
-        if not fits:
+        if not fits or len(value) > MAX_NOTARY:
             return "must hold mail: and an address, file: and an absolute path, or https:// URLs"
-    if len({value.partition("?")[0] for value in values}) < len(values):
+    if len({re.split("[?#]", value)[0] for value in values}) < len(values):
         return "must name each place once"
     return ""
 
@@ -84,9 +84,9 @@ def positive(values: tuple[Rate, ...]) -> str:
 
 
 def bucket(value: Rate) -> str:
-    if value.count > 0 and 0 < value.seconds <= 31_536_000:
+    if 0 < value.count <= 1_000_000 and 0 < value.seconds <= 31_536_000:
         return ""
-    return "must have a count above 0, and a number of seconds from 1 to 31536000"
+    return "must have a count from 1 to 1000000, and a number of seconds from 1 to 31536000"
 
 
 def waits(values: tuple[int, ...]) -> str:

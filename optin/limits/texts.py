@@ -103,8 +103,8 @@ def reserve_text(
         others += each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total)
     with transaction.atomic():
         tallies = _counted([*first, *own], [*client, *others], now, only_read=bool(denied))
-        is_closed = denied is not None and denied.rule is Rule.PREFIX
-        shut = _shut(tallies, now) if number and not is_closed else None
+        # A prefix that staff denied needs no breaker, and no alarm.
+        shut = _shut(tallies, now) if number and denied is None else None
         if number:
             told = [denied, shut, resend_wait(number_digest, purpose, now, user_id)]
             told += over(tallies[len(first) :], now)

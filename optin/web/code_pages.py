@@ -203,7 +203,12 @@ class CodePage(View):
         awaited = words.code_lengths(by_text, by_app=by_app) if by_text or by_app else set()
         if unheard and awaited and len(codes.clean(text)) not in awaited:
             return words.malformed(field, text, by_text=by_text, by_app=by_app)
-        is_of_app = field == "code" and len(codes.clean(text)) == codes.APP_DIGITS
+        # One with tries left was compared with a text.
+        is_of_app = (
+            field == "code"
+            and len(codes.clean(text)) == codes.APP_DIGITS
+            and result.tries_left is None
+        )
         if factors.app_takes_two and is_of_app and result.outcome is CodeOutcome.OTP_INCORRECT:
             return words.takes_two()
         return words.refusal(result, factors)

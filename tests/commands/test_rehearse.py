@@ -113,7 +113,9 @@ def test_it_needs_neither_the_database_nor_a_gateway(
     """Nor a mail server or Redis. The same seed plays the same, and nothing stays behind."""
     temporary, page = tmp_path / "tmp", tmp_path / "page.html"
     temporary.mkdir()
+    ledger = tmp_path / "ledger.log"
     env = {**PRODUCTION, "DATA_DIR": str(tmp_path / "var"), "TMPDIR": str(temporary)}
+    env["OPTIN_LEDGER"] = str(ledger)
     done = manage("rehearse", "bombing", "--short", "--json", f"--html={page}", env=env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -122,6 +124,7 @@ def test_it_needs_neither_the_database_nor_a_gateway(
     prices = {"price": "0.045", "cost": "0.450"}
     assert report == {**shipped["bombing"], **prices}
     assert list(temporary.iterdir()) == []
+    assert not ledger.exists()
 
     text = page.read_text(encoding="utf-8")
     assert "10: 0.45 at 0.045 a text" in text

@@ -359,6 +359,14 @@ def test_the_end_that_staff_chose_is_told_however_far_it_is(crowd: Crowd) -> Non
     assert crowd.ask(0).retry_after == timedelta(days=300)
 
 
+def test_a_prefix_that_staff_denied_sounds_no_alarm(crowd: Crowd) -> None:
+    """Nor is it still closed when they take that back."""
+    assert crowd.ask_many(0, 20) == {SendOutcome.SENT}
+    send_controls.deny(Target.prefix(mobile(0)), HOUR, reason=WHY, origin=STAFF)
+    assert crowd.ask(20).outcome is SendOutcome.SEND_LIMIT
+    assert not Guard.objects.filter(kind=Guard.Kind.BREAKER).exists()
+
+
 def test_an_active_number_that_is_denied_signs_in(active: ProviderUser, world: World) -> None:
     send_controls.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
     world.purpose = Purpose.SIGN_IN
