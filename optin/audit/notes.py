@@ -84,6 +84,8 @@ class Note:
 
         A mail may have broken the line, and put a sign for a quotation before its parts.
         """
+        if "=3D" in text:  # quoted-printable, as Django 6 sends it
+            text = re.sub(r"=\s+", "", text).replace("=3D", "=")
         found = _NOTE.search(" ".join(text.replace(">", " ").split()))
         newest = AuditSeal.from_line(found["text"]) if found else None
         if found is None or newest is None:
