@@ -41,8 +41,8 @@ def workers() -> Iterator[Finding]:
         yield fault(
             f"No worker runs: no text and no mail leaves. {last}".strip(),
             seen="last_heartbeat in procrastinate_workers.",
-            do="systemctl start optin-worker@1; then read journalctl -u 'optin-worker@*'. "
-            + WORKERS,
+            do="systemctl start optin-worker@1, and wait ten seconds; then read journalctl -u "
+            f"'optin-worker@*'. {WORKERS}",
         )
     elif len(alive) < len(silent):
         dead = len(silent) - len(alive)

@@ -52,6 +52,10 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     expect(page.locator("[data-wait] span")).to_have_text(re.compile(r"^\d+ Sekunden?$"))
     look(page, "not-received", "Keine SMS bekommen?")
     page.get_by_role("link", name="Zurück zum Code").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        re.compile("Sehen Sie auf Ihr Telefon")
+    )
+    page.wait_for_load_state()  # until the script listens
     page.get_by_label("Code").fill(site.newest_text(ann.number)[:7])  # which sends it
     look(page, "success", "Zwei-Faktor-Anmeldung ist eingeschaltet")
     page.get_by_role("link", name="Wiederherstellungscodes erstellen").click()

@@ -228,6 +228,10 @@ def installed(
         yield debian
 
 
+def faults(report: str) -> set[str]:
+    return set(re.findall(r"^fault +(\w+)", report, re.MULTILINE))
+
+
 def texts(debian: Debian) -> list[tuple[str, str]]:
     path = path_in(debian, Path("run/texts"))
     lines = path.read_text().splitlines() if path.exists() else []
@@ -341,10 +345,12 @@ def test_the_page_restores_a_backup(installed: Debian) -> None:
     # The doctor finds that the gateway, the mail server and the certificate are of a test.
     assert failed == ["manage check --deploy", "manage doctor"]
     assert "optin.E303" in done["manage check --deploy"].stdout
-    (again,) = (done[each].stdout for each in commands if "after_restore" in each)
-    assert "Carried out again, access_key: 1" in again
-    faults = re.findall(r"^fault +(\w+)", done["manage doctor"].stdout, re.MULTILINE)
-    assert set(faults) == {"mail", "gateways", "site"}
+    (restored,) = (done[each].stdout for each in commands if "after_restore" in each)
+    assert "Carried out again, access_key: 1" in restored
+    # A worker that was just started is known to the doctor some seconds later.
+    again = (installed.run("manage doctor").stdout for _ in range(10))
+    assert any("workers" not in faults(report) for report in again)
+    assert faults(done["manage doctor"].stdout) - {"workers"} == {"mail", "gateways", "site"}
     installed.must("systemctl is-active optin optin-worker@1 optin-owner@purge.timer")
 
 
