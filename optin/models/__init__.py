@@ -14,6 +14,7 @@ from optin.models.guards import Guard
 from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.refusal_counts import RefusalCount
+from optin.models.rehearsals import Rehearsal
 from optin.models.revocations import Revocation
 from optin.models.session_owners import SessionOwner
 from optin.models.tokens import Renewal
@@ -43,6 +44,7 @@ __all__ = [
     "Purpose",
     "RecoveryCode",
     "RefusalCount",
+    "Rehearsal",
     "Renewal",
     "Revocation",
     "SendCounter",

@@ -143,31 +143,6 @@ class Report:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Promised:
-    """What is promised about one attack, for a page that lists promises."""
-
-    title: str
-    says: str
-    bounds: list[str]
-    command: str  # that proves it for the settings in force
-
-
-def promised() -> list[Promised]:
-    """The promise about each attack. Nothing is played."""
-    nothing = Stage(seed=0, hours=0, region="")
-    honest = f"Honest visits that succeed: at least {HONEST} %"
-    return [
-        Promised(
-            attack.title,
-            attack.says,
-            [*(f"{one.says}: at most {one.at_most}" for one in attack.bounds(nothing)), honest],
-            f"manage rehearse {attack.name}",
-        )
-        for attack in ATTACKS.values()
-    ]
-
-
 def report_on(stage: Stage, attack: str, *, is_short: bool) -> Report:
     """Sum up what was seen."""
     played = ATTACKS[attack]

@@ -25,6 +25,7 @@ NO_PAGES = {
     "optin_auditevent_export": "a file",
     "figures_csv": "a file",
 }
+OWN_PAGES = {"index", "begin", "app_list", "figures", "promises"}
 QUICK = {"index", "optin_user_suspend"}
 """What a quick run looks at too."""
 
@@ -78,9 +79,7 @@ class Tour:
             self.see_list()
         elif self.name == "find":
             self.see_found()
-        elif self.name in {"index", "begin", "app_list", "figures"} or self.name.endswith(
-            "_change"
-        ):
+        elif self.name in {*OWN_PAGES} or self.name.endswith("_change"):
             self.go()
             self.look()
             self.see_older()

@@ -17,7 +17,6 @@ from django.core.management import CommandError, call_command
 
 from optin.rehearsals import playing
 from optin.rehearsals.attacks import ATTACKS
-from optin.rehearsals.report import promised
 from tests.kit.commands import run
 from tests.kit.pasting import manage
 
@@ -136,16 +135,6 @@ def test_it_needs_neither_the_database_nor_a_gateway(
 def test_nothing_is_played_with_the_settings_of_the_service() -> None:
     with pytest.raises(ImproperlyConfigured, match="settings of its own"):
         next(playing.play(["bombing"], seed=1, is_short=True, region="AU"))
-
-
-def test_what_is_promised_can_be_listed() -> None:
-    """For a page that plays nothing."""
-    pumping = promised()[0]
-    assert pumping.command == "manage rehearse pumping"
-    assert pumping.bounds == [
-        "Texts under one prefix in an hour of the clock: at most 25",
-        "Honest visits that succeed: at least 99 %",
-    ]
 
 
 def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path) -> None:

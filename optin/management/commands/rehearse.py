@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
 
 from optin import gateways
 from optin.conf import conf, every_setting
 from optin.management.commands import BaseCommand
-from optin.rehearsals import page, playing
+from optin.rehearsals import kept, page, playing
 from optin.rehearsals.attacks import ATTACKS
 from optin.rehearsals.report import Report
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
     help = (
         "Play an attack against the settings in force, with honest people beside it: what it "
         "costs, when it is stopped, which alarms come, and which honest people it hits. It sends "
-        "nothing and does not touch the live database: it uses its own, and deletes it."
+        "nothing. It uses a database of its own, and deletes it: only --keep writes into yours."
     )
     # Those of the database would touch it. Settings are checked below.
     requires_system_checks = []
@@ -48,6 +49,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--html", type=Path, metavar="FILE", help="Also write an HTML page.")
         parser.add_argument("--json", action="store_true", help="Print JSON.")
+        parser.add_argument(
+            "--keep",
+            action="store_true",
+            help="Keep the result: staff see the last one of each attack on the page Promises.",
+        )
 
     def handle(self, *args: Any, attacks: list[str], **options: Any) -> None:
         names = list(ATTACKS) if "all" in attacks else list(dict.fromkeys(attacks))
@@ -70,6 +76,8 @@ class Command(BaseCommand):
                 options["html"].write_text(page.html(reports), encoding="utf-8")
             except OSError as exc:
                 raise CommandError(f"The page was not written: {exc.strerror}.") from None
+        if options["keep"]:
+            kept.keep(reports, timezone.now())
         if not all(one.is_kept for one in reports):
             raise CommandError("The promise is broken.")
 

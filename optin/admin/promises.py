@@ -1,0 +1,64 @@
+"""The page of promises: what the settings in force allow, and when each promise was last tried.
+
+``docs/guarantees.md`` has the promises themselves, with the commands that show them.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.utils import timezone
+
+from optin.admin import figures
+from optin.audit import notes
+from optin.conf import conf
+from optin.rehearsals import kept
+from optin.support import guesses
+from optin.support.charts import Row, Table
+from optin.support.wording import length, moment
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the page shows. Its statements: one for rehearsals, two for each notary.
+
+    :raises PermissionDenied: unless who asks may read the audit log.
+    """
+    user: Any = request.user
+    if not user.has_perm(figures.MAY_SEE):
+        raise PermissionDenied
+    now = timezone.now()
+    rows = guesses.budget()
+    return {
+        "promises": {
+            "guesses": _guesses(rows),
+            "bound": conf.guess_budget,
+            "is_above": rows[-1].chance * 100 > conf.guess_budget,
+            "rehearsals": [(moment(one.at) if one.at else "", one) for one in kept.promises()],
+            "notaries": [_notary(place, now) for place in notes.places()],
+        }
+    }
+
+
+def _guesses(rows: list[guesses.Row]) -> Table:
+    return Table(
+        "guesses",
+        "Guesses at the codes of one account",
+        ("Codes", "In an hour", "In a day", "In a year", "Chance in a year"),
+        [
+            Row(
+                guesses.NAMES[row.kind].capitalize(),
+                (row.hour, row.day, row.year, guesses.percent(row.chance)),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _notary(place: notes.Place, now: datetime) -> dict[str, Any]:
+    return {
+        "name": place.name,
+        "at": moment(place.newest.at) if place.newest else "",
+        "last_id": place.newest.last_id if place.newest else 0,
+        "overdue": length(place.waits(now)) if place.is_overdue(now) else "",
+    }

@@ -1,0 +1,65 @@
+"""What is promised about each attack, and its last rehearsal that was kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from optin.models import Rehearsal
+from optin.rehearsals.attacks import ATTACKS, Attack, Bound
+from optin.rehearsals.report import HONEST, Report, in_force
+from optin.rehearsals.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """About one attack. *at* is None if no rehearsal of it was kept."""
+
+    title: str
+    says: str  # what the attack does
+    command: str  # that plays it, and keeps the result
+    bounds: list[str]  # with what was measured, if it was
+    at: datetime | None = None
+    is_short: bool = False
+    is_kept: bool = False
+    changed: tuple[str, ...] = ()
+    """Settings that decide how the attack goes, and have another value now."""
+
+
+def keep(reports: Sequence[Report], now: datetime) -> None:
+    """Store *reports*, each in place of the last one of its attack."""
+    for one in reports:
+        Rehearsal.objects.update_or_create(
+            attack=one.attack,
+            defaults={
+                "at": now,
+                "is_short": one.is_short,
+                "bounds": [[bound.says, bound.measured, bound.at_most] for bound in one.bounds],
+                "settings": {setting.name: setting.value for setting in one.settings},
+            },
+        )
+
+
+def promises() -> list[Promise]:
+    """Return what is promised, in the order of the attacks. One statement; nothing is played."""
+    last = {row.attack: row for row in Rehearsal.objects.all()}
+    return [_promise(attack, last.get(name)) for name, attack in ATTACKS.items()]
+
+
+def _promise(attack: Attack, last: Rehearsal | None) -> Promise:
+    command = f"manage rehearse {attack.name} --keep"
+    if last is None:
+        nothing = Stage(seed=0, hours=0, region="")
+        bounds = [f"{bound.says}: at most {bound.at_most}" for bound in attack.bounds(nothing)]
+        bounds.append(f"Honest visits that succeed: at least {HONEST} %")
+        return Promise(attack.title, attack.says, command, bounds)
+    measured = [Bound(*each) for each in last.bounds]
+    return Promise(
+        attack.title,
+        attack.says,
+        command,
+        [f"{bound.says}: {bound.measured}, at most {bound.at_most}" for bound in measured],
+        last.at,
+        last.is_short,
+        all(bound.is_kept for bound in measured),
+        tuple(each.name for each in in_force() if last.settings.get(each.name) != each.value),
+    )

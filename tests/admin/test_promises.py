@@ -1,0 +1,147 @@
+"""The page of promises: the guess budget, the last rehearsals, the seals outside."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin.audit import seals
+from optin.conf import Rate
+from optin.models import AuditEvent, AuditNote, Rehearsal
+from optin.rehearsals.report import in_force
+from tests.kit.commands import run
+from tests.kit.people import ORIGIN
+from tests.kit.staff import In, OnStaff
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADDRESS = "/admin/promises/"
+
+
+def words(client: Client) -> str:
+    """What the page says, without its markup."""
+    response = client.get(ADDRESS)
+    assert response.status_code == 200
+    main = response.content.decode().partition('id="content-main"')[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", main).split())
+
+
+def put(attack: str, *bounds: tuple[str, int, int], **changed: str) -> Rehearsal:
+    """Store a rehearsal with the settings of now but for those that changed."""
+    settings = {each.name: each.value for each in in_force()} | changed
+    return Rehearsal.objects.create(
+        attack=attack, at=timezone.now(), is_short=False, bounds=bounds, settings=settings
+    )
+
+
+# -- guesses -----------------------------------------------------------------------
+
+
+def test_the_budget_is_that_of_the_settings_in_force(signed_in: In, settings: Any) -> None:
+    client = signed_in("auditor")
+    said = words(client)
+    line = re.search(r"Together (\S+) (\S+) (\S+) (0\.\d\d %)", said)
+    assert line
+    assert line[4] in run("guess_budget")
+    assert "within 1 % a year" in said
+    settings.OPTIN_OTP_DIGITS = 6
+    assert "above 1 % a year" in words(client)
+
+
+# -- rehearsals --------------------------------------------------------------------
+
+
+def test_what_is_promised_is_said_before_it_was_tried(signed_in: In) -> None:
+    said = words(signed_in("auditor"))
+    assert "Texts under one prefix in an hour of the clock: at most 25 Honest visits" in said
+    assert "None yet. Run manage rehearse pumping --keep" in said
+    assert "Kept" not in said
+
+
+def test_the_last_rehearsal_is_shown_with_what_changed_since(signed_in: In, settings: Any) -> None:
+    put("pumping", ("Texts under one prefix", 12, 25))
+    put("bombing", ("Texts of strangers", 26, 20), OPTIN_RESEND_WAIT="5")
+    client = signed_in("auditor")
+    said = words(client)
+    assert "Texts under one prefix: 12, at most 25 Kept 2026-11-02" in said
+    assert "Texts of strangers: 26, at most 20 Broken 2026-11-02" in said
+    assert re.findall(r"Changed since: (\S+)", said) == ["OPTIN_RESEND_WAIT"]
+    settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 60),)
+    assert len(re.findall("Changed since:", words(client))) == 2
+
+
+@pytest.mark.slow
+def test_a_rehearsal_is_kept_where_that_is_asked_for(signed_in: In) -> None:
+    run("rehearse", "bombing", "--short")
+    assert not Rehearsal.objects.exists()
+    for _ in range(2):
+        run("rehearse", "bombing", "--short", "--keep")
+    assert Rehearsal.objects.count() == 1
+    said = words(signed_in("auditor"))
+    assert re.search(
+        r"Honest visits that failed, of \d+: 0, at most \d+ Kept \S+ \S+ \S+ \(short\)", said
+    )
+    assert "Changed since" not in said
+
+
+# -- seals -------------------------------------------------------------------------
+
+
+def test_who_has_no_notary_is_told_what_that_means(signed_in: In) -> None:
+    assert "Seals go nowhere. Somebody who owns the database" in words(signed_in("auditor"))
+
+
+def test_each_place_has_its_last_note(signed_in: In, settings: Any, clock: Any) -> None:
+    settings.OPTIN_NOTARY = ("mail:a@example.com", "file:/var/notes")
+    now = timezone.now()
+    hour_ago = now - timedelta(hours=1)
+    with transaction.atomic():
+        event = AuditEvent.objects.record(
+            AuditEvent.Kind.CHECK, "ok", now=hour_ago, origin=ORIGIN, user_id=7
+        )
+    seals.seal(now)
+    AuditNote.objects.create(place="mail", seals=1, last_id=event.pk, line="note", at=now)
+    client = signed_in("auditor")
+    said = words(client)
+    assert f"mail 2026-11-02 23:00 AEDT {event.pk}" in said
+    assert "file:/var/notes None yet -" in said
+    assert "has waited" not in said
+    clock.shift(timedelta(hours=27))
+    said = words(signed_in("auditor"))
+    assert "None yet A seal has waited for 27 hours. -" in said
+    assert said.count("has waited") == 1
+
+
+# -- who may, and what it costs ----------------------------------------------------
+
+
+def test_it_is_for_those_who_may_read_the_log(signed_in: In, on_staff: OnStaff) -> None:
+    client = signed_in("auditor")
+    assert ADDRESS in client.get("/admin/").content.decode()
+    staff = on_staff("auditor")
+    staff.groups.clear()
+    staff.user_permissions.add(Permission.objects.get(codename="view_user"))
+    assert ADDRESS not in client.get("/admin/").content.decode()
+    assert client.get(ADDRESS).status_code == 403
+
+
+def test_more_rehearsals_take_no_more_statements(signed_in: In) -> None:
+    client = signed_in("auditor")
+
+    def statements() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as seen:
+            words(client)
+        return len(seen)
+
+    before = statements()
+    for attack in ("pumping", "guessing", "lockout"):
+        put(attack, ("Texts", 1, 2))
+    assert statements() == before
