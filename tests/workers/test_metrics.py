@@ -115,12 +115,14 @@ def test_a_worker_tells_of_the_texts_that_it_sent(
     port = free_port()
     address = {"WORKER_METRICS": f"127.0.0.1:{port}", "METRICS_TOKEN": METRICS_TOKEN}
     with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **address):
+        # Counted a moment after the row says so.
+        sent = 'optin_texts_total{gateway="http",state="sent"} 3.0'
         eventually(lambda: SmsMessage.objects.filter(state="sent").count() == 3)
+        eventually(lambda: sent in ask(port)[1])
         status, text = ask(port)
         refused = ask(port, token="another"), ask(port, path="/elsewhere")
 
     assert status == 200
-    assert 'optin_texts_total{gateway="http",state="sent"} 3.0' in text
     assert 'optin_gateway_seconds_count{gateway="http",outcome="accepted"} 3.0' in text
     assert refused == ((401, ""), (404, ""))
 
