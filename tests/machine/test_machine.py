@@ -65,7 +65,7 @@ def _settings_go_back(settings: Settings, password_clients: None) -> None:
 @pytest.mark.parametrize("machine", [Anything, AnythingWaiting])
 @pytest.mark.parametrize(
     "examples",
-    [pytest.param(3, id="short"), pytest.param(60, id="long", marks=pytest.mark.slow)],
+    [pytest.param(3, id="short"), pytest.param(30, id="long", marks=pytest.mark.slow)],
 )
 def test_the_service_does_what_the_model_says(
     machine: type[Machine], examples: int, phone: Phone, clock: time_machine.Traveller
