@@ -1,0 +1,213 @@
+"""G-02: the owner's promise. Strangers without her password cannot keep her out.
+
+The quick run takes some traces, always the same. ``OWNER_TRACES=10000 pytest
+tests/promises/test_owner.py`` looks for new ones.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from pytest_django.fixtures import Settings
+
+from optin import gateways
+from optin.conf import Rate, conf
+from optin.operations import send_controls, staff_actions
+from optin.origin import Face, Origin
+from optin.runtime import hashing
+from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
+from tests.kit.clients import Api, bearer
+from tests.kit.people import PASSWORD
+from tests.kit.phone import AWAY, Phone, wrong
+from tests.promises.strangers import CHOICES, FIXED, SECRET, Strangers, taker
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("settings_go_back", "gateway", "password_clients"),
+]
+
+SHORT = 30
+STEPS = 12
+
+
+@pytest.fixture
+def settings_go_back(settings: Settings) -> None:
+    for name in (*CHOICES, *FIXED):
+        setattr(settings, f"OPTIN_{name}", ())  # what a trace sets later goes when this does
+    settings.TRUSTED_PROXIES = ()
+
+
+@pytest.fixture
+def gateway(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    http = taker(phone)
+    monkeypatch.setattr(gateways, "for_region", lambda region: [http])
+    monkeypatch.setattr(gateways, "make", lambda name: http)
+
+
+def test_she_gets_in_whatever_strangers_do(
+    phone: Phone, clock: time_machine.Traveller, record_property: Any
+) -> None:
+    wanted = int(os.environ.get("OWNER_TRACES", "0"))
+    met: dict[str, int] = {}
+    run_state_machine_as_test(
+        lambda: Strangers(phone, clock, met),  # type: ignore[arg-type]  # as its documentation has it
+        settings=settings(
+            max_examples=wanted or SHORT,
+            stateful_step_count=STEPS,
+            derandomize=not wanted,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record_property("visits", met)
+    print(f"Visits: {dict(sorted(met.items()))}")
+
+
+# -- what is left out --------------------------------------------------------------
+
+
+def _wrong_passwords(at: Strangers, ip: str, times: int) -> None:
+    for n in range(times):
+        at.post("/sign-in/", ip, {"username": at.owner.username, "password": f"wrong {n}"})
+
+
+def _own_sign_ins(at: Strangers, ip: str, times: int) -> None:
+    """A stranger with a verified number of their own signs in."""
+    for _ in range(times):
+        name = at.strangers[2].username
+        at.post("/sign-in/", ip, {"username": name, "password": PASSWORD})
+        at.clock.shift(30)
+
+
+def _a_stranger_in_her_network_tries_passwords(at: Strangers) -> str:
+    _wrong_passwords(at, "192.0.2.99", 10)
+    return at.visit()
+
+
+def _a_stranger_at_her_address_signs_in_often(at: Strangers) -> str:
+    at.set("SIGN_INS_PER_IP", (Rate(2, 300),))
+    _own_sign_ins(at, at.home, 2)
+    return at.visit()
+
+
+def _a_stranger_at_her_address_is_sent_many_texts(at: Strangers) -> str:
+    at.set("SENDS_PER_IP", (Rate(2, 300),))
+    _own_sign_ins(at, at.home, 2)
+    return at.visit("token")
+
+
+def _a_stranger_beside_her_where_she_is_new(at: Strangers) -> str:
+    at.set("FAILED_SIGN_INS_PER_NAME_TOTAL", (Rate(2, 3600),))
+    at.set("FAILED_SIGN_INS_PER_NEW_NETWORK", (Rate(1, 3600),))
+    _wrong_passwords(at, "2001:db8:9:1::1", 3)
+    assert at.visit(ip="203.0.113.77") == ""  # new there too, but alone
+    return at.visit(ip="2001:db8:9:2::1")
+
+
+def _she_answered_stop(at: Strangers) -> str:
+    at.report(SECRET, {"from": at.number, "status": "opted_out", "reference": "x"})
+    return at.visit()
+
+
+def _codes_are_guessed_with_her_password(at: Strangers) -> str:
+    at.set("LOCK_AFTER", 2)
+    assert at.visit(enters=False) == ""
+    thief = Browser(ip="203.0.113.5")
+    sign_in(thief, at.owner.username)
+    for n in range(2):
+        thief.send(code=wrong(wrong(at.phone.code()) if n else at.phone.code()))
+    at.clock.shift(60)
+    return at.visit("token")
+
+
+def _codes_are_guessed_with_her_token(at: Strangers) -> str:
+    at.set("LOCK_AFTER", 2)
+    api = Api(token=bearer(at.owner), file_id=at.files[0].pk)
+    api.opt_out()
+    for _ in range(2):
+        api.opt_out(wrong(at.phone.code()))
+    return at.visit("token")
+
+
+def _her_texts_are_used_up_with_her_password(at: Strangers) -> str:
+    at.set("SENDS_PER_USER", (Rate(2, 3600),))
+    for _ in range(2):
+        assert at.visit(enters=False) == ""
+        at.clock.shift(60)
+    return at.visit("token")
+
+
+def _all_texts_and_then_hers_are_used_up(at: Strangers) -> str:
+    at.set("OWN_SENDS_TOTAL", (Rate(2, 86_400),))
+    at.set("OWN_SENDS_RESERVE", 1)
+    _own_sign_ins(at, "203.0.113.5", 2)
+    assert at.visit("token") == ""
+    return at.visit("token")
+
+
+def _the_gateway_fails_with_texts_of_strangers(at: Strangers) -> str:
+    at.phone.fail_with = AWAY
+    for n in range(3):
+        at.apis[0].opt_in(f"+6149100000{n}")
+    at.phone.fail_with = None
+    return at.visit()
+
+
+def _too_many_sign_in_at_once(at: Strangers) -> str:
+    with ExitStack() as held:
+        for _ in range(conf.password_hashes + hashing.WAITING):
+            held.enter_context(hashing.place())
+        return at.visit()
+
+
+def _staff_stopped_all_texts(at: Strangers) -> str:
+    send_controls.stop_texts(reason="a test of the promise", origin=Origin(Face.COMMAND))
+    return at.visit()
+
+
+def _staff_suspended_her_number(at: Strangers) -> str:
+    reason = "a test of the promise"
+    staff_actions.suspend(at.owner, reason=reason, origin=Origin(Face.COMMAND))
+    return at.visit()
+
+
+def _somebody_reads_her_mail(at: Strangers) -> str:
+    at.post("/password-reset/", "203.0.113.5", {"email": at.owner.email})
+    new = dict.fromkeys(("new_password1", "new_password2"), NEW_PASSWORD)
+    at.post(link_in_mail("/password-reset/"), "203.0.113.5", new)
+    return at.visit()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        (_a_stranger_in_her_network_tries_passwords, "429"),
+        (_a_stranger_at_her_address_signs_in_often, "429"),
+        (_a_stranger_at_her_address_is_sent_many_texts, "in 240 seconds"),
+        (_a_stranger_beside_her_where_she_is_new, "429"),
+        (_she_answered_stop, "no text"),
+        (_codes_are_guessed_with_her_password, "in 840 seconds"),
+        (_codes_are_guessed_with_her_token, "in 900 seconds"),
+        (_her_texts_are_used_up_with_her_password, "in 3480 seconds"),
+        (_all_texts_and_then_hers_are_used_up, "in 43140 seconds"),
+        (_the_gateway_fails_with_texts_of_strangers, "no text"),
+        (_too_many_sign_in_at_once, "503"),
+        (_staff_stopped_all_texts, "No more text messages can be sent now"),
+        (_staff_suspended_her_number, "no text"),
+        (_somebody_reads_her_mail, "the password is not right"),
+    ],
+)
+def test_what_is_left_out_does_keep_her_out(
+    left_out: Callable[[Strangers], str], words: str, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """G-02: each exception in docs/guarantees.md is real."""
+    at = Strangers(phone, clock, {})
+    at.live_at(at.home)
+    assert words in left_out(at)
