@@ -64,7 +64,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "REQUESTS_PER_NETWORK": ((Rate(15, 60),),),
     "REQUESTS_PER_USER": ((Rate(20, 60),),),
     "OWN_SENDS_TOTAL": ((Rate(1, 86_400),), (Rate(3, 3600),)),
-    "RESEND_WAIT": ((0,), (5, 90), (120,)),
+    "RESEND_WAIT": ((0,), (5, 90)),
     "BREAKER_UNPROVED": (0, 1, 2),
     "OTP_TRIES": (1, 2),
     "LOCK_AFTER": (1, 2),
@@ -215,15 +215,22 @@ class Strangers(RuleBasedStateMachine):
     # -- what strangers do ---------------------------------------------------------
 
     @rule(
-        who=somebody, of_hers=st.booleans(), spaced=st.booleans(), ip=an_address, times=some_times
+        who=somebody,
+        of_hers=st.sampled_from([True, True, False]),
+        spaced=st.booleans(),
+        ip=an_address,
+        times=some_times,
+        pause=st.sampled_from([0, 121]),
     )
     def ask_for_her_number(
-        self, who: int, of_hers: bool, spaced: bool, ip: str, times: int
+        self, who: int, of_hers: bool, spaced: bool, ip: str, times: int, pause: int
     ) -> None:
+        """Or for another, in a row or as soon as the wait is over."""
         number = self.number if of_hers else f"+61491{next(_serial) % 10**6:06d}"
         written = f"0{number[3:6]} {number[6:9]} {number[9:]}" if spaced else number
         for _ in range(times):
             self.apis[who].opt_in(written, **self.lying(ip))
+            self.clock.shift(pause)
 
     @rule(
         who=somebody,
@@ -311,10 +318,8 @@ class Strangers(RuleBasedStateMachine):
         """With a made-up secret for her; a STOP from the own phone comes with the true one."""
         secret = "guessed" if of_her else SECRET
         number = self.number if of_her else self.other
-        facts = {"from": number, "status": state, "reference": self.phone.references[-1]}
         for n in range(times):
-            if not of_her:
-                facts["reference"] = f"none-{n}"
+            facts = {"from": number, "status": state, "reference": f"none-{n}"}
             self.report(secret, facts, **self.lying(ip))
 
     @rule(
