@@ -19,7 +19,7 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from optin.conf import Rate, every_setting
+from optin.conf import Rate, conf, every_setting
 from optin.gateways import Http, Text
 from optin.models import (
     AccessKey,
@@ -177,13 +177,13 @@ class Strangers(RuleBasedStateMachine):
 
     # -- how requests come ---------------------------------------------------------
 
-    def environ(self, ip: str, says: str = "") -> dict[str, str]:
+    def environ(self, ip: str, says: str = "") -> dict[str, Any]:
         """The variables of a request from *ip*, which says that it comes from elsewhere."""
         hops = [hop for hop in (says, ip if self.is_behind_proxy else "") if hop]
         forwarded = {"HTTP_X_FORWARDED_FOR": ", ".join(hops)} if hops else {}
         return {"REMOTE_ADDR": PROXY if self.is_behind_proxy else ip, **forwarded}
 
-    def lying(self, ip: str) -> dict[str, str]:
+    def lying(self, ip: str) -> dict[str, Any]:
         """A stranger says that they are her."""
         return self.environ(ip, says=self.home)
 
@@ -191,13 +191,13 @@ class Strangers(RuleBasedStateMachine):
         """Send a form to a page, with the cookies of before."""
         return self.http.post(address, data, secure=True, **self.lying(ip)).status_code
 
-    def report(self, secret: str, facts: dict[str, str], **environ: str) -> None:
+    def report(self, secret: str, facts: dict[str, str], **environ: Any) -> None:
         """Send a receipt, as a gateway does."""
         body = json.dumps(facts)
-        self.http.post(f"/receipts/http/{secret}", body, "application/json", **environ)  # type: ignore[arg-type]
+        self.http.post(f"/receipts/http/{secret}", body, "application/json", **environ)
 
     def call_token(
-        self, call: str, environ: dict[str, str], body: dict[str, str], media_type: str = ""
+        self, call: str, environ: dict[str, Any], body: dict[str, str], media_type: str = ""
     ) -> Answer:
         return self.anybody.send(
             "POST",
@@ -440,7 +440,7 @@ class Strangers(RuleBasedStateMachine):
 
     def waited(self, ask: Callable[[], object]) -> tuple[str, str]:
         """Ask once more when the resend wait is over, if a text of hers began one."""
-        wait = timedelta(seconds=max(django_settings.OPTIN_RESEND_WAIT))
+        wait = timedelta(seconds=max(conf.resend_wait))
         if self.texted_at is None or timezone.now() - self.texted_at >= wait:
             return "", "no text at once"
         self.met["waited"] = self.met.get("waited", 0) + 1
