@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.usefixtures("settings_go_back", "gateway", "password_clients"),
 ]
 
-SHORT = 30
+SHORT = 25
 STEPS = 12
 
 
