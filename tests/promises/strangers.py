@@ -224,7 +224,7 @@ class Strangers(RuleBasedStateMachine):
     # -- what strangers do ---------------------------------------------------------
 
     @rule(
-        who=somebody,
+        who=st.integers(0, 3),
         of_hers=st.sampled_from([True, True, False]),
         spaced=st.booleans(),
         ip=an_address,
@@ -234,11 +234,12 @@ class Strangers(RuleBasedStateMachine):
     def ask_for_her_number(
         self, who: int, of_hers: bool, spaced: bool, ip: str, times: int, pause: int
     ) -> None:
-        """Or for another, in a row or as soon as the wait is over."""
+        """Or for another, in a row or as soon as the wait is over; each alone, or all in turn."""
         number = self.number if of_hers else f"+61491{next(_serial) % 10**6:06d}"
         written = f"0{number[3:6]} {number[6:9]} {number[9:]}" if spaced else number
-        for _ in range(times):
-            self.apis[who].opt_in(written, **self.lying(ip))
+        for n in range(times):
+            api = self.apis[who] if who < 3 else self.apis[n % 3]
+            api.opt_in(written, **self.lying(ip))
             self.clock.shift(pause)
 
     @rule(
