@@ -48,6 +48,7 @@ class FactorOutcome(StrEnum):
 
     OK = "ok"
     STARTED = "started"
+    SECURED = "secured"  # nothing was taken back, but all others are shut out
     UNCHANGED = "unchanged"  # it was so already
     NOTHING_WAITING = "nothing_waiting"  # what was begun has ended, or was begun anew
     OTP_INCORRECT = "otp_incorrect"

@@ -51,6 +51,7 @@ TOLD = frozenset(
         (Kind.APP, "ok"),
         (Kind.RECOVERY_CODES, "ok"),
         (Kind.DISOWN, "ok"),
+        (Kind.DISOWN, "secured"),
         (Kind.PASSWORD, "changed"),
         (Kind.PASSWORD, "set"),
         (Kind.PERSON, "deactivated"),

@@ -7,10 +7,11 @@ operators get an alarm. What staff decided about all texts or about a prefix com
 counters.
 
 A person who opts in a number has not verified it yet. They must not learn what others did with it
-(S-38). So the rules about the person come first, and refuse openly. The rules about the number come
-last, and withhold the text: its waits and limits over all users, the deny list, and a STOP (which
-is told to a person who verified the number before). Of the rules that refuse openly, the one that
-stands longest is told; what withholds a text is not among them, but for staff.
+(S-38). So the rules about the person come first, and refuse openly. The rules about the number
+come last, and withhold the text: its waits and limits over all users, the deny list, what its
+owner closed to strangers (G-08), and a STOP (which is told to a person who verified the number
+before). Of the rules that refuse openly, the one that stands longest is told; what withholds a
+text is not among them, but for staff.
 """
 
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def reserve_text(
             if refused is None or origin.face in _STAFF:
                 waits = resend_wait(number_digest, purpose, now)
                 of_number = over(tallies[: len(first)], now)
-                withheld = longest([_about_number(controls, now), waits, *of_number])
+                withheld = longest([_about_number(controls, now, is_verified), waits, *of_number])
                 refused = _withheld(withheld, refused, origin)
         else:
             waits = resend_wait(number_digest, purpose, now)
@@ -145,7 +146,7 @@ def _of_sandbox(
     return (
         _stopped(controls, is_verified)
         or resend_wait(number_digest, purpose, now, own)
-        or _withheld(_about_number(controls, now), None, origin)
+        or _withheld(_about_number(controls, now, is_verified), None, origin)
         or Reserved(Rule.NONE, 0, 0)
     )
 
@@ -295,12 +296,16 @@ def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | 
     return None
 
 
-def _about_number(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
-    """Refuse if the holder of this number (by STOP) or staff said so."""
+def _about_number(
+    controls: dict[tuple[str, str], Guard], now: datetime, is_verified: bool
+) -> Refused | None:
+    """Refuse if the holder of this number (by STOP, or "that was not me") or staff said so."""
     if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
         return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN, is_open_ended=True)
     if deny := controls.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
         return _listed(Rule.DENY_NUMBER, deny, now)
+    if not is_verified and (closed := controls.get((Guard.Kind.NOT_ME, Guard.Covers.NUMBER))):
+        return _listed(Rule.DENY_NUMBER, closed, now)
     return None
 
 

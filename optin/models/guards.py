@@ -52,6 +52,21 @@ class GuardQuerySet(models.QuerySet["Guard"]):
             cursor.execute(_OPT_OUT, [*values, made_at])
             return cursor.fetchone() is not None
 
+    def close_to_strangers(
+        self, number_digest: str, last_three: str, now: datetime, until: datetime
+    ) -> None:
+        """Let no account that never verified a number opt it in until *until* (G-08)."""
+        self.update_or_create(
+            key=number_digest,
+            kind=Guard.Kind.NOT_ME,
+            defaults={
+                "covers": Guard.Covers.NUMBER,
+                "last_three": last_three,
+                "made_at": now,
+                "until": until,
+            },
+        )
+
     def opt_in(self, number_digest: str) -> bool:
         """Forget a STOP; return whether there was one."""
         deleted, _ = self.filter(kind=Guard.Kind.OPTED_OUT, key=number_digest).delete()
@@ -86,6 +101,7 @@ class Guard(models.Model):
         DENY = "deny", "No opt-in"
         SAFE = "safe", "Not subject to breakers"
         OPTED_OUT = "no_texts", "The person answered STOP"
+        NOT_ME = "not_me", "Closed to strangers by its owner"
 
     class Covers(models.TextChoices):
         NUMBER = "number", "One number"

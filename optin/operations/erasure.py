@@ -73,8 +73,12 @@ def _drop_rows_of(user: User) -> Counter[str]:
 
 
 def _forget_digits_of(user: User) -> None:
-    """Leave of a STOP from a number of *user* its digest alone, unless another has the number."""
+    """Leave of a STOP from a number of *user* its digest alone, unless another has the number.
+
+    What they closed to strangers is open again.
+    """
     own = ProviderUser.objects.filter(user=user).values("number_digest")
+    Guard.objects.filter(kind=Guard.Kind.NOT_ME, key__in=own).delete()
     others = ProviderUser.objects.exclude(user=user).values("number_digest")
     stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
     stops.exclude(key__in=others).update(last_three="")

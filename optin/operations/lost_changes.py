@@ -15,7 +15,6 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
-from oauth2_provider.models import AccessToken
 
 from optin.audit.ledger import Line
 from optin.conf import CLOCK_SLACK
@@ -24,6 +23,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     EmailChange,
+    Guard,
     KnownNetwork,
     ProviderUser,
     Purpose,
@@ -32,7 +32,9 @@ from optin.models import (
 )
 from optin.operations import email_changes
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked
+from optin.operations.not_me import end_all
 from optin.origin import Origin
+from optin.outcomes import FactorOutcome
 
 NO_STEP = 2**62
 """A time step of an app that never comes: no code of the app is accepted."""
@@ -209,15 +211,26 @@ def _revoke(before: _Before) -> bool:
 def _disown(before: _Before) -> bool:
     """Take back what the person disowned: keys, networks and codes may be a thief's."""
     user, now = before.user, before.factors.now
+    if before.line.outcome == FactorOutcome.SECURED:
+        return _shut_out(before)
     changed = before.remove(*removed_by(before.line)) | _put_back_address(before)
     codes, _ = RecoveryCode.objects.filter(user=user).delete()
     keys = AccessKey.objects.filter(
         user=user, created_at__lte=made_until(before.line), revoked_at=None
     )
-    networks, _ = KnownNetwork.objects.filter(user=user).delete()
-    AccessToken.objects.filter(user=user).delete()
-    user.end_sign_ins(now)
+    networks = KnownNetwork.objects.filter(user=user).exists()
+    end_all(user, now)
     return bool(keys.update(revoked_at=now) or changed or codes or networks)
+
+
+def _shut_out(before: _Before) -> bool:
+    """End the sign-ins again, and close the number to strangers for the rest of the time."""
+    now, line, number = before.factors.now, before.line, before.number
+    end_all(before.user, now)
+    until = datetime.fromisoformat(line.data["until"]) if "until" in line.data else now
+    if until > now and number and number.number_digest == line.number_digest:
+        Guard.objects.close_to_strangers(line.number_digest, line.last_three, now, until)
+    return True
 
 
 def _put_back_address(before: _Before) -> bool:

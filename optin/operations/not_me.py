@@ -1,9 +1,13 @@
-"""The mailed link "this was not me" (S-39): take back what somebody else did."""
+"""The mailed link "this was not me" (S-39): take back what somebody else did.
 
-from datetime import datetime
+And the button "That was not me" of somebody who is signed in (G-08): shut out everybody else.
+"""
+
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.db import transaction
 from oauth2_provider.models import AccessToken
 
 from optin.conf import CLOCK_SLACK
@@ -13,15 +17,18 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     EmailChange,
+    Guard,
     KnownNetwork,
     Notice,
     ProviderUser,
+    Purpose,
     RecoveryCode,
     User,
 )
 from optin.operations import email_changes
 from optin.operations.authenticators import Removal, overview, remove
-from optin.operations.factors import Factors
+from optin.operations.factors import Factors, Standing, read_caller_locked, refuse_ended
+from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, close_begun, trying
 from optin.origin import Origin
 from optin.outcomes import FactorOutcome
@@ -47,6 +54,11 @@ class Effect(StrEnum):
     def takes_back(self) -> bool:
         """Whether what the notice told of is undone."""
         return self in {Effect.REMOVES, Effect.PUTS_BACK, Effect.TAKES_AWAY}
+
+
+CLOSED_FOR = timedelta(days=30)
+"""For how long strangers cannot have codes texted to a number whose owner said "that was not me".
+It ends by itself: the number may be somebody else's by then."""
 
 
 def effect(notice: Notice) -> Effect:
@@ -116,6 +128,54 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     return tried
 
 
+def shut_out(
+    user: User, *, standing: Standing, origin: Origin, keep_session: KeepSession
+) -> datetime | None:
+    """Shut everybody else out of the account of *user*: "that was not me" (G-08).
+
+    Ends all other sessions, every token, and what was begun. No account that never verified the
+    active number can have a code texted to it for ``CLOSED_FOR``. Staff see the event
+    (``support.needs``). What was verified stays, and so do access keys, which staff make.
+
+    :param user: as the session has them.
+    :param keep_session: as for ``opt_ins.verify_opt_in``.
+    :returns: until when the number is closed to strangers; None without an active number.
+    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises SignedOut: and
+    :raises Deactivated: if the session was ended meanwhile.
+    """
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.SIGN_IN)
+        refuse_ended(factors, user)
+        locked, number, now = factors.user, factors.active, factors.now
+        standing.demand(now)
+        until = now + CLOSED_FOR if number else None
+        close_begun(locked, number, now)
+        end_all(locked, now)
+        if number and until:
+            Guard.objects.close_to_strangers(number.number_digest, number.last_three, now, until)
+        keep_session(locked)
+        AuditEvent.objects.record(
+            Kind.DISOWN,
+            FactorOutcome.SECURED,
+            now=now,
+            origin=origin,
+            user_id=locked.pk,
+            provider_user_id=number.pk if number else None,
+            number_digest=number.number_digest if number else "",
+            last_three=number.last_three if number else "",
+            data={"removed": [], **({"until": until.isoformat()} if until else {})},
+        )
+    return until
+
+
+def end_all(user: User, now: datetime) -> None:
+    """End every token and session of *user*, and forget their networks: one may be a thief's."""
+    AccessToken.objects.filter(user=user).delete()
+    KnownNetwork.objects.filter(user=user).delete()
+    user.end_sign_ins(now)
+
+
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:
     """Take back what can be, and return what the event says of it: the mail reads it there."""
     user, number = factors.user, factors.active
@@ -135,9 +195,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any
         # A list that was made since may be the thief's.
         RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
-    AccessToken.objects.filter(user=user).delete()
-    KnownNetwork.objects.filter(user=user).delete()  # one may be the thief's
-    user.end_sign_ins(now)
+    end_all(user, now)
     of_email = {"change": notice.about_id} if "email" in removed else {}  # for the ledger
     return {"effect": done, "removed": removed, **of_email}
 

@@ -26,7 +26,11 @@ LONGEST = timedelta(days=366)
 Kind = AuditEvent.Kind
 Covers = Guard.Covers
 
-_LISTS = {Guard.Kind.DENY: Kind.DENY, Guard.Kind.SAFE: Kind.SAFE}
+_LISTS = {
+    Guard.Kind.DENY: Kind.DENY,
+    Guard.Kind.SAFE: Kind.SAFE,
+    Guard.Kind.NOT_ME: Kind.DENY,
+}
 _OTHER_LIST = {Guard.Kind.DENY: Guard.Kind.SAFE, Guard.Kind.SAFE: Guard.Kind.DENY}
 
 
@@ -126,21 +130,23 @@ def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) 
 
 
 def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Take *target* off the list on which it stands.
+    """Take *target* off the lists on which it stands, also if its owner put it there (G-08).
 
     :raises UnfitReason: as ``stop_texts``.
     """
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
-        control = entries.first()
-        kind, outcome = Kind.DENY, StaffOutcome.UNCHANGED
+        controls = list(entries)
+        outcome = StaffOutcome.OK if controls else StaffOutcome.UNCHANGED
         data: dict[str, Any] = {"covers": target.covers.value, "key": target.key, "listed": False}
-        if control:
-            kind, outcome = _LISTS[Guard.Kind(control.kind)], StaffOutcome.OK
-            data["guard"] = control.pk
+        for control in controls:
+            kind = _LISTS[Guard.Kind(control.kind)]
+            control_data = {**data, "guard": control.pk}
             control.delete()
-        _record(kind, outcome, origin, now, reason, target, data)
+            _record(kind, outcome, origin, now, reason, target, control_data)
+        if not controls:
+            _record(Kind.DENY, outcome, origin, now, reason, target, data)
     return outcome
 
 

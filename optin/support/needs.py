@@ -31,6 +31,7 @@ from optin.models import (
 )
 from optin.models.audit_stream import COUNTED
 from optin.models.messages import TRIPS_AT, State
+from optin.outcomes import FactorOutcome
 from optin.support import budgets
 from optin.support.wording import moment, some
 
@@ -39,6 +40,12 @@ WAITS_LONG = timedelta(minutes=1)
 
 LATE = timedelta(minutes=5)
 """After its time, what waits (a removal, a new e-mail address) has nobody who carries it out."""
+
+SAID_WITHIN = timedelta(days=1)
+"""For so long, staff are told who said "that was not me"."""
+
+LOOKED_AT = 200
+"""Events that are read for that, at most."""
 
 SEALED_WITHIN = timedelta(minutes=30)
 """Where something seals the audit trail, an event has its seal by then."""
@@ -75,6 +82,7 @@ def needs(now: datetime, file_ids: list[int]) -> list[Need]:
         *near_budgets(now, file_ids),
         *closed_prefixes(now),
         *_revocations(now),
+        *not_me(now),
         *new_addresses(now),
         *endpoints(),
         *failed_jobs(),
@@ -180,6 +188,19 @@ def _revocations(now: datetime) -> Iterator[Need]:
         yield Need(words, User, found["user"])
     else:
         filters = {"kind": AuditEvent.Kind.REVOCATION.value}
+        yield Need(words, AuditEvent, filters=filters)
+
+
+def not_me(now: datetime) -> Iterator[Need]:
+    """People who said that something was somebody else: on their page, or by a mailed link."""
+    said = AuditEvent.objects.led_by("kind", AuditEvent.Kind.DISOWN)[:LOOKED_AT]
+    done = {FactorOutcome.OK, FactorOutcome.SECURED}
+    found = {e.user_id for e in said if e.outcome in done and e.at > now - SAID_WITHIN}
+    if len(found) == 1:
+        yield Need("One person said “that was not me” in the last day.", User, found.pop())
+    elif found:
+        filters = {"kind": AuditEvent.Kind.DISOWN.value}
+        words = f"{len(found)} people said “that was not me” in the last day."
         yield Need(words, AuditEvent, filters=filters)
 
 

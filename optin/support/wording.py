@@ -184,7 +184,7 @@ RULES: dict[str, str] = {
     Rule.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
     Rule.STOP: "staff stopped all texts",
     Rule.OPTED_OUT: "somebody answered STOP from this number",
-    Rule.DENY_NUMBER: "the number is on the deny list",
+    Rule.DENY_NUMBER: "the number is on the deny list, or closed to strangers by its owner",
     Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
     SendOutcome.REGION_NOT_ALLOWED: "numbers of the country %(region)s are not allowed",
     SendOutcome.LOCKED: (
@@ -480,6 +480,9 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.RECOVERY_CODES, "unchanged"): "The same recovery codes shown again",
     (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
+    (Kind.DISOWN, "secured"): (
+        "“That was not me”, of what the account page showed: everybody else was signed out"
+    ),
     (Kind.DISOWN, "unchanged"): "A change that was already taken back",
     (Kind.DISOWN, ""): "A change was not taken back: wrong password",
     (Kind.SESSION, "ended"): "Signed out of another browser",

@@ -35,8 +35,8 @@ def lines(events: Sequence[AuditEvent], limit: int) -> tuple[list[Told], int]:
     """
     each = repeats.spans(events)
     runs = repeats.in_runs(events, _alike, repeats.may_come_from_anybody, limit)
-    told = [_line(run, repeats.span_of(run, each)) for run in runs]
-    return told, sum(map(len, runs))
+    found = [_line(run, repeats.span_of(run, each)) for run in runs]
+    return found, sum(map(len, runs))
 
 
 def _alike(event: AuditEvent) -> tuple[str, ...]:
@@ -59,7 +59,11 @@ _NO_ENTRY = {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW}
 def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
     is_one = len({(event.last_three, _short(event)) for event in run}) == 1
     what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
-    where = _where(run, span)
+    return told(what, _where(run, span), span)
+
+
+def told(what: str, where: str, span: repeats.Span) -> Told:
+    """Say what happened as often, and when, as *span* has it."""
     if span.count == 1:
         return Told(span.last_at, what, where)
     what = _("%(what)s, %(n)s times") % {"what": what, "n": span.count}
@@ -72,7 +76,7 @@ def _what(event: AuditEvent) -> str:
     parts = [_short(event)]
     if by in _BY:  # then it was not the number that was verified
         parts.append(_BY[By(by)]())
-    elif event.last_three:
+    elif event.last_three and event.kind != Kind.DISOWN:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})
     return ", ".join(parts)
 
@@ -100,6 +104,11 @@ def _said(event: AuditEvent) -> str:
     if event.kind == Kind.DISOWN and event.data.get("removed"):
         words = _TAKEN_BACK[event.data["removed"][0]]  # it is about one thing
     return words() if words else event.get_kind_display()
+
+
+def place_of(event: AuditEvent) -> tuple[str, str]:
+    """From which network *event* came, and through what."""
+    return network_of(event.ip or "", 24), _program(event)
 
 
 def _where(run: list[AuditEvent], span: repeats.Span) -> str:
@@ -263,6 +272,9 @@ _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.RECOVERY_CODES, "unchanged"): lambda: _("Recovery codes downloaded or shown again"),
     (Kind.RECOVERY_CODES, ""): lambda: _("New recovery codes refused"),
     (Kind.DISOWN, "ok"): lambda: _("You said “this was not me”: everybody was signed out"),
+    (Kind.DISOWN, "secured"): lambda: _(
+        "You said “that was not me”: everybody else was signed out"
+    ),
     (Kind.DISOWN, "unchanged"): lambda: _("You said “this was not me” again: nothing changed"),
     (Kind.DISOWN, ""): lambda: _("“This was not me”: wrong password entered"),
     (Kind.SESSION, "ended"): lambda: _("Signed out of another browser"),

@@ -394,6 +394,41 @@ def test_what_needs_somebody_leads_there(
     revocation.delete()
 
 
+def test_that_was_not_me_is_told_for_a_day(
+    signed_in: In, user: User, stranger: User, clock: time_machine.Traveller
+) -> None:
+    """G-08: one person by a link to their page, more by a link to the events; a refusal is none."""
+
+    def say(person: User, outcome: str) -> None:
+        with transaction.atomic():
+            AuditEvent.objects.record(
+                AuditEvent.Kind.DISOWN,
+                outcome,
+                now=timezone.now(),
+                user_id=person.pk,
+                origin=ORIGIN,
+            )
+
+    say(stranger, "invalid_grant")
+    assert needs(signed_in("auditor")) == []
+    say(user, "secured")
+    say(user, "secured")
+    assert needs(signed_in("auditor")) == [
+        (
+            "One person said “that was not me” in the last day.",
+            f"/admin/optin/user/{user.pk}/change/",
+        )
+    ]
+    clock.shift(timedelta(hours=23))
+    say(stranger, "ok")
+    words = "2 people said “that was not me” in the last day."
+    listed = (words, "/admin/optin/auditevent/?kind=disown")
+    assert listed in needs(signed_in("auditor"))
+    clock.shift(timedelta(hours=2))
+    told = [words for words, _ in needs(signed_in("auditor"))]
+    assert "One person said “that was not me” in the last day." in told
+
+
 def test_a_new_address_is_told_of_once_it_is_late(
     signed_in: In, user: User, stranger: User, clock: time_machine.Traveller
 ) -> None:

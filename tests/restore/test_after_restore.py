@@ -210,6 +210,18 @@ class Town:
             lambda: not_me.disown(notice, PASSWORD, origin=PAGE), lambda: bool(person.number)
         )
 
+    def number_closed_to_strangers(self) -> Change:
+        person = self.person(By.TEXT)
+        closed = Guard.objects.filter(
+            kind=Guard.Kind.NOT_ME, key=person.number.number_digest if person.number else ""
+        )
+        return Change(
+            lambda: not_me.shut_out(
+                person.user, standing=proved(None), origin=PAGE, keep_session=lambda user: None
+            ),
+            lambda: not closed.exists(),
+        )
+
     def role_ended(self) -> Change:
         user = make_staff("support")
         return Change(

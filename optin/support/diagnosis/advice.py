@@ -19,6 +19,10 @@ BY_LIST = (
     "take it off."
 )
 
+BY_OWNER = (
+    "An administrator can take it off, if the caller proves that the number is theirs by now."
+)
+
 UNLOCK = (
     "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. If the tries "
     "were not theirs, somebody else may know the password: ask the person to change it first."

@@ -8,6 +8,7 @@ from optin.support import wording
 from optin.support.diagnosis.advice import (
     ANOTHER_WAY,
     BY_LIST,
+    BY_OWNER,
     END_SUSPENSION,
     RULES,
     UNLOCK,
@@ -48,6 +49,8 @@ def controlled(known: Known) -> Iterator[Cause]:
             yield all_stopped(control)
         elif control.kind == Guard.Kind.OPTED_OUT:
             yield answered_stop(phones.mask(control.last_three))
+        elif control.kind == Guard.Kind.NOT_ME:
+            yield from _closed_by_owner(control, known)
         elif control.until:
             yield no_text(
                 Why.DENIED,
@@ -55,6 +58,19 @@ def controlled(known: Known) -> Iterator[Cause]:
                 f"{moment(control.until)}: “{reason_of(control)}”.",
                 BY_LIST,
             )
+
+
+def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
+    """What bars strangers only (G-08): not the owner, who has verified the number."""
+    is_theirs = any(row.verified_at and row.number_digest == control.key for row in known.numbers)
+    if control.until and not is_theirs:
+        yield no_text(
+            Why.DENIED,
+            f"The number {phones.mask(control.last_three)} is on the deny list until "
+            f"{moment(control.until)}, for accounts that never had it: its owner said “that was "
+            "not me”.",
+            BY_OWNER,
+        )
 
 
 def resting(known: Known) -> Iterator[Cause]:

@@ -149,7 +149,7 @@ def _files_of(user: User, asked: int | None) -> list[int]:
 
 _IN_VAIN = [StaffOutcome.NOTHING_WAITING, StaffOutcome.OUT_OF_REACH]
 
-_BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT]
+_BARS = [Guard.Kind.STOP, Guard.Kind.DENY, Guard.Kind.OPTED_OUT, Guard.Kind.NOT_ME]
 
 
 def is_later(one: AuditEvent, other: AuditEvent) -> bool:

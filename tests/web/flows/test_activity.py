@@ -138,7 +138,10 @@ RECORDED: dict[Kind, set[str]] = {
         StaffOutcome.NOTHING_WAITING,
     },
     Kind.RECOVERY_CODES: {*AT_CHANGES, StaffOutcome.UNCHANGED, CodeOutcome.NOT_OPTED_IN},
-    Kind.DISOWN: {CodeOutcome.OK, StaffOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT},
+    Kind.DISOWN: {
+        *(CodeOutcome.OK, FactorOutcome.SECURED),
+        *(StaffOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT),
+    },
     Kind.CONSENT: {CodeOutcome.OK, "denied", "revoked"},
     Kind.SESSION: {"ended", "others_ended"},
     Kind.RESTORE: {"again"},
