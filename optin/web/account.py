@@ -5,14 +5,19 @@ from operator import attrgetter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from optin.audit import repeats
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
-from optin.operations import authenticators, email_changes, revocations
+from optin.operations import authenticators, email_changes, not_me, revocations
+from optin.runtime.redirects import SeeOther
+from optin.web import sessions
 from optin.web.activity import Told, lines
-from optin.web.pages import page, signed_in
+from optin.web.last_visit import since
+from optin.web.pages import form_page, page, signed_in
+from optin.web.words import moment
 
 _LINES_SHOWN = 20
 
@@ -20,11 +25,15 @@ _LOOKED_AT = 500
 """How many events are read for one page, at most: many may become one line."""
 
 
-@require_safe
+@form_page
 @signed_in
 def account(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        _shut_out(request)
+        return SeeOther("account")
     user: Any = request.user
     factors = authenticators.overview(user)
+    events, _count = _read(user, LAST)
     return page(
         request,
         "account.html",
@@ -33,8 +42,30 @@ def account(request: HttpRequest) -> HttpResponse:
         waits=email_changes.waiting_for(user),
         files=File.objects.open_to(user).order_by("name"),
         manages=File.objects.managed_by(user).exists(),
-        events=_lines(user, LAST, 3)[0],
+        since=since(request, events, factors.number),
+        events=lines(events, 3)[0],
     )
+
+
+def _shut_out(request: HttpRequest) -> None:
+    """Carry out "that was not me": once, however often the button is pressed."""
+    if sessions.has_ended(request):
+        return  # the second half of a double click
+    user: Any = request.user
+    until = not_me.shut_out(
+        user,
+        standing=sessions.standing(request),
+        origin=sessions.origin_of(request),
+        keep_session=sessions.renew_for_others(request),
+    )
+    said = [_("All other browsers and all applications are signed out, and staff are told.")]
+    if until:
+        others = _(
+            "Until %(time)s, accounts that never had your number cannot have codes texted to it."
+        )
+        said.append(others % {"time": moment(until)})
+    said.append(_("If somebody may know your password, change it now."))
+    sessions.flash(request, " ".join(said), to_password=True)
 
 
 @require_safe
@@ -55,8 +86,11 @@ def activity(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _lines(user: User, below: int, limit: int) -> tuple[list[Told], int | None]:
-    """Return what happened to *user* before the event *below*, and where the next page starts."""
+def _read(user: User, below: int) -> tuple[list[AuditEvent], int]:
+    """Return what happened to *user* before the event *below*, newest first.
+
+    :returns: what is shown of it, and how many events of the trail were found.
+    """
     found = list(AuditEvent.objects.about(user, below=below)[: _LOOKED_AT + 1])
     counted = repeats.without_event(user)
     if below < LAST:  # newer ones stand on the pages before
@@ -64,7 +98,13 @@ def _lines(user: User, below: int, limit: int) -> tuple[list[Told], int | None]:
             AuditEvent.objects.about(user).filter(pk=below).values_list("at", flat=True).first()
         )
         counted = [event for event in counted if newest and event.at < newest]
-    events = list(merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True))
+    events = merge(counted, found[:_LOOKED_AT], key=attrgetter("at"), reverse=True)
+    return list(events), len(found)
+
+
+def _lines(user: User, below: int, limit: int) -> tuple[list[Told], int | None]:
+    """Return what happened to *user* before the event *below*, and where the next page starts."""
+    events, found = _read(user, below)
     told, count = lines(events, limit)
     shown = [event.pk for event in events[:count] if event.pk > 0]
-    return told, shown[-1] if shown and len(shown) < len(found) else None
+    return told, shown[-1] if shown and len(shown) < found else None

@@ -90,7 +90,8 @@ def begin_half(request: HttpRequest, user: User) -> None:
     """
     request.session.flush()
     at = timezone.now().timestamp()
-    request.session["half"] = {"user": user.pk, "at": at, "epoch": user.session_epoch}
+    half = {"user": user.pk, "at": at, "epoch": user.session_epoch}
+    request.session["half"] = {**half, "last_visit": _last_visit(user)}
 
 
 def half_user(request: HttpRequest) -> User | None:
@@ -114,7 +115,11 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
         request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
     request.session = type(request.session)()
+    # From before the code: the first half of a double click has signed in meanwhile.
+    last_visit = half.get("last_visit") if half else _last_visit(user)
     login(request, user, backend=_BACKEND)
+    if last_visit:
+        request.session["last_visit"] = last_visit
     session_store.own(request.session)
     request.session["began"] = request.session["seen"] = now
     origin = origin_of(request)
@@ -127,6 +132,25 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
         prove(request, verification.by)
     elif verification:
         request.session.update(_verified(user, By.TEXT))
+
+
+def _last_visit(user: User) -> float | None:
+    """When *user* last signed in on a page, as read before they do so again."""
+    return user.last_login.timestamp() if user.last_login else None
+
+
+def last_visit(request: HttpRequest) -> datetime | None:
+    """When the person last signed in, before this session; or when they said what was not them."""
+    return _time(request.session, "last_visit") if "last_visit" in request.session else None
+
+
+def began_at(request: HttpRequest) -> datetime:
+    return _time(request.session, "began")
+
+
+def renew_for_others(request: HttpRequest) -> Callable[[User], None]:
+    """``renew`` for "that was not me": what happened until now is dealt with."""
+    return renew(request, last_visit=timezone.now().timestamp())
 
 
 def renew_for_password(request: HttpRequest) -> Callable[[User], None]:

@@ -1,0 +1,319 @@
+"""What happened since the last visit, on the account page, and "That was not me" (G-08)."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from optin.errors import PasswordNeeded
+from optin.models import AccessKey, AuditEvent, File, Guard, ProviderUser, User
+from optin.operations import not_me, opt_ins, sign_in
+from optin.operations.factors import Standing
+from optin.origin import Face, Origin
+from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, Browser
+from tests.kit.browser import sign_in as sign_in_on_pages
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.phone import Phone, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TITLE = "Since your last visit"
+BUTTON = "That was not me"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0) Version/26.0 Mobile Safari/604.1"
+THIEF_IP = "198.51.100.9"
+HOUR = timedelta(hours=1)
+FOR_OTHERS = "Code sent to your number because another account asked for it"
+
+
+def told(browser: Browser) -> str:
+    """The part of the account page about the last visit, "" if there is none."""
+    browser.go("/account/")
+    before = browser.page.text.partition("Latest activity")[0]
+    text = " ".join(before.partition(TITLE)[2].split())
+    return text.removesuffix(BUTTON).partition("Was something here")[0]
+
+
+def thief() -> Browser:
+    return Browser(IPHONE, THIEF_IP)
+
+
+def visit(browser: Browser, phone: Phone, clock: time_machine.Traveller) -> None:
+    """Sign in again, a while later."""
+    clock.shift(HOUR)
+    sign_in_on_pages(browser)
+    if browser.path == "/sign-in/code/":
+        browser.send(code=phone.code_to(NUMBER))
+    assert browser.path == "/account/"
+
+
+def press(browser: Browser) -> None:
+    browser.go("/account/")
+    browser.send()
+
+
+# -- what is listed ----------------------------------------------------------------
+
+
+def test_nothing_is_said_where_there_is_nothing(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Own texts, own sign-ins and own wrong codes, before the last visit and since."""
+    assert TITLE not in ann_on.page.text  # the first one
+    for _ in range(2):
+        clock.shift(HOUR)
+        sign_in_on_pages(ann_on)
+        ann_on.send(code=wrong(phone.code()))
+        ann_on.send(code=phone.code())
+        assert ann_on.path == "/account/"
+        assert TITLE not in ann_on.page.text
+        assert BUTTON not in ann_on.page.text
+
+
+def test_a_text_that_was_not_asked_for_and_a_wrong_code_are_listed(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    other = thief()
+    sign_in_on_pages(other)
+    other.send(code=wrong(phone.code()))
+    visit(ann_on, phone, clock)
+    said = told(ann_on)
+    place = f"from {THIEF_IP}, Safari on iPhone"
+    assert said.count(place) == 2
+    assert "Code sent, to sign in" in said
+    assert "Code entered wrongly, to sign in" in said
+    # And it stays while the visit lasts, but no longer.
+    assert told(ann_on) == said
+    visit(ann_on, phone, clock)
+    assert TITLE not in ann_on.page.text
+
+
+def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Though it makes the time of the last visit."""
+    clock.shift(HOUR)
+    other = thief()
+    sign_in_on_pages(other)
+    other.send(code=phone.code())
+    assert other.path == "/account/"
+    visit(ann_on, phone, clock)
+    said = told(ann_on)
+    assert said.count(THIEF_IP) == 1
+    assert "Right code entered, to sign in" in said
+    assert "Code sent" not in said
+
+
+def test_a_sign_in_through_an_application_is_listed(
+    ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller, password_clients: None
+) -> None:
+    client = sign_in.application()
+    assert client
+    origin = Origin(Face.TOKEN, ip=THIEF_IP)
+    clock.shift(HOUR)
+    sign_in.password_grant(
+        "ann", PASSWORD, scope="", verification_code="", client=client, origin=origin
+    )
+    visit(ann, phone, clock)
+    assert f"Signed in with the password from {THIEF_IP}, through an application" in told(ann)
+
+
+def test_older_than_the_last_visit_is_not_listed(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    sign_in_on_pages(thief())
+    clock.shift(HOUR)
+    visit(ann_on, phone, clock)
+    assert "Code sent" in told(ann_on)
+    visit(ann_on, phone, clock)
+    assert told(ann_on) == ""
+
+
+def test_what_happens_to_others_is_not_listed(
+    ann_on: Browser, stranger: User, phone: Phone, file: File, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
+    other = thief()
+    sign_in_on_pages(other, "ben")
+    assert other.path == "/account/"
+    visit(ann_on, phone, clock)
+    assert TITLE not in ann_on.page.text
+
+
+def test_texts_to_the_number_for_other_accounts_are_one_line(
+    ann_on: Browser, stranger: User, phone: Phone, file: File, clock: time_machine.Traveller
+) -> None:
+    """It does not say for whom, or from where (S-38)."""
+    third = make_user("cid", file)
+    for each in (stranger, third):
+        clock.shift(HOUR)
+        opt_ins.opt_in(each, file, NUMBER, origin=Origin(Face.API, ip=THIEF_IP))
+    visit(ann_on, phone, clock)
+    said = told(ann_on)
+    assert said.count(FOR_OTHERS) == 1
+    assert f"{FOR_OTHERS}, 2 times" in said
+    assert not {THIEF_IP, "ben", "cid", NUMBER, NUMBER[-6:]} & set(said.replace(",", " ").split())
+    visit(ann_on, phone, clock)
+    assert FOR_OTHERS not in ann_on.page.text
+
+
+def test_from_before_the_number_was_theirs_is_not_listed(
+    ann: Browser, stranger: User, phone: Phone, file: File, clock: time_machine.Traveller
+) -> None:
+    visit(ann, phone, clock)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    clock.shift(HOUR)
+    visit(ann, phone, clock)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    assert ann.path == NUMBER_CODE
+    ann.send(code=phone.code_to(NUMBER))
+    assert told(ann) == ""
+
+
+def test_a_refresh_of_the_code_page_or_a_double_click_loses_nothing(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    sign_in_on_pages(thief())
+    clock.shift(HOUR)
+    sign_in_on_pages(ann_on)
+    other_half = ann_on.copy()
+    enter = ann_on.submission(code=phone.code())
+    enter(ann_on)
+    enter(other_half)
+    assert "Code sent" in told(ann_on)
+    assert "Code sent" in told(other_half)
+
+
+def test_a_network_that_changes_during_a_visit_is_no_news(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    visit(ann_on, phone, clock)
+    moved = Browser(ann_on.agent, "203.0.113.77")
+    moved.client.cookies = ann_on.client.cookies
+    clock.shift(timedelta(minutes=5))
+    assert told(moved) == ""
+
+
+# -- the button --------------------------------------------------------------------
+
+
+@pytest.fixture
+def warned(ann_on: Browser, phone: Phone, clock: time_machine.Traveller) -> tuple[Browser, Browser]:
+    """Ann, whose page lists a sign-in, and whoever signed in."""
+    clock.shift(HOUR)
+    other = thief()
+    sign_in_on_pages(other)
+    other.send(code=phone.code())
+    clock.shift(timedelta(minutes=2))
+    sign_in_on_pages(ann_on)
+    ann_on.send(code=phone.code())
+    assert TITLE in ann_on.page.text
+    return ann_on, other
+
+
+def test_the_button_ends_all_other_sessions_and_tells_staff(
+    warned: tuple[Browser, Browser], user: User, access_key: str
+) -> None:
+    ann, other = warned
+    press(ann)
+    assert ann.path == "/account/"
+    assert "All other browsers and all applications are signed out" in ann.page.flash
+    assert TITLE not in ann.page.text
+    assert other.go("/account/").address.partition("?")[0].endswith("/sign-in/")
+    event = AuditEvent.objects.get(kind="disown")
+    assert (event.outcome, event.user_id, event.last_three) == ("secured", user.pk, NUMBER[-3:])
+    assert ProviderUser.objects.get(user=user).confirmed
+    assert AccessKey.objects.filter(user=user, revoked_at=None).exists()
+
+
+def test_the_button_stops_texts_to_strangers_and_not_to_the_owner(
+    warned: tuple[Browser, Browser],
+    user: User,
+    stranger: User,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> None:
+    ann, _ = warned
+    press(ann)
+    clock.shift(HOUR)
+    before = len(phone.messages)
+    # Who asks is told as if it was sent (S-38).
+    assert opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN).outcome == "sent"
+    assert len(phone.messages) == before
+    assert AuditEvent.objects.get(user_id=stranger.pk, kind="opt_in").outcome == "withheld"
+    visit(ann, phone, clock)
+    assert len(phone.messages) == before + 1
+    # Off and on again, with the same number.
+    ann.go(OFF)
+    ann.send(f"{OFF}send/")
+    ann.send(code=phone.code())
+    clock.shift(HOUR)
+    assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome == "sent"
+    assert len(phone.messages) == before + 3
+    # It ends by itself.
+    clock.shift(timedelta(days=30))
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    assert len(phone.messages) == before + 4
+
+
+def test_pressed_twice_it_is_done_once(warned: tuple[Browser, Browser]) -> None:
+    ann, _ = warned
+    ann.go("/account/")
+    other_half = ann.copy()
+    enter = ann.submission()
+    enter(ann)
+    enter(other_half)
+    assert other_half.path == "/account/"
+    assert AuditEvent.objects.filter(kind="disown").count() == 1
+
+
+def test_later_it_asks_for_the_password_first(
+    warned: tuple[Browser, Browser], clock: time_machine.Traveller
+) -> None:
+    ann, _ = warned
+    clock.shift(timedelta(minutes=21))
+    press(ann)
+    assert ann.path == CONFIRM
+    assert not AuditEvent.objects.filter(kind="disown").exists()
+    ann.send(password=PASSWORD)
+    assert TITLE in ann.page.text
+    press(ann)
+    assert AuditEvent.objects.filter(kind="disown").count() == 1
+
+
+def test_the_operation_wants_a_password_itself(user: User, active: ProviderUser) -> None:
+    user.refresh_from_db()
+    with pytest.raises(PasswordNeeded):
+        not_me.shut_out(user, standing=Standing(), origin=ORIGIN, keep_session=lambda _user: None)
+    assert not Guard.objects.exists()
+    assert not AuditEvent.objects.filter(kind="disown").exists()
+
+
+# -- what it costs -----------------------------------------------------------------
+
+
+def test_it_takes_few_statements(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Two on the account page, one more with lines; none at sign-in (``tests/api``)."""
+
+    def statements() -> int:
+        ann_on.go("/account/")  # which may save that the session is used
+        with CaptureQueriesContext(connection) as captured:
+            ann_on.go("/account/")
+        return len(captured)
+
+    first = statements()  # no visit before it
+    visit(ann_on, phone, clock)
+    quiet = statements()
+    clock.shift(HOUR)
+    sign_in_on_pages(thief())
+    visit(ann_on, phone, clock)
+    assert (quiet - first, statements() - first) == (2, 3)
