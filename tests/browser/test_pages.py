@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.web.urls import urlpatterns
-from tests.browser.crowd import Person, run
+from tests.browser.crowd import Person, let_a_stranger_try, run
 from tests.browser.hands import Tour, another
 
 NO_PAGES = {
@@ -364,6 +364,17 @@ def reader_of_mails(at: Tour) -> None:
     at.look("password-new", "Choose a new password")
     at.press("Save the password")
     at.look("password-new-empty", "Choose a new password", error="Enter a new password.")
+
+
+@tour("account")
+def somebody_who_was_not_there(at: Tour) -> None:
+    person = at.crowd.on()
+    let_a_stranger_try(at.site, person)
+    at.sign_in(person)
+    at.give_code(at.newest_code(person.number), "Sign in")
+    at.look("account-since", "Your account")
+    at.press("That was not me")
+    at.look("account-not-me", "Your account")
 
 
 def _support_is_asked(at: Tour, person: Person) -> str:
