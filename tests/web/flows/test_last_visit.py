@@ -6,12 +6,15 @@ import pytest
 import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from optin.errors import PasswordNeeded
 from optin.models import AccessKey, AuditEvent, File, Guard, ProviderUser, User
-from optin.operations import not_me, opt_ins, sign_in
+from optin.operations import not_me, opt_ins, send_controls, sign_in
 from optin.operations.factors import Standing
+from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
+from optin.support.diagnosis import diagnose
 from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, Browser
 from tests.kit.browser import sign_in as sign_in_on_pages
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
@@ -261,6 +264,26 @@ def test_the_button_stops_texts_to_strangers_and_not_to_the_owner(
     clock.shift(timedelta(days=30))
     opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     assert len(phone.messages) == before + 4
+
+
+def test_staff_see_why_and_can_open_the_number_again(
+    warned: tuple[Browser, Browser],
+    stranger: User,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> None:
+    press(warned[0])
+    clock.shift(HOUR)
+    before = len(phone.messages)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    causes = " ".join(cause.words for cause in diagnose(stranger, timezone.now()))
+    assert "for accounts that never had it: its owner said “that was not me”" in causes
+    send_controls.unlist(Target.number(NUMBER), reason="theirs", origin=ORIGIN)
+    assert not Guard.objects.exists()
+    clock.shift(HOUR)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    assert len(phone.messages) == before + 1
 
 
 def test_pressed_twice_it_is_done_once(warned: tuple[Browser, Browser]) -> None:
