@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import PASSWORD, Crowd, let_a_stranger_try, run
+from tests.browser.hands import Pointer
 from tests.kit.chromium import NARROW, WIDE, Site, Window, audit, shoot
 
 _BROKEN = """() => [...document.querySelectorAll("h1, h2, label, button, .button, a")]
@@ -108,7 +109,8 @@ def test_german_since_the_last_visit(
     page.get_by_role("button", name="Anmelden").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sehen Sie auf Ihr Telefon")
     page.wait_for_load_state()  # until the script listens
-    page.get_by_label("Code").fill(site.newest_text(ann.number, after=before).split()[0])
+    code = site.newest_text(ann.number, after=before).split()[0]
+    Pointer(page, site).give_code(code, "Anmelden")
     look(page, f"account-since-{width}", "Ihr Konto")
     page.get_by_role("button", name="Das war ich nicht").click()
     expect(page.locator(".flash")).to_contain_text("Alle anderen Browser")
