@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("optin", "0042_references"),
+        ("optin", "0043_rehearsals"),
     ]
 
     operations = [
