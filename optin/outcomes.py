@@ -42,13 +42,16 @@ WITHHELD: Final = "withheld"
 asked."""
 
 
+SECURED: Final = "secured"
+"""The outcome in the audit trail of "that was not me": all others are shut out."""
+
+
 class FactorOutcome(StrEnum):
     """What people come to who change their own factors: an app, recovery codes, texts after a STOP,
     or a change that they take back."""
 
     OK = "ok"
     STARTED = "started"
-    SECURED = "secured"  # nothing was taken back, but all others are shut out
     UNCHANGED = "unchanged"  # it was so already
     NOTHING_WAITING = "nothing_waiting"  # what was begun has ended, or was begun anew
     OTP_INCORRECT = "otp_incorrect"

@@ -34,7 +34,7 @@ from optin.operations import email_changes
 from optin.operations.factors import Factors, forget_recovery_codes, read_locked
 from optin.operations.not_me import end_all
 from optin.origin import Origin
-from optin.outcomes import FactorOutcome
+from optin.outcomes import SECURED
 
 NO_STEP = 2**62
 """A time step of an app that never comes: no code of the app is accepted."""
@@ -211,7 +211,7 @@ def _revoke(before: _Before) -> bool:
 def _disown(before: _Before) -> bool:
     """Take back what the person disowned: keys, networks and codes may be a thief's."""
     user, now = before.user, before.factors.now
-    if before.line.outcome == FactorOutcome.SECURED:
+    if before.line.outcome == SECURED:
         return _shut_out(before)
     changed = before.remove(*removed_by(before.line)) | _put_back_address(before)
     codes, _ = RecoveryCode.objects.filter(user=user).delete()

@@ -31,7 +31,7 @@ from optin.operations.factors import Factors, Standing, read_caller_locked, refu
 from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, close_begun, trying
 from optin.origin import Origin
-from optin.outcomes import FactorOutcome
+from optin.outcomes import SECURED, FactorOutcome
 
 Kind = AuditEvent.Kind
 
@@ -157,7 +157,7 @@ def shut_out(
         keep_session(locked)
         AuditEvent.objects.record(
             Kind.DISOWN,
-            FactorOutcome.SECURED,
+            SECURED,
             now=now,
             origin=origin,
             user_id=locked.pk,

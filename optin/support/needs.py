@@ -31,7 +31,7 @@ from optin.models import (
 )
 from optin.models.audit_stream import COUNTED
 from optin.models.messages import TRIPS_AT, State
-from optin.outcomes import FactorOutcome
+from optin.outcomes import SECURED, FactorOutcome
 from optin.support import budgets
 from optin.support.wording import moment, some
 
@@ -194,7 +194,7 @@ def _revocations(now: datetime) -> Iterator[Need]:
 def not_me(now: datetime) -> Iterator[Need]:
     """People who said that something was somebody else: on their page, or by a mailed link."""
     said = AuditEvent.objects.led_by("kind", AuditEvent.Kind.DISOWN)[:LOOKED_AT]
-    done = {FactorOutcome.OK, FactorOutcome.SECURED}
+    done = {FactorOutcome.OK, SECURED}
     found = {e.user_id for e in said if e.outcome in done and e.at > now - SAID_WITHIN}
     if len(found) == 1:
         yield Need("One person said “that was not me” in the last day.", User, found.pop())

@@ -13,6 +13,7 @@ from optin.models import AuditEvent, File, User
 from optin.operations import authenticators, opt_ins, tenants
 from optin.origin import Face, Origin
 from optin.outcomes import (
+    SECURED,
     CodeOutcome,
     EmailOutcome,
     FactorOutcome,
@@ -139,7 +140,7 @@ RECORDED: dict[Kind, set[str]] = {
     },
     Kind.RECOVERY_CODES: {*AT_CHANGES, StaffOutcome.UNCHANGED, CodeOutcome.NOT_OPTED_IN},
     Kind.DISOWN: {
-        *(CodeOutcome.OK, FactorOutcome.SECURED),
+        *(CodeOutcome.OK, SECURED),
         *(StaffOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT),
     },
     Kind.CONSENT: {CodeOutcome.OK, "denied", "revoked"},
