@@ -9,7 +9,7 @@ Of all limits that refuse an operation, ``longest`` returns the one that refuses
 is the time to try again (G-01).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -212,14 +212,21 @@ def row_of(limit: Limit, now: datetime) -> list[Any]:
     return [limit.scope, keys.digest("counter", limit.key), start]
 
 
-def over(tallies: Sequence[Tally], now: datetime) -> list[Refused]:
-    """Return a refusal for each limit that its count is over."""
+def over(
+    tallies: Sequence[Tally],
+    now: datetime,
+    end: Callable[[Limit, datetime], datetime] | None = None,
+) -> list[Refused]:
+    """Return a refusal for each limit that its count is over.
+
+    :param end: returns when a limit that is used up lets through again.
+    """
     return [
         Refused(
             tally.limit.rule,
             tally.count - 1,
             tally.limit.count,
-            _end(tally.limit, now) - now,
+            (end or _end)(tally.limit, now) - now,
             seconds=tally.limit.seconds,
         )
         for tally in tallies

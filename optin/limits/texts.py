@@ -6,23 +6,21 @@ under a prefix are verified, it is closed to opt-ins for a while. If too few in 
 operators get an alarm. What staff decided about all texts or about a prefix comes before all
 counters.
 
-A person who opts in a number has not verified it yet. They must not learn what others did with it
-(S-38). So the rules about the person come first, and refuse openly. The rules about the number
-come last, and withhold the text: its waits and limits over all users, the deny list, what its
-owner closed to strangers (G-08), and a STOP (which is told to a person who verified the number
-before). Of the rules that refuse openly, the one that stands longest is told; what withholds a
-text is not among them, but for staff.
+What follows from the counts is in ``policy``. Here are the counters themselves, the lists, and the
+breaker. The deny list, what an owner closed to strangers (G-08), and a STOP are rules about the
+number, which withhold the text; only a person who verified the number before is told of a STOP.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 from django.db import transaction
 
 from optin.conf import conf
-from optin.limits import alarms, shared
+from optin.limits import alarms, policy, shared
 from optin.limits.counters import (
     Limit,
     Refused,
@@ -34,25 +32,18 @@ from optin.limits.counters import (
     charge,
     each_rate,
     is_first,
-    longest,
     over,
     tallies_of,
 )
+from optin.limits.policy import Asked
 from optin.limits.rules import Rule
 from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
 from optin.models.operation import release_early, run
-from optin.origin import Face, Origin, network_of
+from optin.origin import Origin
 from optin.phones import MobileNumber
 
-# Texts that anybody with a key can cause, and texts that only a right password causes.
-# Each class has its own counters: the first cannot use up the owner's way in.
-_ASKED_FOR = {Purpose.OPT_IN, Purpose.OPT_OUT}
-
 _BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL}
-
-_STAFF = {Face.ADMIN, Face.COMMAND}
-"""They may know why a text is not sent."""
 
 ASK_AGAIN = timedelta(minutes=5)
 """When to ask again after a stop, of all texts or of one number: nobody knows its end."""
@@ -89,35 +80,26 @@ def reserve_text(
     if refused := _stopped(controls, is_verified):
         return refused
     denied = _denied(controls, now) if number else None
-    first = _number_limits(number_digest, purpose)
-    own = _own_limits(user_id, number_digest, purpose, origin)
-    client = _client_limits(purpose, file_id, origin)
-    others: list[Limit] = []
+    asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
+    first, own, client, others = policy.limits_of(asked)
     if number:
-        others += _of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls))
-    if purpose in _ASKED_FOR:
-        if file_id is not None:  # a page's request to turn off is under none
-            others += each_rate(Rule.FILE, str(file_id), conf.sends_per_file)
-        others += each_rate(Rule.TOTAL, "", conf.sends_total)
-    else:
-        own += _each_first(user_id)
-        others += each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total)
+        others = [
+            *_of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls)),
+            *others,
+        ]
     with transaction.atomic():
         tallies = _counted([*first, *own], [*client, *others], now, only_read=bool(denied))
         # A prefix that staff denied needs no breaker, and no alarm.
         shut = _shut(tallies, now) if number and denied is None else None
-        if number:
-            told = [denied, shut, resend_wait(number_digest, purpose, now, user_id)]
-            told += over(tallies[len(first) :], now)
-            refused = longest(told)
-            if refused is None or origin.face in _STAFF:
-                waits = resend_wait(number_digest, purpose, now)
-                of_number = over(tallies[: len(first)], now)
-                withheld = longest([_about_number(controls, now, is_verified), waits, *of_number])
-                refused = _withheld(withheld, refused, origin)
-        else:
-            waits = resend_wait(number_digest, purpose, now)
-            refused = longest([waits, *over(_beyond(tallies), now)])
+        refused = policy.decide(
+            asked,
+            tallies,
+            now,
+            waits=partial(resend_wait, number_digest, purpose, now),
+            over=over,
+            told=[denied, shut],
+            about_number=partial(_about_number, controls, now, is_verified),
+        )
         if refused:
             transaction.set_rollback(True)
     if refused is None:
@@ -146,7 +128,7 @@ def _of_sandbox(
     return (
         _stopped(controls, is_verified)
         or resend_wait(number_digest, purpose, now, own)
-        or _withheld(_about_number(controls, now, is_verified), None, origin)
+        or policy.withheld(_about_number(controls, now, is_verified), None, origin.face)
         or Reserved(Rule.NONE, 0, 0)
     )
 
@@ -178,7 +160,7 @@ def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: dateti
     """Raise the counters that were only read, and sound the alarms that follow from them."""
     raised = [tally for tally in tallies if tally.limit in others]
     if shared.are_raised_later():
-        within = [tally.limit for tally in _beyond(tallies) if tally.limit in others]
+        within = [tally.limit for tally in policy.applying(tallies) if tally.limit in others]
         raised = []
         shared.add_at_the_end(others, now, within=within, then=raised.extend)
     else:
@@ -216,48 +198,6 @@ def count_warning(now: datetime) -> None:
 def texts_are_stopped() -> bool:
     """Whether staff stopped all texts: those that were queued before must wait too."""
     return Guard.objects.is_stopped()
-
-
-def _number_limits(number_digest: str, purpose: Purpose) -> list[Limit]:
-    """Over all users. Counted even if the limit is off: the row is the lock of the number.
-
-    Only the owner of an active number can ask for texts to turn two-factor off, anybody for those
-    of opt-ins: so they count apart.
-    """
-    rule = {
-        Purpose.OPT_IN: Rule.ASKED_NUMBER,
-        Purpose.OPT_OUT: Rule.OFF_NUMBER,
-    }.get(purpose, Rule.OWN_NUMBER)
-    return each_rate(rule, number_digest, conf.sends_per_number) or [
-        Limit(rule, number_digest, 0, 600)
-    ]
-
-
-def _own_limits(user_id: int, number_digest: str, purpose: Purpose, origin: Origin) -> list[Limit]:
-    """The limits that only this user or their address uses up."""
-    asked, limits = purpose in _ASKED_FOR, []
-    if purpose is Purpose.OPT_IN:
-        # The same as for all users together: otherwise a user's own requests could be withheld.
-        limits += each_rate(Rule.ASKED_PAIR, f"{user_id} {number_digest}", conf.sends_per_number)
-    rule = Rule.ASKED_USER if asked else Rule.OWN_USER
-    limits += each_rate(rule, str(user_id), conf.sends_per_user)
-    if origin.face != Face.API and origin.ip:
-        rule = Rule.ASKED_IP if asked else Rule.OWN_IP
-        limits += each_rate(rule, network_of(origin.ip, 32), conf.sends_per_ip)
-    return limits
-
-
-def _client_limits(purpose: Purpose, file_id: int | None, origin: Origin) -> list[Limit]:
-    """The limits of a client, over all its users."""
-    if origin.face != Face.API:
-        return []
-    rule = Rule.ASKED_CLIENT if purpose in _ASKED_FOR else Rule.OWN_CLIENT
-    return each_rate(rule, f"{origin.client} {file_id}", conf.sends_per_client)
-
-
-def _each_first(user_id: int) -> list[Limit]:
-    """A count for the user in the windows of the limits over all users, without a limit."""
-    return [Limit(Rule.OWN_FIRST, str(user_id), 0, rate.seconds) for rate in conf.own_sends_total]
 
 
 def _of_opt_in(
@@ -309,15 +249,6 @@ def _about_number(
     return None
 
 
-def _withheld(refused: Refused | None, told: Refused | None, origin: Origin) -> Refused | None:
-    """Return *refused* as a refusal that only staff are told of, who know of *told* too."""
-    if refused is None or origin.face in _STAFF:
-        return longest([told, refused])
-    return Withheld(
-        refused.rule, refused.count, refused.limit, refused.retry_after, seconds=refused.seconds
-    )
-
-
 def _is_open(controls: dict[tuple[str, str], Guard]) -> bool:
     """Whether no breaker closes for this number."""
     return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in controls)
@@ -336,24 +267,6 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
         return None
     closed_for = timedelta(seconds=conf.breaker_seconds)
     return Refused(Rule.PREFIX, tally.unverified, limit, closed_for)
-
-
-def _beyond(tallies: Sequence[Tally]) -> list[Tally]:
-    """Leave out the limits over all users that do not apply to this text.
-
-    The first texts of a user in a window always leave: otherwise other accounts could use up
-    the texts with which people sign in (S-07).
-    """
-    first = {
-        tally.limit.seconds
-        for tally in tallies
-        if tally.limit.rule is Rule.OWN_FIRST and tally.count <= conf.own_sends_reserve
-    }
-    return [
-        tally
-        for tally in tallies
-        if tally.limit.seconds not in first or tally.limit.rule is not Rule.OWN_TOTAL
-    ]
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

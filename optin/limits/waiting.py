@@ -3,6 +3,7 @@
 The waits follow from the texts that are stored, without a counter of their own.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -28,17 +29,26 @@ def resend_wait(
     :param user_id: count only the texts of this user, and withheld ones too: the user does not know
         that they were withheld.
     """
-    waits = conf.resend_wait
-    texts: list[Any] = _texts(len(waits), of_user=user_id is not None).rows(
+    texts: list[Any] = _texts(len(conf.resend_wait), of_user=user_id is not None).rows(
         number_digest=number_digest, purpose=purpose, user_id=user_id
     )
+    verified = PendingOtp.Closed.VERIFIED
+    return wait_after(((text.created_at, text.closed_as == verified) for text in texts), now)
+
+
+def wait_after(texts: Iterable[tuple[datetime, bool]], now: datetime) -> Refused | None:
+    """Say how long to wait after *texts*, if at all.
+
+    :param texts: of a number, the newest first, as many as there are waits: when each was sent,
+        and whether its code was used.
+    """
+    waits = conf.resend_wait
     newest: datetime | None = None
     length, later = 0, now
-    for text in texts:
-        sent_at, closed_as = text.created_at, text.closed_as
+    for sent_at, is_used in texts:
         if sent_at - now > CLOCK_SLACK:
             continue  # the clock was set back since: that must not stretch the wait
-        if later - sent_at >= SERIES_ENDS_AFTER or closed_as == PendingOtp.Closed.VERIFIED:
+        if later - sent_at >= SERIES_ENDS_AFTER or is_used:
             break
         newest = newest or sent_at
         length, later = length + 1, sent_at
