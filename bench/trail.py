@@ -123,10 +123,13 @@ def another(event: AuditEvent, pk: int, previous: str) -> AuditEvent:
 
 
 def command(name: str, expected: int = 0) -> tuple[Cost, str]:
-    """Run a command on the database of the measurement; return its cost and its words."""
+    """Run a command, with its options, on the database of the measurement.
+
+    :returns: its cost and its words.
+    """
     begun = time.monotonic()
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "manage.py", name],
+        [sys.executable, "manage.py", *name.split()],
         cwd=ROOT,
         # A development start: the checks refuse the simulator otherwise.
         env=os.environ | {"DATABASE_URL": world.url(), "DEBUG": "1"},

@@ -70,6 +70,10 @@ LIKE = {
     "tests/commands/test_rehearse.py::test_the_shipped_settings_keep_the_promise": (
         r"manage rehearse "
     ),
+    # They need a file with numbers.
+    "tests/commands/test_replay_policy.py::test_it_says_who_would_have_been_refused_and_verified": (
+        r"manage replay_policy --env new.env"
+    ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
         r"ssh -L "
