@@ -20,7 +20,7 @@ from optin.support.wording import length, moment
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the page shows. Its statements: one for rehearsals, two for each notary.
+    """Return what the page shows, by one statement for rehearsals and two for each notary.
 
     :raises PermissionDenied: unless who asks may read the audit log.
     """

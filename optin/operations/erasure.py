@@ -73,9 +73,9 @@ def _drop_rows_of(user: User) -> Counter[str]:
 
 
 def _forget_digits_of(user: User) -> None:
-    """Leave of a STOP from a number of *user* its digest alone, unless another has the number.
+    """Keep only the digest of a STOP from a number of *user*, unless another has the number.
 
-    What they closed to strangers is open again.
+    Open the numbers that *user* closed to strangers.
     """
     own = ProviderUser.objects.filter(user=user).values("number_digest")
     Guard.objects.filter(kind=Guard.Kind.NOT_ME, key__in=own).delete()

@@ -57,7 +57,7 @@ class Effect(StrEnum):
 
 
 CLOSED_FOR = timedelta(days=30)
-"""For how long strangers cannot have codes texted to a number whose owner said "that was not me".
+"""How long strangers cannot have codes texted to a number after its owner said "that was not me".
 It ends by itself: the number may be somebody else's by then."""
 
 

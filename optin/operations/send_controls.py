@@ -130,7 +130,7 @@ def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) 
 
 
 def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Take *target* off the lists on which it stands, also if its owner put it there (G-08).
+    """Take *target* off all lists, also if its owner closed it to strangers (G-08).
 
     :raises UnfitReason: as ``stop_texts``.
     """

@@ -1,4 +1,4 @@
-"""What is promised about each attack, and its last rehearsal that was kept."""
+"""The promise about each attack, and its last stored rehearsal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from optin.rehearsals.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """About one attack. *at* is None if no rehearsal of it was kept."""
+    """About one attack. *at* is None if no rehearsal of it is stored."""
 
     title: str
     says: str  # what the attack does
@@ -22,11 +22,11 @@ class Promise:
     is_short: bool = False
     is_kept: bool = False
     changed: tuple[str, ...] = ()
-    """Settings that decide how the attack goes, and have another value now."""
+    """Settings that affect the attack and have changed since the rehearsal."""
 
 
 def keep(reports: Sequence[Report], now: datetime) -> None:
-    """Store *reports*, each in place of the last one of its attack."""
+    """Store *reports*. Each replaces the last one of the same attack."""
     for one in reports:
         Rehearsal.objects.update_or_create(
             attack=one.attack,

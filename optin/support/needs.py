@@ -42,10 +42,10 @@ LATE = timedelta(minutes=5)
 """After its time, what waits (a removal, a new e-mail address) has nobody who carries it out."""
 
 SAID_WITHIN = timedelta(days=1)
-"""For so long, staff are told who said "that was not me"."""
+"""How long staff see who said "that was not me"."""
 
 LOOKED_AT = 200
-"""Events that are read for that, at most."""
+"""The most events to read for this."""
 
 SEALED_WITHIN = timedelta(minutes=30)
 """Where something seals the audit trail, an event has its seal by then."""
@@ -192,7 +192,7 @@ def _revocations(now: datetime) -> Iterator[Need]:
 
 
 def not_me(now: datetime) -> Iterator[Need]:
-    """People who said that something was somebody else: on their page, or by a mailed link."""
+    """People who said "that was not me", on their page or by a mailed link."""
     said = AuditEvent.objects.led_by("kind", AuditEvent.Kind.DISOWN)[:LOOKED_AT]
     done = {FactorOutcome.OK, SECURED}
     found = {e.user_id for e in said if e.outcome in done and e.at > now - SAID_WITHIN}

@@ -1,4 +1,4 @@
-"""Decide the recorded requests for texts again, under other numbers (G-04).
+"""Decide the recorded requests for texts again, with other limits (G-04).
 
 The audit trail has one event for each request: who asked, when, from where, for which number, and
 what was decided. ``limits.policy`` decides them again, with counters in memory that begin a window
@@ -38,7 +38,7 @@ REPLAYED: tuple[Setting[Any], ...] = (
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
     *(Conf.own_sends_total, Conf.own_sends_reserve),
 )
-"""The settings whose numbers can be others."""
+"""The settings that can be replayed with other values."""
 
 FIXED = {Rule.STOP, Rule.OPTED_OUT, Rule.PREFIX, Rule.DENY_NUMBER, Rule.DENY_PREFIX}
 """Rules that the trail does not hold enough of: lists and stops of staff and of owners, and the
@@ -71,7 +71,7 @@ class Recorded(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a request comes to: the rule that refuses it, if one does."""
+    """The decision on a request: the rule that refuses it, if one does."""
 
     rule: str = ""  # as events have it, a rate with its seconds: ``own-user/600``
     is_withheld: bool = False
@@ -100,7 +100,7 @@ class Hurt:
 
 @dataclass(slots=True)
 class Report:
-    """What other numbers would have come to."""
+    """The result of a replay with other limits."""
 
     since: datetime
     until: datetime
@@ -116,7 +116,7 @@ class Report:
 
     @property
     def cost(self) -> Decimal | None:
-        """What the texts cost that would not have left, less those that would have."""
+        """The cost of the texts saved, minus the cost of the extra texts."""
         return None if self.price is None else (self.saved - self.more) * self.price
 
     @property
@@ -197,7 +197,7 @@ class Books:
         return wait_after(((text.at, text.is_used) for text in last), at)
 
     def forget(self, at: datetime) -> None:
-        """Drop the texts after which no number waits any more."""
+        """Drop texts so old that they cause no wait."""
         for key, texts in list(self._texts.items()):
             if at - texts[0].at > SERIES_ENDS_AFTER:
                 del self._texts[key]

@@ -481,7 +481,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.RECOVERY_CODES, ""): "New recovery codes refused",
     (Kind.DISOWN, "ok"): "A change taken back: this was not the person",
     (Kind.DISOWN, "secured"): (
-        "“That was not me”, of what the account page showed: everybody else was signed out"
+        "“That was not me” pressed on the account page: everybody else was signed out"
     ),
     (Kind.DISOWN, "unchanged"): "A change that was already taken back",
     (Kind.DISOWN, ""): "A change was not taken back: wrong password",

@@ -61,10 +61,10 @@ def _shut_out(request: HttpRequest) -> None:
     said = [_("All other browsers and all applications are signed out, and staff are told.")]
     if until:
         others = _(
-            "Until %(time)s, accounts that never had your number cannot have codes texted to it."
+            "Until %(time)s, only accounts that once had your number can have codes texted to it."
         )
         said.append(others % {"time": moment(until)})
-    said.append(_("If somebody may know your password, change it now."))
+    said.append(_("If somebody else may know your password, change it now."))
     sessions.flash(request, " ".join(said), to_password=True)
 
 

@@ -1,8 +1,8 @@
 """What happened since the last visit that the person should know, on the account page (G-08).
 
 That is wrong codes, sign-ins, right passwords without a code, and texts that the person did not
-ask for. Not what came from here: from the network and the browser of this session. The time of the
-last visit is the sign-in before this one, which the session keeps: no page reads or writes it.
+ask for. It leaves out what came from the network and browser of this session. The last visit is the
+sign-in before this one. The session keeps its time, so no page needs another query.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,9 @@ def _not_from_here(
     each = repeats.spans(candidates)
     here = _here(request, candidates)
     found: list[AuditEvent] = []
-    right_at: set[tuple[str, str]] = set()  # places, after the event that is looked at
+    right_at: set[tuple[str, str]] = (
+        set()
+    )  # places of right codes and sign-ins newer than this event
     for event in candidates:
         place, span = place_of(event), each[event.pk]
         is_here = place in here and span.network != SEVERAL
@@ -70,7 +72,7 @@ def _not_from_here(
             # The sign-in of the last visit too: it may have been somebody else's.
             is_due = _is_sign_in(event) and event.at >= last - CLOCK_SLACK
         else:
-            # Whoever entered the code of a text has asked for it: a sign-in has its own line.
+            # A text whose code was entered from the same place was asked for by that person.
             is_due = span.last_at > last and (_is_wrong(event) or place not in right_at)
         if is_due and not is_here:
             found.append(event)

@@ -115,7 +115,7 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
         request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
     request.session = type(request.session)()
-    # From before the code: the first half of a double click has signed in meanwhile.
+    # As before the code: in a double click, the first request has already signed in.
     last_visit = half.get("last_visit") if half else _last_visit(user)
     login(request, user, backend=_BACKEND)
     if last_visit:
@@ -140,7 +140,7 @@ def _last_visit(user: User) -> float | None:
 
 
 def last_visit(request: HttpRequest) -> datetime | None:
-    """When the person last signed in, before this session; or when they said what was not them."""
+    """The sign-in before this session, or the last "that was not me"."""
     return _time(request.session, "last_visit") if "last_visit" in request.session else None
 
 
@@ -149,7 +149,7 @@ def began_at(request: HttpRequest) -> datetime:
 
 
 def renew_for_others(request: HttpRequest) -> Callable[[User], None]:
-    """``renew`` for "that was not me": what happened until now is dealt with."""
+    """``renew`` for "that was not me": the page lists only what happens from now on."""
     return renew(request, last_visit=timezone.now().timestamp())
 
 

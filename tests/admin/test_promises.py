@@ -60,8 +60,8 @@ def test_the_budget_is_that_of_the_settings_in_force(signed_in: In, settings: An
 def test_what_is_promised_is_said_before_it_was_tried(signed_in: In) -> None:
     said = words(signed_in("auditor"))
     assert "Texts under one prefix in an hour of the clock: at most 25 Honest visits" in said
-    assert "No rehearsal was kept yet: run manage rehearse pumping --keep" in said
-    assert "Kept in" not in said
+    assert "No result is stored yet. Run manage rehearse pumping --keep" in said
+    assert "The promise" not in said.partition("Rehearsals of attacks")[2]
 
 
 def test_the_last_rehearsal_is_shown_with_what_changed_since(signed_in: In, settings: Any) -> None:
@@ -69,11 +69,9 @@ def test_the_last_rehearsal_is_shown_with_what_changed_since(signed_in: In, sett
     put("bombing", ("Texts of strangers", 26, 20), OPTIN_RESEND_WAIT="5")
     client = signed_in("auditor")
     said = words(client)
-    assert (
-        "Pumping Kept in the rehearsal of 2026-11-02 23:00 AEDT. Texts under one prefix: 12, at"
-        in said
-    )
-    assert "Bombing Broken in the rehearsal of 2026-11-02 23:00 AEDT. Changed since then: " in said
+    at = "in the rehearsal on 2026-11-02 23:00 AEDT."
+    assert f"Pumping The promise held {at} Texts under one prefix: 12, at most 25" in said
+    assert f"Bombing The promise was broken {at} Changed since then: " in said
     assert re.findall(r"Changed since then: (\w+) ?\.", said) == ["OPTIN_RESEND_WAIT"]
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 60),)
     assert words(client).count("Changed since then:") == 2
@@ -87,7 +85,7 @@ def test_a_rehearsal_is_kept_where_that_is_asked_for(signed_in: In) -> None:
         run("rehearse", "bombing", "--short", "--keep")
     assert Rehearsal.objects.count() == 1
     said = words(signed_in("auditor"))
-    assert "Bombing Kept in a short rehearsal of" in said
+    assert "Bombing The promise held in the short rehearsal on" in said
     assert re.search(r"Honest visits that failed, of \d+: 0, at most \d+", said)
     assert "Changed since" not in said
 
@@ -96,7 +94,7 @@ def test_a_rehearsal_is_kept_where_that_is_asked_for(signed_in: In) -> None:
 
 
 def test_who_has_no_notary_is_told_what_that_means(signed_in: In) -> None:
-    assert "Seals go nowhere. Somebody who owns the database" in words(signed_in("auditor"))
+    assert "No notary gets the seals. Somebody who owns the database" in words(signed_in("auditor"))
 
 
 def test_each_place_has_its_last_note(signed_in: In, settings: Any, clock: Any) -> None:

@@ -267,7 +267,9 @@ def test_money_is_what_a_text_cost_on_average(asked: User, env: Path) -> None:
 
 
 def test_without_a_file_it_decides_by_the_numbers_in_force(asked: User) -> None:
-    assert "2, of which equal 2 (100.0 %)" in run("replay_policy", "--since", "12h")
+    assert "2 requests, 2 of them with the same result (100.0 %)" in run(
+        "replay_policy", "--since", "12h"
+    )
 
 
 def test_what_happened_before_counts_but_is_not_decided(
@@ -313,7 +315,7 @@ def test_refusals_without_an_event_are_counted(
         ("\nOPTIN_SENDS_PER_USER=5", "line 2: OPTIN_SENDS_PER_USER must be count/seconds"),
         ("OPTIN_SENDS_PER_USER=0/600", "line 1: OPTIN_SENDS_PER_USER must have a count"),
         ("OPTIN_SENDS_PER_USERS=5/600", "Did you mean OPTIN_SENDS_PER_USER?"),
-        ("OPTIN_OTP_DIGITS=6", "none of the numbers that can be replayed"),
+        ("OPTIN_OTP_DIGITS=6", "none of the settings that can be replayed"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:

@@ -1,7 +1,7 @@
-"""One owner of a verified number, and strangers who know all about her but her password.
+"""One owner of a verified number, and strangers who know everything about her but her password.
 
-After whatever the strangers did, she signs in from a network that she has used before. What keeps
-her out is returned in words: nothing must.
+After the strangers' actions, she signs in from a known network. Each check returns what keeps her
+out, or "".
 """
 
 import ipaddress
@@ -234,7 +234,7 @@ class Strangers(RuleBasedStateMachine):
     def ask_for_her_number(
         self, who: int, of_hers: bool, spaced: bool, ip: str, times: int, pause: int
     ) -> None:
-        """Or for another, in a row or as soon as the wait is over; each alone, or all in turn."""
+        """Her number or another, at once or after each wait, as one stranger or all in turn."""
         number = self.number if of_hers else f"+61491{next(_serial) % 10**6:06d}"
         written = f"0{number[3:6]} {number[6:9]} {number[9:]}" if spaced else number
         for n in range(times):
@@ -252,7 +252,7 @@ class Strangers(RuleBasedStateMachine):
     def guess_at_opt_ins(
         self, who: int, whose: str, in_her_file: bool, ip: str, times: int
     ) -> None:
-        """At her number, or at the one that they asked for, which her phone has a code of."""
+        """Guess codes for her number, or for a number that the stranger asked for."""
         api, guess = self.apis[who], wrong(self.phone.code_to(self.number))
         pk = self.hers
         if whose == "theirs":
@@ -314,7 +314,7 @@ class Strangers(RuleBasedStateMachine):
         ip=an_address,
     )
     def knock_at_doors_without_a_password(self, address: str, ip: str) -> None:
-        """Of signing in, of recovery, and behind links that only mails to her have."""
+        """Pages for signing in and recovery, and behind links that only her mails contain."""
         made_up = {"code": "1234567", "password": "wrong", "recovery": "abcd-efgh-ijkl-mnop"}
         self.post(address.format(self.owner.pk), ip, made_up)
 
@@ -325,7 +325,7 @@ class Strangers(RuleBasedStateMachine):
         times=some_times,
     )
     def report_to_the_gateways_address(self, of_her: bool, state: str, ip: str, times: int) -> None:
-        """With a made-up secret for her; a STOP from the own phone comes with the true one."""
+        """About her with a made-up secret, or about the own phone with the right one."""
         secret = "guessed" if of_her else SECRET
         number = self.number if of_her else self.other
         for n in range(times):
@@ -355,7 +355,7 @@ class Strangers(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1), wants=st.sampled_from(["number", "mail", "name"]), ip=an_address)
     def claim_what_is_hers_on_pages(self, who: int, wants: str, ip: str) -> None:
-        """Her number as their own, and guesses at it; her address or name as their address."""
+        """Claim her number and guess its code, or her address or name as an e-mail address."""
         self.http.cookies.clear()
         name = self.strangers[who].username
         self.post("/sign-in/", ip, {"username": name, "password": PASSWORD})

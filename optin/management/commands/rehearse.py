@@ -24,7 +24,7 @@ class Command(BaseCommand):
     help = (
         "Play an attack against the settings in force, with honest people beside it: what it "
         "costs, when it is stopped, which alarms come, and which honest people it hits. It sends "
-        "nothing. It uses a database of its own, and deletes it: only --keep writes into yours."
+        "nothing. It uses a temporary database. It writes to your database only with --keep."
     )
     # Those of the database would touch it. Settings are checked below.
     requires_system_checks = []
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--keep",
             action="store_true",
-            help="Keep the result: staff see the last one of each attack on the page Promises.",
+            help="Store the result. Staff see the last result of each attack on the page Promises.",
         )
 
     def handle(self, *args: Any, attacks: list[str], **options: Any) -> None:

@@ -24,8 +24,9 @@ _LINE = re.compile(r"""(?:export )?\s*([A-Z][A-Z0-9_]*)=(?:'([^']*)'|"([^"]*)"|(
 
 class Command(BaseCommand):
     help = (
-        "Decide the recorded requests for texts again, under other numbers: who would have been "
-        "refused, which of them entered the code, and what it saves. It changes nothing."
+        "Decide the recorded requests for texts again with other limits. Show who would have been "
+        "refused, who of them entered the code, and how many texts and how much money would have "
+        "been saved. It changes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,8 +34,8 @@ class Command(BaseCommand):
             "--env",
             type=Path,
             metavar="FILE",
-            help="Lines of NAME=value with the other numbers, such as OPTIN_SENDS_PER_USER=3/600. "
-            "What it does not name, or without it all, is as in force.",
+            help="Lines of NAME=value with the other limits, such as OPTIN_SENDS_PER_USER=3/600. A "
+            "setting that FILE does not name keeps its value. Without --env, every setting does.",
         )
         parser.add_argument(
             "--since", default="30d", help="How far back: days or hours (default: %(default)s)."
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         numbers = {s.name: given[s.name] for s in REPLAYED if s.name in given}
         if env and not numbers:
             names = ", ".join(setting.name for setting in REPLAYED)
-            raise CommandError(f"{env} has none of the numbers that can be replayed: {names}.")
+            raise CommandError(f"{env} sets none of the settings that can be replayed: {names}.")
         changed = {name for name, value in given.items() if value != getattr(settings, name)}
         others = sorted(changed - set(numbers))
         with replay.under(numbers):
@@ -99,14 +100,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_near(where: str, name: str) -> None:
-    """Refuse a name with a typing error: it would replay the numbers in force."""
+    """Refuse a name with a typing error: the replay would use the limits in force."""
     if near := get_close_matches(name, [setting.name for setting in REPLAYED], 1):
         raise CommandError(f"{where}: there is no setting {name}. Did you mean {near[0]}?")
 
 
 def _money(report: Report) -> str:
     if report.cost is None or report.price is None:
-        return "not known: the figures of these days hold no cost"
+        return "not known: no cost of texts is recorded for this period"
     return f"{report.cost:,.2f} at {report.price:.4f} a text, on average"
 
 
@@ -118,21 +119,23 @@ def _percent(part: int, whole: int) -> str:
 def _table(report: Report, numbers: list[str], others: list[str]) -> str:
     lines = [
         f"Requests for texts from {report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} "
-        f"UTC, under {', '.join(numbers) or 'the numbers in force'}",
+        f"UTC, with {', '.join(numbers) or 'the limits in force'}",
         "",
-        f"Decided again     {report.decided:,}, of which equal {report.equal:,} "
-        f"({_percent(report.equal, report.decided)})",
+        f"Decided again     {report.decided:,} requests, {report.equal:,} of them with the same "
+        f"result ({_percent(report.equal, report.decided)})",
         f"As recorded       {report.fixed:,} refused by lists, stops or the breaker; "
-        f"{report.counted:,} refusals of which only the number is recorded",
-        f"Refused           {report.saved:,} requests that got a text, of "
+        f"{report.counted:,} repeated refusals, recorded only as a count",
+        f"Refused           {report.saved:,} requests that in fact got a text, of "
         f"{len(report.accounts):,} accounts",
-        f"  later verified  {report.verified:,} of these accounts entered its code in time",
-        f"Let through       {report.more:,} requests that got no text",
+        f"  later verified  {report.verified:,} of these accounts entered the code of such a text "
+        "in time",
+        f"Let through       {report.more:,} requests that in fact got no text",
         f"Texts saved       {report.saved - report.more:,}",
         f"Money saved       {_money(report)}",
     ]
     if others:
-        lines += ["", f"Not replayed, though the file changes it: {', '.join(others)}"]
+        names = ", ".join(others)
+        lines += ["", f"The file also changes these settings, which a replay does not use: {names}"]
     if report.rules:
         lines += ["", f"{'Rule':<24}{'Refused':>10}"]
         lines += [f"{rule:<24}{times:>10,}" for rule, times in report.rules.most_common()]

@@ -20,7 +20,8 @@ BY_LIST = (
 )
 
 BY_OWNER = (
-    "An administrator can take it off, if the caller proves that the number is theirs by now."
+    "If the caller proves that the number is now theirs, an administrator can press “Take off the "
+    "lists”."
 )
 
 UNLOCK = (

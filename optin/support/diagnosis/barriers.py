@@ -66,9 +66,9 @@ def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
     if control.until and not is_theirs:
         yield no_text(
             Why.DENIED,
-            f"The number {phones.mask(control.last_three)} is on the deny list until "
-            f"{moment(control.until)}, for accounts that never had it: its owner said “that was "
-            "not me”.",
+            f"Until {moment(control.until)}, accounts that never verified the number "
+            f"{phones.mask(control.last_three)} get no code to it: its owner said “that was not "
+            "me”.",
             BY_OWNER,
         )
 

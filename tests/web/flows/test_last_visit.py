@@ -35,7 +35,7 @@ def told(browser: Browser) -> str:
     browser.go("/account/")
     before = browser.page.text.partition("Latest activity")[0]
     text = " ".join(before.partition(TITLE)[2].split())
-    return text.removesuffix(BUTTON).partition("Was something here")[0]
+    return text.removesuffix(BUTTON).partition("Did somebody else do any of this?")[0]
 
 
 def thief() -> Browser:
@@ -278,7 +278,7 @@ def test_staff_see_why_and_can_open_the_number_again(
     before = len(phone.messages)
     opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     causes = " ".join(cause.words for cause in diagnose(stranger, timezone.now()))
-    assert "for accounts that never had it: its owner said “that was not me”" in causes
+    assert "get no code to it: its owner said “that was not me”" in causes
     send_controls.unlist(Target.number(NUMBER), reason="theirs", origin=ORIGIN)
     assert not Guard.objects.exists()
     clock.shift(HOUR)
