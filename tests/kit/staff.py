@@ -91,6 +91,7 @@ MAY: dict[str, set[str]] = {
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
     "figures": EVERYBODY,
+    "promises": EVERYBODY,
     "figures_csv": EVERYBODY,
     **{
         f"{model}_{page}": EVERYBODY
