@@ -78,7 +78,9 @@ def _forget_digits_of(user: User) -> None:
     Open the numbers that *user* closed to strangers.
     """
     own = ProviderUser.objects.filter(user=user).values("number_digest")
-    Guard.objects.filter(kind=Guard.Kind.NOT_ME, key__in=own).delete()
+    # Who only asked for a number did not close it.
+    verified = own.filter(verified_at__isnull=False)
+    Guard.objects.filter(kind=Guard.Kind.NOT_ME, key__in=verified).delete()
     others = ProviderUser.objects.exclude(user=user).values("number_digest")
     stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)
     stops.exclude(key__in=others).update(last_three="")

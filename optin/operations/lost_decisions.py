@@ -137,14 +137,21 @@ def _list(line: Line, origin: Origin) -> bool:
     covers, region = Guard.Covers(data["covers"]), data.get("region", "")
     target = Target(covers, data["key"], region, line.last_three)
     if data.get("listed") is False:
-        return send_controls.unlist(target, reason=REASON, origin=origin) is StaffOutcome.OK
+        opened = bool(data.get("by_owner"))
+        return _unlist(target, origin, also_closed=opened)
     lasts = min(datetime.fromisoformat(data["until"]) - timezone.now(), send_controls.LONGEST)
     put = send_controls.deny if line.kind == Kind.DENY else send_controls.keep_safe
     try:
         put(target, lasts, reason=REASON, origin=origin)
     except UnfitTime:  # it has ended; so has what it replaced
-        return send_controls.unlist(target, reason=REASON, origin=origin) is StaffOutcome.OK
+        return _unlist(target, origin, also_closed=False)
     return True
+
+
+def _unlist(target: Target, origin: Origin, *, also_closed: bool) -> bool:
+    """Take *target* off a list. What its owner closed opens only if staff opened that (G-08)."""
+    outcome = send_controls.unlist(target, reason=REASON, origin=origin, also_closed=also_closed)
+    return outcome is StaffOutcome.OK
 
 
 def _stop_texts(line: Line, origin: Origin) -> bool:

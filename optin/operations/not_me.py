@@ -11,6 +11,7 @@ from django.db import transaction
 from oauth2_provider.models import AccessToken
 
 from optin.conf import CLOCK_SLACK
+from optin.limits.attempts import remember_network
 from optin.messaging import delivery
 from optin.models import (
     AccessKey,
@@ -152,6 +153,7 @@ def shut_out(
         until = now + CLOSED_FOR if number else None
         close_begun(locked, number, now)
         end_all(locked, now)
+        remember_network(locked, origin, now)  # or strangers could keep them out from here (G-02)
         if number and until:
             Guard.objects.close_to_strangers(number.number_digest, number.last_three, now, until)
         keep_session(locked)

@@ -26,11 +26,7 @@ LONGEST = timedelta(days=366)
 Kind = AuditEvent.Kind
 Covers = Guard.Covers
 
-_LISTS = {
-    Guard.Kind.DENY: Kind.DENY,
-    Guard.Kind.SAFE: Kind.SAFE,
-    Guard.Kind.NOT_ME: Kind.DENY,
-}
+_LISTS = {Guard.Kind.DENY: Kind.DENY, Guard.Kind.SAFE: Kind.SAFE}
 _OTHER_LIST = {Guard.Kind.DENY: Guard.Kind.SAFE, Guard.Kind.SAFE: Guard.Kind.DENY}
 
 
@@ -129,24 +125,28 @@ def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) 
     return _put(Guard.Kind.SAFE, Kind.SAFE, target, lasts, reason, origin)
 
 
-def unlist(target: Target, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Take *target* off all lists, also if its owner closed it to strangers (G-08).
+def unlist(
+    target: Target, *, reason: str, origin: Origin, also_closed: bool = True
+) -> StaffOutcome:
+    """Take *target* off the list on which it stands.
 
+    :param also_closed: if it is on neither list, open it again if its owner closed it (G-08).
     :raises UnfitReason: as ``stop_texts``.
     """
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
-        entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=_LISTS)
-        controls = list(entries)
-        outcome = StaffOutcome.OK if controls else StaffOutcome.UNCHANGED
+        kinds = [*_LISTS, *([Guard.Kind.NOT_ME] if also_closed else [])]
+        entries = Guard.objects.select_for_update().filter(key=target.key, kind__in=kinds)
+        control = min(entries, key=lambda entry: kinds.index(Guard.Kind(entry.kind)), default=None)
+        kind, outcome = Kind.DENY, StaffOutcome.UNCHANGED
         data: dict[str, Any] = {"covers": target.covers.value, "key": target.key, "listed": False}
-        for control in controls:
-            kind = _LISTS[Guard.Kind(control.kind)]
-            control_data = {**data, "guard": control.pk}
+        if control:
+            kind, outcome = _LISTS.get(Guard.Kind(control.kind), Kind.DENY), StaffOutcome.OK
+            data["guard"] = control.pk
+            if control.kind == Guard.Kind.NOT_ME:
+                data["by_owner"] = True
             control.delete()
-            _record(kind, outcome, origin, now, reason, target, control_data)
-        if not controls:
-            _record(Kind.DENY, outcome, origin, now, reason, target, data)
+        _record(kind, outcome, origin, now, reason, target, data)
     return outcome
 
 

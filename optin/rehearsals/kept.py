@@ -60,6 +60,6 @@ def _promise(attack: Attack, last: Rehearsal | None) -> Promise:
         [f"{bound.says}: {bound.measured}, at most {bound.at_most}" for bound in measured],
         last.at,
         last.is_short,
-        all(bound.is_kept for bound in measured),
+        bool(measured) and all(bound.is_kept for bound in measured),
         tuple(each.name for each in in_force() if last.settings.get(each.name) != each.value),
     )

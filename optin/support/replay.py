@@ -287,7 +287,9 @@ def verdicts(report: Report) -> Iterator[tuple[Recorded, Verdict]]:
     """Decide one request after the other, and enter it in *report*."""
     books, hopes = Books(), _Hopes()
     tests = set(User.objects.filter(is_test=True).values_list("pk", flat=True))
-    begin = report.since - _memory()
+    # The oldest event has the lowest id, and nothing before it is there to read.
+    oldest = AuditEvent.objects.order_by("pk").values_list("at", flat=True).first()
+    begin = max(report.since - _memory(), oldest or report.until)
     for event in _events(begin, report.until):
         if event is None:
             books.forget(begin)
@@ -324,38 +326,53 @@ def _warm_up(event: Recorded, books: Books) -> None:
 
 
 def _memory() -> timedelta:
-    """How far back counters and waits reach."""
+    """How far back counters and waits reach: a year at most."""
     rates = [getattr(settings, setting.name) for setting in REPLAYED[1:-1]]
     longest = max((rate.seconds for each in rates for rate in each), default=0)
-    return max(timedelta(seconds=longest), SERIES_ENDS_AFTER * len(conf.resend_wait))
+    return max(
+        timedelta(seconds=min(longest, 366 * 86_400)), SERIES_ENDS_AFTER * len(conf.resend_wait)
+    )
+
+
+_Code = tuple[int, str, str]
+"""Whose code it is, for which number, and what it is for."""
 
 
 class _Hopes:
     """Requests that would be refused now, while the codes of their texts could be entered."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[int, str], tuple[datetime, Hurt]] = {}
+        self._open: dict[_Code, tuple[datetime, Hurt]] = {}
+        # Until when a code of a text lives that is let through: a resend repeats it.
+        self._lives: dict[_Code, datetime] = {}
 
     def judge(self, event: Recorded, verdict: Verdict, report: Report) -> None:
         was_sent = event.outcome in SENT
-        if not was_sent or not verdict.rule:
-            report.more += not was_sent and not verdict.rule
+        purpose = event.data.get("purpose", Purpose.OPT_IN)
+        code = event.user_id, event.number_digest, purpose
+        ends = event.at + timedelta(seconds=conf.otp_lifetime)
+        if not verdict.rule:
+            report.more += not was_sent
+            self._lives[code] = ends
+            return
+        if not was_sent:
             return
         report.saved += 1
         report.rules[verdict.rule] += 1
         hurt = report.accounts.setdefault(event.user_id, Hurt(event.user_id, event.at))
         hurt.refused += 1
-        purpose = event.data.get("purpose", Purpose.OPT_IN)
-        ends = event.at + timedelta(seconds=conf.otp_lifetime)
-        self._open[event.user_id, purpose] = ends, hurt
+        self._open[code] = ends, hurt
 
-    def fulfil(self, user: int, purpose: str, at: datetime) -> None:
-        ends, hurt = self._open.pop((user, purpose), (at, None))
-        if hurt and at < ends:
+    def fulfil(self, user: int, number_digest: str, purpose: str, at: datetime) -> None:
+        code = user, number_digest, purpose
+        ends, hurt = self._open.pop(code, (at, None))
+        has_another = at < self._lives.pop(code, at)
+        if hurt and at < ends and not has_another:
             hurt.verified += 1
 
     def forget(self, at: datetime) -> None:
         self._open = {key: one for key, one in self._open.items() if one[0] > at}
+        self._lives = {key: ends for key, ends in self._lives.items() if ends > at}
 
 
 def _enter(event: Recorded, books: Books, hopes: _Hopes) -> None:
@@ -367,7 +384,7 @@ def _enter(event: Recorded, books: Books, hopes: _Hopes) -> None:
         Kind(event.kind)
     ) or Purpose(event.data["purpose"])
     books.use(event.number_digest, purpose, event.user_id)
-    hopes.fulfil(event.user_id, purpose, event.at)
+    hopes.fulfil(event.user_id, event.number_digest, purpose, event.at)
 
 
 _OUTCOMES = {*DECIDED, CodeOutcome.OK.value, CodeOutcome.MOBILE_NUMBER_IN_USE.value}

@@ -24,7 +24,7 @@ from optin.web.activity import Told, lines, place_of, told
 Kind = AuditEvent.Kind
 
 SHOWN = 5
-"""Lines at most. The page of all activity has the rest."""
+"""Lines about the person at most, and one about others. The page of all activity has the rest."""
 
 _LOOKED_AT = 500
 """Events about the number that are read, at most. Limits bound the texts to one number."""
@@ -48,10 +48,14 @@ def since(
     last = sessions.last_visit(request)
     if last is None:
         return []
-    found = lines(_not_from_here(request, events, last), SHOWN)[0]
+    news = _not_from_here(request, events, last)
+    # Right codes come first: many texts must not push them out.
+    right = [event for event in news if _is_right(event)]
+    found = lines(right, SHOWN)[0] + lines([e for e in news if not _is_right(e)], SHOWN)[0]
+    found = found[:SHOWN]
     if number and number.verified_at:
         found += _for_others(number, max(last, number.verified_at))
-    return sorted(found, key=attrgetter("at"), reverse=True)[:SHOWN]
+    return sorted(found, key=attrgetter("at"), reverse=True)
 
 
 def _not_from_here(

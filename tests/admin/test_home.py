@@ -429,6 +429,22 @@ def test_that_was_not_me_is_told_for_a_day(
     assert "One person said “that was not me” in the last day." in told
 
 
+def test_one_who_says_it_often_hides_nobody(
+    signed_in: In, user: User, stranger: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optin.support.needs.LOOKED_AT", 2)
+    with transaction.atomic():
+        for person in (user, stranger, stranger, stranger):
+            AuditEvent.objects.record(
+                AuditEvent.Kind.DISOWN,
+                "secured",
+                now=timezone.now(),
+                user_id=person.pk,
+                origin=ORIGIN,
+            )
+    assert "2 people said" in needs(signed_in("auditor"))[0][0]
+
+
 def test_a_new_address_is_told_of_once_it_is_late(
     signed_in: In, user: User, stranger: User, clock: time_machine.Traveller
 ) -> None:

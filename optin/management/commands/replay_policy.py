@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
     No error quotes a value: the file may hold secrets.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise CommandError(f"{path} cannot be read: {type(exc).__name__}.") from None
     known = {setting.name: setting for setting in every_setting()}

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin.errors import PasswordNeeded
-from optin.models import AccessKey, AuditEvent, File, Guard, ProviderUser, User
-from optin.operations import not_me, opt_ins, send_controls, sign_in
+from optin.models import AccessKey, AuditEvent, File, Guard, KnownNetwork, ProviderUser, User
+from optin.operations import erasure, not_me, opt_ins, send_controls, sign_in
 from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
@@ -284,6 +284,49 @@ def test_staff_see_why_and_can_open_the_number_again(
     clock.shift(HOUR)
     opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     assert len(phone.messages) == before + 1
+
+
+def test_only_the_owner_and_staff_open_the_number_again(
+    warned: tuple[Browser, Browser], user: User, stranger: User, file: File
+) -> None:
+    """Not a stranger who asks for it and is erased, nor the end of another list."""
+    press(warned[0])
+    closed = Guard.objects.filter(kind=Guard.Kind.NOT_ME)
+    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
+    erasure.erase(stranger, reason="they asked", origin=ORIGIN)
+    assert closed.exists()
+    target = Target.number(NUMBER)
+    send_controls.keep_safe(target, timedelta(days=1), reason="a friend", origin=ORIGIN)
+    before = AuditEvent.objects.count()
+    send_controls.unlist(target, reason="it is over", origin=ORIGIN)
+    assert closed.get()
+    assert AuditEvent.objects.count() == before + 1
+    send_controls.unlist(target, reason="a restore", origin=ORIGIN, also_closed=False)
+    assert closed.exists()
+    erasure.erase(user, reason="they asked", origin=ORIGIN)
+    assert not closed.exists()
+
+
+def test_the_network_of_the_button_stays_known(warned: tuple[Browser, Browser], user: User) -> None:
+    """G-02: else strangers could keep the owner out from there."""
+    press(warned[0])
+    assert KnownNetwork.objects.filter(user=user).count() == 1
+
+
+def test_many_texts_do_not_push_out_a_sign_in(
+    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(HOUR)
+    other = thief()
+    sign_in_on_pages(other)
+    other.send(code=phone.code())
+    for n in range(6):
+        clock.shift(timedelta(minutes=5))
+        sign_in_on_pages(Browser(IPHONE, f"203.0.{n}.9"))
+    visit(ann_on, phone, clock)
+    said = told(ann_on)
+    assert "Right code entered, to sign in" in said
+    assert said.count("Safari on iPhone") == 5
 
 
 def test_pressed_twice_it_is_done_once(warned: tuple[Browser, Browser]) -> None:
