@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from optin.audit import repeats
+from optin.errors import PasswordNeeded
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import authenticators, email_changes, not_me, revocations
@@ -29,7 +30,12 @@ _LOOKED_AT = 500
 @signed_in
 def account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
-        _shut_out(request)
+        try:
+            _shut_out(request)
+        except PasswordNeeded:
+            # On the page that asks for it.
+            sessions.flash(request, _("Enter your password. Then press “That was not me” again."))
+            raise
         return SeeOther("account")
     user: Any = request.user
     factors = authenticators.overview(user)

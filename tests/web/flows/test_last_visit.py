@@ -347,6 +347,7 @@ def test_later_it_asks_for_the_password_first(
     clock.shift(timedelta(minutes=21))
     press(ann)
     assert ann.path == CONFIRM
+    assert ann.page.flash == "Enter your password. Then press “That was not me” again."
     assert not AuditEvent.objects.filter(kind="disown").exists()
     ann.send(password=PASSWORD)
     assert TITLE in ann.page.text
