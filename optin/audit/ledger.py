@@ -101,6 +101,7 @@ _DATA = TELLING | {
     "region",
     "until",
     "listed",
+    "by_owner",
     "access_key",
     "application",
     "stopped",

@@ -15,7 +15,6 @@ class Promise:
     """About one attack. *at* is None if no rehearsal of it is stored."""
 
     title: str
-    says: str  # what the attack does
     command: str  # that plays it, and keeps the result
     bounds: list[str]  # with what was measured, if it was
     at: datetime | None = None
@@ -51,11 +50,10 @@ def _promise(attack: Attack, last: Rehearsal | None) -> Promise:
         nothing = Stage(seed=0, hours=0, region="")
         bounds = [f"{bound.says}: at most {bound.at_most}" for bound in attack.bounds(nothing)]
         bounds.append(f"Honest visits that succeed: at least {HONEST} %")
-        return Promise(attack.title, attack.says, command, bounds)
+        return Promise(attack.title, command, bounds)
     measured = [Bound(*each) for each in last.bounds]
     return Promise(
         attack.title,
-        attack.says,
         command,
         [f"{bound.says}: {bound.measured}, at most {bound.at_most}" for bound in measured],
         last.at,

@@ -403,6 +403,8 @@ def test_what_was_given_back_is_given_back(
     people.deactivate(left, reason="left", origin=ORIGIN)
     delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN)
     send_controls.stop_texts(reason="attack", origin=ORIGIN)
+    now, closed = timezone.now(), Target.number(number(909))
+    Guard.objects.close_to_strangers(closed.key, "909", now, now + timedelta(days=30))
     backup = Backup(tmp_path)
     staff_actions.resume(suspended.user, reason="found", origin=ORIGIN)
     staff_actions.unlock(disabled.user, reason="called", origin=ORIGIN)
@@ -410,6 +412,7 @@ def test_what_was_given_back_is_given_back(
     people.activate(left, reason="back", origin=ORIGIN)
     delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
     send_controls.allow_texts(reason="over", origin=ORIGIN)
+    send_controls.unlist(closed, reason="theirs", origin=ORIGIN)
     backup.restore()
 
     run("after_restore")
@@ -418,7 +421,7 @@ def test_what_was_given_back_is_given_back(
     assert disabled.now.otp_disabled_at is None
     assert Membership.objects.get(user=member).active
     assert User.objects.get(pk=left.pk).is_active
-    assert not Guard.objects.filter(kind__in=[Guard.Kind.OPTED_OUT, Guard.Kind.STOP]).exists()
+    assert not Guard.objects.exists()
 
 
 def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
