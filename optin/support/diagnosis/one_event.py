@@ -3,7 +3,7 @@
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome
 from optin.support import wording
-from optin.support.diagnosis.barriers import barred
+from optin.support.diagnosis.barriers import barred, deactivated
 from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
@@ -23,10 +23,7 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
     if event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
         return _of_code(event, known)
     if event.kind == Kind.SIGN_IN:
-        if event.outcome == SignInOutcome.NOT_NOW:
-            return password_limit(Question.NO_ENTRY, event, known.now)
-        if event.outcome == SignInOutcome.INVALID_GRANT:
-            return wrong_password(event)
+        return _of_password(event, known)
     return None
 
 
@@ -38,10 +35,26 @@ def _of_text(event: AuditEvent, known: Known) -> Cause | None:
 
 
 def _of_code(event: AuditEvent, known: Known) -> Cause:
-    why = {CodeOutcome.LOCKED: Why.LOCKED, CodeOutcome.FACTOR_DISABLED: Why.DISABLED}
-    wanted = {why.get(CodeOutcome(event.outcome)), Why.SUSPENDED}
-    if event.outcome in why:
-        for cause in barred(known):
-            if cause.why in wanted:
-                return cause
+    if event.outcome == CodeOutcome.LOCKED:
+        return _stands(known, Why.LOCKED) or code_refused(event)
+    if event.outcome == CodeOutcome.FACTOR_DISABLED:
+        return _stands(known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
     return code_refused(event)
+
+
+def _of_password(event: AuditEvent, known: Known) -> Cause | None:
+    if not known.user.is_active:
+        return deactivated(Question.NO_ENTRY)
+    if event.outcome == SignInOutcome.INVALID_GRANT:
+        return wrong_password(event)
+    if event.outcome != SignInOutcome.NOT_NOW:
+        return None
+    if wording.rule_name(event.data):
+        return password_limit(Question.NO_ENTRY, event, known.now)
+    # The password was right, and the app's codes are locked.
+    return _stands(known, Why.LOCKED) or code_refused(event)
+
+
+def _stands(known: Known, *wanted: Why) -> Cause | None:
+    """Return what bars codes now, if it is one of *wanted*."""
+    return next((cause for cause in barred(known) if cause.why in wanted), None)
