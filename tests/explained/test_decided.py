@@ -7,6 +7,7 @@ meet it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
-from optin.models import File, Guard, ProviderUser, SmsMessage, User
-from optin.operations import not_me, send_controls, staff_actions
+from optin.models import File, Guard, Membership, ProviderUser, SmsMessage, User
+from optin.operations import not_me, passwords, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.support.diagnosis import Why
 from tests.explained.sides import (
@@ -27,14 +29,24 @@ from tests.explained.sides import (
     STAFF,
     Stage,
     first_on,
+    found_by,
     help_of,
     lead,
     reference_on,
 )
-from tests.kit.apps import add_app, make_recovery_codes, standing
-from tests.kit.browser import NUMBER_CODE, NUMBER_PAGE, PROVE, Page, sign_in
-from tests.kit.clients import Answer
-from tests.kit.people import NUMBER, OTHER_NUMBER, number
+from tests.kit.apps import WEB, add_app, make_recovery_codes, standing
+from tests.kit.browser import (
+    APP,
+    CONFIRM,
+    NEW_PASSWORD,
+    NUMBER_CODE,
+    NUMBER_PAGE,
+    PROVE,
+    Page,
+    sign_in,
+)
+from tests.kit.clients import Answer, Api, bearer
+from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, number
 from tests.kit.phone import AWAY, REFUSED, Phone, wrong
 
 pytestmark = [
@@ -176,9 +188,10 @@ def stop_of_another(at: Stage) -> None:
 
 
 def asked_by_others(at: Stage) -> None:
-    at.settings.OPTIN_SENDS_PER_NUMBER = ONE
-    at.strangers.opt_in(NUMBER)
-    at.clock.shift(BEYOND_WAITS)
+    at.settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 3600),)
+    for _ in range(2):
+        at.strangers.opt_in(NUMBER)
+        at.clock.shift(BEYOND_WAITS)
 
 
 def just_asked_by_others(at: Stage) -> None:
@@ -390,6 +403,59 @@ def deactivated(at: Stage) -> None:
     User.objects.filter(pk=at.user.pk).update(is_active=False)
 
 
+# -- files and tokens ---------------------------------------------------------------
+
+
+def foreign_file_call(at: Stage) -> Answer:
+    return replace(at.api, file_id=888).opt_in(NUMBER)
+
+
+def narrow_token_call(at: Stage) -> Answer:
+    return Api(token=bearer(at.user, "view fileid:777")).opt_in(NUMBER)
+
+
+def new_password(at: Stage) -> None:
+    """It ends the tokens of before."""
+    at.kept = at.tokens.sign_in().data["refresh_token"]
+    passwords.choose(at.user, NEW_PASSWORD, origin=WEB, standing=standing())
+
+
+def refresh_call(at: Stage) -> Answer:
+    return at.tokens.refresh(at.kept)
+
+
+def confirm_page(at: Stage) -> Page:
+    """The password again, a while after the sign-in, and not the right one."""
+    at.enter()
+    at.clock.shift(1300)
+    at.browser.go(NUMBER_PAGE)
+    assert at.browser.path == CONFIRM
+    return at.browser.send(password="is it this one")
+
+
+def app_page(at: Stage) -> Page:
+    """A code that the app does not show, to set it up."""
+    at.enter()
+    at.browser.go(APP)
+    at.browser.send()
+    at.clock.shift(1)
+    return at.browser.send(code="000000")
+
+
+# -- sandboxes ----------------------------------------------------------------------
+
+
+def sandbox(asked: str) -> Callable[[Stage], Answer]:
+    return lambda at: at.api.opt_in(asked)
+
+
+def of_a_sandbox(at: Stage) -> None:
+    at.file = File.objects.create(id=900, name="Harbour Sandbox", is_sandbox=True)
+    at.user = User.objects.create_user("tess", "tess@example.com", PASSWORD, is_test=True)
+    Membership.objects.create(user=at.user, file=at.file)
+    at.api = Api(token=bearer(at.user), file_id=900)
+
+
 # -- what became of the text --------------------------------------------------------
 
 
@@ -451,6 +517,18 @@ def row(
 
 
 SENT = "Sent at"
+HIDDEN = (
+    "STOP",
+    "START",
+    "deny",
+    "denied",
+    "closed",
+    "others",
+    "withheld",
+    "another account",
+    "not me",
+)
+"""Nothing of these is on a page whose text was withheld (S-38)."""
 
 CASES = [
     # -- limits on texts: refused openly
@@ -771,6 +849,64 @@ CASES = [
         (token_call, "invalid_grant", "the password"),
         (Why.DEACTIVATED, "account is deactivated|operators"),
     ),
+    row(
+        "wrong passwords, limited by address",
+        wrong_passwords("FAILED_SIGN_INS_PER_IP"),
+        (sign_in_page, "Too many tries|You can try again in"),
+        (token_call, "temporarily_unavailable.password_limit", "passwords|Retry-After"),
+        (Why.PASSWORD_LIMIT, "wrong passwords from one address|ends by itself"),
+    ),
+    row(
+        "wrong password, asked again",
+        nothing,
+        (confirm_page, "That password is not right|try again"),
+        None,
+        (Why.WRONG_PASSWORD, "the password was wrong|Forgotten your password?"),
+    ),
+    row(
+        "wrong code to set up an app",
+        nothing,
+        (app_page, "That code is not right|check the clock"),
+        None,
+        (Why.CODE_REFUSED, "Set-up of an authenticator app|next code"),
+    ),
+    # -- files and tokens: no page
+    row(
+        "file of others",
+        nothing,
+        None,
+        (foreign_file_call, "file_access_denied", "no active member"),
+        (Why.NOT_A_MEMBER, "is not a member of file 888|add them"),
+    ),
+    row(
+        "token for less",
+        nothing,
+        None,
+        (narrow_token_call, "insufficient_scope", "scope full, 2fa or modify"),
+        (Why.NOT_ALLOWED, "given for less|developers"),
+    ),
+    row(
+        "refresh token that was ended",
+        new_password,
+        None,
+        (refresh_call, "invalid_grant", "refresh token is wrong or no longer valid"),
+        (Why.TOKEN_ENDED, "was ended|sign in again in the application"),
+    ),
+    # -- sandboxes: the number decides
+    row(
+        "sandbox: limit on texts",
+        of_a_sandbox,
+        None,
+        (sandbox("+61491572665"), "send_limit", "limit"),
+        (Why.REHEARSED, "asked a sandbox|nothing is wrong"),
+    ),
+    row(
+        "sandbox: locked",
+        of_a_sandbox,
+        None,
+        (sandbox("+61491571804"), "locked", "wrong codes"),
+        (Why.LOCKED, "because a number of the sandbox asks for it"),
+    ),
     # -- what became of the text: no call is refused
     row(
         "refused by the gateway",
@@ -839,6 +975,12 @@ def test_each_side_is_told_the_cause(
         whole = withheld or meets is delivery_page
         faults += missing("the person", shown.text if whole else first_on(shown), reads)
         faults += led_to(staff, reference_on(shown))
+        if withheld:
+            faults += [f"the person reads {word}" for word in HIDDEN if word in shown.text]
+            stage.clock.shift(BEYOND_WAITS)
+            answer = stage.api.opt_in(NUMBER)
+            assert answer.status == 200
+            assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})
     if call:
         make, anchor, reads = call
         stage.clock.shift(1)
@@ -849,6 +991,18 @@ def test_each_side_is_told_the_cause(
         faults += missing("the client", there.text, reads)
         faults += led_to(staff, there.reference)
     assert not faults, "\n".join(faults)
+
+
+def test_what_can_be_no_number_was_decided_by_nobody(stage: Stage) -> None:
+    """It leaves no event, so staff learn the time, and that the log has the rest."""
+    shown = stage.opt_in("0299 999")
+    assert "That number is too short. Write it like" in shown.errors
+    assert "refused before anything was decided" in found_by(reference_on(shown))
+    answer = stage.api.opt_in("0299 999")
+    there = help_of(answer)
+    assert (answer.code, there.anchor) == ("mobile_number_invalid", "mobile_number_invalid")
+    assert "Write it as 0499 999 999" in there.text
+    assert "refused before anything was decided" in found_by(there.reference)
 
 
 def led_to(staff: Told, reference: str) -> list[str]:

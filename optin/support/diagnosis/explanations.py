@@ -23,7 +23,7 @@ from optin.support.diagnosis.advice import (
     UNLOCK_TEXTS,
 )
 from optin.support.diagnosis.causes import Why
-from optin.support.wording import SUSPENDED
+from optin.support.wording import SANDBOX, SUSPENDED
 
 OF_RULES: dict[str, Why] = {
     Rule.ASKED_PAIR: Why.NUMBER_LIMIT,
@@ -49,6 +49,7 @@ OF_RULES: dict[str, Why] = {
     SendOutcome.LOCKED: Why.LOCKED,
     SendOutcome.FACTOR_DISABLED: Why.DISABLED,
     SUSPENDED: Why.SUSPENDED,
+    SANDBOX: Why.REHEARSED,
     SendOutcome.ALREADY_OPTED_IN: Why.ON_ALREADY,
     SendOutcome.NOT_OPTED_IN: Why.NO_NUMBER,
 }
@@ -189,6 +190,10 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.NO_NUMBER: Explanation(
         "Tell them to opt in first, if they wish to get codes by text message.",
+    ),
+    Why.REHEARSED: Explanation(
+        "This is a test account, and nothing is wrong. Tell them to use another number of the "
+        "sandbox: the help for developers lists what each one does."
     ),
     Why.DENIED: Explanation(BY_LIST),
     Why.OTHERS_ASKED: Explanation(ASK_LATER),

@@ -8,7 +8,8 @@ from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_refusal, password_limit
-from optin.support.diagnosis.why_no_sign_in import code_refused, wrong_password
+from optin.support.diagnosis.why_no_access import denied
+from optin.support.diagnosis.why_no_sign_in import code_refused, token_ended, wrong_password
 
 
 def explain(event: AuditEvent, known: Known) -> Cause | None:
@@ -20,11 +21,21 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
         return _of_text(event, known)
     if not wording.is_refusal(event):
         return None
-    if event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
-        return _of_code(event, known)
-    if event.kind == Kind.SIGN_IN:
+    if event.kind in {Kind.SIGN_IN, Kind.PASSWORD, Kind.DISOWN}:
         return _of_password(event, known)
+    if event.kind == Kind.ACCESS:
+        return denied(event, known)
+    if event.kind in {Kind.REFRESH, Kind.TOKEN}:
+        return token_ended(event)
+    if event.kind in _OF_CODES or event.outcome in _BARS:
+        return _of_code(event, known)
     return None
+
+
+_OF_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
+
+_BARS = {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, CodeOutcome.OTP_INCORRECT}
+"""What a change of a factor or of the e-mail address is refused for, as a code is."""
 
 
 def _of_text(event: AuditEvent, known: Known) -> Cause | None:

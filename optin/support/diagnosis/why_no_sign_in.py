@@ -68,6 +68,15 @@ def wrong_password(event: AuditEvent) -> Cause:
     )
 
 
+def token_ended(event: AuditEvent) -> Cause:
+    return no_entry(
+        Why.TOKEN_ENDED,
+        f"{wording.decided(event)}, at {moment(event.at)}: its token has expired or was ended, as "
+        "by a new password, a new second factor or “That was not me”.",
+        "Tell them to sign in again in the application.",
+    )
+
+
 def _is_of_opt_in(known: Known) -> bool:
     """Whether the last code that was entered was one of an opt-in, or of a change of number."""
     return known.attempt is not None and known.attempt.kind == Kind.VERIFY_OPT_IN
@@ -105,6 +114,8 @@ def _another_code(event: AuditEvent) -> str:
     """Say which code would do in place of the one that *event* tells of."""
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, SignInOutcome.NOT_NOW}:
         return "This is over. Tell them to ask for a new code, and to enter that."
+    if event.kind == Kind.APP:
+        return _OTHER_CODES[By.APP]
     for name in ("why", "by"):
         if advice := _OTHER_CODES.get(str(event.data.get(name))):
             return advice
