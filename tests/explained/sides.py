@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import time_machine
@@ -50,6 +50,11 @@ class Stage:
     def tokens(self) -> Tokens:
         """A client at the address of the browser."""
         return Tokens(ip=self.browser.ip)
+
+    @cached_property
+    def support(self) -> Client:
+        """Who is asked, and pastes references: from now on for 15 minutes."""
+        return browser_of("support")
 
     @property
     def row(self) -> ProviderUser:
@@ -116,12 +121,17 @@ class Help:
     @property
     def text(self) -> str:
         """What stands at that anchor of the page."""
-        html = Client().get("/Help/Errors").content.decode()
+        html = _errors()
         start = html.find(f'id="{self.anchor}"')
         assert start >= 0, f"no #{self.anchor} on /Help/Errors"
         ends = [at for tag in ("<section", "<dt ", "</dl>") if (at := html.find(tag, start)) >= 0]
         entry = html[html.index(">", start) + 1 : min(ends)]
         return " ".join(re.sub(r"<[^>]+>", " ", entry).split())
+
+
+@cache
+def _errors() -> str:
+    return Client().get("/Help/Errors").content.decode()
 
 
 def help_of(answer: Answer) -> Help:
@@ -143,9 +153,8 @@ class Led:
     text: str
 
 
-def lead(reference: str) -> Led:
+def lead(client: Client, reference: str) -> Led:
     """Paste *reference* as support does, and read the cause above the timeline."""
-    client = browser_of("support")
     response: Any = client.post("/admin/find/", {"who": reference})
     assert response.status_code == 303, _plain(response.content.decode())
     html = client.get(response["Location"].partition("#")[0]).content.decode()
@@ -154,9 +163,9 @@ def lead(reference: str) -> Led:
     return Led(found[1], _plain(found[2])) if found else Led("", _plain(story))
 
 
-def found_by(reference: str) -> str:
+def found_by(client: Client, reference: str) -> str:
     """What the page of the search says of *reference*, where it leads to no account."""
-    response = browser_of("support").post("/admin/find/", {"who": reference})
+    response: Any = client.post("/admin/find/", {"who": reference})
     assert response.status_code == 200
     return _plain(response.content.decode())
 

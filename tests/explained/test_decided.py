@@ -490,6 +490,14 @@ def late_at_sign_in(at: Stage) -> None:
     at.clock.shift(60)
 
 
+def asked_again_since(at: Stage) -> Answer:
+    """They read out what the client logged at the first call."""
+    first = at.api.opt_out()
+    at.clock.shift(BEYOND_WAITS)
+    assert at.api.opt_out().code == first.code == "2fa_code_required"
+    return first
+
+
 def expired_unsent(at: Stage) -> None:
     at.activate()
     at.phone.fail_with = AWAY
@@ -918,7 +926,7 @@ CASES = [
     row(
         "gateway down",
         gateway(AWAY),
-        (delivery_page, "Waiting to be sent"),
+        (delivery_page, "Waiting to be sent|not your phone"),
         None,
         (Why.GATEWAY_DOWN, "No gateway has taken the text|not their phone"),
     ),
@@ -935,6 +943,13 @@ CASES = [
         (delivery_page, "Your carrier has not confirmed it yet|phone is on"),
         None,
         (Why.NOT_CONFIRMED, "carrier has not confirmed it|phone is on"),
+    ),
+    row(
+        "asked again since",
+        is_on,
+        None,
+        (asked_again_since, "2fa_code_required", "one was texted now"),
+        (Why.FORGOTTEN, "another one since|newest text"),
     ),
     row(
         "delivered",
@@ -974,7 +989,7 @@ def test_each_side_is_told_the_cause(
             shown = stage.not_received()
         whole = withheld or meets is delivery_page
         faults += missing("the person", shown.text if whole else first_on(shown), reads)
-        faults += led_to(staff, reference_on(shown))
+        faults += led_to(stage, staff, reference_on(shown))
         if withheld:
             faults += [f"the person reads {word}" for word in HIDDEN if word in shown.text]
             stage.clock.shift(BEYOND_WAITS)
@@ -989,7 +1004,7 @@ def test_each_side_is_told_the_cause(
         if there.anchor != anchor:
             faults.append(f"the link leads to {there.anchor}, not {anchor}")
         faults += missing("the client", there.text, reads)
-        faults += led_to(staff, there.reference)
+        faults += led_to(stage, staff, there.reference)
     assert not faults, "\n".join(faults)
 
 
@@ -997,17 +1012,17 @@ def test_what_can_be_no_number_was_decided_by_nobody(stage: Stage) -> None:
     """It leaves no event, so staff learn the time, and that the log has the rest."""
     shown = stage.opt_in("0299 999")
     assert "That number is too short. Write it like" in shown.errors
-    assert "refused before anything was decided" in found_by(reference_on(shown))
+    assert "refused before anything was decided" in found_by(stage.support, reference_on(shown))
     answer = stage.api.opt_in("0299 999")
     there = help_of(answer)
     assert (answer.code, there.anchor) == ("mobile_number_invalid", "mobile_number_invalid")
     assert "Write it as 0499 999 999" in there.text
-    assert "refused before anything was decided" in found_by(there.reference)
+    assert "refused before anything was decided" in found_by(stage.support, there.reference)
 
 
-def led_to(staff: Told, reference: str) -> list[str]:
+def led_to(at: Stage, staff: Told, reference: str) -> list[str]:
     why, reads = staff
-    led = lead(reference)
+    led = lead(at.support, reference)
     if led.why != why:
         return [f"staff read {led.why or 'nothing'}, not {why}: {led.text}"]
     return missing("staff", led.text, reads)

@@ -1,15 +1,17 @@
 """Why one event came to what it did: what a reference leads to (G-07)."""
 
+from optin import phones
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.barriers import barred, deactivated
-from optin.support.diagnosis.causes import Cause, Question, Why
+from optin.support.diagnosis.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_refusal, password_limit
 from optin.support.diagnosis.why_no_access import denied
 from optin.support.diagnosis.why_no_sign_in import code_refused, token_ended, wrong_password
+from optin.support.wording import moment
 
 
 def explain(event: AuditEvent, known: Known) -> Cause | None:
@@ -41,8 +43,16 @@ _BARS = {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, CodeOutcome.OTP_INCORR
 def _of_text(event: AuditEvent, known: Known) -> Cause | None:
     if wording.is_refusal(event) or event.outcome == WITHHELD:
         return find_refusal(event, known)
-    is_last = known.text is not None and known.text.pk == event.data.get("message")
-    return next(what_became(known), None) if is_last else None
+    if known.text is None or known.text.pk <= event.data.get("message", 0):
+        return next(what_became(known), None)
+    number = phones.mask(event.last_three)
+    return no_text(
+        Why.FORGOTTEN,
+        f"A text for the number {number} was asked for at {moment(event.at)}, and another one "
+        "since.",
+        "Only the code of the newest text works. See “What may be wrong now” for what became of "
+        "that one.",
+    )
 
 
 def _of_code(event: AuditEvent, known: Known) -> Cause:
