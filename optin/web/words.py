@@ -215,11 +215,14 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
     :param changing: on a page that changes something. It takes no other code: the person has to
         sign in with one first, which lifts a disabling.
     """
-    said = (
-        _("Too many wrong codes: codes by text message are switched off for your account.")
-        if factors.is_disabled
-        else _("Support has switched off codes by text message for your account.")
-    )
+    said = _("Codes by text message are switched off for your account.")
+    if factors.is_disabled:
+        said = _("Too many wrong codes: codes by text message are switched off for your account.")
+    elif factors.number and factors.number.suspended_at:
+        said = _(
+            "Support has suspended your number: codes by text message are switched off for your "
+            "account."
+        )
     return f"{said} {_way_back(factors) if changing else other_ways(factors)}"
 
 
