@@ -220,8 +220,7 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
         said = _("Too many wrong codes: codes by text message are switched off for your account.")
     elif factors.number and factors.number.suspended_at:
         said = _(
-            "Support has suspended your number: codes by text message are switched off for your "
-            "account."
+            "Staff suspended your number: codes by text message are switched off for your account."
         )
     return f"{said} {_way_back(factors) if changing else other_ways(factors)}"
 

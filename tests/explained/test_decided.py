@@ -711,7 +711,7 @@ CASES = [
     row(
         "suspended by staff",
         suspended,
-        (sign_in_page, "Support has suspended your number|switched off|ontact support"),
+        (sign_in_page, "Staff suspended your number|switched off|ontact support"),
         (token_call, "2fa_code_required.suspended", "Staff suspended|no text|support"),
         (Why.SUSPENDED, "phone stolen|End the suspension"),
     ),
