@@ -469,3 +469,17 @@ def check_hashes(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(Tags.security, deploy=True)
+def check_observed(**kwargs: Any) -> list[CheckMessage]:
+    """A limit that only observes protects nothing (G-04)."""
+    if not conf.observe or Conf.observe.fault(conf.observe):
+        return []  # check_settings tells
+    return [
+        Warning(
+            f"OPTIN_OBSERVE: these limits refuse nothing: {', '.join(conf.observe)}.",
+            hint="Remove them from it once you know what they would refuse.",
+            id="optin.W217",
+        )
+    ]

@@ -12,15 +12,16 @@ from django.utils import timezone
 
 from optin.admin import figures
 from optin.audit import notes
-from optin.conf import conf
+from optin.conf import OBSERVABLE, conf
 from optin.rehearsals import kept
-from optin.support import guesses
+from optin.rehearsals.report import written
+from optin.support import guesses, statistics
 from optin.support.charts import Row, Table
 from optin.support.wording import length, moment
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the page shows, by one statement for rehearsals and two for each notary.
+    """Return what the page shows: by a statement for limits and rehearsals, two for each notary.
 
     :raises PermissionDenied: unless who asks may read the audit log.
     """
@@ -32,6 +33,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "promises": {
             "guesses": _guesses(rows),
+            "limits": _limits(now),
+            "observed": bool(conf.observe),
             "bound": conf.guess_budget,
             "is_above": rows[-1].chance * 100 > conf.guess_budget,
             "rehearsals": [(moment(one.at) if one.at else "", one) for one in kept.promises()],
@@ -52,6 +55,28 @@ def _guesses(rows: list[guesses.Row]) -> Table:
             )
             for row in rows
         ],
+    )
+
+
+def _limits(now: datetime) -> Table:
+    counts = statistics.observed(now)
+    return Table(
+        "limits",
+        "Limits on texts",
+        ("Setting", "Value", "Mode", "Would have refused in 7 days"),
+        [
+            Row(
+                setting.name,
+                (
+                    written(setting.__get__(conf, type(conf))),
+                    "observe" if conf.is_observed(setting) else "enforce",
+                    counts.get(setting.name, 0),
+                ),
+            )
+            for setting in OBSERVABLE
+        ],
+        "A limit that only observes refuses nothing. It counts the texts that it would have "
+        "refused, up to the last hour. Set OPTIN_OBSERVE.",
     )
 
 

@@ -26,7 +26,7 @@ from optin.conf.setting import (
     Rate,
     Setting,
 )
-from optin.conf.texts import Texts
+from optin.conf.texts import OBSERVABLE, Texts
 
 __all__ = [
     "CHECKS",
@@ -38,6 +38,7 @@ __all__ = [
     "MAX_OTP_LIFETIME",
     "MIN_OTP_LIFETIME",
     "MIN_SECRET",
+    "OBSERVABLE",
     "Conf",
     "Network",
     "Rate",
@@ -63,6 +64,14 @@ class Conf(Codes, Texts, Gateways, Access, Service):
         if self.fictional_numbers == "auto":
             return set(self.gateways) == {"simulator"}
         return self.fictional_numbers == "yes"
+
+    def is_observed(self, setting: Setting[Any]) -> bool:
+        """Whether the limit of *setting* refuses nothing, and only records what it would refuse."""
+        return setting.name in self.observe
+
+    def enforced(self, setting: Setting[tuple[Rate, ...]]) -> tuple[Rate, ...]:
+        """Return the rates of *setting* that are enforced: none, if it is only observed."""
+        return () if self.is_observed(setting) else setting.__get__(self, type(self))
 
 
 conf = Conf()

@@ -1,5 +1,7 @@
 """How many texts are sent, where to, from whom, and when to raise an alarm."""
 
+from typing import Any
+
 from optin.conf.faults import (
     between,
     fit_senders,
@@ -85,6 +87,14 @@ class Texts:
         parse=integer,
         fault=between(1, 1000),
         doc="Texts that each user gets in each window of OPTIN_OWN_SENDS_TOTAL, even beyond it.",
+    )
+    observe: Setting[tuple[str, ...]] = Setting(
+        126,
+        (),
+        parse=words,
+        fault=lambda names: _limits(names),
+        doc="Limits on texts that only observe, by the names of their settings. They refuse "
+        "nothing, and record what they would have refused.",
     )
     sms_regions = Setting(
         17,
@@ -172,3 +182,16 @@ class Texts:
         fault=mailboxes,
         doc="Who gets alarms by mail.",
     )
+
+
+OBSERVABLE: tuple[Setting[Any], ...] = (
+    *(Texts.resend_wait, Texts.sends_per_number, Texts.sends_per_user, Texts.sends_per_ip),
+    *(Texts.sends_per_client, Texts.sends_per_file, Texts.sends_total, Texts.own_sends_total),
+    Texts.breaker_unproved,
+)
+"""The limits that can observe before they refuse. Those of passwords and of codes always refuse."""
+
+
+def _limits(names: tuple[str, ...]) -> str:
+    known = [setting.name for setting in OBSERVABLE]
+    return "" if set(names) <= set(known) else f"must be some of {', '.join(known)}"

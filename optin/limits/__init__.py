@@ -17,8 +17,8 @@ from optin.limits.attempts import (
     reserve_search,
     reserve_sign_in,
 )
-from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
-from optin.limits.rules import Rule
+from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld, enforced
+from optin.limits.rules import SETTINGS, Rule
 from optin.limits.shared import decided_again
 from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
@@ -27,6 +27,7 @@ __all__ = [
     "EMAILS",
     "REVOCATIONS",
     "SEARCHES",
+    "SETTINGS",
     "Decision",
     "Limit",
     "Refused",
@@ -36,6 +37,7 @@ __all__ = [
     "count_verified",
     "count_warning",
     "decided_again",
+    "enforced",
     "refund_sign_in",
     "remember_network",
     "resend_wait",

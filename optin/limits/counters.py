@@ -18,7 +18,7 @@ from django.db import connection, transaction
 
 from optin import keys
 from optin.conf import CLOCK_SLACK, Rate, conf
-from optin.limits.rules import Rule
+from optin.limits.rules import Rule, is_observed
 from optin.models import SendCounter
 from optin.models.operation import Bound, run, run_later
 from optin.waits import whole_seconds
@@ -146,11 +146,22 @@ class Reserved(Decision):
     Its count is an estimate if many share it: two texts at once may both be the fifth.
     """
 
+    is_observed: bool = field(default=False, kw_only=True)  # it would have refused
+
+    @property
+    def data(self) -> dict[str, int | str]:
+        facts: dict[str, int | str] = {
+            "rule": self._name,
+            "count": self.count,
+            "limit": self.limit,
+        }
+        return {**facts, "observed": 1} if self.is_observed else facts
+
 
 def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
-    """Raise all of *limits*, or none if one of them would be exceeded."""
+    """Raise all of *limits*, or none if one that is enforced would be exceeded."""
     with transaction.atomic():
-        refused = longest(over(add(limits, now), now))
+        refused = longest(map(enforced, over(add(limits, now), now)))
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -244,6 +255,11 @@ def longest(refusals: Iterable[Refused | None]) -> Refused | None:
         return None
     last = max(found, key=lambda refused: (refused.is_open_ended, refused.retry_after))
     return replace(last, also=frozenset(refused.rule for refused in found if refused is not last))
+
+
+def enforced(refused: Refused | None) -> Refused | None:
+    """Return *refused*, but nothing if its rule only observes."""
+    return None if refused and is_observed(refused.rule) else refused
 
 
 def _end(limit: Limit, now: datetime) -> datetime:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from optin.conf import conf
-from optin.limits.counters import Limit, Refused, Tally, Withheld, each_rate, longest
+from optin.limits.counters import Limit, Refused, Tally, Withheld, each_rate, enforced, longest
 from optin.limits.rules import Rule
 from optin.models import Purpose
 from optin.origin import Face, network_of
@@ -56,6 +56,13 @@ Over = Callable[[Sequence[Tally], datetime], list[Refused]]
 """A refusal for each limit that its count is over."""
 
 
+class Decided(NamedTuple):
+    """What refuses a text. If nothing does: what would, and only observes (``OPTIN_OBSERVE``)."""
+
+    refused: Refused | None = None
+    observed: Refused | None = None
+
+
 def limits_of(asked: Asked) -> Limits:
     """Return the limits by counts. Those against pumping are not among them."""
     own = _own_limits(asked)
@@ -78,7 +85,7 @@ def decide(
     over: Over,
     told: Sequence[Refused | None] = (),
     about_number: Callable[[], Refused | None] = lambda: None,
-) -> Refused | None:
+) -> Decided:
     """Return what refuses the text, if anything does.
 
     :param tallies: what the counters come to with it; those of the number come first.
@@ -86,14 +93,22 @@ def decide(
     :param about_number: of an opt-in: what other rules say that withhold the text.
     """
     if asked.purpose is not Purpose.OPT_IN:
-        return longest([waits(None), *over(applying(tallies), now)])
+        return _decided([waits(None), *over(applying(tallies), now)])
     own = [tally for tally in tallies if tally.limit.rule is not Rule.ASKED_NUMBER]
-    refused = longest([*told, waits(asked.user_id), *over(own, now)])
+    refused, observed = _decided([*told, waits(asked.user_id), *over(own, now)])
     if refused is None or asked.face in STAFF:
         of_number = [tally for tally in tallies if tally.limit.rule is Rule.ASKED_NUMBER]
-        hidden = longest([about_number(), waits(None), *over(of_number, now)])
-        refused = withheld(hidden, refused, asked.face)
-    return refused
+        hidden = _decided([about_number(), waits(None), *over(of_number, now)])
+        refused = withheld(hidden.refused, refused, asked.face)
+        observed = longest([observed, hidden.observed])
+    return Decided(refused, observed)
+
+
+def _decided(found: Sequence[Refused | None]) -> Decided:
+    """Return the longest of *found* that is enforced, and the longest that only observes."""
+    kept = [enforced(each) for each in found]
+    seen = [each for each, enforces in zip(found, kept, strict=True) if enforces is None]
+    return Decided(longest(kept), longest(seen))
 
 
 def withheld(refused: Refused | None, told: Refused | None, face: Face) -> Refused | None:

@@ -19,7 +19,7 @@ from typing import cast
 
 from django.db import transaction
 
-from optin.conf import conf
+from optin.conf import OBSERVABLE, conf
 from optin.limits import alarms, policy, shared
 from optin.limits.counters import (
     Limit,
@@ -31,17 +31,22 @@ from optin.limits.counters import (
     adding,
     charge,
     each_rate,
+    enforced,
     is_first,
     over,
     tallies_of,
 )
 from optin.limits.policy import Asked
-from optin.limits.rules import Rule
+from optin.limits.rules import SETTINGS, Rule, is_observed
 from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
 from optin.models.operation import release_early, run
 from optin.origin import Origin
 from optin.phones import MobileNumber
+from optin.runtime import metrics
+
+for _setting in OBSERVABLE:
+    metrics.OBSERVED.labels(_setting.name)  # from 0 on, as in ``alarms``
 
 _BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL}
 
@@ -87,11 +92,12 @@ def reserve_text(
             *_of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls)),
             *others,
         ]
+    is_denied = enforced(denied) is not None
     with transaction.atomic():
-        tallies = _counted([*first, *own], [*client, *others], now, only_read=bool(denied))
+        tallies = _counted([*first, *own], [*client, *others], now, only_read=is_denied)
         # A prefix that staff denied needs no breaker, and no alarm.
         shut = _shut(tallies, now) if number and denied is None else None
-        refused = policy.decide(
+        refused, observed = policy.decide(
             asked,
             tallies,
             now,
@@ -104,11 +110,11 @@ def reserve_text(
             transaction.set_rollback(True)
     if refused is None:
         _raise_shared(tallies, [*client, *others], now)
-        return _nearest(tallies)
+        return _observed(observed) if observed else _nearest(tallies)
     if isinstance(refused, Withheld):
         return _charge_withheld(own, client, others, now) or refused
-    if number and shut:
-        _close(prefix, number.region, shut, now)
+    if number and (closing := enforced(shut)):
+        _close(prefix, number.region, closing, now)
     return refused
 
 
@@ -127,7 +133,7 @@ def _of_sandbox(
     own = user_id if purpose is Purpose.OPT_IN else None
     return (
         _stopped(controls, is_verified)
-        or resend_wait(number_digest, purpose, now, own)
+        or enforced(resend_wait(number_digest, purpose, now, own))
         or policy.withheld(_about_number(controls, now, is_verified), None, origin.face)
         or Reserved(Rule.NONE, 0, 0)
     )
@@ -162,7 +168,7 @@ def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: dateti
     if shared.are_raised_later():
         within = [tally.limit for tally in policy.applying(tallies) if tally.limit in others]
         raised = []
-        shared.add_at_the_end(others, now, within=within, then=raised.extend)
+        shared.add_at_the_end(others, now, within=_enforced(within), then=raised.extend)
     else:
         release_early()
     # By the final counts: of many who read the same one, one crosses the line.
@@ -180,7 +186,7 @@ def _charge_withheld(
     if refused is None:
         # The same statement as for a text that leaves: its time must not tell (S-38).
         unchanged = [replace(limit, adds=0) for limit in others]
-        shared.add_at_the_end([*client, *unchanged], now, within=client)
+        shared.add_at_the_end([*client, *unchanged], now, within=_enforced(client))
     return refused
 
 
@@ -267,6 +273,17 @@ def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
         return None
     closed_for = timedelta(seconds=conf.breaker_seconds)
     return Refused(Rule.PREFIX, tally.unverified, limit, closed_for)
+
+
+def _enforced(limits: Sequence[Limit]) -> list[Limit]:
+    return [limit for limit in limits if not is_observed(limit.rule)]
+
+
+def _observed(refused: Refused) -> Reserved:
+    """Let a text through that *refused* would stop, if its rule did more than observe."""
+    rule = refused.rule
+    transaction.on_commit(lambda: metrics.OBSERVED.labels(SETTINGS[rule].name).inc(), robust=True)
+    return Reserved(rule, refused.count, refused.limit, seconds=refused.seconds, is_observed=True)
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from optin import gateways
-from optin.conf import Rate, conf
+from optin.conf import Conf, Rate, conf
 from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator
 
 DAY = 86_400  # seconds
@@ -68,9 +68,9 @@ def read_plan() -> Plan:
         service=conf.service_name,
         host=_host(),
         routes=tuple(_routes()),
-        ceilings=(
-            (type(conf).sends_total.name, most_in_a_day(conf.sends_total)),
-            (type(conf).own_sends_total.name, most_in_a_day(conf.own_sends_total)),
+        ceilings=tuple(
+            (setting.name, most_in_a_day(conf.enforced(setting)))
+            for setting in (Conf.sends_total, Conf.own_sends_total)
         ),
         registered=conf.senders_registered,
     )

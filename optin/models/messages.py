@@ -350,6 +350,7 @@ class Notice(Outgoing):
         PASSWORD = "password", _("The password was changed")
         PASSWORD_RESET = "password_reset", _("A new password was asked for")
         DISOWNED = "disowned", _("A change was taken back")
+        SECURED = "secured", _("Everybody else was signed out")
         NO_TEXTS = "no_texts", _("STOP came from the mobile number")
         REVOKE_PLANNED = "revoke_planned", _("Staff will remove all second factors")
         REVOKE_OFF = "revoke_off", _("The removal of all second factors was called off")

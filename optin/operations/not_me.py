@@ -157,6 +157,7 @@ def shut_out(
         if number and until:
             Guard.objects.close_to_strangers(number.number_digest, number.last_three, now, until)
         keep_session(locked)
+        delivery.notify(locked, Notice.Kind.SECURED, now, number)  # a thief can press it too
         AuditEvent.objects.record(
             Kind.DISOWN,
             SECURED,

@@ -26,7 +26,7 @@ IN_FORCE = (
     *(Conf.lock_after, Conf.lock_seconds, Conf.disable_after),
     *(Conf.failed_sign_ins_per_ip, Conf.failed_sign_ins_per_name),
     *(Conf.failed_sign_ins_per_name_total, Conf.failed_sign_ins_per_new_network),
-    Conf.sign_ins_per_ip,
+    *(Conf.sign_ins_per_ip, Conf.observe),
 )
 """The settings that decide how an attack goes. None is a secret."""
 
@@ -194,7 +194,8 @@ def in_force() -> list[InForce]:
     found = []
     for setting in IN_FORCE:
         value = getattr(conf, setting.name.removeprefix("OPTIN_").lower())
-        found.append(InForce(setting.name, written(value), value == setting.default))
+        text = written(value) if value != () or setting is not Conf.observe else "nothing"
+        found.append(InForce(setting.name, text, value == setting.default))
     return found
 
 

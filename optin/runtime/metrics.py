@@ -52,6 +52,12 @@ ALARMS = Counter(
     ["alarm"],
     registry=_OURS,
 )
+OBSERVED = Counter(
+    "optin_observed",
+    "Texts that left, and that a limit of OPTIN_OBSERVE would have refused, by its setting.",
+    ["setting"],
+    registry=_OURS,
+)
 GATEWAYS = Histogram(
     "optin_gateway_seconds",
     "Time that a gateway took for a text, by what came of it.",

@@ -29,6 +29,7 @@ COUNTED: tuple[Setting[Any], ...] = (
         Conf.disable_after,
     ),
     *(Conf.app_failures, Conf.guess_budget, Conf.sends_per_number, Conf.sends_per_user),
+    Conf.observe,
 )
 """What it all depends on, and the bound that checks compare it with."""
 
@@ -173,7 +174,8 @@ def _texts(seconds: int) -> int:
             rate.count * CLASSES * (math.ceil((seconds + conf.otp_lifetime) / rate.seconds) + 1),
             rate.count * CLASSES * (math.ceil(seconds / rate.seconds) + 1) + PURPOSES,
         )
-        for rate in (*conf.sends_per_number, *conf.sends_per_user)
+        for setting in (Conf.sends_per_number, Conf.sends_per_user)
+        for rate in conf.enforced(setting)
     ]
     return min(limits, default=NO_CAP)
 

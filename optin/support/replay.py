@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db.models import F, Sum
 from django.db.models.functions import Lower
 
-from optin.conf import Conf, Setting, conf
+from optin.conf import Conf, Rate, Setting, conf
 from optin.limits import Refused, Rule, Withheld, policy
 from optin.limits.counters import Limit, Tally, over
 from optin.limits.policy import Asked
@@ -36,7 +36,7 @@ Kind = AuditEvent.Kind
 REPLAYED: tuple[Setting[Any], ...] = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
-    *(Conf.own_sends_total, Conf.own_sends_reserve),
+    *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.observe),
 )
 """The settings that can be replayed with other values."""
 
@@ -209,7 +209,7 @@ class Books:
 def decide(event: Recorded, asked: Asked, books: Books) -> Verdict:
     """Decide a request as ``limits.reserve_text`` does, by what is in *books*; count it there."""
     limits = policy.limits_of(asked)
-    refused = policy.decide(
+    refused, _observed = policy.decide(
         asked,
         books.tallies([limit for part in limits for limit in part], event.at),
         event.at,
@@ -327,8 +327,9 @@ def _warm_up(event: Recorded, books: Books) -> None:
 
 def _memory() -> timedelta:
     """How far back counters and waits reach: a year at most."""
-    rates = [getattr(settings, setting.name) for setting in REPLAYED[1:-1]]
-    longest = max((rate.seconds for each in rates for rate in each), default=0)
+    values = [getattr(settings, setting.name) for setting in REPLAYED]
+    rates = [each for value in values if isinstance(value, tuple) for each in value]
+    longest = max((rate.seconds for rate in rates if isinstance(rate, Rate)), default=0)
     return max(
         timedelta(seconds=min(longest, 366 * 86_400)), SERIES_ENDS_AFTER * len(conf.resend_wait)
     )

@@ -252,6 +252,8 @@ def reasons(event: AuditEvent) -> list[str]:
     """Say what led to a decision and what followed from it: the rule, the counts, the times."""
     data = event.data
     said = [rule(data)]
+    if data.get("observed"):
+        said.append("Only observed: if this limit was enforced, it would have refused the text")
     if again := again_at(event):
         said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:

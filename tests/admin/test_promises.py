@@ -13,10 +13,13 @@ from django.utils import timezone
 
 from optin.audit import seals
 from optin.conf import Rate
-from optin.models import AuditEvent, AuditNote, Rehearsal
+from optin.models import AuditEvent, AuditNote, File, Rehearsal, User
+from optin.operations import opt_ins
 from optin.rehearsals.report import in_force
+from optin.support import statistics
 from tests.kit.commands import run
-from tests.kit.people import ORIGIN
+from tests.kit.people import ORIGIN, number
+from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,6 +55,31 @@ def test_the_budget_is_that_of_the_settings_in_force(signed_in: In, settings: An
     assert "within 1 % a year" in said
     settings.OPTIN_OTP_DIGITS = 6
     assert "above 1 % a year" in words(client)
+
+
+# -- limits ------------------------------------------------------------------------
+
+
+def test_each_limit_has_its_mode_and_what_it_would_have_refused(
+    signed_in: In, settings: Any, clock: Any, user: User, file: File, phone: Phone
+) -> None:
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 60), Rate(2, 3600))
+    settings.OPTIN_OBSERVE = ("OPTIN_SENDS_PER_USER",)
+    for n in range(4):  # the window of an hour has two, that of a minute one
+        opt_ins.opt_in(user, file, number(n), origin=ORIGIN)
+        clock.shift(61 if n == 1 else 1)
+    client = signed_in("auditor")
+    assert "OPTIN_SENDS_PER_USER 1/60,2/3600 observe 0" in words(client)
+    statistics.roll_up(timezone.now())
+    said = words(client)
+    assert "Some limits only observe." in said
+    assert "OPTIN_SENDS_PER_USER 1/60,2/3600 observe 3" in said
+    assert "OPTIN_SENDS_TOTAL 10000/86400 enforce 0" in said
+    clock.shift(timedelta(days=7))
+    settings.OPTIN_OBSERVE = ()
+    said = words(signed_in("auditor"))
+    assert "Some limits only observe." not in said
+    assert "OPTIN_SENDS_PER_USER 1/60,2/3600 enforce 0" in said
 
 
 # -- rehearsals --------------------------------------------------------------------

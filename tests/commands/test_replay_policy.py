@@ -193,6 +193,26 @@ def test_a_tighter_number_refuses_what_the_service_refuses_with_it(
         assert played_again()[1] == loose
 
 
+@pytest.mark.usefixtures("tell_each")
+@pytest.mark.parametrize(("name", "value"), TIGHTER, ids=[name for name, _ in TIGHTER])
+def test_what_was_observed_is_replayed_as_if_it_was_enforced(
+    mix: Mix, settings: LazySettings, name: str, value: Any
+) -> None:
+    settings.OPTIN_BREAKER_UNPROVED = 0
+    setattr(settings, name, value)
+    settings.OPTIN_OBSERVE = (name,)
+    mix.play(120, enters=False)
+    observed = recorded()
+    assert AuditEvent.objects.filter(data__observed=1).exists()
+    assert played_again()[1] == observed
+    with replay.under({"OPTIN_OBSERVE": ()}):
+        enforced = played_again()[1]
+    forget_what_was_asked()
+    settings.OPTIN_OBSERVE = ()
+    mix.play(120, enters=False)
+    assert enforced == recorded() != observed
+
+
 def forget_what_was_asked() -> None:
     """Begin again with the same people and numbers, and an empty trail."""
     with unguarded():

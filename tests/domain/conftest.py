@@ -1,10 +1,13 @@
-"""Worlds: a user with a code on the phone, for each purpose."""
+"""Worlds: a user with a code on the phone, for each purpose; and who asks for texts."""
 
 import pytest
 import time_machine
+from django.conf import LazySettings
 
 from optin.models import File, ProviderUser, Purpose, User
 from optin.outcomes import By
+from tests.domain.asking import LIMITS, Asker
+from tests.kit.people import make_user
 from tests.kit.phone import Phone
 from tests.kit.world import Person, World
 
@@ -36,3 +39,18 @@ def full(person: Person) -> Person:
     person.set_up(*By)
     assert person.has == {By.TEXT, By.APP}
     return person
+
+
+@pytest.fixture
+def alone(settings: LazySettings) -> LazySettings:
+    """No limit and no wait, but the one that a test switches on."""
+    for name in LIMITS:
+        setattr(settings, name, ())
+    settings.OPTIN_RESEND_WAIT = (0,)
+    settings.OPTIN_BREAKER_UNPROVED = 0
+    return settings
+
+
+@pytest.fixture
+def asker(file: File, other_file: File) -> Asker:
+    return Asker(file, other_file, [make_user(f"u{n}", file, other_file) for n in range(6)])

@@ -32,6 +32,7 @@ KEY = bytes(range(224, 256))
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
 DAY = 86_400
+OBSERVED = ("OPTIN_SENDS_TOTAL", "OPTIN_SENDS_PER_IP")
 
 # The checks look at the canary of the keys.
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,8 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDS_TOTAL", "0", ()),
     ("OPTIN_OWN_SENDS_TOTAL", "500/86400", (Rate(500, DAY),)),
     ("OPTIN_OWN_SENDS_RESERVE", "5", 5),
+    ("OPTIN_OBSERVE", "", ()),
+    ("OPTIN_OBSERVE", "OPTIN_SENDS_TOTAL, OPTIN_SENDS_PER_IP", OBSERVED),
     ("OPTIN_REQUESTS_PER_USER", "120/60", (Rate(120, 60),)),
     ("OPTIN_REQUESTS_PER_NETWORK", "600/60", (Rate(600, 60),)),
     ("OPTIN_FAILED_SIGN_INS_PER_IP", "100/300", (Rate(100, 300),)),
@@ -330,6 +333,8 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_AUDIT_STREAM", "udp://127.0.0.1:514"),
     ("OPTIN_AUDIT_STREAM", "stdout\n"),
     ("OPTIN_AUDIT_STREAM", "yes"),
+    ("OPTIN_OBSERVE", ("SENDS_TOTAL",)),
+    ("OPTIN_OBSERVE", ("OPTIN_LOCK_AFTER",)),
     ("OPTIN_NOTARY", ("jo@example.com",)),
     ("OPTIN_NOTARY", ("mail:jo",)),
     ("OPTIN_NOTARY", ("file:notes",)),
@@ -617,6 +622,16 @@ def test_a_deployment_where_passwords_can_take_every_thread_is_warned(
     production.OPTIN_PASSWORD_HASHES = count
     found = {m.id for m in run_checks(include_deployment_checks=True)}
     assert ("optin.W207" in found) is warned
+
+
+@pytest.mark.parametrize(("names", "warned"), [((), False), (("OPTIN_SENDS_TOTAL",), True)])
+def test_a_deployment_with_limits_that_only_observe_is_warned(
+    production: LazySettings, names: tuple[str, ...], warned: bool
+) -> None:
+    production.OPTIN_OBSERVE = names
+    found = {m.id: m.msg for m in run_checks(include_deployment_checks=True)}
+    assert ("optin.W217" in found) is warned
+    assert not warned or "OPTIN_SENDS_TOTAL" in found["optin.W217"]
 
 
 @pytest.mark.parametrize(("support", "warned"), [("", True), ("+61 2 5550 1234", False)])

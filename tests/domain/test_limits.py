@@ -4,7 +4,7 @@ import ipaddress
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -12,12 +12,11 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin.conf import Rate, every_setting
+from optin.conf import Rate
 from optin.gateways import Text
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    File,
     Guard,
     PendingOtp,
     ProviderUser,
@@ -31,129 +30,22 @@ from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.web import words
+from tests.domain.asking import (
+    LIMITS,
+    PAGE,
+    TABLE,
+    TOKEN,
+    Ask,
+    Asker,
+    default,
+    mobile,
+)
 from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-LIMITS = (
-    "OPTIN_SENDS_PER_NUMBER",
-    "OPTIN_SENDS_PER_USER",
-    "OPTIN_SENDS_PER_IP",
-    "OPTIN_SENDS_PER_CLIENT",
-    "OPTIN_SENDS_PER_FILE",
-    "OPTIN_SENDS_TOTAL",
-)
-PAGE = Origin(Face.WEB, ip="192.0.2.1")
-TOKEN = Origin(Face.TOKEN, ip="192.0.2.1")
-
-
-def mobile(n: int) -> str:
-    """The nth of many mobile numbers."""
-    return f"+6149157{n:04d}"
-
-
-def default(name: str) -> object:
-    """The default of a setting."""
-    return next(setting.default for setting in every_setting() if setting.name == name)
-
-
-@pytest.fixture
-def alone(settings: LazySettings) -> LazySettings:
-    """No limit and no wait, but the one that a test switches on."""
-    for name in LIMITS:
-        setattr(settings, name, ())
-    settings.OPTIN_RESEND_WAIT = (0,)
-    settings.OPTIN_BREAKER_UNPROVED = 0
-    return settings
-
-
-@dataclass
-class Asker:
-    """Asks to opt in, with something else each time."""
-
-    file: File
-    other_file: File
-    users: list[User]
-
-    def ask(
-        self, *, user: int = 0, number: int = 0, file: File | None = None, origin: Origin = ORIGIN
-    ) -> Sending:
-        return opt_ins.opt_in(self.users[user], file or self.file, mobile(number), origin=origin)
-
-
-@pytest.fixture
-def asker(file: File, other_file: File) -> Asker:
-    return Asker(file, other_file, [make_user(f"u{n}", file, other_file) for n in range(6)])
-
-
-Ask = Callable[[Asker, int], Sending]
-
-
-def other_client(asker: Asker, n: int) -> Sending:
-    return asker.ask(user=n, number=n, origin=replace(ORIGIN, client=f"key:{n}", ip=f"192.0.2.{n}"))
-
-
-def other_user(asker: Asker, n: int) -> Sending:
-    return asker.ask(user=n, number=n)
-
-
-# For each limit: the rule that the event names, texts that count together, and one
-# that counts elsewhere.
-TABLE = [
-    pytest.param(
-        "OPTIN_SENDS_PER_NUMBER",
-        "asked-pair",
-        lambda a, n: a.ask(origin=replace(ORIGIN, client=f"key:{n}")),
-        lambda a: a.ask(number=1),
-        id="per-number",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_USER",
-        "asked-user",
-        lambda a, n: a.ask(number=n, origin=replace(ORIGIN, client=f"key:{n}")),
-        lambda a: a.ask(user=1),
-        id="per-user",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_CLIENT",
-        "asked-client",
-        lambda a, n: a.ask(user=n, number=n, origin=replace(ORIGIN, ip=f"192.0.2.{n}")),
-        lambda a: a.ask(user=5, number=5, origin=replace(ORIGIN, client="key:other")),
-        id="per-client",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_CLIENT",
-        "asked-client",
-        other_user,
-        lambda a: a.ask(user=5, number=5, file=a.other_file),
-        id="per-client-and-file",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_IP",
-        "asked-ip",
-        lambda a, n: a.ask(user=n, number=n, origin=PAGE),
-        lambda a: a.ask(user=5, number=5, origin=replace(PAGE, ip="192.0.2.2")),
-        id="per-address",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_IP",
-        "asked-ip",
-        lambda a, n: a.ask(user=n, number=n, origin=replace(PAGE, ip=f"2001:db8:0:1::{n:x}")),
-        lambda a: a.ask(user=5, number=5, origin=replace(PAGE, ip="2001:db8:0:2::1")),
-        id="per-/64",
-    ),
-    pytest.param(
-        "OPTIN_SENDS_PER_FILE",
-        "file",
-        other_client,
-        lambda a: a.ask(user=5, number=5, file=a.other_file),
-        id="per-file",
-    ),
-    pytest.param("OPTIN_SENDS_TOTAL", "total", other_client, None, id="total"),
-]
 
 
 @pytest.mark.parametrize(("setting", "rule", "together", "elsewhere"), TABLE)

@@ -588,6 +588,7 @@ SUBJECTS = {
     Notice.Kind.EMAIL_ASKED: "Jemand m\u00f6chte Ihre E-Mail-Adresse \u00e4ndern",
     Notice.Kind.EMAIL_CHANGED: "Die E-Mail-Adresse Ihres Kontos wurde ge\u00e4ndert",
     Notice.Kind.EMAIL_OFF: "Ihre E-Mail-Adresse \u00e4ndert sich nicht",
+    Notice.Kind.SECURED: "Alle anderen wurden von Ihrem Konto abgemeldet",
     Notice.Kind.DISOWNED: "Alle wurden von Ihrem Konto abgemeldet",
     Notice.Kind.ENDPOINT_OFF: "Ein Webhook-Endpunkt wurde ausgeschaltet",
 }

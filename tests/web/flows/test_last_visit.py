@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core import mail
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -231,6 +232,8 @@ def test_the_button_ends_all_other_sessions_and_tells_staff(
     assert other.go("/account/").address.partition("?")[0].endswith("/sign-in/")
     event = AuditEvent.objects.get(kind="disown")
     assert (event.outcome, event.user_id, event.last_three) == ("secured", user.pk, NUMBER[-3:])
+    (told,) = (one for one in mail.outbox if "Everybody else was signed out" in one.subject)
+    assert told.to == [user.email]
     assert ProviderUser.objects.get(user=user).confirmed
     assert AccessKey.objects.filter(user=user, revoked_at=None).exists()
 
