@@ -60,24 +60,14 @@ def _guesses(rows: list[guesses.Row]) -> Table:
 
 def _limits(now: datetime) -> Table:
     counts = statistics.observed(now)
-    return Table(
-        "limits",
-        "Limits on texts",
-        ("Setting", "Value", "Mode", "Would have refused in 7 days"),
-        [
-            Row(
-                setting.name,
-                (
-                    written(setting.__get__(conf, type(conf))),
-                    "observe" if conf.is_observed(setting) else "enforce",
-                    counts.get(setting.name, 0),
-                ),
-            )
-            for setting in OBSERVABLE
-        ],
-        "A limit that only observes refuses nothing. It counts the texts that it would have "
-        "refused, up to the last hour. Set OPTIN_OBSERVE.",
-    )
+    rows = []
+    for setting in OBSERVABLE:
+        value = written(setting.__get__(conf, type(conf)))
+        mode = "observe" if conf.is_observed(setting) else "enforce"
+        cells = (value, "off" if value == "0" else mode, counts.get(setting.name, 0))
+        rows.append(Row(setting.name, cells))
+    columns = ("Setting", "Value", "Mode", "Would have refused in 7 days")
+    return Table("limits", "Limits on texts", columns, rows)
 
 
 def _notary(place: notes.Place, now: datetime) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Decision:
     seconds: int = field(default=0, kw_only=True)  # the window of a rate
 
     @property
-    def data(self) -> dict[str, int | str]:
+    def data(self) -> dict[str, Any]:
         """The facts, for the audit event."""
         return {"rule": self._name, "count": self.count, "limit": self.limit}
 
@@ -125,7 +125,7 @@ class Refused(Decision):
         return self.also | {self.rule}
 
     @property
-    def data(self) -> dict[str, int | str]:
+    def data(self) -> dict[str, Any]:
         return {
             "rule": self._name,
             "count": self.count,
@@ -146,16 +146,13 @@ class Reserved(Decision):
     Its count is an estimate if many share it: two texts at once may both be the fifth.
     """
 
-    is_observed: bool = field(default=False, kw_only=True)  # it would have refused
+    observed: frozenset[Rule] = field(default=frozenset(), kw_only=True)
+    """The rules that would have refused it, and only observe: ``rule`` would stand longest."""
 
     @property
-    def data(self) -> dict[str, int | str]:
-        facts: dict[str, int | str] = {
-            "rule": self._name,
-            "count": self.count,
-            "limit": self.limit,
-        }
-        return {**facts, "observed": 1} if self.is_observed else facts
+    def data(self) -> dict[str, Any]:
+        facts = {"rule": self._name, "count": self.count, "limit": self.limit}
+        return {**facts, "observed": sorted(self.observed)} if self.observed else facts
 
 
 def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
@@ -254,7 +251,8 @@ def longest(refusals: Iterable[Refused | None]) -> Refused | None:
     if not found:
         return None
     last = max(found, key=lambda refused: (refused.is_open_ended, refused.retry_after))
-    return replace(last, also=frozenset(refused.rule for refused in found if refused is not last))
+    rules = frozenset[Rule]().union(*(refused.rules for refused in found))
+    return replace(last, also=rules - {last.rule})
 
 
 def enforced(refused: Refused | None) -> Refused | None:

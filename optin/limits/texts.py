@@ -280,10 +280,20 @@ def _enforced(limits: Sequence[Limit]) -> list[Limit]:
 
 
 def _observed(refused: Refused) -> Reserved:
-    """Let a text through that *refused* would stop, if its rule did more than observe."""
-    rule = refused.rule
-    transaction.on_commit(lambda: metrics.OBSERVED.labels(SETTINGS[rule].name).inc(), robust=True)
-    return Reserved(rule, refused.count, refused.limit, seconds=refused.seconds, is_observed=True)
+    """Let a text through that *refused* would stop, if its rules did more than observe."""
+
+    def count() -> None:
+        for setting in {SETTINGS[rule] for rule in refused.rules}:
+            metrics.OBSERVED.labels(setting.name).inc()
+
+    transaction.on_commit(count, robust=True)
+    return Reserved(
+        refused.rule,
+        refused.count,
+        refused.limit,
+        seconds=refused.seconds,
+        observed=refused.rules,
+    )
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

@@ -187,7 +187,7 @@ def _observed(span: Span) -> Iterator[Figure]:
     """What observed limits would have refused, by the setting of the limit."""
     counts: Counter[str] = Counter()
     events = AuditEvent.objects.filter(_within(span, "at"), data__has_key="observed").order_by()
-    for rule, count in events.values_list("data__rule").annotate(n=Count("pk")):
-        counts[limits.SETTINGS[limits.Rule(rule.partition("/")[0])].name] += count
+    for rules in events.values_list("data__observed", flat=True).iterator():
+        counts.update({limits.SETTINGS[limits.Rule(rule)].name for rule in rules})
     for name, count in counts.items():
         yield Figure(what=What.OBSERVED, name=name, count=count)

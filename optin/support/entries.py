@@ -216,7 +216,7 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         at=message.created_at,
         what=What.TEXT,
         words=messages.text(message),
-        details=_reference(message),
+        details=(*_reference(message), *(wording.observed(request.data) if request else ())),
         number="",  # the words say it
         who=_who(request, names) if request else "",
         where=_where(request) if request else "",

@@ -17,7 +17,7 @@ from django.utils import timezone
 from optin import phones
 from optin.audit.reading import count_in, time_in
 from optin.conf import conf
-from optin.limits import Rule
+from optin.limits import SETTINGS, Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
 
@@ -242,6 +242,14 @@ def decided(event: AuditEvent) -> str:
     return said
 
 
+def observed(data: Mapping[str, Any]) -> list[str]:
+    """Say of a text that left which limits would have refused it, if they did not only observe."""
+    names = {SETTINGS[Rule(name)].name for name in data.get("observed", [])}
+    if not names:
+        return []
+    return [f"only observed: would have been refused by {', '.join(sorted(names))}"]
+
+
 def decisions(kind: AuditEvent.Kind) -> dict[str, str]:
     """Return what is said of events of *kind*, by outcome; of all other outcomes, under ""."""
     said = {outcome: words for (one, outcome), words in _EVENTS.items() if one == kind}
@@ -252,8 +260,7 @@ def reasons(event: AuditEvent) -> list[str]:
     """Say what led to a decision and what followed from it: the rule, the counts, the times."""
     data = event.data
     said = [rule(data)]
-    if data.get("observed"):
-        said.append("Only observed: if this limit was enforced, it would have refused the text")
+    said += observed(data)
     if again := again_at(event):
         said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:

@@ -8,13 +8,14 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from optin.conf import OBSERVABLE, Rate
+from optin.limits import SETTINGS, Rule
 from optin.messaging.routes import read_plan
 from optin.models import AuditEvent, Guard, ProviderUser, Purpose, SendCounter
 from optin.operations import challenges
 from optin.operations.sending import Sending
 from optin.outcomes import SendOutcome
 from optin.runtime import metrics
-from optin.support import guesses, wording
+from optin.support import guesses, statistics, wording
 from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
@@ -28,11 +29,12 @@ def would_refuse(rule: str, count: int, limit: int) -> None:
     """The newest event tells that *rule* would have refused the text."""
     event = newest_event()
     assert event.outcome in SENT
-    said = {name: event.data.get(name) for name in ("rule", "count", "limit", "observed")}
-    assert said == {"rule": rule, "count": count, "limit": limit, "observed": 1}
-    assert "Only observed: if this limit was enforced, it would have refused the text" in (
-        wording.reasons(event)
-    )
+    said = [event.data[name] for name in ("rule", "count", "limit")]
+    name, _, _ = rule.partition("/")
+    assert said == [rule, count, limit]
+    assert name in event.data["observed"]
+    setting = SETTINGS[Rule(name)].name
+    assert f"only observed: would have been refused by {setting}" in wording.reasons(event)
 
 
 @pytest.mark.parametrize(("setting", "rule", "together", "elsewhere"), TABLE)
@@ -102,6 +104,19 @@ def test_what_others_did_withholds_nothing(alone: LazySettings, asker: Asker, ph
     asker.ask(user=1)
     would_refuse("asked-number/600", 1, 1)
     assert len(phone.messages) == 2
+
+
+def test_each_of_several_is_named(alone: LazySettings, asker: Asker, clock: object) -> None:
+    """Else the page would say of one of them that it refuses nothing."""
+    alone.OPTIN_RESEND_WAIT = (30,)
+    alone.OPTIN_SENDS_PER_USER = (Rate(1, 600),)
+    both = ("OPTIN_RESEND_WAIT", "OPTIN_SENDS_PER_USER")
+    alone.OPTIN_OBSERVE = both
+    asker.ask()
+    asker.ask()
+    assert newest_event().data["observed"] == ["asked-user", "resend-wait"]
+    statistics.roll_up(timezone.now())
+    assert statistics.observed(timezone.now()) == dict.fromkeys(both, 1)
 
 
 def test_the_others_go_on(alone: LazySettings, asker: Asker) -> None:
