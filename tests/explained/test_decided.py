@@ -986,12 +986,13 @@ def test_each_side_is_told_the_cause(
         meets, reads = page
         shown = meets(stage)
         if withheld:
+            faults += hidden_on(shown)
             shown = stage.not_received()
         whole = withheld or meets is delivery_page
         faults += missing("the person", shown.text if whole else first_on(shown), reads)
         faults += led_to(stage, staff, reference_on(shown))
         if withheld:
-            faults += [f"the person reads {word}" for word in HIDDEN if word in shown.text]
+            faults += hidden_on(shown)
             stage.clock.shift(BEYOND_WAITS)
             answer = stage.api.opt_in(NUMBER)
             assert answer.status == 200
@@ -1026,6 +1027,10 @@ def led_to(at: Stage, staff: Told, reference: str) -> list[str]:
     if led.why != why:
         return [f"staff read {led.why or 'nothing'}, not {why}: {led.text}"]
     return missing("staff", led.text, reads)
+
+
+def hidden_on(page: Page) -> list[str]:
+    return [f"the person reads {word!r}" for word in HIDDEN if word in page.text]
 
 
 def missing(who: str, said: str, wanted: str) -> list[str]:
