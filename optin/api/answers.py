@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from optin.conf import conf
 from optin.runtime import references
+from optin.support.diagnosis import EXPLAINED, Why
 from optin.waits import whole_seconds
 
 Link = dict[str, str]
@@ -63,7 +64,9 @@ ERRORS: dict[str, Row] = {
         400,
         "The code is not right.",
         "The code is wrong; or there is nothing to prove under this id: it is unknown, not "
-        "yours, under another file, or has no code waiting. The answer is the same for all.",
+        "yours, under another file, or has no code waiting. The answer is the same for all. Let "
+        "the person enter the newest code again, or call opt-in-to-2fa (or opt-out-from-2fa) for "
+        "a new one.",
     ),
     "otp_expired": Row(
         400,
@@ -84,7 +87,8 @@ ERRORS: dict[str, Row] = {
     "region_not_allowed": Row(
         400,
         "Mobile numbers of that country cannot be used here.",
-        "MobileNumber belongs to a region to which this service sends no texts.",
+        "MobileNumber belongs to a region to which this service sends no texts. Let the person "
+        "enter another number, or ask the operators for the region.",
     ),
     "not_authenticated": Row(
         401,
@@ -117,7 +121,7 @@ ERRORS: dict[str, Row] = {
         403,
         "Codes by text message are switched off for this account. Contact support.",
         "Too many wrong codes disabled the second factor, or staff suspended it. Two-factor "
-        "sign-in stays required.",
+        "sign-in stays required: a code of an app or a recovery code still works.",
     ),
     "not_found": Row(404, "There is nothing here.", "No call has this address."),
     "method_not_allowed": Row(
@@ -137,12 +141,13 @@ ERRORS: dict[str, Row] = {
     "not_opted_in": Row(
         409,
         "Two-factor authentication is not on.",
-        "You have no active number to release.",
+        "You have no active number to release. opt-in-to-2fa turns it on.",
     ),
     "mobile_number_in_use": Row(
         409,
         "Another account uses this mobile number. Contact support.",
-        "The code was right, but the number is another user's active one. The code is used up.",
+        "The code was right, but the number is another user's active one. The code is used up. "
+        "Let the person opt in with another number (opt-in-to-2fa), or ask support.",
     ),
     "cursor_gone": Row(
         410,
@@ -190,7 +195,9 @@ TOKEN_ERRORS: dict[str, Row] = {
         400,
         "The user name or the password is not right.",
         "The user name, the password or the refresh token is wrong or no longer valid; or the "
-        "code is wrong, expired or used up, or texted while the factor is disabled.",
+        "code is wrong, expired or used up, or texted while the factor is disabled; or an "
+        "authenticator app takes two codes in a row now, and the next one is needed too. The "
+        "answer is the same for all codes.",
     ),
     "invalid_scope": Row(
         400,
@@ -220,6 +227,27 @@ TOKEN_ERRORS: dict[str, Row] = {
 }
 """The decisions of the token calls, by their RFC 6749 error code."""
 
+_OF_TEXTS = (
+    *(Why.RESEND_WAIT, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.CLIENT_LIMIT, Why.FILE_BUDGET),
+    *(Why.TOTAL_BUDGET, Why.PREFIX_CLOSED, Why.ANSWERED_STOP, Why.ALL_STOPPED),
+)
+_BARRED = (Why.DISABLED, Why.SUSPENDED)
+
+CAUSES: dict[str, tuple[Why, ...]] = {
+    "2fa_code_required": (Why.RESEND_WAIT, *_BARRED),
+    "factor_disabled": _BARRED,
+    "send_limit": _OF_TEXTS,
+    "temporarily_unavailable": (
+        *(Why.PASSWORD_LIMIT, Why.LOCKED, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.ADDRESS_LIMIT),
+        *(Why.TOTAL_BUDGET, Why.ANSWERED_STOP, Why.ALL_STOPPED),
+    ),
+}
+"""Codes with several causes, which the ``Link`` of a refusal tells apart (G-07).
+
+Only causes that are about the caller or name nobody: a code that stands for what must not be told
+apart, such as ``otp_incorrect``, has none (S-09, S-38).
+"""
+
 _OAUTH_ERROR_OF_STATUS = {500: "server_error", 503: "temporarily_unavailable"}
 
 RETRY_UNAVAILABLE = timedelta(seconds=5)
@@ -240,9 +268,11 @@ class ApiError(Exception):
         *,
         retry_after: timedelta | None = None,
         allow: str = "",
+        why: Why | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
+        self.why = why
         self._message = message
         self.retry_after = retry_after
         self.allow = allow
@@ -250,6 +280,13 @@ class ApiError(Exception):
     @property
     def status(self) -> int:
         return self.rows[self.code].status
+
+    @property
+    def anchor(self) -> str:
+        """Where ``/Help/Errors`` explains it: at the code, or at one of its causes."""
+        return (
+            anchor_of(self.code, self.why) if self.why in CAUSES.get(self.code, ()) else self.code
+        )
 
     @property
     def wait(self) -> int | None:
@@ -302,13 +339,24 @@ def help_link(code: str) -> Link:
     return link("help", f"/Help/Errors#{code}", code, "GET")
 
 
-def help_headers(code: str, request_id: str) -> dict[str, str]:
+def anchor_of(code: str, why: Why | None) -> str:
+    return f"{code}.{why}"
+
+
+def causes_of(code: str) -> dict[str, str]:
+    """Return what ``/Help/Errors`` says of each cause of *code*, by its anchor."""
+    return {anchor_of(code, why): EXPLAINED[why].client for why in CAUSES.get(code, ())}
+
+
+def help_headers(anchor: str, request_id: str) -> dict[str, str]:
     """Return the reference of a refused request, alone and in a link to the help.
 
     In headers, because the body of a refusal is the same for all whom it must not tell apart.
+
+    :param anchor: the code, or ``ApiError.anchor``.
     """
     reference = references.of(request_id)
-    page = f"{conf.base_url}/Help/Errors?reference={reference}#{code}"
+    page = f"{conf.base_url}/Help/Errors?reference={reference}#{anchor}"
     return {references.HEADER: reference, "Link": f'<{page}>; rel="help"'}
 
 

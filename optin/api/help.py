@@ -22,6 +22,7 @@ from optin.api.answers import (
     ApiError,
     Row,
     base_response,
+    causes_of,
     help_link,
 )
 from optin.api.samples import as_json, as_xml, is_collection, model_in, sample, sample_body
@@ -366,7 +367,7 @@ def authentication(request: HttpRequest) -> HttpResponse:
 def errors(request: HttpRequest) -> HttpResponse:
     code = "otp_incorrect"
     context = {
-        "entries": entries(),
+        "entries": [(code, rows, causes_of(code)) for code, rows in entries().items()],
         "example": as_json(base_response(ERRORS[code].message, [help_link(code)])),
     }
     return render(request, "help/errors.html", context)

@@ -59,7 +59,7 @@ class TokenCall(Call):
         if result.tokens is None:
             message = _MESSAGE.get(result.outcome, "")
             code = "invalid_grant" if message else str(result.outcome)
-            raise TokenError(code, message, retry_after=result.retry_after)
+            raise TokenError(code, message, retry_after=result.retry_after, why=result.why)
         tokens = {
             "access_token": result.tokens.access_token,
             "token_type": "Bearer",

@@ -48,6 +48,7 @@ from optin.errors import Busy, OnlyFiction, Refusal, Rehearsed
 from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
+from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, throttle
@@ -161,7 +162,7 @@ class Call(APIView):
         if isinstance(exc, Rehearsed):
             # For what counts it. A client cannot name it: its headers begin with HTTP_.
             self.request.META["REHEARSED"] = True
-        headers = error.headers | help_headers(error.code, self.request.META["REQUEST_ID"])
+        headers = error.headers | help_headers(error.anchor, self.request.META["REQUEST_ID"])
         return Response(self.refusal(error), status=error.status, headers=headers)
 
     def refusal(self, error: ApiError) -> Body:
@@ -275,7 +276,7 @@ class OptInView(UserCall):
             reference=_reference(request.META),
         )
         if sending.outcome not in {SendOutcome.SENT, SendOutcome.RESENT}:
-            raise ApiError(sending.outcome, retry_after=sending.retry_after)
+            raise _unsent(sending)
         return Response(Body("OptInTo2FAResult", {"ProviderUserId": sending.provider_user_id}))
 
     def next_links(self, code: str) -> list[Link]:
@@ -325,8 +326,8 @@ class OptOutView(UserCall):
             self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file
         )
         if sending.outcome in {SendOutcome.SENT, SendOutcome.RESENT, SendOutcome.WAITING}:
-            raise ApiError("2fa_code_required")
-        raise ApiError(sending.outcome, retry_after=sending.retry_after)
+            raise ApiError("2fa_code_required", why=sending.why)
+        raise _unsent(sending)
 
     def next_links(self, code: str) -> list[Link]:
         again = self.link("self", "opt-out-from-2fa", "Send the code")
@@ -411,6 +412,10 @@ def _first_message(errors: Any) -> str:
     if messages[0].code in {"required", "null"}:
         return f"{field} is required."
     return f"{field} {messages[0]}"
+
+
+def _unsent(sending: Sending) -> ApiError:
+    return ApiError(sending.outcome, retry_after=sending.retry_after, why=sending.why)
 
 
 _REHEARSED_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}

@@ -73,6 +73,7 @@ class Overview:
     recovery_codes: int  # unused
     app_is_heard: bool = False  # False too where there were more failures than NIST allows
     app_takes_two: bool = False  # codes in a row, after many wrong ones
+    is_disabled: bool = False  # no texted code is accepted, after many wrong ones
 
     @property
     def is_on(self) -> bool:
@@ -88,6 +89,7 @@ def overview(user: User) -> Overview:
         RecoveryCode.objects.left(user),
         app_is_heard=bool(app) and user.otp_failures < MAX_FAILURES,
         app_takes_two=bool(app and user.two_codes_until(timezone.now())),
+        is_disabled=user.otp_disabled_at is not None,
     )
 
 

@@ -27,7 +27,7 @@ from optin.operations.factors import (
     record,
     refuse_ended,
 )
-from optin.operations.sending import Sending, barred, decided, text_code
+from optin.operations.sending import Sending, barred, text_code
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome
@@ -58,7 +58,7 @@ def challenge_locked(
     """``challenge`` for a caller that holds the lock of the user."""
     row = factors.active
     result = text_challenge(factors, row, purpose, origin, file, now)
-    data = {**decided(result, factors), "purpose": purpose}
+    data = {**result.facts, "purpose": purpose}
     record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
     return result
 

@@ -29,7 +29,7 @@ from optin.operations.factors import (
     record,
     refuse_ended,
 )
-from optin.operations.sending import Sending, barred, decided, text_code
+from optin.operations.sending import Sending, barred, text_code
 from optin.operations.verification import (
     Verification,
 )
@@ -103,7 +103,7 @@ def _opt_in(
             provider_user_id=result.provider_user_id,
             number_digest=digest,
             last_three=number.last_three,
-            data=decided(result, factors),
+            data=result.facts,
         )
     return result
 
@@ -217,7 +217,6 @@ def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)
         refuse_ended(factors, user)
-        data = decided(result, factors)
         record(
             Kind.OPT_IN,
             result.outcome,
@@ -225,7 +224,7 @@ def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending
             row,
             origin,
             factors.now,
-            data=data,
+            data=result.facts,
             file=row.file,
         )
     return result

@@ -16,8 +16,8 @@ from django.utils.translation import override
 from optin import keys
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber, OnlyFiction, Rehearsed
-from optin.limits import Rule
-from optin.messaging import receipts, wording
+from optin.messaging import receipts
+from optin.messaging import wording as texts
 from optin.models import File, Guard, PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.messages import State
 from optin.operations import verification
@@ -28,6 +28,7 @@ from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
 from optin.sandbox import Call, answer_of
+from optin.support import wording
 
 SHOWN_FOR = timedelta(days=1)
 """How long a text is shown."""
@@ -62,7 +63,7 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     elif code == SendOutcome.FACTOR_DISABLED:
         user.otp_disabled_at = now
     elif code == SendOutcome.SEND_LIMIT:
-        data = {"rule": Rule.NONE.value}
+        data = {"rule": wording.SANDBOX}
         return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data=data)
     elif code == SendOutcome.REGION_NOT_ALLOWED:
         return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
@@ -173,7 +174,7 @@ def _shown(messages: Iterable[SmsMessage]) -> Iterable[Shown]:
         number = message.provider_user
         try:
             with override(message.language or None):
-                body = wording.text_for(message)
+                body = texts.text_for(message)
             to = number.open_number()
         except keys.UndecryptableError:
             continue  # its key has left the ring: nobody can enter the code either

@@ -19,7 +19,9 @@ from optin.models import (
 )
 from optin.operations import verification
 from optin.operations.factors import Factors
-from optin.outcomes import WITHHELD, SendOutcome
+from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
+from optin.support import wording
+from optin.support.diagnosis import OF_RULES, Why
 
 Closed = PendingOtp.Closed
 
@@ -42,28 +44,38 @@ class Sending:
         """What staff are told."""
         return WITHHELD if self.is_withheld else self.outcome
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The rule that decided, what it counted, its limit, and more: for the event.
+
+        What ``limits`` did not decide has the outcome for its rule.
+        """
+        return {"rule": self.outcome.value, "count": 0, "limit": 0, **self.data}
+
+    @property
+    def why(self) -> Why | None:
+        """The cause of a refusal, for whoever asked.
+
+        None where a text was sent, and where they are told so.
+        """
+        if self.outcome in {SendOutcome.SENT, SendOutcome.RESENT}:
+            return None
+        return OF_RULES.get(wording.rule_name(self.facts))
+
 
 def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sending | None:
-    """``verification.barred`` for a request for a text."""
-    if refusal := verification.barred(factors, now, changing=changing):
-        return Sending(SendOutcome(refusal.outcome), retry_after=refusal.retry_after)
-    return None
-
-
-def decided(result: Sending, factors: Factors) -> dict[str, Any]:
-    """Return for the event of *result* the rule that decided, what it counted, its limit.
-
-    What ``limits`` did not decide has the outcome for its rule, and the count of wrong codes.
-    """
-    user = factors.user
-    if result.outcome is SendOutcome.LOCKED:
+    """``verification.barred`` for a request for a text, with the count of wrong codes."""
+    refusal = verification.barred(factors, now, changing=changing)
+    if refusal is None:
+        return None
+    user, limit = factors.user, 0
+    if refusal.outcome is CodeOutcome.LOCKED:
         limit = conf.lock_after
-    elif result.outcome is SendOutcome.FACTOR_DISABLED and user.otp_disabled_at:
+    elif user.otp_disabled_at:
         limit = conf.disable_after
-    else:
-        limit = 0
-    count = user.otp_failures if limit else 0
-    return {"rule": result.outcome.value, "count": count, "limit": limit, **result.data}
+    outcome = SendOutcome(refusal.outcome)
+    data = {"rule": outcome.value, "count": user.otp_failures if limit else 0, "limit": limit}
+    return Sending(outcome, retry_after=refusal.retry_after, data=data)
 
 
 def text_code(

@@ -40,6 +40,7 @@ from optin.operations.passwords import trying
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
+from optin.support.diagnosis import Why
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -68,6 +69,7 @@ class TokenAnswer:
     outcome: TokenOutcome
     tokens: Tokens | None = None
     retry_after: timedelta | None = None
+    why: Why | None = None  # of what the outcome does not say
 
 
 def application() -> AbstractApplication | None:
@@ -112,7 +114,12 @@ def password_grant(
     code = _code(verification_code)
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
-            return TokenAnswer(TokenOutcome(tried.outcome), retry_after=tried.retry_after)
+            limited = tried.outcome is SignInOutcome.NOT_NOW
+            return TokenAnswer(
+                TokenOutcome(tried.outcome),
+                retry_after=tried.retry_after,
+                why=Why.PASSWORD_LIMIT if limited else None,
+            )
         return _grant_locked(tried.factors, scope, code, client, origin, tried.now)
 
 
@@ -275,15 +282,17 @@ def _second_factor(
         left = factors.user.locked_for(now)
         outcome = TokenOutcome.NOT_NOW if left else TokenOutcome.CODE_REQUIRED
         _record(outcome, factors.user, origin, now)
-        return TokenAnswer(outcome, retry_after=left)
+        return TokenAnswer(outcome, retry_after=left, why=Why.LOCKED if left else None)
     if not code:
         sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
         if sending.outcome in {SendOutcome.LOCKED, SendOutcome.SEND_LIMIT}:
-            return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=sending.retry_after)
-        return TokenAnswer(TokenOutcome.CODE_REQUIRED)
+            return TokenAnswer(
+                TokenOutcome.NOT_NOW, retry_after=sending.retry_after, why=sending.why
+            )
+        return TokenAnswer(TokenOutcome.CODE_REQUIRED, why=sending.why)
     verified = challenges.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
     if verified.outcome is CodeOutcome.LOCKED:
-        return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=verified.retry_after)
+        return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=verified.retry_after, why=Why.LOCKED)
     if verified.outcome is not CodeOutcome.OK:
         return TokenAnswer(TokenOutcome.INVALID_CODE)
     return None

@@ -30,7 +30,7 @@ from optin.operations.factors import (
     record,
 )
 from optin.operations.opt_ins import not_allowed, send_code
-from optin.operations.sending import Sending, barred, decided
+from optin.operations.sending import Sending, barred
 from optin.origin import Origin
 from optin.outcomes import SendOutcome, StaffOutcome
 from optin.phones import MobileNumber
@@ -166,7 +166,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
         else:
             result = _resend(factors, row, code, origin, now)
         if isinstance(result, Sending):
-            outcome, facts = result.outcome.value, decided(result, factors)
+            outcome, facts = result.outcome.value, result.facts
         else:
             outcome, facts = result.value, {"rule": result.value, "count": 0, "limit": 0}
         data = {**facts, "purpose": purpose}

@@ -270,6 +270,8 @@ def count_failure(
     if result.tried:
         result.tried.count_try()
         data["try"] = result.tried.tries
+    else:
+        data["by"] = (By.APP if result.at_app else By.RECOVERY).value
     # Where it takes two codes, a single one opens nothing: it costs none of the guesses.
     if result.at_app and not user.two_codes_until(now):
         data["app_until"] = user.count_app_failure(now).isoformat()

@@ -117,6 +117,10 @@ SUSPENDED = "suspended"
 """The rule that staff suspended the number: codes are disabled, and no count led to it."""
 
 
+SANDBOX = "sandbox"
+"""The rule that a number of a sandbox asked for the refusal."""
+
+
 def rule_name(data: Mapping[str, Any]) -> str:
     """Return the rule that decided, without its window: its name in ``limits``, or an outcome."""
     name, _slash, _seconds = str(data.get("rule", "")).partition("/")
@@ -194,6 +198,7 @@ RULES: dict[str, str] = {
         "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
     ),
     SUSPENDED: "staff suspended the number",
+    SANDBOX: "the ending of the number asked a sandbox for this answer",
     SendOutcome.ALREADY_OPTED_IN: "two-factor sign-in was on already",
     SendOutcome.NOT_OPTED_IN: "no number is active",
     Rule.EMAIL: "%(count)s of %(limit)s requests of this person for another address in %(span)s",

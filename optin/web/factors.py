@@ -102,7 +102,7 @@ def number(request: HttpRequest) -> HttpResponse:
         said = words.sending(sending, Purpose.OPT_IN, factors) if sending else ""
         if sending and sending.provider_user_id:
             sessions.name_number(request, sending.provider_user_id)
-            sessions.flash(request, said)
+            sessions.flash(request, said, refused=sending.outcome not in words.SENT)
             number = sending.provider_user_id
             return SeeOther("number-code", then=on_to(request), number=number)
         if sending:

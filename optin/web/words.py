@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from optin import codes, limits, phones
+from optin import codes, phones
 from optin.conf import conf
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
@@ -23,6 +23,7 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
+from optin.support.diagnosis import EXPLAINED, Why
 from optin.waits import whole_seconds
 
 _FEW_TRIES = 3
@@ -215,6 +216,12 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
         sign in with one first, which lifts a disabling.
     """
     said = _("Codes by text message are switched off for your account.")
+    if factors.is_disabled:
+        said = _("Too many wrong codes: codes by text message are switched off for your account.")
+    elif factors.number and factors.number.suspended_at:
+        said = _(
+            "Staff suspended your number: codes by text message are switched off for your account."
+        )
     return f"{said} {_way_back(factors) if changing else other_ways(factors)}"
 
 
@@ -341,14 +348,12 @@ SENT = frozenset({SendOutcome.SENT, SendOutcome.RESENT})
 
 def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
     """Say what became of a request for a text."""
-    if not result.is_withheld and result.data.get("rule") == limits.Rule.OPTED_OUT:
+    if result.why is Why.ANSWERED_STOP:
         # Only who has verified the number is refused openly.
         return stopped(purpose, factors)
     outcome = result.outcome
     if outcome is SendOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=purpose is Purpose.OPT_IN)
-    if outcome is SendOutcome.SEND_LIMIT and result.data.get("rule") == limits.Rule.RESEND_WAIT:
-        outcome = SendOutcome.WAITING
     if outcome is SendOutcome.REGION_NOT_ALLOWED:
         beginnings = ", ".join(dict.fromkeys(map(phones.calling_code, conf.sms_regions)))
         return _(
@@ -356,21 +361,33 @@ def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
             "%(beginnings)s."
         ) % {"beginnings": beginnings}
     if outcome in _UNSENT:
-        return _UNSENT[outcome]() % {"wait": in_words(result.retry_after or timedelta(0))}
+        return _unsent(result, purpose, factors)
     return _SENT[outcome]()
 
 
-_UNSENT = {
-    SendOutcome.WAITING: lambda: _(
-        "A text message was sent a moment ago. You can ask for another in %(wait)s."
-    ),
-    SendOutcome.SEND_LIMIT: lambda: _(
-        "No more text messages can be sent now. You can ask again in %(wait)s."
-    ),
-    SendOutcome.LOCKED: lambda: _(
-        "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
-    ),
-}
+_UNSENT = frozenset({SendOutcome.WAITING, SendOutcome.SEND_LIMIT, SendOutcome.LOCKED})
+
+
+def _unsent(result: Sending, purpose: Purpose, factors: Overview) -> str:
+    """Say which limit refused the text, and when it ends."""
+    why = result.why
+    said = EXPLAINED[why].person if why else ""
+    refused = (
+        _(said)
+        if said
+        else _("No more text messages can be sent now. You can ask again in %(wait)s.")
+    )
+    wait = delay_in_words(result.retry_after or timedelta(0))
+    sentences = [refused % {"wait": wait}]
+    if why in {Why.RESEND_WAIT, Why.LOCKED}:
+        return sentences[0]
+    if result.outcome is SendOutcome.WAITING:
+        sentences.insert(0, _("A text message was sent a moment ago."))
+    if purpose is not Purpose.OPT_IN and (factors.app_is_heard or factors.recovery_codes):
+        sentences.append(other_ways(factors))
+    return " ".join(sentences)
+
+
 _SENT: dict[SendOutcome, Callable[[], str]] = {
     SendOutcome.SENT: lambda: "",  # the page to which it leads says where it went
     SendOutcome.RESENT: lambda: _("We sent the text message again. The code is the same."),
@@ -391,7 +408,7 @@ def delivery(text: SmsMessage) -> str:
 
 
 _DELIVERY = {
-    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s."),
+    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s. It is not your phone."),
     State.SENDING: lambda: _("Being sent, since %(time)s."),
     State.SENT: lambda: _("Sent at %(time)s. Your carrier has not confirmed it yet."),
     State.DELIVERED: lambda: _("Delivered at %(time)s."),

@@ -1,17 +1,12 @@
 """Staff of each role, signed in or not, and somebody whom they look after."""
 
-from typing import Any
-
 import pytest
-from django.test import Client
 from django.utils import timezone
-from django_otp import DEVICE_ID_SESSION_KEY
 from oauth2_provider.models import get_application_model
 
 from optin.models import (
     AccessKey,
     AuditEvent,
-    AuthenticatorApp,
     File,
     GatewayHealth,
     Guard,
@@ -28,10 +23,10 @@ from optin.operations import staff_actions
 from optin.runtime import outside
 from tests.kit.people import ORIGIN
 from tests.kit.staff import (
-    ROLES,
     In,
     OnStaff,
     World,
+    browser_of,
     make_staff,
 )
 
@@ -49,22 +44,7 @@ def on_staff() -> OnStaff:
 @pytest.fixture
 def signed_in() -> In:
     """Return the browser of somebody: *how* they stand is one of ``PEOPLE``."""
-
-    def sign_in(how: str) -> Client:
-        client = Client()
-        if how == "anonymous":
-            return client
-        user = make_staff(how)
-        client.force_login(user)
-        session: Any = client.session
-        session["began"] = session["seen"] = timezone.now().timestamp()
-        if how in {*ROLES, "superuser"}:
-            app = AuthenticatorApp.objects.get(user=user)
-            session[DEVICE_ID_SESSION_KEY] = app.persistent_id
-        session.save()
-        return client
-
-    return sign_in
+    return browser_of
 
 
 @pytest.fixture

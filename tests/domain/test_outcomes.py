@@ -2,7 +2,7 @@
 
 import pytest
 
-from optin.api.answers import TOKEN_ERRORS
+from optin.api.answers import CAUSES, TOKEN_ERRORS
 from optin.api.tokens import _MESSAGE
 from optin.limits import Rule
 from optin.models.messages import Unsent
@@ -15,7 +15,7 @@ from optin.outcomes import (
     TokenOutcome,
 )
 from optin.support import messages, wording
-from optin.support.diagnosis import advice
+from optin.support.diagnosis import EXPLAINED, OF_RULES, Why
 from optin.web import words
 
 REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
@@ -48,16 +48,31 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
             id="rules",
         ),
         pytest.param(
-            {*advice.RULES} & {*Rule},
+            {*OF_RULES} & {*Rule},
             {*Rule} - REFUSE_NOTHING - OF_STAFF - OF_PASSWORDS - OF_NO_TEXT,
-            id="advice",
+            id="causes",
         ),
+        # What a rule comes to; and who has limits of passwords.
+        pytest.param({*EXPLAINED}, {*OF_RULES.values(), Why.PASSWORD_LIMIT}, id="explanations"),
         pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),
         pytest.param({*wording._WHY}, {*NotCompared}, id="not-compared"),
     ],
 )
 def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:
     assert told == members
+
+
+def test_what_is_withheld_has_words_for_staff_only() -> None:
+    """S-38: whatever a page or a call does with such a rule, it has nothing to say of it."""
+    withheld = (Rule.ASKED_NUMBER, Rule.DENY_NUMBER)
+    told = [EXPLAINED[OF_RULES[rule]] for rule in withheld]
+    assert [(each.client, each.person) for each in told] == [("", "")] * 2
+    assert all(each.staff for each in EXPLAINED.values())
+
+
+def test_each_cause_of_a_link_has_its_entry() -> None:
+    found = [EXPLAINED[why].client for causes in CAUSES.values() for why in causes]
+    assert all(found)
 
 
 def test_one_outcome_becomes_another_by_its_value() -> None:

@@ -11,6 +11,7 @@ from django.db import models
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
+from django_otp import DEVICE_ID_SESSION_KEY
 
 from optin.admin import site
 from optin.models import AuthenticatorApp, User
@@ -52,6 +53,22 @@ def make_staff(role: str) -> User:
         give_app(user)
     user.refresh_from_db()
     return user
+
+
+def browser_of(how: str) -> Client:
+    """Return the browser of somebody who is signed in as *how* says, one of ``PEOPLE``."""
+    client = Client()
+    if how == "anonymous":
+        return client
+    user = make_staff(how)
+    client.force_login(user)
+    session: Any = client.session
+    session["began"] = session["seen"] = timezone.now().timestamp()
+    if how in {*ROLES, "superuser"}:
+        app = AuthenticatorApp.objects.get(user=user)
+        session[DEVICE_ID_SESSION_KEY] = app.persistent_id
+    session.save()
+    return client
 
 
 def routes(found: list[URLPattern | URLResolver], above: str = "") -> Iterator[tuple[str, str]]:

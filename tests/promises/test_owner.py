@@ -199,7 +199,7 @@ def _somebody_reads_her_mail(at: Strangers) -> str:
         (_all_texts_and_then_hers_are_used_up, "in 43140 seconds"),
         (_the_gateway_fails_with_texts_of_strangers, "no text"),
         (_too_many_sign_in_at_once, "503"),
-        (_staff_stopped_all_texts, "No more text messages can be sent now"),
+        (_staff_stopped_all_texts, "sends no text messages at the moment"),
         (_staff_suspended_her_number, "no text"),
         (_somebody_reads_her_mail, "the password is not right"),
     ],

@@ -11,13 +11,25 @@ from datetime import datetime
 from optin.models import User
 from optin.support.diagnosis.barriers import deactivated, resting
 from optin.support.diagnosis.causes import Cause, Question, Why
+from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
 from optin.support.diagnosis.facts import Known, read_facts
 from optin.support.diagnosis.one_event import explain
 from optin.support.diagnosis.why_no_access import of_access
 from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
 from optin.support.diagnosis.why_no_text import of_texts
 
-__all__ = ["Cause", "Known", "Question", "Why", "causes_of", "diagnose", "explain", "read_facts"]
+__all__ = [
+    "EXPLAINED",
+    "OF_RULES",
+    "Cause",
+    "Known",
+    "Question",
+    "Why",
+    "causes_of",
+    "diagnose",
+    "explain",
+    "read_facts",
+]
 
 
 def diagnose(user: User, now: datetime) -> list[Cause]:

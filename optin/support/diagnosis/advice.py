@@ -1,9 +1,4 @@
-"""What staff can do about each rule that refuses a text."""
-
-from optin.limits import Rule
-from optin.outcomes import SendOutcome
-from optin.support.diagnosis.causes import Why
-from optin.support.wording import SUSPENDED
+"""What staff can do: sentences that several causes share."""
 
 IT_ENDS = (
     "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
@@ -72,57 +67,3 @@ OF_ANOTHER_ACCOUNT = (
 )
 
 HAVE_FORGOTTEN = "Have they forgotten it? “Forgotten your password?” mails a link to a new one."
-
-RULES: dict[str, tuple[Why, str]] = {
-    Rule.ASKED_PAIR: (Why.NUMBER_LIMIT, IT_ENDS),
-    Rule.ASKED_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
-    Rule.OFF_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
-    Rule.OWN_NUMBER: (Why.NUMBER_LIMIT, IT_ENDS),
-    Rule.ASKED_USER: (Why.USER_LIMIT, IT_ENDS),
-    Rule.OWN_USER: (Why.USER_LIMIT, IT_ENDS),
-    Rule.ASKED_IP: (Why.ADDRESS_LIMIT, IT_ENDS),
-    Rule.OWN_IP: (Why.ADDRESS_LIMIT, IT_ENDS),
-    Rule.ASKED_CLIENT: (Why.CLIENT_LIMIT, IT_ENDS),
-    Rule.OWN_CLIENT: (Why.CLIENT_LIMIT, IT_ENDS),
-    Rule.FILE: (Why.FILE_BUDGET, BUDGET),
-    Rule.TOTAL: (Why.TOTAL_BUDGET, BUDGET),
-    Rule.OWN_TOTAL: (Why.TOTAL_BUDGET, BUDGET),
-    Rule.RESEND_WAIT: (
-        Why.RESEND_WAIT,
-        "Tell them to look for the text that was sent before: its code still works.",
-    ),
-    Rule.PREFIX: (
-        Why.PREFIX_CLOSED,
-        "An administrator can open the prefix, or put this number on the safe list. Tell the "
-        "person that it is not their phone.",
-    ),
-    Rule.STOP: (
-        Why.ALL_STOPPED,
-        "Tell the person that it is not their phone, and that nobody gets texts now. An "
-        "administrator knows when they go again.",
-    ),
-    Rule.OPTED_OUT: (
-        Why.ANSWERED_STOP,
-        "Tell them to text START to the sender of the last text. Or, once they have signed in "
-        "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
-        "An administrator can allow the number again.",
-    ),
-    Rule.DENY_NUMBER: (Why.DENIED, BY_LIST),
-    Rule.DENY_PREFIX: (Why.DENIED, BY_LIST),
-    SendOutcome.REGION_NOT_ALLOWED: (
-        Why.REGION,
-        "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
-        "in place of texts. Operators can allow more countries.",
-    ),
-    SendOutcome.LOCKED: (Why.LOCKED, UNLOCK),
-    SendOutcome.FACTOR_DISABLED: (Why.DISABLED, UNLOCK_TEXTS),
-    SUSPENDED: (Why.SUSPENDED, END_SUSPENSION),
-    SendOutcome.ALREADY_OPTED_IN: (
-        Why.ON_ALREADY,
-        "Tell them to sign in to change the number, or to turn it off first.",
-    ),
-    SendOutcome.NOT_OPTED_IN: (
-        Why.NO_NUMBER,
-        "Tell them to opt in first, if they wish to get codes by text message.",
-    ),
-}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from optin import limits, phones
+from optin import phones
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.support import wording
 from optin.support.diagnosis.advice import (
@@ -10,11 +10,11 @@ from optin.support.diagnosis.advice import (
     BY_LIST,
     BY_OWNER,
     END_SUSPENSION,
-    RULES,
     UNLOCK,
     UNLOCK_TEXTS,
 )
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
+from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment, moment_by
 
@@ -90,23 +90,26 @@ def all_stopped(control: Guard | None = None) -> Cause:
     words = "Staff stopped all texts."
     if control:
         words = f"Staff stopped all texts at {moment(control.made_at)}: “{reason_of(control)}”."
-    return no_text(Why.ALL_STOPPED, words, RULES[limits.Rule.STOP][1])
+    return no_text(Why.ALL_STOPPED, words, EXPLAINED[Why.ALL_STOPPED].staff)
 
 
 def answered_stop(number: str) -> Cause:
     words = f"Somebody answered STOP from the number {number}: no text is sent to it."
-    return no_text(Why.ANSWERED_STOP, words, RULES[limits.Rule.OPTED_OUT][1])
+    return no_text(Why.ANSWERED_STOP, words, EXPLAINED[Why.ANSWERED_STOP].staff)
 
 
 def barred(known: Known) -> Iterator[Cause]:
     """Disabled, suspended, locked: codes are refused, and texts not sent."""
     user, active = known.user, known.active
+    after = f"after {user.otp_failures} wrong codes"
+    if user.is_test and not user.otp_failures:
+        after = "because a number of the sandbox asks for it"
     another_way = f"{ANOTHER_WAY} " if known.app or known.recovery_codes else ""
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,
-            f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, after "
-            f"{user.otp_failures} wrong codes.",
+            f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, "
+            f"{after}.",
             f"{another_way}{UNLOCK_TEXTS}",
         )
     if active and active.suspended_at:
@@ -121,7 +124,6 @@ def barred(known: Known) -> Iterator[Cause]:
         yield no_entry(
             Why.LOCKED,
             f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
-            f"after "
-            f"{user.otp_failures} wrong codes.",
+            f"{after}.",
             UNLOCK,
         )

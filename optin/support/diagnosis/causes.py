@@ -60,6 +60,9 @@ class Why(StrEnum):
     PHONE_ONLY = "phone_only"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
+    NOT_ALLOWED = "not_allowed"
+    TOKEN_ENDED = "token_ended"  # noqa: S105
+    REHEARSED = "rehearsed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,11 @@ class Known:
         return bool(self.active or self.app)
 
 
-def read_facts(user: User, now: datetime) -> Known:
-    """Read what is known of *user*, who was just read."""
+def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
+    """Read what is known of *user*, who was just read.
+
+    :param about: the event that is to be explained, if it is one.
+    """
     open_codes = PendingOtp.objects.open().filter(expires_at__gt=now, provider_user=OuterRef("pk"))
     numbers = list(
         ProviderUser.objects.filter(user=user)
@@ -96,7 +99,7 @@ def read_facts(user: User, now: datetime) -> Known:
     request = requests[0] if requests else None
     # The first one of each hour has an event; that is enough to know of it.
     denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
-    access = denied.first()
+    access = about if about and about.kind == Kind.ACCESS else denied.first()
     revocation = Revocation.objects.open_of(user).first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.

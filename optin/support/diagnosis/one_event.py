@@ -1,14 +1,17 @@
 """Why one event came to what it did: what a reference leads to (G-07)."""
 
+from optin import phones
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome
 from optin.support import wording
-from optin.support.diagnosis.barriers import barred
-from optin.support.diagnosis.causes import Cause, Question, Why
+from optin.support.diagnosis.barriers import barred, deactivated
+from optin.support.diagnosis.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_refusal, password_limit
-from optin.support.diagnosis.why_no_sign_in import code_refused, wrong_password
+from optin.support.diagnosis.why_no_access import denied
+from optin.support.diagnosis.why_no_sign_in import code_refused, token_ended, wrong_password
+from optin.support.wording import moment
 
 
 def explain(event: AuditEvent, known: Known) -> Cause | None:
@@ -20,28 +23,59 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
         return _of_text(event, known)
     if not wording.is_refusal(event):
         return None
-    if event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
+    if event.kind in {Kind.SIGN_IN, Kind.PASSWORD, Kind.DISOWN}:
+        return _of_password(event, known)
+    if event.kind == Kind.ACCESS:
+        return denied(event, known)
+    if event.kind in {Kind.REFRESH, Kind.TOKEN}:
+        return token_ended(event)
+    if event.kind in _OF_CODES or event.outcome in _BARS:
         return _of_code(event, known)
-    if event.kind == Kind.SIGN_IN:
-        if event.outcome == SignInOutcome.NOT_NOW:
-            return password_limit(Question.NO_ENTRY, event, known.now)
-        if event.outcome == SignInOutcome.INVALID_GRANT:
-            return wrong_password(event)
     return None
+
+
+_OF_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
+
+_BARS = {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, CodeOutcome.OTP_INCORRECT}
+"""What a change of a factor or of the e-mail address is refused for, as a code is."""
 
 
 def _of_text(event: AuditEvent, known: Known) -> Cause | None:
     if wording.is_refusal(event) or event.outcome == WITHHELD:
         return find_refusal(event, known)
-    is_last = known.text is not None and known.text.pk == event.data.get("message")
-    return next(what_became(known), None) if is_last else None
+    if known.text is None or known.text.pk <= event.data.get("message", 0):
+        return next(what_became(known), None)
+    number = phones.mask(event.last_three)
+    return no_text(
+        Why.FORGOTTEN,
+        f"A text for the number {number} was asked for at {moment(event.at)}, and another one "
+        "since.",
+        "Only the code of the newest text works. See “What may be wrong now” for what became of "
+        "that one.",
+    )
 
 
 def _of_code(event: AuditEvent, known: Known) -> Cause:
-    why = {CodeOutcome.LOCKED: Why.LOCKED, CodeOutcome.FACTOR_DISABLED: Why.DISABLED}
-    wanted = {why.get(CodeOutcome(event.outcome)), Why.SUSPENDED}
-    if event.outcome in why:
-        for cause in barred(known):
-            if cause.why in wanted:
-                return cause
+    if event.outcome == CodeOutcome.LOCKED:
+        return _stands(known, Why.LOCKED) or code_refused(event)
+    if event.outcome == CodeOutcome.FACTOR_DISABLED:
+        return _stands(known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
     return code_refused(event)
+
+
+def _of_password(event: AuditEvent, known: Known) -> Cause | None:
+    if not known.user.is_active:
+        return deactivated(Question.NO_ENTRY)
+    if event.outcome == SignInOutcome.INVALID_GRANT:
+        return wrong_password(event)
+    if event.outcome != SignInOutcome.NOT_NOW:
+        return None
+    if wording.rule_name(event.data):
+        return password_limit(Question.NO_ENTRY, event, known.now)
+    # The password was right, and the app's codes are locked.
+    return _stands(known, Why.LOCKED) or code_refused(event)
+
+
+def _stands(known: Known, *wanted: Why) -> Cause | None:
+    """Return what bars codes now, if it is one of *wanted*."""
+    return next((cause for cause in barred(known) if cause.why in wanted), None)

@@ -9,9 +9,10 @@ from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import ASK_LATER, HAVE_FORGOTTEN, RULES
+from optin.support.diagnosis.advice import HAVE_FORGOTTEN
 from optin.support.diagnosis.barriers import barred, controlled
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
+from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment
 
@@ -21,11 +22,12 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     if not wording.is_refusal(request):
         return None
     name = wording.rule_name(request.data)
-    if name not in RULES:
+    if name not in OF_RULES:
         return None
-    why, advice = RULES[name]
-    if not is_told(request) and name in _OF_OTHERS:
-        why, advice = Why.OTHERS_ASKED, ASK_LATER
+    why = OF_RULES[name]
+    if name == Rule.RESEND_WAIT and not is_told(request):
+        why = Why.OTHERS_ASKED
+    advice = EXPLAINED[why].staff
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
     came_to = "refused" if is_told(request) else "withheld, but they were told that it was sent"
     words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
@@ -57,10 +59,6 @@ def find_earlier(known: Known) -> Iterator[Cause]:
 def is_told(request: AuditEvent) -> bool:
     """Whether the person knows that it was refused."""
     return request.outcome != WITHHELD
-
-
-_OF_OTHERS = {Rule.ASKED_NUMBER, Rule.RESEND_WAIT}
-"""Rules that withhold a text because others asked for texts to the same number."""
 
 
 def _because(name: str, request: AuditEvent) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from optin import phones
 from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
-from optin.outcomes import CodeOutcome, SignInOutcome
+from optin.outcomes import By, CodeOutcome, NotCompared, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
@@ -68,6 +68,15 @@ def wrong_password(event: AuditEvent) -> Cause:
     )
 
 
+def token_ended(event: AuditEvent) -> Cause:
+    return no_entry(
+        Why.TOKEN_ENDED,
+        f"{wording.decided(event)}, at {moment(event.at)}: its token has expired or was ended, as "
+        "by a new password, a new second factor or “That was not me”.",
+        "Tell them to sign in again in the application.",
+    )
+
+
 def _is_of_opt_in(known: Known) -> bool:
     """Whether the last code that was entered was one of an opt-in, or of a change of number."""
     return known.attempt is not None and known.attempt.kind == Kind.VERIFY_OPT_IN
@@ -93,11 +102,42 @@ def code_refused(event: AuditEvent) -> Cause:
         )
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
+    is_first = event.data.get("why") == NotCompared.FIRST_OF_TWO
     return no_entry(
-        Why.CODE_REFUSED,
+        Why.TWO_CODES if is_first else Why.CODE_REFUSED,
         f"{words} ({details})." if details else f"{words}.",
-        "Only the newest code works, for ten minutes at most. Tell them to ask for another.",
+        _another_code(event),
     )
+
+
+def _another_code(event: AuditEvent) -> str:
+    """Say which code would do in place of the one that *event* tells of."""
+    if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, SignInOutcome.NOT_NOW}:
+        return "This is over. Tell them to ask for a new code, and to enter that."
+    if event.kind == Kind.APP:
+        return _OTHER_CODES[By.APP]
+    for name in ("why", "by"):
+        if advice := _OTHER_CODES.get(str(event.data.get(name))):
+            return advice
+    return "Only the newest code works, for ten minutes at most. Tell them to ask for another."
+
+
+_OTHER_CODES: dict[str, str] = {
+    NotCompared.FIRST_OF_TWO: TWO_CODES,
+    NotCompared.NUMBER_UNKNOWN: (
+        "Tell the developers of the application: it sent the id of another opt-in. Meanwhile the "
+        "person can turn two-factor on here, under “Two-factor”."
+    ),
+    By.APP: (
+        "Each code of the app works once, and for a minute at most. Tell them to enter the next "
+        "code that it shows. If that fails too, the clock of their device may be wrong, or the app "
+        "shows the codes of another account."
+    ),
+    By.RECOVERY: (
+        "Of recovery codes, each works once, and only the newest list counts. Tell them to enter "
+        "one that they have not used."
+    ),
+}
 
 
 def _of_waiting(known: Known) -> Iterator[Cause]:

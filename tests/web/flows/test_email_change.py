@@ -190,7 +190,7 @@ def test_a_locked_account_is_told_why_it_changes_no_address(user: User, browser:
     assert why in says(browser)
     User.objects.filter(pk=user.pk).update(otp_locked_until=None, otp_disabled_at=timezone.now())
     browser.send(email="other@example.org")
-    assert "Codes by text message are switched off for your account." in says(browser)
+    assert "codes by text message are switched off for your account." in says(browser)
     assert EmailChange.objects.count() == 1
 
 

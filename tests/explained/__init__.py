@@ -1,0 +1,1 @@
+"""G-07: one explanation for three readers."""

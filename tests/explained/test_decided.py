@@ -1,0 +1,1039 @@
+"""G-07: each refusal, and each text that is late, is explained to the person, to a client and to
+staff, each in their words.
+
+A seed brings a cause about as it comes about. Then a page meets it and a call meets it; the
+reference that each of them got leads staff to the cause. A row says ``None`` for a side that cannot
+meet it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from optin.conf import Rate
+from optin.gateways import Receipt, Report
+from optin.messaging import delivery, receipts
+from optin.models import File, Guard, Membership, ProviderUser, SmsMessage, User
+from optin.operations import not_me, passwords, send_controls, staff_actions
+from optin.operations.send_controls import Target
+from optin.support.diagnosis import Why
+from tests.explained.sides import (
+    ABROAD,
+    CODE,
+    ONE,
+    STAFF,
+    Stage,
+    first_on,
+    found_by,
+    help_of,
+    lead,
+    reference_on,
+)
+from tests.kit.apps import WEB, add_app, make_recovery_codes, standing
+from tests.kit.browser import (
+    APP,
+    CONFIRM,
+    NEW_PASSWORD,
+    NUMBER_CODE,
+    NUMBER_PAGE,
+    PROVE,
+    Page,
+    sign_in,
+)
+from tests.kit.clients import Answer, Api, bearer
+from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, number
+from tests.kit.phone import AWAY, REFUSED, Phone, wrong
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("roles", "password_clients"),
+]
+
+Seed = Callable[[Stage], None]
+BEYOND_WAITS = 200  # seconds
+DAY = timedelta(days=1)
+
+
+Meets = tuple[Callable[[Stage], Page], str] | None
+"""A page, and what it shows first, in parts."""
+
+Calls = tuple[Callable[[Stage], Answer], str, str] | None
+"""A call, where its ``Link`` leads (the anchor begins with the code), and what stands there."""
+
+Told = tuple[str, str]
+"""For staff: the cause that stands first, and what is read there."""
+
+
+@pytest.fixture
+def stage(
+    user: User,
+    stranger: User,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    settings: Any,
+) -> Stage:
+    return Stage(user, stranger, file, phone, clock, settings)
+
+
+# -- limits on texts ----------------------------------------------------------------
+
+
+def limited(name: str, *, by_stranger: bool = False) -> Seed:
+    """One text, and the setting allows no other."""
+
+    def seed(at: Stage) -> None:
+        setattr(at.settings, f"OPTIN_{name}", ONE)
+        if by_stranger:
+            at.strangers.opt_in(number(1))
+        else:
+            at.api.opt_in(NUMBER)
+        at.clock.shift(BEYOND_WAITS)
+
+    return seed
+
+
+def limited_at_sign_in(name: str) -> Seed:
+    """The person is in, asks for a code, and the setting allows no other."""
+
+    def seed(at: Stage) -> None:
+        at.activate()
+        setattr(at.settings, f"OPTIN_{name}", ONE)
+        at.settings.OPTIN_OWN_SENDS_RESERVE = 0
+        at.enter()
+        at.clock.shift(BEYOND_WAITS)
+
+    return seed
+
+
+def opt_in_page(at: Stage) -> Page:
+    return at.opt_in()
+
+
+def opt_in_call(at: Stage) -> Answer:
+    return at.api.opt_in(NUMBER)
+
+
+def sign_in_page(at: Stage) -> Page:
+    return at.enter()
+
+
+def token_call(at: Stage) -> Answer:
+    return at.tokens.sign_in()
+
+
+def opt_out_call(at: Stage) -> Answer:
+    return at.api.opt_out()
+
+
+def just_asked(at: Stage) -> None:
+    at.api.opt_in(NUMBER)
+
+
+def just_signing_in(at: Stage) -> None:
+    at.activate()
+    at.enter()
+
+
+def breaker(at: Stage) -> None:
+    at.settings.OPTIN_BREAKER_UNPROVED = 3
+    for n in (1, 2, 3):
+        assert at.strangers.opt_in(f"{NUMBER[:-4]}000{n}").status == 200
+    at.clock.shift(BEYOND_WAITS)
+
+
+def prefix_denied(at: Stage) -> None:
+    send_controls.deny(Target.prefix(NUMBER), DAY, reason="fraud from there", origin=STAFF)
+
+
+def all_stopped(at: Stage) -> None:
+    send_controls.stop_texts(reason="prices rose overnight", origin=STAFF)
+
+
+def all_stopped_since(at: Stage) -> None:
+    at.activate()
+    all_stopped(at)
+
+
+def own_stop(at: Stage) -> None:
+    at.activate()
+    answer_stop()
+
+
+def answer_stop() -> None:
+    assert Guard.objects.opt_out(ProviderUser.digest_of(NUMBER), NUMBER[-3:], timezone.now())
+
+
+# -- what is withheld (S-38) -------------------------------------------------------
+
+
+def number_denied(at: Stage) -> None:
+    send_controls.deny(Target.number(NUMBER), DAY, reason="a shop window", origin=STAFF)
+
+
+def closed_by_owner(at: Stage) -> None:
+    at.activate(at.strangers)
+    owner = User.objects.get(pk=at.stranger.pk)
+    not_me.shut_out(owner, standing=standing(), origin=STAFF, keep_session=lambda _user: None)
+    at.clock.shift(BEYOND_WAITS)
+
+
+def stop_of_another(at: Stage) -> None:
+    answer_stop()
+
+
+def asked_by_others(at: Stage) -> None:
+    at.settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 3600),)
+    for _ in range(2):
+        at.strangers.opt_in(NUMBER)
+        at.clock.shift(BEYOND_WAITS)
+
+
+def just_asked_by_others(at: Stage) -> None:
+    at.strangers.opt_in(NUMBER)
+
+
+# -- what stands in the way of all codes --------------------------------------------
+
+
+def guess(at: Stage, times: int) -> None:
+    """Enter wrong codes at the token call, for new codes as they are used up."""
+    for n in range(times):
+        if n % 5 == 0:
+            at.clock.shift(700)
+            assert at.tokens.sign_in().status == 401
+        answer = at.tokens.sign_in(verification_code=wrong(at.phone.code()))
+        assert answer.status == 400, answer.data
+
+
+def locked(at: Stage) -> None:
+    at.activate()
+    at.settings.OPTIN_LOCK_AFTER = 3
+    guess(at, 3)
+
+
+def disabled(at: Stage) -> None:
+    at.activate()
+    at.settings.OPTIN_DISABLE_AFTER = 3
+    guess(at, 3)
+
+
+def suspended(at: Stage) -> None:
+    at.activate()
+    staff_actions.suspend(at.user, reason="phone stolen", origin=STAFF)
+
+
+def is_on(at: Stage) -> None:
+    at.activate()
+
+
+def nothing(at: Stage) -> None:
+    pass
+
+
+def change_to_the_same(at: Stage) -> Page:
+    """On the page that changes the number, after the code of the number."""
+    at.enter()
+    at.code(at.phone.code())
+    at.browser.go(NUMBER_PAGE)
+    at.clock.shift(BEYOND_WAITS)
+    at.browser.send(f"{PROVE}send/")
+    at.code(at.phone.code())
+    at.clock.shift(1)
+    return at.browser.send(number=NUMBER)
+
+
+# -- codes -------------------------------------------------------------------------
+
+
+def asked_by_page(at: Stage) -> None:
+    at.opt_in()
+    assert at.browser.path == NUMBER_CODE
+
+
+def signing_in(at: Stage) -> None:
+    at.activate()
+    at.enter()
+    assert at.browser.path == CODE
+
+
+def wrong_code_page(at: Stage) -> Page:
+    return at.code()
+
+
+def verify_wrong(at: Stage) -> Answer:
+    return at.api.verify(at.row.pk, wrong(at.phone.code()))
+
+
+def token_wrong(at: Stage) -> Answer:
+    return at.tokens.sign_in(verification_code=wrong(at.phone.code()))
+
+
+def verify_right(at: Stage) -> Answer:
+    return at.api.verify(at.row.pk, at.phone.code())
+
+
+def expired(at: Stage) -> None:
+    asked_by_page(at)
+    at.clock.shift(601)
+
+
+def stale_form(at: Stage) -> Page:
+    """The form of before is sent, whose code has expired meanwhile."""
+    return at.code(at.phone.code())
+
+
+def used_up(at: Stage) -> None:
+    """By wrong codes from somewhere else, while the form stands open."""
+    asked_by_page(at)
+    for _ in range(5):
+        verify_wrong(at)
+
+
+def replaced(at: Stage) -> None:
+    """A second text has another code; they enter the first."""
+    asked_by_page(at)
+    at.kept = at.phone.code()
+    at.clock.shift(540)
+    at.api.opt_in(NUMBER)
+    assert at.kept != at.phone.code()
+
+
+def used_already(at: Stage) -> None:
+    signing_in(at)
+    at.kept = at.phone.code()
+    at.code(at.kept)
+    assert at.browser.path == "/account/"
+
+
+def in_use(at: Stage) -> None:
+    """The number is the active one of a stranger."""
+    asked_by_page(at)
+    at.kept = at.phone.code()
+    at.clock.shift(BEYOND_WAITS)
+    row = at.strangers.opt_in(NUMBER).data["ProviderUserId"]
+    at.strangers.verify(row, at.phone.code())
+    at.clock.shift(10)
+
+
+def foreign_id(at: Stage) -> Answer:
+    row = at.strangers.opt_in(OTHER_NUMBER).data["ProviderUserId"]
+    at.clock.shift(1)
+    return at.api.verify(row, "1234567")
+
+
+def kept_code_page(at: Stage) -> Page:
+    return at.code(at.kept)
+
+
+def kept_code_call(at: Stage) -> Answer:
+    return at.api.verify(at.row.pk, at.kept)
+
+
+# -- apps and recovery codes --------------------------------------------------------
+
+
+def two_codes(at: Stage) -> None:
+    """An app takes two codes in a row now, and the first is entered."""
+    app = add_app(at.user)
+    at.settings.OPTIN_APP_FAILURES = ONE[0]
+    at.clock.shift(60)
+    assert at.tokens.sign_in(verification_code=wrong(app.code())).status == 400
+    at.enter()
+    at.kept = app.code()
+
+
+def used_app_code(at: Stage) -> None:
+    app = add_app(at.user)
+    at.clock.shift(60)
+    at.kept = app.code()
+    assert at.tokens.sign_in(verification_code=at.kept).status == 200
+    at.enter()
+
+
+def used_recovery_code(at: Stage) -> None:
+    at.activate()
+    at.kept = make_recovery_codes(at.user)[0]
+    assert at.tokens.sign_in(verification_code=at.kept).status == 200
+    at.enter()
+
+
+def recovery_page(at: Stage) -> Page:
+    at.browser.go("/sign-in/recovery/")
+    return at.browser.send(recovery=at.kept)
+
+
+def token_kept(at: Stage) -> Answer:
+    return at.tokens.sign_in(verification_code=at.kept)
+
+
+# -- passwords ----------------------------------------------------------------------
+
+
+def wrong_password_page(at: Stage) -> Page:
+    sign_in(at.browser, password="is it this one")
+    return at.browser.page
+
+
+def wrong_password_call(at: Stage) -> Answer:
+    return at.tokens.sign_in(password="is it this one")
+
+
+def wrong_passwords(name: str) -> Seed:
+    def seed(at: Stage) -> None:
+        setattr(at.settings, f"OPTIN_{name}", ONE)
+        wrong_password_call(at)
+
+    return seed
+
+
+def new_network(at: Stage) -> None:
+    """Many wrong passwords from everywhere: a network where they never signed in has one try."""
+    at.settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = ONE
+    at.settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = ONE
+    wrong_password_call(at)
+
+
+def deactivated(at: Stage) -> None:
+    User.objects.filter(pk=at.user.pk).update(is_active=False)
+
+
+# -- files and tokens ---------------------------------------------------------------
+
+
+def foreign_file_call(at: Stage) -> Answer:
+    return replace(at.api, file_id=888).opt_in(NUMBER)
+
+
+def narrow_token_call(at: Stage) -> Answer:
+    return Api(token=bearer(at.user, "view fileid:777")).opt_in(NUMBER)
+
+
+def new_password(at: Stage) -> None:
+    """It ends the tokens of before."""
+    at.kept = at.tokens.sign_in().data["refresh_token"]
+    passwords.choose(at.user, NEW_PASSWORD, origin=WEB, standing=standing())
+
+
+def refresh_call(at: Stage) -> Answer:
+    return at.tokens.refresh(at.kept)
+
+
+def confirm_page(at: Stage) -> Page:
+    """The password again, a while after the sign-in, and not the right one."""
+    at.enter()
+    at.clock.shift(1300)
+    at.browser.go(NUMBER_PAGE)
+    assert at.browser.path == CONFIRM
+    return at.browser.send(password="is it this one")
+
+
+def app_page(at: Stage) -> Page:
+    """A code that the app does not show, to set it up."""
+    at.enter()
+    at.browser.go(APP)
+    at.browser.send()
+    at.clock.shift(1)
+    return at.browser.send(code="000000")
+
+
+# -- sandboxes ----------------------------------------------------------------------
+
+
+def sandbox(asked: str) -> Callable[[Stage], Answer]:
+    return lambda at: at.api.opt_in(asked)
+
+
+def of_a_sandbox(at: Stage) -> None:
+    at.file = File.objects.create(id=900, name="Harbour Sandbox", is_sandbox=True)
+    at.user = User.objects.create_user("tess", "tess@example.com", PASSWORD, is_test=True)
+    Membership.objects.create(user=at.user, file=at.file)
+    at.api = Api(token=bearer(at.user), file_id=900)
+
+
+# -- what became of the text --------------------------------------------------------
+
+
+def gateway(says: Any) -> Seed:
+    """The gateway says so when the person, who is signed in, asks by page."""
+
+    def seed(at: Stage) -> None:
+        at.phone.fail_with = says
+        at.opt_in()
+
+    return seed
+
+
+def carrier_refused(at: Stage) -> None:
+    asked_by_page(at)
+    report(Report.FAILED)
+
+
+def delivered(at: Stage) -> None:
+    asked_by_page(at)
+    report(Report.DELIVERED)
+
+
+def report(what: Report) -> None:
+    text = SmsMessage.objects.latest("pk")
+    receipt = Receipt(what, str(text.reference), reason="undelivered")
+    assert receipts.take("phone", receipt, timezone.now(), STAFF)
+
+
+def late_at_sign_in(at: Stage) -> None:
+    signing_in(at)
+    at.clock.shift(60)
+
+
+def asked_again_since(at: Stage) -> Answer:
+    """They read out what the client logged at the first call."""
+    first = at.api.opt_out()
+    at.clock.shift(BEYOND_WAITS)
+    assert at.api.opt_out().code == first.code == "2fa_code_required"
+    return first
+
+
+def expired_unsent(at: Stage) -> None:
+    at.activate()
+    at.phone.fail_with = AWAY
+    at.enter()
+    at.clock.shift(590)
+    at.phone.fail_with = None
+    delivery.send_due(timezone.now())
+
+
+def delivery_page(at: Stage) -> Page:
+    """What the code page says of the text; the reference is on "Not received a text message?"."""
+    return at.not_received()
+
+
+def row(
+    name: str,
+    seed: Seed,
+    page: Meets,
+    call: Calls,
+    staff: Told,
+    *,
+    withheld: bool = False,
+) -> Any:
+    return pytest.param(seed, page, call, staff, withheld, id=name)
+
+
+SENT = "Sent at"
+HIDDEN = (
+    "STOP",
+    "START",
+    "deny",
+    "denied",
+    "closed",
+    "others",
+    "withheld",
+    "another account",
+    "not me",
+)
+"""Nothing of these is on a page whose text was withheld (S-38)."""
+
+CASES = [
+    # -- limits on texts: refused openly
+    row(
+        "limit of the number, by the person",
+        limited("SENDS_PER_NUMBER"),
+        (opt_in_page, "many text messages to this number|in 57 minutes"),
+        (opt_in_call, "send_limit.number_limit", "to this number|Retry-After"),
+        (Why.NUMBER_LIMIT, "all for this account|wait until then"),
+    ),
+    row(
+        "limit of the account",
+        limited("SENDS_PER_USER"),
+        (opt_in_page, "asked for with your account|in 57 minutes"),
+        (opt_in_call, "send_limit.user_limit", "for this person|Retry-After"),
+        (Why.USER_LIMIT, "for this account|wait until then"),
+    ),
+    row(
+        "limit of the address",
+        limited_at_sign_in("SENDS_PER_IP"),
+        (sign_in_page, "asked for from your network|You can ask again in"),
+        (token_call, "temporarily_unavailable.address_limit", "one address|Retry-After"),
+        (Why.ADDRESS_LIMIT, "asked for from one address|wait until then"),
+    ),
+    row(
+        "limit of the client",
+        limited("SENDS_PER_CLIENT"),
+        None,
+        (opt_in_call, "send_limit.client_limit", "Your key or application|Retry-After"),
+        (Why.CLIENT_LIMIT, "by one access key or application|wait until then"),
+    ),
+    row(
+        "budget of the file",
+        limited("SENDS_PER_FILE", by_stranger=True),
+        (opt_in_page, "file|as many text messages|not your phone|in 57 minutes"),
+        (opt_in_call, "send_limit.file_budget", "file|Retry-After|operators"),
+        (Why.FILE_BUDGET, "budget of texts of the file|administrator"),
+    ),
+    row(
+        "budget of all texts",
+        limited("SENDS_TOTAL", by_stranger=True),
+        (opt_in_page, "This service has sent as many text messages|not your phone|in 57 minutes"),
+        (opt_in_call, "send_limit.total_budget", "all texts|Retry-After|operators"),
+        (Why.TOTAL_BUDGET, "budget of all texts|administrator"),
+    ),
+    row(
+        "ceiling of all texts for signing in",
+        limited_at_sign_in("OWN_SENDS_TOTAL"),
+        (sign_in_page, "This service has sent as many text messages|not your phone|ask again in"),
+        (token_call, "temporarily_unavailable.total_budget", "all texts|Retry-After"),
+        (Why.TOTAL_BUDGET, "ceiling of all texts for signing in|administrator"),
+    ),
+    row(
+        "wait after the last text, of an opt-in",
+        just_asked,
+        (opt_in_page, "A text message was sent a moment ago|ask for another in"),
+        (opt_in_call, "send_limit.resend_wait", "a moment ago|still valid|Retry-After"),
+        (Why.RESEND_WAIT, "wait after the last text|look for the text"),
+    ),
+    row(
+        "wait after the last text, at sign-in",
+        just_signing_in,
+        (sign_in_page, "A text message was sent a moment ago|ask for another in"),
+        (token_call, "2fa_code_required.resend_wait", "a moment ago|still valid"),
+        (Why.RESEND_WAIT, "wait after the last text|look for the text"),
+    ),
+    row(
+        "prefix closed by the breaker",
+        breaker,
+        (opt_in_page, "Numbers that begin like this one|not your phone|in 60 minutes|another"),
+        (opt_in_call, "send_limit.prefix_closed", "prefix|Retry-After|another number"),
+        (Why.PREFIX_CLOSED, "begin like this one|open the prefix"),
+    ),
+    row(
+        "prefix denied by staff",
+        prefix_denied,
+        (opt_in_page, "Numbers that begin like this one|not your phone|in 24 hours|another"),
+        (opt_in_call, "send_limit.prefix_closed", "prefix|Retry-After|another number"),
+        (Why.PREFIX_CLOSED, "prefix of the number is on the deny list|take it off"),
+    ),
+    row(
+        "all texts stopped, opt-in",
+        all_stopped,
+        (opt_in_page, "sends no text messages|not your phone|Try again in 5 minutes"),
+        (opt_in_call, "send_limit.all_stopped", "all texts|end is not known"),
+        (Why.ALL_STOPPED, "prices rose overnight|nobody gets texts now"),
+    ),
+    row(
+        "all texts stopped, sign-in",
+        all_stopped_since,
+        (sign_in_page, "sends no text messages|not your phone|Try again in 5 minutes"),
+        (token_call, "temporarily_unavailable.all_stopped", "all texts|end is not known"),
+        (Why.ALL_STOPPED, "prices rose overnight|nobody gets texts now"),
+    ),
+    row(
+        "STOP from the person's number",
+        own_stop,
+        (sign_in_page, "somebody answered STOP from it|send START"),
+        (token_call, "temporarily_unavailable.answered_stop", "STOP|START"),
+        (Why.ANSWERED_STOP, "answered STOP from the number|START"),
+    ),
+    # -- withheld: the person and the client are told that a text was sent
+    row(
+        "number denied by staff",
+        number_denied,
+        (opt_in_page, SENT),
+        None,
+        (Why.DENIED, "withheld, but they were told|a shop window"),
+        withheld=True,
+    ),
+    row(
+        "number closed by its owner",
+        closed_by_owner,
+        (opt_in_page, SENT),
+        None,
+        (Why.DENIED, "withheld, but they were told|that was not me|Take off the lists"),
+        withheld=True,
+    ),
+    row(
+        "STOP from a number of somebody else",
+        stop_of_another,
+        (opt_in_page, SENT),
+        None,
+        (Why.ANSWERED_STOP, "withheld, but they were told|answered STOP"),
+        withheld=True,
+    ),
+    row(
+        "limit of the number, by others",
+        asked_by_others,
+        (opt_in_page, SENT),
+        None,
+        (Why.OTHERS_ASKED, "withheld, but they were told|Do not tell them what others did"),
+        withheld=True,
+    ),
+    row(
+        "wait after a text that others asked for",
+        just_asked_by_others,
+        (opt_in_page, SENT),
+        None,
+        (Why.OTHERS_ASKED, "withheld, but they were told|Do not tell them what others did"),
+        withheld=True,
+    ),
+    # -- codes
+    row(
+        "locked",
+        locked,
+        (sign_in_page, "No code is accepted until|Try again then|contact support"),
+        (token_call, "temporarily_unavailable.locked", "wrong codes|Retry-After"),
+        (Why.LOCKED, "after 3 wrong codes|press “Unlock”"),
+    ),
+    row(
+        "locked, at a call",
+        locked,
+        None,
+        (opt_out_call, "locked", "wrong codes|Retry-After"),
+        (Why.LOCKED, "after 3 wrong codes|press “Unlock”"),
+    ),
+    row(
+        "disabled by wrong codes",
+        disabled,
+        (sign_in_page, "many wrong codes|switched off|ontact support"),
+        (token_call, "2fa_code_required.disabled", "wrong codes|no text|recovery code"),
+        (Why.DISABLED, "after 3 wrong codes|press “Unlock”"),
+    ),
+    row(
+        "disabled by wrong codes, at a call",
+        disabled,
+        None,
+        (opt_out_call, "factor_disabled.disabled", "wrong codes|recovery code|support"),
+        (Why.DISABLED, "after 3 wrong codes|press “Unlock”"),
+    ),
+    row(
+        "suspended by staff",
+        suspended,
+        (sign_in_page, "Staff suspended your number|switched off|ontact support"),
+        (token_call, "2fa_code_required.suspended", "Staff suspended|no text|support"),
+        (Why.SUSPENDED, "phone stolen|End the suspension"),
+    ),
+    row(
+        "suspended by staff, at a call",
+        suspended,
+        None,
+        (opt_out_call, "factor_disabled.suspended", "Staff suspended|support"),
+        (Why.SUSPENDED, "phone stolen|End the suspension"),
+    ),
+    row(
+        "wrong code of an opt-in",
+        asked_by_page,
+        (wrong_code_page, "That code is not right|Check it and try again"),
+        (verify_wrong, "otp_incorrect", "wrong|opt-in-to-2fa"),
+        (Why.CODE_REFUSED, "wrong codes in a row|Only the newest code works"),
+    ),
+    row(
+        "wrong code of a sign-in",
+        signing_in,
+        (wrong_code_page, "That code is not right|Check it and try again"),
+        (token_wrong, "invalid_grant", "the code is wrong"),
+        (Why.CODE_REFUSED, "wrong codes in a row|Only the newest code works"),
+    ),
+    row(
+        "expired code",
+        expired,
+        (stale_form, "has expired|Ask for a new one"),
+        (verify_right, "otp_expired", "older than its lifetime|Call opt-in-to-2fa again"),
+        (Why.CODE_REFUSED, "Expired code|ask for another"),
+    ),
+    row(
+        "code entered wrongly too often",
+        used_up,
+        (stale_form, "entered wrongly too often|Ask for a new one"),
+        (verify_right, "otp_exhausted", "used up its tries|Call opt-in-to-2fa again"),
+        (Why.CODE_REFUSED, "entered wrongly too often|ask for another"),
+    ),
+    row(
+        "code of an older text",
+        replaced,
+        (kept_code_page, "That code is not right|try again"),
+        (kept_code_call, "otp_incorrect", "wrong|opt-in-to-2fa"),
+        (Why.CODE_REFUSED, "Only the newest code works|ask for another"),
+    ),
+    row(
+        "no code waits",
+        used_already,
+        None,  # a form of before leads to the account, where they are signed in
+        (token_kept, "invalid_grant", "used up"),
+        (Why.CODE_REFUSED, "no code was waiting|ask for another"),
+    ),
+    row(
+        "id of somebody else",
+        nothing,
+        None,
+        (foreign_id, "otp_incorrect", "unknown, not yours"),
+        (Why.CODE_REFUSED, "id is not one of this account|the application"),
+    ),
+    row(
+        "number of another account",
+        in_use,
+        (kept_code_page, "but another account uses this number|Use another number"),
+        None,
+        (Why.NUMBER_IN_USE, "code was right|another account"),
+    ),
+    row(
+        "number of another account, at a call",
+        in_use,
+        None,
+        (kept_code_call, "mobile_number_in_use", "The code was right|opt-in-to-2fa"),
+        (Why.NUMBER_IN_USE, "code was right|another account"),
+    ),
+    row(
+        "first of two codes of the app",
+        two_codes,
+        (kept_code_page, "one code of the app is not enough|wait for the next one"),
+        (token_kept, "invalid_grant", "the next one"),
+        (Why.TWO_CODES, "two codes in a row|then the next one"),
+    ),
+    row(
+        "used code of the app",
+        used_app_code,
+        (kept_code_page, "That code is not right|try again"),
+        (token_kept, "invalid_grant", "used up"),
+        (Why.CODE_REFUSED, "of the app|next code"),
+    ),
+    row(
+        "used recovery code",
+        used_recovery_code,
+        (recovery_page, "That code is not right|try again"),
+        (token_kept, "invalid_grant", "used up"),
+        (Why.CODE_REFUSED, "recovery code|each works once"),
+    ),
+    # -- opting in and out
+    row(
+        "country not allowed",
+        nothing,
+        (lambda at: at.opt_in(ABROAD), "of that country cannot be used here|begins with"),
+        (lambda at: at.api.opt_in(ABROAD), "region_not_allowed", "sends no texts|another"),
+        (Why.REGION, "country GB are not allowed|allowed country"),
+    ),
+    row(
+        "opted in already",
+        is_on,
+        (change_to_the_same, "You already use this number"),
+        (opt_in_call, "already_opted_in", "Opt a number out first"),
+        (Why.ON_ALREADY, "on already|turn it off first"),
+    ),
+    row(
+        "not opted in",
+        nothing,
+        None,  # the page to turn it off leads elsewhere
+        (opt_out_call, "not_opted_in", "no active number|opt-in-to-2fa"),
+        (Why.NO_NUMBER, "no number is active|opt in first"),
+    ),
+    # -- passwords
+    row(
+        "wrong password",
+        is_on,
+        (wrong_password_page, "The name or the password is not right|try again"),
+        (wrong_password_call, "invalid_grant", "the password"),
+        (Why.WRONG_PASSWORD, "the password was wrong|Forgotten your password?"),
+    ),
+    row(
+        "wrong passwords, limited by name",
+        wrong_passwords("FAILED_SIGN_INS_PER_NAME"),
+        (sign_in_page, "Too many tries|You can try again in"),
+        (token_call, "temporarily_unavailable.password_limit", "passwords|Retry-After"),
+        (Why.PASSWORD_LIMIT, "wrong passwords for this name|ends by itself"),
+    ),
+    row(
+        "wrong passwords, limited in a new network",
+        new_network,
+        (sign_in_page, "Too many tries|You can try again in"),
+        (token_call, "temporarily_unavailable.password_limit", "passwords|Retry-After"),
+        (Why.PASSWORD_LIMIT, "never signed in|ends by itself"),
+    ),
+    row(
+        "deactivated",
+        deactivated,
+        (sign_in_page, "The name or the password is not right"),
+        (token_call, "invalid_grant", "the password"),
+        (Why.DEACTIVATED, "account is deactivated|operators"),
+    ),
+    row(
+        "wrong passwords, limited by address",
+        wrong_passwords("FAILED_SIGN_INS_PER_IP"),
+        (sign_in_page, "Too many tries|You can try again in"),
+        (token_call, "temporarily_unavailable.password_limit", "passwords|Retry-After"),
+        (Why.PASSWORD_LIMIT, "wrong passwords from one address|ends by itself"),
+    ),
+    row(
+        "wrong password, asked again",
+        nothing,
+        (confirm_page, "That password is not right|try again"),
+        None,
+        (Why.WRONG_PASSWORD, "the password was wrong|Forgotten your password?"),
+    ),
+    row(
+        "wrong code to set up an app",
+        nothing,
+        (app_page, "That code is not right|check the clock"),
+        None,
+        (Why.CODE_REFUSED, "Set-up of an authenticator app|next code"),
+    ),
+    # -- files and tokens: no page
+    row(
+        "file of others",
+        nothing,
+        None,
+        (foreign_file_call, "file_access_denied", "no active member"),
+        (Why.NOT_A_MEMBER, "is not a member of file 888|add them"),
+    ),
+    row(
+        "token for less",
+        nothing,
+        None,
+        (narrow_token_call, "insufficient_scope", "scope full, 2fa or modify"),
+        (Why.NOT_ALLOWED, "given for less|developers"),
+    ),
+    row(
+        "refresh token that was ended",
+        new_password,
+        None,
+        (refresh_call, "invalid_grant", "refresh token is wrong or no longer valid"),
+        (Why.TOKEN_ENDED, "was ended|sign in again in the application"),
+    ),
+    # -- sandboxes: the number decides
+    row(
+        "sandbox: limit on texts",
+        of_a_sandbox,
+        None,
+        (sandbox("+61491572665"), "send_limit", "limit"),
+        (Why.REHEARSED, "asked a sandbox|nothing is wrong"),
+    ),
+    row(
+        "sandbox: locked",
+        of_a_sandbox,
+        None,
+        (sandbox("+61491571804"), "locked", "wrong codes"),
+        (Why.LOCKED, "because a number of the sandbox asks for it"),
+    ),
+    # -- what became of the text: no call is refused
+    row(
+        "refused by the gateway",
+        gateway(REFUSED),
+        (delivery_page, "It could not be sent|Check the number"),
+        None,
+        (Why.GATEWAY_REFUSED, "refused the text for the number|how their number ends"),
+    ),
+    row(
+        "gateway down",
+        gateway(AWAY),
+        (delivery_page, "Waiting to be sent|not your phone"),
+        None,
+        (Why.GATEWAY_DOWN, "No gateway has taken the text|not their phone"),
+    ),
+    row(
+        "refused by the carrier",
+        carrier_refused,
+        (delivery_page, "Your carrier refused it|Check the number"),
+        None,
+        (Why.CARRIER_REFUSED, "carrier refused it: undelivered|how their number ends"),
+    ),
+    row(
+        "no receipt yet",
+        late_at_sign_in,
+        (delivery_page, "Your carrier has not confirmed it yet|phone is on"),
+        None,
+        (Why.NOT_CONFIRMED, "carrier has not confirmed it|phone is on"),
+    ),
+    row(
+        "asked again since",
+        is_on,
+        None,
+        (asked_again_since, "2fa_code_required", "one was texted now"),
+        (Why.FORGOTTEN, "another one since|newest text"),
+    ),
+    row(
+        "delivered",
+        delivered,
+        (delivery_page, "Delivered at"),
+        None,
+        (Why.NUMBER_MISTYPED, "which nobody has verified|a stranger may have the text"),
+    ),
+    row(
+        "expired before it was sent",
+        expired_unsent,
+        (delivery_page, "It was not sent|Ask for a new one"),
+        None,
+        (Why.EXPIRED_UNSENT, "not sent in time|ask again now"),
+    ),
+    row(
+        "mistyped number",
+        lambda at: (at.opt_in(OTHER_NUMBER), None)[1],
+        (delivery_page, "Your carrier has not confirmed it yet|Check the number"),
+        None,
+        (Why.NUMBER_MISTYPED, "may be mistyped|how their number ends"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("seed", "page", "call", "staff", "withheld"), CASES)
+def test_each_side_is_told_the_cause(
+    seed: Seed, page: Meets, call: Calls, staff: Told, withheld: bool, stage: Stage
+) -> None:
+    seed(stage)
+    stage.clock.shift(1)  # what is decided within a second may share a reference
+    faults: list[str] = []
+    if page:
+        meets, reads = page
+        shown = meets(stage)
+        if withheld:
+            faults += hidden_on(shown)
+            shown = stage.not_received()
+        whole = withheld or meets is delivery_page
+        faults += missing("the person", shown.text if whole else first_on(shown), reads)
+        faults += led_to(stage, staff, reference_on(shown))
+        if withheld:
+            faults += hidden_on(shown)
+            stage.clock.shift(BEYOND_WAITS)
+            answer = stage.api.opt_in(NUMBER)
+            assert answer.status == 200
+            assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})
+    if call:
+        make, anchor, reads = call
+        stage.clock.shift(1)
+        answer = make(stage)
+        there = help_of(answer)
+        if there.anchor != anchor:
+            faults.append(f"the link leads to {there.anchor}, not {anchor}")
+        faults += missing("the client", there.text, reads)
+        faults += led_to(stage, staff, there.reference)
+    assert not faults, "\n".join(faults)
+
+
+def test_what_can_be_no_number_was_decided_by_nobody(stage: Stage) -> None:
+    """It leaves no event, so staff learn the time, and that the log has the rest."""
+    shown = stage.opt_in("0299 999")
+    assert "That number is too short. Write it like" in shown.errors
+    assert "refused before anything was decided" in found_by(stage.support, reference_on(shown))
+    answer = stage.api.opt_in("0299 999")
+    there = help_of(answer)
+    assert (answer.code, there.anchor) == ("mobile_number_invalid", "mobile_number_invalid")
+    assert "Write it as 0499 999 999" in there.text
+    assert "refused before anything was decided" in found_by(stage.support, there.reference)
+
+
+def led_to(at: Stage, staff: Told, reference: str) -> list[str]:
+    why, reads = staff
+    led = lead(at.support, reference)
+    if led.why != why:
+        return [f"staff read {led.why or 'nothing'}, not {why}: {led.text}"]
+    return missing("staff", led.text, reads)
+
+
+def hidden_on(page: Page) -> list[str]:
+    return [f"the person reads {word!r}" for word in HIDDEN if word in page.text]
+
+
+def missing(who: str, said: str, wanted: str) -> list[str]:
+    said = " ".join(said.split())
+    parts = [part for part in wanted.split("|") if part not in said]
+    return [f"{who} cannot read {parts} in: {said}"] if parts else []
