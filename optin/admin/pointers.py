@@ -39,5 +39,5 @@ def why(request: HttpRequest, user: User) -> list[Cause] | None:
     event = references.event_of(user, int(asked)) if _ID.fullmatch(asked) else None
     if event is None:
         return None
-    cause = explain(event, read_facts(user, timezone.now()))
+    cause = explain(event, read_facts(user, timezone.now(), about=event))
     return [cause] if cause else []

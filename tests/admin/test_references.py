@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from optin.models import AuditEvent, File, ProviderUser, RefusalCount, User
+from optin.models import AuditEvent, File, Membership, ProviderUser, RefusalCount, User
 from optin.models.refusal_counts import RECENT
 from optin.operations import retention
 from optin.runtime import references
@@ -134,6 +134,30 @@ def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: 
     response = signed_in("support").post("/admin/find/", {"who": reference})
     assert response.status_code == 200
     assert "refused before anything was decided" in " ".join(response.content.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("scope", "file_id", "is_member", "said"),
+    [
+        ("view", 777, True, "the scope of the token did not allow the call"),
+        ("full", 888, False, "ann is not a member of file 888 (member of 777)"),
+        ("full fileid:777", 888, True, "So the token or the access key is for another file"),
+    ],
+)
+def test_a_refused_access_leads_to_its_cause(
+    user: User,
+    other_file: File,
+    signed_in: In,
+    scope: str,
+    file_id: int,
+    is_member: bool,
+    said: str,
+) -> None:
+    if is_member:
+        Membership.objects.create(user=user, file=other_file)
+    answer = Api(token=bearer(user, scope), file_id=file_id).opt_in(NUMBER)
+    assert answer.status == 403
+    assert said in lead(signed_in("support"), answer.headers["Support-Reference"])
 
 
 @pytest.mark.parametrize("how", ["anonymous", "person"])

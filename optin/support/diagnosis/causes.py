@@ -60,6 +60,8 @@ class Why(StrEnum):
     PHONE_ONLY = "phone_only"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
+    OTHER_FILE = "other_file"
+    SCOPE = "scope"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Known:
     sign_in: AuditEvent | None  # the last password on the way to a text
     attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
-    access: AuditEvent | None  # the last call for a file that was not theirs, lately
+    access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
     files: list[int]  # of which they are a member, if there is such a call: that one first
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
@@ -71,8 +71,11 @@ class Known:
         return bool(self.active or self.app)
 
 
-def read_facts(user: User, now: datetime) -> Known:
-    """Read what is known of *user*, who was just read."""
+def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
+    """Read what is known of *user*, who was just read.
+
+    :param about: in place of the last refused call, if it is one: any call that was refused.
+    """
     open_codes = PendingOtp.objects.open().filter(expires_at__gt=now, provider_user=OuterRef("pk"))
     numbers = list(
         ProviderUser.objects.filter(user=user)
@@ -96,7 +99,7 @@ def read_facts(user: User, now: datetime) -> Known:
     request = requests[0] if requests else None
     # The first one of each hour has an event; that is enough to know of it.
     denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
-    access = denied.first()
+    access = about if about and about.kind == Kind.ACCESS else denied.first()
     revocation = Revocation.objects.open_of(user).first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.

@@ -8,6 +8,7 @@ from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_refusal, password_limit
+from optin.support.diagnosis.why_no_access import of_refused
 from optin.support.diagnosis.why_no_sign_in import code_refused, wrong_password
 
 
@@ -20,6 +21,8 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
         return _of_text(event, known)
     if not wording.is_refusal(event):
         return None
+    if event.kind == Kind.ACCESS:
+        return of_refused(event, known)
     if event.kind in {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}:
         return _of_code(event, known)
     if event.kind == Kind.SIGN_IN:

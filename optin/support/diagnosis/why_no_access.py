@@ -1,7 +1,8 @@
-"""Why a call for a file was answered with 403."""
+"""Why a call was answered with 403."""
 
 from collections.abc import Iterator
 
+from optin.models import AuditEvent
 from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import FILES_NAMED, Known
 from optin.support.wording import moment, plain
@@ -13,11 +14,37 @@ def of_access(known: Known) -> Iterator[Cause]:
         return
     named = ", ".join(map(str, known.files[:FILES_NAMED])) or "no file"
     more = " and more" if len(known.files) > FILES_NAMED else ""
-    yield Cause(
-        Question.NO_ACCESS,
+    yield _cause(
         Why.NOT_A_MEMBER,
         f"{plain(known.user.get_username())} is not a member of file {refused.file_id} (member of "
         f"{named}{more}): calls for it get 403, the last one at {moment(refused.at)}.",
         "Ask which file they mean: the call names it as FileId. If they should use this one, an "
         "administrator can add them to it.",
     )
+
+
+def of_refused(event: AuditEvent, known: Known) -> Cause:
+    """Name the cause of one refused call, which *known* was read about."""
+    if event.outcome == "insufficient_scope":
+        return _cause(
+            Why.SCOPE,
+            f"At {moment(event.at)}, the scope of the token did not allow the call.",
+            "The application asks for a token with the scope full, 2fa or modify. To read events, "
+            "it needs full or events.",
+        )
+    for cause in of_access(known):
+        return cause
+    return _cause(
+        Why.OTHER_FILE,
+        f"The call at {moment(event.at)} was for file {event.file_id}, and "
+        f"{plain(known.user.get_username())} is a member of it now. So the token or the access key "
+        "is for another file, or the file is closed, or they became a member later. To read "
+        "events, one must also be a manager of the file.",
+        "Ask which token or key the application uses: it needs one that was made for this file, "
+        "by somebody who is a member of it. An administrator can make an access key, and sees if "
+        "the file is closed.",
+    )
+
+
+def _cause(why: Why, words: str, advice: str) -> Cause:
+    return Cause(Question.NO_ACCESS, why, words, advice)
