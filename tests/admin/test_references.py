@@ -124,8 +124,10 @@ def test_a_text_that_is_late_has_one(
     assert "Text" in lead(signed_in("support"), shown[1])
 
 
-def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: In) -> None:
-    """No row is written for it: nobody can fill a table (G-07)."""
+def test_no_row_is_written_for_what_was_refused_before_a_decision(
+    user: User, signed_in: In
+) -> None:
+    """Nobody can fill a table. ``tests.explained`` has the causes."""
     before = AuditEvent.objects.count(), RefusalCount.objects.count()
     answer = Api(token="unknown").opt_in(NUMBER)
     assert answer.brief == (401, "invalid_token")
@@ -133,7 +135,9 @@ def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: 
     reference = answer.headers["Support-Reference"]
     response = signed_in("support").post("/admin/find/", {"who": reference})
     assert response.status_code == 200
-    assert "refused before anything was decided" in " ".join(response.content.decode().split())
+    said = " ".join(response.content.decode().split())
+    assert "refused before anything was decided" in said
+    assert "The token of the call is not valid." in said
 
 
 @pytest.mark.parametrize(
