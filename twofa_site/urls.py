@@ -19,4 +19,6 @@ urlpatterns = [
 ]
 
 handler400 = "optin.web.views.bad_request"
+handler403 = "optin.web.views.denied"
+handler404 = "optin.web.views.missing"
 handler500 = "optin.web.views.server_error"

@@ -26,7 +26,7 @@ from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import moment, moment_by
+from optin.support.wording import exact, moment, moment_by
 from optin.waits import whole_seconds
 
 
@@ -353,7 +353,7 @@ def find_page(request: HttpRequest) -> HttpResponse:
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
         "led": [pointers.told(each, request) for each in led],
-        "times": [moment(at) for at in references.times(asked, now)],
+        "untold": [(exact(each.at), each) for each in references.untold(asked, now)],
     }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:
@@ -392,6 +392,8 @@ def _key(key: AccessKey) -> dict[str, Any]:
     """An access key, whose it is, and whether it still works."""
     if key.revoked_at:
         said = f"It was revoked at {at(key.revoked_at)}: a call with it gets 401."
+    elif not key.user.is_active:
+        said = "Its owner is deactivated: a call with it gets 401."
     elif key.last_used_at:
         said = f"It was last used at {at(key.last_used_at)}."
     else:

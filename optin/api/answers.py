@@ -5,13 +5,14 @@ as the ``title`` of the last link of an answer, and names its anchor on the page
 ``/Help/Errors``, which is made from this table too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from optin.conf import conf
 from optin.runtime import references
+from optin.runtime.references import Undecided
 from optin.support.diagnosis import EXPLAINED, Why
 from optin.waits import whole_seconds
 
@@ -256,6 +257,26 @@ RETRY_UNAVAILABLE = timedelta(seconds=5)
 REALM = 'Bearer realm="api"'
 
 
+_CAUSES = {
+    "invalid_request": Undecided.MALFORMED,
+    "mobile_number_invalid": Undecided.NO_NUMBER,
+    "not_authenticated": Undecided.NO_CREDENTIAL,
+    "invalid_token": Undecided.INVALID_TOKEN,
+    "not_found": Undecided.NO_ADDRESS,
+    "method_not_allowed": Undecided.METHOD,
+    "cursor_gone": Undecided.CURSOR_GONE,
+    "too_large": Undecided.TOO_LARGE,
+    "unsupported_media_type": Undecided.MEDIA_TYPE,
+    "throttled": Undecided.USER_REQUESTS,
+    "internal_error": Undecided.INTERNAL,
+    "unavailable": Undecided.DATABASE_AWAY,
+    "unsupported_grant_type": Undecided.GRANT_TYPE,
+    "unauthorized_client": Undecided.PASSWORD_CALLS_OFF,
+}
+"""Codes that are answered before any decision, and why. All others have an audit event, but those
+that give a cause."""
+
+
 class ApiError(Exception):
     """One row of the table, as the answer to a request."""
 
@@ -269,10 +290,13 @@ class ApiError(Exception):
         retry_after: timedelta | None = None,
         allow: str = "",
         why: Why | None = None,
+        cause: Undecided | None = None,
     ) -> None:
+        """:param cause: why, if nothing was decided and ``code`` alone does not tell."""
         super().__init__(code)
         self.code = code
         self.why = why
+        self.cause = _CAUSES.get(code) if cause is None else cause
         self._message = message
         self.retry_after = retry_after
         self.allow = allow
@@ -348,15 +372,14 @@ def causes_of(code: str) -> dict[str, str]:
     return {anchor_of(code, why): EXPLAINED[why].client for why in CAUSES.get(code, ())}
 
 
-def help_headers(anchor: str, request_id: str) -> dict[str, str]:
+def help_headers(error: ApiError, meta: MutableMapping[str, Any]) -> dict[str, str]:
     """Return the reference of a refused request, alone and in a link to the help.
 
     In headers, because the body of a refusal is the same for all whom it must not tell apart.
-
-    :param anchor: the code, or ``ApiError.anchor``.
     """
-    reference = references.of(request_id)
-    page = f"{conf.base_url}/Help/Errors?reference={reference}#{anchor}"
+    references.mark(meta, error.cause)
+    reference = references.of_request(meta)
+    page = f"{conf.base_url}/Help/Errors?reference={reference}#{error.anchor}"
     return {references.HEADER: reference, "Link": f'<{page}>; rel="help"'}
 
 

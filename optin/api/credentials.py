@@ -19,6 +19,7 @@ from optin.api.answers import ApiError
 from optin.conf import conf
 from optin.models import AccessKey, File, User
 from optin.models.statements import Select, param
+from optin.runtime.references import Undecided
 
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 """Each of these allows the ``User/`` calls. A token of any scope may ping."""
@@ -38,6 +39,12 @@ class Caller:
     key_file_id: int | None = None  # of the access key, if there is one
     asked_file_id: int | None = None  # of the query
     asked_file: File | None = None  # that file, if it is open to the user
+
+    @property
+    def is_invalid(self) -> Undecided:
+        """Why a call is refused, once its user was deactivated: as if it had been before."""
+        by_key = self.client.startswith("key:")
+        return Undecided.INVALID_KEY if by_key else Undecided.INVALID_TOKEN
 
     def may_call(self, scopes: frozenset[str]) -> bool:
         """Whether the scope is enough for a call that needs one of *scopes*; a key always is."""
@@ -64,15 +71,17 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
     """
     now = timezone.now()
     token = _bearer_token(meta.get("HTTP_AUTHORIZATION", ""))
-    if not conf.legacy_access_keys:
+    ignored = access_key and not conf.legacy_access_keys
+    if ignored:
         access_key = ""
     if token is None and not access_key:
-        raise ApiError("not_authenticated")
+        raise ApiError("not_authenticated", cause=Undecided.KEYS_OFF if ignored else None)
     by_token = _by_token(token, now, file_id) if token is not None else None
     by_key = _by_key(access_key, now, file_id) if access_key else None
     if by_token and by_key:
         if by_token.user != by_key.user:
-            raise ApiError("invalid_token")
+            # No secret: whoever has both can try each alone.
+            raise ApiError("invalid_token", cause=Undecided.TWO_PEOPLE)
         return replace(by_token, key_file_id=by_key.key_file_id)
     caller = by_token or by_key
     if caller is None:
@@ -113,7 +122,7 @@ def _is_for_us(resource: list[str]) -> bool:
 def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
     user: Any = _BY_KEY.row(digest=keys.sha256(text), file_id=file_id)
     if user is None:
-        raise ApiError("invalid_token")
+        raise ApiError("invalid_token", cause=Undecided.INVALID_KEY)
     if AccessKey.is_stale(user.key_used_at, now):
         AccessKey.objects.filter(pk=user.key_id).update(last_used_at=now)
     return Caller(

@@ -25,6 +25,7 @@ from optin.api.renderers import renderer_for
 from optin.errors import Busy
 from optin.origin import Face
 from optin.runtime import hashing, logs, metrics, references, tracing
+from optin.runtime.references import Undecided
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
 _PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
@@ -96,8 +97,10 @@ class ApiEdge:
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        if response.status_code == 405:
+            references.mark(request.META, Undecided.METHOD)
         if response.status_code >= 400 and references.HEADER not in response:
-            response[references.HEADER] = references.of(request_id)
+            response[references.HEADER] = references.of_request(request.META)
         self._tell(request, response.status_code, time.perf_counter() - begun)
         return response
 
@@ -168,7 +171,11 @@ def _wrong_host(request: HttpRequest) -> ApiError | None:
     try:
         request.get_host()
     except DisallowedHost:
-        return ApiError("invalid_request", "The Host header is not the one of this service.")
+        return ApiError(
+            "invalid_request",
+            "The Host header is not the one of this service.",
+            cause=Undecided.FOREIGN_HOST,
+        )
     return None
 
 
@@ -179,7 +186,7 @@ def _no_place(request: HttpRequest, path: str) -> ApiError | None:
     if not hashing.refuses():
         return None
     request.resolver_match = _resolve(path)
-    return ApiError(Busy.code, Busy.message, retry_after=RETRY_UNAVAILABLE)
+    return ApiError(Busy.code, Busy.message, retry_after=RETRY_UNAVAILABLE, cause=Undecided.BUSY)
 
 
 def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
@@ -197,6 +204,6 @@ def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
         headers={
             "Cache-Control": "no-store",
             **error.headers,
-            **help_headers(error.code, request.META["REQUEST_ID"]),
+            **help_headers(error, request.META),
         },
     )

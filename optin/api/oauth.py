@@ -39,7 +39,8 @@ from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
 from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome
-from optin.runtime import throttle
+from optin.runtime import references, throttle
+from optin.runtime.references import Undecided
 from optin.waits import whole_seconds
 
 logger = logging.getLogger("optin.api")
@@ -278,21 +279,28 @@ class Endpoint(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST":
+            references.mark(request.META, Undecided.METHOD)
             return _refusal("invalid_request", 405, {"Allow": "POST"})
         try:
             if wait := throttle.hit_network(ip_of(request.META)):
+                references.mark(request.META, Undecided.NETWORK_REQUESTS)
                 return _later(429, wait)
             if not _is_plain(request):
+                references.mark(request.META, Undecided.MALFORMED)
                 return _refusal("invalid_request", 400)
             response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
         except _UNREADABLE:
+            references.mark(request.META, Undecided.MALFORMED)
             return _refusal("invalid_request", 400)
-        except (DatabaseError, InterfaceError):
+        except (DatabaseError, InterfaceError) as exc:
             logger.exception("unavailable")
+            references.mark(request.META, references.fault(exc))
             return _later(503, RETRY_UNAVAILABLE)
         if response.status_code >= 400:
             # The rest of it may repeat what was sent, and be called HTML.
-            return _refusal(json.loads(response.content)["error"], response.status_code)
+            error = json.loads(response.content)["error"]
+            references.mark(request.META, _CAUSES.get(error))
+            return _refusal(error, response.status_code)
         response["Cache-Control"] = "no-store"
         return response
 
@@ -333,6 +341,18 @@ class IntrospectTokenView(Endpoint, views.IntrospectTokenView):
     ) -> HttpResponseBase:
         """Answer 401 (RFC 7662, 2.3), where the toolkit has a bare 403."""
         return _refusal("invalid_client", 401)
+
+
+_CAUSES = {
+    "invalid_request": Undecided.MALFORMED,
+    "invalid_target": Undecided.MALFORMED,
+    "invalid_scope": Undecided.UNKNOWN_SCOPE,
+    "invalid_client": Undecided.UNKNOWN_CLIENT,
+    "unauthorized_client": Undecided.CLIENT_GRANT,
+    "unsupported_grant_type": Undecided.GRANT_TYPE,
+}
+"""Not ``invalid_grant``: whether it has an event tells whether the code or the refresh token was
+ever given."""
 
 
 def _is_plain(request: HttpRequest) -> bool:

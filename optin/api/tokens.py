@@ -23,6 +23,7 @@ from optin.operations import sign_in
 from optin.origin import Face
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
+from optin.runtime.references import Undecided
 
 # What the two are called on the wire: RFC 6749 has one word for them.
 _MESSAGE = {
@@ -38,7 +39,9 @@ class TokenCall(Call):
 
     def admit(self, query: Mapping[str, list[str]]) -> None:
         if wait := throttle.hit_network(self.origin.ip):
-            raise TokenError("temporarily_unavailable", retry_after=wait)
+            raise TokenError(
+                "temporarily_unavailable", retry_after=wait, cause=Undecided.NETWORK_REQUESTS
+            )
 
     def parse(self, shape: type[Model]) -> dict[str, Any]:
         data = super().parse(shape)

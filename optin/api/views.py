@@ -44,14 +44,15 @@ from optin.api.serializers import (
     Verify2FAOptInRequest,
     parse_id,
 )
-from optin.errors import Busy, OnlyFiction, Refusal, Rehearsed
+from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, Rehearsed
 from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.runtime import logs, throttle
+from optin.runtime import logs, references, throttle
+from optin.runtime.references import Undecided
 
 logger = logging.getLogger("optin.api")
 
@@ -155,6 +156,8 @@ class Call(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Turn every exception into an answer; what is not a refusal is logged."""
         error = _error_of(exc)
+        if isinstance(exc, Deactivated) and self.caller:
+            error.cause = self.caller.is_invalid
         # For the line of this request.
         logs.add(code=error.code)
         if error.status >= 500 and not isinstance(exc, Busy | Rehearsed):
@@ -162,7 +165,7 @@ class Call(APIView):
         if isinstance(exc, Rehearsed):
             # For what counts it. A client cannot name it: its headers begin with HTTP_.
             self.request.META["REHEARSED"] = True
-        headers = error.headers | help_headers(error.anchor, self.request.META["REQUEST_ID"])
+        headers = error.headers | help_headers(error, self.request.META)
         return Response(self.refusal(error), status=error.status, headers=headers)
 
     def refusal(self, error: ApiError) -> Body:
@@ -242,9 +245,16 @@ class CallerCall(Call):
         return file
 
     def refuse_access(self, code: str, file_id: int) -> NoReturn:
-        if not self.wait:
-            tenants.refuse_access(self.caller.user, file_id, code, origin=self.origin)
+        if self.wait:
+            raise ApiError(code, cause=_UNTOLD[code])
+        tenants.refuse_access(self.caller.user, file_id, code, origin=self.origin)
         raise ApiError(code)
+
+
+_UNTOLD = {
+    "file_access_denied": Undecided.FILE_UNTOLD,
+    "insufficient_scope": Undecided.SCOPE_UNTOLD,
+}
 
 
 class UserCall(CallerCall):
@@ -425,13 +435,14 @@ def _error_of(exc: Exception) -> ApiError:
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, Busy):
-        return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE)
+        return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE, cause=Undecided.BUSY)
     if isinstance(exc, Rehearsed):
-        return ApiError(exc.code, retry_after=_REHEARSED_WAITS.get(exc.code))
+        wait = _REHEARSED_WAITS.get(exc.code)
+        return ApiError(exc.code, retry_after=wait, cause=Undecided.REHEARSED)
+    if isinstance(exc, OnlyFiction):
+        return ApiError(exc.code, exc.message, cause=Undecided.ONLY_FICTION)
     if isinstance(exc, Refusal):
-        says_more = exc.code == "invalid_request" or isinstance(exc, OnlyFiction)
-        message = exc.message if says_more else ""
-        return ApiError(exc.code, message)
+        return ApiError(exc.code, exc.message if exc.code == "invalid_request" else "")
     if isinstance(exc, (DatabaseError, InterfaceError)):
-        return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)
+        return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE, cause=references.fault(exc))
     return ApiError("internal_error")

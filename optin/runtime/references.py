@@ -1,17 +1,40 @@
 """References: six characters that lead staff to what happened to one request.
 
-A refused person reads them out, and a client logs them. The time of a request and one random byte
-of its id are encrypted into 30 bits. So nothing is stored for a reference, every answer has one
-whatever was decided, and only this service can read the time back. Whoever guesses one learns
-nothing: no page and no call takes a reference, except the search of staff
+A refused person reads them out, and a client logs them. The second of a request and one byte are
+encrypted into 30 bits. So nothing is stored for a reference, every answer has one whatever was
+decided, and only this service can read it back. Whoever guesses one learns nothing: no page and no
+call takes a reference, except the search of staff (``support.references``).
+
+The byte leads to the audit event: it is a random byte of the id of the request, from ``CAUSES`` to
+255. If the request was refused before any decision, there is no event, and the byte is the number
+of the cause, below ``CAUSES``.
+
+**What a stranger could learn from a cause.** They can send any number of requests in one second and
+compare the references: two of the same cause are equal. More bytes for each cause would not help,
+because the bytes of two causes differ in any case, and all of them are soon collected. So a cause
+never tells more than the client knows: it follows from the status and the code of the answer, and
+from what was sent. For example, ``INVALID_KEY`` is the cause whether the key is unknown or revoked
+or its owner is deactivated. Staff learn the rest from the first characters of the key. What may or
+may not have an event, such as a refresh token that is not valid, has no cause: its reference leads
+to the event, if there is one. Only the causes of a 503 differ where answers do not, and these are
+about the service, not about anybody's account.
+
+Somebody else's reference says nothing to a stranger, unless they were refused for the same cause in
+the same second.
+
+A release up to 0.17 took all bytes for ids. Its references work for 30 days after the upgrade
 (``support.references``).
 """
 
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from optin import keys
 
@@ -22,6 +45,62 @@ HEADER = "Support-Reference"
 
 NAMED = 10
 """Characters of a request id that a reference stands for: its second, and one random byte."""
+
+SECOND = 8
+"""Characters of a request id that are its second, in hex: so its log line begins."""
+
+CAUSES = 64
+"""Bytes below this are causes. The random byte of an id is this or more."""
+
+
+class Undecided(IntEnum):
+    """Why a request was refused before anything was decided.
+
+    A number is not given to another cause: references with it live for 30 days.
+    """
+
+    # Credentials.
+    NO_CREDENTIAL = 0
+    KEYS_OFF = 1
+    INVALID_TOKEN = 2
+    INVALID_KEY = 3
+    TWO_PEOPLE = 4
+    UNKNOWN_CLIENT = 5
+    CLIENT_GRANT = 6
+    PASSWORD_CALLS_OFF = 7
+    GRANT_TYPE = 8
+    UNKNOWN_SCOPE = 9
+    # A file or a scope that does not do, from a caller with too many requests: no event is written.
+    FILE_UNTOLD = 10
+    SCOPE_UNTOLD = 11
+    # What was sent.
+    MALFORMED = 16
+    NO_NUMBER = 17
+    ONLY_FICTION = 18
+    TOO_LARGE = 19
+    MEDIA_TYPE = 20
+    METHOD = 21
+    NO_ADDRESS = 22
+    FOREIGN_HOST = 23
+    CURSOR_GONE = 24
+    REHEARSED = 25
+    # Too many requests.
+    USER_REQUESTS = 32
+    NETWORK_REQUESTS = 33
+    PAGE_REQUESTS = 34
+    BUSY = 35
+    # Faults.
+    DATABASE_AWAY = 40
+    NOT_WRITTEN = 41
+    INTERNAL = 42
+    # Pages.
+    CSRF = 48
+    SESSION_ENDED = 49
+    FORM = 50
+    NOT_STAFF = 51
+    LINK_GONE = 52
+    BAD_CONSENT = 53
+
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """32 letters and digits, without I, L, O and U (Crockford's base 32)."""
@@ -36,13 +115,45 @@ _AHEAD = timedelta(minutes=1)
 
 
 def new_request_id() -> str:
-    """Return an id of 32 hex digits: the second of the request, then 96 random bits."""
-    return f"{int(time.time()):08x}{secrets.token_hex(12)}"
+    """Return an id of 32 hex digits: the second of the request, then 96 random bits.
+
+    The first of them are a byte that is no cause.
+    """
+    byte = CAUSES + secrets.randbelow(256 - CAUSES)
+    return f"{int(time.time()):08x}{byte:02x}{secrets.token_hex(11)}"
 
 
-def of(request_id: str) -> str:
-    """Return the reference of the request with this id, as ``7KD-2QM``."""
-    seconds, byte = int(request_id[:8], 16), int(request_id[8:NAMED], 16)
+def mark(meta: MutableMapping[str, Any], cause: Undecided | None) -> None:
+    """Let the reference of the request with these WSGI variables tell *cause*, if there is one.
+
+    Among these variables no client can name it: its headers begin with HTTP_.
+    """
+    if cause is not None:
+        meta[_MARK] = cause
+
+
+def of_request(meta: Mapping[str, Any]) -> str:
+    """Return the reference of the request with these WSGI variables."""
+    return of(meta["REQUEST_ID"], meta.get(_MARK))
+
+
+_MARK = "UNDECIDED"
+
+
+def fault(exc: BaseException | None) -> Undecided:
+    """Return the cause of a request that failed by *exc*."""
+    if isinstance(exc, OperationalError | InterfaceError):
+        return Undecided.DATABASE_AWAY
+    return Undecided.NOT_WRITTEN if isinstance(exc, DatabaseError) else Undecided.INTERNAL
+
+
+def of(request_id: str, cause: Undecided | None = None) -> str:
+    """Return the reference of the request with this id, as ``7KD-2QM``.
+
+    :param cause: why it was refused, if nothing was decided.
+    """
+    seconds = int(request_id[:SECOND], 16)
+    byte = int(request_id[SECOND:NAMED], 16) if cause is None else cause.value
     number = _shuffle((seconds % _SECONDS) << 8 | byte)
     text = "".join(_LETTERS[number >> shift & 31] for shift in range(25, -1, -5))
     return f"{text[:3]}-{text[3:]}"
@@ -50,6 +161,8 @@ def of(request_id: str) -> str:
 
 def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
     """Yield for *text*, written in any usual way, the second of its request and how its id begins.
+
+    ``cause`` reads the cause from the latter: then no id begins so.
 
     Nothing if *text* can be no reference, or its request is older than ``KEPT``. A digest key that
     was replaced is tried too, so there may be several.
@@ -65,6 +178,15 @@ def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
         at = datetime.fromtimestamp(second, tz=UTC)
         if now - at <= KEPT:
             yield at, f"{second:08x}{byte:02x}"
+
+
+def cause(beginning: str) -> Undecided | None:
+    """Return the cause in what ``read`` gave; None if an id begins so, or it is of no release."""
+    byte = int(beginning[SECOND:], 16)
+    return Undecided(byte) if byte in _NUMBERS else None
+
+
+_NUMBERS = frozenset(Undecided)
 
 
 # -- a keyed permutation of 30 bits: a Feistel network --------------------------------

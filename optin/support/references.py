@@ -1,5 +1,13 @@
-"""Find the event that a reference (``runtime.references``) leads to, for staff (G-07)."""
+"""Find the event that a reference (``runtime.references``) leads to, for staff (G-07).
 
+If there is none, the reference may have a cause. A release up to 0.17 gave ids the bytes of causes
+too. So a reference from before the upgrade that leads to no event could name a wrong cause. It
+names none if the ids of the events after it show that such a release still ran: a quarter of them
+begin with such a byte. Of the next 64 events one nearly always does; with only a few events before
+the upgrade, a reference may name a wrong cause. This can happen for 30 days after the upgrade.
+"""
+
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,13 +17,17 @@ from optin.models import AuditEvent, RefusalCount, User
 from optin.models.refusal_counts import WINDOW
 from optin.runtime import references
 from optin.support import wording
+from optin.support.diagnosis.before_a_decision import REASONS, Reason
 from optin.support.entries import Position
 
 LASTS = timedelta(minutes=2)
 """No request takes longer: so long after its beginning its decision may stand."""
 
 SHOWN = 20
-"""Requests of one second that may share a reference, at most: one in 256 does."""
+"""Requests of one second that may share a reference, at most: one in 192 does."""
+
+LOOKED_AT = 64
+"""Events after a reference, to see which release ran."""
 
 Kind = AuditEvent.Kind
 
@@ -33,9 +45,37 @@ def find(text: str, now: datetime) -> list[Led]:
     return [led for at, beginning in references.read(text, now) for led in _led(at, beginning)]
 
 
-def times(text: str, now: datetime) -> list[datetime]:
-    """Return when the request of the reference *text* began: several, after a change of keys."""
-    return [at for at, _ in references.read(text, now)]
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A request of which no event tells."""
+
+    at: datetime  # the second when it began
+    begins: str  # how its request id begins
+    reason: Reason | None  # if nothing was decided, and it is known why
+
+
+def untold(text: str, now: datetime) -> list[Untold]:
+    """Return the requests of the reference *text*, to which ``find`` gives no event.
+
+    There are several after a change of keys.
+    """
+    found = []
+    for at, beginning in references.read(text, now):
+        cause = references.cause(beginning)
+        reason = REASONS[cause] if cause is not None and not _had_old_ids(at) else None
+        found.append(Untold(at, beginning[: references.SECOND], reason))
+    return found
+
+
+def _had_old_ids(since: datetime) -> bool:
+    """Whether a release up to 0.17 ran after *since*, by the ids of the next events."""
+    events = AuditEvent.objects.filter(pk__gt=0, at__gte=since).exclude(request_id="")
+    ids = events.order_by("at", "pk").values_list("request_id", flat=True)
+    return any(map(_OLD_ID.match, ids[:LOOKED_AT]))
+
+
+_OLD_ID = re.compile("[0-9a-f]{8}[0-3]")
+"""Of a byte below ``references.CAUSES``."""
 
 
 def event_of(user: User, pk: int) -> AuditEvent | None:

@@ -18,6 +18,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome
 from optin.runtime.redirects import SeeOther
+from optin.runtime.references import Undecided, mark
 from optin.support import references
 from optin.waits import whole_seconds
 from optin.web import sessions, typed, words
@@ -185,6 +186,7 @@ class CodePage(View):
         try:
             result = self.check(text)
         except MalformedCode:
+            mark(self.request.META, Undecided.FORM)
             result = None
         if result and result.outcome in self.settled:
             return result

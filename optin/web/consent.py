@@ -34,7 +34,9 @@ from oauthlib.oauth2.rfc6749.errors import (
 from optin.errors import Deactivated, SignedOut
 from optin.models import File, User
 from optin.operations import sign_in
+from optin.runtime import references
 from optin.runtime.redirects import SeeOther
+from optin.runtime.references import Undecided
 from optin.web import sessions
 from optin.web.pages import form_page, page
 
@@ -116,6 +118,7 @@ class Authorize(OAuthLibMixin, View):
             return SeeOther("sign-in", then=here)
         except FatalClientError as error:
             # Of an unknown client, or to an address that is not its own: nothing leads there.
+            references.mark(request.META, Undecided.BAD_CONSENT)
             return page(request, "consent.html", status=400, error=error.oauthlib_error)
         except OAuthToolkitError as error:
             return _back(self.error_response(error)[1]["url"])

@@ -22,12 +22,15 @@ from optin.operations import (
 )
 from optin.operations.verification import Verification
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
+from optin.runtime import references
 from optin.runtime.redirects import SeeOther
+from optin.runtime.references import Undecided
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
 from optin.web.pages import (
     form_page,
+    is_mistyped,
     next_page,
     on_to,
     page,
@@ -43,6 +46,8 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     then = next_page(request, "account")
     if request.method != "POST" and request.user.is_authenticated:
         return SeeOther(then)
+    if "ended" in request.GET and request.method != "POST":
+        references.mark(request.META, Undecided.SESSION_ENDED)
     form = SignInForm(request.POST or None)
     if not form.is_valid():
         return page(request, "sign_in.html", form)
@@ -73,6 +78,7 @@ class SignInCode(CodePage):
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
         if "half" in request.session:
+            references.mark(request.META, Undecided.SESSION_ENDED)
             said = _("Sign in again: the time to enter the code is over.")
             sessions.flash(request, said, refused=True)
         return SeeOther("sign-in", then=request.GET.get("next", ""))
@@ -193,6 +199,8 @@ class _Refusing:
 
     def form_invalid(self, form: Any) -> HttpResponse:
         view: Any = self
+        if is_mistyped(form):
+            references.mark(view.request.META, Undecided.FORM)
         response: HttpResponse = view.render_to_response(
             view.get_context_data(form=form), status=422
         )
@@ -279,6 +287,7 @@ class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
         known = self.user is not None and self.user.is_active
         self.validlink = known and passwords.opens(self.user, kwargs["token"])
         if not self.validlink:
+            references.mark(self.request.META, Undecided.LINK_GONE)
             return self.render_to_response(self.get_context_data(), status=404)
         return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
 

@@ -22,7 +22,9 @@ from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome
+from optin.runtime import references
 from optin.runtime.redirects import SeeOther
+from optin.runtime.references import Undecided
 from optin.web import sessions, typed, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm
@@ -135,9 +137,11 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             standing=sessions.standing(request),
         )
     except OnlyFiction:
+        references.mark(request.META, Undecided.ONLY_FICTION)
         form.add_error("number", words.only_fiction())
         return None
     except InvalidMobileNumber:
+        references.mark(request.META, Undecided.NO_NUMBER)
         form.add_error("number", words.wrong_number(form.cleaned_data["number"]))
         return None
 
@@ -369,6 +373,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
             user, text, standing=standing, origin=origin, keep_session=sessions.renew(request)
         )
     except MalformedCode:
+        references.mark(request.META, Undecided.FORM)
         sessions.refuse(request, "code", words.malformed("code", text, by_text=0, by_app=True))
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:

@@ -9,7 +9,6 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -17,7 +16,8 @@ from django.urls import resolve
 from django.utils import translation
 
 from optin.errors import Busy
-from optin.runtime import hashing, throttle
+from optin.runtime import hashing, references, throttle
+from optin.runtime.references import Undecided
 from optin.waits import whole_seconds
 from optin.web import session_store, sessions, words
 
@@ -61,19 +61,20 @@ class PageEdge:
         try:
             request.get_host()
         except DisallowedHost:
+            references.mark(request.META, Undecided.FOREIGN_HOST)
             # LocaleMiddleware is not reached: without this, in the language of the last request.
             with translation.override(translation.get_language_from_request(request)):
                 response: HttpResponseBase = render(request, "400.html", status=400)
         else:
             response = _no_place(request) or self.get_response(request)
-        if response.status_code == 500 and getattr(request, "database_failed", False):
-            response = _unavailable()
+        if response.status_code == 500 and request.META.get(_FAULT) in _OF_DATABASE:
+            response = _unavailable(request, request.META[_FAULT])
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         """Answer 503 to a password while too many others are checked: this is not an error."""
-        return _unavailable() if isinstance(exc, Busy) else None
+        return _unavailable(request, Undecided.BUSY) if isinstance(exc, Busy) else None
 
 
 def _no_place(request: HttpRequest) -> HttpResponse | None:
@@ -82,19 +83,27 @@ def _no_place(request: HttpRequest) -> HttpResponse | None:
         return None
     request.resolver_match = _resolve(_SIGN_IN)
     with translation.override(translation.get_language_from_request(request)):
-        return _unavailable()
+        return _unavailable(request, Undecided.BUSY)
 
 
-def _unavailable() -> HttpResponse:
-    response = HttpResponse(_page(translation.get_language()), status=503)
+def _unavailable(request: HttpRequest, cause: Undecided) -> HttpResponse:
+    references.mark(request.META, cause)
+    html = _page(translation.get_language()).replace(_PLACE, references.of_request(request.META))
+    response = HttpResponse(html, status=503)
     response["Retry-After"] = _RETRY_AFTER
     return response
 
 
+_PLACE = "the-reference"
+
+
 @cache
 def _page(language: str | None) -> str:
-    """The page in *language*, which is active. It is rendered once: it is needed under load."""
-    return render_to_string("503.html")
+    """The page in *language*, which is active, with ``_PLACE`` in place of its reference.
+
+    It is rendered once: it is needed under load.
+    """
+    return render_to_string("503.html", {"reference": _PLACE})
 
 
 class Throttle:
@@ -119,6 +128,9 @@ class Throttle:
         wait = _wait(request)
         if wait is None:
             return None
+        is_known = request.user.is_authenticated
+        cause = Undecided.PAGE_REQUESTS if is_known else Undecided.NETWORK_REQUESTS
+        references.mark(request.META, cause)
         response = render(request, "429.html", {"wait": words.in_words(wait)}, status=429)
         response["Retry-After"] = str(whole_seconds(wait))
         return response
@@ -138,4 +150,8 @@ def _wait(request: HttpRequest) -> timedelta | None:
 
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:
     """Keep with *request* what its exception was: the answer to it does not say."""
-    request.database_failed = isinstance(sys.exc_info()[1], DatabaseError | InterfaceError)
+    request.META[_FAULT] = references.fault(sys.exc_info()[1])
+
+
+_FAULT = "FAULT"  # among the WSGI variables: a client cannot name it
+_OF_DATABASE = {Undecided.DATABASE_AWAY, Undecided.NOT_WRITTEN}

@@ -18,7 +18,9 @@ from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome
+from optin.runtime import references
 from optin.runtime.redirects import SeeOther, local
+from optin.runtime.references import Undecided
 from optin.waits import whole_seconds
 from optin.web import words
 
@@ -78,11 +80,23 @@ def page(
 ) -> HttpResponse:
     """Show a page; 422 where its *form* was sent and refused, unless *status* says more."""
     refused = form is not None and form.errors and request.method == "POST"
+    if status == 404:
+        references.mark(request.META, Undecided.LINK_GONE)
+    elif form is not None and is_mistyped(form):
+        references.mark(request.META, Undecided.FORM)
     status = status or (422 if refused else 200)
     then = on_to(request)
     on_the_way = f"?{urlencode({'next': then})}" if then else ""
     context = {"form": form, "on_the_way": on_the_way, **context}
     return render(request, template, context, status=status)
+
+
+def is_mistyped(form: BaseForm) -> bool:
+    """Whether *form* was refused for what its fields hold, before anything was decided.
+
+    Then some error has the code of a validation. What a view adds after a decision has none.
+    """
+    return any(error.code for errors in form.errors.as_data().values() for error in errors)
 
 
 def refused_password(
@@ -119,4 +133,5 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """
     if request.path.startswith(resolve_url("sign-in")) and request.user.is_authenticated:
         return SeeOther(next_page(request, "account"))
+    references.mark(request.META, Undecided.CSRF)
     return render(request, "403_csrf.html", status=403)

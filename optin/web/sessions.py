@@ -409,7 +409,7 @@ def _refer(request: HttpRequest) -> None:
 
 def reference_of(request: HttpRequest) -> str:
     """Return the reference that a page shows where this request is refused."""
-    return references.of(request.META["REQUEST_ID"])
+    return references.of_request(request.META)
 
 
 def take_flash(request: HttpRequest) -> dict[str, Any]:

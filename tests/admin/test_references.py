@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from optin.models import AuditEvent, File, ProviderUser, RefusalCount, User
+from optin.models import AuditEvent, File, Membership, ProviderUser, RefusalCount, User
 from optin.models.refusal_counts import RECENT
 from optin.operations import retention
 from optin.runtime import references
@@ -124,8 +124,10 @@ def test_a_text_that_is_late_has_one(
     assert "Text" in lead(signed_in("support"), shown[1])
 
 
-def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: In) -> None:
-    """No row is written for it: nobody can fill a table (G-07)."""
+def test_no_row_is_written_for_what_was_refused_before_a_decision(
+    user: User, signed_in: In
+) -> None:
+    """Nobody can fill a table. ``tests.explained`` has the causes."""
     before = AuditEvent.objects.count(), RefusalCount.objects.count()
     answer = Api(token="unknown").opt_in(NUMBER)
     assert answer.brief == (401, "invalid_token")
@@ -133,7 +135,33 @@ def test_what_was_refused_before_a_decision_has_its_time(user: User, signed_in: 
     reference = answer.headers["Support-Reference"]
     response = signed_in("support").post("/admin/find/", {"who": reference})
     assert response.status_code == 200
-    assert "refused before anything was decided" in " ".join(response.content.decode().split())
+    said = " ".join(response.content.decode().split())
+    assert "refused before anything was decided" in said
+    assert "The token of the call is not valid." in said
+
+
+@pytest.mark.parametrize(
+    ("scope", "file_id", "is_member", "said"),
+    [
+        ("view", 777, True, "the scope of the token did not allow the call"),
+        ("full", 888, False, "ann is not a member of file 888 (member of 777)"),
+        ("full fileid:777", 888, True, "So the token or the access key is for another file"),
+    ],
+)
+def test_a_refused_access_leads_to_its_cause(
+    user: User,
+    other_file: File,
+    signed_in: In,
+    scope: str,
+    file_id: int,
+    is_member: bool,
+    said: str,
+) -> None:
+    if is_member:
+        Membership.objects.create(user=user, file=other_file)
+    answer = Api(token=bearer(user, scope), file_id=file_id).opt_in(NUMBER)
+    assert answer.status == 403
+    assert said in lead(signed_in("support"), answer.headers["Support-Reference"])
 
 
 @pytest.mark.parametrize("how", ["anonymous", "person"])

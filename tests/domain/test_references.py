@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optin.runtime import references
+from optin.runtime.references import Undecided
 from tests.kit.people import NOON
 
 LATER = timedelta(seconds=1)
@@ -21,6 +22,29 @@ def test_a_reference_leads_to_its_request_alone(seconds: int, byte: int, age: in
     assert list(references.read(references.of(beginning), at + timedelta(seconds=age))) == [
         (at, beginning)
     ]
+
+
+@given(st.sampled_from(Undecided), st.integers(0, 2**22 - 1))
+def test_a_reference_has_the_cause_of_what_was_not_decided(cause: Undecided, seconds: int) -> None:
+    at = datetime.fromtimestamp(1_800_000_000 + seconds, tz=UTC)
+    request_id = f"{int(at.timestamp()):08x}{'f' * 24}"
+    [(found, beginning)] = references.read(references.of(request_id, cause), at)
+    assert (found, references.cause(beginning)) == (at, cause)
+
+
+def test_no_id_begins_as_a_cause(clock: time_machine.Traveller) -> None:
+    ids = {references.new_request_id()[:10] for _ in range(10_000)}
+    assert {int(each[8:], 16) for each in ids} == set(range(references.CAUSES, 256))
+    assert {references.cause(each) for each in ids} == {None}
+
+
+def test_a_cause_is_not_known_again_in_another_second() -> None:
+    """Else who knows the reference of one cause could find the cause of another reference."""
+    now = int(NOON.timestamp())
+    found = [references.of(f"{now + n:08x}ff", Undecided.INVALID_KEY) for n in range(3600)]
+    assert len(set(found)) == len(found)
+    # No character has to do with the cause: each of 32 letters stands in each place.
+    assert all(len({text[n] for text in found}) == 32 for n in (0, 1, 2, 4, 5, 6))
 
 
 def test_no_two_requests_of_an_hour_share_one() -> None:

@@ -891,7 +891,7 @@ CASES = [
         nothing,
         None,
         (narrow_token_call, "insufficient_scope", "scope full, 2fa or modify"),
-        (Why.NOT_ALLOWED, "given for less|developers"),
+        (Why.SCOPE, "the scope of the token did not allow the call|full, 2fa or modify"),
     ),
     row(
         "refresh token that was ended",

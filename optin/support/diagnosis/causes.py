@@ -60,7 +60,8 @@ class Why(StrEnum):
     PHONE_ONLY = "phone_only"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
-    NOT_ALLOWED = "not_allowed"
+    OTHER_FILE = "other_file"
+    SCOPE = "scope"
     TOKEN_ENDED = "token_ended"  # noqa: S105
     REHEARSED = "rehearsed"
 

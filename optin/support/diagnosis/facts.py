@@ -52,7 +52,7 @@ class Known:
     sign_in: AuditEvent | None  # the last password on the way to a text
     attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
-    access: AuditEvent | None  # the last call for a file that was not theirs, lately
+    access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
     files: list[int]  # of which they are a member, if there is such a call: that one first
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
@@ -74,7 +74,7 @@ class Known:
 def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
     """Read what is known of *user*, who was just read.
 
-    :param about: the event that is to be explained, if it is one.
+    :param about: in place of the last refused call, if it is one: any call that was refused.
     """
     open_codes = PendingOtp.objects.open().filter(expires_at__gt=now, provider_user=OuterRef("pk"))
     numbers = list(

@@ -9,7 +9,7 @@ from optin.support.diagnosis.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_refusal, password_limit
-from optin.support.diagnosis.why_no_access import denied
+from optin.support.diagnosis.why_no_access import of_refused
 from optin.support.diagnosis.why_no_sign_in import code_refused, token_ended, wrong_password
 from optin.support.wording import moment
 
@@ -26,7 +26,7 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
     if event.kind in {Kind.SIGN_IN, Kind.PASSWORD, Kind.DISOWN}:
         return _of_password(event, known)
     if event.kind == Kind.ACCESS:
-        return denied(event, known)
+        return of_refused(event, known)
     if event.kind in {Kind.REFRESH, Kind.TOKEN}:
         return token_ended(event)
     if event.kind in _OF_CODES or event.outcome in _BARS:

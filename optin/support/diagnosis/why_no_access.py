@@ -1,4 +1,4 @@
-"""Why a call for a file was answered with 403."""
+"""Why a call was answered with 403."""
 
 from collections.abc import Iterator
 
@@ -9,42 +9,42 @@ from optin.support.wording import moment, plain
 
 
 def of_access(known: Known) -> Iterator[Cause]:
-    if known.access and known.access.file_id not in known.files:
-        yield denied(known.access, known)
-
-
-def denied(event: AuditEvent, known: Known) -> Cause:
-    """Say why the call that *event* tells of may not use its file."""
-    if event.outcome == SCOPE:
-        return Cause(
-            Question.NO_ACCESS,
-            Why.NOT_ALLOWED,
-            f"The token of a call for file {event.file_id}, at {moment(event.at)}, does not allow "
-            "that call: it was given for less.",
-            "Tell the developers of the application: it must ask for the right to make this call "
-            "(scope), and the person must sign in there again.",
-        )
-    if event.file_id in known.files:
-        return Cause(
-            Question.NO_ACCESS,
-            Why.NOT_A_MEMBER,
-            f"At {moment(event.at)}, a call for file {event.file_id} got 403. "
-            f"{plain(known.user.get_username())} is a member of it now: the token or the key is "
-            "for another file, or they joined it since.",
-            "Tell them to sign in again in the application, so that it gets a new token. An access "
-            "key is for one file: an administrator can make one for this file.",
-        )
+    refused = known.access
+    if refused is None or refused.file_id in known.files:
+        return
     named = ", ".join(map(str, known.files[:FILES_NAMED])) or "no file"
     more = " and more" if len(known.files) > FILES_NAMED else ""
-    return Cause(
-        Question.NO_ACCESS,
+    yield _cause(
         Why.NOT_A_MEMBER,
-        f"{plain(known.user.get_username())} is not a member of file {event.file_id} (member of "
-        f"{named}{more}): calls for it get 403, the last one at {moment(event.at)}.",
+        f"{plain(known.user.get_username())} is not a member of file {refused.file_id} (member of "
+        f"{named}{more}): calls for it get 403, the last one at {moment(refused.at)}.",
         "Ask which file they mean: the call names it as FileId. If they should use this one, an "
         "administrator can add them to it.",
     )
 
 
-SCOPE = "insufficient_scope"
-"""The outcome of a call that the scope of its token does not allow."""
+def of_refused(event: AuditEvent, known: Known) -> Cause:
+    """Name the cause of one refused call, which *known* was read about."""
+    if event.outcome == "insufficient_scope":
+        return _cause(
+            Why.SCOPE,
+            f"At {moment(event.at)}, the scope of the token did not allow the call.",
+            "The application asks for a token with the scope full, 2fa or modify. To read events, "
+            "it needs full or events.",
+        )
+    for cause in of_access(known):
+        return cause
+    return _cause(
+        Why.OTHER_FILE,
+        f"The call at {moment(event.at)} was for file {event.file_id}, and "
+        f"{plain(known.user.get_username())} is a member of it now. So the token or the access key "
+        "is for another file, or the file is closed, or they became a member later. To read "
+        "events, one must also be a manager of the file.",
+        "Ask which token or key the application uses: it needs one that was made for this file, "
+        "by somebody who is a member of it. An administrator can make an access key, and sees if "
+        "the file is closed.",
+    )
+
+
+def _cause(why: Why, words: str, advice: str) -> Cause:
+    return Cause(Question.NO_ACCESS, why, words, advice)

@@ -1,0 +1,662 @@
+"""G-07: the reference of what was refused before a decision tells staff why, and nobody else."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from html import unescape
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+import pytest
+import time_machine
+from django.db import DatabaseError, OperationalError, connection
+from django.test import Client, override_settings
+from django.utils import timezone
+from oauth2_provider.models import AccessToken
+
+from optin.conf import Rate
+from optin.models import AccessKey, File, Membership, User
+from optin.operations import sign_in as signing_in
+from optin.operations.tenants import refuse_access
+from optin.runtime import hashing, references
+from optin.runtime.references import Undecided
+from optin.support.diagnosis.before_a_decision import REASONS
+from tests.admin.conftest import signed_in  # noqa: F401
+from tests.admin.test_references import REFERENCE, lead
+from tests.kit import oauth
+from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
+from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
+from tests.kit.staff import In
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("roles")]
+
+ONE = (Rate(1, 60),)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What the client or the person got."""
+
+    status: int
+    said: str  # the code, or all that the page says
+    reference: str
+
+
+@dataclass
+class Scene:
+    """``ann`` and what she has; a page only where one is opened."""
+
+    user: User
+    file: File
+
+    def key(self, user: User | None = None, file: File | None = None) -> str:
+        return AccessKey.objects.make(user or self.user, file or self.file, timezone.now())[1]
+
+    def token(self, scope: str = "full", **how: Any) -> Api:
+        return Api(token=bearer(self.user, scope, **how))
+
+    def browser(self) -> Browser:
+        browser = Browser()
+        sign_in(browser)
+        assert browser.path == "/account/"
+        return browser
+
+
+def call(answer: Answer) -> Refused:
+    code = answer.code or str(answer.data.get("error", ""))
+    return Refused(answer.status, code, answer.headers["Support-Reference"])
+
+
+def endpoint(response: Any) -> Refused:
+    return Refused(response.status_code, oauth.error(response)[1], response["Support-Reference"])
+
+
+def shown(browser: Browser) -> Refused:
+    found = REFERENCE.search(browser.page.text)
+    assert found, browser.page.text
+    if browser.answer.status_code >= 400:
+        assert browser.answer["Support-Reference"] == found[1]
+    return Refused(browser.page.status, " ".join(browser.page.text.split()), found[1])
+
+
+@contextmanager
+def failing(error: Exception, table: str = "") -> Iterator[None]:
+    """Let each statement that names *table* fail; "" is in every one."""
+
+    def fail(execute: Callable[..., object], sql: str, *args: object) -> object:
+        if table in sql:
+            raise error
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail):
+        yield
+
+
+@contextmanager
+def all_places_taken() -> Iterator[None]:
+    with ExitStack() as others:
+        for _ in range(1 + hashing.WAITING):
+            others.enter_context(hashing.place())
+        yield
+
+
+def _fail(*args: object, **how: object) -> NoReturn:
+    raise RuntimeError("a fault of ours")
+
+
+# -- credentials -------------------------------------------------------------------
+
+
+def no_credential(s: Scene) -> Refused:
+    return call(Api().opt_in(NUMBER))
+
+
+@override_settings(LEGACY_ACCESS_KEYS=False)
+def keys_off(s: Scene) -> Refused:
+    return call(Api(key=s.key()).opt_in(NUMBER))
+
+
+def unknown_token(s: Scene) -> Refused:
+    return call(Api(token="unknown").opt_in(NUMBER))
+
+
+def expired_token(s: Scene) -> Refused:
+    return call(s.token(lifetime=-timedelta(seconds=1)).opt_in(NUMBER))
+
+
+def revoked_token(s: Scene) -> Refused:
+    api = s.token()
+    AccessToken.objects.all().delete()
+    return call(api.opt_in(NUMBER))
+
+
+def token_of_deactivated(s: Scene) -> Refused:
+    api = s.token()
+    User.objects.filter(pk=s.user.pk).update(is_active=False)
+    return call(api.opt_in(NUMBER))
+
+
+def unknown_key(s: Scene) -> Refused:
+    return call(Api(key="unknown").opt_in(NUMBER))
+
+
+def revoked_key(s: Scene) -> Refused:
+    key = s.key()
+    AccessKey.objects.update(revoked_at=timezone.now())
+    return call(Api(key=key).opt_in(NUMBER))
+
+
+def key_of_deactivated(s: Scene) -> Refused:
+    key = s.key()
+    User.objects.filter(pk=s.user.pk).update(is_active=False)
+    return call(Api(key=key).opt_in(NUMBER))
+
+
+def two_people(s: Scene) -> Refused:
+    key = s.key(make_user("ben", s.file))
+    return call(Api(token=bearer(s.user), key=key).opt_in(NUMBER))
+
+
+def unknown_client(s: Scene) -> Refused:
+    return endpoint(oauth.post("token", {"grant_type": "client_credentials"}, "nobody"))
+
+
+def client_grant(s: Scene) -> Refused:
+    oauth.make_client("client-credentials")
+    return endpoint(oauth.exchange("code"))
+
+
+def password_calls_off(s: Scene) -> Refused:
+    return call(Tokens().sign_in())
+
+
+def grant_type(s: Scene) -> Refused:
+    return call(Tokens().sign_in(grant_type="refresh_token"))
+
+
+def grant_type_of_endpoint(s: Scene) -> Refused:
+    return endpoint(oauth.post("token", {"grant_type": "password"}))
+
+
+def unknown_scope(s: Scene) -> Refused:
+    oauth.make_client("client-credentials")
+    return endpoint(oauth.post("token", {"grant_type": "client_credentials", "scope": "admin"}))
+
+
+@override_settings(OPTIN_REQUESTS_PER_USER=ONE)
+def file_untold(s: Scene) -> Refused:
+    api = s.token()
+    assert api.ping().status == 200
+    api.file_id = 888
+    return call(api.opt_in(NUMBER))
+
+
+@override_settings(OPTIN_REQUESTS_PER_USER=ONE)
+def scope_untold(s: Scene) -> Refused:
+    api = s.token("view")
+    assert api.ping().status == 200
+    return call(api.opt_in(NUMBER))
+
+
+# -- what was sent -----------------------------------------------------------------
+
+
+def malformed_body(s: Scene) -> Refused:
+    return call(s.token().post("opt-in-to-2fa", "{"))
+
+
+def no_file_id(s: Scene) -> Refused:
+    return call(s.token().post("opt-in-to-2fa", "{}", query=""))
+
+
+def malformed_code(s: Scene) -> Refused:
+    return call(s.token().verify(1, "12x"))
+
+
+def malformed_form(s: Scene) -> Refused:
+    return endpoint(oauth.post("token", "grant_type=password&grant_type=password"))
+
+
+def no_number(s: Scene) -> Refused:
+    return call(s.token().opt_in("12"))
+
+
+def no_number_on_a_page(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go(NUMBER_PAGE)
+    browser.send(number="12")
+    return shown(browser)
+
+
+def _sandbox() -> Api:
+    file = File.objects.create(id=900, name="Harbour Sandbox", is_sandbox=True)
+    tess = User.objects.create_user("tess", "tess@example.com", PASSWORD, is_test=True)
+    Membership.objects.create(user=tess, file=file)
+    return Api(token=bearer(tess), file_id=900)
+
+
+def only_fiction(s: Scene) -> Refused:
+    return call(_sandbox().opt_in("+61412345678"))
+
+
+def rehearsed(s: Scene) -> Refused:
+    return call(_sandbox().opt_in("+61491577644"))
+
+
+def too_large(s: Scene) -> Refused:
+    return call(s.token().post("opt-in-to-2fa", " " * 16_385))
+
+
+def media_type(s: Scene) -> Refused:
+    return call(s.token().post("opt-in-to-2fa", "a=b", media_type=FORM))
+
+
+def method(s: Scene) -> Refused:
+    return call(s.token().send("GET", "/User/opt-in-to-2fa"))
+
+
+def method_of_page(s: Scene) -> Refused:
+    response = Client(SERVER_NAME=HOST).put("/sign-in/", secure=True)
+    return Refused(response.status_code, "", response["Support-Reference"])
+
+
+def method_of_endpoint(s: Scene) -> Refused:
+    return endpoint(Client(SERVER_NAME=HOST).get("/o/token/", secure=True))
+
+
+def no_address(s: Scene) -> Refused:
+    return call(s.token().send("POST", "/User/opt-in"))
+
+
+def no_page(s: Scene) -> Refused:
+    browser = Browser()
+    browser.go("/acount/")
+    return shown(browser)
+
+
+def page_of_another(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go("/account/sandbox/900/")
+    return shown(browser)
+
+
+def foreign_host(s: Scene) -> Refused:
+    return call(s.token().send("GET", "/authorisation/ping", SERVER_NAME="old.example.org"))
+
+
+def foreign_host_of_page(s: Scene) -> Refused:
+    browser = Browser()
+    browser.client.defaults["SERVER_NAME"] = "old.example.org"
+    browser.go("/sign-in/")
+    return shown(browser)
+
+
+def cursor_gone(s: Scene) -> Refused:
+    s.user.memberships.update(manages=True)
+    return call(s.token("events").send("GET", "/events", query="FileId=777&after=5"))
+
+
+# -- too many ----------------------------------------------------------------------
+
+
+@override_settings(OPTIN_REQUESTS_PER_USER=ONE)
+def user_requests(s: Scene) -> Refused:
+    api = s.token()
+    assert api.ping().status == 200
+    return call(api.opt_in(NUMBER))
+
+
+@override_settings(OPTIN_REQUESTS_PER_NETWORK=ONE)
+def network_requests(s: Scene) -> Refused:
+    Tokens().sign_in()
+    return call(Tokens().sign_in())
+
+
+@override_settings(OPTIN_REQUESTS_PER_NETWORK=ONE)
+def network_requests_of_endpoint(s: Scene) -> Refused:
+    oauth.post("token", {})
+    return endpoint(oauth.post("token", {}))
+
+
+@override_settings(OPTIN_REQUESTS_PER_NETWORK=ONE)
+def network_requests_of_page(s: Scene) -> Refused:
+    browser = Browser()
+    for _ in range(2):
+        browser.go("/sign-in/")
+        browser.send(username="ann", password="wrong")
+    return shown(browser)
+
+
+def page_requests(s: Scene) -> Refused:
+    browser = s.browser()
+    with override_settings(OPTIN_REQUESTS_PER_USER=ONE):
+        browser.go("/account/")
+        browser.go("/account/")
+    return shown(browser)
+
+
+def busy(s: Scene) -> Refused:
+    signing_in.enable_password_clients()
+    with all_places_taken():
+        return call(Tokens().sign_in())
+
+
+def busy_page(s: Scene) -> Refused:
+    browser = Browser()
+    browser.go("/sign-in/")
+    with all_places_taken():
+        browser.send(username="ann", password=PASSWORD)
+    return shown(browser)
+
+
+# -- faults ------------------------------------------------------------------------
+
+
+def database_away(s: Scene) -> Refused:
+    api = s.token()
+    with failing(OperationalError("gone")):
+        return call(api.opt_in(NUMBER))
+
+
+def database_away_from_endpoint(s: Scene) -> Refused:
+    with failing(OperationalError("gone")):
+        return endpoint(oauth.post("token", {"grant_type": "client_credentials"}))
+
+
+def database_away_from_page(s: Scene) -> Refused:
+    browser = s.browser()
+    with failing(OperationalError("gone")):
+        browser.go("/account/")
+    return shown(browser)
+
+
+def not_written(s: Scene) -> Refused:
+    api = s.token()
+    with failing(DatabaseError("read only"), "optin_auditevent"):
+        return call(api.opt_in(NUMBER))
+
+
+def not_written_from_page(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go(NUMBER_PAGE)
+    with failing(DatabaseError("read only"), "optin_auditevent"):
+        browser.send(number=NUMBER)
+    return shown(browser)
+
+
+def internal(s: Scene) -> Refused:
+    with patch("optin.operations.opt_ins.opt_in", _fail):
+        return call(s.token().opt_in(NUMBER))
+
+
+def internal_of_page(s: Scene) -> Refused:
+    browser = s.browser()
+    with patch("optin.web.account.page", _fail):
+        browser.go("/account/")
+    return shown(browser)
+
+
+# -- pages -------------------------------------------------------------------------
+
+
+def csrf(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go(NUMBER_PAGE)
+    submit = browser.submission(number=NUMBER)
+    del browser.client.cookies["__Host-csrf"]
+    submit(browser)
+    return shown(browser)
+
+
+def session_ended(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.client.session.delete()
+    browser.go("/account/")
+    return shown(browser)
+
+
+def empty_form(s: Scene) -> Refused:
+    browser = Browser()
+    browser.go("/sign-in/")
+    browser.send(username="ann", password="")
+    return shown(browser)
+
+
+def letters_in_a_code(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go(NUMBER_PAGE)
+    browser.send(number=NUMBER)
+    assert browser.path == NUMBER_CODE
+    browser.send(code="12x")
+    return shown(browser)
+
+
+def not_staff(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go("/admin/")
+    return shown(browser)
+
+
+def link_gone(s: Scene) -> Refused:
+    browser = Browser()
+    browser.go("/not-me/nothing/")
+    return shown(browser)
+
+
+def password_link_gone(s: Scene) -> Refused:
+    browser = Browser()
+    browser.go("/password-reset/MQ/nothing/")
+    return shown(browser)
+
+
+def bad_consent(s: Scene) -> Refused:
+    browser = s.browser()
+    browser.go("/o/authorize/?client_id=nobody&redirect_uri=https://client.example.com/")
+    return shown(browser)
+
+
+CASES: list[tuple[Callable[[Scene], Refused], Undecided, int, str]] = [
+    (no_credential, Undecided.NO_CREDENTIAL, 401, "not_authenticated"),
+    (keys_off, Undecided.KEYS_OFF, 401, "not_authenticated"),
+    (unknown_token, Undecided.INVALID_TOKEN, 401, "invalid_token"),
+    (expired_token, Undecided.INVALID_TOKEN, 401, "invalid_token"),
+    (revoked_token, Undecided.INVALID_TOKEN, 401, "invalid_token"),
+    (token_of_deactivated, Undecided.INVALID_TOKEN, 401, "invalid_token"),
+    (unknown_key, Undecided.INVALID_KEY, 401, "invalid_token"),
+    (revoked_key, Undecided.INVALID_KEY, 401, "invalid_token"),
+    (key_of_deactivated, Undecided.INVALID_KEY, 401, "invalid_token"),
+    (two_people, Undecided.TWO_PEOPLE, 401, "invalid_token"),
+    (unknown_client, Undecided.UNKNOWN_CLIENT, 401, "invalid_client"),
+    (client_grant, Undecided.CLIENT_GRANT, 400, "unauthorized_client"),
+    (password_calls_off, Undecided.PASSWORD_CALLS_OFF, 400, "unauthorized_client"),
+    (grant_type, Undecided.GRANT_TYPE, 400, "unsupported_grant_type"),
+    (grant_type_of_endpoint, Undecided.GRANT_TYPE, 400, "unsupported_grant_type"),
+    (unknown_scope, Undecided.UNKNOWN_SCOPE, 400, "invalid_scope"),
+    (file_untold, Undecided.FILE_UNTOLD, 403, "file_access_denied"),
+    (scope_untold, Undecided.SCOPE_UNTOLD, 403, "insufficient_scope"),
+    (malformed_body, Undecided.MALFORMED, 400, "invalid_request"),
+    (no_file_id, Undecided.MALFORMED, 400, "invalid_request"),
+    (malformed_code, Undecided.MALFORMED, 400, "invalid_request"),
+    (malformed_form, Undecided.MALFORMED, 400, "invalid_request"),
+    (no_number, Undecided.NO_NUMBER, 400, "mobile_number_invalid"),
+    (no_number_on_a_page, Undecided.NO_NUMBER, 422, "There is a problem"),
+    (only_fiction, Undecided.ONLY_FICTION, 400, "mobile_number_invalid"),
+    (rehearsed, Undecided.REHEARSED, 429, "throttled"),
+    (too_large, Undecided.TOO_LARGE, 413, "too_large"),
+    (media_type, Undecided.MEDIA_TYPE, 415, "unsupported_media_type"),
+    (method, Undecided.METHOD, 405, "method_not_allowed"),
+    (method_of_page, Undecided.METHOD, 405, ""),
+    (method_of_endpoint, Undecided.METHOD, 405, "invalid_request"),
+    (no_address, Undecided.NO_ADDRESS, 404, "not_found"),
+    (no_page, Undecided.NO_ADDRESS, 404, "Page not found"),
+    (page_of_another, Undecided.NO_ADDRESS, 404, "Page not found"),
+    (foreign_host, Undecided.FOREIGN_HOST, 400, "invalid_request"),
+    (foreign_host_of_page, Undecided.FOREIGN_HOST, 400, "does not belong to this service"),
+    (cursor_gone, Undecided.CURSOR_GONE, 410, "cursor_gone"),
+    (user_requests, Undecided.USER_REQUESTS, 429, "throttled"),
+    (network_requests, Undecided.NETWORK_REQUESTS, 429, "temporarily_unavailable"),
+    (network_requests_of_endpoint, Undecided.NETWORK_REQUESTS, 429, "temporarily_unavailable"),
+    (network_requests_of_page, Undecided.NETWORK_REQUESTS, 429, "You sent too many requests"),
+    (page_requests, Undecided.PAGE_REQUESTS, 429, "You sent too many requests"),
+    (busy, Undecided.BUSY, 503, "temporarily_unavailable"),
+    (busy_page, Undecided.BUSY, 503, "Not available right now"),
+    (database_away, Undecided.DATABASE_AWAY, 503, "unavailable"),
+    (database_away_from_endpoint, Undecided.DATABASE_AWAY, 503, "temporarily_unavailable"),
+    (database_away_from_page, Undecided.DATABASE_AWAY, 503, "Not available right now"),
+    (not_written, Undecided.NOT_WRITTEN, 503, "unavailable"),
+    (not_written_from_page, Undecided.NOT_WRITTEN, 503, "Not available right now"),
+    (internal, Undecided.INTERNAL, 500, "internal_error"),
+    (internal_of_page, Undecided.INTERNAL, 500, "Something went wrong on our side"),
+    (csrf, Undecided.CSRF, 403, "This form cannot be sent"),
+    (session_ended, Undecided.SESSION_ENDED, 200, "Your session ended."),
+    (empty_form, Undecided.FORM, 422, "Enter your password."),
+    (letters_in_a_code, Undecided.FORM, 200, "There is a problem"),
+    (not_staff, Undecided.NOT_STAFF, 403, "You do not have access to this page"),
+    (link_gone, Undecided.LINK_GONE, 404, "This link no longer works"),
+    (password_link_gone, Undecided.LINK_GONE, 404, "This link no longer works"),
+    (bad_consent, Undecided.BAD_CONSENT, 400, "It was not given access."),
+]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def scene(user: User, file: File) -> Scene:
+    return Scene(user, file)
+
+
+@pytest.mark.parametrize(
+    ("bring_about", "cause", "status", "said"), CASES, ids=[case[0].__name__ for case in CASES]
+)
+def test_staff_learn_why(
+    scene: Scene,
+    signed_in: In,  # noqa: F811
+    clock: time_machine.Traveller,
+    bring_about: Callable[[Scene], Refused],
+    cause: Undecided,
+    status: int,
+    said: str,
+) -> None:
+    refused = bring_about(scene)
+    assert refused.status == status
+    assert said in refused.said
+    clock.shift(60)
+    html = looked_up(signed_in("support"), refused.reference)
+    assert "was refused before anything was decided:" in html
+    assert REASONS[cause].words in html
+    assert REASONS[cause].advice in html
+    # What leads the operators to its line in the log.
+    assert f"begins with {int(timezone.now().timestamp()) - 60:08x} ." in html
+
+
+def looked_up(client: Client, reference: str) -> str:
+    """Return what the staff's search says, if it leads to no event."""
+    response = client.post("/admin/find/", {"who": reference})
+    assert response.status_code == 200
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
+
+
+def test_each_cause_is_brought_about_and_has_words_of_its_own() -> None:
+    assert {case[1] for case in CASES} == set(Undecided) == set(REASONS)
+    assert len({reason.words for reason in REASONS.values()}) == len(REASONS)
+    assert all(cause < references.CAUSES for cause in Undecided)
+
+
+# -- no oracle ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        (unknown_token, expired_token, revoked_token, token_of_deactivated),
+        (unknown_key, revoked_key, key_of_deactivated),
+    ],
+    ids=["token", "key"],
+)
+def test_a_thief_learns_nothing_by_comparing_references(
+    scene: Scene, alike: tuple[Callable[[Scene], Refused], ...]
+) -> None:
+    """In one second all are equal, so nobody can tell a revoked credential from an invented one."""
+    assert len({bring_about(scene) for bring_about in alike}) == 1
+
+
+def test_what_may_or_may_not_have_an_event_tells_no_cause(scene: Scene) -> None:
+    """Else the reference would tell whether a name, an id or a refresh token is known."""
+    signing_in.enable_password_clients()
+    application = oauth.make_client("authorization-code")
+    given = oauth.exchange(oauth.grant(scene.user, application))
+    again = {"grant_type": "refresh_token", "refresh_token": oauth.data(given)["refresh_token"]}
+    assert oauth.post("token", again).status_code == 200
+    api = scene.token("2fa")
+    own = api.opt_in(NUMBER).data["ProviderUserId"]
+    answers: list[Any] = [
+        oauth.post("token", again),
+        oauth.post("token", again | {"refresh_token": "unknown"}),
+        oauth.exchange("unknown"),
+        *(Tokens().sign_in(name, "wrong") for name in ("ann", "nobody")),
+        Tokens().refresh("unknown"),
+        *(api.verify(row, "1234567") for row in (own, 999)),
+    ]
+    for answer in answers:
+        assert answer.headers["Support-Reference"] == references.of(answer.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda: AccessKey.objects.update(revoked_at=timezone.now()), "It was revoked at"),
+        (lambda: User.objects.filter(username="ann").update(is_active=False), "is deactivated"),
+        (AccessKey.objects.all().delete, "No access key begins with"),
+    ],
+)
+def test_the_key_tells_staff_what_its_reference_does_not(
+    scene: Scene,
+    signed_in: In,  # noqa: F811
+    change: Callable[[], object],
+    said: str,
+) -> None:
+    key = scene.key()
+    change()
+    assert call(Api(key=key).opt_in(NUMBER)).said == "invalid_token"
+    assert said in looked_up(signed_in("support"), key[:6])
+
+
+# -- references of a release up to 0.17 --------------------------------------------
+
+
+def test_an_old_reference_leads_to_its_event(
+    scene: Scene,
+    signed_in: In,  # noqa: F811
+) -> None:
+    old = f"{int(timezone.now().timestamp()):08x}{Undecided.INVALID_KEY:02x}{'0' * 22}"
+    origin = replace(ORIGIN, request_id=old)
+    refuse_access(scene.user, 888, "file_access_denied", origin=origin)
+    assert "is not a member of file 888" in lead(signed_in("support"), references.of(old))
+
+
+def test_an_old_reference_without_an_event_tells_no_wrong_cause(
+    scene: Scene,
+    signed_in: In,  # noqa: F811
+    clock: time_machine.Traveller,
+) -> None:
+    """The id of a later event shows that the old release still ran."""
+    now = int(timezone.now().timestamp())
+    refused = references.of(f"{now:08x}{Undecided.INVALID_KEY:02x}")
+    clock.shift(10)
+    old = replace(ORIGIN, request_id=f"{now + 10:08x}3f{'0' * 22}")
+    refuse_access(scene.user, 888, "file_access_denied", origin=old)
+    assert "Why is not known" in looked_up(signed_in("support"), refused)
+    # After the upgrade, the same byte is a cause.
+    clock.shift(10)
+    assert REASONS[Undecided.INVALID_KEY].words in looked_up(
+        signed_in("support"), unknown_key(scene).reference
+    )
