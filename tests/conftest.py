@@ -1,5 +1,6 @@
 """States with names, one fake (the gateway), a clock that stands still."""
 
+import gc
 import importlib
 import itertools
 import os
@@ -43,6 +44,15 @@ from tests.kit.phone import Gateways, Phone, Stub
 from tests.kit.server import needs
 from tests.kit.trail import renew_partitions, unguarded
 from tests.kit.world import World
+
+# What is collected stays to the end: nobody looks through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 10, 10)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -33,7 +33,7 @@ Ask = Callable[[], bool]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MANY = 100_000
+MANY = 5_000
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from django.core.management import call_command
 from tests.browser import crowd
 call_command("migrate", verbosity=0)
 call_command("demo", json=True, empty=True, stdout=(demo := io.StringIO()))
-crowd.make()
+crowd.make_first()
 print(demo.getvalue().replace("\\n", ""))
 """
 """What ``make run`` does first, and the crowd: in one process, as each takes seconds to start."""

@@ -4,8 +4,10 @@ They are made in the server's own database, by its own services, in a process of
 """
 
 import json
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +23,8 @@ from tests.kit.chromium import Site
 PASSWORD = "tell-the-harbour-9"
 HOW_MANY = 140
 """Of each kind: one worker may get all tests. The budgets of texts are large enough."""
+AHEAD = 8
+"""So many are there before they are asked for: nobody has used a number a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +53,65 @@ class Crowd:
     """Hands out people: ``new()`` has no second factor, ``on()`` has an active number."""
 
     site: Site
-    _new: Iterator[Person] = field(default_factory=lambda: people("new"))
-    _on: Iterator[Person] = field(default_factory=lambda: people("on"))
+    _left: dict[str, Iterator[tuple[int, Person]]] = field(
+        default_factory=lambda: {kind: enumerate(people(kind)) for kind in ("new", "on")}
+    )
 
     def new(self) -> Person:
-        return next(self._new)
+        return self._make("new")
 
     def on(self) -> Person:
-        return next(self._on)
+        return self._make("on")
+
+    def _make(self, kind: str) -> Person:
+        number, person = next(self._left[kind])
+        ahead = number + AHEAD
+        if ahead < HOW_MANY:
+            self.site.do(f"from tests.browser import crowd; crowd.make({kind!r}, {ahead})")
+        return person
 
 
 # -- in the other process ----------------------------------------------------------
 
+_HEAD = "from datetime import *; from optin.models import *"
 
-def make() -> None:
-    """Make everybody: see ``chromium.serve``."""
-    file = File.objects.get(name="Harbour Books")
-    password = make_password(PASSWORD)
-    everybody = [*people("new"), *people("on")]
-    users = [User(username=each.name, email=each.email, password=password) for each in everybody]
-    User.objects.bulk_create(users)
-    Membership.objects.bulk_create(
-        Membership(user=user, file=file) for user in User.objects.filter(username__contains="-")
-    )
-    for each in people("on"):
-        _opt_in(User.objects.get(username=each.name), file, each.number)
+
+def answer(bodies: Iterable[str]) -> None:
+    """Run each of *bodies*, Python in JSON, and print its ``out``: see ``Site.do``."""
+    for body in bodies:
+        names: dict[str, Any] = {"out": {}}
+        try:
+            exec(f"{_HEAD}\n{json.loads(body)}", names)  # noqa: S102
+        except Exception:
+            found = {"error": traceback.format_exc()}
+        else:
+            found = {"out": names["out"]}
+        let_mails_leave()
+        print(json.dumps(found), flush=True)
+
+
+def make_first() -> None:
+    """Make those who come first, before there is a server."""
+    for number in range(AHEAD):
+        make("new", number)
+        make("on", number)
     let_mails_leave()
+
+
+@cache
+def _hash() -> str:
+    """That of everybody's password: it takes half a second."""
+    return make_password(PASSWORD)
+
+
+def make(kind: str, number: int) -> None:
+    """Make one of ``people``."""
+    person = list(people(kind))[number]
+    file = File.objects.get(name="Harbour Books")
+    user = User.objects.create(username=person.name, email=person.email, password=_hash())
+    Membership.objects.create(user=user, file=file)
+    if kind == "on":
+        _opt_in(user, file, person.number)
 
 
 def let_mails_leave() -> None:
@@ -90,19 +127,14 @@ def _opt_in(user: User, file: File, number: str) -> None:
     origin = Origin(Face.COMMAND)
     sending = opt_ins.opt_in(user, file, number, origin=origin)
     assert sending.provider_user_id
-    code = Simulator(settings.DATA_DIR).latest(1)[0].body.split()[0]
+    texts = Simulator(settings.DATA_DIR).latest(20)
+    code = next(text for text in texts if text.to == number).body.split()[0]
     opt_ins.verify_opt_in(user, file, sending.provider_user_id, code, origin=origin)
 
 
 def run(site: Site, body: str) -> dict[str, Any]:
     """Run Python beside the server, where no page leads: time that passed, staff, a client."""
-    head = "import json; from datetime import *; from optin.models import *; out = {}"
-    tail = "from tests.browser import crowd; crowd.let_mails_leave(); print(json.dumps(out))"
-    printed = site.manage("shell", "-c", f"{head}\n{body}\n{tail}")
-    # Mails are printed before it.
-    (out,) = (line for line in printed.splitlines() if line.startswith("{"))
-    found: dict[str, Any] = json.loads(out)
-    return found
+    return site.do(body)
 
 
 def let_a_stranger_try(site: Site, person: Person) -> None:

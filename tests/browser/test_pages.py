@@ -321,6 +321,7 @@ def somebody_who_manages_a_file(at: Tour) -> None:
     at.unfold("Remove the endpoint")
     at.press("Remove")
     expect(at.page.get_by_role("status")).to_have_text("The endpoint was removed.")
+    run(at.site, "WebhookEndpoint.objects.filter(url='https://b.example.com/').delete()")
 
 
 @tour("sandbox")

@@ -69,7 +69,7 @@ def verify_audit() -> str:
     return out.getvalue()
 
 
-def test_the_audit_trail_is_sound_and_the_figures_are_those_of_the_rows(seeded: datetime) -> None:
+def the_audit_trail_is_sound_and_the_figures_are_those_of_the_rows(seeded: datetime) -> None:
     said = verify_audit()
     assert said.strip().endswith("0 findings, 0 not to be checked.")
     found = statistics.read(seeded)
@@ -92,7 +92,7 @@ def test_the_audit_trail_is_sound_and_the_figures_are_those_of_the_rows(seeded: 
     assert days <= set(found.days)
 
 
-def test_nothing_is_of_the_future_and_nobody_real_has_a_number(seeded: datetime) -> None:
+def nothing_is_of_the_future_and_nobody_real_has_a_number(seeded: datetime) -> None:
     for model, field in ((AuditEvent, "at"), (SmsMessage, "created_at"), (PendingOtp, "issued_at")):
         assert not model._default_manager.filter(**{f"{field}__gt": seeded}).exists()
     given = [row.open_number() for row in ProviderUser.objects.select_related("user")]
@@ -102,7 +102,7 @@ def test_nothing_is_of_the_future_and_nobody_real_has_a_number(seeded: datetime)
     assert {facts["region"] for facts in ends} == {"GB"}
 
 
-def test_lists_have_the_newest_first(seeded: datetime) -> None:
+def lists_have_the_newest_first(seeded: datetime) -> None:
     for model, field in (
         (SmsMessage, "created_at"),
         (PendingOtp, "issued_at"),
@@ -112,7 +112,7 @@ def test_lists_have_the_newest_first(seeded: datetime) -> None:
         assert times == sorted(times)
 
 
-def test_an_attack_was_stopped(seeded: datetime) -> None:
+def an_attack_was_stopped(seeded: datetime) -> None:
     breaker = Guard.objects.get(kind=Guard.Kind.BREAKER)
     assert breaker.until
     assert breaker.until < seeded
@@ -122,21 +122,26 @@ def test_an_attack_was_stopped(seeded: datetime) -> None:
     assert not ProviderUser.objects.filter(user__in=trials, confirmed=True).exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "question", "why"),
-    [
+def each_case_has_its_cause(seeded: datetime) -> None:
+    for name, question, why in (
         ("mia", Question.NO_ENTRY, Why.DISABLED),
         ("noah", Question.NO_TEXT, Why.NUMBER_MISTYPED),
         ("olive", Question.NO_TEXT, Why.ANSWERED_STOP),
         ("paul", Question.NO_ENTRY, Why.REVOCATION_WAITS),
         ("quinn", Question.NO_TEXT, Why.APP_INSTEAD),
-    ],
-)
-def test_each_case_has_its_cause(name: str, question: Question, why: Why) -> None:
-    start()
-    user = User.objects.get(username=name)
-    found = [cause for cause in diagnose(user, timezone.now()) if cause.question is question]
-    assert found[0].why is why
+    ):
+        user = User.objects.get(username=name)
+        found = [cause.why for cause in diagnose(user, seeded) if cause.question is question]
+        assert found[0] is why, name
+
+
+def test_a_first_start_is_sound(seeded: datetime) -> None:
+    """All at once, for the story takes seconds to tell; the last one seals what is there."""
+    nothing_is_of_the_future_and_nobody_real_has_a_number(seeded)
+    lists_have_the_newest_first(seeded)
+    an_attack_was_stopped(seeded)
+    each_case_has_its_cause(seeded)
+    the_audit_trail_is_sound_and_the_figures_are_those_of_the_rows(seeded)
 
 
 def test_the_guide_walks_through_every_case() -> None:
@@ -165,8 +170,12 @@ def counts() -> list[int]:
     return [model._default_manager.count() for model in (User, AuditEvent, SmsMessage)]
 
 
-def test_it_is_told_once() -> None:
-    start()
+def test_it_is_told_once_and_says_how_to_come_in() -> None:
+    found = re.search(r"All others, for example mia: password (\S+)", start())
+    assert found
+    mia = User.objects.get(username="mia")
+    assert mia.check_password(found[1])
+    assert mia.email == "mia@example.com"
     before = counts()
     start()
     assert counts() == before
@@ -232,14 +241,6 @@ def test_people_of_the_guide_can_still_opt_in(phone: Phone) -> None:
         sent = opt_ins.opt_in(user, File.objects.get(pk=file), number, origin=ORIGIN)
         assert sent.outcome == "sent"
         assert not sent.is_withheld
-
-
-def test_the_password_of_the_others_is_printed_where_there_is_a_history() -> None:
-    found = re.search(r"All others, for example mia: password (\S+)", start())
-    assert found
-    mia = User.objects.get(username="mia")
-    assert mia.check_password(found[1])
-    assert mia.email == "mia@example.com"
 
 
 def test_nothing_is_said_of_a_history_that_is_not_there() -> None:

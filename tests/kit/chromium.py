@@ -26,7 +26,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.kit.server import ROOT, running_python
+from tests.kit.server import ROOT, migrated, running_python
 
 CHROMIUM = shutil.which("chromium")
 NARROW, PHONE, WIDE = 320, 390, 1280
@@ -83,6 +83,32 @@ class Site:
         """Run a command of the service, beside the server; return what it prints."""
         return _manage(_environment(self), *arguments)
 
+    def do(self, body: str) -> dict[str, Any]:
+        """Run Python beside the server; return what it puts into ``out``, which is a dictionary.
+
+        One process does it all, while the server runs: each takes seconds to start.
+        """
+        if self.url not in _beside:
+            _beside[self.url] = subprocess.Popen(
+                [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", _DO],
+                cwd=ROOT,
+                env=_environment(self),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        process = _beside[self.url]
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(body) + "\n")
+        process.stdin.flush()
+        # Mails are printed before it.
+        answer = next((line for line in process.stdout if line.startswith("{")), "{}")
+        found: dict[str, Any] = json.loads(answer)
+        assert "out" in found, found.get("error", "the process is gone")
+        out: dict[str, Any] = found["out"]
+        return out
+
     def reset(self) -> None:
         """Put the demo people back to the start, and forget what was sent and counted."""
         self.manage("demo", "--json", "--reset")
@@ -122,6 +148,11 @@ class Site:
             time.sleep(0.05)
 
 
+_DO = "import sys; from tests.browser.crowd import answer; answer(sys.stdin)"
+_beside: dict[str, subprocess.Popen[str]] = {}
+"""The process beside each server that does something there, by the address of the server."""
+
+
 def plain(log: str) -> str:
     """The mails of a log as they are read: newer Djangos break long lines (RFC 2045, 6.7)."""
     return log.replace("=\n", "").replace("=3D", "=")
@@ -159,6 +190,7 @@ def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") 
     after it.
     """
     site = Site(_free_address(), data_dir, {}, application=application)
+    migrated(data_dir)
     printed = site.manage("shell", "--verbosity", "0", "-c", set_up)
     (people,) = (line for line in printed.splitlines() if line.startswith("{"))
     site.demo.update(json.loads(people))
@@ -186,7 +218,11 @@ def _running(site: Site) -> Iterator[None]:
     command += ["--bind", f"127.0.0.1:{site.port}", "--graceful-timeout", "1"]
     with running_python(*command, env=_environment(site), log=site.log) as server:
         _wait_for(site, server)
-        yield
+        try:
+            yield
+        finally:
+            if process := _beside.pop(site.url, None):
+                process.communicate()  # it ends with its input
 
 
 def _wait_for(site: Site, server: subprocess.Popen[bytes]) -> None:

@@ -32,7 +32,7 @@ from tests.kit.races import THREADS, at_once
 from tests.kit.server import Server, serving
 from tests.kit.trail import decisions
 from tests.races.pages import ENDED, Page
-from tests.races.ways import ROUNDS, ByHttp, pend, wrong_codes
+from tests.races.ways import ALL_ROUNDS, ROUNDS, ByHttp, pend, wrong_codes
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -185,7 +185,7 @@ def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize("rounds", ALL_ROUNDS)
 def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
     rounds: int, hurried: Server, file: File
 ) -> None:

@@ -15,7 +15,7 @@ from tests.kit.people import NUMBER, ORIGIN, make_user, number
 from tests.kit.phone import Phone
 from tests.kit.races import at_once
 from tests.kit.trail import decisions
-from tests.races.ways import ROUNDS, ByService, Way, member, pend, wrong_codes
+from tests.races.ways import ALL_ROUNDS, ROUNDS, ByService, Way, member, pend, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -29,7 +29,7 @@ def audited(user: User) -> Counter[str]:
     return +found
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize("rounds", ALL_ROUNDS)
 def test_of_200_right_codes_at_once_exactly_one_succeeds(way: Way, rounds: int, file: File) -> None:
     """S-02."""
     for n in range(rounds):
@@ -81,7 +81,7 @@ def test_of_20_opt_ins_at_once_exactly_one_sends_a_text(way: Way, rounds: int, f
         assert decisions(user_id=user.pk).total() == 20
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize("rounds", ALL_ROUNDS)
 def test_a_number_that_two_users_prove_at_once_goes_to_exactly_one(
     way: Way, rounds: int, file: File, settings: Settings
 ) -> None:

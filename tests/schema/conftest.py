@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.server import gunicorn
+from tests.kit.server import gunicorn, migrated
 from tests.schema.served import Served, manage
 
 NO_LIMITS = dict.fromkeys(
@@ -42,7 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             "LOG_LEVEL": "ERROR",
             **NO_LIMITS,
         }
-        manage("migrate", environment=environment)
+        migrated(folder)
         people = json.loads(manage("demo", "--json", "--empty", environment=environment))["users"]
         server = Served(
             f"http://127.0.0.1:{port}",

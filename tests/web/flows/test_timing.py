@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-ROUNDS = 60
+ROUNDS = 40
 MAIL_TAKES = 0.3  # seconds
 
 
