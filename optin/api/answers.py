@@ -196,9 +196,9 @@ TOKEN_ERRORS: dict[str, Row] = {
         400,
         "The user name or the password is not right.",
         "The user name, the password or the refresh token is wrong or no longer valid; or the "
-        "code is wrong, expired or used up, or texted while the factor is disabled; or an "
-        "authenticator app takes two codes in a row now, and the next one is needed too. The "
-        "answer is the same for all codes.",
+        "code is wrong, expired or used up, or texted while the factor is disabled; or, after "
+        "many wrong codes, the authenticator app needs two codes in a row: send the next one too. "
+        "The answer is the same for all codes.",
     ),
     "invalid_scope": Row(
         400,
@@ -273,8 +273,8 @@ _CAUSES = {
     "unsupported_grant_type": Undecided.GRANT_TYPE,
     "unauthorized_client": Undecided.PASSWORD_CALLS_OFF,
 }
-"""Codes that are answered before any decision, and why. All others have an audit event, but those
-that give a cause."""
+"""The cause of each code that is answered before any decision. Any other refusal has an audit
+event, unless it was raised with a cause."""
 
 
 class ApiError(Exception):

@@ -93,8 +93,8 @@ class Texts:
         (),
         parse=words,
         fault=lambda names: _limits(names),
-        doc="Limits on texts that only observe, by the names of their settings. They refuse "
-        "nothing, and record what they would have refused.",
+        doc="Names of the settings of limits on texts that only observe. These limits refuse "
+        "nothing, and the service records what they would have refused.",
     )
     sms_regions = Setting(
         17,

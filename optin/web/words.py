@@ -408,7 +408,7 @@ def delivery(text: SmsMessage) -> str:
 
 
 _DELIVERY = {
-    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s. It is not your phone."),
+    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s. The cause is not your phone."),
     State.SENDING: lambda: _("Being sent, since %(time)s."),
     State.SENT: lambda: _("Sent at %(time)s. Your carrier has not confirmed it yet."),
     State.DELIVERED: lambda: _("Delivered at %(time)s."),

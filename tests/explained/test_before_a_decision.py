@@ -654,7 +654,7 @@ def test_an_old_reference_without_an_event_tells_no_wrong_cause(
     clock.shift(10)
     old = replace(ORIGIN, request_id=f"{now + 10:08x}3f{'0' * 22}")
     refuse_access(scene.user, 888, "file_access_denied", origin=old)
-    assert "Why is not known" in looked_up(signed_in("support"), refused)
+    assert "The cause is not known" in looked_up(signed_in("support"), refused)
     # After the upgrade, the same byte is a cause.
     clock.shift(10)
     assert REASONS[Undecided.INVALID_KEY].words in looked_up(

@@ -20,16 +20,16 @@ _OPERATORS_KNOW = "Tell the operators, with the reference: the log says more."
 _IT_ENDS = "It ends by itself. The answer says how long to wait."
 
 _DEVELOPER = (
-    "Whoever wrote the application can mend it: the answer says what is wrong, and its link leads "
-    "to the help."
+    "Whoever wrote the application can fix it: the answer says what is wrong, and its header Link "
+    "leads to the help."
 )
 
 REASONS: dict[Undecided, Reason] = {
     # -- credentials ---------------------------------------------------------------
     Undecided.NO_CREDENTIAL: Reason(
         "The call had no credential at all: neither a bearer token nor an access key.",
-        "Whoever runs the application adds one. A token stands in the header Authorization, after "
-        "the word Bearer; an access key in the address, as WsAccessKey.",
+        "Whoever runs the application must add one. A token goes in the header Authorization, "
+        "after the word Bearer. An access key goes in the address, as WsAccessKey.",
     ),
     Undecided.KEYS_OFF: Reason(
         "The call had an access key only, and access keys are switched off on this server.",
@@ -38,17 +38,17 @@ REASONS: dict[Undecided, Reason] = {
     ),
     Undecided.INVALID_TOKEN: Reason(
         "The token of the call is not valid. It has expired or was revoked, it is for another "
-        "server, nobody was ever given it, or its account is deactivated. The reference does not "
-        "say which: else a thief could find out too.",
+        "server, it never existed, or its account is deactivated. The reference does not say "
+        "which, because a thief could find it out too.",
         "Tokens end after a while, and when somebody opts in, chooses a new password or signs out "
         "everywhere. So the application must get a new one: with its refresh token, or the person "
         "signs in again. If that does not help, search for the account: its page says if it is "
         "deactivated.",
     ),
     Undecided.INVALID_KEY: Reason(
-        "The access key of the call is not valid. It was revoked, it is mistyped or was never one "
-        "of ours, or its account is deactivated. The reference does not say which: else a thief "
-        "could find out too.",
+        "The access key of the call is not valid. It was revoked, it is mistyped, it was never "
+        "one of ours, or its account is deactivated. The reference does not say which, because a "
+        "thief could find it out too.",
         "Ask for the first 6 characters of the key, and enter them in the search: it says whose "
         "key it is, and if it works. An administrator can make a new key.",
     ),
@@ -118,7 +118,7 @@ REASONS: dict[Undecided, Reason] = {
         "an application needs the right address of the call.",
     ),
     Undecided.FOREIGN_HOST: Reason(
-        "The request came to this server under the name of another host.",
+        "The host name in the request is not the one of this service.",
         "Ask for the beginning of the address: it may be an old one. If it is right, tell the "
         "operators: the proxy may pass on a wrong Host, or BASE_URL may name another one.",
     ),
@@ -146,15 +146,15 @@ REASONS: dict[Undecided, Reason] = {
         f"{_IT_ENDS} A page that reloads itself, or many tabs, may have caused it.",
     ),
     Undecided.BUSY: Reason(
-        "Too many passwords were being checked at the same moment. This one was not looked at or "
-        "counted.",
+        "Too many passwords were being checked at the same moment. This one was not checked, and "
+        "it does not count as a try.",
         "Tell them to try again now. If it comes again, tell the operators: many may be signing "
         "in, or somebody may be guessing passwords.",
     ),
     # -- faults --------------------------------------------------------------------
     Undecided.DATABASE_AWAY: Reason(
         "The database did not answer, or had no room.",
-        f"Tell them to try again now. If it comes again: {_OPERATORS_KNOW}",
+        f"Tell them to try again now. Does it happen again? {_OPERATORS_KNOW}",
     ),
     Undecided.NOT_WRITTEN: Reason(
         "The database did not let the service write, for example into the audit trail. Without "
@@ -177,8 +177,8 @@ REASONS: dict[Undecided, Reason] = {
         "Tell them to sign in again: then they go on where they were.",
     ),
     Undecided.FORM: Reason(
-        "A field of the form was empty, or held what cannot be right, such as a code with letters. "
-        "It cost no try.",
+        "A field of the form was empty, or its value cannot be right, such as a code with letters. "
+        "It did not count as a try.",
         "The page says what is wrong, beside the field. Ask them to read it out.",
     ),
     Undecided.NOT_STAFF: Reason(
@@ -187,13 +187,13 @@ REASONS: dict[Undecided, Reason] = {
     ),
     Undecided.LINK_GONE: Reason(
         "The link is too old, was used already, or is not complete.",
-        "Tell them to copy all of it from the newest e-mail, or to ask for a new one. A link about "
-        "an account works only while that account is signed in, if anybody is.",
+        "Tell them to copy all of it from the newest e-mail, or to ask for a new one. If "
+        "somebody is signed in, the link of an account works only if it is this account.",
     ),
     Undecided.BAD_CONSENT: Reason(
-        "An application sent the person here with a request that is not sound: for example with an "
-        "unknown client id, or an address to come back to that is not its own.",
-        "The person cannot mend it. Whoever runs the application compares its client id and its "
+        "An application sent the person here with a request that is not valid: for example, the "
+        "client id is unknown, or the redirect address is not one of the application.",
+        "The person cannot fix it. Whoever runs the application compares its client id and its "
         "redirect address with those that an administrator sees among the applications.",
     ),
 }

@@ -71,7 +71,7 @@ class Explanation:
     (``web.words``), or the person may not know."""
 
 
-_WAIT = "Wait for the seconds of Retry-After, then ask once."
+_WAIT = "Wait as many seconds as Retry-After says, then ask once."
 
 EXPLAINED: dict[Why, Explanation] = {
     Why.NUMBER_LIMIT: Explanation(
@@ -84,7 +84,7 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.USER_LIMIT: Explanation(
         IT_ENDS,
-        f"Many texts were asked for, for this person. {_WAIT} The newest code stays valid until it "
+        f"Many texts were requested for this person. {_WAIT} The newest code stays valid until it "
         "expires.",
         gettext_noop(
             "Many text messages were asked for with your account. You can ask again in %(wait)s."
@@ -108,8 +108,8 @@ EXPLAINED: dict[Why, Explanation] = {
         "All people of the file together have asked for as many texts as may be sent. "
         f"{_WAIT} If you did not expect that, tell the operators.",
         gettext_noop(
-            "The people of your file have asked for as many text messages as may be sent. It is "
-            "not your phone. You can ask again in %(wait)s."
+            "The people of your file have asked for as many text messages as may be sent. The "
+            "cause is not your phone. You can ask again in %(wait)s."
         ),
     ),
     Why.TOTAL_BUDGET: Explanation(
@@ -117,8 +117,8 @@ EXPLAINED: dict[Why, Explanation] = {
         f"The service has sent as many texts as it may: the budget of all texts is used up. {_WAIT}"
         " The operators know of it.",
         gettext_noop(
-            "This service has sent as many text messages as it may for now. It is not your phone. "
-            "You can ask again in %(wait)s."
+            "This service has sent as many text messages as it may for now. The cause is not "
+            "your phone. You can ask again in %(wait)s."
         ),
     ),
     Why.RESEND_WAIT: Explanation(
@@ -132,11 +132,11 @@ EXPLAINED: dict[Why, Explanation] = {
         "An administrator can open the prefix, take it off the deny list, or put this number on "
         "the safe list: “Stops and lists” shows which. Tell the person that it is not their phone.",
         "Opt-ins of numbers with this prefix (the number without its last 4 digits) are closed for "
-        "a while, against fraud. Wait for the seconds of Retry-After, or let the person use "
-        "another number.",
+        "a while, against fraud. Wait as many seconds as Retry-After says, or let the person "
+        "use another number.",
         gettext_noop(
-            "Numbers that begin like this one get no codes for a while. It is not your phone. You "
-            "can ask again in %(wait)s, or use another number."
+            "Numbers that begin like this one get no codes for a while. The cause is not your "
+            "phone. You can ask again in %(wait)s, or use another number."
         ),
     ),
     Why.ALL_STOPPED: Explanation(
@@ -146,7 +146,7 @@ EXPLAINED: dict[Why, Explanation] = {
         "the person that it is not their phone.",
         gettext_noop(
             "This service sends no text messages at the moment, and we do not know for how long. "
-            "It is not your phone. Try again in %(wait)s."
+            "The cause is not your phone. Try again in %(wait)s."
         ),
     ),
     Why.ANSWERED_STOP: Explanation(
@@ -158,8 +158,8 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.LOCKED: Explanation(
         UNLOCK,
-        "Too many wrong codes have locked the account. Wait for the seconds of Retry-After: until "
-        "then, right codes are refused too, and no text is sent.",
+        "Too many wrong codes have locked the account. Wait as many seconds as Retry-After says: "
+        "until then, right codes are refused too, and no text is sent.",
         gettext_noop(
             "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
         ),
@@ -179,7 +179,7 @@ EXPLAINED: dict[Why, Explanation] = {
     Why.PASSWORD_LIMIT: Explanation(
         HAVE_FORGOTTEN,
         "Too many passwords were tried, for this name or from this address. The password of this "
-        "call was not looked at. Wait for the seconds of Retry-After.",
+        "call was not checked. Wait as many seconds as Retry-After says.",
     ),
     Why.REGION: Explanation(
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "

@@ -134,8 +134,8 @@ _OTHER_CODES: dict[str, str] = {
         "shows the codes of another account."
     ),
     By.RECOVERY: (
-        "Of recovery codes, each works once, and only the newest list counts. Tell them to enter "
-        "one that they have not used."
+        "Only recovery codes of the newest list work, and each works once. Tell them to enter one "
+        "that they have not used."
     ),
 }
 
