@@ -18,7 +18,7 @@ from optin.limits.attempts import (
     reserve_sign_in,
 )
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld, enforced
-from optin.limits.rules import SETTINGS, Rule
+from optin.limits.rules import Rule, settings_of
 from optin.limits.shared import decided_again
 from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
 from optin.limits.waiting import resend_wait
@@ -27,7 +27,6 @@ __all__ = [
     "EMAILS",
     "REVOCATIONS",
     "SEARCHES",
-    "SETTINGS",
     "Decision",
     "Limit",
     "Refused",
@@ -47,5 +46,6 @@ __all__ = [
     "reserve_search",
     "reserve_sign_in",
     "reserve_text",
+    "settings_of",
     "texts_are_stopped",
 ]

@@ -1,5 +1,6 @@
 """The rules: each has a name, which audit events and counters keep."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -74,6 +75,12 @@ SETTINGS: dict[Rule, Setting[Any]] = {
     Rule.PREFIX: Conf.breaker_unproved,
 }
 """The setting of each rule that can only observe (``OPTIN_OBSERVE``)."""
+
+
+def settings_of(names: Iterable[str]) -> set[str]:
+    """Return the settings of the rules with these names. Another release may have other rules."""
+    known = {rule.value: setting.name for rule, setting in SETTINGS.items()}
+    return {known[name] for name in names if name in known}
 
 
 def is_observed(rule: Rule) -> bool:

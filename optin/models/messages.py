@@ -72,12 +72,13 @@ class OutboxQuerySet(models.QuerySet[M]):
     def due(self, now: datetime) -> Self:
         """Messages that should leave at *now*: queued, or left by a sender that died."""
         return self.filter(
+            self.model.is_known,
             Q(state=State.QUEUED)
             | Q(
                 state=State.SENDING,
                 claimed_at__lte=now - self.model.lease,
                 unknown_attempts__lt=MAX_UNKNOWN_ATTEMPTS,
-            )
+            ),
         )
 
     def claim(self, pk: int, now: datetime) -> bool:
@@ -108,6 +109,9 @@ class Outgoing(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
     # Of the page that caused it; "" for the service's own language.
     language = models.CharField(max_length=8, blank=True)
+
+    is_known = Q()
+    """What this release can write. The rest waits for the next release, while both run."""
 
     objects = OutboxQuerySet.as_manager()
 
@@ -365,6 +369,8 @@ class Notice(Outgoing):
         EMAIL_CHANGED = "email_changed", _("The e-mail address was changed")
         EMAIL_OFF = "email_off", _("The e-mail address was not changed")
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
+
+    is_known = Q(kind__in=Kind.values)
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=16, choices=Kind.choices)

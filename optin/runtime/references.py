@@ -142,6 +142,9 @@ _MARK = "UNDECIDED"
 
 def fault(exc: BaseException | None) -> Undecided:
     """Return the cause of a request that failed by *exc*."""
+    name = getattr(getattr(exc, "__cause__", None), "sqlite_errorname", "")
+    if name.startswith("SQLITE_READONLY"):
+        return Undecided.NOT_WRITTEN
     if isinstance(exc, OperationalError | InterfaceError):
         return Undecided.DATABASE_AWAY
     return Undecided.NOT_WRITTEN if isinstance(exc, DatabaseError) else Undecided.INTERNAL

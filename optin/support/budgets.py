@@ -30,12 +30,15 @@ class Budget:
 def name(one: Budget, files: Mapping[int, str]) -> str:
     """Say what *one* is the budget of; *files* has the names of files by their id."""
     if one.file_id is not None:
-        return f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
-    return "All files" if one.scope == "total" else "Signing in and changes"
+        said = f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
+    else:
+        said = "All files" if one.scope == "total" else "Signing in and changes"
+    is_observed = limits.settings_of([one.scope]) & {*conf.observe}
+    return f"{said}, only observed" if is_observed else said
 
 
 def running(now: datetime, file_ids: list[int]) -> list[Budget]:
-    """Return the budgets of all texts and of some files at *now*, as they are enforced."""
+    """Return the budgets of all texts and of some files at *now*, as they are counted."""
     wanted = {}
     for rule, rates, owners in (
         (limits.Rule.TOTAL, conf.sends_total, [None]),

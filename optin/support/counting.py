@@ -188,6 +188,6 @@ def _observed(span: Span) -> Iterator[Figure]:
     counts: Counter[str] = Counter()
     events = AuditEvent.objects.filter(_within(span, "at"), data__has_key="observed").order_by()
     for rules in events.values_list("data__observed", flat=True).iterator():
-        counts.update({limits.SETTINGS[limits.Rule(rule)].name for rule in rules})
+        counts.update(limits.settings_of(rules))
     for name, count in counts.items():
         yield Figure(what=What.OBSERVED, name=name, count=count)

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 
 from optin import gateways, limits
 from optin.audit import notes, seals
-from optin.conf import conf
+from optin.conf import Conf, conf
 from optin.messaging import delivery
 from optin.models import AuditStream, EmailChange, GatewayHealth, Guard, Revocation
 from optin.models.messages import LEASE
@@ -66,7 +66,9 @@ def _messages(now: datetime) -> Iterator[Metric]:
 
 def _limits(now: datetime) -> Iterator[Metric]:
     yield metrics.TEXTS_STOPPED.of(float(limits.texts_are_stopped()))
-    yield metrics.PREFIXES_CLOSED.of(float(Guard.objects.closed_prefixes(now).count()))
+    is_enforced = not conf.is_observed(Conf.breaker_unproved)
+    closed = Guard.objects.closed_prefixes(now).count() if is_enforced else 0
+    yield metrics.PREFIXES_CLOSED.of(float(closed))
     yield metrics.BUDGET_USED.of(budgets.fullest(now))
 
 

@@ -14,7 +14,7 @@ from django.db.models import Count, Max, Min
 from optin import gateways
 from optin.audit import notes
 from optin.audit.seals import oldest_unsealed
-from optin.conf import conf
+from optin.conf import Conf, conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -159,7 +159,7 @@ def near_budgets(now: datetime, file_ids: list[int]) -> Iterator[Need]:
 
 def closed_prefixes(now: datetime) -> Iterator[Need]:
     closed = Guard.objects.closed_prefixes(now).count()
-    if closed:
+    if closed and not conf.is_observed(Conf.breaker_unproved):
         is_are = "is" if closed == 1 else "are"
         words = f"{some(closed, 'prefix', 'prefixes')} {is_are} closed to opt-ins."
         yield Need(words, Guard, filters={"kind": Guard.Kind.BREAKER})

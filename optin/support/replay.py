@@ -25,6 +25,7 @@ from optin.conf import Conf, Rate, Setting, conf
 from optin.limits import Refused, Rule, Withheld, policy
 from optin.limits.counters import Limit, Tally, over
 from optin.limits.policy import Asked
+from optin.limits.rules import is_observed
 from optin.limits.waiting import SERIES_ENDS_AFTER, wait_after
 from optin.models import AuditEvent, Figure, Purpose, RefusalCount, User
 from optin.origin import Face
@@ -106,7 +107,7 @@ class Report:
     until: datetime
     decided: int = 0  # requests that were decided again
     equal: int = 0  # of these, with the same result by the same rule
-    fixed: int = 0  # stand as recorded: a rule of ``FIXED`` refused them
+    fixed: int = 0  # stand as recorded: a rule of ``FIXED`` refused them, or would have
     counted: int = 0  # stand as recorded: the trail has only their number
     saved: int = 0  # texts that would not have left
     more: int = 0  # requests that would have got a text
@@ -313,6 +314,10 @@ def _again(event: Recorded, report: Report, books: Books) -> Verdict | None:
         return None
     if event.outcome in REFUSED and _rule_of(event) in FIXED:
         report.fixed += 1
+        return None
+    if Rule.PREFIX in event.data.get("observed", ()) and not is_observed(Rule.PREFIX):
+        report.fixed += 1  # the breaker would have decided, of which the trail knows too little
+        _warm_up(event, books)
         return None
     verdict, was = decide(event, _asked(event), books), _recorded(event)
     report.decided += 1

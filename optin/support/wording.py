@@ -17,7 +17,7 @@ from django.utils import timezone
 from optin import phones
 from optin.audit.reading import count_in, time_in
 from optin.conf import conf
-from optin.limits import SETTINGS, Rule
+from optin.limits import Rule, settings_of
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import By, NotCompared, SendOutcome
 
@@ -244,7 +244,7 @@ def decided(event: AuditEvent) -> str:
 
 def observed(data: Mapping[str, Any]) -> list[str]:
     """Say of a text that left which limits would have refused it, if they did not only observe."""
-    names = {SETTINGS[Rule(name)].name for name in data.get("observed", [])}
+    names = settings_of(data.get("observed", []))
     if not names:
         return []
     return [f"only observed: would have been refused by {', '.join(sorted(names))}"]

@@ -10,7 +10,7 @@ from optin.audit import repeats
 from optin.models import AuditEvent, Purpose
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
-from optin.outcomes import By, SignInOutcome
+from optin.outcomes import By, CodeOutcome, SignInOutcome
 from optin.web.words import moment
 
 Kind = AuditEvent.Kind
@@ -58,8 +58,13 @@ _NO_ENTRY = {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW}
 
 def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
     is_one = len({(event.last_three, _short(event)) for event in run}) == 1
+    if span.count > 1 and run[0].kind in _OF_ANY_FACTOR and run[0].outcome != CodeOutcome.OK:
+        is_one = False  # they are counted together, whichever factor each was for
     what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
     return told(what, _where(run, span), span)
+
+
+_OF_ANY_FACTOR = {Kind.CHECK, Kind.OPT_OUT}
 
 
 def told(what: str, where: str, span: repeats.Span) -> Told:

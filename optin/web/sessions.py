@@ -32,6 +32,7 @@ from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
 from optin.runtime import references
+from optin.runtime.references import Undecided
 from optin.web import session_store
 
 HALF_FOR = timedelta(minutes=10)
@@ -59,6 +60,7 @@ class Ages:
             now = timezone.now()
             if _is_over(request.session, request.user, now):
                 logout(request)
+                references.mark(request.META, Undecided.SESSION_ENDED)
                 said = _("You were signed out, to keep your account safe. Sign in again.")
                 flash(request, said, refused=True)
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:

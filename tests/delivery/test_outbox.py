@@ -300,6 +300,14 @@ def test_a_slow_mail_is_not_sent_by_another(world: World, monkeypatch: pytest.Mo
     assert Notice.objects.get().state == State.SENT
 
 
+def test_a_mail_of_the_next_release_waits_for_it(user: User) -> None:
+    """Both run during an upgrade. Here its kind is unknown, and it would fail twice."""
+    notice = Notice.objects.create(user=user, kind="of_tomorrow", created_at=timezone.now())
+    send_due()
+    notice.refresh_from_db()
+    assert (notice.state, notice.tries) == (State.QUEUED, 0)
+
+
 def test_a_mail_that_another_took_meanwhile_is_not_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,23 +5,27 @@ from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
+from django.db import transaction
 from django.utils import timezone
 
 from optin.conf import OBSERVABLE, Rate
-from optin.limits import SETTINGS, Rule
+from optin.limits import Rule
+from optin.limits.rules import SETTINGS
 from optin.messaging.routes import read_plan
 from optin.models import AuditEvent, Guard, ProviderUser, Purpose, SendCounter
 from optin.operations import challenges
 from optin.operations.sending import Sending
 from optin.outcomes import SendOutcome
 from optin.runtime import metrics
-from optin.support import guesses, statistics, wording
+from optin.support import guesses, needs, replay, statistics, wording
 from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
+from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+HOUR = timedelta(hours=1)
 SENT = {SendOutcome.SENT, SendOutcome.RESENT}
 
 
@@ -106,6 +110,25 @@ def test_what_others_did_withholds_nothing(alone: LazySettings, asker: Asker, ph
     assert len(phone.messages) == 2
 
 
+def test_of_a_rule_that_this_release_does_not_know(alone: LazySettings, asker: Asker) -> None:
+    """The next release may write one while both run: no page and no figure breaks."""
+    alone.OPTIN_OBSERVE = ("OPTIN_SENDS_PER_USER",)
+    with transaction.atomic():
+        event = AuditEvent.objects.record(
+            AuditEvent.Kind.CHALLENGE,
+            SendOutcome.SENT,
+            now=timezone.now(),
+            origin=ORIGIN,
+            user_id=asker.users[0].pk,
+            data={"rule": "of-tomorrow/60", "observed": ["of-tomorrow", "own-user"]},
+        )
+    statistics.roll_up(timezone.now())
+    assert statistics.observed(timezone.now()) == {"OPTIN_SENDS_PER_USER": 1}
+    assert "only observed: would have been refused by OPTIN_SENDS_PER_USER" in (
+        wording.reasons(event)
+    )
+
+
 def test_each_of_several_is_named(alone: LazySettings, asker: Asker, clock: object) -> None:
     """Else the page would say of one of them that it refuses nothing."""
     alone.OPTIN_RESEND_WAIT = (30,)
@@ -156,6 +179,10 @@ def test_no_prefix_is_closed(alone: LazySettings, asker: Asker, phone: Phone) ->
     would_refuse("prefix", 3, 2)
     assert len(phone.messages) == 4
     assert not Guard.objects.exists()
+    # A replay cannot decide it again: the trail has no prefix.
+    with replay.under({"OPTIN_OBSERVE": ()}):
+        report = replay.replay(timezone.now() - HOUR, timezone.now() + HOUR)
+    assert (report.decided, report.equal, report.fixed) == (2, 2, 2)
 
 
 def test_a_prefix_that_was_closed_before_is_open(
@@ -165,7 +192,9 @@ def test_a_prefix_that_was_closed_before_is_open(
     for n in range(3):
         asker.ask(user=n, number=n)
     assert Guard.objects.count() == 1
+    assert [*needs.closed_prefixes(timezone.now())]
     alone.OPTIN_OBSERVE = ("OPTIN_BREAKER_UNPROVED",)
+    assert not [*needs.closed_prefixes(timezone.now())]
     asker.ask(user=3, number=3)
     would_refuse("prefix", 2, 2)
     assert len(phone.messages) == 3

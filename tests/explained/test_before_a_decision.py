@@ -419,6 +419,15 @@ def session_ended(s: Scene) -> Refused:
     return shown(browser)
 
 
+def session_idle(s: Scene) -> Refused:
+    browser = s.browser()
+    session = browser.client.session
+    session["seen"] -= 31 * 60
+    session.save()
+    browser.go("/account/")
+    return shown(browser)
+
+
 def empty_form(s: Scene) -> Refused:
     browser = Browser()
     browser.go("/sign-in/")
@@ -513,6 +522,7 @@ CASES: list[tuple[Callable[[Scene], Refused], Undecided, int, str]] = [
     (internal_of_page, Undecided.INTERNAL, 500, "Something went wrong on our side"),
     (csrf, Undecided.CSRF, 403, "This form cannot be sent"),
     (session_ended, Undecided.SESSION_ENDED, 200, "Your session ended."),
+    (session_idle, Undecided.SESSION_ENDED, 200, "to keep your account safe"),
     (empty_form, Undecided.FORM, 422, "Enter your password."),
     (letters_in_a_code, Undecided.FORM, 200, "There is a problem"),
     (not_staff, Undecided.NOT_STAFF, 403, "You do not have access to this page"),

@@ -28,7 +28,7 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
     if event.kind == Kind.ACCESS:
         return of_refused(event, known)
     if event.kind in {Kind.REFRESH, Kind.TOKEN}:
-        return token_ended(event)
+        return _of_token(event, known)
     if event.kind in _OF_CODES or event.outcome in _BARS:
         return _of_code(event, known)
     return None
@@ -61,6 +61,17 @@ def _of_code(event: AuditEvent, known: Known) -> Cause:
     if event.outcome == CodeOutcome.FACTOR_DISABLED:
         return _stands(known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
     return code_refused(event)
+
+
+def _of_token(event: AuditEvent, known: Known) -> Cause | None:
+    if not known.user.is_active:
+        return deactivated(Question.NO_ENTRY)
+    # Others are faults of the application, such as a scope that the person did not allow.
+    return token_ended(event) if event.outcome in _ENDED else None
+
+
+_ENDED = {"invalid_grant", "invalid_refresh"}
+"""The outcomes of a refresh token that does not work any more: of token calls, of ``/o/token/``."""
 
 
 def _of_password(event: AuditEvent, known: Known) -> Cause | None:

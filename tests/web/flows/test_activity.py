@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from optin import origin
@@ -269,6 +270,24 @@ def test_own_events_with_where_they_came_from(
     assert "... 156" in text
     assert NUMBER not in browser.page.html
     assert NUMBER[3:] not in browser.page.html
+
+
+def test_wrong_codes_of_different_kinds_do_not_become_one(user: User) -> None:
+    """The owner decides by it what a thief tried."""
+    with transaction.atomic():
+        found: list[dict[str, Any]] = [{"try": 1}, {"try": 2}, {"by": "app"}]
+        for n, data in enumerate(found):
+            AuditEvent.objects.record(
+                Kind.CHECK,
+                "otp_incorrect",
+                now=timezone.now() + timedelta(seconds=n),
+                origin=ORIGIN,
+                user_id=user.pk,
+                last_three="678",
+                data={"purpose": "sign_in", **data},
+            )
+    (line,), _ = activity.lines([*AuditEvent.objects.order_by("-pk")], 5)
+    assert line.what == "Code entered wrongly, to sign in, 3 times"
 
 
 def test_nothing_of_other_people(
