@@ -2,12 +2,10 @@
 
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import time_machine
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from optin.models import AuditEvent, File, Membership, ProviderUser, RefusalCount, User
@@ -18,23 +16,11 @@ from tests.kit.browser import Browser, sign_in
 from tests.kit.clients import Api, bearer
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.staff import In
+from tests.kit.staff import REFERENCE, In, lead
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ABROAD = "+447400123456"
-REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{3})")
-
-
-def lead(client: Client, reference: str) -> str:
-    """Return why, and the first entry of the timeline, on the page to which staff are led."""
-    response: Any = client.post("/admin/find/", {"who": reference})
-    assert response.status_code == 303, response.content.decode()
-    html = client.get(response["Location"].partition("#")[0]).content.decode()
-    story = html.partition('id="happened"')[2]
-    why, _, entries = story.partition('<ol class="events timeline">')
-    said = why.partition("<nav")[0] + entries.partition("</li>")[0]
-    return " ".join(re.sub(r"<[^>]+>", " ", said).split())
 
 
 def test_a_refused_call_leads_staff_to_its_event(

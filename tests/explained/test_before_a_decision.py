@@ -24,17 +24,20 @@ from optin.operations.tenants import refuse_access
 from optin.runtime import hashing, references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis.before_a_decision import REASONS
-from tests.admin.conftest import signed_in  # noqa: F401
-from tests.admin.test_references import REFERENCE, lead
 from tests.kit import oauth
 from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
-from tests.kit.staff import In
+from tests.kit.staff import REFERENCE, In, browser_of, lead
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("roles")]
 
 ONE = (Rate(1, 60),)
+
+
+@pytest.fixture
+def signed_in() -> In:
+    return browser_of
 
 
 @dataclass(frozen=True)
@@ -549,7 +552,7 @@ def scene(user: User, file: File) -> Scene:
 )
 def test_staff_learn_why(
     scene: Scene,
-    signed_in: In,  # noqa: F811
+    signed_in: In,
     clock: time_machine.Traveller,
     bring_about: Callable[[Scene], Refused],
     cause: Undecided,
@@ -630,7 +633,7 @@ def test_what_may_or_may_not_have_an_event_tells_no_cause(scene: Scene) -> None:
 )
 def test_the_key_tells_staff_what_its_reference_does_not(
     scene: Scene,
-    signed_in: In,  # noqa: F811
+    signed_in: In,
     change: Callable[[], object],
     said: str,
 ) -> None:
@@ -645,7 +648,7 @@ def test_the_key_tells_staff_what_its_reference_does_not(
 
 def test_an_old_reference_leads_to_its_event(
     scene: Scene,
-    signed_in: In,  # noqa: F811
+    signed_in: In,
 ) -> None:
     old = f"{int(timezone.now().timestamp()):08x}{Undecided.INVALID_KEY:02x}{'0' * 22}"
     origin = replace(ORIGIN, request_id=old)
@@ -655,7 +658,7 @@ def test_an_old_reference_leads_to_its_event(
 
 def test_an_old_reference_without_an_event_tells_no_wrong_cause(
     scene: Scene,
-    signed_in: In,  # noqa: F811
+    signed_in: In,
     clock: time_machine.Traveller,
 ) -> None:
     """The id of a later event shows that the old release still ran."""

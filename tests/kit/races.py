@@ -45,7 +45,7 @@ def waiting() -> int:
 
 
 def until(true: Callable[[], bool]) -> None:
-    for _ in range(20_000):
+    for _ in range(60_000):
         if true():
             return
         time.sleep(0.001)
