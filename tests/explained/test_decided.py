@@ -420,6 +420,11 @@ def new_password(at: Stage) -> None:
     passwords.choose(at.user, NEW_PASSWORD, origin=WEB, standing=standing())
 
 
+def deactivated_since(at: Stage) -> None:
+    at.kept = at.tokens.sign_in().data["refresh_token"]
+    deactivated(at)
+
+
 def refresh_call(at: Stage) -> Answer:
     return at.tokens.refresh(at.kept)
 
@@ -899,6 +904,13 @@ CASES = [
         None,
         (refresh_call, "invalid_grant", "refresh token is wrong or no longer valid"),
         (Why.TOKEN_ENDED, "was ended|sign in again in the application"),
+    ),
+    row(
+        "refresh token of a deactivated account",
+        deactivated_since,
+        None,
+        (refresh_call, "invalid_grant", "refresh token is wrong or no longer valid"),
+        (Why.DEACTIVATED, "account is deactivated|operators"),
     ),
     # -- sandboxes: the number decides
     row(

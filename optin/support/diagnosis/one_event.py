@@ -2,7 +2,7 @@
 
 from optin import phones
 from optin.models import AuditEvent
-from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome
+from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome, TokenOutcome
 from optin.support import wording
 from optin.support.diagnosis.barriers import barred, deactivated
 from optin.support.diagnosis.causes import Cause, Question, Why, no_text
@@ -67,11 +67,7 @@ def _of_token(event: AuditEvent, known: Known) -> Cause | None:
     if not known.user.is_active:
         return deactivated(Question.NO_ENTRY)
     # Others are faults of the application, such as a scope that the person did not allow.
-    return token_ended(event) if event.outcome in _ENDED else None
-
-
-_ENDED = {"invalid_grant", "invalid_refresh"}
-"""The outcomes of a refresh token that does not work any more: of token calls, of ``/o/token/``."""
+    return token_ended(event) if event.outcome == TokenOutcome.INVALID_REFRESH else None
 
 
 def _of_password(event: AuditEvent, known: Known) -> Cause | None:
