@@ -1,5 +1,6 @@
 """Against pumping (S-42): breakers, alarms, lists, the stop; each decision with its rule."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -289,12 +290,12 @@ def test_a_closed_prefix_opens_when_breakers_are_switched_off(
 
 
 def test_neither_counters_nor_entries_hold_a_number_or_a_prefix(closed: Crowd) -> None:
-    """S-50."""
+    """S-50. Digests are left out: one may have these five digits by chance."""
     send_controls.deny(Target.number(NUMBER), HOUR, reason=WHY, origin=STAFF)
     send_controls.keep_safe(Target.prefix(OTHER_NUMBER), HOUR, reason=WHY, origin=STAFF)
     for model in (SendCounter, Guard, AuditEvent):
         for row in model._default_manager.values():
-            assert "49157" not in str(row)
+            assert "49157" not in re.sub(r"\b[0-9a-f]{64}\b", "", str(row))
 
 
 # -- staff open a prefix -----------------------------------------------------------

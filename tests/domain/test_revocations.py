@@ -89,7 +89,8 @@ def test_it_waits_and_the_person_is_told_at_once(ann: Person) -> None:
     assert "3 November 2026, 23:01 AEDT" in message.body
     assert "https://2fa.example.com/revocation/" in message.body
     assert REASON not in message.body
-    assert NUMBER[-3:] not in message.body
+    without_link = [word for word in message.body.split() if "://" not in word]
+    assert NUMBER[-3:] not in " ".join(without_link)
 
 
 def test_the_wait_is_a_setting(ann: Person, settings: Settings) -> None:
