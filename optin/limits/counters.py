@@ -223,7 +223,7 @@ def row_of(limit: Limit, now: datetime) -> list[Any]:
 def over(
     tallies: Sequence[Tally],
     now: datetime,
-    end: Callable[[Limit, datetime], datetime] | None = None,
+    end: Callable[[Tally, datetime], datetime] | None = None,
 ) -> list[Refused]:
     """Return a refusal for each limit that its count is over.
 
@@ -234,7 +234,7 @@ def over(
             tally.limit.rule,
             tally.count - 1,
             tally.limit.count,
-            (end or _end)(tally.limit, now) - now,
+            (end or _end)(tally, now) - now,
             seconds=tally.limit.seconds,
         )
         for tally in tallies
@@ -260,16 +260,28 @@ def enforced(refused: Refused | None) -> Refused | None:
     return None if refused and is_observed(refused.rule) else refused
 
 
-def _end(limit: Limit, now: datetime) -> datetime:
-    """Return when *limit*, which is used up, lets through again."""
-    window = timedelta(seconds=limit.seconds)
+def standing(tally: Tally, at: datetime, now: datetime) -> Tally:
+    """Return what the counter of *tally* stands at in the window that *at* is in.
+
+    :param tally: of the window that *now* is in.
+    """
+    limit = tally.limit
+    begins = limit.window(at)
+    if begins == limit.window(now):
+        return tally
+    counts = 0, 0
+    if begins - now <= CLOCK_SLACK:  # servers whose clocks are ahead may count in it already
+        scope, key, _ = row_of(limit, at)
+        rows = SendCounter.objects.filter(scope=scope, key=key, window_start=begins)
+        counts = rows.values_list("count", "verified").first() or counts
+    return Tally(replace(limit, adds=0), *counts)
+
+
+def _end(tally: Tally, now: datetime) -> datetime:
+    """Return when a limit that is used up lets through again."""
+    limit, window = tally.limit, timedelta(seconds=tally.limit.seconds)
     end = limit.window(now) + window
-    if end - now > CLOCK_SLACK:
-        return end
-    # Servers whose clocks are ahead may have used up the next window too.
-    scope, key, _ = row_of(limit, end)
-    following = SendCounter.objects.filter(scope=scope, key=key, window_start=end)
-    is_used_up = following.filter(count__gt=limit.count - limit.adds).exists()
+    is_used_up = standing(tally, end, now).count > limit.count - limit.adds
     return end + window if is_used_up else end
 
 

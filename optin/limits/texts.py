@@ -33,7 +33,9 @@ from optin.limits.counters import (
     each_rate,
     enforced,
     is_first,
+    longest,
     over,
+    standing,
     tallies_of,
 )
 from optin.limits.policy import Asked
@@ -85,18 +87,18 @@ def reserve_text(
     if refused := _stopped(controls, is_verified):
         return refused
     denied = _denied(controls, now) if number else None
+    breaker = _breaker(controls, now) if number else None
     asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
     first, own, client, others = policy.limits_of(asked)
     if number:
         others = [
-            *_of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls)),
+            *_of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls, now)),
             *others,
         ]
-    is_denied = enforced(denied) is not None
+    is_denied = denied is not None or (breaker is not None and not is_observed(Rule.PREFIX))
     with transaction.atomic():
         tallies = _counted([*first, *own], [*client, *others], now, only_read=is_denied)
-        # A prefix that staff denied needs no breaker, and no alarm.
-        shut = _shut(tallies, now) if number and denied is None else None
+        shut = _shut(controls, tallies, denied, now) if number else None
         refused, observed = policy.decide(
             asked,
             tallies,
@@ -113,8 +115,10 @@ def reserve_text(
         return _observed(observed) if observed else _nearest(tallies)
     if isinstance(refused, Withheld):
         return _charge_withheld(own, client, others, now) or refused
-    if number and (closing := enforced(shut)):
-        _close(prefix, number.region, closing, now)
+    if number and (closed := enforced(shut)):
+        until = now + closed.retry_after
+        if breaker is None or breaker.until != until:
+            _close(prefix, number.region, closed.count, now, until)
     return refused
 
 
@@ -227,19 +231,20 @@ def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refus
 
 
 def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
-    """Say no where staff did, or a breaker that is closed. A number says more than its prefix."""
+    """Say no where staff denied the prefix. A list says more of a number than of its prefix."""
     kind, covers = Guard.Kind, Guard.Covers
-    if (kind.SAFE, covers.NUMBER) in controls:
+    deny = controls.get((kind.DENY, covers.PREFIX))
+    if deny is None or (kind.SAFE, covers.NUMBER) in controls:
         return None
-    if deny := controls.get((kind.DENY, covers.PREFIX)):
-        return _listed(Rule.DENY_PREFIX, deny, now)
-    if (kind.SAFE, covers.PREFIX) in controls:
+    return _listed(Rule.DENY_PREFIX, deny, now)
+
+
+def _breaker(controls: dict[tuple[str, str], Guard], at: datetime) -> Guard | None:
+    """Return the breaker that keeps the prefix closed to this number at *at*, if one does."""
+    breaker = controls.get((Guard.Kind.BREAKER, Guard.Covers.PREFIX))
+    if breaker is None or not conf.breaker_unproved or _is_open(controls, at):
         return None
-    breaker = controls.get((kind.BREAKER, covers.PREFIX))
-    if breaker and not _is_open(controls) and conf.breaker_unproved:
-        closed = _listed(Rule.PREFIX, breaker, now)
-        return replace(closed, count=breaker.unverified, limit=conf.breaker_unproved)
-    return None
+    return breaker if _until(breaker) > at else None
 
 
 def _about_number(
@@ -248,31 +253,50 @@ def _about_number(
     """Refuse if the holder of this number (by STOP, or "that was not me") or staff said so."""
     if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
         return Refused(Rule.OPTED_OUT, 0, 0, ASK_AGAIN, is_open_ended=True)
-    if deny := controls.get((Guard.Kind.DENY, Guard.Covers.NUMBER)):
-        return _listed(Rule.DENY_NUMBER, deny, now)
-    if not is_verified and (closed := controls.get((Guard.Kind.NOT_ME, Guard.Covers.NUMBER))):
-        return _listed(Rule.DENY_NUMBER, closed, now)
-    return None
+    kinds = [Guard.Kind.DENY] if is_verified else [Guard.Kind.DENY, Guard.Kind.NOT_ME]
+    found = [controls.get((kind, Guard.Covers.NUMBER)) for kind in kinds]
+    return longest(_listed(Rule.DENY_NUMBER, control, now) for control in found if control)
 
 
-def _is_open(controls: dict[tuple[str, str], Guard]) -> bool:
-    """Whether no breaker closes for this number."""
-    return any(kind in {Guard.Kind.SAFE, Guard.Kind.LIFT} for kind, _ in controls)
+def _is_open(controls: dict[tuple[str, str], Guard], at: datetime) -> bool:
+    """Whether no breaker closes for this number at *at*."""
+    opens = {Guard.Kind.SAFE, Guard.Kind.LIFT}
+    return any(kind in opens and _until(control) > at for (kind, _), control in controls.items())
 
 
 def _listed(rule: Rule, control: Guard, now: datetime) -> Refused:
-    until = cast(datetime, control.until)  # the database demands one
-    return Refused(rule, 0, 0, until - now)
+    return Refused(rule, 0, 0, _until(control) - now)
 
 
-def _shut(tallies: Sequence[Tally], now: datetime) -> Refused | None:
-    """Say no to an opt-in if its prefix must be closed."""
-    (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
-    limit = tally.limit.closes_at
-    if not tally.is_pumped(limit):
+def _until(control: Guard) -> datetime:
+    return cast(datetime, control.until)  # the database demands one
+
+
+def _shut(
+    controls: dict[tuple[str, str], Guard],
+    tallies: Sequence[Tally],
+    denied: Refused | None,
+    now: datetime,
+) -> Refused | None:
+    """Say no to an opt-in while its prefix is closed, or if it must be closed.
+
+    It stays closed if too few are verified in the window in which it would open: otherwise the
+    next opt-in would close it again, and the wait that was told would be too short. Opt-ins are
+    counted there if no breaker refuses their numbers, or on servers whose clocks are ahead.
+
+    :param denied: the denial by staff, if there is one. The breaker matters from its end on.
+    """
+    begins = now + denied.retry_after if denied else now
+    if not conf.breaker_unproved or _is_open(controls, begins):
         return None
-    closed_for = timedelta(seconds=conf.breaker_seconds)
-    return Refused(Rule.PREFIX, tally.unverified, limit, closed_for)
+    (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
+    breaker = _breaker(controls, begins)
+    unverified, opens = (breaker.unverified, _until(breaker)) if breaker else (0, begins)
+    while (found := standing(tally, opens, now)).is_pumped(conf.breaker_unproved):
+        unverified, opens = found.unverified, opens + timedelta(seconds=conf.breaker_seconds)
+    if opens == begins:
+        return None
+    return Refused(Rule.PREFIX, unverified, conf.breaker_unproved, opens - now)
 
 
 def _enforced(limits: Sequence[Limit]) -> list[Limit]:
@@ -313,18 +337,23 @@ def _nearest(tallies: Sequence[Tally]) -> Reserved:
     return max(found, key=lambda decision: decision.count / decision.limit, default=none)
 
 
-def _close(prefix: str, region: str, refused: Refused, now: datetime) -> None:
+def _close(prefix: str, region: str, unverified: int, now: datetime, until: datetime) -> None:
     """Close *prefix*; of many who find that it must be, one closes it and sounds the alarm."""
-    until = now + timedelta(seconds=conf.breaker_seconds)
+    seconds = timedelta(seconds=conf.breaker_seconds)
     breaker = Guard.objects.close(
-        prefix, region=region, unverified=refused.count, now=now, until=until
+        prefix,
+        region=region,
+        unverified=unverified,
+        now=now,
+        begins=until - seconds,
+        until=until,
     )
     if breaker:
         alarms.sound(
             Rule.PREFIX,
             breaker=breaker,
             region=region,
-            unproved=refused.count,
+            unproved=unverified,
             until=until.isoformat(timespec="seconds"),
         )
 

@@ -73,16 +73,25 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         return bool(deleted)
 
     def close(
-        self, key: str, *, region: str, unverified: int, now: datetime, until: datetime
+        self,
+        key: str,
+        *,
+        region: str,
+        unverified: int,
+        now: datetime,
+        begins: datetime,
+        until: datetime,
     ) -> int:
         """Close a prefix; return the id of the breaker, or 0 if it was closed already.
 
         One statement: of many who find that it must be closed, one closes it.
+
+        :param begins: when it must be closed from: it was closed already if it opens later.
         """
         adapt = connection.ops.adapt_datetimefield_value
         values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unverified]
         with connection.cursor() as cursor:
-            cursor.execute(_CLOSE, [*values, adapt(now), adapt(until), adapt(now)])
+            cursor.execute(_CLOSE, [*values, adapt(now), adapt(until), adapt(begins)])
             row = cursor.fetchone()
         return row[0] if row else 0
 

@@ -237,8 +237,8 @@ def _over(tallies: Iterable[Tally], now: datetime) -> list[Refused]:
     return over(list(tallies), now, _end)
 
 
-def _end(limit: Limit, now: datetime) -> datetime:
-    return limit.window(now) + timedelta(seconds=limit.seconds)
+def _end(tally: Tally, now: datetime) -> datetime:
+    return tally.limit.window(now) + timedelta(seconds=tally.limit.seconds)
 
 
 def _fixed(event: Recorded) -> Refused | None:

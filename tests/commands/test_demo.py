@@ -204,7 +204,7 @@ def test_reset_lets_texts_go_again(phone: Phone) -> None:
     later = now + timedelta(hours=1)
     Guard.objects.opt_out(number.number_digest, number.last_three, now)
     prefix = Guard.prefix_of(number.open_number())
-    Guard.objects.close(prefix, region="AU", unverified=20, now=now, until=later)
+    Guard.objects.close(prefix, region="AU", unverified=20, now=now, begins=now, until=later)
     for _ in range(TRIPS_AT):
         GatewayHealth.objects.failed("simulator", now)
 

@@ -122,7 +122,9 @@ def test_a_gateway_that_is_no_longer_used(read: Read) -> None:
 def test_a_stop_and_a_closed_prefix(read: Read) -> None:
     now = timezone.now()
     send_controls.stop_texts(reason="the bill", origin=ORIGIN)
-    Guard.objects.close("k", region="AU", unverified=9, now=now, until=now + timedelta(hours=1))
+    Guard.objects.close(
+        "k", region="AU", unverified=9, now=now, begins=now, until=now + timedelta(hours=1)
+    )
     assert read("optin_texts_stopped") == read("optin_prefixes_closed") == {"": 1}
     Guard.objects.create(
         kind=Guard.Kind.LIFT,

@@ -37,6 +37,7 @@ FACES = (
     Origin(Face.WEB, ip="192.0.2.1"),
     Origin(Face.TOKEN, ip="192.0.2.1"),
     Origin(Face.WEB, ip="198.51.100.7"),
+    Origin(Face.ADMIN),  # staff are told what is withheld from others
 )
 OPEN_ENDED = {Rule.STOP, Rule.OPTED_OUT}
 """Refusals whose end nobody knows."""
@@ -73,6 +74,7 @@ SHIFTS = (0.3, 1, 6.9, 29, 59.999999, 61, 594.5, 600, 3600, 40_000)
 somebody = st.integers(0, 2)
 an_origin = st.sampled_from(FACES)
 some_times = st.integers(1, 6)
+some_lasts = st.sampled_from([60, 61.5, 7200, 90_000])
 _serial = itertools.count(1)
 
 
@@ -153,13 +155,30 @@ class Refusals(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.shift(timedelta(seconds=seconds))
 
-    @rule(number=somebody, of_all=st.booleans(), seconds=st.sampled_from([60, 61.5, 7200, 90_000]))
+    @rule(number=somebody, of_all=st.booleans(), seconds=some_lasts)
     def deny(self, number: int, of_all: bool, seconds: float) -> None:
-        named = self.numbers[number]
-        target = (
-            send_controls.Target.prefix(named) if of_all else send_controls.Target.number(named)
-        )
+        target = self.target(number, of_all=of_all)
         send_controls.deny(target, timedelta(seconds=seconds), reason=WHY, origin=STAFF)
+
+    @rule(number=somebody, of_all=st.booleans(), seconds=some_lasts)
+    def keep_safe(self, number: int, of_all: bool, seconds: float) -> None:
+        target = self.target(number, of_all=of_all)
+        send_controls.keep_safe(target, timedelta(seconds=seconds), reason=WHY, origin=STAFF)
+
+    @rule(number=somebody, seconds=some_lasts)
+    def lift_breaker(self, number: int, seconds: float) -> None:
+        target = self.target(number, of_all=True)
+        send_controls.lift_breaker(target, timedelta(seconds=seconds), reason=WHY, origin=STAFF)
+
+    @rule(number=somebody, seconds=some_lasts)
+    def say_that_was_not_me(self, number: int, seconds: float) -> None:
+        """For less than the 30 days that it lasts, so that it ends within a trace."""
+        digest, now = ProviderUser.digest_of(self.numbers[number]), timezone.now()
+        Guard.objects.close_to_strangers(digest, "000", now, now + timedelta(seconds=seconds))
+
+    def target(self, number: int, *, of_all: bool) -> send_controls.Target:
+        named = self.numbers[number]
+        return send_controls.Target.prefix(named) if of_all else send_controls.Target.number(named)
 
     @rule()
     def stop_or_allow_texts(self) -> None:

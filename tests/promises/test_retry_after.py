@@ -142,6 +142,47 @@ def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
     return _asks
 
 
+def _pumps(m: Refusals) -> None:
+    """As many opt-ins without a verified one as close the prefix with the next."""
+    m.set("BREAKER_UNPROVED", 2)
+    m.set("BREAKER_SHARE", 100)
+    for _ in range(2):
+        assert not _asks(m)
+
+
+def _of_a_prefix_that_staff_deny_before_it_closes(m: Refusals) -> Ask:
+    _pumps(m)
+    m.deny(1, of_all=True, seconds=60)
+    return _asks
+
+
+def _of_a_closed_prefix_that_staff_deny_for_less(m: Refusals) -> Ask:
+    _pumps(m)
+    assert _asks(m)
+    m.deny(1, of_all=True, seconds=60)
+    return _asks
+
+
+def _of_a_closed_prefix_in_which_a_safe_number_goes_on(m: Refusals) -> Ask:
+    m.clock.shift(1800)
+    _pumps(m)
+    assert _asks(m)
+    m.clock.shift(2400)  # into the next window
+    m.keep_safe(2, of_all=False, seconds=7200)
+    for _ in range(2):
+        assert not of_text(opt_ins.opt_in(m.users[2], m.file, m.numbers[2], origin=ORIGIN))
+    return _asks
+
+
+def _of_a_closed_prefix_that_opened_for_clocks_ahead(m: Refusals) -> Ask:
+    _pumps(m)
+    assert _asks(m)
+    m.clock.shift(3601)
+    _pumps(m)
+    m.clock.shift(-5)
+    return _asks
+
+
 MOMENTS = [
     pytest.param(_of_a_window_that_clocks_ahead_used_up, 63, id="window-used-up-by-clocks-ahead"),
     pytest.param(_of_a_wait_that_is_longer_than_a_series, 600, id="wait-longer-than-a-series"),
@@ -149,6 +190,10 @@ MOMENTS = [
     pytest.param(_of_a_name_under_attack, 60, id="attack-that-ends-first"),
     pytest.param(_of_a_prefix_that_is_denied_for_less, 600, id="denied-for-less"),
     pytest.param(_of_a_breaker_that_closes_for_less, 43_200, id="breaker-for-less"),
+    pytest.param(_of_a_prefix_that_staff_deny_before_it_closes, 3660, id="denied-before-it-closes"),
+    pytest.param(_of_a_closed_prefix_that_staff_deny_for_less, 3600, id="closed-denied-for-less"),
+    pytest.param(_of_a_closed_prefix_in_which_a_safe_number_goes_on, 4800, id="closed-safe-number"),
+    pytest.param(_of_a_closed_prefix_that_opened_for_clocks_ahead, 3604, id="closed-clocks-ahead"),
 ]
 
 
