@@ -80,7 +80,7 @@ class Tally:
     @property
     def unverified(self) -> int:
         """How many stood unverified before this one."""
-        return self.count - self.limit.adds - self.verified
+        return max(self.count - self.limit.adds - self.verified, 0)
 
     def is_pumped(self, threshold: int) -> bool:
         """Whether too few of those asked for before this one were verified."""
@@ -260,8 +260,8 @@ def enforced(refused: Refused | None) -> Refused | None:
     return None if refused and is_observed(refused.rule) else refused
 
 
-def standing(tally: Tally, at: datetime, now: datetime) -> Tally:
-    """Return what the counter of *tally* stands at in the window that *at* is in.
+def tally_at(tally: Tally, at: datetime, now: datetime) -> Tally:
+    """Return what the counter of *tally* has at *now* for the window that *at* is in.
 
     :param tally: of the window that *now* is in.
     """
@@ -281,7 +281,7 @@ def _end(tally: Tally, now: datetime) -> datetime:
     """Return when a limit that is used up lets through again."""
     limit, window = tally.limit, timedelta(seconds=tally.limit.seconds)
     end = limit.window(now) + window
-    is_used_up = standing(tally, end, now).count > limit.count - limit.adds
+    is_used_up = tally_at(tally, end, now).count > limit.count - limit.adds
     return end + window if is_used_up else end
 
 

@@ -35,8 +35,8 @@ from optin.limits.counters import (
     is_first,
     longest,
     over,
-    standing,
     tallies_of,
+    tally_at,
 )
 from optin.limits.policy import Asked
 from optin.limits.rules import SETTINGS, Rule, is_observed
@@ -46,6 +46,7 @@ from optin.models.operation import release_early, run
 from optin.origin import Origin
 from optin.phones import MobileNumber
 from optin.runtime import metrics
+from optin.waits import whole_seconds
 
 for _setting in OBSERVABLE:
     metrics.OBSERVED.labels(_setting.name)  # from 0 on, as in ``alarms``
@@ -87,15 +88,18 @@ def reserve_text(
     if refused := _stopped(controls, is_verified):
         return refused
     denied = _denied(controls, now) if number else None
-    breaker = _breaker(controls, now) if number else None
+    breaker = _breaker(controls)
+    is_open = _is_open(controls, now)
     asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
     first, own, client, others = policy.limits_of(asked)
     if number:
+        is_exempt = is_open and denied is None and _is_shut(controls)
         others = [
-            *_of_opt_in(number, prefix, adds=1, may_close=not _is_open(controls, now)),
+            *_of_opt_in(number, prefix, adds=1, may_close=not is_open, is_exempt=is_exempt),
             *others,
         ]
-    is_denied = denied is not None or (breaker is not None and not is_observed(Rule.PREFIX))
+    is_closed = breaker is not None and not is_open and not is_observed(Rule.PREFIX)
+    is_denied = denied is not None or is_closed
     with transaction.atomic():
         tallies = _counted([*first, *own], [*client, *others], now, only_read=is_denied)
         shut = _shut(controls, tallies, denied, now) if number else None
@@ -118,7 +122,9 @@ def reserve_text(
     if number and (closed := enforced(shut)):
         until = now + closed.retry_after
         if breaker is None or breaker.until != until:
-            _close(prefix, number.region, closed.count, now, until)
+            until = _close(prefix, number.region, closed.count, now, until)
+            if refused.rule is Rule.PREFIX:
+                refused = replace(refused, retry_after=until - now)
     return refused
 
 
@@ -211,12 +217,24 @@ def texts_are_stopped() -> bool:
 
 
 def _of_opt_in(
-    number: MobileNumber, prefix: str, adds: int, verifies: int = 0, *, may_close: bool = False
+    number: MobileNumber,
+    prefix: str,
+    adds: int,
+    verifies: int = 0,
+    *,
+    may_close: bool = False,
+    is_exempt: bool = False,
 ) -> list[Limit]:
+    """Return the counters against pumping.
+
+    :param is_exempt: what staff let through while the prefix is shut counts apart, for the figures.
+        Otherwise the prefix could be closed again as soon as it opens, and nobody could say when.
+    """
     seconds = conf.breaker_seconds
     closes_at = conf.breaker_unproved if may_close else 0
+    rule = Rule.EXEMPT if is_exempt else Rule.PREFIX
     return [
-        Limit(Rule.PREFIX, prefix, 0, seconds, adds, verifies, closes_at),
+        Limit(rule, prefix, 0, seconds, adds, verifies, closes_at),
         Limit(Rule.REGION, number.region, 0, seconds, adds, verifies),
     ]
 
@@ -231,7 +249,7 @@ def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refus
 
 
 def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
-    """Say no where staff denied the prefix. A list says more of a number than of its prefix."""
+    """Say no where staff denied the prefix. An entry for the number comes before that."""
     kind, covers = Guard.Kind, Guard.Covers
     deny = controls.get((kind.DENY, covers.PREFIX))
     if deny is None or (kind.SAFE, covers.NUMBER) in controls:
@@ -239,12 +257,16 @@ def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | 
     return _listed(Rule.DENY_PREFIX, deny, now)
 
 
-def _breaker(controls: dict[tuple[str, str], Guard], at: datetime) -> Guard | None:
-    """Return the breaker that keeps the prefix closed to this number at *at*, if one does."""
+def _breaker(controls: dict[tuple[str, str], Guard]) -> Guard | None:
+    """Return the breaker that closes the prefix to all numbers that staff do not let through."""
     breaker = controls.get((Guard.Kind.BREAKER, Guard.Covers.PREFIX))
-    if breaker is None or not conf.breaker_unproved or _is_open(controls, at):
-        return None
-    return breaker if _until(breaker) > at else None
+    return breaker if conf.breaker_unproved else None
+
+
+def _is_shut(controls: dict[tuple[str, str], Guard]) -> bool:
+    """Whether the prefix is closed or denied."""
+    denied = controls.get((Guard.Kind.DENY, Guard.Covers.PREFIX))
+    return denied is not None or _breaker(controls) is not None
 
 
 def _about_number(
@@ -280,23 +302,33 @@ def _shut(
 ) -> Refused | None:
     """Say no to an opt-in while its prefix is closed, or if it must be closed.
 
-    It stays closed if too few are verified in the window in which it would open: otherwise the
-    next opt-in would close it again, and the wait that was told would be too short. Opt-ins are
-    counted there if no breaker refuses their numbers, or on servers whose clocks are ahead.
+    If too few are verified in the window in which the prefix opens, the next opt-in would close it
+    again. Then it is closed now until the later end: the wait that is told must be true (G-01).
+    Servers whose clocks are ahead can have counted opt-ins in that window, or others before staff
+    denied the prefix.
 
-    :param denied: the denial by staff, if there is one. The breaker matters from its end on.
+    :param denied: the denial by staff, if there is one. Until its end, the breaker does not matter.
     """
     begins = now + denied.retry_after if denied else now
     if not conf.breaker_unproved or _is_open(controls, begins):
         return None
     (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
-    breaker = _breaker(controls, begins)
-    unverified, opens = (breaker.unverified, _until(breaker)) if breaker else (0, begins)
-    while (found := standing(tally, opens, now)).is_pumped(conf.breaker_unproved):
-        unverified, opens = found.unverified, opens + timedelta(seconds=conf.breaker_seconds)
+    breaker = _breaker(controls)
+    unverified, opens = (
+        (breaker.unverified, max(begins, _until(breaker))) if breaker else (0, begins)
+    )
+    closes = opens if breaker else now
+    while (found := tally_at(tally, _told(opens, now), now)).is_pumped(conf.breaker_unproved):
+        closes += timedelta(seconds=conf.breaker_seconds)
+        unverified, opens = found.unverified, closes
     if opens == begins:
         return None
     return Refused(Rule.PREFIX, unverified, conf.breaker_unproved, opens - now)
+
+
+def _told(end: datetime, now: datetime) -> datetime:
+    """Return when somebody asks again who is told at *now* to wait until *end*."""
+    return now + timedelta(seconds=whole_seconds(end - now)) if end > now else now
 
 
 def _enforced(limits: Sequence[Limit]) -> list[Limit]:
@@ -337,25 +369,25 @@ def _nearest(tallies: Sequence[Tally]) -> Reserved:
     return max(found, key=lambda decision: decision.count / decision.limit, default=none)
 
 
-def _close(prefix: str, region: str, unverified: int, now: datetime, until: datetime) -> None:
-    """Close *prefix*; of many who find that it must be, one closes it and sounds the alarm."""
-    seconds = timedelta(seconds=conf.breaker_seconds)
+def _close(prefix: str, region: str, unverified: int, now: datetime, until: datetime) -> datetime:
+    """Close *prefix* until *until*, and sound the alarm; return until when it is closed.
+
+    If many find that it must be closed, one of them closes it and sounds the alarm.
+    """
+    begins = until - timedelta(seconds=conf.breaker_seconds)
     breaker = Guard.objects.close(
-        prefix,
-        region=region,
-        unverified=unverified,
-        now=now,
-        begins=until - seconds,
-        until=until,
+        prefix, region=region, unverified=unverified, now=now, begins=begins, until=until
     )
-    if breaker:
-        alarms.sound(
-            Rule.PREFIX,
-            breaker=breaker,
-            region=region,
-            unproved=unverified,
-            until=until.isoformat(timespec="seconds"),
-        )
+    if not breaker:
+        return _until(Guard.objects.get(key=prefix, kind=Guard.Kind.BREAKER))
+    alarms.sound(
+        Rule.PREFIX,
+        breaker=breaker,
+        region=region,
+        unproved=unverified,
+        until=until.isoformat(timespec="seconds"),
+    )
+    return until
 
 
 def _alarm(tallies: Sequence[Tally], now: datetime) -> None:

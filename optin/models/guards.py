@@ -82,11 +82,11 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         begins: datetime,
         until: datetime,
     ) -> int:
-        """Close a prefix; return the id of the breaker, or 0 if it was closed already.
+        """Close a prefix, or keep it closed for longer; return the id of the breaker.
 
-        One statement: of many who find that it must be closed, one closes it.
+        One statement: of many who find that it must be closed, one closes it. The others get 0.
 
-        :param begins: when it must be closed from: it was closed already if it opens later.
+        :param begins: when this closing begins. A breaker that ends later stays as it is.
         """
         adapt = connection.ops.adapt_datetimefield_value
         values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unverified]

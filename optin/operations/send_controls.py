@@ -97,7 +97,8 @@ def allow_texts(*, reason: str, origin: Origin) -> StaffOutcome:
 def lift_breaker(prefix: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
     """Open *prefix* to opt-ins for a time, whether it is closed now or would be.
 
-    Opt-ins are counted meanwhile: afterwards it may be closed again at once.
+    It is closed again until the end of its breaker, if that comes later. Opt-ins after that end
+    count: too few of them verified close the prefix again.
 
     :raises UnfitReason: as ``stop_texts``.
     :raises UnfitTime: unless the time is from a minute to 366 days.

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import models
@@ -127,9 +129,10 @@ def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
         yield Figure(what=What.GATEWAY, name=gateway, count=count, verified=verified)
 
 
-def _counters(span: Span, scope: str) -> Any:
-    """What ``limits`` counted for its breakers in the windows that began in *span*, by key."""
-    begun = SendCounter.objects.filter(_within(span, "window_start"), scope__startswith=f"{scope}/")
+def _counters(span: Span, *rules: limits.Rule) -> Any:
+    """What ``limits`` counted against pumping in the windows that began in *span*, by key."""
+    of_rules = [Q(scope__startswith=f"{rule}/") for rule in rules]
+    begun = SendCounter.objects.filter(_within(span, "window_start"), reduce(or_, of_rules))
     return begun.values_list("key").annotate(n=Sum("count"), n_verified=Sum("verified"))
 
 
@@ -147,7 +150,7 @@ def _countries(span: Span, now: datetime) -> Iterator[Figure]:
 
 def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
     """Those with most unverified."""
-    many = _counters(span, limits.Rule.PREFIX).filter(n__gte=MANY)
+    many = _counters(span, limits.Rule.PREFIX, limits.Rule.EXEMPT).filter(n__gte=MANY)
     for key, count, verified in many.order_by(F("n_verified") - F("n"), "key")[:SHOWN_AT_MOST]:
         yield Figure(what=What.PREFIX, name=_short(key), count=count, verified=verified)
 

@@ -31,7 +31,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from optin.operations import challenges, opt_ins, retention
+from optin.operations import challenges, opt_ins, retention, send_controls
+from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.support import budgets, counting, statistics
@@ -47,6 +48,7 @@ SYDNEY = ZoneInfo("Australia/Sydney")
 TODAY = date(2026, 11, 2)  # at noon UTC it is 23:00 in Sydney
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+STAFF = Origin(Face.COMMAND)
 Clock = time_machine.Traveller
 
 Told = dict[tuple[str, str], int]
@@ -245,6 +247,14 @@ def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
     prefix = Guard.prefix_of(NUMBERS[0])
     breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
     assert counting.name_of_prefix(breaker) == name
+
+
+def test_what_staff_let_through_under_a_denied_prefix_is_counted(file: File) -> None:
+    send_controls.deny(Target.prefix(NUMBERS[0]), HOUR, reason="pumping", origin=STAFF)
+    for number in NUMBERS[:5]:
+        send_controls.keep_safe(Target.number(number), HOUR, reason="customers", origin=STAFF)
+    pump(file, NUMBERS[:5])
+    assert list(rolled_up(What.PREFIX).values()) == [5]
 
 
 def test_a_prefix_with_few_texts_is_not_kept(file: File) -> None:

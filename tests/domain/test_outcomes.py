@@ -18,7 +18,7 @@ from optin.support import messages, wording
 from optin.support.diagnosis import EXPLAINED, OF_RULES, Why
 from optin.web import words
 
-REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
+REFUSE_NOTHING = {Rule.NONE, Rule.EXEMPT, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
 OF_NO_TEXT = {Rule.EMAIL}
 OF_STAFF = {Rule.SEARCH, Rule.REVOCATION}
 OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))}

@@ -265,7 +265,8 @@ class Refusals(RuleBasedStateMachine):
             if refusal:
                 self.is_in_the_trail(refusal, before)
                 break
-        if refusal and not refusal.is_open_ended and data.draw(st.booleans()):
+        waits = refusal and not refusal.is_open_ended and data.draw(st.booleans())
+        if refusal and waits and not self.exemption_ends_within(refusal.wait):
             self.wait_out(refusal, call)
         self.clock.shift(-skew)
 
@@ -286,6 +287,12 @@ class Refusals(RuleBasedStateMachine):
             assert then is None or then.rule != refusal.rule
         else:
             assert then is None, f"{then} refused when {refusal} was over"
+
+    def exemption_ends_within(self, wait: timedelta) -> bool:
+        """Whether a list or a breaker may begin to refuse what only another limit refuses now."""
+        kinds, now = [Guard.Kind.SAFE, Guard.Kind.LIFT], timezone.now()
+        ends = now + wait + timedelta(seconds=1)
+        return Guard.objects.filter(kind__in=kinds, until__gt=now, until__lte=ends).exists()
 
     def last_event(self) -> int:
         return getattr(AuditEvent.objects.order_by("pk").last(), "pk", 0)

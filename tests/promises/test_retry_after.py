@@ -183,6 +183,16 @@ def _of_a_closed_prefix_that_opened_for_clocks_ahead(m: Refusals) -> Ask:
     return _asks
 
 
+def _of_a_closed_prefix_that_opens_in_the_last_second_of_a_window(m: Refusals) -> Ask:
+    m.clock.shift(3599.7)
+    _pumps(m)
+    assert _asks(m)
+    m.clock.shift(3598.6 + 5)  # the second that is told is in the next window
+    _pumps(m)
+    m.clock.shift(-5)
+    return _asks
+
+
 MOMENTS = [
     pytest.param(_of_a_window_that_clocks_ahead_used_up, 63, id="window-used-up-by-clocks-ahead"),
     pytest.param(_of_a_wait_that_is_longer_than_a_series, 600, id="wait-longer-than-a-series"),
@@ -190,10 +200,13 @@ MOMENTS = [
     pytest.param(_of_a_name_under_attack, 60, id="attack-that-ends-first"),
     pytest.param(_of_a_prefix_that_is_denied_for_less, 600, id="denied-for-less"),
     pytest.param(_of_a_breaker_that_closes_for_less, 43_200, id="breaker-for-less"),
-    pytest.param(_of_a_prefix_that_staff_deny_before_it_closes, 3660, id="denied-before-it-closes"),
+    pytest.param(_of_a_prefix_that_staff_deny_before_it_closes, 3600, id="denied-before-it-closes"),
     pytest.param(_of_a_closed_prefix_that_staff_deny_for_less, 3600, id="closed-denied-for-less"),
-    pytest.param(_of_a_closed_prefix_in_which_a_safe_number_goes_on, 4800, id="closed-safe-number"),
+    pytest.param(_of_a_closed_prefix_in_which_a_safe_number_goes_on, 1200, id="closed-safe-number"),
     pytest.param(_of_a_closed_prefix_that_opened_for_clocks_ahead, 3604, id="closed-clocks-ahead"),
+    pytest.param(
+        _of_a_closed_prefix_that_opens_in_the_last_second_of_a_window, 3602, id="closed-last-second"
+    ),
 ]
 
 
