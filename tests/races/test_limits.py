@@ -1,19 +1,24 @@
 """The limits of texts are exact, however many processes count (S-41)."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection, transaction
 from django.db.models import Sum
+from django.utils import timezone
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.limits import Rule, alarms
 from optin.models import (
     AuditEvent,
     File,
+    Guard,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -26,7 +31,7 @@ from optin.operations import challenges, opt_ins
 from optin.outcomes import SendOutcome
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone
-from tests.kit.races import at_once
+from tests.kit.races import at_once, until, waiting
 from tests.kit.server import serving
 from tests.kit.trail import decisions
 from tests.races.ways import LONG, ByHttp
@@ -129,6 +134,36 @@ def test_an_alarm_sounds_once_where_many_reach_it_at_once(
 
     assert answers == {SendOutcome.SENT: ALLOWED, SendOutcome.SEND_LIMIT: 3 * ALLOWED}
     assert sorted(sounded) == [Rule.REGION, Rule.TOTAL]
+
+
+def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
+    settings: LazySettings, phone: Phone
+) -> None:
+    """G-01: another server, whose clock is a minute ahead, closes it first."""
+    settings.OPTIN_BREAKER_UNPROVED, settings.OPTIN_BREAKER_SHARE = 2, 100
+    hour = timedelta(seconds=conf.breaker_seconds)
+    file = File.objects.create(id=1, name="file")
+
+    def ask(n: int) -> timedelta | None:
+        try:
+            user = make_user(f"user{n}", file)
+            return opt_ins.opt_in(user, file, number(n), origin=ORIGIN).retry_after
+        finally:
+            connection.close()
+
+    assert [ask(n) for n in range(2)] == [None, None]
+    prefix, now = Guard.prefix_of(number(0)), timezone.now()
+    ends = now + hour + timedelta(minutes=1)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert Guard.objects.close(
+                prefix, region="AU", unverified=2, now=now, begins=now, until=ends
+            )
+            answer = pool.submit(ask, 2)
+            until(lambda: waiting() == 1)
+        told = answer.result()
+    assert told
+    assert hour < told <= hour + timedelta(minutes=1)
 
 
 def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phone) -> None:
