@@ -150,6 +150,7 @@ def test_the_guide_walks_through_every_case() -> None:
     assert all(re.search(rf"^### .*\b{name}\b", walk, re.MULTILINE) for name in CALLERS)
 
 
+@pytest.mark.slow
 def test_the_story_is_always_the_same() -> None:
     facts = ("at", "kind", "outcome", "face", "ip", "user_agent", "last_three", "reason")
     stories = []
@@ -170,6 +171,7 @@ def counts() -> list[int]:
     return [model._default_manager.count() for model in (User, AuditEvent, SmsMessage)]
 
 
+@pytest.mark.slow
 def test_it_is_told_once_and_says_how_to_come_in() -> None:
     found = re.search(r"All others, for example mia: password (\S+)", start())
     assert found
@@ -233,6 +235,7 @@ def test_who_is_reset_can_come_in_again(phone: Phone) -> None:
     test_staff_come_in_with_what_is_printed(phone, ["--empty"])
 
 
+@pytest.mark.slow
 def test_people_of_the_guide_can_still_opt_in(phone: Phone) -> None:
     """The history uses up no limit and closes no prefix."""
     start()

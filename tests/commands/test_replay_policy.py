@@ -195,6 +195,7 @@ def test_a_tighter_number_refuses_what_the_service_refuses_with_it(
 
 @pytest.mark.usefixtures("tell_each")
 @pytest.mark.parametrize(("name", "value"), TIGHTER, ids=[name for name, _ in TIGHTER])
+@pytest.mark.slow
 def test_what_was_observed_is_replayed_as_if_it_was_enforced(
     mix: Mix, settings: LazySettings, name: str, value: Any
 ) -> None:

@@ -182,6 +182,7 @@ def test_a_thread_that_could_not_begin_takes_no_place(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(0, ["left", "left too"]), (600, ["left"])])
+@pytest.mark.slow
 def test_a_process_that_ends_waits_a_little(seconds: int, left: list[str]) -> None:
     """A command's mail leaves; a server that takes for ever keeps no process."""
     out = subprocess.run(

@@ -236,6 +236,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
         process.wait(timeout=20)
 
 
+@pytest.mark.slow
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
     """And its access log has what the messages would tell."""
     with ExitStack() as stack:
@@ -319,6 +320,7 @@ def caddy(folder: Path, service: int) -> Iterator[Proxy]:
         process.wait(timeout=20)
 
 
+@pytest.mark.slow
 def test_caddy_writes_no_key(tmp_path: Path) -> None:
     """But why a request failed."""
     with upstream() as service, caddy(tmp_path, service) as proxy:

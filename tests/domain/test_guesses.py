@@ -222,6 +222,7 @@ OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
         pytest.param(By.RECOVERY, OWNER_SHUT_OUT, id="recovery codes, the owner is shut out"),
     ],
 )
+@pytest.mark.slow
 def test_a_guesser_gets_what_is_printed_and_no_more(
     full: Person, settings: LazySettings, kind: By, given: dict[str, Any]
 ) -> None:

@@ -202,6 +202,7 @@ def _folder(site: Site) -> Path:
     return next(found for pid in site.workers() if (found := _folder_of(pid)).exists())
 
 
+@pytest.mark.slow
 def test_all_workers_count_together(tmp_path: Path) -> None:
     def counted(text: str) -> float:
         found = re.search(r'_seconds_count\{route="home",status="3xx"\} (\S+)', text)
@@ -249,6 +250,7 @@ def test_the_gauges_of_a_killed_process_are_forgotten(tmp_path: Path) -> None:
         assert eventually(lambda: limit() == 20)
 
 
+@pytest.mark.slow
 def test_a_start_deletes_the_counts_of_a_killed_server(tmp_path: Path) -> None:
     """Nothing else would free the memory. A server that runs keeps its own."""
     with running(tmp_path, tables=False) as alive, running(tmp_path, tables=False) as killed:

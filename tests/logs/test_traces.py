@@ -137,6 +137,7 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_collector_gets_the_traces_of_a_server(
     tmp_path: Path, collector: tuple[str, list[ExportTraceServiceRequest]]
 ) -> None:

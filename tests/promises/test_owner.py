@@ -49,6 +49,7 @@ def gateway(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "make", lambda name: http)
 
 
+@pytest.mark.slow
 def test_she_gets_in_whatever_strangers_do(
     phone: Phone, clock: time_machine.Traveller, record_property: Any
 ) -> None:

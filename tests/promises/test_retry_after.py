@@ -60,6 +60,7 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("settings_go_back")
 @pytest.mark.parametrize("machine", SHORT)
+@pytest.mark.slow
 def test_at_that_second_and_no_sooner(
     machine: type[Refusals], phone: Phone, clock: time_machine.Traveller, record_property: Any
 ) -> None:

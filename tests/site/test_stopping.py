@@ -15,6 +15,7 @@ def clock() -> None:
     """Real time: the server has it too."""
 
 
+@pytest.mark.slow
 def test_a_server_says_that_it_stops_and_serves_until_then(tmp_path: Path) -> None:
     with running(tmp_path, STOP_DELAY="5") as site:
         assert site.process

@@ -235,6 +235,7 @@ def test_a_certificate_of_nobody_is_refused(
 
 
 @pytest.mark.parametrize("answer", [hangs, trickles])
+@pytest.mark.slow
 def test_an_attempt_ends_after_5_seconds(client: Client, answer: object) -> None:
     client.server.answer = answer  # type: ignore[assignment]
     happens(client.endpoint.file)
@@ -242,6 +243,7 @@ def test_an_attempt_ends_after_5_seconds(client: Client, answer: object) -> None
     assert reason(client.endpoint) == "the endpoint did not answer within 5 seconds"
 
 
+@pytest.mark.slow
 def test_a_slow_resolver_ends_after_5_seconds(client: Client, names: Names) -> None:
     names.then = lambda: time.sleep(8)
     happens(client.endpoint.file)

@@ -121,6 +121,7 @@ def test_those_that_were_slow_take_no_places_of_others(
     assert [client.row.slow for client in slow] == [False, False, False]
 
 
+@pytest.mark.slow
 def test_slow_ones_are_not_all_begun_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait for each other."""
     monkeypatch.setattr(webhooks, "SLOW", 1)

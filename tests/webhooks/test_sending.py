@@ -313,6 +313,7 @@ def test_the_first_endpoint_of_a_file_gets_nothing_from_before(
     assert WebhookEvent.objects.get().sequence == 1
 
 
+@pytest.mark.slow
 def test_a_slow_endpoint_delays_no_other(client: Client, other_file: File) -> None:
     """It takes its 5 s; the other has all its events long before."""
     port = client.server.listener.getsockname()[1]
