@@ -80,6 +80,7 @@ class Tally:
     @property
     def unverified(self) -> int:
         """How many stood unverified before this one."""
+        # A text that staff let through (``Rule.EXEMPT``) is not in this count, its proof is.
         return max(self.count - self.limit.adds - self.verified, 0)
 
     def is_pumped(self, threshold: int) -> bool:
@@ -261,16 +262,18 @@ def enforced(refused: Refused | None) -> Refused | None:
 
 
 def tally_at(tally: Tally, at: datetime, now: datetime) -> Tally:
-    """Return what the counter of *tally* has at *now* for the window that *at* is in.
+    """Return the tally of the same counter for the window that contains *at*.
 
-    :param tally: of the window that *now* is in.
+    A window that begins more than ``CLOCK_SLACK`` after *now* is empty: no server counts in it yet.
+
+    :param tally: the tally for the window that contains *now*.
     """
     limit = tally.limit
     begins = limit.window(at)
     if begins == limit.window(now):
         return tally
     counts = 0, 0
-    if begins - now <= CLOCK_SLACK:  # servers whose clocks are ahead may count in it already
+    if begins - now <= CLOCK_SLACK:
         scope, key, _ = row_of(limit, at)
         rows = SendCounter.objects.filter(scope=scope, key=key, window_start=begins)
         counts = rows.values_list("count", "verified").first() or counts

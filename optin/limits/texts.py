@@ -93,23 +93,23 @@ def reserve_text(
     asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
     first, own, client, others = policy.limits_of(asked)
     if number:
-        is_exempt = is_open and denied is None and _is_shut(controls)
+        is_exempt = is_open and denied is None and _is_closed_or_denied(controls)
         others = [
             *_of_opt_in(number, prefix, adds=1, may_close=not is_open, is_exempt=is_exempt),
             *others,
         ]
     is_closed = breaker is not None and not is_open and not is_observed(Rule.PREFIX)
-    is_denied = denied is not None or is_closed
+    is_refused = denied is not None or is_closed
     with transaction.atomic():
-        tallies = _counted([*first, *own], [*client, *others], now, only_read=is_denied)
-        shut = _shut(controls, tallies, denied, now) if number else None
+        tallies = _counted([*first, *own], [*client, *others], now, only_read=is_refused)
+        closing = _closing(controls, tallies, denied, now) if number else None
         refused, observed = policy.decide(
             asked,
             tallies,
             now,
             waits=partial(resend_wait, number_digest, purpose, now),
             over=over,
-            told=[denied, shut],
+            told=[denied, closing],
             about_number=partial(_about_number, controls, now, is_verified),
         )
         if refused:
@@ -119,10 +119,10 @@ def reserve_text(
         return _observed(observed) if observed else _nearest(tallies)
     if isinstance(refused, Withheld):
         return _charge_withheld(own, client, others, now) or refused
-    if number and (closed := enforced(shut)):
-        until = now + closed.retry_after
+    if number and closing and enforced(closing):
+        until = now + closing.retry_after
         if breaker is None or breaker.until != until:
-            until = _close(prefix, number.region, closed.count, now, until)
+            until = _close(prefix, number.region, closing.count, now, until)
             if refused.rule is Rule.PREFIX:
                 refused = replace(refused, retry_after=until - now)
     return refused
@@ -227,8 +227,8 @@ def _of_opt_in(
 ) -> list[Limit]:
     """Return the counters against pumping.
 
-    :param is_exempt: what staff let through while the prefix is shut counts apart, for the figures.
-        Otherwise the prefix could be closed again as soon as it opens, and nobody could say when.
+    :param is_exempt: whether staff let it through while the prefix is closed or denied. Its text
+        has a counter of its own, for the figures: it cannot close the prefix as soon as that opens.
     """
     seconds = conf.breaker_seconds
     closes_at = conf.breaker_unproved if may_close else 0
@@ -249,7 +249,7 @@ def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refus
 
 
 def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | None:
-    """Say no where staff denied the prefix. An entry for the number comes before that."""
+    """Refuse if staff denied the prefix, unless the number is safe."""
     kind, covers = Guard.Kind, Guard.Covers
     deny = controls.get((kind.DENY, covers.PREFIX))
     if deny is None or (kind.SAFE, covers.NUMBER) in controls:
@@ -258,13 +258,13 @@ def _denied(controls: dict[tuple[str, str], Guard], now: datetime) -> Refused | 
 
 
 def _breaker(controls: dict[tuple[str, str], Guard]) -> Guard | None:
-    """Return the breaker that closes the prefix to all numbers that staff do not let through."""
+    """Return the breaker of the prefix, unless breakers are switched off."""
     breaker = controls.get((Guard.Kind.BREAKER, Guard.Covers.PREFIX))
     return breaker if conf.breaker_unproved else None
 
 
-def _is_shut(controls: dict[tuple[str, str], Guard]) -> bool:
-    """Whether the prefix is closed or denied."""
+def _is_closed_or_denied(controls: dict[tuple[str, str], Guard]) -> bool:
+    """Whether there is something at all that staff can let a number through."""
     denied = controls.get((Guard.Kind.DENY, Guard.Covers.PREFIX))
     return denied is not None or _breaker(controls) is not None
 
@@ -281,7 +281,7 @@ def _about_number(
 
 
 def _is_open(controls: dict[tuple[str, str], Guard], at: datetime) -> bool:
-    """Whether no breaker closes for this number at *at*."""
+    """Whether staff let this number pass breakers at *at*."""
     opens = {Guard.Kind.SAFE, Guard.Kind.LIFT}
     return any(kind in opens and _until(control) > at for (kind, _), control in controls.items())
 
@@ -294,20 +294,19 @@ def _until(control: Guard) -> datetime:
     return cast(datetime, control.until)  # the database demands one
 
 
-def _shut(
+def _closing(
     controls: dict[tuple[str, str], Guard],
     tallies: Sequence[Tally],
     denied: Refused | None,
     now: datetime,
 ) -> Refused | None:
-    """Say no to an opt-in while its prefix is closed, or if it must be closed.
+    """Refuse an opt-in if its prefix is closed or must be closed.
 
-    If too few are verified in the window in which the prefix opens, the next opt-in would close it
-    again. Then it is closed now until the later end: the wait that is told must be true (G-01).
-    Servers whose clocks are ahead can have counted opt-ins in that window, or others before staff
-    denied the prefix.
+    If too few opt-ins are verified in the window in which the prefix opens, the next opt-in would
+    close it again. So the closing lasts longer from the start, and the wait is true (G-01). Such a
+    window has opt-ins if servers whose clocks are ahead counted them, or if a denial ends in it.
 
-    :param denied: the denial by staff, if there is one. Until its end, the breaker does not matter.
+    :param denied: the denial by staff, if any. A breaker that ends before it changes nothing.
     """
     begins = now + denied.retry_after if denied else now
     if not conf.breaker_unproved or _is_open(controls, begins):
@@ -327,7 +326,10 @@ def _shut(
 
 
 def _told(end: datetime, now: datetime) -> datetime:
-    """Return when somebody asks again who is told at *now* to wait until *end*."""
+    """Return when a client asks again if it is told at *now* to wait until *end*.
+
+    The answer has whole seconds, so this can be up to a second after *end*.
+    """
     return now + timedelta(seconds=whole_seconds(end - now)) if end > now else now
 
 
@@ -370,9 +372,9 @@ def _nearest(tallies: Sequence[Tally]) -> Reserved:
 
 
 def _close(prefix: str, region: str, unverified: int, now: datetime, until: datetime) -> datetime:
-    """Close *prefix* until *until*, and sound the alarm; return until when it is closed.
+    """Close *prefix* until *until* and sound the alarm. Return the end that is stored.
 
-    If many find that it must be closed, one of them closes it and sounds the alarm.
+    If several requests close it at once, one of them closes it and sounds the alarm.
     """
     begins = until - timedelta(seconds=conf.breaker_seconds)
     breaker = Guard.objects.close(

@@ -82,11 +82,12 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         begins: datetime,
         until: datetime,
     ) -> int:
-        """Close a prefix, or keep it closed for longer; return the id of the breaker.
+        """Close a prefix, or extend its closing. Return the breaker's id, or 0 if nothing changed.
 
-        One statement: of many who find that it must be closed, one closes it. The others get 0.
+        This is one statement: if many requests close a prefix at once, one of them does it.
 
-        :param begins: when this closing begins. A breaker that ends later stays as it is.
+        :param begins: when this closing begins. If the stored breaker ends after that, it stays as
+            it is.
         """
         adapt = connection.ops.adapt_datetimefield_value
         values: list[Any] = [Guard.Kind.BREAKER, Guard.Covers.PREFIX, key, region, unverified]

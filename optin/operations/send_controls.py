@@ -97,8 +97,8 @@ def allow_texts(*, reason: str, origin: Origin) -> StaffOutcome:
 def lift_breaker(prefix: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
     """Open *prefix* to opt-ins for a time, whether it is closed now or would be.
 
-    It is closed again until the end of its breaker, if that comes later. Opt-ins after that end
-    count: too few of them verified close the prefix again.
+    After that time, a breaker that is still in force closes it again. Opt-ins do not count while a
+    breaker is in force. All others count, and may close the prefix when the time is over.
 
     :raises UnfitReason: as ``stop_texts``.
     :raises UnfitTime: unless the time is from a minute to 366 days.

@@ -360,7 +360,7 @@ def test_the_end_that_staff_chose_is_told_however_far_it_is(crowd: Crowd) -> Non
     assert crowd.ask(0).retry_after == timedelta(days=300)
 
 
-def test_a_prefix_that_staff_denied_sounds_no_alarm(crowd: Crowd) -> None:
+def test_a_denial_that_lasts_longer_sounds_no_alarm(crowd: Crowd) -> None:
     """Nor is it still closed when they take that back."""
     assert crowd.ask_many(0, 20) == {SendOutcome.SENT}
     send_controls.deny(Target.prefix(mobile(0)), HOUR, reason=WHY, origin=STAFF)

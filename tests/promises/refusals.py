@@ -37,7 +37,7 @@ FACES = (
     Origin(Face.WEB, ip="192.0.2.1"),
     Origin(Face.TOKEN, ip="192.0.2.1"),
     Origin(Face.WEB, ip="198.51.100.7"),
-    Origin(Face.ADMIN),  # staff are told what is withheld from others
+    Origin(Face.ADMIN),  # sees a refusal where other faces get a withheld text
 )
 OPEN_ENDED = {Rule.STOP, Rule.OPTED_OUT}
 """Refusals whose end nobody knows."""
@@ -172,7 +172,7 @@ class Refusals(RuleBasedStateMachine):
 
     @rule(number=somebody, seconds=some_lasts)
     def say_that_was_not_me(self, number: int, seconds: float) -> None:
-        """For less than the 30 days that it lasts, so that it ends within a trace."""
+        """Close it for less than the usual 30 days, so that it opens again within a trace."""
         digest, now = ProviderUser.digest_of(self.numbers[number]), timezone.now()
         Guard.objects.close_to_strangers(digest, "000", now, now + timedelta(seconds=seconds))
 
@@ -289,7 +289,7 @@ class Refusals(RuleBasedStateMachine):
             assert then is None, f"{then} refused when {refusal} was over"
 
     def exemption_ends_within(self, wait: timedelta) -> bool:
-        """Whether a list or a breaker may begin to refuse what only another limit refuses now."""
+        """Whether an exemption by staff ends within *wait*: a list or a breaker may refuse then."""
         kinds, now = [Guard.Kind.SAFE, Guard.Kind.LIFT], timezone.now()
         ends = now + wait + timedelta(seconds=1)
         return Guard.objects.filter(kind__in=kinds, until__gt=now, until__lte=ends).exists()

@@ -144,7 +144,7 @@ def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
 
 
 def _pumps(m: Refusals) -> None:
-    """As many opt-ins without a verified one as close the prefix with the next."""
+    """Ask for as many unverified opt-ins as let the next one close the prefix."""
     m.set("BREAKER_UNPROVED", 2)
     m.set("BREAKER_SHARE", 100)
     for _ in range(2):

@@ -139,7 +139,7 @@ def test_an_alarm_sounds_once_where_many_reach_it_at_once(
 def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
     settings: LazySettings, phone: Phone
 ) -> None:
-    """G-01: another server, whose clock is a minute ahead, closes it first."""
+    """G-01: another server closes the prefix first, until a minute later."""
     settings.OPTIN_BREAKER_UNPROVED, settings.OPTIN_BREAKER_SHARE = 2, 100
     hour = timedelta(seconds=conf.breaker_seconds)
     file = File.objects.create(id=1, name="file")
