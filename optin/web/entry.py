@@ -255,7 +255,7 @@ class ChangePassword(_Refusing, views.PasswordChangeView):
         tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
         if tried.outcome is not SignInOutcome.SIGNED_IN:
             return False
-        sessions.prove_password(request)
+        sessions.prove_password(request, sessions.Step.CHOOSE)
         return True
 
 

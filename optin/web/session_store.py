@@ -85,10 +85,11 @@ def stored(session: Any) -> SessionStore | None:
 
 
 def succeed(
-    session: Any, ends: datetime, *, both: dict[str, Any], new: dict[str, Any]
+    session: Any, ends: datetime, step: str, *, both: dict[str, Any], new: dict[str, Any]
 ) -> SessionStore | None:
     """Begin the session that takes the place of *session*, which is to end.
 
+    :param step: what ends it.
     :param both: what both hold from now on.
     :param new: what only the new one does.
     :returns: the new one; where *session* ended before, that as it is stored; None if it is
@@ -107,7 +108,7 @@ def succeed(
         if SESSION_KEY in successor:
             own(successor)
         sealed = keys.encrypt(successor.session_key or "", context=_SEAL)
-        old.update({**both, "ends": ends.timestamp(), "successor": sealed})
+        old.update({**both, "ends": ends.timestamp(), "step": str(step), "successor": sealed})
         old.save()
         # Its successor is listed in its place.
         SessionOwner.objects.filter(session_key=row_of(old.session_key)).delete()

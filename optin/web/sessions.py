@@ -6,13 +6,14 @@ opens nothing.
 
 Each step gives a session a new id: the password, the code, each proof before a change, and
 each change. The old id lives on for a moment, for the second half of a double click: it is
-signed in, but has proved nothing, and leads to the new one only whoever repeats the step.
+signed in, but has proved nothing, and leads to the new one only whoever repeats the same step.
 """
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, logout
@@ -34,6 +35,16 @@ from optin.outcomes import By
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.web import session_store
+
+
+class Step(StrEnum):
+    """What gives a session a new id. Rows keep the values."""
+
+    CONFIRM = "confirm"  # the password again
+    CHOOSE = "choose"  # a new password
+    PROVE = "prove"  # a second factor
+    CHANGE = "change"
+
 
 HALF_FOR = timedelta(minutes=10)
 """From the password to the code (S-36)."""
@@ -157,7 +168,7 @@ def renew_for_others(request: HttpRequest) -> Callable[[User], None]:
 
 def renew_for_password(request: HttpRequest) -> Callable[[User], None]:
     """``renew`` for a new password, and remember it: see ``chose_password``."""
-    return renew(request, chose_password_at=timezone.now().timestamp())
+    return renew(request, Step.CHOOSE, chose_password_at=timezone.now().timestamp())
 
 
 def chose_password(request: HttpRequest) -> bool:
@@ -165,7 +176,7 @@ def chose_password(request: HttpRequest) -> bool:
     return timezone.now() < _time(request.session, "chose_password_at") + REPEATED_WITHIN
 
 
-def renew(request: HttpRequest, **both: Any) -> Callable[[User], None]:
+def renew(request: HttpRequest, step: Step = Step.CHANGE, **both: Any) -> Callable[[User], None]:
     """Return what carries the session of *request* on, once all of its user were ended.
 
     To be called in the transaction that ends them.
@@ -178,7 +189,7 @@ def renew(request: HttpRequest, **both: Any) -> Callable[[User], None]:
             return
         auth_hash = user.get_session_auth_hash()
         # The old one too: else it would not be known who clicked twice.
-        if not _go_on(request, both={HASH_SESSION_KEY: auth_hash, **both}):
+        if not _go_on(request, step, both={HASH_SESSION_KEY: auth_hash, **both}):
             raise SignedOut  # it ended while this was on its way: nothing was done
 
     return carry_on
@@ -279,6 +290,7 @@ def has_ended(request: HttpRequest) -> bool:
 
 def _go_on(
     request: HttpRequest,
+    step: Step,
     *,
     both: dict[str, Any] | None = None,
     new: dict[str, Any] | None = None,
@@ -288,18 +300,19 @@ def _go_on(
 
     :param both: what the old one is to hold as well.
     :param new: what the new one alone is to hold: what was proved.
-    :param join: where another request was faster, go on with the session that it began.
+    :param join: where another request was faster with the same step, go on with the session that
+        it began. After another step, that session has proved what this request has not.
     :returns: whether the session is a new one.
     :raises SignedOut: if there is no such session any more.
     """
     ends = timezone.now() + REPEATED_WITHIN
-    found = session_store.succeed(request.session, ends, both=both or {}, new=new or {})
+    found = session_store.succeed(request.session, ends, step, both=both or {}, new=new or {})
     if found is None:
         raise SignedOut
     if "ends" not in found:
         request.session = found
         return True
-    if join:
+    if join and found.get("step") == step:
         _join(request, found)
     return False
 
@@ -325,8 +338,12 @@ def _verified(user: Any, by: By) -> dict[str, Any]:
 # -- what it has proved ------------------------------------------------------------
 
 
-def prove_password(request: HttpRequest) -> None:
-    _go_on(request, new={"password_at": timezone.now().timestamp()}, join=True)
+def prove_password(request: HttpRequest, step: Step = Step.CONFIRM) -> None:
+    """Remember that the password was right.
+
+    :param step: ``CHOOSE`` if the one that was just chosen was entered again.
+    """
+    _go_on(request, step, new={"password_at": timezone.now().timestamp()}, join=True)
 
 
 def prove(request: HttpRequest, by: By) -> None:
@@ -339,7 +356,7 @@ def prove_again(request: HttpRequest, verification: Verification) -> None:
     """``prove`` for somebody who is signed in: a step of its own."""
     if verification.by:
         join = verification.repeated or not has_ended(request)
-        _go_on(request, new=_proof(request, verification.by), join=join)
+        _go_on(request, Step.PROVE, new=_proof(request, verification.by), join=join)
 
 
 def _proof(request: HttpRequest, by: By) -> dict[str, Any]:

@@ -388,6 +388,30 @@ def test_old_id_has_not_proved_the_factor(ann_on: Browser, phone: Phone) -> None
     assert thief.path in {CONFIRM, PROVE}
 
 
+def sign_out_others(browser: Browser, phone: Phone) -> None:
+    browser.go("/account/access/")
+    browser.send()  # the form without fields
+
+
+@pytest.mark.parametrize("step", [prove_factor, sign_out_others])
+def test_old_id_and_the_password_do_not_lead_to_what_another_step_proved(
+    step: Callable[[Browser, Phone], None],
+    ann_on: Browser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> None:
+    """Whoever copied the cookie before, and knows the password."""
+    thief = ann_on.copy()
+    step(ann_on, phone)
+    prove_password(thief, phone)
+    assert thief.session != ann_on.session
+    thief.go(APP)
+    assert thief.path in {CONFIRM, PROVE}
+    assert is_in(ann_on)
+    clock.shift(MINUTE)
+    assert not is_in(thief)
+
+
 def test_old_id_changes_no_password(thief: Browser, user: User) -> None:
     thief.client.handler.enforce_csrf_checks = False
     form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
@@ -421,7 +445,7 @@ def test_old_row_holds_nothing_new(ann: Browser, phone: Phone, clock: Any) -> No
     before = content(old)
     ann.send(password=PASSWORD)
     after = content(old)
-    assert after.keys() - before.keys() == {"ends", "successor"}
+    assert after.keys() - before.keys() == {"ends", "step", "successor"}
     assert {key: after[key] for key in before} == before
     for id_ in (old, ann.session):
         assert id_ not in f"{after} {content(ann.session)}"
