@@ -370,7 +370,8 @@ def turn_off(
 def remove(factors: Factors, removal: Removal, now: datetime, *, told: bool = True) -> list[str]:
     """Remove factors of the locked user, and tell them if *told*; return which ones.
 
-    Sessions and tokens stay: they have proved more than will be asked for.
+    Sessions stay: they have proved more than will be asked for. Refresh tokens end
+    (docs/contract.md, section 3.4).
     """
     removed = []
     if factors.active and removal is not Removal.APP:
@@ -383,6 +384,8 @@ def remove(factors: Factors, removal: Removal, now: datetime, *, told: bool = Tr
         if told:
             delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
         removed.append("app")
+    if removed:
+        factors.user.revoke_grants(now)
     forget_recovery_codes(factors.user)
     return removed
 

@@ -117,6 +117,7 @@ def revoke_locked(factors: Factors) -> bool:
     if factors.app:
         factors.app.delete()
     factors.user.forget_attempt()
+    factors.user.revoke_grants(factors.now)
     forget_recovery_codes(factors.user)
     return True
 

@@ -1,5 +1,6 @@
 """What a right code brings about, and what it leaves alone."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -26,11 +27,12 @@ from optin.models import (
     User,
 )
 from optin.models.factors import has_active_factor
-from optin.operations import opt_ins, staff_actions
-from optin.outcomes import CodeOutcome, SendOutcome
+from optin.operations import authenticators, opt_ins, staff_actions
+from optin.operations.authenticators import Removal
+from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.trail import newest_event, one_event, one_repeat
-from tests.kit.world import World, nothing_happens, notices
+from tests.kit.world import World, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -107,6 +109,32 @@ def test_opting_out_ends_nothing(active: ProviderUser, world: World, grants: Non
     row = world.row
     assert (row.confirmed, row.released_at, row.suspended_at) == (False, timezone.now(), None)
     assert notices(world.user) == [Notice.Kind.ACTIVATED, Notice.Kind.RELEASED]
+
+
+def turned_off_on_a_page(world: World) -> object:
+    world.purpose = Purpose.OPT_OUT
+    world.ask()
+    return authenticators.turn_off(
+        world.user,
+        world.code(),
+        removal=Removal.ALL,
+        standing=proved(None),
+        origin=ORIGIN,
+    ).outcome
+
+
+def removed_by_staff(world: World) -> object:
+    return staff_actions.revoke(world.user, reason="The phone was stolen", origin=ORIGIN)
+
+
+@pytest.mark.parametrize("remove", [turned_off_on_a_page, removed_by_staff])
+def test_a_factor_that_is_removed_ends_refresh_tokens(
+    active: ProviderUser, world: World, grants: None, remove: Callable[[World], object]
+) -> None:
+    """Whoever had the phone may have got them (docs/contract.md, section 3.4)."""
+    before = held(world.user)
+    assert remove(world) in {CodeOutcome.OK, StaffOutcome.OK}
+    assert held(world.user) == before | {"refresh": 0, "codes": 0}
 
 
 def test_opting_out_works_under_any_file(
