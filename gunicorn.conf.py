@@ -27,6 +27,9 @@ timeout = 30
 # For each process. Together with its other open files, this stays below the usual limit of 1024,
 # at which gunicorn stops.
 worker_connections = 900
+# The most that gunicorn takes but for "no limit". A longer address gets its own 414, which has none
+# of the contract's formats.
+limit_request_line = 8190
 # Access logs are for the proxy in front; the request line here can hold a WsAccessKey.
 accesslog = None
 # By default the proxy may set SCRIPT_NAME and PATH_INFO. Some proxies pass on a client's, which

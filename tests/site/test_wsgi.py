@@ -69,20 +69,23 @@ def test_forms_are_in_utf8(content_type: str, body: bytes, charset: str, status:
     assert post("/o/token/", f"{content_type}; charset={charset}", body) == status
 
 
-def test_no_header_moves_the_site(tmp_path: Path) -> None:
+def test_no_header_moves_the_site_and_long_addresses_arrive(tmp_path: Path) -> None:
     """Some proxies pass on a client's ``SCRIPT_NAME``, which gunicorn takes for theirs."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
     with serving(tmp_path, env, workers=1) as server:
 
-        def ask(path: str) -> tuple[int, str | None]:
+        def ask(path: str, shown: str = "Location") -> tuple[int, str | None]:
             line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
             line.request("GET", path, headers={"SCRIPT_NAME": "/zz", "PATH_INFO": "/zz"})
             answer = line.getresponse()
             line.close()
-            return answer.status, answer.getheader("Location")
+            return answer.status, answer.getheader(shown)
 
         assert ask("/zz/account/") == (404, None)
         assert ask("/account/") == (303, "/sign-in/?next=%2Faccount%2F")
+        # A long address reaches the service, which answers as the contract says.
+        long = f"/authorisation/ping?FileId={'9' * 5000}"
+        assert ask(long, "Content-Type") == (401, "application/json; charset=utf-8")
 
 
 def test_a_missing_setting_stops_the_server_with_a_sentence(tmp_path: Path) -> None:
