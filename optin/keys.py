@@ -95,13 +95,13 @@ def decrypt(stored: str, *, context: str) -> str:
         raise UndecryptableError("a stored value does not open with its key") from None
 
 
-def digest(label: str, text: str, *, key_id: str = "") -> str:
+def digest(label: str, text: str, *, key_id: str | None = None) -> str:
     """Return the keyed digest of *text* for look-ups under *label*, in hex.
 
-    :param key_id: of a former digest key, in place of the current one.
+    :param key_id: of a former digest key; None: the current one.
     :raises UnknownDigestKeyError: if there is none with this id.
     """
-    key = _subkey(_digest_key(key_id) if key_id else conf.digest_key, label)
+    key = _subkey(conf.digest_key if key_id is None else _digest_key(key_id), label)
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 

@@ -213,7 +213,7 @@ class _Window:
 
 
 def _windows() -> Iterator[_Window]:
-    for gap in restores.gaps("begun", foreign=True):
+    for gap in restores.gaps("begun", former=True):
         before = AuditEvent.objects.filter(pk__gt=0, pk__lt=gap.first).order_by("-pk").first()
         yield _Window(before.at if before else gap.at, gap.at, gap.first)
 

@@ -8,7 +8,8 @@ Four things prove an event. Each is made with the digest key:
 - the seal over its range proves that the range had no other events;
 - the next seal proves that seal: it begins where that one ends. The first begins at 1.
 
-A new digest key (``operations.key_rotation``) proves all seals that were there before it.
+A new digest key (``operations.key_rotation``) proves all seals that were there before it. A new key
+or a restore that no key at hand proves explains nothing: whoever owns the database can add its row.
 
 No event names the newest ones, and no seal follows theirs. Their removal shows in the sequence of
 ids and in the times of other rows, unless somebody changed these too. If they were sealed, it also
@@ -48,8 +49,12 @@ are no events."""
 SPARE = {"postgresql": 1000, "sqlite": 0}
 """How many ids in a row rolled back transactions may leave unused.
 
-The event is written last, so a roll-back after it is rare; PostgreSQL also skips up to 32 ids after
-a crash. SQLite uses an id again after a roll-back.
+While the table takes no event (a full disk, a partition that is away), each call uses up an id,
+until the proxies see that no server is ready: 100 calls a second, for ten seconds. PostgreSQL also
+skips up to 32 ids after a crash. SQLite uses an id again after a roll-back.
+
+So many events can only be hidden before they are sealed, and before a later event of the same
+thread names them: a seal has a count.
 """
 
 _NAMES = 20_000  # of events, in memory at a time
@@ -99,10 +104,10 @@ def verify(
     and no older range has events left.
     """
     yield from _check_copies()
-    tally.lost = restores.gaps("begun", foreign=True)
+    tally.lost = restores.gaps("begun", former=True)
     pins = _pins()
     sealed = Content()
-    walk = _Walk(tally, purged_before=now - kept)
+    walk = _Walk(tally, now - kept, pinned_before=_newest(pins))
     yield from walk.over(-LAST - 1, 0)
     if walk.content.count:
         yield Finding(f"events up to 0: {walk.content.count} added")
@@ -144,8 +149,8 @@ def verify_newest(now: datetime, tally: Tally, *, kept: timedelta) -> Iterator[F
 
     :param kept: as for ``verify``.
     """
-    tally.lost = restores.gaps("begun", foreign=True)
-    walk = _Walk(tally, purged_before=now - kept)
+    tally.lost = restores.gaps("begun", former=True)
+    walk = _Walk(tally, now - kept, pinned_before=_newest(_pins()))
     newest = AuditSeal.objects.order_by("-first_id").first()
     next_id = 1
     if newest:
@@ -195,6 +200,8 @@ class _Walk:
     tally: Tally
     purged_before: datetime
     """Ranges whose seal is older than this may have been purged."""
+    pinned_before: int
+    """The id of the newest redigest that is proved, and tells of the seals before it."""
     content: Content = field(default_factory=Content)
     """The content of the last range."""
     due: datetime | None = None
@@ -203,7 +210,7 @@ class _Walk:
     """Where it lacks more ids in a row than what is rolled back may leave unused."""
     _first: bool = True
     _newest: datetime = _EVER
-    _key_id: str = ""
+    _key_id: str | None = None
     _names: dict[int, str] = field(default_factory=dict)
     """The digests by which events of the last chunk are named."""
 
@@ -260,9 +267,19 @@ class _Walk:
                 if not self._first and self.due is None:
                     self.due = event.at
                 self._first = False
-        if event.key_id != self._key_id and self._key_id and not _redigested(event):
+        if self._key_id not in {None, event.key_id} and not self._begins_a_key(event):
             yield Finding(f"event {event.pk}: its digest key came without a redigest")
         self._key_id = event.key_id
+
+    def _begins_a_key(self, event: AuditEvent) -> bool:
+        """Whether *event* is a redigest: the first event under a new key.
+
+        One whose key is not here any more is believed if a later one, which is proved, tells of
+        the seals over it.
+        """
+        if (event.kind, event.outcome) != (AuditEvent.Kind.KEYS, REDIGESTED):
+            return False
+        return event.pk < self.pinned_before or event.is_proved()
 
     def _check_previous(self, chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
         """Check that the events exist that those of *chunk* name."""
@@ -301,17 +318,17 @@ def _check_digests(chunk: Sequence[AuditEvent]) -> Iterator[Finding]:
     """Check the own digest of each event."""
     foreign: dict[str, list[int]] = {}
     for event in chunk:
-        if not keys.has_digest_key(event.key_id):
+        if keys.has_digest_key(event.key_id):
+            if not event.is_proved():
+                yield Finding(f"event {event.pk}: its content was changed")
+        elif not event.key_id:
+            yield Finding(f"event {event.pk}: it names no digest key")
+        else:
             foreign.setdefault(event.key_id, []).append(event.pk)
-        elif not _same(event.digest, event.content_digest()):
-            yield Finding(f"event {event.pk}: its content was changed")
+            if event.kind == AuditEvent.Kind.RESTORE:
+                yield Finding(f"event {event.pk}: a restore that no digest key here proves")
     for key_id, ids in foreign.items():
         yield Finding(f"{_these(ids)}: digest key {key_id!r} is not here", unchecked=True)
-
-
-def _redigested(event: AuditEvent) -> bool:
-    """Whether *event* tells of a new digest key: it is the first under that key."""
-    return (event.kind, event.outcome) == (AuditEvent.Kind.KEYS, REDIGESTED)
 
 
 def _check_copies() -> Iterator[Finding]:
@@ -429,10 +446,14 @@ def _pins() -> dict[int, _Pin]:
     return found
 
 
+def _newest(pins: dict[int, _Pin]) -> int:
+    return max((pin.event_id for pin in pins.values()), default=0)
+
+
 def _check_seal(one: AuditSeal, next_id: int) -> Iterator[Finding]:
-    if not keys.has_digest_key(one.key_id):
+    if one.key_id and not keys.has_digest_key(one.key_id):
         yield Finding(f"seal over {_range(one)}: digest key {one.key_id!r} is not here", True)
-    elif not _same(one.proof, one.own_proof()):
+    elif not one.key_id or not _same(one.proof, one.own_proof()):
         yield Finding(f"seal over {_range(one)}: it was changed or forged")
     if one.first_id > next_id:
         yield Finding(f"events {next_id} to {one.first_id - 1}: their seal was removed")

@@ -46,17 +46,17 @@ class Gap:
         return max(0, min(last, self.last) - max(first, self.first) + 1)
 
 
-def gaps(outcome: str, *, foreign: bool = False) -> list[Gap]:
+def gaps(outcome: str, *, former: bool = False) -> list[Gap]:
     """Return the gaps of all restores whose ``after_restore`` has this outcome.
 
     :param outcome: "begun" or "done".
-    :param foreign: also those recorded under another digest key, unless it is here and shows
-        that they were changed.
+    :param former: also those that a former digest key proves. They stand where seals show that
+        nobody added them since.
     """
     found = []
     for event in _events(outcome=outcome):
         first, last = (event.data.get(name) for name in ("lost_from", "lost_to"))
-        proved = _is_ours(event) or (foreign and _is_of_another_key(event))
+        proved = event.is_proved() if former else _is_ours(event)
         if proved and isinstance(first, int) and isinstance(last, int):
             found.append(Gap(first, last, event.at))
     return found
@@ -92,12 +92,6 @@ def _is_ours(event: AuditEvent) -> bool:
     # The role of the service may add rows; nobody adds one with this digest without the key.
     # Somebody else may know a former key.
     return event.key_id == keys.digest_key_id() and event.is_proved()
-
-
-def _is_of_another_key(event: AuditEvent) -> bool:
-    if event.key_id == keys.digest_key_id():
-        return False
-    return event.is_proved() or not keys.has_digest_key(event.key_id)
 
 
 # -- the ledger beside the database ------------------------------------------------

@@ -209,5 +209,5 @@ def _unshuffle(number: int, key_id: str) -> int:
     return left << _HALF | right
 
 
-def _mixed(n: int, half: int, key_id: str = "") -> int:
+def _mixed(n: int, half: int, key_id: str | None = None) -> int:
     return int(keys.digest("reference", f"{n} {half}", key_id=key_id)[:8], 16) % (1 << _HALF)

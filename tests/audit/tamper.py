@@ -70,6 +70,18 @@ def put(event: AuditEvent, pk: int) -> None:
         AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
 
 
+def forge_restore(first: int, last: int, *, key_id: str) -> None:
+    """Add a new digest key, and a restore that lost these events, as SQL would: without a key."""
+    gap = {"lost_from": first, "lost_to": last}
+    for pk, kind, outcome, data in (
+        (last + 1, AuditEvent.Kind.KEYS, "redigested", {}),
+        (last + 2, AuditEvent.Kind.RESTORE, "begun", gap),
+    ):
+        values = {"face": "command", "key_id": key_id, "digest": "\u00e9" * 64, "data": data}
+        put(AuditEvent(at=timezone.now(), kind=kind, outcome=outcome, **values), pk)
+    sequence_ends_at(last + 2)
+
+
 def remove(*rows: models.Model) -> None:
     with unguarded():
         for row in rows:

@@ -15,6 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
+from optin import keys
 from optin.audit import integrity, months, repeats, seals
 from optin.audit.search import Search
 from optin.models import (
@@ -33,6 +34,7 @@ from optin.origin import Face, Origin
 from tests.audit.tamper import (
     another,
     change,
+    forge_restore,
     put,
     record,
     remove,
@@ -641,6 +643,39 @@ def test_copies_tell_what_the_database_cannot(
     way(trail)
     assert run()[0] != FOUND
     assert run("--copies", log)[0] == run("--seals", log)[0] == FOUND
+
+
+@pytest.mark.parametrize(
+    ("key_id", "finding"),
+    [
+        ("", "event 46: it names no digest key"),
+        ("deadbeef", "event 46: a restore that no digest key here proves"),
+        (None, "event 46: its content was changed"),
+    ],
+)
+def test_a_restore_that_no_key_proves_excuses_nothing(
+    trail: Trail, log: str, key_id: str | None, finding: str
+) -> None:
+    cut_off_and_reset(trail)
+    ProviderUser.objects.all().delete()
+    forge_restore(21, 44, key_id=keys.digest_key_id() if key_id is None else key_id)
+    forget_thread()
+    status, lines = run("--copies", log)
+    assert status == FOUND
+    assert {finding, "events 21 to 30: their seal was removed"} <= {*lines}
+
+
+def test_nothing_is_made_anew_without_a_key(trail: Trail) -> None:
+    for event in AuditEvent.objects.all():
+        change(event, key_id="", reason="made anew")
+    for one in trail.seals:
+        change(one, key_id="")
+    status, lines = run()
+    assert status == FOUND
+    assert {
+        "event 1: it names no digest key",
+        "seal over events 1 to 10: it was changed or forged",
+    } <= {*lines}
 
 
 # -- no false alarms ---------------------------------------------------------------

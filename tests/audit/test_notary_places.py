@@ -22,7 +22,7 @@ from optin.runtime import metrics
 from optin.support import gauges, needs
 from optin.tasks import notarise
 from tests.audit.authority import StampAuthority
-from tests.audit.tamper import remove, run, seal_rows, sequence_ends_at
+from tests.audit.tamper import forge_restore, remove, run, seal_rows, sequence_ends_at
 from tests.kit import commands
 from tests.kit.certificates import Authority
 
@@ -133,6 +133,9 @@ def test_by_a_time_stamp(
         status, lines = run("--against", one)
         assert status == FOUND
         assert "cut off" in lines[0]
+    forge_restore(AuditEvent.objects.latest("pk").pk + 1, row.last_id + 99, key_id="")
+    for one in files:
+        assert any("cut off" in line for line in run("--against", one)[1])
 
 
 def test_a_stamp_of_another_text_proves_nothing(
