@@ -9,10 +9,10 @@ from functools import partial
 from threading import Thread
 
 from django.core.mail import EmailMessage
-from django.db import transaction
 
 from optin.conf import conf
 from optin.limits.rules import Rule
+from optin.models.operation import after_commit
 from optin.runtime import logs, metrics
 
 logger = logs.logger("optin.alarm")
@@ -37,7 +37,7 @@ for _name in _WORDS:
 
 def sound(alarm: str, **facts: str | int) -> None:
     """Sound *alarm* once the transaction commits. *facts*: no number, no prefix, no name."""
-    transaction.on_commit(partial(_sound, alarm, facts), robust=True)
+    after_commit(partial(_sound, alarm, facts))
 
 
 def _sound(alarm: str, facts: dict[str, str | int]) -> None:

@@ -42,7 +42,7 @@ from optin.limits.policy import Asked
 from optin.limits.rules import SETTINGS, Rule, is_observed
 from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
-from optin.models.operation import release_early, run
+from optin.models.operation import after_commit, release_early, run
 from optin.origin import Origin
 from optin.phones import MobileNumber
 from optin.runtime import metrics
@@ -182,7 +182,7 @@ def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: dateti
     else:
         release_early()
     # By the final counts: of many who read the same one, one crosses the line.
-    transaction.on_commit(lambda: _alarm(raised, now), robust=True)
+    after_commit(lambda: _alarm(raised, now))
 
 
 def _charge_withheld(
@@ -208,7 +208,7 @@ def count_warning(now: datetime) -> None:
     It counts with the texts for signing in, for their alarm.
     """
     tallies = add(each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total), now)
-    transaction.on_commit(lambda: _alarm(tallies, now), robust=True)
+    after_commit(lambda: _alarm(tallies, now))
 
 
 def texts_are_stopped() -> bool:
@@ -344,7 +344,7 @@ def _observed(refused: Refused) -> Reserved:
         for setting in {SETTINGS[rule] for rule in refused.rules}:
             metrics.OBSERVED.labels(setting.name).inc()
 
-    transaction.on_commit(count, robust=True)
+    after_commit(count)
     return Reserved(
         refused.rule,
         refused.count,

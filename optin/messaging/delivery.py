@@ -41,6 +41,7 @@ from optin.models import (
 )
 from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.models.news import Kind as Told
+from optin.models.operation import after_commit
 from optin.origin import Face, Origin
 from optin.runtime import metrics, tracing
 
@@ -78,14 +79,12 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
         _defer(row)
     elif isinstance(row, SmsMessage):
         row.save_claimed()
-        transaction.on_commit(partial(_send, row, PATIENCE), robust=True)
+        after_commit(partial(_send, row, PATIENCE))
     else:
         row.save_queued_later()
         leaves = time.monotonic() + pause
         # If the queue is full, the row stays queued, and send_due sends it.
-        transaction.on_commit(
-            lambda: postman.submit(partial(_send_queued, row.pk, leaves)), robust=True
-        )
+        after_commit(lambda: postman.submit(partial(_send_queued, row.pk, leaves)))
 
 
 def withhold(row: SmsMessage) -> None:
@@ -93,7 +92,7 @@ def withhold(row: SmsMessage) -> None:
     row.state = State.WITHHELD
     row.save_queued()
     if conf.delivery == "inline":
-        transaction.on_commit(_wait_as_for_a_text, robust=True)
+        after_commit(_wait_as_for_a_text)
 
 
 def _wait_as_for_a_text() -> None:
@@ -281,6 +280,8 @@ def _send(row: SmsMessage | Notice, patience: float = WORKERS_PATIENCE) -> bool:
         # A bug, here or in a gateway: the messages after this one must still leave. Not
         # its words, which may hold the number or the code.
         logger.error("%s could not be sent: %s", row, type(exc).__name__)
+        # Or what broke the connection would keep the row from being taken up again.
+        connection.close_if_unusable_or_obsolete()
         _finish(row, _later(row), reason=type(exc).__name__)
         return False
 

@@ -16,13 +16,14 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import DataError, connection, models, transaction
+from django.db import DataError, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import keys
 from optin.models import operation
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
+from optin.models.operation import after_commit, waiting_hooks
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
     LAST_FIELDS,
@@ -177,7 +178,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         )
         # What is rolled back was not decided.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
-        transaction.on_commit(count, robust=True)
+        after_commit(count)
         if only_count:
             RefusalCount.objects.raise_for(event, subject, origin, first_is_told=False)
             return event
@@ -363,7 +364,7 @@ class AuditEvent(AppendOnly):
         self.previous = _thread.take()
         self.digest = self.content_digest()
         _INSERT.run_later(self)
-        transaction.on_commit(partial(_committed, self), robust=True)
+        after_commit(partial(_committed, self))
 
     def content_digest(self) -> str:
         """Return the keyed digest of all that this row says, in hex, with the key that it names.
@@ -411,10 +412,9 @@ def _newest_of_transaction() -> AuditEvent | None:
 
     Django forgets what is to be done after the commit as soon as its savepoint is rolled back.
     """
-    for entry in reversed(connection.run_on_commit):
-        call: Any = entry[1]
-        if isinstance(call, partial) and call.func is _committed:
-            event: AuditEvent = call.args[0]
+    for hook in waiting_hooks():
+        if isinstance(hook, partial) and hook.func is _committed:
+            event: AuditEvent = hook.args[0]
             return event
     return None
 

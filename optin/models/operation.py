@@ -10,10 +10,14 @@ On SQLite, and while a test captures the statements (``CaptureQueriesContext``,
 ``execute_wrapper``), nothing waits: each statement runs immediately, alone.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+
+logger = logging.getLogger(__name__)
 
 
 class Bound(NamedTuple):
@@ -83,6 +87,31 @@ def send_waiting() -> None:
     send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
     if send:
         send()
+
+
+def after_commit(hook: Callable[[], object]) -> None:
+    """Run *hook* after the commit, and outside a transaction now. An error changes no answer.
+
+    Django's ``robust`` hooks do not do: it fails on a ``partial`` that fails, and it leaves a
+    broken connection to the rest of the request.
+    """
+    transaction.on_commit(partial(_run_hook, hook))
+
+
+def waiting_hooks() -> Iterator[Callable[[], object]]:
+    """The hooks of the open transaction, the last one first."""
+    for entry in reversed(connection.run_on_commit):
+        run_it: Any = entry[1]  # the stubs know two of its three parts
+        if isinstance(run_it, partial) and run_it.func is _run_hook:
+            yield run_it.args[0]
+
+
+def _run_hook(hook: Callable[[], object]) -> None:
+    try:
+        hook()
+    except Exception:
+        logger.exception("something to do after a commit failed")
+        connection.close_if_unusable_or_obsolete()
 
 
 def _outermost() -> Any:

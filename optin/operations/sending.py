@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from optin import codes, keys, limits
@@ -17,6 +16,7 @@ from optin.models import (
     Purpose,
     SmsMessage,
 )
+from optin.models.operation import after_commit
 from optin.operations import verification
 from optin.operations.factors import Factors
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
@@ -118,5 +118,5 @@ def text_code(
         return Sending(outcome, provider_user_id=row.pk, data=data, is_withheld=True)
     delivery.dispatch(message)
     if row.user.is_test:
-        transaction.on_commit(lambda: receipts.report_of_sandboxes(timezone.now()), robust=True)
+        after_commit(lambda: receipts.report_of_sandboxes(timezone.now()))
     return Sending(outcome, provider_user_id=row.pk, data={"message": message.pk, **decision.data})

@@ -13,15 +13,18 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import psycopg
 import pyotp
 import pytest
-from django.db import connection, connections
+import time_machine
+from django.db import OperationalError, connection, connections
 from django.db.models import Q
 from django.test import RequestFactory
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
+from optin.messaging import delivery
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -35,6 +38,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.models.messages import LEASE, State
 from optin.operations import (
     authenticators,
     challenges,
@@ -48,6 +52,7 @@ from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By
+from tests.kit.clients import Api
 from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
 from twofa_site.handler import Handler
@@ -489,3 +494,61 @@ def test_no_answer_leaves_before_the_commit_that_counted_it(
     user.refresh_from_db()
     assert seen == [("200" if guess == "right" else "400", what_stands(user))]
     assert user.otp_failures == (guess == "wrong")
+
+
+# -- what comes after the commit -----------------------------------------------------
+
+
+@contextmanager
+def connection_dies_after_commit(nth: int) -> Iterator[Callable[[], bool]]:
+    """Let the connection die before its n-th statement after a commit; tell whether it came."""
+    here = connections["default"]
+    points, state = count(1), {"armed": False, "dead": False, "died": False}
+    commit, close = here.commit, here.close
+
+    def commit_and_arm() -> None:
+        commit()
+        state["armed"] = True
+
+    def close_and_live() -> None:
+        close()
+        state["dead"] = False
+
+    def statement(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if state["armed"] and not state["died"] and next(points) == nth:
+            state["died"] = True
+            if here.vendor == "postgresql":
+                with psycopg.connect(here.connection.info.dsn, autocommit=True) as another:
+                    pid = here.connection.info.backend_pid
+                    another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            else:
+                state["dead"] = True
+        if state["dead"]:
+            raise OperationalError("disk I/O error")
+        return execute(sql, *rest)
+
+    with pytest.MonkeyPatch.context() as patch, here.execute_wrapper(statement):
+        patch.setattr(here, "commit", commit_and_arm)
+        patch.setattr(here, "close", close_and_live)
+        yield lambda: state["died"]
+
+
+def test_a_connection_that_dies_after_the_commit_changes_no_answer(
+    file: File, phone: Phone, settings: Settings, clock: time_machine.Traveller
+) -> None:
+    """S-63: and the text leaves, once or twice, as soon as its lease is over."""
+    for name in OFF:
+        setattr(settings, f"OPTIN_{name}", ())
+    for point in count(1):
+        user, number = make_user(f"user{point}", file), f"+6149{point:03d}0000"
+        api = Api(key=AccessKey.objects.make(user, file, timezone.now())[1])
+        with connection_dies_after_commit(point) as died:
+            answer = api.opt_in(number)
+        assert answer.status == 200, (point, answer.content)
+        clock.shift(LEASE)
+        delivery.send_due(timezone.now())
+        assert SmsMessage.objects.latest("pk").state == State.SENT, point
+        assert 1 <= [to for to, _ in phone.messages].count(number) <= 2
+        if not died():
+            break
+    assert point > 8, "too few statements to show anything"

@@ -1,6 +1,7 @@
 """Statements that share a round trip (``twofa_site.postgresql``): in order, all or nothing."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -9,6 +10,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from optin.models import AuditEvent, User
+from optin.models.operation import after_commit
 from optin.models.statements import Select, Update, param
 from optin.origin import Face, Origin
 from tests.kit import round_trips
@@ -152,6 +154,20 @@ def test_a_lost_connection_is_no_endless_wait(user: User) -> None:
         BY_NAME.row(username=user.username)
     connection.close()
     assert BY_NAME.row(username=user.username) is not None
+
+
+def test_a_connection_that_is_lost_after_the_commit_is_renewed(user: User) -> None:
+    def lose() -> None:
+        with psycopg.connect(connection.connection.info.dsn, autocommit=True) as another:
+            pid = connection.connection.info.backend_pid
+            another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        user.refresh_from_db()
+
+    with transaction.atomic():
+        after_commit(partial(lose))
+        RENAME.run_later(id=user.pk, username="renamed")
+    user.refresh_from_db()
+    assert user.username == "renamed"
 
 
 def test_two_events_of_one_transaction_follow_each_other(user: User) -> None:
