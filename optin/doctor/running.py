@@ -9,7 +9,19 @@ from pathlib import Path
 from django.db import DatabaseError, connection
 from psycopg.errors import InsufficientPrivilege
 
-from optin.doctor import database, disks, gateways, proxy, rights, servers, site, start, trail, work
+from optin.doctor import (
+    database,
+    disks,
+    gateways,
+    proxy,
+    rights,
+    servers,
+    site,
+    start,
+    trail,
+    work,
+    writing,
+)
 from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
 from optin.doctor.net import Unreachable
 
@@ -61,6 +73,12 @@ CHECKS = (
         right="Those of the audit trail, and of each of its months, are there and enabled.",
     ),
     Check(
+        "writes",
+        writing.writes,
+        after=("database", "grants", "migrations"),
+        right="What each call writes can be written: it is tried, and rolled back.",
+    ),
+    Check(
         "keys",
         trail.keys_,
         after=("database", "migrations"),
@@ -77,13 +95,13 @@ CHECKS = (
     Check(
         "seals",
         trail.sealed,
-        after=("database", "migrations", "keys"),
+        after=("database", "migrations", "writes", "keys"),
         right="No event has waited for its seal for more than 30 minutes.",
     ),
     Check(
         "trail",
         trail.newest,
-        after=("database", "migrations", "keys", "triggers"),
+        after=("database", "migrations", "writes", "keys", "triggers"),
         right="The newest seal, its events and those after it are unchanged. For all, run "
         "`verify_audit`.",
     ),
@@ -185,7 +203,7 @@ CHECKS = (
     Check(
         "ready",
         site.ready,
-        after=("site", "database", "migrations", "keys", "ledger"),
+        after=("site", "database", "grants", "migrations", "writes", "keys", "ledger"),
         right="`/readyz` answers 200.",
     ),
 )

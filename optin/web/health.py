@@ -1,6 +1,7 @@
 """For what watches the processes: is this one alive, and can it serve?"""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import Metric
 
 from optin.audit import restores
-from optin.doctor import seen
+from optin.doctor import seen, writing
 from optin.models import Canary
 from optin.operations import key_rotation
 from optin.runtime import metrics, stopping, throttle
@@ -26,10 +27,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_AFTER = "5"
-_PATIENCE = 2000
-"""Milliseconds that one statement may take: what asks gives up soon after."""
+_TRUSTED = 2.0
+"""Seconds for which a process trusts that it could write: anybody may ask."""
 
-_REASONS = ("database", "migrations", "keys", "restored", "ledger")
+_REASONS = ("database", "migrations", "keys", "restored", "ledger", "writes")
 
 
 @require_safe
@@ -54,7 +55,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
     they are not those with which the database was written. ``restored``: the database was
     restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
-    ``stopping``: the server stops soon.
+    ``writes``: the database answers, but takes no writes. ``stopping``: the server stops soon.
 
     A second line ``redis`` after the ``ok``: it does not answer, so each process counts requests
     for itself.
@@ -98,19 +99,19 @@ def _plain(text: str, status: int = 200) -> HttpResponse:
 
 def _failing() -> list[str]:
     try:
-        return _soon(_look)
+        return _soon(_look) or _refused()
     except (DatabaseError, InterfaceError) as exc:
         logger.warning("not ready: %s", type(exc).__name__)
         return ["database"]
 
 
 def _soon(read: Callable[[], list[T]]) -> list[T]:
-    """Return what *read* does, each of whose statements must end within ``_PATIENCE``."""
+    """Return what *read* does, each of whose statements must end within ``writing.PATIENCE``."""
     if connection.vendor != "postgresql":
         return read()
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE}")
+            cursor.execute(f"SET LOCAL statement_timeout = {writing.PATIENCE}")
         return read()
 
 
@@ -126,6 +127,25 @@ def _look() -> list[str]:
     except OSError as exc:
         logger.warning("the ledger cannot be read: %s", exc.strerror)
         return ["ledger"]
+
+
+_wrote_at = float("-inf")  # by time.monotonic(); of this process
+
+
+def _refused() -> list[str]:
+    global _wrote_at
+    if time.monotonic() - _wrote_at < _TRUSTED:
+        return []
+    try:
+        taken = writing.attempt()
+    except DatabaseError as exc:
+        logger.warning("nothing can be written: %s", type(exc.__cause__ or exc).__name__)
+        return ["writes"]
+    if taken:
+        logger.warning("the sequence gives ids that are taken: %s", ", ".join(taken))
+        return ["writes"]
+    _wrote_at = time.monotonic()
+    return []
 
 
 @lru_cache(maxsize=1)

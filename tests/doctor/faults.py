@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from optin.models.audit import BLOCK
 from tests.doctor.installation import Installation
 from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
@@ -363,6 +364,35 @@ SEEDS = (
         "migrations",
         "optin.0999_x",
         level="warning",
+    ),
+    Seed(
+        "transactions are read-only",
+        sql(
+            "ALTER ROLE optin_service SET default_transaction_read_only = on",
+            "ALTER ROLE optin_service RESET default_transaction_read_only",
+            role="",
+        ),
+        "writes",
+        "transactions are read-only",
+    ),
+    Seed(
+        "the partition in use is detached",
+        sql(
+            "ALTER TABLE optin_auditevent DETACH PARTITION optin_audit.optin_auditevent_0",
+            "ALTER TABLE optin_auditevent ATTACH PARTITION optin_audit.optin_auditevent_0 "
+            f"FOR VALUES FROM (MINVALUE) TO ({BLOCK})",
+        ),
+        "writes",
+        "no partition for the next event",
+    ),
+    Seed(
+        "a sequence was set back",
+        sql(
+            "SELECT setval('optin_pendingotp_id_seq', 1, false)",
+            "SELECT setval('optin_pendingotp_id_seq', (SELECT max(id) FROM optin_pendingotp))",
+        ),
+        "writes",
+        "the sequence of optin_pendingotp gives ids that are taken",
     ),
     Seed(
         "no time limit for statements",

@@ -11,8 +11,12 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from optin.models import Canary
+from optin.audit import months, seals
+from optin.models import AuditEvent, Canary
+from optin.models.audit import BLOCK
+from optin.web import health
 from tests.keys.rings import NEW, NEW_DIGEST, OLD
+from tests.kit.trail import audit_trail_full, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,3 +139,62 @@ def test_ready_asks_little(
     """It is asked every few seconds, by each who watches."""
     with django_assert_max_num_queries(7):
         Client().get("/readyz")
+
+
+# -- a database that answers, but in which nothing can be written ------------------
+
+
+@pytest.fixture
+def each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing is tried for each answer."""
+    monkeypatch.setattr(health, "_TRUSTED", 0)
+
+
+def trail() -> tuple[int | None, int]:
+    return seals.drawn(), AuditEvent.objects.count()
+
+
+def test_to_try_it_leaves_nothing(ring: LazySettings, each_time: None) -> None:
+    """No row, and no gap in the ids of the audit trail."""
+    before = trail()
+    for _ in range(3):
+        assert Client().get("/readyz").status_code == 200
+    assert trail() == before
+
+
+def test_a_trail_that_takes_no_event(ring: LazySettings, each_time: None) -> None:
+    with audit_trail_full():
+        not_ready("writes")
+    assert Client().get("/readyz").status_code == 200
+
+
+PARTITION = f"optin_auditevent {{}} PARTITION {months.name_of(0)}"
+FAULTS = {
+    "read-only": (
+        "SET default_transaction_read_only = on",
+        "RESET default_transaction_read_only",
+    ),
+    "the partition in use is away": (
+        f"ALTER TABLE {PARTITION.format('DETACH')}",
+        f"ALTER TABLE {PARTITION.format('ATTACH')} FOR VALUES FROM (MINVALUE) TO ({BLOCK})",
+    ),
+    "a sequence was set back": (
+        "INSERT INTO optin_sendcounter (id, scope, key, window_start, count) "
+        "SELECT nextval('optin_sendcounter_id_seq') + 1, 'x', 'x', now(), 1",
+        "DELETE FROM optin_sendcounter",
+    ),
+}
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_database_that_takes_no_writes(ring: LazySettings, each_time: None, name: str) -> None:
+    """S-64: it answers, so that only writing shows it."""
+    breaks, mends = FAULTS[name]
+    sql(breaks)
+    try:
+        not_ready("writes")
+        assert Client().get("/livez").status_code == 200
+    finally:
+        sql(mends)
+    assert Client().get("/readyz").status_code == 200
