@@ -47,6 +47,7 @@ _FORM: dict[Callable[[str], Any], str] = {
     parse.words: "names",
     parse.boolean: "boolean",
     parse.networks: "networks",
+    parse.field: "path=value",
     parse.headers: "headers",
     parse.key: "key",
     parse.several_keys: "keys",

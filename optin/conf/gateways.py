@@ -15,7 +15,7 @@ from optin.conf.faults import (
     some,
     some_regions,
 )
-from optin.conf.parse import headers, price, quoted, words
+from optin.conf.parse import field, headers, price, quoted, words
 from optin.conf.setting import Setting
 
 
@@ -66,7 +66,14 @@ class Gateways:
         34,
         "",
         parse=str.strip,
-        doc="Where its answer, in JSON, has its id of the text.",
+        doc="Where its answer, in JSON, has its id of the text. It must be there.",
+    )
+    gateway_http_taken: Setting[tuple[str, ...]] = Setting(
+        127,
+        (),
+        parse=field,
+        doc="What its answer, in JSON, has if it took the text: path=value. Without a value, "
+        "nothing may be there.",
     )
     gateway_http_idempotency_header = Setting(
         35,

@@ -95,6 +95,14 @@ def headers(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
+def field(text: str) -> tuple[str, ...]:
+    """Read ``path=value``, or nothing."""
+    path, equals, value = (part.strip() for part in quoted(text).partition("="))
+    if bool(path) != bool(equals):
+        raise ValueError("must be path=value, as in status=ok")
+    return (path, value) if path else ()
+
+
 def quoted(text: str) -> str:
     """Read *text* without the single quotes around it, which not every reader takes off.
 

@@ -87,6 +87,7 @@ _MAKERS: dict[str, Callable[[], Gateway]] = {
         body=conf.gateway_http_body,
         sender=conf.gateway_http_sender,
         id_path=conf.gateway_http_id,
+        taken=conf.gateway_http_taken,
         idempotency_header=conf.gateway_http_idempotency_header,
         receipt_secret=conf.receipt_secret,
         receipt_id=conf.gateway_http_receipt_id,

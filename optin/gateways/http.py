@@ -2,7 +2,8 @@
 
 One POST for each text. What to send is a template of JSON or of a form, in whose values
 ``{to}``, ``{body}``, ``{reference}`` and ``{sender}`` stand for the text's own. The
-gateway is not trusted: its status decides, its words are never kept.
+gateway is not trusted: its words are never kept, and a 2xx counts as a yes only with what the
+settings say is in it.
 """
 
 import hmac
@@ -67,6 +68,7 @@ class Http:
         body: str,
         sender: str,
         id_path: str,
+        taken: tuple[str, ...] = (),
         idempotency_header: str,
         receipt_secret: str = "",
         receipt_id: str = "id",
@@ -93,7 +95,7 @@ class Http:
         self._headers.setdefault("User-Agent", "optin")
         self._template = _template(body, self._headers["Content-Type"])
         self._sender = sender
-        self._id_path = id_path.split(".") if id_path else []
+        self._id_path, self._taken = id_path, taken
         self._idempotency_header = idempotency_header
         self._receipt_secret = receipt_secret
         self._receipt_id, self._receipt_state = receipt_id, receipt_state
@@ -114,12 +116,12 @@ class Http:
         if self._idempotency_header:
             headers[self._idempotency_header] = text.reference
         filled = self._encode(_filled(self._template, words))
-        reads = bool(self._id_path)
+        reads = bool(self._id_path or self._taken)
         call = Call(self.url, headers, filled, reads=reads, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
             raise SmsError(f"the gateway answered {status}", fate_of(status))
-        return kept_id(self._id_in(answer), text)
+        return kept_id(self._id_in(answer, status), text) if reads else ""
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a receipt of JSON or of a form, by the names that the settings give."""
@@ -140,20 +142,48 @@ class Http:
             return urlencode(filled).encode()
         return json.dumps(filled).encode()
 
-    def _id_in(self, answer: bytes) -> str:
-        """Return the id in the *answer*, or "": the text was taken, whatever is in it."""
-        if not self._id_path:
-            return ""
+    def _id_in(self, answer: bytes, status: int) -> str:
+        """Return the id in the *answer*, "" where none is asked for.
+
+        :raises SmsError: if the answer lacks what the settings say that it has.
+        """
         try:
             found = json.loads(answer)
-            for step in self._id_path:
-                found = found[int(step) if isinstance(found, list) else step]
-            text = str(found) if type(found) in {str, int} else ""
-        except (ValueError, LookupError, TypeError, RecursionError):
-            return ""
-        # What is no visible text, such as a NUL or half a surrogate, no database keeps. And
-        # an id is one word: a sentence may be the request, repeated with all its secrets.
-        return text if text.isprintable() and " " not in text else ""
+        except (ValueError, RecursionError):
+            raise unclear(status) from None
+        if self._taken and _word(_at(found, self._taken[0])) != self._taken[1]:
+            raise unclear(status)
+        theirs = _at(found, self._id_path) if self._id_path else ""
+        if self._id_path and (type(theirs) not in {str, int} or theirs == ""):
+            raise unclear(status)
+        # An id is one word: a sentence may be the request, repeated with all its secrets.
+        return str(theirs) if " " not in str(theirs) else ""
+
+
+def _at(found: Any, path: str) -> Any:
+    """Return what is under *path* in the JSON *found*; None if nothing is."""
+    try:
+        for step in path.split("."):
+            found = found[int(step) if isinstance(found, list) else step]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return found
+
+
+def _word(value: Any) -> str:
+    """Return *value* as a setting writes it: "" for null, false and what is empty."""
+    if isinstance(value, str):
+        return value
+    is_empty = value is None or value is False or value in ([], {})
+    return "" if is_empty else json.dumps(value)
+
+
+def unclear(status: int) -> SmsError:
+    """What comes of a 2xx without the gateway's word that it took the text.
+
+    It may be an error, or the page of a hotspot. Still the text may have left.
+    """
+    return SmsError(f"the gateway answered {status}, but not that it took the text", Fate.UNKNOWN)
 
 
 def fate_of(status: int) -> Fate:

@@ -8,7 +8,7 @@ address that it calls back holds our reference.
 from decimal import Decimal
 
 from optin.gateways.call import Call
-from optin.gateways.http import check_secret, fate_of, knows_us
+from optin.gateways.http import check_secret, fate_of, knows_us, unclear
 from optin.gateways.protocol import Callback, Fate, Malformed, Receipt, Report, SmsError, Text
 
 # Kannel User's Guide, "Delivery reports": bits of the mask, and of the report itself.
@@ -21,7 +21,9 @@ _REPORTS = {
     "16": (Report.FAILED, "refused"),
 }
 
-_NOT_ROUTABLE = b"Not routable"  # "User's Guide", table of the answers of sendsms
+# "User's Guide", table of the answers of sendsms.
+_TAKEN = (b"0:", b"3:")  # sent to the carrier, or queued for it
+_NOT_ROUTABLE = b"Not routable"
 
 
 class Kannel:
@@ -65,7 +67,9 @@ class Kannel:
             headers["X-Kannel-DLR-Url"] = f"{text.receipt_url}&report=%d"
         call = Call(self.url, headers, text.body.encode(), reads=True, patience=text.patience)
         status, answer = call.run()
-        if 200 <= status < 300:  # sent to the carrier, or queued for it
+        if 200 <= status < 300:
+            if not answer.startswith(_TAKEN):
+                raise unclear(status)
             return ""
         # Our name is wrong, or no carrier of this Kannel takes the number: one status for both.
         here = not (status == 403 and _NOT_ROUTABLE in answer)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from twilio.request_validator import RequestValidator
 
 from optin.gateways.call import Call
-from optin.gateways.http import check_secret, fate_of, knows_us, repeats
+from optin.gateways.http import check_secret, fate_of, kept_id, knows_us, unclear
 from optin.gateways.protocol import (
     Callback,
     Fate,
@@ -102,7 +102,9 @@ class Twilio:
         if not 200 <= status < 300:
             raise _refusal(status, answer)
         theirs = _fact(answer, "sid")
-        return theirs if _SID.fullmatch(theirs) and not repeats(theirs, text) else ""
+        if not _SID.fullmatch(theirs):
+            raise unclear(status)
+        return kept_id(theirs, text)
 
     def knows_us(self) -> bool:
         """Whether Twilio accepts the credentials. It is posted a text to nobody, and refuses it.

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import LazySettings
+from django.core.management import call_command
 from django.utils import timezone
 
 from optin import gateways
-from optin.gateways import Fate, Http, SmsError, Text
+from optin.gateways import Fate, Http, Kannel, SmsError, Text
 from optin.gateways.call import MAX_ANSWER, trust
 from optin.messaging import delivery
-from optin.models import File, SmsMessage, User
+from optin.models import File, GatewayHealth, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
@@ -146,7 +148,7 @@ def test_no_proxy_and_no_password_come_from_the_environment(
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_2xx_is_accepted(server: Server, status: int) -> None:
     server.answer = says(status)
-    assert send(gateway(server)) == ""
+    assert send(gateway(server, id_path="")) == ""
 
 
 @pytest.mark.parametrize(
@@ -209,19 +211,70 @@ def test_the_id_is_read_from_where_a_setting_says(
         b'{"id": true}',
         b'{"id": 1.5}',
         b'{"id": {"id": "m-1"}}',
-        b'{"id": "nul \\u0000"}',
-        b'{"id": "half \\ud800"}',
-        b'{"id": "two\\nlines"}',
+        b'{"id": ""}',
+        b'{"error": "insufficient credit"}',
+        b"<html><title>Sign in to this hotspot</title></html>",
         b'{"id": ' + b"9" * 5000 + b"}",
         b"[" * 60_000,
         b'{"id": "m-1", "x": "' + b"x" * MAX_ANSWER + b'"}',
     ],
     ids=lambda answer: repr(answer[:24]),
 )
-def test_a_text_is_taken_whatever_nonsense_is_answered(server: Server, answer: bytes) -> None:
-    """To send again would be to send twice."""
+def test_without_the_id_that_a_setting_names_a_2xx_is_an_unknown_attempt(
+    server: Server, answer: bytes
+) -> None:
     server.answer = says(200, answer)
+    assert not_taken(gateway(server, id_path="id"))
+
+
+def not_taken(http: Http) -> bool:
+    with pytest.raises(SmsError) as caught:
+        send(http)
+    assert str(caught.value) == "the gateway answered 200, but not that it took the text"
+    return caught.value.fate is Fate.UNKNOWN
+
+
+@pytest.mark.parametrize("answer", ["", "OK", "<html></html>", "4: Bad", '{"error": 0}'])
+def test_without_kannels_own_words_a_2xx_is_an_unknown_attempt(server: Server, answer: str) -> None:
+    kannel = Kannel(url=server.url, user="optin", password=KEY, sender="", receipt_secret="")
+    text = Text(to=NUMBER, body=BODY, reference=REFERENCE)
+    for words in ("0: Accepted for delivery", "3: Queued for later delivery"):
+        server.answer = says(202, words)
+        assert kannel.send(text) == ""
+    server.answer = says(200, answer)
+    with pytest.raises(SmsError, match=r"but not that it took the text$") as caught:
+        kannel.send(text)
+    assert caught.value.fate is Fate.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "made", ['"nul \\u0000"', '"half \\ud800"', '"two\\nlines"', '"a sentence"'], ids=str
+)
+def test_an_id_that_no_database_keeps_is_left_out(server: Server, made: str) -> None:
+    """The text was taken: to send it again would be to send it twice."""
+    server.answer = says(200, f'{{"id": {made}}}')
     assert send(gateway(server, id_path="id")) == ""
+
+
+@pytest.mark.parametrize(
+    ("taken", "right", "wrong"),
+    [
+        (("status", "ok"), '{"status": "ok"}', '{"status": "no credit"}'),
+        (("messages.0.status", "0"), '{"messages": [{"status": 0}]}', '{"messages": []}'),
+        (("sent", "true"), '{"sent": true}', '{"sent": false}'),
+        (("error", ""), '{"error": null}', '{"error": {"code": 0}}'),
+        (("error", ""), "{}", '{"error": "insufficient credit"}'),
+        (("error", ""), '{"error": false}', "<html></html>"),
+    ],
+)
+def test_a_setting_says_what_an_answer_has_if_the_text_was_taken(
+    server: Server, taken: tuple[str, str], right: str, wrong: str
+) -> None:
+    http = gateway(server, id_path="", taken=taken)
+    server.answer = says(200, right)
+    assert send(http) == ""
+    server.answer = says(200, wrong)
+    assert not_taken(http)
 
 
 def test_a_long_id_is_cut(server: Server) -> None:
@@ -239,13 +292,13 @@ def test_an_answer_without_end_is_left(server: Server) -> None:
 
     server.answer = answer
     began = time.perf_counter()
-    assert send(gateway(server)) == ""
+    assert not_taken(gateway(server))
     assert time.perf_counter() - began < 2
 
 
 def test_a_packed_answer_is_not_unpacked(server: Server) -> None:
     server.answer = says(200, b"\x1f\x8b" + b"\x00" * 100, "Content-Encoding: gzip")
-    assert send(gateway(server)) == ""
+    assert not_taken(gateway(server))
 
 
 # -- what fails --------------------------------------------------------------------
@@ -274,10 +327,10 @@ def test_a_slow_gateway_is_hung_up_on_after_5_seconds(server: Server, answer: An
 
 
 @pytest.mark.slow
-def test_a_gateway_that_said_yes_is_believed_however_slow_the_rest_is(server: Server) -> None:
+def test_an_id_that_comes_too_slowly_is_not_waited_for(server: Server) -> None:
     server.answer = drips
     began = time.perf_counter()
-    assert send(gateway(server, id_path="id")) == ""
+    assert not_taken(gateway(server, id_path="id"))
     assert in_5_seconds(began)
     assert no_call_is_left()
 
@@ -486,6 +539,20 @@ def test_what_became_of_a_refused_text_is_kept(
     assert opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
     message = SmsMessage.objects.get()
     assert (message.state, message.reason) == (state, f"the gateway answered {status}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_2xx_without_the_id_is_a_failure_for_the_doctor_and_the_figures(
+    configured: Server, user: User, file: File
+) -> None:
+    configured.answer = says(200, '{"error": "insufficient credit"}')
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert SmsMessage.objects.get().state == State.QUEUED
+    assert GatewayHealth.objects.get(gateway="http").failures == 1
+    said = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("doctor", "--send-test", NUMBER, "--wait=0", stdout=said)
+    assert "http did not take the text: the gateway answered 200, but not" in said.getvalue()
 
 
 @pytest.mark.slow

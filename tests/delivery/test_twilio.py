@@ -195,16 +195,21 @@ def test_the_id(server: Server) -> None:
         b'{"sid": "half \\ud800"}',
         b'{"sid": ' + b"9" * 5000 + b"}",
         b'{"sid": "' + NUMBER.encode() + b'"}',
-        b'{"sid": "SM' + NUMBER[1:].rjust(32, "a").encode() + b'"}',
-        b'{"sid": "SM' + CODE.rjust(32, "a").encode() + b'"}',
         b"[" * 60_000,
         b'{"sid": "' + SID.encode() + b'", "x": "' + b"x" * MAX_ANSWER + b'"}',
     ],
     ids=lambda answer: repr(answer[:40]),
 )
-def test_a_text_is_taken_whatever_nonsense_is_answered(server: Server, answer: bytes) -> None:
-    """To send again would be to send twice. What is no SID, or tells a secret, is not kept."""
+def test_without_a_sid_a_2xx_is_an_unknown_attempt(server: Server, answer: bytes) -> None:
     server.answer = says(201, answer)
+    with pytest.raises(SmsError, match=r"answered 201, but not that it took the text$") as caught:
+        send(gateway(server))
+    assert caught.value.fate is Fate.UNKNOWN
+
+
+@pytest.mark.parametrize("secret", [NUMBER[1:], CODE])
+def test_a_sid_that_tells_a_secret_is_not_kept(server: Server, secret: str) -> None:
+    server.answer = says(201, json.dumps({"sid": f"SM{secret.rjust(32, 'a')}"}))
     assert send(gateway(server)) == ""
 
 

@@ -101,7 +101,7 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
     ),
     "bad chunks": (
         lambda text: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{text.words}\r\n",
-        "sent",
+        "but not that it took the text",
     ),
     "nothing": (lambda text: "", "could not be reached"),
     "too late": (too_late, f"did not answer within {TIMEOUT} seconds"),
