@@ -61,7 +61,7 @@ class AccountAdmin(ReadOnlyAdmin):
         "role",
         when("date_joined", "since"),
         when("last_login"),
-        when("sign_ins_ended_at", "sessions ended"),
+        when("sign_ins_ended_at", "sign-ins ended"),
     )
 
     @admin.display(description="two-factor sign-in")

@@ -60,7 +60,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     app_failures_until = models.DateTimeField(null=True, blank=True)
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
-    # When they were last ended: a password that was right before opens nothing (S-36).
+    # When sign-ins were last ended, those too that wait for a code: a password that was right
+    # before opens nothing (S-36).
     sign_ins_ended_at = models.DateTimeField(null=True, blank=True)
     # When a password was last chosen by a mailed link: whoever reads the mailbox can do that.
     password_mailed_at = models.DateTimeField(null=True, blank=True)
@@ -161,22 +162,28 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
                 # They work for nobody inactive, and must not work again after a reactivation.
                 AccessToken.objects.filter(user=self).delete()
 
-    def end_sign_ins(self, now: datetime) -> None:
+    def end_sign_ins(self, now: datetime, *, waiting: bool = True) -> None:
         """End all sessions, refresh tokens and authorization codes made until now.
 
         Access tokens live on for their hour: the client that acts for the user here
         is often the one that asked for the change.
+
+        :param waiting: as for ``end_sessions``.
         """
-        self.end_sessions(now)
+        self.end_sessions(now, waiting=waiting)
         self.revoke_grants(now)
 
-    def end_sessions(self, now: datetime) -> None:
-        """End all sessions made until now, those that wait for a code too."""
+    def end_sessions(self, now: datetime, *, waiting: bool = True) -> None:
+        """End all sessions made until now.
+
+        :param waiting: also sign-ins that wait for a code. What a session alone can ask for must
+            not end them: whoever stole its cookie would keep the owner out (G-02).
+        """
+        self.sign_ins_ended_at = now if waiting else self.sign_ins_ended_at
         User.objects.filter(pk=self.pk).update(
-            session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now
+            session_epoch=F("session_epoch") + 1, sign_ins_ended_at=self.sign_ins_ended_at
         )
         self.session_epoch += 1
-        self.sign_ins_ended_at = now
         # One of these sessions may have asked for its secret.
         self.authenticator_apps.filter(confirmed=False).delete()
         self.forget_attempt()

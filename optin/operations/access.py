@@ -1,6 +1,7 @@
 """What a person does about whatever acts for them: browsers, applications, access keys.
 
-Each needs the password, entered lately, in a session that stands.
+Each needs the password, entered lately, in a session that stands. What ends a session also needs a
+factor, where two-factor sign-in is on: a stolen cookie must not keep the owner out (G-02).
 """
 
 from collections.abc import Callable, Iterator
@@ -33,11 +34,12 @@ def sign_out(user: User, *, standing: Standing, origin: Origin, end: Callable[[]
 
     :param user: as the session that asks has them.
     :param end: called within the transaction; returns whether it ended anything.
-    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough lately.
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
-    with _allowed(user, standing) as factors:
+    with _allowed(user, standing, factor=True) as factors:
         ended = end()
         if ended:
             _record(Kind.SESSION, "ended", factors, origin)
@@ -47,13 +49,13 @@ def sign_out(user: User, *, standing: Standing, origin: Origin, end: Callable[[]
 def sign_out_others(
     user: User, *, standing: Standing, origin: Origin, keep_session: KeepSession
 ) -> None:
-    """End every session of *user*, those that wait for a code too; applications stay.
+    """End every session of *user*; applications stay, and sign-ins that wait for a code.
 
     :param keep_session: as for ``opt_ins.verify_opt_in``.
-    :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
+    :raises PasswordNeeded, FactorNeeded, SignedOut, Deactivated: as ``sign_out``.
     """
-    with _allowed(user, standing) as factors:
-        factors.user.end_sessions(factors.now)
+    with _allowed(user, standing, factor=True) as factors:
+        factors.user.end_sessions(factors.now, waiting=False)
         keep_session(factors.user)
         _record(Kind.SESSION, "others_ended", factors, origin)
 
@@ -139,12 +141,12 @@ def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -
 
 
 @contextmanager
-def _allowed(user: User, standing: Standing) -> Iterator[Factors]:
+def _allowed(user: User, standing: Standing, *, factor: bool = False) -> Iterator[Factors]:
     """The transaction of a change, with the lock of *user* held."""
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
         refuse_ended(factors, user)
-        standing.demand(factors.now)
+        standing.demand(factors.now, factor=factor and factors.is_on)
         yield factors
 
 

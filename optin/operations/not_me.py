@@ -134,25 +134,27 @@ def shut_out(
 ) -> datetime | None:
     """Shut everybody else out of the account of *user*: "that was not me" (G-08).
 
-    Ends all other sessions, every token, and what was begun. No account that never verified the
-    active number can have a code texted to it for ``CLOSED_FOR``. Staff see the event
-    (``support.needs``). What was verified stays, and so do access keys, which staff make.
+    Ends all other sessions, every token, and what was begun, but no sign-in that waits for a code:
+    that may be the owner's, and opens nothing. No account that never verified the active number
+    can have a code texted to it for ``CLOSED_FOR``. Staff see the event (``support.needs``). What
+    was verified stays, and so do access keys, which staff make.
 
     :param user: as the session has them.
     :param keep_session: as for ``opt_ins.verify_opt_in``.
     :returns: until when the number is closed to strangers; None without an active number.
-    :raises PasswordNeeded: if *standing* has not proved the password lately.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough lately.
     :raises SignedOut: and
     :raises Deactivated: if the session was ended meanwhile.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
         refuse_ended(factors, user)
         locked, number, now = factors.user, factors.active, factors.now
-        standing.demand(now)
+        standing.demand(now, factor=factors.is_on)
         until = now + CLOSED_FOR if number else None
         close_begun(locked, number, now)
-        end_all(locked, now)
+        end_all(locked, now, waiting=False)
         remember_network(locked, origin, now)  # or strangers could keep them out from here (G-02)
         if number and until:
             Guard.objects.close_to_strangers(number.number_digest, number.last_three, now, until)
@@ -172,11 +174,14 @@ def shut_out(
     return until
 
 
-def end_all(user: User, now: datetime) -> None:
-    """End every token and session of *user*, and forget their networks: one may be a thief's."""
+def end_all(user: User, now: datetime, *, waiting: bool = True) -> None:
+    """End every token and session of *user*, and forget their networks: one may be a thief's.
+
+    :param waiting: as for ``User.end_sessions``.
+    """
     AccessToken.objects.filter(user=user).delete()
     KnownNetwork.objects.filter(user=user).delete()
-    user.end_sign_ins(now)
+    user.end_sign_ins(now, waiting=waiting)
 
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:

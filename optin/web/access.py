@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from optin.errors import FactorNeeded
 from optin.operations import access
 from optin.operations.sign_in import PASSWORD_CLIENTS
 from optin.origin import browser
@@ -27,6 +28,15 @@ def access_page(request: HttpRequest) -> HttpResponse:
             applications=[_in_words(allowed) for allowed in _applications(request)],
             keys=access.keys_of(_user(request)),
         )
+    try:
+        _end(request, places)
+    except FactorNeeded:
+        sessions.flash(request, _("Enter a code. Then press the button again."))
+        raise
+    return SeeOther("access")
+
+
+def _end(request: HttpRequest, places: list[sessions.Place]) -> None:
     if "others" in request.POST:
         _sign_out_others(request)
     elif "application" in request.POST:
@@ -35,7 +45,6 @@ def access_page(request: HttpRequest) -> HttpResponse:
         _revoke_key(request, request.POST["key"])
     else:
         _sign_out(request, places, request.POST.get("session", ""))
-    return SeeOther("access")
 
 
 def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -> None:
@@ -46,13 +55,16 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
         _user(request), **_who(request), end=lambda: sessions.end_row(place.row)
     )
     if place and ended:
+        sessions.forget_factor(request)  # each needs a proof of its own, as those of the others
         sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": _name(place)})
     else:
         sessions.flash(request, _("That browser is signed out already."))
 
 
 def _sign_out_others(request: HttpRequest) -> None:
-    access.sign_out_others(_user(request), **_who(request), keep_session=sessions.renew(request))
+    access.sign_out_others(
+        _user(request), **_who(request), keep_session=sessions.renew_for_others(request)
+    )
     sessions.flash(request, _("All other browsers are signed out."))
 
 

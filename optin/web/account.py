@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from optin.audit import repeats
-from optin.errors import PasswordNeeded
+from optin.errors import FactorNeeded, PasswordNeeded
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import authenticators, email_changes, not_me, revocations
@@ -35,6 +35,9 @@ def account(request: HttpRequest) -> HttpResponse:
         except PasswordNeeded:
             # On the page that asks for it.
             sessions.flash(request, _("Enter your password. Then press “That was not me” again."))
+            raise
+        except FactorNeeded:
+            sessions.flash(request, _("Enter a code. Then press “That was not me” again."))
             raise
         return SeeOther("account")
     user: Any = request.user
@@ -62,7 +65,7 @@ def _shut_out(request: HttpRequest) -> None:
         user,
         standing=sessions.standing(request),
         origin=sessions.origin_of(request),
-        keep_session=sessions.renew_for_others(request),
+        keep_session=sessions.renew_for_not_me(request),
     )
     said = [_("All other browsers and all applications are signed out, and staff are told.")]
     if until:

@@ -79,7 +79,9 @@ class SignInCode(CodePage):
             return SeeOther(next_page(request, "account"))
         if "half" in request.session:
             references.mark(request.META, Undecided.SESSION_ENDED)
-            said = _("Sign in again: the time to enter the code is over.")
+            said = _("Sign in again: your account was changed after you entered your password.")
+            if sessions.half_is_late(request):
+                said = _("Sign in again: the time to enter the code is over.")
             sessions.flash(request, said, refused=True)
         return SeeOther("sign-in", then=request.GET.get("next", ""))
 

@@ -1,8 +1,8 @@
 """What a session holds, and how long it lasts.
 
 A session begins when somebody is signed in, and before that once as a *half* one: after
-the password, before the code. A half one holds who, when and of which epoch of sessions, and
-opens nothing.
+the password, before the code. A half one holds who, when and the last end of sign-ins before it,
+and opens nothing.
 
 Each step gives a session a new id: the password, the code, each proof before a change, and
 each change. The old id lives on for a moment, for the second half of a double click: it is
@@ -103,18 +103,33 @@ def begin_half(request: HttpRequest, user: User) -> None:
     """
     request.session.flush()
     at = timezone.now().timestamp()
-    half = {"user": user.pk, "at": at, "epoch": user.session_epoch}
+    # The release before this one compares the epoch.
+    half = {"user": user.pk, "at": at, "ended": _last_end(user), "epoch": user.session_epoch}
     request.session["half"] = {**half, "last_visit": _last_visit(user)}
 
 
 def half_user(request: HttpRequest) -> User | None:
     """Return whose password was right a moment ago, in a session that is not signed in."""
     half = request.session.get("half")
-    if not half or timezone.now() >= _from(half["at"]) + HALF_FOR:
+    if not half or half_is_late(request):
         return None
     user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
-    # A new password, a new factor and "this was not me" end a half session.
-    return user if user and user.session_epoch == half.get("epoch") else None
+    if user is None:
+        return None
+    # A new password, a new factor and the mailed "this was not me" end a half session.
+    if "ended" in half:
+        return user if half["ended"] == _last_end(user) else None
+    return user if half.get("epoch") == user.session_epoch else None  # of the release before
+
+
+def half_is_late(request: HttpRequest) -> bool:
+    """Whether the time to enter the code is over."""
+    return timezone.now() >= _from(request.session["half"]["at"]) + HALF_FOR
+
+
+def _last_end(user: User) -> str:
+    """When the sign-ins of *user* were last ended. It is only compared with itself."""
+    return user.sign_ins_ended_at.isoformat() if user.sign_ins_ended_at else ""
 
 
 def begin(request: HttpRequest, user: User, verification: Verification | None = None) -> None:
@@ -161,9 +176,27 @@ def began_at(request: HttpRequest) -> datetime:
     return _time(request.session, "began")
 
 
-def renew_for_others(request: HttpRequest) -> Callable[[User], None]:
-    """``renew`` for "that was not me": the page lists only what happens from now on."""
-    return renew(request, last_visit=timezone.now().timestamp())
+def renew_for_others(request: HttpRequest, **both: Any) -> Callable[[User], None]:
+    """``renew`` for what ends the sessions elsewhere. It uses up the proof of a factor.
+
+    So each press needs a proof of its own: whoever stole the cookie has none (G-02).
+    """
+    carry_on = renew(request, **both)
+
+    def carry_on_without(user: User) -> None:
+        carry_on(user)
+        forget_factor(request)
+
+    return carry_on_without
+
+
+def renew_for_not_me(request: HttpRequest) -> Callable[[User], None]:
+    """``renew_for_others`` for "that was not me": the page lists only what happens from now on.
+
+    It uses up the password too, as some people have no factor: there is a mail of each press.
+    """
+    now = timezone.now().timestamp()
+    return renew_for_others(request, last_visit=now, password_at=0)
 
 
 def renew_for_password(request: HttpRequest) -> Callable[[User], None]:

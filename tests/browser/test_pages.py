@@ -367,13 +367,17 @@ def reader_of_mails(at: Tour) -> None:
     at.look("password-new-empty", "Choose a new password", error="Enter a new password.")
 
 
-@tour("account")
+@tour("account", "prove")
 def somebody_who_was_not_there(at: Tour) -> None:
     person = at.crowd.on()
     let_a_stranger_try(at.site, person)
     at.sign_in(person)
     at.give_code(at.newest_code(person.number), "Sign in")
     at.look("account-since", "Your account")
+    at.press("That was not me")
+    at.look("prove-not-me", "Confirm it's you")
+    at.press(f"Text a code to ... {person.number[-3:]}")
+    at.give_code(at.newest_code(person.number), "Continue")
     at.press("That was not me")
     at.look("account-not-me", "Your account")
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 from optin.models import User
 from optin.web import urls
 from tests.kit.people import PASSWORD
+from tests.kit.phone import Phone
 
 HOST = "2fa.example.com"
 TWO_FACTOR = "/account/two-factor/"
@@ -270,6 +271,13 @@ def sign_in(browser: Browser, name: str = "ann", password: str = PASSWORD) -> No
     """Up to the code, where there is one to enter."""
     browser.go("/sign-in/")
     browser.send(username=name, password=password)
+
+
+def prove(browser: Browser, phone: Phone) -> None:
+    """Prove a factor in a session, with a texted code."""
+    browser.go(PROVE)
+    browser.send(f"{PROVE}send/")
+    browser.send(code=phone.code())
 
 
 def failures(user: User) -> int:

@@ -217,7 +217,7 @@ class Town:
         )
         return Change(
             lambda: not_me.shut_out(
-                person.user, standing=proved(None), origin=PAGE, keep_session=lambda user: None
+                person.user, standing=proved(), origin=PAGE, keep_session=lambda user: None
             ),
             lambda: not closed.exists(),
         )

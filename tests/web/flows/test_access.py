@@ -16,7 +16,7 @@ from optin.models import AccessKey, AuditEvent, File, SessionOwner, User
 from optin.operations import access, erasure, retention, tenants
 from optin.operations.factors import Standing
 from optin.web.session_store import row_of
-from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, sign_in
+from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, PROVE, Browser, prove, sign_in
 from tests.kit.clients import Api, Tokens
 from tests.kit.oauth import error, exchange, grant, refresh, works
 from tests.kit.people import ORIGIN, PASSWORD
@@ -211,18 +211,30 @@ def test_sign_out_of_all_others(ann: Browser) -> None:
     assert events() == ["others_ended"]
 
 
-def test_sign_out_of_all_others_ends_a_sign_in_that_waits_for_its_code(
-    ann_on: Browser, phone: Phone
-) -> None:
-    thief = Browser()
-    sign_in(thief)
-    assert thief.path == "/sign-in/code/"
-    enter = thief.submission(code=phone.code())
+@pytest.mark.parametrize("name", ["session", "others"])
+def test_ending_a_browser_needs_a_code_each_time(name: str, ann_on: Browser, phone: Phone) -> None:
+    """G-02: a stolen cookie has none. A sign-in that waits for its code stands."""
+    another = Browser(SAFARI)
+    sign_in(another)
+    another.send(code=phone.code())
+    waits = Browser(FIREFOX)
+    sign_in(waits)
+    enter = waits.submission(code=phone.code())
     ann_on.go(ACCESS)
-    press(ann_on, others="all")
-    enter(thief)
-    assert not is_in(thief)
-    assert is_in(ann_on)
+    press(ann_on, **{name: named(ann_on, name)[0]})
+    assert ann_on.path == PROVE
+    assert ann_on.page.flash == "Enter a code. Then press the button again."
+    assert is_in(another)
+    prove(ann_on, phone)
+    ann_on.go(ACCESS)
+    press(ann_on, **{name: named(ann_on, name)[0]})
+    assert not is_in(another)
+    enter(waits)
+    assert is_in(waits)
+    ann_on.go(ACCESS)
+    press(ann_on, **{name: named(ann_on, name)[0]})
+    assert ann_on.path == PROVE
+    assert is_in(waits)
 
 
 def test_session_that_was_renewed_meanwhile_ends_under_each_id(ann: Browser) -> None:

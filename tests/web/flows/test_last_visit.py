@@ -16,7 +16,8 @@ from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.support.diagnosis import diagnose
-from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, Browser
+from tests.kit.apps import App, add_app, standing
+from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, PROVE, Browser, prove
 from tests.kit.browser import sign_in as sign_in_on_pages
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
@@ -209,7 +210,7 @@ def test_a_network_that_changes_during_a_visit_is_no_news(
 
 @pytest.fixture
 def warned(ann_on: Browser, phone: Phone, clock: time_machine.Traveller) -> tuple[Browser, Browser]:
-    """Ann, whose page lists a sign-in, and whoever signed in."""
+    """Ann, who has proved a factor and whose page lists a sign-in, and whoever signed in."""
     clock.shift(HOUR)
     other = thief()
     sign_in_on_pages(other)
@@ -217,6 +218,8 @@ def warned(ann_on: Browser, phone: Phone, clock: time_machine.Traveller) -> tupl
     clock.shift(timedelta(minutes=2))
     sign_in_on_pages(ann_on)
     ann_on.send(code=phone.code())
+    prove(ann_on, phone)
+    ann_on.go("/account/")
     assert TITLE in ann_on.page.text
     return ann_on, other
 
@@ -343,8 +346,8 @@ def test_pressed_twice_it_is_done_once(warned: tuple[Browser, Browser]) -> None:
     assert AuditEvent.objects.filter(kind="disown").count() == 1
 
 
-def test_later_it_asks_for_the_password_first(
-    warned: tuple[Browser, Browser], clock: time_machine.Traveller
+def test_later_it_asks_for_the_password_and_a_code_first(
+    warned: tuple[Browser, Browser], phone: Phone, clock: time_machine.Traveller
 ) -> None:
     ann, _ = warned
     clock.shift(timedelta(minutes=21))
@@ -355,7 +358,75 @@ def test_later_it_asks_for_the_password_first(
     ann.send(password=PASSWORD)
     assert TITLE in ann.page.text
     press(ann)
+    assert ann.path == PROVE
+    assert ann.page.flash == "Enter a code. Then press “That was not me” again."
+    assert not AuditEvent.objects.filter(kind="disown").exists()
+    prove(ann, phone)
+    press(ann)
     assert AuditEvent.objects.filter(kind="disown").count() == 1
+
+
+@pytest.fixture
+def app(user: User, clock: time_machine.Traveller) -> App:
+    added = add_app(user)
+    clock.shift(HOUR)
+    return added
+
+
+@pytest.mark.parametrize(
+    ("pages", "mails"),
+    [(["/account/", "/account/access/"], 1), (["/account/access/", "/account/"], 0)],
+    ids=["not me first", "all others first"],
+)
+def test_a_stolen_cookie_does_not_keep_the_owner_out(
+    pages: list[str], mails: int, app: App, browser: Browser, clock: time_machine.Traveller
+) -> None:
+    """G-02: not even one whose session has just proved a factor, so that the first press works."""
+    victim = Browser()
+    sign_in_on_pages(victim)
+    victim.send(code=app.code())
+    clock.shift(timedelta(minutes=1))
+    stolen = victim.copy()
+    before = len(mail.outbox)
+
+    def attack() -> None:
+        stolen.client.handler.enforce_csrf_checks = False
+        for page in pages:
+            stolen.client.post(page, {"others": "all"}, secure=True)
+            clock.shift(timedelta(seconds=2.5))
+
+    browser.go("/sign-in/")
+    browser.send(username="ann", password=PASSWORD)
+    attack()
+    assert AuditEvent.objects.filter(kind__in=["disown", "session"]).count() == 1
+    browser.send(code=wrong(app.code()))
+    attack()
+    clock.shift(timedelta(seconds=30))
+    browser.send(code=app.code())
+    assert browser.path == "/account/"
+    for _ in range(5):
+        attack()
+    browser.reload()
+    assert browser.path == "/account/"
+    assert len(mail.outbox) == before + mails
+
+
+def test_a_sign_in_that_waits_for_its_code_opens_nothing_by_a_code_from_before(
+    app: App, user: User
+) -> None:
+    """The button lets it stand, but not what it proved: the code was repeated a moment ago."""
+    thief_at_code = thief()
+    sign_in_on_pages(thief_at_code)
+    enter = thief_at_code.submission(code=app.code())
+    before = thief_at_code.copy()
+    enter(thief_at_code)
+    assert thief_at_code.path == "/account/"
+    user.refresh_from_db()
+    not_me.shut_out(user, standing=standing(), origin=ORIGIN, keep_session=lambda _user: None)
+    enter(before)
+    assert before.path == "/sign-in/code/"
+    thief_at_code.reload()
+    assert thief_at_code.path == "/sign-in/"
 
 
 def test_the_operation_wants_a_password_itself(user: User, active: ProviderUser) -> None:
