@@ -188,6 +188,7 @@ def _line(what: type) -> str:
 def rules() -> Iterator[str]:
     """What ``rule`` of an event can be, in the words that staff read."""
     counted = {name: f"*{name}*" for name in ("count", "limit", "span", "region")}
+    counted["fault"] = ""
     yield table(
         ("Rule", "Meaning"),
         [(code(name), words % counted) for name, words in wording.RULES.items()],

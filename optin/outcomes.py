@@ -42,6 +42,11 @@ WITHHELD: Final = "withheld"
 asked."""
 
 
+MALFORMED: Final = "malformed"
+"""The outcome in the audit trail of what can be no code, or no mobile number: nothing was compared
+or counted, but staff can read why nothing came of it."""
+
+
 SECURED: Final = "secured"
 """The outcome in the audit trail of "that was not me": all others are shut out."""
 

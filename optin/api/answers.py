@@ -232,6 +232,7 @@ _OF_TEXTS = (
     *(Why.RESEND_WAIT, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.CLIENT_LIMIT, Why.FILE_BUDGET),
     *(Why.TOTAL_BUDGET, Why.PREFIX_CLOSED, Why.ANSWERED_STOP, Why.ALL_STOPPED),
 )
+_CODES_OF_TEXTS = ("send_limit", "temporarily_unavailable")
 _BARRED = (Why.DISABLED, Why.SUSPENDED)
 
 CAUSES: dict[str, tuple[Why, ...]] = {
@@ -248,6 +249,22 @@ CAUSES: dict[str, tuple[Why, ...]] = {
 Only causes that are about the caller or name nobody: a code that stands for what must not be told
 apart, such as ``otp_incorrect``, has none (S-09, S-38).
 """
+
+_STOPPED = (
+    "No text message is sent to this number: somebody answered STOP from it. Its owner can send "
+    "START, or contact support."
+)
+_SWITCHED_OFF = (
+    "Two-factor authentication is on, and codes by text message are switched off. Send a code of "
+    "the authenticator app or a recovery code as verification_code, or contact support."
+)
+_SAID_OF: dict[tuple[str, Why], str] = {
+    # Nobody knows when this ends: no time to try again would be true.
+    **dict.fromkeys([(code, Why.ANSWERED_STOP) for code in _CODES_OF_TEXTS], _STOPPED),
+    # No text comes.
+    **dict.fromkeys([("2fa_code_required", why) for why in _BARRED], _SWITCHED_OFF),
+}
+"""The sentence of a code where that of its row would be untrue for the cause."""
 
 _OAUTH_ERROR_OF_STATUS = {500: "server_error", 503: "temporarily_unavailable"}
 
@@ -322,7 +339,8 @@ class ApiError(Exception):
     @property
     def message(self) -> str:
         """One or two sentences for a person."""
-        return self._message or self.rows[self.code].sentence(self.wait)
+        said = self._message or (_SAID_OF.get((self.code, self.why)) if self.why else None)
+        return said or self.rows[self.code].sentence(self.wait)
 
     @property
     def oauth_code(self) -> str:

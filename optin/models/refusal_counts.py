@@ -27,6 +27,7 @@ from optin import keys
 from optin.models.statements import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
 from optin.outcomes import (
+    MALFORMED,
     CodeOutcome,
     EmailOutcome,
     FactorOutcome,
@@ -61,7 +62,7 @@ _OF_CODES = frozenset[str](
         *(CodeOutcome.FACTOR_DISABLED, CodeOutcome.LOCKED, CodeOutcome.NOT_OPTED_IN),
         *(CodeOutcome.ALREADY_VERIFIED, SendOutcome.ALREADY_OPTED_IN),
         *(SendOutcome.REGION_NOT_ALLOWED, SendOutcome.SEND_LIMIT, SendOutcome.WAITING),
-        SendOutcome.UNREADABLE,
+        *(SendOutcome.UNREADABLE, MALFORMED),
         *(FactorOutcome.NOTHING_WAITING, FactorOutcome.UNCHANGED),
     }
 )

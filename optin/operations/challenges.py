@@ -70,7 +70,9 @@ def check(
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    code = codes.parse_any(otp)
+    data = {"purpose": purpose}
+    with verification.wrong_length_is_told(Kind.CHECK, otp, user, origin=origin, data=data):
+        code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, every_factor=True)
         now = factors.now
@@ -111,7 +113,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
 
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    code = verification.parse(otp, user)
+    with verification.wrong_length_is_told(Kind.OPT_OUT, otp, user, origin=origin, file_id=file.pk):
+        code = verification.parse(otp, user)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT)
         now = factors.now

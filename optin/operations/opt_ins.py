@@ -34,7 +34,7 @@ from optin.operations.verification import (
     Verification,
 )
 from optin.origin import Origin
-from optin.outcomes import CodeOutcome, SendOutcome
+from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
 
 Kind = AuditEvent.Kind
@@ -67,7 +67,13 @@ def opt_in(
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
-    number = phones.parse(mobile_number, home_region=conf.sms_regions[0])
+    home = conf.sms_regions[0]
+    try:
+        number = phones.parse(mobile_number, home_region=home)
+    except InvalidMobileNumber:
+        data = {"rule": MALFORMED, "fault": phones.fault(mobile_number, home_region=home)}
+        verification.record_malformed(Kind.OPT_IN, user, origin, data, file_id=file.pk)
+        raise
     return _opt_in(user, file, number, origin, standing, reference)
 
 
@@ -245,7 +251,9 @@ def verify_opt_in(
         one in which it was done goes on.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
-    code = verification.parse(otp, user)
+    about = {"file_id": file.pk, "provider_user_id": provider_user_id}
+    with verification.wrong_length_is_told(Kind.VERIFY_OPT_IN, otp, user, origin=origin, **about):
+        code = verification.parse(otp, user)
     attempt = verification.attempt_digest(origin, code, Purpose.OPT_IN, provider_user_id)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN)

@@ -4,15 +4,21 @@ Judging is pure: what was read under the lock of the user goes in, a decision co
 The other operations do what follows from it, in the same transaction.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
 
 from optin import codes, keys
 from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
 from optin.errors import MalformedCode
 from optin.messaging import delivery
 from optin.models import (
+    AuditEvent,
     AuthenticatorApp,
     File,
     Notice,
@@ -23,7 +29,9 @@ from optin.models import (
 )
 from optin.operations.factors import Factors
 from optin.origin import Origin
-from optin.outcomes import By, CodeOutcome, NotCompared
+from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
+
+Kind = AuditEvent.Kind
 
 REPEATED_WITHIN = timedelta(minutes=1)
 """The same code from the same session within this time is the same attempt (P-12)."""
@@ -59,6 +67,39 @@ def parse(otp: str, user: User) -> str:
     if not older.exists():
         raise MalformedCode
     return code
+
+
+@contextmanager
+def wrong_length_is_told(
+    kind: AuditEvent.Kind, text: str, user: User, *, origin: Origin, **about: Any
+) -> Iterator[None]:
+    """Record that *text* has too few or too many digits, if reading it in this block fails.
+
+    Without it, staff could not tell a code with a digit missing from one that was never entered.
+
+    :param about: fields of the event.
+    """
+    try:
+        yield
+    except MalformedCode:
+        digits = codes.clean(text) if len(text) <= codes.MAX_LENGTH else ""
+        if digits.isascii() and digits.isdecimal():
+            data = {"digits": len(digits), **about.pop("data", {})}
+            record_malformed(kind, user, origin, data, **about)
+        raise
+
+
+def record_malformed(
+    kind: AuditEvent.Kind, user: User, origin: Origin, data: dict[str, Any], **about: Any
+) -> None:
+    """Record that *user* entered something that can be no code, or no mobile number.
+
+    Equal ones are counted together (``refusal_counts``).
+    """
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            kind, MALFORMED, now=timezone.now(), origin=origin, user_id=user.pk, data=data, **about
+        )
 
 
 def judge_opt_in(

@@ -17,6 +17,7 @@ from django.utils.dateparse import parse_datetime
 
 from optin.models import AuditEvent, AuditSeal
 from optin.outcomes import (
+    MALFORMED,
     WITHHELD,
     CodeOutcome,
     EmailOutcome,
@@ -115,7 +116,7 @@ _DONE = {
 _REFUSED = frozenset[str](
     {
         *(str(outcome) for enum in _ENUMS for outcome in enum if outcome not in _DONE),
-        *(WITHHELD, "refused", "denied", "file_access_denied", "insufficient_scope"),
+        *(WITHHELD, MALFORMED, "refused", "denied", "file_access_denied", "insufficient_scope"),
         *("code_reused", "failing", "gone", "incomplete"),
     }
 )

@@ -19,7 +19,7 @@ from optin.audit.reading import count_in, time_in
 from optin.conf import conf
 from optin.limits import Rule, settings_of
 from optin.models import AuditEvent, Purpose
-from optin.outcomes import By, NotCompared, SendOutcome
+from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
 
 Kind = AuditEvent.Kind
 
@@ -139,6 +139,7 @@ def rule(data: Mapping[str, Any]) -> str:
         "count": data.get("count", 0),
         "limit": data.get("limit", 0),
         "region": plain(str(data.get("region", ""))),
+        "fault": _FAULTS.get(data.get("fault", ""), ""),
         "span": span(int(seconds)) if seconds.isdecimal() else "",
     }
 
@@ -190,6 +191,7 @@ RULES: dict[str, str] = {
     Rule.OPTED_OUT: "somebody answered STOP from this number",
     Rule.DENY_NUMBER: "the number is on the deny list, or closed to strangers by its owner",
     Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
+    MALFORMED: "what was entered is not a mobile number%(fault)s",
     SendOutcome.REGION_NOT_ALLOWED: "numbers of the country %(region)s are not allowed",
     SendOutcome.LOCKED: (
         "%(count)s wrong codes in a row; each %(limit)s lock the account for a while"
@@ -277,6 +279,8 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append("codes by text message are disabled from here on")
     if data.get("why") in _WHY:
         said.append(_WHY[data["why"]])
+    if event.outcome == MALFORMED and "digits" in data:
+        said.append(f"it has {some(count_in(data, 'digits'), 'digit')}")
     if event.kind == Kind.ROLE and event.outcome == "ok":
         before, role = (plain(str(data.get(name) or "none")) for name in ("before", "role"))
         said.append(f"role: {before} before, {role} now")
@@ -350,6 +354,12 @@ _CODE_REFUSED: dict[str, str] = {
     "locked": "Code rejected: account locked",
     "factor_disabled": "Code rejected: codes by text message are switched off",
     "not_opted_in": "Code rejected: two-factor sign-in was off",
+    MALFORMED: "Code with too few or too many digits entered",
+}
+_FAULTS: dict[str, str] = {
+    phones.Fault.TOO_SHORT: ", it has too few digits",
+    phones.Fault.TOO_LONG: ", it has too many digits",
+    phones.Fault.LANDLINE: ", it is the number of a landline",
 }
 # Where the words for the person would do, they are the same.
 _EVENTS: dict[tuple[str, str], str] = {
@@ -358,6 +368,7 @@ _EVENTS: dict[tuple[str, str], str] = {
     (Kind.OPT_IN, "withheld"): (
         "A code to turn two-factor sign-in on was withheld; the person was told that it was sent"
     ),
+    (Kind.OPT_IN, MALFORMED): "Opt-in refused: what was entered is not a mobile number",
     (Kind.OPT_IN, ""): "A code to turn two-factor sign-in on was asked for and not sent",
     (Kind.VERIFY_OPT_IN, "ok"): "Two-factor sign-in turned on",
     (Kind.VERIFY_OPT_IN, ""): "Code to turn two-factor sign-in on entered wrongly",

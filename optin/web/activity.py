@@ -10,7 +10,7 @@ from optin.audit import repeats
 from optin.models import AuditEvent, Purpose
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
-from optin.outcomes import By, CodeOutcome, SignInOutcome
+from optin.outcomes import MALFORMED, By, CodeOutcome, SignInOutcome
 from optin.web.words import moment
 
 Kind = AuditEvent.Kind
@@ -149,6 +149,7 @@ _CODE_REFUSED = {
     "locked": lambda: _("Code rejected: account locked"),
     "factor_disabled": lambda: _("Code rejected: codes by text message are switched off"),
     "not_opted_in": lambda: _("Code rejected: two-factor sign-in was off"),
+    MALFORMED: lambda: _("Code with too few or too many digits entered"),
 }
 _OWN_REVOCATION = {
     "ok": lambda: _("Your second factors were removed, as asked on the sign-in page"),
@@ -164,6 +165,7 @@ _TAKEN_BACK = {
 _EVENTS: dict[tuple[str, str], Callable[[], str]] = {
     (Kind.OPT_IN, "sent"): lambda: _("Code sent to verify a number"),
     (Kind.OPT_IN, "resent"): lambda: _("Code sent again to verify a number"),
+    (Kind.OPT_IN, MALFORMED): lambda: _("Something that is not a mobile number was entered"),
     (Kind.OPT_IN, ""): lambda: _("A code to verify a number was asked for and not sent"),
     (Kind.VERIFY_OPT_IN, "ok"): lambda: _("Two-factor sign-in turned on"),
     (Kind.VERIFY_OPT_IN, ""): lambda: _("Code to verify a number entered wrongly"),

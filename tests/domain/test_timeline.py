@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optin.conf import Rate
+from optin.errors import InvalidMobileNumber, MalformedCode
 from optin.gateways import Receipt, Report, SmsError
 from optin.messaging import delivery, receipts
 from optin.models import (
@@ -46,7 +47,7 @@ from optin.operations import (
 from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import SendOutcome, StaffOutcome
+from optin.outcomes import MALFORMED, SendOutcome, StaffOutcome
 from optin.support import timeline, wording
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Entry, Position, What
@@ -420,7 +421,27 @@ def arrived(scene: Scene) -> None:
     scene.activate()
 
 
+def landline(scene: Scene) -> None:
+    with pytest.raises(InvalidMobileNumber):
+        scene.ask("02 9876 5432")
+
+
+def digit_missing(scene: Scene) -> None:
+    with pytest.raises(InvalidMobileNumber):
+        scene.ask(NUMBER[:-1])
+
+
+def entered_too_late(scene: Scene) -> None:
+    scene.ask()
+    row = ProviderUser.objects.get(user=scene.user)
+    scene.clock.shift(601)
+    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, scene.phone.code(), origin=ORIGIN)
+
+
 OTHERS: list[tuple[Happen, Why, str]] = [
+    (landline, Why.NOT_MOBILE, "refused: .* not a mobile number, it is the number of a landline"),
+    (digit_missing, Why.NOT_MOBILE, "refused: .* not a mobile number, it has too few digits"),
+    (entered_too_late, Why.ARRIVED, "has probably arrived: a code was entered .* had expired"),
     (user_limit, Why.USER_LIMIT, "1 of 1 texts for this account in 10 minutes"),
     (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
     (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
@@ -483,6 +504,24 @@ def test_what_refused_and_is_over_says_so(
     assert (after.why, after.advice) == (before.why, "Tell them to ask once now.")
     assert before.advice != after.advice
     assert re.search(words, after.words), after.words
+
+
+def test_too_few_digits_are_told(scene: Scene) -> None:
+    """No try is counted, but support can say why the code did not do."""
+    scene.ask()
+    row = ProviderUser.objects.get(user=scene.user)
+    for _ in range(3):
+        with pytest.raises(MalformedCode):
+            opt_ins.verify_opt_in(scene.user, scene.file, row.pk, "123456", origin=ORIGIN)
+    scene.user.refresh_from_db()
+    assert scene.user.otp_failures == 0
+    cause = causes(scene.user, Question.NO_OPT_IN)[0]
+    assert "Code with too few or too many digits entered (it has 6 digits)" in cause.words
+    assert (
+        cause.advice == "Tell them to enter all 7 digits of the code, as the text message has them."
+    )
+    assert AuditEvent.objects.filter(outcome=MALFORMED).count() == 1  # the others are counted
+    assert_secret(scene)
 
 
 @pytest.mark.parametrize(

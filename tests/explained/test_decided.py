@@ -127,6 +127,24 @@ def token_call(at: Stage) -> Answer:
     return at.tokens.sign_in()
 
 
+def closed_file(at: Stage) -> None:
+    File.objects.filter(pk=777).update(active=False)
+
+
+def stopped_call(at: Stage) -> Answer:
+    """The sentence names no time: nobody knows when a STOP ends."""
+    answer = token_call(at)
+    assert "somebody answered STOP" in str(answer.data["error_description"])
+    return answer
+
+
+def disabled_call(at: Stage) -> Answer:
+    """The sentence asks for no texted code: none comes."""
+    answer = token_call(at)
+    assert "codes by text message are switched off" in str(answer.data["error_description"])
+    return answer
+
+
 def opt_out_call(at: Stage) -> Answer:
     return at.api.opt_out()
 
@@ -640,7 +658,7 @@ CASES = [
         "STOP from the person's number",
         own_stop,
         (sign_in_page, "somebody answered STOP from it|send START"),
-        (token_call, "temporarily_unavailable.answered_stop", "STOP|START"),
+        (stopped_call, "temporarily_unavailable.answered_stop", "STOP|START"),
         (Why.ANSWERED_STOP, "answered STOP from the number|START"),
     ),
     # -- withheld: the person and the client are told that a text was sent
@@ -703,7 +721,7 @@ CASES = [
         "disabled by wrong codes",
         disabled,
         (sign_in_page, "many wrong codes|switched off|ontact support"),
-        (token_call, "2fa_code_required.disabled", "wrong codes|no text|recovery code"),
+        (disabled_call, "2fa_code_required.disabled", "wrong codes|no text|recovery code"),
         (Why.DISABLED, "after 3 wrong codes|press “Unlock”"),
     ),
     row(
@@ -890,6 +908,13 @@ CASES = [
         None,
         (foreign_file_call, "file_access_denied", "no active member"),
         (Why.NOT_A_MEMBER, "is not a member of file 888|add them"),
+    ),
+    row(
+        "closed file",
+        closed_file,
+        None,
+        (opt_in_call, "file_access_denied", "no active member"),
+        (Why.FILE_CLOSED, "file 777 is closed|open it again"),
     ),
     row(
         "token for less",

@@ -49,6 +49,11 @@ WHICH_ACCOUNT = (
     "not listed here. The operators find it in the log."
 )
 
+ENTER_A_MOBILE = (
+    "Ask for the number: it may have too few or too many digits, or lack the code of its country. "
+    "Tell them to enter it as +61 499 999 999."
+)
+
 LOOK_AT_THE_LOG = (
     "Tell the operators to look at the workers and their log. Tell the person that it "
     "is not their phone."

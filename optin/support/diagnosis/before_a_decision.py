@@ -6,6 +6,7 @@ There is no event and no row: the reference itself has the cause (``runtime.refe
 from typing import NamedTuple
 
 from optin.runtime.references import Undecided
+from optin.support.diagnosis.advice import ENTER_A_MOBILE
 
 
 class Reason(NamedTuple):
@@ -97,8 +98,7 @@ REASONS: dict[Undecided, Reason] = {
     ),
     Undecided.NO_NUMBER: Reason(
         "What was entered is not a mobile number.",
-        "Ask for the number: it may have too few or too many digits, or lack the code of its "
-        "country. Tell them to enter it as +61 499 999 999.",
+        ENTER_A_MOBILE,
     ),
     Undecided.ONLY_FICTION: Reason(
         "The file is a sandbox, and the number is not one that is kept free for films and books.",

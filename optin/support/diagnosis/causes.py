@@ -26,6 +26,7 @@ class Why(StrEnum):
     FILE_BUDGET = "file_budget"
     TOTAL_BUDGET = "total_budget"
     RESEND_WAIT = "resend_wait"
+    NOT_MOBILE = "not_mobile"
     REGION = "region"
     PREFIX_CLOSED = "prefix_closed"
     DENIED = "denied"
@@ -60,6 +61,7 @@ class Why(StrEnum):
     PHONE_ONLY = "phone_only"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
+    FILE_CLOSED = "file_closed"
     OTHER_FILE = "other_file"
     SCOPE = "scope"
     TOKEN_ENDED = "token_ended"  # noqa: S105

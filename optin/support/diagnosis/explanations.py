@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_noop
 
 from optin.limits import Rule
-from optin.outcomes import SendOutcome
+from optin.outcomes import MALFORMED, SendOutcome
 from optin.support.diagnosis.advice import (
     ASK_LATER,
     BUDGET,
     BY_LIST,
     END_SUSPENSION,
+    ENTER_A_MOBILE,
     HAVE_FORGOTTEN,
     IT_ENDS,
     UNLOCK,
@@ -45,6 +46,7 @@ OF_RULES: dict[str, Why] = {
     Rule.DENY_NUMBER: Why.DENIED,
     Rule.OPTED_OUT: Why.ANSWERED_STOP,
     Rule.STOP: Why.ALL_STOPPED,
+    MALFORMED: Why.NOT_MOBILE,
     SendOutcome.REGION_NOT_ALLOWED: Why.REGION,
     SendOutcome.LOCKED: Why.LOCKED,
     SendOutcome.FACTOR_DISABLED: Why.DISABLED,
@@ -181,6 +183,7 @@ EXPLAINED: dict[Why, Explanation] = {
         "Too many passwords were tried, for this name or from this address. The password of this "
         "call was not checked. Wait as many seconds as Retry-After says.",
     ),
+    Why.NOT_MOBILE: Explanation(ENTER_A_MOBILE),
     Why.REGION: Explanation(
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
         "in place of texts. Operators can allow more countries.",

@@ -53,7 +53,9 @@ class Known:
     attempt: AuditEvent | None  # the last code entered
     suspension: AuditEvent | None
     access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
-    files: list[int]  # of which they are a member, if there is such a call: that one first
+    files: dict[
+        int, bool
+    ]  # of which they are a member, if there is such a call, and which are open
     text: SmsMessage | None  # the last one
     tries: list[GatewayTry]  # of it, newest first
     controls: list[Guard]
@@ -122,7 +124,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         access=access,
-        files=_files_of(user, access.file_id) if access else [],
+        files=_files_of(user, access.file_id) if access else {},
         text=text,
         tries=list(tries[:TRIES_LOOKED_AT]),
         revocation=revocation,
@@ -143,11 +145,12 @@ def _asked_by(revocation: Revocation) -> str:
     return f"{wording.plain(name)} ({', '.join(roles)})" if roles else wording.plain(name)
 
 
-def _files_of(user: User, asked: int | None) -> list[int]:
-    """Return the ids of files of *user*, the one that was *asked* for first, if it is one."""
-    ids = Membership.objects.filter(user=user, active=True).values_list("file_id", flat=True)
+def _files_of(user: User, asked: int | None) -> dict[int, bool]:
+    """Return files of *user* and which are open, the one that was *asked* for first."""
+    theirs = Membership.objects.filter(user=user, active=True)
     is_asked = Case(When(file_id=asked, then=0), default=1)
-    return list(ids.order_by(is_asked, "file_id")[: FILES_NAMED + 1])
+    files = theirs.order_by(is_asked, "file_id").values_list("file_id", "file__active")
+    return dict(files[: FILES_NAMED + 1])
 
 
 _IN_VAIN = [StaffOutcome.NOTHING_WAITING, StaffOutcome.OUT_OF_REACH]

@@ -7,6 +7,7 @@ from optin import phones
 from optin.gateways import Fate
 from optin.models import SmsMessage
 from optin.models.messages import LEASE, State, Unsent
+from optin.outcomes import CodeOutcome
 from optin.support import messages, wording
 from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
 from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
@@ -30,6 +31,9 @@ def what_became(known: Known) -> Iterator[Cause]:
     if verified := _verified(text):
         if request is None or not wording.is_refusal(request):
             yield verified  # else they wait for one that was refused since
+        return
+    if came := _entered_too_late(known, text):
+        yield came
         return
     yield from _BECAME[State(text.state)](known, text)
 
@@ -91,6 +95,21 @@ def _verified(text: SmsMessage) -> Cause | None:
         Why.ARRIVED,
         f"The last text arrived: its code was entered at {moment(code.closed_at)}.",
         "If they wait for another one, it was not asked for: let them ask while you look.",
+    )
+
+
+def _entered_too_late(known: Known, text: SmsMessage) -> Cause | None:
+    """Say that the text came, if a code was entered after it had expired."""
+    entered = known.attempt
+    if entered is None or text.sent_at is None or entered.outcome != CodeOutcome.OTP_EXPIRED:
+        return None
+    if "why" in entered.data or entered.at < text.sent_at:  # "why": it was another reason
+        return None
+    return no_text(
+        Why.ARRIVED,
+        f"The text of {moment(text.sent_at)} has probably arrived: a code was entered at "
+        f"{moment(entered.at)}, when it had expired.",
+        "Tell them to ask for a new code, and to enter it at once.",
     )
 
 

@@ -10,9 +10,17 @@ from optin.support.wording import moment, plain
 
 def of_access(known: Known) -> Iterator[Cause]:
     refused = known.access
-    if refused is None or refused.file_id in known.files:
+    if refused is None or known.files.get(refused.file_id or 0):
         return
-    named = ", ".join(map(str, known.files[:FILES_NAMED])) or "no file"
+    if refused.file_id in known.files:
+        yield _cause(
+            Why.FILE_CLOSED,
+            f"The file {refused.file_id} is closed: calls for it get 403, the last one at "
+            f"{moment(refused.at)}.",
+            "An administrator can open it again, if it was closed by mistake.",
+        )
+        return
+    named = ", ".join(map(str, [*known.files][:FILES_NAMED])) or "no file"
     more = " and more" if len(known.files) > FILES_NAMED else ""
     yield _cause(
         Why.NOT_A_MEMBER,
@@ -38,11 +46,10 @@ def of_refused(event: AuditEvent, known: Known) -> Cause:
         Why.OTHER_FILE,
         f"The call at {moment(event.at)} was for file {event.file_id}, and "
         f"{plain(known.user.get_username())} is a member of it now. So the token or the access key "
-        "is for another file, or the file is closed, or they became a member later. To read "
+        "is for another file, or they became a member or the file was opened later. To read "
         "events, one must also be a manager of the file.",
         "Ask which token or key the application uses: it needs one that was made for this file, "
-        "by somebody who is a member of it. An administrator can make an access key, and sees if "
-        "the file is closed.",
+        "by somebody who is a member of it. An administrator can make an access key.",
     )
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from optin import phones
+from optin.conf import conf
 from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
-from optin.outcomes import By, CodeOutcome, NotCompared, SignInOutcome
+from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared, SignInOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
@@ -116,11 +117,15 @@ def _another_code(event: AuditEvent) -> str:
         return "This is over. Tell them to ask for a new code, and to enter that."
     if event.kind == Kind.APP:
         return _OTHER_CODES[By.APP]
+    if event.outcome == MALFORMED or event.data.get("why") == NotCompared.OTHER_LENGTH:
+        return _ALL_DIGITS % conf.otp_digits
     for name in ("why", "by"):
         if advice := _OTHER_CODES.get(str(event.data.get(name))):
             return advice
     return "Only the newest code works, for ten minutes at most. Tell them to ask for another."
 
+
+_ALL_DIGITS = "Tell them to enter all %d digits of the code, as the text message has them."
 
 _OTHER_CODES: dict[str, str] = {
     NotCompared.FIRST_OF_TWO: TWO_CODES,
