@@ -1,13 +1,23 @@
-"""The units in deploy/systemd: right for systemd, and as restricted as they claim to be."""
+"""The units in deploy/systemd: right for systemd, as restricted as they say, and what they run."""
 
+import gzip
+import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from pytest_django.fixtures import Settings
 
+from optin.audit import ledger
+from optin.operations import people
+from tests.kit.clusters import BIN, new_cluster
+from tests.kit.people import ORIGIN
 from tests.kit.server import ROOT, needs
 
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
@@ -38,7 +48,7 @@ def test_systemd_accepts_all_units(tmp_path: Path) -> None:
     for unit in UNITS:
         text = unit.read_text(encoding="utf-8").replace("/srv/optin/.venv", sys.prefix)
         (tmp_path / unit.name).write_text(text.replace("/srv/optin", str(ROOT)))
-    copies = [tmp_path / re.sub("@", "@purge", unit.name) for unit in UNITS]
+    copies = [tmp_path / re.sub(r"@\.", "@purge.", unit.name) for unit in UNITS]
     for unit, copy in zip(UNITS, copies, strict=True):
         (tmp_path / unit.name).rename(copy)
     assert analyze("verify", "--man=no", *copies) == ""
@@ -50,3 +60,87 @@ def test_all_services_have_the_same_restrictions() -> None:
     restrictions = {text.partition("\n\n[Install]")[0].strip() for text in texts}
     assert len(restrictions) == 1
     assert "SystemCallFilter" in restrictions.pop()
+
+
+# -- what they run -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [204, 500])
+def test_a_ping_asks_the_address_of_what_succeeded(status: int) -> None:
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Write no log."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/x"
+        env = {"PATH": os.environ["PATH"], "PING_VERIFY_AUDIT": url, "PING_PURGE": ""}
+        for name in ("verify_audit", "purge", "migrate"):
+            command = [ROOT / "deploy" / "ping", name]
+            done = subprocess.run(command, env=env, capture_output=True, check=False)
+            assert bool(done.returncode) is (status == 500 and name == "verify_audit")
+        server.shutdown()
+    assert set(asked) == {"/x"}
+
+
+@pytest.mark.slow
+def test_a_backup_is_whole_and_old_ones_go(tmp_path: Path) -> None:
+    """One that fails deletes none."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for age in (29, 32):
+        file = folder / f"optin-{age}.dump"
+        file.touch()
+        os.utime(file, (file.stat().st_mtime - age * 86_400,) * 2)
+    command = [ROOT / "deploy" / "backup", folder]
+    with new_cluster() as cluster:
+        cluster.run("initdb", "-U", "postgres", "-A", "trust", "--no-sync")
+        cluster.start()
+        env = {"PATH": f"{BIN}:{os.environ['PATH']}", "PGHOST": "127.0.0.1"}
+        env |= {"PGPORT": str(cluster.port), "PGUSER": "postgres"}
+        assert subprocess.run(command, env=env, capture_output=True, check=False).returncode
+        assert {file.name for file in folder.glob("*.dump")} == {"optin-29.dump", "optin-32.dump"}
+        subprocess.run([BIN / "createdb", "optin"], env=env, check=True)
+        subprocess.run(command, env=env, check=True)
+    (made,) = {file.name for file in folder.iterdir()} - {"optin-29.dump"}
+    assert re.fullmatch(r"optin-\d{4}-\d\d-\d\d\.dump", made)
+    assert (folder / made).stat().st_mode & 0o077 == 0
+    subprocess.run([BIN / "pg_restore", "--list", folder / made], check=True, capture_output=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_line_of_the_ledger_is_lost_while_backups_need_it(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """Each day logrotate runs, and on most days nobody decides anything."""
+    program = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin")
+    needs("logrotate", program is not None)
+    assert program
+    settings.OPTIN_LEDGER = str(tmp_path / "ledger")
+    tmp_path.chmod(0o755)
+    text = (ROOT / "deploy" / "logrotate").read_text()
+    text = text.replace("/var/lib/optin", str(tmp_path)).replace("    su optin optin\n", "")
+    # As Debian's, whose "create" leaves an empty file.
+    (tmp_path / "conf").write_text(f"create\n{text}")
+    (tmp_path / "conf").chmod(0o644)
+    backups = (ROOT / "deploy" / "backup").read_text()
+    (days,) = map(int, re.findall(r"-mtime \+(\d+)", backups))
+    person = people.create("ann", "ann@example.com", origin=ORIGIN)
+    decisions = itertools.cycle([people.deactivate, people.activate])
+    for day in range(2 * days):
+        if day % 7 == 0:
+            next(decisions)(person, reason="Ticket", origin=ORIGIN)
+        command = [program, "--force", "--state", tmp_path / "state", tmp_path / "conf"]
+        subprocess.run(command, check=True)
+        assert ledger.newest(10_000)
+    packed = [gzip.decompress(file.read_bytes()).decode() for file in tmp_path.glob("ledger*.gz")]
+    kept = "".join([*packed, *(file.read_text() for file in tmp_path.glob("ledger*[!z]"))])
+    told = [line for line in ledger.read(kept.splitlines()) if line.is_told]
+    assert len(told) == len(range(0, 2 * days, 7))
