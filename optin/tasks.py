@@ -28,6 +28,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
 from optin.audit import repeats, seals
+from optin.doctor import seen
 from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
@@ -60,7 +61,7 @@ def on_ready(app: App) -> None:
 def _begin() -> PsycopgConnector:
     """Serve the metrics of this worker; return a connection that waits for the database."""
     worker_metrics.serve()
-    return worker_connection.connector()
+    return worker_connection.connector(seen.name_of_worker())
 
 
 class NotYet(Exception):

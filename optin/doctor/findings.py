@@ -51,6 +51,8 @@ class Check:
     """Checks that come first. If one of them finds a fault, this one is skipped."""
     seconds: float = 6.0
     """After which it is given up."""
+    settles: float = 0.0
+    """Seconds of work after a start that may pass before what it finds is right."""
     right: str = ""
     """What is so if it finds nothing, in a sentence for operators."""
 

@@ -62,6 +62,30 @@ def visitors() -> Iterator[Finding]:
         yield ok(f"The address of a visitor arrives (here: {ours if ip == site.MARKER else ip}).")
 
 
+def listens() -> Iterator[Finding]:
+    """Who is on another machine cannot pass the proxy."""
+    found = site.what_arrives()
+    if found is None or not found["bound"]:
+        yield skipped("The service does not tell where it listens: see 'running' and 'proxy'.")
+    elif _is_loopback(found["bound"]):
+        yield ok(f"The service listens at {found['bound']}, on this machine only.")
+    elif all(_is_loopback(str(network.network_address)) for network in conf.trusted_proxies):
+        yield fault(
+            f"The service listens at {found['bound']}: others reach it without the proxy, and 16 "
+            "slow requests stop it.",
+            seen="Its own word; TRUSTED_PROXIES names no proxy on another machine.",
+            do="Restart it with gunicorn's --bind 127.0.0.1:8000. If the proxy is on another "
+            "machine, name it in TRUSTED_PROXIES, and let the firewall keep away all others. "
+            f"{site.PROXY}",
+        )
+    else:
+        yield ok(f"The service listens at {found['bound']}, for a proxy on another machine.")
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
 def _untrusted(remote: str, hops: list[str], how: str) -> Iterator[Finding]:
     if hops == [site.MARKER] and (conf.no_proxy or settings.DEBUG):
         yield ok("There is no proxy in front, and the service believes nobody's X-Forwarded-For.")

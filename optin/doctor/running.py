@@ -29,6 +29,11 @@ CHECKS = (
     Check("versions", start.versions, right="Python and Django are new enough."),
     # While the database is away, Django's checks wait for it twice.
     Check("settings", start.settings_, seconds=11, right="`check --deploy` finds nothing."),
+    Check(
+        "files",
+        start.files,
+        right="Only the service can read `production.env`, and only root `owner.env`.",
+    ),
     Check("static", start.static_files, right="The style sheets and scripts of pages are there."),
     Check(
         "database",
@@ -93,9 +98,16 @@ CHECKS = (
         right="It can be written, and the database has all that it tells of.",
     ),
     Check(
+        "partitions",
+        trail.ahead,
+        after=("database", "migrations"),
+        right="The audit trail has room for the events of the next months.",
+    ),
+    Check(
         "seals",
         trail.sealed,
         after=("database", "migrations", "writes", "keys"),
+        settles=660,
         right="No event has waited for its seal for more than 30 minutes.",
     ),
     Check(
@@ -109,6 +121,7 @@ CHECKS = (
         "stream",
         trail.streamed,
         after=("database", "migrations"),
+        settles=60,
         right="The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the "
         "last 5 minutes, and its last attempt did not fail.",
     ),
@@ -116,6 +129,7 @@ CHECKS = (
         "notary",
         trail.notarised,
         after=("database", "migrations"),
+        settles=3660,
         right="No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours.",
     ),
     Check(
@@ -142,26 +156,36 @@ CHECKS = (
         "workers",
         work.workers,
         after=("database", "migrations"),
-        right="With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds.",
+        seconds=16,
+        right="With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds. All "
+        "have the release and the settings of the service.",
     ),
     Check(
         "jobs",
         work.jobs,
         after=("database", "migrations", "workers"),
+        settles=90,
         right="None has waited for more than a minute, and none has failed in the last 7 days.",
     ),
     Check(
         "messages",
         work.messages,
         after=("database", "migrations", "workers", "jobs"),
+        settles=90,
         right="No text and no mail has waited for more than a minute.",
     ),
     Check(
         "regular",
         work.regular,
         after=("database", "migrations", "workers", "jobs"),
+        settles=330,
         right="Figures were counted in the last 75 minutes, and no removal or new e-mail address is"
         " late.",
+    ),
+    Check(
+        "timers",
+        work.timers,
+        right="[They](deploy.md#starting-it) are on, and their last runs succeeded.",
     ),
     Check(
         "budgets",
@@ -180,6 +204,12 @@ CHECKS = (
         proxy.visitors,
         after=("site",),
         right="The visitor's address arrives, and one that the visitor makes up is not believed.",
+    ),
+    Check(
+        "listens",
+        proxy.listens,
+        after=("site",),
+        right="At 127.0.0.1, unless `TRUSTED_PROXIES` names another machine.",
     ),
     Check(
         "https",
@@ -287,11 +317,21 @@ def examine(
 
 def _look(check: Check) -> list[Finding]:
     try:
-        return list(check.look())
+        found = list(check.look())
+        return _settled(found, work.at_work_for(), check.settles) if check.settles else found
     except Exception as exc:
         return [_failed(exc)]
     finally:
         connection.close()
+
+
+def _settled(found: list[Finding], ran: float, settles: float) -> list[Finding]:
+    """Return *found* without what may only be so because the work began *ran* seconds ago."""
+    if ran >= settles:
+        return found
+    wait = f"The work began {ran:.0f} s ago: look again in {settles - ran:.0f} s."
+    ill = (Level.WARNING, Level.FAULT)
+    return [skipped(f"{wait} {one.text}") if one.level in ill else one for one in found]
 
 
 def _failed(exc: Exception) -> Finding:

@@ -60,6 +60,16 @@ def mail() -> Iterator[Finding]:
     except smtplib.SMTPResponseException as exc:
         yield _refuses(place, "the connection", f"answered {exc.smtp_code}")
     except OSError as exc:
+        # Smtplib raises an error of its own while it handles that of the socket.
+        if isinstance(exc, TimeoutError) or isinstance(exc.__context__, TimeoutError):
+            yield fault(
+                f"The mail server {place} takes the connection, but is silent: no mail leaves.",
+                seen="It did not answer in time. No mail was sent.",
+                do="Check the port in EMAIL_URL: submission:// is for 587. At 465, TLS comes "
+                "first: smtp://...:465?ssl=True. If that is right, look at the mail server, and at "
+                f"a firewall on the way. {_MAIL}",
+            )
+            return
         yield _refuses(place, "the connection", f"broke off ({type(exc).__name__})")
     else:
         with closing(server):

@@ -154,8 +154,8 @@ def running() -> Iterator[Finding]:
         yield warning(
             f"The running service has other settings than this command: {', '.join(differing)}.",
             seen="Keyed digests of the settings were compared.",
-            do="Restart the service if the file changed. Otherwise run the doctor with the "
-            "environment of the service.",
+            do="If the file changed: systemctl restart optin 'optin-worker@*'. Otherwise run the "
+            "doctor with the environment of the service.",
         )
     if not late.do and found["release"] == here and not differing:
         yield ok(f"Release {here}, with these settings.")

@@ -1,9 +1,11 @@
 """The settings, the code and its files: what a start needs."""
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from threading import Lock
 
 import django
@@ -12,7 +14,7 @@ from django.contrib.staticfiles import finders
 from django.core.checks import ERROR, WARNING, CheckMessage, run_checks
 
 from optin.conf import conf
-from optin.doctor.findings import Finding, Level, fault, ok, section, warning
+from optin.doctor.findings import Finding, Level, fault, ok, section, skipped, warning
 
 PYTHON, DJANGO = (3, 11), (5, 2)
 """The oldest versions that serve. With Django 6, Python 3.12."""
@@ -95,6 +97,37 @@ def _section(name: str | None) -> str:
     if name in RESTORED:
         return section("upgrade-and-restore", "Backup and restore")
     return section("reference", "Settings")
+
+
+def files() -> Iterator[Finding]:
+    """Nobody but the service reads its settings, nor the service the owner's password."""
+    production, owner = (settings.CONFIG_DIR / name for name in ("production.env", "owner.env"))
+    open_ = [path for path in (production, owner) if os.path.exists(path) and _is_open(path)]
+    for path in open_:
+        yield fault(
+            f"Other accounts of this machine can read {path}.",
+            seen=f"Its mode is {path.stat().st_mode & 0o777:04o}.",
+            do=f"chmod 600 {path}  If others use this machine, replace its keys and passwords. "
+            + section("run", "Keys"),
+        )
+    if os.geteuid() and os.access(owner, os.R_OK):
+        open_.append(owner)
+        yield fault(
+            f"The service can read {owner}: whoever takes it over can change the audit trail.",
+            seen="The doctor could read it.",
+            do=f"chown root: {owner}; chmod 600 {owner}  Then give the owner a new password. "
+            + section("deploy", "PostgreSQL"),
+        )
+    if not os.path.exists(production):
+        yield skipped(f"There is no {production} here.")
+    elif not open_:
+        yield ok(f"Only the service can read {production}.")
+
+
+def _is_open(path: Path) -> bool:
+    about = path.stat()
+    by_group = about.st_mode & 0o070 and about.st_gid not in {0, os.getegid()}
+    return bool(about.st_mode & 0o007 or by_group)
 
 
 def static_files() -> Iterator[Finding]:

@@ -8,11 +8,13 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import integrity, notes
+from optin.audit import integrity, months, notes
 from optin.conf import conf
 from optin.doctor import start
+from optin.doctor.database import is_postgresql
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
 from optin.models import AuditEvent, AuditSeal, AuditStream, AuthenticatorApp, ProviderUser
+from optin.models.audit import BLOCK
 from optin.support import needs
 from optin.support.wording import some
 
@@ -79,6 +81,26 @@ def restored() -> Iterator[Finding]:
     """There is a ledger, and the database has what it tells of."""
     found = [start.as_finding(one) for one in start.messages() if one.id in start.RESTORED]
     yield from found or [ok(f"The database has all that {conf.ledger} tells of.")]
+
+
+def ahead() -> Iterator[Finding]:
+    """There is a partition for each event of the next months."""
+    if not is_postgresql():
+        yield skipped("SQLite has none.")
+        return
+    last = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    block, known = last // BLOCK, months.attached()
+    wanted = range(block, block + 1 + months.AHEAD)
+    if missing := [months.name_of(one) for one in wanted if one not in known]:
+        yield fault(
+            f"The audit trail lacks {', '.join(missing)}: without room for its event, every "
+            "request fails.",
+            seen="pg_inherits does not have it.",
+            do="systemctl start optin-owner@purge, which makes it. See whether its timer is on. "
+            + section("deploy", "Starting it"),
+        )
+    else:
+        yield ok(f"{months.AHEAD} partitions are ready after the one in use.")
 
 
 def sealed() -> Iterator[Finding]:

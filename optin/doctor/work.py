@@ -1,16 +1,23 @@
 """What must run all the time: workers or cron, and what they leave behind if they do not."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from optin.conf import conf
-from optin.doctor.database import rows
+from optin.doctor import seen, site
+from optin.doctor.database import is_postgresql, rows
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.net import Unreachable
 from optin.models import File, Span
 from optin.models.messages import LEASE
 from optin.support import budgets, needs
+from optin.support.wording import some
 
 WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 
@@ -22,7 +29,28 @@ def _by_workers() -> bool:
     return bool(conf.delivery == "worker")
 
 
-_ALIVE = "SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrastinate_workers"
+KNOWN_WITHIN = 12.0
+"""Seconds in which a worker that was just started gives its first sign of life."""
+
+_SIGNS = "SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrastinate_workers"
+_NAMES = """
+    SELECT DISTINCT split_part(application_name, ' ', 2),
+        split_part(application_name, ' ', 3)::float
+    FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s
+"""
+
+
+def _named() -> list[tuple[str, float]]:
+    """The signature of each worker that is connected, and when it started."""
+    if not is_postgresql():
+        return []
+    return [(str(mark), float(str(at))) for mark, at in rows(_NAMES, f"{seen.WORKER} % %")]
+
+
+def at_work_for() -> float:
+    """Return for how many seconds the oldest worker has run; without workers, this machine."""
+    starts = [at for _, at in _named()]
+    return time.time() - min(starts) if starts else time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def workers() -> Iterator[Finding]:
@@ -32,19 +60,20 @@ def workers() -> Iterator[Finding]:
             "OPTIN_DELIVERY is inline: web processes send, a worker or cron does the rest. The "
             "check 'regular' shows whether one of them runs."
         )
+        yield from _unlike_the_service()
         return
-    silent = sorted(float(str(seconds)) for (seconds,) in rows(_ALIVE))
-    limit = LEASE.total_seconds()
-    alive = [seconds for seconds in silent if seconds <= limit]
+    silent, alive = _wait_for_signs()
     if not alive:
         last = f"The last one has said nothing for {silent[0]:.0f} s." if silent else ""
         yield fault(
             f"No worker runs: no text and no mail leaves. {last}".strip(),
             seen="last_heartbeat in procrastinate_workers.",
-            do="systemctl start optin-worker@1, and wait ten seconds; then read journalctl -u "
-            f"'optin-worker@*'. {WORKERS}",
+            do="systemctl restart optin-worker@1; then read journalctl -u 'optin-worker@*'. "
+            f"{WORKERS}",
         )
-    elif len(alive) < len(silent):
+        return
+    yield from _unlike_the_service()
+    if len(alive) < len(silent):
         dead = len(silent) - len(alive)
         yield warning(
             f"{len(alive)} workers run; {dead} died within the last day without stopping.",
@@ -53,6 +82,96 @@ def workers() -> Iterator[Finding]:
         )
     else:
         yield ok(f"{len(alive)} alive; the last sign of life was {alive[0]:.0f} s ago.")
+
+
+def _wait_for_signs() -> tuple[list[float], list[float]]:
+    """Return for how many seconds each worker has been silent, and those who are alive.
+
+    Without one that is alive, wait for one that may be starting.
+    """
+    ends = time.monotonic() + KNOWN_WITHIN
+    while True:
+        silent = sorted(float(str(seconds)) for (seconds,) in rows(_SIGNS))
+        alive = [seconds for seconds in silent if seconds <= LEASE.total_seconds()]
+        if alive or time.monotonic() > ends:
+            return silent, alive
+        time.sleep(0.5)
+
+
+def _unlike_the_service() -> Iterator[Finding]:
+    """Workers that have other settings, or another release, than the running service."""
+    try:
+        service = site.what_arrives()
+    except Unreachable:
+        service = None
+    if service is None:
+        return  # "site" or "running" tells
+    expected = seen.signature(service["release"], service["settings"])
+    named = _named()
+    if others := [at for mark, at in named if mark != expected]:
+        yield warning(
+            f"{len(others)} of {some(len(named), 'worker')} run with other settings, or another "
+            "release, than the service.",
+            seen="Keyed digests of both were compared.",
+            do=f"systemctl restart 'optin-worker@*', on each machine. {WORKERS}",
+        )
+
+
+TIMERS = ("optin-backup", "optin-run@verify_audit", "optin-run@doctor", "optin-owner@purge")
+_ITSELF = "optin-run@doctor"
+
+
+def timers() -> Iterator[Finding]:
+    """On the machine with ``owner.env``: the timers are on, and what they last ran succeeded."""
+    if not os.path.exists(settings.CONFIG_DIR / "owner.env"):
+        yield skipped("They run on the machine with owner.env, if systemd is used.")
+        return
+    states = _units(f"{name}.{kind}" for name in TIMERS for kind in ("timer", "service"))
+    if not states:
+        yield skipped("There is no systemd here.")
+        return
+    wanted = [name for name in TIMERS if states[f"{name}.timer"]["LoadState"] != "masked"]
+    off = [name for name in wanted if states[f"{name}.timer"]["ActiveState"] != "active"]
+    # The run that asks is no result yet, and one by hand must not tell of the last one.
+    failed = [
+        name
+        for name in wanted
+        if states[f"{name}.service"]["Result"] != "success" and name != _ITSELF
+    ]
+    if off:
+        yield fault(
+            f"These timers are off: {', '.join(off)}.",
+            seen="systemctl show.",
+            do=f"systemctl enable --now {' '.join(f'{name}.timer' for name in off)}  If something "
+            f"else does that work: systemctl mask. {CRON}",
+        )
+    for name in failed:
+        yield fault(
+            f"The last run of {name} failed.",
+            seen="Its Result in systemctl show.",
+            do=f"journalctl -u {name} -n 20; then systemctl start {name}.",
+        )
+    if not off and not failed:
+        yield ok(f"{len(wanted)} are on, and their last runs succeeded.")
+
+
+def _units(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return what systemd says of these units; nothing without systemd."""
+    asked = "--property=Id,LoadState,ActiveState,Result"
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["systemctl", "show", asked, *names],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    units = [
+        dict(line.split("=", 1) for line in each.splitlines()) for each in done.stdout.split("\n\n")
+    ]
+    return {unit["Id"]: unit for unit in units if unit}
 
 
 _OLDEST = """

@@ -29,10 +29,13 @@ PAUSE = 1.0
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
 
-def connector() -> PsycopgConnector:
-    """Return the connector of a worker, for the database of the service."""
+def connector(name: str) -> PsycopgConnector:
+    """Return the connector of a worker, for the database of the service.
+
+    :param name: of its connections, as ``pg_stat_activity`` shows it.
+    """
     return Waiting(
-        kwargs=connector_params(),
+        kwargs=connector_params() | {"application_name": name},
         min_size=1,
         max_size=4,
         timeout=5,

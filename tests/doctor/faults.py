@@ -122,6 +122,18 @@ def pooler(made: Installation) -> Iterator[Env]:
         made.stop("pgbouncer")
 
 
+@contextmanager
+def without_partition(made: Installation) -> Iterator[None]:
+    """The third one after that in use."""
+    name = "optin_audit.optin_auditevent_3"
+    bounds = f"FROM ({3 * BLOCK}) TO ({4 * BLOCK})"
+    with made.broken(
+        f"ALTER TABLE optin_auditevent DETACH PARTITION {name}",
+        f"ALTER TABLE optin_auditevent ATTACH PARTITION {name} FOR VALUES {bounds}",
+    ):
+        yield
+
+
 # -- workers and what is regular ---------------------------------------------------
 
 
@@ -130,6 +142,36 @@ def dead_worker(made: Installation) -> Iterator[None]:
     with made.frozen("worker"):
         made.sql("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min'")
         yield
+
+
+@contextmanager
+def old_worker(made: Installation) -> Iterator[None]:
+    """The settings changed, and the service was restarted, but not its worker."""
+    made.restart_worker(OPTIN_OTP_TRIES="4")
+    try:
+        yield
+    finally:
+        made.restart_worker()
+
+
+@contextmanager
+def open_settings(made: Installation) -> Iterator[None]:
+    file = made.folder / "production.env"
+    file.chmod(0o644)
+    try:
+        yield
+    finally:
+        file.chmod(0o600)
+
+
+@contextmanager
+def everybody_reaches(made: Installation) -> Iterator[None]:
+    """Gunicorn is bound to all addresses."""
+    made.restart_service("0.0.0.0")  # noqa: S104
+    try:
+        yield
+    finally:
+        made.restart_service()
 
 
 @contextmanager
@@ -154,15 +196,18 @@ def failed_job(made: Installation) -> Iterator[None]:
         yield
 
 
+OLD_MAIL = """
+    INSERT INTO optin_notice (state, tries, unknown_attempts, reason, created_at, language,
+        kind, last_three, user_id)
+    SELECT 'queued', 0, 0, '', now() - interval '10 min', '', 'locked', '', id FROM optin_user
+"""
+NO_MAIL = "DELETE FROM optin_notice"
+
+
 @contextmanager
 def old_mail(made: Installation) -> Iterator[None]:
     """A mail that has waited for 10 minutes, though the worker lives and has no job."""
-    breaks = """
-        INSERT INTO optin_notice (state, tries, unknown_attempts, reason, created_at, language,
-            kind, last_three, user_id)
-        SELECT 'queued', 0, 0, '', now() - interval '10 min', '', 'locked', '', id FROM optin_user
-    """
-    with made.broken(breaks, "DELETE FROM optin_notice"):
+    with made.broken(OLD_MAIL, NO_MAIL):
         yield
 
 
@@ -173,13 +218,8 @@ def no_cron(made: Installation) -> Iterator[Env]:
         yield {"OPTIN_DELIVERY": "inline"}
 
 
-@contextmanager
-def old_figures(made: Installation) -> Iterator[None]:
-    with made.broken(
-        "UPDATE optin_span SET made_at = made_at - interval '3 hours'",
-        "UPDATE optin_span SET made_at = made_at + interval '3 hours'",
-    ):
-        yield
+OLD_FIGURES = "UPDATE optin_span SET made_at = made_at - interval '3 hours'"
+NEW_FIGURES = OLD_FIGURES.replace("-", "+")
 
 
 UNSEALED = """
@@ -256,12 +296,26 @@ def mail_refuses(made: Installation) -> Iterator[None]:
 
 
 @contextmanager
+def silent_after_tls(made: Installation) -> Iterator[None]:
+    made.mail.is_deaf_to = "AUTH"
+    try:
+        yield
+    finally:
+        made.mail.is_deaf_to = ""
+
+
+@contextmanager
 def deaf_mail(made: Installation) -> Iterator[None]:
     made.mail.is_deaf = True
     try:
         yield
     finally:
         made.mail.is_deaf = False
+
+
+def unit(**states: str) -> Callable[[Installation], Broken]:
+    """One unit is in another state, as ``systemctl show`` tells it."""
+    return lambda made: made.systemd(**states)
 
 
 def mail_away(made: Installation) -> Broken:
@@ -437,12 +491,45 @@ SEEDS = (
     Seed("the pooler loses prepared statements", pooler, "pooler", "loses prepared", also=_OTHER),
     Seed("an audit event was changed", changed_event, "trail", "its content was changed"),
     Seed("the seal is too old", no_seal, "seals", "has not been sealed since"),
+    Seed("a partition is missing ahead", without_partition, "partitions", "optin_auditevent_3"),
+    Seed("others can read the settings", open_settings, "files", "production.env"),
+    Seed("everybody reaches gunicorn", everybody_reaches, "listens", "listens at 0.0.0.0"),
+    Seed(
+        "the timer of the backup is off",
+        unit(Id="optin-backup.timer", ActiveState="inactive"),
+        "timers",
+        "timers are off: optin-backup.",
+    ),
+    Seed(
+        "the timer of the purge is not installed",
+        unit(Id="optin-owner@purge.timer", LoadState="not-found", ActiveState="inactive"),
+        "timers",
+        "timers are off: optin-owner@purge.",
+    ),
+    Seed(
+        "the check of the trail failed",
+        unit(Id="optin-run@verify_audit.service", Result="exit-code"),
+        "timers",
+        "last run of optin-run@verify_audit failed",
+    ),
+    Seed(
+        "the worker has older settings",
+        old_worker,
+        "workers",
+        "with other settings",
+        level="warning",
+    ),
     Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
     Seed("jobs are old", old_jobs, "jobs", "1 jobs of the queue messages wait"),
     Seed("a job failed", failed_job, "jobs", "1 background job failed", level="warning"),
     Seed("a mail waits", old_mail, "messages", "1 mail not sent yet"),
     Seed("cron does not send", no_cron, "messages", "1 mail not sent yet", also=_OTHER),
-    Seed("figures are not counted", old_figures, "regular", "have not been counted since"),
+    Seed(
+        "figures are not counted",
+        sql(OLD_FIGURES, NEW_FIGURES),
+        "regular",
+        "have not been counted since",
+    ),
     Seed("the certificate of a gateway has expired", expired_gateway, "gateways", "has expired"),
     Seed(
         "the name of a gateway does not resolve",
@@ -464,7 +551,8 @@ SEEDS = (
     Seed("Redis hangs", lambda made: made.frozen("redis"), "redis", "but not our commands"),
     Seed("the mail server is away", mail_away, "mail", "The mail server cannot be reached"),
     Seed("the mail server refuses the login", mail_refuses, "mail", "refuses name and password"),
-    Seed("the mail server says nothing", deaf_mail, "mail", "refuses the connection"),
+    Seed("the mail server says nothing", deaf_mail, "mail", "is silent"),
+    Seed("the mail server says nothing to the login", silent_after_tls, "mail", "is silent"),
     Seed(
         "the disk is full",
         lambda made: small_disk(made, "size=1m"),

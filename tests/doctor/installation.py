@@ -1,5 +1,6 @@
 """A whole installation, set up as docs/deploy.md says, in which one thing at a time breaks."""
 
+import http.client
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ with time_machine.travel(now - timedelta(minutes=90), tick=True):
 seals.seal(now - timedelta(minutes=60))
 """
 """A person who asked for a code 90 minutes ago, and the seal over that event."""
+
+
+_SYSTEMCTL = """#!/usr/bin/env python3
+import sys
+for unit in sys.argv[3:]:
+    usual = {{"Id": unit, "LoadState": "loaded", "ActiveState": "active", "Result": "success"}}
+    said = {!r}
+    for name, value in (usual | (said if said.get("Id") == unit else {{}})).items():
+        print(f"{{name}}={{value}}")
+    print()
+"""
+"""Tells that all is well of each unit, but for what is put into the braces."""
 
 
 @dataclass
@@ -178,16 +191,36 @@ class Installation:
     def stop(self, part: str) -> None:
         self.parts.pop(part).close()
 
-    def start_worker(self) -> None:
+    def start_worker(self, program: str = "tests/doctor/seasoned.py", **env: str) -> None:
+        """Start a worker: one that tells that it has run for two hours, or ``manage.py``."""
         before = self._beats()
         with ExitStack() as stack:
             log = self.folder / "worker.log"
+            env = {**self.env, "PYTHONPATH": str(ROOT), **env}
             process = stack.enter_context(
-                running_python("manage.py", "procrastinate", "worker", env=self.env, log=log)
+                running_python(program, "procrastinate", "worker", env=env, log=log)
             )
             self.pids["worker"] = process.pid
             self.parts["worker"] = stack.pop_all()
         until(lambda: self._beats() > before)
+
+    def restart_worker(self, **env: str) -> None:
+        self.stop("worker")
+        self.start_worker(**env)
+
+    def restart_service(self, address: str = "127.0.0.1") -> None:
+        self.stop("service")
+        _serve(self, address)
+
+    @contextmanager
+    def systemd(self, **states: str) -> Iterator[None]:
+        """Let ``systemctl show`` tell these states of the unit with their ``Id``."""
+        made_up = self.folder / "bin" / "systemctl"
+        made_up.write_text(_SYSTEMCTL.format(states))
+        try:
+            yield
+        finally:
+            made_up.write_text(_SYSTEMCTL.format({}))
 
     def _beats(self) -> int:
         ((count,),) = self.sql("SELECT count(*) FROM procrastinate_workers")
@@ -268,7 +301,8 @@ def _environment(
     return {
         **production_environment(),
         **OWN_SECRETS,
-        "PATH": os.environ["PATH"],
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        "CONFIG_DIR": str(folder),
         "SSL_CERT_FILE": str(authority.path),
         "OPTIN_GATEWAY_CA": str(authority.path),
         "FRONT": str(front),
@@ -320,6 +354,12 @@ def installed(folder: Path) -> Iterator[Installation]:
         made.sql(GRANTS, "owner")
         done = made.manage("shell", "-v0", "-c", PAST)
         assert done.returncode == 0, done.stderr
+        for name in ("production.env", "owner.env"):
+            (folder / name).touch(0o600)
+        systemctl = folder / "bin" / "systemctl"
+        systemctl.parent.mkdir()
+        systemctl.write_text(_SYSTEMCTL.format({}))
+        systemctl.chmod(0o755)
         made.start_redis(int(env["REDIS_PORT"]))
         _serve(made)
         made.restart_proxy()
@@ -332,13 +372,20 @@ def installed(folder: Path) -> Iterator[Installation]:
         yield made
 
 
-def _serve(made: Installation) -> None:
+def _serve(made: Installation, address: str = "127.0.0.1") -> None:
     with ExitStack() as stack:
-        listener = socket.create_server(("127.0.0.1", made.port))
+        listener = socket.create_server((address, made.port))
         log = made.folder / "server.log"
         process = stack.enter_context(gunicorn(listener, made.env, log, workers=1))
         made.pids["service"] = process.pid
         made.parts["service"] = stack.pop_all()
+    until(lambda: _answers(made.port))
+
+
+def _answers(port: int) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+        line.request("GET", "/livez", headers={"Host": "localhost"})
+        return line.getresponse().status == 200
 
 
 def _is_at_rest(made: Installation) -> bool:

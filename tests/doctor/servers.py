@@ -97,6 +97,8 @@ class MailServer(ThreadingTCPServer):
     password = "mail-password"
     lets_in = True
     is_deaf = False
+    is_deaf_to = ""
+    """The command that it does not answer."""
 
     @property
     def port(self) -> int:
@@ -122,6 +124,8 @@ class _Speaks(StreamRequestHandler):
 
     def answer(self, words: list[str]) -> None:
         match words:
+            case [word, *_] if word == self.server.is_deaf_to:
+                self.rfile.read()
             case ["EHLO", *_]:
                 self.wfile.write(b"250-mail\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n")
             case ["STARTTLS"]:
