@@ -137,7 +137,7 @@ CHECKS = (
         disks.space,
         right="There are more than 500 MB free for the ledger. Below 20 MB is a fault.",
     ),
-    Check("redis", servers.redis, right="It answers, if `REDIS_URL` is set."),
+    Check("redis", servers.redis, right="It takes counts, if `REDIS_URL` is set."),
     Check(
         "mail",
         servers.mail,

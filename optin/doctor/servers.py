@@ -14,15 +14,22 @@ from optin.messaging import delivery
 from optin.runtime import throttle
 
 _MAIL = section("run", "Mails to people")
+_REDIS = {
+    "OutOfMemoryError": "It is full: raise its maxmemory, or let it evict keys.",
+    "ReadOnlyError": "It is a read-only replica: REDIS_URL must name the primary.",
+    "": "Check the password, and redis:// or rediss://, in REDIS_URL.",
+}
+"""What to do, by the error of redis-py."""
 
 
 def redis() -> Iterator[Finding]:
-    """It answers a ping."""
+    """It takes counts."""
     if not settings.REDIS_URL:
         yield ok("REDIS_URL is not set: each process counts requests for itself.")
         return
-    if not throttle.redis_is_away():
-        yield ok("Redis answers.")
+    why = throttle.why_redis_is_away()
+    if not why:
+        yield ok("Redis takes counts.")
         return
     at = urlsplit(settings.REDIS_URL)
     place = Place(at.hostname or "", at.port or 6379)
@@ -33,9 +40,9 @@ def redis() -> Iterator[Finding]:
         yield unreachable("Redis", exc, do=f"Start Redis, or correct REDIS_URL. {meanwhile}")
     else:
         yield fault(
-            f"Redis at {place} takes the connection, but not our commands.",
-            seen="It does not answer PING.",
-            do=f"Check the password, and redis:// or rediss://, in REDIS_URL. {meanwhile}",
+            f"Redis at {place} takes the connection, but no counts ({why}).",
+            seen="It was sent a SET.",
+            do=f"{_REDIS.get(why, _REDIS[''])} {meanwhile}",
         )
 
 

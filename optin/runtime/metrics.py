@@ -135,7 +135,7 @@ class Measure:
 
 
 UNREADY = Measure("optin_unready", "1 if the server cannot serve for this reason.", "reason")
-REDIS_UP = Measure("optin_redis_up", "1 if Redis answers.")
+REDIS_UP = Measure("optin_redis_up", "1 if Redis takes counts.")
 CLOCK_OFFSET = Measure(
     "optin_clock_offset_seconds", "How far the clock of this machine is ahead of the database's."
 )

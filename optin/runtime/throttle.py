@@ -55,26 +55,23 @@ def hit_network(ip: str) -> timedelta | None:
 
 
 def redis_is_away() -> bool:
-    """Whether Redis is configured and does not answer: each process counts for itself then."""
-    if not settings.REDIS_URL:
-        return False
-    if _redis.may_be_asked():
-        if _shared().storage.check():
-            _redis.answered()
-        else:
-            _redis.failed("no answer to a ping")
-    return _redis.is_away
+    """Whether Redis is configured and takes no counts: each process counts for itself then."""
+    return bool(why_redis_is_away())
+
+
+def why_redis_is_away() -> str:
+    """Return the name of the error with which Redis refuses a count; "" if it takes them."""
+    if settings.REDIS_URL and (not _redis.why or _redis.is_due()):
+        _redis.try_to_write()
+    return _redis.why if settings.REDIS_URL else ""
 
 
 def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
     if settings.REDIS_URL and _redis.may_be_asked():
         try:
-            wait = _count(_shared(), rates, who)
+            return _count(_shared(), rates, who)
         except StorageError as exc:
-            _redis.failed(type(exc.__cause__ or exc).__name__)
-        else:
-            _redis.answered()
-            return wait
+            _redis.failed(exc)
     return _count(_own(), rates, who)
 
 
@@ -103,34 +100,51 @@ def _left(limiter: FixedWindowRateLimiter, item: RateLimitItem, who: str) -> flo
 
 
 class _Redis:
-    """Remembers whether Redis answered, so that few requests wait for one that is away."""
+    """Remembers whether Redis takes counts, so that few requests wait for one that does not.
+
+    One that is full, or a read-only replica, still answers a ping and tells counts. So only a
+    write shows that it is back.
+    """
 
     def __init__(self) -> None:
-        self._ask_from: float | None = None  # time.monotonic; None: it answers
-
-    @property
-    def is_away(self) -> bool:
-        return self._ask_from is not None
+        self.why = ""
+        self._ask_from = 0.0  # time.monotonic
 
     def may_be_asked(self) -> bool:
-        """Whether to ask it. While it is away, one request asks in ``ASK_AGAIN`` seconds."""
-        if self._ask_from is None:
-            return True
+        """Whether to count there. While it is away, one request in ``ASK_AGAIN`` seconds tries."""
+        if self.why and self.is_due():
+            self.try_to_write()
+        return not self.why
+
+    def is_due(self) -> bool:
+        """Whether it is time to try one that is away. The next one is only later."""
         now = time.monotonic()
         if now < self._ask_from:
             return False
         self._ask_from = now + ASK_AGAIN
         return True
 
-    def failed(self, cause: str) -> None:
-        if self._ask_from is None:
-            logger.warning("Redis is away (%s): this process counts requests for itself", cause)
-        self._ask_from = time.monotonic() + ASK_AGAIN
+    def try_to_write(self) -> None:
+        storage = cast(RedisStorage, _shared().storage)
+        connection = cast("redis.Redis", storage.get_connection())
+        try:
+            connection.set(storage.prefixed_key("a try"), "", ex=1)
+        except redis.RedisError as exc:
+            self.failed(exc)
+        else:
+            self.answered()
+
+    def failed(self, exc: Exception) -> None:
+        cause = exc.__cause__ if isinstance(exc, StorageError) else None
+        why = type(cause or exc).__name__
+        if not self.why:
+            logger.warning("Redis takes no counts (%s): this process counts requests itself", why)
+        self.why, self._ask_from = why, time.monotonic() + ASK_AGAIN
 
     def answered(self) -> None:
-        if self._ask_from is not None:
+        if self.why:
             logger.warning("Redis is back: it counts requests for all processes")
-        self._ask_from = None
+        self.why = ""
 
 
 _redis = _Redis()

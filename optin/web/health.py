@@ -57,7 +57,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
     ``writes``: the database answers, but takes no writes. ``stopping``: the server stops soon.
 
-    A second line ``redis`` after the ``ok``: it does not answer, so each process counts requests
+    A second line ``redis`` after the ``ok``: it takes no counts, so each process counts requests
     for itself.
     """
     if stopping.announced():

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
+import redis
+
 from optin.models.audit import BLOCK
 from tests.doctor.installation import Installation
 from tests.kit.certificates import tls
@@ -287,6 +289,16 @@ def without_redis(made: Installation) -> Iterator[None]:
 
 
 @contextmanager
+def full_redis(made: Installation) -> Iterator[None]:
+    with redis.Redis(port=int(made.env["REDIS_PORT"])) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+@contextmanager
 def mail_refuses(made: Installation) -> Iterator[None]:
     made.mail.lets_in = False
     try:
@@ -548,7 +560,8 @@ SEEDS = (
     Seed("a gateway refuses the credentials", strange_gateway, "gateways", "twilio refuses our"),
     Seed("a gateway hangs", deaf_gateway, "gateways", "says nothing", also=_OTHER),
     Seed("Redis is away", without_redis, "redis", "Redis cannot be reached"),
-    Seed("Redis hangs", lambda made: made.frozen("redis"), "redis", "but not our commands"),
+    Seed("Redis hangs", lambda made: made.frozen("redis"), "redis", "but no counts"),
+    Seed("Redis is full", full_redis, "redis", "OutOfMemoryError"),
     Seed("the mail server is away", mail_away, "mail", "The mail server cannot be reached"),
     Seed("the mail server refuses the login", mail_refuses, "mail", "refuses name and password"),
     Seed("the mail server says nothing", deaf_mail, "mail", "is silent"),

@@ -1,6 +1,7 @@
 """What happens while something that the service needs is not there (S-64)."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from optin.outcomes import SendOutcome
 from optin.runtime import throttle
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
-from tests.kit.server import eventually, free_port, needs
+from tests.kit.server import METRICS_TOKEN, eventually, free_port, needs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,11 +50,63 @@ def test_redis_away(
     assert [call() for _ in range(2)] == [400, 400]
     assert ready() == b"ok\nredis\n"
     with redis(port, tmp_path):
-        throttle._redis._ask_from = 0.0
+        ask_again()
         assert [call() for _ in range(5)] == [400] * 4 + [429]  # a count of its own
         assert ready() == b"ok\n"
     assert [call() for _ in range(3)] == [400, 400, 429]  # the count from before goes on
     assert ready() == b"ok\nredis\n"
+
+
+@pytest.mark.parametrize(
+    ("flaw", "mend", "why"),
+    [
+        (["--maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"], "OutOfMemoryError"),
+        (["--replicaof", "127.0.0.1 1"], ["REPLICAOF", "NO", "ONE"], "ReadOnlyError"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_redis_that_answers_but_cannot_write(
+    flaw: list[str],
+    mend: list[str],
+    why: str,
+    client: Client,
+    settings: LazySettings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is away for whoever watches, and does not seem to come and go."""
+    needs("Redis", shutil.which("redis-server") is not None)
+    settings.OPTIN_REQUESTS_PER_USER = (Rate(4, 300), Rate(9, 3000))
+    settings.METRICS_TOKEN = METRICS_TOKEN
+    Canary.objects.look()
+    port = free_port()
+    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+
+    def seen() -> tuple[bytes, str]:
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+        up = re.search(r"^optin_redis_up (.*)$", answer.content.decode(), re.MULTILINE)
+        return client.get("/readyz").content, up[1] if up else ""
+
+    def told() -> list[str]:
+        return [line.message for line in caplog.records if line.name == throttle.__name__]
+
+    with redis(port, tmp_path, *flaw):
+        for _ in range(4):
+            ask_again()
+            assert seen() == (b"ok\nredis\n", "0.0")
+            ask_again()
+            assert throttle.hit(1) is None
+        assert throttle.hit(1)  # a count of its own
+        assert [why in line for line in told()] == [True]
+        subprocess.run(["redis-cli", "-p", str(port), *mend], check=True, capture_output=True)
+        ask_again()
+        assert seen() == (b"ok\n", "1.0")
+    assert ["is back" in line for line in told()] == [False, True]
+
+
+def ask_again() -> None:
+    """Let ``ASK_AGAIN`` pass."""
+    throttle._redis._ask_from = 0.0
 
 
 def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
@@ -69,9 +122,9 @@ def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
 
 
 @contextmanager
-def redis(port: int, folder: Path) -> Iterator[None]:
+def redis(port: int, folder: Path, *options: str) -> Iterator[None]:
     """Run Redis at *port* until the block ends."""
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
             assert eventually(lambda: throttle._shared().storage.check())
