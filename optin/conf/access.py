@@ -29,7 +29,8 @@ class Access:
         (Rate(100, 300),),
         parse=rates,
         fault=positive,
-        doc="Wrong passwords and, counted apart, requests for a new password from one address.",
+        doc="Wrong passwords and, counted apart, requests for a new password from one address. "
+        "Accounts that signed in from its network before are counted each for itself.",
     )
     # By network, so that a stranger elsewhere cannot shut the owner out.
     failed_sign_ins_per_name = Setting(
@@ -58,13 +59,13 @@ class Access:
         doc="Then: wrong passwords for one name from a network (/24, IPv6: /48) from which this "
         "person never signed in.",
     )
-    # A server that signs in for all its users is one address.
     sign_ins_per_ip = Setting(
         81,
         (Rate(300, 300),),
         parse=rates,
         fault=positive,
-        doc="Passwords, right or wrong, from one address.",
+        doc="Passwords, right or wrong, from one address. Accounts that signed in from its network "
+        "before are counted each for itself.",
     )
     password_hashes = Setting(
         80,

@@ -6,6 +6,7 @@ right.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
@@ -39,24 +40,39 @@ EMAILS = (Rate(5, 86_400),)
 """Requests of one person for another e-mail address: each mails to an address of their choice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One failed sign-in that was charged before its password was looked at."""
+
+    failures: Sequence[Limit]
+    at: datetime
+    beyond: Reserved | None  # if over the limit over all networks, which by itself refuses nobody
+
+    def refund(self) -> None:
+        """Take the failure back, but not the try. Call inside a transaction."""
+        take_back(self.failures, self.at)
+
+
 def reserve_sign_in(
     name: str, origin: Origin, now: datetime, user: User | None = None
-) -> Reserved | Refused | None:
+) -> Charge | Refused:
     """Charge one failed sign-in before the password is looked at, or say why not.
 
     Charging first keeps the limit exact however many try at once. A right password takes back the
-    failure (``refund_sign_in``), but not the try. Call inside a transaction.
+    failure (``Charge.refund``), but not the try. Call inside a transaction.
 
     :param user: who has the name, if anybody. The statements are the same either way (S-38).
-    :returns: ``Reserved`` only beyond the limit over all networks, which by itself refuses nobody.
     """
-    is_known = KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
-    limits = each_rate(
-        Rule.SIGN_IN_TRIES, network_of(origin.ip, 32), conf.sign_ins_per_ip if origin.ip else ()
-    )
-    limits += _sign_in_limits(name, origin)
+    network, address = _sign_in_network(origin), network_of(origin.ip, 32)
+    is_known = KnownNetwork.objects.knows(user.pk if user else 0, network)
+    if is_known:
+        # Whoever signed in from there before is counted alone: others at a shared address must
+        # not use up what they need.
+        address = f"{name} {address}"
+    tries = each_rate(Rule.SIGN_IN_TRIES, address, conf.sign_ins_per_ip if origin.ip else ())
+    failures = _failures(name, origin, network, address)
     with transaction.atomic():
-        tallies = add(limits, now)
+        tallies = add([*tries, *failures], now)
         beyond = longest(over(_of(tallies, Rule.SIGN_IN_ALL), now))
         new = longest(over(_of(tallies, Rule.SIGN_IN_NEW), now))
         slowed_down = None
@@ -68,14 +84,11 @@ def reserve_sign_in(
         refused = longest([*over(others, now), slowed_down])
         if refused:
             transaction.set_rollback(True)
-    if refused or beyond is None:
-        return refused
-    return Reserved(beyond.rule, beyond.count, beyond.limit, seconds=beyond.seconds)
-
-
-def refund_sign_in(name: str, origin: Origin, charged_at: datetime) -> None:
-    """Take back the charge of ``reserve_sign_in``. Call inside a transaction."""
-    take_back(_sign_in_limits(name, origin), charged_at)
+            return refused
+    over_all = None
+    if beyond:
+        over_all = Reserved(beyond.rule, beyond.count, beyond.limit, seconds=beyond.seconds)
+    return Charge(failures, now, over_all)
 
 
 def reserve_reset(name: str, origin: Origin, now: datetime) -> Refused | None:
@@ -126,13 +139,12 @@ def _reserve_for_staff(
     return refused
 
 
-def _sign_in_limits(name: str, origin: Origin) -> list[Limit]:
-    from_there = f"{name} {_sign_in_network(origin)}"
+def _failures(name: str, origin: Origin, network: str, address: str) -> list[Limit]:
     # One customer may have 65 536 networks: each would have these tries.
     from_customer = f"{name} {network_of(origin.ip, 24, CUSTOMER_V6)}"
     return [
-        *each_rate(Rule.SIGN_IN_NAME, from_there, conf.failed_sign_ins_per_name),
-        *each_rate(Rule.SIGN_IN_IP, network_of(origin.ip, 32), conf.failed_sign_ins_per_ip),
+        *each_rate(Rule.SIGN_IN_NAME, f"{name} {network}", conf.failed_sign_ins_per_name),
+        *each_rate(Rule.SIGN_IN_IP, address, conf.failed_sign_ins_per_ip),
         *each_rate(Rule.SIGN_IN_ALL, name, conf.failed_sign_ins_per_name_total),
         # Counted for all, so that known and unknown networks take the same time.
         *each_rate(Rule.SIGN_IN_NEW, from_customer, conf.failed_sign_ins_per_new_network),

@@ -95,12 +95,11 @@ def trying(
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None
         if factors:
-            limits.refund_sign_in(name, origin, now)
+            charged.refund()
+        elif user and not charged.beyond:
+            _record(kind, SignInOutcome.INVALID_GRANT, user, origin, now)
         else:
-            if user and not charged:
-                _record(kind, SignInOutcome.INVALID_GRANT, user, origin, now)
-            else:
-                _count(kind, SignInOutcome.INVALID_GRANT, user, name, origin, now, charged)
+            _count(kind, SignInOutcome.INVALID_GRANT, user, name, origin, now, charged.beyond)
         outcome = SignInOutcome.SIGNED_IN if factors else SignInOutcome.INVALID_GRANT
         yield Attempt(outcome, factors.now if factors else now, factors)
 
@@ -124,11 +123,8 @@ def _by_login(username: str) -> User | None:
 
 def _charge(
     name: str, user: User | None, origin: Origin, now: datetime
-) -> limits.Reserved | limits.Refused | None:
-    """Charge one failed try before the password is looked at, or say why not.
-
-    :returns: as ``limits.reserve_sign_in``.
-    """
+) -> limits.Charge | limits.Refused:
+    """Charge one failed try before the password is looked at, or say why not."""
     with transaction.atomic(durable=True):
         charged = limits.reserve_sign_in(name, origin, now, user)
         if isinstance(charged, limits.Refused):

@@ -15,6 +15,7 @@ import pytest
 import time_machine
 from django.contrib.auth import hashers
 from django.db import connection
+from django.db.models import Sum
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
@@ -23,6 +24,7 @@ from optin.conf import Rate
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import not_me, passwords, sign_in
+from optin.origin import Origin
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.kit.people import PASSWORD
@@ -227,8 +229,44 @@ def test_two_sign_ins_hash_one_password_anew(
 # -- so many from one address ------------------------------------------------------
 
 
-def test_right_passwords_from_one_address_are_limited(user: User, settings: Settings) -> None:
+def counts() -> dict[str, int]:
+    """The counters of sign-ins, by their rule, together."""
+    rows = SendCounter.objects.filter(scope__startswith="sign-in").values_list("scope")
+    return dict(rows.annotate(Sum("count")))
+
+
+@pytest.mark.parametrize("origin", [PAGE, ELSEWHERE], ids=["known network", "new network"])
+def test_a_right_password_takes_every_failure_back(person: Person, origin: Origin) -> None:
+    """... and only its own: one failure of before stands. The try counts."""
+    from_home(person)
+    assert sign_in.sign_in("ann", "wrong", origin=origin).outcome is WRONG
+    before = counts()
+    assert sign_in.sign_in("ann", PASSWORD, origin=origin).outcome is SIGNED_IN
+    before["sign-in-tries/300"] += 1
+    assert counts() == before
+    assert len(before) == 5
+
+
+@pytest.mark.parametrize("name", ["nobody", "ben"])
+def test_others_at_her_address_use_up_nothing_that_she_needs(
+    person: Person, stranger: User, settings: Settings, name: str
+) -> None:
+    """A server that signs in its people is one address. She signed in there before."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(3, 300),)
+    settings.OPTIN_SIGN_INS_PER_IP = (Rate(5, 300),)
+    for each in ("ann", "ben"):
+        assert sign_in.sign_in(each, PASSWORD, origin=PAGE).outcome is SIGNED_IN
+    for n in range(8):
+        last = sign_in.sign_in(name if name == "ben" else f"{name}{n}", "wrong", origin=PAGE)
+    assert last.outcome is NOT_NOW
+    for _ in range(3):
+        assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
+
+
+def test_right_passwords_from_one_address_are_limited(person: Person, settings: Settings) -> None:
+    """Each account that signed in there before has a limit of its own."""
     settings.OPTIN_SIGN_INS_PER_IP = (Rate(2, 300),)
+    from_home(person)
     for _ in range(2):
         assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
     rule = {"rule": "sign-in-tries/300", "count": 2, "limit": 2, "retry_after": 300}
