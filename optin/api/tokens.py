@@ -3,7 +3,6 @@
 New clients should use ``/o/``; see ``oauth``.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from oauth2_provider.models import AbstractApplication
@@ -37,8 +36,25 @@ class TokenCall(Call):
     face = Face.TOKEN
     grant_type = "password"
 
-    def admit(self, query: Mapping[str, list[str]]) -> None:
-        if wait := throttle.hit_network(self.origin.ip):
+    def read(self, shape: type[Model]) -> dict[str, Any]:
+        """``Call.read``, and the limit on requests, which comes before any fault of the body.
+
+        It is counted once the body tells whether there is a password.
+        """
+        try:
+            body = super().read(shape)
+        except ApiError:
+            self.count_request(has_password=False)
+            raise
+        self.count_request(has_password="password" in body)
+        return body
+
+    def count_request(self, *, has_password: bool) -> None:
+        """Count the request for its address.
+
+        :raises TokenError: 429, if it is one too many.
+        """
+        if wait := throttle.hit_network(self.origin.ip, has_password=has_password):
             raise TokenError(
                 "temporarily_unavailable", retry_after=wait, cause=Undecided.NETWORK_REQUESTS
             )

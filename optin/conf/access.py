@@ -22,7 +22,7 @@ class Access:
         parse=rates,
         fault=positive,
         doc="Forms of people who are not signed in, token calls, `/o/token/`, `/o/introspect/` "
-        "and `/o/revoke_token/`, from one address.",
+        "and `/o/revoke_token/`, from one address. Those with a password are counted apart.",
     )
     failed_sign_ins_per_ip = Setting(
         15,

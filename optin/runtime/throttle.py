@@ -44,14 +44,17 @@ def hit_page(session: str) -> timedelta | None:
     return _hit(conf.requests_per_user, f"page {session}")
 
 
-def hit_network(ip: str) -> timedelta | None:
+def hit_network(ip: str, *, has_password: bool = False) -> timedelta | None:
     """``hit`` for the address *ip* (IPv6: its /64), if nobody is signed in.
 
-    Behind a Unix socket there is no address, and nothing to tell strangers apart by.
+    Requests with a password are counted apart: whoever has none must not use up what others at
+    their address need to sign in. Behind a Unix socket there is no address, and nothing to tell
+    strangers apart by.
     """
     if not ip:
         return None
-    return _hit(conf.requests_per_network, f"network {network_of(ip, 32)}")
+    kind = "network password" if has_password else "network"
+    return _hit(conf.requests_per_network, f"{kind} {network_of(ip, 32)}")
 
 
 def redis_is_away() -> bool:

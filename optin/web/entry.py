@@ -77,7 +77,7 @@ class SignInCode(CodePage):
     def gone(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
-        if "half" in request.session:
+        if sessions.is_half(request):
             references.mark(request.META, Undecided.SESSION_ENDED)
             said = _("Sign in again: your account was changed after you entered your password.")
             if sessions.half_is_late(request):

@@ -125,11 +125,10 @@ class Throttle:
         match = request.resolver_match
         if getattr(view, "csrf_exempt", False) or (match and match.view_name in _WATCHED):
             return None
-        wait = _wait(request)
+        has_session, wait = _count(request)
         if wait is None:
             return None
-        is_known = request.user.is_authenticated
-        cause = Undecided.PAGE_REQUESTS if is_known else Undecided.NETWORK_REQUESTS
+        cause = Undecided.PAGE_REQUESTS if has_session else Undecided.NETWORK_REQUESTS
         references.mark(request.META, cause)
         response = render(request, "429.html", {"wait": words.in_words(wait)}, status=429)
         response["Retry-After"] = str(whole_seconds(wait))
@@ -140,12 +139,17 @@ _WATCHED = {"livez", "readyz"}
 """Addresses for monitoring."""
 
 
-def _wait(request: HttpRequest) -> timedelta | None:
-    if request.user.is_authenticated:
-        return throttle.hit_page(session_store.row_of(request.session.session_key))
-    return (
-        throttle.hit_network(sessions.origin_of(request).ip) if request.method == "POST" else None
-    )
+def _count(request: HttpRequest) -> tuple[bool, timedelta | None]:
+    """Count the request; return whether for its session, and how long to wait, if it must."""
+    is_known = request.user.is_authenticated
+    if not is_known and request.method != "POST":
+        return False, None
+    has_password = not is_known and bool(request.POST.get("password"))
+    # Between the password and the code, others at the address must not stop a person either.
+    if is_known or (sessions.is_half(request) and not has_password):
+        return True, throttle.hit_page(session_store.row_of(request.session.session_key))
+    ip = sessions.origin_of(request).ip
+    return False, throttle.hit_network(ip, has_password=has_password)
 
 
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:

@@ -108,6 +108,11 @@ def begin_half(request: HttpRequest, user: User) -> None:
     request.session["half"] = {**half, "last_visit": _last_visit(user)}
 
 
+def is_half(request: HttpRequest) -> bool:
+    """Whether the session is one of somebody whose password was right."""
+    return "half" in request.session
+
+
 def half_user(request: HttpRequest) -> User | None:
     """Return whose password was right a moment ago, in a session that is not signed in."""
     half = request.session.get("half")

@@ -298,6 +298,29 @@ class Strangers(RuleBasedStateMachine):
             self.call_token("refresh", self.lying(ip), body)
             self.http.post("/o/token/", {"client_id": f"made up {n}"}, **self.lying(ip))
 
+    @rule(
+        what=st.sampled_from(["token", "refresh", "page", "endpoint"]),
+        times=st.sampled_from([1, 20]),
+    )
+    def send_no_password_from_her_address(self, what: str, times: int) -> None:
+        environ = self.environ(self.home)
+        for _ in range(times):
+            if what == "page":
+                self.http.post("/sign-in/", {"username": "x"}, secure=True, **environ)
+            elif what == "endpoint":
+                self.http.post("/o/token/", {"client_id": "made up"}, **environ)
+            else:
+                self.call_token(what, environ, {})
+
+    @rule(times=st.integers(1, 4), who=st.integers(0, 3))
+    def try_other_names_at_her_address(self, times: int, who: int) -> None:
+        """Slowly: the limit on requests with a password would stop her too."""
+        for n in range(times):
+            name = self.strangers[who].username if who < 3 else f"nobody {n}"
+            form = {"username": name, "password": f"wrong {n}"}
+            self.http.post("/sign-in/", form, secure=True, **self.environ(self.home))
+        self.clock.shift(61)
+
     @rule(spelling=a_spelling, ip=an_address, times=some_times)
     def ask_for_a_new_password(self, spelling: int, ip: str, times: int) -> None:
         for _ in range(times):

@@ -13,8 +13,10 @@ from pytest_django import Settings
 from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
-from tests.kit.clients import Api, Tokens, bearer, error
+from tests.kit.browser import Browser, sign_in
+from tests.kit.clients import Answer, Api, Tokens, bearer, error
 from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,17 +122,57 @@ def test_every_call_can_be_throttled_and_says_so_on_its_page(
 
 
 @pytest.mark.usefixtures("password_clients")
-def test_token_calls_are_throttled_by_network(user: User, settings: Settings) -> None:
+@pytest.mark.parametrize("has_password", [True, False])
+def test_token_calls_are_throttled_by_network(
+    user: User, settings: Settings, *, has_password: bool
+) -> None:
     settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
     near, far = Tokens(ip="2001:db8::1"), Tokens(ip="2001:db8:0:1::1")
-    assert near.sign_in().status == 200
-    assert near.refresh("unknown").status == 400
+
+    def ask(tokens: Tokens) -> Answer:
+        return tokens.sign_in() if has_password else tokens.refresh("unknown")
+
+    assert {ask(near).status for _ in range(2)} == {200 if has_password else 400}
     events = AuditEvent.objects.count()
-    for answer in (Tokens(ip="2001:db8::2").sign_in(), near.refresh("unknown")):
-        assert error(answer) == (429, "temporarily_unavailable")
-        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    answer = ask(Tokens(ip="2001:db8::2"))
+    assert error(answer) == (429, "temporarily_unavailable")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert AuditEvent.objects.count() == events
-    assert far.sign_in().status == 200
+    assert ask(far).status != 429
+
+
+def _no_password_by_call(ip: str) -> int:
+    return Api().send("POST", "/authorisation/token", b"", REMOTE_ADDR=ip).status
+
+
+def _no_password_by_form(ip: str) -> int:
+    form = {"username": "ann", "password": ""}
+    return Client(REMOTE_ADDR=ip).post("/sign-in/", form).status_code
+
+
+def _made_up_token(ip: str) -> int:
+    return Tokens(ip=ip).refresh("unknown").status
+
+
+def _client_of_nobody(ip: str) -> int:
+    return Client(REMOTE_ADDR=ip).post("/o/token/", {"client_id": "x"}).status_code
+
+
+@pytest.mark.usefixtures("password_clients", "active")
+@pytest.mark.parametrize(
+    "once", [_no_password_by_call, _no_password_by_form, _made_up_token, _client_of_nobody]
+)
+def test_whoever_has_no_password_stops_nobody_who_has_one(
+    once: Callable[[str], int], phone: Phone, settings: Settings
+) -> None:
+    """G-02: she signs in from the same address, by page with the code too, and by call."""
+    settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
+    assert [once("2001:db8::2") for _ in range(4)][2:] == [429, 429]
+    browser = Browser(ip="2001:db8::1")
+    sign_in(browser)
+    browser.send(code=phone.code())
+    assert browser.path == "/account/"
+    assert error(Tokens(ip="2001:db8::1").sign_in()) == (401, "2fa_code_required")
 
 
 @pytest.mark.parametrize("last", ["token", "revoke_token", "introspect"])
