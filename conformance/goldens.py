@@ -105,6 +105,7 @@ TOKEN_SENTENCES: dict[tuple[int, str], tuple[str, ...]] = {
         "The code is not right, or not valid any more.",
         "The refresh token is not valid any more. Sign in again.",
     ),
+    (401, "invalid_client"): ("The client id or its secret is not right.",),
     (401, "2fa_code_required"): (
         "Two-factor authentication is on. Send the code as verification_code.",
     ),
@@ -150,6 +151,7 @@ CHALLENGES = {
     "2fa_code_required": REALM,
     "invalid_token": f'{REALM}, error="invalid_token"',
     "insufficient_scope": f'{REALM}, error="insufficient_scope"',
+    "invalid_client": 'Basic realm="oauth"',
 }
 
 

@@ -49,7 +49,7 @@ ROWS: dict[str, set[str]] = {
     OPT_OUT: {OK, "2fa_code_required", "not_opted_in", "otp_incorrect", "otp_expired"}
     | {"otp_exhausted", "locked", "factor_disabled"},
     TOKEN: {OK, "invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"}
-    | {"2fa_code_required", "temporarily_unavailable"},
+    | {"invalid_client", "2fa_code_required", "temporarily_unavailable"},
 }
 """The answers of each call: docs/contract.md, sections 3 and 4."""
 
@@ -228,6 +228,7 @@ def tokens(person: Person) -> None:
     person.token(password="wrong")  # noqa: S106
     person.token(scope="everything")
     person.send(TOKEN, {"grant_type": "other"})
+    person.send(TOKEN, headers={"Authorization": "Basic x"})
 
 
 STEPS: tuple[Callable[[Person], None], ...] = (

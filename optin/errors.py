@@ -146,6 +146,13 @@ class FileIdTaken(Refusal):
     message = "A file with this id already exists."
 
 
+class NotConfidential(Refusal):
+    """An application without a secret is to be trusted."""
+
+    code = "not_confidential"
+    message = "This application has no secret of its own: anybody could come in its name."
+
+
 class NotAMember(Refusal):
     """The user may not act in the file."""
 

@@ -1,7 +1,7 @@
 """Who asked for an operation, and from where."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
@@ -74,8 +74,25 @@ def network_of(ip: str, prefix_v4: int, prefix_v6: int = 64) -> str:
 
 
 def ip_of(environ: Mapping[str, Any]) -> str:
-    """Return the address of the client of a request with this WSGI environment."""
-    return client_ip(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""))
+    """Return the address of the client of a request with this WSGI environment.
+
+    If the client is trusted to name the address of its user, return that one.
+    """
+    named: str | None = environ.get(_NAMED)
+    return named or client_ip(
+        environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
+    )
+
+
+def name_address(environ: MutableMapping[str, Any], text: str) -> bool:
+    """Let the request count as one from the address *text*. Return False if that is none."""
+    address = _address(text)
+    if address:
+        environ[_NAMED] = str(address)
+    return address is not None
+
+
+_NAMED = "NAMED_ADDRESS"  # among the WSGI variables: a client cannot name it
 
 
 def client_ip(remote: str, forwarded_for: str) -> str:

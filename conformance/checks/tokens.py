@@ -32,6 +32,14 @@ def no_client(s: Session) -> None:
 
 
 @check
+def wrong_client(s: Session) -> None:
+    """A client id or a secret that is sent and wrong is 401 invalid_client. [3.3]"""
+    for text in ("Y29uZm9ybWFuY2U6dW5rbm93bg==", "x"):  # conformance:unknown
+        headers = {"Authorization": f"Basic {text}"}
+        s.expect(s.call("token", s.password(), headers=headers), 401, "invalid_client")
+
+
+@check
 def default_scope(s: Session) -> None:
     """Without a scope the token is for full and each file of the person. [3.2]"""
     answer = _granted(s, s.call("token", s.password()))

@@ -82,8 +82,9 @@ class Way:
 
     def faulty(self, kind: str, told: str) -> Reply:
         """Return the answer to a request in which something is wrong: *told* is what."""
-        code = kind if kind in {*SENTENCES, "unsupported_grant_type"} else "invalid_request"
-        status, known = SENTENCES.get(code) or (400, TOKEN_SENTENCES[400, code][0])
+        of_tokens = {code: (status, known[0]) for (status, code), known in TOKEN_SENTENCES.items()}
+        code = kind if kind in {*SENTENCES, *of_tokens} else "invalid_request"
+        status, known = SENTENCES.get(code) or of_tokens[code]
         if self._is_token_call and code in SENTENCES:
             code = "invalid_request"
         return self.refused(status, code, known or told)

@@ -4,6 +4,7 @@ Each rule checks the request by itself, so that the server finds all faults. The
 first one in the order of refusals.
 """
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from conformance.goldens import CALL_OF_PATH, CALLS
 from conformance.server import bodies
 from conformance.server.answers import Reply, Way, negotiated
 from conformance.server.bodies import Malformed, fold
+from conformance.server.oauth import CLIENT
 from conformance.server.people import RIGHTS, Grant, People, Person
 from conformance.wire import FORM, MEDIA_TYPES, Request
 
 ORDER = (
     *("host", "not_found", "method_not_allowed", "too_large", "key twice"),
-    *("not_authenticated", "invalid_token", "query", "insufficient_scope", "file_access_denied"),
+    *("invalid_client", "not_authenticated", "invalid_token"),
+    *("query", "insufficient_scope", "file_access_denied"),
     *("unsupported_media_type", "unsupported_grant_type", "body"),
 )
 """Kinds of faults in the order of refusals (2.4): codes, or what ``invalid_request`` stands for."""
@@ -87,9 +90,20 @@ class Visit:
         return Way(self.base_url, self.call, self.parameter("fileid") or "", kind)
 
     @property
+    def is_token_call(self) -> bool:
+        return bool(self.call) and CALLS[self.call].is_token_call
+
+    @property
     def bearer(self) -> str | None:
-        scheme, _, token = self.request.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else None
+        return self._authorization("bearer")
+
+    @property
+    def basic(self) -> str | None:
+        return self._authorization("basic")
+
+    def _authorization(self, wanted: str) -> str | None:
+        scheme, _, text = self.request.headers.get("authorization", "").partition(" ")
+        return text.strip() if scheme.lower() == wanted else None
 
     def tell(self, told: str, section: str) -> None:
         """Tell something wrong."""
@@ -102,7 +116,9 @@ class Visit:
     def refusal(self) -> Reply | None:
         """Return the answer to the first fault, if there is any, and tell all."""
         found = [*self._address(), *self._body()]
-        if self.call and not CALLS[self.call].is_token_call:
+        if self.is_token_call:
+            found += self._client()
+        elif self.call:
             found += [*self._file(), *self._credentials()]
         for fault in found:
             if fault.told:
@@ -136,6 +152,11 @@ class Visit:
             yield Fault("query", "FileId is missing.", "1.1")
         elif file is not None and not bodies.is_id(file):
             yield Fault("query", f"FileId is no id: {_IDS}.", "1.3")
+
+    def _client(self) -> Iterator[Fault]:
+        pair = b64encode(":".join(CLIENT.values()).encode()).decode()
+        if self.basic not in (None, pair):
+            yield Fault("invalid_client", "The client id or its secret is not right.", "3.3")
 
     def _credentials(self) -> Iterator[Fault]:
         key, token = self.parameter("wsaccesskey"), self.bearer
@@ -212,5 +233,6 @@ class Visit:
             self.advise("There is no Accept: say which type the answer shall have", "2.1")
         if "cookie" in headers:
             self.advise("There is a Cookie: it is ignored", "3.1")
-        if self.bearer is None and "authorization" in headers:
+        is_client = self.is_token_call and self.basic is not None
+        if self.bearer is None and "authorization" in headers and not is_client:
             self.advise("Authorization is not of the scheme Bearer: it is ignored", "3.1")

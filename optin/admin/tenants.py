@@ -14,7 +14,7 @@ from optin.admin.actions import Action, Done, told
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, clock, file, flag, plain, text, when
 from optin.admin.site import site
 from optin.admin.texts import tools_for
-from optin.models import AccessKey, File, Membership, User
+from optin.models import AccessKey, File, Membership, TrustedClient, User
 from optin.models.files import MAX_FILE_ID
 from optin.operations import sandbox, staff, tenants
 from optin.origin import Origin
@@ -145,6 +145,19 @@ def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
     client_id, secret = tenants.make_application(**data, origin=origin)
     words = f"Client id: {client_id}. Its secret is shown only once: only its digest is kept."
     return Done(words, secret=secret)
+
+
+def _trust(trusted: bool) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = tenants.trust_application(row, trusted=trusted, **data, origin=origin)
+        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
+
+    return do
+
+
+@admin.display(description="names its users' addresses")
+def _is_trusted(row: Any) -> str:
+    return "yes" if TrustedClient.objects.filter(application=row).exists() else "no"
 
 
 def _remove_application(row: Any, data: dict[str, Any], origin: Origin) -> Done:
@@ -311,6 +324,7 @@ class ApplicationAdmin(_Tenants):
         *list_display,
         text("redirect_uris"),
         flag("skip_authorization", "skip authorization", yes="yes", no="no"),
+        _is_trusted,
     )
     make = Action(
         "make",
@@ -321,6 +335,22 @@ class ApplicationAdmin(_Tenants):
         ApplicationForm,
     )
     of_one = (
+        Action(
+            "trust",
+            "Let the application name its users' addresses",
+            staff.TENANTS,
+            "For a server that signs people in. Limits and the audit trail then go by the address "
+            "that it names: it can name any. Its operator must know how each address was found.",
+            _trust(True),
+        ),
+        Action(
+            "no-trust",
+            "Let it name no addresses any more",
+            staff.TENANTS,
+            "All its users count as the address of its server from now on.",
+            _trust(False),
+            is_destructive=True,
+        ),
         Action(
             "remove",
             "Remove the application",

@@ -213,6 +213,12 @@ TOKEN_ERRORS: dict[str, Row] = {
         "Sign-in by password is not enabled on this server.",
         "The operator has not enabled clients without a client id.",
     ),
+    "invalid_client": Row(
+        401,
+        "The client id or its secret is not right.",
+        "The request has a client id and a secret (HTTP Basic), and they are not valid. No call "
+        "needs them.",
+    ),
     "2fa_code_required": Row(
         401,
         "Two-factor authentication is on. Send the code as verification_code.",
@@ -272,6 +278,7 @@ RETRY_UNAVAILABLE = timedelta(seconds=5)
 """When to try again after a 503."""
 
 REALM = 'Bearer realm="api"'
+CLIENT_REALM = 'Basic realm="oauth"'
 
 
 _CAUSES = {
@@ -289,6 +296,7 @@ _CAUSES = {
     "unavailable": Undecided.DATABASE_AWAY,
     "unsupported_grant_type": Undecided.GRANT_TYPE,
     "unauthorized_client": Undecided.PASSWORD_CALLS_OFF,
+    "invalid_client": Undecided.UNKNOWN_CLIENT,
 }
 """The cause of each code that is answered before any decision. Any other refusal has an audit
 event, unless it was raised with a cause."""
@@ -355,6 +363,8 @@ class ApiError(Exception):
             headers["WWW-Authenticate"] = REALM
         if self.code in {"invalid_token", "insufficient_scope"}:
             headers["WWW-Authenticate"] = f'{REALM}, error="{self.code}"'
+        if self.code == "invalid_client":
+            headers["WWW-Authenticate"] = CLIENT_REALM
         if self.allow:
             headers["Allow"] = self.allow
         if self.wait is not None:

@@ -1,24 +1,29 @@
-"""Who calls: a bearer token in the header, a legacy access key in the query, or both.
+"""Who calls: a bearer token in the header, a legacy access key in the query, or both. A client of
+the token calls may send its own id and secret.
 
 Each credential is one query by its digest. The rows and rules of tokens are those of
 django-oauth-toolkit; its own look-up takes several times as long, and takes tokens
 from bodies too.
 """
 
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.utils import timezone
-from oauth2_provider.models import AccessToken
+from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
-from optin.models import AccessKey, File, User
+from optin.models import AccessKey, File, TrustedClient, User
 from optin.models.statements import Select, param
+from optin.origin import name_address
 from optin.runtime.references import Undecided
 
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
@@ -87,6 +92,65 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
     if caller is None:
         raise ApiError("invalid_token")
     return caller
+
+
+# -- clients with a secret ---------------------------------------------------------
+
+CUSTOMER_ADDRESS = "HTTP_X_FAPI_CUSTOMER_IP_ADDRESS"
+"""The header of FAPI in which a trusted client names the address of its user."""
+
+
+def basic(header: str) -> str | None:
+    """Return what an ``Authorization`` header has for HTTP Basic; None with another scheme."""
+    scheme, _, text = header.partition(" ")
+    return text.strip() if scheme.lower() == "basic" else None
+
+
+def find_client(text: str) -> Any:
+    """Return the client whose id and secret *text* has (RFC 6749, 2.3.1), None if they are wrong.
+
+    ``is_trusted`` says whether it may name the address of its user.
+    """
+    try:
+        pair = b64decode(text, validate=True).decode()
+    except ValueError:
+        return None
+    client_id, _, secret = map(unquote_plus, pair.partition(":"))
+    # PostgreSQL keeps no NUL: an id with one is nobody's.
+    found = None if "\0" in client_id else _BY_CLIENT_ID.row(client_id=client_id)
+    return found if found and _is_secret(secret, found.client_secret) else None
+
+
+def take_address(meta: MutableMapping[str, Any], client: Any) -> None:
+    """Let the address that *client* names stand for that of the request, if it is trusted.
+
+    :raises ApiError: 400, if that is not one address.
+    """
+    named = meta.get(CUSTOMER_ADDRESS)
+    if named is None or not client.is_trusted:
+        return
+    if not name_address(meta, named):
+        raise ApiError("invalid_request", "x-fapi-customer-ip-address is not one address.")
+
+
+def _is_secret(secret: str, stored: str) -> bool:
+    right: bool = OAuth2Validator()._check_secret(secret, stored)
+    return right
+
+
+_BY_CLIENT_ID = Select(
+    lambda: Application._base_manager.filter(client_id=param("client_id", Application)).annotate(
+        is_trusted=Exists(
+            TrustedClient.objects.filter(
+                application=OuterRef("pk"),
+                application__client_type=Application.CLIENT_CONFIDENTIAL,
+            )
+        )
+    )
+)
+
+
+# -- the user's credentials --------------------------------------------------------
 
 
 def _bearer_token(header: str) -> str | None:

@@ -247,6 +247,7 @@ _TOKEN_CALL = (
     "invalid_scope",
     "unsupported_grant_type",
     "unauthorized_client",
+    "invalid_client",
     "temporarily_unavailable",
 )
 _PASSWORD_CALL = (*_TOKEN_CALL, "2fa_code_required")

@@ -33,7 +33,8 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challenge_method_s256
 
 from optin import keys
-from optin.api.answers import RETRY_UNAVAILABLE
+from optin.api.answers import CLIENT_REALM, RETRY_UNAVAILABLE, ApiError
+from optin.api.credentials import CUSTOMER_ADDRESS, basic, find_client, take_address
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
@@ -282,6 +283,7 @@ class Endpoint(View):
             references.mark(request.META, Undecided.METHOD)
             return _refusal("invalid_request", 405, {"Allow": "POST"})
         try:
+            _take_address(request)
             if wait := throttle.hit_network(ip_of(request.META)):
                 references.mark(request.META, Undecided.NETWORK_REQUESTS)
                 return _later(429, wait)
@@ -289,7 +291,7 @@ class Endpoint(View):
                 references.mark(request.META, Undecided.MALFORMED)
                 return _refusal("invalid_request", 400)
             response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
-        except _UNREADABLE:
+        except (*_UNREADABLE, ApiError):
             references.mark(request.META, Undecided.MALFORMED)
             return _refusal("invalid_request", 400)
         except (DatabaseError, InterfaceError) as exc:
@@ -355,6 +357,16 @@ _CAUSES = {
 ever given."""
 
 
+def _take_address(request: HttpRequest) -> None:
+    """Let a trusted client name the address of its user. The toolkit refuses wrong credentials.
+
+    :raises ApiError: if what it names is not one address.
+    """
+    text = basic(request.META.get("HTTP_AUTHORIZATION", ""))
+    if text and CUSTOMER_ADDRESS in request.META and (client := find_client(text)):
+        take_address(request.META, client)
+
+
 def _is_plain(request: HttpRequest) -> bool:
     """Return whether all of *request* came, and there is one way to read it.
 
@@ -383,7 +395,7 @@ def _later(status: int, wait: timedelta) -> JsonResponse:
 
 
 def _refusal(error: str, status: int, headers: Mapping[str, str] = {}) -> JsonResponse:
-    challenge = {"WWW-Authenticate": 'Basic realm="oauth"'} if status == 401 else {}
+    challenge = {"WWW-Authenticate": CLIENT_REALM} if status == 401 else {}
     headers = {"Cache-Control": "no-store", **challenge, **headers}
     return JsonResponse({"error": error}, status=status, headers=headers)
 

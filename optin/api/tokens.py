@@ -3,6 +3,8 @@
 New clients should use ``/o/``; see ``oauth``.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from oauth2_provider.models import AbstractApplication
@@ -12,6 +14,7 @@ from rest_framework.response import Response
 
 from optin.api import parsers
 from optin.api.answers import ApiError, Body, TokenError, oauth_error
+from optin.api.credentials import Caller, basic, find_client, take_address
 from optin.api.serializers import (
     Model,
     OAuthPasswordCredentialsGrantRequest,
@@ -19,7 +22,7 @@ from optin.api.serializers import (
 )
 from optin.api.views import Call
 from optin.operations import sign_in
-from optin.origin import Face
+from optin.origin import Face, Origin
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 from optin.runtime.references import Undecided
@@ -35,6 +38,28 @@ class TokenCall(Call):
     parser_classes: list[type[BaseParser]] = [*Call.parser_classes, parsers.Form]
     face = Face.TOKEN
     grant_type = "password"
+    client_name = ""  # of a client that sent its secret, for the trail
+
+    def identify(
+        self, meta: Mapping[str, str], access_key: str, file_id: int | None
+    ) -> Caller | None:
+        """Check the id and the secret of the client, if it sends them. None has to.
+
+        :raises ApiError: 401 for wrong ones; 400 for a malformed address of the client's user.
+        """
+        text = basic(meta.get("HTTP_AUTHORIZATION", ""))
+        if text is not None:
+            client = find_client(text)
+            if client is None:
+                self.count_request(has_password=False)
+                raise TokenError("invalid_client")
+            take_address(self.request.META, client)
+            self.client_name = f"app:{client.pk}"
+        return None
+
+    @property
+    def origin(self) -> Origin:
+        return replace(super().origin, client=self.client_name)
 
     def read(self, shape: type[Model]) -> dict[str, Any]:
         """``Call.read``, and the limit on requests, which comes before any fault of the body.

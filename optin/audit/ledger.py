@@ -62,6 +62,7 @@ TOLD = frozenset(
         (Kind.MEMBER, "manager_ended"),
         (Kind.ACCESS_KEY, "revoked"),
         (Kind.APPLICATION, "removed"),
+        (Kind.APPLICATION, "trust_ended"),
         (Kind.PASSWORD_CLIENTS, "on"),
         (Kind.PASSWORD_CLIENTS, "off"),
         (Kind.DENY, "ok"),

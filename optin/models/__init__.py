@@ -17,7 +17,7 @@ from optin.models.refusal_counts import RefusalCount
 from optin.models.rehearsals import Rehearsal
 from optin.models.revocations import Revocation
 from optin.models.session_owners import SessionOwner
-from optin.models.tokens import Renewal
+from optin.models.tokens import Renewal, TrustedClient
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
 from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookRepeat, WebhookTry
@@ -51,6 +51,7 @@ __all__ = [
     "SessionOwner",
     "SmsMessage",
     "Span",
+    "TrustedClient",
     "UsedCode",
     "User",
     "WebhookEndpoint",

@@ -1,7 +1,7 @@
-"""Facts about tokens for which django-oauth-toolkit has no column."""
+"""Facts about tokens and clients for which django-oauth-toolkit has no column."""
 
 from django.db import models
-from oauth2_provider.models import AccessToken, RefreshToken
+from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 
 class Renewal(models.Model):
@@ -20,3 +20,17 @@ class Renewal(models.Model):
 
     def __str__(self) -> str:
         return f"renewal {self.pk}"
+
+
+class TrustedClient(models.Model):
+    """A confidential client that may name the address of its user. The audit trail says why."""
+
+    application = models.OneToOneField(
+        Application, models.CASCADE, primary_key=True, related_name="trust"
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"trust in application {self.pk}"

@@ -116,9 +116,12 @@ def _revoke_key(line: Line, origin: Origin) -> bool:
     return True
 
 
-def _remove_application(line: Line, origin: Origin) -> bool:
+def _application(line: Line, origin: Origin) -> bool:
     model = get_application_model()
     found = model.objects.get(pk=line.data["application"], created__lte=made_until(line))
+    if line.outcome == "trust_ended":
+        ended = tenants.trust_application(found, trusted=False, reason=REASON, origin=origin)
+        return ended is StaffOutcome.OK
     tenants.remove_application(found, origin=origin)
     return True
 
@@ -188,7 +191,7 @@ _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.MEMBER: _member,
     Kind.PERSON: _activity,
     Kind.ACCESS_KEY: _revoke_key,
-    Kind.APPLICATION: _remove_application,
+    Kind.APPLICATION: _application,
     Kind.PASSWORD_CLIENTS: _switch_password_clients,
     Kind.DENY: _list,
     Kind.SAFE: _list,

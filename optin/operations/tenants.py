@@ -13,9 +13,10 @@ from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_application_model
 
-from optin.errors import FileIdTaken, Mixed, NotAMember, OutOfReach
+from optin.errors import FileIdTaken, Mixed, NotAMember, NotConfidential, OutOfReach
 from optin.messaging import delivery
-from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
+from optin.models import AccessKey, AuditEvent, File, Membership, Notice, TrustedClient, User
+from optin.models.reasons import fit_reason
 from optin.operations import sign_in, staff
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
@@ -177,6 +178,30 @@ def record_application(made: Any, *, origin: Origin) -> None:
     _record(Kind.APPLICATION, "made", origin, application=made)
 
 
+def trust_application(
+    application: Any, *, trusted: bool, reason: str, origin: Origin
+) -> StaffOutcome:
+    """Let a client name the addresses of its users, for limits and the trail, or not any more.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises NotConfidential: if anybody can come as this client.
+    """
+    reason = fit_reason(reason)
+    if trusted and application.client_type != application.CLIENT_CONFIDENTIAL:
+        raise NotConfidential
+    with transaction.atomic(durable=True):
+        if trusted:
+            _row, changed = TrustedClient.objects.get_or_create(application=application)
+        else:
+            changed = bool(TrustedClient.objects.filter(application=application).delete()[0])
+        outcome = _TRUSTED[trusted] if changed else StaffOutcome.UNCHANGED
+        _record(Kind.APPLICATION, outcome, origin, application=application, reason=reason)
+    return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
+
+
+_TRUSTED = {True: "trusted", False: "trust_ended"}
+
+
 def remove_application(application: Any, *, origin: Origin) -> None:
     """Delete an OAuth application, and with it all tokens that it was given."""
     with transaction.atomic(durable=True):
@@ -208,6 +233,7 @@ def _record(
     key: AccessKey | None = None,
     application: Any = None,
     data: dict[str, Any] | None = None,
+    reason: str = "",
 ) -> None:
     about = {"access_key": key, "application": application}
     AuditEvent.objects.record(
@@ -218,6 +244,7 @@ def _record(
         user_id=user.pk if user else None,
         file_id=file.pk if file else None,
         data={name: row.pk for name, row in about.items() if row} | (data or {}),
+        reason=reason,
     )
 
 

@@ -72,7 +72,7 @@ def world(
     )
     guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
     health = GatewayHealth.objects.create(gateway="phone")
-    application = get_application_model().objects.create(name="shop")
+    application = get_application_model().objects.create(name="shop", client_type="confidential")
     staff_actions.unlock(user, reason="test", origin=ORIGIN)
     made = {
         "optin_user": user,

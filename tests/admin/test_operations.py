@@ -29,6 +29,7 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     SmsMessage,
+    TrustedClient,
     User,
 )
 from optin.operations import opt_ins, send_controls, staff_actions
@@ -596,6 +597,30 @@ def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
     assert not get_application_model().objects.exists()
     kinds = AuditEvent.objects.filter(kind="application").order_by("pk")
     assert [event.outcome for event in kinds] == ["made", "removed"]
+
+
+def test_an_application_is_trusted_to_name_addresses(signed_in: In) -> None:
+    """With a reason, which the trail keeps; not one that has no secret."""
+    client = signed_in("administrator")
+    shop = get_application_model().objects.create(name="Shop", client_type="confidential")
+    page = f"oauth2_provider/application/{shop.pk}"
+    ask(client, f"{page}/trust/", 422, reason="")
+    assert "Changed." in ask(client, f"{page}/trust/", reason="its login form")
+    assert "Already set." in ask(client, f"{page}/trust/", reason="again")
+    assert TrustedClient.objects.filter(application=shop).exists()
+    assert "Changed." in ask(client, f"{page}/no-trust/", reason="sold")
+    shop.client_type = "public"
+    shop.save()
+    ask(client, f"{page}/trust/", 422, reason="an app on phones")
+
+    assert not TrustedClient.objects.exists()
+    events = AuditEvent.objects.filter(kind="application").order_by("pk")
+    assert [(event.outcome, event.reason) for event in events] == [
+        ("trusted", "its login form"),
+        ("unchanged", "again"),
+        ("trust_ended", "sold"),
+    ]
+    assert {event.data["application"] for event in events} == {shop.pk}
 
 
 @pytest.mark.parametrize(

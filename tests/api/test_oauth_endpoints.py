@@ -21,7 +21,9 @@ from oauth2_provider.models import (
 )
 
 from optin.api.oauth import RandomSecretHasher
+from optin.conf import Rate
 from optin.models import AuditEvent, File, Membership, User
+from optin.operations import tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.oauth import (
     CHALLENGE,
@@ -40,7 +42,7 @@ from tests.kit.oauth import (
     refresh,
     works,
 )
-from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -344,6 +346,25 @@ def test_client_credentials(machine: AbstractApplication, file: File) -> None:
     event = AuditEvent.objects.get()
     assert (event.kind, event.outcome, event.user_id) == ("token", "client_credentials", None)
     assert event.client == f"app:{machine.pk}"
+
+
+def test_a_trusted_client_names_the_address_of_its_user(
+    machine: AbstractApplication, settings: Any
+) -> None:
+    """S-26: by it go the trail and the limit on requests. Nobody else names one."""
+    settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(1, 60),)
+
+    def ask(ip: str, secret: str = SECRET) -> int:
+        named = {"HTTP_X_FAPI_CUSTOMER_IP_ADDRESS": ip}
+        body = {"grant_type": "client_credentials"}
+        return post("token", body, "machine", secret, **named).status_code
+
+    assert [ask("203.0.113.1"), ask("203.0.113.2")] == [200, 429]
+    tenants.trust_application(machine, trusted=True, reason="its login form", origin=ORIGIN)
+    assert [ask("203.0.113.1"), ask("203.0.113.2"), ask("203.0.113.2")] == [200, 200, 429]
+    assert [ask("203.0.113.3", "wrong"), ask("x")] == [429, 400]
+    trail = AuditEvent.objects.filter(kind="token").order_by("pk").values_list("ip", flat=True)
+    assert list(trail) == ["127.0.0.1", "203.0.113.1", "203.0.113.2"]
 
 
 @pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])

@@ -1,6 +1,7 @@
 """Tokens for a password: what is granted, what is refused, what is counted."""
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,23 @@ import time_machine
 from django.apps import apps
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from oauth2_provider.models import AbstractApplication
 
 from optin.conf import Rate
-from optin.models import AuditEvent, File, Membership, SmsMessage, User
-from optin.operations import sign_in
+from optin.models import (
+    AuditEvent,
+    File,
+    KnownNetwork,
+    Membership,
+    SendCounter,
+    SmsMessage,
+    User,
+)
+from optin.operations import sign_in, tenants
 from optin.runtime import hashing
-from tests.kit.clients import BODIES, FORM, MEDIA_TYPES, TOKEN_CALLS, Api, Tokens, error
-from tests.kit.people import PASSWORD, make_user
+from tests.kit.clients import BODIES, FORM, MEDIA_TYPES, TOKEN_CALLS, Answer, Api, Tokens, error
+from tests.kit.oauth import basic, make_client
+from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.trail import all_told
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
@@ -537,6 +548,121 @@ def test_forwarded_address_is_not_believed(user: User) -> None:
         )
 
     assert error(answer) == TOO_MANY
+
+
+# -- a server that signs people in -------------------------------------------------
+
+SERVER = "192.0.2.1"
+ANNS, STRANGERS = "198.51.100.7", "2001:db8:9:1::1"
+
+
+@pytest.fixture
+def login_form() -> AbstractApplication:
+    """A client that staff let name the addresses of its users."""
+    made = make_client("client-credentials")
+    tenants.trust_application(made, trusted=True, reason="its login form", origin=ORIGIN)
+    return made
+
+
+def behind(ip: str, authorization: str | None = None, **how: Any) -> Tokens:
+    """What the server sends for somebody at *ip*."""
+    authorization = basic() if authorization is None else authorization
+    headers = {"Authorization": authorization, "x-fapi-customer-ip-address": ip}
+    return Tokens(SERVER, headers=headers, **how)
+
+
+def address_of_a_wrong_password(tokens: Tokens) -> tuple[str | None, str]:
+    """The address and the client that the trail has."""
+    assert error(tokens.sign_in(password="wrong")) == REFUSED
+    event = all_told()[-1]
+    return event.ip, event.client
+
+
+def test_nobody_behind_a_login_form_stops_another(
+    user: User, login_form: AbstractApplication, settings: Any
+) -> None:
+    """Whatever a stranger enters there, whichever limit by address is looked at."""
+    settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(20, 300),)
+    settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(30, 60),)
+    for n in range(12):
+        behind(STRANGERS).sign_in(password="wrong")
+        behind(STRANGERS).sign_in(f"nobody {n}", "wrong")
+    assert error(behind(STRANGERS).sign_in("nobody", "wrong")) == TOO_MANY
+    for n in range(30):
+        behind(STRANGERS).refresh(f"made up {n}")
+
+    answer = behind(ANNS).sign_in()
+    assert answer.status == 200
+    assert behind(ANNS).refresh(answer.data["refresh_token"]).status == 200
+    assert KnownNetwork.objects.knows(user.pk, "198.51.100.0/24")
+
+
+@pytest.mark.parametrize("ip", ["198.51.100.7", "::ffff:198.51.100.7", "2001:db8::7"])
+def test_the_trail_has_the_named_address(
+    user: User, login_form: AbstractApplication, ip: str
+) -> None:
+    named = ip.removeprefix("::ffff:"), f"app:{login_form.pk}"
+    assert address_of_a_wrong_password(behind(ip)) == named
+
+
+def test_who_is_not_trusted_names_no_address(user: User) -> None:
+    """Not without credentials, not before staff allow it, not after, not without a secret."""
+    made = make_client("client-credentials")
+
+    def trust(trusted: bool) -> None:
+        tenants.trust_application(made, trusted=trusted, reason="a test", origin=ORIGIN)
+
+    for header in ("", "Bearer x", basic()):
+        assert address_of_a_wrong_password(behind(ANNS, header))[0] == SERVER
+    trust(True)
+    assert address_of_a_wrong_password(behind(ANNS))[0] == ANNS
+    assert address_of_a_wrong_password(behind(ANNS, ""))[0] == SERVER
+    type(made).objects.update(client_type="public")
+    assert address_of_a_wrong_password(behind(ANNS))[0] == SERVER
+    type(made).objects.update(client_type="confidential")
+    trust(False)
+    assert address_of_a_wrong_password(behind(ANNS))[0] == SERVER
+
+
+@pytest.mark.parametrize("ip", ["", "ann", "1.2.3.4, 5.6.7.8", "1.2.3.4:80", "1.2.3", "[::1]"])
+def test_a_malformed_address(user: User, login_form: AbstractApplication, ip: str) -> None:
+    assert error(behind(ip).sign_in()) == MALFORMED
+    assert not SendCounter.objects.exists()
+    assert behind(ip, "").sign_in().status == 200
+
+
+WRONG_CLIENTS = [
+    *(basic(secret="wrong"), basic(secret=""), basic("nobody"), basic("\0"), basic("")),
+    *("Basic", "Basic x", "basic !", "Basic w6Q=", "Basic " + b64encode(b"\xff:x").decode()),
+]
+
+
+@pytest.mark.parametrize("authorization", WRONG_CLIENTS)
+@pytest.mark.parametrize("call", TOKEN_CALLS)
+def test_wrong_credentials_of_a_client(
+    user: User,
+    login_form: AbstractApplication,
+    settings: Any,
+    hashes: list[str],
+    call: str,
+    authorization: str,
+) -> None:
+    """They cost nobody a try, and what they use up stops nobody who has a password."""
+    settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(2, 60),)
+    hashes.clear()
+    wrong = behind(ANNS, authorization, call=call)
+
+    def ask() -> Answer:
+        return wrong.refresh("x") if call == "refresh" else wrong.sign_in()
+
+    for _ in range(2):
+        answer = ask()
+        assert error(answer) == (401, "invalid_client")
+        assert answer.headers["WWW-Authenticate"] == 'Basic realm="oauth"'
+    assert error(ask()) == TOO_MANY
+    assert not hashes
+    assert not SendCounter.objects.exists()
+    assert Tokens(SERVER).sign_in().status == 200
 
 
 # -- what is left ------------------------------------------------------------------

@@ -166,6 +166,12 @@ MISTAKES = [
         "The bearer token is unknown, or has no person (section 3.1)",
     ),
     Mistake(
+        "client made up",
+        "sign in",
+        headers(authorization="Basic x"),
+        "The client id or its secret is not right (section 3.3)",
+    ),
+    Mistake(
         "two people",
         "opt in",
         query("wsaccesskey=ben-key-888"),

@@ -361,3 +361,11 @@ def codes_are_always_judged(request: Request, forward: Forward) -> Reply:
         body = f'{{"error":"invalid_grant","error_description":"{said}"}}'
         return replace(reply, status=400, body=body.encode())
     return reply
+
+
+@found_by(tokens.wrong_client)
+def any_client(request: Request, forward: Forward) -> Reply:
+    if not request.path.startswith("/authorisation/token"):
+        return forward(request)
+    kept = {n: v for n, v in request.headers.items() if not v.startswith("Basic ")}
+    return forward(replace(request, headers=kept))

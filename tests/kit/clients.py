@@ -218,6 +218,7 @@ class Tokens:
     call: str = "token"
     media_type: str = "application/json"
     accept: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
     def sign_in(self, username: str = "ann", password: str = PASSWORD, **fields: Any) -> Answer:
         return self.send(
@@ -241,7 +242,7 @@ class Tokens:
 
     def post(self, call: str, content: bytes, method: str = "POST") -> Answer:
         return Api(media_type=self.media_type, accept=self.accept).send(
-            method, f"/authorisation/{call}", content, REMOTE_ADDR=self.ip
+            method, f"/authorisation/{call}", content, headers=self.headers, REMOTE_ADDR=self.ip
         )
 
 

@@ -47,6 +47,11 @@ def make_client(grant_type: str, client_id: str = "client", **fields: Any) -> Ab
     )
 
 
+def basic(client_id: str = "client", secret: str = SECRET) -> str:
+    """Return the ``Authorization`` header of a client."""
+    return f"Basic {base64.b64encode(f'{client_id}:{secret}'.encode()).decode()}"
+
+
 def post(
     endpoint: str,
     body: dict[str, str] | str,
@@ -57,8 +62,7 @@ def post(
     """Call *endpoint* as a client; with no *secret* only the body names it."""
     form = body if isinstance(body, str) else urlencode(body)
     if secret:
-        basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-        environ = {"HTTP_AUTHORIZATION": f"Basic {basic}", **environ}
+        environ = {"HTTP_AUTHORIZATION": basic(client_id, secret), **environ}
     else:
         form += f"&client_id={client_id}"
     http = Client(raise_request_exception=False)

@@ -157,6 +157,8 @@ MAY: dict[str, set[str]] = {
     "optin_accesskey_revoke": TOP,
     "oauth2_provider_application_make": TOP,
     "oauth2_provider_application_remove": TOP,
+    "oauth2_provider_application_trust": TOP,
+    "oauth2_provider_application_no-trust": TOP,
 }
 """By the name of the address: who may have it."""
 

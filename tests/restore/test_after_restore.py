@@ -43,6 +43,7 @@ from optin.models import (
     RecoveryCode,
     Revocation,
     SmsMessage,
+    TrustedClient,
     User,
 )
 from optin.models.messages import State
@@ -297,6 +298,15 @@ class Town:
         tenants.make_application("Shop", "", by_code=False, origin=ORIGIN)
         found = get_application_model().objects.filter(name="Shop")
         return Change(lambda: tenants.remove_application(found.get(), origin=ORIGIN), found.exists)
+
+    def trust_in_an_application_ended(self) -> Change:
+        tenants.make_application("Login", "", by_code=False, origin=ORIGIN)
+        made = get_application_model().objects.get(name="Login")
+        tenants.trust_application(made, trusted=True, reason="a login form", origin=ORIGIN)
+        return Change(
+            lambda: tenants.trust_application(made, trusted=False, reason="sold", origin=ORIGIN),
+            TrustedClient.objects.filter(pk=made.pk).exists,
+        )
 
     def password_clients_switched_off(self) -> Change:
         tenants.switch_password_clients(on=True, origin=ORIGIN)
