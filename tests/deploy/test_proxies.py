@@ -4,6 +4,7 @@ Each request here has a key in its query, or a token of a mailed link in its pat
 error that the proxy would write a message about.
 """
 
+import http.client
 import shutil
 import socket
 import socketserver
@@ -12,11 +13,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
+from optin.api.answers import ApiError, base_response, help_link, oauth_error
+from optin.api.renderers import JSON, renderer_for
 from tests.kit.caddy import CADDY, configuration
 from tests.kit.races import until
 from tests.kit.server import ROOT, free_port, needs
@@ -52,7 +56,7 @@ class Answers(socketserver.StreamRequestHandler):
             self.wfile.write(b"nonsense\r\n\r\n")
         elif path.startswith("/long"):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n")
-        elif not path.startswith("/close"):
+        elif not path.startswith(("/close", "/User/close")):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
@@ -84,15 +88,29 @@ class Proxy:
 
     def send(self, request: str, *, waits: bool = True) -> str:
         """Send *request* as it is; return the first line of the answer, or "" without one."""
+        with self._line() as line, suppress(ConnectionError, ssl.SSLError):
+            line.sendall(request.encode())
+            return line.makefile("rb").readline().decode().strip() if waits else ""
+        return ""
+
+    def _line(self) -> socket.socket:
         line: socket.socket = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         if self.tls:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             line = context.wrap_socket(line, server_hostname=HOST)
-        with line, suppress(ConnectionError, ssl.SSLError):
-            line.sendall(request.encode())
-            return line.makefile("rb").readline().decode().strip() if waits else ""
-        return ""
+        return line
+
+    def post(self, path: str, accept: str, kind: str) -> tuple[dict[str, str], str]:
+        """Send a call; return the headers of the answer, with its status, and the body."""
+        headers = {"Host": HOST, "Accept": accept, "Content-Type": kind}
+        line = http.client.HTTPConnection(HOST, timeout=10)
+        with self._line() as line.sock:
+            line.request(
+                "POST", path, "{}", {name: value for name, value in headers.items() if value}
+            )
+            answer = line.getresponse()
+            return {**answer.headers, "Status": str(answer.status)}, answer.read().decode()
 
     def get(self, path: str, *, waits: bool = True) -> str:
         return self.send(
@@ -154,6 +172,82 @@ def run_many(run: Callable[[], object], times: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+# -- what a call gets while the service is stopped --------------------------------
+
+XML, TEXT_XML = "application/xml", "text/xml"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind", "media_type"),
+    [
+        ("/User/opt-in-to-2fa", "application/json", JSON, JSON),
+        ("/USER/verify-2fa-opt-in/", "application/xml", JSON, XML),
+        ("/User/opt-in-to-2fa", "application/json, application/xml", XML, JSON),
+        ("/User/opt-in-to-2fa", "*/*", XML, XML),
+        ("/User/opt-in-to-2fa", "", "", JSON),
+        ("/authorisation/token", "application/json", JSON, JSON),
+        ("/Authorisation/refresh", "text/html,application/xhtml+xml,application/xml", JSON, XML),
+    ],
+)
+def test_a_call_gets_an_answer_of_the_contract(
+    stopped: Proxy, path: str, accept: str, kind: str, media_type: str
+) -> None:
+    """Which the service itself would write."""
+    error = ApiError("unavailable", retry_after=timedelta(seconds=5))
+    is_token = path.lower().startswith("/auth")
+    body = oauth_error(error) if is_token else base_response(error.message, [help_link(error.code)])
+    renderer = renderer_for({"HTTP_ACCEPT": accept, "CONTENT_TYPE": kind})
+    assert renderer.media_type == media_type
+    written = renderer.render(body)
+
+    headers, answer = stopped.post(f"{path}{QUERY}", accept, kind)
+
+    assert answer == (written if isinstance(written, str) else written.decode())
+    assert headers["Status"] == "503"
+    assert headers["Content-Type"] == f"{media_type}; charset=utf-8"
+    assert (headers["Retry-After"], headers["Cache-Control"]) == ("5", "no-store")
+
+
+def test_a_page_gets_no_answer_of_a_call(stopped: Proxy) -> None:
+    headers, answer = stopped.post("/sign-in/", "application/json", JSON)
+    assert headers["Status"] == "502"
+    assert "StatusMessage" not in answer
+
+
+def test_nobody_is_told_that_nothing_happened_after_a_connection(failing: Proxy) -> None:
+    headers, answer = failing.post("/User/close", "application/json", JSON)
+    assert headers["Status"] == "502"
+    assert "StatusMessage" not in answer
+
+
+@contextmanager
+def in_front(name: str, folder: Path, service: int) -> Iterator[Proxy]:
+    if name == "caddy":
+        with caddy(folder, service) as proxy:
+            yield proxy
+    else:
+        with nginx(folder, service) as (proxy, _):
+            yield proxy
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def stopped(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    with in_front(request.param, tmp_path_factory.mktemp("stopped"), free_port()) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def failing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """The service takes a connection, and fails then."""
+    folder = tmp_path_factory.mktemp("failing")
+    with upstream() as service, in_front(request.param, folder, service) as proxy:
+        yield proxy
 
 
 # -- nginx -------------------------------------------------------------------------
@@ -249,7 +343,7 @@ def test_nginx_writes_no_key(tmp_path: Path) -> None:
         run_many(lambda: secure.get(f"/hang{QUERY}"), 20)
     written = secure.written()
     with nginx_without_service(tmp_path / "down") as (alone, _):
-        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 502 Bad Gateway"
+        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 503 Service Temporarily Unavailable"
     written += alone.written()
 
     assert [line[:500] for line in written.splitlines() if KEY in line] == []
@@ -329,7 +423,8 @@ def test_caddy_writes_no_key(tmp_path: Path) -> None:
     written = proxy.written()
     (tmp_path / "down").mkdir()
     with caddy(tmp_path / "down", free_port()) as alone:
-        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 502 Bad Gateway"
+        assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 503 Service Unavailable"
+        assert alone.get(f"/account/{QUERY}") == "HTTP/1.1 502 Bad Gateway"
     written += alone.written()
 
     assert [line[:500] for line in written.splitlines() if KEY in line] == []
