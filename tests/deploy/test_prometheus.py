@@ -50,6 +50,7 @@ def promtool(*arguments: str) -> str:
 
 def test_prometheus_accepts_the_rules() -> None:
     assert f"{len(RULES)} rules found" in promtool("check", "rules", "rules.yml")
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
 def test_each_alert_fires_when_it_should() -> None:
@@ -122,7 +123,16 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
 
 # -- what both of them name --------------------------------------------------------
 
-PROMETHEUS_OWN = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate"}}
+OTHERS = {
+    # Of Prometheus itself, of its node_exporter and blackbox_exporter.
+    "up": {"job", "instance"},
+    "ALERTS": {"alertname", "alertstate"},
+    "node_filesystem_avail_bytes": {"job", "fstype"},
+    "node_filesystem_size_bytes": set(),
+    "node_systemd_unit_state": {"name", "state"},
+    "node_systemd_timer_last_trigger_seconds": {"name"},
+    "probe_ssl_earliest_cert_expiry": {"job"},
+}
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
 
 
@@ -154,11 +164,13 @@ def test_each_metric_is_there_and_told(
     used = {
         (name, label)
         for asked in expressions()
-        for name, matchers in re.findall(r"\b(optin_\w+|up|ALERTS)\b(?:{(.*?)})?", asked)
+        for name, matchers in re.findall(
+            r"\b((?:optin|node|probe)_\w+|up|ALERTS)\b(?:{(.*?)})?", asked
+        )
         for label in re.findall(r"(\w+)[=!]~?\"", matchers) or [""]
     }
     for name, label in used:
-        known = (there | PROMETHEUS_OWN).get(name)
+        known = (there | OTHERS).get(name)
         assert known is not None, f"{name} is not in /metrics"
         assert label in {*known, ""}, f"{name} has no label {label}"
     words = dict(re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE))
