@@ -167,6 +167,14 @@ class UnfitEndpoint(Refusal):
     message = "The host name does not resolve to public addresses only."
 
 
+class HostNotFound(UnfitEndpoint):
+    """The host name of a webhook endpoint has no address, or nobody says so in time."""
+
+    def __init__(self, host: str) -> None:
+        Exception.__init__(self, f"We could not find {host}.")
+        self.host = host
+
+
 class TooManyEndpoints(Refusal):
     """The file has as many webhook endpoints as it may have."""
 

@@ -118,7 +118,7 @@ class Action:
             except OutOfReach:
                 done = told(StaffOutcome.OUT_OF_REACH, {})
             except Refusal as exc:
-                form.add_error(None, exc.message)
+                form.add_error(None, str(exc))
         if done and done.status == 403:
             form.add_error(None, done.words)
             status, done = 403, None

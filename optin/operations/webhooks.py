@@ -6,9 +6,9 @@ Each operation takes the member who asks. Without one, staff ask, whom the admin
 
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from optin.errors import (
     EndpointGone,
+    HostNotFound,
     NotAMember,
     TooManyEndpoints,
     TooManyRepeats,
@@ -49,8 +50,11 @@ MAX_REPEATS = 20
 SENT_AGAIN_WITHIN = timedelta(days=30)
 """Older events are not sent again."""
 
-RESOLVED_WITHIN = 5.0
+RESOLVED_WITHIN = 1.0
 """Seconds that the name of a new endpoint may take."""
+
+MAX_LOOKUPS, _LOOKUP = 4, "webhook-host"
+"""Names that a process looks up at once, and the name of each thread that does."""
 
 KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
 """Those that an endpoint can want."""
@@ -272,25 +276,43 @@ def _joined(kinds: Iterable[str]) -> str:
 
 
 def _demand_fit(url: str) -> None:
-    if outside.fault(url) or not _is_public(url):
+    """Let pass an address whose host is public now. Each connection asks again."""
+    if outside.fault(url):
         raise UnfitEndpoint
-
-
-def _is_public(url: str) -> bool:
-    """Whether all addresses of the host are public now. Each connection asks again."""
     parts = urlsplit(url)
-    public = threading.Event()
+    host = parts.hostname or ""
+    try:
+        _look_up(host, parts.port or 443)
+    except outside.NotPublic:
+        raise UnfitEndpoint from None
+    except OSError:
+        raise HostNotFound(host) from None
+
+
+def _look_up(host: str, port: int) -> None:
+    """Look *host* up in a thread of its own: a resolver has no time-out.
+
+    :raises OSError: as ``outside.addresses``, and if it takes too long or too many others wait.
+    """
+    ended: SimpleQueue[OSError | None] = SimpleQueue()
 
     def look() -> None:
-        with suppress(OSError):
-            outside.addresses(parts.hostname or "", parts.port or 443)
-            public.set()
+        try:
+            outside.addresses(host, port)
+        except OSError as exc:
+            ended.put(exc)
+        else:
+            ended.put(None)
 
-    # In a thread: a resolver has no time-out of its own.
-    thread = threading.Thread(target=look, name="webhook-host", daemon=True)
-    thread.start()
-    thread.join(RESOLVED_WITHIN)
-    return public.is_set()
+    if sum(thread.name == _LOOKUP for thread in threading.enumerate()) >= MAX_LOOKUPS:
+        raise TimeoutError
+    threading.Thread(target=look, name=_LOOKUP, daemon=True).start()
+    try:
+        failure = ended.get(timeout=RESOLVED_WITHIN)
+    except Empty:
+        raise TimeoutError from None
+    if failure:
+        raise failure
 
 
 def _record(

@@ -57,8 +57,8 @@ def add(request: HttpRequest, file_id: int) -> HttpResponse:
             endpoint, secret = webhooks.make(file, **data, **_who(request))
         except NotAMember:
             raise Http404 from None
-        except UnfitEndpoint:
-            form.add_error("url", words.wrong_endpoint())
+        except UnfitEndpoint as exc:
+            form.add_error("url", words.unfit_endpoint(exc))
         except TooManyEndpoints:
             form.add_error(None, _("This file has 5 endpoints. Remove one first."))
         else:
@@ -136,8 +136,8 @@ def _change(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     if form.is_valid():
         try:
             webhooks.change(endpoint, **form.cleaned_data, **_who(request))
-        except UnfitEndpoint:
-            form.add_error("url", words.wrong_endpoint())
+        except UnfitEndpoint as exc:
+            form.add_error("url", words.unfit_endpoint(exc))
         else:
             sessions.flash(request, _("The endpoint was changed."))
             return SeeOther(request.path)

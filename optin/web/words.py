@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 
 from optin import codes, phones
 from optin.conf import conf
+from optin.errors import HostNotFound, UnfitEndpoint
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
@@ -165,6 +166,12 @@ def wrong_address(text: str) -> str:
             "that form."
         )
     return _("That is not an e-mail address. Write it like name@example.com.")
+
+
+def unfit_endpoint(refusal: UnfitEndpoint) -> str:
+    if isinstance(refusal, HostNotFound):
+        return _("We could not find %(host)s.") % {"host": refusal.host}
+    return wrong_endpoint()
 
 
 def wrong_endpoint() -> str:

@@ -2,12 +2,13 @@
 
 import socket
 import time
+from threading import Event
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin.errors import TooManyEndpoints, UnfitEndpoint
+from optin.errors import HostNotFound, TooManyEndpoints, UnfitEndpoint
 from optin.gateways import call
 from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint
@@ -168,11 +169,28 @@ def test_public_addresses_are_allowed(file: File, names: Names, address: str) ->
 
 def test_a_name_without_an_address_is_refused(file: File, names: Names) -> None:
     names.known[HOST] = []
-    with pytest.raises(UnfitEndpoint):
+    with pytest.raises(HostNotFound, match=rf"^We could not find {HOST}\.$"):
         endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
     endpoint = stored(file, f"https://{HOST}/")
     send()
     assert reason(endpoint) == "the host name has no address"
+
+
+@pytest.mark.slow
+def test_names_that_nobody_resolves_hold_no_request_for_long(file: File, names: Names) -> None:
+    """Nor threads without end: while as many wait as may, the next one is refused at once."""
+    found = Event()
+    names.then = lambda: found.wait(20)  # type: ignore[assignment]
+    began = time.perf_counter()
+    for _ in range(endpoints.MAX_LOOKUPS):
+        with pytest.raises(HostNotFound):
+            endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+    assert time.perf_counter() - began < 1.2 * endpoints.MAX_LOOKUPS
+    began = time.perf_counter()
+    with pytest.raises(HostNotFound):
+        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+    assert time.perf_counter() - began < 0.5
+    found.set()
 
 
 def test_a_name_that_leads_elsewhere_after_it_was_made(client: Client, names: Names) -> None:

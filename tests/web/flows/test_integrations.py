@@ -35,6 +35,8 @@ def public(monkeypatch: pytest.MonkeyPatch) -> None:
     def addresses(host: str, port: int) -> list[str]:
         if host.startswith("inside"):
             raise outside.NotPublic
+        if host.startswith("nowhere"):
+            raise outside.Unresolved
         return ["8.8.8.8"]
 
     monkeypatch.setattr(outside, "addresses", addresses)
@@ -189,6 +191,12 @@ def test_no_address_leads_inside(
     answer = post(mia, to, url=url, description="", **fields)
     assert answer.status_code == 422
     assert WebhookEndpoint.objects.get().url == URL
+
+
+def test_a_host_that_nobody_finds_is_named(mia: Browser) -> None:
+    mia.go(f"{LIST}add/777/")
+    page = post(mia, f"{LIST}add/777/", url="https://nowhere.acme-shop.com/").content.decode()
+    assert "We could not find nowhere.acme-shop.com." in page
 
 
 @pytest.mark.parametrize(
