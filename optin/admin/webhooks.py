@@ -1,5 +1,6 @@
 """Webhook endpoints of files, each with the log of its attempts (P-24)."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -173,7 +174,8 @@ OF_ONE = (
         "on",
         "Switch the endpoint on",
         staff.TENANTS,
-        "Sends what the endpoint lacks, up to 30 days old, and all that happens from now on.",
+        "Sends what the endpoint lacks, up to 30 days old, and all that happens from now on. Staff "
+        "answer for it then: it goes on until the file is closed.",
         _switch(True, "The endpoint is on."),
         NoForm,
     ),
@@ -199,6 +201,12 @@ OF_ONE = (
 _NAME = "optin_webhookendpoint"
 
 
+def _unanswered(row: WebhookEndpoint) -> str:
+    if row.made_by is None or not row.file.active:
+        return "the file is closed"
+    return f"{plain(row.made_by.username)}, who answers for it, does not manage the file any more"
+
+
 @admin.register(WebhookEndpoint, site=site)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
     nothing = "No endpoint yet. An endpoint is sent what happens to second factors in its file."
@@ -206,7 +214,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     change_form_template = "admin/webhook.html"
     list_display = (text("url", "address"), file, "state", when("created_at", "made"))
     list_filter = (by_id("file_id", "file id"),)
-    list_select_related = ("file",)
+    list_select_related = ("file", "made_by")
     shown: ClassVar[tuple[Any, ...]] = (
         *list_display,
         text("description"),
@@ -217,10 +225,17 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         "old_secret",
     )
 
+    def look_up(self, rows: Sequence[Any]) -> None:
+        answered_for = set(WebhookEndpoint.objects.answered_for().values_list("pk", flat=True))
+        for row in rows:
+            row.is_paused = row.pk not in answered_for
+
     @admin.display(description="state")
     def state(self, row: WebhookEndpoint) -> str:
         if row.off_at:
             return f"{row.get_off_why_display()} at {at(row.off_at)}"
+        if row.is_paused:
+            return f"paused: {_unanswered(row)}"
         if row.failures:
             return f"failing: next attempt at {at(row.due_at)}"
         return "on"
@@ -233,7 +248,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     def wants(self, row: WebhookEndpoint) -> str:
         return ", ".join(row.wanted) or "all"
 
-    @admin.display(description="made by")
+    @admin.display(description="answers for it")
     def maker(self, row: WebhookEndpoint) -> str:
         return plain(row.made_by.username) if row.made_by else "staff"
 
@@ -255,11 +270,13 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         row = self._find(int(object_id))
-        hidden = "off" if row and row.off_at else "on"
+        hidden = {"off"} if row and row.off_at else set()
+        if row and not (row.off_at or row.is_paused):
+            hidden.add("on")
         tools = [
             (reverse(f"admin:{_NAME}_{each.name}", args=[object_id]), each.title)
             for each in OF_ONE
-            if each.name != hidden
+            if each.name not in hidden
         ]
         tries = row.tries.order_by("-pk")[:SHOWN_TRIES] if row else []
         shown = [

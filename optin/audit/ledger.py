@@ -63,6 +63,10 @@ TOLD = frozenset(
         (Kind.ACCESS_KEY, "revoked"),
         (Kind.APPLICATION, "removed"),
         (Kind.APPLICATION, "trust_ended"),
+        (Kind.WEBHOOK, "removed"),
+        (Kind.WEBHOOK, "switched_off"),
+        (Kind.WEBHOOK, "changed"),
+        (Kind.WEBHOOK, "secret_replaced"),
         (Kind.PASSWORD_CLIENTS, "on"),
         (Kind.PASSWORD_CLIENTS, "off"),
         (Kind.DENY, "ok"),
@@ -105,6 +109,7 @@ _DATA = TELLING | {
     "by_owner",
     "access_key",
     "application",
+    "endpoint",
     "stopped",
 }
 """What a line takes over from the data of its event."""

@@ -24,6 +24,7 @@ from django.utils.formats import date_format
 from django.utils.http import int_to_base36, urlsafe_base64_encode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
+from oauth2_provider.models import get_application_model
 
 from optin import keys
 from optin.conf import conf
@@ -38,6 +39,7 @@ from optin.models import (
     Purpose,
     Revocation,
     SmsMessage,
+    WebhookEndpoint,
 )
 
 # What the code is for, in the words of the text. What a thief would want a person to
@@ -214,14 +216,32 @@ def _about(notice: Notice) -> dict[str, Any]:
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
-    if notice.kind == Notice.Kind.ENDPOINT_OFF:
-        file = File.objects.filter(webhook_endpoints=notice.about_id or 0).first()
-        return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
+    if notice.kind in {Notice.Kind.ENDPOINT_OFF, Notice.Kind.ENDPOINT_ADDED}:
+        return _about_endpoint(notice)
+    if notice.kind == Notice.Kind.CONSENT:
+        application = get_application_model().objects.filter(pk=notice.about_id or 0).first()
+        return {"application": application.name if application else ""}
     if notice.kind == Notice.Kind.ROLE:
         return {"role": Group.objects.filter(pk=notice.about_id or 0).first()}
     if notice.kind == Notice.Kind.DISOWNED:
-        return _what_was_done(notice)
-    return {}
+        return _what_was_done(notice) | _endpoints_off(notice)
+    return _endpoints_off(notice) if notice.kind == Notice.Kind.SECURED else {}
+
+
+def _endpoints_off(notice: Notice) -> dict[str, Any]:
+    """Say whether "that was not me" switched webhook endpoints off."""
+    off = WebhookEndpoint.objects.filter(made_by=notice.user_id, off_at=notice.created_at)
+    return {"endpoints_off": off.exists()}
+
+
+def _about_endpoint(notice: Notice) -> dict[str, Any]:
+    found = WebhookEndpoint.objects.select_related("file").filter(pk=notice.about_id or 0).first()
+    if found is None:
+        return {"in_file": "", "address": ""}
+    return {
+        "in_file": _(" for the file %(name)s") % {"name": found.file.name},
+        "address": found.url,
+    }
 
 
 def _what_was_done(notice: Notice) -> dict[str, Any]:

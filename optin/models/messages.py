@@ -369,6 +369,8 @@ class Notice(Outgoing):
         EMAIL_CHANGED = "email_changed", _("The e-mail address was changed")
         EMAIL_OFF = "email_off", _("The e-mail address was not changed")
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
+        ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
+        CONSENT = "consent", _("An application was allowed to act for the account")
 
     is_known = Q(kind__in=Kind.values)
 
@@ -377,8 +379,8 @@ class Notice(Outgoing):
     last_three = models.CharField(max_length=3, blank=True)
     # The id of what the mail is about: the number or the app that was added, the revocation
     # that was planned, the access key, the role that was given (a group), the change of the
-    # e-mail address, the webhook endpoint. No foreign key: the row may go, and the link must not
-    # lead to another one.
+    # e-mail address, the webhook endpoint, the application. No foreign key: the row may go, and
+    # the link must not lead to another one.
     about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.
     disowned_at = models.DateTimeField(null=True, blank=True)

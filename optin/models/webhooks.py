@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.utils.functional import cached_property
 
 from optin import keys
-from optin.models.files import File
+from optin.models.files import File, Membership
 from optin.models.news import Kind, news_of
 from optin.models.statements import Insert
 from optin.models.users import User
@@ -56,8 +57,22 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         again = WebhookRepeat.objects.due(now).values("endpoint")
         something = Q(next_one__isnull=False) | Q(pk__in=again)
         waits = Q(off_at=None, due_at__lte=now) & something
-        rows = self.alias(next_one=Subquery(later.values("sequence")[:1]))
+        rows = self.answered_for().alias(next_one=Subquery(later.values("sequence")[:1]))
         return rows.filter(free, waits | Q(pk__in=tests))
+
+    def answered_for(self) -> Self:
+        """Those to which anything may be sent: what ends an access key pauses an endpoint too.
+
+        The file is active, and whoever answers for the address is active and manages the file.
+        """
+        manager = {"user": OuterRef("made_by"), "file": OuterRef("file"), "user__is_active": True}
+        managers = Membership.objects.filter(**manager, active=True, manages=True)
+        files = File.objects.filter(active=True)
+        return self.filter(Q(made_by=None) | Exists(managers), file__in=files)
+
+    def switch_off(self, why: str, now: datetime) -> int:
+        """Send nothing to those that are on, until somebody switches them on."""
+        return self.filter(off_at=None).update(off_at=now, off_why=why)
 
     def managed_by(self, user: User) -> Self:
         """The door to endpoints: those of files that *user* manages."""
@@ -87,6 +102,7 @@ class WebhookEndpoint(models.Model):
         STAFF = "staff", "switched off by staff"
         MEMBER = "member", "switched off by a member of the file"
         FAILING = "failing", "switched off: all attempts failed"
+        NOT_ME = "not_me", "switched off: whoever added it said “that was not me”"
 
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_endpoints")
     url = models.CharField(max_length=500)
@@ -95,8 +111,8 @@ class WebhookEndpoint(models.Model):
     )
     # The kinds of events that it wants, with spaces between; "" for all, later ones too.
     kinds = models.CharField(max_length=MAX_KINDS, blank=True, default="", db_default="")
-    # Null if staff made it, or the person is gone.
-    # Without an index: there are few rows.
+    # Who answers for it: whoever made it, changed its address or switched it on last. Null for
+    # staff. Without an index: there are few rows.
     made_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
@@ -161,6 +177,11 @@ class WebhookEndpoint(models.Model):
         """
         has_two = self.old_secret_ends_at and now < self.old_secret_ends_at
         return self.open_secrets()[: 2 if has_two else 1]
+
+    @cached_property
+    def is_paused(self) -> bool:
+        """Whether nobody answers for it any more (``answered_for``)."""
+        return not WebhookEndpoint.objects.answered_for().filter(pk=self.pk).exists()
 
     @property
     def wanted(self) -> list[str]:

@@ -15,8 +15,17 @@ from oauth2_provider.models import get_application_model
 
 from optin.audit.ledger import Line
 from optin.errors import TellingReason, UnfitTime
-from optin.models import AccessKey, AuditEvent, File, Guard, Membership, User
-from optin.operations import erasure, lost_changes, people, send_controls, sign_in, staff, tenants
+from optin.models import AccessKey, AuditEvent, File, Guard, Membership, User, WebhookEndpoint
+from optin.operations import (
+    erasure,
+    lost_changes,
+    people,
+    send_controls,
+    sign_in,
+    staff,
+    tenants,
+    webhooks,
+)
 from optin.operations.lost_changes import made_until
 from optin.operations.send_controls import Target
 from optin.origin import Origin
@@ -126,6 +135,16 @@ def _application(line: Line, origin: Origin) -> bool:
     return True
 
 
+def _end_endpoint(line: Line, origin: Origin) -> bool:
+    """Remove an endpoint; or switch it off, if the backup has an old address or secret of it."""
+    made = WebhookEndpoint.objects.filter(created_at__lte=made_until(line))
+    found = made.get(pk=line.data["endpoint"])
+    if line.outcome == "removed":
+        webhooks.remove(found, origin=origin)
+        return True
+    return webhooks.switch(found, on=False, origin=origin) is StaffOutcome.OK
+
+
 def _switch_password_clients(line: Line, origin: Origin) -> bool:
     on = line.outcome == "on"
     if on is (sign_in.application() is not None):
@@ -192,6 +211,7 @@ _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.PERSON: _activity,
     Kind.ACCESS_KEY: _revoke_key,
     Kind.APPLICATION: _application,
+    Kind.WEBHOOK: _end_endpoint,
     Kind.PASSWORD_CLIENTS: _switch_password_clients,
     Kind.DENY: _list,
     Kind.SAFE: _list,

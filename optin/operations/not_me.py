@@ -25,6 +25,7 @@ from optin.models import (
     Purpose,
     RecoveryCode,
     User,
+    WebhookEndpoint,
 )
 from optin.operations import email_changes
 from optin.operations.authenticators import Removal, overview, remove
@@ -177,10 +178,14 @@ def shut_out(
 def end_all(user: User, now: datetime, *, waiting: bool = True) -> None:
     """End every token and session of *user*, and forget their networks: one may be a thief's.
 
+    So may a webhook endpoint that they answer for: it is switched off.
+
     :param waiting: as for ``User.end_sessions``.
     """
     AccessToken.objects.filter(user=user).delete()
     KnownNetwork.objects.filter(user=user).delete()
+    endpoints = WebhookEndpoint.objects.filter(made_by=user)
+    endpoints.switch_off(WebhookEndpoint.Off.NOT_ME, now)
     user.end_sign_ins(now, waiting=waiting)
 
 

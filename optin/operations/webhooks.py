@@ -24,11 +24,13 @@ from optin.errors import (
     TooManyRepeats,
     UnfitEndpoint,
 )
+from optin.messaging import delivery
 from optin.messaging.webhooks import CHUNK, give_numbers
 from optin.models import (
     AuditEvent,
     File,
     Membership,
+    Notice,
     Purpose,
     User,
     WebhookEndpoint,
@@ -97,7 +99,7 @@ def make(
 ) -> tuple[WebhookEndpoint, str]:
     """Make an endpoint; return it and its secret, which is shown only once.
 
-    It is sent what happens from now on.
+    It is sent what happens from now on. All who manage the file are told by e-mail.
 
     :param kinds: of ``KINDS``, those that it wants; none: all.
     :raises UnfitEndpoint: if nothing may be sent to *url*, or its host cannot be resolved.
@@ -120,12 +122,13 @@ def make(
             url=url,
             kinds=_joined(kinds),
             description=description,
-            made_by=member.user if member else None,
+            made_by=_user(member),
             secrets_encrypted=WebhookEndpoint.seal(secret, locked.pk),
             created_at=now,
             due_at=now,
             cursor=locked.webhook_sequence,
         )
+        _tell_managers(endpoint, now)
         _record("made", endpoint, origin, member)
     return endpoint, secret
 
@@ -141,6 +144,8 @@ def change(
 ) -> None:
     """Change what *endpoint* is. Events that wait go to the new address, at once.
 
+    Whoever changes the address answers for it, and all who manage the file are told by e-mail.
+
     :raises UnfitEndpoint: as ``make``.
     """
     if url != endpoint.url:
@@ -151,7 +156,9 @@ def change(
         if url != locked.url:
             # Whoever sends to the old address at the moment is late: its end changes nothing.
             late = {"claimed_at": None, "claims": F("claims") + 1}
-            changes |= {"failures": 0, "due_at": timezone.now(), **late}
+            now = timezone.now()
+            changes |= {"failures": 0, "due_at": now, "made_by": _user(member), **late}
+            _tell_managers(locked, now)
         WebhookEndpoint.objects.filter(pk=locked.pk).update(**changes)
         _record("changed", locked, origin, member)
 
@@ -174,14 +181,20 @@ def replace_secret(
 def switch(
     endpoint: WebhookEndpoint, *, on: bool, origin: Origin, member: Member | None = None
 ) -> StaffOutcome:
-    """Send nothing to *endpoint* any more; or send what it lacks, up to 30 days old, and go on."""
+    """Send nothing to *endpoint* any more; or send what it lacks, up to 30 days old, and go on.
+
+    Whoever switches it on answers for it.
+    """
     now = timezone.now()
-    off: dict[str, Any] = {"off_at": now, "off_why": Off.MEMBER if member else Off.STAFF}
-    changes = {"off_at": None, "off_why": "", "failures": 0, "due_at": now} if on else off
+    changes = {"off_at": None, "off_why": "", "failures": 0, "due_at": now}
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
-        if bool(locked.off_at) is on:
-            WebhookEndpoint.objects.filter(pk=locked.pk).update(**changes)
+        rows = WebhookEndpoint.objects.filter(pk=locked.pk)
+        if on and (locked.off_at or locked.is_paused):
+            changed = rows.update(**changes, made_by=_user(member))
+        else:
+            changed = 0 if on else rows.switch_off(Off.MEMBER if member else Off.STAFF, now)
+        if changed:
             outcome, recorded = StaffOutcome.OK, "switched_on" if on else "switched_off"
         else:
             outcome, recorded = StaffOutcome.UNCHANGED, "unchanged"
@@ -266,6 +279,20 @@ def _locked(endpoint: WebhookEndpoint, member: Member | None) -> WebhookEndpoint
     if found is None:
         raise EndpointGone
     return found
+
+
+def _user(member: Member | None) -> User | None:
+    return member.user if member else None
+
+
+def _tell_managers(endpoint: WebhookEndpoint, now: datetime) -> None:
+    """Tell all who manage the file where its events go: somebody may have added a thief's address.
+
+    The mail has the address that *endpoint* has when it leaves.
+    """
+    mine = {"memberships__file": endpoint.file_id, "memberships__active": True}
+    for manager in User.objects.filter(is_active=True, memberships__manages=True, **mine):
+        delivery.notify(manager, Notice.Kind.ENDPOINT_ADDED, now, about_id=endpoint.pk)
 
 
 def _joined(kinds: Iterable[str]) -> str:

@@ -206,13 +206,22 @@ def not_me(now: datetime) -> Iterator[Need]:
 
 
 def endpoints() -> Iterator[Need]:
-    """Webhook endpoints that the service switched off."""
+    """Webhook endpoints that the service switched off, or for which nobody answers any more."""
     off = WebhookEndpoint.objects.filter(off_why=WebhookEndpoint.Off.FAILING)
     for row in off.order_by("pk"):
         since = moment(row.off_at) if row.off_at else ""
         yield Need(
             f"A webhook endpoint of file {row.file_id} is switched off since {since}: all attempts "
             "failed.",
+            WebhookEndpoint,
+            row.pk,
+        )
+    on = WebhookEndpoint.objects.filter(off_at=None, file__active=True)
+    answered_for = WebhookEndpoint.objects.answered_for().values("pk")
+    for row in on.exclude(pk__in=answered_for).order_by("pk"):
+        yield Need(
+            f"A webhook endpoint of file {row.file_id} is paused: whoever added it does not manage "
+            "the file any more.",
             WebhookEndpoint,
             row.pk,
         )

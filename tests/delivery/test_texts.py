@@ -87,6 +87,8 @@ SUBJECTS = {
     Notice.Kind.REVOKE_OFF: ("Your second factors are not removed", "nothing was removed"),
     Notice.Kind.KEY_MADE: ("An access key was made", "without your password"),
     Notice.Kind.KEY_REVOKED: ("An access key of your account", "no longer act for you"),
+    Notice.Kind.CONSENT: ("An application was allowed to act", "You can end its access"),
+    Notice.Kind.ENDPOINT_ADDED: ("A webhook endpoint was added", "switch the endpoint off"),
     Notice.Kind.ROLE: ("Your role as a member of staff", "no longer a member of staff"),
 }
 NAME_A_NUMBER = {

@@ -45,6 +45,7 @@ from optin.models import (
     SmsMessage,
     TrustedClient,
     User,
+    WebhookEndpoint,
 )
 from optin.models.messages import State
 from optin.operations import (
@@ -64,6 +65,7 @@ from optin.operations import (
     staff,
     staff_actions,
     tenants,
+    webhooks,
 )
 from optin.operations.authenticators import Removal
 from optin.operations.send_controls import Target
@@ -292,6 +294,41 @@ class Town:
         return Change(
             lambda: tenants.revoke_access_key(key, origin=ORIGIN),
             lambda: AccessKey.objects.filter(pk=key.pk, revoked_at=None).exists(),
+        )
+
+    def _endpoint(self, made_by: User | None = None) -> WebhookEndpoint:
+        now = timezone.now()
+        secret = WebhookEndpoint.seal(WebhookEndpoint.new_secret(), self.file.pk)
+        made = {"created_at": now, "due_at": now, "made_by": made_by}
+        return WebhookEndpoint.objects.create(
+            file=self.file, url="https://shop.example.com", secrets_encrypted=secret, **made
+        )
+
+    def endpoint_removed(self) -> Change:
+        endpoint = self._endpoint()
+        return Change(
+            lambda: webhooks.remove(endpoint, origin=ORIGIN),
+            WebhookEndpoint.objects.filter(pk=endpoint.pk).exists,
+        )
+
+    def endpoint_changed(self) -> Change:
+        """The backup has the old address, which may be somebody else's by now."""
+        row = self._endpoint()
+        was_changed = AuditEvent.objects.filter(kind="webhook", data__endpoint=row.pk)
+        on = WebhookEndpoint.objects.filter(pk=row.pk, off_at=None)
+        return Change(
+            lambda: webhooks.change(row, row.url, kinds=[], description="2", origin=ORIGIN),
+            lambda: on.exists() and not was_changed.exists(),
+        )
+
+    def endpoint_disowned(self) -> Change:
+        person = self.person()
+        on = WebhookEndpoint.objects.filter(pk=self._endpoint(person.user).pk, off_at=None)
+        return Change(
+            lambda: not_me.shut_out(
+                person.user, standing=proved(None), origin=PAGE, keep_session=lambda user: None
+            ),
+            on.exists,
         )
 
     def application_removed(self) -> Change:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,11 +17,32 @@ from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
-from optin.models import AuditEvent, File, Purpose, WebhookEndpoint, WebhookEvent, WebhookTry
-from optin.operations import erasure, key_rotation, retention, revocations, staff_actions
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    Purpose,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookTry,
+)
+from optin.operations import (
+    erasure,
+    key_rotation,
+    not_me,
+    people,
+    retention,
+    revocations,
+    staff_actions,
+    tenants,
+)
 from optin.operations import webhooks as endpoints
+from optin.operations.webhooks import Member
 from optin.outcomes import CodeOutcome
-from tests.kit.people import ORIGIN
+from optin.support import needs
+from tests.kit.apps import standing
+from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.wire import hangs, says
 from tests.kit.world import World
 from tests.webhooks.kit import HOST, Client, claim, send, settle
@@ -260,6 +282,128 @@ def test_after_three_days_it_is_switched_off(
     assert send() == 0
     endpoints.switch(client.endpoint, on=True, origin=ORIGIN)
     assert send() == 1
+
+
+# -- whose endpoint it is ----------------------------------------------------------
+
+
+def make_manager(user: User, file: File) -> None:
+    tenants.add_member(user, file, origin=ORIGIN)
+    tenants.let_manage(user, file, manages=True, origin=ORIGIN)
+
+
+@pytest.fixture
+def mine(client: Client, user: User, file: File) -> Client:
+    """An endpoint for which ``user`` answers, who manages the file."""
+    make_manager(user, file)
+    WebhookEndpoint.objects.update(made_by=user)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("end", "undo"),
+    [
+        pytest.param(
+            lambda user, file: tenants.end_membership(user, file, origin=ORIGIN),
+            make_manager,
+            id="membership",
+        ),
+        pytest.param(
+            lambda user, file: tenants.let_manage(user, file, manages=False, origin=ORIGIN),
+            make_manager,
+            id="management",
+        ),
+        pytest.param(
+            lambda user, file: people.deactivate(user, reason="left", origin=ORIGIN),
+            lambda user, file: people.activate(user, reason="back", origin=ORIGIN),
+            id="person",
+        ),
+        pytest.param(
+            lambda user, file: File.objects.filter(pk=file.pk).update(active=False),
+            lambda user, file: File.objects.filter(pk=file.pk).update(active=True),
+            id="file",
+        ),
+    ],
+)
+def test_what_ends_an_access_key_pauses_an_endpoint(
+    end: Callable[[User, File], object],
+    undo: Callable[[User, File], object],
+    mine: Client,
+    user: User,
+    file: File,
+) -> None:
+    """Tests are not sent either. Nothing is lost meanwhile."""
+    events(mine, 1)
+    end(user, file)
+    endpoints.send_test(mine.row, origin=ORIGIN)
+    assert send() == 0
+    assert mine.row.is_paused
+
+    undo(user, file)
+    assert send() == 2
+    assert not mine.row.is_paused
+
+
+def test_staff_take_an_endpoint_over_and_see_that_nobody_answers_for_it(
+    mine: Client, user: User, file: File
+) -> None:
+    events(mine, 1)
+    tenants.end_membership(user, file, origin=ORIGIN)
+    assert [need.pk for need in needs.endpoints()] == [mine.endpoint.pk]
+    endpoints.switch(mine.row, on=True, origin=ORIGIN)
+    assert send() == 1
+    assert mine.row.made_by is None
+    assert not list(needs.endpoints())
+
+
+def shut_out(user: User) -> None:
+    person = User.objects.get(pk=user.pk)
+    not_me.shut_out(person, standing=standing(), origin=ORIGIN, keep_session=lambda _user: None)
+
+
+def disown(user: User) -> None:
+    notice = Notice.objects.create(
+        user=user, kind=Notice.Kind.ACTIVATED, about_id=0, created_at=timezone.now()
+    )
+    not_me.disown(notice, PASSWORD, origin=ORIGIN)
+
+
+@pytest.mark.parametrize("say", [shut_out, disown])
+def test_that_was_not_me_switches_off_what_a_thief_may_have_added(
+    say: Callable[[User], None], client: Client, user: User, file: File
+) -> None:
+    """By the person's session, also by a new address for an endpoint of staff."""
+    tenants.let_manage(user, file, manages=True, origin=ORIGIN)
+    of_staff, _secret = endpoints.make(file, f"{client.endpoint.url}/2", origin=ORIGIN)
+    thief = Member(User.objects.get(pk=user.pk), standing())
+    url = f"{client.endpoint.url}/thief"
+    mail.outbox.clear()
+    endpoints.change(client.row, url, kinds=[], description="", origin=ORIGIN, member=thief)
+    (told,) = mail.outbox
+    assert (told.to, url in str(told.body)) == ([user.email], True)
+    events(client, 1)
+
+    say(user)
+
+    assert send() == 1
+    assert (client.row.off_why, client.row.cursor) == ("not_me", 0)
+    assert not WebhookEndpoint.objects.get(pk=of_staff.pk).off_at
+    assert "The webhook endpoints that you added are off." in str(mail.outbox[-1].body)
+
+
+def test_all_who_manage_the_file_are_told_of_a_new_endpoint(
+    client: Client, user: User, stranger: User, file: File
+) -> None:
+    """And nobody else: not other members, nor who left."""
+    tenants.let_manage(user, file, manages=True, origin=ORIGIN)
+    make_user("cid", file)
+    left = make_user("dan", file)
+    tenants.let_manage(left, file, manages=True, origin=ORIGIN)
+    people.deactivate(left, reason="left", origin=ORIGIN)
+    mail.outbox.clear()
+    endpoints.make(file, f"{client.endpoint.url}/2", origin=ORIGIN)
+    assert [message.to for message in mail.outbox] == [[user.email]]
+    assert f"{client.endpoint.url}/2" in str(mail.outbox[0].body)
 
 
 def test_while_it_is_off_nothing_is_lost(client: Client) -> None:
