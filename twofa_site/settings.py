@@ -24,12 +24,21 @@ from environs import EnvError, FileAwareEnv
 
 from optin import keys
 from optin.conf import Conf, every_setting
+from optin.conf.parse import unquoted
 from optin.runtime import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# Reads NAME_FILE in place of NAME where that is set, without the last line break.
-env = FileAwareEnv(strip_whitespace=True)
+
+class _Env(FileAwareEnv):
+    """Reads NAME_FILE in place of NAME where that is set, without the last line break."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = super()._get_value(env_key, default)
+        return unquoted(value) if isinstance(value, str) else value
+
+
+env = _Env(strip_whitespace=True)
 
 OPTIN_VARIABLES = sorted(name for name in os.environ if name.startswith("OPTIN_"))
 """Those that were given, for the check of their names."""
@@ -60,7 +69,7 @@ def _from_command(name: str) -> Iterator[None]:
 
     Only while it is read: what the service starts must not find the secret in its environment.
     """
-    command = os.environ.get(f"{name}_COMMAND", "")
+    command = unquoted(os.environ.get(f"{name}_COMMAND", ""))
     if not command:
         yield
         return

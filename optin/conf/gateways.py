@@ -15,7 +15,7 @@ from optin.conf.faults import (
     some,
     some_regions,
 )
-from optin.conf.parse import field, headers, price, quoted, words
+from optin.conf.parse import field, headers, price, words
 from optin.conf.setting import Setting
 
 
@@ -52,14 +52,14 @@ class Gateways:
     gateway_http_body = Setting(
         32,
         "",
-        parse=quoted,
+        parse=str.strip,
         doc="What it posts: JSON or a form, with {to}, {body}, {reference} and {sender} in its "
         "values.",
     )
     gateway_http_sender = Setting(
         33,
         "",
-        parse=quoted,
+        parse=str.strip,
         doc="What {sender} stands for: the name or number that texts come from.",
     )
     gateway_http_id = Setting(

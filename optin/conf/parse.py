@@ -88,7 +88,7 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def headers(text: str) -> tuple[tuple[str, str], ...]:
     """Read ``Name: value || Name: value``; line breaks, as in a file, separate too."""
-    lines = [line.strip() for part in quoted(text).split("||") for line in part.splitlines()]
+    lines = [line.strip() for part in text.split("||") for line in part.splitlines()]
     pairs = [line.partition(":") for line in lines if line]
     if not all(colon for _, colon, _ in pairs):
         raise ValueError("must be Name: value, with || or a line break between several")
@@ -97,19 +97,20 @@ def headers(text: str) -> tuple[tuple[str, str], ...]:
 
 def field(text: str) -> tuple[str, ...]:
     """Read ``path=value``, or nothing."""
-    path, equals, value = (part.strip() for part in quoted(text).partition("="))
+    path, equals, value = (part.strip() for part in text.partition("="))
     if bool(path) != bool(equals):
         raise ValueError("must be path=value, as in status=ok")
     return (path, value) if path else ()
 
 
-def quoted(text: str) -> str:
-    """Read *text* without the single quotes around it, which not every reader takes off.
+def unquoted(text: str) -> str:
+    """Return *text* without the quotes around it, which not every reader of a file takes off.
 
-    A shell and systemd do, a container's ``--env-file`` does not.
+    A shell and systemd do, docker's ``--env-file`` does not.
     """
-    text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text
+    inner = text.strip()
+    is_quoted = len(inner) > 1 and inner[0] == inner[-1] and inner[0] in "'\""
+    return inner[1:-1] if is_quoted else text
 
 
 def price(text: str) -> Decimal:

@@ -87,7 +87,7 @@ def test_the_service_knows_no_password_of_the_owner(services: Services) -> None:
 
 def test_it_hands_on_the_production_environment(services: Services) -> None:
     """All but what follows from the file itself."""
-    given = {name: parse.quoted(text) for name, text in production_environment().items()}
+    given = {name: parse.unquoted(text) for name, text in production_environment().items()}
     for name in OURS:
         received = services[name]["environment"]
         differ = {each for each in given if received[each] != given[each]}

@@ -26,6 +26,7 @@ import twofa_site.settings as settings_module
 from optin import checks
 from optin.conf import MAX_HOST, MIN_OTP_LIFETIME, Rate, conf, every_setting, faults, parse
 from optin.messaging import delivery
+from tests.kit.documents import OWN_SECRETS, production_environment
 
 SETTINGS = {setting.name: setting for setting in every_setting()}
 KEY = bytes(range(224, 256))
@@ -96,14 +97,14 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ),
     ("OPTIN_GATEWAY_HTTP_URL", "", ""),
     ("OPTIN_GATEWAY_HTTP_HEADERS", "Authorization: Bearer a|b", (("Authorization", "Bearer a|b"),)),
-    ("OPTIN_GATEWAY_HTTP_HEADERS", "'A:1 || B: c, d:e '", (("A", "1"), ("B", "c, d:e"))),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "A:1 || B: c, d:e ", (("A", "1"), ("B", "c, d:e"))),
     ("OPTIN_GATEWAY_HTTP_HEADERS", "A: 1\r\nB: 2\n\n", (("A", "1"), ("B", "2"))),
     ("OPTIN_GATEWAY_HTTP_HEADERS", "", ()),
     ("OPTIN_GATEWAY_HTTP_BODY", '{"to": "{to}"}', '{"to": "{to}"}'),
-    ("OPTIN_GATEWAY_HTTP_BODY", "'to={to}&text={body}'", "to={to}&text={body}"),
-    ("OPTIN_GATEWAY_HTTP_SENDER", "'Harbour Books'", "Harbour Books"),
+    ("OPTIN_GATEWAY_HTTP_BODY", " to={to}&text={body}", "to={to}&text={body}"),
+    ("OPTIN_GATEWAY_HTTP_SENDER", "Harbour Books ", "Harbour Books"),
     ("OPTIN_GATEWAY_HTTP_ID", "messages.0.id", "messages.0.id"),
-    ("OPTIN_GATEWAY_HTTP_TAKEN", "'a.0.status = ok=1'", ("a.0.status", "ok=1")),
+    ("OPTIN_GATEWAY_HTTP_TAKEN", "a.0.status = ok=1", ("a.0.status", "ok=1")),
     ("OPTIN_GATEWAY_HTTP_TAKEN", "error=", ("error", "")),
     ("OPTIN_GATEWAY_HTTP_TAKEN", "", ()),
     ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "X-Request-Id", "X-Request-Id"),
@@ -914,6 +915,22 @@ def test_what_cannot_be_read_is_told_in_a_sentence(
         runpy.run_path(settings_module.__file__)
     assert said in str(caught.value)
     assert "letmein" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_quotes_around_a_value_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A shell and systemd take them off, docker's --env-file does not."""
+    file = production_environment() | OWN_SECRETS
+    bare = {name: text.strip("'") for name, text in file.items()}
+    quoted = [{name: f"{quote}{bare[name]}{quote}" for name in bare} for quote in "'\""]
+    read = []
+    for environment in (bare, file, *quoted):
+        monkeypatch.setattr(os, "environ", {"DATA_DIR": str(tmp_path), **environment})
+        found = runpy.run_path(settings_module.__file__)
+        names = [setting.name for setting in every_setting()]
+        read.append([found[name] for name in (*names, "DATABASES", "_email", "DEFAULT_FROM_EMAIL")])
+    assert read[1:] == [read[0]] * 3
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
