@@ -30,6 +30,17 @@ _END = b"\r\n\r\n"
 
 
 class Worker(ThreadWorker):
+    def accept(self, listener: Any) -> None:
+        """Take a connection. For the last place, close the one that has waited longest.
+
+        Otherwise enough half heads would keep all others out for ``HEAD_WITHIN``.
+        """
+        super().accept(listener)
+        if self.nr_conns >= self.worker_connections and len(self.pending_conns) > 1:
+            oldest = self.pending_conns.popleft()
+            self.poller.unregister(oldest.sock)
+            self._close(oldest)
+
     def enqueue_req(self, conn: Any) -> None:
         """Give a thread to *conn*, or let it wait where the head is not there yet."""
         conn.sock.setblocking(False)  # or all others would wait with it
@@ -78,7 +89,11 @@ class Worker(ThreadWorker):
     def _wait(self, conn: Any, awake: Callable[[Any, Any], None]) -> None:
         conn.timeout = time.monotonic() + HEAD_WITHIN
         self.pending_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(awake, conn))
+        self.poller.register(conn.sock, EVENT_READ, partial(self._awake, awake, conn))
+
+    def _awake(self, awake: Callable[[Any, Any], None], conn: Any, client: Any) -> None:
+        if client.fileno() >= 0:  # or ``accept`` has just closed it
+            awake(conn, client)
 
 
 def _has_head(conn: Any) -> bool:

@@ -1,7 +1,11 @@
 """Commands for operators: what they do, what they refuse, and what they print last."""
 
+import logging
+from pathlib import Path
+
 import pytest
 import time_machine
+from django.conf import LazySettings
 from django.core import mail
 from django.core.management import CommandError
 from django.utils import timezone
@@ -34,6 +38,25 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def last_line(output: str) -> str:
     return output.rstrip("\n").split("\n")[-1]
+
+
+@pytest.mark.parametrize(("verbosity", "lines"), [("1", 0), ("2", 1)])
+def test_a_command_prints_its_line_of_the_ledger_if_asked(
+    db: None,
+    settings: LazySettings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    verbosity: str,
+    lines: int,
+) -> None:
+    """The ledger has it in any case."""
+    caplog.set_level(logging.DEBUG, "optin.audit")  # of what is caught; back at the end
+    logging.getLogger("optin.audit").setLevel(logging.INFO)
+    settings.OPTIN_LEDGER = str(tmp_path / "ledger")
+    run("create_person", "dora", "--email", "dora@example.com")
+    run("deactivate_person", "dora", "--reason", "Ticket 1. Jo", "--verbosity", verbosity)
+    assert len([one for one in caplog.messages if one.startswith("ledger ")]) == lines
+    assert "outcome=deactivated" in (tmp_path / "ledger").read_text()
 
 
 # -- files, members, keys ----------------------------------------------------------
