@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, urlencode
 from optin import keys
 from optin.conf import conf
 from optin.models import AuditEvent
+from optin.origin import Face
 from optin.runtime import metrics
 
 logger = logging.getLogger("optin.audit")
@@ -222,16 +223,18 @@ def keep(event: AuditEvent, **signal: Any) -> None:
         return
     line = Line.of(event)
     if line.kind:
-        logger.info(line.text())
+        # Whoever runs a command sees it with --verbosity 2. The log of cron is a mail.
+        by_hand = event.face == Face.COMMAND and not event.client
+        logger.log(logging.DEBUG if by_hand else logging.INFO, line.text())
     elif time.monotonic() - _marked_at < MARK_EVERY:
         return
     _marked_at = time.monotonic()
     try:
         _append(f"{line.text()}\n")
     except OSError as exc:
-        # The decision stands. The line of a decision is in the log, too.
+        # The decision stands.
         metrics.LEDGER_FAILURES.inc()
-        logger.error("the ledger could not be written: %s", exc.strerror)
+        logger.error("the ledger could not be written: %s: %s", exc.strerror, line.text())
 
 
 def _append(text: str) -> None:

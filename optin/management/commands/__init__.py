@@ -1,5 +1,6 @@
 """Commands for operators: parse, call one operation, print."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -84,7 +85,16 @@ def recording(model: type[Model], record: Callable[[Any], None]) -> Iterator[Non
         post_save.disconnect(saved, sender=model)
 
 
-class BaseCommand(base.BaseCommand):
+class Tells(base.BaseCommand):
+    """With ``--verbosity 2`` it prints its lines of the ledger, too."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        if options["verbosity"] > 1:
+            logging.getLogger("optin.audit").setLevel(logging.DEBUG)
+        return super().execute(*args, **options)
+
+
+class BaseCommand(Tells):
     """A command that starts fast: it runs only the service's own checks."""
 
     requires_system_checks = [CHECKS]

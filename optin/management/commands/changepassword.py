@@ -2,12 +2,12 @@ from typing import Any
 
 from django.contrib.auth.management.commands import changepassword
 
-from optin.management.commands import ORIGIN, recording
+from optin.management.commands import ORIGIN, Tells, recording
 from optin.models import User
 from optin.operations import people
 
 
-class Command(changepassword.Command):
+class Command(Tells, changepassword.Command):
     help = "Give a person a password, and record it in the audit trail."
 
     def handle(self, *args: Any, **options: Any) -> str | None:

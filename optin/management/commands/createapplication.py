@@ -4,11 +4,11 @@ from django.db import transaction
 from oauth2_provider.management.commands import createapplication
 from oauth2_provider.models import get_application_model
 
-from optin.management.commands import ORIGIN, recording
+from optin.management.commands import ORIGIN, Tells, recording
 from optin.operations import tenants
 
 
-class Command(createapplication.Command):
+class Command(Tells, createapplication.Command):
     help = "Make an OAuth application, and record it in the audit trail."
 
     def handle(self, *args: Any, **options: Any) -> None:
