@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,17 @@ def long_and_reset(line: socket.socket) -> None:
     line.close()
 
 
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
+
+
+def ask(port: int) -> None:
+    with connect(port) as line:
+        line.sendall(HEAD[:9])
+        line.sendall(HEAD[9:] + b"Connection: close\r\n\r\n")
+        assert line.recv(15) == b"HTTP/1.1 200 OK"
+
+
 KINDS: list[Callable[[socket.socket], None]]
 KINDS = [first, second, behind, nothing, kept, half_closed, long, long_and_reset]
 
@@ -67,28 +79,34 @@ def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
     """One process with 8 threads, and 40 of each kind; they are closed after a while."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
     with serving(tmp_path, env, workers=1) as server:
-
-        def connect() -> socket.socket:
-            return socket.create_connection(("127.0.0.1", server.port), timeout=60)
-
-        def ask() -> bytes:
-            with connect() as line:
-                line.sendall(HEAD[:9])
-                line.sendall(HEAD[9:] + b"Connection: close\r\n\r\n")
-                return line.recv(15)
-
-        assert ask() == b"HTTP/1.1 200 OK"  # it has started
+        ask(server.port)  # it has started
         workers = server.workers()
-        lines = [(kind, connect()) for kind in KINDS for _ in range(40)]
+        lines = [(kind, connect(server.port)) for kind in KINDS for _ in range(40)]
         for kind, line in lines:
             kind(line)
         began = time.monotonic()
-        assert ask() == b"HTTP/1.1 200 OK"
+        ask(server.port)
         assert time.monotonic() - began < 5
         for _, line in lines:
             with line:
                 assert _is_closed(line)
         assert time.monotonic() - began < 30
+        assert server.workers() == workers
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_more_half_sent_heads_than_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Those that have waited longest make room: the process has 900 places."""
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
+    with serving(tmp_path, env, workers=1) as server, ExitStack() as lines:
+        ask(server.port)  # it has started
+        workers = server.workers()
+        for _ in range(1000):
+            first(lines.enter_context(connect(server.port)))
+        began = time.monotonic()
+        ask(server.port)
+        assert time.monotonic() - began < 3
         assert server.workers() == workers
 
 
