@@ -91,7 +91,7 @@ def test_a_shell_reads_the_production_environment_as_the_tests_do() -> None:
         ["bash", "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True
     )
     read = json.loads(printed.stdout)
-    quoted = {name: parse.quoted(text) for name, text in production_environment().items()}
+    quoted = {name: parse.unquoted(text) for name, text in production_environment().items()}
     assert {name: read[name] for name in quoted} == quoted
 
 
