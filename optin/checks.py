@@ -298,9 +298,10 @@ def check_restored(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "The database was restored: it lacks events that a ledger tells of.",
+            "The database was restored: it lacks events that a ledger tells of, or it is on "
+            "another server or timeline than before.",
             hint="Codes that were used and keys that were revoked would work again. Run "
-            "after_restore with the ledger of this machine: see Backup and restore in "
+            "after_restore with the ledgers of all machines: see Backup and restore in "
             "docs/upgrade-and-restore.md.",
             id="optin.E303",
         )

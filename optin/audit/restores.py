@@ -1,5 +1,7 @@
 """What the database has lost because it was restored, and whether that was dealt with.
 
+The ledger shows it, or that the database is not at home (``homes``).
+
 Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind``), then "begun" and
 "done" (``operations.restore``). There is also one for each decision that was carried out again.
 """
@@ -15,7 +17,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import ledger
+from optin.audit import homes, ledger
 from optin.audit.ledger import Line
 from optin.audit.reading import rows_of
 from optin.audit.seals import drawn
@@ -100,19 +102,21 @@ def _is_ours(event: AuditEvent) -> bool:
 def is_behind(size: int = 16 * 1024) -> bool:
     """Whether the database was restored, and ``after_restore`` has not been run to its end.
 
-    Then the database lacks one of the newest events that the ledger of this machine tells of. A
-    standby that took over without the decisions of the last seconds lacks them, too. An event
-    records this. So every machine knows, and lines that are written later do not hide it.
+    Then the database is not at home, or it lacks one of the newest events that the ledger of this
+    machine tells of. A standby that took over without the decisions of the last seconds lacks them,
+    too. An event records this. So every machine knows, and lines that are written later do not
+    hide it.
 
     :param size: bytes at the end of the ledger that are compared, in about 3 ms by default.
     :raises OSError: if the ledger cannot be read.
     """
     if unfinished():
         return True
-    away = missing(ledger.newest(size)) if conf.ledger else []
+    lines = ledger.newest(size) if conf.ledger else []
+    away = missing(lines)
     gone = lost(away)
     if not gone:
-        return bool(not_carried_out(away))
+        return bool(not_carried_out(away)) or homes.is_elsewhere(lines)
     logger.error(
         "the database was restored: it lacks %s of the newest events of the ledger, from event %s"
         " at %s on",

@@ -95,12 +95,13 @@ CHECKS = (
         trail.restored,
         after=("database", "migrations", "keys"),
         seconds=9,
-        right="It can be written, and the database has all that it tells of.",
+        right="It can be written, and the database has all that it tells of, and lives where it "
+        "did.",
     ),
     Check(
         "partitions",
         trail.ahead,
-        after=("database", "migrations"),
+        after=("database", "migrations", "writes"),
         right="The audit trail has room for the events of the next months.",
     ),
     Check(

@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import integrity, months, notes
+from optin.audit import homes, integrity, months, notes
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.database import is_postgresql
@@ -80,7 +80,18 @@ def _is_found(row: ProviderUser) -> bool:
 def restored() -> Iterator[Finding]:
     """There is a ledger, and the database has what it tells of."""
     found = [start.as_finding(one) for one in start.messages() if one.id in start.RESTORED]
-    yield from found or [ok(f"The database has all that {conf.ledger} tells of.")]
+    if is_postgresql() and homes.look() is None:
+        found.append(
+            warning(
+                "Only the ledger shows that the database was restored: the server does not tell "
+                "who it is.",
+                seen="pg_control_system() or pg_walfile_name() is refused.",
+                do="GRANT EXECUTE ON FUNCTION pg_control_system() TO optin_service.",
+            )
+        )
+    yield from found or [
+        ok(f"The database is where it was, and has all that {conf.ledger} tells of.")
+    ]
 
 
 def ahead() -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from oauth2_provider.models import (
 )
 
 from optin import codes
-from optin.audit import months, restores
+from optin.audit import homes, months, restores
 from optin.audit.ledger import Line
 from optin.audit.seals import drawn
 from optin.messaging.wording import DISOWNABLE
@@ -93,6 +93,7 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
     until = max((gap.at for gap in restores.gaps("done")), default=None)
     done = Restored()
     is_new = force or bool(restores.unfinished() or restores.lost([*lost, *newest]))
+    is_new = is_new or homes.is_elsewhere()
     gap: dict[str, int] = {}
     if is_new:
         gap = _skip_lost_ids(restores.missing(newest), origin)
@@ -117,6 +118,7 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
     if is_new:
         counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
         _record("done", {**gap, **counts}, origin)
+        homes.settle()
     return done
 
 

@@ -461,6 +461,15 @@ SEEDS = (
         "the sequence of optin_pendingotp gives ids that are taken",
     ),
     Seed(
+        "the database is on another server, and the ledger is whole",
+        sql(
+            "UPDATE optin_canary SET home = '1:' || home",
+            "UPDATE optin_canary SET home = substr(home, 3)",
+        ),
+        "ledger",
+        "on another server or timeline",
+    ),
+    Seed(
         "no time limit for statements",
         sql(
             "ALTER ROLE optin_service RESET statement_timeout",

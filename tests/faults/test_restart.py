@@ -3,9 +3,11 @@
 import json
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -15,7 +17,7 @@ from django.db import OperationalError, connection
 
 from tests.kit.clusters import Cluster, manage, new_cluster
 from tests.kit.races import at_once, until
-from tests.kit.server import database_url, serving
+from tests.kit.server import Server, database_url, serving
 from twofa_site.postgresql.base import DatabaseWrapper
 
 
@@ -35,22 +37,46 @@ def standby(cluster: Cluster) -> Iterator[Cluster]:
         yield made
 
 
-@contextmanager
-def guessing(url: str, folder: Path) -> Iterator[Callable[[], int]]:
-    """Serve the database at *url*; give a call that sends a wrong code, and returns the status."""
-    env = {
+def environment(url: str, folder: Path) -> dict[str, str]:
+    return {
         "DATABASE_URL": url,
         "DATA_DIR": str(folder),
         "DEBUG": "1",
         "SECRET_KEY": settings.SECRET_KEY,
         "PATH": os.environ["PATH"],
     }
+
+
+@contextmanager
+def guessing(url: str, folder: Path) -> Iterator[Callable[[], int]]:
+    """Serve the database at *url*; give a call that sends a wrong code, and returns the status."""
+    env = environment(url, folder)
+    key = set_up(env)
+    with serving(folder, env, workers=2) as server:
+        yield lambda: guess_at(server, key)
+
+
+def set_up(env: dict[str, str]) -> str:
+    """Migrate; return the access key of somebody."""
     manage(env, "migrate", "--verbosity", "0")
-    key = json.loads(manage(env, "demo", "--json", "--empty"))["users"][0]["access_keys"]["777"]
+    demo = json.loads(manage(env, "demo", "--json", "--empty"))
+    key: str = demo["users"][0]["access_keys"]["777"]
+    return key
+
+
+def guess_at(server: Server, key: str) -> int:
     path = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={key}"
     body = '{"ProviderUserId": 1, "Otp": "0123456"}'  # nobody's code
-    with serving(folder, env, workers=2) as server:
-        yield lambda: server.post(path, body, "application/json")[0]
+    return server.post(path, body, "application/json")[0]
+
+
+def ready(server: Server) -> int:
+    line = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        line.request("GET", "/readyz")
+        return line.getresponse().status
+    finally:
+        line.close()
 
 
 @pytest.mark.slow
@@ -108,6 +134,44 @@ def test_requests_go_to_the_standby_once_it_is_promoted(
         answers = at_once([guess] * 40)
 
     assert answers == [400] * 40
+
+
+def begin_a_timeline(cluster: Cluster) -> None:
+    """As a standby that takes over does."""
+    cluster.run("pg_ctl", "--wait", "--mode", "fast", "stop")
+    (cluster.folder / "data/standby.signal").touch()
+    cluster.start()
+    cluster.run("pg_ctl", "--wait", "promote")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_a_standby_that_takes_over_is_no_restore(
+    cluster: Cluster, standby: Cluster, tmp_path: Path
+) -> None:
+    """Nobody gets up at night. But who knows nothing of the time before takes it for a restore."""
+    hosts = f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}"
+    url = f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write"
+    env, ledger = environment(url, tmp_path), tmp_path / "ledger"
+    key = set_up(env)
+    with serving(tmp_path, env, workers=1) as server:  # it has no ledger
+        assert ready(server) == 200
+        cluster.run("pg_ctl", "--wait", "--mode", "immediate", "stop")
+        assert ready(server) == 503
+        standby.run("pg_ctl", "--wait", "promote")
+        until(lambda: ready(server) == 200)
+
+    env["OPTIN_LEDGER"] = str(ledger)
+    with serving(tmp_path, env, workers=1) as server:
+        assert guess_at(server, key) == 400
+    begin_a_timeline(standby)  # while nothing runs
+    manage(env, "check")
+
+    begin_a_timeline(standby)
+    ledger.rename(tmp_path / "lost")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        manage(env, "check")
+    assert "optin.E303" in refused.value.stderr
 
 
 # -- one connection breaks in use ----------------------------------------------------

@@ -491,6 +491,45 @@ def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
     assert told.get().disowned_at
 
 
+@pytest.mark.postgresql
+def test_a_restore_shows_where_the_ledger_is_empty(
+    ledgered: Path, town: Town, client: Client, tmp_path: Path
+) -> None:
+    """On a new machine, whose operator forgot ``after_restore``."""
+    person = town.person(By.TEXT)
+    assert readiness(client) == (200, "ok")
+    backup = Backup(tmp_path)
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    ledgered.unlink()
+    backup.restore()
+
+    assert readiness(client) == (503, "restored")
+    with pytest.raises(SystemCheckError, match=r"optin\.E303"):
+        call_command("check")
+    with pytest.raises(CommandError, match="another server or timeline"):
+        run("after_restore")
+    run("after_restore", "--force")
+    assert readiness(client) == (200, "ok")
+
+
+@pytest.mark.postgresql
+def test_a_database_that_was_moved_has_lost_nothing(
+    ledgered: Path, town: Town, client: Client, tmp_path: Path
+) -> None:
+    """Whoever moved it says so, and nobody has to sign in again."""
+    person = town.person(By.TEXT)
+    epoch = person.now.session_epoch
+    assert readiness(client) == (200, "ok")
+    Backup(tmp_path).restore()
+
+    assert readiness(client) == (503, "restored")
+    with pytest.raises(CommandError, match="--moved"):
+        run("after_restore")
+    run("after_restore", "--moved")
+    assert readiness(client) == (200, "ok")
+    assert person.now.session_epoch == epoch
+
+
 # -- the audit trail ---------------------------------------------------------------
 
 

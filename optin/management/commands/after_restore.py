@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from optin import keys
-from optin.audit import ledger, restores
+from optin.audit import homes, ledger, restores
 from optin.audit.ledger import Line
 from optin.conf import conf
 from optin.management.commands import ORIGIN, refuse_faulty_keys
@@ -39,16 +39,24 @@ class Command(BaseCommand):
             help="Also if no ledger tells of anything that the database has lost.",
         )
 
-    def handle(self, *args: Any, ledgers: list[str], force: bool, **options: Any) -> None:
+        parser.add_argument(
+            "--moved",
+            action="store_true",
+            help="The database was moved, or PostgreSQL upgraded, and nothing is lost.",
+        )
+
+    def handle(
+        self, *args: Any, ledgers: list[str], force: bool, moved: bool, **options: Any
+    ) -> None:
         refuse_faulty_keys()
         try:
             lines = [line for name in _own() + ledgers for line in self._read(name)]
-            if not (force or restores.unfinished() or self._has_work(lines)):
-                raise CommandError(
-                    "Nothing was done: the database has every event that these lines tell of. "
-                    "To end all sessions, tokens and codes all the same, say --force."
-                )
-            self._tell(restore.after_restore(lines, origin=ORIGIN, force=force))
+            if force or restores.unfinished() or self._has_work(lines):
+                self._tell(restore.after_restore(lines, origin=ORIGIN, force=force))
+            elif moved:
+                homes.settle()
+            else:
+                raise CommandError(f"Nothing was done: {self._why()}")
             if restores.is_behind():
                 raise CommandError("The database still lacks events. Run it again.")
         except restore.OwnerNeeded:
@@ -78,6 +86,16 @@ class Command(BaseCommand):
 
     def _has_work(self, lines: list[Line]) -> bool:
         return bool(restores.not_carried_out(lines) or restores.lost(lines))
+
+    def _why(self) -> str:
+        text = "the database has every event that these lines tell of. "
+        if homes.is_elsewhere():
+            return (
+                f"{text}But it is on another server or timeline than before. If it was restored, "
+                "name the newest ledgers of all machines; if there are none, say --force. If it "
+                "was moved while everything was stopped, say --moved."
+            )
+        return f"{text}To end all sessions, tokens and codes all the same, say --force."
 
     def _tell(self, done: Restored) -> None:
         for what, count in sorted(done.ended.items()):
