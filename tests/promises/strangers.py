@@ -84,6 +84,8 @@ FIXED = {"OWN_SENDS_RESERVE": 3, "RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",)
 
 SHIFTS = (0.3, 4, 29, 61, 299, 600, 3600, 90_000)
 WAYS_IN = ("page", "token", "token-2fa")
+OTHERS = ("", "token", "refresh", "form", "endpoint", "names")
+"""What others at her address do just before she comes."""
 
 somebody = st.integers(0, 2)
 an_address = st.sampled_from(ADDRESSES)
@@ -298,29 +300,6 @@ class Strangers(RuleBasedStateMachine):
             self.call_token("refresh", self.lying(ip), body)
             self.http.post("/o/token/", {"client_id": f"made up {n}"}, **self.lying(ip))
 
-    @rule(
-        what=st.sampled_from(["token", "refresh", "page", "endpoint"]),
-        times=st.sampled_from([1, 20]),
-    )
-    def send_no_password_from_her_address(self, what: str, times: int) -> None:
-        environ = self.environ(self.home)
-        for _ in range(times):
-            if what == "page":
-                self.http.post("/sign-in/", {"username": "x"}, secure=True, **environ)
-            elif what == "endpoint":
-                self.http.post("/o/token/", {"client_id": "made up"}, **environ)
-            else:
-                self.call_token(what, environ, {})
-
-    @rule(times=st.integers(1, 4), who=st.integers(0, 3))
-    def try_other_names_at_her_address(self, times: int, who: int) -> None:
-        """Slowly: the limit on requests with a password would stop her too."""
-        for n in range(times):
-            name = self.strangers[who].username if who < 3 else f"nobody {n}"
-            form = {"username": name, "password": f"wrong {n}"}
-            self.http.post("/sign-in/", form, secure=True, **self.environ(self.home))
-        self.clock.shift(61)
-
     @rule(spelling=a_spelling, ip=an_address, times=some_times)
     def ask_for_a_new_password(self, spelling: int, ip: str, times: int) -> None:
         for _ in range(times):
@@ -399,19 +378,38 @@ class Strangers(RuleBasedStateMachine):
         self.clock.shift(seconds)
 
     @precondition(lambda self: self.visits < 2)
-    @rule(way=st.sampled_from(WAYS_IN), enters=st.booleans())
-    def she_comes(self, way: str, enters: bool) -> None:
+    @rule(way=st.sampled_from(WAYS_IN), enters=st.booleans(), others=st.sampled_from(OTHERS))
+    def she_comes(self, way: str, enters: bool, others: str) -> None:
         """Before the end, too: then she may have a code that she did not enter."""
         self.visits += 1
-        self.gets_in(way, enters=enters)
+        self.gets_in(way, enters=enters, others=others)
+
+    def others_at_her_address(self, what: str, ip: str) -> None:
+        """Use up what requests without a password may, or wrong passwords for other names.
+
+        Few of these: the limit on requests with a password would stop her too.
+        """
+        self.set("REQUESTS_PER_NETWORK", (Rate(15, 60),))
+        self.set("FAILED_SIGN_INS_PER_IP", (Rate(1, 300),))
+        for n in range(2 if what == "names" else 16):
+            environ = self.environ(ip)
+            if what in {"token", "refresh"}:
+                self.call_token(what, environ, {})
+            elif what == "endpoint":
+                self.http.post("/o/token/", {"client_id": "made up"}, **environ)
+            else:
+                form = {"username": f"nobody {n}", "password": "wrong" if what == "names" else ""}
+                self.http.post("/sign-in/", form, secure=True, **environ)
 
     def teardown(self) -> None:
         """Whatever was done: she gets in."""
         self.gets_in(WAYS_IN[len(self.phone.messages) % len(WAYS_IN)])
 
-    def gets_in(self, way: str, *, enters: bool = True) -> None:
+    def gets_in(self, way: str, *, enters: bool = True, others: str = "") -> None:
         n = len(self.phone.messages)
         ip = HER_WAY[self.home] if n % 2 else self.home
+        if others:
+            self.others_at_her_address(others, ip)
         kept_out = self.visit(way, ip, self.spelled(n % 4), enters=enters)
         assert not kept_out, kept_out
 
