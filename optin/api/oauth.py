@@ -167,6 +167,7 @@ class Validator(OAuth2Validator):
         sign_in.consent(
             request.user,
             client_id=client_id,
+            standing=request.standing,
             origin=request.origin,
             give=lambda: save(client_id, code, request, *args, **kwargs),
             file_ids=[int(name[7:]) for name in request.scopes if _FILE_SCOPE.fullmatch(name)],

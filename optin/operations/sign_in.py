@@ -25,9 +25,11 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits
 from optin.conf import conf
 from optin.errors import SignedOut
+from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
+    Notice,
     Purpose,
     Renewal,
     User,
@@ -35,7 +37,7 @@ from optin.models import (
 from optin.models.statements import Insert, Select, param, read
 from optin.models.users import LOCK
 from optin.operations import challenges
-from optin.operations.factors import Factors, read_caller_locked
+from optin.operations.factors import Factors, Standing, read_caller_locked
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
 from optin.origin import Origin
@@ -156,6 +158,7 @@ def consent(
     user: User,
     *,
     client_id: str,
+    standing: Standing,
     origin: Origin,
     give: Callable[[], object] | None,
     file_ids: Collection[int] = (),
@@ -163,21 +166,29 @@ def consent(
     """Let an application act for *user*, by *give*, or record that it may not.
 
     A factor that becomes active, or a new password, ends sessions and what was granted
-    before it: so the session that asks must stand while *give* keeps the grant.
+    before it: so the session that asks must stand while *give* keeps the grant. What an
+    application may do outlives the session, so it takes what a change of a factor takes, and the
+    person is told by e-mail: whoever stole the cookie must not let anything act.
 
     :param user: as the session has them.
     :param file_ids: in which files it may act. If that of the active number is one of them, its
         endpoints are told.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if it may act, and *standing* has not proved enough.
     :raises SignedOut: and
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
         locked, now, number = factors.user, factors.now, factors.active
         if locked.get_session_auth_hash() != user.get_session_auth_hash():
             raise SignedOut
         if give:
+            standing.demand(now, factor=factors.is_on)
             give()
+            application = get_application_model().objects.filter(client_id=client_id).first()
+            about_id = application.pk if application else None
+            delivery.notify(locked, Notice.Kind.CONSENT, now, about_id=about_id)
         outcome = "ok" if give else "denied"
         AuditEvent.objects.record(
             Kind.CONSENT,

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
@@ -31,9 +32,10 @@ from oauthlib.oauth2.rfc6749.errors import (
     OAuth2Error,
 )
 
-from optin.errors import Deactivated, SignedOut
+from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.models import File, User
-from optin.operations import sign_in
+from optin.operations import authenticators, sign_in
+from optin.operations.factors import Standing
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -96,9 +98,9 @@ class Asked:
 
 
 class Authorize(OAuthLibMixin, View):
-    """For somebody who is signed in, second factor included, in a session of now.
+    """For somebody who proved the password and, where one is on, a factor lately: at sign-in too.
 
-    One whose place another took opens nothing here: what it would allow outlives it.
+    A session whose place another took opens nothing here: what it would allow outlives it.
     """
 
     oauthlib_backend_class = Core
@@ -116,6 +118,10 @@ class Authorize(OAuthLibMixin, View):
             return super().dispatch(request, *args, **kwargs)
         except (SignedOut, Deactivated):
             return SeeOther("sign-in", then=here)
+        except PasswordNeeded:
+            return SeeOther("confirm", then=here)
+        except FactorNeeded:
+            return SeeOther("prove", then=here)
         except FatalClientError as error:
             # Of an unknown client, or to an address that is not its own: nothing leads there.
             references.mark(request.META, Undecided.BAD_CONSENT)
@@ -124,6 +130,8 @@ class Authorize(OAuthLibMixin, View):
             return _back(self.error_response(error)[1]["url"])
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        is_on = authenticators.overview(_user(request)).is_on
+        _standing(request).demand(timezone.now(), factor=is_on)
         response = page(
             request,
             "consent.html",
@@ -138,14 +146,16 @@ class Authorize(OAuthLibMixin, View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         asked, user = self.asked, _user(request)
-        origin = sessions.origin_of(request)
+        who: dict[str, Any] = {
+            "standing": _standing(request),
+            "origin": sessions.origin_of(request),
+        }
         if request.POST.get("allow") != "Allow":
-            client_id = asked.application.client_id
-            sign_in.consent(user, client_id=client_id, origin=origin, give=None)
+            sign_in.consent(user, client_id=asked.application.client_id, give=None, **who)
             raise _error(AccessDeniedError, asked.credentials)
         if request.POST.get("scope") != asked.scope:
             return self.get(request)  # a file came or went meanwhile
-        credentials = {**asked.credentials, "origin": origin}
+        credentials = {**asked.credentials, **who}
         # Leads to Validator.save_authorization_code, which keeps code and event together.
         uri, *_rest = self.create_authorization_response(request, asked.scope, credentials, True)
         return _back(uri)
@@ -171,6 +181,11 @@ class Authorize(OAuthLibMixin, View):
 
 def _user(request: HttpRequest) -> User:
     return cast(User, request.user)
+
+
+def _standing(request: HttpRequest) -> Standing:
+    """What the session has proved. Who signs in on the way here enters one code, not two."""
+    return sessions.standing(request, by_sign_in=True)
 
 
 def _demand_sound(request: HttpRequest) -> None:

@@ -1,8 +1,9 @@
 """What happened since the last visit that the person should know, on the account page (G-08).
 
-That is wrong codes, sign-ins, right passwords without a code, and texts that the person did not
-ask for. It leaves out what came from the network and browser of this session. The last visit is the
-sign-in before this one. The session keeps its time, so no page needs another query.
+That is wrong codes, sign-ins, right passwords without a code, applications that were allowed to
+act, and texts that the person did not ask for. It leaves out what came from the network and browser
+of this session. The last visit is the sign-in before this one. The session keeps its time, so no
+page needs another query.
 """
 
 from collections.abc import Sequence
@@ -49,9 +50,9 @@ def since(
     if last is None:
         return []
     news = _not_from_here(request, events, last)
-    # Right codes come first: many texts must not push them out.
-    right = [event for event in news if _is_right(event)]
-    found = lines(right, SHOWN)[0] + lines([e for e in news if not _is_right(e)], SHOWN)[0]
+    # Right codes and consents come first: many texts must not push them out.
+    first = [event for event in news if _is_right(event) or _is_consent(event)]
+    found = lines(first, SHOWN)[0] + lines([e for e in news if e not in first], SHOWN)[0]
     found = found[:SHOWN]
     if number and number.verified_at:
         found += _for_others(number, max(last, number.verified_at))
@@ -77,7 +78,8 @@ def _not_from_here(
             is_due = _is_sign_in(event) and event.at >= last - CLOCK_SLACK
         else:
             # A text whose code was entered from the same place was asked for by that person.
-            is_due = span.last_at > last and (_is_wrong(event) or place not in right_at)
+            in_any_case = _is_wrong(event) or _is_consent(event)
+            is_due = span.last_at > last and (in_any_case or place not in right_at)
         if is_due and not is_here:
             found.append(event)
     return found
@@ -115,11 +117,15 @@ def _is_wrong(event: AuditEvent) -> bool:
     return event.kind in _AT_CODES and event.outcome in _WRONG
 
 
+def _is_consent(event: AuditEvent) -> bool:
+    return (event.kind, event.outcome) == (Kind.CONSENT, "ok")
+
+
 def _is_told(event: AuditEvent) -> bool:
-    """Whether it is a wrong code, a text, or a right password alone."""
+    """Whether it is a wrong code, a consent, a text, or a right password alone."""
     is_text = event.kind in {Kind.OPT_IN, Kind.CHALLENGE} and event.outcome in _SENT
     is_password = (event.kind, event.outcome) == (Kind.SIGN_IN, SignInOutcome.CODE_REQUIRED)
-    return _is_wrong(event) or is_text or is_password
+    return _is_wrong(event) or _is_consent(event) or is_text or is_password
 
 
 def _for_others(number: ProviderUser, after: datetime) -> list[Told]:

@@ -408,16 +408,18 @@ def forget_factor(request: HttpRequest) -> None:
         request.session.pop(key, None)
 
 
-def standing(request: HttpRequest) -> Standing:
-    """Return what the session has proved, and when: nothing once another took its place."""
+def standing(request: HttpRequest, *, by_sign_in: bool = False) -> Standing:
+    """Return what the session has proved, and when: nothing once another took its place.
+
+    :param by_sign_in: count the code of the sign-in too, whichever it was.
+    """
     if has_ended(request):
         return Standing()
     by = request.session.get("factor_by")
-    return Standing(
-        _time(request.session, "password_at"),
-        _time(request.session, "factor_at"),
-        By(by) if by else None,
-    )
+    factor_at = _time(request.session, "factor_at")
+    if by_sign_in and DEVICE_ID_SESSION_KEY in request.session:
+        factor_at = max(factor_at, began_at(request))
+    return Standing(_time(request.session, "password_at"), factor_at, By(by) if by else None)
 
 
 # -- the numbers that were named -------------------------------------------------------

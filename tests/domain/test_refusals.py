@@ -220,7 +220,8 @@ def _search_up_to_the_limit(flood: Flood) -> None:
 
 
 def _deny(flood: Flood, n: int) -> None:
-    sign_in.consent(flood.user, client_id="app", origin=flood.session(n), give=None)
+    who: dict[str, Any] = {"standing": flood.standing, "origin": flood.session(n)}
+    sign_in.consent(flood.user, client_id="app", give=None, **who)
 
 
 def _confirm_app(flood: Flood, n: int) -> None:

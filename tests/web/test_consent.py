@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
+import time_machine
+from django.core import mail
 from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import Client
@@ -242,6 +244,33 @@ def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
 
     api = Api(token=tokens["access_token"])
     assert api.opt_in(NUMBER).brief == (403, "file_access_denied")
+
+
+def test_who_has_not_proved_enough_is_asked_and_led_back(
+    user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """What an application may do outlives a session: a stolen cookie is not enough."""
+    http = anybody()
+    clock.shift(900)
+    http.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    http.post("/sign-in/code/", {"code": phone.code()})
+    shown = {"allow": "Allow", "scope": shown_scope(http.get(authorize()))}
+
+    clock.shift(1200)
+    for page in ("/account/confirm/", "/account/two-factor/prove/"):
+        for response in (http.get(authorize()), http.post(authorize(), shown)):
+            to: Any = urlsplit(response.headers["Location"])
+            assert (to.path, parse_qs(to.query)) == (page, {"next": [authorize()]})
+        http.post("/account/confirm/", {"password": PASSWORD})
+    assert not Grant.objects.exists()
+
+    http.post("/account/two-factor/prove/send/")
+    http.post("/account/two-factor/prove/", {"code": phone.code()})
+    mail.outbox.clear()
+    assert answer(http.post(authorize(), shown))["code"]
+    (told,) = mail.outbox
+    assert "An application was allowed to act for your account" in told.subject
+    assert "Client can now act for your account" in str(told.body)
 
 
 def test_deny(user: User, person: Client) -> None:

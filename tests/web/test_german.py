@@ -591,6 +591,10 @@ SUBJECTS = {
     Notice.Kind.SECURED: "Alle anderen wurden von Ihrem Konto abgemeldet",
     Notice.Kind.DISOWNED: "Alle wurden von Ihrem Konto abgemeldet",
     Notice.Kind.ENDPOINT_OFF: "Ein Webhook-Endpunkt wurde ausgeschaltet",
+    Notice.Kind.ENDPOINT_ADDED: (
+        "Ein Webhook-Endpunkt wurde hinzugefügt, oder seine Adresse wurde geändert"
+    ),
+    Notice.Kind.CONSENT: "Eine Anwendung darf für Ihr Konto handeln",
 }
 
 

@@ -1,5 +1,8 @@
 """What is told of texts, consents and ended removals: in the transaction of each, and no more."""
 
+from collections.abc import Collection
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -194,10 +197,13 @@ def test_a_text_that_leaves_asks_for_no_endpoint(world: World) -> None:
 # -- consent -----------------------------------------------------------------------
 
 
+def _consent(world: World, give: Any, file_ids: Collection[int]) -> None:
+    how = {"standing": proved(), "origin": PAGE, "give": give, "file_ids": file_ids}
+    sign_in.consent(present(world), client_id="shop", **how)
+
+
 def consent(world: World, *files: int) -> None:
-    sign_in.consent(
-        present(world), client_id="shop", origin=PAGE, give=lambda: None, file_ids=files
-    )
+    _consent(world, lambda: None, files)
 
 
 def test_an_application_that_may_act_in_the_file(world: World) -> None:
@@ -209,7 +215,7 @@ def test_an_application_that_may_act_in_the_file(world: World) -> None:
 def test_an_application_that_may_not_act_there_is_not_told(world: World) -> None:
     activate(world)
     consent(world, world.file.pk + 1)
-    sign_in.consent(present(world), client_id="x", origin=PAGE, give=None, file_ids=[world.file.pk])
+    _consent(world, None, [world.file.pk])
     assert told() == []
 
 

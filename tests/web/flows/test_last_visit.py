@@ -8,6 +8,7 @@ from django.core import mail
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from oauth2_provider.models import AbstractApplication
 
 from optin.errors import PasswordNeeded
 from optin.models import AccessKey, AuditEvent, File, Guard, KnownNetwork, ProviderUser, User
@@ -19,6 +20,7 @@ from optin.support.diagnosis import diagnose
 from tests.kit.apps import App, add_app, standing
 from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, PROVE, Browser, prove
 from tests.kit.browser import sign_in as sign_in_on_pages
+from tests.kit.oauth import authorize
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
 
@@ -123,6 +125,26 @@ def test_a_sign_in_through_an_application_is_listed(
     )
     visit(ann, phone, clock)
     assert f"Signed in with the password from {THIEF_IP}, through an application" in told(ann)
+
+
+def test_an_application_that_was_let_act_elsewhere_is_listed(
+    ann_on: Browser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    client_app: AbstractApplication,
+) -> None:
+    """Though a right code came from there: the thief's own."""
+    clock.shift(HOUR)
+    other = thief()
+    sign_in_on_pages(other)
+    other.send(code=phone.code())
+    clock.shift(timedelta(minutes=1))
+    other.go(authorize())
+    other.client.handler.enforce_csrf_checks = False
+    scope = other.page.inputs["scope"]["value"]
+    other.client.post(authorize(), {"allow": "Allow", "scope": scope}, secure=True)
+    visit(ann_on, phone, clock)
+    assert f"An application was allowed to act for you from {THIEF_IP}" in told(ann_on)
 
 
 def test_older_than_the_last_visit_is_not_listed(
