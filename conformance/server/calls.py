@@ -8,7 +8,7 @@ import re
 from conformance.goldens import SANDBOX
 from conformance.server.answers import Refused
 from conformance.server.bodies import clean
-from conformance.server.people import RIGHTS, Grant, Number, People, Person
+from conformance.server.people import RIGHTS, Count, Grant, Number, People, Person
 from conformance.server.visits import Visit
 
 _ENDINGS = {number[-2:]: asked for number, asked in SANDBOX.items()}
@@ -29,7 +29,7 @@ def decide(visit: Visit) -> object:
         return _opt_in(visit, visit.person)
     if visit.person.is_disabled:
         raise Refused("factor_disabled")
-    if wait := visit.people.lock(visit.person):
+    if wait := visit.people.lock(visit.person.own, visit.person.programs):
         raise Refused("locked", wait)
     return (_verify if visit.call == "verify" else _opt_out)(visit, visit.person)
 
@@ -59,10 +59,10 @@ def _asked(call: str, number: str) -> str:
 def _opt_in(visit: Visit, person: Person) -> object:
     people, number = visit.people, mobile(visit.properties["MobileNumber"])
     # An opt-in ends what an earlier one has caused.
-    person.failures, person.locked_until, person.is_disabled = 0, 0, False
+    person.own, person.programs, person.is_disabled = Count(), Count(), False
     code = _asked("opt-in", number)
     if code == "locked":
-        raise Refused(code, people.lock(person, begin=True))
+        raise Refused(code, people.lock(person.own, begin=True))
     if code:
         person.is_disabled = code == "factor_disabled"
         raise Refused(code, _WAITS.get(code, 0))
@@ -87,7 +87,7 @@ def _verify(visit: Visit, person: Person) -> object:
         raise Refused("already_verified")
     if asked == "otp_expired" and number.code:
         number.code.ends = 0
-    people.prove(person, number.code, visit.properties["Otp"])
+    people.prove(person, number.code, visit.properties["Otp"], person.programs)
     for each in person.numbers:  # this code is used up, those of other opt-ins are cancelled
         each.code = None
     if asked == "mobile_number_in_use" or people.is_in_use(number, person):
@@ -108,7 +108,7 @@ def _opt_out(visit: Visit, person: Person) -> object:
     if code and _asked("opt-out", number.mobile) and not number.was_late:
         # Not the next one: else the number would stay active for good.
         code.ends, number.was_late = 0, True
-    people.prove(person, code, otp)
+    people.prove(person, code, otp, person.programs)
     person.numbers.remove(number)
     person.active = None
     person.codes.clear()
@@ -131,13 +131,13 @@ def _token(visit: Visit) -> object:
     (person,) = named
     scope = _scope(visit, Grant(person, RIGHTS, person.files, 0), RIGHTS[:1])
     if person.active:
-        if wait := people.lock(person):
+        if wait := people.lock(person.own):
             raise Refused("temporarily_unavailable", wait)
         code = given.get("verification_code") or ""
         if not clean(code):
             _ask(people, person, person.active, "sign-in")
         try:
-            people.prove(person, person.codes.get("sign-in"), code)
+            people.prove(person, person.codes.get("sign-in"), code, person.own)
         except Refused:
             raise Refused("invalid_grant", which=1) from None
         del person.codes["sign-in"]

@@ -33,6 +33,14 @@ class Number:
 
 
 @dataclass
+class Count:
+    """Wrong codes in a row, and until when they lock codes: of calls, or of sign-ins."""
+
+    failures: int = 0
+    locked_until: float = 0.0
+
+
+@dataclass
 class Person:
     """A person, and what the server keeps for them."""
 
@@ -42,8 +50,8 @@ class Person:
     numbers: list[Number] = field(default_factory=list)
     active: Number | None = None
     codes: dict[str, Code] = field(default_factory=dict)  # by purpose, but for opt-ins
-    failures: int = 0
-    locked_until: float = 0.0
+    own: Count = field(default_factory=Count)
+    programs: Count = field(default_factory=Count)  # of the User/ calls
     is_disabled: bool = False
 
 
@@ -144,15 +152,17 @@ class People:
         self._text(mobile, f"{code.value} is your code for {purpose}. Text {self._texts}.")
         return code
 
-    def lock(self, person: Person, *, begin: bool = False) -> int:
-        """Return the seconds until the codes of *person* work again; 0 if they do."""
-        if begin:
-            person.locked_until = self.now() + _LOCK
-        return max(0, round(person.locked_until - self.now() + 0.5))
+    def lock(self, *counts: Count, begin: bool = False) -> int:
+        """Return the seconds until none of *counts* locks codes; 0 if none does."""
+        for count in counts if begin else ():
+            count.locked_until = self.now() + _LOCK
+        ends = max(count.locked_until for count in counts)
+        return max(0, round(ends - self.now() + 0.5))
 
-    def prove(self, person: Person, code: Code | None, otp: str) -> None:
+    def prove(self, person: Person, code: Code | None, otp: str, count: Count) -> None:
         """Go on if *otp* is the code, and count it.
 
+        :param count: that of *person* which a wrong code raises.
         :raises Refused: otherwise.
         """
         if not code:
@@ -163,11 +173,11 @@ class People:
             raise Refused("otp_exhausted")
         if clean(otp) != code.value:
             code.tries += 1
-            person.failures += 1
-            if person.failures % _LOCK_AFTER == 0:
-                self.lock(person, begin=True)
+            count.failures += 1
+            if count.failures % _LOCK_AFTER == 0:
+                self.lock(count, begin=True)
             raise Refused("otp_incorrect")
-        person.failures = 0
+        count.failures = 0
         for mobile in {number.mobile for number in person.numbers}:
             for purpose in CODES:
                 self._waits.pop((mobile, purpose), None)
