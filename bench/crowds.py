@@ -28,12 +28,13 @@ from optin.models import AuditEvent, PendingOtp
 
 REWIND = """
 UPDATE optin_pendingotp SET tries = 0 WHERE tries > 0;
-UPDATE optin_user SET otp_failures = 0, otp_locked_until = NULL WHERE otp_failures > 0;
+UPDATE optin_user SET program_failures = 0, program_locked_until = NULL
+WHERE program_failures > 0;
 """
 TAKE_BACK = """
 CREATE FUNCTION take_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_TABLE_NAME = 'optin_user' THEN NEW.otp_failures := 0; ELSE NEW.tries := 0; END IF;
+  IF TG_TABLE_NAME = 'optin_user' THEN NEW.program_failures := 0; ELSE NEW.tries := 0; END IF;
   RETURN NEW;
 END $$;
 CREATE TRIGGER take_back BEFORE UPDATE ON optin_user

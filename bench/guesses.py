@@ -4,7 +4,7 @@ The long form of ``tests/domain/test_guesses.py``: the settings in force, and da
 clock that is moved on. It ends with an error where more guesses were compared than are printed, or
 less than nine tenths of them.
 
-    python -m bench.guesses [--days N] [--kind text|app|recovery]
+    python -m bench.guesses [--days N] [--kind text|programs|app|recovery]
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.kit.world import Person
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--kind", choices=[*By], action="append")
+    parser.add_argument("--kind", choices=[*By, guesses.PROGRAMS], action="append")
     options = parser.parse_args()
     phone = Phone()
     with (
@@ -41,8 +41,8 @@ def main() -> None:
         Membership.objects.create(user=person.who, file=person.file)
         person.set_up(*By)
         shares = [
-            attack(person, By(kind), seconds)
-            for kind in options.kind or [By.TEXT, By.APP]
+            attack(person, kind, seconds)
+            for kind in options.kind or [By.TEXT, guesses.PROGRAMS, By.APP]
             for seconds in (guesses.HOUR, guesses.DAY, options.days * guesses.DAY)
         ]
         connections.close_all()
@@ -50,7 +50,7 @@ def main() -> None:
         raise SystemExit("The figures that guess_budget prints are wrong.")
 
 
-def attack(person: Person, kind: By, seconds: int) -> float:
+def attack(person: Person, kind: str, seconds: int) -> float:
     """Return which share of the guesses that are printed gets through."""
     began = time.process_time()
     plan = guesses.plan(kind, seconds)

@@ -172,7 +172,9 @@ def rewind() -> None:
         issued_at=now,
         expires_at=now + timedelta(minutes=10),
     )
-    User.objects.update(otp_failures=0, otp_locked_until=None, otp_disabled_at=None)
+    for count in ("otp", "program"):
+        none = {f"{count}_locked_until": None, f"{count}_disabled_at": None}
+        User.objects.update(**{f"{count}_failures": 0}, **none)
 
 
 def let_mail_leave() -> None:

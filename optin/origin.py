@@ -38,6 +38,16 @@ class Origin:
     # sends twice is one attempt.
     session: str = field(default="", repr=False)
 
+    @property
+    def is_program(self) -> bool:
+        """Whether it came by an access key or a token: its wrong codes count apart."""
+        return self.face == Face.API
+
+    @property
+    def place(self) -> str:
+        """The session or, without one, the network: where two codes in a row belong together."""
+        return self.session or network_of(self.ip, 24)
+
     @classmethod
     def of(
         cls,

@@ -198,7 +198,7 @@ class Standing:
     @property
     def is_refused(self) -> bool:
         """Whether no code of a text is heard, because of wrong ones."""
-        return bool(self.user.otp_disabled_at or self.user.locked_for(timezone.now()))
+        return self.user.own.bars(timezone.now())
 
     @property
     def is_suspended(self) -> bool:
@@ -225,7 +225,7 @@ def _may_be_told(it: Standing) -> bool:
 _CHANGES: dict[str, Callable[[Standing], object]] = {
     "suspend": lambda it: it.factors.number and not it.is_suspended,
     "resume": lambda it: it.is_suspended,
-    "unlock": lambda it: it.user.otp_failures or it.user.otp_disabled_at,
+    "unlock": lambda it: it.user.can_unlock,
     "revoke": lambda it: it.factors.is_on,
     "revoke-later": lambda it: it.factors.is_on and not it.removal_holds and _may_be_told(it),
     "withdraw": lambda it: it.removal,
@@ -235,7 +235,7 @@ _CHANGES: dict[str, Callable[[Standing], object]] = {
     "role": lambda it: True,
 }
 _HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
-    ("unlock", lambda it: it.is_refused),
+    ("unlock", lambda it: it.is_refused or it.user.programs.bars(timezone.now())),
     ("resume", lambda it: it.is_suspended),
     ("withdraw", lambda it: it.removal),
     # A number that nobody has verified may be a stranger's: who calls says it first.

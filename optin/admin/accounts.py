@@ -91,9 +91,9 @@ class AccountAdmin(ReadOnlyAdmin):
             return "deactivated"
         if user.otp_disabled_at:
             return f"texted codes disabled since {at(user.otp_disabled_at)}"
-        if user.locked_for(timezone.now()) and user.otp_locked_until:
+        if user.own.locked_for(timezone.now()) and user.otp_locked_until:
             return f"locked until {moment_by(user.otp_locked_until)}"
-        return "active"
+        return "locked for programs" if user.programs.bars(timezone.now()) else "active"
 
     @admin.display(description="removal of second factors")
     def removal(self, user: Any) -> str:
@@ -102,7 +102,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="wrong codes in a row")
     def wrong_codes(self, user: User) -> int:
-        return user.otp_failures
+        return user.failures
 
     @admin.display(description="second factors")
     def factors(self, user: Any) -> str:
@@ -199,9 +199,12 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     if user.otp_disabled_at:
         since = f"since {moment(user.otp_disabled_at)}, {wrong}."
         found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
-    if user.locked_for(timezone.now()) and user.otp_locked_until:
+    if user.own.locked_for(timezone.now()) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
+    if user.programs.bars(timezone.now()):
+        words = "Access keys and tokens can do nothing with codes. Signing in works."
+        found.append(("Locked for programs", words, True))
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
@@ -317,7 +320,7 @@ def _help(cause: Cause, offer: Offer, actor: User) -> str:
 _QUESTIONS = {
     Question.NO_TEXT: "Why no text message?",
     Question.NO_OPT_IN: "Why no opt-in?",
-    Question.NO_ACCESS: "Why no access to a file?",
+    Question.NO_ACCESS: "Why is an application refused?",
     Question.NO_ENTRY: "Why no sign-in?",
 }
 

@@ -121,8 +121,9 @@ ERRORS: dict[str, Row] = {
     "factor_disabled": Row(
         403,
         "Codes by text message are switched off for this account. Contact support.",
-        "Too many wrong codes disabled the second factor, or staff suspended it. Two-factor "
-        "sign-in stays required: a code of an app or a recovery code still works.",
+        "Too many wrong codes disabled the second factor, for everybody or for access keys and "
+        "tokens, or staff suspended it. Two-factor sign-in stays required: a code of an app or a "
+        "recovery code still works there.",
     ),
     "not_found": Row(404, "There is nothing here.", "No call has this address."),
     "method_not_allowed": Row(
@@ -166,8 +167,9 @@ ERRORS: dict[str, Row] = {
     "locked": Row(
         429,
         "Too many wrong codes.",
-        "Too many wrong codes have locked the account for a while. Until then, right codes get "
-        "this answer too. The seconds are also in the Retry-After header.",
+        "Too many wrong codes have locked the account, or its access keys and tokens, for a "
+        "while. Until then, right codes get this answer too. The seconds are also in the "
+        "Retry-After header.",
     ),
     "send_limit": Row(
         429,

@@ -23,6 +23,8 @@ class News:
     """Further reasons, in words."""
 
 
+_WRONG_CODES = ("wrong_codes", "wrong_codes_of_programs")
+
 KINDS = {
     "number.activated": News("A person verified a number and had none.", ("verified",)),
     "number.changed": News(
@@ -33,9 +35,9 @@ KINDS = {
         "The number is not active any more.", ("opted_out", "not_me", "revoked")
     ),
     "factor.locked": News(
-        "No code is accepted for a while. The lock ends by itself.", ("wrong_codes",)
+        "No code is accepted for a while. The lock ends by itself.", _WRONG_CODES
     ),
-    "factor.disabled": News("Texted codes were switched off.", ("wrong_codes",)),
+    "factor.disabled": News("Texted codes were switched off.", _WRONG_CODES),
     "factor.unlocked": News("Staff ended a lock or a disabling.", ("staff",)),
     "revocation.planned": News(
         "A removal of all second factors was planned.", ("support", "person")

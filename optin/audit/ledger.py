@@ -101,6 +101,7 @@ _DATA = TELLING | {
     "removed",
     "change",
     "failures",
+    "programs",
     "role",
     "covers",
     "key",

@@ -391,7 +391,7 @@ def _why_not(message: SmsMessage, number: ProviderUser, now: datetime) -> Unsent
     if pending.closed_at or ends or pending.is_used_up():
         return Unsent.CODE_CLOSED
     user = number.user
-    if user.locked_for(now) or user.otp_disabled_at or number.suspended_at:
+    if user.own.bars(now) or number.suspended_at:
         return Unsent.CODES_REFUSED
     return None
 

@@ -59,6 +59,8 @@ class AuthenticatorApp(Device):
     last_step = models.BigIntegerField(default=0)
     # That of a right code which counts once the next one is entered (G-03).
     first_step = models.BigIntegerField(default=0, db_default=0)
+    # Where that one was entered (``Origin.place``): a keyed digest.
+    first_at = models.CharField(max_length=64, blank=True, default="", db_default="")
     begun_by = models.CharField(max_length=64, blank=True)  # a keyed digest of the session
     created_at = models.DateTimeField()
     verified_at = models.DateTimeField(null=True, blank=True)
@@ -91,13 +93,19 @@ class AuthenticatorApp(Device):
         """
         return codes.app_step(code, self.open_secret(), now=now, after=self.last_step)
 
-    def is_second(self, step: int) -> bool:
-        """Whether a right code shortly before that of *step* was the first of two."""
-        return 0 < step - self.first_step <= codes.APP_PAIR
+    def is_second(self, step: int, place: str) -> bool:
+        """Whether a right code shortly before *step*, at the same *place*, was the first."""
+        is_later = 0 < step - self.first_step <= codes.APP_PAIR
+        return is_later and self.first_at == self._first_at(place)
 
-    def keep_first(self, step: int) -> None:
+    def keep_first(self, step: int, place: str) -> None:
         """Wait for a second code after that of *step*. The caller holds the user's lock."""
-        AuthenticatorApp.objects.filter(pk=self.pk).update(first_step=step)
+        rows = AuthenticatorApp.objects.filter(pk=self.pk)
+        rows.update(first_step=step, first_at=self._first_at(place))
+
+    @staticmethod
+    def _first_at(place: str) -> str:
+        return keys.digest("first of two", place)
 
     def use(self, step: int) -> None:
         """Let no code of *step* or before count again. The caller holds the user's lock."""

@@ -342,6 +342,8 @@ class Notice(Outgoing):
         REVOKED = "revoked", _("Staff removed the mobile number")
         LOCKED = "locked", _("Codes are refused for a while")
         DISABLED = "disabled", _("Codes by text message were disabled")
+        PROGRAMS_LOCKED = "programs_locked", _("Codes from programs are refused for a while")
+        PROGRAMS_OFF = "programs_off", _("Codes from programs were disabled")
         SUSPENDED = "suspended", _("Staff suspended the mobile number")
         RESUMED = "resumed", _("Staff ended the suspension")
         UNLOCKED = "unlocked", _("Staff unlocked the account")

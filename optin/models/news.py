@@ -71,10 +71,11 @@ of event, with this reason."""
 
 def news_of(decided: "AuditEvent", number: "ProviderUser | None") -> Iterator[tuple[Kind, str]]:
     data = decided.data
+    reason = "wrong_codes_of_programs" if data.get("programs") else "wrong_codes"
     if "locked_until" in data:
-        yield Kind.FACTOR_LOCKED, "wrong_codes"
+        yield Kind.FACTOR_LOCKED, reason
     if "disabled" in data:
-        yield Kind.FACTOR_DISABLED, "wrong_codes"
+        yield Kind.FACTOR_DISABLED, reason
     for applies, kind, reason in NEWS.get((decided.kind, decided.outcome), ()):
         if applies(data) and (number or kind is not Kind.NUMBER_REMOVED):
             yield kind, reason

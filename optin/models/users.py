@@ -1,5 +1,6 @@
 """People who sign in."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
-from optin.conf import conf
+from optin.conf import MAX_FAILURES, conf
 from optin.models.statements import Delete, Select, Update, param, read
 
 
@@ -43,8 +44,61 @@ class UserManagerWithLock(UserManager["User"].from_queryset(UserQuerySet)):  # t
     pass
 
 
+MOST = 32_767
+"""What the column of a count can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCodes:
+    """One of a user's two counts of wrong codes in a row, and what it led to.
+
+    ``User.programs`` counts what comes by an access key or a token, ``User.own`` all else. So
+    somebody with a key can lock out programs, but not the owner (S-07). The caller saves.
+    """
+
+    user: "User"
+    column: str  # how the names of its columns begin
+
+    @property
+    def failures(self) -> int:
+        return int(getattr(self.user, f"{self.column}_failures"))
+
+    @property
+    def locked_until(self) -> datetime | None:
+        until: datetime | None = getattr(self.user, f"{self.column}_locked_until")
+        return until
+
+    @property
+    def disabled_at(self) -> datetime | None:
+        at: datetime | None = getattr(self.user, f"{self.column}_disabled_at")
+        return at
+
+    def locked_for(self, now: datetime) -> timedelta | None:
+        """How long it lets no code be heard, or nothing."""
+        if self.locked_until is None or now >= self.locked_until:
+            return None
+        return self.locked_until - now
+
+    def bars(self, now: datetime) -> bool:
+        """Whether it lets no texted code be heard."""
+        return bool(self.disabled_at or self.locked_for(now))
+
+    def add(self) -> None:
+        """Count a wrong code. A full column counts the last ones again, so it still locks."""
+        failures = self.failures + 1
+        self.set(failures=failures if failures <= MOST else failures - conf.lock_after)
+
+    def set(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.user, f"{self.column}_{name}", value)
+
+    def forget(self) -> None:
+        """Start again: a right code was entered. A disabling stays."""
+        self.set(failures=0, locked_until=None)
+
+
 class User(AbstractUser):  # type: ignore[django-manager-missing]
-    """A person, and the count of their wrong codes.
+    """A person, and the counts of their wrong codes.
 
     This row is the lock for everything that hangs off it: an operation locks it
     before it reads or writes the user's factors and pending codes.
@@ -55,6 +109,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     otp_failures = models.PositiveSmallIntegerField(default=0)
     otp_locked_until = models.DateTimeField(null=True, blank=True)
     otp_disabled_at = models.DateTimeField(null=True, blank=True)
+    # The same of what came by an access key or a token.
+    program_failures = models.PositiveSmallIntegerField(default=0, db_default=0)
+    program_locked_until = models.DateTimeField(null=True, blank=True)
+    program_disabled_at = models.DateTimeField(null=True, blank=True)
     # When the last wrong code of the app is forgotten: each adds its part of
     # ``OPTIN_APP_FAILURES``. No right code takes from it.
     app_failures_until = models.DateTimeField(null=True, blank=True)
@@ -103,14 +161,31 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     def __str__(self) -> str:
         return f"user {self.pk}"
 
-    def locked_for(self, now: datetime) -> timedelta | None:
-        """How long codes of this user stay unheard, or nothing."""
-        if self.otp_locked_until is None or now >= self.otp_locked_until:
-            return None
-        return self.otp_locked_until - now
+    @property
+    def own(self) -> WrongCodes:
+        return WrongCodes(self, "otp")
+
+    @property
+    def programs(self) -> WrongCodes:
+        return WrongCodes(self, "program")
+
+    @property
+    def failures(self) -> int:
+        """Wrong codes in a row, by whomever: of these NIST has a ceiling."""
+        return self.own.failures + self.programs.failures
+
+    @property
+    def can_unlock(self) -> bool:
+        """Whether wrong codes led to anything that staff can end."""
+        counts = (self.own, self.programs)
+        return any(count.failures or count.locked_until or count.disabled_at for count in counts)
+
+    def takes_two_codes(self, now: datetime) -> bool:
+        """Whether one code of the app is not enough (G-03)."""
+        return self.failures >= MAX_FAILURES or self.two_codes_until(now) is not None
 
     def two_codes_until(self, now: datetime) -> datetime | None:
-        """Until when the app takes two codes in a row, if it does (G-03)."""
+        """Until when ``OPTIN_APP_FAILURES`` lets the app take two codes in a row, if it does."""
         if self.app_failures_until is None:
             return None
         until = self.app_failures_until - timedelta(seconds=conf.app_failures.seconds) + _part()
@@ -125,11 +200,18 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         """Save the counts of this row. The caller holds its lock, so nobody's are lost."""
         _COUNTS.run_later(id=self.pk, **{name: getattr(self, name) for name in _COUNTED})
 
-    def forget_failures(self) -> None:
-        """Start the count again: a right code was entered. The caller holds the lock."""
-        self.otp_failures = 0
-        self.otp_locked_until = None
+    def unlock(self) -> bool:
+        """End what wrong codes led to, and start both counts again. The caller holds the lock.
+
+        :returns: whether there was anything to end.
+        """
+        if not self.can_unlock:
+            return False
+        for count in (self.own, self.programs):
+            count.forget()
+            count.set(disabled_at=None)
         self.save_counts()
+        return True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; a new password or a deactivation ends what was signed in before.
@@ -226,6 +308,9 @@ _COUNTED = (
     "otp_failures",
     "otp_locked_until",
     "otp_disabled_at",
+    "program_failures",
+    "program_locked_until",
+    "program_disabled_at",
     "app_failures_until",
     "session_epoch",
     "sign_ins_ended_at",

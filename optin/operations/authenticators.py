@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin import codes
-from optin.conf import MAX_FAILURES, conf
+from optin.conf import conf
 from optin.errors import FactorNeeded
 from optin.messaging import delivery
 from optin.models import (
@@ -71,7 +71,6 @@ class Overview:
     number: ProviderUser | None
     app: AuthenticatorApp | None
     recovery_codes: int  # unused
-    app_is_heard: bool = False  # False too where there were more failures than NIST allows
     app_takes_two: bool = False  # codes in a row, after many wrong ones
     is_disabled: bool = False  # no texted code is accepted, after many wrong ones
 
@@ -87,8 +86,7 @@ def overview(user: User) -> Overview:
         ProviderUser.objects.filter(user=user, confirmed=True).first(),
         app,
         RecoveryCode.objects.left(user),
-        app_is_heard=bool(app) and user.otp_failures < MAX_FAILURES,
-        app_takes_two=bool(app and user.two_codes_until(timezone.now())),
+        app_takes_two=bool(app and user.takes_two_codes(timezone.now())),
         is_disabled=user.otp_disabled_at is not None,
     )
 
@@ -356,8 +354,9 @@ def turn_off(
         refuse_ended(factors, user)
         standing.demand(now)
         row = factors.active
-        attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT, removal)
-        result = verification.check_any(factors, code, attempt, now)
+        result = verification.check_any(
+            factors, code, Purpose.OPT_OUT, removal, origin=origin, now=now
+        )
         if result.repeated:
             return result
         removed = remove(factors, removal, now) if result.outcome is CodeOutcome.OK else []

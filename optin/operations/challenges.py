@@ -39,7 +39,7 @@ Kind = AuditEvent.Kind
 def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
     """Text a code for *purpose* to the user's active number."""
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, purpose)
+        factors = read_caller_locked(user, purpose, origin=origin)
         now = factors.now
         if origin.session:
             refuse_ended(factors, user)
@@ -92,9 +92,7 @@ def check_locked(
     file: File | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = verification.check_any(
-        factors, code, verification.attempt_digest(origin, code, purpose), now
-    )
+    result = verification.check_any(factors, code, purpose, origin=origin, now=now)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
@@ -116,13 +114,12 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     with verification.wrong_length_is_told(Kind.OPT_OUT, otp, user, origin=origin, file_id=file.pk):
         code = verification.parse(otp, user)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_OUT)
+        factors = read_caller_locked(user, Purpose.OPT_OUT, origin=origin)
         now = factors.now
         row = factors.active
         if factors.user.is_test:
             sandbox.prepare_opt_out(factors, origin)
-        attempt = verification.attempt_digest(origin, code, Purpose.OPT_OUT)
-        result = verification.check_any(factors, code, attempt, now)
+        result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin, now=now)
         if result.outcome is CodeOutcome.OK and row:
             row.release(now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))

@@ -4,7 +4,7 @@ Every operation that decides about a code or a factor starts here: ``read_locked
 the user, and all that is read after it is current until the transaction ends.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from optin.models import (
     WebhookEvent,
 )
 from optin.models.factors import has_active_factor
+from optin.models.users import WrongCodes
 from optin.origin import Origin
 from optin.outcomes import By
 
@@ -71,6 +72,17 @@ class Factors:
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     app: AuthenticatorApp | None = None  # where every factor was asked for
+    by_program: bool = False  # an access key or a token asks
+
+    @property
+    def count(self) -> WrongCodes:
+        """The count that a wrong code raises, and a right one starts again."""
+        return self.user.programs if self.by_program else self.user.own
+
+    @property
+    def bars(self) -> list[WrongCodes]:
+        """The counts that can bar what is asked: what bars the person bars their programs too."""
+        return [self.user.own, self.user.programs] if self.by_program else [self.user.own]
 
     @property
     def is_on(self) -> bool:
@@ -97,16 +109,19 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
     return Factors(locked, now, rows, pending, app)
 
 
-def read_caller_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
+def read_caller_locked(
+    user: User, purpose: Purpose, *, every_factor: bool = False, origin: Origin | None = None
+) -> Factors:
     """``read_locked`` for what *user* asks for, in person or through a client.
 
+    :param origin: where the request can come by an access key or a token.
     :raises Deactivated: if they may ask for nothing any more: the lock may have been
         waited for, until ``erase`` or a deactivation was through with it.
     """
     factors = read_locked(user, purpose, every_factor=every_factor)
     if not factors.user.is_active:
         raise Deactivated
-    return factors
+    return replace(factors, by_program=bool(origin and origin.is_program))
 
 
 def refuse_ended(factors: Factors, user: User) -> None:

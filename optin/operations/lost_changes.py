@@ -188,16 +188,18 @@ def _use_up(before: _Before) -> bool:
     codes = RecoveryCode.objects.filter(user=user, created_at__lte=made_until(before.line))
     unused = codes.filter(pk=data.get("recovery_code", 0), used_at=None)
     changed = bool(unused.update(used_at=now))
-    if data.get("failures", 0) > user.otp_failures:
-        user.otp_failures, changed = data["failures"], True
+    count = user.programs if data.get("programs") else user.own
+    if data.get("failures", 0) > count.failures:
+        count.set(failures=data["failures"])
+        changed = True
     if "locked_until" in data:
         until = datetime.fromisoformat(data["locked_until"])
-        user.otp_locked_until = max(until, user.otp_locked_until or until)
+        count.set(locked_until=max(until, count.locked_until or until))
     if "app_until" in data:
         until = datetime.fromisoformat(data["app_until"])
         user.app_failures_until = max(until, user.app_failures_until or until)
     if data.get("disabled"):
-        user.otp_disabled_at = user.otp_disabled_at or now
+        count.set(disabled_at=count.disabled_at or now)
     user.save_counts()
     return changed
 
@@ -265,12 +267,7 @@ def _is_about(before: _Before) -> bool:
 
 
 def _unlock(before: _Before) -> bool:
-    user = before.user
-    if not (user.otp_failures or user.otp_disabled_at):
-        return False
-    user.otp_disabled_at = None
-    user.forget_failures()
-    return True
+    return before.user.unlock()
 
 
 def _forget_recovery_codes(before: _Before) -> bool:

@@ -87,7 +87,7 @@ def _opt_in(
     reference: str = "",
 ) -> Sending:
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True)
+        factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True, origin=origin)
         now = factors.now
         if standing:
             refuse_ended(factors, user)
@@ -256,7 +256,7 @@ def verify_opt_in(
         code = verification.parse(otp, user)
     attempt = verification.attempt_digest(origin, code, Purpose.OPT_IN, provider_user_id)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_IN)
+        factors = read_caller_locked(user, Purpose.OPT_IN, origin=origin)
         now = factors.now
         row = factors.rows.get(provider_user_id)
         if known := verification.repeated(factors, row, attempt, now):

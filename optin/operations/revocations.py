@@ -240,7 +240,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
 def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin: Origin) -> None:
     """Close *waits*, which came to *outcome*; tell the person of *factors*, and record it."""
     row, now = factors.active, factors.now
-    data = {"failures": factors.user.otp_failures, "revocation": waits.pk}
+    data = {"failures": factors.user.failures, "revocation": waits.pk}
     if waits.is_own:
         data["own"] = True
     Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])

@@ -76,9 +76,9 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
 def _begin_anew(factors: Factors, number: MobileNumber) -> None:
     """End a lock, a disabling, and the STOP of each other number."""
     user = factors.user
-    if user.otp_locked_until or user.otp_disabled_at:
-        user.otp_disabled_at = None
-        user.forget_failures()
+    counts = (user.own, user.programs)
+    if any(count.locked_until or count.disabled_at for count in counts):
+        user.unlock()
     this = ProviderUser.digest_of(number.e164, user)
     others = [row.number_digest for row in factors.rows.values() if row.number_digest != this]
     if others:

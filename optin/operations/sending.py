@@ -68,13 +68,14 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sendin
     refusal = verification.barred(factors, now, changing=changing)
     if refusal is None:
         return None
-    user, limit = factors.user, 0
+    count, limit = 0, 0
     if refusal.outcome is CodeOutcome.LOCKED:
-        limit = conf.lock_after
-    elif user.otp_disabled_at:
-        limit = conf.disable_after
+        bar = max(factors.bars, key=lambda bar: bar.locked_for(now) or timedelta())
+        count, limit = bar.failures, conf.lock_after
+    elif bars := [bar for bar in factors.bars if bar.disabled_at]:
+        count, limit = bars[0].failures, conf.disable_after
     outcome = SendOutcome(refusal.outcome)
-    data = {"rule": outcome.value, "count": user.otp_failures if limit else 0, "limit": limit}
+    data = {"rule": outcome.value, "count": count, "limit": limit}
     return Sending(outcome, retry_after=refusal.retry_after, data=data)
 
 

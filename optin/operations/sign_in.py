@@ -290,7 +290,7 @@ def _second_factor(
 ) -> TokenAnswer | None:
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
     if not code and not factors.active:
-        left = factors.user.locked_for(now)
+        left = factors.user.own.locked_for(now)
         outcome = TokenOutcome.NOT_NOW if left else TokenOutcome.CODE_REQUIRED
         _record(outcome, factors.user, origin, now)
         return TokenAnswer(outcome, retry_after=left, why=Why.LOCKED if left else None)

@@ -61,7 +61,7 @@ class StaffAction:
         with transaction.atomic(durable=True):
             factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
             row = factors.active
-            data = {"failures": factors.user.otp_failures}
+            data = {"failures": factors.user.failures}
             if staff.is_out_of_reach(origin, factors.user):
                 outcome = StaffOutcome.OUT_OF_REACH
             else:
@@ -123,12 +123,7 @@ def revoke_locked(factors: Factors) -> bool:
 
 
 def _unlock(factors: Factors) -> StaffOutcome:
-    locked = factors.user
-    if not (locked.otp_failures or locked.otp_disabled_at):
-        return StaffOutcome.UNCHANGED
-    locked.otp_disabled_at = None
-    locked.forget_failures()
-    return StaffOutcome.OK
+    return StaffOutcome.OK if factors.user.unlock() else StaffOutcome.UNCHANGED
 
 
 suspend = StaffAction(Kind.SUSPEND, Notice.Kind.SUSPENDED, _suspend)
@@ -142,7 +137,7 @@ revoke = StaffAction(Kind.REVOKE, Notice.Kind.REVOKED, _revoke)
 asked for, and that waits, ends with it (``revocations``)."""
 
 unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
-"""End a lock or a disabling, and start the count of failures again."""
+"""End a lock or a disabling, also of programs, and start the counts of failures again."""
 
 
 def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome:

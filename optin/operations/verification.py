@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin import codes, keys
-from optin.conf import CLOCK_SLACK, MAX_FAILURES, conf
+from optin.conf import CLOCK_SLACK, conf
 from optin.errors import MalformedCode
 from optin.messaging import delivery
 from optin.models import (
@@ -120,16 +120,17 @@ def judge_opt_in(
 
 
 def judge(
-    factors: Factors, code: str, now: datetime, *, recovery: RecoveryCode | None = None
+    factors: Factors, code: str, place: str, now: datetime, *, recovery: RecoveryCode | None = None
 ) -> Verification:
     """Decide about an attempt at any factor that was read, and change nothing.
 
+    :param place: the ``Origin.place`` where it was entered.
     :param recovery: the unused row of *code*, if it has the shape of a recovery code.
     """
     if codes.is_recovery(code):
         return _judge_recovery(factors, recovery, now)
     if factors.app and len(code) == codes.APP_DIGITS:
-        return _judge_app(factors, factors.app, code, now)
+        return _judge_app(factors, factors.app, code, place, now)
     return _judge_text(factors, code, now)
 
 
@@ -141,15 +142,14 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verifi
     """
     active = factors.active
     suspended = bool(active and active.suspended_at and not changing)
-    if factors.user.otp_disabled_at or suspended:
+    if suspended or any(count.disabled_at for count in factors.bars):
         return Verification(CodeOutcome.FACTOR_DISABLED)
     return _locked(factors, now)
 
 
 def _locked(factors: Factors, now: datetime) -> Verification | None:
-    if left := factors.user.locked_for(now):
-        return Verification(CodeOutcome.LOCKED, retry_after=left)
-    return None
+    left = [wait for count in factors.bars if (wait := count.locked_for(now))]
+    return Verification(CodeOutcome.LOCKED, retry_after=max(left)) if left else None
 
 
 def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: datetime) -> Verification:
@@ -163,22 +163,23 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: dateti
     return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY, data=data)
 
 
-def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, now: datetime) -> Verification:
+def _judge_app(
+    factors: Factors, app: AuthenticatorApp, code: str, place: str, now: datetime
+) -> Verification:
     """Decide about a code that may be the app's, or a texted one of the same length.
 
-    A disabling or a suspension stops texts. The app goes on, up to NIST's ceiling. After many
-    wrong codes it takes two in a row (G-03): a guesser does not find two, but the owner has them.
+    A disabling or a suspension stops texts, but not the app. After many wrong codes it takes two
+    in a row from one place (G-03): a guesser does not find two, but the owner has them.
     """
     if refusal := _locked(factors, now):
         return refusal
-    if factors.user.otp_failures >= MAX_FAILURES:
-        return Verification(CodeOutcome.FACTOR_DISABLED)
     try:
         step = app.step_of(code, now)
         otherwise = Verification(CodeOutcome.OTP_INCORRECT, compared=True, at_app=True)
     except keys.UndecryptableError:
         step, otherwise = None, _incorrect(NotCompared.APP_KEY_GONE)
-    if step is not None and (not factors.user.two_codes_until(now) or app.is_second(step)):
+    takes_two = factors.user.takes_two_codes(now)
+    if step is not None and (not takes_two or app.is_second(step, place)):
         return Verification(CodeOutcome.OK, compared=True, by=By.APP, step=step)
     by_text = _judge_text(factors, code, now)
     if by_text.outcome is CodeOutcome.OK:
@@ -225,19 +226,22 @@ def _incorrect(why: NotCompared) -> Verification:
     return Verification(CodeOutcome.OTP_INCORRECT, data={"why": why.value})
 
 
-def check_any(factors: Factors, code: str, attempt: str, now: datetime) -> Verification:
+def check_any(
+    factors: Factors, code: str, *aims: object, origin: Origin, now: datetime
+) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param attempt: its ``attempt_digest``.
+    :param aims: as for ``attempt_digest``.
     """
+    attempt = attempt_digest(origin, code, *aims)
     if known := repeated(factors, factors.active, attempt, now):
         return known
     recovery = None
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
-    result = judge(factors, code, now, recovery=recovery)
+    result = judge(factors, code, origin.place, now, recovery=recovery)
     if factors.app and result.step is not None and not result.compared:
-        factors.app.keep_first(result.step)
+        factors.app.keep_first(result.step, origin.place)
         remember(factors.user, attempt, result, now)
         factors.user.save_counts()
     if not result.compared:
@@ -253,7 +257,7 @@ def check_any(factors: Factors, code: str, attempt: str, now: datetime) -> Verif
         delivery.notify(factors.user, Notice.Kind.RECOVERED, now)
     if result.by is not By.TEXT:
         # What was disabled is proof by text: this leads out of it (S-07a).
-        factors.user.otp_disabled_at = None
+        factors.count.set(disabled_at=None)
     count_right(factors, result, attempt, now)
     return result
 
@@ -296,16 +300,21 @@ def repeated(
 def count_right(factors: Factors, result: Verification, attempt: str, now: datetime) -> None:
     """Start the count again: a right code was entered."""
     remember(factors.user, attempt, result, now)
-    factors.user.forget_failures()
+    factors.count.forget()
+    factors.user.save_counts()
 
 
 def count_failure(
     factors: Factors, result: Verification, attempt: str, now: datetime
 ) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
-    user = factors.user
-    user.otp_failures += 1
-    data: dict[str, Any] = {"failures": user.otp_failures}
+    user, count = factors.user, factors.count
+    # Where it takes two codes, a single one opens nothing: it costs none of the guesses.
+    uses_up = result.at_app and not user.takes_two_codes(now)
+    count.add()
+    data: dict[str, Any] = {"failures": count.failures}
+    if factors.by_program:
+        data["programs"] = True
     if user.is_test:
         data["test"] = True
     if result.tried:
@@ -313,19 +322,9 @@ def count_failure(
         data["try"] = result.tried.tries
     else:
         data["by"] = (By.APP if result.at_app else By.RECOVERY).value
-    # Where it takes two codes, a single one opens nothing: it costs none of the guesses.
-    if result.at_app and not user.two_codes_until(now):
+    if uses_up:
         data["app_until"] = user.count_app_failure(now).isoformat()
-    if user.otp_failures >= conf.disable_after and not user.otp_disabled_at:
-        user.otp_disabled_at = now
-        data["disabled"] = True
-        delivery.notify(user, Notice.Kind.DISABLED, now)
-    elif user.otp_failures % conf.lock_after == 0:
-        nth = user.otp_failures // conf.lock_after
-        seconds = conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1]
-        user.otp_locked_until = now + timedelta(seconds=seconds)
-        data["locked_until"] = user.otp_locked_until.isoformat()
-        delivery.notify(user, Notice.Kind.LOCKED, now)
+    data |= _bar(factors, now)
     remember(user, attempt, result, now)
     user.save_counts()
     return Verification(
@@ -335,6 +334,29 @@ def count_failure(
         tried=result.tried,
         data=data,
     )
+
+
+def _bar(factors: Factors, now: datetime) -> dict[str, Any]:
+    """Lock or disable what the count says, and tell the person; return it for the event."""
+    count, kinds = factors.count, NOTICES[factors.by_program]
+    if count.failures >= conf.disable_after and not count.disabled_at:
+        count.set(disabled_at=now)
+        delivery.notify(factors.user, kinds[1], now)
+        return {"disabled": True}
+    if count.failures % conf.lock_after:
+        return {}
+    nth = count.failures // conf.lock_after
+    until = now + timedelta(seconds=conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1])
+    count.set(locked_until=until)
+    delivery.notify(factors.user, kinds[0], now)
+    return {"locked_until": until.isoformat()}
+
+
+NOTICES = {
+    False: (Notice.Kind.LOCKED, Notice.Kind.DISABLED),
+    True: (Notice.Kind.PROGRAMS_LOCKED, Notice.Kind.PROGRAMS_OFF),
+}
+"""The mails of a lock and a disabling, by whether they bar programs only."""
 
 
 def _tries_left(pending: PendingOtp | None) -> int | None:

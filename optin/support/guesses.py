@@ -1,9 +1,12 @@
 """How many guesses at one account can be compared, and the chance that one is right (G-03).
 
 Computed from the settings alone. The guesser knows the password, so they move the count of wrong
-codes; they may have a client's key too. The owner signs in once a day, which starts the count
-again. The guesser does their worst: they wait out each lock, know when the owner comes, and
-reach the counts before that at which locks are shortest.
+codes. The owner signs in once a day, which starts the count again. The guesser does their worst:
+they wait out each lock, know when the owner comes, and reach the counts before that at which locks
+are shortest.
+
+They may have an access key too. The guesses by keys and tokens have a count of their own, which
+only a right code by a key or token, or staff, starts again: they end at ``OPTIN_DISABLE_AFTER``.
 """
 
 import math
@@ -42,9 +45,15 @@ CLASSES = 2
 STEPS = 3
 """Time steps whose code an app may show: ``codes.app_step``."""
 
-TOGETHER = "together"
+PROGRAMS, TOGETHER = "programs", "together"
 
-NAMES = {By.TEXT: "texted", By.APP: "app", By.RECOVERY: "recovery", TOGETHER: TOGETHER}
+NAMES = {
+    By.TEXT: "texted",
+    PROGRAMS: "programs",
+    By.APP: "app",
+    By.RECOVERY: "recovery",
+    TOGETHER: TOGETHER,
+}
 
 NO_CAP = 2**62
 """No count of wrong codes ends recovery codes."""
@@ -92,6 +101,13 @@ class Climb:
         if self.cap == NO_CAP:
             plans += self._shutting_out(seconds)
         return max(plans, key=lambda plan: (plan.guesses, -plan.lasts))
+
+    def plan_without_owner(self, seconds: int) -> Plan:
+        """The most guesses that fit any *seconds*, where no sign-in starts the count again."""
+        begins = range(0, min(self.head, self.cap), conf.lock_after)
+        last = {begin: self._last_by(self._end(begin) + seconds - 1) + 1 for begin in begins}
+        plans = [Plan(min(last[begin], self.cap) - begin, begin) for begin in begins]
+        return max(plans, key=lambda plan: plan.guesses)
 
     def _plans(self, seconds: int, resets: int) -> Iterator[Plan]:
         """Guess before the first of *resets* sign-ins of the owner, between, and after the last."""
@@ -152,27 +168,37 @@ def lock(count: int) -> int:
 
 def plan(kind: str, seconds: int) -> Plan:
     """The most guesses at codes of *kind* that can be compared in any *seconds*."""
-    caps = {By.TEXT.value: conf.disable_after, By.APP.value: MAX_FAILURES}
-    found = Climb(caps.get(kind, NO_CAP)).plan(seconds)
+    caps = {
+        By.TEXT.value: conf.disable_after,
+        PROGRAMS: conf.disable_after,
+        By.APP.value: MAX_FAILURES,
+    }
+    climb = Climb(caps.get(kind, NO_CAP))
+    found = climb.plan_without_owner(seconds) if kind == PROGRAMS else climb.plan(seconds)
     if kind == By.TEXT:
-        most = _texts(seconds) * conf.otp_tries
+        most = _texts(seconds, CLASSES, PURPOSES) * conf.otp_tries
+    elif kind == PROGRAMS:
+        most = _texts(seconds, classes=1, purposes=1) * conf.otp_tries
     elif kind == By.APP:
         rate = conf.app_failures
         most = rate.count + math.ceil(seconds * rate.count / rate.seconds) - 1
+    elif kind == TOGETHER:
+        most = found.guesses + plan(PROGRAMS, seconds).guesses
+        return replace(found, guesses=most)
     else:
         return found
     return replace(found, guesses=min(found.guesses, most))
 
 
-def _texts(seconds: int) -> int:
+def _texts(seconds: int, classes: int, purposes: int) -> int:
     """The most codes that can be tried in any *seconds*: limits count in fixed windows.
 
     Those sent shortly before count too.
     """
     limits = [
         min(
-            rate.count * CLASSES * (math.ceil((seconds + conf.otp_lifetime) / rate.seconds) + 1),
-            rate.count * CLASSES * (math.ceil(seconds / rate.seconds) + 1) + PURPOSES,
+            rate.count * classes * (math.ceil((seconds + conf.otp_lifetime) / rate.seconds) + 1),
+            rate.count * classes * (math.ceil(seconds / rate.seconds) + 1) + purposes,
         )
         for setting in (Conf.sends_per_number, Conf.sends_per_user)
         for rate in conf.enforced(setting)
@@ -204,9 +230,12 @@ def _of_text(guesses: int) -> float:
 
 
 def _of_app(guesses: int) -> float:
-    """One code of several, while one is enough; then two in a row, the second shortly after."""
+    """One code of several, while one is enough; then two in a row, the second shortly after.
+
+    Two are compared also beyond NIST's ceiling, where each ten wrong codes bring the last lock.
+    """
     one = STEPS * _likeliest(codes.APP_DIGITS)
-    climb = Climb(MAX_FAILURES)
+    climb = Climb(NO_CAP)
     pairs = climb.plan(YEAR).guesses * climb.plan(codes.APP_PAIR * codes.APP_STEP).guesses
     return min(1.0, guesses * one + pairs * one**2)
 
@@ -222,6 +251,7 @@ def _likeliest(digits: int) -> float:
 
 _CHANCES: dict[str, Callable[[int], float]] = {
     By.TEXT: _of_text,
+    PROGRAMS: _of_text,
     By.APP: _of_app,
     By.RECOVERY: _of_recovery,
 }

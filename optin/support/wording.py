@@ -193,9 +193,7 @@ RULES: dict[str, str] = {
     Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
     MALFORMED: "what was entered is not a mobile number%(fault)s",
     SendOutcome.REGION_NOT_ALLOWED: "numbers of the country %(region)s are not allowed",
-    SendOutcome.LOCKED: (
-        "%(count)s wrong codes in a row; each %(limit)s lock the account for a while"
-    ),
+    SendOutcome.LOCKED: ("%(count)s wrong codes in a row; each %(limit)s lock codes for a while"),
     SendOutcome.FACTOR_DISABLED: (
         "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
     ),
@@ -267,16 +265,17 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:
         said.append(_BY[data["by"]])
+    by = " by access keys and tokens" if data.get("programs") else ""
     if data.get("failures"):
-        said.append(f"wrong codes in a row: {data['failures']}")
+        said.append(f"wrong codes in a row{by}: {data['failures']}")
     if count_in(data, "try") >= conf.otp_tries:
         said.append("no tries of this code are left")
     if until := time_in(data, "locked_until"):
-        said.append(f"codes are refused until {moment_by(until)}")
+        said.append(f"codes{by} are refused until {moment_by(until)}")
     if due := time_in(data, "due_at"):
         said.append(f"to take effect at {moment(due)}")
     if data.get("disabled"):
-        said.append("codes by text message are disabled from here on")
+        said.append(f"codes by text message{by} are disabled from here on")
     if data.get("why") in _WHY:
         said.append(_WHY[data["why"]])
     if event.outcome == MALFORMED and "digits" in data:
@@ -351,7 +350,7 @@ _CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
 _CODE_REFUSED: dict[str, str] = {
     "otp_expired": "Expired code entered",
     "otp_exhausted": "Code rejected: it was entered wrongly too often before",
-    "locked": "Code rejected: account locked",
+    "locked": "Code rejected after too many wrong ones",
     "factor_disabled": "Code rejected: codes by text message are switched off",
     "not_opted_in": "Code rejected: two-factor sign-in was off",
     MALFORMED: "Code with too few or too many digits entered",

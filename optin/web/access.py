@@ -11,7 +11,7 @@ from optin.operations import access
 from optin.operations.sign_in import PASSWORD_CLIENTS
 from optin.origin import browser
 from optin.runtime.redirects import SeeOther
-from optin.web import consent, sessions
+from optin.web import consent, sessions, words
 from optin.web.pages import form_page, page, signed_in
 
 
@@ -27,6 +27,7 @@ def access_page(request: HttpRequest) -> HttpResponse:
             places=[(place, _name(place)) for place in places],
             applications=[_in_words(allowed) for allowed in _applications(request)],
             keys=access.keys_of(_user(request)),
+            barred=words.programs_barred(_user(request)),
         )
     try:
         _end(request, places)

@@ -146,7 +146,7 @@ _PURPOSES = {
 _CODE_REFUSED = {
     "otp_expired": lambda: _("Expired code entered"),
     "otp_exhausted": lambda: _("Code rejected: it was entered wrongly too often before"),
-    "locked": lambda: _("Code rejected: account locked"),
+    "locked": lambda: _("Code rejected after too many wrong ones"),
     "factor_disabled": lambda: _("Code rejected: codes by text message are switched off"),
     "not_opted_in": lambda: _("Code rejected: two-factor sign-in was off"),
     MALFORMED: lambda: _("Code with too few or too many digits entered"),

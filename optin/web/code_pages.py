@@ -145,7 +145,7 @@ class CodePage(View):
             return None, False
         # Where texts are switched off, a code that was sent before is not accepted.
         waiting = None if self._is_off(factors) else self.waiting()
-        return waiting, self.takes_recovery and factors.app_is_heard
+        return waiting, self.takes_recovery and bool(factors.app)
 
     def _usual_wait(self, waiting: Waiting | None) -> str:
         """Say how long the text may take. A sandbox's goes to no phone."""

@@ -56,7 +56,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         stopped=stopped,
         has_choice=bool(factors.number and factors.app) and (user.text_first or not stopped),
         switched_off=words.switched_off(factors, changing=True) if user.otp_disabled_at else "",
-        has_way_back=factors.app_is_heard or factors.recovery_codes,
+        has_way_back=factors.app or factors.recovery_codes,
         has_file=File.objects.open_to(user).exists(),
         waiting=_waiting_number(request, user),
         then=on_to(request),

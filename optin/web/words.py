@@ -193,11 +193,26 @@ def nothing_to_send() -> str:
 
 def locked(person: User) -> str:
     """Say until when no code of *person* is accepted; "" if codes are."""
-    if (left := person.locked_for(timezone.now())) is None:
+    if (left := person.own.locked_for(timezone.now())) is None:
         return ""
     return _(
         "No code is accepted until %(time)s. Try again then. If you cannot wait, contact support."
     ) % {"time": _end_of(left)}
+
+
+def programs_barred(person: User) -> str:
+    """Say that applications and access keys can use no code of *person*; "" if they can."""
+    if person.program_disabled_at:
+        return _(
+            "Too many wrong codes came from applications or access keys. They can do nothing with "
+            "your codes until support allows it again. You can sign in as usual."
+        )
+    if left := person.programs.locked_for(timezone.now()):
+        return _(
+            "Too many wrong codes came from applications or access keys. They can do nothing with "
+            "your codes until %(time)s. You can sign in as usual."
+        ) % {"time": _end_of(left)}
+    return ""
 
 
 def _end_of(wait: timedelta) -> str:
@@ -207,9 +222,9 @@ def _end_of(wait: timedelta) -> str:
 
 def other_ways(factors: Overview) -> str:
     """Say what somebody with *factors* can do where no text is sent to them."""
-    if factors.app_is_heard and factors.recovery_codes:
+    if factors.app and factors.recovery_codes:
         return _("Use your authenticator app or a recovery code, or contact support.")
-    if factors.app_is_heard:
+    if factors.app:
         return _("Use your authenticator app, or contact support.")
     if factors.recovery_codes:
         return _("Use a recovery code, or contact support.")
@@ -233,12 +248,12 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
 
 
 def _way_back(factors: Overview) -> str:
-    if factors.app_is_heard and factors.recovery_codes:
+    if factors.app and factors.recovery_codes:
         return _(
             "Sign out, and sign in again with your authenticator app or a recovery code. Then try "
             "again here. Or contact support."
         )
-    if factors.app_is_heard:
+    if factors.app:
         return _(
             "Sign out, and sign in again with your authenticator app. Then try again here. Or "
             "contact support."
@@ -320,7 +335,7 @@ def stopped(purpose: Purpose, factors: Overview) -> str:
         "messages come from a number, you can send START to that number from your phone."
     )
     said = f"{said} {other_ways(factors)}"
-    if factors.app_is_heard or factors.recovery_codes:
+    if factors.app or factors.recovery_codes:
         said += " " + _(
             "Once you are signed in, you can turn text messages on again under “Two-factor”."
         )
@@ -390,7 +405,7 @@ def _unsent(result: Sending, purpose: Purpose, factors: Overview) -> str:
         return sentences[0]
     if result.outcome is SendOutcome.WAITING:
         sentences.insert(0, _("A text message was sent a moment ago."))
-    if purpose is not Purpose.OPT_IN and (factors.app_is_heard or factors.recovery_codes):
+    if purpose is not Purpose.OPT_IN and (factors.app or factors.recovery_codes):
         sentences.append(other_ways(factors))
     return " ".join(sentences)
 

@@ -222,7 +222,7 @@ def test_who_may_adds_a_member_where_access_was_refused(user: User, signed_in: I
     button = '<a class="button" href="/admin/optin/membership/make/">Add a member</a>'
     for role, is_there in (("support", False), ("administrator", True)):
         html = page_of(signed_in(role), user)
-        assert "Why no access to a file?" in html
+        assert "Why is an application refused?" in html
         assert (button in html) is is_there
         assert f'href="/admin/optin/membership/?user_id={user.pk}">Memberships<' in html
         assert "We know of nothing that stops them from signing in." in html

@@ -63,14 +63,14 @@ def test_equal_refusals_are_shown_with_their_number(
     """While their hour goes on, and after it; in the file too, whose numbers are not cut."""
     client = signed_in("auditor")
     record(3, outcome="locked", at=timezone.now())
-    assert "Code rejected: account locked, 3 times" in read(client, LOG, outcome="locked")
+    assert "Code rejected after too many wrong ones, 3 times" in read(client, LOG, outcome="locked")
     first = AuditEvent.objects.get(outcome="locked")
     assert "3 times by now, the last time at" in read(client, f"{LOG}{first.pk}/change/")
     RefusalCount.objects.update(count=200_001)
     clock.shift(3600)
     repeats.tell(timezone.now())
     client = signed_in("auditor")
-    said = r"Code rejected: account locked, ([0-9]+) times"
+    said = r"Code rejected after too many wrong ones, ([0-9]+) times"
     assert re.findall(said, read(client, LOG, outcome="locked")) == ["200000"]
     last = AuditEvent.objects.filter(outcome="locked").latest("pk")
     assert "200000 more between" in read(client, f"{LOG}{last.pk}/change/")

@@ -299,18 +299,18 @@ def test_revoke(user: User, active: ProviderUser, signed_in: In) -> None:
 
 
 def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, signed_in: In) -> None:
-    User.objects.filter(pk=user.pk).update(otp_failures=9)
-    opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
-    user.refresh_from_db()
-    assert user.otp_locked_until
+    User.objects.filter(pk=user.pk).update(otp_failures=9, program_failures=9)
+    for origin in (ORIGIN, Origin(Face.WEB)):
+        opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=origin)
     client = signed_in("support")
-    assert "locked until" in client.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+    html = client.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+    assert "Locked for programs" in html
+    assert "locked until" in html
 
     assert "Unlocked." in ask(client, f"optin/user/{user.pk}/unlock/", reason="is sure")
 
     user.refresh_from_db()
-    assert user.otp_failures == 0
-    assert not user.locked_for(NOON)
+    assert not user.can_unlock
 
 
 @pytest.mark.parametrize(
@@ -319,6 +319,7 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
         ({}, "active"),
         ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02 23:01 AEDT"),
         ({"otp_locked_until": NOON}, "active"),
+        ({"program_disabled_at": NOON}, "locked for programs"),
         ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
     ],

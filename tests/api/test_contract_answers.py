@@ -114,7 +114,7 @@ def test_one_body_for_whatever_cannot_be_right(
     assert all(headers == kept[0] for headers in kept)
     # Only what was compared counts.
     user.refresh_from_db()
-    assert user.otp_failures == 2
+    assert user.failures == 2
     assert not ProviderUser.objects.filter(confirmed=True).exists()
     # The four opt-ins and the seven guesses, each told or counted.
     assert len(audited()) == 11
@@ -148,7 +148,7 @@ def test_lifetime(
         assert api.verify(pending.pk, wrong(phone.code())).brief == brief
     assert api.verify(pending.pk, phone.code()).brief == brief
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
 
 
 def test_fifth_wrong_try_is_incorrect_and_then_exhausted(
@@ -159,7 +159,7 @@ def test_fifth_wrong_try_is_incorrect_and_then_exhausted(
     assert api.verify(pending.pk, wrong(phone.code())).brief == (400, "otp_exhausted")
     assert api.verify(pending.pk, phone.code()).brief == (400, "otp_exhausted")
     user.refresh_from_db()
-    assert user.otp_failures == PendingOtp.objects.get().tries == 5
+    assert user.failures == PendingOtp.objects.get().tries == 5
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
@@ -245,7 +245,7 @@ def test_second_of_two_equal_calls(
     for otp in (phone.code(), wrong(phone.code())):
         assert api.verify(pending.pk, otp).brief == (409, "already_verified")
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
 
 
 def test_active_number_under_another_file_is_unknown_there(
@@ -268,7 +268,7 @@ def test_number_of_another_user(
     assert api.verify(own, wrong(phone.code())).brief == (400, "otp_incorrect")
     assert api.verify(own, phone.code()).brief == (409, "mobile_number_in_use")
     stranger.refresh_from_db()
-    assert stranger.otp_failures == 0
+    assert stranger.failures == 0
     assert api.verify(own, phone.code()).brief == (400, "otp_incorrect")
     assert ProviderUser.objects.get(confirmed=True) == active
 
@@ -379,7 +379,7 @@ def test_of_two_decisions_the_first_answers(
     assert answer.brief == first[1:]
     # Only a wrong code that was compared with an open one is a failure.
     user.refresh_from_db()
-    assert user.otp_failures == (first[0] is is_wrong)
+    assert user.failures == (first[0] is is_wrong)
 
 
 # -- opt-in ------------------------------------------------------------------------
@@ -505,12 +505,12 @@ def test_move_to_another_file(
     assert moved.data == {"ProviderUserId": pending.pk}
     assert phone.code() != old
     user.refresh_from_db()
-    assert user.otp_failures == 1
+    assert user.failures == 1
     assert one.verify(pending.pk, old).brief == (400, "otp_incorrect")
     assert one.verify(pending.pk, phone.code()).brief == (400, "otp_incorrect")
     assert there.verify(pending.pk, old).brief == (400, "otp_incorrect")
     user.refresh_from_db()
-    assert user.otp_failures == 2  # only the last of the three was compared
+    assert user.failures == 2  # only the last of the three was compared
     assert there.verify(pending.pk, phone.code()).status == 200
 
 
@@ -554,7 +554,7 @@ def test_opt_out(
     assert not active.confirmed
     assert [message.to for message in mail.outbox] == [["ann@example.com"]]
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
     # Keys and tokens stay as they are.
     assert AccessKey.objects.get().revoked_at is None
     assert AccessToken.objects.count() == 1

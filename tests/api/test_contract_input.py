@@ -30,7 +30,7 @@ def assert_refused(answer: Answer, user: User, phone: Phone, *echo: str) -> None
     assert answer.headers["Cache-Control"] == "no-store"
     assert all(value.encode() not in answer.content for value in echo if value)
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
     assert not ProviderUser.objects.filter(confirmed=True).exists()
     assert not PendingOtp.objects.filter(tries__gt=0).exists()
     # One text for each code that the test began with, and none since.

@@ -36,7 +36,7 @@ def traces() -> tuple[Any, ...]:
     return (
         list(ProviderUser.objects.values()),
         list(PendingOtp.objects.values()),
-        list(User.objects.values("otp_failures", "otp_locked_until", "otp_disabled_at")),
+        list(User.objects.values("otp_failures", "program_failures", "program_locked_until")),
         SmsMessage.objects.count(),
         AuditEvent.objects.count(),
     )
@@ -137,6 +137,7 @@ EXTRA: dict[str, object] = {
     "FileId": "888",
     "tries": "0",
     "otp_failures": "0",
+    "program_failures": "0",
     "id": "99",
     "pk": "99",
     "number_encrypted": "x",
@@ -183,7 +184,7 @@ def test_extra_fields_write_nothing(
     pending.refresh_from_db()
     assert (model_to_dict(row), {**model_to_dict(pending), "tries": 0}) == before
     assert pending.tries == 1
-    people[0]["otp_failures"] = 1
+    people[0]["program_failures"] = 1
     assert list(User.objects.order_by("id").values()) == people
     assert len(phone.messages) == 1
 

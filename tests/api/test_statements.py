@@ -125,7 +125,7 @@ class Caller:
     def tenth_wrong_code(self) -> Ask:
         """It locks the person, who gets a mail."""
         ask = self.wrong_code()
-        User.objects.filter(pk=self.user.pk).update(otp_failures=9)
+        User.objects.filter(pk=self.user.pk).update(program_failures=9)
         return ask
 
     def right_code(self) -> Ask:

@@ -176,7 +176,7 @@ def test_malformed_code_is_no_guess(user: User, phone: Phone, texted: Phones, co
     assert {error(answer) for answer in answers} == {(400, "invalid_request")}
     assert len({answer.content for answer in answers}) == 1
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
     assert AuditEvent.objects.count() == events
     assert Tokens().sign_in(verification_code=right).status == 200
     assert len(phone.messages) == 2
@@ -313,7 +313,7 @@ def test_wrong_code_is_no_failed_sign_in(user: User, texted: Phones) -> None:
     for n in range(1, 5):
         assert error(Tokens().sign_in(verification_code=wrong(code))) == REFUSED
         user.refresh_from_db()
-        assert user.otp_failures == n
+        assert user.failures == n
 
     assert sign_ins_counted() == 0
 
@@ -324,7 +324,7 @@ def test_failed_sign_in_is_no_wrong_code(user: User, texted: Phones) -> None:
         Tokens().sign_in(password="wrong", verification_code=code)
 
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
     assert sign_ins_counted() == 18  # for the name and for the address
     assert Tokens().sign_in(verification_code=code).status == 200
 
@@ -335,7 +335,7 @@ def test_right_code_starts_the_count_again(user: User, texted: Phones) -> None:
     Tokens().sign_in(verification_code=code)
 
     user.refresh_from_db()
-    assert user.otp_failures == 0
+    assert user.failures == 0
 
 
 def test_right_password_does_not(user: User, texted: Phones, clock: time_machine.Traveller) -> None:
@@ -347,7 +347,7 @@ def test_right_password_does_not(user: User, texted: Phones, clock: time_machine
         clock.shift(120)
         assert error(Tokens(ip).sign_in(name)) == CODE_REQUIRED
         user.refresh_from_db()
-        assert user.otp_failures == n
+        assert user.failures == n
 
 
 def test_count_is_shared_with_other_purposes(

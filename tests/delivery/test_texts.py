@@ -63,6 +63,8 @@ SUBJECTS = {
     Notice.Kind.RELEASED: ("Your mobile number was removed", "is no longer used to sign in"),
     Notice.Kind.REVOKED: ("Your second factor was removed by staff", "Staff removed"),
     Notice.Kind.LOCKED: ("locked for a while", "The lock ends by itself"),
+    Notice.Kind.PROGRAMS_LOCKED: ("locked for a while", "You can sign"),
+    Notice.Kind.PROGRAMS_OFF: ("are switched off", "Contact support"),
     Notice.Kind.DISABLED: ("switched off", "Two-factor sign-in stays required"),
     Notice.Kind.SUSPENDED: ("was suspended by staff", "Two-factor sign-in stays required"),
     Notice.Kind.RESUMED: ("works again", "Staff ended the suspension"),
@@ -135,7 +137,7 @@ def test_each_kind_of_notice_has_a_template(kind: Notice.Kind) -> None:
 
 
 def test_the_mail_of_a_lock(world: World) -> None:
-    world.set_user(otp_failures=9)
+    world.set_count(failures=9)
     world.guess_wrong()
     (message,) = mail.outbox
     assert "locked for a while" in message.subject

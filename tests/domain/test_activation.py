@@ -207,7 +207,7 @@ def claimant(active: ProviderUser, stranger: User, world: World) -> World:
 
 
 def test_a_proved_number_of_somebody_else_is_refused(claimant: World, active: ProviderUser) -> None:
-    claimant.set_user(otp_failures=3)
+    claimant.set_count(failures=3)
     epoch = claimant.user.session_epoch
     facts = {
         "user_id": claimant.user.pk,

@@ -27,7 +27,7 @@ REASON = "asked on the phone"
 @pytest.mark.parametrize(("failures", "seconds"), [(10, 900), (20, 1800), (30, 3600), (40, 3600)])
 def test_each_tenth_failure_locks(any_world: World, failures: int, seconds: int) -> None:
     """S-06: answered as the wrong code that it was, locked from then on."""
-    any_world.set_user(otp_failures=failures - 1)
+    any_world.set_count(failures=failures - 1)
 
     result = any_world.guess(any_world.wrong())
 
@@ -39,15 +39,15 @@ def test_each_tenth_failure_locks(any_world: World, failures: int, seconds: int)
     locked = any_world.guess(any_world.wrong())
     assert locked.outcome is CodeOutcome.LOCKED
     assert locked.retry_after == timedelta(seconds=seconds)
-    assert notices(any_world.user)[-1:] == [Notice.Kind.LOCKED]
+    told = Notice.Kind.PROGRAMS_LOCKED if any_world.by_program else Notice.Kind.LOCKED
+    assert notices(any_world.user)[-1:] == [told]
 
 
 @pytest.mark.parametrize("failures", [1, 9, 11, 19, 49, 51])
 def test_no_other_failure_locks(world: World, failures: int) -> None:
-    world.set_user(otp_failures=failures - 1)
+    world.set_count(failures=failures - 1)
     world.guess_wrong()
-    user = User.objects.get(pk=world.user.pk)
-    assert user.otp_locked_until is None
+    assert world.count.locked_until is None
 
 
 def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
@@ -59,7 +59,7 @@ def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
 
 
 def test_a_lock_ends_by_itself(any_world: World) -> None:
-    any_world.set_user(otp_failures=10, otp_locked_until=timezone.now() + timedelta(seconds=300))
+    any_world.set_count(failures=10, locked_until=timezone.now() + timedelta(seconds=300))
     any_world.clock.shift(299.9)
     assert any_world.guess(any_world.code()).outcome is CodeOutcome.LOCKED
     any_world.clock.shift(0.1)
@@ -70,10 +70,10 @@ def test_a_lock_ends_by_itself(any_world: World) -> None:
 def test_fifty_failures_by_honest_means(world: World) -> None:
     """Ten codes, four locks, and the fiftieth disables: NIST's ceiling is never near."""
     locks = []
-    while not User.objects.get(pk=world.user.pk).otp_disabled_at:
+    while not world.count.disabled_at:
         assert world.opt_in().outcome in {SendOutcome.SENT, SendOutcome.SEND_LIMIT}
         world.guess_wrong(5)
-        until = User.objects.get(pk=world.user.pk).otp_locked_until
+        until = world.count.locked_until
         if until and until > timezone.now():
             locks.append((world.failures, (until - timezone.now()).total_seconds()))
             world.clock.shift(until - timezone.now())
@@ -81,19 +81,20 @@ def test_fifty_failures_by_honest_means(world: World) -> None:
 
     assert locks == [(10, 900), (20, 1800), (30, 3600), (40, 3600)]
     assert world.failures == 50
-    assert notices(world.user) == [*["locked"] * 4, "disabled"]
+    assert notices(world.user) == [*["programs_locked"] * 4, "programs_off"]
 
 
 def test_the_fiftieth_failure_disables(any_world: World) -> None:
     """S-07a: from then on no texted code serves, none is sent, and it does not pass."""
-    any_world.set_user(otp_failures=49)
+    any_world.set_count(failures=49)
 
     with one_event(_kind(any_world), CodeOutcome.OTP_INCORRECT):
         any_world.guess_wrong()
 
     data = newest_event().data
     assert (data["failures"], data["disabled"]) == (50, True)
-    assert notices(any_world.user)[-1:] == [Notice.Kind.DISABLED]
+    told = Notice.Kind.PROGRAMS_OFF if any_world.by_program else Notice.Kind.DISABLED
+    assert notices(any_world.user)[-1:] == [told]
     any_world.clock.shift(timedelta(days=400))
     assert any_world.guess(any_world.code()).outcome is CodeOutcome.FACTOR_DISABLED
     texts = len(any_world.phone.messages)
@@ -141,7 +142,7 @@ def test_no_text_while_barred(
 @pytest.fixture
 def failed(challenged: World) -> World:
     """Seven failures of a user with an active number."""
-    challenged.set_user(otp_failures=7)
+    challenged.set_count(failures=7)
     return challenged
 
 
@@ -242,6 +243,7 @@ def test_the_count_survives(failed: World, event: Callable[[World], None]) -> No
     assert failed.failures == 7
 
 
+@pytest.mark.parametrize("challenged", [Purpose.OPT_OUT], indirect=True)
 def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
     """S-05: three wrong codes here, two there; one count."""
     challenged.guess_wrong(3)
@@ -252,7 +254,7 @@ def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
             challenged.user, challenged.file, row.pk, challenged.wrong(), origin=ORIGIN
         )
     assert challenged.failures == 5
-    assert newest_event().data == {"try": 2, "failures": 5}
+    assert newest_event().data == {"try": 2, "failures": 5, "programs": True}
 
 
 # -- what does ---------------------------------------------------------------------
@@ -266,11 +268,12 @@ def test_a_right_code_resets(failed: World) -> None:
 @pytest.mark.parametrize("bar", [World.lock, World.disable], ids=["locked", "disabled"])
 def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     bar(failed)
-    failures = failed.failures
+    failures = User.objects.get(pk=failed.user.pk).failures
     with one_event(AuditEvent.Kind.UNLOCK, StaffOutcome.OK, {"failures": failures}, reason=REASON):
         staff_actions.unlock(failed.user, reason=f"  {REASON} ", origin=ORIGIN)
     user = User.objects.get(pk=failed.user.pk)
-    assert (user.otp_failures, user.otp_locked_until, user.otp_disabled_at) == (0, None, None)
+    for count in (user.own, user.programs):
+        assert (count.failures, count.locked_until, count.disabled_at) == (0, None, None)
     assert failed.guess(failed.code()).outcome is CodeOutcome.OK
 
 

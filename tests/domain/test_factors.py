@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from optin import codes
 from optin.conf import MAX_FAILURES
-from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode
+from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode, User
 from optin.operations import (
     authenticators,
     challenges,
@@ -84,7 +86,6 @@ DOORS: list[tuple[Door, By, Purpose]] = [
     (at_a_change, By.APP, Purpose.CHANGE),
     (at_turning_off, By.TEXT, Purpose.OPT_OUT),
     (at_turning_off, By.RECOVERY, Purpose.OPT_OUT),
-    (at_the_clients_opt_out, By.TEXT, Purpose.OPT_OUT),
     (at_a_new_number, By.TEXT, Purpose.OPT_IN),
     (at_the_token_call, By.APP, Purpose.SIGN_IN),
     (at_the_token_call, By.TEXT, Purpose.SIGN_IN),
@@ -159,8 +160,43 @@ def test_a_right_code_at_any_door_starts_the_count_again(
     assert full.now.otp_failures == 0
 
 
+# -- by access keys and tokens, which have a count of their own ----------------------
+
+
+def test_what_a_call_counts_bars_no_sign_in(full: Person, texted: dict[Purpose, str]) -> None:
+    """S-07: neither its lock nor its disabling. Nor can it use up the tries of another code."""
+    for failures in (9, 49):
+        User.objects.filter(pk=full.user.pk).update(
+            program_failures=failures, program_locked_until=None
+        )
+        guess = wrong(texted[Purpose.OPT_OUT])
+        assert at_the_clients_opt_out(full, guess) == CodeOutcome.OTP_INCORRECT
+        assert newest_event().data["programs"] is True
+        assert full.now.programs.bars(timezone.now())
+        assert (full.now.otp_failures, full.now.own.bars(timezone.now())) == (0, False)
+        assert full.check(full.right(By.RECOVERY)).outcome is CodeOutcome.OK
+        full.recovery.pop(0)
+    assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.FACTOR_DISABLED
+    sent = challenges.challenge(full.user, Purpose.OPT_OUT, origin=ORIGIN)
+    assert (sent.outcome, sent.facts["count"]) == (SendOutcome.FACTOR_DISABLED, 50)
+    assert full.check(texted[Purpose.SIGN_IN]).outcome is CodeOutcome.OK
+    assert full.now.programs.failures == 50  # no sign-in starts it again
+    assert notices(full.user)[-4:] == ["programs_locked", "recovered", "programs_off", "recovered"]
+
+
+def test_what_bars_the_person_bars_their_programs(full: Person, texted: Any) -> None:
+    full.lock(300)
+    assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.LOCKED
+    full.clock.shift(300)
+    assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.OK
+    assert full.now.otp_failures == 10  # a right code starts the count again that it moves
+
+
+# -- beyond NIST's ceiling -----------------------------------------------------------
+
+
 @pytest.mark.parametrize("failures", [50, 98, 99])
-def test_an_app_goes_on_up_to_the_ceiling(full: Person, failures: int) -> None:
+def test_one_code_of_an_app_is_enough_up_to_the_ceiling(full: Person, failures: int) -> None:
     """NIST SP 800-63B-4 3.2.2: at most 100."""
     full.disable()
     full.fail_before(failures)
@@ -168,19 +204,23 @@ def test_an_app_goes_on_up_to_the_ceiling(full: Person, failures: int) -> None:
     assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
 
 
-def test_the_hundredth_failure_ends_the_app(full: Person) -> None:
-    """... until a recovery code or staff start the count again."""
+@pytest.mark.parametrize("programs", [0, 50])
+def test_beyond_the_ceiling_two_codes_of_an_app_open(full: Person, programs: int) -> None:
+    """The owner is not shut out, though somebody with the password guesses and guesses on."""
     assert MAX_FAILURES == 100
     full.disable()
-    full.fail_before(99)
-    assert full.check(full.wrong(By.APP)).outcome is CodeOutcome.OTP_INCORRECT
-    full.clock.shift(3600)  # past the lock of a tenth
-    for code, told in ((full.app_code(), one_event), (full.wrong(By.APP), one_repeat)):
-        with told(Kind.CHECK, CodeOutcome.FACTOR_DISABLED):
-            assert full.check(code).outcome is CodeOutcome.FACTOR_DISABLED
-    assert full.now.otp_failures == 100
-    assert full.check(full.recovery[0]).by is By.RECOVERY
+    full.fail_before(99 - programs)
+    User.objects.filter(pk=full.user.pk).update(program_failures=programs)
+    for _ in range(3):
+        assert full.check(full.wrong(By.APP), origin=OTHER_PAGE).outcome == "otp_incorrect"
+        full.clock.shift(3600)  # past the lock of a tenth
+    outcomes = []
+    for _ in range(2):
+        full.clock.shift(30)
+        outcomes.append(full.check(full.app_code()).outcome)
+    assert outcomes == [CodeOutcome.OTP_INCORRECT, CodeOutcome.OK]
     assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
+    full.clock.shift(30)
     assert full.check(full.app_code()).by is By.APP
 
 
@@ -190,6 +230,16 @@ def test_a_recovery_code_never_ends(full: Person, failures: int) -> None:
     full.fail_before(failures)
     assert full.check(full.recovery[0]).by is By.RECOVERY
     assert full.now.otp_failures == 0
+
+
+def test_the_count_locks_on_when_its_column_is_full(full: Person, settings: Settings) -> None:
+    """Else a wrong code would fail, and not count."""
+    settings.OPTIN_LOCK_AFTER = 2
+    full.fail_before(32_766)
+    for _ in range(2):
+        assert full.check(full.wrong(By.RECOVERY)).outcome is CodeOutcome.OTP_INCORRECT
+    assert full.now.otp_failures == 32_766
+    assert full.now.own.locked_for(timezone.now())
 
 
 def test_wrong_recovery_codes_go_on_to_lock_beyond_the_ceiling(full: Person) -> None:

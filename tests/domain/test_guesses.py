@@ -17,6 +17,7 @@ from optin import checks
 from optin.conf import Rate
 from optin.models import AuthenticatorApp, User
 from optin.operations import staff_actions
+from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
 from optin.support import guesses
 from optin.support.guesses import Plan
@@ -99,6 +100,23 @@ def test_the_first_code_sent_twice_is_the_first_still(attacked: Person) -> None:
     assert enter(attacked) is OK
 
 
+@pytest.mark.parametrize(
+    "elsewhere", [OTHER_PAGE, Origin(Face.TOKEN, ip="198.51.100.1")], ids=["page", "token call"]
+)
+def test_the_second_code_comes_from_the_same_place(attacked: Person, elsewhere: Origin) -> None:
+    """Else somebody with the password would need to guess only one, after the owner's first."""
+    enter(attacked)
+    attacked.clock.shift(30)
+    assert attacked.check(attacked.app_code(), origin=elsewhere).outcome is WRONG
+
+
+def test_token_calls_from_one_network_are_one_place(attacked: Person) -> None:
+    for ip, outcome in (("198.51.100.1", WRONG), ("198.51.100.2", OK)):
+        attacked.clock.shift(30)
+        origin = Origin(Face.TOKEN, ip=ip)
+        assert attacked.check(attacked.app_code(), origin=origin).outcome is outcome
+
+
 def test_no_code_is_a_first_and_a_second(attacked: Person) -> None:
     enter(attacked)
     code = attacked.app_code()
@@ -173,6 +191,19 @@ def test_wrong_codes_beyond_put_the_end_off_no_further(attacked: Person) -> None
     assert attacked.now.otp_failures == 6  # the count that locks goes on
 
 
+def test_beyond_the_ceiling_no_single_code_is_compared(person: Person) -> None:
+    """NIST: 100. What ``guess_budget`` prints for the app ends there, also beside the wait."""
+    person.set_up(By.APP)
+    person.fail_before(98)
+    marks = []
+    for _ in range(4):
+        guess(person)
+        marks.append("app_until" in newest_event().data)
+        person.clock.shift(3600)
+    assert marks == [True, True, False, False]
+    assert enter(person) is WRONG
+
+
 def test_texted_and_recovery_codes_do_not_count(full: Person) -> None:
     full.text()
     for by in (By.TEXT, By.RECOVERY):
@@ -214,6 +245,9 @@ OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
         pytest.param(By.TEXT, LONG_FIRST, id="texts, the first lock is the longest"),
         pytest.param(By.TEXT, ONE_LOCK, id="texts, all locks are as long"),
         pytest.param(By.TEXT, FEW_TEXTS, id="few texts"),
+        pytest.param(guesses.PROGRAMS, SHORT, id="programs"),
+        pytest.param(guesses.PROGRAMS, LONG_FIRST, id="programs, the first lock is the longest"),
+        pytest.param(guesses.PROGRAMS, FEW_TEXTS, id="programs, few texts"),
         pytest.param(By.APP, SHORT, id="app"),
         pytest.param(By.APP, ONE_LOCK, id="app, all locks are as long"),
         pytest.param(By.APP, NO_CEILING, id="app without its ceiling"),
@@ -224,7 +258,7 @@ OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
 )
 @pytest.mark.slow
 def test_a_guesser_gets_what_is_printed_and_no_more(
-    full: Person, settings: LazySettings, kind: By, given: dict[str, Any]
+    full: Person, settings: LazySettings, kind: str, given: dict[str, Any]
 ) -> None:
     """G-03: at least nine tenths of it, or it would be no figure to go by."""
     for name, value in given.items():
@@ -281,8 +315,8 @@ def test_the_command_prints_the_budget(capsys: Any, settings: LazySettings) -> N
     call_command("guess_budget")
     lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]
-    assert [line[0] for line in lines[1:]] == ["texted", "app", "recovery", "together"]
-    assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 4
+    assert [line[0] for line in lines[1:]] == ["texted", "programs", "app", "recovery", "together"]
+    assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 5
     settings.OPTIN_LOCK_AFTER = 0
     with pytest.raises(CommandError, match="OPTIN_LOCK_AFTER must be from 1 to 100"):
         call_command("guess_budget")

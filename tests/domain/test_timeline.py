@@ -484,7 +484,7 @@ def test_other_causes(scene: Scene, seed: Happen, why: Why, words: str) -> None:
         (
             locked,
             lambda scene: staff_actions.unlock(scene.user, reason="known here", origin=STAFF),
-            r"refused: 5 wrong codes in a row; each 5 lock the account .*\. This is over\.",
+            r"refused: 5 wrong codes in a row; each 5 lock codes .*\. This is over\.",
         ),
         (
             number_limit,

@@ -39,7 +39,7 @@ def fail(times: int) -> Given:
 
 def fail_before(failures: int) -> Given:
     """Put failures with other codes behind the user."""
-    return lambda world: world.set_user(otp_failures=failures)
+    return lambda world: world.set_count(failures=failures)
 
 
 def fail_and_wait(world: World) -> None:
@@ -53,7 +53,7 @@ def lock_and_disable(world: World) -> None:
 
 
 def end_the_lock(world: World) -> None:
-    world.set_user(otp_failures=10, otp_locked_until=timezone.now())
+    world.set_count(failures=10, locked_until=timezone.now())
 
 
 def close(world: World) -> None:
@@ -143,6 +143,8 @@ def test_outcome(
     purpose = any_world.purpose
     row = any_world.row
     active_before = row.confirmed
+    if "failures" in data:
+        data = data | any_world.marks
     if KIND_OF[purpose] == Kind.CHECK:
         by = {"by": "text"} if expected is CodeOutcome.OK else {}
         data = {**data, **by, "purpose": purpose}

@@ -389,7 +389,7 @@ def what_stands(user: User) -> dict[str, object]:
     otps = PendingOtp.objects.filter(provider_user__user=user).order_by("pk")
     rows = ProviderUser.objects.filter(user=user).order_by("pk")
     events = AuditEvent.objects.filter(user_id=user.pk).order_by("pk")
-    names = ("otp_failures", "otp_locked_until", "otp_disabled_at", "session_epoch")
+    names = ("otp_failures", "program_failures", "program_locked_until", "session_epoch")
     return {
         **{name: getattr(user, name) for name in names},
         "codes": list(otps.values_list("purpose", "tries", "closed_as")),
@@ -493,7 +493,7 @@ def test_no_answer_leaves_before_the_commit_that_counted_it(
 
     user.refresh_from_db()
     assert seen == [("200" if guess == "right" else "400", what_stands(user))]
-    assert user.otp_failures == (guess == "wrong")
+    assert user.failures == (guess == "wrong")
 
 
 # -- what comes after the commit -----------------------------------------------------

@@ -7,6 +7,7 @@ from django.utils import timezone
 from optin import codes
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, User
+from optin.models.users import WrongCodes
 from optin.operations import challenges
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome, SendOutcome
@@ -21,15 +22,24 @@ ORIGIN = Origin(Face.API, client="key:1")
 AFTER_MIDNIGHT = 300
 """Seconds into a window of texts, where codes of the window before still work."""
 
-MARKS = {By.TEXT: "try", By.APP: "app_until", By.RECOVERY: "failures"}
+MARKS = {
+    By.TEXT: "try",
+    By.APP: "app_until",
+    By.RECOVERY: "failures",
+    guesses.PROGRAMS: "programs",
+}
 """What the event of a guess has in its data if a right one would have let them in."""
 
 
 class Guesser:
     """Guesses at codes of one *kind*; others only bring the count to where it is best."""
 
-    def __init__(self, person: Person, kind: By) -> None:
+    def __init__(self, person: Person, kind: str) -> None:
         self.person, self.kind = person, kind
+        self.by_program = kind == guesses.PROGRAMS
+        self.purposes = (
+            (Purpose.OPT_OUT,) if self.by_program else (Purpose.SIGN_IN, Purpose.OPT_OUT)
+        )
         self.tries: dict[Purpose, int] = {}
         self.codes: dict[Purpose, str] = {}
 
@@ -41,7 +51,9 @@ class Guesser:
         end = begin + timedelta(seconds=seconds)
         first = begin + timedelta(seconds=plan.lasts)
         comes = [first + n * day for n in range(seconds // DAY + 2)]
-        if plan.shuts_out:
+        if self.by_program:
+            comes = []  # her sign-ins change nothing
+        elif plan.shuts_out:
             comes = comes[:1] if plan.lasts else []
         self._climb(plan, begin)
         last = AuditEvent.objects.latest("pk").pk
@@ -60,14 +72,17 @@ class Guesser:
         self._move_to(begin - timedelta(seconds=ends + 400))
         User.objects.filter(pk=self.person.user.pk).update(app_failures_until=None)
         self._owner_signs_in()
-        while self.person.now.otp_failures < plan.begins_at:
+        if self.by_program:
+            changes = {"program_failures": plan.begins_at, "program_disabled_at": None}
+            User.objects.filter(pk=self.person.user.pk).update(**changes)
+        while not self.by_program and self.person.now.otp_failures < plan.begins_at:
             self._wait_out_a_lock()
             self._enter(codes.new_recovery_code())
         self._wait_out_a_lock()
         self.tries = {}
         self._move_to(begin - timedelta(seconds=AFTER_MIDNIGHT + 60))
-        if self.kind is By.TEXT:
-            for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
+        if self.kind in {By.TEXT, guesses.PROGRAMS}:
+            for purpose in self.purposes:
                 self._ask(purpose)
         self._move_to(begin)
 
@@ -77,13 +92,14 @@ class Guesser:
         """Guess as often as can be; with *let_in*, let no lock stand in the owner's way."""
         while timezone.now() < moment or let_in:
             user = self.person.now
-            if user.locked_for(timezone.now()):
-                assert user.otp_locked_until
-                if user.otp_locked_until > moment:
+            count = self._count(user)
+            if count.locked_for(timezone.now()):
+                assert count.locked_until
+                if count.locked_until > moment:
                     break
                 self._wait_out_a_lock()
                 continue
-            lock = timedelta(seconds=guesses.lock(user.otp_failures + 1))
+            lock = timedelta(seconds=guesses.lock(count.failures + 1))
             if let_in and timezone.now() + lock > moment:
                 break
             wait = self._guess(user)
@@ -95,17 +111,17 @@ class Guesser:
     def _guess(self, user: User) -> timedelta | None:
         """Guess once; or return how long to wait, nothing if that would not help."""
         now = timezone.now()
-        if self.kind is By.RECOVERY:
+        if self.kind == By.RECOVERY:
             return self._enter(codes.new_recovery_code())
-        if self.kind is By.APP:
+        if self.kind == By.APP:
             until = user.two_codes_until(now)
-            if user.otp_failures >= 100:
+            if user.failures >= 100:
                 return None
             return until - now if until else self._enter(self.person.wrong(By.APP))
-        if user.otp_disabled_at:
+        if self._count(user).disabled_at:
             return None
         if not any(self.tries.values()):  # what there is ends first
-            waits = [self._ask(purpose) for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT)]
+            waits = [self._ask(purpose) for purpose in self.purposes]
             if not any(self.tries.values()):
                 return min(filter(None, waits))
         purpose = max(self.tries, key=self.tries.__getitem__)
@@ -121,7 +137,11 @@ class Guesser:
         return None
 
     def _enter(self, code: str, purpose: Purpose = Purpose.SIGN_IN) -> timedelta:
-        result = challenges.check(self.person.user, purpose, code, origin=ORIGIN)
+        user, file = self.person.user, self.person.file
+        if self.by_program:
+            result = challenges.opt_out(user, file, code, origin=ORIGIN)
+        else:
+            result = challenges.check(user, purpose, code, origin=ORIGIN)
         if result.outcome is not CodeOutcome.OTP_INCORRECT:
             self.tries[purpose] = 0  # expired
         return timedelta()
@@ -136,8 +156,11 @@ class Guesser:
             self.person.make_recovery_codes()
 
     def _wait_out_a_lock(self) -> None:
-        left = self.person.now.locked_for(timezone.now())
+        left = self._count(self.person.now).locked_for(timezone.now())
         self.person.clock.shift(left or timedelta())
+
+    def _count(self, user: User) -> WrongCodes:
+        return user.programs if self.by_program else user.own
 
     def _move_to(self, moment: datetime) -> None:
         assert timezone.now() <= moment

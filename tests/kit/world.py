@@ -22,6 +22,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.models.users import WrongCodes
 from optin.operations import authenticators, challenges, opt_ins, staff_actions
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
@@ -73,8 +74,23 @@ class World:
 
     @property
     def failures(self) -> int:
+        return self.count.failures
+
+    @property
+    def by_program(self) -> bool:
+        """Whether the code is entered by a call: such wrong codes count apart."""
+        return self.purpose in {Purpose.OPT_IN, Purpose.OPT_OUT}
+
+    @property
+    def count(self) -> WrongCodes:
+        """The count that a wrong code raises."""
         user: User = User.objects.get(pk=self.user.pk)
-        return user.otp_failures
+        return user.programs if self.by_program else user.own
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the event of a wrong code has in its data beside the counts."""
+        return {"programs": True} if self.by_program else {}
 
     def code(self) -> str:
         return self.phone.code()
@@ -103,14 +119,18 @@ class World:
         for _ in range(times):
             assert self.guess(self.wrong()).outcome == "otp_incorrect"
 
+    def set_count(self, **changes: Any) -> None:
+        column = self.count.column
+        self.set_user(**{f"{column}_{name}": value for name, value in changes.items()})
+
     def set_user(self, **changes: Any) -> None:
         User.objects.filter(pk=self.user.pk).update(**changes)
 
     def lock(self) -> None:
-        self.set_user(otp_failures=10, otp_locked_until=timezone.now() + timedelta(seconds=900))
+        self.set_count(failures=10, locked_until=timezone.now() + timedelta(seconds=900))
 
     def disable(self) -> None:
-        self.set_user(otp_failures=50, otp_disabled_at=timezone.now())
+        self.set_count(failures=50, disabled_at=timezone.now())
 
     def suspend(self) -> None:
         ProviderUser.objects.filter(user=self.user).update(suspended_at=timezone.now())

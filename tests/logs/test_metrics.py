@@ -90,14 +90,14 @@ def test_locks_and_disablings(
 
     for _ in range(2):
         opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
-        User.objects.update(otp_locked_until=None)
+        User.objects.update(program_locked_until=None)
 
     assert counts.moved == {
         decided("verify_opt_in", "otp_incorrect"): 2,
         "optin_locks_total": 1,
         "optin_disablings_total": 1,
-        mails("locked"): 1,
-        mails("disabled"): 1,
+        mails("programs_locked"): 1,
+        mails("programs_off"): 1,
     }
 
 

@@ -46,6 +46,7 @@ from tests.machine.model import (
     OPT_OUT,
     SIGN_IN,
     Code,
+    Count,
     Model,
     Person,
     Row,
@@ -180,7 +181,8 @@ class Machine(RuleBasedStateMachine):
     @rule(who=anybody, purpose=a_purpose)
     def ask_for_a_code(self, who: int, purpose: str) -> None:
         expected = self.model.challenge(self.person(who), purpose, self.now)
-        sending = challenges.challenge(self.users[who], Purpose(purpose), origin=ORIGIN)
+        origin = ORIGIN if purpose == OPT_OUT else FROM
+        sending = challenges.challenge(self.users[who], Purpose(purpose), origin=origin)
         assert sending.outcome == expected.outcome
         self.decided("challenge", expected.outcome, who)
         self.read_phone(expected)
@@ -268,7 +270,7 @@ class Machine(RuleBasedStateMachine):
         self.decided(action, expected, who)
 
     def somebody_failed(self) -> bool:
-        return any(person.failures for person in self.model.people)
+        return any(person.is_counted for person in self.model.people)
 
     @precondition(somebody_failed)
     @rule(who=anybody)
@@ -294,7 +296,8 @@ class Machine(RuleBasedStateMachine):
     def edges(self) -> list[datetime]:
         """When a code dies, when it is no longer repeated, and when a lock ends."""
         lives = [code.expires for *_, code in self.open_codes()]
-        locks = [p.locked_until for p in self.model.people if p.locked_until]
+        counts = [count for p in self.model.people for count in (p.own, p.programs)]
+        locks = [count.locked_until for count in counts if count.locked_until]
         edges = [*lives, *(end - model.REPEAT_WHILE for end in lives), *locks]
         return [edge for edge in edges if edge > self.now]
 
@@ -322,9 +325,10 @@ class Machine(RuleBasedStateMachine):
             )
         self.read_people()
         for user, person in zip(self.users, self.model.people, strict=True):
-            assert user.otp_failures == person.failures
-            assert user.locked_for(self.now) == self.locked_for(person)
-            assert bool(user.otp_disabled_at) == person.disabled
+            for found_in, count in ((user.own, person.own), (user.programs, person.programs)):
+                assert found_in.failures == count.failures
+                assert found_in.locked_for(self.now) == self.locked_for(count)
+                assert bool(found_in.disabled_at) == count.disabled
             assert found[user.pk] == {
                 (
                     row.id,
@@ -379,8 +383,8 @@ class Machine(RuleBasedStateMachine):
     def failures_are_forgotten_for_a_right_code_or_by_staff_only(self) -> None:
         self.read_people()
         for who, user in enumerate(self.users):
-            assert user.otp_failures >= self.failures[who] or who in self.may_forget
-            self.failures[who] = user.otp_failures
+            assert user.failures >= self.failures[who] or who in self.may_forget
+            self.failures[who] = user.failures
         self.may_forget.clear()
 
     @invariant()
@@ -452,8 +456,8 @@ class Machine(RuleBasedStateMachine):
     def person(self, who: int) -> Person:
         return self.model.people[who]
 
-    def locked_for(self, person: Person) -> timedelta | None:
-        until = person.locked_until
+    def locked_for(self, count: Count) -> timedelta | None:
+        until = count.locked_until
         return until - self.now if until and self.now < until else None
 
     def open_codes(self) -> list[tuple[int, Row, str, Code]]:
@@ -479,7 +483,7 @@ class Machine(RuleBasedStateMachine):
         else:
             kind = "check"
             expected = self.model.check(person, purpose, guess, self.now)
-            outcome = heard(lambda: challenges.check(user, Purpose(purpose), guess, origin=ORIGIN))
+            outcome = heard(lambda: challenges.check(user, Purpose(purpose), guess, origin=FROM))
         assert outcome == expected
         if expected in {"ok", "mobile_number_in_use"}:
             self.may_forget.add(who)

@@ -52,16 +52,32 @@ class Row:
     codes: dict[str, Code] = field(default_factory=dict)  # open ones, by purpose
 
 
-@dataclass(eq=False)
-class Person:
+@dataclass
+class Count:
+    """Wrong codes in a row, and what they led to."""
+
     failures: int = 0
     locked_until: datetime | None = None
     disabled: bool = False
+
+
+@dataclass(eq=False)
+class Person:
+    own: Count = field(default_factory=Count)
+    programs: Count = field(default_factory=Count)
     rows: dict[str, Row] = field(default_factory=dict)  # by number
 
     @property
     def active(self) -> Row | None:
         return next((row for row in self.rows.values() if row.active), None)
+
+    def bars(self, purpose: str) -> list[Count]:
+        """The counts that can bar a code for *purpose*. The last is the one that it raises."""
+        return [self.own, self.programs] if purpose in (OPT_IN, OPT_OUT) else [self.own]
+
+    @property
+    def is_counted(self) -> bool:
+        return any(count.failures or count.disabled for count in (self.own, self.programs))
 
     def row(self, row_id: int) -> Row | None:
         return next((row for row in self.rows.values() if row.id == row_id), None)
@@ -136,7 +152,7 @@ class Model:
     # -- texts -------------------------------------------------------------------
 
     def opt_in(self, person: Person, file: int, number: str, now: datetime) -> Answer:
-        if barred := self._barred(person, now):
+        if barred := self._barred(person, OPT_IN, now):
             return Answer(barred)
         if person.active:
             return Answer("already_opted_in")
@@ -151,7 +167,7 @@ class Model:
         return answer
 
     def challenge(self, person: Person, purpose: str, now: datetime) -> Answer:
-        if barred := self._barred(person, now):
+        if barred := self._barred(person, purpose, now):
             return Answer(barred)
         row = person.active
         if row is None:
@@ -183,7 +199,7 @@ class Model:
     def verify(self, person: Person, file: int, row_id: int, guess: str, now: datetime) -> str:
         if self._is_malformed(person, guess):
             return MALFORMED
-        if barred := self._barred(person, now):
+        if barred := self._barred(person, OPT_IN, now):
             return barred
         row = person.row(row_id)
         if row is None or row.file != file:
@@ -207,7 +223,7 @@ class Model:
     def check(self, person: Person, purpose: str, guess: str, now: datetime) -> str:
         if not _could_be_a_code(guess):
             return MALFORMED
-        if barred := self._barred(person, now):
+        if barred := self._barred(person, purpose, now):
             return barred
         row = person.active
         if row is None:
@@ -230,7 +246,7 @@ class Model:
         return outcome
 
     def _guess(self, person: Person, row: Row, purpose: str, guess: str, now: datetime) -> str:
-        code = row.codes[purpose]
+        code, count = row.codes[purpose], person.bars(purpose)[-1]
         if code.is_dead(now):
             return "otp_expired"
         if code.tries >= TRIES:
@@ -239,25 +255,26 @@ class Model:
             return "otp_incorrect"
         if guess == code.text:
             del row.codes[purpose]
-            person.failures, person.locked_until = 0, None
+            count.failures, count.locked_until = 0, None
             return "ok"
         code.tries += 1
-        person.failures += 1
-        if person.failures >= DISABLE_AFTER:
-            person.disabled = True
-        elif person.failures % LOCK_AFTER == 0:
-            nth = min(person.failures // LOCK_AFTER, len(LOCK_SECONDS))
-            person.locked_until = now + timedelta(seconds=LOCK_SECONDS[nth - 1])
+        count.failures += 1
+        if count.failures >= DISABLE_AFTER:
+            count.disabled = True
+        elif count.failures % LOCK_AFTER == 0:
+            nth = min(count.failures // LOCK_AFTER, len(LOCK_SECONDS))
+            count.locked_until = now + timedelta(seconds=LOCK_SECONDS[nth - 1])
         return "otp_incorrect"
 
     def _is_malformed(self, person: Person, guess: str) -> bool:
         lengths = {self.digits, *(code.digits for *_, code in person.codes())}
         return not _could_be_a_code(guess) or len(guess) not in lengths
 
-    def _barred(self, person: Person, now: datetime) -> str:
-        if person.disabled or (person.active and person.active.suspended):
+    def _barred(self, person: Person, purpose: str, now: datetime) -> str:
+        bars = person.bars(purpose)
+        if any(bar.disabled for bar in bars) or (person.active and person.active.suspended):
             return "factor_disabled"
-        if person.locked_until and now < person.locked_until:
+        if any(bar.locked_until and now < bar.locked_until for bar in bars):
             return "locked"
         return ""
 
@@ -302,9 +319,9 @@ class Model:
         return "ok"
 
     def unlock(self, person: Person) -> str:
-        if not (person.failures or person.disabled):
+        if not person.is_counted:
             return "unchanged"
-        person.failures, person.locked_until, person.disabled = 0, None, False
+        person.own, person.programs = Count(), Count()
         return "ok"
 
     @staticmethod

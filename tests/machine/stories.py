@@ -27,7 +27,7 @@ def at_peace(machine: Machine, *people: int) -> None:
     """Nothing is counted, nothing is pending, and nobody must wait."""
     for who in people:
         person = machine.person(who)
-        if person.failures or person.disabled:
+        if person.is_counted:
             machine.staff_unlock(who)
         if person.active and person.active.suspended:
             machine.staff_act(who, "resume")
@@ -81,7 +81,7 @@ def fail(machine: Machine, who: int, row: Number, times: int) -> None:
     """Enter wrong codes, as many as it takes, through locks and used-up codes."""
     for _ in range(times):
         code = row.codes.get(SIGN_IN)
-        if code is None or code.tries >= TRIES or machine.locked_for(machine.person(who)):
+        if code is None or code.tries >= TRIES or machine.locked_for(machine.person(who).own):
             machine.time_passes(121)  # the longest of waits and locks
         if code is None or code.tries >= TRIES:
             ask(machine, who, row, SIGN_IN)
@@ -267,7 +267,7 @@ def a_lock(machine: Machine, who: int) -> None:
     machine.enter_code_of(who, row, SIGN_IN)
     machine.sign_in(who, "", 0)
     machine.sign_in(who, "right", 0)
-    ends = machine.person(who).locked_until
+    ends = machine.person(who).own.locked_until
     if ends:
         machine.clock.move_to(ends - A_MOMENT)
         machine.enter_code_of(who, row, SIGN_IN)

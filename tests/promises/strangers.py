@@ -118,7 +118,7 @@ class Strangers(RuleBasedStateMachine):
     """New people, files and numbers for each trace. The counters of all begin anew.
 
     Of three strangers with accounts, the first is a member of her file, the second has an access
-    key to another file, and the third has a verified number of their own.
+    key to another file, and the third has a verified number of their own. One has her access key.
     """
 
     def __init__(self, phone: Phone, clock: time_machine.Traveller, met: dict[str, int]) -> None:
@@ -151,6 +151,9 @@ class Strangers(RuleBasedStateMachine):
             ),
             Api(token=bearer(self.strangers[2], lifetime=year), file_id=2 * n, http=self.http),
         ]
+        # A thief has her own key.
+        key = AccessKey.objects.make(self.owner, self.files[0], NOON)[1]
+        self.her_program = Api(key=key, file_id=2 * n, http=self.http)
         self.anybody = Api(http=self.http)
         self.home, self.is_behind_proxy = HOMES[0], False
         self.visits = 0
@@ -270,6 +273,19 @@ class Strangers(RuleBasedStateMachine):
     def ask_to_opt_out(self, who: int, guesses: bool, ip: str, times: int) -> None:
         for _ in range(times):
             self.apis[who].opt_out("1234567" if guesses else None, **self.lying(ip))
+
+    @rule(call=st.sampled_from(["ask", "off", "verify", "opt in"]), ip=an_address, times=some_times)
+    def use_her_key(self, call: str, ip: str, times: int) -> None:
+        """Ask for codes and guess at them, also at those with which she signs in."""
+        guess = wrong(self.phone.code_to(self.number))
+        for _ in range(times):
+            if call == "opt in":
+                self.her_program.opt_in(self.other, **self.lying(ip))
+            elif call == "verify":
+                self.her_program.verify(self.hers, guess, **self.lying(ip))
+            else:
+                otp = guess if call == "off" else None
+                self.her_program.opt_out(otp, **self.lying(ip))
 
     @rule(spelling=a_spelling, is_hers=st.booleans(), ip=an_address, times=some_times)
     def try_passwords_on_the_page(self, spelling: int, is_hers: bool, ip: str, times: int) -> None:

@@ -5,6 +5,7 @@ tests/promises/test_owner.py`` looks for new ones.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -21,7 +22,6 @@ from optin.operations import send_controls, staff_actions
 from optin.origin import Face, Origin
 from optin.runtime import hashing
 from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
-from tests.kit.clients import Api, bearer
 from tests.kit.people import PASSWORD
 from tests.kit.phone import AWAY, Phone, wrong
 from tests.promises.strangers import CHOICES, FIXED, SECRET, Strangers, taker
@@ -69,6 +69,30 @@ def test_she_gets_in_whatever_strangers_do(
     )
     record_property("visits", met)
     print(f"Visits: {dict(sorted(met.items()))}")
+
+
+def test_her_leaked_key_shuts_out_programs_and_not_her(
+    phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """A thief asks for a code and guesses, in turns, until the calls are refused for good."""
+    at = Strangers(phone, clock, {})
+    at.live_at(at.home)
+    told = []
+    while "factor_disabled" not in told:
+        asked = at.her_program.opt_out()
+        if asked.status == 401:
+            code = wrong(phone.code_to(at.number))
+            told += [at.her_program.opt_out(code).code for _ in range(conf.otp_tries)]
+            clock.shift(30)
+            continue
+        told.append(asked.code)
+        assert at.visit("token" if len(told) % 2 else "page") == ""
+        clock.shift(int(asked.headers.get("Retry-After", 0)))
+    assert Counter(told)["otp_incorrect"] == conf.disable_after
+    assert told.index("locked") == conf.lock_after
+    calls = [at.her_program.opt_in("0491 570 157"), at.her_program.verify(at.hers, "1234567")]
+    assert {(answer.status, answer.code) for answer in calls} == {(403, "factor_disabled")}
+    assert [at.visit("page"), at.visit("token")] == ["", ""]
 
 
 # -- what is left out --------------------------------------------------------------
@@ -126,15 +150,6 @@ def _codes_are_guessed_with_her_password(at: Strangers) -> str:
     for n in range(2):
         thief.send(code=wrong(wrong(at.phone.code()) if n else at.phone.code()))
     at.clock.shift(60)
-    return at.visit("token")
-
-
-def _codes_are_guessed_with_her_token(at: Strangers) -> str:
-    at.set("LOCK_AFTER", 2)
-    api = Api(token=bearer(at.owner), file_id=at.files[0].pk)
-    api.opt_out()
-    for _ in range(2):
-        api.opt_out(wrong(at.phone.code()))
     return at.visit("token")
 
 
@@ -196,7 +211,6 @@ def _somebody_reads_her_mail(at: Strangers) -> str:
         (_a_stranger_beside_her_where_she_is_new, "429"),
         (_she_answered_stop, "no text"),
         (_codes_are_guessed_with_her_password, "in 840 seconds"),
-        (_codes_are_guessed_with_her_token, "in 900 seconds"),
         (_her_texts_are_used_up_with_her_password, "in 3480 seconds"),
         (_all_texts_and_then_hers_are_used_up, "in 43140 seconds"),
         (_the_gateway_fails_with_texts_of_strangers, "no text"),

@@ -43,7 +43,7 @@ OFF = dict.fromkeys(
 ENV = {
     **OFF,
     "OPTIN_LOCK_AFTER": "100",
-    "OPTIN_DISABLE_AFTER": "100",
+    "OPTIN_DISABLE_AFTER": "50",
     "DJANGO_SETTINGS_MODULE": "tests.races.hurried",
     "GUNICORN_CMD_ARGS": "--preload",
 }
@@ -168,7 +168,7 @@ def kill_again_and_again(server: Server, over: Event) -> None:
 def assert_all_or_nothing(person: Person) -> None:
     user, answered = person.user, person.answered
     with transaction.atomic():
-        failures = User.objects.locked(user.pk).otp_failures
+        failures = User.objects.locked(user.pk).failures
         events = list(AuditEvent.objects.filter(user_id=user.pk).order_by("pk"))
         found = decisions(user_id=user.pk)
     decided: Counter[tuple[str, str]] = Counter()

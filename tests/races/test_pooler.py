@@ -92,4 +92,4 @@ def test_the_count_is_exact_behind_a_pooler(pooler: str, tmp_path: Path, file: F
     for user, code in zip(people, codes, strict=True):
         user.refresh_from_db()
         code.refresh_from_db()
-        assert (user.otp_failures, code.tries) == (5, 5)
+        assert (user.failures, code.tries) == (5, 5)

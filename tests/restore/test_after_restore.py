@@ -50,6 +50,7 @@ from optin.models import (
 from optin.models.messages import State
 from optin.operations import (
     authenticators,
+    challenges,
     email_changes,
     erasure,
     lost_changes,
@@ -74,7 +75,7 @@ from optin.phones import MobileNumber
 from optin.runtime import logs
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
-from tests.kit.phone import Phone
+from tests.kit.phone import Phone, wrong
 from tests.kit.staff import make_staff
 from tests.kit.trail import database_now
 from tests.kit.world import PAGE, Person, proved
@@ -186,6 +187,16 @@ class Town:
         person.fail_before(49)
         return Change(
             lambda: person.check(person.wrong(By.APP)), lambda: not person.now.otp_disabled_at
+        )
+
+    def programs_disabled(self) -> Change:
+        """And the owner is not."""
+        person = self.person(By.TEXT)
+        guess = wrong(person.text(Purpose.OPT_OUT))
+        User.objects.filter(pk=person.user.pk).update(program_failures=49)
+        return Change(
+            lambda: challenges.opt_out(person.user, person.file, guess, origin=ORIGIN),
+            lambda: bool(not person.now.program_disabled_at or person.now.otp_disabled_at),
         )
 
     # -- accounts ------------------------------------------------------------------

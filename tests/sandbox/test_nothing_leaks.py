@@ -136,13 +136,13 @@ def test_operators_hear_of_no_lock_in_a_sandbox(
 ) -> None:
     """An opt-in ends it there, so there may be many. The trail has it."""
     asked = opt_ins.opt_in(tester, sandbox_file, NUMBER, origin=ORIGIN)
-    User.objects.update(otp_failures=failures)
+    User.objects.update(program_failures=failures)
     before = metrics.LOCKS._value.get(), metrics.DISABLINGS._value.get()
     opt_ins.verify_opt_in(
         tester, sandbox_file, asked.provider_user_id or 0, "0000000", origin=ORIGIN
     )
     tester.refresh_from_db()
-    assert tester.otp_locked_until or tester.otp_disabled_at
+    assert tester.program_locked_until or tester.program_disabled_at
     assert (metrics.LOCKS._value.get(), metrics.DISABLINGS._value.get()) == before
 
 

@@ -61,7 +61,7 @@ def today(ann_code: str, ben_code: str) -> dict[str, Any]:
         "wrong": verify("0000000"),
     }
     ann.refresh_from_db()
-    found["failures"] = ann.otp_failures
+    found["failures"] = ann.failures
     found["tries"] = PendingOtp.objects.get(provider_user__user=ann).tries
     found["right"] = verify(ann_code)
     found["again"] = verify(ann_code)

@@ -564,6 +564,12 @@ SUBJECTS = {
     Notice.Kind.REVOKED: "Ihr zweiter Faktor wurde von unserem Team entfernt",
     Notice.Kind.LOCKED: "Zu viele falsche Codes: Ihr Konto ist eine Weile gesperrt",
     Notice.Kind.DISABLED: "Codes per SMS sind f\u00fcr Ihr Konto abgeschaltet",
+    Notice.Kind.PROGRAMS_LOCKED: (
+        "Zu viele falsche Codes von einer Anwendung: Anwendungen sind eine Weile gesperrt"
+    ),
+    Notice.Kind.PROGRAMS_OFF: (
+        "Zu viele falsche Codes von einer Anwendung: Anwendungen sind abgeschaltet"
+    ),
     Notice.Kind.SUSPENDED: "Ihre Mobilnummer wurde von unserem Team gesperrt",
     Notice.Kind.RESUMED: "Ihre Mobilnummer gilt wieder",
     Notice.Kind.UNLOCKED: "Ihr Konto wurde von unserem Team entsperrt",

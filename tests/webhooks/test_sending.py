@@ -95,12 +95,12 @@ def test_the_life_of_a_second_factor(client: Client, world: World) -> None:
     number = world.row.pk
     world.purpose = Purpose.SIGN_IN
     world.clock.shift(120)
-    world.set_user(otp_failures=9)
+    world.set_count(failures=9)
     world.ask()
     world.guess_wrong()  # the tenth
     staff_actions.unlock(world.user, reason="called", origin=ORIGIN)
     world.clock.shift(120)
-    world.set_user(otp_failures=49)
+    world.set_count(failures=49)
     world.ask()
     world.guess_wrong()  # the fiftieth
     staff_actions.unlock(world.user, reason="called", origin=ORIGIN)

@@ -150,6 +150,9 @@ def _reset() -> None:
         otp_failures=0,
         otp_locked_until=None,
         otp_disabled_at=None,
+        program_failures=0,
+        program_locked_until=None,
+        program_disabled_at=None,
         app_failures_until=None,
         last_attempt="",
     )

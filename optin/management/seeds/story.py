@@ -43,6 +43,7 @@ from optin.models import (
 )
 from optin.models.audit import committed
 from optin.models.messages import CARRIER, State
+from optin.operations import verification
 from optin.origin import Origin
 from optin.outcomes import By
 from optin.phones import MobileNumber
@@ -278,7 +279,8 @@ class Story:
         code.otp.closed_at, code.otp.closed_as = at, Closed.VERIFIED
         row, user, facts = code.row, code.user, {"purpose": code.otp.purpose, "by": By.TEXT.value}
         del self._open[id(row), code.otp.purpose]
-        user.last_login, user.otp_failures = at, 0
+        user.last_login = at
+        (user.programs if code.origin.is_program else user.own).forget()
         kind = Kind.CHECK
         if code.otp.purpose == Purpose.OPT_IN:
             row.confirmed, row.verified_at = True, at
@@ -290,17 +292,24 @@ class Story:
 
     def miss(self, code: Code, at: datetime) -> None:
         """A wrong code is entered: it counts, and locks or disables at its limit."""
-        user, otp = code.user, code.otp
-        otp.tries, user.otp_failures = otp.tries + 1, user.otp_failures + 1
-        facts: dict[str, Any] = {"failures": user.otp_failures, "try": otp.tries}
-        if user.otp_failures >= conf.disable_after and not user.otp_disabled_at:
-            user.otp_disabled_at, facts["disabled"] = at, True
-            self.mail(user, Notice.Kind.DISABLED, at)
-        elif user.otp_failures % conf.lock_after == 0:
-            nth = min(user.otp_failures // conf.lock_after, len(conf.lock_seconds))
-            user.otp_locked_until = at + timedelta(seconds=conf.lock_seconds[nth - 1])
-            facts["locked_until"] = user.otp_locked_until.isoformat()
-            self.mail(user, Notice.Kind.LOCKED, at)
+        user, otp, by_program = code.user, code.otp, code.origin.is_program
+        count = user.programs if by_program else user.own
+        count.add()
+        otp.tries += 1
+        facts: dict[str, Any] = {"failures": count.failures, "try": otp.tries}
+        if by_program:
+            facts["programs"] = True
+        locked, disabled = verification.NOTICES[by_program]
+        if count.failures >= conf.disable_after and not count.disabled_at:
+            count.set(disabled_at=at)
+            facts["disabled"] = True
+            self.mail(user, disabled, at)
+        elif count.failures % conf.lock_after == 0:
+            nth = min(count.failures // conf.lock_after, len(conf.lock_seconds))
+            until = at + timedelta(seconds=conf.lock_seconds[nth - 1])
+            count.set(locked_until=until)
+            facts["locked_until"] = until.isoformat()
+            self.mail(user, locked, at)
         kind = Kind.VERIFY_OPT_IN
         if otp.purpose != Purpose.OPT_IN:
             kind, facts["purpose"] = Kind.CHECK, otp.purpose
@@ -434,4 +443,5 @@ _ORDER: dict[type[models.Model], str] = {
 _CHANGED = (
     *("is_staff", "last_login", "session_epoch", "sign_ins_ended_at"),
     *("otp_failures", "otp_locked_until", "otp_disabled_at"),
+    *("program_failures", "program_locked_until", "program_disabled_at"),
 )

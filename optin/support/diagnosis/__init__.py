@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from optin.models import User
-from optin.support.diagnosis.barriers import deactivated, resting
+from optin.support.diagnosis.barriers import deactivated, programs_barred, resting
 from optin.support.diagnosis.causes import Cause, Question, Why
 from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
 from optin.support.diagnosis.facts import Known, read_facts
@@ -45,7 +45,7 @@ def causes_of(known: Known) -> list[Cause]:
     no_text = _unlike([*of_texts(known), *resting(known)])
     no_opt_in = _unlike(of_opt_in(known))
     no_entry = _unlike(of_entry(known))
-    return [*no_text, *no_opt_in, *of_access(known), *no_entry]
+    return [*no_text, *no_opt_in, *programs_barred(known), *of_access(known), *no_entry]
 
 
 def _unlike(causes: Iterable[Cause]) -> list[Cause]:

@@ -31,6 +31,11 @@ UNLOCK_TEXTS = (
     "know the password: ask the person to change it first."
 )
 
+UNLOCK_PROGRAMS = (
+    "Under “What happened”, find which access key or application it was. If the person does not "
+    "know why, have it revoked. Then press “Unlock”. A lock also ends by itself."
+)
+
 TWO_CODES = (
     "Tell them to enter the code that the app shows, then the next one within five minutes. A "
     "texted code or a recovery code works as ever. If the tries were not theirs, somebody else may "

@@ -11,6 +11,7 @@ from optin.support.diagnosis.advice import (
     BY_OWNER,
     END_SUSPENSION,
     UNLOCK,
+    UNLOCK_PROGRAMS,
     UNLOCK_TEXTS,
 )
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
@@ -120,10 +121,26 @@ def barred(known: Known) -> Iterator[Cause]:
             f"“{reason_of(event) if event else UNKNOWN}”.",
             f"{another_way}{END_SUSPENSION}",
         )
-    if user.locked_for(known.now) and user.otp_locked_until:
+    if user.own.locked_for(known.now) and user.otp_locked_until:
         yield no_entry(
             Why.LOCKED,
             f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
             f"{after}.",
             UNLOCK,
         )
+
+
+def programs_barred(known: Known) -> Iterator[Cause]:
+    """What access keys and tokens cannot do, after wrong codes that came by them. People can."""
+    count = known.user.programs
+    words = (
+        "Access keys and tokens can do nothing with codes of this person{}, after {} wrong codes "
+    )
+    words += "that came by them. Signing in works."
+    if count.disabled_at:
+        since = f" since {moment(count.disabled_at)}"
+        said = words.format(since, count.failures)
+        yield Cause(Question.NO_ACCESS, Why.DISABLED, said, UNLOCK_PROGRAMS)
+    elif count.locked_for(known.now) and count.locked_until:
+        said = words.format(f" until {moment_by(count.locked_until)}", count.failures)
+        yield Cause(Question.NO_ACCESS, Why.LOCKED, said, UNLOCK_PROGRAMS)

@@ -160,8 +160,9 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.LOCKED: Explanation(
         UNLOCK,
-        "Too many wrong codes have locked the account. Wait as many seconds as Retry-After says: "
-        "until then, right codes are refused too, and no text is sent.",
+        "Too many wrong codes have locked the account, or its access keys and tokens. Wait as many "
+        "seconds as Retry-After says: until then, right codes are refused too, and no text is "
+        "sent.",
         gettext_noop(
             "Too many wrong codes: no text message is sent. You can ask again in %(wait)s."
         ),
@@ -170,7 +171,8 @@ EXPLAINED: dict[Why, Explanation] = {
         UNLOCK_TEXTS,
         "Too many wrong codes disabled codes by text message: no text is sent, and no texted code "
         "is accepted. At sign-in, a code of an authenticator app or a recovery code still works, "
-        "and ends this. Otherwise the person asks support.",
+        "and ends this. Otherwise the person asks support. If the wrong codes came by access keys "
+        "and tokens, only these are refused, and only support ends it.",
     ),
     Why.SUSPENDED: Explanation(
         END_SUSPENSION,

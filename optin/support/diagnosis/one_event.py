@@ -4,11 +4,11 @@ from optin import phones
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome, TokenOutcome
 from optin.support import wording
-from optin.support.diagnosis.barriers import barred, deactivated
+from optin.support.diagnosis.barriers import deactivated
 from optin.support.diagnosis.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
-from optin.support.diagnosis.refusals import find_refusal, password_limit
+from optin.support.diagnosis.refusals import bars_of, find_refusal, password_limit
 from optin.support.diagnosis.why_no_access import of_refused
 from optin.support.diagnosis.why_no_sign_in import code_refused, token_ended, wrong_password
 from optin.support.wording import moment
@@ -57,9 +57,9 @@ def _of_text(event: AuditEvent, known: Known) -> Cause | None:
 
 def _of_code(event: AuditEvent, known: Known) -> Cause:
     if event.outcome == CodeOutcome.LOCKED:
-        return _stands(known, Why.LOCKED) or code_refused(event)
+        return _stands(event, known, Why.LOCKED) or code_refused(event)
     if event.outcome == CodeOutcome.FACTOR_DISABLED:
-        return _stands(known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
+        return _stands(event, known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
     return code_refused(event)
 
 
@@ -80,9 +80,9 @@ def _of_password(event: AuditEvent, known: Known) -> Cause | None:
     if wording.rule_name(event.data):
         return password_limit(Question.NO_ENTRY, event, known.now)
     # The password was right, and the app's codes are locked.
-    return _stands(known, Why.LOCKED) or code_refused(event)
+    return _stands(event, known, Why.LOCKED) or code_refused(event)
 
 
-def _stands(known: Known, *wanted: Why) -> Cause | None:
-    """Return what bars codes now, if it is one of *wanted*."""
-    return next((cause for cause in barred(known) if cause.why in wanted), None)
+def _stands(event: AuditEvent, known: Known, *wanted: Why) -> Cause | None:
+    """Return what bars now what *event* asked for, if it is one of *wanted*."""
+    return next((cause for cause in bars_of(event, known) if cause.why in wanted), None)

@@ -7,10 +7,11 @@ from optin import phones
 from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent
+from optin.origin import Face
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
 from optin.support.diagnosis.advice import HAVE_FORGOTTEN
-from optin.support.diagnosis.barriers import barred, controlled
+from optin.support.diagnosis.barriers import barred, controlled, programs_barred
 from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
 from optin.support.diagnosis.facts import Known
@@ -31,7 +32,7 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     to = f" to the number {phones.mask(request.last_three)}" if request.last_three else ""
     came_to = "refused" if is_told(request) else "withheld, but they were told that it was sent"
     words = f"A text{to} was asked for at {moment(request.at)}, and {came_to}:"
-    stands = [cause for cause in (*controlled(known), *barred(known)) if cause.why is why]
+    stands = [cause for cause in (*controlled(known), *bars_of(request, known)) if cause.why is why]
     because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
     again = _when_again(request, known.now)
@@ -42,6 +43,13 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     elif stands:
         advice = stands[0].advice
     return no_text(why, " ".join(filter(None, [words, *because, again])), advice)
+
+
+def bars_of(event: AuditEvent, known: Known) -> Iterator[Cause]:
+    """What wrong codes and staff bar now, of what *event* asked for."""
+    yield from barred(known)
+    if event.face == Face.API:
+        yield from programs_barred(known)
 
 
 JUST_OVER = timedelta(minutes=15)

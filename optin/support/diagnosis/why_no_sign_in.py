@@ -36,11 +36,12 @@ def of_entry(known: Known) -> Iterator[Cause]:
 
 
 def _of_app(known: Known) -> Iterator[Cause]:
-    until = known.user.two_codes_until(known.now)
-    if known.app and until:
+    if known.app and known.user.takes_two_codes(known.now):
+        until = known.user.two_codes_until(known.now)
+        when = moment_by(until) if until else "it gets them"
         yield no_entry(
             Why.TWO_CODES,
-            f"After many wrong codes, the app takes two codes in a row until {moment_by(until)}.",
+            f"After many wrong codes, the app takes two codes in a row until {when}.",
             TWO_CODES,
         )
 

@@ -205,23 +205,15 @@ def test_switched_off_names_what_the_person_has(
     assert browser.page.leads_to(LOST) is (has in {"both", "codes"})
 
 
-def test_app_that_is_heard_no_more_is_not_offered(
-    browser: Browser, user: User, active: Any
-) -> None:
-    """From NIST's limit on, no code of an app is accepted either."""
-    set_up_app(user)
-    User.objects.filter(pk=user.pk).update(otp_failures=100, otp_disabled_at=timezone.now())
-    sign_in(browser)
-    assert "switched off for your account. Contact support." in browser.page.text
-    assert "code" not in browser.page.inputs
-
-
+@pytest.mark.parametrize("failures", [0, 99], ids=["by the rate", "at NIST's ceiling"])
 def test_app_that_takes_two_codes_says_so(
-    browser: Browser, user: User, clock: Clock, settings: Any
+    browser: Browser, user: User, clock: Clock, settings: Any, failures: int
 ) -> None:
     """G-03. Of the first code too, be it right or sent twice."""
-    settings.OPTIN_APP_FAILURES = Rate(1, 3600)
+    settings.OPTIN_APP_FAILURES = Rate(100 if failures else 1, 3600)
+    settings.OPTIN_LOCK_AFTER = 7
     secret = set_up_app(user)
+    User.objects.filter(pk=user.pk).update(otp_failures=failures)
     clock.shift(60)
     sign_in(browser)
     browser.send(code=wrong(app_code(secret)))
