@@ -40,7 +40,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``count`` in each fixed window of ``seconds``."""
+    """At most ``count`` in ``seconds``: any, or those of a window that begins on the clock."""
 
     count: int
     seconds: int

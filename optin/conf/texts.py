@@ -30,15 +30,15 @@ class Texts:
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts to one number, for each user and over all users. Opt-in, opt-out and the rest "
-        "count apart.",
+        doc="Texts to one number in any so many seconds, for each user and over all users. Opt-in, "
+        "opt-out and the rest count apart.",
     )
     sends_per_user = Setting(
         9,
         (Rate(5, 600), Rate(10, 86400)),
         parse=rates,
         fault=positive,
-        doc="Texts for one user, over all numbers.",
+        doc="Texts for one user in any so many seconds, over all numbers.",
     )
     # login.gov uses 25 in 5 minutes.
     sends_per_ip = Setting(

@@ -1,6 +1,6 @@
 """Limits on texts, sign-ins, password resets, changes of e-mail addresses, searches and removals.
 
-The counters are in the database, and exact. An alarm tells the operators when the budget of a file,
+All counts are in the database, and exact. An alarm tells the operators when the budget of a file,
 or of all texts, is nearly used up.
 The courtesy limits on requests are in ``runtime.throttle``, and sending is in ``messaging``.
 """
@@ -18,10 +18,10 @@ from optin.limits.attempts import (
     reserve_sign_in,
 )
 from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld, enforced
+from optin.limits.recent import reach, resend_wait
 from optin.limits.rules import Rule, settings_of
 from optin.limits.shared import decided_again
 from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
-from optin.limits.waiting import resend_wait
 
 __all__ = [
     "EMAILS",
@@ -38,6 +38,7 @@ __all__ = [
     "count_warning",
     "decided_again",
     "enforced",
+    "reach",
     "remember_network",
     "resend_wait",
     "reserve_email",

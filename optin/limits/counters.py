@@ -4,6 +4,7 @@ Each counter counts in a fixed window. One statement raises the counters of an o
 savepoint. If one of them is over its limit, the savepoint is rolled back: a refused operation
 counts nowhere. The statement locks the rows in one fixed order, so no two operations deadlock.
 Counters that many people share are raised after these, at the end of the transaction (``shared``).
+The texts of a number and of a person have no counter (``recent``).
 
 Of all limits that refuse an operation, ``longest`` returns the one that refuses it longest: its end
 is the time to try again (G-01).
@@ -71,11 +72,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one counter came to."""
+    """What one limit came to."""
 
     limit: Limit
     count: int
     verified: int
+    frees_at: datetime | None = None
+    """When it lets through again, if texts are counted one by one; else a window ends."""
 
     @property
     def unverified(self) -> int:
@@ -235,7 +238,7 @@ def over(
             tally.limit.rule,
             tally.count - 1,
             tally.limit.count,
-            (end or _end)(tally, now) - now,
+            (tally.frees_at or (end or _end)(tally, now)) - now,
             seconds=tally.limit.seconds,
         )
         for tally in tallies

@@ -11,10 +11,12 @@ what withholds a text is not among them, but for staff.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from optin.conf import conf
 from optin.limits.counters import Limit, Refused, Tally, Withheld, each_rate, enforced, longest
+from optin.limits.recent import Sent, rates, wait_after
 from optin.limits.rules import Rule
 from optin.models import Purpose
 from optin.origin import Face, network_of
@@ -41,16 +43,12 @@ class Asked:
 
 
 class Limits(NamedTuple):
-    """The limits that a text is under, in the order in which their counters are locked."""
+    """The limits with counters that a text is under, in the order in which these are locked."""
 
-    number: list[Limit]  # over all users
     own: list[Limit]  # that only this user or their address uses up
     client: list[Limit]  # over all users of a client
     budgets: list[Limit]  # over all users of a file, and over all
 
-
-Waits = Callable[[int | None], Refused | None]
-"""How long the number waits after its last text: after all texts, or after those of one user."""
 
 Over = Callable[[Sequence[Tally], datetime], list[Refused]]
 """A refusal for each limit that its count is over."""
@@ -64,8 +62,8 @@ class Decided(NamedTuple):
 
 
 def limits_of(asked: Asked) -> Limits:
-    """Return the limits by counts. Those against pumping are not among them."""
-    own = _own_limits(asked)
+    """Return the limits with counters. Those against pumping are not among them."""
+    own = _address_limits(asked)
     if asked.purpose in ASKED_FOR:
         budgets = each_rate(Rule.TOTAL, "", conf.sends_total)
         if asked.file_id is not None:  # a page's request to turn off is under none
@@ -73,32 +71,70 @@ def limits_of(asked: Asked) -> Limits:
     else:
         own += _each_first(asked.user_id)
         budgets = each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total)
-    return Limits(_number_limits(asked), own, _client_limits(asked), budgets)
+    return Limits(own, _client_limits(asked), budgets)
+
+
+_OF_NUMBER = {
+    Purpose.OPT_IN: Rule.ASKED_NUMBER,
+    Purpose.OPT_OUT: Rule.OFF_NUMBER,
+    Purpose.SIGN_IN: Rule.OWN_NUMBER,
+    Purpose.CHANGE: Rule.OWN_NUMBER,
+}
+"""Only the owner of an active number can ask for texts to turn two-factor off, anybody for those of
+opt-ins: so they count apart."""
+
+
+def rates_of(asked: Asked, texts: Sequence[Sent], now: datetime) -> list[Tally]:
+    """Return what the limits of the number and of the user come to with this text.
+
+    :param texts: those of both, of late.
+    """
+    rule, is_asked = _OF_NUMBER[asked.purpose], asked.purpose in ASKED_FOR
+    to_number = [
+        text
+        for text in texts
+        if text.number_digest == asked.number_digest and _OF_NUMBER[text.purpose] is rule
+    ]
+    left = [text for text in to_number if not text.is_withheld]
+    tallies = rates(rule, conf.sends_per_number, left, now)
+    if asked.purpose is Purpose.OPT_IN:
+        # The same as for all users together: otherwise a user's own requests could be withheld.
+        pair = [text for text in to_number if text.user_id == asked.user_id]
+        tallies += rates(Rule.ASKED_PAIR, conf.sends_per_number, pair, now)
+    own = [
+        text
+        for text in texts
+        if text.user_id == asked.user_id and (text.purpose in ASKED_FOR) is is_asked
+    ]
+    rule = Rule.ASKED_USER if is_asked else Rule.OWN_USER
+    return tallies + rates(rule, conf.sends_per_user, own, now)
 
 
 def decide(
     asked: Asked,
     tallies: Sequence[Tally],
+    texts: Sequence[Sent],
     now: datetime,
     *,
-    waits: Waits,
     over: Over,
     told: Sequence[Refused | None] = (),
     about_number: Callable[[], Refused | None] = lambda: None,
 ) -> Decided:
     """Return what refuses the text, if anything does.
 
-    :param tallies: what the counters come to with it; those of the number come first.
+    :param tallies: what the limits come to with it.
+    :param texts: as for ``rates_of``.
     :param told: of an opt-in: what other rules say that refuse openly.
     :param about_number: of an opt-in: what other rules say that withhold the text.
     """
+    waits = partial(wait_after, texts, asked.number_digest, asked.purpose, now)
     if asked.purpose is not Purpose.OPT_IN:
-        return _decided([waits(None), *over(applying(tallies), now)])
+        return _decided([waits(), *over(applying(tallies), now)])
     own = [tally for tally in tallies if tally.limit.rule is not Rule.ASKED_NUMBER]
     refused, observed = _decided([*told, waits(asked.user_id), *over(own, now)])
     if refused is None or asked.face in STAFF:
         of_number = [tally for tally in tallies if tally.limit.rule is Rule.ASKED_NUMBER]
-        hidden = _decided([about_number(), waits(None), *over(of_number, now)])
+        hidden = _decided([about_number(), waits(), *over(of_number, now)])
         refused = withheld(hidden.refused, refused, asked.face)
         observed = longest([observed, hidden.observed])
     return Decided(refused, observed)
@@ -138,33 +174,11 @@ def applying(tallies: Sequence[Tally]) -> list[Tally]:
     ]
 
 
-def _number_limits(asked: Asked) -> list[Limit]:
-    """Over all users. Counted even if the limit is off: the row is the lock of the number.
-
-    Only the owner of an active number can ask for texts to turn two-factor off, anybody for those
-    of opt-ins: so they count apart.
-    """
-    rule = {
-        Purpose.OPT_IN: Rule.ASKED_NUMBER,
-        Purpose.OPT_OUT: Rule.OFF_NUMBER,
-    }.get(asked.purpose, Rule.OWN_NUMBER)
-    return each_rate(rule, asked.number_digest, conf.sends_per_number) or [
-        Limit(rule, asked.number_digest, 0, 600)
-    ]
-
-
-def _own_limits(asked: Asked) -> list[Limit]:
-    user, is_asked, limits = str(asked.user_id), asked.purpose in ASKED_FOR, []
-    if asked.purpose is Purpose.OPT_IN:
-        # The same as for all users together: otherwise a user's own requests could be withheld.
-        pair = f"{user} {asked.number_digest}"
-        limits += each_rate(Rule.ASKED_PAIR, pair, conf.sends_per_number)
-    rule = Rule.ASKED_USER if is_asked else Rule.OWN_USER
-    limits += each_rate(rule, user, conf.sends_per_user)
-    if asked.face != Face.API and asked.ip:
-        rule = Rule.ASKED_IP if is_asked else Rule.OWN_IP
-        limits += each_rate(rule, network_of(asked.ip, 32), conf.sends_per_ip)
-    return limits
+def _address_limits(asked: Asked) -> list[Limit]:
+    if asked.face == Face.API or not asked.ip:
+        return []
+    rule = Rule.ASKED_IP if asked.purpose in ASKED_FOR else Rule.OWN_IP
+    return each_rate(rule, network_of(asked.ip, 32), conf.sends_per_ip)
 
 
 def _client_limits(asked: Asked) -> list[Limit]:

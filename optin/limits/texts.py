@@ -20,7 +20,7 @@ from typing import cast
 from django.db import transaction
 
 from optin.conf import OBSERVABLE, conf
-from optin.limits import alarms, policy, shared
+from optin.limits import alarms, policy, recent, shared
 from optin.limits.counters import (
     Limit,
     Refused,
@@ -40,7 +40,6 @@ from optin.limits.counters import (
 )
 from optin.limits.policy import Asked
 from optin.limits.rules import SETTINGS, Rule, is_observed
-from optin.limits.waiting import resend_wait
 from optin.models import Guard, Purpose
 from optin.models.operation import after_commit, release_early, run
 from optin.origin import Origin
@@ -73,9 +72,8 @@ def reserve_text(
 
     A withheld text counts only for its user and for their address or client.
 
-    The counter of the number is raised first, which locks its row until the
-    transaction ends: two users who ask for a text to one number queue up here, and the second
-    sees the text of the first in the resend wait.
+    Two users who ask for a text to one number queue up here, and the second sees the text of the
+    first.
 
     :param number: of an opt-in, for the lists and the breaker.
     :param is_verified: whether the user has ever verified the number: then they may know of a STOP.
@@ -91,7 +89,7 @@ def reserve_text(
     breaker = _breaker(controls)
     is_open = _is_open(controls, now)
     asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
-    first, own, client, others = policy.limits_of(asked)
+    own, client, others = policy.limits_of(asked)
     if number:
         is_exempt = is_open and denied is None and _is_closed_or_denied(controls)
         others = [
@@ -101,13 +99,17 @@ def reserve_text(
     is_closed = breaker is not None and not is_open and not is_observed(Rule.PREFIX)
     is_refused = denied is not None or is_closed
     with transaction.atomic():
-        tallies = _counted([*first, *own], [*client, *others], now, only_read=is_refused)
+        if not is_refused:
+            recent.lock_number(number_digest)
+        texts = recent.read(user_id, number_digest, now)
+        tallies = policy.rates_of(asked, texts, now)
+        tallies += _counted(own, [*client, *others], now, only_read=is_refused)
         closing = _closing(controls, tallies, denied, now) if number else None
         refused, observed = policy.decide(
             asked,
             tallies,
+            texts,
             now,
-            waits=partial(resend_wait, number_digest, purpose, now),
             over=over,
             told=[denied, closing],
             about_number=partial(_about_number, controls, now, is_verified),
@@ -140,10 +142,9 @@ def _of_sandbox(
     """Refuse a text of a sandbox by the wait and by a STOP only: it costs nothing."""
     controls = Guard.objects.about(number_digest, "", now)
     controls.pop((Guard.Kind.STOP, Guard.Covers.ALL), None)
-    own = user_id if purpose is Purpose.OPT_IN else None
     return (
         _stopped(controls, is_verified)
-        or enforced(resend_wait(number_digest, purpose, now, own))
+        or enforced(recent.resend_wait(user_id, number_digest, purpose, now))
         or policy.withheld(_about_number(controls, now, is_verified), None, origin.face)
         or Reserved(Rule.NONE, 0, 0)
     )
@@ -162,8 +163,9 @@ def _counted(
         return shared.expected(limits, read)
     if not others or not shared.are_raised_later():
         return add([*own, *others], now)
-    raised, read = run([adding(own, now), shared.reading(others, now)])
-    return [*tallies_of(own, raised), *shared.expected(others, read)]
+    raising = [adding(own, now)] if own else []
+    *raised, read = run([*raising, shared.reading(others, now)])
+    return [*tallies_of(own, *raised or [[]]), *shared.expected(others, read)]
 
 
 def count_verified(number: MobileNumber, issued_at: datetime) -> None:

@@ -25,6 +25,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
+from optin import limits
 from optin.audit import months, repeats, seals
 from optin.conf import conf
 from optin.models import (
@@ -143,8 +144,11 @@ def purge(*, origin: Origin) -> Counts:
 
 
 def _codes(now: datetime) -> Counts:
-    """Codes that were closed, or expired, a day ago; their texts go with them."""
-    before = now - ENDED_KEPT
+    """Codes that were closed, or expired, a day ago; their texts go with them.
+
+    Later if the limits on texts look back further.
+    """
+    before = now - max(ENDED_KEPT, limits.reach())
     past = PendingOtp.objects.filter(
         Q(closed_at__lte=before) | Q(closed_at=None, expires_at__lte=before)
     )
@@ -196,7 +200,7 @@ def _numbers(now: datetime) -> Counts:
 
 
 def _idle_numbers(now: datetime) -> "models.QuerySet[ProviderUser]":
-    before = now - ENDED_KEPT
+    before = now - max(ENDED_KEPT, limits.reach())
     texts = SmsMessage.objects.filter(pending_otp__provider_user=OuterRef("pk"))
     news = SmsMessage.objects.filter(news_to=OuterRef("pk"))
     return ProviderUser.objects.filter(

@@ -143,24 +143,14 @@ def _pumper(stage: Stage, cast: Cast, firsts: Sequence[str]) -> Script:
         yield cast.size.pace * dice.uniform(0.5, 1.5)
 
 
-def _most_in(stage: Stage, seconds: int, of: str) -> int:
-    """The most texts of the attack to one number, or under one prefix, in one window.
-
-    The limits count in windows that begin on the clock, and so does this.
-    """
+def _pumping_bounds(stage: Stage) -> list[Bound]:
+    """The breaker counts in windows that begin on the clock, and so does this."""
     began = int(BEGINS.timestamp())
     windows = Counter(
-        (getattr(text, of), int(began + text.at) // seconds)
-        for text in stage.sent
-        if text.by_attack
+        (text.prefix, int(began + text.at) // 3600) for text in stage.sent if text.by_attack
     )
-    return max(windows.values(), default=0)
-
-
-def _pumping_bounds(stage: Stage) -> list[Bound]:
-    return [
-        Bound("Texts under one prefix in an hour of the clock", _most_in(stage, 3600, "prefix"), 25)
-    ]
+    most = max(windows.values(), default=0)
+    return [Bound("Texts under one prefix in an hour of the clock", most, 25)]
 
 
 # -- guessing ----------------------------------------------------------------------
@@ -263,8 +253,14 @@ def _lockout_bounds(stage: Stage) -> list[Bound]:
     shut_out = sum(1 for visit in stage.visits if visit.is_target and not visit.reached)
     return [
         Bound("Visits of attacked people that failed", shut_out, 0),
-        Bound("Texts of strangers to one number in a day", _most_in(stage, 86_400, "to"), 10),
+        _to_one_number(stage),
     ]
+
+
+def _to_one_number(stage: Stage) -> Bound:
+    """No rehearsal takes a day: so these are all."""
+    texts = Counter(text.to for text in stage.sent if text.by_attack)
+    return Bound("Texts of strangers to one number in 24 hours", max(texts.values(), default=0), 10)
 
 
 # -- spraying ----------------------------------------------------------------------
@@ -330,10 +326,6 @@ def _bomber(stage: Stage, cast: Cast, target: Person) -> Script:
         yield cast.size.pace * dice.uniform(0.5, 1.5)
 
 
-def _bombing_bounds(stage: Stage) -> list[Bound]:
-    return [Bound("Texts of strangers to one number in a day", _most_in(stage, 86_400, "to"), 10)]
-
-
 ATTACKS = {
     attack.name: attack
     for attack in (
@@ -376,7 +368,7 @@ ATTACKS = {
             "Bombing",
             "120 accounts, from ever new networks, ask to opt in the number of one person.",
             _bomb,
-            _bombing_bounds,
+            lambda stage: [_to_one_number(stage)],
         ),
     )
 }

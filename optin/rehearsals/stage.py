@@ -22,8 +22,9 @@ from optin.messaging.postman import Postman
 from optin.models import Guard, SmsMessage
 from optin.rehearsals.phones import Phones
 
-BEGINS = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-"""A working day. Windows of limits begin on the clock, so it is always the same moment."""
+BEGINS = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+"""The morning of a working day in Sydney. The day ends in UTC half an hour later, and with it the
+windows of all limits: what begins anew then must not help an attack."""
 
 Script = Iterator[float]
 

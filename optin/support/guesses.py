@@ -191,14 +191,11 @@ def plan(kind: str, seconds: int) -> Plan:
 
 
 def _texts(seconds: int, classes: int, purposes: int) -> int:
-    """The most codes that can be tried in any *seconds*: limits count in fixed windows.
-
-    Those sent shortly before count too.
-    """
+    """The most codes that can be tried in any *seconds*. Those sent shortly before count too."""
     limits = [
         min(
-            rate.count * classes * (math.ceil((seconds + conf.otp_lifetime) / rate.seconds) + 1),
-            rate.count * classes * (math.ceil(seconds / rate.seconds) + 1) + purposes,
+            rate.count * classes * math.ceil((seconds + conf.otp_lifetime) / rate.seconds),
+            rate.count * classes * math.ceil(seconds / rate.seconds) + purposes,
         )
         for setting in (Conf.sends_per_number, Conf.sends_per_user)
         for rate in conf.enforced(setting)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -25,8 +26,8 @@ from optin.conf import Conf, Rate, Setting, conf
 from optin.limits import Refused, Rule, Withheld, policy
 from optin.limits.counters import Limit, Tally, over
 from optin.limits.policy import Asked
+from optin.limits.recent import YEAR, Sent, reach
 from optin.limits.rules import is_observed
-from optin.limits.waiting import SERIES_ENDS_AFTER, wait_after
 from optin.models import AuditEvent, Figure, Purpose, RefusalCount, User
 from optin.origin import Face
 from optin.outcomes import WITHHELD, By, CodeOutcome, SendOutcome
@@ -136,22 +137,15 @@ class Report:
 # -- what is counted ---------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Text:
-    at: datetime
-    user: int
-    is_withheld: bool
-    is_used: bool = False
-
-
 class Books:
-    """The counters and the last texts of each number, in memory."""
+    """The counters, and the texts of each number and of each user, in memory."""
 
     def __init__(self) -> None:
         # By the length of a window, then its start. Servers' clocks differ, so the window before
         # the newest is kept too.
         self._windows: dict[int, dict[int, Counter[tuple[Rule, str]]]] = {}
-        self._texts: dict[tuple[str, Purpose], deque[_Text]] = {}
+        # The newest first.
+        self._texts: dict[str | int, deque[Sent]] = {}
 
     def tallies(self, limits: Iterable[Limit], at: datetime) -> list[Tally]:
         """Return what the counters come to with one text more."""
@@ -176,31 +170,31 @@ class Books:
         return windows[start]
 
     def note(self, asked: Asked, at: datetime, *, is_withheld: bool) -> None:
-        """Keep a text for the waits after it."""
-        texts = self._texts.setdefault((asked.number_digest, asked.purpose), deque())
-        texts.appendleft(_Text(at, asked.user_id, is_withheld))
-        while at - texts[-1].at > SERIES_ENDS_AFTER * len(conf.resend_wait):
-            texts.pop()
+        """Keep a text for the limits and the waits after it."""
+        text = Sent(at, asked.user_id, asked.number_digest, asked.purpose, is_withheld, False)
+        for key in (asked.user_id, *(() if is_withheld else (asked.number_digest,))):
+            self._texts.setdefault(key, deque()).appendleft(text)
 
     def use(self, number_digest: str, purpose: Purpose, user: int) -> None:
         """Keep that the code of a user's last text was right: no wait goes back beyond it."""
-        for text in self._texts.get((number_digest, purpose), ()):
-            text.is_used = text.is_used or text.user == user
+        for text in self._texts.get(user, ()):
+            if (text.number_digest, text.purpose) == (number_digest, purpose):
+                text.is_used = True
 
-    def waits(self, asked: Asked, at: datetime, user: int | None = None) -> Refused | None:
-        """``limits.resend_wait``."""
-        texts = self._texts.get((asked.number_digest, asked.purpose), ())
-        if user is None:
-            found = [text for text in texts if not text.is_withheld]
-        else:
-            found = [text for text in texts if text.user == user]
-        last = found[: len(conf.resend_wait)]
-        return wait_after(((text.at, text.is_used) for text in last), at)
+    def texts(self, asked: Asked) -> list[Sent]:
+        """``limits.recent.read``."""
+        of_user = self._texts.get(asked.user_id, ())
+        to_number = self._texts.get(asked.number_digest, ())
+        others = (text for text in to_number if text.user_id != asked.user_id)
+        return sorted([*of_user, *others], key=attrgetter("at"), reverse=True)
 
     def forget(self, at: datetime) -> None:
-        """Drop texts so old that they cause no wait."""
+        """Drop texts so old that no limit counts them, and no wait."""
+        oldest = at - reach()
         for key, texts in list(self._texts.items()):
-            if at - texts[0].at > SERIES_ENDS_AFTER:
+            while texts and texts[-1].at <= oldest:
+                texts.pop()
+            if not texts:
                 del self._texts[key]
 
 
@@ -209,12 +203,14 @@ class Books:
 
 def decide(event: Recorded, asked: Asked, books: Books) -> Verdict:
     """Decide a request as ``limits.reserve_text`` does, by what is in *books*; count it there."""
-    limits = policy.limits_of(asked)
+    limits, texts = policy.limits_of(asked), books.texts(asked)
+    tallies = policy.rates_of(asked, texts, event.at)
+    tallies += books.tallies([limit for part in limits for limit in part], event.at)
     refused, _observed = policy.decide(
         asked,
-        books.tallies([limit for part in limits for limit in part], event.at),
+        tallies,
+        texts,
         event.at,
-        waits=partial(books.waits, asked, event.at),
         over=_over,
         about_number=partial(_fixed, event),
     )
@@ -335,9 +331,7 @@ def _memory() -> timedelta:
     values = [getattr(settings, setting.name) for setting in REPLAYED]
     rates = [each for value in values if isinstance(value, tuple) for each in value]
     longest = max((rate.seconds for rate in rates if isinstance(rate, Rate)), default=0)
-    return max(
-        timedelta(seconds=min(longest, 366 * 86_400)), SERIES_ENDS_AFTER * len(conf.resend_wait)
-    )
+    return max(timedelta(seconds=min(longest, YEAR)), reach())
 
 
 _Code = tuple[int, str, str]

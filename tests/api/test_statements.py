@@ -172,7 +172,7 @@ COSTS = {
     "wrong_code": (6, 3),
     "tenth_wrong_code": (8, 3),
     "right_code": (13, 5),
-    "opt_in": (22, 18),
+    "opt_in": (20, 17),
     "opt_out": (13, 6),
     "token": (15, 10),
     "token_with_code": (17, 10),

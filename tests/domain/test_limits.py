@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
@@ -40,7 +40,7 @@ from tests.domain.asking import (
     default,
     mobile,
 )
-from tests.kit.people import NUMBER, ORIGIN, make_user
+from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World
@@ -135,6 +135,37 @@ def test_the_defaults_of_a_number_and_a_user(
     assert asker.ask().outcome is SendOutcome.SENT
 
 
+OF_LATE = [
+    pytest.param("OPTIN_SENDS_PER_NUMBER", lambda a, n: a.ask(user=n % 6), id="number"),
+    pytest.param("OPTIN_SENDS_PER_NUMBER", lambda a, n: a.ask(), id="number and user"),
+    pytest.param("OPTIN_SENDS_PER_USER", lambda a, n: a.ask(number=n), id="user"),
+]
+
+
+@pytest.mark.parametrize(("setting", "ask"), OF_LATE)
+def test_a_limit_holds_in_any_span_of_its_length(
+    alone: LazySettings, asker: Asker, clock: time_machine.Traveller, setting: str, ask: Ask
+) -> None:
+    """From 23:50 to 00:10 UTC, and the same a day later: midnight begins no limit anew."""
+    setattr(alone, setting, default(setting))
+    sent: list[datetime] = []
+    for day in range(2):
+        clock.move_to(NOON.replace(hour=23, minute=50) + timedelta(days=day))
+        for n in range(41):
+            sending = ask(asker, 41 * day + n)
+            if sending.decided in {SendOutcome.SENT, SendOutcome.RESENT}:
+                sent.append(timezone.now())
+            clock.shift(30)
+
+    for rate in (Rate(5, 600), Rate(10, 86_400)):
+        spans = [
+            [at for at in sent if 0 <= (at - first).total_seconds() < rate.seconds]
+            for first in sent
+        ]
+        assert max(map(len, spans)) == rate.count
+    assert len(sent) == 20
+
+
 def test_the_default_of_an_address(alone: LazySettings, asker: Asker) -> None:
     alone.OPTIN_SENDS_PER_IP = default("OPTIN_SENDS_PER_IP")
     for n in range(25):
@@ -184,7 +215,7 @@ def test_asked_for_texts_do_not_use_up_the_owners(
     origins = {Purpose.OPT_OUT: ORIGIN, Purpose.SIGN_IN: TOKEN}
     if setting == "OPTIN_SENDS_PER_IP":
         origins[Purpose.OPT_OUT] = PAGE
-    SendCounter.objects.all().delete()
+    world.clock.shift(600)
     setattr(alone, setting, (Rate(1, 600),))
 
     def ask(purpose: Purpose) -> SendOutcome:
@@ -204,7 +235,7 @@ def test_asked_for_texts_do_not_use_up_the_owners(
 def test_the_owners_texts_do_not_use_up_the_asked_for(
     active: ProviderUser, world: World, alone: LazySettings, setting: str
 ) -> None:
-    SendCounter.objects.all().delete()
+    world.clock.shift(600)
     setattr(alone, setting, (Rate(1, 600),))
     challenges.challenge(world.user, Purpose.SIGN_IN, origin=TOKEN)
     asked = challenges.challenge(world.user, Purpose.OPT_OUT, origin=TOKEN, file=world.file)
@@ -394,7 +425,7 @@ def test_what_is_about_others_withholds_and_is_not_told(
     assert (newest_event().data["rule"], newest_event().data["told"]) == (rule, "sent")
     assert len(phone.messages) == texts
     raised = {scope for (scope, key), n in counts().items() if n != counted.get((scope, key), 0)}
-    assert raised == {"asked-pair", "asked-user", "asked-client"}
+    assert raised == {"asked-client"}
     waiting = challenges.waiting(asker.users[2], Purpose.OPT_IN, row.pk)
     shown = challenges.waiting(asker.users[1], Purpose.OPT_IN, free.provider_user_id)
     assert waiting
@@ -449,7 +480,7 @@ def test_all_other_limits_answer_also_where_a_text_would_be_withheld(
     """Else they would answer for a number of which nobody knows, and for no other."""
     origin = PAGE if setting == "OPTIN_SENDS_PER_IP" else ORIGIN
     before(asker, alone)
-    SendCounter.objects.exclude(scope__startswith="asked-number").delete()
+    SendCounter.objects.all().delete()
     setattr(alone, setting, (Rate(1, 600),))
     assert asker.ask(user=1, number=1, origin=origin).outcome is SendOutcome.SENT
     texts = len(phone.messages)

@@ -254,7 +254,7 @@ def error(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.data["error"]
 
 
-CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "SELECT pg_advisory_xact_lock")
 
 
 def statements(client: Client, url: str, code: str, provider_user: ProviderUser) -> list[str]:

@@ -20,7 +20,7 @@ from tests.kit.world import Person
 ORIGIN = Origin(Face.API, client="key:1")
 
 AFTER_MIDNIGHT = 300
-"""Seconds into a window of texts, where codes of the window before still work."""
+"""Seconds into a day, where codes of the day before still work."""
 
 MARKS = {
     By.TEXT: "try",

@@ -188,6 +188,7 @@ class Strangers(RuleBasedStateMachine):
         challenges.check(self.owner, Purpose.SIGN_IN, code, origin=at_home)
         assert KnownNetwork.objects.filter(user=self.owner).exists()
         SendCounter.objects.all().delete()
+        self.clock.shift(86_400)  # her own texts count no more
 
     # -- how requests come ---------------------------------------------------------
 

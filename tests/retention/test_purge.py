@@ -346,6 +346,23 @@ def test_waits_and_limits_go_on(
     assert answers == [sent, no, again, sent, no, no, no, sent]
 
 
+def test_a_limit_of_days_is_counted_to_its_end(
+    user: User, file: File, phone: Phone, settings: LazySettings, clock: Clock
+) -> None:
+    """S-41: its texts and their codes stay so long, and go then."""
+    settings.OPTIN_SENDS_PER_USER = (Rate(1, 3 * 86400),)
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    answers = []
+    for wait in (3 * DAY - MOMENT, MOMENT):
+        clock.shift(wait)
+        purge()
+        answers.append(opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN).outcome)
+    assert answers == [SendOutcome.SEND_LIMIT, SendOutcome.SENT]
+    clock.shift(4 * DAY)
+    purge()
+    assert not SmsMessage.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("seconds", "age", "stays"),
     [
@@ -696,5 +713,5 @@ def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     limits.reserve_sign_in("ann", FROM, now())
     scopes = SendCounter.objects.values_list("scope", flat=True)
-    assert len(scopes) == 16
+    assert len(scopes) == 10
     assert all(scope.rpartition("/")[2].isdecimal() for scope in scopes)
