@@ -201,7 +201,7 @@ def test_the_count_of_the_user_outlives_the_number(
     opt_ins.verify_opt_in(user, file, again.provider_user_id, wrong(phone.code()), origin=ORIGIN)
 
     user.refresh_from_db()
-    assert user.otp_failures == 4
+    assert user.failures == 4
 
 
 # -- texts to numbers that were replaced -------------------------------------------

@@ -250,7 +250,7 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
     assert refused.headers["WWW-Authenticate"].endswith('error="invalid_token"')
     assert len(phone.messages) == 1
     assert AuditEvent.objects.exclude(kind=AuditEvent.Kind.ERASE).count() == 1  # its first opt-in
-    assert User.objects.get().otp_failures == 0
+    assert User.objects.get().failures == 0
     if end is erase:
         assert not ProviderUser.objects.exists()
 
