@@ -14,7 +14,7 @@ from optin.audit import against, restores
 from optin.conf import CHECKS, MAX_GUESS_BUDGET, Conf, conf, every_setting
 from optin.gateways import KNOWN, Kannel, Simulator, for_region, make
 from optin.messaging import lint
-from optin.models import Canary
+from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
 from optin.runtime import hashing
@@ -271,6 +271,30 @@ def check_keys(**kwargs: Any) -> list[CheckMessage]:
         if not connection.in_atomic_block:
             connection.close()
     return [_misfit(misfit, canary.key_id) for misfit in key_rotation.misfits(canary)]
+
+
+@register(CHECKS)
+def check_trial(**kwargs: Any) -> list[CheckMessage]:
+    """No number of a trial gets codes from a real gateway: as ``check_keys``, at every start."""
+    if Simulator.name in conf.gateways:
+        return []
+    try:
+        was_trial = GatewayHealth.objects.filter(gateway=Simulator.name).exists()
+    except DatabaseError:
+        return []
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+    if not was_trial:
+        return []
+    return [
+        Error(
+            "The numbers of the trial would get codes from a real gateway.",
+            hint="Nobody verified them with a phone. Run manage end_trial, which removes them and "
+            "asks for others: see Try it without a gateway in docs/install.md.",
+            id="optin.E305",
+        )
+    ]
 
 
 _OF_LEDGER = 1024 * 1024

@@ -24,7 +24,7 @@ from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
 from procrastinate.exceptions import ConnectorException
 
-from optin import gateways, limits, phones
+from optin import fiction, gateways, limits, phones
 from optin.conf import conf
 from optin.gateways import Fate, Gateway, Text
 from optin.messaging import wording
@@ -334,6 +334,9 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
         _finish(message, State.FAILED, news=_OPTED_OUT, reason=Unsent.OPTED_OUT)
         return False
     e164 = number.open_number()
+    if fiction.region_of(e164) and not (number.user.is_test or conf.takes_fiction):
+        _finish(message, State.FAILED, reason=Unsent.FICTION)
+        return False
     text = Text(to=e164, body=wording.text_for(message), reference=message.reference)
     region = phones.region_of(e164)
     reason: str = Unsent.NO_GATEWAY

@@ -48,6 +48,8 @@ def why_not(number: MobileNumber) -> str:
     """Say why no test text may go to *number*; "" if one may."""
     if number.region not in conf.sms_regions:
         return f"OPTIN_SMS_REGIONS does not allow {number.region}."
+    if number.is_fiction and not conf.takes_fiction:
+        return "Nobody has this number: it is for films and books."
     if limits.texts_are_stopped():
         return "All texts are stopped."
     if Guard.objects.has_opted_out(ProviderUser.digest_of(number.e164)):

@@ -58,6 +58,7 @@ class Unsent(StrEnum):
     SENDER_DIED = "its sender stopped, twice"
     TOO_OLD = "it could not be sent for a day"
     NO_ADDRESS = "the user has no e-mail address"
+    FICTION = "nobody has this number: it is for fiction"
     RESTORED = "the database was restored from a backup"
 
 
@@ -301,7 +302,10 @@ class GatewayHealthQuerySet(models.QuerySet["GatewayHealth"]):
 
 
 class GatewayHealth(models.Model):
-    """How often a gateway failed in a row, seen by all processes."""
+    """How often a gateway failed in a row, seen by all processes.
+
+    The simulator has a row from its first text on: it tells that there was a trial.
+    """
 
     gateway = models.CharField(max_length=32, unique=True)
     failures = models.PositiveIntegerField(default=0)

@@ -9,9 +9,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from optin.gateways import Simulator
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, User
+from optin.models import AuditEvent, GatewayHealth, Notice, ProviderUser, User
 from optin.models.reasons import fit_reason
+from optin.operations import staff_actions
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -62,6 +64,22 @@ def _set_active(
         person.save(update_fields=["is_active"])
         _record(Kind.PERSON, outcome, person, origin, reason=reason)
     return StaffOutcome.OK
+
+
+def end_trial(*, origin: Origin) -> list[ProviderUser]:
+    """End the numbers that were verified in a trial: the simulator stood for their phones.
+
+    :returns: these numbers. If this stops, run it again.
+    """
+    trial = GatewayHealth.objects.filter(gateway=Simulator.name)
+    if not trial.exists():
+        return []
+    active = ProviderUser.objects.filter(confirmed=True, user__is_test=False)
+    numbers = list(active.select_related("user", "file").order_by("pk"))
+    for number in numbers:
+        staff_actions.revoke_number(number.user, reason="The trial ended.", origin=origin)
+    trial.delete()
+    return numbers
 
 
 def record_made(person: User, *, origin: Origin) -> None:

@@ -1,7 +1,7 @@
 """What staff do to one account: suspend, resume, revoke, unlock, send again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -135,6 +135,11 @@ resume = StaffAction(Kind.RESUME, Notice.Kind.RESUMED, _resume)
 revoke = StaffAction(Kind.REVOKE, Notice.Kind.REVOKED, _revoke)
 """Remove all factors of the user. The count of failures stays as it is. A revocation that support
 asked for, and that waits, ends with it (``revocations``)."""
+
+revoke_number = StaffAction(
+    Kind.REVOKE, Notice.Kind.REVOKED, lambda factors: _revoke(replace(factors, app=None))
+)
+"""The same for the number alone: an authenticator app stays."""
 
 unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, also of programs, and start the counts of failures again."""

@@ -100,5 +100,6 @@ _REASONS: dict[str, str] = {
     Unsent.SENDER_DIED: "the process that sent it died, twice",
     Unsent.TOO_OLD: "it could not be sent for a day",
     Unsent.NO_ADDRESS: "the person has no e-mail address",
+    Unsent.FICTION: "nobody has this number: it is for films and books",
     Unsent.RESTORED: "the database was restored from a backup",
 }

@@ -1,20 +1,27 @@
 """Commands that make people, end their access and give them passwords: each is in the trail."""
 
+import builtins
 import getpass
+import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+from django.conf import LazySettings
 from django.core import mail
 from django.core.management import CommandError
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from optin.models import AuditEvent, File, Membership, User
+from optin import checks
+from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
 from optin.models.audit import AuditEventQuerySet
-from optin.operations import passwords
+from optin.models.factors import has_active_factor
+from optin.operations import challenges, opt_ins, passwords
 from optin.origin import Face
+from tests.kit.apps import set_up_app
 from tests.kit.commands import run
-from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
@@ -175,3 +182,62 @@ def test_what_is_saved_later_is_not_recorded_as_of_the_command(
     user.save()
     get_application_model().objects.create(name="Another")
     assert AuditEvent.objects.count() == events
+
+
+# -- the end of a trial --------------------------------------------------------------
+
+
+@pytest.fixture
+def trial(user: User, file: File, settings: LazySettings, phone: Phone) -> ProviderUser:
+    """A number of staff that was verified while the simulator was the gateway; now it is not."""
+    phone.name = "simulator"
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    sent = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    assert sent.provider_user_id
+    opt_ins.verify_opt_in(user, file, sent.provider_user_id, phone.code(), origin=ORIGIN)
+    phone.name = "phone"
+    settings.OPTIN_GATEWAYS, settings.OPTIN_FICTIONAL_NUMBERS = ("http",), "auto"
+    return ProviderUser.objects.get(confirmed=True)
+
+
+def test_a_number_of_a_trial_gets_no_text_at_a_real_gateway(
+    trial: ProviderUser, phone: Phone
+) -> None:
+    """The service does not start, and one that runs sends nothing to a number for fiction."""
+    texts = len(phone.messages)
+    assert [one.id for one in checks.check_trial()] == ["optin.E305"]
+    challenges.challenge(trial.user, Purpose.SIGN_IN, origin=ORIGIN)
+    assert len(phone.messages) == texts
+    assert has_active_factor(trial.user)
+
+
+def test_the_end_of_a_trial_removes_the_numbers(trial: ProviderUser) -> None:
+    """But no authenticator app: its codes were real ones."""
+    set_up_app(trial.user)
+    assert "was removed" in run("end_trial")
+    trial.refresh_from_db()
+    assert not trial.confirmed
+    assert has_active_factor(trial.user)
+    told = newest_event()
+    assert (told.kind, told.face) == (Kind.REVOKE, Face.COMMAND)
+    assert checks.check_trial() == []
+    assert run("end_trial") == ""
+
+
+def test_the_end_of_a_trial_asks_staff_for_a_real_number(
+    trial: ProviderUser, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(prompt: str) -> str:
+        return "0412 345 678" if "Mobile number" in prompt else phone.code()
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(builtins, "input", answer)
+    assert "with the password" not in run("end_trial")
+    assert phone.messages[-1][0] == "+61412345678"
+    assert ProviderUser.objects.get(user=trial.user, confirmed=True).last_three == "678"
+
+
+def test_a_trial_that_goes_on_does_not_end(db: None, settings: LazySettings) -> None:
+    settings.OPTIN_GATEWAYS = ("simulator",)
+    with pytest.raises(CommandError, match="The trial goes on"):
+        run("end_trial")

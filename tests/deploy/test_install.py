@@ -402,8 +402,9 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
         _, clone, copy, edit_it, get_certificate, install, *people, _ = INSTALL_COMMANDS
         for command in (clone, *TRIAL_COMMANDS, install, *people):
             run(debian, command)
-        browser, _ = opt_in(debian, "http://127.0.0.1:8000")
-        assert "is your" in browser.get("/simulator/")
+        browser, page_of_code = opt_in(debian, "http://127.0.0.1:8000")
+        (code,) = re.findall(r"\b(\d{7}) is your", browser.get("/simulator/"))
+        assert "Two-factor sign-in is on" in browser.send(page_of_code, code=code)
 
         kept = [line for line in lines(debian, SETTINGS) if line.split("=")[0] in noted]
         run(debian, copy)
@@ -415,8 +416,9 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
             name = line.split("=")[0]
             text = re.sub(rf"^{name}=.*$", line, text, flags=re.MULTILINE)
         write(debian, SETTINGS, text)
-        for command in (edit_it, get_certificate, install):
-            run(debian, command)
+        said = [run(debian, command) for command in (edit_it, get_certificate, install)]
+        assert "jo: the number of the trial was removed" in said[-1]
         debian.must("rm /run/jar")
-        Browser(debian, f"https://{HOST}").send("/sign-in/", username="jo", password=PASSWORD)
+        opt_in(debian, f"https://{HOST}")
+        assert [number for number, _ in texts(debian)] == ["+61491570156"]
         assert {*kept} <= {*lines(debian, SETTINGS)}

@@ -137,7 +137,7 @@ def test_no_line_of_the_ledger_is_lost_while_backups_need_it(
     for day in range(2 * days):
         if day % 7 == 0:
             next(decisions)(person, reason="Ticket", origin=ORIGIN)
-        command = [program, "--force", "--state", tmp_path / "state", tmp_path / "conf"]
+        command = [program, "--force", "--state", f"{tmp_path}/state", f"{tmp_path}/conf"]
         subprocess.run(command, check=True)
         assert ledger.newest(10_000)
     packed = [gzip.decompress(file.read_bytes()).decode() for file in tmp_path.glob("ledger*.gz")]
