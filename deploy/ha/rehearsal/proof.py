@@ -82,9 +82,7 @@ def _lower_counters(known: Acknowledged, rows: dict[int, ProviderUser]) -> list[
     )
     # A right code sets the failures to zero, also one whose answer was lost.
     failures = {
-        row: known_row.user.otp_failures
-        for row, known_row in rows.items()
-        if not known_row.confirmed
+        row: known_row.user.failures for row, known_row in rows.items() if not known_row.confirmed
     }
     counters = [
         (f"tries of number {row}", tries.get(row, 0), n) for row, n in known.wrong_codes.items()
