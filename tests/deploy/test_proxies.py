@@ -266,6 +266,8 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     proxy_read_timeout 1s;
+    set_real_ip_from 127.0.0.1;
+    real_ip_header X-Test-Address;
     include {folder}/optin.conf;
 }}
 """
@@ -313,6 +315,9 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
             "127.0.0.1:8000": f"127.0.0.1:{service}",
             "timeout 10s": "timeout 1s",
             "optin_address 50": "optin_address 5",
+            # Without waits, and slow: a test reaches the limit one by one.
+            "burst=20": "burst=20 nodelay",
+            "rate=5r/s": "rate=1r/m",
         },
     )
     (logs / "optin.conf").write_text(text)
@@ -331,6 +336,23 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("addresses", "limited"),
+    [("2001:db8:1:1::{:x}", True), ("2001:db8:1:{:x}::1", False), ("192.0.2.{}", False)],
+    ids=["one /64", "many /64", "many of IPv4"],
+)
+def test_nginx_limits_the_passwords_of_a_network(
+    tmp_path: Path, addresses: str, limited: bool
+) -> None:
+    with upstream() as service, nginx(tmp_path, service) as (secure, _):
+        answers = [
+            secure.send(f"POST /sign-in/ {HEAD}X-Test-Address: {addresses.format(n)}\r\n\r\n")
+            for n in range(1, 23)
+        ]
+    assert "HTTP/1.1 200 OK" in answers
+    assert ("HTTP/1.1 429 Too Many Requests" in answers) is limited
+
+
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
     """And its access log has what the messages would tell."""
     with ExitStack() as stack:
