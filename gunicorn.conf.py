@@ -22,7 +22,7 @@ from gunicorn.glogging import Logger
 # gthread, which waits for whole request heads.
 worker_class = "twofa_site.gunicorn_worker.Worker"
 workers = 2
-threads = 8  # at most 4 of them wait for passwords: optin.runtime.hashing.WAITING
+threads = 96  # most of them only wait, with a password: optin.runtime.hashing
 timeout = 30
 # For each process. Together with its other open files, this stays below the usual limit of 1024,
 # at which gunicorn stops.
@@ -153,6 +153,19 @@ def post_worker_init(worker: object) -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pre_request(worker: object, req: object) -> None:
+    """Work on a few requests at once. The other threads wait."""
+    from optin.runtime import hashing
+
+    hashing.at_work.acquire()
+
+
+def post_request(worker: object, req: object, environ: object, resp: object) -> None:
+    from optin.runtime import hashing
+
+    hashing.at_work.release()
 
 
 def child_exit(server: object, worker: Any) -> None:

@@ -210,7 +210,7 @@ def check_senders_and_prices(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-THREADS = 8
+THREADS = 96
 """Of each process: see ``gunicorn.conf.py``."""
 
 
@@ -483,13 +483,13 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_hashes(**kwargs: Any) -> list[CheckMessage]:
-    """Some threads of each process stay free of passwords (``hashing``)."""
-    if conf.password_hashes + hashing.WAITING >= THREADS:
+    """Passwords leave enough threads of each process to other requests (``hashing``)."""
+    most = THREADS - hashing.WAITING - hashing.AT_WORK
+    if conf.password_hashes > most:
         return [
             Warning(
                 "So many passwords at once can take every thread: OPTIN_PASSWORD_HASHES.",
-                hint=f"Set it to {THREADS - hashing.WAITING - 1} or less, and start more processes "
-                "(gunicorn's --workers).",
+                hint=f"Set it to {most} or less, and start more processes (gunicorn's --workers).",
                 id="optin.W207",
             )
         ]

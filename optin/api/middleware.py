@@ -14,7 +14,6 @@ from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 
 from optin.api.answers import (
-    RETRY_UNAVAILABLE,
     ApiError,
     base_response,
     help_headers,
@@ -22,13 +21,11 @@ from optin.api.answers import (
     oauth_error,
 )
 from optin.api.renderers import renderer_for
-from optin.errors import Busy
 from optin.origin import Face
-from optin.runtime import hashing, logs, metrics, references, tracing
+from optin.runtime import logs, metrics, references, tracing
 from optin.runtime.references import Undecided
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
-_PASSWORD_CALLS = ("/authorisation/token", "/authorisation/token-2fa")
 _FACES = {
     "user": Face.API,
     "events": Face.API,
@@ -91,7 +88,7 @@ class ApiEdge:
             request.META.pop("HTTP_COOKIE", None)
             # Their sentences are English (docs/contract.md, section 5), those of validators too.
             request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
-            error = _wrong_host(request) or _no_place(request, path)
+            error = _wrong_host(request)
             answer = _refusal(request, path, error) if error else _answer(request, path)
             response = _complete(answer, is_secure=request.is_secure())
         else:
@@ -177,16 +174,6 @@ def _wrong_host(request: HttpRequest) -> ApiError | None:
             cause=Undecided.FOREIGN_HOST,
         )
     return None
-
-
-def _no_place(request: HttpRequest, path: str) -> ApiError | None:
-    """Refuse a password while too many are checked, before it costs anything (``hashing``)."""
-    if request.method != "POST" or path.removesuffix("/") not in _PASSWORD_CALLS:
-        return None
-    if not hashing.refuses():
-        return None
-    request.resolver_match = _resolve(path)
-    return ApiError(Busy.code, Busy.message, retry_after=RETRY_UNAVAILABLE, cause=Undecided.BUSY)
 
 
 def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:

@@ -72,7 +72,7 @@ class Access:
         1,
         parse=integer,
         fault=between(1, 64),
-        doc="Passwords that one web process checks at once; 3 more wait, the next gets 503. All "
+        doc="Passwords that one web process checks at once; 80 more wait, the next gets 503. All "
         "processes together: at most one for each core.",
     )
     legacy_access_keys = Setting(

@@ -64,7 +64,7 @@ def reserve_sign_in(
     :param user: who has the name, if anybody. The statements are the same either way (S-38).
     """
     network, address = _sign_in_network(origin), network_of(origin.ip, 32)
-    is_known = KnownNetwork.objects.knows(user.pk if user else 0, network)
+    is_known = knows_network(user, origin)
     if is_known:
         # Whoever signed in from there before is counted alone: others at a shared address must
         # not use up what they need.
@@ -106,6 +106,11 @@ def reserve_reset(name: str, origin: Origin, now: datetime) -> Refused | None:
 def reserve_email(user: User, now: datetime) -> Refused | None:
     """Count one request for another e-mail address, or say why not. Call inside a transaction."""
     return charge(each_rate(Rule.EMAIL, str(user.pk), EMAILS), now)
+
+
+def knows_network(user: User | None, origin: Origin) -> bool:
+    """Whether *user* has signed in from this network. The statement is the same for nobody."""
+    return KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
 
 
 def remember_network(user: User, origin: Origin, now: datetime) -> None:

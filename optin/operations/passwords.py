@@ -85,7 +85,7 @@ def trying(
 
     :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
-    with hashing.place():
+    with hashing.place(origin.ip, lambda: limits.knows_network(_by_login(username), origin)):
         now, name, user = timezone.now(), _spelling(username), _by_login(username)
         charged = _charge(name, user, origin, now)
         right = not isinstance(charged, limits.Refused) and _is_right(user, password)
@@ -202,7 +202,7 @@ def choose(
     :raises SamePassword: if it is the one that they have.
     :raises Busy: if too many passwords are being hashed.
     """
-    with hashing.place():
+    with hashing.place(origin.ip):
         if hashing.verify(password, user.password)[0]:
             raise SamePassword
         hashed = hashing.make(password)  # slow by design: before the lock
@@ -238,12 +238,12 @@ def opens(user: User | None, link: str) -> bool:
     return all(timezone.now() - age > gap.at for gap in restores.gaps("done"))
 
 
-def is_theirs(user: User, password: str) -> bool:
+def is_theirs(user: User, password: str, *, origin: Origin) -> bool:
     """Whether *password* is that of *user*, who just chose it. This is no try: it is not counted.
 
     :raises Busy: if too many passwords are being checked.
     """
-    with hashing.place():
+    with hashing.place(origin.ip):
         return hashing.verify(password, user.password)[0]
 
 

@@ -12,21 +12,16 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.urls import resolve
 from django.utils import translation
 
 from optin.errors import Busy
-from optin.runtime import hashing, references, throttle
+from optin.runtime import references, throttle
 from optin.runtime.references import Undecided
 from optin.waits import whole_seconds
 from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"
 """Seconds, as for the calls: long enough for a database to fail over."""
-
-_SIGN_IN = "/sign-in/"
-
-_resolve = cache(resolve)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -66,7 +61,7 @@ class PageEdge:
             with translation.override(translation.get_language_from_request(request)):
                 response: HttpResponseBase = render(request, "400.html", status=400)
         else:
-            response = _no_place(request) or self.get_response(request)
+            response = self.get_response(request)
         if response.status_code == 500 and request.META.get(_FAULT) in _OF_DATABASE:
             response = _unavailable(request, request.META[_FAULT])
         response.headers.setdefault("Cache-Control", "no-store")
@@ -75,15 +70,6 @@ class PageEdge:
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         """Answer 503 to a password while too many others are checked: this is not an error."""
         return _unavailable(request, Undecided.BUSY) if isinstance(exc, Busy) else None
-
-
-def _no_place(request: HttpRequest) -> HttpResponse | None:
-    """Refuse a sign-in while too many passwords are checked, before it costs anything."""
-    if request.method != "POST" or request.path_info != _SIGN_IN or not hashing.refuses():
-        return None
-    request.resolver_match = _resolve(_SIGN_IN)
-    with translation.override(translation.get_language_from_request(request)):
-        return _unavailable(request, Undecided.BUSY)
 
 
 def _unavailable(request: HttpRequest, cause: Undecided) -> HttpResponse:

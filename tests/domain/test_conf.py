@@ -622,7 +622,7 @@ def test_a_deployment_that_says_nothing_of_proxies_is_warned(
     assert ("optin.W206" in found) is warned
 
 
-@pytest.mark.parametrize(("count", "warned"), [(4, False), (5, True)])
+@pytest.mark.parametrize(("count", "warned"), [(8, False), (9, True)])
 def test_a_deployment_where_passwords_can_take_every_thread_is_warned(
     production: LazySettings, count: int, warned: bool
 ) -> None:

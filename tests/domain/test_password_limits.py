@@ -1,10 +1,8 @@
 """How many passwords are hashed at once, and how many may be tried from where."""
 
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -24,10 +22,11 @@ from optin.conf import Rate
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import not_me, passwords, sign_in
-from optin.origin import Origin
+from optin.origin import Origin, network_of
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.kit.people import PASSWORD
+from tests.kit.races import all_places_taken, until
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, proved
 
@@ -44,41 +43,32 @@ SIGNED_IN, WRONG, NOT_NOW = (
 # -- so many at once ---------------------------------------------------------------
 
 
-@contextmanager
-def all_places_taken() -> Iterator[None]:
-    """As many others hash, or wait for it, as may."""
-    with ExitStack() as others:
-        for _ in range(1 + hashing.WAITING):
-            others.enter_context(hashing.place())
-        yield
-
-
 @pytest.mark.parametrize(
-    "operation",
+    ("operation", "looks"),
     [
-        lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
-        lambda user: sign_in.sign_in("nobody", PASSWORD, origin=PAGE),
-        lambda user: passwords.confirm(user, PASSWORD, origin=PAGE),
-        lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)),
-        lambda user: passwords.is_theirs(user, PASSWORD),
-        lambda user: not_me.disown(Notice(user=user), PASSWORD, origin=PAGE),
+        (lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE), 3),
+        (lambda user: sign_in.sign_in("nobody", PASSWORD, origin=PAGE), 3),
+        (lambda user: passwords.confirm(user, PASSWORD, origin=PAGE), 3),
+        (lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)), 0),
+        (lambda user: passwords.is_theirs(user, PASSWORD, origin=PAGE), 0),
+        (lambda user: not_me.disown(Notice(user=user), PASSWORD, origin=PAGE), 3),
     ],
     ids=["sign-in", "unknown name", "confirm", "choose", "just chosen", "disown"],
 )
-def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any) -> None:
-    """... not even a statement: so no name can be told from another (S-38)."""
+def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any, looks: int) -> None:
+    """... but a look whether they signed in from here before, the same for each name (S-38)."""
     with all_places_taken(), CaptureQueriesContext(connection) as asked, pytest.raises(Busy):
         operation(user)
-    assert asked.captured_queries == []
+    assert [query["sql"].split()[0] for query in asked.captured_queries] == ["SELECT"] * looks
     assert passwords.confirm(user, PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_so_many_hash_at_once_and_3_wait(
+def test_so_many_hash_at_once_and_others_wait(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     settings.OPTIN_PASSWORD_HASHES = count
-    hashing._hashers.cache_clear()
+    hashing._line.cache_clear()
     made: SimpleQueue[str] = SimpleQueue()
     go_on = Semaphore(0)
 
@@ -89,69 +79,148 @@ def test_so_many_hash_at_once_and_3_wait(
 
     monkeypatch.setattr(hashing, "make_password", make_password)
 
-    def ask(password: str) -> str:
-        with hashing.place():
-            return hashing.make(password)
+    def ask(ip: str) -> str:
+        with hashing.place(ip):
+            return hashing.make(ip)
 
-    names = [f"{n}" for n in range(count + hashing.WAITING)]
-    with ThreadPoolExecutor(len(names)) as pool:
-        waiting = [pool.submit(ask, name) for name in names]
+    ips = [f"192.0.{n}.1" for n in range(count + hashing.WAITING)]
+    with ThreadPoolExecutor(len(ips)) as pool:
+        waiting = [pool.submit(ask, ip) for ip in ips]
         begun = [made.get(timeout=60) for _ in range(count)]
-        while not hashing.refuses():
-            time.sleep(0.001)
+        until(lambda: len(hashing._line().waiting) == hashing.WAITING)
         with pytest.raises(Busy):
-            ask("one more")
+            ask("198.51.100.1")
         with pytest.raises(Empty):  # nobody else begins
             made.get(timeout=0.3)
-        go_on.release(len(names))
-        assert [one.result(timeout=60) for one in waiting] == names
-    assert set(begun) < set(names)
-    assert not hashing.refuses()
-    hashing._hashers.cache_clear()
+        go_on.release(len(ips))
+        assert [one.result(timeout=60) for one in waiting] == ips
+    assert set(begun) < set(ips)
+    hashing._line.cache_clear()
 
 
-def test_to_ask_for_a_place_takes_none(switching: None) -> None:
-    """... from somebody else, who would be refused while a place is free."""
-    done = Event()
+def test_who_waits_too_long_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "PATIENCE", 0.01)
+    with hashing.place(PAGE.ip):
+        with pytest.raises(Busy), hashing.place(ELSEWHERE.ip):
+            pass
+        assert not hashing._line().waiting
+    with hashing.place(PAGE.ip):
+        pass
 
-    def ask() -> None:
-        while not done.is_set():
-            hashing.refuses()
 
-    with ThreadPoolExecutor(4) as pool, ExitStack() as others:
-        for _ in range(hashing.WAITING):
-            others.enter_context(hashing.place())
-        others.callback(done.set)
-        for _ in range(4):
-            pool.submit(ask)
-        for _ in range(20_000):
-            with hashing.place():
-                pass
+@pytest.mark.postgresql
+def test_who_hashes_holds_no_connection(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are few, and codes need them."""
+
+    def verify_password(password: str, encoded: str) -> tuple[bool, bool]:
+        assert connection.connection is None
+        return True, False
+
+    monkeypatch.setattr(hashing, "verify_password", verify_password)
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
+
+
+# -- who else waits ----------------------------------------------------------------
+
+
+@contextmanager
+def strangers_wait(ips: list[str], comes: str) -> Iterator[list[str]]:
+    """As many as may try made-up names from *ips*, until somebody waits who comes from *comes*.
+
+    Yields who of them has had a turn.
+    """
+    hashing._line.cache_clear()
+    served: list[str] = []
+    household = network_of(comes, 32)
+
+    def ask(ip: str) -> None:
+        with suppress(Busy), hashing.place(ip, lambda: False):
+            served.append(ip)
+
+    def come() -> bool:
+        return any(one.household == household for one in hashing._line().waiting)
+
+    def wait() -> None:
+        with hashing.place("203.0.113.99"):
+            begun.set()
+            until(lambda: over.is_set() or come())
+
+    begun, over = Event(), Event()
+    with ThreadPoolExecutor(1 + len(ips)) as pool, ExitStack() as end:
+        end.callback(over.set)
+        pool.submit(wait)
+        begun.wait(60)
+        asked = [pool.submit(ask, ip) for ip in ips]
+        full = hashing.WAITING - hashing.KEPT
+        until(lambda: sum(one.done() for one in asked) == len(ips) - full)
+        yield served
+
+
+OF_ONE_CUSTOMER = [f"2001:db8:1:{n:x}::1" for n in range(90)]
+FROM_EVERYWHERE = [f"203.0.{n}.1" for n in range(90)]
+ONE_ADDRESS = ["203.0.113.5"] * 90
 
 
 @pytest.fixture
-def switching() -> Iterator[None]:
-    """Threads take turns all the time."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+def sign_in_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Origin], int]:
+    """Sign her in while strangers wait; return how many of them had a turn before her."""
+    before: list[int] = []
+    verify = hashing.verify
+
+    def sign_in_after(ips: list[str], origin: Origin) -> int:
+        with strangers_wait(ips, origin.ip) as served:
+
+            def count_and_verify(password: str, encoded: str) -> tuple[bool, bool]:
+                before.append(len(served))
+                return verify(password, encoded)
+
+            monkeypatch.setattr(hashing, "verify", count_and_verify)
+            assert sign_in.sign_in("ann", PASSWORD, origin=origin).outcome is SIGNED_IN
+        return before[-1]
+
+    return sign_in_after
 
 
-@pytest.mark.parametrize("meanwhile", [False, True], ids=["at once", "taken meanwhile"])
+@pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, FROM_EVERYWHERE], ids=["one /48", "many"])
+def test_strangers_leave_a_place_to_who_signed_in_there_before(
+    person: Person, sign_in_after: Callable[[list[str], Origin], int], ips: list[str]
+) -> None:
+    """... and every second turn."""
+    from_home(person)
+    assert sign_in_after(ips, PAGE) <= 1
+
+
+@pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, ONE_ADDRESS], ids=["one /48", "one address"])
+def test_a_crowd_leaves_a_place_to_others(
+    user: User, sign_in_after: Callable[[list[str], Origin], int], ips: list[str]
+) -> None:
+    """... and every second turn, also to somebody who never signed in there."""
+    assert sign_in_after(ips, ELSEWHERE) <= 1
+
+
+def test_a_crowd_leaves_a_place_to_others_of_its_48(
+    user: User, sign_in_after: Callable[[list[str], Origin], int]
+) -> None:
+    assert sign_in_after(["2001:db8:1::1"] * 90, replace(PAGE, ip="2001:db8:1:1::1"))
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_strangers_from_everywhere_share_what_is_left(person: Person, name: str) -> None:
+    """S-38: what they leave is no place for her name, if it comes from another network."""
+    from_home(person)
+    with strangers_wait(FROM_EVERYWHERE, ELSEWHERE.ip), pytest.raises(Busy):
+        sign_in.sign_in(name, PASSWORD, origin=ELSEWHERE)
+
+
 @pytest.mark.parametrize("name", ["ann", "nobody"])
 def test_a_page_and_a_token_call_say_when_to_come_again(
     user: User,
     password_clients: None,
     client: Client,
     name: str,
-    meanwhile: bool,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """S-61. No fault of ours: nothing is logged as one."""
-    if meanwhile:
-        monkeypatch.setattr(hashing, "refuses", lambda: False)
     body = {"username": name, "password": PASSWORD}
     with all_places_taken():
         page = client.post("/sign-in/", body)

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html import unescape
@@ -21,13 +21,14 @@ from optin.conf import Rate
 from optin.models import AccessKey, File, Membership, User
 from optin.operations import sign_in as signing_in
 from optin.operations.tenants import refuse_access
-from optin.runtime import hashing, references
+from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis.before_a_decision import REASONS
 from tests.kit import oauth
 from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
+from tests.kit.races import all_places_taken
 from tests.kit.staff import REFERENCE, In, browser_of, lead
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("roles")]
@@ -96,14 +97,6 @@ def failing(error: Exception, table: str = "") -> Iterator[None]:
         return execute(sql, *args)
 
     with connection.execute_wrapper(fail):
-        yield
-
-
-@contextmanager
-def all_places_taken() -> Iterator[None]:
-    with ExitStack() as others:
-        for _ in range(1 + hashing.WAITING):
-            others.enter_context(hashing.place())
         yield
 
 

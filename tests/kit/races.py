@@ -2,12 +2,16 @@
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from threading import Barrier, Event
 from typing import TypeVar
 
 from django.db import connection, connections
+
+from optin.conf import conf
+from optin.runtime import hashing
 
 T = TypeVar("T")
 
@@ -50,3 +54,23 @@ def until(true: Callable[[], bool]) -> None:
             return
         time.sleep(0.001)
     raise AssertionError("it takes too long")
+
+
+@contextmanager
+def all_places_taken() -> Iterator[None]:
+    """As many others hash, or wait for it, as may: people whom the service knows."""
+    ips = [f"10.0.{n}.1" for n in range(conf.password_hashes + hashing.WAITING)]
+    done = Event()
+
+    def take(ip: str) -> None:
+        with hashing.place(ip):
+            done.wait(60)
+
+    with ThreadPoolExecutor(len(ips)) as pool:
+        try:
+            for ip in ips:
+                pool.submit(take, ip)
+            until(lambda: len(hashing._line().waiting) == hashing.WAITING)
+            yield
+        finally:
+            done.set()

@@ -96,9 +96,11 @@ class Server:
     process: subprocess.Popen[bytes]
     folder: Path
 
-    def post(self, path: str, body: str, media_type: str, token: str = "") -> tuple[int, bytes]:
+    def post(
+        self, path: str, body: str, media_type: str, token: str = "", **headers: str
+    ) -> tuple[int, bytes]:
         """Send one request over a connection of its own: any worker may take it."""
-        headers = {"Content-Type": media_type}
+        headers["Content-Type"] = media_type
         if token:
             headers["Authorization"] = f"Bearer {token}"
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

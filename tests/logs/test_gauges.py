@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -34,6 +33,7 @@ from optin.operations import opt_ins, revocations, send_controls
 from optin.runtime import hashing, metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Gateways, Stub
+from tests.kit.races import all_places_taken
 from tests.kit.server import METRICS_TOKEN, eventually, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -190,24 +190,15 @@ def test_a_clock_that_is_wrong(read: Read, clock: time_machine.Traveller) -> Non
 # -- waits -------------------------------------------------------------------------
 
 
-def test_passwords_that_wait_and_those_that_are_refused(read: Read, settings: LazySettings) -> None:
-    settings.OPTIN_PASSWORD_HASHES = 1
-    hashing._hashers.cache_clear()
+def test_passwords_that_wait_and_those_that_are_refused(read: Read) -> None:
     refused, begun = (
         read(f"optin_password_hash{name}")[""]
         for name in ("es_refused_total", "_wait_seconds_count")
     )
-    with ExitStack() as others:
-        for _ in range(1 + hashing.WAITING):
-            others.enter_context(hashing.place())
-        with pytest.raises(Busy), hashing.place():
-            pass
-        assert hashing.refuses()
-        hashing.make("a password")
-    assert not hashing.refuses()
-    assert read("optin_password_hashes_refused_total") == {"": refused + 2}
-    assert read("optin_password_hash_wait_seconds_count") == {"": begun + 1}
-    hashing._hashers.cache_clear()
+    with all_places_taken(), pytest.raises(Busy), hashing.place(""):
+        pass
+    assert read("optin_password_hashes_refused_total") == {"": refused + 1}
+    assert read("optin_password_hash_wait_seconds_count") == {"": begun + 1 + hashing.WAITING}
 
 
 @pytest.mark.postgresql

@@ -7,7 +7,6 @@ tests/promises/test_owner.py`` looks for new ones.
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,10 +19,10 @@ from optin import gateways
 from optin.conf import Rate, conf
 from optin.operations import send_controls, staff_actions
 from optin.origin import Face, Origin
-from optin.runtime import hashing
 from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
 from tests.kit.people import PASSWORD
 from tests.kit.phone import AWAY, Phone, wrong
+from tests.kit.races import all_places_taken
 from tests.promises.strangers import CHOICES, FIXED, SECRET, Strangers, taker
 
 pytestmark = [
@@ -178,9 +177,7 @@ def _the_gateway_fails_with_texts_of_strangers(at: Strangers) -> str:
 
 
 def _too_many_sign_in_at_once(at: Strangers) -> str:
-    with ExitStack() as held:
-        for _ in range(conf.password_hashes + hashing.WAITING):
-            held.enter_context(hashing.place())
+    with all_places_taken():
         return at.visit()
 
 

@@ -1,13 +1,17 @@
 """Passwords and refresh tokens, tried by many at once."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
+from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection, transaction
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
@@ -15,11 +19,13 @@ from pytest_django.fixtures import Settings
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.operations import sign_in
 from optin.outcomes import TokenOutcome
-from tests.kit.people import PASSWORD
+from tests.kit.clients import FORM
+from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.phone import wrong as wrong_for
 from tests.kit.races import at_once
 from tests.kit.server import Server, serving
 from tests.kit.trail import decisions
-from tests.races.ways import FROM, LONG, ROUNDS, rate, signed_in
+from tests.races.ways import FROM, LONG, ROUNDS, pend, rate, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -114,6 +120,47 @@ def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) ->
 
     assert answers == {TokenOutcome.ISSUED: 64}
     assert checked(user) == (0, Counter(issued=64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_page", [False, True], ids=["token call", "page"])
+def test_50_who_sign_in_at_once_are_all_served(
+    user: User, file: File, tmp_path: Path, by_page: bool
+) -> None:
+    """... within 10 seconds, from one address. Codes do not wait for them."""
+    hasher = PBKDF2PasswordHasher()
+    hashed = hasher.encode(PASSWORD, hasher.salt(), hasher.iterations // 20)
+    User.objects.bulk_create(User(username=f"{n}", password=hashed) for n in range(50))
+    pending = pend(user, file, NUMBER)
+    wrong = {"ProviderUserId": pending.provider_user_id, "Otp": wrong_for(pending.code())}
+    token = signed_in(user).access_token
+    env = {"DJANGO_SETTINGS_MODULE": "tests.races.slowly", "OPTIN_PASSWORD_HASHES": "1"}
+
+    with serving(tmp_path, env, workers=2) as server, ThreadPoolExecutor(50) as pool:
+        path = "/sign-in/" if by_page else "/authorisation/token"
+
+        def enter(n: int) -> tuple[int, float]:
+            body = {"grant_type": "password", "username": f"{n}", "password": PASSWORD}
+            form = urlencode({**body, "csrfmiddlewaretoken": "a" * 32})
+            status, _ = server.post(path, form, FORM, Cookie=f"csrf={'a' * 32}")
+            return status, time.monotonic()
+
+        address = f"/User/verify-2fa-opt-in?FileId={file.pk}"
+        server.post_json(address, wrong, token)  # it has started
+        begun = time.monotonic()
+        entering = [pool.submit(enter, n) for n in range(50)]
+        took = []
+        while not all(one.done() for one in entering):
+            asked = time.monotonic()
+            status, answer = server.post_json(address, wrong, token)
+            assert status < 500, answer
+            took.append(time.monotonic() - asked)
+            time.sleep(0.05)
+        answers = [one.result() for one in entering]
+
+    assert Counter(status for status, _ in answers) == {303 if by_page else 200: 50}
+    assert max(at for _, at in answers) - begun < 10
+    assert median(took) < 1
 
 
 @pytest.fixture

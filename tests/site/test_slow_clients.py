@@ -76,7 +76,7 @@ KINDS = [first, second, behind, nothing, kept, half_closed, long, long_and_reset
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
-    """One process with 8 threads, and 40 of each kind; they are closed after a while."""
+    """One process works on 8 requests at once. 40 of each kind are closed after a while."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
     with serving(tmp_path, env, workers=1) as server:
         ask(server.port)  # it has started
