@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.doctor.faults import NEW_FIGURES, NO_MAIL, OLD_FIGURES, OLD_MAIL, SEEDS, Seed
+from tests.doctor.faults import NO_MAIL, OLD_FIGURES, OLD_MAIL, SEEDS, Seed
 from tests.doctor.installation import Installation, installed
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,8 @@ def test_right_after_a_start_nothing_is_wrong(installation: Installation) -> Non
             installation.start_worker("manage.py")
             said, _ = examined.result()
     finally:
-        installation.sql(f"{NO_MAIL};\n{NEW_FIGURES}", role="owner")
+        installation.sql(NO_MAIL, role="owner")
+        installation.manage("roll_up")
         installation.restart_worker()
     assert complaints(said) == []
 
