@@ -161,11 +161,9 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        if asked not in sessions.named_numbers(request):
-            if not _waits(_user(request), asked):
-                return SeeOther("two-factor", then=on_to(request))
-            # It was named in another session: what began there, this one must prove too.
-            sessions.standing(request).demand(timezone.now())
+        if asked not in sessions.named_numbers(request) and not _waits(_user(request), asked):
+            return SeeOther("two-factor", then=on_to(request))
+        sessions.demand_password(request)
         self.number, user = int(asked), _user(request)
         # Of the row: another file may have been chosen while its code waits.
         file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
@@ -231,6 +229,7 @@ class ProveCode(CodePage):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not authenticators.overview(_user(request)).is_on:
             return SeeOther(next_page(request, "two-factor"))
+        sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
 
     def check(self, text: str) -> Verification:

@@ -422,6 +422,18 @@ def standing(request: HttpRequest, *, by_sign_in: bool = False) -> Standing:
     return Standing(_time(request.session, "password_at"), factor_at, By(by) if by else None)
 
 
+def demand_password(request: HttpRequest) -> None:
+    """Let nobody try a code, or have one texted, without a fresh password.
+
+    A stolen cookie alone could lock the owner's codes and use up their texts (G-02). A session
+    whose place was taken only repeats what it sent before.
+
+    :raises PasswordNeeded: if it was not entered lately.
+    """
+    if not has_ended(request):
+        standing(request).demand(timezone.now())
+
+
 # -- the numbers that were named -------------------------------------------------------
 
 

@@ -433,6 +433,25 @@ def test_a_stolen_cookie_does_not_keep_the_owner_out(
     assert len(mail.outbox) == before + mails
 
 
+def test_a_stolen_cookie_tries_no_code_and_sends_no_text(
+    app: App, browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """G-02: else it locked the owner's codes, and used up their texts."""
+    victim = Browser()
+    sign_in_on_pages(victim)
+    victim.send(code=app.code())
+    clock.shift(timedelta(minutes=21))  # the password is not fresh any more
+    stolen = victim.copy()
+    stolen.client.handler.enforce_csrf_checks = False
+    sent = len(phone.texts)
+    for _ in range(12):
+        stolen.client.post(PROVE, {"code": wrong(app.code())}, secure=True)
+        stolen.client.post(f"{PROVE}send/", secure=True)
+        clock.shift(timedelta(minutes=1))
+    user.refresh_from_db()
+    assert (user.otp_failures, len(phone.texts)) == (0, sent)
+
+
 def test_a_sign_in_that_waits_for_its_code_opens_nothing_by_a_code_from_before(
     app: App, user: User
 ) -> None:

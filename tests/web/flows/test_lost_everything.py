@@ -164,8 +164,7 @@ def test_without_the_password_of_the_last_ten_minutes_nobody_asks(
 
 def test_after_a_new_password_the_old_half_session_asks_for_nothing(half: Browser) -> None:
     half.go(LOST)
-    user = User.objects.get()
-    User.objects.filter(pk=user.pk).update(session_epoch=user.session_epoch + 1)
+    User.objects.get().end_sign_ins(timezone.now())
     half.send(LOST)
     assert half.path == "/sign-in/"
     assert not Revocation.objects.exists()
