@@ -143,7 +143,7 @@ def timers() -> Iterator[Finding]:
             f"These timers are off: {', '.join(off)}.",
             seen="systemctl show.",
             do=f"systemctl enable --now {' '.join(f'{name}.timer' for name in off)}  If something "
-            f"else does that work: systemctl mask. {CRON}",
+            f"else does that work: systemctl mask --now instead. {CRON}",
         )
     for name in failed:
         yield fault(

@@ -272,11 +272,22 @@ def test_the_page_leads_to_a_text(installed: Debian) -> None:
 
 
 def test_a_second_run_changes_nothing(installed: Debian) -> None:
+    """But it takes the units of release 0.19 away. A timer that is masked stays masked."""
     kept = [SETTINGS, OWNER, Path("etc/nginx/conf.d/optin.conf")]
     before = [read(installed, path) for path in kept]
+    installed.must("systemctl mask --now optin-backup.timer")
+    for unit in ("optin.service", "optin-owner@purge.timer"):
+        installed.must(f"cp /usr/local/lib/systemd/system/{unit} /etc/systemd/system/")
+        installed.must(f"systemctl daemon-reload; systemctl reenable {unit}")
 
     run(installed, "/srv/optin/deploy/install")
 
+    paths = installed.must("systemctl show --value --property FragmentPath optin optin-worker@1")
+    assert "/etc/" not in paths + installed.must("systemctl cat optin-owner@purge.timer")
+    assert installed.run("systemctl is-enabled optin-backup.timer").stdout == "masked\n"
+    assert "timers" not in faults(installed.run("manage doctor").stdout)
+    installed.must("systemctl unmask optin-backup.timer")
+    installed.must("systemctl enable --now optin-backup.timer")
     assert [read(installed, path) for path in kept] == before
     assert "EXAMPLE" not in "".join(before)
 
