@@ -71,8 +71,8 @@ class Call:
         self._line: socket.socket | None = None
         self._over = self._heard = False
 
-    def run(self) -> tuple[int, bytes]:
-        """Return the status, and what came of the body: nothing if not all came in time.
+    def run(self) -> tuple[int, bytes | None]:
+        """Return the status and the body: None if it did not come in time, empty if of no use.
 
         :raises SmsError: if there was no status.
         """
@@ -85,7 +85,7 @@ class Call:
         self._hang_up()
         # A status is the gateway's word: to send again would be to send twice.
         if status:
-            return status, b"" if late else answer
+            return status, None if late else answer
         fate = Fate.UNKNOWN if self._heard else Fate.TRY_ANOTHER
         if late:
             raise SmsError(f"{self._who} did not answer within {self._patience:.2g} seconds", fate)

@@ -3,7 +3,7 @@
 One POST for each text. What to send is a template of JSON or of a form, in whose values
 ``{to}``, ``{body}``, ``{reference}`` and ``{sender}`` stand for the text's own. The
 gateway is not trusted: its words are never kept, and a 2xx counts as a yes only with what the
-settings say is in it.
+settings say is in it, or if its body does not come in time.
 """
 
 import hmac
@@ -121,7 +121,9 @@ class Http:
         status, answer = call.run()
         if not 200 <= status < 300:
             raise SmsError(f"the gateway answered {status}", fate_of(status))
-        return kept_id(self._id_in(answer, status), text) if reads else ""
+        if not reads or answer is None:
+            return ""
+        return kept_id(self._id_in(answer, status), text)
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a receipt of JSON or of a form, by the names that the settings give."""

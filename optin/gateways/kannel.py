@@ -68,11 +68,11 @@ class Kannel:
         call = Call(self.url, headers, text.body.encode(), reads=True, patience=text.patience)
         status, answer = call.run()
         if 200 <= status < 300:
-            if not answer.startswith(_TAKEN):
+            if answer is not None and not answer.startswith(_TAKEN):
                 raise unclear(status)
             return ""
         # Our name is wrong, or no carrier of this Kannel takes the number: one status for both.
-        here = not (status == 403 and _NOT_ROUTABLE in answer)
+        here = not (status == 403 and _NOT_ROUTABLE in (answer or b""))
         fate = fate_of(status) if here else Fate.NOT_HERE
         raise SmsError(f"the gateway answered {status}", fate)
 

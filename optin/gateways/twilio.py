@@ -100,7 +100,9 @@ class Twilio:
         call = Call(self.url, self._headers(), body, reads=True, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
-            raise _refusal(status, answer)
+            raise _refusal(status, answer or b"")
+        if answer is None:
+            return ""
         theirs = _fact(answer, "sid")
         if not _SID.fullmatch(theirs):
             raise unclear(status)

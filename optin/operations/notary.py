@@ -138,7 +138,7 @@ def _stamp(note: Note, url: str) -> bytes:
         raise Failed(str(exc)) from None
     if status != 200:
         raise Failed(f"the authority answered {status}")
-    if not 0 < len(answer) <= MAX_STAMP:
+    if not answer or len(answer) > MAX_STAMP:
         raise Failed("its answer came too late, or is too long")
     try:
         stamp = stamps.read(answer, text=note.text, nonce=nonce)
