@@ -92,8 +92,8 @@ def send_waiting() -> None:
 def after_commit(hook: Callable[[], object]) -> None:
     """Run *hook* after the commit, and outside a transaction now. An error changes no answer.
 
-    Django's ``robust`` hooks do not do: it fails on a ``partial`` that fails, and it leaves a
-    broken connection to the rest of the request.
+    Django's ``robust`` hooks are not enough. If a ``partial`` fails, Django fails too, and the
+    request keeps a broken connection.
     """
     transaction.on_commit(partial(_run_hook, hook))
 

@@ -1,7 +1,8 @@
 """What a person does about whatever acts for them: browsers, applications, access keys.
 
-Each needs the password, entered lately, in a session that stands. What ends a session also needs a
-factor, where two-factor sign-in is on: a stolen cookie must not keep the owner out (G-02).
+Each needs the password, entered lately, in a session that stands. To end a session takes a
+factor too, if two-factor sign-in is on. Otherwise a thief with her cookie could keep signing the
+owner out (G-02).
 """
 
 from collections.abc import Callable, Iterator

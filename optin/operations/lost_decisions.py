@@ -136,7 +136,11 @@ def _application(line: Line, origin: Origin) -> bool:
 
 
 def _end_endpoint(line: Line, origin: Origin) -> bool:
-    """Remove an endpoint; or switch it off, if the backup has an old address or secret of it."""
+    """Remove the endpoint.
+
+    If it was only changed since the backup, switch it off: the backup has its old address or
+    secret.
+    """
     made = WebhookEndpoint.objects.filter(created_at__lte=made_until(line))
     found = made.get(pk=line.data["endpoint"])
     if line.outcome == "removed":

@@ -56,7 +56,7 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
         _user(request), **_who(request), end=lambda: sessions.end_row(place.row)
     )
     if place and ended:
-        sessions.forget_factor(request)  # each needs a proof of its own, as those of the others
+        sessions.forget_factor(request)  # the next sign-out needs a new code
         sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": _name(place)})
     else:
         sessions.flash(request, _("That browser is signed out already."))
