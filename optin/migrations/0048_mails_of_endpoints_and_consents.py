@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                     ("staff", "switched off by staff"),
                     ("member", "switched off by a member of the file"),
                     ("failing", "switched off: all attempts failed"),
-                    ("not_me", "switched off: whoever added it said “that was not me”"),
+                    ("not_me", "switched off: whoever answers for it said “that was not me”"),
                 ],
                 max_length=8,
             ),

@@ -220,8 +220,8 @@ def endpoints() -> Iterator[Need]:
     answered_for = WebhookEndpoint.objects.answered_for().values("pk")
     for row in on.exclude(pk__in=answered_for).order_by("pk"):
         yield Need(
-            f"A webhook endpoint of file {row.file_id} is paused: whoever added it does not manage "
-            "the file any more.",
+            f"A webhook endpoint of file {row.file_id} is paused: whoever answers for it does not "
+            "manage the file any more.",
             WebhookEndpoint,
             row.pk,
         )
