@@ -168,11 +168,24 @@ class UnfitEndpoint(Refusal):
 
 
 class HostNotFound(UnfitEndpoint):
-    """The host name of a webhook endpoint has no address, or nobody says so in time."""
+    """The host of a webhook endpoint has no address, or the resolver did not answer in time."""
 
     def __init__(self, host: str) -> None:
         Exception.__init__(self, f"We could not find {host}.")
         self.host = host
+
+
+class TooManyLookups(UnfitEndpoint):
+    """This process looks up as many host names as it may."""
+
+    message = "Too many host names are being looked up. Try again in a moment."
+
+
+class EndpointPaused(Refusal):
+    """Nobody answers for the webhook endpoint, so nothing is sent to it."""
+
+    code = "endpoint_paused"
+    message = "The endpoint is paused: no test is sent to it."
 
 
 class TooManyEndpoints(Refusal):

@@ -141,7 +141,7 @@ OF_ONE = (
         "test",
         "Send a test event",
         staff.TENANTS,
-        "Sends endpoint.test once, also to an endpoint that is off.",
+        "Sends endpoint.test once, also to an endpoint that is off, but not to one that is paused.",
         _test,
         NoForm,
     ),
@@ -271,6 +271,8 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = self._find(int(object_id))
         hidden = {"off"} if row and row.off_at else set()
+        if row and row.is_paused:
+            hidden.add("test")
         if row and not (row.off_at or row.is_paused):
             hidden.add("on")
         tools = [

@@ -56,6 +56,9 @@ WORKERS_PATIENCE = 20.0
 WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 """A text whose code dies sooner is not sent: some gateways count its validity in minutes."""
 
+MAX_ALIKE = 3
+"""Mails about the same thing that a person gets within an hour, however often it changes."""
+
 _NOT_SENT = Told.TEXT_FAILED, "not_sent"
 _REFUSED = Told.TEXT_REFUSED, "gateway"
 _OPTED_OUT = Told.TEXT_REFUSED, "opted_out"
@@ -119,6 +122,16 @@ def notify(
     """
     last_three = row.last_three if row else ""
     dispatch(Notice(user=user, kind=kind, last_three=last_three, about_id=about_id, created_at=now))
+
+
+def notify_again(user: User, kind: Notice.Kind, now: datetime, *, about_id: int | None) -> None:
+    """``notify``, if *user* had fewer than ``MAX_ALIKE`` such mails in the last hour.
+
+    Not only one: after a change by the person, a thief's must not stay untold.
+    """
+    alike = Notice.objects.filter(user=user, kind=kind, about_id=about_id)
+    if alike.filter(created_at__gt=now - timedelta(hours=1)).count() < MAX_ALIKE:
+        notify(user, kind, now, about_id=about_id)
 
 
 def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:

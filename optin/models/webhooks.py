@@ -46,7 +46,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def due(self, now: datetime) -> Self:
         """Those to which something is to be sent at *now*, and nobody sends now.
 
-        A test is sent at once, also to an endpoint that is off.
+        A test is sent at once, also to an endpoint that is off, but not to one that is paused.
         """
         # Both are found by an index. For an ``Exists``, PostgreSQL would look at all events.
         tests = WebhookEvent.objects.filter(endpoint__isnull=False).values("endpoint")
@@ -102,7 +102,7 @@ class WebhookEndpoint(models.Model):
         STAFF = "staff", "switched off by staff"
         MEMBER = "member", "switched off by a member of the file"
         FAILING = "failing", "switched off: all attempts failed"
-        NOT_ME = "not_me", "switched off: whoever added it said “that was not me”"
+        NOT_ME = "not_me", "switched off: whoever answers for it said “that was not me”"
 
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_endpoints")
     url = models.CharField(max_length=500)

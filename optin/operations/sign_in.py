@@ -188,7 +188,7 @@ def consent(
             give()
             application = get_application_model().objects.filter(client_id=client_id).first()
             about_id = application.pk if application else None
-            delivery.notify(locked, Notice.Kind.CONSENT, now, about_id=about_id)
+            delivery.notify_again(locked, Notice.Kind.CONSENT, now, about_id=about_id)
         outcome = "ok" if give else "denied"
         AuditEvent.objects.record(
             Kind.CONSENT,

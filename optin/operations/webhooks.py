@@ -18,9 +18,11 @@ from django.utils import timezone
 
 from optin.errors import (
     EndpointGone,
+    EndpointPaused,
     HostNotFound,
     NotAMember,
     TooManyEndpoints,
+    TooManyLookups,
     TooManyRepeats,
     UnfitEndpoint,
 )
@@ -55,8 +57,10 @@ SENT_AGAIN_WITHIN = timedelta(days=30)
 RESOLVED_WITHIN = 1.0
 """Seconds that the name of a new endpoint may take."""
 
-MAX_LOOKUPS, _LOOKUP = 4, "webhook-host"
-"""Names that a process looks up at once, and the name of each thread that does."""
+MAX_LOOKUPS = 4
+"""Names that a process looks up at once."""
+
+_lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
 """Those that an endpoint can want."""
@@ -102,7 +106,7 @@ def make(
     It is sent what happens from now on. All who manage the file are told by e-mail.
 
     :param kinds: of ``KINDS``, those that it wants; none: all.
-    :raises UnfitEndpoint: if nothing may be sent to *url*, or its host cannot be resolved.
+    :raises UnfitEndpoint: if nothing may be sent to *url*, or its host cannot be resolved now.
     :raises TooManyEndpoints: if the file has ``MAX_ENDPOINTS``.
     """
     _demand_fit(url)
@@ -214,9 +218,13 @@ def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | Non
     """Have a test sent to *endpoint*, once, by whoever sends the others.
 
     While one waits, there is no second one: it would go out before all else too.
+
+    :raises EndpointPaused: if nobody answers for it.
     """
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
+        if locked.is_paused:
+            raise EndpointPaused
         if not locked.tests.exists():
             WebhookEvent.objects.create(
                 message_id=WebhookEvent.new_id(),
@@ -292,7 +300,7 @@ def _tell_managers(endpoint: WebhookEndpoint, now: datetime) -> None:
     """
     mine = {"memberships__file": endpoint.file_id, "memberships__active": True}
     for manager in User.objects.filter(is_active=True, memberships__manages=True, **mine):
-        delivery.notify(manager, Notice.Kind.ENDPOINT_ADDED, now, about_id=endpoint.pk)
+        delivery.notify_again(manager, Notice.Kind.ENDPOINT_ADDED, now, about_id=endpoint.pk)
 
 
 def _joined(kinds: Iterable[str]) -> str:
@@ -319,7 +327,8 @@ def _demand_fit(url: str) -> None:
 def _look_up(host: str, port: int) -> None:
     """Look *host* up in a thread of its own: a resolver has no time-out.
 
-    :raises OSError: as ``outside.addresses``, and if it takes too long or too many others wait.
+    :raises OSError: as ``outside.addresses``, and if it takes too long.
+    :raises TooManyLookups: if ``MAX_LOOKUPS`` others are looked up.
     """
     ended: SimpleQueue[OSError | None] = SimpleQueue()
 
@@ -330,10 +339,12 @@ def _look_up(host: str, port: int) -> None:
             ended.put(exc)
         else:
             ended.put(None)
+        finally:
+            _lookups.release()
 
-    if sum(thread.name == _LOOKUP for thread in threading.enumerate()) >= MAX_LOOKUPS:
-        raise TimeoutError
-    threading.Thread(target=look, name=_LOOKUP, daemon=True).start()
+    if not _lookups.acquire(blocking=False):
+        raise TooManyLookups
+    threading.Thread(target=look, name="webhook-host", daemon=True).start()
     try:
         failure = ended.get(timeout=RESOLVED_WITHIN)
     except Empty:

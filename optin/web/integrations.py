@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from optin.errors import (
     EndpointGone,
+    EndpointPaused,
     NotAMember,
     TooManyEndpoints,
     TooManyRepeats,
@@ -160,7 +161,10 @@ def _off(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
 
 
 def _test(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    webhooks.send_test(endpoint, **_who(request))
+    try:
+        webhooks.send_test(endpoint, **_who(request))
+    except EndpointPaused:
+        return _done(request, _("The endpoint is paused: no test is sent to it."), refused=True)
     return _done(
         request, _("The test is on its way. Load this page again to see what became of it.")
     )

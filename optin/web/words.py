@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from optin import codes, phones
 from optin.conf import conf
-from optin.errors import HostNotFound, UnfitEndpoint
+from optin.errors import HostNotFound, TooManyLookups, UnfitEndpoint
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
@@ -171,6 +171,8 @@ def wrong_address(text: str) -> str:
 def unfit_endpoint(refusal: UnfitEndpoint) -> str:
     if isinstance(refusal, HostNotFound):
         return _("We could not find %(host)s.") % {"host": refusal.host}
+    if isinstance(refusal, TooManyLookups):
+        return _("Too many host names are being looked up. Try again in a moment.")
     return wrong_endpoint()
 
 

@@ -16,7 +16,8 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook
 
-from optin.messaging import webhooks
+from optin.errors import EndpointPaused
+from optin.messaging import delivery, webhooks
 from optin.models import (
     AuditEvent,
     File,
@@ -332,11 +333,13 @@ def test_what_ends_an_access_key_pauses_an_endpoint(
     user: User,
     file: File,
 ) -> None:
-    """Tests are not sent either. Nothing is lost meanwhile."""
+    """Tests are not sent either, nor accepted. Nothing is lost meanwhile."""
     events(mine, 1)
-    end(user, file)
     endpoints.send_test(mine.row, origin=ORIGIN)
+    end(user, file)
     assert send() == 0
+    with pytest.raises(EndpointPaused):
+        endpoints.send_test(mine.row, origin=ORIGIN)
     assert mine.row.is_paused
 
     undo(user, file)
@@ -388,22 +391,28 @@ def test_that_was_not_me_switches_off_what_a_thief_may_have_added(
     assert send() == 1
     assert (client.row.off_why, client.row.cursor) == ("not_me", 0)
     assert not WebhookEndpoint.objects.get(pk=of_staff.pk).off_at
-    assert "The webhook endpoints that you added are off." in str(mail.outbox[-1].body)
+    assert "The webhook endpoints that you answer for are off." in str(mail.outbox[-1].body)
 
 
 def test_all_who_manage_the_file_are_told_of_a_new_endpoint(
     client: Client, user: User, stranger: User, file: File
 ) -> None:
-    """And nobody else: not other members, nor who left."""
+    """And nobody else: not other members, nor who left. Nor without end, while it changes."""
     tenants.let_manage(user, file, manages=True, origin=ORIGIN)
     make_user("cid", file)
     left = make_user("dan", file)
     tenants.let_manage(left, file, manages=True, origin=ORIGIN)
     people.deactivate(left, reason="left", origin=ORIGIN)
     mail.outbox.clear()
-    endpoints.make(file, f"{client.endpoint.url}/2", origin=ORIGIN)
+    second, _ = endpoints.make(file, f"{client.endpoint.url}/2", origin=ORIGIN)
     assert [message.to for message in mail.outbox] == [[user.email]]
     assert f"{client.endpoint.url}/2" in str(mail.outbox[0].body)
+    for number in range(9):
+        second.refresh_from_db()
+        url = f"{client.endpoint.url}/{number}"
+        endpoints.change(second, url, kinds=[], description="", origin=ORIGIN)
+    assert len(mail.outbox) == delivery.MAX_ALIKE
+    assert f"{client.endpoint.url}/1\n" in str(mail.outbox[-1].body)
 
 
 def test_while_it_is_off_nothing_is_lost(client: Client) -> None:

@@ -20,7 +20,7 @@ from optin.models import (
 from optin.operations import tenants, webhooks
 from optin.runtime import outside
 from tests.kit.browser import CONFIRM, HOST, PROVE, Browser, sign_in
-from tests.kit.people import ORIGIN, PASSWORD
+from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,6 +139,18 @@ def test_from_the_account_to_an_endpoint_and_its_end(mia: Browser, user: User) -
     ]
     mia.go("/account/activity/")
     assert "You replaced the secret of a webhook endpoint" in mia.page.html
+
+
+def test_a_paused_endpoint_takes_no_test(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    page = mia.go(path(endpoint))
+    assert "Send a test" in page.html
+    WebhookEndpoint.objects.update(made_by=make_user("gone"))
+    page = mia.go(path(endpoint))
+    assert "Paused: whoever answers for it" in page.html
+    assert "Send a test" not in page.html
+    post(mia, path(endpoint), do="test")
+    assert "The endpoint is paused: no test is sent to it." in mia.go(path(endpoint)).html
+    assert not WebhookEvent.objects.exists()
 
 
 def test_the_log_and_sending_again(mia: Browser, endpoint: WebhookEndpoint) -> None:
