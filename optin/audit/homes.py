@@ -10,12 +10,10 @@ SQLite has none of this. There, only the ledger tells.
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 
 from django.db import NotSupportedError, ProgrammingError, connection, transaction
 
-from optin.audit.ledger import MARK_EVERY, Line
-from optin.conf import CLOCK_SLACK
+from optin.audit.ledger import Line
 from optin.models import AuditEvent, Canary
 from optin.origin import Face
 
@@ -48,7 +46,9 @@ def look() -> tuple[str, str] | None:
 
 
 def is_elsewhere(lines: Sequence[Line] = ()) -> bool:
-    """Whether the database is not at home. At the first time, and after a failover, it is.
+    """Return whether the database is on another server or timeline than before.
+
+    The first call, and one after a failover, accept the new place.
 
     :param lines: of ledgers, none of which the database lacks.
     """
@@ -72,7 +72,8 @@ def settle() -> None:
 
 
 def _took_over(home: str, here: str, lines: Sequence[Line]) -> bool:
-    """Whether this is a standby that took over, without losing anything that is known here.
+    """Return whether a standby took over, and nothing that this process or its ledger knows of is
+    lost.
 
     Either this process saw the primary a moment ago, or the ledger tells of the newest event.
     """
@@ -84,11 +85,9 @@ def _took_over(home: str, here: str, lines: Sequence[Line]) -> bool:
 
 
 def _reach_the_end(lines: Sequence[Line]) -> bool:
-    """Whether *lines*, none of which the database lacks, tell of its newest event.
+    """Return whether *lines*, none of which the database lacks, tell of its newest event.
 
-    A process may have written no line of it (``ledger.keep``), and commands may have no ledger.
+    Not every event has a line: see ``ledger.keep``. Commands may run without a ledger.
     """
     newest = AuditEvent.objects.exclude(face=Face.COMMAND).order_by("-pk").first()
-    told = max((line.at for line in lines), default=None)
-    slack = timedelta(seconds=MARK_EVERY) + CLOCK_SLACK
-    return bool(newest and told and told >= newest.at - slack)
+    return newest is not None and any(line.event_id >= newest.pk for line in lines)

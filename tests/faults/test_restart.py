@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from tests.kit.clusters import Cluster, manage, new_cluster
+from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.races import at_once, until
 from tests.kit.server import Server, database_url, serving
 from twofa_site.postgresql.base import DatabaseWrapper
@@ -149,10 +150,10 @@ def begin_a_timeline(cluster: Cluster) -> None:
 def test_a_standby_that_takes_over_is_no_restore(
     cluster: Cluster, standby: Cluster, tmp_path: Path
 ) -> None:
-    """Nobody gets up at night. But who knows nothing of the time before takes it for a restore."""
+    """Nobody gets up at night. But who does not know the newest event takes it for a restore."""
     hosts = f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}"
     url = f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write"
-    env, ledger = environment(url, tmp_path), tmp_path / "ledger"
+    env = environment(url, tmp_path)
     key = set_up(env)
     with serving(tmp_path, env, workers=1) as server:  # it has no ledger
         assert ready(server) == 200
@@ -161,14 +162,17 @@ def test_a_standby_that_takes_over_is_no_restore(
         standby.run("pg_ctl", "--wait", "promote")
         until(lambda: ready(server) == 200)
 
-    env["OPTIN_LEDGER"] = str(ledger)
+    env["OPTIN_LEDGER"] = str(tmp_path / "ledger")
     with serving(tmp_path, env, workers=1) as server:
         assert guess_at(server, key) == 400
     begin_a_timeline(standby)  # while nothing runs
     manage(env, "check")
 
+    with serving(tmp_path, env, workers=1) as server:
+        for number in (NUMBER, OTHER_NUMBER):  # the second has no line: it comes too soon
+            path = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={key}"
+            assert server.post_json(path, {"MobileNumber": number})[0] == 200
     begin_a_timeline(standby)
-    ledger.rename(tmp_path / "lost")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         manage(env, "check")
     assert "optin.E303" in refused.value.stderr
