@@ -49,10 +49,12 @@ from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
 from optin.operations.sending import Sending
+from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, references, throttle
 from optin.runtime.references import Undecided
+from optin.support.diagnosis import Why
 
 logger = logging.getLogger("optin.api")
 
@@ -286,7 +288,7 @@ class OptInView(UserCall):
             reference=_reference(request.META),
         )
         if sending.outcome not in {SendOutcome.SENT, SendOutcome.RESENT}:
-            raise _unsent(sending)
+            raise _refusal(sending, sending.why)
         return Response(Body("OptInTo2FAResult", {"ProviderUserId": sending.provider_user_id}))
 
     def next_links(self, code: str) -> list[Link]:
@@ -306,7 +308,7 @@ class VerifyView(UserCall):
             origin=self.origin,
         )
         if result.outcome is not CodeOutcome.OK:
-            raise ApiError(result.outcome, retry_after=result.retry_after)
+            raise _refusal(result)
         off = self.link("related", "opt-out-from-2fa", "Turn two-factor off")
         return Response(base_response("Two-factor authentication is on.", [off]))
 
@@ -325,7 +327,7 @@ class OptOutView(UserCall):
             self._send_code()
         result = challenges.opt_out(self.caller.user, self.file, otp, origin=self.origin)
         if result.outcome is not CodeOutcome.OK:
-            raise ApiError(result.outcome, retry_after=result.retry_after)
+            raise _refusal(result)
         if result.stays_on:
             return Response(base_response(_STAYS_ON))
         on = self.link("related", "opt-in-to-2fa", "Turn two-factor on")
@@ -337,7 +339,7 @@ class OptOutView(UserCall):
         )
         if sending.outcome in {SendOutcome.SENT, SendOutcome.RESENT, SendOutcome.WAITING}:
             raise ApiError("2fa_code_required", why=sending.why)
-        raise _unsent(sending)
+        raise _refusal(sending, sending.why)
 
     def next_links(self, code: str) -> list[Link]:
         again = self.link("self", "opt-out-from-2fa", "Send the code")
@@ -424,8 +426,12 @@ def _first_message(errors: Any) -> str:
     return f"{field} {messages[0]}"
 
 
-def _unsent(sending: Sending) -> ApiError:
-    return ApiError(sending.outcome, retry_after=sending.retry_after, why=sending.why)
+def _refusal(result: Sending | Verification, why: Why | None = None) -> ApiError:
+    message = _ONLY_PROGRAMS if result.only_programs else ""
+    return ApiError(result.outcome, message, retry_after=result.retry_after, why=why)
+
+
+_ONLY_PROGRAMS = "This application can use no codes of this account. Contact support."
 
 
 _REHEARSED_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}

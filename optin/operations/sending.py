@@ -38,6 +38,7 @@ class Sending:
     retry_after: timedelta | None = None
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
     is_withheld: bool = False  # no text leaves, but the outcome does not say so
+    only_programs: bool = False  # as of ``Verification``
 
     @property
     def decided(self) -> str:
@@ -76,7 +77,12 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sendin
         count, limit = bars[0].failures, conf.disable_after
     outcome = SendOutcome(refusal.outcome)
     data = {"rule": outcome.value, "count": count, "limit": limit}
-    return Sending(outcome, retry_after=refusal.retry_after, data=data)
+    return Sending(
+        outcome,
+        retry_after=refusal.retry_after,
+        data=data,
+        only_programs=refusal.only_programs,
+    )
 
 
 def text_code(

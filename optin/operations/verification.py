@@ -51,6 +51,7 @@ class Verification:
     step: int | None = None  # the time step of the app that it is for
     at_app: bool = False  # it was compared with the app's codes
     stays_on: bool = False  # another factor is left after one was removed
+    only_programs: bool = False  # it is refused to access keys and tokens, not to the person
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 
@@ -143,7 +144,8 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verifi
     active = factors.active
     suspended = bool(active and active.suspended_at and not changing)
     if suspended or any(count.disabled_at for count in factors.bars):
-        return Verification(CodeOutcome.FACTOR_DISABLED)
+        by_person = suspended or factors.user.otp_disabled_at
+        return Verification(CodeOutcome.FACTOR_DISABLED, only_programs=not by_person)
     return _locked(factors, now)
 
 
