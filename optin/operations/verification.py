@@ -27,6 +27,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.models.users import WrongCodes
 from optin.operations.factors import Factors
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
@@ -50,8 +51,8 @@ class Verification:
     tried: PendingOtp | None = None  # the texted code that it was compared with
     step: int | None = None  # the time step of the app that it is for
     at_app: bool = False  # it was compared with the app's codes
-    stays_on: bool = False  # another factor is left after one was removed
     only_programs: bool = False  # it is refused to access keys and tokens, not to the person
+    stays_on: bool = False  # another factor is left after one was removed
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 
@@ -311,7 +312,7 @@ def count_failure(
 ) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
     user, count = factors.user, factors.count
-    # Where it takes two codes, a single one opens nothing: it costs none of the guesses.
+    # While the app takes two codes, one code opens nothing. So it is not counted as a guess.
     uses_up = result.at_app and not user.takes_two_codes(now)
     count.add()
     data: dict[str, Any] = {"failures": count.failures}
@@ -326,7 +327,10 @@ def count_failure(
         data["by"] = (By.APP if result.at_app else By.RECOVERY).value
     if uses_up:
         data["app_until"] = user.count_app_failure(now).isoformat()
-    data |= _bar(factors, now)
+    bars, mail = bar(count, factors.by_program, now)
+    if mail:
+        delivery.notify(user, mail, now)
+    data |= bars
     remember(user, attempt, result, now)
     user.save_counts()
     return Verification(
@@ -338,23 +342,23 @@ def count_failure(
     )
 
 
-def _bar(factors: Factors, now: datetime) -> dict[str, Any]:
-    """Lock or disable what the count says, and tell the person; return it for the event."""
-    count, kinds = factors.count, NOTICES[factors.by_program]
+def bar(
+    count: WrongCodes, by_program: bool, now: datetime
+) -> tuple[dict[str, Any], Notice.Kind | None]:
+    """Lock or disable what *count* says; return this for the event, and the mail that is due."""
+    locked, disabled = _NOTICES[by_program]
     if count.failures >= conf.disable_after and not count.disabled_at:
         count.set(disabled_at=now)
-        delivery.notify(factors.user, kinds[1], now)
-        return {"disabled": True}
+        return {"disabled": True}, disabled
     if count.failures % conf.lock_after:
-        return {}
+        return {}, None
     nth = count.failures // conf.lock_after
     until = now + timedelta(seconds=conf.lock_seconds[min(nth, len(conf.lock_seconds)) - 1])
     count.set(locked_until=until)
-    delivery.notify(factors.user, kinds[0], now)
-    return {"locked_until": until.isoformat()}
+    return {"locked_until": until.isoformat()}, locked
 
 
-NOTICES = {
+_NOTICES = {
     False: (Notice.Kind.LOCKED, Notice.Kind.DISABLED),
     True: (Notice.Kind.PROGRAMS_LOCKED, Notice.Kind.PROGRAMS_OFF),
 }

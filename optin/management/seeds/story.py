@@ -299,17 +299,10 @@ class Story:
         facts: dict[str, Any] = {"failures": count.failures, "try": otp.tries}
         if by_program:
             facts["programs"] = True
-        locked, disabled = verification.NOTICES[by_program]
-        if count.failures >= conf.disable_after and not count.disabled_at:
-            count.set(disabled_at=at)
-            facts["disabled"] = True
-            self.mail(user, disabled, at)
-        elif count.failures % conf.lock_after == 0:
-            nth = min(count.failures // conf.lock_after, len(conf.lock_seconds))
-            until = at + timedelta(seconds=conf.lock_seconds[nth - 1])
-            count.set(locked_until=until)
-            facts["locked_until"] = until.isoformat()
-            self.mail(user, locked, at)
+        bars, mail = verification.bar(count, by_program, at)
+        if mail:
+            self.mail(user, mail, at)
+        facts |= bars
         kind = Kind.VERIFY_OPT_IN
         if otp.purpose != Purpose.OPT_IN:
             kind, facts["purpose"] = Kind.CHECK, otp.purpose
