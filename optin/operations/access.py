@@ -145,7 +145,7 @@ def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -
 def _allowed(user: User, standing: Standing, *, factor: bool = False) -> Iterator[Factors]:
     """The transaction of a change, with the lock of *user* held."""
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, user)
         standing.demand(factors.now, factor=factor and factors.is_on)
         yield factors

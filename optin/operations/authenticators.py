@@ -123,7 +123,7 @@ def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> b
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         refuse_ended(factors, user)
         standing.demand(factors.now)
         has_both = bool(factors.active and factors.app)
@@ -149,7 +149,7 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
@@ -193,7 +193,7 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
@@ -230,7 +230,7 @@ def confirm_app(
     """
     code = codes.parse(otp)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         attempt = verification.attempt_digest(origin, code, "set up")
         if verification.repeated(factors, None, attempt, now):  # only a right one is remembered
@@ -314,7 +314,7 @@ def keep_recovery_codes(
     """
     parsed = [codes.parse_any(text) for text in texts]
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=True)
@@ -349,7 +349,7 @@ def turn_off(
     """
     code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True)
+        factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now)

@@ -74,7 +74,7 @@ def check(
     with verification.wrong_length_is_told(Kind.CHECK, otp, user, origin=origin, data=data):
         code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, purpose, every_factor=True)
+        factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
         now = factors.now
         if origin.session:
             refuse_ended(factors, user)

@@ -84,7 +84,7 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
     """
     address = fit_address(address)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True)
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
@@ -154,7 +154,7 @@ def prove(user: User, change: EmailChange, *, standing: Standing, origin: Origin
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE)
+        factors = read_caller_locked(user, Purpose.CHANGE, origin=None)
         now = factors.now
         refuse_ended(factors, user)
         found = EmailChange.objects.filter(pk=change.pk, user=factors.user).first()

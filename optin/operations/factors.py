@@ -110,11 +110,12 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
 
 
 def read_caller_locked(
-    user: User, purpose: Purpose, *, every_factor: bool = False, origin: Origin | None = None
+    user: User, purpose: Purpose, *, origin: Origin | None, every_factor: bool = False
 ) -> Factors:
     """``read_locked`` for what *user* asks for, in person or through a client.
 
-    :param origin: where the request can come by an access key or a token.
+    :param origin: where the request can come by an access key or a token, whose wrong codes
+        count apart. None where only the person can ask.
     :raises Deactivated: if they may ask for nothing any more: the lock may have been
         waited for, until ``erase`` or a deactivation was through with it.
     """

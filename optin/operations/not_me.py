@@ -149,7 +149,7 @@ def shut_out(
     :raises Deactivated: if the session was ended meanwhile.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, user)
         locked, number, now = factors.user, factors.active, factors.now
         standing.demand(now, factor=factors.is_on)

@@ -221,7 +221,7 @@ def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending
     """Record that nothing can be sent to *row*, such as where the key of its number is gone."""
     result = Sending(SendOutcome.UNREADABLE)
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_IN)
+        factors = read_caller_locked(user, Purpose.OPT_IN, origin=None)
         refuse_ended(factors, user)
         record(
             Kind.OPT_IN,

@@ -55,7 +55,7 @@ def ask(user: User, *, origin: Origin) -> Way:
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, user)
         user, now = factors.user, factors.now
         way, waits = _judge(user, Overview(factors.active, factors.app, 0), now), None

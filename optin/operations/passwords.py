@@ -207,7 +207,7 @@ def choose(
             raise SamePassword
         hashed = hashing.make(password)  # slow by design: before the lock
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, origin=None)
         now = factors.now
         locked = factors.user
         if standing:

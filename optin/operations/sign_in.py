@@ -179,7 +179,7 @@ def consent(
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True)
+        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
         locked, now, number = factors.user, factors.now, factors.active
         if locked.get_session_auth_hash() != user.get_session_auth_hash():
             raise SignedOut

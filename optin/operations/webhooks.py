@@ -82,7 +82,7 @@ class Member:
         :raises SignedOut, Deactivated: if it was ended meanwhile.
         :raises NotAMember: if they do not manage the file, or not any more, or it is not active.
         """
-        factors = read_caller_locked(self.user, Purpose.SIGN_IN, every_factor=True)
+        factors = read_caller_locked(self.user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, self.user)
         self.standing.demand(factors.now, factor=factors.is_on)
         own = Membership.objects.filter(user=self.user, file=file_id, active=True, manages=True)
