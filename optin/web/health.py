@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _RETRY_AFTER = "5"
 _TRUSTED = 2.0
-"""Seconds for which a process trusts that it could write: anybody may ask."""
+"""Seconds for which a process trusts what came of its last try to write: anybody may ask."""
 
 _REASONS = ("database", "migrations", "keys", "restored", "ledger", "writes")
 
@@ -129,13 +129,19 @@ def _look() -> list[str]:
         return ["ledger"]
 
 
-_wrote_at = float("-inf")  # by time.monotonic(); of this process
+# When this process last tried to write, by time.monotonic(), and what was wrong.
+_tried: tuple[float, list[str]] = (float("-inf"), [])
 
 
 def _refused() -> list[str]:
-    global _wrote_at
-    if time.monotonic() - _wrote_at < _TRUSTED:
-        return []
+    global _tried
+    if time.monotonic() - _tried[0] >= _TRUSTED:
+        failing = _try_to_write()
+        _tried = time.monotonic(), failing
+    return _tried[1]
+
+
+def _try_to_write() -> list[str]:
     try:
         taken = writing.attempt()
     except DatabaseError as exc:
@@ -144,7 +150,6 @@ def _refused() -> list[str]:
     if taken:
         logger.warning("the sequence gives ids that are taken: %s", ", ".join(taken))
         return ["writes"]
-    _wrote_at = time.monotonic()
     return []
 
 

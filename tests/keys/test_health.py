@@ -149,6 +149,7 @@ def test_ready_asks_little(
 def each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing is tried for each answer."""
     monkeypatch.setattr(health, "_TRUSTED", 0)
+    monkeypatch.setattr(health, "_tried", health._tried)  # other tests do not see what came of it
 
 
 def trail() -> tuple[int | None, int]:
@@ -167,6 +168,16 @@ def test_a_trail_that_takes_no_event(ring: LazySettings, each_time: None) -> Non
     with audit_trail_full():
         not_ready("writes")
     assert Client().get("/readyz").status_code == 200
+
+
+def test_what_came_of_it_is_remembered(
+    ring: LazySettings, each_time: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask: while writes are refused, too, few requests try."""
+    with audit_trail_full():
+        not_ready("writes")
+    monkeypatch.setattr(health, "_TRUSTED", 60)
+    not_ready("writes")
 
 
 PARTITION = f"optin_auditevent {{}} PARTITION {months.name_of(0)}"
