@@ -93,7 +93,11 @@ class AccountAdmin(ReadOnlyAdmin):
             return f"texted codes disabled since {at(user.otp_disabled_at)}"
         if user.own.locked_for(timezone.now()) and user.otp_locked_until:
             return f"locked until {moment_by(user.otp_locked_until)}"
-        return "locked for programs" if user.programs.bars(timezone.now()) else "active"
+        if user.program_disabled_at:
+            return f"disabled for programs since {at(user.program_disabled_at)}"
+        if user.programs.locked_for(timezone.now()) and user.program_locked_until:
+            return f"locked for programs until {moment_by(user.program_locked_until)}"
+        return "active"
 
     @admin.display(description="removal of second factors")
     def removal(self, user: Any) -> str:
@@ -202,9 +206,7 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     if user.own.locked_for(timezone.now()) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
-    if user.programs.bars(timezone.now()):
-        words = "Access keys and tokens can do nothing with codes. Signing in works."
-        found.append(("Locked for programs", words, True))
+    found += _barred_programs(user)
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
@@ -215,6 +217,17 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
         return [*found, ("On", "Sign-in needs a second factor.", False)]
     waits = " They have not entered the code that we texted." if standing.code_waits else ""
     return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
+
+
+def _barred_programs(user: User) -> list[tuple[str, str, bool]]:
+    words = "Access keys and tokens can do nothing with codes {}. Signing in works."
+    if user.program_disabled_at:
+        since = words.format(f"since {moment(user.program_disabled_at)}")
+        return [("Disabled for programs", since, True)]
+    if user.programs.locked_for(timezone.now()) and user.program_locked_until:
+        until = words.format(f"until {moment_by(user.program_locked_until)}")
+        return [("Locked for programs", until, True)]
+    return []
 
 
 def _page(user: Any, request: HttpRequest) -> dict[str, Any]:

@@ -319,7 +319,11 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
         ({}, "active"),
         ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02 23:01 AEDT"),
         ({"otp_locked_until": NOON}, "active"),
-        ({"program_disabled_at": NOON}, "locked for programs"),
+        ({"program_disabled_at": NOON}, "disabled for programs since 2026-11-02"),
+        (
+            {"program_locked_until": NOON + timedelta(minutes=1)},
+            "locked for programs until 2026-11-02 23:01 AEDT",
+        ),
         ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
     ],
