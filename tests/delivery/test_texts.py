@@ -64,7 +64,7 @@ SUBJECTS = {
     Notice.Kind.REVOKED: ("Your second factor was removed by staff", "Staff removed"),
     Notice.Kind.LOCKED: ("locked for a while", "The lock ends by itself"),
     Notice.Kind.PROGRAMS_LOCKED: ("locked for a while", "You can sign"),
-    Notice.Kind.PROGRAMS_OFF: ("are switched off", "Contact support"),
+    Notice.Kind.PROGRAMS_OFF: ("can use no codes any more", "Contact support"),
     Notice.Kind.DISABLED: ("switched off", "Two-factor sign-in stays required"),
     Notice.Kind.SUSPENDED: ("was suspended by staff", "Two-factor sign-in stays required"),
     Notice.Kind.RESUMED: ("works again", "Staff ended the suspension"),

@@ -567,9 +567,7 @@ SUBJECTS = {
     Notice.Kind.PROGRAMS_LOCKED: (
         "Zu viele falsche Codes von einer Anwendung: Anwendungen sind eine Weile gesperrt"
     ),
-    Notice.Kind.PROGRAMS_OFF: (
-        "Zu viele falsche Codes von einer Anwendung: Anwendungen sind abgeschaltet"
-    ),
+    Notice.Kind.PROGRAMS_OFF: "Anwendungen k\u00f6nnen keine Codes mehr verwenden",
     Notice.Kind.SUSPENDED: "Ihre Mobilnummer wurde von unserem Team gesperrt",
     Notice.Kind.RESUMED: "Ihre Mobilnummer gilt wieder",
     Notice.Kind.UNLOCKED: "Ihr Konto wurde von unserem Team entsperrt",
