@@ -53,8 +53,8 @@ While the table takes no event (a full disk, a partition that is away), each cal
 until the proxies see that no server is ready: 100 calls a second, for ten seconds. PostgreSQL also
 skips up to 32 ids after a crash. SQLite uses an id again after a roll-back.
 
-So many events can only be hidden before they are sealed, and before a later event of the same
-thread names them: a seal has a count.
+Somebody could hide that many events only until they are sealed, because a seal has a count, or
+until a later event of the same thread names them.
 """
 
 _NAMES = 20_000  # of events, in memory at a time

@@ -46,7 +46,8 @@ class Charge:
 
     failures: Sequence[Limit]
     at: datetime
-    beyond: Reserved | None  # if over the limit over all networks, which by itself refuses nobody
+    # Set if the limit over all networks is exceeded. That alone refuses nobody.
+    beyond: Reserved | None
 
     def refund(self) -> None:
         """Take the failure back, but not the try. Call inside a transaction."""

@@ -1,4 +1,4 @@
-"""The texts of late: how many a number and a person had, and how long they wait for the next.
+"""The recent texts: how many went to a number and a person, and how long they wait for the next.
 
 They are counted one by one, from the stored texts. So a limit holds in any span of its length: none
 begins anew at midnight.
@@ -21,7 +21,7 @@ from optin.models.operation import Bound, run_later
 from optin.models.statements import Select, param
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
-"""So long after the last text to a number its waits start from the first again."""
+"""This long after the last text to a number, the waits start again from the first."""
 
 YEAR = 366 * 86_400
 """Seconds. Texts count for no longer, whatever the settings say."""

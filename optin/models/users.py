@@ -84,7 +84,10 @@ class WrongCodes:
         return bool(self.disabled_at or self.locked_for(now))
 
     def add(self) -> None:
-        """Count a wrong code. A full column counts the last ones again, so it still locks."""
+        """Count a wrong code.
+
+        At the maximum, it goes back by ``lock_after``, so that the next multiple still locks.
+        """
         failures = self.failures + 1
         self.set(failures=failures if failures <= MOST else failures - conf.lock_after)
 

@@ -120,7 +120,7 @@ class _Redis:
         return not self.why
 
     def is_due(self) -> bool:
-        """Whether it is time to try one that is away. The next one is only later."""
+        """Return whether to try Redis again now. Then let nobody try for ``ASK_AGAIN`` seconds."""
         now = time.monotonic()
         if now < self._ask_from:
             return False
