@@ -205,7 +205,7 @@ SEND_CONTROL_ACTIONS = (
         "lift",
         "Open a prefix",
         staff.SEND_CONTROLS,
-        "Opens a prefix that was closed because too few opt-ins were verified.",
+        "Opens a prefix that a breaker closed.",
         _put(send_controls.lift_breaker, "The prefix is open."),
         PrefixForm,
     ),

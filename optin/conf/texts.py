@@ -144,6 +144,15 @@ class Texts:
         doc="Unverified opt-ins under one prefix (a number without its last 4 digits) that close "
         "it to opt-ins, if fewer than OPTIN_BREAKER_SHARE percent are verified; 0: no breakers.",
     )
+    # More than honest people ask for, also if an employer's telephones share a prefix.
+    breaker_texts = Setting(
+        128,
+        100,
+        parse=integer,
+        fault=between(0, 1_000_000),
+        doc="Texts of opt-ins under one prefix that close it however many are verified; 0: never. "
+        "OPTIN_BREAKER_UNPROVED=0 switches this off too.",
+    )
     breaker_share = Setting(
         50,
         20,

@@ -21,7 +21,7 @@ STAFF = "staff"
 WEBHOOK = "webhook"
 
 _WORDS: dict[str, str] = {
-    Rule.PREFIX: "A prefix was closed to opt-ins: too few are verified",
+    Rule.PREFIX: "A prefix was closed to opt-ins: too few are verified, or there are too many",
     Rule.REGION: "Too few opt-ins in a region are verified",
     Rule.FILE: "The budget of a file is nearly used up",
     Rule.TOTAL: "The budget for all texts is nearly used up",

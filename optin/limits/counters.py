@@ -58,6 +58,7 @@ class Limit:
     adds: int = 1
     verifies: int = 0
     closes_at: int = 0  # refuse if so many are not verified (``Tally.is_pumped``); 0: never
+    full_at: int = 0  # refuse if there are so many; 0: never
 
     @property
     def scope(self) -> str:
@@ -81,15 +82,19 @@ class Tally:
     """When it lets through again, if texts are counted one by one; else a window ends."""
 
     @property
+    def before(self) -> int:
+        """How many there were before this one."""
+        return self.count - self.limit.adds
+
+    @property
     def unverified(self) -> int:
         """How many stood unverified before this one."""
         # A text that staff let through (``Rule.EXEMPT``) is not in this count, its proof is.
-        return max(self.count - self.limit.adds - self.verified, 0)
+        return max(self.before - self.verified, 0)
 
     def is_pumped(self, threshold: int) -> bool:
         """Whether too few of those asked for before this one were verified."""
-        asked = self.count - self.limit.adds
-        too_few = self.verified * 100 < asked * conf.breaker_share
+        too_few = self.verified * 100 < self.before * conf.breaker_share
         return 0 < threshold <= self.unverified and too_few
 
 

@@ -97,12 +97,19 @@ def add_at_the_end(
         if limit.closes_at:
             over.append(_PUMPED)
             values += [limit.scope, limit.closes_at, conf.breaker_share]
+        if limit.full_at:
+            over.append(_FULL)
+            values += [limit.scope, limit.full_at]
     raised = adding(limits, now, Bound(" OR ".join(over), values))
     run_at_the_end(raised, lambda rows: then(tallies_of(limits, rows)) if then else None)
 
 
 _OVER = """
 (excluded.scope = %s AND optin_sendcounter.count + excluded.count > %s)
+"""
+
+_FULL = """
+(excluded.scope = %s AND optin_sendcounter.count >= %s)
 """
 
 # ``Tally.is_pumped``

@@ -2,9 +2,9 @@
 
 Against pumping, the texts of opt-ins are also counted by prefix (a number less its last 4
 digits) and by region: how many texts left, and how many opt-ins were verified. If too few opt-ins
-under a prefix are verified, it is closed to opt-ins for a while. If too few in a region are, the
-operators get an alarm. What staff decided about all texts or about a prefix comes before all
-counters.
+under a prefix are verified, or there are too many, it is closed to opt-ins for a while. If too few
+in a region are verified, the operators get an alarm. What staff decided about all texts or about a
+prefix comes before all counters.
 
 What follows from the counts is in ``policy``. Here are the counters themselves, the lists, and the
 breaker. The deny list, what an owner closed to strangers (G-08), and a STOP are rules about the
@@ -191,9 +191,6 @@ def _charge_withheld(
     own: Sequence[Limit], client: Sequence[Limit], others: Sequence[Limit], now: datetime
 ) -> Refused | None:
     """Count a withheld text for its user and for their address or client."""
-    if not shared.are_raised_later():
-        release_early()
-        return charge([*own, *client], now)
     refused = charge(own, now)
     if refused is None:
         # The same statement as for a text that leaves: its time must not tell (S-38).
@@ -234,9 +231,10 @@ def _of_opt_in(
     """
     seconds = conf.breaker_seconds
     closes_at = conf.breaker_unproved if may_close else 0
+    full_at = conf.breaker_texts if closes_at else 0
     rule = Rule.EXEMPT if is_exempt else Rule.PREFIX
     return [
-        Limit(rule, prefix, 0, seconds, adds, verifies, closes_at),
+        Limit(rule, prefix, 0, seconds, adds, verifies, closes_at, full_at),
         Limit(Rule.REGION, number.region, 0, seconds, adds, verifies),
     ]
 
@@ -304,9 +302,10 @@ def _closing(
 ) -> Refused | None:
     """Refuse an opt-in if its prefix is closed or must be closed.
 
-    If too few opt-ins are verified in the window in which the prefix opens, the next opt-in would
-    close it again. So the closing lasts longer from the start, and the wait is true (G-01). Such a
-    window has opt-ins if servers whose clocks are ahead counted them, or if a denial ends in it.
+    If too few opt-ins are verified in the window in which the prefix opens, or there are too many,
+    the next opt-in would close it again. So the closing lasts longer from the start, and the wait
+    is true (G-01). Such a window has opt-ins if servers whose clocks are ahead counted them, or if
+    a denial ends in it.
 
     :param denied: the denial by staff, if any. A breaker that ends before it changes nothing.
     """
@@ -319,12 +318,17 @@ def _closing(
         (breaker.unverified, max(begins, _until(breaker))) if breaker else (0, begins)
     )
     closes = opens if breaker else now
-    while (found := tally_at(tally, _told(opens, now), now)).is_pumped(conf.breaker_unproved):
+    while _must_close(found := tally_at(tally, _told(opens, now), now)):
         closes += timedelta(seconds=conf.breaker_seconds)
         unverified, opens = found.unverified, closes
     if opens == begins:
         return None
     return Refused(Rule.PREFIX, unverified, conf.breaker_unproved, opens - now)
+
+
+def _must_close(prefix: Tally) -> bool:
+    """Whether too few opt-ins were verified, or more texts asked for than by honest people."""
+    return prefix.is_pumped(conf.breaker_unproved) or 0 < conf.breaker_texts <= prefix.before
 
 
 def _told(end: datetime, now: datetime) -> datetime:

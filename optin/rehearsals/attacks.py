@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 from optin.conf import conf
 from optin.models import Purpose
@@ -103,19 +103,21 @@ def networks(first: str) -> Callable[[], str]:
 
 # -- pumping -----------------------------------------------------------------------
 
-PREFIXES = 4
-VERIFIED = 8
-"""One text of so many is verified: the attackers have some of the telephones."""
+SHARES = (0, 12, 25, 30, 50)
+"""Percent of the texts under each prefix that are verified: the attackers have some telephones."""
+PUMPERS = 1000
 AT_HOME = 250
 """One newcomer of so many has a number under an attacked prefix."""
 
 
 def _pump(stage: Stage, cast: Cast) -> None:
     let_owners_sign_in(stage, cast)
-    firsts = [cast.attacked.any() for _ in range(PREFIXES)]
+    taken = {person.mobile[:-4] for person in cast.newcomers}
+    others = (mobile for mobile in iter(cast.attacked.any, "") if mobile[:-4] not in taken)
+    firsts = list(islice(others, len(SHARES)))
     beside = max(1, len(cast.newcomers) // AT_HOME)
     for n in range(beside):
-        mobile = cast.attacked.beside(firsts[n % PREFIXES])
+        mobile = cast.attacked.beside(firsts[n % len(SHARES)])
         (person,) = people.make(f"beside{n}-", [mobile], [cast.newcomers[n].file], f"13.0.{n}.20")
         stage.enter(opts_in(stage, person), stage.length * (n + 0.5) / beside)
     stage.enter(_pumper(stage, cast, firsts), 600, attacks=True)
@@ -123,11 +125,13 @@ def _pump(stage: Stage, cast: Cast) -> None:
 
 def _pumper(stage: Stage, cast: Cast, firsts: Sequence[str]) -> Script:
     dice, address = stage.chance("pumper"), networks("20.0.0.66")
-    accounts = deque(cast.attackers)
+    files = [person.file for person in cast.attackers]
+    accounts = deque(people.make("pumper", [""] * PUMPERS, files, "10.0.0.66"))
     for n in count():
         person = accounts[0]
         accounts.rotate()
-        mobile = cast.attacked.beside(firsts[n % PREFIXES])
+        share = SHARES[n % len(SHARES)]
+        mobile = cast.attacked.beside(firsts[n % len(SHARES)])
         origin = Origin(Face.WEB, actor_id=person.user.pk, ip=address())
         if dice.random() < 0.5:
             origin = person.by_client()
@@ -136,11 +140,19 @@ def _pumper(stage: Stage, cast: Cast, firsts: Sequence[str]) -> Script:
         stage.attack(blocked)
         yield 0.0
         row = sending.provider_user_id
-        if row and not blocked and n // PREFIXES % VERIFIED == VERIFIED - 1:
+        if row and not blocked:
+            stage.seen[f"at {share} %"] += 1
+        texts = stage.seen[f"at {share} %"]
+        if row and not blocked and texts * share // 100 > (texts - 1) * share // 100:
             code = stage.codes[mobile, Purpose.OPT_IN]
             accounts.remove(person)  # its number is active now: it can get no more texts so
             opt_ins.verify_opt_in(person.user, person.file, row, code, origin=origin)
-        yield cast.size.pace * dice.uniform(0.5, 1.5)
+        yield cast.size.pace / 4 * dice.uniform(0.5, 1.5)
+
+
+def _by_share(stage: Stage) -> str:
+    texts = ", ".join(f"{share} %: {stage.seen[f'at {share} %']}" for share in SHARES)
+    return f"Texts, by the share of them that was verified: {texts}."
 
 
 def _pumping_bounds(stage: Stage) -> list[Bound]:
@@ -150,7 +162,7 @@ def _pumping_bounds(stage: Stage) -> list[Bound]:
         (text.prefix, int(began + text.at) // 3600) for text in stage.sent if text.by_attack
     )
     most = max(windows.values(), default=0)
-    return [Bound("Texts under one prefix in an hour of the clock", most, 25)]
+    return [Bound("Texts under one prefix in an hour of the clock", most, 100)]
 
 
 # -- guessing ----------------------------------------------------------------------
@@ -332,10 +344,11 @@ ATTACKS = {
         Attack(
             "pumping",
             "Pumping",
-            f"120 accounts ask for texts to numbers under {PREFIXES} prefixes, on pages from ever "
-            f"new networks and through clients. One text of {VERIFIED} is verified.",
+            f"{PUMPERS} accounts ask for texts to numbers under {len(SHARES)} prefixes, on pages "
+            "from ever new networks and through clients. Each prefix has another share verified.",
             _pump,
             _pumping_bounds,
+            _by_share,
         ),
         Attack(
             "guessing",

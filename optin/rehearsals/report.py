@@ -20,7 +20,7 @@ IN_FORCE = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
     *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.sms_regions),
-    *(Conf.breaker_unproved, Conf.breaker_share, Conf.breaker_seconds),
+    *(Conf.breaker_unproved, Conf.breaker_texts, Conf.breaker_share, Conf.breaker_seconds),
     *(Conf.alarm_unproved, Conf.alarm_share),
     *(Conf.otp_digits, Conf.otp_lifetime, Conf.otp_tries),
     *(Conf.lock_after, Conf.lock_seconds, Conf.disable_after),

@@ -184,7 +184,7 @@ RULES: dict[str, str] = {
     ),
     Rule.PREFIX: (
         "%(count)s opt-ins under the prefix of this number that nobody verified; from "
-        "%(limit)s on it may be closed"
+        "%(limit)s on, or OPTIN_BREAKER_TEXTS texts in all, it may be closed"
     ),
     Rule.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
     Rule.STOP: "staff stopped all texts",

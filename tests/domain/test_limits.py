@@ -488,6 +488,17 @@ def test_all_other_limits_answer_also_where_a_text_would_be_withheld(
     assert len(phone.messages) == texts
 
 
+def test_what_is_withheld_uses_up_the_limit_of_its_client(
+    alone: LazySettings, asker: Asker
+) -> None:
+    """Else one client could go on asking for numbers that others asked for."""
+    stop_was_answered(asker, alone)
+    alone.OPTIN_SENDS_PER_CLIENT = (Rate(2, 600),)
+    assert [asker.ask(user=n).is_withheld for n in range(2)] == [True, True]
+    refused = asker.ask(user=2, number=2)
+    assert (refused.outcome, refused.data["rule"]) == (SendOutcome.SEND_LIMIT, "asked-client/600")
+
+
 def test_what_is_withheld_is_limited(alone: LazySettings, asker: Asker) -> None:
     stop_was_answered(asker, alone)
     alone.OPTIN_SENDS_PER_NUMBER = (Rate(3, 600),)

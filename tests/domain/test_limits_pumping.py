@@ -183,6 +183,22 @@ def test_a_busy_prefix_of_honest_people_stays_open(crowd: Crowd, settings: LazyS
     assert counted()["prefix/3600"] == (60, 48)
 
 
+@pytest.mark.parametrize("verified", [25, 30, 50, 100], ids="{} %".format)
+def test_a_hundred_texts_close_a_prefix_whatever_is_verified(
+    crowd: Crowd, settings: LazySettings, verified: int
+) -> None:
+    """S-42: else whoever verifies one in four could go on without an end."""
+    settings.OPTIN_SENDS_PER_CLIENT = ()
+    for n in range(100):
+        assert crowd.ask(n).outcome is SendOutcome.SENT
+        if (n + 1) * verified // 100 > n * verified // 100:
+            assert crowd.prove(n) is CodeOutcome.OK
+    refused = crowd.ask(100)
+    assert (refused.outcome, refused.data["rule"]) == (SendOutcome.SEND_LIMIT, "prefix")
+    assert refused.retry_after == HOUR
+    assert Guard.objects.filter(kind=Guard.Kind.BREAKER).count() == 1
+
+
 def test_texts_are_counted_not_people(crowd: Crowd, clock: time_machine.Traveller) -> None:
     """S-42: else ten texts to each of 19 numbers would leave."""
     for _ in range(4):
@@ -699,7 +715,7 @@ def test_a_closing_is_told_once(
         "unproved": 20,
     }
     (letter,) = mailed()
-    assert letter.subject == "Two-Factor: a prefix was closed to opt-ins: too few are verified"
+    assert letter.subject.startswith("Two-Factor: a prefix was closed to opt-ins: too few are ver")
     assert f"breaker: {breaker.pk}" in letter.body
     assert "49157" not in letter.body
     assert sounded("prefix") == before + 1
@@ -758,6 +774,8 @@ def test_the_share_of_a_budget_is_a_setting(
     crowd.ask_many(0, 4)
     assert heard() == []
     crowd.ask(4)
+    assert len(heard()) == 1
+    crowd.ask(5)  # the line is a whole number of texts: this one is beyond it
     assert len(heard()) == 1
 
 

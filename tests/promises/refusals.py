@@ -59,6 +59,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(OF_RATES, RATES),
     "RESEND_WAIT": ((30, 60, 120), (0,), (3600,), (1, 700)),
     "BREAKER_UNPROVED": (0, 2, 3),
+    "BREAKER_TEXTS": (0, 2, 4),
     "BREAKER_SHARE": (10, 100),
     "LOCK_AFTER": (3, 5),
     "LOCK_SECONDS": ((60, 300), (7,), (86_400,)),
@@ -119,6 +120,7 @@ class Refusals(RuleBasedStateMachine):
             self.set(name, ())
         self.set("RESEND_WAIT", (0,))
         self.set("BREAKER_UNPROVED", 0)
+        self.set("BREAKER_TEXTS", 0)
         self.set("BREAKER_SECONDS", 3600)
         self.set("BREAKER_SHARE", 10)
         self.set("LOCK_AFTER", 5)

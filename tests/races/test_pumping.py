@@ -44,14 +44,16 @@ def test_no_honest_person_is_refused(people: int, wait: int, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["OPTIN_BREAKER_UNPROVED", "OPTIN_BREAKER_TEXTS"])
+def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path, setting: str) -> None:
     """Four processes, all at once (S-41); proofs are counted as exactly."""
     file = File.objects.create(id=1, name="file")
     env = {
         **dict.fromkeys(
             ("OPTIN_SENDS_PER_CLIENT", "OPTIN_SENDS_PER_FILE", "OPTIN_SENDS_TOTAL"), "0"
         ),
-        "OPTIN_BREAKER_UNPROVED": "7",
+        "OPTIN_BREAKER_UNPROVED": "1000",
+        setting: "7",
         "OPTIN_BREAKER_SHARE": "50",
         "OPTIN_BREAKER_SECONDS": WEEK,
     }
