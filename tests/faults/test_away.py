@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,13 +111,17 @@ def ask_again() -> None:
 
 
 def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
-    """Each request that asks it waits for a second."""
+    """And once more after ``ASK_AGAIN``. Each request that asks it waits for a second."""
     with socket.create_server(("127.0.0.1", 0)) as hung:
         settings.REDIS_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
         for _ in range(20):
             throttle.hit(1)
+        ask_again()
+        with ThreadPoolExecutor(4) as at_once:
+            list(at_once.map(throttle.hit, [1] * 4))
         hung.setblocking(False)
-        hung.accept()[0].close()
+        for _ in range(2):
+            hung.accept()[0].close()
         with pytest.raises(BlockingIOError):
             hung.accept()
 

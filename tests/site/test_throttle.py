@@ -175,6 +175,16 @@ def test_whoever_has_no_password_stops_nobody_who_has_one(
     assert error(Tokens(ip="2001:db8::1").sign_in()) == (401, "2fa_code_required")
 
 
+@pytest.mark.usefixtures("active")
+def test_a_password_in_a_session_before_its_code_counts_for_the_address(settings: Settings) -> None:
+    """Or whoever has an account could try more passwords of others than an address may."""
+    settings.OPTIN_REQUESTS_PER_NETWORK = TWICE
+    client = Client(REMOTE_ADDR="2001:db8::1")
+    client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
+    form = {"username": "ben", "password": "x"}
+    assert [client.post("/sign-in/", form).status_code for _ in range(2)] == [422, 429]
+
+
 @pytest.mark.parametrize("last", ["token", "revoke_token", "introspect"])
 def test_the_token_endpoints_are_throttled_by_network(
     last: str, settings: Settings, client: Client

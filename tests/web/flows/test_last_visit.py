@@ -388,6 +388,17 @@ def test_later_it_asks_for_the_password_and_a_code_first(
     assert AuditEvent.objects.filter(kind="disown").count() == 1
 
 
+def test_without_a_factor_each_press_needs_the_password(
+    ann: Browser, clock: time_machine.Traveller
+) -> None:
+    """Or whoever stole the cookie could send a mail by each press."""
+    ann.client.handler.enforce_csrf_checks = False
+    for _ in range(3):
+        ann.client.post("/account/", secure=True)
+        clock.shift(timedelta(seconds=2.5))
+    assert AuditEvent.objects.filter(kind="disown").count() == 1
+
+
 @pytest.fixture
 def app(user: User, clock: time_machine.Traveller) -> App:
     added = add_app(user)
