@@ -29,10 +29,11 @@ from optin.models import (
 from optin.models.factors import has_active_factor
 from optin.operations import authenticators, opt_ins, staff_actions
 from optin.operations.authenticators import Removal
-from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
+from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome, StaffOutcome
+from optin.phones import Fault
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.trail import newest_event, one_event, one_repeat
-from tests.kit.world import World, nothing_happens, notices, proved
+from tests.kit.world import World, notices, proved, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -262,10 +263,18 @@ def test_the_first_region_is_home(user: User, file: File, settings: LazySettings
     assert ProviderUser.objects.get().open_number() == "+6421123456"
 
 
-@pytest.mark.parametrize("text", ["", "0293744000", "x" * 100])
-def test_no_mobile_number_leaves_nothing(world: World, text: str) -> None:
-    with nothing_happens(world.phone), pytest.raises(InvalidMobileNumber):
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("", Fault.NO_NUMBER), ("0293744000", Fault.LANDLINE), ("x" * 100, Fault.NO_NUMBER)],
+)
+def test_no_mobile_number_leaves_an_event_only(world: World, text: str, fault: Fault) -> None:
+    before, texts = rows(), len(world.phone.messages)
+    said = {"rule": MALFORMED, "fault": fault}
+    with one_event(Kind.OPT_IN, MALFORMED, said), pytest.raises(InvalidMobileNumber):
         world.opt_in(text)
+    changed = {name for name, found in rows().items() if found != before[name]}
+    assert changed == {"optin.AuditEvent", "optin.RefusalCount"}
+    assert len(world.phone.messages) == texts
 
 
 def test_spellings_of_one_number_are_one_row(world: World) -> None:
