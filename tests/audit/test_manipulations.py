@@ -650,6 +650,7 @@ def test_copies_tell_what_the_database_cannot(
     [
         ("", "event 46: it names no digest key"),
         ("deadbeef", "event 46: a restore that no digest key here proves"),
+        ("deadbeef", "event 45: its digest key came without a redigest"),
         (None, "event 46: its content was changed"),
     ],
 )

@@ -124,8 +124,10 @@ def test_who_hashes_holds_no_connection(user: User, monkeypatch: pytest.MonkeyPa
 
 
 @contextmanager
-def strangers_wait(ips: list[str], comes: str) -> Iterator[list[str]]:
-    """As many as may try made-up names from *ips*, until somebody waits who comes from *comes*.
+def crowd_waits(ips: list[str], comes: str, *, is_known: bool) -> Iterator[list[str]]:
+    """As many as may try names from *ips*, until somebody waits who comes from *comes*.
+
+    Strangers try made-up names, and people who are known there their own.
 
     Yields who of them has had a turn.
     """
@@ -134,7 +136,7 @@ def strangers_wait(ips: list[str], comes: str) -> Iterator[list[str]]:
     household = network_of(comes, 32)
 
     def ask(ip: str) -> None:
-        with suppress(Busy), hashing.place(ip, lambda: False):
+        with suppress(Busy), hashing.place(ip, lambda: is_known):
             served.append(ip)
 
     def come() -> bool:
@@ -151,7 +153,7 @@ def strangers_wait(ips: list[str], comes: str) -> Iterator[list[str]]:
         pool.submit(wait)
         begun.wait(60)
         asked = [pool.submit(ask, ip) for ip in ips]
-        full = hashing.WAITING - hashing.KEPT
+        full = hashing.WAITING if is_known else hashing.WAITING - hashing.KEPT
         until(lambda: sum(one.done() for one in asked) == len(ips) - full)
         yield served
 
@@ -162,13 +164,13 @@ ONE_ADDRESS = ["203.0.113.5"] * 90
 
 
 @pytest.fixture
-def sign_in_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Origin], int]:
-    """Sign her in while strangers wait; return how many of them had a turn before her."""
+def sign_in_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Sign her in while others wait; return how many of them had a turn before her."""
     before: list[int] = []
     verify = hashing.verify
 
-    def sign_in_after(ips: list[str], origin: Origin) -> int:
-        with strangers_wait(ips, origin.ip) as served:
+    def sign_in_after(ips: list[str], origin: Origin, *, is_known: bool = False) -> int:
+        with crowd_waits(ips, origin.ip, is_known=is_known) as served:
 
             def count_and_verify(password: str, encoded: str) -> tuple[bool, bool]:
                 before.append(len(served))
@@ -183,7 +185,7 @@ def sign_in_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Origi
 
 @pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, FROM_EVERYWHERE], ids=["one /48", "many"])
 def test_strangers_leave_a_place_to_who_signed_in_there_before(
-    person: Person, sign_in_after: Callable[[list[str], Origin], int], ips: list[str]
+    person: Person, sign_in_after: Callable[..., int], ips: list[str]
 ) -> None:
     """... and every second turn."""
     from_home(person)
@@ -192,14 +194,20 @@ def test_strangers_leave_a_place_to_who_signed_in_there_before(
 
 @pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, ONE_ADDRESS], ids=["one /48", "one address"])
 def test_a_crowd_leaves_a_place_to_others(
-    user: User, sign_in_after: Callable[[list[str], Origin], int], ips: list[str]
+    user: User, sign_in_after: Callable[..., int], ips: list[str]
 ) -> None:
     """... and every second turn, also to somebody who never signed in there."""
     assert sign_in_after(ips, ELSEWHERE) <= 1
 
 
+def test_people_who_are_known_leave_every_second_turn_to_others(
+    user: User, sign_in_after: Callable[..., int]
+) -> None:
+    assert sign_in_after(OF_ONE_CUSTOMER, ELSEWHERE, is_known=True) <= 1
+
+
 def test_a_crowd_leaves_a_place_to_others_of_its_48(
-    user: User, sign_in_after: Callable[[list[str], Origin], int]
+    user: User, sign_in_after: Callable[..., int]
 ) -> None:
     assert sign_in_after(["2001:db8:1::1"] * 90, replace(PAGE, ip="2001:db8:1:1::1"))
 
@@ -208,7 +216,7 @@ def test_a_crowd_leaves_a_place_to_others_of_its_48(
 def test_strangers_from_everywhere_share_what_is_left(person: Person, name: str) -> None:
     """S-38: what they leave is no place for her name, if it comes from another network."""
     from_home(person)
-    with strangers_wait(FROM_EVERYWHERE, ELSEWHERE.ip), pytest.raises(Busy):
+    with crowd_waits(FROM_EVERYWHERE, ELSEWHERE.ip, is_known=False), pytest.raises(Busy):
         sign_in.sign_in(name, PASSWORD, origin=ELSEWHERE)
 
 

@@ -101,6 +101,14 @@ def _of_a_window_that_clocks_ahead_used_up(m: Refusals) -> Ask:
     return _asks
 
 
+def _of_a_short_limit_after_a_text_from_before(m: Refusals) -> Ask:
+    m.set("SENDS_PER_USER", (Rate(1, 60), Rate(10, 86_400)))
+    for seconds in (0, 3600):
+        m.clock.shift(seconds)
+        assert not _asks(m)
+    return _asks
+
+
 def _of_a_wait_that_is_longer_than_a_series(m: Refusals) -> Ask:
     m.set("RESEND_WAIT", (3600,))
     assert not _asks(m)
@@ -196,6 +204,7 @@ def _of_a_closed_prefix_that_opens_in_the_last_second_of_a_window(m: Refusals) -
 
 MOMENTS = [
     pytest.param(_of_a_window_that_clocks_ahead_used_up, 63, id="window-used-up-by-clocks-ahead"),
+    pytest.param(_of_a_short_limit_after_a_text_from_before, 60, id="text-from-before"),
     pytest.param(_of_a_wait_that_is_longer_than_a_series, 600, id="wait-longer-than-a-series"),
     pytest.param(_of_a_clock_ahead, 35, id="clock-ahead"),
     pytest.param(_of_a_name_under_attack, 60, id="attack-that-ends-first"),
