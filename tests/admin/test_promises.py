@@ -87,18 +87,18 @@ def test_each_limit_has_its_mode_and_what_it_would_have_refused(
 
 def test_what_is_promised_is_said_before_it_was_tried(signed_in: In) -> None:
     said = words(signed_in("auditor"))
-    assert "Texts under one prefix in an hour of the clock: at most 25 Honest visits" in said
+    assert "Texts under one prefix in an hour of the clock: at most 100 Honest visits" in said
     assert "No result is stored yet. Run manage rehearse pumping --keep" in said
     assert "The promise" not in said.partition("Rehearsals of attacks")[2]
 
 
 def test_the_last_rehearsal_is_shown_with_what_changed_since(signed_in: In, settings: Any) -> None:
-    put("pumping", ("Texts under one prefix", 12, 25))
+    put("pumping", ("Texts under one prefix", 12, 100))
     put("bombing", ("Texts of strangers", 26, 20), OPTIN_RESEND_WAIT="5")
     client = signed_in("auditor")
     said = words(client)
     at = "in the rehearsal on 2026-11-02 23:00 AEDT."
-    assert f"Pumping The promise held {at} Texts under one prefix: 12, at most 25" in said
+    assert f"Pumping The promise held {at} Texts under one prefix: 12, at most 100" in said
     assert f"Bombing The promise was broken {at} Changed since then: " in said
     assert re.findall(r"Changed since then: (\w+) ?\.", said) == ["OPTIN_RESEND_WAIT"]
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(1, 60),)
