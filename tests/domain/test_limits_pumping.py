@@ -11,12 +11,14 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 from django.core import mail
+from django.db import transaction
 from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
 from optin import errors
 from optin.conf import Rate
+from optin.limits import alarms
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -693,6 +695,14 @@ def mailed() -> list[mail.EmailMessage]:
         if thread.name == "optin-alarm":
             thread.join(10)
     return [message for message in mail.outbox if "ops@example.com" in message.to]
+
+
+def test_what_is_rolled_back_sounds_no_alarm(db: None, heard: Heard) -> None:
+    """An operation that is decided again would sound it twice."""
+    with transaction.atomic():
+        alarms.sound(alarms.STAFF, actor=1, rule="search/3600")
+        transaction.set_rollback(True)
+    assert heard() == []
 
 
 def sounded(alarm: str) -> float:

@@ -307,7 +307,7 @@ class Town:
             lambda: AccessKey.objects.filter(pk=key.pk, revoked_at=None).exists(),
         )
 
-    def _endpoint(self, made_by: User | None = None) -> WebhookEndpoint:
+    def endpoint(self, made_by: User | None = None) -> WebhookEndpoint:
         now = timezone.now()
         secret = WebhookEndpoint.seal(WebhookEndpoint.new_secret(), self.file.pk)
         made = {"created_at": now, "due_at": now, "made_by": made_by}
@@ -316,7 +316,7 @@ class Town:
         )
 
     def endpoint_removed(self) -> Change:
-        endpoint = self._endpoint()
+        endpoint = self.endpoint()
         return Change(
             lambda: webhooks.remove(endpoint, origin=ORIGIN),
             WebhookEndpoint.objects.filter(pk=endpoint.pk).exists,
@@ -324,7 +324,7 @@ class Town:
 
     def endpoint_changed(self) -> Change:
         """The backup has the old address, which may be somebody else's by now."""
-        row = self._endpoint()
+        row = self.endpoint()
         was_changed = AuditEvent.objects.filter(kind="webhook", data__endpoint=row.pk)
         on = WebhookEndpoint.objects.filter(pk=row.pk, off_at=None)
         return Change(
@@ -334,7 +334,7 @@ class Town:
 
     def endpoint_disowned(self) -> Change:
         person = self.person()
-        on = WebhookEndpoint.objects.filter(pk=self._endpoint(person.user).pk, off_at=None)
+        on = WebhookEndpoint.objects.filter(pk=self.endpoint(person.user).pk, off_at=None)
         return Change(
             lambda: not_me.shut_out(
                 person.user, standing=proved(None), origin=PAGE, keep_session=lambda user: None
@@ -401,7 +401,9 @@ class Town:
         )
 
 
-CHANGES = [name for name in vars(Town) if not name.startswith("_") and name not in {"person"}]
+CHANGES = [
+    name for name in vars(Town) if not name.startswith("_") and name not in {"endpoint", "person"}
+]
 CHANGES = [name for name in CHANGES if callable(getattr(Town, name))]
 
 
@@ -1137,6 +1139,20 @@ def test_who_got_the_id_of_somebody_lost_is_let_alone(
     User.objects.create(pk=lost.pk, username="other", date_joined=timezone.now())
     assert "the backup lacks: 1" in run("after_restore")
     assert User.objects.get(pk=lost.pk).username == "other"
+
+
+def test_an_endpoint_that_got_the_id_of_a_lost_one_is_let_alone(
+    ledgered: Path, town: Town, tmp_path: Path, clock: Clock
+) -> None:
+    backup = Backup(tmp_path)
+    lost = town.endpoint()
+    removed = lost.pk
+    webhooks.remove(lost, origin=ORIGIN)
+    backup.restore()
+    clock.shift(60)
+    assert town.endpoint().pk == removed
+    assert "the backup lacks: 1" in run("after_restore")
+    assert WebhookEndpoint.objects.filter(pk=removed).exists()
 
 
 def test_a_file_that_is_a_sandbox_by_now_gets_no_member(
