@@ -395,7 +395,7 @@ def test_that_was_not_me_switches_off_what_a_thief_may_have_added(
 
 
 def test_all_who_manage_the_file_are_told_of_a_new_endpoint(
-    client: Client, user: User, stranger: User, file: File
+    client: Client, user: User, stranger: User, file: File, clock: time_machine.Traveller
 ) -> None:
     """And nobody else: not other members, nor who left. Nor without end, while it changes."""
     tenants.let_manage(user, file, manages=True, origin=ORIGIN)
@@ -413,6 +413,10 @@ def test_all_who_manage_the_file_are_told_of_a_new_endpoint(
         endpoints.change(second, url, kinds=[], description="", origin=ORIGIN)
     assert len(mail.outbox) == delivery.MAX_ALIKE
     assert f"{client.endpoint.url}/1\n" in str(mail.outbox[-1].body)
+    clock.shift(3601)
+    second.refresh_from_db()
+    endpoints.change(second, client.endpoint.url, kinds=[], description="", origin=ORIGIN)
+    assert len(mail.outbox) == delivery.MAX_ALIKE + 1
 
 
 def test_while_it_is_off_nothing_is_lost(client: Client) -> None:
