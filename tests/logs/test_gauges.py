@@ -77,6 +77,7 @@ def test_the_server_that_is_not_ready_says_why(read: Read, settings: LazySetting
         'reason="keys"': 1,
         'reason="restored"': 0,
         'reason="ledger"': 0,
+        'reason="writes"': 0,
     }
 
 

@@ -226,7 +226,7 @@ class Machine(RuleBasedStateMachine):
         times=st.integers(1, 3),
     )
     def enter_no_code(self, who: int, purpose: str, nth: int, times: int) -> None:
-        """A malformed code is not a guess and costs no attempt."""
+        """A malformed code is not a guess and costs no attempt; a wrong length is told."""
         row = next(iter(self.person(who).rows.values()), None)
         row_id, file_id = (row.id, row.file) if row else (2_000_000_000, self.files[0].pk)
         for n in range(times):
@@ -487,7 +487,8 @@ class Machine(RuleBasedStateMachine):
         assert outcome == expected
         if expected in {"ok", "mobile_number_in_use"}:
             self.may_forget.add(who)
-        if expected != MALFORMED:
+        digits = guess.replace(" ", "").replace("-", "")
+        if expected != MALFORMED or (digits.isascii() and digits.isdecimal()):
             self.decided(kind, expected, who)
 
     def sign_in_with(self, who: int, password: str, code: str) -> str:
