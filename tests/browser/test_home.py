@@ -60,7 +60,9 @@ now = datetime.now(UTC)
 later = now + timedelta(hours=3)
 Guard.objects.create(kind="breaker", covers="prefix", key="k", made_at=now, until=later)
 Guard.objects.create(kind="stop", covers="all", made_at=now)
-GatewayHealth.objects.create(gateway="simulator", failures=4, tripped_until=later)
+GatewayHealth.objects.update_or_create(
+    gateway="simulator", defaults={"failures": 4, "tripped_until": later}
+)
 for name in ("ann", "ben"):
     Revocation.objects.create(
         user=User.objects.get(username=name), reason="lost", asked_at=now, due_at=later

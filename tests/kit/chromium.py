@@ -162,9 +162,9 @@ def plain(log: str) -> str:
 def _environment(site: Site) -> dict[str, str]:
     """The environment of a development start: nothing of the tests', nor of the machine's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    # All tests come from one address: what counts per address would stop them.
+    # All tests come from one address, and their numbers have one prefix.
     limits = ("OPTIN_SENDS_PER_IP", "OPTIN_FAILED_SIGN_INS_PER_IP", "OPTIN_SIGN_INS_PER_IP")
-    unlimited = dict.fromkeys(limits, "0")
+    unlimited = dict.fromkeys((*limits, "OPTIN_BREAKER_TEXTS"), "0")
     unlimited["OPTIN_RECOVERY_DELAY"] = "259200"  # its pages are looked at too
     where = {"DATA_DIR": str(site.data_dir), "PORT": site.port}
     return {**kept, **unlimited, **where, **site.settings}
