@@ -337,7 +337,7 @@ class ApplicationAdmin(_Tenants):
     of_one = (
         Action(
             "trust",
-            "Let the application name its users' addresses",
+            "Let it name its users' addresses",
             staff.TENANTS,
             "For a server that signs people in. Limits and the audit trail then go by the address "
             "that it names: it can name any. Its operator must know how each address was found.",
