@@ -69,11 +69,10 @@ class Access:
     )
     password_hashes = Setting(
         80,
-        1,
+        2,
         parse=integer,
         fault=between(1, 64),
-        doc="Passwords that one web process checks at once; 80 more wait, the next gets 503. All "
-        "processes together: at most one for each core.",
+        doc="Passwords that one web process checks at once; 80 more wait, the next gets 503.",
     )
     legacy_access_keys = Setting(
         22,

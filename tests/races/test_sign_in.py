@@ -134,7 +134,7 @@ def test_50_who_sign_in_at_once_are_all_served(
     pending = pend(user, file, NUMBER)
     wrong = {"ProviderUserId": pending.provider_user_id, "Otp": wrong_for(pending.code())}
     token = signed_in(user).access_token
-    env = {"DJANGO_SETTINGS_MODULE": "tests.races.slowly", "OPTIN_PASSWORD_HASHES": "1"}
+    env = {"DJANGO_SETTINGS_MODULE": "tests.races.slowly", "OPTIN_PASSWORD_HASHES": "2"}
 
     with serving(tmp_path, env, workers=2) as server, ThreadPoolExecutor(50) as pool:
         path = "/sign-in/" if by_page else "/authorisation/token"
