@@ -1,12 +1,9 @@
-"""Write what docs/reference.md says of settings, commands, metrics, events and checks.
-
-And the table of docs/sandbox.md.
+"""Write the tables that the documentation takes from the code.
 
 ``make reference`` runs it. Each generated part stands between two comments,
 ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of the page is written by hand.
 """
 
-import argparse
 import inspect
 import re
 import sys
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import phonenumbers
-from django.core.management import BaseCommand, get_commands, load_command_class
+from django.core.management import get_commands, load_command_class
 
 from optin import fiction, outcomes, sandbox
 from optin.conf import Conf, Rate, Setting, parse
@@ -25,7 +22,7 @@ from optin.models import AuditEvent
 from optin.runtime import metrics
 from optin.support import wording
 
-PAGES = [Path(__file__).parent / name for name in ("reference.md", "sandbox.md")]
+PAGES = [Path(__file__).parent / name for name in ("reference.md", "audit-events.md", "sandbox.md")]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -98,46 +95,13 @@ def settings() -> Iterator[str]:
 
 
 def commands() -> Iterator[str]:
-    """Each command of the application: what it does, and what it is given."""
-    for name in sorted(name for name, app in get_commands().items() if app == "optin"):
-        command = load_command_class("optin", name)
-        yield f"### {name}"
-        yield command.help
-        yield from _arguments(name, command)
-
-
-def _arguments(name: str, command: BaseCommand) -> Iterator[str]:
-    if not type(command).add_arguments.__module__.startswith(
-        ("optin.", "django.core.management.base")
-    ):
-        # The words of a package differ between its versions.
-        yield f"Its arguments are those of the package: `manage {name} --help`."
-        return
-    common = {action.dest for action in BaseCommand().create_parser("manage", name)._actions}
-    parser = command.create_parser("manage", name)
-    own = [action for action in parser._actions if action.dest not in common]
-    yield f"```text\n{' '.join(['manage', name, *map(_synopsis, own)])}\n```"
-    if own:
-        told = argparse.HelpFormatter(name)
-        yield "\n".join(f"- {code(_name(one))}: {told._expand_help(one)}" for one in own)
-
-
-def _name(action: argparse.Action) -> str:
-    return action.option_strings[0] if action.option_strings else _value(action)
-
-
-def _value(action: argparse.Action) -> str:
-    return str(action.metavar or action.dest).upper()
-
-
-def _synopsis(action: argparse.Action) -> str:
-    takes = _value(action)
-    if action.nargs in {"*", "+"}:
-        takes = f"{takes} ..."
-    if action.option_strings:
-        takes = _name(action) if action.nargs == 0 else f"{_name(action)} {takes}"
-    is_needed = action.required and action.nargs not in {"?", "*"}
-    return takes if is_needed else f"[{takes}]"
+    """Each command of the application, by the first sentence of its help."""
+    names = sorted(name for name, app in get_commands().items() if app == "optin")
+    told = [(name, load_command_class("optin", name).help) for name in names]
+    yield table(
+        ("Command", "What it does"),
+        [(code(name), re.split(r"(?<=[.]) ", words)[0]) for name, words in told],
+    )
 
 
 # -- metrics -----------------------------------------------------------------------
@@ -157,15 +121,14 @@ def every_metric() -> Iterator[str]:
 
 
 def kinds() -> Iterator[str]:
-    """What an event can be about, and what staff read of it, by its outcome."""
-    rows = []
-    for kind in AuditEvent.Kind:
-        said = wording.decisions(kind)
-        others = said.pop("", "" if said else kind.label)
-        rows += [(code(kind), code(outcome), words) for outcome, words in said.items()]
-        if others:
-            rows.append((code(kind), "others" if said else "all", others))
-    yield table(("Kind", "Outcome", "What staff read"), rows)
+    """What an event can be about, and its outcomes that have words of their own."""
+    yield table(
+        ("Kind", "What it is about", "Outcomes"),
+        [
+            (code(kind), kind.label, ", ".join(map(code, filter(None, wording.decisions(kind)))))
+            for kind in AuditEvent.Kind
+        ],
+    )
 
 
 def every_outcome() -> Iterator[str]:
