@@ -15,6 +15,7 @@ from typing import Any
 import phonenumbers
 from django.core.management import get_commands, load_command_class
 
+import optin
 from optin import fiction, outcomes, sandbox
 from optin.conf import Conf, Rate, Setting, parse
 from optin.doctor.running import CHECKS
@@ -22,7 +23,10 @@ from optin.models import AuditEvent
 from optin.runtime import metrics
 from optin.support import wording
 
-PAGES = [Path(__file__).parent / name for name in ("reference.md", "audit-events.md", "sandbox.md")]
+PAGES = [
+    Path(__file__).parent / name
+    for name in ("architecture.md", "reference.md", "audit-events.md", "sandbox.md")
+]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -182,9 +186,20 @@ def endings() -> Iterator[str]:
     yield table(("Ends in", "Answer", "What happens", "For example"), rows)
 
 
+# -- packages ----------------------------------------------------------------------
+
+
+def packages() -> Iterator[str]:
+    """The map in the docstring of ``optin``, from its first level to its last."""
+    told = inspect.getdoc(optin) or ""
+    levels = told[told.index("Values and pure") : told.index("The path of one")]
+    yield f"```text\n{levels.replace('``', '').rstrip()}\n```"
+
+
 # -- the page ----------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "packages": packages,
     "settings": settings,
     "commands": commands,
     "metrics": every_metric,
