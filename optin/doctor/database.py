@@ -35,7 +35,8 @@ def rows(sql: str, *values: str | list[str]) -> list[tuple[object, ...]]:
 
 
 def reach() -> Iterator[Finding]:
-    """It answers, is new enough, takes writes, and gives up on a statement that hangs."""
+    """It answers, is PostgreSQL 15 or newer in UTF8, is no standby, and ends statements that
+    hang."""
     began = time.monotonic()
     try:
         if is_postgresql():
@@ -134,7 +135,7 @@ def _address() -> str:
 
 
 def clock() -> Iterator[Finding]:
-    """The clocks of the database and of this machine agree."""
+    """The clocks of the database and of this machine differ by 5 seconds at most."""
     if not is_postgresql():
         yield skipped("SQLite has no clock of its own.")
         return
@@ -160,7 +161,7 @@ def apart(whose: str, seconds: float, seen: str) -> Finding:
 
 
 def migrations() -> Iterator[Finding]:
-    """The tables are those of this release."""
+    """All are applied, and no unknown ones."""
     loader = MigrationLoader(connection)
     applied = set(loader.applied_migrations)
     missing = sorted(set(loader.graph.nodes) - applied)
@@ -194,7 +195,7 @@ _PREPARED = "SELECT 1 + %s::int"
 
 
 def pooler() -> Iterator[Finding]:
-    """A pooler in between keeps prepared statements and transactions."""
+    """There is none, or it keeps prepared statements."""
     if not is_postgresql():
         yield skipped("SQLite needs none.")
         return

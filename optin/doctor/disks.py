@@ -22,7 +22,7 @@ DO = "Move logs away first. Keep ledger.1, and each ledger that is younger than 
 
 
 def space() -> Iterator[Finding]:
-    """The folders of this machine have room, and the service may write there."""
+    """There are more than 500 MB free for the ledger. Below 20 MB is a fault."""
     free = []
     for what, folder in _folders().items():
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -47,14 +47,18 @@ class Check:
 
     name: str
     look: Callable[[], Iterable[Finding]]
+    """Its docstring is the sentence for operators: what is right."""
     after: tuple[str, ...] = ()
-    """Checks that come first. If one of them finds a fault, this one is skipped."""
+    """Checks that come first. If one of them, or one before it, finds a fault, this is skipped."""
     seconds: float = 6.0
     """After which it is given up."""
     settles: float = 0.0
     """Seconds of work after a start that may pass before what it finds is right."""
-    right: str = ""
-    """What is so if it finds nothing, in a sentence for operators."""
+
+    @property
+    def right(self) -> str:
+        """What is so if it finds nothing."""
+        return " ".join((self.look.__doc__ or "").split())
 
 
 def section(page: str, name: str) -> str:

@@ -20,7 +20,7 @@ _WAITS = 1.0
 
 
 def visitors() -> Iterator[Finding]:
-    """The service sees the address of the visitor, and believes nobody but the proxy."""
+    """The visitor's address arrives, and one that the visitor makes up is not believed."""
     found = site.what_arrives()
     if found is None:
         yield skipped("The service does not tell what it sees: see 'running'.")
@@ -63,7 +63,7 @@ def visitors() -> Iterator[Finding]:
 
 
 def listens() -> Iterator[Finding]:
-    """Who is on another machine cannot pass the proxy."""
+    """At 127.0.0.1, unless `TRUSTED_PROXIES` names another machine."""
     found = site.what_arrives()
     if found is None or not found["bound"]:
         yield skipped("The service does not tell where it listens: see 'running' and 'proxy'.")
@@ -118,7 +118,7 @@ def _is_ours(hops: list[str], ours: str) -> bool:
 
 
 def https() -> Iterator[Finding]:
-    """The service knows that visitors use TLS, and tells browsers to stay with it."""
+    """The service knows that visitors use https, and browsers are told to stay with it."""
     there = site.place()
     if not there.tls:
         yield skipped("BASE_URL begins with http: nothing is encrypted.")
@@ -161,7 +161,7 @@ def _in_clear(host: str) -> int:
 
 
 def requests() -> Iterator[Finding]:
-    """The proxy passes on whole requests only, and none that are too long."""
+    """The proxy passes on whole requests only, and refuses long bodies."""
     if settings.DEBUG and not conf.trusted_proxies:
         yield skipped("There is no proxy in front.")
         return

@@ -26,217 +26,42 @@ from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
 from optin.doctor.net import Unreachable
 
 CHECKS = (
-    Check("versions", start.versions, right="Python and Django are new enough."),
     # While the database is away, Django's checks wait for it twice.
-    Check("settings", start.settings_, seconds=11, right="`check --deploy` finds nothing."),
-    Check(
-        "files",
-        start.files,
-        right="Only the service can read `production.env`, and only root `owner.env`.",
-    ),
-    Check("static", start.static_files, right="The style sheets and scripts of pages are there."),
-    Check(
-        "database",
-        database.reach,
-        right="It answers, is PostgreSQL 15 or newer in UTF8, is no standby, and ends statements "
-        "that hang.",
-    ),
-    Check(
-        "pooler",
-        database.pooler,
-        after=("database",),
-        right="There is none, or it keeps prepared statements.",
-    ),
-    Check(
-        "clock",
-        database.clock,
-        after=("database",),
-        right="The clocks of the database and of this machine differ by 5 seconds at most.",
-    ),
-    Check(
-        "role",
-        rights.role,
-        after=("database",),
-        right="The service owns no table and is no superuser.",
-    ),
-    Check(
-        "grants",
-        rights.granted,
-        after=("database", "role"),
-        right="The service has the rights of docs/deploy.md, no fewer and no more.",
-    ),
-    Check(
-        "migrations",
-        database.migrations,
-        after=("database",),
-        right="All are applied, and no unknown ones.",
-    ),
-    Check(
-        "triggers",
-        rights.triggers,
-        after=("database", "migrations"),
-        right="Those of the audit trail, and of each of its months, are there and enabled.",
-    ),
-    Check(
-        "writes",
-        writing.writes,
-        after=("database", "grants", "migrations"),
-        right="What each call writes can be written: it is tried, and rolled back.",
-    ),
-    Check(
-        "keys",
-        trail.keys_,
-        after=("database", "migrations"),
-        seconds=9,
-        right="They are those of the database, and open the oldest and newest numbers and apps.",
-    ),
-    Check(
-        "ledger",
-        trail.restored,
-        after=("database", "migrations", "keys"),
-        seconds=9,
-        right="It can be written, and the database has all that it tells of, and lives where it "
-        "did.",
-    ),
-    Check(
-        "partitions",
-        trail.ahead,
-        after=("database", "migrations", "writes"),
-        right="The audit trail has room for the events of the next months.",
-    ),
-    Check(
-        "seals",
-        trail.sealed,
-        after=("database", "migrations", "writes", "keys"),
-        settles=660,
-        right="No event has waited for its seal for more than 30 minutes.",
-    ),
-    Check(
-        "trail",
-        trail.newest,
-        after=("database", "migrations", "writes", "keys", "triggers"),
-        right="The newest seal, its events and those after it are unchanged. For all, run "
-        "`verify_audit`.",
-    ),
-    Check(
-        "stream",
-        trail.streamed,
-        after=("database", "migrations"),
-        settles=60,
-        right="The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the "
-        "last 5 minutes, and its last attempt did not fail.",
-    ),
-    Check(
-        "notary",
-        trail.notarised,
-        after=("database", "migrations"),
-        settles=3660,
-        right="No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours.",
-    ),
-    Check(
-        "disk",
-        disks.space,
-        right="There are more than 500 MB free for the ledger. Below 20 MB is a fault.",
-    ),
-    Check("redis", servers.redis, right="It takes counts, if `REDIS_URL` is set."),
-    Check(
-        "mail",
-        servers.mail,
-        seconds=9,
-        right="The mail server answers, with TLS, and accepts the password.",
-    ),
-    Check(
-        "gateways",
-        gateways.reach,
-        seconds=15,
-        right="Each resolves, answers, and has a certificate that is valid for 14 days more. "
-        "`twilio` and `kannel` accept the credentials: they are sent a text to nobody, which "
-        "they refuse.",
-    ),
-    Check(
-        "workers",
-        work.workers,
-        after=("database", "migrations"),
-        seconds=16,
-        right="With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds. All "
-        "have the release and the settings of the service.",
-    ),
-    Check(
-        "jobs",
-        work.jobs,
-        after=("database", "migrations", "workers"),
-        settles=90,
-        right="None has waited for more than a minute, and none has failed in the last 7 days.",
-    ),
-    Check(
-        "messages",
-        work.messages,
-        after=("database", "migrations", "workers", "jobs"),
-        settles=90,
-        right="No text and no mail has waited for more than a minute.",
-    ),
-    Check(
-        "regular",
-        work.regular,
-        after=("database", "migrations", "workers", "jobs"),
-        settles=330,
-        right="Figures were counted in the last 75 minutes, and no removal or new e-mail address is"
-        " late.",
-    ),
-    Check(
-        "timers",
-        work.timers,
-        right="[They](deploy.md#starting-it) are on, and their last runs succeeded.",
-    ),
-    Check(
-        "budgets",
-        work.attention,
-        after=("database", "migrations", "settings"),
-        right="Texts are not stopped, no gateway fails, no budget is nearly used, no prefix is "
-        "closed.",
-    ),
-    Check(
-        "site",
-        site.reach,
-        right="`BASE_URL` resolves, answers, and has a certificate that is valid for 14 days more.",
-    ),
-    Check(
-        "proxy",
-        proxy.visitors,
-        after=("site",),
-        right="The visitor's address arrives, and one that the visitor makes up is not believed.",
-    ),
-    Check(
-        "listens",
-        proxy.listens,
-        after=("site",),
-        right="At 127.0.0.1, unless `TRUSTED_PROXIES` names another machine.",
-    ),
-    Check(
-        "https",
-        proxy.https,
-        after=("site",),
-        right="The service knows that visitors use https, and browsers are told to stay with it.",
-    ),
-    Check(
-        "requests",
-        proxy.requests,
-        after=("site",),
-        right="The proxy passes on whole requests only, and refuses long bodies.",
-    ),
-    Check("metrics", site.metrics, after=("site",), right="`/metrics` is not open to everybody."),
-    Check(
-        "running",
-        site.running,
-        after=("site",),
-        right="The running service has this release, these settings, and the right time.",
-    ),
-    Check(
-        "ready",
-        site.ready,
-        after=("site", "database", "grants", "migrations", "writes", "keys", "ledger"),
-        right="`/readyz` answers 200.",
-    ),
+    Check("settings", start.settings_, seconds=11),
+    Check("files", start.files),
+    Check("database", database.reach),
+    Check("pooler", database.pooler, after=("database",)),
+    Check("clock", database.clock, after=("database",)),
+    Check("role", rights.role, after=("database",)),
+    Check("grants", rights.granted, after=("role",)),
+    Check("migrations", database.migrations, after=("database",)),
+    Check("triggers", rights.triggers, after=("migrations",)),
+    Check("writes", writing.writes, after=("grants", "migrations")),
+    Check("keys", trail.keys_, after=("migrations",), seconds=9),
+    Check("ledger", trail.restored, after=("keys",), seconds=9),
+    Check("partitions", trail.ahead, after=("writes",)),
+    Check("seals", trail.sealed, after=("writes", "keys"), settles=660),
+    Check("trail", trail.newest, after=("writes", "keys", "triggers")),
+    Check("stream", trail.streamed, after=("migrations",), settles=60),
+    Check("notary", trail.notarised, after=("migrations",), settles=3660),
+    Check("disk", disks.space),
+    Check("redis", servers.redis),
+    Check("mail", servers.mail, seconds=9),
+    Check("gateways", gateways.reach, seconds=15),
+    Check("workers", work.workers, after=("migrations",), seconds=16),
+    Check("jobs", work.jobs, after=("workers",), settles=90),
+    Check("messages", work.messages, after=("jobs",), settles=90),
+    Check("regular", work.regular, after=("jobs",), settles=330),
+    Check("timers", work.timers),
+    Check("budgets", work.attention, after=("migrations", "settings")),
+    Check("site", site.reach),
+    Check("proxy", proxy.visitors, after=("site",)),
+    Check("listens", proxy.listens, after=("site",)),
+    Check("https", proxy.https, after=("site",)),
+    Check("requests", proxy.requests, after=("site",)),
+    Check("metrics", site.metrics, after=("site",)),
+    Check("running", site.running, after=("site",)),
+    Check("ready", site.ready, after=("site", "writes", "ledger")),
 )
 
 
@@ -254,6 +79,7 @@ class _Visit:
         """*until*: when all must have ended, by ``time.monotonic``."""
         self.check = check
         self.findings: list[Finding] = []
+        self._blocked_by: list[str] = []
         self._until = until
         self._before = before
         self._over = threading.Event()
@@ -264,13 +90,15 @@ class _Visit:
         self._over.wait()
         return self.findings
 
+    def ill(self) -> list[str]:
+        """Return the checks whose faults keep what comes after this one from being looked at."""
+        is_ill = any(finding.level is Level.FAULT for finding in self.wait())
+        return [self.check.name] if is_ill else self._blocked_by
+
     def _run(self) -> None:
-        ill = [
-            visit.check.name
-            for visit in self._before
-            if any(finding.level is Level.FAULT for finding in visit.wait())
-        ]
+        ill = [*dict.fromkeys(name for visit in self._before for name in visit.ill())]
         if ill:
+            self._blocked_by = ill
             self.findings = [skipped(f"{NOT_LOOKED}, because of the fault of: {', '.join(ill)}.")]
         else:
             self._look_in_time()

@@ -23,7 +23,7 @@ _REDIS = {
 
 
 def redis() -> Iterator[Finding]:
-    """It takes counts."""
+    """It takes counts, if `REDIS_URL` is set."""
     if not settings.REDIS_URL:
         yield ok("REDIS_URL is not set: each process counts requests for itself.")
         return
@@ -47,7 +47,7 @@ def redis() -> Iterator[Finding]:
 
 
 def mail() -> Iterator[Finding]:
-    """The mail server lets us in. No mail is sent."""
+    """The mail server answers, with TLS, and accepts the password."""
     if not settings.SENDS_MAIL:
         yield skipped("EMAIL_URL is not set: no mail is sent.")
         return

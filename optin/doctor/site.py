@@ -59,7 +59,7 @@ def what_arrives() -> dict[str, Any] | None:
 
 
 def reach() -> Iterator[Finding]:
-    """The name resolves, the certificate is valid, and this service answers there."""
+    """`BASE_URL` resolves, answers, and has a certificate that is valid for 14 days more."""
     where = conf.base_url
     try:
         with closing(place().connect()) as line:
@@ -96,7 +96,7 @@ def reach() -> Iterator[Finding]:
 
 
 def ready() -> Iterator[Finding]:
-    """``/readyz`` says that the service can serve."""
+    """`/readyz` answers 200."""
     answer = ask(place(), "GET", "/readyz")
     words = answer.body.decode("ascii", "replace").split()
     if answer.status == 200:
@@ -112,7 +112,7 @@ def ready() -> Iterator[Finding]:
 
 
 def metrics() -> Iterator[Finding]:
-    """Nobody reads ``/metrics`` without the token."""
+    """`/metrics` is not open to everybody."""
     status = ask(place(), "GET", "/metrics").status
     if status == 200:
         yield fault(
@@ -127,7 +127,7 @@ def metrics() -> Iterator[Finding]:
 
 
 def running() -> Iterator[Finding]:
-    """The running service has this release, these settings and the right time."""
+    """The running service has this release, these settings, and the right time."""
     found = what_arrives()
     if found is None:
         yield fault(

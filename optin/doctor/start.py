@@ -1,49 +1,26 @@
 """The settings, the code and its files: what a start needs."""
 
 import os
-import platform
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from threading import Lock
 
-import django
 from django.conf import settings
-from django.contrib.staticfiles import finders
 from django.core.checks import ERROR, WARNING, CheckMessage, run_checks
 
 from optin.conf import conf
 from optin.doctor.findings import Finding, Level, fault, ok, section, skipped, warning
 
-PYTHON, DJANGO = (3, 11), (5, 2)
-"""The oldest versions that serve. With Django 6, Python 3.12."""
-
 KEYS = frozenset({"optin.E301", "optin.E302"})
 RESTORED = frozenset({"optin.E303", "optin.E304", "optin.W208"})
 """Messages about keys and about the ledger: other checks report them."""
 
-_STATIC = ("optin/style.css", "optin/page.js", "optin/staff.css", "admin/css/base.css")
 _running = Lock()
 
 
-def versions() -> Iterator[Finding]:
-    """Python and Django are versions that are supported."""
-    text = f"Python {platform.python_version()}, Django {django.get_version()}"
-    if sys.version_info < PYTHON or django.VERSION < DJANGO:
-        least = "Python 3.11 and Django 5.2"
-        yield Finding(
-            Level.FAULT,
-            f"{text}: too old.",
-            f"The service needs {least}.",
-            section("deploy", "Install"),
-        )
-    else:
-        yield ok(f"{text}.")
-
-
 def settings_() -> Iterator[Finding]:
-    """What Django's ``check --deploy`` says, but for keys and the ledger."""
+    """`check --deploy` finds nothing."""
     said = [one for one in messages() if one.id not in KEYS | RESTORED]
     is_trial = settings.DEBUG and not conf.base_url.startswith("https:")
     if is_trial:
@@ -100,7 +77,7 @@ def _section(name: str | None) -> str:
 
 
 def files() -> Iterator[Finding]:
-    """Nobody but the service reads its settings, nor the service the owner's password."""
+    """Only the service can read `production.env`, and only root `owner.env`."""
     production, owner = (settings.CONFIG_DIR / name for name in ("production.env", "owner.env"))
     open_ = [path for path in (production, owner) if os.path.exists(path) and _is_open(path)]
     for path in open_:
@@ -128,17 +105,3 @@ def _is_open(path: Path) -> bool:
     about = path.stat()
     by_group = about.st_mode & 0o070 and about.st_gid not in {0, os.getegid()}
     return bool(about.st_mode & 0o007 or by_group)
-
-
-def static_files() -> Iterator[Finding]:
-    """The files that pages need lie beside the code."""
-    missing = [name for name in _STATIC if not finders.find(name)]
-    if missing:
-        yield Finding(
-            Level.FAULT,
-            f"Pages lack {', '.join(missing)}.",
-            "The file is not in the folder of the release.",
-            "Unpack and install the release again. " + section("deploy", "Install"),
-        )
-    else:
-        yield ok("The style sheets and scripts of pages are here.")

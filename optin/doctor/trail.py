@@ -29,7 +29,7 @@ SAMPLE = 5
 
 
 def keys_() -> Iterator[Finding]:
-    """The keys are those of the database, and open what is stored."""
+    """They are those of the database, and open the oldest and newest numbers and apps."""
     found = [start.as_finding(one) for one in start.messages() if one.id in start.KEYS]
     if found:
         yield from found
@@ -78,7 +78,7 @@ def _is_found(row: ProviderUser) -> bool:
 
 
 def restored() -> Iterator[Finding]:
-    """There is a ledger, and the database has what it tells of."""
+    """It can be written, and the database has all that it tells of, and lives where it did."""
     found = [start.as_finding(one) for one in start.messages() if one.id in start.RESTORED]
     if is_postgresql() and homes.look() is None:
         found.append(
@@ -95,7 +95,7 @@ def restored() -> Iterator[Finding]:
 
 
 def ahead() -> Iterator[Finding]:
-    """There is a partition for each event of the next months."""
+    """The audit trail has room for the events of the next months."""
     if not is_postgresql():
         yield skipped("SQLite has none.")
         return
@@ -115,7 +115,7 @@ def ahead() -> Iterator[Finding]:
 
 
 def sealed() -> Iterator[Finding]:
-    """Events get their seals in time, under the digest key at hand."""
+    """No event has waited for its seal for more than 30 minutes."""
     newest = AuditSeal.objects.order_by("-first_id").first()
     late = list(needs.seals(timezone.now()))
     for need in late:
@@ -145,7 +145,8 @@ def _long(age: timedelta) -> str:
 
 
 def streamed() -> Iterator[Finding]:
-    """The audit stream can be written, and somebody does it."""
+    """The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the last 5
+    minutes, and its last attempt did not fail."""
     if not conf.audit_stream:
         yield skipped("OPTIN_AUDIT_STREAM is not set.")
         return
@@ -174,7 +175,7 @@ def streamed() -> Iterator[Finding]:
 
 
 def notarised() -> Iterator[Finding]:
-    """Each place outside has the note of the newest seals."""
+    """No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours."""
     if not conf.notary:
         yield skipped("OPTIN_NOTARY is not set.")
         return
@@ -197,7 +198,8 @@ def notarised() -> Iterator[Finding]:
 
 
 def newest() -> Iterator[Finding]:
-    """The newest seal, its events, and those after it are as they were written."""
+    """The newest seal, its events and those after it are unchanged. For all, run
+    `verify_audit`."""
     tally = integrity.Tally()
     kept = timedelta(days=conf.audit_retention)
     found = list(integrity.verify_newest(timezone.now(), tally, kept=kept))

@@ -54,7 +54,8 @@ def at_work_for() -> float:
 
 
 def workers() -> Iterator[Finding]:
-    """With OPTIN_DELIVERY=worker: at least one has given a sign of life."""
+    """With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds. All have the
+    release and the settings of the service."""
     if not _by_workers():
         yield skipped(
             "OPTIN_DELIVERY is inline: web processes send, a worker or cron does the rest. The "
@@ -122,7 +123,7 @@ _ITSELF = "optin-run@doctor"
 
 
 def timers() -> Iterator[Finding]:
-    """On the machine with ``owner.env``: the timers are on, and what they last ran succeeded."""
+    """[They](deploy.md#starting-it) are on, and their last runs succeeded."""
     if not os.path.exists(settings.CONFIG_DIR / "owner.env"):
         yield skipped("They run on the machine with owner.env, if systemd is used.")
         return
@@ -184,7 +185,7 @@ _OLDEST = """
 
 
 def jobs() -> Iterator[Finding]:
-    """No job has waited for long, and none has failed."""
+    """None has waited for more than a minute, and none has failed in the last 7 days."""
     if not _by_workers():
         yield skipped("Without workers there are no jobs.")
         return
@@ -206,7 +207,7 @@ def jobs() -> Iterator[Finding]:
 
 
 def messages() -> Iterator[Finding]:
-    """No text and no mail waits for long."""
+    """No text and no mail has waited for more than a minute."""
     late = list(needs.waiting(timezone.now()))
     for need in late:
         yield fault(
@@ -221,7 +222,8 @@ def messages() -> Iterator[Finding]:
 
 
 def regular() -> Iterator[Finding]:
-    """What is done regularly was done lately: removals, new addresses, figures."""
+    """Figures were counted in the last 75 minutes, and no removal or new e-mail address is
+    late."""
     now = timezone.now()
     do = (
         f"Check the workers: systemctl status 'optin-worker@*'. {WORKERS}"
@@ -257,7 +259,7 @@ def regular() -> Iterator[Finding]:
 
 
 def attention() -> Iterator[Finding]:
-    """What staff see on their home page: a stop, gateways that fail, budgets, closed prefixes."""
+    """Texts are not stopped, no gateway fails, no budget is nearly used, no prefix is closed."""
     now = timezone.now()
     files = list(File.objects.values_list("pk", flat=True)[:100])
     found = [

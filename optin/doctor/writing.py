@@ -79,7 +79,7 @@ def _add_an_event() -> None:
 
 
 def writes() -> Iterator[Finding]:
-    """The database takes what each call writes."""
+    """What each call writes can be written: it is tried, and rolled back."""
     try:
         taken = attempt()
     except DatabaseError as exc:
