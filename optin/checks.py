@@ -223,7 +223,7 @@ def check_delivery(**kwargs: Any) -> list[CheckMessage]:
         problems.append(
             Warning(
                 "OPTIN_RECEIPT_SECRET is not set: nobody learns whether texts arrive.",
-                hint="See Receipts in docs/run.md.",
+                hint="See Receipts in docs/gateways.md.",
                 id="optin.W204",
             )
         )
@@ -377,7 +377,7 @@ def check_notary(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             f"OPTIN_NOTARY names an authority for time stamps, but {missing}.",
-            hint="See A notary in docs/run.md.",
+            hint="See A notary in docs/audit-trail.md.",
             id="optin.E125",
         )
     ]

@@ -14,7 +14,10 @@ from tests.kit.documents import INSTALL_COMMANDS, README, TRIAL_COMMANDS, is_the
 from tests.kit.pasting import blocks, environment, manage, paste, service
 from tests.kit.server import ROOT
 
-PAGES = ("install", "deploy", "run", "audit-stream", "upgrade-and-restore")
+PAGES = (
+    *("install", "deploy", "run", "gateways", "people", "limits"),
+    *("audit-trail", "audit-stream", "upgrade-and-restore"),
+)
 
 # Code that is no command: settings, lines of units, configurations and cron, SQL, what is printed.
 NO_COMMAND = re.compile(

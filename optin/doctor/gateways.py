@@ -10,7 +10,7 @@ from optin.doctor.net import Place, Unreachable, days_left, ends_soon, unreachab
 from optin.gateways import Gateway, Simulator, SmsError
 from optin.gateways.call import trust
 
-_DO = section("run", "Gateways for texts")
+_DO = section("gateways", "Gateways for texts")
 
 
 def reach() -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
         yield _refused(
             f"no gateway of OPTIN_GATEWAYS serves {to.region}.",
             f"Add {to.region} to the ..._REGIONS of a gateway. "
-            + section("run", "Gateways for texts"),
+            + section("gateways", "Gateways for texts"),
         )
     made = [(gateway.name, trials.send(to, gateway, origin=origin)) for gateway in serving]
     reports = _wait_for(made, wait)
@@ -70,7 +70,7 @@ def _result(name: str, trial: Trial, report: str, wait: int) -> Finding:
         return fault(
             f"{name} did not take the text: {trial.reason}.",
             seen=f"Its answer. Audit event {trial.event_id}.",
-            do=section("run", "Gateways for texts"),
+            do=section("gateways", "Gateways for texts"),
         )
     if report == "delivered":
         return ok(f"{name} took the text, and reports that it was delivered.")
@@ -79,17 +79,17 @@ def _result(name: str, trial: Trial, report: str, wait: int) -> Finding:
             f"{name} took the text, and reports that it was not delivered.",
             seen=f"Its receipt. Audit event {trial.event_id}.",
             do="Ask the gateway, and look whether the sender is registered. "
-            + section("run", "Senders"),
+            + section("gateways", "Senders"),
         )
     if not conf.receipt_secret:
         return warning(
             f"{name} took the text. Receipts are off: look at the phone.",
             seen="OPTIN_RECEIPT_SECRET is not set.",
-            do=section("run", "Receipts"),
+            do=section("gateways", "Receipts"),
         )
     return warning(
         f"{name} took the text, but sent no receipt within {wait} seconds. Look at the phone.",
         seen=f"Audit event {trial.event_id}.",
         do="If it arrived, look whether the gateway reaches BASE_URL/receipts/. "
-        + section("run", "Receipts"),
+        + section("gateways", "Receipts"),
     )

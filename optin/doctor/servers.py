@@ -13,7 +13,7 @@ from optin.doctor.net import Place, Unreachable, unreachable
 from optin.messaging import delivery
 from optin.runtime import throttle
 
-_MAIL = section("run", "Mails to people")
+_MAIL = section("people", "Mails to people")
 _REDIS = {
     "OutOfMemoryError": "It is full: raise its maxmemory, or let it evict keys.",
     "ReadOnlyError": "It is a read-only replica: REDIS_URL must name the primary.",

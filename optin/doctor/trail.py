@@ -20,8 +20,8 @@ from optin.support.wording import some
 
 Row = TypeVar("Row", bound=Model)
 
-_KEYS, _TRAIL = section("run", "Keys"), section("run", "The audit trail")
-_NOTARY = section("run", "A notary")
+_KEYS, _TRAIL = section("run", "Keys"), section("audit-trail", "The audit trail")
+_NOTARY = section("audit-trail", "A notary")
 _STREAM = section("audit-stream", "When lines do not arrive")
 
 SAMPLE = 5

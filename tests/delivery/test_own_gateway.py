@@ -1,4 +1,4 @@
-"""Adding a gateway is one file: the one that docs/run.md shows, as it stands there."""
+"""Adding a gateway is one file: the one that docs/gateways.md shows, as it stands there."""
 
 import hashlib
 import hmac

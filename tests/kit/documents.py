@@ -20,7 +20,10 @@ DOCUMENTS = sorted(
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
 OPERATORS = "\n".join(
     (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    for page in ("deploy", "run", "upgrade-and-restore", "reference")
+    for page in (
+        *("deploy", "gateways", "people", "run", "limits", "audit-trail"),
+        *("upgrade-and-restore", "reference"),
+    )
 )
 """All pages for operators."""
 INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
