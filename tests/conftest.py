@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from threading import Event
 from typing import Any
+from zlib import crc32
 
 import pytest
 import time_machine
@@ -55,7 +56,34 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
+EVERY_DAY = re.compile(
+    r"""tests/(?: audit | faults | keys | promises | races | restore | retention | site | workers )/
+    | tests/(?: api/test_statements | browser/test_flows | upgrade/test_rehearsal
+    | web/flows/test_sessions )[.]""",
+    re.VERBOSE,
+)
+"""Slow tests of what may break any day: they take no turns."""
+
+DAYS = 4
+
+
+def another_days(item: pytest.Item, day: int) -> bool:
+    """Return whether the slow test *item* has its turn on another day of the year than *day*."""
+    path = item.path.relative_to(item.config.rootpath).as_posix()
+    if not item.get_closest_marker("slow") or EVERY_DAY.match(path):
+        return False
+    return (crc32(path.encode()) - day) % DAYS != 0
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if day := os.environ.get("DAY"):
+        later = {item for item in items if another_days(item, int(day))}
+        config.hook.pytest_deselected(items=list(later))
+        items[:] = [item for item in items if item not in later]
+    slow_ones_first(config, items)
+
+
+def slow_ones_first(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the long proofs run first: one that starts last leaves the other workers idle.
 
     Each worker begins with an equal part of the list, so each part begins with long proofs.

@@ -47,7 +47,7 @@ from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff
 from tests.kit.trail import analyze_trail
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 HOME = "/admin/"
 FIGURES = "/admin/figures/"
@@ -739,7 +739,6 @@ def plans(captured: CaptureQueriesContext) -> Iterator[tuple[str, str]]:
                 yield sql, "\n".join(line for (line,) in cursor.fetchall())
 
 
-@pytest.mark.slow
 @pytest.mark.postgresql
 def test_of_many_rows_an_hour_is_counted_by_an_index_and_so_the_page_reads(
     signed_in: In, file: File, clock: time_machine.Traveller, settings: LazySettings

@@ -15,7 +15,7 @@ from django.urls import reverse
 from optin.admin import site
 from tests.kit.staff import LISTS, In, World
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 LOOK_UPS = ("", "__startswith", "__gt", "__in", "__isnull", "__regex")
 
@@ -81,7 +81,6 @@ VALUES = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 def test_tricks_show_no_more_and_break_nothing(
     world: World,

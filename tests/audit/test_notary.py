@@ -29,7 +29,7 @@ from optin.operations import key_rotation, notary, retention
 from tests.audit.tamper import record, run, sequence_ends_at
 from tests.kit.trail import database_now, unguarded
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 DAY = timedelta(days=1)

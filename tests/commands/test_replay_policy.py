@@ -44,7 +44,7 @@ from tests.kit.phone import Phone
 from tests.kit.trail import unguarded
 from tests.kit.world import rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PURPOSES = (Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE)
 LOOSE = {
@@ -195,7 +195,6 @@ def test_a_tighter_number_refuses_what_the_service_refuses_with_it(
 
 @pytest.mark.usefixtures("tell_each")
 @pytest.mark.parametrize(("name", "value"), TIGHTER, ids=[name for name, _ in TIGHTER])
-@pytest.mark.slow
 def test_what_was_observed_is_replayed_as_if_it_was_enforced(
     mix: Mix, settings: LazySettings, name: str, value: Any
 ) -> None:

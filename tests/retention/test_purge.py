@@ -56,7 +56,7 @@ from tests.retention.stored import (
     text_of,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Clock = time_machine.Traveller
 Closed = PendingOtp.Closed
@@ -207,7 +207,6 @@ def test_the_count_of_the_user_outlives_the_number(
 # -- texts to numbers that were replaced -------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "fields", "stays"),
     [
@@ -686,7 +685,6 @@ def test_statements_do_not_grow_with_the_rows(user: User, file: File) -> None:
     assert statements(100) == statements(10)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["_codes", "_numbers", "_counters", "_notices", "_sessions"])
 def test_each_chunk_takes_as_many_statements_as_the_others(
     user: User, file: File, monkeypatch: pytest.MonkeyPatch, kind: str

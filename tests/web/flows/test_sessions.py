@@ -38,7 +38,7 @@ from tests.kit.phone import Phone
 from tests.kit.staff import ADDRESSES as ADMIN
 from twofa_site.urls import urlpatterns as all_urls
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def is_in(browser: Browser) -> bool:
