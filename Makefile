@@ -28,7 +28,7 @@ coverage: $(VENV)/tests
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy optin twofa_site conformance tests bench deploy docs/generate.py docs/site.py manage.py
+	$(BIN)/mypy optin tools twofa_site conformance tests bench deploy docs/generate.py docs/site.py manage.py
 	$(BIN)/djlint --check --lint templates
 	$(BIN)/python manage.py makemigrations --check --dry-run
 

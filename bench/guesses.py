@@ -19,7 +19,7 @@ from django.db import connections
 from optin import gateways
 from optin.models import File, Membership
 from optin.outcomes import By
-from optin.support import guesses
+from tools import guesses
 from tests.kit.guesser import Guesser
 from tests.kit.people import NOON, make_user
 from tests.kit.phone import Phone

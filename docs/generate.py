@@ -98,10 +98,13 @@ def settings() -> Iterator[str]:
 # -- commands ----------------------------------------------------------------------
 
 
+APPS = {"optin", "tools"}
+
+
 def commands() -> Iterator[str]:
     """Each command of the application, by the first sentence of its help."""
-    names = sorted(name for name, app in get_commands().items() if app == "optin")
-    told = [(name, load_command_class("optin", name).help) for name in names]
+    names = sorted(name for name, app in get_commands().items() if app in APPS)
+    told = [(name, load_command_class(get_commands()[name], name).help) for name in names]
     yield table(
         ("Command", "What it does"),
         [(code(name), re.split(r"(?<=[.]) ", words)[0]) for name, words in told],

@@ -35,7 +35,6 @@ What changes state:
 
 What looks at the whole installation:
     ``doctor``      one check for each thing that can be wrong, and what to do
-    ``rehearsals``  scripted attacks against the settings in force, in a database of their own
 
 The faces (parse, call one operation, present). They never import each other:
     ``api``         the wire contract

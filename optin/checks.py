@@ -11,14 +11,12 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
 from optin.audit import against, restores
-from optin.conf import CHECKS, MAX_GUESS_BUDGET, Conf, conf, every_setting
+from optin.conf import CHECKS, Conf, conf, every_setting
 from optin.gateways import KNOWN, Kannel, Simulator, for_region, make
-from optin.messaging import lint
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
 from optin.runtime import hashing
-from optin.support import guesses
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -132,23 +130,6 @@ def check_examples(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register(CHECKS)
-def check_guesses(**kwargs: Any) -> list[CheckMessage]:
-    """The chance of whoever knows a password and guesses at its codes for a year (G-03)."""
-    if any(setting.fault(getattr(settings, setting.name)) for setting in guesses.COUNTED):
-        return []  # check_settings tells
-    chance = guesses.budget()[-1].chance
-    words = f"A year of guesses at one account succeeds with a chance of {guesses.percent(chance)}"
-    hint = "Run manage guess_budget to see the chance for each kind of code."
-    if chance * 100 > MAX_GUESS_BUDGET:
-        words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
-        return [Error(words, hint=hint, id=Conf.guess_budget.check_id)]
-    if chance * 100 > conf.guess_budget:
-        words = f"{words}, above OPTIN_GUESS_BUDGET={conf.guess_budget}."
-        return [Warning(words, hint=hint, id="optin.W213")]
-    return []
-
-
 def _is_postgresql() -> bool:
     return bool(settings.DATABASES["default"]["ENGINE"].endswith("postgresql"))
 
@@ -181,33 +162,6 @@ def check_gateways(**kwargs: Any) -> list[CheckMessage]:
         if not for_region(region)
     ]
     return problems
-
-
-@register(CHECKS)
-def check_texts(**kwargs: Any) -> list[CheckMessage]:
-    """No text is too long, lacks what it must have, or comes from an unfit sender (G-06)."""
-    if (
-        Conf.service_name.fault(conf.service_name)
-        or Conf.base_url.fault(conf.base_url)
-        or Conf.senders.fault(conf.senders)
-        or Conf.gateway_twilio_sender.fault(conf.gateway_twilio_sender)
-    ):
-        return []  # check_settings tells
-    return [
-        Error(found.text, hint=found.do, id=f"optin.{found.check_id}")
-        for found in lint.report().findings
-        if found.is_error
-    ]
-
-
-@register(Tags.security, deploy=True)
-def check_senders_and_prices(**kwargs: Any) -> list[CheckMessage]:
-    """Names that carriers mark, and texts without a price or a ceiling (G-06)."""
-    return [
-        Warning(found.text, hint=found.do, id=f"optin.{found.check_id}")
-        for found in lint.report().findings
-        if not found.is_error
-    ]
 
 
 THREADS = 96

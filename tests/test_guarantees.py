@@ -9,7 +9,7 @@ from tests.kit.documents import is_there
 ROOT = Path(__file__).resolve().parent.parent
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
 
-CODE = ("optin", "twofa_site", "templates", "tests", "bench", "deploy")
+CODE = ("optin", "tools", "twofa_site", "templates", "tests", "bench", "deploy")
 TEXTS = {".py", ".html", ".txt", ".md", ".js", ".css", ".cs", ".rb", ".php", ".env"}
 
 ID = r"\b[SPG]-\d+[a-z]?\b"

@@ -23,7 +23,7 @@ LEVELS = {
             ("messaging",),
             ("support",),
             ("operations",),
-            ("doctor", "rehearsals"),
+            ("doctor",),
             ("api", "web", "admin", "management", "tasks"),
             ("checks", "apps"),  # the start may look at everything
         )
@@ -81,6 +81,18 @@ def test_imports_go_one_way(part: str) -> None:
         if LEVELS[part_of(target)] > LEVELS[part] or {part, part_of(target)} <= FACES
     ]
     assert wrong == []
+
+
+def test_nothing_of_the_service_imports_a_tool() -> None:
+    named = {
+        f"{name_of(path)} imports {name}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for name in (getattr(node, "module", None), *(alias.name for alias in node.names))
+        if name and name.partition(".")[0] in {"tools", "conformance", "bench", "tests"}
+    }
+    assert named == set()
 
 
 def test_each_package_says_what_is_in_it() -> None:

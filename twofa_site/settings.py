@@ -253,6 +253,7 @@ WSGI_APPLICATION = "twofa_site.wsgi.application"
 INSTALLED_APPS = [
     # First: its commands are also those of Django and of packages, with an audit event.
     "optin",
+    "tools",
     # Without looking for what other packages would put into it: optin.admin has it all.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",

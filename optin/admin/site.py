@@ -18,7 +18,7 @@ from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
-from optin.admin import figures, home, promises
+from optin.admin import figures, home
 from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models.factors import has_active_factor
@@ -91,7 +91,6 @@ class StaffSite(AdminSite):
             path("logout/", require_POST(_sign_out), name="logout"),
             path("figures/", self.admin_view(self.figures), name="figures"),
             path("figures/<slug:table>.csv", self.admin_view(self.figures_csv), name="figures_csv"),
-            path("promises/", self.admin_view(self.promises), name="promises"),
             *self.pages,
             *urls,
         ]
@@ -135,11 +134,6 @@ class StaffSite(AdminSite):
     @method_decorator(require_safe)
     def figures_csv(self, request: HttpRequest, table: str) -> HttpResponse:
         return figures.file(request, table)
-
-    @method_decorator(require_safe)
-    def promises(self, request: HttpRequest) -> TemplateResponse:
-        context = {**self.each_context(request), **promises.context(request), "title": "Promises"}
-        return TemplateResponse(request, "admin/promises.html", context)
 
     @method_decorator(require_safe)
     def app_index(

@@ -1,6 +1,6 @@
 """Which limits a text is under, and what they decide: no database, no clock.
 
-``texts`` decides by these functions, and ``support.replay`` decides recorded requests again.
+``texts`` decides by these functions, and ``tools.replay`` decides recorded requests again.
 
 A person who opts in a number has not verified it yet. They must not learn what others did with it
 (S-38). So the rules about the person come first, and refuse openly. The rules about the number come

@@ -6,7 +6,7 @@ from django.db import models
 class Rehearsal(models.Model):
     """What ``manage rehearse --keep`` found for one attack. A newer one takes its place."""
 
-    attack = models.CharField(max_length=20, unique=True)  # a name of ``rehearsals.ATTACKS``
+    attack = models.CharField(max_length=20, unique=True)  # a name of ``tools.rehearsals``
     at = models.DateTimeField()
     is_short = models.BooleanField()  # one hour, not six
     bounds = models.JSONField()  # [what was measured, how much, at most], in the report's order

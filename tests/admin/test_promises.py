@@ -15,12 +15,12 @@ from optin.audit import seals
 from optin.conf import Rate
 from optin.models import AuditEvent, AuditNote, File, Rehearsal, User
 from optin.operations import opt_ins
-from optin.rehearsals.report import in_force
 from optin.support import statistics
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, number
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff
+from tools.rehearsals.report import in_force
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from optin.management.seeds.cases import STAFF_NUMBER
 from tests.browser.hands import Pointer
 from tests.kit.chromium import NARROW, Site, Window, serve
+from tools.demo.cases import STAFF_NUMBER
 
 pytestmark = pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="no pictures asked for")
 

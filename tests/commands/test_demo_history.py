@@ -16,7 +16,6 @@ from django.db.models import Sum
 from django.test import Client
 from django.utils import timezone
 
-from optin.management.seeds.cases import CALLERS
 from optin.models import (
     AuditEvent,
     File,
@@ -35,6 +34,7 @@ from optin.support import statistics
 from optin.support.diagnosis import Question, Why, diagnose
 from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
+from tools.demo.cases import CALLERS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
 

@@ -15,10 +15,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
-from optin.rehearsals import playing
-from optin.rehearsals.attacks import ATTACKS
 from tests.kit.commands import run
 from tests.kit.pasting import manage
+from tools.rehearsals import playing
+from tools.rehearsals.attacks import ATTACKS
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 PRODUCTION = {

@@ -36,13 +36,13 @@ from optin.operations import challenges, opt_ins, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.phones import MobileNumber
-from optin.support import replay
-from optin.support.replay import REPLAYED, Report
 from tests.kit.commands import run
 from tests.kit.people import NOON, ORIGIN, make_user, number
 from tests.kit.phone import Phone
 from tests.kit.trail import unguarded
 from tests.kit.world import rows
+from tools import replay
+from tools.replay import REPLAYED, Report
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -7,6 +7,7 @@ from django.conf import LazySettings
 
 from optin import checks
 from optin.conf import MAX_HOST
+from tools import checks as tools_checks
 
 KANNEL = {"OPTIN_GATEWAYS": ("kannel",), "OPTIN_RECEIPT_SECRET": "s" * 32}
 TWILIO = KANNEL | {"OPTIN_GATEWAYS": ("twilio",)}
@@ -47,7 +48,7 @@ def test_what_a_deployment_is_warned_of(
 ) -> None:
     for name, value in given.items():
         setattr(settings, name, value)
-    told = [*checks.check_senders_and_prices(), *checks.check_delivery()]
+    told = [*tools_checks.check_senders_and_prices(), *checks.check_delivery()]
     # That a price is missing has tests of its own.
     ids = [message.id for message in told if message.id != "optin.W214"]
     assert ids == [f"optin.{name}" for name in found]
@@ -73,7 +74,7 @@ def test_the_longest_names_fit(settings: LazySettings) -> None:
     """S-43: in every language, for every purpose."""
     settings.OPTIN_SERVICE_NAME = "n" * 20
     settings.BASE_URL = f"https://{'h' * 38}.example.com"
-    assert checks.check_texts() == []
+    assert tools_checks.check_texts() == []
 
 
 def test_the_longest_link_of_a_removal_fits(settings: LazySettings) -> None:
@@ -81,9 +82,9 @@ def test_the_longest_link_of_a_removal_fits(settings: LazySettings) -> None:
     settings.OPTIN_RECOVERY_DELAY = 86_400
     settings.OPTIN_SERVICE_NAME = "n" * 20
     settings.BASE_URL = f"https://{'h' * (MAX_HOST - 12)}.example.com"
-    assert checks.check_texts() == []
+    assert tools_checks.check_texts() == []
     settings.BASE_URL += ":8443"
-    found = [error.msg.partition(" takes ")[0] for error in checks.check_texts()]
+    found = [error.msg.partition(" takes ")[0] for error in tools_checks.check_texts()]
     assert found == ["The text removal in en-au", "The text removal in de"]
     settings.OPTIN_RECOVERY_DELAY = 0
-    assert checks.check_texts() == []
+    assert tools_checks.check_texts() == []

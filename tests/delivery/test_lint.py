@@ -14,13 +14,13 @@ from django.conf import LazySettings
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from optin import checks
 from optin.conf import MAX_HOST, Rate
-from optin.messaging import lint, wording
-from optin.messaging.lint import Fault
-from optin.messaging.routes import most_in_a_day, read_plan
+from optin.messaging import wording
 from optin.messaging.segments import size
 from optin.models import Purpose
+from tools import checks, lint
+from tools.lint import Fault
+from tools.routes import most_in_a_day, read_plan
 
 CODE = "%(code)s is your %(service)s code %(purpose)s. Do not share it."
 FAREWELL = (

@@ -175,7 +175,7 @@ def test_it_has_only_what_it_needs(image: Image) -> None:
     def names(folder: str) -> set[str]:
         return {path.name for path in (image.root / folder).glob("*")}
 
-    code = {"deploy", "gunicorn.conf.py", "manage.py", "optin", "templates", "twofa_site"}
+    code = {"deploy", "gunicorn.conf.py", "manage.py", "optin", "templates", "tools", "twofa_site"}
     assert names("srv/optin") == {*code, "LICENSE", ".venv", "__pycache__"}
     assert names("srv/optin/deploy") == {"__pycache__", "ready.py"}
     assert "python3" in names("usr/bin")

@@ -13,17 +13,16 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from optin import checks
 from optin.conf import Rate
 from optin.models import AuthenticatorApp, User
 from optin.operations import staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
-from optin.support import guesses
-from optin.support.guesses import Plan
 from tests.kit.guesser import Guesser
 from tests.kit.trail import newest_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person
+from tools import checks, guesses
+from tools.guesses import Plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

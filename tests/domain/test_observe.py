@@ -11,7 +11,6 @@ from django.utils import timezone
 from optin.conf import OBSERVABLE, Rate
 from optin.limits import Rule
 from optin.limits.rules import SETTINGS
-from optin.messaging.routes import read_plan
 from optin.models import AuditEvent, Guard, ProviderUser, Purpose, SendCounter
 from optin.operations import challenges
 from optin.operations.sending import Sending
@@ -22,6 +21,7 @@ from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
 from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
+from tools.routes import read_plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,4 +1,4 @@
-"""Play rehearsals. Only for a process that runs with the settings of ``twofa_site.rehearsal``."""
+"""Play rehearsals. Only for a process with the settings of ``tools.rehearsals.settings``."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ from django.db import connection, connections
 
 from optin.conf import conf
 from optin.models.audit import forget_thread
-from optin.rehearsals.attacks import ATTACKS, FULL, SHORT, cast
-from optin.rehearsals.phones import Phones
-from optin.rehearsals.report import Report, report_on
-from optin.rehearsals.stage import Stage
+from tools.rehearsals.attacks import ATTACKS, FULL, SHORT, cast
+from tools.rehearsals.phones import Phones
+from tools.rehearsals.report import Report, report_on
+from tools.rehearsals.stage import Stage
 
 
 def play(attacks: Sequence[str], *, seed: int, is_short: bool, region: str) -> Iterator[Report]:
@@ -26,7 +26,7 @@ def play(attacks: Sequence[str], *, seed: int, is_short: bool, region: str) -> I
     own = str(database.parent) == getattr(settings, "FOLDER", "")
     live = conf.ledger or conf.audit_stream or conf.notary
     if not own or live or [*conf.gateways] != [f"{Phones.__module__}.{Phones.__name__}"]:
-        raise ImproperlyConfigured("A rehearsal has settings of its own: twofa_site.rehearsal.")
+        raise ImproperlyConfigured("A rehearsal has settings of its own.")
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")

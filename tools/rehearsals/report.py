@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Self
 
 from optin.conf import Conf, Rate, conf
-from optin.rehearsals.attacks import ATTACKS, Bound
-from optin.rehearsals.stage import Stage, Visit
+from tools.rehearsals.attacks import ATTACKS, Bound
+from tools.rehearsals.stage import Stage, Visit
 
 HONEST = 99
 """Percent of the honest visits that must succeed."""

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from optin.conf import every_setting
 from optin.management.commands import BaseCommand
-from optin.support import replay
-from optin.support.replay import REPLAYED, Report
+from tools import replay
+from tools.replay import REPLAYED, Report
 
 SHOWN = 10
 """Accounts of the table. JSON has all."""

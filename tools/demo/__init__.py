@@ -3,10 +3,10 @@
 import random
 from datetime import datetime, timedelta
 
-from optin.management.seeds.cases import give_number_to_boss, tell_cases
-from optin.management.seeds.month import Month, numbers
-from optin.management.seeds.story import Story
 from optin.models import AuditEvent, File, User
+from tools.demo.cases import give_number_to_boss, tell_cases
+from tools.demo.month import Month, numbers
+from tools.demo.story import Story
 
 SEED = 2026
 """The story is always the same; only its end moves, to the time of the first start."""

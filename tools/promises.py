@@ -8,29 +8,33 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from optin.admin import figures
+from optin.admin.site import site
 from optin.audit import notes
 from optin.conf import OBSERVABLE, conf
-from optin.rehearsals import kept
-from optin.rehearsals.report import written
-from optin.support import guesses, statistics
+from optin.support import statistics
 from optin.support.charts import Row, Table
 from optin.support.wording import length, moment
+from tools import guesses
+from tools.rehearsals import kept
+from tools.rehearsals.report import written
 
 
-def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the page shows: by a statement for limits and rehearsals, two for each notary.
-
-    :raises PermissionDenied: unless who asks may read the audit log.
-    """
+def page(request: HttpRequest) -> TemplateResponse:
+    """Show it to who may read the audit log."""
     user: Any = request.user
     if not user.has_perm(figures.MAY_SEE):
         raise PermissionDenied
     now = timezone.now()
     rows = guesses.budget()
-    return {
+    context = {
+        **site.each_context(request),
+        "title": "Promises",
         "promises": {
             "guesses": _guesses(rows),
             "limits": _limits(now),
@@ -39,8 +43,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
             "is_above": rows[-1].chance * 100 > conf.guess_budget,
             "rehearsals": [(moment(one.at) if one.at else "", one) for one in kept.promises()],
             "notaries": [_notary(place, now) for place in notes.places()],
-        }
+        },
     }
+    return TemplateResponse(request, "admin/promises.html", context)
 
 
 def _guesses(rows: list[guesses.Row]) -> Table:
@@ -77,3 +82,6 @@ def _notary(place: notes.Place, now: datetime) -> dict[str, Any]:
         "last_id": place.newest.last_id if place.newest else 0,
         "overdue": length(place.waits(now)) if place.is_overdue(now) else "",
     }
+
+
+site.pages.append(path("promises/", site.admin_view(require_safe(page)), name="promises"))

@@ -13,11 +13,11 @@ from django.utils import timezone
 from optin import gateways
 from optin.conf import conf, every_setting
 from optin.management.commands import BaseCommand
-from optin.rehearsals import kept, page, playing
-from optin.rehearsals.attacks import ATTACKS
-from optin.rehearsals.report import Report
+from tools.rehearsals import kept, page, playing
+from tools.rehearsals.attacks import ATTACKS
+from tools.rehearsals.report import Report
 
-SETTINGS = "twofa_site.rehearsal"
+SETTINGS = "tools.rehearsals.settings"
 
 
 class Command(BaseCommand):

@@ -26,7 +26,7 @@ _OWN = {
     "SECRET_KEY": secrets.token_urlsafe(48),
     "OPTIN_KEYS": f"rehearsal:{_new_key()}",
     "OPTIN_DIGEST_KEY": _new_key(),
-    "OPTIN_GATEWAYS": "optin.rehearsals.phones.Phones",
+    "OPTIN_GATEWAYS": "tools.rehearsals.phones.Phones",
     "OPTIN_SEAL_EVERY": "0",
     "OPTIN_DELIVERY": "inline",
     "EMAIL_URL": "dummy://",

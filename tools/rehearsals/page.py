@@ -7,8 +7,8 @@ from decimal import Decimal
 from django.template.loader import render_to_string
 
 from optin.conf import conf
-from optin.rehearsals.report import HONEST, Report, Tried
 from optin.support.charts import Chart, Part, Row, Table, columns
+from tools.rehearsals.report import HONEST, Report, Tried
 
 
 def moment(seconds: float | None) -> str:

@@ -10,10 +10,10 @@ from optin.models import Purpose
 from optin.operations import challenges, opt_ins, passwords, sign_in
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SignInOutcome
-from optin.rehearsals import people
-from optin.rehearsals.honest import blocked_by, mistyped, opts_in, rule_of, signs_in, why_refused
-from optin.rehearsals.people import WEAK, Numbers, Person
-from optin.rehearsals.stage import BEGINS, Script, Stage
+from tools.rehearsals import people
+from tools.rehearsals.honest import blocked_by, mistyped, opts_in, rule_of, signs_in, why_refused
+from tools.rehearsals.people import WEAK, Numbers, Person
+from tools.rehearsals.stage import BEGINS, Script, Stage
 
 
 @dataclass(frozen=True, slots=True)

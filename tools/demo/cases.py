@@ -7,8 +7,6 @@ from django.contrib.auth.models import Group
 
 from optin import codes
 from optin.conf import conf
-from optin.management.seeds.month import AGENTS, Month
-from optin.management.seeds.story import Kind
 from optin.models import (
     AuthenticatorApp,
     Guard,
@@ -21,6 +19,8 @@ from optin.models import (
 )
 from optin.origin import Face, Origin
 from optin.support.statistics import DAYS
+from tools.demo.month import AGENTS, Month
+from tools.demo.story import Kind
 
 SUPPORT = "kim"
 CALLERS = ("mia", "noah", "olive", "paul", "quinn")

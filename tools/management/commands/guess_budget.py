@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from optin.management.commands import BaseCommand
-from optin.support import guesses
+from tools import guesses
 
 
 class Command(BaseCommand):

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from optin.messaging import senders, wording
-from optin.messaging.routes import Budget, Plan, read_plan
+from optin.messaging import wording
 from optin.messaging.segments import outside, size
 from optin.messaging.wording import Sample
+from tools import senders
+from tools.routes import Budget, Plan, read_plan
 
 _IN_BODY = " Write an id in its place into OPTIN_GATEWAY_HTTP_BODY itself."
 _REPLACEMENTS = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-"}

@@ -10,11 +10,11 @@ from django.utils import timezone
 
 from optin.conf import conf
 from optin.limits import Rule
-from optin.management.seeds.story import Kind, Story
 from optin.models import AuditEvent, File, Guard, ProviderUser, RefusalCount, User
 from optin.models.messages import State
 from optin.origin import Face, Origin
 from optin.support.statistics import DAYS
+from tools.demo.story import Kind, Story
 
 FIRST = (
     *("ada", "aisha", "alba", "amir", "anh", "arlo", "bea", "bruno", "carla", "chloe", "daan"),

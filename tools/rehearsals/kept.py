@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from optin.models import Rehearsal
-from optin.rehearsals.attacks import ATTACKS, Attack, Bound
-from optin.rehearsals.report import HONEST, Report, in_force
-from optin.rehearsals.stage import Stage
+from tools.rehearsals.attacks import ATTACKS, Attack, Bound
+from tools.rehearsals.report import HONEST, Report, in_force
+from tools.rehearsals.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

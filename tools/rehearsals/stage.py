@@ -20,7 +20,7 @@ from django.utils import timezone
 from optin.messaging import delivery
 from optin.messaging.postman import Postman
 from optin.models import Guard, SmsMessage
-from optin.rehearsals.phones import Phones
+from tools.rehearsals.phones import Phones
 
 BEGINS = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
 """The morning of a working day in Sydney. The day ends in UTC half an hour later, and with it the

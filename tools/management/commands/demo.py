@@ -13,9 +13,7 @@ from oauth2_provider.models import AccessToken
 
 from optin import keys
 from optin.conf import conf
-from optin.management import seeds
 from optin.management.commands import BaseCommand
-from optin.management.seeds.cases import CALLERS
 from optin.models import (
     AccessKey,
     AuthenticatorApp,
@@ -30,6 +28,8 @@ from optin.models import (
     User,
 )
 from optin.operations import sign_in
+from tools import demo
+from tools.demo.cases import CALLERS
 
 FILES = {777: "Harbour Books", 888: "Ridge Bakery"}
 
@@ -72,7 +72,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, reset: bool, empty: bool, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("The demo data is for a development start only.")
-        is_new, now = seeds.is_empty(), timezone.now()
+        is_new, now = demo.is_empty(), timezone.now()
         with transaction.atomic():
             _make()
             if reset:
@@ -81,9 +81,9 @@ class Command(BaseCommand):
         if is_new and not empty:
             password, client = make_password(others_password()), sign_in.application()
             files = [File.objects.get(pk=pk) for pk in FILES]
-            seeds.tell(now, files, boss, password, client.pk if client else 0)
+            demo.tell(now, files, boss, password, client.pk if client else 0)
         elif is_new or reset:
-            seeds.tell_of_boss(now, File.objects.get(pk=next(iter(FILES))), boss)
+            demo.tell_of_boss(now, File.objects.get(pk=next(iter(FILES))), boss)
         self.stdout.write(
             json.dumps(_summary(), indent=2) if options["json"] else _guide(), ending="\n"
         )

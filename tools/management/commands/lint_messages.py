@@ -10,10 +10,10 @@ from django.core.management import base
 from django.core.management.base import CommandParser
 
 from optin.conf import conf
-from optin.messaging import lint
-from optin.messaging.lint import Finding, Report
 from optin.messaging.segments import size
 from optin.support.wording import some
+from tools import lint
+from tools.lint import Finding, Report
 
 _WIDTH = 100
 

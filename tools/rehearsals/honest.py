@@ -9,8 +9,8 @@ from optin.operations import challenges, opt_ins, sign_in
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
-from optin.rehearsals.people import PASSWORD, Person
-from optin.rehearsals.stage import Script, Stage, Visit
+from tools.rehearsals.people import PASSWORD, Person
+from tools.rehearsals.stage import Script, Stage, Visit
 
 OPTS_IN, SIGNS_IN = "opt in", "sign in"
 SIGN_IN = Purpose.SIGN_IN
