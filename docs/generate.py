@@ -19,6 +19,7 @@ import optin
 from optin import fiction, outcomes, sandbox
 from optin.conf import Conf, Rate, Setting, parse
 from optin.doctor.running import CHECKS
+from optin.events import EVENTS, OTHERS
 from optin.models import AuditEvent
 from optin.runtime import metrics
 from optin.support import wording
@@ -132,10 +133,15 @@ def kinds() -> Iterator[str]:
     yield table(
         ("Kind", "What it is about", "Outcomes"),
         [
-            (code(kind), kind.label, ", ".join(map(code, filter(None, wording.decisions(kind)))))
+            (code(kind), kind.label, ", ".join(map(code, _with_words(kind))))
             for kind in AuditEvent.Kind
         ],
     )
+
+
+def _with_words(kind: AuditEvent.Kind) -> list[str]:
+    rows = EVENTS[kind]
+    return [outcome for outcome, row in rows.items() if row.staff != rows[OTHERS].staff]
 
 
 def every_outcome() -> Iterator[str]:

@@ -6,6 +6,7 @@ The map, lowest level first. A module imports its own level or a lower one;
 Values and pure functions (no database, no HTTP):
     ``errors``      why an operation did nothing: raised
     ``outcomes``    what an operation decided: returned, stored and sent
+    ``events``      all that is said of each event of the audit trail: one row each
     ``conf``        every setting: name, type, default, unit, source
     ``phones``      parse, normalise and mask numbers
     ``fiction``     the numbers that nobody has

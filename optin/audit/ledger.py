@@ -26,8 +26,9 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-from optin import keys
+from optin import events, keys
 from optin.conf import conf
+from optin.events import Ledger
 from optin.models import AuditEvent
 from optin.origin import Face
 from optin.runtime import metrics
@@ -36,62 +37,6 @@ logger = logging.getLogger("optin.audit")
 
 MARK_EVERY = 5.0
 """Seconds between two short lines of one process: about 5 MB a day at most."""
-
-Kind = AuditEvent.Kind
-
-TOLD = frozenset(
-    {
-        (Kind.ERASE, "ok"),
-        (Kind.ERASE, "unchanged"),
-        (Kind.REVOKE, "ok"),
-        (Kind.SUSPEND, "ok"),
-        (Kind.RESUME, "ok"),
-        (Kind.UNLOCK, "ok"),
-        (Kind.OPT_OUT, "ok"),
-        (Kind.VERIFY_OPT_IN, "ok"),
-        (Kind.APP, "ok"),
-        (Kind.RECOVERY_CODES, "ok"),
-        (Kind.DISOWN, "ok"),
-        (Kind.DISOWN, "secured"),
-        (Kind.PASSWORD, "changed"),
-        (Kind.PASSWORD, "set"),
-        (Kind.PERSON, "deactivated"),
-        (Kind.PERSON, "activated"),
-        (Kind.ROLE, "ok"),
-        (Kind.MEMBER, "added"),
-        (Kind.MEMBER, "ended"),
-        (Kind.MEMBER, "manager_ended"),
-        (Kind.ACCESS_KEY, "revoked"),
-        (Kind.APPLICATION, "removed"),
-        (Kind.APPLICATION, "trust_ended"),
-        (Kind.WEBHOOK, "removed"),
-        (Kind.WEBHOOK, "switched_off"),
-        (Kind.WEBHOOK, "changed"),
-        (Kind.WEBHOOK, "secret_replaced"),
-        (Kind.PASSWORD_CLIENTS, "on"),
-        (Kind.PASSWORD_CLIENTS, "off"),
-        (Kind.DENY, "ok"),
-        (Kind.SAFE, "ok"),
-        (Kind.NO_TEXTS, "stopped"),
-        (Kind.NO_TEXTS, "allowed"),
-        (Kind.NO_TEXTS, "ok"),
-        (Kind.STOP, "ok"),
-    }
-)
-"""The decisions that have a line of their own: their kind and outcome."""
-
-GIVES_BACK = frozenset(
-    {
-        (Kind.RESUME, "ok"),
-        (Kind.UNLOCK, "ok"),
-        (Kind.MEMBER, "added"),
-        (Kind.PERSON, "activated"),
-        (Kind.PASSWORD_CLIENTS, "on"),
-        (Kind.SAFE, "ok"),
-        (Kind.NO_TEXTS, "allowed"),
-        (Kind.NO_TEXTS, "ok"),
-    }
-)
 
 TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 """What an event of any kind has in its data if a code was used up, or the account locked."""
@@ -138,7 +83,8 @@ class Line:
     def of(cls, event: AuditEvent) -> Self:
         """Return the line of *event*, which has its id."""
         line = cls(event.pk, event.at, event.digest, event.key_id)
-        if (event.kind, event.outcome) not in TOLD and TELLING.isdisjoint(event.data):
+        row = events.row_of(event.kind, event.outcome)
+        if row.ledger is Ledger.NO and TELLING.isdisjoint(event.data):
             return line
         return cls(
             event.pk,
@@ -178,14 +124,18 @@ class Line:
             return None
 
     @property
+    def _kept(self) -> Ledger:
+        return events.row_of(self.kind, self.outcome).ledger
+
+    @property
     def is_told(self) -> bool:
         """Whether it tells of a decision that took something away, or gave it back."""
-        return (self.kind, self.outcome) in TOLD
+        return self._kept is not Ledger.NO
 
     @property
     def gives_back(self) -> bool:
         """Whether it tells of a decision that gave something back, or ended a stop."""
-        given = (self.kind, self.outcome) in GIVES_BACK
+        given = self._kept is Ledger.GIVES_BACK
         return given or self.data.get("stopped") is False or self.data.get("listed") is False
 
     @property

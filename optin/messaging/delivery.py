@@ -26,6 +26,7 @@ from procrastinate.exceptions import ConnectorException
 
 from optin import fiction, gateways, limits, phones
 from optin.conf import conf
+from optin.events import News
 from optin.gateways import Fate, Gateway, Text
 from optin.messaging import wording
 from optin.messaging.handover import NEWS_FOR, for_gateway, gateways_to_try, hand_over
@@ -40,7 +41,6 @@ from optin.models import (
     User,
 )
 from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
-from optin.models.news import Kind as Told
 from optin.models.operation import after_commit
 from optin.origin import Face, Origin
 from optin.runtime import metrics, tracing
@@ -59,9 +59,9 @@ WORTH_IT = timedelta(seconds=60 + gateways.TIMEOUT)
 MAX_ALIKE = 3
 """Mails about the same thing that a person gets within an hour, however often it changes."""
 
-_NOT_SENT = Told.TEXT_FAILED, "not_sent"
-_REFUSED = Told.TEXT_REFUSED, "gateway"
-_OPTED_OUT = Told.TEXT_REFUSED, "opted_out"
+_NOT_SENT = News.TEXT_FAILED, "not_sent"
+_REFUSED = News.TEXT_REFUSED, "gateway"
+_OPTED_OUT = News.TEXT_REFUSED, "opted_out"
 
 TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 """The worker's task for each kind of row; see ``tasks``."""
@@ -308,7 +308,7 @@ def _finish(
     row: SmsMessage | Notice,
     state: State,
     *,
-    news: tuple[Told, str] | None = None,
+    news: tuple[News, str] | None = None,
     **changes: object,
 ) -> None:
     """Record what became of the *row*, and count it.

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from optin import gateways
 from optin.conf import conf
+from optin.events import News
 from optin.gateways import Fate, Gateway, Receipt, Report, Sandbox, SmsError, Text
 from optin.models import GatewayHealth, GatewayTry, PendingOtp, SmsMessage
 from optin.models.messages import CARRIER, State
-from optin.models.news import Kind
 from optin.runtime import metrics, tracing
 
 logger = logging.getLogger("optin.messaging.delivery")  # operators know this name
@@ -123,7 +123,7 @@ def keep(message: SmsMessage, gateway: str, receipt: Receipt, now: datetime) -> 
         with transaction.atomic():
             changed = held.update(state=state, reason=reason[:200])
             if changed:
-                message.tell(Kind.TEXT_FAILED, why, now)
+                message.tell(News.TEXT_FAILED, why, now)
     else:
         return
     if changed:

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from django.db import DataError, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
-from optin import keys
+from optin import events, keys
 from optin.models import operation
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.operation import after_commit, waiting_hooks
@@ -223,51 +223,7 @@ _UNTELLABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
 class AuditEvent(AppendOnly):
     """One decision. It holds ids, not names: names are looked up when shown."""
 
-    class Kind(models.TextChoices):
-        # A released value is never renamed or used for something else.
-        OPT_IN = "opt_in", "Opt-in: text asked for"
-        VERIFY_OPT_IN = "verify_opt_in", "Opt-in: code entered"
-        CHALLENGE = "challenge", "Text asked for"
-        CHECK = "check", "Code entered"
-        OPT_OUT = "opt_out", "Opt-out: code entered"
-        SIGN_IN = "sign_in", "Signed in with a password"
-        REFRESH = "refresh", "Token refreshed"
-        TOKEN = "token", "Token given at /o/token/"
-        ACCESS = "access", "Access refused"
-        SUSPEND = "suspend", "Suspended by staff"
-        RESUME = "resume", "Suspension ended by staff"
-        UNLOCK = "unlock", "Unlocked by staff"
-        REVOKE = "revoke", "All second factors removed by staff, or as asked at sign-in"
-        FILE = "file", "File"
-        MEMBER = "member", "Member of a file"
-        ACCESS_KEY = "access_key", "Access key"
-        PASSWORD_CLIENTS = "password_clients", "Sign-in by password for clients without an id"
-        KEYS = "keys", "Keys"
-        PURGE = "purge", "Old rows deleted"
-        ERASE = "erase", "Person erased"
-        PASSWORD = "password", "Password"
-        APP = "app", "Authenticator app"
-        RECOVERY_CODES = "recovery_codes", "Recovery codes"
-        DISOWN = "disown", "This was not me"
-        CONSENT = "consent", "Application allowed to act"
-        STOP = "stop", "All texts stopped, or allowed again, by staff"
-        BREAKER = "breaker", "Closed prefix opened by staff"
-        DENY = "deny", "Deny list"
-        SAFE = "safe", "Safe list"
-        NO_TEXTS = "no_texts", "Texts to a number stopped by its owner, or allowed again"
-        RESEND = "resend", "Text sent again by staff"
-        REVEAL = "reveal", "Number seen in full by staff"
-        ROLE = "role", "Role of staff"
-        EXPORT = "export", "Audit events handed out as a file"
-        APPLICATION = "application", "OAuth application"
-        SEARCH = "search", "Full number searched by staff"
-        REVOCATION = "revocation", "Removal after a while: asked for, or called off"
-        RESTORE = "restore", "Database restored from a backup"
-        SESSION = "session", "Signed out somewhere else"
-        EMAIL = "email", "E-mail address"
-        PERSON = "person", "Account made, deactivated or activated by an operator"
-        TEST_TEXT = "test_text", "Test text sent by an operator"
-        WEBHOOK = "webhook", "Webhook endpoint"
+    Kind: TypeAlias = events.Kind
 
     at = models.DateTimeField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

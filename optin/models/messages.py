@@ -11,8 +11,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from optin import keys
+from optin.events import News
 from optin.models.factors import PendingOtp, ProviderUser
-from optin.models.news import Kind
 from optin.models.statements import Insert
 from optin.models.users import User
 from optin.models.webhooks import WebhookEvent
@@ -206,7 +206,7 @@ class SmsMessage(Outgoing):
         assert number  # by the constraint
         return number
 
-    def tell(self, kind: Kind, why: str, now: datetime) -> None:
+    def tell(self, kind: News, why: str, now: datetime) -> None:
         """Tell the endpoints of the file that this text failed, in the transaction of that.
 
         Not that somebody answered STOP, where the person has never verified the number (S-38).

@@ -23,20 +23,10 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import F, Q
 
-from optin import keys
+from optin import events, keys
 from optin.models.statements import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
-from optin.outcomes import (
-    MALFORMED,
-    CodeOutcome,
-    EmailOutcome,
-    FactorOutcome,
-    RevocationOutcome,
-    SendOutcome,
-    SignInOutcome,
-    StaffOutcome,
-    TokenOutcome,
-)
+from optin.outcomes import SendOutcome, SignInOutcome
 from optin.runtime.references import NAMED
 
 WINDOW = timedelta(hours=1)
@@ -55,60 +45,17 @@ the row longer."""
 SEVERAL = "*"
 """In place of the network, where several were in one bucket."""
 
-# Codes that were not compared, and requests for a code that were refused.
-_OF_CODES = frozenset[str](
-    {
-        *(CodeOutcome.OTP_INCORRECT, CodeOutcome.OTP_EXPIRED, CodeOutcome.OTP_EXHAUSTED),
-        *(CodeOutcome.FACTOR_DISABLED, CodeOutcome.LOCKED, CodeOutcome.NOT_OPTED_IN),
-        *(CodeOutcome.ALREADY_VERIFIED, SendOutcome.ALREADY_OPTED_IN),
-        *(SendOutcome.REGION_NOT_ALLOWED, SendOutcome.SEND_LIMIT, SendOutcome.WAITING),
-        *(SendOutcome.UNREADABLE, MALFORMED),
-        *(FactorOutcome.NOTHING_WAITING, FactorOutcome.UNCHANGED),
-    }
-)
-
-COUNTED: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("opt_in", "verify_opt_in", "challenge", "check", "opt_out"), _OF_CODES),
-    **dict.fromkeys(("app", "recovery_codes", "no_texts"), _OF_CODES),
-    # A password alone, where a code is needed too, opens nothing.
-    "sign_in": frozenset(
-        {
-            *(TokenOutcome.NOT_NOW, TokenOutcome.INVALID_SCOPE),
-            *(TokenOutcome.CODE_REQUIRED, TokenOutcome.INVALID_GRANT),
-        }
-    ),
-    "password": frozenset({SignInOutcome.NOT_NOW, SignInOutcome.INVALID_GRANT, "refused"}),
-    "refresh": frozenset(
-        {TokenOutcome.NOT_NOW, TokenOutcome.INVALID_SCOPE, TokenOutcome.INVALID_REFRESH}
-    ),
-    "token": frozenset({TokenOutcome.INVALID_REFRESH}),
-    "disown": frozenset({FactorOutcome.UNCHANGED, SignInOutcome.INVALID_GRANT}),
-    "revocation": frozenset(
-        {
-            *(RevocationOutcome.UNCHANGED, RevocationOutcome.WAITS),
-            *(RevocationOutcome.TOO_SOON, RevocationOutcome.NOT_OFFERED),
-        }
-    ),
-    "email": frozenset(
-        {
-            *(EmailOutcome.UNCHANGED, EmailOutcome.NOTHING_WAITING),
-            *(EmailOutcome.EMAIL_LIMIT, EmailOutcome.NO_MAIL),
-        }
-    ),
-    # Doors.
-    "access": frozenset({"file_access_denied", "insufficient_scope"}),
-    "consent": frozenset({"denied"}),
-    "search": frozenset({StaffOutcome.SEARCH_LIMIT}),
-}
-"""For each kind the outcomes that change nothing and that no limit counts: they can repeat without
-end."""
-
 BEYOND = frozenset[str]({SignInOutcome.INVALID_GRANT})
 """Outcomes that a limit bounds. Beyond it they are only counted (``AuditEvent.objects.record``)."""
 
-CHANGE_NOTHING = frozenset[str]().union(*COUNTED.values()) - BEYOND - {SendOutcome.UNREADABLE}
-"""Of these, what anybody can cause. A number that cannot be read is refused to its person only, or
-to staff, who give a reason."""
+COUNTED = {
+    kind: {outcome for outcome, row in rows.items() if row.counted}
+    for kind, rows in events.EVENTS.items()
+}
+
+CHANGE_NOTHING = set[str]().union(*COUNTED.values()) - BEYOND - {SendOutcome.UNREADABLE}
+"""What anybody can cause. A number that cannot be read is refused to its person only, or to staff,
+who give a reason."""
 
 
 def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) -> bool:
@@ -117,9 +64,8 @@ def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) ->
     It cannot if it raised the count of wrong codes, which has a limit, or if staff gave a
     reason for it.
     """
-    if outcome not in COUNTED.get(kind, ()) or reason or "failures" in data:
-        return False
-    return outcome not in BEYOND
+    is_counted = events.row_of(kind, outcome).counted and outcome not in BEYOND
+    return is_counted and not reason and "failures" not in data
 
 
 class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):

@@ -16,8 +16,8 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.utils.functional import cached_property
 
 from optin import keys
+from optin.events import News, news_of
 from optin.models.files import File, Membership
-from optin.models.news import Kind, news_of
 from optin.models.statements import Insert
 from optin.models.users import User
 
@@ -250,10 +250,12 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         file_id = number.file_id if number else decided.file_id
         if file_id is None:
             return
-        for kind, reason in news_of(decided, number):
+        for kind, reason in news_of(decided.kind, decided.outcome, decided.data):
+            if kind is News.NUMBER_REMOVED and number is None:
+                continue
             _insert(kind, reason, decided.at, file_id, number, decided.provider_user_id)
 
-    def tell(self, number: "ProviderUser", kind: Kind, reason: str, now: datetime) -> None:
+    def tell(self, number: "ProviderUser", kind: News, reason: str, now: datetime) -> None:
         """Write what happened to *number* where no decision tells of it, as ``write`` does."""
         _insert(kind, reason, now, number.file_id, number, number.pk)
 
@@ -273,7 +275,7 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
 class WebhookEvent(models.Model):
     """Something that happened in a file, as its endpoints are told."""
 
-    Kind = Kind
+    Kind = News
 
     message_id = models.CharField(max_length=40, unique=True)
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_events")

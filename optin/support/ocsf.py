@@ -10,120 +10,16 @@ A line holds no name: the trail has none.
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from optin import events
+from optin.events import ACCOUNT, API, AUTHENTICATION, BASE, ENTITY, OTHER
 from optin.models import AuditEvent, AuditSeal
-from optin.outcomes import (
-    MALFORMED,
-    WITHHELD,
-    CodeOutcome,
-    EmailOutcome,
-    FactorOutcome,
-    RevocationOutcome,
-    SendOutcome,
-    SignInOutcome,
-    StaffOutcome,
-    TokenOutcome,
-)
 from optin.support import wording
 
 VERSION = "1.2.0"
-
-OTHER = 99
-"""An activity that OCSF has no number for; then ``activity_name`` has ours."""
-
-BASE, AUTHENTICATION, ACCOUNT, ENTITY, API = 0, 3002, 3001, 3004, 6003
-_LOGON, _LOGOFF = 1, 2
-_CREATE, _READ, _UPDATE, _DELETE = 1, 2, 3, 4  # of an entity
-_MADE, _ENABLED, _PASSWORD, _RESET, _DISABLED, _ERASED = 1, 2, 3, 4, 5, 6  # of an account
-_GIVEN, _TAKEN, _FACTOR_ON, _FACTOR_OFF = 7, 8, 10, 11
-
-Kind = AuditEvent.Kind
-
-CLASSES: Mapping[str, tuple[int, int]] = {
-    **dict.fromkeys((Kind.SIGN_IN, Kind.CHECK), (AUTHENTICATION, _LOGON)),
-    Kind.SESSION: (AUTHENTICATION, _LOGOFF),
-    **dict.fromkeys(
-        (Kind.REFRESH, Kind.TOKEN, Kind.CHALLENGE, Kind.RESEND, Kind.PASSWORD),
-        (AUTHENTICATION, OTHER),
-    ),
-    **dict.fromkeys(
-        (Kind.OPT_IN, Kind.VERIFY_OPT_IN, Kind.OPT_OUT, Kind.SUSPEND, Kind.RESUME, Kind.UNLOCK),
-        (ACCOUNT, OTHER),
-    ),
-    **dict.fromkeys(
-        (Kind.REVOKE, Kind.REVOCATION, Kind.APP, Kind.RECOVERY_CODES, Kind.DISOWN, Kind.EMAIL),
-        (ACCOUNT, OTHER),
-    ),
-    **dict.fromkeys(
-        (Kind.CONSENT, Kind.NO_TEXTS, Kind.MEMBER, Kind.ROLE, Kind.PERSON), (ACCOUNT, OTHER)
-    ),
-    Kind.ERASE: (ACCOUNT, _ERASED),
-    **dict.fromkeys((Kind.EXPORT, Kind.REVEAL, Kind.SEARCH), (ENTITY, _READ)),
-    Kind.PURGE: (ENTITY, _DELETE),
-    Kind.FILE: (ENTITY, _CREATE),
-    **dict.fromkeys(
-        (Kind.ACCESS_KEY, Kind.APPLICATION, Kind.WEBHOOK, Kind.PASSWORD_CLIENTS, Kind.KEYS),
-        (ENTITY, _UPDATE),
-    ),
-    **dict.fromkeys(
-        (Kind.STOP, Kind.BREAKER, Kind.DENY, Kind.SAFE, Kind.RESTORE), (ENTITY, _UPDATE)
-    ),
-    Kind.TEST_TEXT: (ENTITY, OTHER),
-    Kind.ACCESS: (API, OTHER),
-}
-"""The class and the activity of each kind, unless ``_OF_OUTCOME`` has its outcome."""
-
-_OF_OUTCOME: Mapping[tuple[str, str], tuple[int, int]] = {
-    # The right password, where a code is needed too, opens nothing yet.
-    (Kind.SIGN_IN, SignInOutcome.CODE_REQUIRED): (AUTHENTICATION, OTHER),
-    (Kind.VERIFY_OPT_IN, CodeOutcome.OK): (ACCOUNT, _FACTOR_ON),
-    (Kind.RESUME, StaffOutcome.OK): (ACCOUNT, _FACTOR_ON),
-    (Kind.APP, FactorOutcome.OK): (ACCOUNT, _FACTOR_ON),
-    (Kind.RECOVERY_CODES, FactorOutcome.OK): (ACCOUNT, _FACTOR_ON),
-    (Kind.OPT_OUT, CodeOutcome.OK): (ACCOUNT, _FACTOR_OFF),
-    (Kind.REVOKE, StaffOutcome.OK): (ACCOUNT, _FACTOR_OFF),
-    (Kind.SUSPEND, StaffOutcome.OK): (ACCOUNT, _FACTOR_OFF),
-    (Kind.PASSWORD, "changed"): (ACCOUNT, _PASSWORD),
-    (Kind.PASSWORD, "set"): (ACCOUNT, _RESET),
-    (Kind.PASSWORD, "reset_asked"): (ACCOUNT, _RESET),
-    (Kind.PASSWORD, "refused"): (ACCOUNT, _RESET),
-    (Kind.PERSON, "created"): (ACCOUNT, _MADE),
-    (Kind.PERSON, "activated"): (ACCOUNT, _ENABLED),
-    (Kind.PERSON, "deactivated"): (ACCOUNT, _DISABLED),
-    (Kind.MEMBER, "added"): (ACCOUNT, _GIVEN),
-    (Kind.MEMBER, "ended"): (ACCOUNT, _TAKEN),
-    (Kind.ACCESS_KEY, "made"): (ENTITY, _CREATE),
-    (Kind.ACCESS_KEY, "revoked"): (ENTITY, _DELETE),
-    (Kind.APPLICATION, "made"): (ENTITY, _CREATE),
-    (Kind.APPLICATION, "removed"): (ENTITY, _DELETE),
-}
-
-_ENUMS = (
-    *(CodeOutcome, SendOutcome, FactorOutcome, SignInOutcome),
-    *(TokenOutcome, StaffOutcome, RevocationOutcome, EmailOutcome),
-)
-_DONE = {
-    *(CodeOutcome.OK, SendOutcome.SENT, SendOutcome.RESENT, FactorOutcome.STARTED),
-    *(FactorOutcome.UNCHANGED, SignInOutcome.SIGNED_IN, SignInOutcome.CODE_REQUIRED),
-    *(TokenOutcome.ISSUED, RevocationOutcome.PLANNED, RevocationOutcome.CANCELLED),
-    *(RevocationOutcome.WITHDRAWN, RevocationOutcome.ASKED, RevocationOutcome.REMINDED),
-    *(RevocationOutcome.SWITCHED_OFF, EmailOutcome.PROVED, EmailOutcome.RESTORED),
-}
-_REFUSED = frozenset[str](
-    {
-        *(str(outcome) for enum in _ENUMS for outcome in enum if outcome not in _DONE),
-        *(WITHHELD, MALFORMED, "refused", "denied", "file_access_denied", "insufficient_scope"),
-        *("code_reused", "failing", "gone", "incomplete"),
-    }
-)
-"""Outcomes by which what was asked for was not done: OCSF's status "failure"."""
-
-_DONE_ALL_THE_SAME = {(Kind.PERSON, "deactivated")}
-"""For another kind, it is the reason of a refusal."""
 
 _OWN = (
     "at", "kind", "outcome", "face", "actor_id", "user_id", "other_user_id", "file_id",
@@ -149,7 +45,7 @@ def line_of_event(event: AuditEvent) -> str:
         **found,
         "time": int(event.at.timestamp() * 1000),
         "severity_id": _severity(event),
-        "status_id": _status(event),
+        "status_id": 2 if wording.is_refusal(event) else 1,
         "status_code": event.outcome,
         "metadata": {
             **_metadata(event.name(), "audit"),
@@ -191,16 +87,8 @@ def _kind_of(class_uid: int, activity: int, name: str) -> dict[str, Any]:
 
 
 def _classified(event: AuditEvent) -> dict[str, Any]:
-    # A kind of a later release has no class here.
-    by_kind = CLASSES.get(event.kind, (BASE, OTHER))
-    class_uid, activity = _OF_OUTCOME.get((event.kind, event.outcome), by_kind)
+    class_uid, activity = events.row_of(event.kind, event.outcome).ocsf
     return _kind_of(class_uid, activity, str(event.get_kind_display()))
-
-
-def _status(event: AuditEvent) -> int:
-    """Success or failure."""
-    is_done = (event.kind, event.outcome) in _DONE_ALL_THE_SAME or event.outcome not in _REFUSED
-    return 1 if is_done else 2
 
 
 def _severity(event: AuditEvent) -> int:
