@@ -18,7 +18,7 @@ from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
-from optin.support import budgets, counting, needs, statistics
+from optin.support import budgets, counting, health, statistics
 from optin.support.charts import (
     Chart,
     Part,
@@ -188,7 +188,7 @@ def _budgets(found: Figures, now: datetime) -> Table:
 
 
 def _jobs() -> Table:
-    rows = [Row(one.task, (one.failed, one.waiting)) for one in needs.jobs()]
+    rows = [Row(one.task, (one.failed, one.waiting)) for one in health.queued()]
     columns = ("Task", "Failed in 7 days", "Waiting")
     return Table("jobs", "Jobs of the workers", columns, rows)
 

@@ -18,9 +18,9 @@ from optin.admin import figures
 from optin.models import Figure
 from optin.models.messages import State
 from optin.operations import staff
-from optin.support import needs, statistics
+from optin.support import health, statistics
 from optin.support.charts import Chart, Share, words
-from optin.support.needs import Need
+from optin.support.health import Need
 from optin.support.statistics import Figures
 from optin.support.wording import some
 
@@ -50,10 +50,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "home": {
             **figures.about(found, now),
             "tiles": _tiles(found),
-            "needs": [
-                (need.words, _place(need, user))
-                for need in needs.needs(now, found.files[: figures.SHOWN])
-            ],
+            "needs": [(need.words, _place(need, user)) for need in health.needs(now)],
             "charts": _charts(found, days, now),
             "days": days,
             "span": SPANS[days][1],

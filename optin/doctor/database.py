@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
-from optin.conf import CLOCK_SLACK
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
 
 OLDEST = 15
@@ -132,32 +130,6 @@ _CAUSES = (
 def _address() -> str:
     known = connection.settings_dict
     return f"{known['HOST']}:{known['PORT'] or 5432}" if is_postgresql() else str(known["NAME"])
-
-
-def clock() -> Iterator[Finding]:
-    """The clocks of the database and of this machine differ by 5 seconds at most."""
-    if not is_postgresql():
-        yield skipped("SQLite has no clock of its own.")
-        return
-    before = datetime.now(UTC)
-    ((theirs,),) = rows("SELECT clock_timestamp()")
-    took = datetime.now(UTC) - before
-    assert isinstance(theirs, datetime)
-    yield apart("the database", (theirs - before - took / 2).total_seconds(), "clock_timestamp()")
-
-
-def apart(whose: str, seconds: float, seen: str) -> Finding:
-    """Judge by how many *seconds* the clock of another machine is ahead."""
-    limit = CLOCK_SLACK.total_seconds()
-    if abs(seconds) <= limit:
-        return ok(f"The clock of {whose} differs by {abs(seconds):.1f} s.")
-    way = "ahead of" if seconds > 0 else "behind"
-    return fault(
-        f"The clock of {whose} is {abs(seconds):.0f} seconds {way} that of this machine. "
-        f"They must not differ by more than {limit:.0f}.",
-        seen=f"{seen} was compared with the clock here.",
-        do="Look which one is wrong (timedatectl), and set both by NTP.",
-    )
 
 
 def migrations() -> Iterator[Finding]:

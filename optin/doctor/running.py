@@ -24,6 +24,8 @@ from optin.doctor import (
 )
 from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
 from optin.doctor.net import Unreachable
+from optin.doctor.work import told_by
+from optin.support import health
 
 CHECKS = (
     # While the database is away, Django's checks wait for it twice.
@@ -31,7 +33,7 @@ CHECKS = (
     Check("files", start.files),
     Check("database", database.reach),
     Check("pooler", database.pooler, after=("database",)),
-    Check("clock", database.clock, after=("database",)),
+    Check("clock", told_by(health.clock), after=("database",)),
     Check("role", rights.role, after=("database",)),
     Check("grants", rights.granted, after=("role",)),
     Check("migrations", database.migrations, after=("database",)),
@@ -40,20 +42,24 @@ CHECKS = (
     Check("keys", trail.keys_, after=("migrations",), seconds=9),
     Check("ledger", trail.restored, after=("keys",), seconds=9),
     Check("partitions", trail.ahead, after=("writes",)),
-    Check("seals", trail.sealed, after=("writes", "keys"), settles=660),
+    Check("seals", told_by(health.seals), after=("writes", "keys"), settles=660),
     Check("trail", trail.newest, after=("writes", "keys", "triggers")),
-    Check("stream", trail.streamed, after=("migrations",), settles=60),
-    Check("notary", trail.notarised, after=("migrations",), settles=3660),
+    Check("stream", told_by(health.stream), after=("migrations",), settles=60),
+    Check("notary", told_by(health.notary), after=("migrations",), settles=3660),
     Check("disk", disks.space),
     Check("redis", servers.redis),
     Check("mail", servers.mail, seconds=9),
     Check("gateways", gateways.reach, seconds=15),
     Check("workers", work.workers, after=("migrations",), seconds=16),
-    Check("jobs", work.jobs, after=("workers",), settles=90),
-    Check("messages", work.messages, after=("jobs",), settles=90),
+    Check("jobs", told_by(health.jobs), after=("workers",), settles=90),
+    Check("messages", told_by(health.messages), after=("jobs",), settles=90),
     Check("regular", work.regular, after=("jobs",), settles=330),
     Check("timers", work.timers),
-    Check("budgets", work.attention, after=("migrations", "settings")),
+    Check(
+        "budgets",
+        told_by(health.stop, health.failing_gateways, health.near_budgets, health.closed_prefixes),
+        after=("migrations", "settings"),
+    ),
     Check("site", site.reach),
     Check("proxy", proxy.visitors, after=("site",)),
     Check("listens", proxy.listens, after=("site",)),

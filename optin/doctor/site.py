@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from optin.conf import conf
 from optin.doctor import net, seen
-from optin.doctor.database import apart
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
 from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon, unreachable
+from optin.support.health import clock_of
 
 PROXY = section("deploy", "The proxy in front")
 
@@ -139,9 +139,9 @@ def running() -> Iterator[Finding]:
         )
         return
     there = datetime.fromisoformat(found["now"])
-    late = apart("the running service", (there - found["asked"]).total_seconds(), "Its own word")
-    if late.do:
-        yield late
+    late = list(clock_of("the running service", (there - found["asked"]).total_seconds()))
+    for need in late:
+        yield fault(need.words, seen="Its own word.", do=need.do)
     here = settings.SPECTACULAR_SETTINGS["VERSION"]
     if found["release"] != here:
         yield warning(
@@ -157,5 +157,5 @@ def running() -> Iterator[Finding]:
             do="If the file changed: systemctl restart optin 'optin-worker@*'. Otherwise run the "
             "doctor with the environment of the service.",
         )
-    if not late.do and found["release"] == here and not differing:
+    if not late and found["release"] == here and not differing:
         yield ok(f"Release {here}, with these settings.")

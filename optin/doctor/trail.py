@@ -8,14 +8,13 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import homes, integrity, months, notes
+from optin.audit import homes, integrity, months
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.database import is_postgresql
 from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
-from optin.models import AuditEvent, AuditSeal, AuditStream, AuthenticatorApp, ProviderUser
+from optin.models import AuditEvent, AuthenticatorApp, ProviderUser
 from optin.models.audit import BLOCK
-from optin.support import needs
 from optin.support.wording import some
 
 Row = TypeVar("Row", bound=Model)
@@ -112,89 +111,6 @@ def ahead() -> Iterator[Finding]:
         )
     else:
         yield ok(f"{months.AHEAD} partitions are ready after the one in use.")
-
-
-def sealed() -> Iterator[Finding]:
-    """No event has waited for its seal for more than 30 minutes."""
-    newest = AuditSeal.objects.order_by("-first_id").first()
-    late = list(needs.seals(timezone.now()))
-    for need in late:
-        yield fault(
-            need.words,
-            seen="The oldest event without a seal.",
-            do="Check that workers or purge run, and look in the log for 'nothing sealed' and "
-            f"'could not be sealed'. Then: manage verify_audit --seal. {_TRAIL}",
-        )
-    if newest and newest.key_id != keys.digest_key_id():
-        yield warning(
-            f"The newest seal was made with another digest key, {newest.key_id}.",
-            seen="Its key_id.",
-            do="Fine right after a new digest key. " + section("run", "A new digest key"),
-        )
-    elif not late and newest:
-        age = timezone.now() - newest.at
-        yield ok(f"The newest seal is {_long(age)} old, and no event waits too long for one.")
-    elif not late:
-        waiting = AuditEvent.objects.exists()
-        yield ok("There is no seal yet" + (", and no event is due." if waiting else " nor event."))
-
-
-def _long(age: timedelta) -> str:
-    minutes = int(age.total_seconds() // 60)
-    return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
-
-
-def streamed() -> Iterator[Finding]:
-    """The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the last 5
-    minutes, and its last attempt did not fail."""
-    if not conf.audit_stream:
-        yield skipped("OPTIN_AUDIT_STREAM is not set.")
-        return
-    state = AuditStream.objects.state()
-    late = list(needs.stream(timezone.now()))
-    if state is None:
-        yield warning(
-            "Nobody has begun to write the audit stream.",
-            seen="optin_auditstream has no row.",
-            do=f"Check that workers or, each minute, send_due run. {_STREAM}",
-        )
-    elif state.failures:
-        yield fault(
-            f"The audit stream cannot be written: {state.fault}.",
-            seen=f"{some(state.failures, 'attempt')} in a row failed.",
-            do=f"Nothing is lost: it goes on by itself. {_STREAM}",
-        )
-    elif late:
-        yield fault(
-            late[0].words,
-            seen="The oldest event that is not in it.",
-            do=f"Check that workers or, each minute, send_due run. {_STREAM}",
-        )
-    else:
-        yield ok(f"It has all events up to {state.event}.")
-
-
-def notarised() -> Iterator[Finding]:
-    """No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours."""
-    if not conf.notary:
-        yield skipped("OPTIN_NOTARY is not set.")
-        return
-    now = timezone.now()
-    for place in notes.places():
-        waits, do = place.waits(now), f"Run manage notarise, which prints the cause. {_NOTARY}"
-        if place.newest is None and place.waiting:
-            yield warning(
-                f"No note was ever given to {place.name}.", seen="optin_auditnote.", do=do
-            )
-        elif place.is_overdue(now):
-            yield fault(
-                f"A seal has waited {_long(waits)} for its note to {place.name}.",
-                seen="The oldest seal of which no note tells.",
-                do=do,
-            )
-        else:
-            last = place.newest.last_id if place.newest else 0
-            yield ok(f"{place.name} has the note of the events up to {last}.")
 
 
 def newest() -> Iterator[Finding]:

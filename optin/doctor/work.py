@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
@@ -12,12 +12,12 @@ from django.utils import timezone
 from optin.conf import conf
 from optin.doctor import seen, site
 from optin.doctor.database import is_postgresql, rows
-from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, Level, fault, ok, section, skipped, warning
 from optin.doctor.net import Unreachable
-from optin.models import File, Span
-from optin.models.messages import LEASE
-from optin.support import budgets, needs
-from optin.support.wording import some
+from optin.models import Span
+from optin.support import health
+from optin.support.health import Condition
+from optin.support.wording import moment, some
 
 WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 
@@ -25,14 +25,9 @@ ROLLED_UP = timedelta(minutes=75)
 """The figures of this hour are counted at least so often, if roll_up runs every 5 minutes."""
 
 
-def _by_workers() -> bool:
-    return bool(conf.delivery == "worker")
-
-
 KNOWN_WITHIN = 12.0
 """Seconds in which a worker that was just started gives its first sign of life."""
 
-_SIGNS = "SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrastinate_workers"
 _NAMES = """
     SELECT DISTINCT split_part(application_name, ' ', 2),
         split_part(application_name, ' ', 3)::float
@@ -56,47 +51,32 @@ def at_work_for() -> float:
 def workers() -> Iterator[Finding]:
     """With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds. All have the
     release and the settings of the service."""
-    if not _by_workers():
+    if conf.delivery != "worker":
         yield skipped(
             "OPTIN_DELIVERY is inline: web processes send, a worker or cron does the rest. The "
             "check 'regular' shows whether one of them runs."
         )
         yield from _unlike_the_service()
         return
-    silent, alive = _wait_for_signs()
+    alive = _wait_for_signs()
     if not alive:
-        last = f"The last one has said nothing for {silent[0]:.0f} s." if silent else ""
         yield fault(
-            f"No worker runs: no text and no mail leaves. {last}".strip(),
+            "No worker runs: no text and no mail leaves.",
             seen="last_heartbeat in procrastinate_workers.",
             do="systemctl restart optin-worker@1; then read journalctl -u 'optin-worker@*'. "
             f"{WORKERS}",
         )
         return
     yield from _unlike_the_service()
-    if len(alive) < len(silent):
-        dead = len(silent) - len(alive)
-        yield warning(
-            f"{len(alive)} workers run; {dead} died within the last day without stopping.",
-            seen="last_heartbeat in procrastinate_workers.",
-            do="If these were to run: systemctl status 'optin-worker@*'.",
-        )
-    else:
-        yield ok(f"{len(alive)} alive; the last sign of life was {alive[0]:.0f} s ago.")
+    yield ok(f"{len(alive)} alive; the last sign of life was {alive[0]:.0f} s ago.")
 
 
-def _wait_for_signs() -> tuple[list[float], list[float]]:
-    """Return for how many seconds each worker has been silent, and those who are alive.
-
-    Without one that is alive, wait for one that may be starting.
-    """
+def _wait_for_signs() -> list[float]:
+    """Return the signs of life; if there is none, wait for a worker that may be starting."""
     ends = time.monotonic() + KNOWN_WITHIN
-    while True:
-        silent = sorted(float(str(seconds)) for (seconds,) in rows(_SIGNS))
-        alive = [seconds for seconds in silent if seconds <= LEASE.total_seconds()]
-        if alive or time.monotonic() > ends:
-            return silent, alive
+    while not (alive := health.signs_of_life()) and time.monotonic() < ends:
         time.sleep(0.5)
+    return alive
 
 
 def _unlike_the_service() -> Iterator[Finding]:
@@ -175,105 +155,37 @@ def _units(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return {unit["Id"]: unit for unit in units if unit}
 
 
-_OLDEST = """
-    SELECT queue_name, count(*),
-    extract(epoch FROM now() - min(greatest(at.deferred, scheduled_at)))::float
-    FROM procrastinate_jobs, LATERAL (SELECT min(at) AS deferred FROM procrastinate_events
-        WHERE job_id = procrastinate_jobs.id) AS at
-    WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now() GROUP BY queue_name
-"""
+def told_by(*conditions: Condition) -> Callable[[], Iterator[Finding]]:
+    """Return a check that says what ``health`` finds wrong in the tables."""
+    right = " ".join(" ".join((condition.__doc__ or "").split()) for condition in conditions)
 
+    def look() -> Iterator[Finding]:
+        found = [need for need in health.needs(timezone.now(), *conditions) if need.do]
+        for need in found:
+            level = Level.FAULT if need.is_fault else Level.WARNING
+            yield Finding(level, need.words, "The tables: staff see it in the admin, too.", need.do)
+        if not found:
+            yield ok(right)
 
-def jobs() -> Iterator[Finding]:
-    """None has waited for more than a minute, and none has failed in the last 7 days."""
-    if not _by_workers():
-        yield skipped("Without workers there are no jobs.")
-        return
-    late = False
-    for queue, count, seconds in rows(_OLDEST):
-        if seconds and float(str(seconds)) > needs.WAITS_LONG.total_seconds():
-            late = True
-            yield fault(
-                f"{count} jobs of the queue {queue} wait; the oldest for {seconds:.0f} s.",
-                seen="procrastinate_jobs.",
-                do="Start more workers, at least one of them without --queues; and look whether "
-                f"a gateway or the mail server is slow. {WORKERS}",
-            )
-    failed = list(needs.failed_jobs())
-    for need in failed:
-        yield warning(need.words, seen="procrastinate_jobs.", do=WORKERS)
-    if not late and not failed:
-        yield ok("None waits for long, and none has failed.")
-
-
-def messages() -> Iterator[Finding]:
-    """No text and no mail has waited for more than a minute."""
-    late = list(needs.waiting(timezone.now()))
-    for need in late:
-        yield fault(
-            need.words,
-            seen="optin_smsmessage and optin_notice.",
-            do=f"Start a worker, or check that cron runs send_due. {CRON}"
-            if not _by_workers()
-            else f"Look at their reason in the admin. {WORKERS}",
-        )
-    if not late:
-        yield ok("No text and no mail waits for long.")
+    look.__doc__ = right
+    return look
 
 
 def regular() -> Iterator[Finding]:
-    """Figures were counted in the last 75 minutes, and no removal or new e-mail address is
-    late."""
+    """Figures were counted in the last 75 minutes, and no removal or new e-mail address is late."""
+    yield from told_by(health.overdue)()
     now = timezone.now()
-    do = (
-        f"Check the workers: systemctl status 'optin-worker@*'. {WORKERS}"
-        if _by_workers()
-        else "Check the worker (systemctl status 'optin-worker@*') or, if cron is used, "
-        f"/etc/cron.d/optin. {CRON}"
-    )
-    late = [*needs.late_revocations(now), *needs.new_addresses(now)]
-    for need in late:
-        yield fault(
-            need.words,
-            seen="due_at in optin_revocation and optin_emailchange.",
-            do=f"manage revoke_due. {do}",
-        )
     made = Span.objects.filter(start__lte=now).order_by("-start").first()
-    counted = made.made_at if made else None
-    if made and (counted is None or now - counted > ROLLED_UP):
-        when = f"since {counted:%Y-%m-%d %H:%M} UTC" if counted else "yet"
-        late = [*late, needs.Need("")]
-        yield fault(
-            f"The figures of the admin have not been counted {when}.",
-            seen="optin_span. This is the only trace that regular commands leave on a quiet day.",
-            do=f"manage roll_up. {do}",
-        )
     if made is None:
         yield warning(
             "The figures of the admin have never been counted.",
             seen="optin_span has no row.",
-            do=f"Nothing within 5 minutes of the first start. Later: {do}",
+            do=f"Nothing within 5 minutes of the first start. Later: {health.STARTING}",
         )
-    elif not late:
-        yield ok(f"Figures were counted at {counted:%H:%M} UTC, and nothing that is due waits.")
-
-
-def attention() -> Iterator[Finding]:
-    """Texts are not stopped, no gateway fails, no budget is nearly used, no prefix is closed."""
-    now = timezone.now()
-    files = list(File.objects.values_list("pk", flat=True)[:100])
-    found = [
-        *needs.stops(now),
-        *needs.failing_gateways(now),
-        *needs.near_budgets(now, files),
-        *needs.closed_prefixes(now),
-    ]
-    for need in found:
-        yield warning(
-            need.words,
-            seen="The home page of the admin shows it too.",
-            do=section("run", "Limits against pumping"),
+    elif made.made_at is None or now - made.made_at > ROLLED_UP:
+        when = f"since {moment(made.made_at)}" if made.made_at else "yet"
+        yield fault(
+            f"The figures of the admin have not been counted {when}.",
+            seen="optin_span. This is the only trace that regular commands leave on a quiet day.",
+            do=f"manage roll_up. {health.STARTING}",
         )
-    if not found:
-        left = [f"{budgets.name(one, {})} {one.share:.0%}" for one in budgets.running(now, [])]
-        yield ok(f"Texts may leave. Used: {', '.join(left) or 'there is no limit'}.")

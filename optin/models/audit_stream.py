@@ -1,6 +1,6 @@
 """How far the audit stream has come, for whoever writes it next."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
@@ -58,10 +58,6 @@ class AuditStream(models.Model):
     def waiting(self) -> int:
         """Return how many events are not in the stream yet; of many, ``COUNTED``."""
         return AuditEvent.objects.filter(pk__gt=self.event).order_by("pk")[:COUNTED].count()
-
-    def is_late(self, now: datetime) -> bool:
-        oldest = self.oldest_waiting()
-        return oldest is not None and oldest.at < now - LATE
 
     def move(self, event: int, seal: int, mark: str) -> None:
         """Save that the batch up to this event and this seal is written."""

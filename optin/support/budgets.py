@@ -1,14 +1,15 @@
 """How many texts of each budget are used in its present window."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet
 
 from optin import keys, limits
 from optin.conf import conf
-from optin.models import SendCounter
+from optin.limits import Limit, Rule
+from optin.models import File, SendCounter
 from optin.support.wording import plain
 
 
@@ -37,24 +38,30 @@ def name(one: Budget, files: Mapping[int, str]) -> str:
     return f"{said}, only observed" if is_observed else said
 
 
-def running(now: datetime, file_ids: list[int]) -> list[Budget]:
+def _limits() -> list[Limit]:
+    """The budgets that are not switched off; of those of files, one for all."""
+    return [
+        Limit(rule, "", rate.count, rate.seconds)
+        for rule, rates in (
+            (Rule.TOTAL, conf.sends_total),
+            (Rule.OWN_TOTAL, conf.own_sends_total),
+            (Rule.FILE, conf.sends_per_file),
+        )
+        for rate in rates
+        if rate.count
+    ]
+
+
+def running(now: datetime, file_ids: Iterable[int]) -> list[Budget]:
     """Return the budgets of all texts and of some files at *now*, as they are counted."""
-    wanted = {}
-    for rule, rates, owners in (
-        (limits.Rule.TOTAL, conf.sends_total, [None]),
-        (limits.Rule.OWN_TOTAL, conf.own_sends_total, [None]),
-        (limits.Rule.FILE, conf.sends_per_file, file_ids),
-    ):
-        for rate in rates:
-            for owner in owners:
-                key = "" if owner is None else str(owner)
-                one = limits.Limit(rule, key, rate.count, rate.seconds)
-                if rate.count:
-                    wanted[one.scope, keys.digest("counter", key), one.window(now)] = (
-                        rule,
-                        owner,
-                        one,
-                    )
+    wanted = {
+        (one.scope, keys.digest("counter", "" if owner is None else str(owner)), one.window(now)): (
+            one,
+            owner,
+        )
+        for one in _limits()
+        for owner in (file_ids if one.rule is Rule.FILE else (None,))
+    }
     asked = Q(pk__in=[])
     for scope, key, start in wanted:
         asked |= Q(scope=scope, key=key, window_start=start)
@@ -62,13 +69,13 @@ def running(now: datetime, file_ids: list[int]) -> list[Budget]:
     used = {(scope, key, start): count for scope, key, start, count in rows}
     return [
         Budget(
-            scope,
+            one.rule,
             owner,
             used.get(place, 0),
             one.count,
             one.window(now) + timedelta(seconds=one.seconds),
         )
-        for place, (scope, owner, one) in wanted.items()
+        for place, (one, owner) in wanted.items()
     ]
 
 
@@ -78,13 +85,29 @@ def fullest(now: datetime) -> dict[str, float]:
     1.0: all texts are used. Budgets that are switched off are left out.
     """
     shares: dict[str, float] = {}
-    for one in running(now, []):
-        shares[one.scope] = max(shares.get(one.scope, 0.0), one.share)
-    for rate in conf.sends_per_file:
-        if rate.count:
-            limit = limits.Limit(limits.Rule.FILE, "", rate.count, rate.seconds)
-            counters = SendCounter.objects.filter(scope=limit.scope, window_start=limit.window(now))
-            most = counters.aggregate(most=Max("count"))["most"] or 0
-            name = limits.Rule.FILE.value
-            shares[name] = max(shares.get(name, 0.0), most / rate.count)
+    for one in _limits():
+        most = _counters(one, now).aggregate(most=Max("count"))["most"] or 0
+        shares[one.rule.value] = max(shares.get(one.rule.value, 0.0), most / one.count)
     return shares
+
+
+def near(now: datetime) -> list[Budget]:
+    """Return the budgets of which ``OPTIN_ALARM_SHARE`` percent are used."""
+    of_files = {
+        key
+        for one in _limits()
+        if one.rule is Rule.FILE
+        for key in _counters(one, now)
+        .filter(count__gte=one.count * conf.alarm_share / 100)
+        .values_list("key", flat=True)
+    }
+    file_ids = [
+        pk
+        for pk in (File.objects.values_list("pk", flat=True) if of_files else ())
+        if keys.digest("counter", str(pk)) in of_files
+    ]
+    return [one for one in running(now, file_ids) if one.share * 100 >= conf.alarm_share]
+
+
+def _counters(one: Limit, now: datetime) -> "QuerySet[SendCounter]":
+    return SendCounter.objects.filter(scope=one.scope, window_start=one.window(now))

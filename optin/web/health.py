@@ -20,7 +20,7 @@ from optin.doctor import seen, writing
 from optin.models import Canary
 from optin.operations import key_rotation
 from optin.runtime import metrics, stopping, throttle
-from optin.support import gauges
+from optin.support import health
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def measured() -> Iterator[Metric]:
     if "database" in failing:
         return
     try:
-        yield from _soon(lambda: list(gauges.of_tables(timezone.now())))
+        yield from _soon(lambda: list(health.gauges(timezone.now())))
     except (DatabaseError, InterfaceError) as exc:
         logger.warning("the tables could not be measured: %s", type(exc).__name__)
 

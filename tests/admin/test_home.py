@@ -432,7 +432,7 @@ def test_that_was_not_me_is_told_for_a_day(
 def test_one_who_says_it_often_hides_nobody(
     signed_in: In, user: User, stranger: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optin.support.needs.LOOKED_AT", 2)
+    monkeypatch.setattr("optin.support.health.LOOKED_AT", 2)
     with transaction.atomic():
         for person in (user, stranger, stranger, stranger):
             AuditEvent.objects.record(

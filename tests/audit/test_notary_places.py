@@ -12,14 +12,14 @@ import time_machine
 from django.core.mail import EmailMessage
 from django.core.management import CommandError
 from django.utils import timezone
+from prometheus_client import Metric
 from pytest_django.fixtures import Settings
 
 from optin.audit import against, notes
-from optin.doctor import trail
 from optin.models import AuditEvent, AuditNote, AuditSeal
 from optin.operations import notary
 from optin.runtime import metrics
-from optin.support import gauges, needs
+from optin.support import health
 from optin.tasks import notarise
 from tests.audit.authority import StampAuthority
 from tests.audit.tamper import forge_restore, remove, run, seal_rows, sequence_ends_at
@@ -318,30 +318,29 @@ def test_an_overdue_note_is_told(
 ) -> None:
     settings.OPTIN_NOTARY = (f"file:{tmp_path}/notes",)
 
-    def told() -> tuple[str, bool, float]:
-        (finding,) = trail.notarised()
+    def told() -> tuple[int, float]:
         now = timezone.now()
         (waits,) = (
             sample.value
-            for metric in gauges.of_tables(now)
+            for metric in health.notary(now)
+            if isinstance(metric, Metric)
             for sample in metric.samples
-            if sample.name == "optin_notary_waiting_seconds"
         )
-        return str(finding.level.value), bool(list(needs.notary(now))), waits
+        return len(health.needs(now, health.notary)), waits
 
     seal_rows(3)
-    assert told()[0] == "warning"
+    assert told() == (0, 0)
     assert faults() == [""]
     clock.shift(30 * HOUR)
-    assert told() == ("ok", False, 0)
+    assert told() == (0, 0)
     seal_rows(1)
     clock.shift(26 * HOUR)
-    assert told() == ("ok", False, 26 * 3600)
+    assert told() == (0, 26 * 3600)
     clock.shift(HOUR)
-    assert told() == ("fault", True, 27 * 3600)
+    assert told() == (1, 27 * 3600)
     assert faults() == [""]
-    assert told() == ("ok", False, 0)
+    assert told() == (0, 0)
     settings.OPTIN_NOTARY = ()
     with pytest.raises(CommandError, match="OPTIN_NOTARY is not set"):
         commands.run("notarise")
-    assert [finding.level.value for finding in trail.notarised()] == ["skipped"]
+    assert [*health.notary(timezone.now())] == []

@@ -541,7 +541,7 @@ SEEDS = (
         level="warning",
     ),
     Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
-    Seed("jobs are old", old_jobs, "jobs", "1 jobs of the queue messages wait"),
+    Seed("jobs are old", old_jobs, "jobs", "1 background job of the queue messages not taken up"),
     Seed("a job failed", failed_job, "jobs", "1 background job failed", level="warning"),
     Seed("a mail waits", old_mail, "messages", "1 mail not sent yet"),
     Seed("cron does not send", no_cron, "messages", "1 mail not sent yet", also=_OTHER),

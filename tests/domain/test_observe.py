@@ -16,7 +16,7 @@ from optin.operations import challenges
 from optin.operations.sending import Sending
 from optin.outcomes import SendOutcome
 from optin.runtime import metrics
-from optin.support import guesses, needs, replay, statistics, wording
+from optin.support import guesses, health, replay, statistics, wording
 from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
 from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
@@ -192,9 +192,9 @@ def test_a_prefix_that_was_closed_before_is_open(
     for n in range(3):
         asker.ask(user=n, number=n)
     assert Guard.objects.count() == 1
-    assert [*needs.closed_prefixes(timezone.now())]
+    assert health.needs(timezone.now(), health.closed_prefixes)
     alone.OPTIN_OBSERVE = ("OPTIN_BREAKER_UNPROVED",)
-    assert not [*needs.closed_prefixes(timezone.now())]
+    assert not health.needs(timezone.now(), health.closed_prefixes)
     asker.ask(user=3, number=3)
     would_refuse("prefix", 2, 2)
     assert len(phone.messages) == 3

@@ -41,7 +41,7 @@ from optin.operations import (
 from optin.operations import webhooks as endpoints
 from optin.operations.webhooks import Member
 from optin.outcomes import CodeOutcome
-from optin.support import needs
+from optin.support import health
 from tests.kit.apps import standing
 from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.wire import hangs, says
@@ -352,11 +352,11 @@ def test_staff_take_an_endpoint_over_and_see_that_nobody_answers_for_it(
 ) -> None:
     events(mine, 1)
     tenants.end_membership(user, file, origin=ORIGIN)
-    assert [need.pk for need in needs.endpoints()] == [mine.endpoint.pk]
+    assert [need.pk for need in health.endpoints(timezone.now())] == [mine.endpoint.pk]
     endpoints.switch(mine.row, on=True, origin=ORIGIN)
     assert send() == 1
     assert mine.row.made_by is None
-    assert not list(needs.endpoints())
+    assert not list(health.endpoints(timezone.now()))
 
 
 def shut_out(user: User) -> None:

@@ -1,0 +1,430 @@
+"""What must be right while the service runs, as its tables tell it: measured, judged, and said.
+
+Each condition is one function. Its docstring says what is right. It yields what it measured, for
+``/metrics``, and a ``Need`` for each thing that is wrong, for the home page of staff and the
+doctor. All servers read the same tables, so each tells the same: of several, take the largest
+(``max by (...)``). What no server could read is left out.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.apps import apps
+from django.db import connection, models
+from django.db.models import Count, Max, Min
+from django.utils import timezone
+from prometheus_client import Metric
+
+from optin import gateways
+from optin.audit import notes
+from optin.audit.seals import oldest_unsealed
+from optin.conf import CLOCK_SLACK, Conf, conf
+from optin.messaging import delivery
+from optin.models import (
+    AuditEvent,
+    AuditStream,
+    EmailChange,
+    File,
+    GatewayHealth,
+    Guard,
+    Notice,
+    Revocation,
+    SmsMessage,
+    User,
+    WebhookEndpoint,
+)
+from optin.models.audit_stream import COUNTED
+from optin.models.messages import LEASE, TRIPS_AT, State
+from optin.outcomes import SECURED, FactorOutcome
+from optin.runtime import metrics
+from optin.support import budgets
+from optin.support.wording import length, moment, some
+
+WAITS_LONG = timedelta(minutes=1)
+"""A message or a job that waits longer has no worker or ``send_due`` that takes it up."""
+
+LATE = timedelta(minutes=5)
+"""After its time, what waits (a removal, a new e-mail address, an event for the audit stream) has
+nobody who carries it out."""
+
+SAID_WITHIN = timedelta(days=1)
+"""How long staff see who said "that was not me"."""
+
+LOOKED_AT = 200
+"""The most people to count for this."""
+
+SEALED_WITHIN = timedelta(minutes=30)
+"""Where something seals the audit trail, an event has its seal by then."""
+
+_PUMPING = "See 'Limits against pumping' in docs/run.md."
+_GATEWAYS = "See 'When texts do not leave' in docs/run.md."
+_WORKERS = "See 'Workers' in docs/deploy.md."
+STARTING = (
+    "Check that a worker runs (systemctl status 'optin-worker@*'), or cron: see 'Starting it' in "
+    "docs/deploy.md."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that needs somebody, and the rows that it is about."""
+
+    words: str
+    model: type[models.Model] | None = None  # none: the figures tell more
+    pk: int | None = None  # of the one row that it is about
+    filters: dict[str, str] = field(default_factory=dict)
+    do: str = ""
+    """What helps, for operators. Without it, this is for staff only."""
+    is_fault: bool = False
+    """Whether the service does not do what it should. Otherwise somebody should look at it."""
+
+
+Condition = Callable[[datetime], Iterator[Metric | Need]]
+
+
+def needs(now: datetime, *conditions: Condition) -> list[Need]:
+    """Return what needs somebody at *now*, what is worst first: by default, all that staff see."""
+    return [
+        found
+        for condition in conditions or CONDITIONS
+        for found in condition(now)
+        if isinstance(found, Need)
+    ]
+
+
+def gauges(now: datetime) -> Iterator[Metric]:
+    """Yield what is measured at *now*. It takes some twenty short statements."""
+    for condition in (*MACHINES, *CONDITIONS):
+        yield from (found for found in condition(now) if isinstance(found, Metric))
+
+
+# -- texts -------------------------------------------------------------------------
+
+
+def stop(now: datetime) -> Iterator[Metric | Need]:
+    """Texts are not stopped."""
+    found = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
+    yield metrics.TEXTS_STOPPED.of(float(found is not None))
+    if found:
+        words = f"All texts have been stopped since {moment(found.made_at)}."
+        yield Need(words, Guard, found.pk, do=_PUMPING)
+
+
+def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
+    """No gateway failed at its last 3 texts."""
+    health = GatewayHealth.objects.all_known()
+    # What is no longer in the settings keeps its row.
+    names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
+    failures = {name: health[name].failures if name in health else 0 for name in names}
+    yield metrics.GATEWAY_FAILURES.of(failures)
+    for name in (name for name in failures if failures[name] >= TRIPS_AT):
+        until = health[name].tripped_until
+        then = "the next text tries it again"
+        if until and until > now:
+            then = f"not used until {moment(until)}"
+        words = f"Gateway {name} failed {failures[name]} times in a row: {then}."
+        yield Need(words, GatewayHealth, health[name].pk, do=_GATEWAYS)
+
+
+def messages(now: datetime) -> Iterator[Metric | Need]:
+    """No text and no mail has waited for more than a minute."""
+    backlog = delivery.backlog(now)
+    yield metrics.WAITING.of({kind: count for kind, (count, _) in backlog.items()})
+    yield metrics.WAITING_OLDEST.of({kind: seconds for kind, (_, seconds) in backlog.items()})
+    models_of: dict[str, type[models.Model]] = {"text": SmsMessage, "mail": Notice}
+    for kind, (count, seconds) in backlog.items():
+        if seconds > WAITS_LONG.total_seconds():
+            wait = some(int(seconds // 60), "minute")
+            yield Need(
+                f"{some(count, kind)} not sent yet: the oldest has waited for {wait}.",
+                models_of[kind],
+                filters={"state": State.QUEUED},
+                do=STARTING + " If one runs, look at their reason in the admin.",
+                is_fault=True,
+            )
+
+
+def near_budgets(now: datetime) -> Iterator[Metric | Need]:
+    """No budget is nearly used."""
+    used = budgets.fullest(now)
+    yield metrics.BUDGET_USED.of(used)
+    if not any(share * 100 >= conf.alarm_share for share in used.values()):
+        return
+    near = budgets.near(now)
+    ids = [one.file_id for one in near if one.file_id is not None]
+    names = dict(File.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
+    for one in sorted(near, key=lambda one: -one.share):
+        yield Need(
+            f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} texts used. It "
+            f"begins again at {moment(one.ends)}.",
+            do=_PUMPING,
+        )
+
+
+def closed_prefixes(now: datetime) -> Iterator[Metric | Need]:
+    """No prefix is closed."""
+    is_enforced = not conf.is_observed(Conf.breaker_unproved)
+    closed = Guard.objects.closed_prefixes(now).count() if is_enforced else 0
+    yield metrics.PREFIXES_CLOSED.of(closed)
+    if closed:
+        is_are = "is" if closed == 1 else "are"
+        words = f"{some(closed, 'prefix', 'prefixes')} {is_are} closed to opt-ins."
+        yield Need(words, Guard, filters={"kind": Guard.Kind.BREAKER}, do=_PUMPING)
+
+
+# -- people ------------------------------------------------------------------------
+
+
+def overdue(now: datetime) -> Iterator[Metric | Need]:
+    """No removal and no new e-mail address is late."""
+    removals = Revocation.objects.open().aggregate(
+        count=Count("pk"), first=Min("due_at"), user=Max("user")
+    )
+    addresses = EmailChange.objects.due(now).aggregate(count=Count("pk"), first=Min("due_at"))
+    first = {"removal": removals["first"], "email": addresses["first"]}
+    yield metrics.OVERDUE.of({kind: _since(due, now) for kind, due in first.items()})
+    if removals["count"]:
+        yield _removals(now, **removals)
+    if addresses["count"] and addresses["first"] <= now - LATE:
+        late = EmailChange.objects.due(now - LATE).count()
+        words = some(late, "new e-mail address is", "new e-mail addresses are")
+        yield Need(
+            f"{words} due, but not in effect yet. The first was due at "
+            f"{moment(addresses['first'])}.",
+            AuditEvent,
+            filters={"kind": AuditEvent.Kind.EMAIL.value, "outcome": "proved"},
+            do=f"manage revoke_due. {STARTING}",
+            is_fault=True,
+        )
+
+
+def _removals(now: datetime, count: int, first: datetime, user: int) -> Need:
+    """Staff see those that are planned, too: they may call one off."""
+    is_late = first + LATE < now
+    then = "was due at {}, and has not been carried out" if is_late else "takes effect at {}"
+    if count > 1:
+        then = f"are planned: one {then}" if is_late else "are planned: the next is at {}"
+    words = f"{some(count, 'removal')} of second factors {then.format(moment(first))}."
+    do = f"manage revoke_due. {STARTING}" if is_late else ""
+    if count == 1:
+        return Need(words, User, user, do=do, is_fault=is_late)
+    filters = {"kind": AuditEvent.Kind.REVOCATION.value}
+    return Need(words, AuditEvent, filters=filters, do=do, is_fault=is_late)
+
+
+def not_me(now: datetime) -> Iterator[Need]:
+    """Nobody said "that was not me", on their page or by a mailed link."""
+    said = AuditEvent.objects.led_by("kind", AuditEvent.Kind.DISOWN).filter(
+        outcome__in=[FactorOutcome.OK, SECURED], at__gt=now - SAID_WITHIN
+    )
+    found = {*said.order_by().values_list("user_id", flat=True).distinct()[:LOOKED_AT]}
+    if len(found) == 1:
+        yield Need("One person said “that was not me” in the last day.", User, found.pop())
+    elif found:
+        filters = {"kind": AuditEvent.Kind.DISOWN.value}
+        words = f"{len(found)} people said “that was not me” in the last day."
+        yield Need(words, AuditEvent, filters=filters)
+
+
+def endpoints(now: datetime) -> Iterator[Need]:
+    """The service switched off no webhook endpoint, and somebody answers for each."""
+    off = WebhookEndpoint.objects.filter(off_why=WebhookEndpoint.Off.FAILING)
+    for row in off.order_by("pk"):
+        since = moment(row.off_at) if row.off_at else ""
+        yield Need(
+            f"A webhook endpoint of file {row.file_id} is switched off since {since}: all attempts "
+            "failed.",
+            WebhookEndpoint,
+            row.pk,
+        )
+    on = WebhookEndpoint.objects.filter(off_at=None, file__active=True)
+    answered_for = WebhookEndpoint.objects.answered_for().values("pk")
+    for row in on.exclude(pk__in=answered_for).order_by("pk"):
+        yield Need(
+            f"A webhook endpoint of file {row.file_id} is paused: whoever answers for it does not "
+            "manage the file any more.",
+            WebhookEndpoint,
+            row.pk,
+        )
+
+
+# -- workers -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The jobs of one task that failed in the last 7 days, and those to be taken up now."""
+
+    queue: str
+    task: str
+    failed: int
+    waiting: int
+    oldest: float
+    """Seconds for which one has waited."""
+
+
+# A job has no time of its own, only the events about it do.
+_JOBS = """
+SELECT queue_name, task_name, count(*) FILTER (WHERE status = 'failed'),
+    count(*) FILTER (WHERE status = 'todo'),
+    coalesce(extract(epoch FROM max(now() - coalesce(scheduled_at, event.at))
+        FILTER (WHERE status = 'todo')), 0)::float
+FROM procrastinate_jobs job
+LEFT JOIN procrastinate_events event ON event.job_id = job.id AND event.type = 'deferred'
+WHERE status = 'failed' OR status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())
+GROUP BY queue_name, task_name ORDER BY 3 DESC, 4 DESC, 2
+"""
+_QUEUES = ("messages", "upkeep")
+_SIGNS = """
+SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrastinate_workers ORDER BY 1
+"""
+
+
+def queued() -> list[Jobs]:
+    """Return the tasks of which a job failed or waits. Only workers have jobs."""
+    if not apps.is_installed("procrastinate.contrib.django"):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_JOBS)
+        return [Jobs(*row) for row in cursor.fetchall()]
+
+
+def signs_of_life() -> list[float]:
+    """Return for how many seconds each worker that is alive has said nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SIGNS)
+        return [silent for (silent,) in cursor.fetchall() if silent <= LEASE.total_seconds()]
+
+
+def workers(now: datetime) -> Iterator[Metric]:
+    """A worker gave a sign of life in the last 30 seconds."""
+    if _by_workers():
+        yield metrics.WORKERS.of(len(signs_of_life()))
+
+
+def jobs(now: datetime) -> Iterator[Metric | Need]:
+    """No job has waited for more than a minute, and none has failed in the last 7 days."""
+    found = queued()
+    if _by_workers():
+        of = {name: [one for one in found if one.queue == name] for name in _QUEUES}
+        waiting = {name: sum(one.waiting for one in each) for name, each in of.items()}
+        oldest = {name: max((one.oldest for one in each), default=0) for name, each in of.items()}
+        yield metrics.JOBS_WAITING.of(waiting)
+        yield metrics.JOBS_OLDEST.of(oldest)
+        yield metrics.JOBS_FAILED.of({n: sum(one.failed for one in of[n]) for n in of})
+        for name in (name for name in of if oldest[name] > WAITS_LONG.total_seconds()):
+            yield Need(
+                f"{some(waiting[name], 'background job')} of the queue {name} not taken up yet: "
+                f"the oldest has waited for {length(timedelta(seconds=oldest[name]))}.",
+                do="Start more workers, at least one of them without --queues; and look whether a "
+                f"gateway or the mail server is slow. {_WORKERS}",
+                is_fault=True,
+            )
+    if failed := [one for one in found if one.failed]:
+        tasks = ", ".join(one.task for one in failed)
+        count = some(sum(one.failed for one in failed), "background job")
+        yield Need(f"{count} failed in the last 7 days: {tasks}.", do=_WORKERS)
+
+
+def _by_workers() -> bool:
+    return conf.delivery == "worker" and apps.is_installed("procrastinate.contrib.django")
+
+
+# -- the audit trail ---------------------------------------------------------------
+
+
+def seals(now: datetime) -> Iterator[Metric | Need]:
+    """No event has waited for its seal for more than 30 minutes, or twice `OPTIN_SEAL_EVERY`."""
+    oldest = oldest_unsealed()
+    waits = _since(oldest.at if oldest else None, now)
+    yield metrics.UNSEALED_OLDEST.of(waits)
+    if oldest and waits > max(SEALED_WITHIN.total_seconds(), 2 * conf.seal_every):
+        yield Need(
+            f"The audit trail has not been sealed since {moment(oldest.at)}.",
+            AuditEvent,
+            oldest.pk,
+            do="Look in the log for 'nothing sealed' and 'could not be sealed'. Then: manage "
+            f"verify_audit --seal. {STARTING}",
+            is_fault=True,
+        )
+
+
+def stream(now: datetime) -> Iterator[Metric | Need]:
+    """The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the last
+    5 minutes, and its last attempt did not fail."""
+    if not conf.audit_stream:
+        return
+    state = AuditStream.objects.state()
+    oldest = state.oldest_waiting() if state else None
+    count, failures = (state.waiting(), state.failures) if state else (0, 0)
+    waits = _since(oldest.at if oldest else None, now)
+    yield metrics.STREAM_EVENTS.of(count)
+    yield metrics.STREAM_SECONDS.of(waits)
+    yield metrics.STREAM_FAILURES.of(failures)
+    do = f"Nothing is lost. See 'When lines do not arrive' in docs/audit-stream.md. {STARTING}"
+    if state is None:
+        yield Need("Nobody has begun to write the audit stream.", AuditEvent, do=do)
+    elif failures or waits > LATE.total_seconds():
+        many = f"{count:,} or more" if count == COUNTED else some(count, "audit event")
+        why = f": {state.fault}" if failures else ""
+        words = f"{many} not in the audit stream yet{why}."
+        yield Need(words, AuditEvent, do=do, is_fault=True)
+
+
+def notary(now: datetime) -> Iterator[Metric | Need]:
+    """No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours."""
+    places = notes.places()
+    if places:
+        longest = max(place.waits(now) for place in places)
+        yield metrics.NOTARY_WAITING.of(longest.total_seconds())
+    for place in (place for place in places if place.is_overdue(now)):
+        since = moment(now - place.waits(now))
+        yield Need(
+            f"No note of the audit trail has been given to {place.name} since {since}.",
+            do="Run manage notarise, which prints the cause. See 'A notary' in docs/run.md.",
+            is_fault=True,
+        )
+
+
+# -- the database ------------------------------------------------------------------
+
+
+def clock(now: datetime) -> Iterator[Metric | Need]:
+    """The clocks of the database and of this machine differ by 5 seconds at most."""
+    offset = 0.0
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")  # so that the time to connect is not measured
+            begun = timezone.now()
+            cursor.execute("SELECT clock_timestamp()")
+            (there,) = cursor.fetchone()
+            # The middle of the statement is when the database looked at its clock.
+            offset = (there - begun - (timezone.now() - begun) / 2).total_seconds()
+    yield metrics.CLOCK_OFFSET.of(-offset)
+    yield from clock_of("the database", offset)
+
+
+def clock_of(whose: str, seconds: float) -> Iterator[Need]:
+    """Judge by how many *seconds* the clock of another machine is ahead."""
+    limit = CLOCK_SLACK.total_seconds()
+    if abs(seconds) > limit:
+        way = "ahead of" if seconds > 0 else "behind"
+        yield Need(
+            f"The clock of {whose} is {abs(seconds):.0f} seconds {way} that of this machine. They "
+            f"must not differ by more than {limit:.0f}.",
+            do="Look which one is wrong (timedatectl), and set both by NTP.",
+            is_fault=True,
+        )
+
+
+def _since(moment: datetime | None, now: datetime) -> float:
+    return max((now - moment).total_seconds(), 0.0) if moment else 0.0
+
+
+CONDITIONS: tuple[Condition, ...] = (
+    *(stop, failing_gateways, messages, near_budgets, closed_prefixes, overdue, not_me, endpoints),
+    *(jobs, seals, stream, notary),
+)
+MACHINES: tuple[Condition, ...] = (clock, workers)
+"""What is no matter of staff."""
