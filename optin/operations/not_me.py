@@ -137,7 +137,7 @@ def shut_out(
 
     Ends all other sessions, every token, and what was begun, but no sign-in that waits for a code:
     that may be the owner's, and opens nothing. No account that never verified the active number
-    can have a code texted to it for ``CLOSED_FOR``. Staff see the event (``support.needs``). What
+    can have a code texted to it for ``CLOSED_FOR``. Staff see the event (``support.health``). What
     was verified stays, and so do access keys, which staff make.
 
     :param user: as the session has them.

@@ -16,11 +16,12 @@ from optin.operations import challenges
 from optin.operations.sending import Sending
 from optin.outcomes import SendOutcome
 from optin.runtime import metrics
-from optin.support import guesses, health, replay, statistics, wording
+from optin.support import health, statistics, wording
 from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
 from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
+from tools import guesses, replay
 from tools.routes import read_plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
