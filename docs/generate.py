@@ -18,7 +18,6 @@ from django.core.management import get_commands, load_command_class
 import optin
 from optin import fiction, outcomes, sandbox
 from optin.conf import Conf, Rate, Setting, parse
-from optin.doctor.running import CHECKS
 from optin.events import EVENTS, OTHERS
 from optin.models import AuditEvent
 from optin.runtime import metrics
@@ -171,13 +170,6 @@ def rules() -> Iterator[str]:
     )
 
 
-# -- the doctor --------------------------------------------------------------------
-
-
-def checks() -> Iterator[str]:
-    yield table(("Check", "What is right"), [(code(check.name), check.right) for check in CHECKS])
-
-
 # -- the sandbox -------------------------------------------------------------------
 
 
@@ -215,7 +207,6 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "kinds": kinds,
     "outcomes": every_outcome,
     "rules": rules,
-    "checks": checks,
     "endings": endings,
 }
 
