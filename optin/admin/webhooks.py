@@ -201,12 +201,6 @@ OF_ONE = (
 _NAME = "optin_webhookendpoint"
 
 
-def _unanswered(row: WebhookEndpoint) -> str:
-    if row.made_by is None or not row.file.active:
-        return "the file is closed"
-    return f"{plain(row.made_by.username)}, who answers for it, does not manage the file any more"
-
-
 @admin.register(WebhookEndpoint, site=site)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
     nothing = "No endpoint yet. An endpoint is sent what happens to second factors in its file."
@@ -226,16 +220,16 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     )
 
     def look_up(self, rows: Sequence[Any]) -> None:
-        answered_for = set(WebhookEndpoint.objects.answered_for().values_list("pk", flat=True))
+        paused = WebhookEndpoint.objects.paused()
         for row in rows:
-            row.is_paused = row.pk not in answered_for
+            row.paused = paused.get(row.pk)
 
     @admin.display(description="state")
     def state(self, row: WebhookEndpoint) -> str:
         if row.off_at:
             return f"{row.get_off_why_display()} at {at(row.off_at)}"
-        if row.is_paused:
-            return f"paused: {_unanswered(row)}"
+        if row.paused:
+            return f"paused: {row.paused.label}"
         if row.failures:
             return f"failing: next attempt at {at(row.due_at)}"
         return "on"
@@ -271,9 +265,9 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = self._find(int(object_id))
         hidden = {"off"} if row and row.off_at else set()
-        if row and row.is_paused:
+        if row and row.paused:
             hidden.add("test")
-        if row and not (row.off_at or row.is_paused):
+        if row and not (row.off_at or row.paused):
             hidden.add("on")
         tools = [
             (reverse(f"admin:{_NAME}_{each.name}", args=[object_id]), each.title)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.utils.functional import cached_property
 
 from optin import keys
@@ -57,18 +57,17 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         again = WebhookRepeat.objects.due(now).values("endpoint")
         something = Q(next_one__isnull=False) | Q(pk__in=again)
         waits = Q(off_at=None, due_at__lte=now) & something
-        rows = self.answered_for().alias(next_one=Subquery(later.values("sequence")[:1]))
+        rows = (
+            self.alias(pause=_pause())
+            .filter(pause="")
+            .alias(next_one=Subquery(later.values("sequence")[:1]))
+        )
         return rows.filter(free, waits | Q(pk__in=tests))
 
-    def answered_for(self) -> Self:
-        """Those to which anything may be sent: what ends an access key pauses an endpoint too.
-
-        The file is active, and whoever answers for the address is active and manages the file.
-        """
-        manager = {"user": OuterRef("made_by"), "file": OuterRef("file"), "user__is_active": True}
-        managers = Membership.objects.filter(**manager, active=True, manages=True)
-        files = File.objects.filter(active=True)
-        return self.filter(Q(made_by=None) | Exists(managers), file__in=files)
+    def paused(self) -> "dict[int, WebhookEndpoint.Paused]":
+        """Return why nothing is sent to those that are paused, by id."""
+        rows = self.annotate(pause=_pause()).exclude(pause="").values_list("pk", "pause")
+        return {pk: WebhookEndpoint.Paused(pause) for pk, pause in rows}
 
     def switch_off(self, why: str, now: datetime) -> int:
         """Send nothing to those that are on, until somebody switches them on."""
@@ -93,6 +92,21 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         return row
 
 
+def _pause() -> Case:
+    """Why an endpoint is paused, a ``Paused`` or "": what ends an access key pauses it too."""
+    paused = WebhookEndpoint.Paused
+    files = File.objects.filter(pk=OuterRef("file"), active=True)
+    person = User.objects.filter(pk=OuterRef("made_by"), is_active=True)
+    manager = {"user": OuterRef("made_by"), "file": OuterRef("file"), "active": True}
+    return Case(
+        When(~Exists(files), then=Value(paused.FILE)),
+        When(made_by=None, then=Value("")),  # staff answer for it
+        When(~Exists(person), then=Value(paused.GONE)),
+        When(~Exists(Membership.objects.filter(**manager, manages=True)), Value(paused.NO_MANAGER)),
+        default=Value(""),
+    )
+
+
 class WebhookEndpoint(models.Model):
     """An address of a client, to which the events of a file are sent."""
 
@@ -103,6 +117,13 @@ class WebhookEndpoint(models.Model):
         MEMBER = "member", "switched off by a member of the file"
         FAILING = "failing", "switched off: all attempts failed"
         NOT_ME = "not_me", "switched off: whoever answers for it said “that was not me”"
+
+    class Paused(models.TextChoices):
+        """Why nothing is sent to an endpoint that is on. Another manager can switch it on."""
+
+        FILE = "file", "the file is closed"
+        GONE = "gone", "whoever answers for it is deactivated"
+        NO_MANAGER = "no_manager", "whoever answers for it does not manage the file any more"
 
     file = models.ForeignKey(File, models.CASCADE, related_name="webhook_endpoints")
     url = models.CharField(max_length=500)
@@ -179,9 +200,9 @@ class WebhookEndpoint(models.Model):
         return self.open_secrets()[: 2 if has_two else 1]
 
     @cached_property
-    def is_paused(self) -> bool:
-        """Whether nobody answers for it any more (``answered_for``)."""
-        return not WebhookEndpoint.objects.answered_for().filter(pk=self.pk).exists()
+    def paused(self) -> "WebhookEndpoint.Paused | None":
+        """Why nothing is sent to it, if somebody has to answer for it first."""
+        return WebhookEndpoint.objects.filter(pk=self.pk).paused().get(self.pk)
 
     @property
     def wanted(self) -> list[str]:

@@ -194,7 +194,7 @@ def switch(
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
         rows = WebhookEndpoint.objects.filter(pk=locked.pk)
-        if on and (locked.off_at or locked.is_paused):
+        if on and (locked.off_at or locked.paused):
             changed = rows.update(**changes, made_by=_user(member))
         else:
             changed = 0 if on else rows.switch_off(Off.MEMBER if member else Off.STAFF, now)
@@ -223,7 +223,7 @@ def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | Non
     """
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
-        if locked.is_paused:
+        if locked.paused:
             raise EndpointPaused
         if not locked.tests.exists():
             WebhookEvent.objects.create(

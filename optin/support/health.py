@@ -239,11 +239,10 @@ def endpoints(now: datetime) -> Iterator[Need]:
             row.pk,
         )
     on = WebhookEndpoint.objects.filter(off_at=None, file__active=True)
-    answered_for = WebhookEndpoint.objects.answered_for().values("pk")
-    for row in on.exclude(pk__in=answered_for).order_by("pk"):
+    paused = on.paused()
+    for row in on.filter(pk__in=paused).order_by("pk"):
         yield Need(
-            f"A webhook endpoint of file {row.file_id} is paused: whoever answers for it does not "
-            "manage the file any more.",
+            f"A webhook endpoint of file {row.file_id} is paused: {paused[row.pk].label}.",
             WebhookEndpoint,
             row.pk,
         )

@@ -302,26 +302,30 @@ def mine(client: Client, user: User, file: File) -> Client:
 
 
 @pytest.mark.parametrize(
-    ("end", "undo"),
+    ("end", "undo", "paused"),
     [
         pytest.param(
             lambda user, file: tenants.end_membership(user, file, origin=ORIGIN),
             make_manager,
+            "no_manager",
             id="membership",
         ),
         pytest.param(
             lambda user, file: tenants.let_manage(user, file, manages=False, origin=ORIGIN),
             make_manager,
+            "no_manager",
             id="management",
         ),
         pytest.param(
             lambda user, file: people.deactivate(user, reason="left", origin=ORIGIN),
             lambda user, file: people.activate(user, reason="back", origin=ORIGIN),
+            "gone",
             id="person",
         ),
         pytest.param(
             lambda user, file: File.objects.filter(pk=file.pk).update(active=False),
             lambda user, file: File.objects.filter(pk=file.pk).update(active=True),
+            "file",
             id="file",
         ),
     ],
@@ -329,6 +333,7 @@ def mine(client: Client, user: User, file: File) -> Client:
 def test_what_ends_an_access_key_pauses_an_endpoint(
     end: Callable[[User, File], object],
     undo: Callable[[User, File], object],
+    paused: str,
     mine: Client,
     user: User,
     file: File,
@@ -340,11 +345,11 @@ def test_what_ends_an_access_key_pauses_an_endpoint(
     assert send() == 0
     with pytest.raises(EndpointPaused):
         endpoints.send_test(mine.row, origin=ORIGIN)
-    assert mine.row.is_paused
+    assert mine.row.paused == paused
 
     undo(user, file)
     assert send() == 2
-    assert not mine.row.is_paused
+    assert mine.row.paused is None
 
 
 def test_staff_take_an_endpoint_over_and_see_that_nobody_answers_for_it(

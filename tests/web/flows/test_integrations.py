@@ -146,8 +146,10 @@ def test_a_paused_endpoint_takes_no_test(mia: Browser, endpoint: WebhookEndpoint
     assert "Send a test" in page.html
     WebhookEndpoint.objects.update(made_by=make_user("gone"))
     page = mia.go(path(endpoint))
-    assert "Paused: whoever answers for it" in page.html
+    assert "Paused: whoever answers for it does not manage the file" in page.html
     assert "Send a test" not in page.html
+    User.objects.filter(username="gone").update(is_active=False)
+    assert "Paused: whoever answers for it is deactivated" in mia.go(path(endpoint)).html
     post(mia, path(endpoint), do="test")
     assert "The endpoint is paused: no test is sent to it." in mia.go(path(endpoint)).html
     assert not WebhookEvent.objects.exists()
