@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from django.db.models.functions import Lower
 
 from optin.conf import Conf, Rate, Setting, conf
 from optin.limits import Refused, Rule, Withheld, policy
-from optin.limits.counters import Limit, Tally, over
+from optin.limits.counters import Limit, Tally
 from optin.limits.policy import Asked
 from optin.limits.recent import YEAR, Sent, reach
 from optin.limits.rules import is_observed
@@ -151,7 +150,12 @@ class Books:
         """Return what the counters come to with one text more."""
         stamp = int(at.timestamp())
         return [
-            Tally(limit, self._window(limit.seconds, stamp)[limit.rule, limit.key] + 1, 0)
+            Tally(
+                limit,
+                self._window(limit.seconds, stamp)[limit.rule, limit.key] + 1,
+                verified=0,
+                frees_at=limit.window(at) + timedelta(seconds=limit.seconds),
+            )
             for limit in limits
         ]
 
@@ -206,15 +210,8 @@ def decide(event: Recorded, asked: Asked, books: Books) -> Verdict:
     limits, texts = policy.limits_of(asked), books.texts(asked)
     tallies = policy.rates_of(asked, texts, event.at)
     tallies += books.tallies([limit for part in limits for limit in part], event.at)
-    refused, _observed = policy.decide(
-        asked,
-        tallies,
-        texts,
-        event.at,
-        over=_over,
-        about_number=partial(_fixed, event),
-    )
-    verdict = Verdict.of(refused)
+    decided = policy.decide(asked, tallies, texts, event.at, about_number=_fixed(event))
+    verdict = Verdict.of(decided.refused)
     _count(verdict, event, asked, books, limits)
     return verdict
 
@@ -227,14 +224,6 @@ def _count(
     texts = [limits.own, limits.client] if verdict.is_withheld else limits
     books.add([limit for part in texts for limit in part], event.at)
     books.note(asked, event.at, is_withheld=verdict.is_withheld)
-
-
-def _over(tallies: Iterable[Tally], now: datetime) -> list[Refused]:
-    return over(list(tallies), now, _end)
-
-
-def _end(tally: Tally, now: datetime) -> datetime:
-    return tally.limit.window(now) + timedelta(seconds=tally.limit.seconds)
 
 
 def _fixed(event: Recorded) -> Refused | None:

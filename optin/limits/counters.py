@@ -10,7 +10,7 @@ Of all limits that refuse an operation, ``longest`` returns the one that refuses
 is the time to try again (G-01).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,7 +79,7 @@ class Tally:
     count: int
     verified: int
     frees_at: datetime | None = None
-    """When it lets through again, if texts are counted one by one; else a window ends."""
+    """When it lets through again, where it is known; else the next window tells."""
 
     @property
     def before(self) -> int:
@@ -229,21 +229,14 @@ def row_of(limit: Limit, now: datetime) -> list[Any]:
     return [limit.scope, keys.digest("counter", limit.key), start]
 
 
-def over(
-    tallies: Sequence[Tally],
-    now: datetime,
-    end: Callable[[Tally, datetime], datetime] | None = None,
-) -> list[Refused]:
-    """Return a refusal for each limit that its count is over.
-
-    :param end: returns when a limit that is used up lets through again.
-    """
+def over(tallies: Iterable[Tally], now: datetime) -> list[Refused]:
+    """Return a refusal for each limit that its count is over."""
     return [
         Refused(
             tally.limit.rule,
             tally.count - 1,
             tally.limit.count,
-            (tally.frees_at or (end or _end)(tally, now)) - now,
+            (tally.frees_at or _end(tally, now)) - now,
             seconds=tally.limit.seconds,
         )
         for tally in tallies

@@ -1,4 +1,4 @@
-"""Which limits a text is under, and what they decide: no database, no clock.
+"""Which limits a text is under, and what they decide.
 
 ``texts`` decides by these functions, and ``tools.replay`` decides recorded requests again.
 
@@ -8,14 +8,23 @@ last, and withhold the text. Of the rules that refuse openly, the one that stand
 what withholds a text is not among them, but for staff.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 from optin.conf import conf
-from optin.limits.counters import Limit, Refused, Tally, Withheld, each_rate, enforced, longest
+from optin.limits.counters import (
+    Limit,
+    Refused,
+    Tally,
+    Withheld,
+    each_rate,
+    enforced,
+    longest,
+    over,
+)
 from optin.limits.recent import Sent, rates, wait_after
 from optin.limits.rules import Rule
 from optin.models import Purpose
@@ -48,10 +57,6 @@ class Limits(NamedTuple):
     own: list[Limit]  # that only this user or their address uses up
     client: list[Limit]  # over all users of a client
     budgets: list[Limit]  # over all users of a file, and over all
-
-
-Over = Callable[[Sequence[Tally], datetime], list[Refused]]
-"""A refusal for each limit that its count is over."""
 
 
 class Decided(NamedTuple):
@@ -116,9 +121,8 @@ def decide(
     texts: Sequence[Sent],
     now: datetime,
     *,
-    over: Over,
     told: Sequence[Refused | None] = (),
-    about_number: Callable[[], Refused | None] = lambda: None,
+    about_number: Refused | None = None,
 ) -> Decided:
     """Return what refuses the text, if anything does.
 
@@ -134,7 +138,7 @@ def decide(
     refused, observed = _decided([*told, waits(asked.user_id), *over(own, now)])
     if refused is None or asked.face in STAFF:
         of_number = [tally for tally in tallies if tally.limit.rule is Rule.ASKED_NUMBER]
-        hidden = _decided([about_number(), waits(), *over(of_number, now)])
+        hidden = _decided([about_number, waits(), *over(of_number, now)])
         refused = withheld(hidden.refused, refused, asked.face)
         observed = longest([observed, hidden.observed])
     return Decided(refused, observed)

@@ -14,7 +14,6 @@ number, which withhold the text; only a person who verified the number before is
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import cast
 
 from django.db import transaction
@@ -34,7 +33,6 @@ from optin.limits.counters import (
     enforced,
     is_first,
     longest,
-    over,
     tallies_of,
     tally_at,
 )
@@ -110,9 +108,8 @@ def reserve_text(
             tallies,
             texts,
             now,
-            over=over,
             told=[denied, closing],
-            about_number=partial(_about_number, controls, now, is_verified),
+            about_number=_about_number(controls, now, is_verified),
         )
         if refused:
             transaction.set_rollback(True)
