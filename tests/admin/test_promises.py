@@ -37,7 +37,7 @@ def words(client: Client) -> str:
 
 def put(attack: str, *bounds: tuple[str, int, int], **changed: str) -> Rehearsal:
     """Store a rehearsal with the settings of now but for those that changed."""
-    settings = {each.name: each.value for each in in_force()} | changed
+    settings = in_force() | changed
     return Rehearsal.objects.create(
         attack=attack, at=timezone.now(), is_short=False, bounds=bounds, settings=settings
     )

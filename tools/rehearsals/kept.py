@@ -28,12 +28,12 @@ def keep(reports: Sequence[Report], now: datetime) -> None:
     """Store *reports*. Each replaces the last one of the same attack."""
     for one in reports:
         Rehearsal.objects.update_or_create(
-            attack=one.attack,
+            attack=one["attack"],
             defaults={
                 "at": now,
-                "is_short": one.is_short,
-                "bounds": [[bound.says, bound.measured, bound.at_most] for bound in one.bounds],
-                "settings": {setting.name: setting.value for setting in one.settings},
+                "is_short": one["is_short"],
+                "bounds": [[b["says"], b["measured"], b["at_most"]] for b in one["bounds"]],
+                "settings": one["settings"],
             },
         )
 
@@ -59,5 +59,5 @@ def _promise(attack: Attack, last: Rehearsal | None) -> Promise:
         last.at,
         last.is_short,
         bool(measured) and all(bound.is_kept for bound in measured),
-        tuple(each.name for each in in_force() if last.settings.get(each.name) != each.value),
+        tuple(name for name, value in in_force().items() if last.settings.get(name) != value),
     )

@@ -1,10 +1,10 @@
-"""What a rehearsal came to: the facts, and whether the promise was kept."""
+"""What a rehearsal came to, as JSON has it, and as a terminal shows it."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 from optin.conf import Conf, Rate, conf
 from tools.rehearsals.attacks import ATTACKS, Bound
@@ -12,9 +12,6 @@ from tools.rehearsals.stage import Stage, Visit
 
 HONEST = 99
 """Percent of the honest visits that must succeed."""
-
-STEPS = 24
-"""Into so many the time is divided in charts."""
 
 IN_FORCE = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
@@ -31,172 +28,60 @@ IN_FORCE = (
 """The settings that decide how an attack goes. None is a secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A setting as it was in the rehearsal."""
-
-    name: str
-    value: str
-    is_default: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """How many visits there were, how many succeeded, and which rules hit the others."""
-
-    visits: int
-    succeeded: int
-    hits: dict[str, int]
-
-    @classmethod
-    def of(cls, visits: Iterable[Visit]) -> Self:
-        every = list(visits)
-        hits = Counter(visit.hit or "unfinished" for visit in every if not visit.reached)
-        return cls(len(every), len(every) - hits.total(), dict(hits.most_common()))
-
-    @property
-    def percent(self) -> str:
-        """Rounded down: 99.0 is never less than that."""
-        return f"{self.succeeded * 1000 // self.visits / 10}" if self.visits else "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    at: float  # seconds since the attack began
-    name: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A part of the time."""
-
-    begins: float  # seconds since the beginning
-    texts: int  # of the attack
-    refused: int  # of its requests
-    succeeded: int  # of the honest visits that began then
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    attack: str
-    seed: int
-    is_short: bool
-    hours: float
-    region: str
-    asked: int
-    texts: int
-    first_refusal: float | None  # seconds since the attack began
-    last_text: float | None
-    refused: dict[str, int]
-    alarms: list[Alarm]
-    honest: Tried
-    attacked: Tried  # of these, where they are told apart
-    note: str
-    steps: list[Step]
-    bounds: list[Bound]
-    settings: list[InForce]
-    price: Decimal = field(default=Decimal(0))  # of one text; 0: not known
-
-    @property
-    def cost(self) -> Decimal:
-        """What the texts of the attack cost."""
-        return self.texts * self.price
-
-    @property
-    def is_kept(self) -> bool:
-        return all(bound.is_kept for bound in self.bounds)
-
-    @property
-    def title(self) -> str:
-        return ATTACKS[self.attack].title
-
-    @property
-    def says(self) -> str:
-        return ATTACKS[self.attack].says
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        bounds = [{**asdict(bound), "is_kept": bound.is_kept} for bound in self.bounds]
-        more = {"price": str(self.price), "cost": str(self.cost), "is_kept": self.is_kept}
-        return {**asdict(self), "bounds": bounds, **more}
-
-    @classmethod
-    def read(cls, plain: dict[str, Any], price: Decimal) -> Self:
-        """Read what ``plain`` wrote, and set a price."""
-        parts = {name: plain[name] for name in cls.__dataclass_fields__}
-        return cls(
-            **{
-                **parts,
-                "alarms": [Alarm(**alarm) for alarm in plain["alarms"]],
-                "honest": Tried(**plain["honest"]),
-                "attacked": Tried(**plain["attacked"]),
-                "steps": [Step(**step) for step in plain["steps"]],
-                "bounds": [
-                    Bound(bound["says"], bound["measured"], bound["at_most"])
-                    for bound in plain["bounds"]
-                ],
-                "settings": [InForce(**setting) for setting in plain["settings"]],
-                "price": price,
-            }
-        )
+Report = dict[str, Any]
 
 
 def report_on(stage: Stage, attack: str, *, is_short: bool) -> Report:
-    """Sum up what was seen."""
+    """Sum up what was seen. Times are seconds since the attack began."""
     played = ATTACKS[attack]
     began = stage.asked[0]
     own = [text.at for text in stage.sent if text.by_attack]
-    targets = [visit for visit in stage.visits if visit.is_target]
-    counted = [v for v in stage.visits if played.spares_targets or not v.is_target]
-    honest = Tried.of(counted)
+    honest = _tried(v for v in stage.visits if played.spares_targets or not v.is_target)
+    visits, succeeded = honest["visits"], honest["succeeded"]
     failed = Bound(
-        f"Honest visits that failed, of {honest.visits}",
-        honest.visits - honest.succeeded,
-        honest.visits * (100 - HONEST) // 100,
+        f"Honest visits that failed, of {visits}",
+        visits - succeeded,
+        visits * (100 - HONEST) // 100,
     )
-    return Report(
-        attack=attack,
-        seed=stage.seed,
-        is_short=is_short,
-        hours=stage.hours,
-        region=stage.region,
-        asked=len(stage.asked),
-        texts=len(own),
-        first_refusal=stage.refused[0][0] - began if stage.refused else None,
-        last_text=own[-1] - began if own else None,
-        refused=dict(Counter(rule for _, rule in stage.refused).most_common()),
-        alarms=[Alarm(at - began, name, words) for at, name, words in stage.alarms],
-        honest=honest,
-        attacked=Tried.of(targets),
-        note=played.notes(stage),
-        steps=_steps(stage, own, counted),
-        bounds=[*played.bounds(stage), failed],
-        settings=in_force(),
-    )
+    bounds = [*played.bounds(stage), failed]
+    return {
+        "attack": attack,
+        "seed": stage.seed,
+        "is_short": is_short,
+        "hours": stage.hours,
+        "region": stage.region,
+        "asked": len(stage.asked),
+        "texts": len(own),
+        "first_refusal": stage.refused[0][0] - began if stage.refused else None,
+        "last_text": own[-1] - began if own else None,
+        "refused": dict(Counter(rule for _, rule in stage.refused).most_common()),
+        "alarms": [
+            {"at": at - began, "name": name, "words": words} for at, name, words in stage.alarms
+        ],
+        "honest": honest,
+        "attacked": _tried(visit for visit in stage.visits if visit.is_target),
+        "note": played.notes(stage),
+        "bounds": [{**asdict(bound), "is_kept": bound.is_kept} for bound in bounds],
+        "is_kept": all(bound.is_kept for bound in bounds),
+        "settings": in_force(),
+    }
 
 
-def _steps(stage: Stage, own: list[float], visits: list[Visit]) -> list[Step]:
-    length = stage.length / STEPS
+def _tried(visits: Iterable[Visit]) -> dict[str, Any]:
+    """How many visits there were, how many succeeded, and which rules hit the others."""
+    every = list(visits)
+    hits = Counter(visit.hit or "unfinished" for visit in every if not visit.reached)
+    return {
+        "visits": len(every),
+        "succeeded": len(every) - hits.total(),
+        "hits": dict(hits.most_common()),
+    }
 
-    def count(moments: Iterable[float]) -> Counter[int]:
-        return Counter(min(int(moment / length), STEPS - 1) for moment in moments)
 
-    texts, refused = count(own), count(at for at, _ in stage.refused)
-    good = count(visit.at for visit in visits if visit.reached)
-    bad = count(visit.at for visit in visits if not visit.reached)
-    return [Step(n * length, texts[n], refused[n], good[n], bad[n]) for n in range(STEPS)]
-
-
-def in_force() -> list[InForce]:
+def in_force() -> dict[str, str]:
     """The settings that decide, as they are now."""
-    found = []
-    for setting in IN_FORCE:
-        value = getattr(conf, setting.name.removeprefix("OPTIN_").lower())
-        text = written(value) if value != () or setting is not Conf.observe else "nothing"
-        found.append(InForce(setting.name, text, value == setting.default))
-    return found
+    values = {setting.name: written(setting.__get__(conf, type(conf))) for setting in IN_FORCE}
+    return {**values, Conf.observe.name: ",".join(conf.observe) or "nothing"}
 
 
 def written(value: object) -> str:
@@ -207,3 +92,80 @@ def written(value: object) -> str:
         case tuple():
             return ",".join(written(part) for part in value) or "0"
     return str(value)
+
+
+# -- for a terminal ----------------------------------------------------------------
+
+
+def priced(report: Report, price: Decimal) -> Report:
+    """Add what the texts of the attack cost.
+
+    :param price: of one text; 0: not known.
+    """
+    return {**report, "price": str(price), "cost": str(report["texts"] * price)}
+
+
+def text(reports: Sequence[Report]) -> str:
+    """Write what a terminal shows."""
+    lines: list[str] = []
+    for report in reports:
+        attack, hours = ATTACKS[report["attack"]], report["hours"]
+        long = "1 hour" if hours == 1 else f"{hours:g} hours"
+        where = f"numbers of {report['region']}, seed {report['seed']}"
+        lines += [f"{attack.title}: {long}, {where}", attack.says, ""]
+        lines += [f"  {line}" for line in [*_facts(report), *_alarms(report)]]
+        lines.append("")
+        lines += [f"  {_bound(**bound)}" for bound in report["bounds"]]
+        lines.append("")
+    usual = {setting.name: written(setting.default) for setting in IN_FORCE}
+    usual[Conf.observe.name] = "nothing"
+    now = reports[0]["settings"]
+    other = [f"{name}={value}" for name, value in now.items() if value != usual[name]]
+    lines.append(f"Settings that differ from the defaults: {', '.join(other) or 'none'}")
+    return "\n".join(lines)
+
+
+def _facts(report: Report) -> Iterable[str]:
+    """What an operator asks first."""
+    cost, price = Decimal(report["cost"]), Decimal(report["price"])
+    money = f"{cost:,.2f} at {price} a text" if price else "the price of a text is not set"
+    yield f"Requests of the attack: {report['asked']:,}"
+    yield f"Texts that left for it: {report['texts']:,}: {money}"
+    yield f"First refused or withheld after: {_moment(report['first_refusal'])}"
+    yield f"Last text left after: {_moment(report['last_text'])}"
+    yield f"Refused or withheld, by rule: {_hits(report['refused'])}"
+    yield f"Honest people: {_visits(**report['honest'])}"
+    if report["attacked"]["visits"]:
+        yield f"The attacked people: {_visits(**report['attacked'])}"
+    if report["note"]:
+        yield f"Odds: {report['note']}"
+
+
+def _alarms(report: Report) -> Iterable[str]:
+    for alarm in report["alarms"]:
+        yield f"Alarm after {_moment(alarm['at'])}: {alarm['words']} ({alarm['name']})"
+    if not report["alarms"]:
+        yield "Alarms: none"
+
+
+def _bound(says: str, measured: int, at_most: int, is_kept: bool) -> str:
+    return f"{'Kept' if is_kept else 'BROKEN'}: {says}: {measured:,} (at most {at_most:,})"
+
+
+def _moment(seconds: float | None) -> str:
+    """Write how far into a rehearsal something was: ``0:12:02``."""
+    if seconds is None:
+        return "never"
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _visits(visits: int, succeeded: int, hits: dict[str, int]) -> str:
+    # Rounded down: 99.0 is never less than that.
+    percent = succeeded * 1000 // visits / 10 if visits else "-"
+    said = f"{succeeded:,} of {visits:,} visits succeeded ({percent} %)"
+    return f"{said}; failed by: {_hits(hits)}" if hits else said
+
+
+def _hits(found: dict[str, int]) -> str:
+    return ", ".join(f"{rule} {times:,}" for rule, times in found.items()) or "none"

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,9 +12,8 @@ from django.utils import timezone
 from optin import gateways
 from optin.conf import conf, every_setting
 from optin.management.commands import BaseCommand
-from tools.rehearsals import kept, page, playing
+from tools.rehearsals import kept, playing, report
 from tools.rehearsals.attacks import ATTACKS
-from tools.rehearsals.report import Report
 
 SETTINGS = "tools.rehearsals.settings"
 
@@ -47,7 +45,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--region", help="Of the numbers to attack. Default: the one where a text costs most."
         )
-        parser.add_argument("--html", type=Path, metavar="FILE", help="Also write an HTML page.")
         parser.add_argument("--json", action="store_true", help="Print JSON.")
         parser.add_argument(
             "--keep",
@@ -60,25 +57,17 @@ class Command(BaseCommand):
         if settings.SETTINGS_MODULE == SETTINGS:
             self._play(names, options)
             return
-        if options["html"] and not options["html"].parent.is_dir():
-            raise CommandError("The folder of the page does not exist.")
         prices = _prices()
         region = options["region"] or max(prices, key=lambda name: prices[name])
         if region not in prices:
             raise CommandError(f"{region} is none of OPTIN_SMS_REGIONS.")
-        reports = [Report.read(plain, prices[region]) for plain in _played(names, region, options)]
-        if options["json"]:
-            self.stdout.write(json.dumps([one.plain() for one in reports], indent=2))
-        else:
-            self.stdout.write(page.text(reports))
-        if options["html"]:
-            try:
-                options["html"].write_text(page.html(reports), encoding="utf-8")
-            except OSError as exc:
-                raise CommandError(f"The page was not written: {exc.strerror}.") from None
+        found = _played(names, region, options)
+        reports = [report.priced(one, prices[region]) for one in found]
+        shown = json.dumps(reports, indent=2) if options["json"] else report.text(reports)
+        self.stdout.write(shown)
         if options["keep"]:
             kept.keep(reports, timezone.now())
-        if not all(one.is_kept for one in reports):
+        if not all(one["is_kept"] for one in reports):
             raise CommandError("The promise is broken.")
 
     def _play(self, names: list[str], options: dict[str, Any]) -> None:
@@ -88,7 +77,7 @@ class Command(BaseCommand):
         for one in playing.play(
             names, seed=options["seed"], is_short=options["short"], region=options["region"]
         ):
-            self.stdout.write(json.dumps(one.plain()))
+            self.stdout.write(json.dumps(one))
 
 
 def _prices() -> dict[str, Decimal]:
