@@ -10,6 +10,7 @@ from optin.conf import MAX_HOST
 from tools import checks as tools_checks
 
 KANNEL = {"OPTIN_GATEWAYS": ("kannel",), "OPTIN_RECEIPT_SECRET": "s" * 32}
+HTTP = KANNEL | {"OPTIN_GATEWAYS": ("http",)}
 TWILIO = KANNEL | {"OPTIN_GATEWAYS": ("twilio",)}
 HERE = "http://127.0.0.1:13013/cgi-bin/sendsms"
 THERE = "http://kannel.example.com:13013/cgi-bin/sendsms"
@@ -38,6 +39,9 @@ THERE = "http://kannel.example.com:13013/cgi-bin/sendsms"
         (KANNEL | {"OPTIN_GATEWAY_TWILIO_SENDER": "Harbour"}, []),
         (TWILIO | {"OPTIN_GATEWAY_TWILIO_SENDER": "Harbour"}, ["W203"]),
         (TWILIO | {"OPTIN_GATEWAY_TWILIO_SENDER": "+61400000000"}, []),
+        (HTTP, ["W218"]),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_ID": "id"}, []),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_TAKEN": ("status", "ok")}, []),
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_URL": HERE}, []),
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_URL": THERE}, ["W205"]),
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_URL": THERE.replace("http:", "https:")}, []),
