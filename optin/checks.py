@@ -286,7 +286,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
 # -- what a deployment is warned of ------------------------------------------------
 
 THREADS = 96
-"""Of each process: see ``gunicorn.conf.py``."""
+"""Threads of each process: see ``gunicorn.conf.py``."""
 
 
 @_deployment

@@ -184,7 +184,7 @@ def refused(owner: str = "", staff: str = "", **facts: Any) -> Row:
 OTHERS: Final = ""
 
 _SO_ALREADY: dict[str, Row] = {"unchanged": done()}
-"""Of every kind, unless it has a row of its own."""
+"""Every kind has this row, unless it has one of its own."""
 
 _REPEATED: dict[str, Row] = {
     **dict.fromkeys(

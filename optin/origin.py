@@ -34,7 +34,7 @@ class Origin:
     ip: str = ""
     user_agent: str = ""
     request_id: str = ""
-    # What tells the session of a page from others; never kept. A code that one session
+    # Tells the session of a page from others, and is never stored. A code that one session
     # sends twice is one attempt.
     session: str = field(default="", repr=False)
 

@@ -1,4 +1,4 @@
-"""What operations come to: one enum for each kind of operation.
+"""The results of operations: one enum for each kind of operation.
 
 The values are stored in the audit trail, and the refusals are on the wire (docs/contract.md,
 section 4): never change one.
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class CodeOutcome(StrEnum):
-    """What entering a code comes to."""
+    """Results of entering a code."""
 
     OK = "ok"
     OTP_INCORRECT = "otp_incorrect"
@@ -23,7 +23,7 @@ class CodeOutcome(StrEnum):
 
 
 class SendOutcome(StrEnum):
-    """What a request for a text comes to, as whoever asks is told."""
+    """Results of asking for a text, as told to whoever asks."""
 
     SENT = "sent"
     RESENT = "resent"
@@ -52,8 +52,8 @@ SECURED: Final = "secured"
 
 
 class FactorOutcome(StrEnum):
-    """What people come to who change their own factors: an app, recovery codes, texts after a STOP,
-    or a change that they take back."""
+    """Results of changing one's own factors: an app, recovery codes, texts after a STOP,
+    or a change that is taken back."""
 
     OK = "ok"
     STARTED = "started"
@@ -67,7 +67,7 @@ class FactorOutcome(StrEnum):
 
 
 class SignInOutcome(StrEnum):
-    """What a password on a page comes to."""
+    """Results of entering a password on a page."""
 
     SIGNED_IN = "signed_in"  # or it was right, where it was only asked for again
     CODE_REQUIRED = "2fa_code_required"
@@ -76,7 +76,7 @@ class SignInOutcome(StrEnum):
 
 
 class TokenOutcome(StrEnum):
-    """What a request for a token comes to. The refusals are those of RFC 6749, and ours."""
+    """Results of asking for a token. The refusals are those of RFC 6749, and ours."""
 
     ISSUED = "issued"
     CODE_REQUIRED = "2fa_code_required"
@@ -88,7 +88,7 @@ class TokenOutcome(StrEnum):
 
 
 class StaffOutcome(StrEnum):
-    """What an action of staff, or a command, comes to."""
+    """Results of an action of staff, or of a command."""
 
     OK = "ok"
     UNCHANGED = "unchanged"  # it was so already
@@ -100,7 +100,7 @@ class StaffOutcome(StrEnum):
 
 
 class RevocationOutcome(StrEnum):
-    """What becomes of a removal of all factors that waits: planned, called off, or carried out."""
+    """Steps of a removal of all factors that waits: planned, called off, or carried out."""
 
     PLANNED = "planned"
     UNCHANGED = "unchanged"  # one waits already; or none does, that could be called off
@@ -113,7 +113,7 @@ class RevocationOutcome(StrEnum):
     DEACTIVATED = "deactivated"  # the person may not sign in
     UNTOLD = "untold"  # the person cannot be told, or was not told in time
     SET_UP_SINCE = "set_up_since"  # the person has another factor by now
-    # Of one that the person asks for, at sign-in.
+    # The person asks for the removal at the sign-in.
     ASKED = "asked"
     WAITS = "waits"  # one waits already, of whomever
     TOO_SOON = "too_soon"  # one was called off a short while ago
@@ -124,7 +124,7 @@ class RevocationOutcome(StrEnum):
 
 
 class EmailOutcome(StrEnum):
-    """What becomes of a change of an e-mail address: asked for, confirmed, ended, or in effect."""
+    """Steps of a change of an e-mail address: asked for, confirmed, ended, or in effect."""
 
     ASKED = "asked"  # a link was mailed
     UNCHANGED = "unchanged"  # it is the present address; or the same was done a moment ago

@@ -24,7 +24,7 @@ _SEPARATORS = re.compile(r"[\s\u2010-\u2015]")
 
 _MOBILE = {
     phonenumbers.PhoneNumberType.MOBILE,
-    # Where a plan does not tell mobiles apart (+1), every number may be one.
+    # A plan such as that of +1 does not tell mobiles apart: every number may be one.
     phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
 }
 

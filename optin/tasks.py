@@ -116,8 +116,8 @@ def _send(model: type[Outgoing], pk: int, trace: str) -> None:
 
 # -- regularly ---------------------------------------------------------------------
 #
-# Of many workers one defers each (procrastinate_periodic_defers), and none is deferred
-# while the last one waits (queueing_lock). No ``lock``: a dead worker would hold it.
+# One of the workers defers each task (procrastinate_periodic_defers). None is deferred while the
+# last one waits (queueing_lock). No ``lock``: a dead worker would hold it.
 
 
 @app.periodic(cron="* * * * * */15")

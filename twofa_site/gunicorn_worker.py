@@ -101,7 +101,7 @@ def _has_head(conn: Any) -> bool:
 
     Where not, *conn* is readable again with the next byte only.
     """
-    # What was read with the body of the request before.
+    # Bytes that were read together with the body of the request before.
     known = conn.parser.unreader.buf.getvalue() if conn.parser else b""
     try:
         more = _peek(conn.sock)

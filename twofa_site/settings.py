@@ -218,7 +218,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = False
 # The first is about that redirect. Where mails go to the console, optin.W201 says it in our words.
 SILENCED_SYSTEM_CHECKS = ["security.W008", "mail.E001"]
-# Of the admin; not in a cookie of their own.
+# Messages of the admin are in the session, not in a cookie of their own.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "optin.web.pages.csrf_failure"
 SESSION_ENGINE = "optin.web.session_store"
@@ -357,9 +357,9 @@ else:
         # 300, the service would not see for a long time that a database is there again.
         "reconnect_timeout": 1,
     }
-    # Of libpq: seconds (the last one: milliseconds) after which a server that says nothing counts
-    # as away. Its own defaults are minutes and hours, and each thread would wait as long. The
-    # address may say otherwise.
+    # Options of libpq: seconds (the last one: milliseconds) after which a silent server counts as
+    # away. The defaults are minutes and hours, and each thread would wait as long. DATABASE_URL may
+    # override them.
     _rows["OPTIONS"] = {
         "connect_timeout": 3,
         "keepalives_idle": 5,
@@ -455,7 +455,7 @@ _smtp = {
     "timeout": 5,
 }
 _is_smtp = _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend")
-# What optin.checks looks at: the console and the dummy tell nobody.
+# For optin.checks: mails to the console or to nowhere reach nobody.
 SENDS_MAIL: bool = _is_smtp
 if _is_smtp:
     _email["EMAIL_BACKEND"] = "optin.messaging.smtp.EmailBackend"  # which does not wait for ever

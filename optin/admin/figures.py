@@ -95,8 +95,7 @@ def counted(request: HttpRequest, now: datetime) -> Figures:
     if not user.has_perm(MAY_SEE):
         raise PermissionDenied
     if conf.delivery == "inline":
-        # Where there are no workers, whoever looks has them counted: an hour or two, each by
-        # an index, and at most once a minute.
+        # Without workers, the page counts them: an hour or two, by an index, at most once a minute.
         statistics.roll_up(now)
     return statistics.read(now)
 

@@ -1,4 +1,4 @@
-"""Where a reference leads staff, and why the request ended as it did (G-07)."""
+"""The pages to which a reference leads staff, and why the request ended as it did (G-07)."""
 
 import re
 from urllib.parse import urlencode

@@ -334,7 +334,7 @@ class ApiError(Exception):
 
     @property
     def anchor(self) -> str:
-        """Where ``/Help/Errors`` explains it: at the code, or at one of its causes."""
+        """The anchor in ``/Help/Errors`` that explains it: the code, or one of its causes."""
         return (
             anchor_of(self.code, self.why) if self.why in CAUSES.get(self.code, ()) else self.code
         )

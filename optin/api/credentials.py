@@ -198,8 +198,8 @@ def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
     )
 
 
-# Of the user only the id is read: each operation reads them again, under its lock. The name of the
-# file that the query names comes with them, if the file is open to them.
+# This reads only the id of the user: each operation reads the user again, under its lock. It also
+# reads the name of the file in the query, if the file is open to the user.
 _USERS = (
     User.objects.filter(is_active=True)
     .only("pk")

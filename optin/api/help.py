@@ -130,7 +130,7 @@ class Call:
 
     refusal_model: type[Model] = BaseResponseModel
     more_parameters: tuple[Property, ...] = ()
-    """Of its address, beside the credential and the file."""
+    """Parameters of its address, besides the credential and the file."""
 
     @property
     def title(self) -> str:

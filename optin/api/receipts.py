@@ -1,4 +1,4 @@
-"""Where gateways report what became of a text."""
+"""The addresses at which gateways report what became of a text."""
 
 import logging
 

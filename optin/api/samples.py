@@ -18,7 +18,7 @@ from optin.api.serializers import (
 )
 from optin.conf import conf
 
-# What a sample holds where only one kind of text would do.
+# Values of fields that take only certain texts.
 _FIXED = {
     (OAuthPasswordCredentialsGrantRequest, "grant_type"): "password",
     (OAuthPasswordCredentialsGrantRequest, "scope"): "full fileid:1",

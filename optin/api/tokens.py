@@ -27,7 +27,7 @@ from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 from optin.runtime.references import Undecided
 
-# What the two are called on the wire: RFC 6749 has one word for them.
+# Both are ``invalid_grant`` on the wire, as in RFC 6749.
 _MESSAGE = {
     TokenOutcome.INVALID_CODE: "The code is not right, or not valid any more.",
     TokenOutcome.INVALID_REFRESH: "The refresh token is not valid any more. Sign in again.",

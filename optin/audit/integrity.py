@@ -207,7 +207,7 @@ class _Walk:
     due: datetime | None = None
     """When that range had to be sealed: the time of its second event that names another."""
     gaps: list[Finding] = field(default_factory=list)
-    """Where it lacks more ids in a row than what is rolled back may leave unused."""
+    """Places where more ids in a row are missing than rolled-back transactions leave unused."""
     _first: bool = True
     _newest: datetime = _EVER
     _key_id: str | None = None

@@ -112,7 +112,7 @@ def cut(now: datetime) -> None:
     try:
         with transaction.atomic(durable=True), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
-            # Of two that cut at once, the second one would set the sequence back.
+            # Only one process may cut at a time: a second one would set the sequence back.
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CUTTING])
             block, known = current(), attached()
             # Events drawn meanwhile are in the old block. A partition of this transaction does

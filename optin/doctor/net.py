@@ -24,7 +24,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server listens."""
+    """The address at which a server listens."""
 
     host: str
     port: int

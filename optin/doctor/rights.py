@@ -205,7 +205,7 @@ def triggers() -> Iterator[Finding]:
             "Find out who dropped it. Run manage verify_audit. Make it again as the owner, as in "
             "optin/migrations/0002_append_only_audit.py, 0004 and 0026.",
         )
-    # Of a partitioned table, to enable one enables those of its partitions.
+    # To enable a trigger of a partitioned table enables those of its partitions.
     parents = {trigger for place, trigger in off if place in GUARDED}
     off = [(place, trigger) for place, trigger in off if place in GUARDED or trigger not in parents]
     if off:

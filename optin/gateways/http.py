@@ -31,8 +31,8 @@ from optin.gateways.protocol import (
 MAX_ID = 100
 """Characters of a gateway's id that are kept."""
 
-# Of the refusals, these are about the moment (RFC 9110, 15.5.9 and 15.6.4; RFC 8470, 5.2;
-# RFC 6585, 4), and these about us: our account, our address.
+# Refusals that will pass (RFC 9110, 15.5.9 and 15.6.4; RFC 8470, 5.2; RFC 6585, 4), and refusals of
+# our account or our address.
 _NOT_NOW, _NOT_US = {408, 425, 429, 503}, {401, 402, 403, 404, 405, 407}
 _IN_CONFLICT = 409  # with another attempt under the same reference, which may have left
 _WORDS = re.compile(r"\{(to|body|reference|sender|valid_for|receipt_url)\}")

@@ -38,7 +38,7 @@ class Text:
     reference: str  # the same for every attempt: the gateway's idempotency key
     sender: str = ""  # the name that it comes from, "" for the gateway's own
     valid_for: int = 600  # seconds after which it must not be delivered any more
-    # Where a receipt may be sent to: holds the reference, and a secret.
+    # The address for receipts. It holds the reference, and a secret.
     receipt_url: str = field(default="", repr=False)
     patience: float = TIMEOUT  # seconds in which the gateway must have answered
 

@@ -61,7 +61,7 @@ _NUMBERS = ("pending_otp__provider_user", "news_to")
 
 def _message_of(gateway: str, receipt: Receipt, now: datetime, *, waits: bool) -> SmsMessage | None:
     if message := SmsMessage.of_reference(receipt.reference):
-        # Of a gateway that was handed it: each speaks for itself.
+        # A receipt counts only from a gateway that got this text.
         tries = message.gateway_tries.filter(gateway=gateway)
         return message if message.gateway == gateway or tries.exists() else None
     theirs = receipt.gateway_message_id

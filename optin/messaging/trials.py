@@ -38,7 +38,7 @@ class Trial:
     """A test text that was handed to a gateway."""
 
     event_id: int
-    """Of "asked"."""
+    """The id of the event "asked"."""
     is_sent: bool
     reason: str = ""
     """Why it was not sent, in no words of the gateway."""

@@ -31,7 +31,7 @@ SLOW = 30.0
 """Seconds from which a text is slow, and a person may think that it is lost."""
 
 _SIZES = (6, 12, 24, 48, 96, 192)
-"""Of how many texts a look may be."""
+"""How many texts one look may use."""
 
 _SPAN = 150.0
 """Seconds that a look of more than the fewest may reach back: it is late by half of that."""

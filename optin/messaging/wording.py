@@ -42,8 +42,7 @@ from optin.models import (
     WebhookEndpoint,
 )
 
-# What the code is for, in the words of the text. What a thief would want a person to
-# read out is said plainly.
+# The purpose of the code, in the words of the text: plain where a thief would ask for the code.
 _PURPOSE_WORDS = {
     Purpose.OPT_IN: gettext_lazy("to turn ON two-factor sign-in"),
     Purpose.SIGN_IN: gettext_lazy("to sign in"),

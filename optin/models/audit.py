@@ -176,7 +176,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
             data=dict(data or {}),
             key_id=keys.digest_key_id(),
         )
-        # What is rolled back was not decided.
+        # Count only what was committed.
         count = partial(metrics.count_decision, event.kind, event.outcome, event.data)
         after_commit(count)
         if only_count:
@@ -216,7 +216,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         return told
 
 
-# What a row of refusals can raise whose values were tampered with.
+# What reading a row of refusals can raise if somebody tampered with its values.
 _UNTELLABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
 
 
@@ -273,7 +273,7 @@ class AuditEvent(AppendOnly):
                 condition=~Q(number_digest=""),
                 name="audit_event_by_number",
             ),
-            # What was done to a number and to nobody's account: lists, STOP.
+            # For events about a number without an account: lists, STOP.
             models.Index(
                 fields=["number_digest", "-id"],
                 condition=Q(user_id__isnull=True) & ~Q(number_digest=""),

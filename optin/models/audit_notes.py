@@ -20,7 +20,7 @@ class AuditNote(models.Model):
 
     class Meta:
         constraints = [
-            # Of two processes that give the same note, one keeps a row.
+            # If two processes give the same note, one keeps a row.
             models.UniqueConstraint(
                 fields=["place", "seals"], name="audit_note_once_to_each_place"
             ),

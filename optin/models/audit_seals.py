@@ -35,7 +35,7 @@ class AuditSeal(AppendOnly):
 
     class Meta:
         constraints = [
-            # Of two sealers at once, one is refused.
+            # If two processes seal at once, the database refuses one.
             models.UniqueConstraint(fields=["first_id"], name="audit_seal_one_from_each_start"),
             models.CheckConstraint(
                 condition=Q(last_id__gte=models.F("first_id")),

@@ -12,7 +12,7 @@ COUNTED = 10_000
 """Events behind the stream that are counted, at most."""
 
 LATE = timedelta(minutes=5)
-"""Where something writes the stream, an event is in it by then."""
+"""An event is in the stream by then, if something writes it."""
 
 
 class AuditStreamManager(models.Manager["AuditStream"]):
@@ -31,7 +31,7 @@ class AuditStream(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     event = models.BigIntegerField()  # all events up to this id are written
     seal = models.BigIntegerField()  # all seals that end at this id, or before
-    # Where the last batch began, and the file as that left it: see ``runtime.sinks``.
+    # The start of the last batch, and the state of the file after it: see ``runtime.sinks``.
     last_event = models.BigIntegerField()
     last_seal = models.BigIntegerField()
     mark = models.CharField(max_length=80, blank=True)

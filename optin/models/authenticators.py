@@ -59,7 +59,7 @@ class AuthenticatorApp(Device):
     last_step = models.BigIntegerField(default=0)
     # That of a right code which counts once the next one is entered (G-03).
     first_step = models.BigIntegerField(default=0, db_default=0)
-    # Where that one was entered (``Origin.place``): a keyed digest.
+    # The place at which that code was entered (``Origin.place``), as a keyed digest.
     first_at = models.CharField(max_length=64, blank=True, default="", db_default="")
     begun_by = models.CharField(max_length=64, blank=True)  # a keyed digest of the session
     created_at = models.DateTimeField()

@@ -13,7 +13,7 @@ class CanaryManager(models.Manager["Canary"]):
         """Return the canary; at the very first start, make it with the keys at hand."""
         canary = self.first()
         if canary is None:
-            # Of many processes that start at once, one makes it.
+            # If many processes start at once, one makes it.
             fresh = Canary(sealed=_seal(), digest=_digest())
             self.bulk_create([fresh], ignore_conflicts=True)
             canary = self.get()

@@ -69,7 +69,7 @@ class ProviderUser(Device):
     number_encrypted = models.TextField()
     number_digest = models.CharField(max_length=64)
     last_three = models.CharField(max_length=3)
-    # What its client calls it: a header of the opt-in. It belongs to the file.
+    # The client's own reference, from a header of the opt-in. It belongs to the file.
     client_reference = models.CharField(
         max_length=MAX_REFERENCE, blank=True, default="", db_default=""
     )

@@ -108,7 +108,7 @@ class Outgoing(models.Model):
     created_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
-    # Of the page that caused it; "" for the service's own language.
+    # The language of the page that caused it; "" for the service's own.
     language = models.CharField(max_length=8, blank=True)
 
     is_known = Q()
@@ -417,7 +417,7 @@ class SendCounter(models.Model):
     key = models.CharField(max_length=64)  # a keyed digest: no number, name or address
     window_start = models.DateTimeField()
     count = models.PositiveIntegerField()
-    # Of those, for opt-ins by prefix and region: codes that were verified.
+    # How many of these were verified. Only for opt-ins, by prefix and by region.
     verified = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:

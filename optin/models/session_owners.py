@@ -23,7 +23,7 @@ class SessionOwnerQuerySet(models.QuerySet["SessionOwner"]):
 class SessionOwner(models.Model):
     """One id of a session of *user*. Written once; it may outlive the session."""
 
-    # Of Django's row. No foreign key: that table is not ours, and others delete from it.
+    # The key of Django's row. No foreign key: Django deletes from that table.
     session_key = models.CharField(max_length=40, primary_key=True)
     user = models.ForeignKey(User, models.CASCADE, related_name="session_owners")
     # When the session is over at the latest: ``purge`` deletes the row then.

@@ -308,7 +308,7 @@ class WebhookEvent(models.Model):
     # The number's ``client_reference`` then, so that each attempt sends the same. None once the
     # person is erased.
     reference = models.CharField(max_length=64, blank=True, default="", db_default="")
-    # Of the transaction that wrote it: ids are given before a commit, and not in its order.
+    # The id of the transaction that wrote it. Rows are not committed in the order of their ids.
     transaction = models.BigIntegerField(default=0)
     sequence = models.BigIntegerField(null=True)
     # A test is for one endpoint, and no part of the sequence.

@@ -336,7 +336,7 @@ def _activate(
         PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
             now, Closed.OTHER_VERIFIED
         )
-    # What was signed in before had no second factor, or another one.
+    # Earlier sign-ins had no second factor, or another one.
     user.session_epoch += 1
     user.sign_ins_ended_at = now
     verification.count_right(factors, result, attempt, now)
@@ -360,7 +360,7 @@ def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
     """Set *row* active in place of *old*; return the owner who got there first, if one did."""
     try:
-        # What waits to be sent must not fail in here: nothing does, after ``active_owner``.
+        # Statements that wait to be sent must not fail in here: none waits after ``active_owner``.
         with transaction.atomic():
             if old:
                 old.release(now)

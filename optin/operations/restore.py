@@ -136,7 +136,7 @@ def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
         return {name: before.data[name] for name in ("lost_from", "lost_to")}
     newest_here = AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0
     gap = {
-        # What was noticed has the id of a lost event.
+        # The event that noticed the restore has the id of a lost event.
         "lost_from": before.pk if before else newest_here + 1,
         "lost_to": max(drawn() or 0, last) + SPARE,
     }

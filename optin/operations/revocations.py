@@ -113,7 +113,7 @@ def _refusal(factors: Factors, origin: Origin) -> RevocationOutcome | None:
         return RevocationOutcome.DEACTIVATED
     if not factors.is_on:
         return RevocationOutcome.NOT_OPTED_IN
-    # What makes it safe is that the person is told. An administrator can do without.
+    # The mail to the person makes it safe. An administrator can do without.
     return None if user.email and mails_leave() else RevocationOutcome.UNTOLD
 
 

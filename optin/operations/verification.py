@@ -259,7 +259,7 @@ def check_any(
         recovery.use(now)
         delivery.notify(factors.user, Notice.Kind.RECOVERED, now)
     if result.by is not By.TEXT:
-        # What was disabled is proof by text: this leads out of it (S-07a).
+        # Another factor ends the disabling of texted codes (S-07a).
         factors.count.set(disabled_at=None)
     count_right(factors, result, attempt, now)
     return result

@@ -111,7 +111,7 @@ def make(
     """
     _demand_fit(url)
     now, secret = timezone.now(), WebhookEndpoint.new_secret()
-    # What happened before now gets its numbers before the endpoint begins.
+    # Events from before get their numbers before the endpoint begins.
     while give_numbers(file) == CHUNK:
         pass
     with transaction.atomic(durable=True):

@@ -121,7 +121,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
             "oauth2_provider": {"level": "WARNING"},
             # Addresses with their queries: those of gateways hold secrets and numbers.
             "urllib3": {"level": "CRITICAL"},
-            # What they register, at each start of any process, and each job that is made.
+            # They log what they register at each start, and each job that is made.
             "procrastinate.blueprints": {"level": "WARNING"},
             "procrastinate.periodic": {"level": "WARNING"},
             "procrastinate.jobs": {"level": "WARNING"},
@@ -169,7 +169,7 @@ class WithoutClientsWords(logging.Filter):
 def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Replace an exception by its type and the frames that it came through."""
     exc_info = event.pop("exc_info", None)
-    # What the formatter would add by itself.
+    # The formatter would add these by itself.
     for name in ("exception", "stack_info", "exc_text"):
         event.pop(name, None)
     if exc := _exception_of(exc_info, event.get("_record")):

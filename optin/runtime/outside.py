@@ -23,8 +23,8 @@ _HOST = re.compile(
 )
 _VISIBLE = re.compile(r"[!-~]+")
 
-# Of IANA's special-purpose registries. Named here, because what ``is_global`` says depends on the
-# release of Python.
+# From IANA's special-purpose registries. They are named here because ``is_global`` differs between
+# releases of Python.
 _NOT_PUBLIC = [
     ipaddress.IPv4Network(each)
     for each in (

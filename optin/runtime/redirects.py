@@ -1,4 +1,4 @@
-"""Where a redirect leads: to a page of this host only."""
+"""Redirects: to a page of this host only."""
 
 from urllib.parse import urlencode
 
@@ -8,7 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 
 class SeeOther(HttpResponseRedirect):
-    """Where an accepted POST leads (S-60): a reload asks for that page, and sends nothing."""
+    """The answer to an accepted POST (S-60): a reload asks for that page, and sends nothing."""
 
     status_code = 303
 

@@ -73,7 +73,7 @@ class Undecided(IntEnum):
     # A file or a scope that does not do, from a caller with too many requests: no event is written.
     FILE_UNTOLD = 10
     SCOPE_UNTOLD = 11
-    # What was sent.
+    # Faults of what was sent.
     MALFORMED = 16
     NO_NUMBER = 17
     ONLY_FICTION = 18

@@ -1,4 +1,4 @@
-"""Where the lines of the audit stream go: the standard output, a file, or a syslog collector.
+"""Sinks for the lines of the audit stream: the standard output, a file, or a syslog collector.
 
 A sink writes a whole batch of lines, or raises ``OSError``. In this case, it may have written some
 of the lines, so the caller writes the whole batch again.

@@ -82,7 +82,7 @@ def _count(limiter: FixedWindowRateLimiter, rates: Iterable[Rate], who: str) -> 
     items = [RateLimitItemPerSecond(rate.count, rate.seconds) for rate in rates]
     refuse: list[RateLimitItem] = []
     if len(items) > 1:
-        # What one of them refuses must not use up another.
+        # A request that one limit refuses must not use up another.
         refuse = [item for item in items if not limiter.test(item, who)]
     if not refuse:
         refuse = [item for item in items if not limiter.hit(item, who)]

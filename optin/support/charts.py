@@ -11,7 +11,7 @@ from decimal import Decimal
 from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
-"""Of a drawing, in units of its own."""
+"""The size of a drawing, in units of its own."""
 
 
 @dataclass(frozen=True, slots=True)

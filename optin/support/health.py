@@ -55,7 +55,7 @@ LOOKED_AT = 200
 """The most people to count for this."""
 
 SEALED_WITHIN = timedelta(minutes=30)
-"""Where something seals the audit trail, an event has its seal by then."""
+"""An event has its seal by then, if something seals the audit trail."""
 
 _PUMPING = "See 'Limits against pumping' in docs/run.md."
 _GATEWAYS = "See 'When texts do not leave' in docs/run.md."
@@ -114,7 +114,7 @@ def stop(now: datetime) -> Iterator[Metric | Need]:
 def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
     """No gateway failed at its last 3 texts."""
     health = GatewayHealth.objects.all_known()
-    # What is no longer in the settings keeps its row.
+    # A gateway that is no longer in the settings keeps its row.
     names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
     failures = {name: health[name].failures if name in health else 0 for name in names}
     yield metrics.GATEWAY_FAILURES.of(failures)

@@ -75,7 +75,7 @@ def _had_old_ids(since: datetime) -> bool:
 
 
 _OLD_ID = re.compile("[0-9a-f]{8}[0-3]")
-"""Of a byte below ``references.CAUSES``."""
+"""Matches ids with a byte below ``references.CAUSES``."""
 
 
 def event_of(user: User, pk: int) -> AuditEvent | None:

@@ -23,7 +23,7 @@ from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
 
 Kind = AuditEvent.Kind
 
-# Of any script, and with what people write between the groups of a number.
+# Digits of any script, with the separators that people write between groups.
 _DIGITS = re.compile(r"\+?\d(?:[ ().,/_\u2010-\u2015\u2212-]{0,2}\d){5,}")
 
 

@@ -58,7 +58,7 @@ class CodePage(View):
         return user if user.is_authenticated else None
 
     def gone(self, request: HttpRequest) -> HttpResponse:
-        """Where to go when there is nobody to ask."""
+        """Lead to the sign-in when there is nobody to ask."""
         return SeeOther("sign-in", then=request.path)
 
     def waiting(self) -> Waiting | None:
@@ -77,7 +77,7 @@ class CodePage(View):
         raise NotImplementedError
 
     def verified(self, result: Verification) -> HttpResponse:
-        """Where a right code leads."""
+        """Lead on after a right code."""
         raise NotImplementedError
 
     def context(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class CodePage(View):
         """Return the texted code that may be entered now, and whether the code of an app may be."""
         if words.locked(self.person):
             return None, False
-        # Where texts are switched off, a code that was sent before is not accepted.
+        # While texts are switched off, a code that was sent before is not accepted.
         waiting = None if self._is_off(factors) else self.waiting()
         return waiting, self.takes_recovery and bool(factors.app)
 
@@ -200,7 +200,7 @@ class CodePage(View):
         by_text = waiting.code.digits if waiting else 0
         if result is None:
             return words.malformed(field, text, by_text=by_text, by_app=by_app)
-        # Of the length of some other code: it was compared with none.
+        # It has the length of another code, so it was compared with none.
         unheard = result.outcome is CodeOutcome.OTP_INCORRECT and not result.compared
         awaited = words.code_lengths(by_text, by_app=by_app) if by_text or by_app else set()
         if unheard and awaited and len(codes.clean(text)) not in awaited:

@@ -123,7 +123,7 @@ class Authorize(OAuthLibMixin, View):
         except FactorNeeded:
             return SeeOther("prove", then=here)
         except FatalClientError as error:
-            # Of an unknown client, or to an address that is not its own: nothing leads there.
+            # The client or its address is unknown: the browser must not be sent there.
             references.mark(request.META, Undecided.BAD_CONSENT)
             return page(request, "consent.html", status=400, error=error.oauthlib_error)
         except OAuthToolkitError as error:

@@ -13,7 +13,7 @@ from optin.web import sessions
 
 
 def service(request: HttpRequest) -> dict[str, Any]:
-    # Where a request was refused before its session was read, there is none.
+    # A request that was refused early has no session.
     has_session = hasattr(request, "session")
     flash = sessions.take_flash(request) if has_session else {}
     return {
@@ -24,7 +24,7 @@ def service(request: HttpRequest) -> dict[str, Any]:
         # Without a session there is no CSRF token to choose one with.
         "languages": settings.LANGUAGES if has_session else [],
         **flash,
-        # Of the request whose refusal the page shows. Computed only where it is shown.
+        # The reference of the refused request. It is computed only if the page shows it.
         "reference": flash.get("refused_reference") or partial(sessions.reference_of, request),
     }
 

@@ -165,7 +165,7 @@ class NumberCode(CodePage):
             return SeeOther("two-factor", then=on_to(request))
         sessions.demand_password(request)
         self.number, user = int(asked), _user(request)
-        # Of the row: another file may have been chosen while its code waits.
+        # The file of the row: the person may have chosen another one while the code waits.
         file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
         if file is None:
             return SeeOther("two-factor", then=on_to(request))

@@ -214,7 +214,7 @@ class CodeForm(Form):
                 "{} <span data-sends hidden>{}</span>", field.help_text, note
             )
         if refused:
-            # Where the page shows no field, there is none to lead to.
+            # If the page shows no field, the error cannot lead to it.
             self.add_error("code" if has_field else None, refused)
 
 

@@ -157,7 +157,7 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     request.session["began"] = request.session["seen"] = now
     origin = origin_of(request)
     request.session["ip"], request.session["agent"] = origin.ip, origin.user_agent[:MAX_USER_AGENT]
-    # Of all sessions that this one becomes: a code is one attempt under each of their ids.
+    # It stays when the session gets a new id: a code sent under both ids is one attempt.
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
     # A text for signing in said so: it proves nothing else.

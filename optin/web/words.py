@@ -444,7 +444,7 @@ _DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]
 
 
 AWAITED = frozenset({State.QUEUED, State.SENDING, State.SENT, State.WITHHELD})
-"""Of a text that may still come: of a withheld one too, which nobody can tell from a sent one."""
+"""States of a text that may still come. A withheld text must look like one that was sent."""
 
 
 def usual_wait(wait: Wait | None) -> str:

@@ -34,7 +34,7 @@ AGENTS = (
     "Safari/605.1.15",
 )
 OPEN_HOURS = 8, 18
-"""Of the day, in the time zone of the service: when people do all this."""
+"""The hours of the day, in the time zone of the service, in which people do all this."""
 
 OUTAGE = 4
 """Days ago when the first gateway was away for two hours: texts went through the second."""

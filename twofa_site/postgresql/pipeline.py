@@ -43,7 +43,7 @@ _OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlSta
 
 Names = dict[str, bytes]
 
-# What was prepared on each connection, by SQL.
+# The statements that were prepared on each connection, by SQL.
 _prepared: WeakKeyDictionary[psycopg.Connection[Any], Names] = WeakKeyDictionary()
 _numbers = count()
 
@@ -109,7 +109,7 @@ def _send(pgconn: pq.abc.PGconn, names: Names, message: Message) -> Iterator[tup
         pgconn.send_query_params(sql.encode(), None)
     else:
         if sql not in names:
-            # Of the SQL: behind a pooler it must not mean another statement to another process.
+            # Behind a pooler, a name must mean the same statement to each process.
             digest = sha256(sql.encode()).hexdigest()[:16]
             names[sql] = f"optin_{digest}_{next(_numbers)}".encode()
             pgconn.send_prepare(names[sql], _numbered(sql))

@@ -40,7 +40,7 @@ def diagnose(user: User, now: datetime) -> list[Cause]:
 def causes_of(known: Known) -> list[Cause]:
     """Return the causes for each question that *known* has, the most likely first."""
     if not known.user.is_active:
-        # What it was refused for before, or as if for, would only lead astray.
+        # Earlier causes would only mislead.
         return [deactivated(question) for question in (Question.NO_TEXT, Question.NO_ENTRY)]
     no_text = _unlike([*of_texts(known), *resting(known)])
     no_opt_in = _unlike(of_opt_in(known))

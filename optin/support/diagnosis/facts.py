@@ -33,7 +33,7 @@ LATELY = timedelta(hours=24)
 TRIES_LOOKED_AT = 20
 
 FILES_NAMED = 5
-"""Of a person with many files, the ids that a sentence names."""
+"""How many ids of files a sentence names at most."""
 
 
 @dataclass(frozen=True, slots=True)

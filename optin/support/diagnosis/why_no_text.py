@@ -24,7 +24,7 @@ def of_texts(known: Known) -> Iterator[Cause]:
         yield from _not_asked(known)
     refused = find_refusal(request, known) if request else None
     became = list(what_became(known))
-    # What would refuse the next text counts more than what may have become of the last.
+    # A reason that refuses the next text matters more than doubts about the last one.
     doubtful = [cause for cause in became if cause.why in _DOUBTFUL]
     if barriers:
         # To wait, or to ask again, would be no help.
