@@ -188,7 +188,7 @@ def check_notary() -> Iterator[CheckMessage]:
         missing,
         "E125",
         f"OPTIN_NOTARY names an authority for time stamps, but {missing}.",
-        "See A notary in docs/run.md.",
+        "See A notary in docs/audit-trail.md.",
     )
 
 
@@ -298,7 +298,7 @@ def check_delivery() -> Iterator[CheckMessage]:
         real and not conf.receipt_secret,
         "W204",
         "OPTIN_RECEIPT_SECRET is not set: nobody learns whether texts arrive.",
-        "See Receipts in docs/run.md.",
+        "See Receipts in docs/gateways.md.",
     )
     yield from _if(
         Kannel.name in real and url.scheme == "http" and url.hostname not in _LOOPBACK,

@@ -381,7 +381,7 @@ def notary(now: datetime) -> Iterator[Metric | Need]:
         since = moment(now - place.waits(now))
         yield Need(
             f"No note of the audit trail has been given to {place.name} since {since}.",
-            do="Run manage notarise, which prints the cause. See 'A notary' in docs/run.md.",
+            do="Run manage notarise: it prints the cause. See 'A notary' in docs/audit-trail.md.",
             is_fault=True,
         )
 
