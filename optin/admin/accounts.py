@@ -94,9 +94,9 @@ class AccountAdmin(ReadOnlyAdmin):
         if user.own.locked_for(timezone.now()) and user.otp_locked_until:
             return f"locked until {moment_by(user.otp_locked_until)}"
         if user.program_disabled_at:
-            return f"disabled for programs since {at(user.program_disabled_at)}"
+            return f"disabled for applications since {at(user.program_disabled_at)}"
         if user.programs.locked_for(timezone.now()) and user.program_locked_until:
-            return f"locked for programs until {moment_by(user.program_locked_until)}"
+            return f"locked for applications until {moment_by(user.program_locked_until)}"
         return "active"
 
     @admin.display(description="removal of second factors")
@@ -220,13 +220,13 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
 
 
 def _barred_programs(user: User) -> list[tuple[str, str, bool]]:
-    words = "Access keys and tokens can do nothing with codes {}. Signing in works."
+    words = "Applications can do nothing with codes {}. Signing in works."
     if user.program_disabled_at:
         since = words.format(f"since {moment(user.program_disabled_at)}")
-        return [("Disabled for programs", since, True)]
+        return [("Disabled for applications", since, True)]
     if user.programs.locked_for(timezone.now()) and user.program_locked_until:
         until = words.format(f"until {moment_by(user.program_locked_until)}")
-        return [("Locked for programs", until, True)]
+        return [("Locked for applications", until, True)]
     return []
 
 

@@ -35,9 +35,14 @@ KINDS = {
         "The number is not active any more.", ("opted_out", "not_me", "revoked")
     ),
     "factor.locked": News(
-        "No code is accepted for a while. The lock ends by itself.", _WRONG_CODES
+        "No code is accepted for a while. The lock ends by itself. With wrong_codes_of_programs, "
+        "it bars applications only.",
+        _WRONG_CODES,
     ),
-    "factor.disabled": News("Texted codes were switched off.", _WRONG_CODES),
+    "factor.disabled": News(
+        "Texted codes were switched off. With wrong_codes_of_programs, for applications only.",
+        _WRONG_CODES,
+    ),
     "factor.unlocked": News("Staff ended a lock or a disabling.", ("staff",)),
     "revocation.planned": News(
         "A removal of all second factors was planned.", ("support", "person")

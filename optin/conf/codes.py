@@ -44,7 +44,7 @@ class Codes:
         parse=integer,
         fault=between(1, MAX_FAILURES),
         doc="A user is locked at each multiple of this number of wrong codes; so are, apart from "
-        "that, the access keys and tokens of a user.",
+        "that, the applications of a user.",
     )
     # A lock ends by itself: it must not be a weapon in a stranger's hand.
     lock_seconds = Setting(
@@ -65,7 +65,7 @@ class Codes:
         # Half of NIST's ceiling: people and their programs are counted apart, each up to this.
         fault=between(1, MAX_FAILURES // 2),
         doc="Wrong codes without a right one between that disable texted codes for a user, or for "
-        "the access keys and tokens of a user.",
+        "the applications of a user.",
     )
     # Right codes start the count of the others again each day: without this one, a guesser has 100
     # guesses a day. So 1316 a year are left of 36 600.

@@ -252,7 +252,7 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(f"trying again works from {moment(again)}")
     if data.get("by") in _BY:
         said.append(_BY[data["by"]])
-    by = " by access keys and tokens" if data.get("programs") else ""
+    by = " by applications" if data.get("programs") else ""
     if data.get("failures"):
         said.append(f"wrong codes in a row{by}: {data['failures']}")
     if count_in(data, "try") >= conf.otp_tries:

@@ -304,7 +304,7 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
         opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=origin)
     client = signed_in("support")
     html = client.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
-    assert "Locked for programs" in html
+    assert "Locked for applications" in html
     assert "locked until" in html
 
     assert "Unlocked." in ask(client, f"optin/user/{user.pk}/unlock/", reason="is sure")
@@ -319,10 +319,10 @@ def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, sig
         ({}, "active"),
         ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02 23:01 AEDT"),
         ({"otp_locked_until": NOON}, "active"),
-        ({"program_disabled_at": NOON}, "disabled for programs since 2026-11-02"),
+        ({"program_disabled_at": NOON}, "disabled for applications since 2026-11-02"),
         (
             {"program_locked_until": NOON + timedelta(minutes=1)},
-            "locked for programs until 2026-11-02 23:01 AEDT",
+            "locked for applications until 2026-11-02 23:01 AEDT",
         ),
         ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),

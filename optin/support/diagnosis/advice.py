@@ -32,7 +32,7 @@ UNLOCK_TEXTS = (
 )
 
 UNLOCK_PROGRAMS = (
-    "Under “What happened”, find which access key or application it was. If the person does not "
+    "Under “What happened”, find which application it was. If the person does not "
     "know why, have it revoked. Then press “Unlock”. A lock also ends by itself."
 )
 

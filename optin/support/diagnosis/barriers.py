@@ -131,11 +131,9 @@ def barred(known: Known) -> Iterator[Cause]:
 
 
 def programs_barred(known: Known) -> Iterator[Cause]:
-    """What access keys and tokens cannot do, after wrong codes that came by them. People can."""
+    """What applications cannot do, after wrong codes that came by them. People can."""
     count = known.user.programs
-    words = (
-        "Access keys and tokens can do nothing with codes of this person{}, after {} wrong codes "
-    )
+    words = "Applications can do nothing with codes of this person{}, after {} wrong codes "
     words += "that came by them. Signing in works."
     if count.disabled_at:
         since = f" since {moment(count.disabled_at)}"
