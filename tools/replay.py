@@ -98,6 +98,15 @@ class Hurt:
     refused: int = 0  # requests that were let through, and would not have been
     verified: int = 0  # how often the code of such a request was entered in time
 
+    def plain(self) -> dict[str, Any]:
+        first_at = self.first_at.isoformat(timespec="seconds")
+        return {
+            "account": self.user,
+            "refused": self.refused,
+            "verified": self.verified,
+            "first_at": first_at,
+        }
+
 
 @dataclass(slots=True)
 class Report:
@@ -131,6 +140,26 @@ class Report:
         return sorted(
             self.accounts.values(), key=lambda hurt: (-hurt.verified, -hurt.refused, hurt.user)
         )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "since": self.since.isoformat(timespec="seconds"),
+            "until": self.until.isoformat(timespec="seconds"),
+            "decided": self.decided,
+            "equal": self.equal,
+            "as_recorded": {"fixed": self.fixed, "counted": self.counted},
+            "refused": {
+                "requests": self.saved,
+                "accounts": len(self.accounts),
+                "verified": self.verified,
+                "rules": dict(self.rules.most_common()),
+            },
+            "let_through": self.more,
+            "texts_saved": self.saved - self.more,
+            "money_saved": None if self.cost is None else f"{self.cost:.4f}",
+            "accounts": [hurt.plain() for hurt in self.most_hurt],
+        }
 
 
 # -- what is counted ---------------------------------------------------------------

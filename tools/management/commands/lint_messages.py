@@ -13,7 +13,7 @@ from optin.conf import conf
 from optin.messaging.segments import size
 from optin.support.wording import some
 from tools import lint
-from tools.lint import Finding, Report
+from tools.lint import Report
 
 _WIDTH = 100
 
@@ -33,48 +33,49 @@ class Command(base.BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = lint.report()
+        facts = _facts(lint.report())
         if options["json"]:
-            self.stdout.write(json.dumps(_facts(report), indent=2))
+            self.stdout.write(json.dumps(facts, indent=2))
         else:
-            self._print(report)
-        if report.errors:
+            self._print(facts)
+        if facts["errors"]:
             sys.exit(FAULT)
 
-    def _print(self, report: Report) -> None:
+    def _print(self, facts: dict[str, Any]) -> None:
+        texts, routes, budgets = facts["texts"], facts["routes"], facts["budgets"]
         self._table(
             ("Text", "Language", "Characters", "Segments"),
-            [
-                (one.kind, one.language, f"{long.places} of {long.room}", str(long.segments))
-                for one, long in ((one, size(one.body)) for one in report.samples)
-            ],
+            (
+                (t["kind"], t["language"], f"{t['characters']} of {t['room']}", str(t["segments"]))
+                for t in texts
+            ),
         )
         self._table(
             ("Region", "Gateway", "Sender", "Price of a text"),
-            [
+            (
                 (
-                    route.region,
-                    route.gateway,
-                    route.sender or "(the gateway chooses)",
-                    _money(route.price, report.segments),
+                    route["region"],
+                    route["gateway"],
+                    route["sender"] or "(the gateway chooses)",
+                    _money(route["price_of_a_text"]),
                 )
-                for route in report.plan.routes
-            ],
+                for route in routes
+            ),
         )
-        served = {route.region for route in report.plan.routes}
+        served = {route["region"] for route in routes}
         if lacking := [region for region in conf.sms_regions if region not in served]:
             self._wrapped(f"No gateway serves {', '.join(lacking)}: see manage check.")
             self.stdout.write()
         self._table(
             ("Setting", "Texts a day", "Price a day"),
-            [
+            (
                 (
-                    one.setting,
-                    "any number" if one.texts is None else f"{one.texts:,}",
-                    _money(one.price),
+                    one["setting"],
+                    "any number" if one["texts_a_day"] is None else f"{one['texts_a_day']:,}",
+                    _money(one["price_a_day"]),
                 )
-                for one in report.budgets
-            ],
+                for one in budgets
+            ),
         )
         self._wrapped(
             "The price of a day is for the most expensive gateway. Beyond OPTIN_OWN_SENDS_TOTAL, "
@@ -83,10 +84,14 @@ class Command(base.BaseCommand):
         )
         self.stdout.write()
         # Several texts may need the same.
-        for _same, findings in groupby(report.findings, lambda one: (one.fault, one.do)):
-            self._print_findings(list(findings))
-        warnings = len(report.findings) - report.errors
-        self.stdout.write(f"{some(report.errors, 'error')}, {some(warnings, 'warning')}.")
+        for (_code, do), found in groupby(facts["findings"], lambda one: (one["code"], one["do"])):
+            for one in found:
+                style = self.style.ERROR if one["level"] == "error" else self.style.WARNING
+                self._wrapped(f"{one['level']} {one['check']}: {one['text']}", style)
+            self._wrapped(f"Do: {do}", indent="  ")
+            self.stdout.write()
+        warnings = len(facts["findings"]) - facts["errors"]
+        self.stdout.write(f"{some(facts['errors'], 'error')}, {some(warnings, 'warning')}.")
 
     def _table(self, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         lines = [head, *rows]
@@ -94,13 +99,6 @@ class Command(base.BaseCommand):
         for line in lines:
             cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
             self.stdout.write("  ".join(cells).rstrip())
-        self.stdout.write()
-
-    def _print_findings(self, findings: list[Finding]) -> None:
-        style = self.style.ERROR if findings[0].is_error else self.style.WARNING
-        for finding in findings:
-            self._wrapped(f"{_level(finding)} optin.{finding.check_id}: {finding.text}", style)
-        self._wrapped(f"Do: {findings[0].do}", indent="  ")
         self.stdout.write()
 
     def _wrapped(self, text: str, style: Any = None, indent: str = "") -> None:
@@ -115,19 +113,16 @@ class Command(base.BaseCommand):
         self.stdout.write(filled, style)
 
 
-def _level(finding: Finding) -> str:
-    return "error" if finding.is_error else "warning"
-
-
-def _money(price: Decimal | None, times: int = 1) -> str:
+def _money(price: str | None) -> str:
     if price is None:
         return "not known"
-    exact = (price * times).normalize()
+    exact = Decimal(price).normalize()
     decimals = max(2, -int(exact.as_tuple().exponent))
     return f"{exact:,.{decimals}f}"
 
 
 def _facts(report: Report) -> dict[str, Any]:
+    """As JSON has it."""
     return {
         "errors": report.errors,
         "texts": [
@@ -150,16 +145,12 @@ def _facts(report: Report) -> dict[str, Any]:
             for route in report.plan.routes
         ],
         "budgets": [
-            {
-                "setting": one.setting,
-                "texts_a_day": one.texts,
-                "price_a_day": _plain(one.price),
-            }
+            {"setting": one.setting, "texts_a_day": one.texts, "price_a_day": _plain(one.price)}
             for one in report.budgets
         ],
         "findings": [
             {
-                "level": _level(finding),
+                "level": "error" if finding.is_error else "warning",
                 "check": f"optin.{finding.check_id}",
                 "code": finding.fault,
                 "kind": finding.kind,

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
+from dotenv import dotenv_values
 
 from optin.conf import every_setting
 from optin.management.commands import BaseCommand
@@ -16,10 +17,6 @@ from tools.replay import REPLAYED, Report
 
 SHOWN = 10
 """Accounts of the table. JSON has all."""
-
-_UNITS = {"d": "days", "h": "hours"}
-
-_LINE = re.compile(r"""(?:export )?\s*([A-Z][A-Z0-9_]*)=(?:'([^']*)'|"([^"]*)"|(.*))""")
 
 
 class Command(BaseCommand):
@@ -51,20 +48,21 @@ class Command(BaseCommand):
             names = ", ".join(setting.name for setting in REPLAYED)
             raise CommandError(f"{env} sets none of the settings that can be replayed: {names}.")
         changed = {name for name, value in given.items() if value != getattr(settings, name)}
-        others = sorted(changed - set(numbers))
         with replay.under(numbers):
             report = replay.replay(begin, until)
-        if options["json"]:
-            self.stdout.write(_plain(report, sorted(changed & set(numbers)), others))
-        else:
-            self.stdout.write(_table(report, sorted(changed & set(numbers)), others))
+        plain = {
+            **report.plain(),
+            "numbers": sorted(changed & set(numbers)),
+            "not_replayed": sorted(changed - set(numbers)),
+        }
+        self.stdout.write(json.dumps(plain, indent=2) if options["json"] else _table(report, plain))
 
 
 def _span(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9][0-9]{0,3})([dh])", text)
     if not found:
         raise CommandError("--since must be a number of days or hours, such as 30d or 12h.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -73,36 +71,30 @@ def _read(path: Path) -> dict[str, Any]:
     No error quotes a value: the file may hold secrets.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as lines:
+            values = dotenv_values(stream=lines, interpolate=False)
     except (OSError, UnicodeDecodeError) as exc:
         raise CommandError(f"{path} cannot be read: {type(exc).__name__}.") from None
     known = {setting.name: setting for setting in every_setting()}
     found: dict[str, Any] = {}
-    for n, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if not match:
-            raise CommandError(f"{path}, line {n}: must be NAME=value.")
-        name, *values = match.groups()
+    for name, text in values.items():
         setting = known.get(name)
         if setting is None:
-            _refuse_near(f"{path}, line {n}", name)
+            _refuse_near(path, name)
             continue
         try:
-            value = setting.parse(next(text for text in values if text is not None).strip())
+            found[name] = setting.parse(text or "")
         except ValueError as exc:
-            raise CommandError(f"{path}, line {n}: {name} {exc}.") from None
-        if setting in REPLAYED and (fault := setting.fault(value)):
-            raise CommandError(f"{path}, line {n}: {name} {fault}.")
-        found[name] = value
+            raise CommandError(f"{path}: {name} {exc}.") from None
+        if setting in REPLAYED and (fault := setting.fault(found[name])):
+            raise CommandError(f"{path}: {name} {fault}.")
     return found
 
 
-def _refuse_near(where: str, name: str) -> None:
+def _refuse_near(path: Path, name: str) -> None:
     """Refuse a name with a typing error: the replay would use the limits in force."""
     if near := get_close_matches(name, [setting.name for setting in REPLAYED], 1):
-        raise CommandError(f"{where}: there is no setting {name}. Did you mean {near[0]}?")
+        raise CommandError(f"{path}: there is no setting {name}. Did you mean {near[0]}?")
 
 
 def _money(report: Report) -> str:
@@ -111,18 +103,15 @@ def _money(report: Report) -> str:
     return f"{report.cost:,.2f} at {report.price:.4f} a text, on average"
 
 
-def _percent(part: int, whole: int) -> str:
-    """Rounded down: 100 % is all of them."""
-    return f"{part * 1000 // whole / 10:.1f} %" if whole else "-"
-
-
-def _table(report: Report, numbers: list[str], others: list[str]) -> str:
+def _table(report: Report, plain: dict[str, Any]) -> str:
+    # Rounded down: 100 % is all of them.
+    equal = f"{report.equal * 1000 // report.decided / 10} %" if report.decided else "-"
     lines = [
         f"Requests for texts from {report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} "
-        f"UTC, with {', '.join(numbers) or 'the limits in force'}",
+        f"UTC, with {', '.join(plain['numbers']) or 'the limits in force'}",
         "",
         f"Decided again     {report.decided:,} requests, {report.equal:,} of them with the same "
-        f"result ({_percent(report.equal, report.decided)})",
+        f"result ({equal})",
         f"As recorded       {report.fixed:,} refused by lists, stops or the breaker; "
         f"{report.counted:,} repeated refusals, recorded only as a count",
         f"Refused           {report.saved:,} requests that in fact got a text, of "
@@ -133,9 +122,11 @@ def _table(report: Report, numbers: list[str], others: list[str]) -> str:
         f"Texts saved       {report.saved - report.more:,}",
         f"Money saved       {_money(report)}",
     ]
-    if others:
-        names = ", ".join(others)
-        lines += ["", f"The file also changes these settings, which a replay does not use: {names}"]
+    if others := ", ".join(plain["not_replayed"]):
+        lines += [
+            "",
+            f"The file also changes these settings, which a replay does not use: {others}",
+        ]
     if report.rules:
         lines += ["", f"{'Rule':<24}{'Refused':>10}"]
         lines += [f"{rule:<24}{times:>10,}" for rule, times in report.rules.most_common()]
@@ -147,34 +138,3 @@ def _table(report: Report, numbers: list[str], others: list[str]) -> str:
             for hurt in report.most_hurt[:SHOWN]
         ]
     return "\n".join(lines)
-
-
-def _plain(report: Report, numbers: list[str], others: list[str]) -> str:
-    plain = {
-        "since": report.since.isoformat(timespec="seconds"),
-        "until": report.until.isoformat(timespec="seconds"),
-        "numbers": numbers,
-        "not_replayed": others,
-        "decided": report.decided,
-        "equal": report.equal,
-        "as_recorded": {"fixed": report.fixed, "counted": report.counted},
-        "refused": {
-            "requests": report.saved,
-            "accounts": len(report.accounts),
-            "verified": report.verified,
-            "rules": dict(report.rules.most_common()),
-        },
-        "let_through": report.more,
-        "texts_saved": report.saved - report.more,
-        "money_saved": None if report.cost is None else f"{report.cost:.4f}",
-        "accounts": [
-            {
-                "account": hurt.user,
-                "refused": hurt.refused,
-                "verified": hurt.verified,
-                "first_at": hurt.first_at.isoformat(timespec="seconds"),
-            }
-            for hurt in report.most_hurt
-        ],
-    }
-    return json.dumps(plain, indent=2)
