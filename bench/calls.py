@@ -32,7 +32,7 @@ from optin import phones
 from optin.models import PendingOtp, ProviderUser, Purpose, User
 from optin.operations import sign_in
 
-from tests.kit import round_trips
+from bench import round_trips
 
 PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
 _CSRF = "c" * 32

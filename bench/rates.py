@@ -21,7 +21,7 @@ from bench import contenders, servers, verify, world
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from tests.kit import round_trips
+from bench import round_trips
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -44,7 +44,7 @@ from django.utils import timezone
 from optin.messaging import webhooks
 from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.runtime import outside
-from tests.kit.certificates import Authority, tls
+from bench.certificates import Authority, tls
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "hooks.example.com"

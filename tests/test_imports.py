@@ -32,3 +32,14 @@ def test_helpers_come_from_the_kit_or_the_own_folder() -> None:
         if not is_fine(name, ".".join(path.relative_to(TESTS.parent).parent.parts))
     }
     assert wrong == set()
+
+
+def test_measurements_and_deployments_import_no_test() -> None:
+    folders = [TESTS.parent / name for name in ("bench", "deploy", "conformance", "tools")]
+    wrong = {
+        f"{path} imports {name}"
+        for folder in folders
+        for path in folder.rglob("*.py")
+        for name in imported(path)
+    }
+    assert wrong == set()

@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from bench import round_trips
 from optin import codes, keys
 from optin.models import (
     AccessKey,
@@ -23,7 +24,6 @@ from optin.models import (
     User,
 )
 from optin.operations import challenges, opt_ins
-from tests.kit import round_trips
 from tests.kit.clients import CONTROL, Api, statements
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong

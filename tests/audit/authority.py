@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.kit.certificates import Authority
+from bench.certificates import Authority
 
 _CONFIG = """
 [tsa]

@@ -15,6 +15,7 @@ from django.utils import timezone
 from prometheus_client import Metric
 from pytest_django.fixtures import Settings
 
+from bench.certificates import Authority
 from optin.audit import against, notes
 from optin.models import AuditEvent, AuditNote, AuditSeal
 from optin.operations import notary
@@ -24,7 +25,6 @@ from optin.tasks import notarise
 from tests.audit.authority import StampAuthority
 from tests.audit.tamper import forge_restore, remove, run, seal_rows, sequence_ends_at
 from tests.kit import commands
-from tests.kit.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -28,7 +28,7 @@ def after(wait: waits.Wait | None) -> object:
 def test_of_five_gateways_whose_delays_change_the_median_is_right_to_3_seconds(
     a_second: float,
 ) -> None:
-    """At each step of the clock. ``bench.waits`` does it for longer."""
+    """At each step of the clock."""
     said = listen(1500, a_second, 1, 10)
 
     assert said.error < 3, said

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import redis
 
+from bench.certificates import tls
 from optin.models.audit import BLOCK
 from tests.doctor.installation import Installation
-from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
 
 Env = Mapping[str, str]

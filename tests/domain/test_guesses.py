@@ -1,7 +1,4 @@
-"""How many guesses get through (G-03): what the owner sees of it, and what a guesser gets.
-
-``python -m bench.guesses`` attacks a whole year.
-"""
+"""How many guesses get through (G-03): what the owner sees of it, and what a guesser gets."""
 
 import re
 from datetime import datetime, timedelta

@@ -1,7 +1,4 @@
-"""A pumping attack and a day of honest people, replayed against the service as it runs (S-42).
-
-Here at a length for every run; ``python -m bench.pumping`` replays them in full.
-"""
+"""A pumping attack and a day of honest people, replayed against the service as it runs (S-42)."""
 
 from collections import Counter
 from functools import partial

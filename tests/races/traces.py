@@ -1,7 +1,4 @@
-"""A pumping attack, and a day of honest people: what they ask, and what must come of it.
-
-The tests replay them at a length for every run; ``bench.pumping`` replays them in full.
-"""
+"""A pumping attack, and a day of honest people: what they ask, and what must come of it."""
 
 import http.client
 import itertools

@@ -9,11 +9,11 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
+from bench import round_trips
 from optin.models import AuditEvent, User
 from optin.models.operation import after_commit
 from optin.models.statements import Select, Update, param
 from optin.origin import Face, Origin
-from tests.kit import round_trips
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

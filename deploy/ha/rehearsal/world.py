@@ -5,9 +5,10 @@ from django.contrib.auth.hashers import make_password
 from bench import world
 from bench.world import FILE_ID, Person
 from optin.models import User
-from tests.kit.people import PASSWORD
 
-__all__ = ["FILE_ID", "Person", "people"]
+__all__ = ["FILE_ID", "PASSWORD", "Person", "people"]
+
+PASSWORD = "correct horse battery"  # noqa: S105  (of nobody)
 
 
 def people(count: int) -> list[Person]:

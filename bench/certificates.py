@@ -1,4 +1,4 @@
-"""An authority for certificates, which only the tests believe."""
+"""An authority for certificates, which only tests and measurements believe."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
