@@ -128,7 +128,7 @@ Ocsf = tuple[int, int]
 """The class of an event in OCSF, and what was done (``support.ocsf``)."""
 
 OTHER: Final = 99
-"""What was done, where OCSF has no number for it."""
+"""The name of an activity for which OCSF has no number."""
 
 BASE, ACCOUNT, AUTHENTICATION, ENTITY, API = 0, 3001, 3002, 3004, 6003
 LOGON, LOGOFF, AUTHENTICATED = ((AUTHENTICATION, act) for act in (1, 2, OTHER))

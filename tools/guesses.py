@@ -34,7 +34,7 @@ COUNTED: tuple[Setting[Any], ...] = (
     *(Conf.app_failures, Conf.guess_budget, Conf.sends_per_number, Conf.sends_per_user),
     Conf.observe,
 )
-"""What it all depends on, and the bound that checks compare it with."""
+"""The settings that matter, and the bound that checks compare with."""
 
 PURPOSES = 3
 """Codes that can be open for one number at once: to sign in, to turn off, to change."""
@@ -71,7 +71,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is allowed of one kind of code."""
+    """The guesses at one kind of code that are let through."""
 
     kind: str
     hour: int

@@ -21,7 +21,7 @@ _REPLACEMENTS = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u
 
 
 class Fault(StrEnum):
-    """What can be wrong. A released value is never renamed."""
+    """The faults. A released value is never renamed."""
 
     UNWRITABLE = "unwritable"
     NOT_GSM_7 = "not_gsm_7"

@@ -56,7 +56,7 @@ STEP = timedelta(hours=1)
 
 
 class Recorded(NamedTuple):
-    """What is read of an event."""
+    """The columns of an event that are read."""
 
     pk: int
     at: datetime
@@ -256,7 +256,7 @@ def _count(
 
 
 def _fixed(event: Recorded) -> Refused | None:
-    """What withheld a text by a rule that cannot be decided again."""
+    """The rule that withheld a text, if it cannot be decided again."""
     rule = _rule_of(event)
     if event.outcome != WITHHELD or rule not in FIXED:
         return None
@@ -436,7 +436,7 @@ def _untold(since: datetime, until: datetime) -> int:
 
 
 def _price(since: datetime, until: datetime) -> Decimal | None:
-    """What a text cost on average then, by the figures of staff's home page."""
+    """The average cost of a text then, by the figures of staff's home page."""
     texts = Figure.objects.filter(
         what=Figure.What.TEXT, span__start__gte=since, span__start__lt=until
     )

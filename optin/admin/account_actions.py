@@ -187,7 +187,7 @@ ACTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an account has now that the operations could change."""
+    """The state of an account that the operations could change."""
 
     user: User
     factors: Overview
@@ -242,7 +242,7 @@ _HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
     ("resend", lambda it: it.factors.number),
     ("suspend", lambda it: True),
 )
-"""What is most likely wanted in which state, the most likely first."""
+"""The actions that staff most likely want in each state, the most likely first."""
 
 BUTTONS = 2
 """How many actions are shown at once; the others are in a menu."""

@@ -231,7 +231,7 @@ def _barred_programs(user: User) -> list[tuple[str, str, bool]]:
 
 
 def _page(user: Any, request: HttpRequest) -> dict[str, Any]:
-    """What stands above the story: who it is, what can be done, what may be wrong."""
+    """The top of the page: who it is, what can be done, what may be wrong."""
     actor: Any = request.user
     known = read_facts(user, timezone.now())
     # For the fields, too: nothing is read twice.
@@ -395,7 +395,7 @@ def _why_found(user: User, result: staff.Found) -> str:
 
 
 _KEY = re.compile(r"[^\s@+]{6}[^\s@]*")
-"""What may be an access key, and is no number or e-mail address."""
+"""Matches what may be an access key, and is no number or e-mail address."""
 
 
 def _beginning_of_key(asked: str) -> str:

@@ -48,7 +48,7 @@ class ReasonForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of it: words for the next page, a secret that is shown once, or a refusal."""
+    """The result: words for the next page, a secret that is shown once, or a refusal."""
 
     words: str
     level: int = messages.SUCCESS

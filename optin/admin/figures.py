@@ -167,7 +167,7 @@ def conversion(found: Figures, days: Iterable[date]) -> Share:
 
 
 def _budgets(found: Figures, now: datetime) -> Table:
-    """What the running windows have used: of all texts, and of the files that used most."""
+    """How much the running windows have used: of all texts, and of the files that used most."""
     file_ids = found.files[:SHOWN]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
     running = sorted(

@@ -32,7 +32,7 @@ SPANS = {
     WEEK + 1: ("Week", "Today and the week before"),
     statistics.DAYS: ("30 days", "Last 30 days"),
 }
-"""What the charts may show: days, a link to them, and what they are called."""
+"""The spans that charts may show: their days, address and name."""
 
 What = Figure.What
 

@@ -154,7 +154,7 @@ class Pages(ChangeList):
         self.zone = conf.time_zone
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        """What is asked for: a field that was left empty asks for nothing."""
+        """The search. An empty field asks for nothing."""
         found: dict[str, Any] = super().get_filters_params(params)
         return {
             name: given for name, given in found.items() if name != BEFORE and given[-1:] != [""]
@@ -244,7 +244,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def own_urls(self) -> list[URLPattern]:
-        """What else there is to see or do."""
+        """More links and actions."""
         return []
 
     def _row(self, request: HttpRequest, object_id: int) -> Any:

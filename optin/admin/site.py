@@ -36,7 +36,7 @@ _LEFT_OUT = frozenset(
 
 
 _GROUPS = {"oauth2_provider": "OAuth"}
-"""What a group of lists is called, where its package has a name that says nothing to staff."""
+"""Names of groups of lists, for packages whose own name says nothing to staff."""
 
 _ONLY_SENT_TO = {
     "find": "admin:index",

@@ -38,7 +38,7 @@ _FACES = {
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
-"""What machines ask for every few seconds."""
+"""Addresses that machines ask for every few seconds."""
 
 logger = logs.logger("optin.request")
 

@@ -273,7 +273,7 @@ def _origin(request: Any) -> Origin:
 
 @method_decorator(csrf_exempt, name="dispatch")
 class Endpoint(View):
-    """What is demanded of each endpoint: POST only, nothing in the address (S-35).
+    """Check what holds for each endpoint: POST only, nothing in the address (S-35).
 
     The toolkit leaves both to its clients, and answers 500 to an address that is badly
     escaped.

@@ -21,7 +21,7 @@ from optin.api.answers import Body
 
 JSON = "application/json"
 MEDIA_TYPES = (JSON, "text/json", "application/xml", "text/xml")
-"""What the calls take and give, in order of preference."""
+"""Media types of the calls, in order of preference."""
 
 _NAMESPACES = {
     "xmlns:xsd": "http://www.w3.org/2001/XMLSchema",

@@ -175,7 +175,7 @@ class Call(APIView):
         return base_response(error.message, links)
 
     def next_links(self, code: str) -> list[Link]:
-        """What can be done after a refusal with *code*."""
+        """The links to what the client can do after a refusal with *code*."""
         return []
 
     def finalize_response(

@@ -38,7 +38,7 @@ class Kept:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the comparison has come to."""
+    """The result of the comparison."""
 
     notes: list[Kept] = field(default_factory=list)
     """Those that were read, in the order of their seals."""

@@ -39,7 +39,7 @@ MARK_EVERY = 5.0
 """Seconds between two short lines of one process: about 5 MB a day at most."""
 
 TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
-"""What an event of any kind has in its data if a code was used up, or the account locked."""
+"""Keys in the data of an event of any kind: a code was used up, or the account locked."""
 
 _DATA = TELLING | {
     "app_until",
@@ -59,7 +59,7 @@ _DATA = TELLING | {
     "endpoint",
     "stopped",
 }
-"""What a line takes over from the data of its event."""
+"""Keys that a line takes over from the data of its event."""
 
 
 @dataclass(frozen=True, slots=True)

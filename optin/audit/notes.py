@@ -154,9 +154,9 @@ class Place:
     """A place outside that keeps notes, and how far it has come."""
 
     name: str
-    """What may be shown of its address: ``mail``, or that of a file or an authority."""
+    """Its name for others: ``mail``, or the address of a file or an authority."""
     targets: tuple[str, ...]
-    """What ``OPTIN_NOTARY`` says of it: of ``mail``, all addresses."""
+    """Its address in ``OPTIN_NOTARY``; for ``mail``, all addresses."""
     newest: AuditNote | None
     waiting: AuditSeal | None
     """The oldest seal of which no note there tells."""

@@ -17,7 +17,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 """The time of a row whose own cannot be read."""
 
 UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, DataError)
-"""What reading a row can raise whose values were tampered with."""
+"""Exceptions that reading a row can raise if somebody tampered with its values."""
 
 M = TypeVar("M", AuditEvent, AuditSeal)
 

@@ -87,7 +87,7 @@ def _events(**which: Any) -> list[AuditEvent]:
 
 
 AGAIN = ("again", "unchanged", "gone")
-"""What came of a decision that was carried out again."""
+"""The result of carrying out a decision again."""
 
 
 def _is_ours(event: AuditEvent) -> bool:

@@ -43,7 +43,7 @@ RANGE = 10_000
 """Events under one seal, at most."""
 
 SHORTEST_RETENTION = timedelta(days=30)
-"""What the triggers keep in any case; retention can only be longer."""
+"""The triggers keep each event at least so long. Retention can only be longer."""
 
 PATIENCE = 10.0
 """Seconds that sealing waits for transactions that are adding events."""
@@ -55,7 +55,7 @@ _JSON = json.JSONEncoder(default=str)  # made once, for millions of events
 
 @dataclass(slots=True)
 class Content:
-    """What a seal says of a range of events. Add them in the order of their ids."""
+    """The digest of a range of events. Add them in the order of their ids."""
 
     count: int = 0
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)

@@ -29,7 +29,7 @@ differ by less than this."""
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one look found, newest first."""
+    """The events that one look found, newest first."""
 
     events: list[AuditEvent]
     further: int | None = None  # the id below which the next look goes on, if there is more

@@ -170,7 +170,7 @@ def _settled(found: list[Finding], ran: float, settles: float) -> list[Finding]:
 
 
 def _failed(exc: Exception) -> Finding:
-    """What is said of a check that raised *exc*. Not its words: they may hold a secret."""
+    """The finding for a check that raised *exc*, without its words: they may hold a secret."""
     if isinstance(exc, DatabaseError) and isinstance(exc.__cause__, InsufficientPrivilege):
         return skipped("Not looked at: this role of the database may not read it.")
     if isinstance(exc, DatabaseError):

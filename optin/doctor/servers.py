@@ -19,7 +19,7 @@ _REDIS = {
     "ReadOnlyError": "It is a read-only replica: REDIS_URL must name the primary.",
     "": "Check the password, and redis:// or rediss://, in REDIS_URL.",
 }
-"""What to do, by the error of redis-py."""
+"""The advice for each error of redis-py."""
 
 
 def redis() -> Iterator[Finding]:

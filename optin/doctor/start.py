@@ -44,7 +44,7 @@ def settings_() -> Iterator[Finding]:
 
 
 def messages() -> list[CheckMessage]:
-    """What ``check --deploy`` finds. Several checks ask, and it runs once."""
+    """The findings of ``check --deploy``. Several checks ask for them, and it runs once."""
     with _running:  # the second one waits for the first
         return _messages()
 

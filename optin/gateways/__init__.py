@@ -113,7 +113,7 @@ KNOWN = frozenset(_MAKERS)
 """The names that ``OPTIN_GATEWAYS`` may hold, beside dotted paths."""
 
 _PARTS = ("name", "regions", "price", "send", "receipt")
-"""What every ``Gateway`` has."""
+"""Attributes of every ``Gateway``."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 

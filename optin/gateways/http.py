@@ -181,7 +181,7 @@ def _word(value: Any) -> str:
 
 
 def unclear(status: int) -> SmsError:
-    """What comes of a 2xx without the gateway's word that it took the text.
+    """The result of a 2xx that does not say that the gateway took the text.
 
     It may be an error, or the page of a hotspot. Still the text may have left.
     """
@@ -189,7 +189,7 @@ def unclear(status: int) -> SmsError:
 
 
 def fate_of(status: int) -> Fate:
-    """What a status that is no 2xx says of the text."""
+    """The fate of the text, by a status that is no 2xx."""
     if status < 400 or status in _NOT_NOW | _NOT_US:
         return Fate.TRY_ANOTHER
     # Whoever fails with a text in hand, or behind a proxy, may have sent it.

@@ -11,7 +11,7 @@ TIMEOUT = 5
 
 
 class Fate(StrEnum):
-    """What came of handing a text to a gateway."""
+    """The result of handing a text to a gateway."""
 
     ACCEPTED = "accepted"
     TRY_ANOTHER = "try_another"  # it fails, or not now: surely not sent

@@ -73,7 +73,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one limit came to."""
+    """The count of one limit, and when it goes down."""
 
     limit: Limit
     count: int

@@ -72,7 +72,7 @@ def read(user_id: int, number_digest: str, now: datetime) -> list[Sent]:
 
 
 def rates(rule: Rule, limits: Iterable[Rate], texts: Sequence[Sent], now: datetime) -> list[Tally]:
-    """What each limit comes to with one text more than *texts*, and when it lets it through."""
+    """Each limit as it is with one text more than *texts*, and when it lets that text through."""
     known = sorted((text.at for text in texts if not _is_ahead(text, now)), reverse=True)
     tallies = []
     for rate in limits:

@@ -65,7 +65,7 @@ def reading(limits: Sequence[Limit], now: datetime) -> Bound:
 
 
 def expected(limits: Sequence[Limit], rows: Sequence[Any]) -> list[Tally]:
-    """What each counter comes to with this operation, if no other one raises it meanwhile."""
+    """Each counter as it is with this operation, if no other one raises it meanwhile."""
     found = {scope: counts for scope, *counts in rows}
     return [
         Tally(limit, count + limit.adds, verified + limit.verifies)

@@ -457,7 +457,7 @@ def mail_server() -> Any:
 
 
 def _fate_of_mail(exc: OSError, notice: Notice) -> tuple[State, int]:
-    """What becomes of *notice* after *exc*, and how many unknown attempts it has."""
+    """The next state of *notice* after *exc*, and how many unknown attempts it has."""
     # The answers of the server about each address, or about the mail.
     answers = exc.recipients.values() if isinstance(exc, SMTPRecipientsRefused) else ()
     codes = [code for code, _words in answers]

@@ -92,7 +92,7 @@ def send_due(seconds: float) -> int:
 
 
 class _Sending:
-    """What is under way. Threads talk to endpoints; this one alone uses the database."""
+    """Attempts that are under way. Threads talk to endpoints; only this one uses the database."""
 
     def __init__(self, ends: float) -> None:
         self.ends = ends
@@ -178,7 +178,7 @@ def give_numbers(file: File | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an attempt."""
+    """The result of an attempt."""
 
     status: int = 0  # 0: there was no answer
     text: str = ""  # its beginning

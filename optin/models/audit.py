@@ -59,7 +59,7 @@ BLOCK = 10**9
 
 
 class _Thread(threading.local):
-    """What one thread of this process has written to the trail."""
+    """The newest event that one thread of this process wrote to the trail."""
 
     newest: str
     """The name of its newest event that is known to be committed; a random one before the first."""

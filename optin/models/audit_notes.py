@@ -1,4 +1,4 @@
-"""What was given to a notary, and when."""
+"""A note that was given to a notary, and when."""
 
 from django.db import models
 from django.db.models import Q

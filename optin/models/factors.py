@@ -194,7 +194,7 @@ class ProviderUser(Device):
 
 
 class Purpose(models.TextChoices):
-    """What a code is for. A code for one purpose is nothing for another."""
+    """The purpose of a code. A code for one purpose is not accepted for another."""
 
     OPT_IN = "opt_in", "opt in"
     SIGN_IN = "sign_in", "sign in"

@@ -112,7 +112,7 @@ class Outgoing(models.Model):
     language = models.CharField(max_length=8, blank=True)
 
     is_known = Q()
-    """What this release can write. The rest waits for the next release, while both run."""
+    """Rows that this release can send. The others wait for the next release, while both run."""
 
     objects = OutboxQuerySet.as_manager()
 

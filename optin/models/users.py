@@ -45,7 +45,7 @@ class UserManagerWithLock(UserManager["User"].from_queryset(UserQuerySet)):  # t
 
 
 MOST = 32_767
-"""What the column of a count can hold."""
+"""The largest value of the column of a count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ _LOCK = 0x6F7074696E73  # of the database: only one process writes
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one call came to."""
+    """The result of one call."""
 
     lines: int = 0
     fault: str = ""

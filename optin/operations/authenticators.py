@@ -48,7 +48,7 @@ Kind = AuditEvent.Kind
 
 
 class Removal(StrEnum):
-    """What is to be turned off."""
+    """The factors to turn off."""
 
     ALL = "all"
     NUMBER = "number"

@@ -65,7 +65,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What an operation reads of the user that it has locked."""
+    """The rows of the user that an operation reads once it has locked the user."""
 
     user: User
     now: datetime  # read after the lock was taken, which can take a while

@@ -100,7 +100,7 @@ way."""
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of one run, by ``USES``."""
+    """The counts of one run, by ``USES``."""
 
     done: Use  # rows that were encrypted again
     unreadable: dict[str, list[int]]  # ids of rows that were left as they are
@@ -114,7 +114,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """What is encrypted with the ring. Each row of it can ``seal_anew``."""
+    """Tables that are encrypted with the ring. Each row can ``seal_anew``."""
 
     use: str
     model: type[ProviderUser] | type[AuthenticatorApp] | type[WebhookEndpoint]
@@ -257,7 +257,7 @@ def _add(found: dict[str, Use], use: str, rows: "QuerySet[Any]", by: str) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Redigest:
-    """What became of making digests anew."""
+    """The counts of making digests anew."""
 
     numbers: int
     unreadable: list[int]

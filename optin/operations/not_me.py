@@ -42,7 +42,7 @@ OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
 
 
 class Effect(StrEnum):
-    """What the link of a notice does to what it is about."""
+    """How the link of a notice takes back its change."""
 
     REMOVES = "removes"
     PUTS_BACK = "puts_back"  # not a factor: the e-mail address from before

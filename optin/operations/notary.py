@@ -42,7 +42,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What came of the note for one place."""
+    """The result of giving a note to one place."""
 
     place: str
     fault: str = ""

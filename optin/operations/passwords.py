@@ -66,7 +66,7 @@ Kind = AuditEvent.Kind
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a try of a password came to."""
+    """The result of a try of a password."""
 
     outcome: SignInOutcome  # SIGNED_IN for a right one, INVALID_GRANT, or NOT_NOW
     now: datetime

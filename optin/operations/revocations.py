@@ -197,7 +197,7 @@ def withdraw(
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of those that were due."""
+    """The results of the removals that were due."""
 
     out: int = 0
     off: int = 0

@@ -42,7 +42,7 @@ class Sending:
 
     @property
     def decided(self) -> str:
-        """What staff are told."""
+        """The result as staff are told it."""
         return WITHHELD if self.is_withheld else self.outcome
 
     @property

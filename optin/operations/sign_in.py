@@ -56,7 +56,7 @@ RIGHTS = ("full", "2fa", "modify", "view", "events")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a client gets once; only digests are kept."""
+    """The tokens, which a client gets once; only digests are kept."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -127,7 +127,7 @@ def password_grant(
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What a password on a page came to: in, a code first, or not."""
+    """The result of a password on a page: signed in, a code first, or refused."""
 
     outcome: SignInOutcome
     user: User | None = None  # the one whose password was right

@@ -123,7 +123,7 @@ def _powers(user: User) -> set[int]:
 
 
 class Link(StrEnum):
-    """What an account has to do with a number."""
+    """The relation of an account to a number."""
 
     USES = "uses"
     HAD = "had"
@@ -138,7 +138,7 @@ class Found:
     users: tuple[User, ...]
     retry_after: timedelta | None = None
     links: Mapping[int, tuple[Link, datetime]] = field(default_factory=dict)
-    """What each has to do with the number that was searched for, and since or until when."""
+    """The relation of each account to the number, and since or until when."""
 
     @property
     def holder(self) -> User | None:

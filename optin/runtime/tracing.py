@@ -17,7 +17,7 @@ Fact = str | int
 
 
 class Traces(Protocol):
-    """What ``opentelemetry`` does (``otel.Traces``)."""
+    """The interface of ``otel.Traces``."""
 
     def trace(self, name: str, parent: str) -> AbstractContextManager[None]: ...
     def span(self, name: str) -> AbstractContextManager[None]: ...

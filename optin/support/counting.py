@@ -166,7 +166,7 @@ def name_of_prefix(control: Guard) -> str:
 
 
 def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
-    """What only the audit trail tells."""
+    """Figures that only the audit trail tells."""
     found = AuditEvent.objects.filter(_within(span, "at")).aggregate(
         locked=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="locked_until")),
         disabled=Count("pk", filter=Q(outcome="otp_incorrect", data__has_key="disabled")),

@@ -232,7 +232,7 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
 
 
 def _reference(message: SmsMessage) -> tuple[str, ...]:
-    """What the client of an opt-in calls the number now. The trail, which keeps all, has it not."""
+    """The client's present reference for the number. It is not in the trail: it can be erased."""
     code = message.pending_otp
     if code is None or code.purpose != Purpose.OPT_IN or not code.provider_user.client_reference:
         return ()

@@ -426,4 +426,4 @@ CONDITIONS: tuple[Condition, ...] = (
     *(jobs, seals, stream, notary),
 )
 MACHINES: tuple[Condition, ...] = (clock, workers)
-"""What is no matter of staff."""
+"""Conditions that do not concern staff."""

@@ -34,7 +34,7 @@ Kind = AuditEvent.Kind
 
 @dataclass(frozen=True, slots=True)
 class Led:
-    """What one request came to, and where in the timeline of its account that stands."""
+    """The result of one request, and its place in the timeline of the account."""
 
     event: AuditEvent  # not saved, where the refusal was only counted
     position: Position

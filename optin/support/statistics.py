@@ -241,7 +241,7 @@ def read(now: datetime) -> Figures:
 
 
 _FEW = [what for what in What.values if what not in {What.PREFIX, What.FILE}]
-"""What has few names."""
+"""Counts with few names."""
 
 _SUMS = {"n": Sum("count"), "n_verified": Sum("verified"), "price": Sum("cost")}
 

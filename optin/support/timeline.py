@@ -202,7 +202,7 @@ def _requests(
 
 
 def _alike(found: _Found) -> tuple[object, ...]:
-    """What the items of one entry have in common: for refusals, all but the single request.
+    """The key by which items become one entry: for refusals, all but the single request.
 
     For noise the network, the face, the client, the number and the file may differ too, because
     a stranger can choose them.

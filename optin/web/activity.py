@@ -41,7 +41,7 @@ def lines(events: Sequence[AuditEvent], limit: int) -> tuple[list[Told], int]:
 
 
 def _alike(event: AuditEvent) -> tuple[str, ...]:
-    """What events of one line have in common.
+    """The key by which events become one line.
 
     Of those that strangers can cause, the words alone, and for failed sign-ins not even these: a
     stranger has any number of networks, and must not fill the page by different ways.

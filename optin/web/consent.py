@@ -85,7 +85,7 @@ class Core(OAuthLibCore):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an application asks for, once nothing is wrong with it."""
+    """The request of an application, once nothing is wrong with it."""
 
     application: Any
     scope: str  # with each file by name
@@ -184,7 +184,7 @@ def _user(request: HttpRequest) -> User:
 
 
 def _standing(request: HttpRequest) -> Standing:
-    """What the session has proved. Who signs in on the way here enters one code, not two."""
+    """The proofs of the session. Who signs in on the way here enters one code, not two."""
     return sessions.standing(request, by_sign_in=True)
 
 

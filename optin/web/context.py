@@ -1,4 +1,4 @@
-"""What every template may use."""
+"""Variables for every template."""
 
 import re
 from functools import partial

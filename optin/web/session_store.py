@@ -18,7 +18,7 @@ from optin import keys
 from optin.models import SessionOwner, User
 
 _MESSAGES = frozenset({"flash", "flash_refused", "flash_to_password", "refused"})
-"""What may still be written into a session that has ended."""
+"""Keys that may still be written into a session that has ended."""
 
 _SEAL = "session.successor"
 

@@ -38,7 +38,7 @@ from optin.web import session_store
 
 
 class Step(StrEnum):
-    """What gives a session a new id. Rows keep the values."""
+    """The reasons why a session gets a new id. Rows keep the values."""
 
     CONFIRM = "confirm"  # the password again
     CHOOSE = "choose"  # a new password

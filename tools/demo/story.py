@@ -78,7 +78,7 @@ class Code:
 
 @dataclass(slots=True)
 class Story:
-    """What is to be saved. Users are saved at once: numbers are sealed for their ids."""
+    """Rows to save. Users are saved at once: numbers are sealed for their ids."""
 
     now: datetime
     people: list[User] = field(default_factory=list)

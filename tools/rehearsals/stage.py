@@ -41,7 +41,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Visit:
-    """What an honest person came for, and whether they got it."""
+    """A visit of an honest person, and whether it succeeded."""
 
     kind: str
     at: float

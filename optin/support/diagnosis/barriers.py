@@ -1,4 +1,4 @@
-"""What stands in the way now: of the next text, and of signing in."""
+"""Causes that stand in the way now, of the next text and of signing in."""
 
 from collections.abc import Iterator
 

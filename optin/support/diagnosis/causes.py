@@ -7,7 +7,7 @@ UNKNOWN = "\u2013"
 
 
 class Question(StrEnum):
-    """What the person asks support."""
+    """The question of the person."""
 
     NO_TEXT = "no_text"
     NO_OPT_IN = "no_opt_in"

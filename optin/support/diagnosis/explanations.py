@@ -60,10 +60,10 @@ OF_RULES: dict[str, Why] = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one cause is, and what helps: for each reader in their words."""
+    """One cause and what helps, in words for each reader."""
 
     staff: str
-    """What to do. The cause itself is told with its facts (``refusals``)."""
+    """The advice. The cause itself is told with its facts (``refusals``)."""
 
     client: str = ""
     """For a client's developer. "" where the code says it all, or no client may know."""

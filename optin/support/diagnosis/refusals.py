@@ -99,7 +99,7 @@ _MEANS: dict[str, str] = {
         "numbers that begin like this one are closed to opt-ins for a while, against fraud"
     ),
 }
-"""What a count comes to, where it does not speak for itself."""
+"""Words for a count that does not speak for itself."""
 
 
 def _when_again(event: AuditEvent, now: datetime) -> str:
@@ -112,7 +112,7 @@ def _when_again(event: AuditEvent, now: datetime) -> str:
 
 
 def password_limit(question: Question, event: AuditEvent, now: datetime) -> Cause:
-    """What is known of it: the refused try. The counter itself tells no name."""
+    """The refused try. The counter itself tells no name."""
     rule = wording.rule(event.data) or "too many tries"
     place = "several networks" if "networks" in event.data else event.ip or UNKNOWN
     words = f"Sign-in was refused at {moment(event.at)}, from {place}: {rule}."
