@@ -61,5 +61,5 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_safe
 def not_me_done(request: HttpRequest) -> HttpResponse:
-    """Say what happened to the account. A double click loses the session, and the details with it."""
+    """Say what happened to the account. A double click loses the session, and the details."""
     return page(request, "not_me_done.html", **request.session.get("disowned", {}))
