@@ -51,8 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "browser"):
             item.add_marker("browser")
-            if item.path.name != "test_flows.py":
-                item.add_marker("slow")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -87,13 +86,6 @@ def browser(_chromium: None) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def looks(pytestconfig: pytest.Config) -> list[chromium.Look]:
-    """How a page is looked at: a quick run looks at it in fewer ways."""
-    quick = "not slow" in pytestconfig.getoption("markexpr")
-    return chromium.BRIEFLY if quick else chromium.EVERYWHERE
-
-
 @pytest.fixture
 def open_page(browser: Browser, site: chromium.Site) -> Iterator[chromium.Window]:
     """``open_page("/path", width=320, scripts=False, scheme="dark")``: see ``chromium.Window``."""
@@ -103,7 +95,5 @@ def open_page(browser: Browser, site: chromium.Site) -> Iterator[chromium.Window
 
 
 @pytest.fixture
-def at(
-    open_page: chromium.Window, site: chromium.Site, crowd: Crowd, looks: list[chromium.Look]
-) -> Tour:
-    return Tour(open_page(width=chromium.NARROW), site, crowd, looks)
+def at(open_page: chromium.Window, site: chromium.Site, crowd: Crowd) -> Tour:
+    return Tour(open_page(width=chromium.NARROW), site, crowd)

@@ -6,7 +6,7 @@ from django.urls import resolve
 from playwright.sync_api import ElementHandle, Locator, Page, expect
 
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
-from tests.kit.chromium import Look, Site, audit_everywhere
+from tests.kit.chromium import Site, audit_everywhere
 
 _FOCUS = """target => {
     const at = document.activeElement;
@@ -132,10 +132,9 @@ class Keyboard(Pointer):
 class Tour(Pointer):
     """Somebody with a phone who has each page looked at."""
 
-    def __init__(self, page: Page, site: Site, crowd: Crowd, looks: list[Look]) -> None:
+    def __init__(self, page: Page, site: Site, crowd: Crowd) -> None:
         super().__init__(page, site)
         self.crowd = crowd
-        self.looks = looks
         self.seen: set[str] = set()
 
     def look(self, name: str, heading: str, *, error: str = "") -> None:
@@ -150,7 +149,7 @@ class Tour(Pointer):
         found = resolve(urlsplit(self.page.url).path).url_name
         assert found
         self.seen.add(found)
-        audit_everywhere(self.page, name, self.looks)
+        audit_everywhere(self.page, name)
 
     def says(self, error: str) -> None:
         expect(self.page.locator(".errors")).to_contain_text(error)

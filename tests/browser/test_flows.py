@@ -31,13 +31,7 @@ WAYS: dict[str, tuple[type[Pointer], bool, int]] = {
 }
 
 
-def in_every_way(*quick: str) -> pytest.MarkDecorator:
-    """Run a test in each way. Only the *quick* ones run without the long proofs."""
-    assert set(quick) <= set(WAYS)
-    ways = [
-        pytest.param(way, id=way, marks=[] if way in quick else [pytest.mark.slow]) for way in WAYS
-    ]
-    return pytest.mark.parametrize("start", ways, indirect=True)
+in_every_way = pytest.mark.parametrize("start", WAYS, indirect=True)
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def recovery_codes(hands: Pointer) -> list[str]:
 # -- text messages -----------------------------------------------------------------
 
 
-@in_every_way("scripts-320")
+@in_every_way
 def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-01 to P-04, P-07: with the pages' own words alone."""
     person = crowd.new()
@@ -112,8 +106,7 @@ def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
     assert len(site.texts(person.number)) == 2
 
 
-@pytest.mark.slow
-@in_every_way("keyboard-1280")
+@in_every_way
 def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08: the old number first, then the new one; the old one is told."""
     person = crowd.on()
@@ -127,8 +120,7 @@ def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
     assert "now uses another mobile number" in site.newest_text(person.number, after=3)
 
 
-@pytest.mark.slow
-@in_every_way("without-scripts-1280")
+@in_every_way
 def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08."""
     person = crowd.on()
@@ -146,7 +138,7 @@ def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     hands.sees("Your account")
 
 
-@in_every_way()
+@in_every_way
 def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
     """P-01, P-08: from the sign-in page to a new number, with a recovery code."""
     person, hands = crowd.on(), start()
@@ -183,7 +175,7 @@ def next_code(app: pyotp.TOTP) -> str:
     return app.at(datetime.now(UTC), counter_offset=1)
 
 
-@in_every_way()
+@in_every_way
 def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
     person, hands = crowd.new(), start()
     hands.sign_in(person)
@@ -206,7 +198,7 @@ def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
 # -- mails -------------------------------------------------------------------------
 
 
-@in_every_way()
+@in_every_way
 def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
     """P-14a, S-39: the mailed link takes the change back and ends every session."""
     person, thief = crowd.new(), start()
@@ -229,7 +221,7 @@ def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
     hands.sees("Change your password")
 
 
-@in_every_way()
+@in_every_way
 def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """The link signs nobody in: the second factor is asked for afterwards."""
     person = crowd.on()
@@ -255,7 +247,7 @@ def client_id(site: Site) -> str:
     return str(run(site, CLIENT)["id"])
 
 
-@in_every_way()
+@in_every_way
 def test_let_an_application_act(hands: Pointer, site: Site, crowd: Crowd, client_id: str) -> None:
     """RFC 6749 4.1 with PKCE: password, code, consent, and a token for the client."""
     person, verifier = crowd.on(), "v" * 64

@@ -30,7 +30,6 @@ def look(page: Page, name: str, heading: str) -> None:
     audit(page)
 
 
-@pytest.mark.slow
 def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     ann = crowd.new()
     page = open_page("/sign-in/", width=NARROW, locale="de-DE")
@@ -95,7 +94,6 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     look(page, "email-stop", "E-Mail-Adresse behalten")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_german_since_the_last_visit(
     width: int, open_page: Window, site: Site, crowd: Crowd

@@ -15,7 +15,7 @@ NUMBER = "/account/two-factor/number/"
 
 @pytest.fixture(
     params=[
-        pytest.param(True, id="scripts", marks=pytest.mark.slow),
+        pytest.param(True, id="scripts"),
         pytest.param(False, id="without-scripts"),  # where nothing but the server helps
     ]
 )
@@ -53,7 +53,6 @@ def give_twice(hands: Pointer, code: str, button: str) -> None:
 # -- codes, as phones and people give them -----------------------------------------
 
 
-@pytest.mark.slow
 def test_last_line_lets_the_browser_fill_the_code_in(
     hand: Pointer, site: Site, crowd: Crowd
 ) -> None:
@@ -74,7 +73,7 @@ def test_last_line_lets_the_browser_fill_the_code_in(
 
 @pytest.mark.parametrize(
     "between",
-    [pytest.param(" ", id="space"), pytest.param("-", id="hyphen", marks=pytest.mark.slow)],
+    [" ", "-"],
 )
 def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: Crowd) -> None:
     """P-04."""
@@ -109,14 +108,12 @@ def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
     assert len(sent) == 1
 
 
-@pytest.mark.slow
 def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) -> None:
     code = ask(hand, crowd.new())
     hand.give_code(f"Your code is {code}", "Turn it on")
     hand.sees("Two-factor sign-in is on")
 
 
-@pytest.mark.slow
 def test_turning_off_waits_for_the_button(hand: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08: what it does is said before the button."""
     person = crowd.on()
@@ -239,7 +236,6 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     assert len(site.texts(person.number)) == 1
 
 
-@pytest.mark.slow
 def test_two_tabs_lead_to_the_same_place(hand: Pointer, site: Site, crowd: Crowd) -> None:
     """The same code in both: the second leads on, and counts nothing."""
     person = crowd.new()
@@ -276,13 +272,10 @@ def overlaps(page: Page) -> list[str]:
     "options",
     [
         pytest.param({"width": NARROW, "height": 256}, id="400-percent"),
-        pytest.param(
-            {"width": WIDE, "forced_colors": "active"}, id="forced-colours", marks=pytest.mark.slow
-        ),
+        pytest.param({"width": WIDE, "forced_colors": "active"}, id="forced-colours"),
         pytest.param(
             {"width": NARROW, "reduced_motion": "no-preference"},
             id="motion",
-            marks=pytest.mark.slow,
         ),
     ],
 )

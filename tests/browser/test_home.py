@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, run
 from tests.browser.hands import sign_in
-from tests.kit.chromium import WIDE, Look, Site, Window, audit_everywhere
+from tests.kit.chromium import WIDE, Site, Window, audit_everywhere
 
 MONTH = """
 from random import Random
@@ -73,7 +73,6 @@ ONLY_FOUR = "document.querySelectorAll('.needs li').forEach((li, n) => n > 3 && 
 """Removes the others: tests before this one may have left more."""
 
 
-@pytest.mark.slow
 def test_home_is_one_screen_with_the_search_in_focus(home: Page, site: Site) -> None:
     """P-20: at 1280 x 800 nothing lies below, and nothing beside, whichever time is drawn."""
     run(site, MONTH)
@@ -97,7 +96,6 @@ def test_home_is_one_screen_with_the_search_in_focus(home: Page, site: Site) -> 
         run(site, "Revocation.objects.filter(reason='lost').delete()")
 
 
-@pytest.mark.slow
 def test_home_leads_everywhere_without_scripts(open_page: Window, site: Site, crowd: Crowd) -> None:
     """The navigation beside it needs one: without, or on a phone, the lists stand below."""
     page = open_page(scripts=False)
@@ -107,22 +105,18 @@ def test_home_leads_everywhere_without_scripts(open_page: Window, site: Site, cr
     expect(page.get_by_role("region", name="Texts by state, table")).to_be_visible()
 
 
-@pytest.mark.slow
-def test_figures_of_a_month_can_be_read_by_everybody(
-    home: Page, site: Site, looks: list[Look]
-) -> None:
+def test_figures_of_a_month_can_be_read_by_everybody(home: Page, site: Site) -> None:
     """axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
     run(site, MONTH)
-    audit_everywhere(home, "staff-home-month", looks)
+    audit_everywhere(home, "staff-home-month")
     home.goto("/admin/figures/")
     expect(home.get_by_role("img", name=re.compile("^Opt-ins by result"))).to_be_visible()
     for summary in home.locator("summary").all():
         summary.click()
     expect(home.locator("table[data-table=opt-ins] tbody tr")).to_have_count(30)
-    audit_everywhere(home, "staff-figures-month", looks)
+    audit_everywhere(home, "staff-figures-month")
 
 
-@pytest.mark.slow
 def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     """P-11: what scrolls takes the focus, and has a name."""
     run(site, MONTH)
@@ -134,10 +128,9 @@ def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     home.wait_for_function("() => document.activeElement.scrollTop > 100", timeout=10_000)
 
 
-@pytest.mark.slow
-def test_there_is_nothing_yet(home: Page, site: Site, looks: list[Look]) -> None:
+def test_there_is_nothing_yet(home: Page, site: Site) -> None:
     run(site, "Figure.objects.all().delete(); Span.objects.update(is_settled=True)")
     home.goto("/admin/")
     expect(home.get_by_text("There were no opt-ins")).to_be_visible()
     expect(home.get_by_role("img")).to_have_count(0)
-    audit_everywhere(home, "staff-home-empty", looks)
+    audit_everywhere(home, "staff-home-empty")

@@ -37,7 +37,6 @@ def hand(site: Site, crowd: Crowd, open_page: Window, ids: dict[str, int]) -> Po
     return sign_in(open_page(width=WIDE), site, crowd.on())
 
 
-@pytest.mark.slow
 def test_columns_fit_and_no_word_is_broken(hand: Pointer) -> None:
     page = hand.page
     for path in PATHS:
@@ -57,7 +56,6 @@ def top_of_head(page: Page) -> float:
     return box["y"]
 
 
-@pytest.mark.slow
 def test_heads_stay_in_sight(hand: Pointer) -> None:
     """The page scrolls where there is room, else the rows, also by keyboard."""
     page = hand.page
@@ -75,7 +73,6 @@ def test_heads_stay_in_sight(hand: Pointer) -> None:
     assert top_of_head(page) == pytest.approx(before, abs=2)
 
 
-@pytest.mark.slow
 def test_filters_stay_when_one_comes_back(hand: Pointer) -> None:
     page = hand.page
     page.goto(LOG)

@@ -34,7 +34,6 @@ NO_PAGES = {
 }
 
 
-QUICK = {"newcomer"}
 """The tours of a quick run."""
 
 Walk = Callable[[Tour], None]
@@ -545,7 +544,7 @@ def somebody_unlucky(at: Tour) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TOURS],
+    TOURS,
 )
 def test_pages_can_be_used_by_everybody(name: str, at: Tour) -> None:
     """P-10, P-11: every page on the way."""

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.gateways import Simulator, Text
-from tests.kit.chromium import NARROW, Look, Site, Window, audit, audit_everywhere, shoot
+from tests.kit.chromium import NARROW, Site, Window, audit, audit_everywhere, shoot
 
 PAGES = {
     "start": "/",
@@ -19,9 +19,9 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_can_be_used_by_everybody(name: str, open_page: Window, looks: list[Look]) -> None:
+def test_page_can_be_used_by_everybody(name: str, open_page: Window) -> None:
     """P-11: axe, 320 px, both schemes, and a browser without complaint."""
-    audit_everywhere(open_page(PAGES[name]), name, looks)
+    audit_everywhere(open_page(PAGES[name]), name)
 
 
 @pytest.mark.parametrize("name", ["start", "help", "simulator"])
@@ -52,7 +52,7 @@ def test_page_in_forced_colours(open_page: Window) -> None:
     shoot(page, "simulator-forced")
 
 
-def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: list[Look]) -> None:
+def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
     """P-15: by itself, at the top, without a reload, and read out."""
     phone = Simulator(site.data_dir)
     phone.send(Text("+61491570156", "0000001 is your code", "sms-a"))
@@ -65,10 +65,9 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window, looks: li
     # Other tests' texts may lie below.
     newest = page.locator(".bubble").all_inner_texts()[:2]
     assert [text.count("000000") for text in newest] == [1, 1]
-    audit_everywhere(page, "simulator-texts", looks)
+    audit_everywhere(page, "simulator-texts")
 
 
-@pytest.mark.slow
 def test_phone_shows_a_text_as_it_comes_without_scripts(site: Site, open_page: Window) -> None:
     page = open_page("/simulator/", scripts=False)
     Simulator(site.data_dir).send(Text("+61491570158", "0000003 is it", "sms-c"))

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from optin.admin.actions import OFFERED
 from tests.browser.crowd import Crowd
 from tests.browser.hands import Pointer, sign_in
-from tests.kit.chromium import Look, Site, Window, audit_everywhere
+from tests.kit.chromium import Site, Window, audit_everywhere
 from tests.kit.office import SHARED
 from tests.kit.staff import ADDRESSES, path_to
 
@@ -26,8 +26,6 @@ NO_PAGES = {
     "figures_csv": "a file",
 }
 OWN_PAGES = {"index", "begin", "app_list", "figures", "promises"}
-QUICK = {"index", "optin_user_suspend"}
-"""What a quick run looks at too."""
 
 
 TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())
@@ -58,13 +56,13 @@ def hand(open_page: Window, site: Site, cookies: Any) -> Pointer:
 class Tour:
     """A member of staff who has each state of a page looked at."""
 
-    def __init__(self, hand: Pointer, ids: Ids, name: str, looks: list[Look]) -> None:
+    def __init__(self, hand: Pointer, ids: Ids, name: str) -> None:
         self.hand, self.page, self.ids = hand, hand.page, ids
-        self.name, self.looks = name, looks
+        self.name = name
 
     def look(self, state: str = "") -> None:
         expect(self.page.get_by_role("heading", level=1)).to_have_count(1)
-        audit_everywhere(self.page, f"staff-{self.name}{state and '-'}{state}", self.looks)
+        audit_everywhere(self.page, f"staff-{self.name}{state and '-'}{state}")
 
     def go(self, query: str = "") -> None:
         answer = self.page.goto(f"{path_to(self.name, self.ids)}{query}")
@@ -133,16 +131,13 @@ class Tour:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TO_SEE],
+    TO_SEE,
 )
-def test_page_can_be_used_by_everybody(
-    name: str, hand: Pointer, ids: Ids, looks: list[Look]
-) -> None:
+def test_page_can_be_used_by_everybody(name: str, hand: Pointer, ids: Ids) -> None:
     """axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
-    Tour(hand, ids, name, looks).see()
+    Tour(hand, ids, name).see()
 
 
 def test_no_page_was_left_out() -> None:
     assert NO_PAGES.keys() < ADDRESSES.keys()
     assert set(TO_SEE) > OFFERED.keys()
-    assert set(TO_SEE) > QUICK

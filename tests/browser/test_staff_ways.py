@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Keyboard, Pointer
-from tests.kit.chromium import NARROW, Look, Site, Window, audit_everywhere
+from tests.kit.chromium import NARROW, Site, Window, audit_everywhere
 
 APP = "A" * 32
 
@@ -77,9 +77,7 @@ with transaction.atomic():
 """
 
 
-@pytest.mark.parametrize(
-    "by_app", [pytest.param(False, id="text"), pytest.param(True, id="app", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("by_app", [False, True], ids=["text", "app"])
 def test_a_day_of_support_by_keyboard(
     by_app: bool, open_page: Window, site: Site, crowd: Crowd
 ) -> None:
@@ -141,8 +139,7 @@ _HIDDEN = """() => {
 }"""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [NARROW, pytest.param(1280, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("width", [NARROW, 1280])
 def test_nothing_lies_over_the_focus(
     width: int, open_page: Window, site: Site, crowd: Crowd
 ) -> None:
@@ -166,9 +163,8 @@ def test_nothing_lies_over_the_focus(
                     break
 
 
-@pytest.mark.slow
 def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
-    open_page: Window, site: Site, crowd: Crowd, looks: list[Look]
+    open_page: Window, site: Site, crowd: Crowd
 ) -> None:
     """P-26, from the first page for staff to that page."""
     person = crowd.new()
@@ -181,7 +177,7 @@ def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
     expect(
         page.get_by_text("You need two-factor sign-in to open the page that you asked for.")
     ).to_be_visible()
-    audit_everywhere(page, "staff-led", looks)
+    audit_everywhere(page, "staff-led")
     hand.follow("Turn it on with an app")
     hand.press("Set it up")
     app = pyotp.TOTP(page.locator(".key").inner_text().replace(" ", ""))
@@ -214,10 +210,7 @@ def id_of(site: Site, model: str, **found: str) -> int:
     return made
 
 
-@pytest.mark.slow
-def test_secrets_are_shown_once(
-    superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
-) -> None:
+def test_secrets_are_shown_once(superuser: Pointer, site: Site, crowd: Crowd) -> None:
     """S-37, P-24: they stand in the answer, and a way back beside them."""
     page, somebody = superuser.page, crowd.on()
     number = id_of(site, "ProviderUser", user__username=somebody.name)
@@ -226,7 +219,7 @@ def test_secrets_are_shown_once(
     superuser.press("Show the number in full")
     shown = page.locator(".secret")
     assert re.sub(r"\D", "", shown.inner_text()) == somebody.number[1:]
-    audit_everywhere(page, "staff-secret-number", looks)
+    audit_everywhere(page, "staff-secret-number")
     superuser.follow("Done")
     assert somebody.number[3:] not in page.content()
 
@@ -235,7 +228,7 @@ def test_secrets_are_shown_once(
     superuser.fill("File id:", "777")
     superuser.press("Make an access key")
     key = shown.inner_text()
-    audit_everywhere(page, "staff-secret-key", looks)
+    audit_everywhere(page, "staff-secret-key")
     superuser.follow("Done")
     superuser.sees("Access keys")
     assert key not in page.content()
@@ -245,15 +238,12 @@ def test_secrets_are_shown_once(
     superuser.fill("Redirect addresses (https, one a line):", "https://shop.example/back")
     superuser.press("Make an application")
     secret = shown.inner_text()
-    audit_everywhere(page, "staff-secret-application", looks)
+    audit_everywhere(page, "staff-secret-application")
     superuser.follow("Done")
     assert secret not in page.content()
 
 
-@pytest.mark.slow
-def test_refusals_can_be_read_by_everybody(
-    superuser: Pointer, site: Site, looks: list[Look]
-) -> None:
+def test_refusals_can_be_read_by_everybody(superuser: Pointer, site: Site) -> None:
     """What staff may not do, what is not there, and too many searches."""
     page = superuser.page
     me = page.locator("#user-tools strong").inner_text()
@@ -262,23 +252,22 @@ def test_refusals_can_be_read_by_everybody(
     superuser.press("Suspend")
     expect(page.get_by_role("alert")).to_be_focused()
     expect(page.get_by_label("Reason:")).to_have_value("Am I let?")
-    audit_everywhere(page, "staff-out-of-reach", looks)
+    audit_everywhere(page, "staff-out-of-reach")
     for name, path in {
         "unknown": "/admin/optin/nothing/",
         "row": "/admin/optin/user/0/change/",
     }.items():
         page.goto(path)
-        audit_everywhere(page, f"staff-{name}", looks)
+        audit_everywhere(page, f"staff-{name}")
     run(site, f"User.objects.filter(username={me!r}).update(is_superuser=False)")
     page.goto("/admin/optin/user/")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
-    audit_everywhere(page, "staff-forbidden", looks)
+    audit_everywhere(page, "staff-forbidden")
     page.goto("/admin/")
-    audit_everywhere(page, "staff-without-a-role", looks)
+    audit_everywhere(page, "staff-without-a-role")
 
 
-@pytest.mark.slow
-def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[Look]) -> None:
+def test_searches_that_are_too_many(superuser: Pointer, site: Site) -> None:
     page = superuser.page
     page.goto("/admin/")
     page.get_by_label("Find an account").fill("+61491571000")
@@ -288,13 +277,10 @@ def test_searches_that_are_too_many(superuser: Pointer, site: Site, looks: list[
     superuser.press("Find")
     expect(page.get_by_text("You searched for too many numbers.")).to_be_visible()
     run(site, "SendCounter.objects.filter(scope__startswith='search').delete()")
-    audit_everywhere(page, "staff-many-searches", looks)
+    audit_everywhere(page, "staff-many-searches")
 
 
-@pytest.mark.slow
-def test_a_session_that_ended_over_a_form(
-    superuser: Pointer, site: Site, crowd: Crowd, looks: list[Look]
-) -> None:
+def test_a_session_that_ended_over_a_form(superuser: Pointer, site: Site, crowd: Crowd) -> None:
     """Idle for 15 minutes: nothing is done, they are told so, and come back to the form."""
     page, somebody = superuser.page, crowd.on()
     me = page.locator("#user-tools strong").inner_text()
@@ -316,4 +302,4 @@ def test_a_session_that_ended_over_a_form(
     superuser.press("Suspend")
     superuser.sees("Sign in")
     expect(page.get_by_text("Nothing was done: your session had ended.")).to_be_visible()
-    audit_everywhere(page, "staff-ended", looks)
+    audit_everywhere(page, "staff-ended")

@@ -8,9 +8,7 @@ from tests.browser.application import CLIENT, authorize
 from tests.browser.crowd import PASSWORD, Person, run
 from tests.browser.hands import Tour, another
 from tests.kit.apps import app_code
-from tests.kit.chromium import Look, Window, audit_everywhere
-
-pytestmark = pytest.mark.slow
+from tests.kit.chromium import Window, audit_everywhere
 
 HEAD = """
 from django.utils import timezone
@@ -43,7 +41,7 @@ def sign_in(at: Tour, person: Person) -> None:
 
 
 @pytest.mark.parametrize("name", ["400", "403_csrf", "429", "500", "503"])
-def test_faults(name: str, open_page: Window, looks: list[Look]) -> None:
+def test_faults(name: str, open_page: Window) -> None:
     context = {"service_name": "Two-Factor", "support": "support@example.com", "wait": "2 minutes"}
     html = engines["django"].get_template(f"{name}.html").render(context)
     page = open_page()
@@ -53,7 +51,7 @@ def test_faults(name: str, open_page: Window, looks: list[Look]) -> None:
 
     page.route("**/fault", answer)
     page.goto("/fault")
-    audit_everywhere(page, f"fault-{name}", looks)
+    audit_everywhere(page, f"fault-{name}")
 
 
 # -- the sign-in -------------------------------------------------------------------
@@ -245,10 +243,10 @@ def test_consent(at: Tour) -> None:
     sign_in(at, person)
     at.page.goto(authorize(client, "v" * 64))
     at.sees("Allow Ledger to act for you?")
-    audit_everywhere(at.page, "consent", at.looks)
+    audit_everywhere(at.page, "consent")
     at.page.goto(authorize("nobody", "v" * 64))
     at.sees("We cannot process this request")
-    audit_everywhere(at.page, "consent-error", at.looks)
+    audit_everywhere(at.page, "consent-error")
 
 
 # -- behind mailed links -----------------------------------------------------------

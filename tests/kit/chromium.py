@@ -357,18 +357,16 @@ def audit(page: Page) -> None:
     assert faults(page) == []
 
 
-Look = tuple[int, Scheme, bool]
-"""A width, a scheme, and whether colours alone are looked at."""
-EVERYWHERE: list[Look] = [
+EVERYWHERE: list[tuple[int, Scheme, bool]] = [
     (NARROW, "light", False),
     (NARROW, "dark", True),
     (WIDE, "dark", False),
     (WIDE, "light", True),
 ]
-BRIEFLY: list[Look] = [(NARROW, "light", False), (WIDE, "dark", True)]
+"""A width, a scheme, and whether colours alone are looked at."""
 
 
-def audit_everywhere(page: Page, name: str, looks: list[Look]) -> None:
+def audit_everywhere(page: Page, name: str) -> None:
     """Audit the page, and take its picture, at both widths in both schemes.
 
     Where pictures are asked for, take it at the width of a phone as well.
@@ -377,7 +375,7 @@ def audit_everywhere(page: Page, name: str, looks: list[Look]) -> None:
         _set(page, PHONE, scheme)
         shoot(page, f"{name}-{PHONE}-{scheme}")
     found = {}
-    for width, scheme, colours_only in looks:
+    for width, scheme, colours_only in EVERYWHERE:
         _set(page, width, scheme)
         shoot(page, f"{name}-{width}-{scheme}")
         wrong = faults(page, colours_only=colours_only)
