@@ -1,7 +1,6 @@
 """States with names, one fake (the gateway), a clock that stands still."""
 
 import gc
-import importlib
 import itertools
 import os
 import re
@@ -13,7 +12,6 @@ from zlib import crc32
 
 import pytest
 import time_machine
-from django.apps import apps
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
@@ -251,16 +249,17 @@ def django_db_setup(django_db_setup: None) -> None:
     """Let the flush between tests empty the audit trail and the jobs, and make it quick.
 
     The triggers of the trail are away meanwhile, if it or a large table is emptied. Deleting
-    a few rows takes less time than truncating tables; content types and permissions stay, as
-    most tests take less time than making them again. PostgreSQL keeps the space of deleted
-    rows, and later queries read it: so tables over 1 MB are truncated.
+    a few rows takes less time than truncating tables; content types, permissions and groups stay,
+    as most tests take less time than making them again. So a test that changes the permissions of
+    a group changes them back. PostgreSQL keeps the space of deleted rows, and later queries
+    read it: so tables over 1 MB are truncated.
     """
     execute, quote = connection.ops.execute_sql_flush, connection.ops.quote_name
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
 
     def sql_flush(style: object, tables: Iterable[str], **options: bool) -> list[str]:
-        kept = {"django_content_type", "auth_permission"}
+        kept = {"django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
         look = [
             f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608
             for table in (*tables, *(_JOBS if connection.vendor == "postgresql" else ()))
@@ -342,9 +341,3 @@ def service_role(db: None) -> str:
         cursor.execute(re.sub(r"\boptin_service\b", role, grants))
         cursor.execute(f"SET LOCAL ROLE {role}")
     return role
-
-
-@pytest.fixture
-def roles(db: None) -> None:
-    """The groups, as the migration makes them: the flush after other tests takes them away."""
-    importlib.import_module("optin.migrations.0010_staff").make_roles(apps, None)

@@ -31,11 +31,6 @@ from tests.kit.staff import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _roles(roles: None) -> None:
-    """Every test here has the groups."""
-
-
 @pytest.fixture
 def on_staff() -> OnStaff:
     return make_staff

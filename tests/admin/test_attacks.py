@@ -95,7 +95,6 @@ def test_what_is_shown_once_is_kept_by_nobody(
 LESS: dict[str, Callable[[User], object]] = {
     "no-group": lambda user: user.groups.clear(),
     "lower-group": lambda user: user.groups.set(Group.objects.filter(name="auditor")),
-    "group-lost-it": lambda user: user.groups.get().permissions.clear(),
 }
 
 

@@ -31,7 +31,7 @@ from optin.origin import Face, Origin
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 BASE = "http://127.0.0.1:8000"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import time_machine
 from django.conf import LazySettings
-from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import Sum
@@ -29,14 +28,13 @@ from optin.models import (
     User,
 )
 from optin.operations import opt_ins
-from optin.operations.staff import ROLES
 from optin.support import statistics
 from optin.support.diagnosis import Question, Why, diagnose
 from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tools.demo.cases import CALLERS
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).parents[2]
 SATURDAY_MORNING = datetime.fromisoformat("2026-11-28T09:30:00+11:00")
@@ -135,6 +133,7 @@ def each_case_has_its_cause(seeded: datetime) -> None:
         assert found[0] is why, name
 
 
+@pytest.mark.slow
 def test_a_first_start_is_sound(seeded: datetime) -> None:
     """All at once, for the story takes seconds to tell; the last one seals what is there."""
     nothing_is_of_the_future_and_nobody_real_has_a_number(seeded)
@@ -159,7 +158,6 @@ def test_the_story_is_always_the_same() -> None:
             start()
         stories.append(list(AuditEvent.objects.order_by("pk").values_list(*facts)))
         call_command("flush", interactive=False, verbosity=0)
-        Group.objects.bulk_create(Group(name=name) for name in ROLES)
     assert len(stories[0]) > 1000
     assert stories[0] == stories[1]
 
@@ -210,6 +208,7 @@ def test_empty_makes_the_people_only_and_no_later_start_adds_more() -> None:
 # -- used --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--empty"]], ids=["history", "empty"])
 def test_staff_come_in_with_what_is_printed(phone: Phone, arguments: list[str]) -> None:
     """By the password that is printed and the code on the simulated phone: at once."""

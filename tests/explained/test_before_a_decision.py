@@ -31,7 +31,10 @@ from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.races import all_places_taken
 from tests.kit.staff import REFERENCE, In, browser_of, lead
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+]
 
 ONE = (Rate(1, 60),)
 

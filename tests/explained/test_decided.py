@@ -51,7 +51,8 @@ from tests.kit.phone import AWAY, REFUSED, Phone, wrong
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("roles", "password_clients"),
+    pytest.mark.usefixtures("password_clients"),
+    pytest.mark.slow,
 ]
 
 Seed = Callable[[Stage], None]

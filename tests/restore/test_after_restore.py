@@ -409,7 +409,7 @@ CHANGES = [name for name in CHANGES if callable(getattr(Town, name))]
 
 
 @pytest.fixture
-def ledgered(db: None, roles: None, tmp_path: Path, settings: LazySettings) -> Path:
+def ledgered(db: None, tmp_path: Path, settings: LazySettings) -> Path:
     settings.OPTIN_LEDGER = str(tmp_path / "ledger")
     Canary.objects.look()
     return tmp_path / "ledger"
@@ -425,6 +425,7 @@ def readiness(client: Client) -> tuple[int, str]:
     return answer.status_code, answer.content.decode().strip()
 
 
+@pytest.mark.slow
 def test_nothing_lives_again(
     ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import AWAY, REFUSED, SILENT, STOPPED
 from tests.kit.world import PAGE, World, proved
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("roles")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 Told = tuple[str, str, int | None]
 
