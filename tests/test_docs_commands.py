@@ -175,6 +175,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
         assert "Traceback" not in printed, f"{command}\n{printed}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*run_here("python3 "), *run_here(".venv/bin/pip ")])
 def test_other_commands_for_operators_run(command: str) -> None:
     """Packages are there already: pip must find nothing else to do."""

@@ -62,6 +62,7 @@ def of(document: Path, built: dict[Path, Page]) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_each_link_leads_somewhere(built: dict[Path, Page]) -> None:
     lost = {
         f"{page.path.name}: {address}"

@@ -548,6 +548,7 @@ def test_no_page_needs_what_the_policy_forbids(
     assert Markup(response.content.decode()).forbidden == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_no_page_holds_a_secret_or_a_number(
     world: World,

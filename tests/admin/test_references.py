@@ -54,6 +54,7 @@ def test_a_success_has_none(user: User, file: File, phone: Phone) -> None:
     assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})
 
 
+@pytest.mark.slow
 def test_each_of_equal_refusals_leads_to_their_entry(
     user: User, file: File, signed_in: In, clock: time_machine.Traveller
 ) -> None:

@@ -12,7 +12,7 @@ from optin.operations import revocations
 from optin.origin import Face, Origin
 from tests.kit.staff import In, OnStaff, ask
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 COMMAND = Origin(Face.COMMAND)
 DUE = "2026-11-03 23:00:00 AEDT"

@@ -20,7 +20,7 @@ from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.staff import ADDRESSES, In, path_to
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 NO_PAGES = {"login", "logout", "jsi18n", "optin_auditevent_export", "figures_csv"}
 VOID = frozenset({"input", "meta", "link", "img", "br", "hr", "path", "use"})

@@ -29,7 +29,7 @@ from optin.models import (
     User,
 )
 from optin.operations import opt_ins, staff_actions
-from tests.kit.clients import MEDIA_TYPES, OF_ONE_REQUEST, Answer, Api, bearer
+from tests.kit.clients import FORMATS, OF_ONE_REQUEST, Answer, Api, bearer
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -58,7 +58,7 @@ def audited() -> list[tuple[str, str]]:
 # -- verify ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_right_code_activates(
     api: Api, pending: ProviderUser, phone: Phone, media_type: str
 ) -> None:
@@ -69,7 +69,7 @@ def test_right_code_activates(
     assert audited()[1:] == [("verify_opt_in", "ok")]
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_one_body_for_whatever_cannot_be_right(
     user: User,
     stranger: User,
@@ -162,7 +162,7 @@ def test_fifth_wrong_try_is_incorrect_and_then_exhausted(
     assert user.failures == PendingOtp.objects.get().tries == 5
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_tenth_failure_is_incorrect_and_then_locked(
     user: User,
     pending: ProviderUser,
@@ -258,7 +258,7 @@ def test_active_number_under_another_file_is_unknown_there(
     assert answer.brief == (400, "otp_incorrect")
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_number_of_another_user(
     user: User, stranger: User, active: ProviderUser, phone: Phone, media_type: str
 ) -> None:
@@ -387,7 +387,7 @@ def test_of_two_decisions_the_first_answers(
 # -- opt-in ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_resend(api: Api, phone: Phone, clock: time_machine.Traveller, media_type: str) -> None:
     """Within the wait: nothing is sent and the pending code stays. After it: the same again."""
     api.media_type = media_type
@@ -526,7 +526,7 @@ def test_gateway_that_fails_does_not_fail_the_call(
 # -- opt-out -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_opt_out(
     user: User,
     active: ProviderUser,
@@ -716,7 +716,7 @@ def test_audit_trail_that_cannot_be_written(
     assert one.verify(pending.pk, phone.code()).status == 200
 
 
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 def test_database_that_is_away(one: Api, access_key: str, accept: str) -> None:
     with failing("", OperationalError("could not connect to 192.0.2.5")):
         answers = [
@@ -735,7 +735,7 @@ def test_database_that_is_away(one: Api, access_key: str, accept: str) -> None:
     [(opt_ins, "verify_opt_in"), (VerifyView, "finalize_response")],
     ids=["within", "after"],
 )
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 def test_unforeseen_exception(
     where: tuple[object, str],
     one: Api,

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from optin.conf import Rate
 from optin.models import PendingOtp, ProviderUser, User
-from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer, write
+from tests.kit.clients import FORMATS, MEDIA_TYPES, Answer, Api, bearer, write
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -26,7 +26,7 @@ JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 
 
 @pytest.mark.parametrize("body_type", MEDIA_TYPES)
-@pytest.mark.parametrize("accept", [None, *MEDIA_TYPES])
+@pytest.mark.parametrize("accept", [None, "text/xml"])
 def test_success_is_negotiated(
     api: Api, pending: ProviderUser, phone: Phone, body_type: str, accept: str | None
 ) -> None:
@@ -62,10 +62,10 @@ def test_body_of_another_type(api: Api, phone: Phone, media_type: str) -> None:
     assert phone.messages == []
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 @pytest.mark.parametrize(
     "parameters",
-    ["; charset=utf-8", ";charset=UTF-8", '; charset="utf-8"', " ; charset=utf8", "; x=y"],
+    ["; charset=utf-8", '; charset="UTF-8"', "; x=y"],
 )
 def test_utf_8_is_the_encoding(api: Api, phone: Phone, media_type: str, parameters: str) -> None:
     answer = api.opt_in(NUMBER, media_type=media_type + parameters)
@@ -73,10 +73,8 @@ def test_utf_8_is_the_encoding(api: Api, phone: Phone, media_type: str, paramete
     assert answer.media_type == f"{media_type}; charset=utf-8"
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
-@pytest.mark.parametrize(
-    "charset", ["iso-8859-1", "utf-16", "us-ascii", "utf-7", "windows-1252", "x", ""]
-)
+@pytest.mark.parametrize("media_type", FORMATS)
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", ""])
 def test_another_encoding_declared(api: Api, phone: Phone, media_type: str, charset: str) -> None:
     """S-22"""
     answer = api.opt_in(NUMBER, media_type=f'{media_type}; charset="{charset}"')
@@ -84,8 +82,8 @@ def test_another_encoding_declared(api: Api, phone: Phone, media_type: str, char
     assert phone.messages == []
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("media_type", FORMATS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
 def test_another_encoding_found(api: Api, phone: Phone, media_type: str, encoding: str) -> None:
     """S-22"""
     text = write("OptInTo2FARequest", {"MobileNumber": NUMBER}, media_type).decode()
@@ -94,8 +92,8 @@ def test_another_encoding_found(api: Api, phone: Phone, media_type: str, encodin
     assert phone.messages == []
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
-@pytest.mark.parametrize("junk", [b"\xff", b"\xe9", b"\xc0\x80", b"\xed\xa0\x80", b"\x00"])
+@pytest.mark.parametrize("media_type", FORMATS)
+@pytest.mark.parametrize("junk", [b"\xff", b"\xed\xa0\x80", b"\x00"])
 def test_invalid_utf_8(api: Api, phone: Phone, media_type: str, junk: bytes) -> None:
     """S-22"""
     content = write("OptInTo2FARequest", {"x": "?", "MobileNumber": NUMBER}, media_type)
@@ -104,7 +102,7 @@ def test_invalid_utf_8(api: Api, phone: Phone, media_type: str, junk: bytes) -> 
     assert phone.messages == []
 
 
-@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-16", "ascii", "utf-7", "cp037"])
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-16"])
 def test_another_encoding_in_the_declaration(api: Api, phone: Phone, encoding: str) -> None:
     """S-22: a contradictory declaration"""
     text = write("OptInTo2FARequest", {"MobileNumber": NUMBER}, XML).decode()
@@ -118,7 +116,7 @@ def test_another_encoding_in_the_declaration(api: Api, phone: Phone, encoding: s
 # -- size --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 @pytest.mark.parametrize(("size", "status"), [(16 * 1024, 200), (16 * 1024 + 1, 413)])
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
 def test_size(
@@ -187,7 +185,7 @@ class Endless(io.RawIOBase):
         return b" " * size
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_chunked_body(api: Api, phone: Phone, media_type: str) -> None:
     content = write("OptInTo2FARequest", {"MobileNumber": NUMBER}, media_type)
     assert post_chunked(api, io.BytesIO(content), media_type=media_type).status == 200
@@ -202,7 +200,7 @@ def test_chunked_body_of_no_chunks_is_empty(api: Api) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("bad"), OSError("bad"), EOFError(), Exception("InvalidChunkSize")]
 )
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_malformed_chunk(api: Api, media_type: str, error: Exception) -> None:
     answer = post_chunked(api, Broken(error), media_type=media_type)
     assert answer.brief == (400, "invalid_request")
@@ -357,35 +355,30 @@ def test_without_a_fault_it_succeeds(sent: Sent) -> None:
     assert sent.send().status == 200
 
 
-@pytest.mark.parametrize("accept", [None, *MEDIA_TYPES])
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault[0].__name__ for fault in FAULTS])
-def test_each_refusal_is_negotiated(
-    sent: Sent, fault: tuple[Fault, int, str, str], accept: str | None
-) -> None:
+def test_each_refusal_is_negotiated(sent: Sent, fault: tuple[Fault, int, str, str]) -> None:
     fault[0](sent)
-    answer = sent.send(accept=accept)
+    answer = sent.send(accept=TEXT_XML)
     assert answer.brief == fault[1:3]
-    assert answer.media_type == f"{accept or JSON}; charset=utf-8"
+    assert answer.media_type == f"{TEXT_XML}; charset=utf-8"
     assert set(answer.data) == {"StatusMessage", "_links"}
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers.get("Allow") != ""
 
 
-@pytest.mark.parametrize("body_type", MEDIA_TYPES)
 @pytest.mark.parametrize(
     "fault",
     [fault for fault in FAULTS if fault[0] is not wrong_type],
     ids=[fault[0].__name__ for fault in FAULTS if fault[0] is not wrong_type],
 )
 def test_each_refusal_takes_the_type_of_the_body(
-    sent: Sent, fault: tuple[Fault, int, str, str], body_type: str
+    sent: Sent, fault: tuple[Fault, int, str, str]
 ) -> None:
-    if "xml" in body_type:
-        sent.content = write("Verify2FAOptInRequest", json.loads(sent.content), body_type)
+    sent.content = write("Verify2FAOptInRequest", json.loads(sent.content), XML)
     fault[0](sent)
-    answer = sent.send(media_type=body_type)
+    answer = sent.send(media_type=XML)
     assert answer.brief == fault[1:3]
-    assert answer.media_type == f"{body_type}; charset=utf-8"
+    assert answer.media_type == f"{XML}; charset=utf-8"
 
 
 # -- methods, hosts, unknown addresses ---------------------------------------------

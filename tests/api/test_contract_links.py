@@ -13,7 +13,7 @@ from pytest_django import Settings
 from optin.api.answers import ERRORS
 from optin.conf import Rate
 from optin.models import AuditEvent, Membership, ProviderUser, User
-from tests.kit.clients import MEDIA_TYPES, Answer, Api, bearer
+from tests.kit.clients import FORMATS, Answer, Api, bearer
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -103,7 +103,7 @@ def test_link_can_be_followed_as_it_stands(api: Api, active: ProviderUser) -> No
     assert api.send("POST", target.path, query=target.query).code == "2fa_code_required"
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 def test_no_link_holds_the_access_key(
     key_api: Api, pending: ProviderUser, phone: Phone, media_type: str
 ) -> None:

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.kit.clients import MEDIA_TYPES, Api
+from tests.kit.clients import FORMATS, MEDIA_TYPES, Api
 
 JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 
@@ -126,7 +126,7 @@ def test_foreign_host(path: str, host: str) -> None:
     assert not host or host.encode() not in answer.content
 
 
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("call", ["token", "TOKEN-2fa", "refresh/"])
 def test_foreign_host_at_the_token_calls_answers_in_their_format(call: str, accept: str) -> None:
     answer = Api(accept=accept).send(

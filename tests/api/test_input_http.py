@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, SmsMessage, User
 from tests.api.bodies import BODIES, FORM_REFUSED, JSON_REFUSED, MARK, XML_REFUSED
-from tests.kit.clients import MEDIA_TYPES, Answer, Api, write
+from tests.kit.clients import FORMATS, MEDIA_TYPES, Answer, Api, write
 from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import Phone, wrong
 
@@ -93,7 +93,7 @@ def test_refused_form_leaves_no_trace(user: User, password_clients: None, name: 
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 @pytest.mark.parametrize(("size", "status"), [(MAX_BODY, 200), (MAX_BODY + 1, 413)])
 def test_body_of_16_kib_is_the_largest(
     api: Api, phone: Phone, media_type: str, size: int, status: int
@@ -151,7 +151,7 @@ EXTRA: dict[str, object] = {
 """Names of our own columns, as a client might try them."""
 
 
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("media_type", FORMATS)
 @pytest.mark.parametrize("extra", [EXTRA, {name.upper(): v for name, v in EXTRA.items()}])
 @pytest.mark.django_db(transaction=True)
 def test_extra_fields_write_nothing(
@@ -206,6 +206,7 @@ def test_extra_fields_of_a_token_call_write_nothing(user: User, password_clients
 HOSTILE = ["\x01", "\x00", "\x1f", "\x7f", "\ufffe", "\ud800", "]]>", "<a>&b;", "\u202e"]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("accept", ["application/xml", "application/json"])
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
@@ -239,6 +240,7 @@ def test_no_client_can_put_a_control_character_into_an_answer(
         assert answer.data
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

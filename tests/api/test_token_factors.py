@@ -97,9 +97,9 @@ def test_a_recovery_code_in_any_spelling(full: Person, spell: Callable[[str], st
 
 
 @pytest.mark.parametrize("media_type", BODIES)
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_what_has_no_shape_of_a_code_is_no_guess(full: Person, media_type: str) -> None:
+    events = AuditEvent.objects.count()
+    for code in (
         "12345",
         "12345678",
         "0123-4567-89AB-CDEU",
@@ -108,12 +108,8 @@ def test_a_recovery_code_in_any_spelling(full: Person, spell: Callable[[str], st
         "\uff11\uff12\uff13\uff14\uff15\uff16",
         "0123456789ABCDE\u0131",
         "0" * 65,
-    ],
-    ids=ascii,
-)
-def test_what_has_no_shape_of_a_code_is_no_guess(full: Person, media_type: str, code: str) -> None:
-    events = AuditEvent.objects.count()
-    assert error(Tokens(media_type=media_type).sign_in(verification_code=code)) == MALFORMED
+    ):
+        assert error(Tokens(media_type=media_type).sign_in(verification_code=code)) == MALFORMED
     assert full.now.otp_failures == 0
     assert AuditEvent.objects.count() == events
 

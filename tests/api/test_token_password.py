@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from oauth2_provider.models import AbstractApplication
 
 from optin.conf import Rate
@@ -24,7 +24,17 @@ from optin.models import (
 )
 from optin.operations import sign_in, tenants
 from optin.runtime import hashing
-from tests.kit.clients import BODIES, FORM, MEDIA_TYPES, TOKEN_CALLS, Answer, Api, Tokens, error
+from tests.kit.clients import (
+    BODIES,
+    FORM,
+    FORMATS,
+    MEDIA_TYPES,
+    TOKEN_CALLS,
+    Answer,
+    Api,
+    Tokens,
+    error,
+)
 from tests.kit.oauth import basic, make_client
 from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.trail import all_told
@@ -39,8 +49,10 @@ MALFORMED = (400, "invalid_request")
 # -- granted -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accept", [None, *MEDIA_TYPES])
-@pytest.mark.parametrize("media_type", BODIES)
+@pytest.mark.parametrize(
+    ("media_type", "accept"),
+    [*((sent, None) for sent in (*MEDIA_TYPES, FORM)), *((FORM, asked) for asked in MEDIA_TYPES)],
+)
 @pytest.mark.parametrize("call", ["token", "token-2fa"])
 def test_grant(user: User, call: str, media_type: str, accept: str | None) -> None:
     answer = Tokens(call=call, media_type=media_type, accept=accept).sign_in()
@@ -167,7 +179,7 @@ def test_token_works_for_its_files_only(
 # -- refused -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("call", TOKEN_CALLS)
 def test_not_enabled(user: User, call: str, accept: str) -> None:
     """S-35: off until an operator enables it, and the password is not looked at."""
@@ -229,14 +241,14 @@ def test_missing_field(user: User, media_type: str, call: str, missing: str) -> 
         assert missing in answer.data["error_description"]
 
 
-@pytest.mark.parametrize("value", [7, 1.5, True, ["ann"], {"a": "b"}, []], ids=repr)
 @pytest.mark.parametrize(
     "field", ["grant_type", "username", "password", "scope", "verification_code"]
 )
-def test_field_of_another_type(user: User, field: str, value: object) -> None:
+def test_field_of_another_type(user: User, field: str) -> None:
     """S-11: a list is never one or many guesses, at a password neither."""
-    body: dict[str, Any] = {field: value}
-    assert error(Tokens().sign_in(**body)) == MALFORMED
+    values: list[Any] = [7, 1.5, True, ["ann"], {"a": "b"}, []]
+    for value in values:
+        assert error(Tokens().sign_in(**{field: value})) == MALFORMED
     assert not AuditEvent.objects.exists()
 
 
@@ -259,11 +271,11 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
     assert len(all_told()) == 1
 
 
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("call", TOKEN_CALLS)
-@pytest.mark.parametrize(
-    ("method", "media_type", "content", "status"),
-    [
+def test_statuses_of_invalid_request(call: str, accept: str) -> None:
+    """RFC 6749 has one code for them; the status still tells them apart."""
+    for method, media_type, content, status in (
         ("GET", "", b"", 405),
         ("PUT", "application/json", b"{}", 405),
         ("DELETE", "", b"", 405),
@@ -274,29 +286,22 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
         ("POST", "", b"{}", 415),
         ("POST", "application/json", b"", 400),
         ("POST", "application/json", b"[]", 400),
-    ],
-)
-def test_statuses_of_invalid_request(
-    call: str, accept: str, method: str, media_type: str, content: bytes, status: int
-) -> None:
-    """RFC 6749 has one code for them; the status still tells them apart."""
-    answer = Tokens(media_type=media_type, accept=accept).post(call, content, method)
+    ):
+        answer = Tokens(media_type=media_type, accept=accept).post(call, content, method)
 
-    assert error(answer) == (status, "invalid_request")
-    assert answer.media_type == f"{accept}; charset=utf-8"
-    assert answer.headers["Allow"] == "POST"
-    if "xml" in accept:
-        assert answer.content.startswith(b"<OAuthGrantRequestError xmlns:xsd=")
+        assert error(answer) == (status, "invalid_request")
+        assert answer.media_type == f"{accept}; charset=utf-8"
+        assert answer.headers["Allow"] == "POST"
+        if "xml" in accept:
+            assert answer.content.startswith(b"<OAuthGrantRequestError xmlns:xsd=")
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/xml"])
+@pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("call", TOKEN_CALLS)
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (RuntimeError, (500, "server_error")),
         (KeyError, (500, "server_error")),
-        (OperationalError, (503, "temporarily_unavailable")),
         (InterfaceError, (503, "temporarily_unavailable")),
         (DatabaseError, (503, "temporarily_unavailable")),
     ],

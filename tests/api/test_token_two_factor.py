@@ -18,7 +18,7 @@ from optin.models import (
     User,
 )
 from optin.operations import challenges, staff_actions
-from tests.kit.clients import BODIES, MEDIA_TYPES, Api, Tokens, error
+from tests.kit.clients import BODIES, FORMATS, Api, Tokens, error
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
 
@@ -59,7 +59,7 @@ def guess_wrongly(phone: Phone, clock: time_machine.Traveller, times: int) -> No
 # -- no code -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
+@pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("call", ["token", "token-2fa"])
 def test_no_token_without_a_code(phone: Phone, call: str, accept: str) -> None:
     """S-30: the password alone gets a text, and no token."""

@@ -732,6 +732,7 @@ def quiet_and_purged(trail: Trail) -> None:
     record(timedelta(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

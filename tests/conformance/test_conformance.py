@@ -108,6 +108,7 @@ def test_nothing_is_wrong_with_our_own_service(bench: Bench) -> None:
     assert len(results) == len(usual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no_allow", "declaration", "ping_answers_an_object"])
 def test_some_deviations_are_found_in_a_moment(bench: Bench, name: str) -> None:
     deviation = next(each for each in DEVIATIONS if each.name == name)
@@ -165,6 +166,7 @@ def test_a_failure_names_the_request_and_the_section(
     assert (suite.get("failures"), suite.get("tests")) == ("1", str(len(suite)))
 
 
+@pytest.mark.slow
 def test_what_is_not_given_is_not_checked(bench: Bench) -> None:
     bench.proxy.alter = unaltered
     results = run(Command(Options(bench.options.base_url), junit=None, only=()))
@@ -175,6 +177,7 @@ def test_what_is_not_given_is_not_checked(bench: Bench) -> None:
     assert by_state["not checked"] > by_state["passed"] > 20
 
 
+@pytest.mark.slow
 def test_no_secret_is_printed(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +251,7 @@ def test_an_option_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no such option: acces_key" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_throttled_run_waits(bench: Bench) -> None:
     refused: list[str] = []
     help_ = f"{bench.options.base_url}/Help/Errors#throttled"
@@ -291,6 +295,7 @@ def test_each_check_cites_a_section_of_the_contract() -> None:
     assert {check.contract for check in CHECKS} - sections == set()
 
 
+@pytest.mark.slow
 def test_the_sentences_are_those_of_this_service() -> None:
     """Which /Help/Errors has."""
     for code, row in ERRORS.items():

@@ -91,6 +91,7 @@ def checked(desk: Desk, **more: Any) -> list[tuple[str, str, str]]:
     return [(r.check.name, r.reason, str(r.deviations[:1])) for r in results if r.state != "passed"]
 
 
+@pytest.mark.slow
 def test_the_kit_finds_nothing_wrong_with_it() -> None:
     with serving("127.0.0.1", 0, tell=lambda told: None) as desk:
         not_passed = checked(desk)
@@ -249,6 +250,7 @@ def test_a_number_asks_for_its_answer(bench: Bench, number: str, asked: tuple[st
 # -- as a program ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "stop", "status"),
     [(0, signal.SIGINT, 0), (1, signal.SIGTERM, 1), (None, signal.SIGINT, 2)],

@@ -91,6 +91,7 @@ def notice(user: User) -> Notice:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drips_at", "tls", "state", "unknown_attempts"),
     [

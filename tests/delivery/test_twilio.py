@@ -356,6 +356,7 @@ def test_without_its_package_the_start_is_stopped(
     assert "the package twilio is not installed: pip install --require-hashes" in found.msg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "loaded"), [("simulator", False), ("twilio", True)])
 def test_its_package_is_loaded_only_where_it_is_in_use(name: str, loaded: bool) -> None:
     script = (

@@ -24,6 +24,7 @@ def after(wait: waits.Wait | None) -> object:
 # -- the simulation ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("a_second", [1, 2])
 def test_of_five_gateways_whose_delays_change_the_median_is_right_to_3_seconds(
     a_second: float,

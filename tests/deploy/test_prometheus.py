@@ -53,6 +53,7 @@ def test_prometheus_accepts_the_rules() -> None:
     promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
+@pytest.mark.slow
 def test_each_alert_fires_when_it_should() -> None:
     promtool("test", "rules", "rules.test.yml")
 

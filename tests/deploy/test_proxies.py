@@ -353,6 +353,7 @@ def test_nginx_limits_the_passwords_of_a_network(
     assert ("HTTP/1.1 429 Too Many Requests" in answers) is limited
 
 
+@pytest.mark.slow
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
     """And its access log has what the messages would tell."""
     with ExitStack() as stack:

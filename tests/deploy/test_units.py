@@ -65,6 +65,7 @@ def test_all_services_have_the_same_restrictions() -> None:
 # -- what they run -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [204, 500])
 def test_a_ping_asks_the_address_of_what_succeeded(status: int) -> None:
     asked = []

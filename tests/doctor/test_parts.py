@@ -230,6 +230,7 @@ def test_what_arrives_of_a_visitor(
 # -- rights ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
 @pytest.mark.django_db
 def test_with_the_grants_of_the_document_none_is_missing(service_role: str) -> None:

@@ -3,6 +3,8 @@
 import pytest
 import time_machine
 from django.conf import LazySettings
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from optin.models import File, ProviderUser, Purpose, User
 from optin.outcomes import By
@@ -10,6 +12,10 @@ from tests.domain.asking import LIMITS, Asker
 from tests.kit.people import make_user
 from tests.kit.phone import Phone
 from tests.kit.world import Person, World
+
+# How long an example takes says nothing beside other tests.
+examples.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("untimed")
 
 
 @pytest.fixture(params=[Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])

@@ -702,6 +702,7 @@ READERS = [
 ]
 
 
+@pytest.mark.slow
 @given(text=st.one_of(st.text(max_size=60), st.text("0123456789,/:. aA=_-", max_size=60)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in READERS:
@@ -752,6 +753,7 @@ def manage(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 def test_a_development_start_needs_no_variable(tmp_path: Path) -> None:
     done = manage(tmp_path, "check", "--fail-level", "WARNING")
     assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
@@ -819,6 +821,7 @@ def serve(tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_a_sound_start_serves(tmp_path: Path) -> None:
     """Or the refusals that follow would show nothing."""
     done = serve(tmp_path, PRODUCTION)
@@ -857,6 +860,7 @@ def test_a_missing_key_stops_the_start(tmp_path: Path, name: str) -> None:
     assert name in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("environment", "said"), DANGEROUS, ids=named)
 def test_a_command_says_what_is_dangerous(
     tmp_path: Path, environment: dict[str, str], said: str

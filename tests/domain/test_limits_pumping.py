@@ -185,6 +185,7 @@ def test_a_busy_prefix_of_honest_people_stays_open(crowd: Crowd, settings: LazyS
     assert counted()["prefix/3600"] == (60, 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verified", [25, 30, 50, 100], ids="{} %".format)
 def test_a_hundred_texts_close_a_prefix_whatever_is_verified(
     crowd: Crowd, settings: LazySettings, verified: int

@@ -755,6 +755,7 @@ def test_the_diagnosis_knows_the_latest_try_of_the_person(
     assert "password_limit" not in causes
 
 
+@pytest.mark.slow
 def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Traveller) -> None:
     flood.over_sends()
 

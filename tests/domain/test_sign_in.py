@@ -334,6 +334,7 @@ def test_one_link_a_minute(person: Person, seconds: float, links: int) -> None:
     assert notices(person.user) == [Notice.Kind.PASSWORD_RESET] * links
 
 
+@pytest.mark.slow
 def test_ten_links_a_day_and_never_none(person: Person, settings: Settings) -> None:
     """Whoever asks each minute fills no mailbox, nor uses up what the owner asks for later."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = settings.OPTIN_FAILED_SIGN_INS_PER_IP = ()

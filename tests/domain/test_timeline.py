@@ -1203,6 +1203,7 @@ def grow(scene: Scene, rows: int) -> None:
         tenants.refuse_access(scene.user, 777, "x", origin=Origin(Face.API, actor_id=n + 1))
 
 
+@pytest.mark.slow
 def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:
     scene.activate()
     counts = []

@@ -158,6 +158,7 @@ first.join()
 """
 
 
+@pytest.mark.slow
 def test_a_second_request_comes_during_the_first(tmp_path: Path) -> None:
     """A process that just started counts both in Redis."""
     environ = os.environ | {

@@ -112,6 +112,7 @@ def test_a_wrong_ring_stops_the_start(case: Keys, start: str, started: Path) -> 
         assert key not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_without_tables_stops_nothing(tmp_path: Path) -> None:
     """The first ``migrate`` must get through, and so must a start while it runs."""
     env = environment(tmp_path, f"sqlite:///{tmp_path}/new.sqlite3", {"old": OLD}, DIGEST)

@@ -198,6 +198,7 @@ def test_what_a_session_guessed_last_counts_no_more(stopped: World, settings: La
     assert stopped.failures == 2
 
 
+@pytest.mark.slow
 def test_many(stopped: World, other_file: File, settings: LazySettings) -> None:
     settings.OPTIN_DIGEST_KEY = b"d" * 32
     add_numbers(other_file, 1100)

@@ -20,6 +20,8 @@ from optin.models import ProviderUser, User
 from tests.kit.people import PASSWORD
 
 MEDIA_TYPES = ("application/json", "text/json", "application/xml", "text/xml")
+FORMATS = ("application/json", "text/xml")
+"""One type of each format; test_input_parsers.py and test_contract_samples.py take all."""
 
 ROOTS = {
     "opt-in-to-2fa": "OptInTo2FARequest",
@@ -198,7 +200,7 @@ def bearer(user: User | None, scope: str = "full", lifetime: timedelta = timedel
 
 
 FORM = "application/x-www-form-urlencoded"
-BODIES = ("application/json", "text/json", "application/xml", "text/xml", FORM)
+BODIES = (*FORMATS, FORM)
 """What the token calls take."""
 
 TOKEN_CALLS = ("token", "token-2fa", "refresh")

@@ -73,11 +73,13 @@ def test_what_machines_ask_for_is_not_traced(
 # -- on and off --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_traces_nothing_of_them_is_imported(tmp_path: Path) -> None:
     said = _start("'opentelemetry' in sys.modules, settings.TRACING", tmp_path)
     assert said == "False False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "on"),
     [

@@ -1,7 +1,7 @@
 """Anything that people can do, in any order: the service against a small model of it.
 
-The quick run takes a few examples, the long one (``slow``) a dozen, both always the same.
-``MACHINE_EXAMPLES=5000 pytest tests/machine -m slow`` looks for new ones. The moments that
+It takes a dozen examples, always the same: ``MACHINE_EXAMPLES=5000 pytest tests/machine`` looks for
+new ones. The moments that
 matter most are lived through one by one beside it, so that none is left to chance.
 """
 
@@ -19,7 +19,7 @@ from tests.kit.phone import Phone
 from tests.machine.machine import Machine, Waiting, somebody
 from tests.machine.stories import STORIES
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 STEPS = 50
 
@@ -62,18 +62,13 @@ def _settings_go_back(settings: Settings, password_clients: None) -> None:
 
 
 @pytest.mark.parametrize("machine", [Anything, AnythingWaiting])
-@pytest.mark.parametrize(
-    "examples",
-    [pytest.param(3, id="short"), pytest.param(12, id="long", marks=pytest.mark.slow)],
-)
 def test_the_service_does_what_the_model_says(
-    machine: type[Machine], examples: int, phone: Phone, clock: time_machine.Traveller
+    machine: type[Machine], phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """What the model says of counts, locks, numbers and codes holds after each step."""
-    run(machine, examples, phone, clock)
+    run(machine, 12, phone, clock)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("machine", [Machine, Waiting])
 @pytest.mark.parametrize("story", STORIES)
 def test_no_moment_that_matters_is_left_to_chance(

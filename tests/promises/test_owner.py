@@ -70,6 +70,7 @@ def test_she_gets_in_whatever_strangers_do(
     print(f"Visits: {dict(sorted(met.items()))}")
 
 
+@pytest.mark.slow
 def test_her_leaked_key_shuts_out_programs_and_not_her(
     phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -199,6 +200,7 @@ def _somebody_reads_her_mail(at: Strangers) -> str:
     return at.visit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [

@@ -69,6 +69,7 @@ def test_forms_are_in_utf8(content_type: str, body: bytes, charset: str, status:
     assert post("/o/token/", f"{content_type}; charset={charset}", body) == status
 
 
+@pytest.mark.slow
 def test_no_header_moves_the_site_and_long_addresses_arrive(tmp_path: Path) -> None:
     """Some proxies pass on a client's ``SCRIPT_NAME``, which gunicorn takes for theirs."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}

@@ -25,7 +25,7 @@ from tests.kit.people import ORIGIN
 from tests.kit.wire import says
 from tests.webhooks.kit import Client, claim, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 LOCKED, UNLOCKED = "factor.locked", "factor.unlocked"
 MINUTE = timedelta(minutes=1)

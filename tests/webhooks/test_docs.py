@@ -111,6 +111,7 @@ def test_what_is_sent_is_as_the_schema_describes_it(client: Client, world: World
         assert named == {name for name in request.headers if name.startswith("webhook-")}
 
 
+@pytest.mark.slow
 def test_the_lines_to_read_events_answer_as_printed(tmp_path: Path) -> None:
     before = blocks(CLIENTS.partition("## JSON and XML")[0])
     ((text, answer),) = blocks(PAGE)

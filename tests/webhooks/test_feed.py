@@ -121,6 +121,7 @@ def test_a_test_of_an_endpoint_is_no_part_of_it(client: Client, reader: Api, fil
     assert sequences(ask(reader)) == [1]
 
 
+@pytest.mark.slow
 def test_a_cursor_that_is_gone(reader: Api, file: File, clock: time_machine.Traveller) -> None:
     """Nobody reads on in silence behind a gap."""
     for _ in range(3):

@@ -245,6 +245,7 @@ def test_after_a_failure_all_come_in_their_order(
     assert len(set(ids)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [199, 301, 302, 307, 308, 400, 404, 410, 500])
 def test_only_2xx_is_a_success(client: Client, status: int) -> None:
     """S-12: a redirect is not followed."""
