@@ -60,7 +60,8 @@ LIKE = {
     ),
     # ``deploy/install`` does the same, and its units do.
     "tests/deploy/test_install.py::test_the_page_leads_to_a_text": (
-        r"useradd |python3 -m venv |install -d |systemctl (daemon-reload|enable --now optin( |$|-))"
+        r"useradd |python3 -m venv |install -d |cp (-R )?deploy/"
+        r"|systemctl (daemon-reload|enable --now optin( |$|-))"
     ),
     "tests/deploy/test_install.py::test_no_system_call_that_the_service_makes_is_filtered": (
         r"\(set -ae?; .* migrate( --skip-checks)?\)$"
