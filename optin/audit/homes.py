@@ -77,9 +77,8 @@ def _took_over(home: str, here: str, lines: Sequence[Line]) -> bool:
 
     Either this process saw the primary a moment ago, or the ledger tells of the newest event.
     """
-    (server, _, before), (same, _, after) = home.rpartition(":"), here.rpartition(":")
-    if server != same or after < before:
-        return False
+    if home.rpartition(":")[0] != here.rpartition(":")[0]:
+        return False  # another server; a timeline only ever rises
     was_seen = _seen[0] == home and time.monotonic() - _seen[1] < SEEN
     return was_seen or _reach_the_end(lines)
 
