@@ -8,7 +8,8 @@ import psycopg
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
-from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, skipped, warning
+from optin.support.wording import section
 
 OLDEST = 15
 """The oldest PostgreSQL that serves."""

@@ -59,8 +59,3 @@ class Check:
     def right(self) -> str:
         """What is so if it finds nothing."""
         return " ".join((self.look.__doc__ or "").split())
-
-
-def section(page: str, name: str) -> str:
-    """Name a section of a page for operators."""
-    return f"See {name!r} in docs/{page}.md."

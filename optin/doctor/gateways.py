@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 from optin import gateways
 from optin.conf import conf
-from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, skipped, warning
 from optin.doctor.net import Place, Unreachable, days_left, ends_soon, unreachable
 from optin.gateways import Gateway, Simulator, SmsError
 from optin.gateways.call import trust
+from optin.support.wording import section
 
 _DO = section("gateways", "Gateways for texts")
 

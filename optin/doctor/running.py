@@ -22,10 +22,11 @@ from optin.doctor import (
     work,
     writing,
 )
-from optin.doctor.findings import Check, Finding, Level, fault, section, skipped
+from optin.doctor.findings import Check, Finding, Level, fault, skipped
 from optin.doctor.net import Unreachable
 from optin.doctor.work import told_by
 from optin.support import health
+from optin.support.wording import section
 
 CHECKS = (
     # While the database is away, Django's checks wait for it twice.
@@ -51,13 +52,18 @@ CHECKS = (
     Check("mail", servers.mail, seconds=9),
     Check("gateways", gateways.reach, seconds=15),
     Check("workers", work.workers, after=("migrations",), seconds=16),
-    Check("jobs", told_by(health.jobs), after=("workers",), settles=90),
+    Check("jobs", told_by(health.jobs, health.failed_jobs), after=("workers",), settles=90),
     Check("messages", told_by(health.messages), after=("jobs",), settles=90),
     Check("regular", work.regular, after=("jobs",), settles=330),
     Check("timers", work.timers),
     Check(
         "budgets",
-        told_by(health.stop, health.failing_gateways, health.near_budgets, health.closed_prefixes),
+        told_by(
+            health.stopped_texts,
+            health.failing_gateways,
+            health.near_budgets,
+            health.closed_prefixes,
+        ),
         after=("migrations", "settings"),
     ),
     Check("site", site.reach),

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from optin import gateways, phones
 from optin.conf import conf
-from optin.doctor.findings import Finding, fault, ok, section, warning
+from optin.doctor.findings import Finding, fault, ok, warning
 from optin.errors import InvalidMobileNumber
 from optin.messaging import trials
 from optin.messaging.trials import Trial
 from optin.origin import Origin
+from optin.support.wording import section
 
 LONGEST = 10.0 * gateways.TIMEOUT
 """Seconds for the gateways to take the texts: ten at most."""

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from optin.doctor.findings import Finding, fault, ok, section, skipped
+from optin.doctor.findings import Finding, fault, ok, skipped
 from optin.doctor.net import Place, Unreachable, unreachable
 from optin.messaging import delivery
 from optin.runtime import throttle
+from optin.support.wording import section
 
 _MAIL = section("people", "Mails to people")
 _REDIS = {

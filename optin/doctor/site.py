@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from optin.conf import conf
 from optin.doctor import net, seen
-from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, skipped, warning
 from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon, unreachable
 from optin.support.health import clock_of
+from optin.support.wording import section
 
 PROXY = section("deploy", "The proxy in front")
 

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.core.checks import ERROR, WARNING, CheckMessage, run_checks
 
 from optin.conf import conf
-from optin.doctor.findings import Finding, Level, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, Level, fault, ok, skipped, warning
+from optin.support.wording import section
 
 KEYS = frozenset({"optin.E301", "optin.E302"})
 RESTORED = frozenset({"optin.E303", "optin.E304", "optin.W208"})

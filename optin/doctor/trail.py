@@ -12,10 +12,10 @@ from optin.audit import homes, integrity, months
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.database import is_postgresql
-from optin.doctor.findings import Finding, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, skipped, warning
 from optin.models import AuditEvent, AuthenticatorApp, ProviderUser
 from optin.models.audit import BLOCK
-from optin.support.wording import some
+from optin.support.wording import section, some
 
 Row = TypeVar("Row", bound=Model)
 

@@ -12,12 +12,12 @@ from django.utils import timezone
 from optin.conf import conf
 from optin.doctor import seen, site
 from optin.doctor.database import is_postgresql, rows
-from optin.doctor.findings import Finding, Level, fault, ok, section, skipped, warning
+from optin.doctor.findings import Finding, Level, fault, ok, skipped, warning
 from optin.doctor.net import Unreachable
 from optin.models import Span
 from optin.support import health
 from optin.support.health import Condition
-from optin.support.wording import moment, some
+from optin.support.wording import moment, section, some
 
 WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 

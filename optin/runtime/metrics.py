@@ -135,6 +135,11 @@ class Measure:
 
 
 UNREADY = Measure("optin_unready", "1 if the server cannot serve for this reason.", "reason")
+NEEDS_ATTENTION = Measure(
+    "optin_needs_attention",
+    "What is not as it should be, as the home page and the doctor say it: how many things.",
+    "condition",
+)
 REDIS_UP = Measure("optin_redis_up", "1 if Redis takes counts.")
 CLOCK_OFFSET = Measure(
     "optin_clock_offset_seconds", "How far the clock of this machine is ahead of the database's."

@@ -6,9 +6,10 @@ doctor. All servers read the same tables, so each tells the same: of several, ta
 (``max by (...)``). What no server could read is left out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from django.apps import apps
 from django.db import connection, models
@@ -39,7 +40,7 @@ from optin.models.messages import LEASE, TRIPS_AT, State
 from optin.outcomes import SECURED, FactorOutcome
 from optin.runtime import metrics
 from optin.support import budgets
-from optin.support.wording import length, moment, some
+from optin.support.wording import length, moment, section, some
 
 WAITS_LONG = timedelta(minutes=1)
 """A message or a job that waits longer has no worker or ``send_due`` that takes it up."""
@@ -57,12 +58,11 @@ LOOKED_AT = 200
 SEALED_WITHIN = timedelta(minutes=30)
 """An event has its seal by then, if something seals the audit trail."""
 
-_PUMPING = "See 'Limits against pumping' in docs/run.md."
-_GATEWAYS = "See 'When texts do not leave' in docs/run.md."
-_WORKERS = "See 'Workers' in docs/deploy.md."
+_PUMPING = section("run", "Limits against pumping")
+_WORKERS = section("deploy", "Workers")
 STARTING = (
-    "Check that a worker runs (systemctl status 'optin-worker@*'), or cron: see 'Starting it' in "
-    "docs/deploy.md."
+    "Check that a worker runs (systemctl status 'optin-worker@*'), or cron. "
+    f"{section('deploy', 'Starting it')}"
 )
 
 
@@ -80,7 +80,12 @@ class Need:
     """Whether the service does not do what it should. Otherwise somebody should look at it."""
 
 
-Condition = Callable[[datetime], Iterator[Metric | Need]]
+class Condition(Protocol):
+    """Its name is a label of the metric ``optin_needs_attention``, which alerts read."""
+
+    __name__: str
+
+    def __call__(self, now: datetime, /) -> Iterator[Metric | Need]: ...
 
 
 def needs(now: datetime, *conditions: Condition) -> list[Need]:
@@ -95,20 +100,25 @@ def needs(now: datetime, *conditions: Condition) -> list[Need]:
 
 def gauges(now: datetime) -> Iterator[Metric]:
     """Yield what is measured at *now*. It takes some twenty short statements."""
+    needed = {}
     for condition in (*MACHINES, *CONDITIONS):
-        yield from (found for found in condition(now) if isinstance(found, Metric))
+        found = list(condition(now))
+        yield from (one for one in found if isinstance(one, Metric))
+        needed[condition.__name__] = sum(isinstance(one, Need) and bool(one.do) for one in found)
+    yield metrics.NEEDS_ATTENTION.of(needed)
 
 
 # -- texts -------------------------------------------------------------------------
 
 
-def stop(now: datetime) -> Iterator[Metric | Need]:
+def stopped_texts(now: datetime) -> Iterator[Metric | Need]:
     """Texts are not stopped."""
     found = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
     yield metrics.TEXTS_STOPPED.of(float(found is not None))
     if found:
         words = f"All texts have been stopped since {moment(found.made_at)}."
-        yield Need(words, Guard, found.pk, do=_PUMPING)
+        do = "Ask whoever stopped them, as the audit log says, before you end it."
+        yield Need(words, Guard, found.pk, do=f"{do} {_PUMPING}")
 
 
 def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
@@ -124,7 +134,9 @@ def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
         if until and until > now:
             then = f"not used until {moment(until)}"
         words = f"Gateway {name} failed {failures[name]} times in a row: {then}."
-        yield Need(words, GatewayHealth, health[name].pk, do=_GATEWAYS)
+        do = "Others that serve its regions take its texts."
+        see = section("run", "When texts do not leave")
+        yield Need(words, GatewayHealth, health[name].pk, do=f"{do} {see}")
 
 
 def messages(now: datetime) -> Iterator[Metric | Need]:
@@ -158,7 +170,7 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
         yield Need(
             f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} texts used. It "
             f"begins again at {moment(one.ends)}.",
-            do=_PUMPING,
+            do=f"Find out who asks for so many texts. {_PUMPING}",
         )
 
 
@@ -170,7 +182,9 @@ def closed_prefixes(now: datetime) -> Iterator[Metric | Need]:
     if closed:
         is_are = "is" if closed == 1 else "are"
         words = f"{some(closed, 'prefix', 'prefixes')} {is_are} closed to opt-ins."
-        yield Need(words, Guard, filters={"kind": Guard.Kind.BREAKER}, do=_PUMPING)
+        do = "Find out who asks, then open the prefix or deny it for longer."
+        filters = {"kind": Guard.Kind.BREAKER.value}
+        yield Need(words, Guard, filters=filters, do=f"{do} {_PUMPING}")
 
 
 # -- people ------------------------------------------------------------------------
@@ -303,9 +317,9 @@ def workers(now: datetime) -> Iterator[Metric]:
 
 
 def jobs(now: datetime) -> Iterator[Metric | Need]:
-    """No job has waited for more than a minute, and none has failed in the last 7 days."""
-    found = queued()
+    """No job has waited for more than a minute."""
     if _by_workers():
+        found = queued()
         of = {name: [one for one in found if one.queue == name] for name in _QUEUES}
         waiting = {name: sum(one.waiting for one in each) for name, each in of.items()}
         oldest = {name: max((one.oldest for one in each), default=0) for name, each in of.items()}
@@ -320,7 +334,11 @@ def jobs(now: datetime) -> Iterator[Metric | Need]:
                 f"gateway or the mail server is slow. {_WORKERS}",
                 is_fault=True,
             )
-    if failed := [one for one in found if one.failed]:
+
+
+def failed_jobs(now: datetime) -> Iterator[Need]:
+    """No job failed in the last 7 days."""
+    if failed := [one for one in queued() if one.failed]:
         tasks = ", ".join(one.task for one in failed)
         count = some(sum(one.failed for one in failed), "background job")
         yield Need(f"{count} failed in the last 7 days: {tasks}.", do=_WORKERS)
@@ -361,7 +379,7 @@ def stream(now: datetime) -> Iterator[Metric | Need]:
     yield metrics.STREAM_EVENTS.of(count)
     yield metrics.STREAM_SECONDS.of(waits)
     yield metrics.STREAM_FAILURES.of(failures)
-    do = f"Nothing is lost. See 'When lines do not arrive' in docs/audit-stream.md. {STARTING}"
+    do = f"Nothing is lost. {section('audit-stream', 'When lines do not arrive')} {STARTING}"
     if state is None:
         yield Need("Nobody has begun to write the audit stream.", AuditEvent, do=do)
     elif failures or waits > LATE.total_seconds():
@@ -381,7 +399,7 @@ def notary(now: datetime) -> Iterator[Metric | Need]:
         since = moment(now - place.waits(now))
         yield Need(
             f"No note of the audit trail has been given to {place.name} since {since}.",
-            do="Run manage notarise: it prints the cause. See 'A notary' in docs/audit-trail.md.",
+            do=f"Run manage notarise: it prints the cause. {section('audit-trail', 'A notary')}",
             is_fault=True,
         )
 
@@ -422,8 +440,17 @@ def _since(moment: datetime | None, now: datetime) -> float:
 
 
 CONDITIONS: tuple[Condition, ...] = (
-    *(stop, failing_gateways, messages, near_budgets, closed_prefixes, overdue, not_me, endpoints),
-    *(jobs, seals, stream, notary),
+    *(
+        stopped_texts,
+        failing_gateways,
+        messages,
+        near_budgets,
+        closed_prefixes,
+        overdue,
+        not_me,
+        endpoints,
+    ),
+    *(jobs, failed_jobs, seals, stream, notary),
 )
 MACHINES: tuple[Condition, ...] = (clock, workers)
 """Conditions that do not concern staff."""

@@ -321,3 +321,8 @@ _FAULTS: dict[str, str] = {
     phones.Fault.TOO_LONG: ", it has too many digits",
     phones.Fault.LANDLINE: ", it is the number of a landline",
 }
+
+
+def section(page: str, name: str) -> str:
+    """Name a section of a page for operators."""
+    return f"See {name!r} in docs/{page}.md."

@@ -88,7 +88,7 @@ def test_each_section_that_is_named_is_there() -> None:
     assert len(named) > 15
     code = re.sub(r'"\s+f?"', "", code)  # a string may go on in the next line
     sentences = re.findall(r"[Ss]ee '?([A-Z][\w ]+?)'? in docs/([\w-]+)\.md", code)
-    assert len(sentences) > 10
+    assert len(sentences) > 5
     named |= {(page, heading) for heading, page in sentences}
     headings = {
         (path.stem, heading)
