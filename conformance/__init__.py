@@ -9,7 +9,7 @@ service as it judges any other server.
     ``wire``       requests and answers, as bytes
     ``goldens``    the contract as tables: calls, models, codes, sentences, links, headers
     ``session``    one run: sends, remembers every answer, notes what deviates
-    ``registry``   what a check is
+    ``registry``   all checks
     ``checks``     the checks: one module for each section of the report
     ``report``     the table for people, and JUnit's XML for machines
     ``secrets``    keeps keys, tokens, codes and numbers out of what is printed

@@ -1,26 +1,9 @@
-"""What a check is: a short function whose docstring is its name and its section of the contract."""
+"""All checks: each is a short function whose docstring has its name and its section."""
 
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from conformance.session import Session
-
-Looks = Callable[["Session"], None]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row of the contract to look at; *contract* is the section of docs/contract.md."""
-
-    section: str
-    name: str
-    contract: str
-    look: Looks
-
+from conformance.session import Check, Looks
 
 CHECKS: list[Check] = []
 """All checks, in the order in which they run: each story builds on the steps before."""
@@ -46,7 +29,3 @@ def read(docstring: str | None) -> tuple[str, str]:
     found = re.fullmatch(r"(.+\.) \[([\d.]+)\]", " ".join((docstring or "").split()))
     assert found, f"no name, and no section in brackets: {docstring!r}"
     return found[1], found[2]
-
-
-class NotChecked(Exception):
-    """Nobody could look; the text says why, for people."""

@@ -13,10 +13,11 @@ from functools import cached_property
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from conformance.goldens import CALL_OF_PATH, CALLS
-from conformance.options import Options
-from conformance.registry import Check, NotChecked
+from conformance.options import NotChecked, Options
 from conformance.secrets import Secrets
 from conformance.wire import FORM, JSON, Answer, Request, Wire, write
+
+Looks = Callable[["Session"], None]
 
 _TEXT_TAKES = 10  # seconds until a text is there; one that stays as it was is taken then
 
@@ -28,6 +29,16 @@ class Deviation:
     sent: str
     expected: str
     got: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the contract to look at; *contract* is the section of docs/contract.md."""
+
+    section: str
+    name: str
+    contract: str
+    look: Looks
 
 
 @dataclass

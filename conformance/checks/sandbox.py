@@ -5,8 +5,9 @@ disabling that the one before it caused.
 """
 
 from conformance.goldens import SANDBOX, SENTENCES
-from conformance.registry import Looks, NotChecked, add
-from conformance.session import Session
+from conformance.options import NotChecked
+from conformance.registry import add
+from conformance.session import Looks, Session
 from conformance.wire import Answer
 
 TITLE = "The answers of a sandbox"

@@ -7,8 +7,9 @@ them: without a second factor. Codes are read by the command of ``--texts``.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conformance.registry import Looks, NotChecked, add
-from conformance.session import Session
+from conformance.options import NotChecked
+from conformance.registry import add
+from conformance.session import Looks, Session
 from conformance.wire import JSON, TEXT_XML, Answer
 
 

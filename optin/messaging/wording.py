@@ -66,7 +66,6 @@ DISOWNABLE = frozenset(
 DISOWNABLE_FOR = timedelta(hours=72)
 
 _LINKS = Signer(salt="optin.not-me")
-_OLD_LINKS = Signer(salt="optin.disown")  # until 0.8; they open for 72 hours
 _CANCEL_LINKS = Signer(salt="optin.revocation")
 _PROOF_LINKS = Signer(salt="optin.email-change")
 _STOP_LINKS = Signer(salt="optin.email-change.stop")
@@ -247,7 +246,7 @@ def _what_was_done(notice: Notice) -> dict[str, Any]:
     """Return what "this was not me" did, from the event of the same transaction.
 
     :return: ``effect``, a value of ``operations.not_me.Effect``; and ``of_app``, whether an app was
-        removed. Nothing where a release before 0.13 recorded the event.
+        removed.
     """
     events = AuditEvent.objects.about(notice.user).filter(
         kind=AuditEvent.Kind.DISOWN, outcome="ok", at=notice.created_at
@@ -358,13 +357,9 @@ def disownable(token: str, now: datetime) -> Notice | None:
     told = fresh.filter(kind__in=DISOWNABLE, user__is_active=True)
     try:
         pk, _dash, user_id = _LINKS.unsign(token).partition("-")
-        return told.filter(pk=int(pk), user=int(user_id)).first()
-    except BadSignature:
-        pass
-    try:
-        return told.filter(pk=int(_OLD_LINKS.unsign(token))).first()
     except BadSignature:
         return None
+    return told.filter(pk=int(pk), user=int(user_id)).first()
 
 
 def _link_of(notice: Notice) -> str:

@@ -21,9 +21,6 @@ about the service, not about anybody's account.
 
 Somebody else's reference says nothing to a stranger, unless they were refused for the same cause in
 the same second.
-
-A release up to 0.17 took all bytes for ids. Its references work for 30 days after the upgrade
-(``support.references``).
 """
 
 import re

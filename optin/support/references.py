@@ -1,13 +1,5 @@
-"""Find the event that a reference (``runtime.references``) leads to, for staff (G-07).
+"""Find the event that a reference (``runtime.references``) leads to, for staff (G-07)."""
 
-If there is none, the reference may have a cause. A release up to 0.17 gave ids the bytes of causes
-too. So a reference from before the upgrade that leads to no event could name a wrong cause. It
-names none if the ids of the events after it show that such a release still ran: a quarter of them
-begin with such a byte. Of the next 64 events one nearly always does; with only a few events before
-the upgrade, a reference may name a wrong cause. This can happen for 30 days after the upgrade.
-"""
-
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,9 +17,6 @@ LASTS = timedelta(minutes=2)
 
 SHOWN = 20
 """Requests of one second that may share a reference, at most: one in 192 does."""
-
-LOOKED_AT = 64
-"""Events after a reference, to see which release ran."""
 
 Kind = AuditEvent.Kind
 
@@ -62,20 +51,9 @@ def untold(text: str, now: datetime) -> list[Untold]:
     found = []
     for at, beginning in references.read(text, now):
         cause = references.cause(beginning)
-        reason = REASONS[cause] if cause is not None and not _had_old_ids(at) else None
+        reason = REASONS[cause] if cause is not None else None
         found.append(Untold(at, beginning[: references.SECOND], reason))
     return found
-
-
-def _had_old_ids(since: datetime) -> bool:
-    """Whether a release up to 0.17 ran after *since*, by the ids of the next events."""
-    events = AuditEvent.objects.filter(pk__gt=0, at__gte=since).exclude(request_id="")
-    ids = events.order_by("at", "pk").values_list("request_id", flat=True)
-    return any(map(_OLD_ID.match, ids[:LOOKED_AT]))
-
-
-_OLD_ID = re.compile("[0-9a-f]{8}[0-3]")
-"""Matches ids with a byte below ``references.CAUSES``."""
 
 
 def event_of(user: User, pk: int) -> AuditEvent | None:

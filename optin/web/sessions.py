@@ -77,9 +77,6 @@ class Ages:
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
                 request.session["ip"] = origin_of(request).ip
-                if "ends" not in request.session:
-                    # A process of an earlier release may have given it its id.
-                    session_store.own(request.session)
         return self.get_response(request)
 
 
@@ -289,7 +286,7 @@ class Place:
     is_here: bool
     began_at: datetime
     seen_at: datetime  # up to ``_SEEN_EVERY`` early
-    ip: str  # from which it was seen then; "" for a session of an earlier release
+    ip: str  # from which it was seen then
     user_agent: str
 
 

@@ -307,7 +307,7 @@ def copy(server: Server) -> str:
 def checked(server: Server, copy: str) -> tuple[int, list[str]]:
     """Check *copy* against the seals in the log of the service."""
     log = (server.folder / "log").read_text(encoding="utf-8")
-    done = server.manage("verify_audit", "--seals", "-", role="owner", name=copy, stdin=log)
+    done = server.manage("verify_audit", "--copies", "-", role="owner", name=copy, stdin=log)
     return done.returncode, done.stdout.splitlines()
 
 

@@ -274,7 +274,7 @@ def test_what_another_key_made_cannot_be_checked(
     copies.write_text("\n".join(logged()))
     key = trail[0].key_id
     settings.OPTIN_DIGEST_KEY = b"x" * 32
-    status, lines = run("--seals", str(copies))
+    status, lines = run("--copies", str(copies))
     assert status == UNCHECKED
     assert lines[0] == f"seal over {over(trail[0])}: digest key {key!r} is not here"
     assert lines[1].endswith(f"digest key {key!r} is not here")
@@ -345,7 +345,7 @@ def copies(trail: list[AuditSeal], logged: Logged, tmp_path: Path) -> Path:
 
 
 def test_the_copies_of_a_whole_trail_agree(trail: list[AuditSeal], copies: Path) -> None:
-    status, lines = run("--seals", str(copies))
+    status, lines = run("--copies", str(copies))
     assert (status, len(lines)) == (0, 1)
     assert "3 copies of seals" in lines[-1]
 
@@ -357,7 +357,7 @@ def test_a_removed_tail_with_its_seal_is_found_from_the_log(
     remove(trail[2], *events(trail[2]), newest)
     sequence_ends_at(trail[1].last_id)
     assert run()[0] == 0  # the database alone cannot tell
-    status, lines = run("--seals", str(copies))
+    status, lines = run("--copies", str(copies))
     assert status == FOUND
     assert lines[:-1] == [
         f"{over(trail[2])}: their seal was removed",
@@ -371,7 +371,7 @@ def test_a_tail_that_was_sealed_again_is_found_from_the_log(
     remove(trail[2], events(trail[2])[4])
     # PostgreSQL itself leaves ids out now and then.
     assert run("--seal")[0] == (0 if connection.vendor == "postgresql" else FOUND)
-    status, lines = run("--seals", str(copies))
+    status, lines = run("--copies", str(copies))
     assert status == FOUND
     assert lines[-2] == f"{over(trail[2])}: their seal is not the one that was logged"
 
@@ -382,12 +382,12 @@ def test_the_copies_may_come_by_the_standard_input(
     remove(trail[2], *events(trail[2]))
     with copies.open() as lines:
         monkeypatch.setattr(sys, "stdin", lines)
-        assert run("--seals", "-")[0] == FOUND
+        assert run("--copies", "-")[0] == FOUND
 
 
 def test_a_changed_copy_accuses_nobody(trail: list[AuditSeal], copies: Path) -> None:
     copies.write_text(copies.read_text().replace(" count=10 ", " count=11 ", 1))
-    status, lines = run("--seals", str(copies))
+    status, lines = run("--copies", str(copies))
     assert (status, lines[:-1]) == (UNCHECKED, ["line 2: this copy of a seal was changed"])
 
 
@@ -400,7 +400,7 @@ def test_no_copies_is_no_check(
     path = tmp_path / "log"
     if content is not None:
         path.write_bytes(content)
-    assert run("--seals", str(path))[0] == UNCHECKED
+    assert run("--copies", str(path))[0] == UNCHECKED
 
 
 def test_a_database_that_does_not_answer_is_no_check(

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from html import unescape
 from typing import Any, NoReturn
@@ -20,16 +20,15 @@ from oauth2_provider.models import AccessToken
 from optin.conf import Rate
 from optin.models import AccessKey, File, Membership, User
 from optin.operations import sign_in as signing_in
-from optin.operations.tenants import refuse_access
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis.before_a_decision import REASONS
 from tests.kit import oauth
 from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
-from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
+from tests.kit.people import NUMBER, PASSWORD, make_user
 from tests.kit.races import all_places_taken
-from tests.kit.staff import REFERENCE, In, browser_of, lead
+from tests.kit.staff import REFERENCE, In, browser_of
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -637,35 +636,3 @@ def test_the_key_tells_staff_what_its_reference_does_not(
     change()
     assert call(Api(key=key).opt_in(NUMBER)).said == "invalid_token"
     assert said in looked_up(signed_in("support"), key[:6])
-
-
-# -- references of a release up to 0.17 --------------------------------------------
-
-
-def test_an_old_reference_leads_to_its_event(
-    scene: Scene,
-    signed_in: In,
-) -> None:
-    old = f"{int(timezone.now().timestamp()):08x}{Undecided.INVALID_KEY:02x}{'0' * 22}"
-    origin = replace(ORIGIN, request_id=old)
-    refuse_access(scene.user, 888, "file_access_denied", origin=origin)
-    assert "is not a member of file 888" in lead(signed_in("support"), references.of(old))
-
-
-def test_an_old_reference_without_an_event_tells_no_wrong_cause(
-    scene: Scene,
-    signed_in: In,
-    clock: time_machine.Traveller,
-) -> None:
-    """The id of a later event shows that the old release still ran."""
-    now = int(timezone.now().timestamp())
-    refused = references.of(f"{now:08x}{Undecided.INVALID_KEY:02x}")
-    clock.shift(10)
-    old = replace(ORIGIN, request_id=f"{now + 10:08x}3f{'0' * 22}")
-    refuse_access(scene.user, 888, "file_access_denied", origin=old)
-    assert "The cause is not known" in looked_up(signed_in("support"), refused)
-    # After the upgrade, the same byte is a cause.
-    clock.shift(10)
-    assert REASONS[Undecided.INVALID_KEY].words in looked_up(
-        signed_in("support"), unknown_key(scene).reference
-    )

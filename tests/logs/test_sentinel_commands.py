@@ -161,7 +161,7 @@ def verify(scene: Scene, after: dict[str, str]) -> None:
     assert "1 seals" in done.out, done
     copies = scene.site.folder / "copies"
     copies.write_text(done.err)
-    assert "1 copies" in scene.run("verify_audit", "--seals", str(copies), **after).out
+    assert "1 copies" in scene.run("verify_audit", "--copies", str(copies), **after).out
 
 
 def let_go(scene: Scene, after: dict[str, str]) -> None:

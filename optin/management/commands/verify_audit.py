@@ -34,7 +34,6 @@ class Command(BaseCommand):
         parser.add_argument("--seal", action="store_true", help="First seal what is due.")
         parser.add_argument(
             "--copies",
-            "--seals",  # its name until 0.5
             metavar="FILE",
             help="Compare with the copies of seals in these lines of logs; - is stdin.",
         )
