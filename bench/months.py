@@ -1,8 +1,7 @@
-"""What requests notice while the audit trail is partitioned, and while its oldest month is dropped.
+"""What requests notice while the oldest month of the audit trail is dropped, as ``purge`` does it.
 
-Four tenths of the events are in the table of a release before, which is migrated under load. Two
-more months get three tenths each. Then the oldest month is dropped under load, as ``purge`` does
-it. The load is wrong codes, each of another person.
+The oldest month has four tenths of the events, two more have three tenths each. The load is wrong
+codes, each of another person.
 
     python -m bench.months [--events N] [--seconds N] [--rate N]
 """
@@ -18,7 +17,6 @@ from datetime import datetime, timedelta
 
 from bench import events, servers, world
 
-from django.core.management import call_command
 from django.db import connection, connections
 from django.db.models import Max
 from django.utils import timezone
@@ -26,7 +24,6 @@ from django.utils import timezone
 from optin.audit import months
 from optin.models import AuditEvent, AuditSeal
 
-ONE_TABLE = "0025_restores"
 CLIENTS = 4
 OLD, KEPT = timedelta(days=800), timedelta(days=730)
 """The age of the youngest event of the oldest month, and the retention."""
@@ -43,17 +40,10 @@ def main() -> None:
     port, now, tenth = servers.free_port(), timezone.now(), options.events // 10
     with world.database():
         people = world.people(options.rate * (options.seconds + 60))
-        call_command("migrate", "optin", ONE_TABLE, verbosity=0)
         with connection.cursor() as cursor, events.without_indexes(cursor):
             events.fill(cursor, 4 * tenth, end=now - OLD, digest="-")
         connections.close_all()
         with servers.serving(servers.gunicorn(port), port, world.url()):
-            measure(
-                f"migrate, {4 * tenth} events",
-                lambda: call_command("migrate", "optin", verbosity=0),
-                Load(port, people, options.rate),
-                options.seconds,
-            )
             forget_the_load(now)
             seal_all(now - OLD)
             with connection.cursor() as cursor, events.without_indexes(cursor):

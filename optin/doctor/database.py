@@ -138,7 +138,8 @@ def migrations() -> Iterator[Finding]:
     loader = MigrationLoader(connection)
     applied = set(loader.applied_migrations)
     missing = sorted(set(loader.graph.nodes) - applied)
-    unknown = sorted(applied - set(loader.disk_migrations))
+    newest_of = dict(sorted(loader.disk_migrations))
+    unknown = sorted(each for each in applied if each[1] > newest_of.get(each[0], ""))
     if missing:
         yield fault(
             f"Tables are not those of this release: {_these(missing)} not applied.",

@@ -203,7 +203,7 @@ def triggers() -> Iterator[Finding]:
             f"Nothing keeps the audit trail from being changed: {', '.join(gone)} is missing.",
             "pg_trigger does not have it.",
             "Find out who dropped it. Run manage verify_audit. Make it again as the owner, as in "
-            "optin/migrations/0002_append_only_audit.py, 0004 and 0026.",
+            "optin/migrations/0003_trail_and_roles.py.",
         )
     # To enable a trigger of a partitioned table enables those of its partitions.
     parents = {trigger for place, trigger in off if place in GUARDED}

@@ -1,7 +1,7 @@
 """Tables whose rows are added once and never changed.
 
 The database refuses to change a row, or to delete one that is younger than 30 days (the triggers
-of migrations 0002, 0004 and 0018).
+of migration 0003).
 """
 
 from typing import Any, NoReturn, TypeVar

@@ -23,6 +23,7 @@ from django.dispatch import Signal
 from optin import events, keys
 from optin.models import operation
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
+from optin.models.choices import ChoiceField
 from optin.models.operation import after_commit, waiting_hooks
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
@@ -226,9 +227,9 @@ class AuditEvent(AppendOnly):
     Kind: TypeAlias = events.Kind
 
     at = models.DateTimeField()
-    kind = models.CharField(max_length=16, choices=Kind.choices)
+    kind = ChoiceField(max_length=16, choices=Kind.choices)
     outcome = models.CharField(max_length=32)
-    face = models.CharField(max_length=8, choices=Face.choices)
+    face = ChoiceField(max_length=8, choices=Face.choices)
     # Plain numbers, no foreign keys: history outlives the rows it tells of.
     actor_id = models.BigIntegerField(null=True)
     user_id = models.BigIntegerField(null=True)

@@ -8,6 +8,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 
+from optin.models.choices import ChoiceField
 from optin.models.users import User
 
 LINK_FOR = timedelta(hours=24)
@@ -55,7 +56,7 @@ class EmailChange(models.Model):
     proved_at = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
-    closed_as = models.CharField(max_length=16, choices=Closed.choices, blank=True)
+    closed_as = ChoiceField(max_length=16, choices=Closed.choices, blank=True)
 
     objects = EmailChangeQuerySet.as_manager()
 

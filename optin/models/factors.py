@@ -14,6 +14,7 @@ from django_otp.models import Device, DeviceManager
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
 from optin.models.authenticators import ACTIVE_APP, AuthenticatorApp
+from optin.models.choices import ChoiceField
 from optin.models.files import File
 from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK, User
@@ -223,7 +224,7 @@ class PendingOtp(models.Model):
         RESTORED = "restored", "The database was restored from a backup"
 
     provider_user = models.ForeignKey(ProviderUser, models.CASCADE, related_name="pending_otps")
-    purpose = models.CharField(max_length=8, choices=Purpose.choices)
+    purpose = ChoiceField(max_length=8, choices=Purpose.choices)
     # Only an opt-in is bound to a file.
     file = models.ForeignKey(File, models.PROTECT, null=True, blank=True, related_name="+")
     nonce = models.CharField(max_length=40, unique=True)
@@ -233,7 +234,7 @@ class PendingOtp(models.Model):
     issued_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
-    closed_as = models.CharField(max_length=12, choices=Closed.choices, blank=True)
+    closed_as = ChoiceField(max_length=12, choices=Closed.choices, blank=True)
 
     objects = PendingOtpQuerySet.as_manager()
 

@@ -6,6 +6,8 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from optin.models.choices import ChoiceField
+
 MADE_ANEW_AFTER = timedelta(minutes=1)
 """Sooner, nothing is counted again, whoever asks."""
 
@@ -68,7 +70,7 @@ class Figure(models.Model):
 
     span = models.ForeignKey(Span, models.CASCADE, related_name="figures")
     day = models.DateField()  # of the span
-    what = models.CharField(max_length=8, choices=What.choices)
+    what = ChoiceField(max_length=8, choices=What.choices)
     name = models.CharField(max_length=32, blank=True)
     count = models.PositiveBigIntegerField()
     verified = models.PositiveBigIntegerField(default=0)  # of those

@@ -7,6 +7,7 @@ from django.db import connection, models
 from django.db.models import Q
 
 from optin import keys
+from optin.models.choices import ChoiceField
 from optin.models.statements import Param, Select, param
 
 LINE = 4
@@ -118,8 +119,8 @@ class Guard(models.Model):
         PREFIX = "prefix", "All numbers but for the last 4 digits"
         ALL = "all", "All texts"
 
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    covers = models.CharField(max_length=8, choices=Covers.choices)
+    kind = ChoiceField(max_length=8, choices=Kind.choices)
+    covers = ChoiceField(max_length=8, choices=Covers.choices)
     key = models.CharField(max_length=64, blank=True)  # a keyed digest: no number, no prefix
     last_three = models.CharField(max_length=3, blank=True)
     region = models.CharField(max_length=3, blank=True)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optin import keys
 from optin.events import News
+from optin.models.choices import ChoiceField
 from optin.models.factors import PendingOtp, ProviderUser
 from optin.models.statements import Insert
 from optin.models.users import User
@@ -100,7 +101,7 @@ class OutboxQuerySet(models.QuerySet[M]):
 class Outgoing(models.Model):
     """What a text and a mail have in common: an outbox entry and its delivery record."""
 
-    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
+    state = ChoiceField(max_length=9, choices=State.choices, default=State.QUEUED)
     tries = models.PositiveSmallIntegerField(default=0)
     # Tries of which nobody knows whether they left: while one is made, it is among them.
     unknown_attempts = models.PositiveSmallIntegerField(default=0)
@@ -381,7 +382,7 @@ class Notice(Outgoing):
     is_known = Q(kind__in=Kind.values)
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
-    kind = models.CharField(max_length=16, choices=Kind.choices)
+    kind = ChoiceField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
     # The id of what the mail is about: the number or the app that was added, the revocation
     # that was planned, the access key, the role that was given (a group), the change of the

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin.models.authenticators import AuthenticatorApp
+from optin.models.choices import ChoiceField
 from optin.models.factors import ProviderUser
 from optin.models.reasons import MAX_REASON
 from optin.models.users import User
@@ -70,7 +71,7 @@ class Revocation(models.Model):
     # When the person was last told of one that they asked for: they are told each day.
     told_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
-    closed_as = models.CharField(max_length=16, choices=Closed.choices, blank=True)
+    closed_as = ChoiceField(max_length=16, choices=Closed.choices, blank=True)
 
     objects = RevocationQuerySet.as_manager()
 

@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 
 from optin import keys
 from optin.events import News, news_of
+from optin.models.choices import ChoiceField
 from optin.models.files import File, Membership
 from optin.models.statements import Insert
 from optin.models.users import User
@@ -143,7 +144,7 @@ class WebhookEndpoint(models.Model):
     old_secret_ends_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     off_at = models.DateTimeField(null=True, blank=True)
-    off_why = models.CharField(max_length=8, choices=Off.choices, blank=True)
+    off_why = ChoiceField(max_length=8, choices=Off.choices, blank=True)
     # The number in the sequence of the file of the last event that it has.
     cursor = models.BigIntegerField(default=0)
     failures = models.PositiveSmallIntegerField(default=0)  # in a row

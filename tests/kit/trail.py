@@ -17,24 +17,19 @@ from optin.models import (
 )
 from optin.origin import Face, Origin
 
-_GUARDS = [
-    importlib.import_module(f"optin.migrations.{name}")
-    for name in ("0002_append_only_audit", "0004_audit_seals", "0018_copies_of_audit_events")
-]
-"""The migrations that make the triggers."""
+_GUARDS = importlib.import_module("optin.migrations.0003_trail_and_roles")
+"""The migration that makes the triggers."""
 
 
 @contextmanager
 def unguarded() -> Iterator[None]:
     """A restored copy, whose owner has dropped the triggers."""
     editor = SimpleNamespace(connection=connection)
-    for migration in _GUARDS:
-        migration.unprotect(None, editor)
+    _GUARDS.unprotect(None, editor)
     try:
         yield
     finally:
-        for migration in _GUARDS:
-            migration.protect(None, editor)
+        _GUARDS.protect(None, editor)
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 for block in months.attached():

@@ -41,6 +41,13 @@ class Release:
         return Code(folder, str(folder / ".venv" / "bin" / "python"))
 
 
+def release(tag: str) -> Release:
+    """Return the release with this tag; skip the test without it."""
+    if not (ROOT / ".git").exists() or not _git(ROOT, "tag", "--list", tag):
+        pytest.skip(f"{tag} is not here: this is no clone with tags")
+    return Release(tag)
+
+
 def last_release(clone: Path = ROOT) -> Release:
     """Return the newest release that is not the present commit; skip the test without history.
 

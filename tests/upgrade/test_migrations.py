@@ -43,7 +43,7 @@ def test_the_migrations_since_the_last_release_keep_to_the_rules() -> None:
             loader.disk_migrations[app, name], loader.project_state((app, name), False), state
         )
         for app, name in nodes
-        if name not in released
+        if name not in released and not loader.disk_migrations[app, name].replaces
     }
     assert {name: texts for name, texts in wrong.items() if texts} == {}
 

@@ -1,87 +1,96 @@
-"""What the service of today does with the database that it is given; prints it as JSON.
+"""What a client does before an upgrade, or after it; prints what it got as JSON.
 
-A process of its own: that of the tests has another database.
+A process of its own, in the folder of a release. It uses the contract only, which all releases
+keep.
 """
 
 import json
+import os
 import sys
-from datetime import UTC, datetime, timedelta
+import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, os.getcwd())
+
 import django
-import time_machine
 
 django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
-from django.utils import timezone  # noqa: E402
 
-from optin.audit import integrity, seals  # noqa: E402
-from optin.messaging import delivery  # noqa: E402
-from optin.models import (  # noqa: E402
-    AuditEvent,
-    File,
-    PendingOtp,
-    ProviderUser,
-    Purpose,
-    User,
-)
-from optin.operations import challenges, opt_ins  # noqa: E402
-from optin.origin import Face, Origin  # noqa: E402
-
-A_MINUTE_LATER = datetime(2026, 11, 2, 12, 1, tzinfo=UTC)
-ORIGIN = Origin(Face.COMMAND)
-VERIFY = "/User/verify-2fa-opt-in?FileId=777&WsAccessKey=ann-key-of-the-first-database-0000000000"
+ANN, CAM = "+61491570156", "+61491570157"
+PHONE = Path(settings.DATA_DIR, "sms.jsonl")
+WHO = {"host": "127.0.0.1"}
 
 
-def verify(code: str) -> str:
-    """Check a code of ann's opt-in over HTTP, with the access key of the first day."""
-    body = json.dumps({"ProviderUserId": 1, "Otp": code})
-    answer = Client().post(VERIFY, body, "application/json", headers={"host": "127.0.0.1"})
-    return "ok" if answer.status_code == 200 else answer.json()["_links"][-1]["title"]
+class Person:
+    def __init__(self, user: dict[str, Any], number: str) -> None:
+        self.user, self.number = user, number
+
+    def call(self, name: str, **body: object) -> tuple[int, dict[str, Any]]:
+        """Call the API for file 777; return the status and the answer."""
+        path = f"/User/{name}?FileId=777&WsAccessKey={self.user['access_keys']['777']}"
+        answer = Client().post(path, body, "application/json", headers=WHO)
+        return answer.status_code, answer.json() if answer.content else {}
+
+    def opt_in(self) -> int:
+        """Ask for a text; return the id of the number."""
+        pk: int = self.call("opt-in-to-2fa", MobileNumber=self.number)[1]["ProviderUserId"]
+        return pk
+
+    def verify(self, pk: int, code: str) -> str:
+        status, answer = self.call("verify-2fa-opt-in", ProviderUserId=pk, Otp=code)
+        return "ok" if status == 200 else str(answer["_links"][-1]["title"])
+
+    def token(self, **code: str) -> int:
+        who = {"username": self.user["username"], "password": self.user["password"]}
+        form = {"grant_type": "password", **who, **code}
+        answer = Client().post("/authorisation/token", form, "application/json", headers=WHO)
+        return answer.status_code
+
+    def code(self, texts: int) -> str:
+        """The code of the newest text, once there are *texts* of them."""
+        until = time.monotonic() + 20
+        while len(bodies := self._texts()) < texts and time.monotonic() < until:
+            time.sleep(0.05)
+        return bodies[-1].split()[0]
+
+    def _texts(self) -> list[str]:
+        lines = PHONE.read_text().splitlines() if PHONE.exists() else []
+        return [text["body"] for text in map(json.loads, lines) if text["to"] == self.number]
 
 
-def texts(*before: str) -> list[str]:
-    """To whom a text left, and whether with one of the codes of *before*."""
-    lines = (Path(settings.DATA_DIR) / "sms.jsonl").read_text().splitlines()
-    told = {True: "the code of before", False: "another code"}
-    sent = map(json.loads, lines)
-    return [f"{text['to']} {told[text['body'].startswith(before)]}" for text in sent]
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
 
-def today(ann_code: str, ben_code: str) -> dict[str, Any]:
-    ann, ben = User.objects.order_by("pk")
-    file = File.objects.get()
-    found: dict[str, Any] = {
-        "trail": [event.content_digest() == event.digest for event in AuditEvent.objects.all()],
-        "numbers": [row.open_number() for row in ProviderUser.objects.order_by("pk")],
-        "resend": opt_ins.opt_in(ann, file, "0491 570 156", origin=ORIGIN).outcome,
-        "wrong": verify("0000000"),
+def before(ann: Person, cam: Person) -> dict[str, Any]:
+    """Ann has one wrong try of an opt-in; cam has an active number and waits for a sign-in code."""
+    pk, cams = ann.opt_in(), cam.opt_in()
+    return {
+        "pk": pk,
+        "wrong": ann.verify(pk, wrong(ann.code(1))),
+        "right": cam.verify(cams, cam.code(1)),
+        "asked": cam.token(),
+        "sent": bool(cam.code(2)),
     }
-    ann.refresh_from_db()
-    found["failures"] = ann.failures
-    found["tries"] = PendingOtp.objects.get(provider_user__user=ann).tries
-    found["right"] = verify(ann_code)
-    found["again"] = verify(ann_code)
-    found["sign in"] = challenges.check(ben, Purpose.SIGN_IN, ben_code, origin=ORIGIN).outcome
-    found["opt out"] = challenges.challenge(ben, Purpose.OPT_OUT, origin=ORIGIN).outcome
-    found["texts"] = texts(ann_code, ben_code)
-    found["check"] = check(timezone.now() + timedelta(minutes=6))
-    return found
 
 
-def check(now: datetime) -> list[str]:
-    """What is wrong with the trail, before and after its events are sealed at *now*."""
-    found = list(integrity.verify(now, integrity.Tally()))
-    assert seals.seal(now) == 1
-    found += integrity.verify(now, integrity.Tally())
-    return [finding.text for finding in found]
+def after(ann: Person, cam: Person) -> dict[str, Any]:
+    pk = int(os.environ["ANN_ID"])
+    return {
+        "wrong": ann.verify(pk, wrong(ann.code(1))),
+        "right": ann.verify(pk, ann.code(1)),
+        "again": ann.verify(pk, ann.code(1)),
+        "sign in": cam.token(verification_code=cam.code(2)),
+        "opt out": cam.call("opt-out-from-2fa", Otp="")[0],
+        "leave": cam.call("opt-out-from-2fa", Otp=cam.code(3))[0],
+    }
 
 
 if __name__ == "__main__":
-    with time_machine.travel(A_MINUTE_LATER, tick=False):
-        found = today(*sys.argv[1:])
-    delivery.postman.wait()  # its mails are printed, too
-    print(json.dumps(found))
+    users = json.loads(os.environ["PEOPLE"])
+    act = {"before": before, "after": after}[sys.argv[1]]
+    print(json.dumps(act(Person(users[0], ANN), Person(users[2], CAM))))

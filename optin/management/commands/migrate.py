@@ -1,10 +1,14 @@
 import time
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.commands import migrate
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+FIRST, LAST = ("optin", "0001_initial"), ("optin", "0044_not_me")
+"""Of what the migrations 0001 to 0003 replace, which 0.17.0 has all."""
 PAUSE = 1.0
 """Seconds in which the requests that waited behind a migration are answered."""
 PATIENCE = 600.0
@@ -18,6 +22,11 @@ class Command(migrate.Command):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        applied = MigrationRecorder(connection).applied_migrations()
+        if FIRST in applied and LAST not in applied:
+            raise CommandError(
+                "The database is older than release 0.17.0: first migrate it with 0.19.0."
+            )
         until = time.monotonic() + PATIENCE
         while True:
             try:
