@@ -67,7 +67,7 @@ def test_the_table_is_that_of_the_help() -> None:
 
 def test_each_reason_is_told() -> None:
     rows = [row for rows in EVENTS.values() for row in rows.values()]
-    given = {(news.kind, news.reason) for row in rows for news in row.news}
+    given = {news for row in rows for news in row.news}
     assert {(kind, reason) for kind, reason in given if reason not in KINDS[kind].reasons} == set()
 
 
