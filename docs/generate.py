@@ -166,7 +166,7 @@ def rules() -> Iterator[str]:
     counted["fault"] = ""
     yield table(
         ("Rule", "Meaning"),
-        [(code(name), words % counted) for name, words in wording.RULES.items()],
+        [(code(name), row.counted % counted) for name, row in wording.RULES.items()],
     )
 
 

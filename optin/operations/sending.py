@@ -21,7 +21,7 @@ from optin.operations import verification
 from optin.operations.factors import Factors
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.support import wording
-from optin.support.diagnosis import OF_RULES, Why
+from optin.support.diagnosis import Why
 
 Closed = PendingOtp.Closed
 
@@ -61,7 +61,8 @@ class Sending:
         """
         if self.outcome in {SendOutcome.SENT, SendOutcome.RESENT}:
             return None
-        return OF_RULES.get(wording.rule_name(self.facts))
+        row = wording.RULES.get(wording.rule_name(self.facts))
+        return row.why if row else None
 
 
 def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sending | None:

@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -20,6 +21,7 @@ from optin.conf import conf
 from optin.limits import Rule, settings_of
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
+from optin.support.causes import Why
 
 Kind = AuditEvent.Kind
 
@@ -135,7 +137,7 @@ def rule(data: Mapping[str, Any]) -> str:
     if name not in RULES:
         return ""
     _name, _slash, seconds = str(data["rule"]).partition("/")
-    return RULES[name] % {
+    return RULES[name].counted % {
         "count": data.get("count", 0),
         "limit": data.get("limit", 0),
         "region": plain(str(data.get("region", ""))),
@@ -144,85 +146,101 @@ def rule(data: Mapping[str, Any]) -> str:
     }
 
 
-# For ``%``, with what the event counted.
-RULES: dict[str, str] = {
-    Rule.ASKED_NUMBER: (
-        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all accounts together"
-    ),
-    Rule.OFF_NUMBER: "%(count)s of %(limit)s texts to this number in %(span)s, for opt-out",
-    Rule.OWN_NUMBER: (
-        "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes"
-    ),
-    Rule.ASKED_PAIR: (
-        "%(count)s of %(limit)s texts to this number in %(span)s, for opt-in, all for this account"
-    ),
-    Rule.ASKED_USER: (
-        "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out"
-    ),
-    Rule.OWN_USER: (
-        "%(count)s of %(limit)s texts for this account in %(span)s, for signing in and changes"
-    ),
-    Rule.ASKED_IP: (
-        "%(count)s of %(limit)s texts asked for from one address in %(span)s, for opt-in and "
-        "opt-out"
-    ),
-    Rule.OWN_IP: (
-        "%(count)s of %(limit)s texts asked for from one address in %(span)s, for signing in and "
-        "changes"
-    ),
-    Rule.ASKED_CLIENT: (
-        "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
-    ),
-    Rule.OWN_CLIENT: (
-        "%(count)s of %(limit)s texts asked for by one access key or application in %(span)s"
-    ),
-    Rule.FILE: "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
-    Rule.TOTAL: "%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
-    Rule.OWN_TOTAL: (
-        "%(count)s of %(limit)s texts in all in %(span)s, for signing in and changes; this "
-        "account has used the texts reserved for it"
-    ),
-    Rule.PREFIX: (
-        "%(count)s opt-ins under the prefix of this number that nobody verified; from "
-        "%(limit)s on, or OPTIN_BREAKER_TEXTS texts in all, it may be closed"
-    ),
-    Rule.RESEND_WAIT: "the wait after the last text, %(count)s in a row",
-    Rule.STOP: "staff stopped all texts",
-    Rule.OPTED_OUT: "somebody answered STOP from this number",
-    Rule.DENY_NUMBER: "the number is on the deny list, or closed to strangers by its owner",
-    Rule.DENY_PREFIX: "the prefix of the number is on the deny list",
-    MALFORMED: "what was entered is not a mobile number%(fault)s",
-    SendOutcome.REGION_NOT_ALLOWED: "numbers of the country %(region)s are not allowed",
-    SendOutcome.LOCKED: ("%(count)s wrong codes in a row; each %(limit)s lock codes for a while"),
-    SendOutcome.FACTOR_DISABLED: (
-        "%(count)s wrong codes in a row; %(limit)s disable codes by text message"
-    ),
-    SUSPENDED: "staff suspended the number",
-    SANDBOX: "the ending of the number asked a sandbox for this answer",
-    SendOutcome.ALREADY_OPTED_IN: "two-factor sign-in was on already",
-    SendOutcome.NOT_OPTED_IN: "no number is active",
-    Rule.EMAIL: "%(count)s of %(limit)s requests of this person for another address in %(span)s",
-    Rule.REVOCATION: "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s",
-    Rule.SIGN_IN_NAME: (
-        "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"
-    ),
-    Rule.SIGN_IN_IP: "%(count)s of %(limit)s wrong passwords from one address in %(span)s",
-    Rule.SIGN_IN_TRIES: "%(count)s of %(limit)s passwords from one address in %(span)s",
-    Rule.RESET_NAME: (
-        "%(count)s of %(limit)s requests for a link to choose a new password for this "
-        "address from one network in %(span)s"
-    ),
-    Rule.RESET_IP: (
-        "%(count)s of %(limit)s requests for a link to a new password from one address in %(span)s"
-    ),
-    Rule.SIGN_IN_ALL: (
-        "after %(count)s of %(limit)s wrong passwords for this name from all networks in %(span)s"
-    ),
-    Rule.SIGN_IN_NEW: (
-        "%(count)s of %(limit)s wrong passwords in %(span)s from a network from which this person "
-        "never signed in, after many wrong ones for this name from all networks"
-    ),
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """What is said of a rule that decided: one of ``limits``, or the outcome where none did."""
+
+    counted: str
+    """For ``%``, with what the event counted."""
+
+    why: Why | None = None
+    """The cause that it comes to, if it refuses texts."""
+
+    means: str = ""
+    """What a count comes to, where it does not speak for itself."""
+
+    stands: bool = False
+    """Whether it is known if it still stands, and how long."""
+
+
+# fmt: off
+RULES: dict[str, RuleRow] = {
+    Rule.ASKED_NUMBER: RuleRow("%(count)s of %(limit)s texts to this number in %(span)s, for "
+        "opt-in, all accounts together", Why.OTHERS_ASKED),
+    Rule.OFF_NUMBER: RuleRow("%(count)s of %(limit)s texts to this number in %(span)s, for opt-out",
+        Why.NUMBER_LIMIT),
+    Rule.OWN_NUMBER: RuleRow(
+        "%(count)s of %(limit)s texts to this number in %(span)s, for signing in and changes",
+        Why.NUMBER_LIMIT),
+    Rule.ASKED_PAIR: RuleRow("%(count)s of %(limit)s texts to this number in %(span)s, for "
+        "opt-in, all for this account", Why.NUMBER_LIMIT),
+    Rule.ASKED_USER: RuleRow(
+        "%(count)s of %(limit)s texts for this account in %(span)s, for opt-in and opt-out",
+        Why.USER_LIMIT),
+    Rule.OWN_USER: RuleRow(
+        "%(count)s of %(limit)s texts for this account in %(span)s, for signing in and changes",
+        Why.USER_LIMIT),
+    Rule.ASKED_IP: RuleRow("%(count)s of %(limit)s texts asked for from one address in %(span)s, "
+        "for opt-in and opt-out", Why.ADDRESS_LIMIT),
+    Rule.OWN_IP: RuleRow("%(count)s of %(limit)s texts asked for from one address in %(span)s, "
+        "for signing in and changes", Why.ADDRESS_LIMIT),
+    Rule.ASKED_CLIENT: RuleRow(
+        "%(count)s of %(limit)s texts asked for by one application in %(span)s",
+        Why.CLIENT_LIMIT),
+    Rule.OWN_CLIENT: RuleRow(
+        "%(count)s of %(limit)s texts asked for by one application in %(span)s",
+        Why.CLIENT_LIMIT),
+    Rule.FILE: RuleRow(
+        "%(count)s of %(limit)s texts under one file in %(span)s, for opt-in and opt-out",
+        Why.FILE_BUDGET, means="the budget of texts of the file is used up"),
+    Rule.TOTAL: RuleRow("%(count)s of %(limit)s texts in all in %(span)s, for opt-in and opt-out",
+        Why.TOTAL_BUDGET, means="the budget of all texts is used up"),
+    Rule.OWN_TOTAL: RuleRow("%(count)s of %(limit)s texts in all in %(span)s, for signing in and "
+        "changes; this account has used the texts reserved for it",
+        Why.TOTAL_BUDGET, means="the ceiling of all texts for signing in is reached"),
+    Rule.PREFIX: RuleRow("%(count)s opt-ins under the prefix of this number that nobody verified; "
+        "from %(limit)s on, or OPTIN_BREAKER_TEXTS texts in all, it may be closed",
+        Why.PREFIX_CLOSED,
+        means="numbers that begin like this one are closed to opt-ins for a while, against fraud"),
+    Rule.RESEND_WAIT: RuleRow("the wait after the last text, %(count)s in a row", Why.RESEND_WAIT),
+    Rule.STOP: RuleRow("staff stopped all texts", Why.ALL_STOPPED, stands=True),
+    Rule.OPTED_OUT: RuleRow("somebody answered STOP from this number",
+        Why.ANSWERED_STOP, stands=True),
+    Rule.DENY_NUMBER: RuleRow("the number is on the deny list, or closed to strangers by its owner",
+        Why.DENIED, stands=True),
+    Rule.DENY_PREFIX: RuleRow("the prefix of the number is on the deny list", Why.PREFIX_CLOSED),
+    MALFORMED: RuleRow("what was entered is not a mobile number%(fault)s", Why.NOT_MOBILE),
+    SendOutcome.REGION_NOT_ALLOWED: RuleRow("numbers of the country %(region)s are not allowed",
+        Why.REGION),
+    SendOutcome.LOCKED: RuleRow(
+        "%(count)s wrong codes in a row; each %(limit)s lock codes for a while",
+        Why.LOCKED, stands=True),
+    SendOutcome.FACTOR_DISABLED: RuleRow(
+        "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
+        Why.DISABLED, stands=True),
+    SUSPENDED: RuleRow("staff suspended the number", Why.SUSPENDED, stands=True),
+    SANDBOX: RuleRow("the ending of the number asked a sandbox for this answer", Why.REHEARSED),
+    SendOutcome.ALREADY_OPTED_IN: RuleRow("two-factor sign-in was on already", Why.ON_ALREADY),
+    SendOutcome.NOT_OPTED_IN: RuleRow("no number is active", Why.NO_NUMBER),
+    Rule.EMAIL: RuleRow(
+        "%(count)s of %(limit)s requests of this person for another address in %(span)s"),
+    Rule.REVOCATION: RuleRow(
+        "%(count)s of %(limit)s removals asked for by one member of staff in %(span)s"),
+    Rule.SIGN_IN_NAME: RuleRow(
+        "%(count)s of %(limit)s wrong passwords for this name from one network in %(span)s"),
+    Rule.SIGN_IN_IP: RuleRow("%(count)s of %(limit)s wrong passwords from one address in %(span)s"),
+    Rule.SIGN_IN_TRIES: RuleRow("%(count)s of %(limit)s passwords from one address in %(span)s"),
+    Rule.RESET_NAME: RuleRow("%(count)s of %(limit)s requests for a link to choose a new password "
+        "for this address from one network in %(span)s"),
+    Rule.RESET_IP: RuleRow("%(count)s of %(limit)s requests for a link to a new password from one "
+        "address in %(span)s"),
+    Rule.SIGN_IN_ALL: RuleRow(
+        "after %(count)s of %(limit)s wrong passwords for this name from all networks in %(span)s"),
+    Rule.SIGN_IN_NEW: RuleRow("%(count)s of %(limit)s wrong passwords in %(span)s from a network "
+        "from which this person never signed in, after many wrong ones for this name from all "
+        "networks"),
 }
+# fmt: on
 
 
 def decided(event: AuditEvent) -> str:

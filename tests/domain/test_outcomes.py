@@ -15,9 +15,10 @@ from optin.outcomes import (
     TokenOutcome,
 )
 from optin.support import messages, wording
-from optin.support.diagnosis import EXPLAINED, OF_RULES, Why
+from optin.support.diagnosis import EXPLAINED, Why
 from optin.web import words
 
+CAUSES_OF = {rule: row.why for rule, row in wording.RULES.items() if row.why}
 REFUSE_NOTHING = {Rule.NONE, Rule.EXEMPT, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
 OF_NO_TEXT = {Rule.EMAIL}
 OF_STAFF = {Rule.SEARCH, Rule.REVOCATION}
@@ -48,12 +49,12 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
             id="rules",
         ),
         pytest.param(
-            {*OF_RULES} & {*Rule},
+            {*CAUSES_OF} & {*Rule},
             {*Rule} - REFUSE_NOTHING - OF_STAFF - OF_PASSWORDS - OF_NO_TEXT,
             id="causes",
         ),
         # What a rule comes to; and who has limits of passwords.
-        pytest.param({*EXPLAINED}, {*OF_RULES.values(), Why.PASSWORD_LIMIT}, id="explanations"),
+        pytest.param({*EXPLAINED}, {*CAUSES_OF.values(), Why.PASSWORD_LIMIT}, id="explanations"),
         pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),
         pytest.param({*wording._WHY}, {*NotCompared}, id="not-compared"),
     ],
@@ -65,7 +66,7 @@ def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:
 def test_what_is_withheld_has_words_for_staff_only() -> None:
     """S-38: whatever a page or a call does with such a rule, it has nothing to say of it."""
     withheld = (Rule.ASKED_NUMBER, Rule.DENY_NUMBER)
-    told = [EXPLAINED[OF_RULES[rule]] for rule in withheld]
+    told = [EXPLAINED[CAUSES_OF[rule]] for rule in withheld]
     assert [(each.client, each.person) for each in told] == [("", "")] * 2
     assert all(each.staff for each in EXPLAINED.values())
 

@@ -444,7 +444,7 @@ OTHERS: list[tuple[Happen, Why, str]] = [
     (entered_too_late, Why.ARRIVED, "has probably arrived: a code was entered .* had expired"),
     (user_limit, Why.USER_LIMIT, "1 of 1 texts for this account in 10 minutes"),
     (address_limit, Why.ADDRESS_LIMIT, "1 of 1 texts asked for from one address in 5 minutes"),
-    (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one access key or application in 5 minutes"),
+    (client_limit, Why.CLIENT_LIMIT, "1 of 1 .* one application in 5 minutes"),
     (another_asked, Why.OTHERS_ASKED, "withheld, .* the wait after the last text, 1 in a row"),
     (denied, Why.DENIED, r"the deny list until .* 00:00 AEDT: “pumping”"),
     (answered_stop, Why.ANSWERED_STOP, r"STOP from the number \.\.\. 156"),

@@ -590,7 +590,7 @@ CASES = [
         limited("SENDS_PER_CLIENT"),
         None,
         (opt_in_call, "send_limit.client_limit", "Your key or application|Retry-After"),
-        (Why.CLIENT_LIMIT, "by one access key or application|wait until then"),
+        (Why.CLIENT_LIMIT, "by one application|wait until then"),
     ),
     row(
         "budget of the file",

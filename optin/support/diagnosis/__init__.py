@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from optin.models import User
+from optin.support.causes import Cause, Question, Why
 from optin.support.diagnosis.barriers import deactivated, programs_barred, resting
-from optin.support.diagnosis.causes import Cause, Question, Why
-from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
+from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known, read_facts
 from optin.support.diagnosis.one_event import explain
 from optin.support.diagnosis.why_no_access import of_access
@@ -20,7 +20,6 @@ from optin.support.diagnosis.why_no_text import of_texts
 
 __all__ = [
     "EXPLAINED",
-    "OF_RULES",
     "Cause",
     "Known",
     "Question",

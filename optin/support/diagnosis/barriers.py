@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from optin import phones
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.support import wording
+from optin.support.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
 from optin.support.diagnosis.advice import (
     ANOTHER_WAY,
     BY_LIST,
@@ -14,7 +15,6 @@ from optin.support.diagnosis.advice import (
     UNLOCK_PROGRAMS,
     UNLOCK_TEXTS,
 )
-from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
 from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment, moment_by

@@ -1,6 +1,6 @@
 """Each cause of a refusal, in the words of each of the three who read of it (G-07).
 
-A decision names its rule, and the rule its cause (``OF_RULES``). From the cause, a page has a
+A decision names its rule, and the rule its cause (``wording.RULES``). From the cause, a page has a
 sentence for the person, ``/Help/Errors`` an entry for a client's developer, and the page of the
 account what staff can do. What is so at this moment, with counts and times, is added by whoever
 writes the sentence. A rule that withholds a text has words for staff only (S-38).
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop
 
-from optin.limits import Rule
-from optin.outcomes import MALFORMED, SendOutcome
+from optin.support.causes import Why
 from optin.support.diagnosis.advice import (
     ASK_LATER,
     BUDGET,
@@ -23,39 +22,6 @@ from optin.support.diagnosis.advice import (
     UNLOCK,
     UNLOCK_TEXTS,
 )
-from optin.support.diagnosis.causes import Why
-from optin.support.wording import SANDBOX, SUSPENDED
-
-OF_RULES: dict[str, Why] = {
-    Rule.ASKED_PAIR: Why.NUMBER_LIMIT,
-    Rule.ASKED_NUMBER: Why.OTHERS_ASKED,
-    Rule.OFF_NUMBER: Why.NUMBER_LIMIT,
-    Rule.OWN_NUMBER: Why.NUMBER_LIMIT,
-    Rule.ASKED_USER: Why.USER_LIMIT,
-    Rule.OWN_USER: Why.USER_LIMIT,
-    Rule.ASKED_IP: Why.ADDRESS_LIMIT,
-    Rule.OWN_IP: Why.ADDRESS_LIMIT,
-    Rule.ASKED_CLIENT: Why.CLIENT_LIMIT,
-    Rule.OWN_CLIENT: Why.CLIENT_LIMIT,
-    Rule.FILE: Why.FILE_BUDGET,
-    Rule.TOTAL: Why.TOTAL_BUDGET,
-    Rule.OWN_TOTAL: Why.TOTAL_BUDGET,
-    Rule.RESEND_WAIT: Why.RESEND_WAIT,
-    Rule.PREFIX: Why.PREFIX_CLOSED,
-    Rule.DENY_PREFIX: Why.PREFIX_CLOSED,
-    Rule.DENY_NUMBER: Why.DENIED,
-    Rule.OPTED_OUT: Why.ANSWERED_STOP,
-    Rule.STOP: Why.ALL_STOPPED,
-    MALFORMED: Why.NOT_MOBILE,
-    SendOutcome.REGION_NOT_ALLOWED: Why.REGION,
-    SendOutcome.LOCKED: Why.LOCKED,
-    SendOutcome.FACTOR_DISABLED: Why.DISABLED,
-    SUSPENDED: Why.SUSPENDED,
-    SANDBOX: Why.REHEARSED,
-    SendOutcome.ALREADY_OPTED_IN: Why.ON_ALREADY,
-    SendOutcome.NOT_OPTED_IN: Why.NO_NUMBER,
-}
-"""The cause that a rule comes to: a rule of ``limits``, or the outcome where none decided."""
 
 
 @dataclass(frozen=True, slots=True)

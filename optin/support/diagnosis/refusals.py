@@ -10,10 +10,10 @@ from optin.models import AuditEvent
 from optin.origin import Face
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
+from optin.support.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.advice import HAVE_FORGOTTEN
 from optin.support.diagnosis.barriers import barred, controlled, programs_barred
-from optin.support.diagnosis.causes import UNKNOWN, Cause, Question, Why, no_text
-from optin.support.diagnosis.explanations import EXPLAINED, OF_RULES
+from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment
 
@@ -23,9 +23,10 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     if not wording.is_refusal(request):
         return None
     name = wording.rule_name(request.data)
-    if name not in OF_RULES:
+    rule = wording.RULES.get(name)
+    if rule is None or rule.why is None:
         return None
-    why = OF_RULES[name]
+    why = rule.why
     if name == Rule.RESEND_WAIT and not is_told(request):
         why = Why.OTHERS_ASKED
     advice = EXPLAINED[why].staff
@@ -36,7 +37,7 @@ def find_refusal(request: AuditEvent, known: Known) -> Cause | None:
     because = [cause.words for cause in stands] or [_because(name, request)]
     over = _is_over(request, name, known.now, stands=bool(stands))
     again = _when_again(request, known.now)
-    if name in _STANDING:
+    if rule.stands:
         again = "This is over." if over else ""
     if over:
         advice = "Tell them to ask once now."
@@ -73,33 +74,17 @@ def _because(name: str, request: AuditEvent) -> str:
     counted = wording.rule(request.data)
     if name == SendOutcome.REGION_NOT_ALLOWED:
         return f"{counted}. Only numbers of {', '.join(conf.sms_regions)} work here."
-    return f"{_MEANS[name]} ({counted})." if name in _MEANS else f"{counted}."
+    means = wording.RULES[name].means
+    return f"{means} ({counted})." if means else f"{counted}."
 
 
 def _is_over(request: AuditEvent, name: str, now: datetime, *, stands: bool) -> bool:
     """Whether what refused would let the same request through by now."""
-    if name in _STANDING:
+    if wording.RULES[name].stands:
         return not stands
     until = wording.again_at(request)
     waits = name == Rule.RESEND_WAIT and is_told(request)
     return until is not None and until <= now and not waits
-
-
-_STANDING = {
-    *(Rule.STOP, Rule.OPTED_OUT, Rule.DENY_NUMBER),
-    *(SendOutcome.LOCKED, SendOutcome.FACTOR_DISABLED, wording.SUSPENDED),
-}
-"""Rules of which it is known whether they still stand, and how long."""
-
-_MEANS: dict[str, str] = {
-    Rule.FILE: "the budget of texts of the file is used up",
-    Rule.TOTAL: "the budget of all texts is used up",
-    Rule.OWN_TOTAL: "the ceiling of all texts for signing in is reached",
-    Rule.PREFIX: (
-        "numbers that begin like this one are closed to opt-ins for a while, against fraud"
-    ),
-}
-"""Words for a count that does not speak for itself."""
 
 
 def _when_again(event: AuditEvent, now: datetime) -> str:

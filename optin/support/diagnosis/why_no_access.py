@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optin.models import AuditEvent
-from optin.support.diagnosis.causes import Cause, Question, Why
+from optin.support.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import FILES_NAMED, Known
 from optin.support.wording import moment, plain
 

@@ -8,9 +8,9 @@ from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared, SignInOutcome
 from optin.support import wording
+from optin.support.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
-from optin.support.diagnosis.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
 from optin.support.diagnosis.refusals import password_limit
 from optin.support.wording import moment, moment_by
