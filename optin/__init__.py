@@ -14,7 +14,6 @@ Values and pure functions (no database, no HTTP):
     ``keys``        the key ring: derive, encrypt, digest
     ``codes``       one-time codes: derive, compare (lifetime and tries: ``conf.codes``)
     ``origin``      who asked for an operation, and from where
-    ``waits``       seconds until trying again makes sense
 
 The process:
     ``runtime``     log lines, metrics, traces, threads for password hashes, request limits

@@ -4,6 +4,7 @@ The values are stored in the audit trail, and the refusals are on the wire (docs
 section 4): never change one.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -161,3 +162,11 @@ class By(StrEnum):
     TEXT = "text"
     APP = "app"
     RECOVERY = "recovery"
+
+
+def whole_seconds(wait: timedelta) -> int:
+    """Round a waiting time up: a second sooner is too soon (G-01).
+
+    The seconds are the same in a header, in a sentence and in the audit log.
+    """
+    return max(-(-wait // timedelta(seconds=1)), 1)

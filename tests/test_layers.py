@@ -15,7 +15,7 @@ LEVELS = {
         (
             (
                 *("errors", "conf", "phones", "fiction", "sandbox"),
-                *("keys", "codes", "origin", "outcomes", "events", "waits"),
+                *("keys", "codes", "origin", "outcomes", "events"),
             ),
             ("runtime",),
             ("models",),

@@ -247,7 +247,7 @@ def _instead(signs: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Linted:
     """All that can be said of the texts before any leaves."""
 
     samples: list[Sample]
@@ -269,7 +269,7 @@ class Report:
         return self.plan.budgets(self.segments)
 
 
-def report() -> Report:
+def report() -> Linted:
     """Look at the texts of this service under its settings."""
     samples, by_settings = wording.samples(), read_plan()
-    return Report(samples, by_settings, lint(samples, by_settings))
+    return Linted(samples, by_settings, lint(samples, by_settings))

@@ -30,7 +30,6 @@ from optin.limits.rules import is_observed
 from optin.models import AuditEvent, Figure, Purpose, RefusalCount, User
 from optin.origin import Face
 from optin.outcomes import WITHHELD, By, CodeOutcome, SendOutcome
-from optin.support.told_waits import OPEN_ENDED
 
 Kind = AuditEvent.Kind
 
@@ -40,6 +39,9 @@ REPLAYED: tuple[Setting[Any], ...] = (
     *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.observe),
 )
 """The settings that can be replayed with other values."""
+
+OPEN_ENDED = {Rule.STOP, Rule.OPTED_OUT}
+"""Rules whose end nobody knows."""
 
 FIXED = {Rule.STOP, Rule.OPTED_OUT, Rule.PREFIX, Rule.DENY_NUMBER, Rule.DENY_PREFIX}
 """Rules that the trail does not hold enough of: lists and stops of staff and of owners, and the
@@ -109,7 +111,7 @@ class Hurt:
 
 
 @dataclass(slots=True)
-class Report:
+class Replay:
     """The result of a replay with other limits."""
 
     since: datetime
@@ -289,16 +291,16 @@ def _recorded(event: Recorded) -> Verdict:
     return Verdict(str(event.data.get("rule", "")), event.outcome == WITHHELD)
 
 
-def replay(since: datetime, until: datetime) -> Report:
+def replay(since: datetime, until: datetime) -> Replay:
     """Decide what was asked for from *since* to *until*, under the settings as they are now."""
-    report = Report(since, until, price=_price(since, until))
+    report = Replay(since, until, price=_price(since, until))
     report.counted = _untold(since, until)
     for _ in verdicts(report):
         pass
     return report
 
 
-def verdicts(report: Report) -> Iterator[tuple[Recorded, Verdict]]:
+def verdicts(report: Replay) -> Iterator[tuple[Recorded, Verdict]]:
     """Decide one request after the other, and enter it in *report*."""
     books, hopes = Books(), _Hopes()
     tests = set(User.objects.filter(is_test=True).values_list("pk", flat=True))
@@ -321,7 +323,7 @@ def verdicts(report: Report) -> Iterator[tuple[Recorded, Verdict]]:
         begin = event.at if event else begin
 
 
-def _again(event: Recorded, report: Report, books: Books) -> Verdict | None:
+def _again(event: Recorded, report: Replay, books: Books) -> Verdict | None:
     """Decide *event* again; ``None`` if it stands as it was recorded."""
     if "repeated" in event.data:
         report.counted += int(event.data["repeated"])
@@ -364,7 +366,7 @@ class _Hopes:
         # Until when a code of a text lives that is let through: a resend repeats it.
         self._lives: dict[_Code, datetime] = {}
 
-    def judge(self, event: Recorded, verdict: Verdict, report: Report) -> None:
+    def judge(self, event: Recorded, verdict: Verdict, report: Replay) -> None:
         was_sent = event.outcome in SENT
         purpose = event.data.get("purpose", Purpose.OPT_IN)
         code = event.user_id, event.number_digest, purpose

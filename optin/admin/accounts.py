@@ -21,13 +21,13 @@ from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
 from optin.admin.site import origin_of, site
 from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
 from optin.operations import email_changes, staff
+from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
 from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
 from optin.support.wording import exact, moment, moment_by
-from optin.waits import whole_seconds
 
 
 class IsStaff(Choice):

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from optin.conf import conf
+from optin.outcomes import whole_seconds
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis import EXPLAINED, Why
-from optin.waits import whole_seconds
 
 Link = dict[str, str]
 

@@ -39,10 +39,9 @@ from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
 from optin.origin import Face, Origin, ip_of
-from optin.outcomes import TokenOutcome
+from optin.outcomes import TokenOutcome, whole_seconds
 from optin.runtime import references, throttle
 from optin.runtime.references import Undecided
-from optin.waits import whole_seconds
 
 logger = logging.getLogger("optin.api")
 

@@ -22,7 +22,7 @@ from optin.conf import CLOCK_SLACK, Rate, conf
 from optin.limits.rules import Rule, is_observed
 from optin.models import SendCounter
 from optin.models.operation import Bound, run, run_later
-from optin.waits import whole_seconds
+from optin.outcomes import whole_seconds
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
 

@@ -41,9 +41,9 @@ from optin.limits.rules import SETTINGS, Rule, is_observed
 from optin.models import Guard, Purpose
 from optin.models.operation import after_commit, release_early, run
 from optin.origin import Origin
+from optin.outcomes import whole_seconds
 from optin.phones import MobileNumber
 from optin.runtime import metrics
-from optin.waits import whole_seconds
 
 for _setting in OBSERVABLE:
     metrics.OBSERVED.labels(_setting.name)  # from 0 on, as in ``alarms``

@@ -16,11 +16,10 @@ from optin.operations.authenticators import Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import CodeOutcome
+from optin.outcomes import CodeOutcome, whole_seconds
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided, mark
 from optin.support import references
-from optin.waits import whole_seconds
 from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import page

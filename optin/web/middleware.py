@@ -15,9 +15,9 @@ from django.template.loader import render_to_string
 from django.utils import translation
 
 from optin.errors import Busy
+from optin.outcomes import whole_seconds
 from optin.runtime import references, throttle
 from optin.runtime.references import Undecided
-from optin.waits import whole_seconds
 from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"

@@ -17,11 +17,10 @@ from django.views.decorators.http import require_http_methods
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
-from optin.outcomes import SignInOutcome
+from optin.outcomes import SignInOutcome, whole_seconds
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther, local
 from optin.runtime.references import Undecided
-from optin.waits import whole_seconds
 from optin.web import words
 
 View = Callable[..., HttpResponseBase]

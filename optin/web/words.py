@@ -23,9 +23,8 @@ from optin.operations.authenticators import Change, Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome
+from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome, whole_seconds
 from optin.support.diagnosis import EXPLAINED, Why
-from optin.waits import whole_seconds
 
 _FEW_TRIES = 3
 """From here down a page says how many tries are left (P-04)."""

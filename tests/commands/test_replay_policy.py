@@ -42,7 +42,7 @@ from tests.kit.phone import Phone
 from tests.kit.trail import unguarded
 from tests.kit.world import rows
 from tools import replay
-from tools.replay import REPLAYED, Report
+from tools.replay import REPLAYED, Replay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -116,10 +116,10 @@ class Mix:
         return bool(self.phone.texts) and self.phone.texts[-1].to == number(who)
 
 
-def played_again(since: timedelta = timedelta(days=2)) -> tuple[Report, dict[str, str]]:
+def played_again(since: timedelta = timedelta(days=2)) -> tuple[Replay, dict[str, str]]:
     """Replay under the settings as they are: the rule that refuses, by the id of the request."""
     now = timezone.now() + timedelta(seconds=1)
-    report = Report(now - since, now)
+    report = Replay(now - since, now)
     ids = dict(AuditEvent.objects.values_list("pk", "request_id"))
     rules = {ids[event.pk]: again.rule for event, again in replay.verdicts(report)}
     return report, rules

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import time_machine
 from django.test import Client
-from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.fixtures import Settings
@@ -20,10 +19,8 @@ from pytest_django.fixtures import Settings
 from optin.conf import Rate
 from optin.limits import attempts
 from optin.models import File, ProviderUser, Purpose, User
-from optin.operations import opt_ins, send_controls, sign_in
-from optin.origin import Face, Origin
+from optin.operations import opt_ins, sign_in
 from optin.outcomes import SendOutcome
-from optin.support.told_waits import Told, told_waits
 from tests.kit.clients import Answer, Api, Tokens, bearer
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
@@ -345,22 +342,3 @@ def test_what_others_did_makes_no_wait_longer(
     refused = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert (refused.outcome, refused.retry_after) == (SendOutcome.SEND_LIMIT, timedelta(minutes=1))
     assert refused.data["rule"] == "asked-user/60"
-
-
-def test_what_was_told_is_summed_for_operators(
-    world: World, pending: ProviderUser, settings: Settings, clock: time_machine.Traveller
-) -> None:
-    """Each rule, with the longest wait that it told, and refusals that have no event yet."""
-    settings.OPTIN_RESEND_WAIT = (30,)
-    since = timezone.now()
-    for seconds in (0, 20):
-        clock.shift(seconds)
-        world.ask()
-    send_controls.stop_texts(reason="a test of the limits", origin=Origin(Face.COMMAND))
-    world.ask()
-    assert told_waits(since) == [
-        Told("resend-wait", times=2, longest=timedelta(seconds=30)),
-        Told("stop", times=1, longest=timedelta(minutes=5)),
-    ]
-    assert [told.is_open_ended for told in told_waits(since)] == [False, True]
-    assert told_waits(since + timedelta(hours=1)) == []

@@ -13,7 +13,7 @@ from optin.conf import conf
 from optin.messaging.segments import size
 from optin.support.wording import some
 from tools import lint
-from tools.lint import Report
+from tools.lint import Linted
 
 _WIDTH = 100
 
@@ -121,7 +121,7 @@ def _money(price: str | None) -> str:
     return f"{exact:,.{decimals}f}"
 
 
-def _facts(report: Report) -> dict[str, Any]:
+def _facts(report: Linted) -> dict[str, Any]:
     """As JSON has it."""
     return {
         "errors": report.errors,

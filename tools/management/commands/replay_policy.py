@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from optin.conf import every_setting
 from optin.management.commands import BaseCommand
 from tools import replay
-from tools.replay import REPLAYED, Report
+from tools.replay import REPLAYED, Replay
 
 SHOWN = 10
 """Accounts of the table. JSON has all."""
@@ -97,13 +97,13 @@ def _refuse_near(path: Path, name: str) -> None:
         raise CommandError(f"{path}: there is no setting {name}. Did you mean {near[0]}?")
 
 
-def _money(report: Report) -> str:
+def _money(report: Replay) -> str:
     if report.cost is None or report.price is None:
         return "not known: no cost of texts is recorded for this period"
     return f"{report.cost:,.2f} at {report.price:.4f} a text, on average"
 
 
-def _table(report: Report, plain: dict[str, Any]) -> str:
+def _table(report: Replay, plain: dict[str, Any]) -> str:
     # Rounded down: 100 % is all of them.
     equal = f"{report.equal * 1000 // report.decided / 10} %" if report.decided else "-"
     lines = [
