@@ -55,8 +55,8 @@ def pytest_collection_finish() -> None:
 
 
 EVERY_DAY = re.compile(
-    r"""tests/(?: audit | faults | keys | promises | races | restore | retention | site | workers )/
-    | tests/(?: api/test_statements | browser/test_flows | upgrade/test_rehearsal
+    r"""tests/(?: audit | domain | faults | keys | promises | races | restore | retention | site
+    | workers )/ | tests/(?: api/test_statements | browser/test_flows | upgrade/test_rehearsal
     | web/flows/test_sessions )[.]""",
     re.VERBOSE,
 )

@@ -48,6 +48,7 @@ def test_a_single_permission_makes_a_superior(user: User, on_staff: OnStaff, sig
     assert response.status_code == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_operation_wants_a_reason(

@@ -46,7 +46,7 @@ from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
 from tests.kit.trail import audit_trail_full, sql, unguarded
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 ORIGIN = Origin(Face.API, client="key:1", ip="192.0.2.1")
@@ -732,7 +732,6 @@ def quiet_and_purged(trail: Trail) -> None:
     record(timedelta(0))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

@@ -54,7 +54,7 @@ from tests.kit.staff import make_staff
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, notices, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Kind = AuditEvent.Kind
 Closed = Revocation.Closed
@@ -672,7 +672,6 @@ def test_a_text_that_was_promised_must_leave_though_staff_stop_all(
     assert ended_as(waits) == Closed.UNTOLD
 
 
-@pytest.mark.slow
 def test_the_text_is_remembered_for_as_long_as_the_removal_waits(
     ann: Person, clock: Clock, settings: Settings
 ) -> None:
@@ -811,7 +810,6 @@ def test_staff_read_what_happened(ann: Person, clock: Clock) -> None:
     assert ended_as(waits) == Closed.DONE
 
 
-@pytest.mark.slow
 def test_it_goes_with_the_person_and_in_time(ann: Person, clock: Clock) -> None:
     waits = asked(ann)
     text = SmsMessage.objects.filter(about_id=waits.pk)

@@ -26,7 +26,7 @@ from tests.kit.staff import make_staff
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, notices
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Kind = AuditEvent.Kind
 Closed = Revocation.Closed

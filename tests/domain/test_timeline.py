@@ -55,7 +55,7 @@ from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_
 from tests.kit.phone import AWAY, REFUSED, STOPPED, Gateways, Phone, Stub, wrong
 from tests.kit.world import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 STAFF = Origin(Face.COMMAND, client="test")
 PAGE = Origin(Face.WEB, ip="192.0.2.1")
@@ -1203,7 +1203,6 @@ def grow(scene: Scene, rows: int) -> None:
         tenants.refuse_access(scene.user, 777, "x", origin=Origin(Face.API, actor_id=n + 1))
 
 
-@pytest.mark.slow
 def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:
     scene.activate()
     counts = []

@@ -36,7 +36,7 @@ from tests.kit.phone import Gateways, Stub
 from tests.kit.races import all_places_taken
 from tests.kit.server import METRICS_TOKEN, eventually, free_port
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Read = Callable[[str], dict[str, float]]
 

@@ -35,7 +35,7 @@ from tests.promises.refusals import (
     of_text,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SHORT = {Refusals: 150, OfSeveralServers: 75}
 STEPS = 15
@@ -57,7 +57,6 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("settings_go_back")
 @pytest.mark.parametrize("machine", SHORT)
-@pytest.mark.slow
 def test_at_that_second_and_no_sooner(
     machine: type[Refusals], phone: Phone, clock: time_machine.Traveller, record_property: Any
 ) -> None:

@@ -82,7 +82,7 @@ from tests.kit.trail import database_now
 from tests.kit.world import PAGE, Person, proved
 from tests.restore.backup import Backup
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Clock = time_machine.Traveller
 DAY = timedelta(days=1)
@@ -425,7 +425,6 @@ def readiness(client: Client) -> tuple[int, str]:
     return answer.status_code, answer.content.decode().strip()
 
 
-@pytest.mark.slow
 def test_nothing_lives_again(
     ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
 ) -> None:

@@ -133,10 +133,15 @@ def reason(endpoint: WebhookEndpoint) -> str:
     return made.reason
 
 
-@pytest.mark.parametrize("url", BAD_URLS)
-def test_refused_by_how_it_looks(file: File, names: Names, url: str) -> None:
-    with pytest.raises(UnfitEndpoint):
-        endpoints.make(file, url, origin=ORIGIN)
+def test_refused_by_how_it_looks(file: File, names: Names) -> None:
+    for url in BAD_URLS:
+        with pytest.raises(UnfitEndpoint):
+            endpoints.make(file, url, origin=ORIGIN)
+    assert not names.asked
+
+
+@pytest.mark.parametrize("url", BAD_URLS[::9])
+def test_how_it_looks_is_looked_at_again(file: File, names: Names, url: str) -> None:
     endpoint = stored(file, url)
     assert send() == 0
     assert reason(endpoint).startswith(("The address", "The port"))
@@ -149,12 +154,17 @@ def test_a_long_address_is_refused(file: File, names: Names) -> None:
         endpoints.make(file, f"https://{HOST}/{'a' * outside.MAX_URL}", origin=ORIGIN)
 
 
-@pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_refused_by_where_it_leads(file: File, names: Names, address: str) -> None:
-    for known in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
-        names.known[HOST] = known
-        with pytest.raises(UnfitEndpoint):
-            endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+def test_refused_by_where_it_leads(file: File, names: Names) -> None:
+    for address in NOT_PUBLIC:
+        for known in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
+            names.known[HOST] = known
+            with pytest.raises(UnfitEndpoint):
+                endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC[::9])
+def test_where_it_leads_is_looked_at_again(file: File, names: Names, address: str) -> None:
+    names.known[HOST] = ["8.8.8.8", address]
     endpoint = stored(file, f"https://{HOST}/")
     assert send() == 0
     assert reason(endpoint) == "the host name has an address that is not public"
