@@ -60,7 +60,7 @@ def key_and_token(s: Session) -> None:
 
 @check
 def one_is_bad(s: Session) -> None:
-    """Of both credentials, each must be valid. [3.1]"""
+    """If both credentials are sent, each must be valid. [3.1]"""
     s.options.need("file", "access_key")
     wrong = {"Authorization": "Bearer conformance-unknown"}
     s.expect(s.call("ping", query=s.query(s.options.file), headers=wrong), *BAD)

@@ -94,7 +94,7 @@ def each_alone(s: Session) -> None:
 
 @check
 def first_of_two(s: Session) -> None:
-    """Of two refusals that apply, the first in the list answers. [2.4]"""
+    """If two refusals apply, the first in the list answers. [2.4]"""
     for (first, status, code), (second, *other) in combinations(FAULTS, 2):
         if [status, code] != other:
             _refused(s, [first, second], status, code)

@@ -22,7 +22,7 @@ from optin.outcomes import StaffOutcome
 
 
 class NoForm(forms.Form):
-    """Nothing to fill in: the page asks whether it is meant."""
+    """A form without fields: the page asks whether you mean it."""
 
     def __init__(self, data: Any, row: Any) -> None:
         super().__init__(data)

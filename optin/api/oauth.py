@@ -353,8 +353,8 @@ _CAUSES = {
     "unauthorized_client": Undecided.CLIENT_GRANT,
     "unsupported_grant_type": Undecided.GRANT_TYPE,
 }
-"""Not ``invalid_grant``: whether it has an event tells whether the code or the refresh token was
-ever given."""
+"""``invalid_grant`` is not here: whether it has an event would tell whether the code or the refresh
+token was ever given."""
 
 
 def _take_address(request: HttpRequest) -> None:

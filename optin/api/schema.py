@@ -54,7 +54,7 @@ _PARAMETERS: dict[str, Schema] = {
     "after": _SEQUENCE | {"default": 0},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
 }
-"""Those of addresses. A ``WsAccessKey`` is a credential."""
+"""Parameters of addresses. A ``WsAccessKey`` is a credential."""
 
 
 def calls_only(endpoints: list[Endpoint]) -> list[Endpoint]:
@@ -270,7 +270,7 @@ def document() -> Schema:
 
 
 def _webhook(kind: str) -> Schema:
-    # Not with drf-spectacular, which describes no headers of webhooks.
+    # Written by hand: drf-spectacular describes no headers of webhooks.
     body = {"application/json": {"schema": _event(kind)}}
     return {
         "operationId": re.sub(r"\W", "_", kind),

@@ -41,7 +41,7 @@ class _Seen:
     """The result of the comparison."""
 
     notes: list[Kept] = field(default_factory=list)
-    """Those that were read, in the order of their seals."""
+    """The notes that were read, in the order of their seals."""
     stamps: dict[bytes, tuple[Kept, datetime]] = field(default_factory=dict)
     """The time stamps without a note that are not found yet, by the digest of their text."""
     unchecked: int = 0

@@ -30,7 +30,7 @@ class Codes:
         doc="Seconds that a code works. A change does not affect codes that exist. No text leaves "
         "in the last 65.",
     )
-    # As Twilio Verify and Ory Kratos.
+    # The same as Twilio Verify and Ory Kratos.
     otp_tries = Setting(
         3,
         5,

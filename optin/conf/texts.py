@@ -80,7 +80,7 @@ class Texts:
         doc="Texts for signing in and changes in all. Beyond it, each user still gets "
         "OPTIN_OWN_SENDS_RESERVE.",
     )
-    # So other accounts cannot shut a user out.
+    # With it, other accounts cannot shut a user out.
     own_sends_reserve = Setting(
         91,
         3,

@@ -19,7 +19,7 @@ SOON = 14
 
 
 class Unreachable(Exception):
-    """Nobody answers; its text is a sentence that says why."""
+    """Raised if nobody answers. Its text is a sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)

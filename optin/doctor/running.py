@@ -78,7 +78,7 @@ CHECKS = (
 
 
 NOT_LOOKED = "Not looked at"
-"""So begins what is said of a check that waited for others in vain."""
+"""The beginning of a finding for a check that waited for others in vain."""
 
 PATIENCE = 18.0
 """Seconds for all checks; the start of the command takes one or two more."""

@@ -34,7 +34,7 @@ def forget() -> None:
 def place() -> Place:
     base = urlsplit(conf.base_url)
     secure = base.scheme == "https"
-    # As browsers do: the certificates of this machine's own store are believed.
+    # Trust this machine's store of certificates, as browsers do.
     tls = ssl.create_default_context() if secure else None
     return Place(base.hostname or "", base.port or (443 if secure else 80), tls)
 

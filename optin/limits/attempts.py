@@ -67,7 +67,7 @@ def reserve_sign_in(
     network, address = _sign_in_network(origin), network_of(origin.ip, 32)
     is_known = knows_network(user, origin)
     if is_known:
-        # Whoever signed in from there before is counted alone: others at a shared address must
+        # People who signed in from there before are counted alone: others at a shared address must
         # not use up what they need.
         address = f"{name} {address}"
     tries = each_rate(Rule.SIGN_IN_TRIES, address, conf.sign_ins_per_ip if origin.ip else ())

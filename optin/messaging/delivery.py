@@ -203,7 +203,7 @@ def send_due(now: datetime) -> int:
     for model in (SmsMessage, Notice):
         give_up(model, now)
         for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
-            # Not *now*: a lease that began with the first of many would be too short.
+            # *now* would be too early: the lease of a later row would be too short.
             if not model.objects.claim(pk, timezone.now()):
                 continue
             if row := model.objects.filter(pk=pk).first():  # it may be erased by now

@@ -22,7 +22,7 @@ from optin.models.messages import State
 LOOKS_BACK = timedelta(minutes=15)
 
 FRESH = timedelta(seconds=5)
-"""So long a figure is shown again: for each process, one statement for a gateway."""
+"""How long a figure is shown again: each process needs one statement for a gateway."""
 
 LONGEST = 120
 """Seconds up to which the time is worth a figure; a longer one is only said to be longer."""
@@ -150,7 +150,7 @@ def estimate(texts: Sequence[tuple[float, float | None]]) -> Wait | None:
             break
         chosen = look
         least, most = max(least, look.least), min(most, look.most or math.inf)
-    # Not known to be slow, and nothing else known.
+    # Nothing is known, not even that it is slow.
     return None if chosen is None or (chosen.most is None and not chosen.is_slow) else chosen
 
 

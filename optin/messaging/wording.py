@@ -267,7 +267,7 @@ def _about_email(notice: Notice, change: EmailChange) -> dict[str, Any]:
 
 
 def _email_link(links: Signer, page: str, change: EmailChange) -> str:
-    # With the time: in a restored copy another change may have its id.
+    # The time is signed too: in a restored copy, another change may have its id.
     asked = int(change.asked_at.timestamp())
     return f"{conf.base_url}/{page}/{links.sign(f'{change.pk}-{change.user_id}-{asked}')}/"
 
@@ -292,7 +292,7 @@ def _email_change(links: Signer, token: str) -> EmailChange | None:
 
 
 def _cancel_link(revocation: Revocation) -> str:
-    # With the user: in a restored copy another one may have its id.
+    # The user is signed too: in a restored copy, another removal may have its id.
     token = _CANCEL_LINKS.sign(f"{revocation.pk}-{revocation.user_id}")
     return f"{conf.base_url}/revocation/{token}/"
 
@@ -369,6 +369,6 @@ def _link_of(notice: Notice) -> str:
         uid = urlsafe_base64_encode(force_bytes(user.pk))
         return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
     if notice.kind in DISOWNABLE:
-        # With the user: in a restored copy another notice may have its id.
+        # The user is signed too: in a restored copy, another notice may have its id.
         return f"{conf.base_url}/not-me/{_LINKS.sign(f'{notice.pk}-{user.pk}')}/"
     return ""

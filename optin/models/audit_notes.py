@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class AuditNote(models.Model):
-    """That a note of the trail was given to one place outside (``operations.notary``).
+    """A record that a note of the trail was given to one place outside (``operations.notary``).
 
     The place keeps the note: this row only tells when the next one is due. It also keeps the time
     stamp of an authority, which itself keeps nothing.

@@ -15,7 +15,7 @@ from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 
 
 class AuditSeal(AppendOnly):
-    """That exactly these events stood in a range of ids: none can go or come unseen.
+    """A proof that exactly these events stood in a range of ids: none can go or come unseen.
 
     Seals follow each other without a gap: each starts one after the last id of the one
     before, the first with 1. Ids in a range may be missing (a transaction that was rolled

@@ -57,7 +57,7 @@ class AuthenticatorApp(Device):
     secret_encrypted = models.TextField()
     # The time step of the last right code: no code works twice.
     last_step = models.BigIntegerField(default=0)
-    # That of a right code which counts once the next one is entered (G-03).
+    # The step of a right code that counts once the next one is entered (G-03).
     first_step = models.BigIntegerField(default=0, db_default=0)
     # The place at which that code was entered (``Origin.place``), as a keyed digest.
     first_at = models.CharField(max_length=64, blank=True, default="", db_default="")

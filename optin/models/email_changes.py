@@ -17,7 +17,7 @@ LINK_FOR = timedelta(hours=24)
 
 class EmailChangeQuerySet(models.QuerySet["EmailChange"]):
     def open(self) -> Self:
-        """Those that are not closed: they wait for the link to be used, or to take effect."""
+        """Changes that are not closed: they wait for the link to be used, or to take effect."""
         return self.filter(closed_at=None)
 
     def due(self, now: datetime) -> Self:

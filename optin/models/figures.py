@@ -54,7 +54,7 @@ class Span(models.Model):
 
 
 class Figure(models.Model):
-    """So many of one thing in one stretch of time. It holds no person, number or address."""
+    """A count of one thing in one span of time. It holds no person, number or address."""
 
     class What(models.TextChoices):
         OPT_IN = "opt_in", "Opt-ins, by what became of them"

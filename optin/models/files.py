@@ -41,7 +41,7 @@ class FileQuerySet(models.QuerySet["File"]):
 class File(models.Model):  # type: ignore[django-manager-missing]
     """A tenant: what the contract calls a file, by its ``FileId``."""
 
-    # Not an AutoField: the ids often come from the system that this one stands in for.
+    # No AutoField: the ids often come from the system that this one replaces.
     id = models.PositiveIntegerField(
         primary_key=True, validators=[MinValueValidator(1), MaxValueValidator(MAX_FILE_ID)]
     )

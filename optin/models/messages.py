@@ -64,7 +64,7 @@ class Unsent(StrEnum):
 
 
 CARRIER = "the carrier: "
-"""So begins the reason of a text that a receipt says was not delivered."""
+"""The beginning of the reason if a receipt says that a text was not delivered."""
 
 
 M = TypeVar("M", bound="Outgoing")

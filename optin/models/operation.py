@@ -83,7 +83,7 @@ def run_at_the_end(statement: Bound, then: Callable[[Sequence[Any]], None] | Non
 
 def send_waiting() -> None:
     """Send the queued statements now. After that, inserted rows have their keys."""
-    # Not by ``_pipeline``: statements may be queued although a capture has begun since.
+    # ``_pipeline`` does not tell: statements may be queued although a capture has begun since.
     send = getattr(connections[DEFAULT_DB_ALIAS], "send_waiting", None)
     if send:
         send()

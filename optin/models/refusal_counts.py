@@ -70,15 +70,15 @@ def may_repeat(kind: str, outcome: str, reason: str, data: Mapping[str, Any]) ->
 
 class RefusalCountQuerySet(models.QuerySet["RefusalCount"]):
     def untold(self) -> Self:
-        """Those with refusals of which no event tells yet."""
+        """Counts with refusals of which no event tells yet."""
         return self.filter(count__gt=F("told"))
 
     def without_event(self, user: models.Model) -> Self:
-        """Those about *user* that have no event yet. Pages show them as if they had."""
+        """Counts about *user* that have no event yet. Pages show them as if they had."""
         return self.filter(user_id=user.pk, told=0)
 
     def due(self, now: datetime) -> Self:
-        """Those whose hour is over, with refusals of which no event tells yet.
+        """Counts whose hour is over, with refusals of which no event tells yet.
 
         Only of what is counted. Rows here have no digest, and the event of one gets a valid one:
         who writes to the database could have any decision signed.

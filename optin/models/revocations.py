@@ -15,7 +15,7 @@ from optin.models.users import User
 
 class RevocationQuerySet(models.QuerySet["Revocation"]):
     def open(self) -> Self:
-        """Those that wait: neither carried out nor called off."""
+        """Removals that wait: neither carried out nor called off."""
         return self.filter(closed_at=None)
 
     def open_of(self, user: User) -> Self:
@@ -26,7 +26,7 @@ class RevocationQuerySet(models.QuerySet["Revocation"]):
         return self.open().filter(due_at__lte=now)
 
     def own(self) -> Self:
-        """Those that the person asked for."""
+        """Removals that the person asked for."""
         return self.filter(actor_id=F("user_id"))
 
     def close(self, now: datetime, why: "Revocation.Closed") -> bool:

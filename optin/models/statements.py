@@ -102,7 +102,7 @@ class Select(Generic[M]):
         self._sql = sql
 
     def _model(self, row: Sequence[Any]) -> M:
-        # As Model.from_db, without the signals and checks of each field.
+        # Like Model.from_db, without the signals and checks of each field.
         made: M = self._class.__new__(self._class)
         made.__dict__.update(zip(self._names, row, strict=True))
         made._state = ModelState()

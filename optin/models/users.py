@@ -296,7 +296,7 @@ def _part() -> timedelta:
 LOCK = Select(
     lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
 )
-# As the unique indexes have it, so that they are used.
+# The expressions of the unique indexes, so that PostgreSQL uses them.
 _BY_NAME = Select(
     lambda: User._base_manager.filter(
         Exact(Lower("username"), Lower(param("name", User, "username")))

@@ -45,7 +45,7 @@ MAX_KINDS = 500  # characters of all their names
 
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def due(self, now: datetime) -> Self:
-        """Those to which something is to be sent at *now*, and nobody sends now.
+        """Endpoints to which something is to be sent at *now*, and nobody sends now.
 
         A test is sent at once, also to an endpoint that is off, but not to one that is paused.
         """
@@ -211,7 +211,7 @@ class WebhookEndpoint(models.Model):
         return self.kinds.split()
 
     def events(self) -> "WebhookEventQuerySet":
-        """Those of its file that it wants, in their order."""
+        """The events of its file that it wants, in their order."""
         events = WebhookEvent.objects.filter(file=self.file_id, sequence__isnull=False)
         return (events.filter(kind__in=self.wanted) if self.kinds else events).order_by("sequence")
 
@@ -390,7 +390,7 @@ def _insert(
 
 class WebhookRepeatQuerySet(models.QuerySet["WebhookRepeat"]):
     def due(self, now: datetime) -> Self:
-        """Those whose next event may be sent at *now*."""
+        """Repeats whose next event may be sent at *now*."""
         return self.filter(due_at__lte=now)
 
 

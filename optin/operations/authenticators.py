@@ -260,7 +260,7 @@ def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Chan
     elif user.text_first:  # chosen beside an app that was removed since
         User.objects.filter(pk=user.pk).update(text_first=False)
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
-    # Not its secret, which ``rotate_keys`` may have encrypted anew.
+    # Leave out the secret: ``rotate_keys`` may have encrypted it anew.
     waiting.save(update_fields=["confirmed", "verified_at", "last_step"])
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(

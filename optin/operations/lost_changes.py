@@ -247,7 +247,7 @@ def _verify(before: _Before) -> bool:
     number = before.number
     if number is None or number.pk != before.line.provider_user_id:
         return before.suspend()
-    # Not if staff have suspended it since.
+    # Leave it out if staff have suspended it since.
     rows = ProviderUser.objects.filter(pk=number.pk, suspended_at__lte=made_until(before.line))
     return bool(rows.update(suspended_at=None))
 

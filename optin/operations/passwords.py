@@ -232,7 +232,7 @@ def opens(user: User | None, link: str) -> bool:
     """
     if user is None or not default_token_generator.check_token(user, link):
         return False
-    # As ``check_token`` reads it, which counts seconds in local time.
+    # In the unit of ``check_token``, which counts seconds in local time.
     now = default_token_generator._num_seconds(default_token_generator._now())
     age = timedelta(seconds=now - base36_to_int(link.partition("-")[0]))
     return all(timezone.now() - age > gap.at for gap in restores.gaps("done"))

@@ -100,7 +100,7 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         with transaction.atomic(durable=True):
             done.ended = _end_for_everybody(timezone.now())
         for waits in Revocation.objects.open().select_related("user"):
-            # Not as withdrawn: whoever asked at sign-in may ask again.
+            # It does not count as withdrawn: whoever asked at sign-in may ask again.
             ended_as, why = Revocation.Closed.RESTORED, lost_decisions.REASON
             revocations.withdraw(waits.user, reason=why, origin=origin, closed_as=ended_as)
             done.ended["revocations"] += 1

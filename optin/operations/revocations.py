@@ -220,7 +220,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
     origin = replace(origin, actor_id=found.actor_id)
     with in_its_language(found), transaction.atomic(durable=True):
         factors = read_locked(found.user, Purpose.SIGN_IN, every_factor=True)
-        # As it is under the lock: cancelled meanwhile, or carried out by another process.
+        # Read it again under the lock: it may be cancelled, or carried out by another process.
         waits = Revocation.objects.due(factors.now).filter(pk=found.pk).first()
         if waits is None:
             return None

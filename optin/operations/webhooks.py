@@ -63,7 +63,7 @@ MAX_LOOKUPS = 4
 _lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
-"""Those that an endpoint can want."""
+"""The kinds that an endpoint can choose."""
 
 Off = WebhookEndpoint.Off
 

@@ -97,7 +97,7 @@ def _not_at_work() -> Iterator[None]:
 
 @dataclass(eq=False)
 class _Ticket:
-    """Whoever waits."""
+    """A password that waits for its hash."""
 
     customer: str  # the largest network that one customer of a provider usually has
     household: str  # their network in it

@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 300, 100
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, in percent; nothing where there is nothing to share."""
+    """A share in percent; nothing if the whole is 0."""
 
     part: int
     whole: int

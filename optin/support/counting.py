@@ -149,7 +149,7 @@ def _countries(span: Span, now: datetime) -> Iterator[Figure]:
 
 
 def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
-    """Those with most unverified."""
+    """The prefixes with most unverified opt-ins."""
     many = _counters(span, limits.Rule.PREFIX, limits.Rule.EXEMPT).filter(n__gte=MANY)
     for key, count, verified in many.order_by(F("n_verified") - F("n"), "key")[:SHOWN_AT_MOST]:
         yield Figure(what=What.PREFIX, name=_short(key), count=count, verified=verified)

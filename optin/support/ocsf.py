@@ -28,7 +28,7 @@ _OWN = (
 )  # fmt: skip
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 
-# Not a number: that has 15 digits at most (E.164). Digests are proved with each character.
+# A mobile number has 15 digits at most (E.164). Digests are proved with each character.
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 

@@ -132,7 +132,7 @@ def _count(pk: int, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many, of those so many verified, for so much."""
+    """A count, how many of these were verified, and their cost."""
 
     count: int = 0
     verified: int = 0

@@ -36,7 +36,7 @@ def open_to_all(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except (Deactivated, SignedOut, UpdateError):
-            # Nothing of it is to be saved: perhaps it is not there any more.
+            # Save nothing of it: perhaps it is gone.
             request.session = type(request.session)(request.session.session_key)
             return SeeOther("sign-in", then=request.get_full_path(), ended=1)
 

@@ -28,7 +28,7 @@ _MOST_READ = 200
 
 def row_of(session_key: str | None) -> str:
     """Return the key of the row in which a session is kept."""
-    # As long as the column is: 160 bits.
+    # The length of the column: 160 bits.
     return keys.sha256(session_key)[:40] if session_key else ""
 
 

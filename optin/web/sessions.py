@@ -145,7 +145,7 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
         request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
     request.session = type(request.session)()
-    # As before the code: in a double click, the first request has already signed in.
+    # The value from before the code: in a double click, the first request has already signed in.
     last_visit = half.get("last_visit") if half else _last_visit(user)
     login(request, user, backend=_BACKEND)
     if last_visit:

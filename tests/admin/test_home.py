@@ -227,7 +227,7 @@ def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None
         rect = rf'<rect class="(\w+)" x="[\d.]+" y="[\d.]+" width="{width}" height="([\d.]+)">'
         heights = re.findall(rf"{rect}<title>(.*?)</title>", chart)
         assert len(heights) == 3 * days
-        # Of an axis up to 60.
+        # The axis goes up to 60.
         assert {look: float(height) for look, height, _ in heights} == pytest.approx(
             {"good": 30 / 60 * 100, "bad": 10 / 60 * 100, "open": 1 / 60 * 100}, abs=0.01
         )
@@ -530,7 +530,7 @@ def test_a_budget_of_a_day_is_drawn_where_it_can_be_seen(
     settings.OPTIN_SENDS_TOTAL = (Rate(90, 86_400),)
     client = signed_in("auditor")
     html = figures(client)
-    # Of an axis up to 100.
+    # The axis goes up to 100.
     assert '<line class="limit" x1="0" x2="300" y1="10" y2="10" />' in html
     assert "budget of a day: 90" in html
     assert tables(client)["spend"][1][2] == "50 %"
@@ -743,7 +743,7 @@ def plans(captured: CaptureQueriesContext) -> Iterator[tuple[str, str]]:
 def test_of_many_rows_an_hour_is_counted_by_an_index_and_so_the_page_reads(
     signed_in: In, file: File, clock: time_machine.Traveller, settings: LazySettings
 ) -> None:
-    """Of 20 000 opt-ins in 30 days, neither an hour nor the page scans a table of them."""
+    """With 20 000 opt-ins in 30 days, neither an hour nor the page scans their table."""
     crowd(file, 20_000, 30)
     client = signed_in("auditor")
     with connection.cursor() as cursor:

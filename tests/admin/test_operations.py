@@ -706,7 +706,7 @@ def test_export_goes_on_past_a_batch(signed_in: In, monkeypatch: pytest.MonkeyPa
 
 
 def test_export_goes_on_past_a_look(signed_in: In, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what seldom meets, too, all is handed out."""
+    """Filters that seldom match together hand out everything, too."""
     monkeypatch.setattr("optin.audit.search.LOOKED_AT", 3)
     for kind, outcome in [(Kind.KEYS, "sent"), *[(Kind.KEYS, "ok"), (Kind.STOP, "sent")] * 9]:
         AuditEvent.objects.record(kind, outcome, now=NOON, origin=ORIGIN, user_id=None)

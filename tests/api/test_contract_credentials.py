@@ -56,7 +56,7 @@ def test_every_call_has_a_row() -> None:
 # -- the matrix --------------------------------------------------------------------
 
 FILES = {"own": 777, "second": 888, "foreign": 666, "closed": 555, "left": 444, "missing": 12345}
-"""Of the user: two files, one of others, one that is closed, one that the user left."""
+"""Two files of the user, one of others, one that is closed, one that the user left."""
 
 
 @pytest.fixture

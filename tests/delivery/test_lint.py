@@ -439,7 +439,7 @@ def test_a_day_costs_what_the_dearest_gateway_takes(settings: LazySettings) -> N
     # Two segments cost twice as much.
     settings.BASE_URL = f"https://{'h' * 90}.example.com"
     assert [one.price for one in lint.report().budgets] == [Decimal(100), Decimal(10_000)]
-    # Of one gateway nobody knows: then nobody knows of the day.
+    # Nobody knows the price of one gateway, so nobody knows that of a day.
     settings.OPTIN_GATEWAY_KANNEL_PRICE = Decimal(0)
     assert [one.price for one in lint.report().budgets] == [None, None]
 

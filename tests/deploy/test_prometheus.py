@@ -125,7 +125,7 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
 # -- what both of them name --------------------------------------------------------
 
 OTHERS = {
-    # Of Prometheus itself, of its node_exporter and blackbox_exporter.
+    # Metrics of Prometheus itself, its node_exporter and blackbox_exporter.
     "up": {"job", "instance"},
     "ALERTS": {"alertname", "alertstate"},
     "node_filesystem_avail_bytes": {"job", "fstype"},

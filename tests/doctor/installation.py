@@ -76,7 +76,7 @@ class Installation:
     mail: MailServer
     env: dict[str, str]
     port: int
-    """Of the service, behind the proxy."""
+    """The port of the service, behind the proxy."""
     parts: dict[str, ExitStack] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     warm: "subprocess.Popen[str] | None" = None

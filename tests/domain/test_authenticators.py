@@ -366,7 +366,7 @@ def test_the_secret_of_somebody_else_does_not_open(full: Person, stranger: User)
 
 
 def test_a_text_serves_where_the_secret_does_not_open(full: Person, settings: Any) -> None:
-    """Of the length of an app's code, too."""
+    """Also for a code of the length of an app's."""
     settings.OPTIN_OTP_DIGITS = 6
     AuthenticatorApp.objects.update(secret_encrypted=AuthenticatorApp.seal("JBSWY3DP", 0))
     assert full.check(full.text()).by is By.TEXT

@@ -94,7 +94,7 @@ def killed_before(nth: int) -> Iterator[None]:
 
 
 def standing() -> Standing:
-    """Of a session that has proved everything just now."""
+    """The standing of a session that has proved everything just now."""
     return Standing(timezone.now(), timezone.now(), By.APP)
 
 

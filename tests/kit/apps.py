@@ -17,7 +17,7 @@ WEB = Origin(Face.WEB, ip="192.0.2.9")
 
 
 def standing() -> Standing:
-    """Of a session that has proved everything just now."""
+    """The standing of a session that has proved everything just now."""
     now = timezone.now()
     return Standing(now, now, By.APP)
 

@@ -16,7 +16,7 @@ from tests.kit.world import Person
 from tools import guesses
 from tools.guesses import DAY, Plan
 
-# Of no session: there the same code again is the same attempt.
+# Without a session: in one, the same code again is the same attempt.
 ORIGIN = Origin(Face.API, client="key:1")
 
 AFTER_MIDNIGHT = 300

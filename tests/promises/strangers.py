@@ -47,7 +47,7 @@ ADDRESSES = (
     *("198.51.100.7", "198.51.100.8", "203.0.113.5", "192.0.3.1"),
     *("2001:db8:0:2::1", "2001:db8:9:1::1", "2001:db8:9:2::1"),
 )
-"""Of strangers: some beside her network, none in it."""
+"""Addresses of strangers: some beside her network, none in it."""
 PROXY = "10.0.0.1"
 SECRET = "s3cr" * 8
 

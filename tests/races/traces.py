@@ -204,7 +204,7 @@ def attack(folder: Path, requests: int, accounts: int) -> str:
     refused = events.filter(outcome="send_limit")
     assert set(refused.values_list("data__rule", flat=True)) == {"prefix"}
     assert Guard.objects.filter(kind=Guard.Kind.BREAKER).count() == 1
-    # Of the many who found that it must be closed, one told.
+    # Many found that it must be closed; one told.
     assert (folder / "server.log").read_text().count("A prefix was closed") == 1
     return f"{requests} requests of {accounts} accounts in {took:.0f} s: {texts} texts"
 

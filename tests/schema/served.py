@@ -21,10 +21,10 @@ class Served:
     environment: Mapping[str, str]
     people: dict[str, dict[str, Any]]
     token: str = ""
-    """Of cam, who has no second factor."""
+    """The token of cam, who has no second factor."""
 
     refresh_tokens: list[str] = field(default_factory=list)
-    """Of cam too; each works once."""
+    """Refresh tokens of cam; each works once."""
 
     provider_user_id: int = 1
     code: str = ""

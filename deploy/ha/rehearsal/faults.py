@@ -112,7 +112,7 @@ class Cost:
     failed: Counter[str]
     """Requests that failed when first sent, by kind."""
     repeated: Counter[str]
-    """Of those with 503: what failed again, by kind."""
+    """Requests that got 503 and failed again when repeated, by kind."""
     lost: list[str]
     lower: list[str]
     findings: str

@@ -37,7 +37,7 @@ def run(*command: str, **options: object) -> str:
 def lay_cables() -> None:
     """Make the bridge to which machines are connected."""
     run("ip", "link", "set", "lo", "up")
-    # Of its own accord a bridge takes the lowest address of its ports. If that machine is cut off,
+    # By itself, a bridge takes the lowest address of its ports. If that machine is cut off,
     # the address changes, and the others send to the old one: nobody reaches the clients any more.
     run("ip", "link", "add", "bridge", "address", "02:00:00:00:00:01", "type", "bridge")
     run("ip", "address", "add", f"{BRIDGE}/24", "dev", "bridge")

@@ -15,7 +15,7 @@ from optin.conf import conf
 from optin.management.commands import BaseCommand
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
-"""Not 1: with that, Python ends where a command cannot even start."""
+"""It is not 1, with which Python ends if a command cannot even start."""
 
 STAMP = b"\x30\x82"
 """A time stamp in DER begins so, and no text does: a SEQUENCE of 256 bytes or more."""

@@ -42,7 +42,7 @@ OF_NOBODY = {
     Kind.SEARCH,
     Kind.TEST_TEXT,
 }
-"""Of no person, or of one who is there no more."""
+"""Kinds about no person, or about one who is gone."""
 
 
 def event_of(kind: Kind, outcome: str, **data: Any) -> AuditEvent:
