@@ -42,8 +42,6 @@ _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 
 logger = logs.logger("optin.request")
 
-_resolve = cache(resolve)
-
 
 def _join_leading_slashes(request: HttpRequest) -> None:
     """Treat "//User/..." as "/User/...": some clients have a base URL that ends in a slash."""

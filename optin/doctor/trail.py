@@ -20,8 +20,6 @@ from optin.support.wording import section, some
 Row = TypeVar("Row", bound=Model)
 
 _KEYS, _TRAIL = section("run", "Keys"), section("audit-trail", "The audit trail")
-_NOTARY = section("audit-trail", "A notary")
-_STREAM = section("audit-stream", "When lines do not arrive")
 
 SAMPLE = 5
 """Rows of each kind that are decrypted: the newest ones and the oldest."""
