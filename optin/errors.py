@@ -69,7 +69,7 @@ class OnlyFiction(InvalidMobileNumber):
     )
 
 
-class Rehearsed(Refusal):
+class SandboxRefusal(Refusal):
     """An answer of which a sandbox was asked for by the number: nothing happens."""
 
     def __init__(self, code: str) -> None:

@@ -56,7 +56,7 @@ def pytest_collection_finish() -> None:
 
 EVERY_DAY = re.compile(
     r"""tests/(?: audit | domain | faults | keys | promises | races | restore | retention | site
-    | workers )/ | tests/(?: api/test_statements | browser/test_flows | upgrade/test_rehearsal
+    | workers )/ | tests/(?: api/test_statements | browser/test_flows | upgrade/test_under_load
     | web/flows/test_sessions )[.]""",
     re.VERBOSE,
 )

@@ -103,7 +103,7 @@ LIKE = {
         r"docker compose "
     ),
     # Two servers behind HAProxy, without systemd: one after the other gets another release.
-    "tests/upgrade/test_rehearsal.py::test_an_upgrade_under_load_and_the_way_back": (
+    "tests/upgrade/test_under_load.py::test_an_upgrade_under_load_and_the_way_back": (
         r"ln -sfn |systemctl \S+( --now)? (optin|haproxy)|(until )?curl .*z\b|.*\| socat stdio"
     ),
 }

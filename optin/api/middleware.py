@@ -104,15 +104,15 @@ class ApiEdge:
         match = request.resolver_match
         route = match.view_name if match else "none"
         method = request.method if request.method in _METHODS else "other"
-        is_rehearsed = "REHEARSED" in request.META
-        metrics.observe(route, status, seconds, is_rehearsed=is_rehearsed)
+        is_of_sandbox = "SANDBOX_REFUSAL" in request.META
+        metrics.observe(route, status, seconds, is_of_sandbox=is_of_sandbox)
         tracing.tell(
             f"{method} {route}",
             method=method,
             route=route,
             status=status,
             request_id=request.META["REQUEST_ID"],
-            **({"error": str(status)} if status >= 500 and not is_rehearsed else {}),
+            **({"error": str(status)} if status >= 500 and not is_of_sandbox else {}),
         )
         logger.info(
             "request",

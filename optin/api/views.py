@@ -44,7 +44,7 @@ from optin.api.serializers import (
     Verify2FAOptInRequest,
     parse_id,
 )
-from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, Rehearsed
+from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, SandboxRefusal
 from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
 from optin.operations import challenges, opt_ins, tenants
@@ -162,11 +162,11 @@ class Call(APIView):
             error.cause = self.caller.is_invalid
         # For the line of this request.
         logs.add(code=error.code)
-        if error.status >= 500 and not isinstance(exc, Busy | Rehearsed):
+        if error.status >= 500 and not isinstance(exc, Busy | SandboxRefusal):
             logger.exception("a call failed")
-        if isinstance(exc, Rehearsed):
+        if isinstance(exc, SandboxRefusal):
             # For what counts it. A client cannot name it: its headers begin with HTTP_.
-            self.request.META["REHEARSED"] = True
+            self.request.META["SANDBOX_REFUSAL"] = True
         headers = error.headers | help_headers(error, self.request.META)
         return Response(self.refusal(error), status=error.status, headers=headers)
 
@@ -434,7 +434,7 @@ def _refusal(result: Sending | Verification, why: Why | None = None) -> ApiError
 _ONLY_PROGRAMS = "This application can use no codes of this account. Contact support."
 
 
-_REHEARSED_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}
+_SANDBOX_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}
 
 
 def _error_of(exc: Exception) -> ApiError:
@@ -442,8 +442,8 @@ def _error_of(exc: Exception) -> ApiError:
         return exc
     if isinstance(exc, Busy):
         return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE, cause=Undecided.BUSY)
-    if isinstance(exc, Rehearsed):
-        wait = _REHEARSED_WAITS.get(exc.code)
+    if isinstance(exc, SandboxRefusal):
+        wait = _SANDBOX_WAITS.get(exc.code)
         return ApiError(exc.code, retry_after=wait, cause=Undecided.REHEARSED)
     if isinstance(exc, OnlyFiction):
         return ApiError(exc.code, exc.message, cause=Undecided.ONLY_FICTION)

@@ -15,7 +15,7 @@ from django.utils.translation import override
 
 from optin import keys
 from optin.conf import conf
-from optin.errors import InvalidMobileNumber, OnlyFiction, Rehearsed
+from optin.errors import InvalidMobileNumber, OnlyFiction, SandboxRefusal
 from optin.messaging import receipts
 from optin.messaging import wording as texts
 from optin.models import File, Guard, PendingOtp, ProviderUser, Purpose, SmsMessage
@@ -53,7 +53,7 @@ def refuse_unfit(number: MobileNumber, factors: Factors) -> None:
 def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sending | None:
     """Return the answer that *number* asks for, if it asks for one.
 
-    :raises Rehearsed: if that comes from outside of an operation.
+    :raises SandboxRefusal: if that comes from outside of an operation.
     """
     _begin_anew(factors, number)
     user, now = factors.user, factors.now
@@ -90,7 +90,7 @@ def judge_opt_in(
 ) -> Verification:
     """``verification.judge_opt_in``, or the answer that the number of *row* asks for.
 
-    :raises Rehearsed: if that comes from outside of an operation.
+    :raises SandboxRefusal: if that comes from outside of an operation.
     """
     now = factors.now
     asked = _answer(Call.VERIFY, row.last_three, origin) if row else ""
@@ -124,7 +124,7 @@ def _answer(call: Call, last_three: str, origin: Origin) -> str:
     if code not in _RAISED:
         return code
     if origin.face == Face.API:
-        raise Rehearsed(code)
+        raise SandboxRefusal(code)
     return ""  # a page has no such answer
 
 

@@ -212,14 +212,14 @@ def count_decision(kind: str, outcome: str, data: Mapping[str, Any]) -> None:
         DISABLINGS.inc()
 
 
-def observe(route: str, status: int, seconds: float, *, is_rehearsed: bool = False) -> None:
+def observe(route: str, status: int, seconds: float, *, is_of_sandbox: bool = False) -> None:
     """Count one request; *route* is the name of an address, never a path.
 
-    :param is_rehearsed: whether a number asked a sandbox for this answer: it is no fault.
+    :param is_of_sandbox: whether a number asked a sandbox for this answer: it is no fault.
     """
     # A count that the disk has no room for must not cost the answer.
     with suppress(OSError):
-        result = "rehearsed" if is_rehearsed else f"{status // 100}xx"
+        result = "rehearsed" if is_of_sandbox else f"{status // 100}xx"
         REQUESTS.labels(route, result).observe(seconds)
 
 

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from deploy.ha.rehearsal.gateway import Gateway
+from deploy.ha.drills.gateway import Gateway
 from tests.kit.clusters import BIN, Cluster, new_cluster
 from tests.kit.documents import OWN_SECRETS, production_environment
 from tests.kit.people import NUMBER

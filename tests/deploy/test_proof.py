@@ -1,9 +1,9 @@
-"""The rehearsal of deploy/ha notices what was acknowledged and is not there."""
+"""The drill of deploy/ha notices what was acknowledged and is not there."""
 
 import pytest
 from oauth2_provider.models import AccessToken
 
-from deploy.ha.rehearsal.proof import Acknowledged, Found, compare
+from deploy.ha.drills.proof import Acknowledged, Found, compare
 from optin.models import File, PendingOtp, ProviderUser, SendCounter, User
 from optin.operations import opt_ins
 from tests.kit.clients import bearer

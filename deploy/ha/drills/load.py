@@ -18,10 +18,10 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 
-from deploy.ha.rehearsal import world
-from deploy.ha.rehearsal.cluster import HOST
-from deploy.ha.rehearsal.gateway import Gateway
-from deploy.ha.rehearsal.proof import Acknowledged
+from deploy.ha.drills import world
+from deploy.ha.drills.cluster import HOST
+from deploy.ha.drills.gateway import Gateway
+from deploy.ha.drills.proof import Acknowledged
 
 THREADS = 6
 PAUSE = 0.4

@@ -8,7 +8,7 @@ from threading import Condition, Thread
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from deploy.ha.rehearsal.machines import BRIDGE
+from deploy.ha.drills.machines import BRIDGE
 
 PORT = 13013
 

@@ -1,6 +1,6 @@
 """Machines: namespaces with an address, files and processes of their own, on one bridge.
 
-The whole is in namespaces that end with the process that made them (``deploy/ha/rehearse``).
+The whole is in namespaces that end with the process that made them (``deploy/ha/drill``).
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 
 BRIDGE = "10.77.0.1"
-"""The address of the rehearsal itself."""
+"""The address of the drill itself."""
 
 CLIENTS = "10.78.0.0/16"
 """Each address of it is one that a client may come from."""

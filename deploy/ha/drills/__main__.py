@@ -12,12 +12,12 @@ from pathlib import Path
 
 import django
 
-from deploy.ha.rehearsal.cluster import Cluster
-from deploy.ha.rehearsal.gateway import Gateway
+from deploy.ha.drills.cluster import Cluster
+from deploy.ha.drills.gateway import Gateway
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("deploy/ha/rehearse", description=__doc__)
+    parser = argparse.ArgumentParser("deploy/ha/drill", description=__doc__)
     parser.add_argument("--short", action="store_true", help="Each fault once; about 6 minutes.")
     parser.add_argument("--rounds", type=int, default=3, help="How often each fault happens.")
     parser.add_argument("--only", default="", help="Faults whose name contains this.")
@@ -30,13 +30,13 @@ def main() -> int:
     options = arguments()
     cluster, gateway = Cluster(options.folder), Gateway()
     try:
-        return rehearse(options, cluster, gateway)
+        return drill(options, cluster, gateway)
     except RuntimeError:
         print(cluster.ends_of_logs(), flush=True)
         raise
 
 
-def rehearse(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) -> int:
+def drill(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) -> int:
     started = time.monotonic()
     cluster.start()
     print(f"All is up after {time.monotonic() - started:.0f} s.", flush=True)
@@ -46,8 +46,8 @@ def rehearse(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) ->
     django.setup()
     # It warns of each connection to a primary that was killed.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    from deploy.ha.rehearsal import faults
-    from deploy.ha.rehearsal.load import Load
+    from deploy.ha.drills import faults
+    from deploy.ha.drills.load import Load
 
     chosen = [fault for fault in faults.FAULTS if options.only in fault.name]
     rounds = 1 if options.short else options.rounds
@@ -57,7 +57,7 @@ def rehearse(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) ->
     costs = []
     for fault in chosen:
         for turn in range(rounds):
-            cost = faults.rehearse(fault, turn, cluster, load)
+            cost = faults.drill(fault, turn, cluster, load)
             costs.append(cost)
             faults.find_sent_again(costs, gateway)
             print(faults.table([cost]).splitlines()[-1], flush=True)

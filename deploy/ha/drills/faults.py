@@ -9,11 +9,11 @@ from itertools import pairwise
 from math import inf
 from typing import NamedTuple
 
-from deploy.ha.rehearsal import proof
-from deploy.ha.rehearsal.cluster import ADDRESSES, Cluster, wait_until_nothing
-from deploy.ha.rehearsal.gateway import Gateway, Text
-from deploy.ha.rehearsal.load import Load
-from deploy.ha.rehearsal.machines import Machine
+from deploy.ha.drills import proof
+from deploy.ha.drills.cluster import ADDRESSES, Cluster, wait_until_nothing
+from deploy.ha.drills.gateway import Gateway, Text
+from deploy.ha.drills.load import Load
+from deploy.ha.drills.machines import Machine
 
 SETTLES = 5.0
 """Seconds of load from the fault, and again after all is well."""
@@ -144,7 +144,7 @@ class Cost:
         return ", ".join(f"{text.at - self.since:.1f} s by {text.sender}" for text in copies)
 
 
-def rehearse(fault: Fault, turn: int, cluster: Cluster, load: Load) -> Cost:
+def drill(fault: Fault, turn: int, cluster: Cluster, load: Load) -> Cost:
     """Break something under load, let it come back, and measure what it cost."""
     name = fault.machine(cluster, turn)
     machine, record = cluster.machines[name], load.record

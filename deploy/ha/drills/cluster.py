@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from dotenv import dotenv_values
 
-from deploy.ha.rehearsal import gateway
-from deploy.ha.rehearsal.machines import BRIDGE, CLIENTS, Machine, Service, lay_cables, run
+from deploy.ha.drills import gateway
+from deploy.ha.drills.machines import BRIDGE, CLIENTS, Machine, Service, lay_cables, run
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
