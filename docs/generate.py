@@ -8,7 +8,6 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import phonenumbers
 from django.core.management import get_commands, load_command_class
 
 import optin
-from optin import fiction, outcomes, sandbox
+from optin import fiction, sandbox
 from optin.conf import Conf, Rate, Setting, parse
 from optin.events import EVENTS, OTHERS
 from optin.models import AuditEvent
@@ -143,23 +142,6 @@ def _with_words(kind: AuditEvent.Kind) -> list[str]:
     return [outcome for outcome, row in rows.items() if row.staff != rows[OTHERS].staff]
 
 
-def every_outcome() -> Iterator[str]:
-    """The enums of ``optin.outcomes``, each by what its docstring says."""
-    enums = [
-        value
-        for name, value in vars(outcomes).items()
-        if name.endswith("Outcome") and issubclass(value, StrEnum)
-    ]
-    yield table(
-        ("What it tells", "Outcomes"),
-        [(_line(enum), ", ".join(code(value) for value in enum)) for enum in enums],
-    )
-
-
-def _line(what: type) -> str:
-    return " ".join((inspect.getdoc(what) or "").split())
-
-
 def rules() -> Iterator[str]:
     """What ``rule`` of an event can be, in the words that staff read."""
     counted = {name: f"*{name}*" for name in ("count", "limit", "span", "region")}
@@ -205,7 +187,6 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands,
     "metrics": every_metric,
     "kinds": kinds,
-    "outcomes": every_outcome,
     "rules": rules,
     "endings": endings,
 }
