@@ -475,7 +475,9 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             ocsf=CHANGED),
     },
     Kind.RESTORE: {
-        "gone": refused(),
+        "gone": refused(
+            _("The service was restored, and a change to your account could not be made again"),
+            "After a restore, a change was not made again: what it was about is not there"),
         OTHERS: done(_("The service was restored, and a change to your account made again"),
             "After a restore, a change made again that the backup did not have", ocsf=UPDATED),
     },

@@ -40,12 +40,12 @@ from optin.operations import (
 )
 from optin.operations import webhooks as endpoints
 from optin.operations.webhooks import Member
-from optin.outcomes import CodeOutcome
+from optin.outcomes import By, CodeOutcome
 from optin.support import health
 from tests.kit.apps import standing
-from tests.kit.people import ORIGIN, PASSWORD, make_user
+from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.wire import hangs, says
-from tests.kit.world import World
+from tests.kit.world import Person, World
 from tests.webhooks.kit import HOST, Client, claim, send, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,6 +126,17 @@ def test_the_life_of_a_second_factor(client: Client, world: World) -> None:
     assert [(each["type"], each["data"]["Reason"]) for each in received] == told
     assert [each["data"]["Sequence"] for each in received] == list(range(1, 10))
     assert {each["data"]["ProviderUserId"] for each in received} == {number}
+
+
+def test_another_number_in_its_place(client: Client, world: World) -> None:
+    activate(world)
+    person = Person(world.user, world.file, world.phone, world.clock)
+    world.clock.shift(120)
+    person.add_number(OTHER_NUMBER, By.TEXT)
+
+    send()
+
+    assert client.types() == ["number.activated", "number.changed"]
 
 
 def test_an_opt_out(client: Client, world: World) -> None:
