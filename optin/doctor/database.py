@@ -8,7 +8,7 @@ import psycopg
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
-from optin.doctor.findings import Finding, fault, ok, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, warning
 from optin.support.wording import section
 
 OLDEST = 15
@@ -154,9 +154,6 @@ def migrations() -> Iterator[Finding]:
             do="Fine while you upgrade or went back by one release. Otherwise install the "
             "release that belongs to this database.",
         )
-    if not missing and not unknown:
-        newest = max(name for app, name in applied if app == "optin")
-        yield ok(f"All are applied, the newest is {newest}.")
 
 
 def _these(names: list[tuple[str, str]]) -> str:
@@ -170,14 +167,10 @@ _PREPARED = "SELECT 1 + %s::int"
 
 def pooler() -> Iterator[Finding]:
     """There is none, or it keeps prepared statements."""
-    if not is_postgresql():
-        yield skipped("SQLite needs none.")
-        return
     with _direct() as line, _direct() as other:
         # A pooler gives each client a number of its own.
         ((pid,),) = line.execute("SELECT pg_backend_pid()").fetchall()
         if pid == line.info.backend_pid:
-            yield ok("None: the connection is direct.")
             return
         try:
             # Others use the pooler, too: a few times it may give back the same connection.
@@ -187,17 +180,10 @@ def pooler() -> Iterator[Finding]:
                     other.execute("SELECT 1")  # this takes the connection with the statement
                     line.execute(_PREPARED, [1], prepare=True)
         except psycopg.Error as exc:
-            failure = type(exc).__name__
-        else:
-            failure = ""
-    if failure:
-        yield fault(
-            "The pooler loses prepared statements: requests will fail.",
-            seen=f"A statement was prepared, and used on another connection: {failure}.",
-            do="With PgBouncer 1.21 or newer, set max_prepared_statements = 200, and RELOAD. "
-            + POSTGRESQL,
-        )
-    else:
-        yield ok(
-            "A pooler is in between, and keeps prepared statements. Workers must do without it."
-        )
+            yield fault(
+                "The pooler loses prepared statements: requests will fail.",
+                seen="A statement was prepared, and used on another connection: "
+                f"{type(exc).__name__}.",
+                do="With PgBouncer 1.21 or newer, set max_prepared_statements = 200, and RELOAD. "
+                + POSTGRESQL,
+            )

@@ -54,6 +54,8 @@ class Check:
     """After which it is given up."""
     settles: float = 0.0
     """Seconds of work after a start that may pass before what it finds is right."""
+    on_sqlite: bool = True
+    """Whether there is something to look at on SQLite, too."""
 
     @property
     def right(self) -> str:

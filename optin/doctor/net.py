@@ -117,8 +117,6 @@ class Answer:
     body: bytes
     ours: str
     """The address from which this machine asked."""
-    days: int | None
-    """For which the certificate is valid."""
 
 
 def ask(
@@ -133,7 +131,7 @@ def ask(
     :raises Unreachable: if there is none.
     """
     with closing(place.connect()) as line:
-        ours, days = line.getsockname()[0], days_left(line)  # the answer may close it
+        ours = line.getsockname()[0]  # the answer may close it
         asked = http.client.HTTPConnection(place.host, place.port, timeout=PATIENCE)
         asked.sock = line
         # Its headers come first: who refuses the length answers, and hangs up on the body.
@@ -141,6 +139,6 @@ def ask(
             asked.request(method, path, body or None, dict(headers))
         try:
             said = asked.getresponse()
-            return Answer(said.status, said.headers, said.read(65536), ours, days)
+            return Answer(said.status, said.headers, said.read(65536), ours)
         except (OSError, http.client.HTTPException):
             raise Unreachable(f"{place} takes the connection, but does not answer.") from None

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from optin.conf import conf
 from optin.doctor import site
-from optin.doctor.findings import Finding, fault, ok, skipped, warning
+from optin.doctor.findings import Finding, fault, skipped, warning
 from optin.doctor.net import Place, Unreachable, ask
 
 TOO_LONG = 64 * 1024
@@ -58,8 +58,6 @@ def visitors() -> Iterator[Finding]:
             seen=how,
             do=f"The first proxy must write the visitor's address. {site.PROXY}",
         )
-    else:
-        yield ok(f"The address of a visitor arrives (here: {ours if ip == site.MARKER else ip}).")
 
 
 def listens() -> Iterator[Finding]:
@@ -67,9 +65,9 @@ def listens() -> Iterator[Finding]:
     found = site.what_arrives()
     if found is None or not found["bound"]:
         yield skipped("The service does not tell where it listens: see 'running' and 'proxy'.")
-    elif _is_loopback(found["bound"]):
-        yield ok(f"The service listens at {found['bound']}, on this machine only.")
-    elif all(_is_loopback(str(network.network_address)) for network in conf.trusted_proxies):
+    elif not _is_loopback(found["bound"]) and all(
+        _is_loopback(str(network.network_address)) for network in conf.trusted_proxies
+    ):
         yield fault(
             f"The service listens at {found['bound']}: others reach it without the proxy, and 16 "
             "slow requests stop it.",
@@ -78,8 +76,6 @@ def listens() -> Iterator[Finding]:
             "machine, name it in TRUSTED_PROXIES, and let the firewall keep away all others. "
             f"{site.PROXY}",
         )
-    else:
-        yield ok(f"The service listens at {found['bound']}, for a proxy on another machine.")
 
 
 def _is_loopback(address: str) -> bool:
@@ -88,8 +84,8 @@ def _is_loopback(address: str) -> bool:
 
 def _untrusted(remote: str, hops: list[str], how: str) -> Iterator[Finding]:
     if hops == [site.MARKER] and (conf.no_proxy or settings.DEBUG):
-        yield ok("There is no proxy in front, and the service believes nobody's X-Forwarded-For.")
-    elif hops == [site.MARKER] and conf.trusted_proxies:
+        return  # there is none in front, and nobody is believed
+    if hops == [site.MARKER] and conf.trusted_proxies:
         yield fault(
             "Requests reach the service past the proxy, or the proxy is not in TRUSTED_PROXIES and "
             "passes on what visitors write.",
@@ -146,8 +142,6 @@ def https() -> Iterator[Finding]:
             seen=f"http://{there.host}/ answers {status}.",
             do="Redirect port 80.",
         )
-    else:
-        yield ok("The service knows of https, and sends Strict-Transport-Security.")
 
 
 def _in_clear(host: str) -> int:
@@ -179,8 +173,6 @@ def requests() -> Iterator[Finding]:
             seen=f"A POST of {TOO_LONG // 1024} KB to /livez got {answer.status}, not 413.",
             do=f"nginx: client_max_body_size 32k;  {site.PROXY}",
         )
-    if not status and answer.status == 413:
-        yield ok("The proxy passes on whole requests, and refuses long bodies.")
 
 
 def _half_a_request() -> str:

@@ -100,31 +100,14 @@ def ready() -> Iterator[Finding]:
     """`/readyz` answers 200."""
     answer = ask(place(), "GET", "/readyz")
     words = answer.body.decode("ascii", "replace").split()
-    if answer.status == 200:
-        yield ok("/readyz answers 200.")
-    elif answer.status == 503 and words:
+    if answer.status == 503 and words:
         yield fault(
             f"The running service is not ready: {', '.join(words)}.",
             seen="/readyz answers 503.",
             do=section("run", "Watching it"),
         )
-    else:
+    elif answer.status != 200:
         yield skipped(f"The proxy does not pass on /readyz (it answers {answer.status}).")
-
-
-def metrics() -> Iterator[Finding]:
-    """`/metrics` is not open to everybody."""
-    status = ask(place(), "GET", "/metrics").status
-    if status == 200:
-        yield fault(
-            "Everybody can read /metrics.",
-            seen="It answers 200 without a token.",
-            do="Something else than this service answers there: look at the rules of the proxy. "
-            + section("run", "Metrics"),
-        )
-    else:
-        given = "" if settings.METRICS_TOKEN else "; METRICS_TOKEN is not set"
-        yield ok(f"/metrics answers {status} without a token{given}.")
 
 
 def running() -> Iterator[Finding]:
@@ -158,5 +141,3 @@ def running() -> Iterator[Finding]:
             do="If the file changed: systemctl restart optin 'optin-worker@*'. Otherwise run the "
             "doctor with the environment of the service.",
         )
-    if not late and found["release"] == here and not differing:
-        yield ok(f"Release {here}, with these settings.")

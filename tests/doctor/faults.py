@@ -272,7 +272,7 @@ def deaf_gateway(made: Installation) -> Iterator[Env]:
 @contextmanager
 def strange_gateway(made: Installation) -> Iterator[None]:
     """The gateway knows another token."""
-    token, made.gateway.token = made.gateway.token, "another"
+    token, made.gateway.token = made.gateway.token, "token-of-another"
     try:
         yield
     finally:
