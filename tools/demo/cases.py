@@ -42,7 +42,7 @@ def tell_cases(month: Month, boss: User) -> None:
         Origin(Face.COMMAND),
         kim,
         reason="Joined the support desk.",
-        facts=lambda: {"role": "support", "before": ""},
+        facts={"role": "support", "before": ""},
     )
     give_number_to_boss(month, boss, since + 10 * MINUTE)
     _active(month, kim, since + 20 * MINUTE)
@@ -96,7 +96,7 @@ def _refuse(
     month: Month, row: ProviderUser, outcome: str, at: datetime, facts: dict[str, object]
 ) -> None:
     month.story.tell(
-        Kind.CHALLENGE, outcome, at, month.origin(row.user), row.user, row, facts=lambda: facts
+        Kind.CHALLENGE, outcome, at, month.origin(row.user), row.user, row, facts=facts
     )
 
 
@@ -143,7 +143,7 @@ def _planned(month: Month, user: User, actor: User) -> None:
         user,
         row,
         reason=reason,
-        facts=lambda: {"revocation": removal.pk, "due_at": due_at.isoformat()},
+        facts={"revocation": removal, "due_at": due_at.isoformat()},
     )
     month.story.mail(user, Notice.Kind.REVOKE_PLANNED, at, row.last_three, removal)
 

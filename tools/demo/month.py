@@ -134,12 +134,7 @@ class Month:
                 user,
                 number=f"+447700900{self.rng.randrange(1000):03d}",
                 file=file,
-                facts=lambda: {
-                    "rule": "region_not_allowed",
-                    "count": 0,
-                    "limit": 0,
-                    "region": "GB",
-                },
+                facts={"rule": "region_not_allowed", "count": 0, "limit": 0, "region": "GB"},
             )
             return
         state = State.FAILED if fate > 0.93 else State.SENT if fate > 0.86 else State.DELIVERED
@@ -226,7 +221,7 @@ class Month:
             user,
             number=self.numbers.pop(),
             file=self.files[1],
-            facts=lambda: facts,
+            facts=facts,
         )
 
 

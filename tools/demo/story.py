@@ -117,12 +117,12 @@ class Story:
         number: str = "",
         reason: str = "",
         file: File | None = None,
-        facts: Callable[[], dict[str, Any]] = dict,
+        facts: dict[str, Any] | None = None,
     ) -> None:
         """Have an event recorded.
 
         :param number: in E.164, where it has no *row*.
-        :param facts: its data, asked for when the rows have their ids.
+        :param facts: its data. Where a fact is a row, its id is told.
         """
 
         def record() -> None:
@@ -138,7 +138,7 @@ class Story:
                 number_digest=digest,
                 last_three=row.last_three if row else number[-3:],
                 reason=reason,
-                data=facts(),
+                data={name: _id_of(fact) for name, fact in (facts or {}).items()},
             )
 
         self._events.append((at, record))
@@ -198,7 +198,7 @@ class Story:
             user,
             row,
             file=file,
-            facts=lambda: {"message": code.text.pk, **facts},
+            facts={"message": code.text, **facts},
         )
         return code
 
@@ -207,13 +207,7 @@ class Story:
         code = self._text(row, Purpose.SIGN_IN, None, at, origin, **text)
         facts = {**_rule(Rule.OWN_NUMBER, conf.sends_per_number), "purpose": Purpose.SIGN_IN.value}
         self.tell(
-            Kind.CHALLENGE,
-            "sent",
-            at,
-            origin,
-            row.user,
-            row,
-            facts=lambda: {"message": code.text.pk, **facts},
+            Kind.CHALLENGE, "sent", at, origin, row.user, row, facts={"message": code.text, **facts}
         )
         return code
 
@@ -288,7 +282,7 @@ class Story:
             self._count(self._of_opt_in(row.open_number()), code.otp.issued_at, self._verified)
             self.mail(user, Notice.Kind.ACTIVATED, at, row.last_three, row)
             kind, facts = Kind.VERIFY_OPT_IN, {}
-        self.tell(kind, "ok", at, code.origin, user, row, file=code.otp.file, facts=lambda: facts)
+        self.tell(kind, "ok", at, code.origin, user, row, file=code.otp.file, facts=facts)
 
     def miss(self, code: Code, at: datetime) -> None:
         """A wrong code is entered: it counts, and locks or disables at its limit."""
@@ -307,14 +301,7 @@ class Story:
         if otp.purpose != Purpose.OPT_IN:
             kind, facts["purpose"] = Kind.CHECK, otp.purpose
         self.tell(
-            kind,
-            "otp_incorrect",
-            at,
-            code.origin,
-            user,
-            code.row,
-            file=otp.file,
-            facts=lambda: facts,
+            kind, "otp_incorrect", at, code.origin, user, code.row, file=otp.file, facts=facts
         )
 
     def _of_opt_in(self, number: str) -> list[Limit]:
@@ -411,6 +398,11 @@ def _not_waiting_for_the_disk() -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute(usual)
+
+
+def _id_of(fact: object) -> object:
+    """Rows have their ids only once they are saved."""
+    return fact.pk if isinstance(fact, models.Model) else fact
 
 
 def _rule(rule: Rule, rates: Sequence[Rate]) -> dict[str, Any]:
