@@ -8,8 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: run test coverage lint lock messages reference docs pictures
 
 run: $(VENV)/runs
-	@$(BIN)/python manage.py migrate --verbosity 0
-	@$(BIN)/python manage.py demo
+	@$(BIN)/python manage.py demo --migrate
 	@exec $(BIN)/gunicorn twofa_site.wsgi --config gunicorn.conf.py --bind 127.0.0.1:$(PORT) \
 	  --graceful-timeout 1
 
