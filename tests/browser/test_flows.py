@@ -1,4 +1,4 @@
-"""What people come for, from the first page to the last, in each of four ways.
+"""What people come for, from the first page to the last, in each of three ways.
 
 With scripts, without them, and with a keyboard alone; on a phone, and in a wide window. Scripts
 are the same at each width, and pages are the same with a keyboard: so the other two find nothing.
@@ -25,7 +25,6 @@ WAYS: dict[str, tuple[type[Pointer], bool, int]] = {
     for name, kind, scripts, width in [
         ("scripts", Pointer, True, NARROW),
         ("without-scripts", Pointer, False, WIDE),
-        ("keyboard", Keyboard, True, NARROW),
         ("keyboard", Keyboard, True, WIDE),
     ]
 }
