@@ -57,7 +57,7 @@ def pytest_collection_finish() -> None:
 EVERY_DAY = re.compile(
     r"""tests/(?: audit | domain | faults | keys | promises | races | restore | retention | site
     | workers )/ | tests/(?: api/test_statements | browser/test_flows | upgrade/test_under_load
-    | web/flows/test_sessions )[.]""",
+    | web/flows/test_(?: access | last_visit | sessions ) )[.]""",
     re.VERBOSE,
 )
 """Slow tests of what may break any day: they take no turns."""

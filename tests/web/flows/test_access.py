@@ -22,7 +22,7 @@ from tests.kit.oauth import error, exchange, grant, refresh, works
 from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import Phone
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 ACCESS = "/account/access/"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"

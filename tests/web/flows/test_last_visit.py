@@ -24,7 +24,7 @@ from tests.kit.oauth import authorize
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TITLE = "Since your last visit"
 BUTTON = "That was not me"
