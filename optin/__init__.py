@@ -7,6 +7,7 @@ Values and pure functions (no database, no HTTP):
     ``errors``      why an operation did nothing: raised
     ``outcomes``    what an operation decided: returned, stored and sent
     ``events``      all that is said of each event of the audit trail: one row each
+    ``causes``      why somebody got no text, or cannot come in: named, for staff and clients
     ``conf``        every setting: name, type, default, unit, source
     ``phones``      parse, normalise and mask numbers
     ``fiction``     the numbers that nobody has

@@ -7,6 +7,9 @@ Australian numbers for fiction.
 from dataclasses import dataclass
 from enum import StrEnum
 
+RULE = "sandbox"
+"""The rule of a refusal that a number of a sandbox asked for."""
+
 
 class Call(StrEnum):
     """A call whose answer an ending decides."""

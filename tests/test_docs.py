@@ -17,13 +17,13 @@ from docs import generate
 from optin import checks
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.audit import repeats
+from optin.causes import Why
 from optin.conf import every_setting, parse
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusal_counts import WINDOW
 from optin.operations import opt_ins, staff_actions
 from optin.outcomes import WITHHELD, CodeOutcome
-from optin.support.diagnosis import Why
 from tests.kit.documents import (
     CLIENTS,
     CONFORMANCE,

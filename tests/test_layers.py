@@ -15,7 +15,7 @@ LEVELS = {
         (
             (
                 *("errors", "conf", "phones", "fiction", "sandbox"),
-                *("keys", "codes", "origin", "outcomes", "events"),
+                *("keys", "codes", "origin", "outcomes", "events", "causes"),
             ),
             ("runtime",),
             ("models",),

@@ -44,6 +44,7 @@ from optin.api.serializers import (
     Verify2FAOptInRequest,
     parse_id,
 )
+from optin.causes import Why
 from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, SandboxRefusal
 from optin.models import File, Purpose
 from optin.models.factors import MAX_REFERENCE
@@ -54,7 +55,6 @@ from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.runtime import logs, references, throttle
 from optin.runtime.references import Undecided
-from optin.support.diagnosis import Why
 
 logger = logging.getLogger("optin.api")
 

@@ -27,8 +27,7 @@ from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
-from optin.sandbox import Call, answer_of
-from optin.support import wording
+from optin.sandbox import RULE, Call, answer_of
 
 SHOWN_FOR = timedelta(days=1)
 """How long a text is shown."""
@@ -63,7 +62,7 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     elif code == SendOutcome.FACTOR_DISABLED:
         user.otp_disabled_at = now
     elif code == SendOutcome.SEND_LIMIT:
-        data = {"rule": wording.SANDBOX}
+        data = {"rule": RULE}
         return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data=data)
     elif code == SendOutcome.REGION_NOT_ALLOWED:
         return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})

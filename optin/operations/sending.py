@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from optin import codes, keys, limits
+from optin.causes import Why
 from optin.conf import conf
 from optin.messaging import delivery, receipts
 from optin.models import (
@@ -21,7 +22,6 @@ from optin.operations import verification
 from optin.operations.factors import Factors
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.support import wording
-from optin.support.diagnosis import Why
 
 Closed = PendingOtp.Closed
 

@@ -23,6 +23,7 @@ from oauth2_provider.models import (
 )
 
 from optin import codes, keys, limits
+from optin.causes import Why
 from optin.conf import conf
 from optin.errors import SignedOut
 from optin.messaging import delivery
@@ -42,7 +43,6 @@ from optin.operations.passwords import trying
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
-from optin.support.diagnosis import Why
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""

@@ -15,13 +15,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from optin import events, phones
+from optin import events, phones, sandbox
 from optin.audit.reading import count_in, time_in
+from optin.causes import Why
 from optin.conf import conf
 from optin.limits import Rule, settings_of
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
-from optin.support.causes import Why
 
 Kind = AuditEvent.Kind
 
@@ -117,10 +117,6 @@ def quoted(text: str) -> str:
 
 SUSPENDED = "suspended"
 """The rule that staff suspended the number: codes are disabled, and no count led to it."""
-
-
-SANDBOX = "sandbox"
-"""The rule that a number of a sandbox asked for the refusal."""
 
 
 def rule_name(data: Mapping[str, Any]) -> str:
@@ -219,7 +215,9 @@ RULES: dict[str, RuleRow] = {
         "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
         Why.DISABLED, stands=True),
     SUSPENDED: RuleRow("staff suspended the number", Why.SUSPENDED, stands=True),
-    SANDBOX: RuleRow("the ending of the number asked a sandbox for this answer", Why.REHEARSED),
+    sandbox.RULE: RuleRow(
+        "the ending of the number asked a sandbox for this answer", Why.REHEARSED
+    ),
     SendOutcome.ALREADY_OPTED_IN: RuleRow("two-factor sign-in was on already", Why.ON_ALREADY),
     SendOutcome.NOT_OPTED_IN: RuleRow("no number is active", Why.NO_NUMBER),
     Rule.EMAIL: RuleRow(

@@ -15,13 +15,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from optin.causes import Why
 from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
 from optin.models import File, Guard, Membership, ProviderUser, SmsMessage, User
 from optin.operations import not_me, passwords, send_controls, staff_actions
 from optin.operations.send_controls import Target
-from optin.support.diagnosis import Why
 from tests.explained.sides import (
     ABROAD,
     CODE,

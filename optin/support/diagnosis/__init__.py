@@ -8,8 +8,8 @@ shows the causes is in ``admin``.
 from collections.abc import Iterable
 from datetime import datetime
 
+from optin.causes import Cause, Question, Why
 from optin.models import User
-from optin.support.causes import Cause, Question, Why
 from optin.support.diagnosis.barriers import deactivated, programs_barred, resting
 from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known, read_facts

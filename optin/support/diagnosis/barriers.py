@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from optin import phones
+from optin.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.support import wording
-from optin.support.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
 from optin.support.diagnosis.advice import (
     ANOTHER_WAY,
     BY_LIST,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop
 
-from optin.support.causes import Why
+from optin.causes import Why
 from optin.support.diagnosis.advice import (
     ASK_LATER,
     BUDGET,

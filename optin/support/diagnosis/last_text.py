@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from optin import phones
+from optin.causes import UNKNOWN, Cause, Why, no_text
 from optin.gateways import Fate
 from optin.models import SmsMessage
 from optin.models.messages import LEASE, State, Unsent
 from optin.outcomes import CodeOutcome
 from optin.support import messages, wording
-from optin.support.causes import UNKNOWN, Cause, Why, no_text
 from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
 from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
 from optin.support.diagnosis.facts import Known

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from optin import phones
+from optin.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.origin import Face
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
-from optin.support.causes import UNKNOWN, Cause, Question, Why, no_text
 from optin.support.diagnosis.advice import HAVE_FORGOTTEN
 from optin.support.diagnosis.barriers import barred, controlled, programs_barred
 from optin.support.diagnosis.explanations import EXPLAINED

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from optin.causes import Cause, Question, Why
 from optin.models import AuditEvent
-from optin.support.causes import Cause, Question, Why
 from optin.support.diagnosis.facts import FILES_NAMED, Known
 from optin.support.wording import moment, plain
 

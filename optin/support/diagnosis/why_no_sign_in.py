@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from optin import phones
+from optin.causes import Cause, Question, Why, about, no_entry
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared, SignInOutcome
 from optin.support import wording
-from optin.support.causes import Cause, Question, Why, about, no_entry
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later

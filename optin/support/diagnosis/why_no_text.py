@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from optin import limits
+from optin.causes import Cause, Question, Why, no_text
 from optin.models import AuditEvent
 from optin.outcomes import SendOutcome, SignInOutcome
-from optin.support.causes import Cause, Question, Why, no_text
 from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force
 from optin.support.diagnosis.facts import LATELY, Known, is_later
