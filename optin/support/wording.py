@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from optin import events, phones, sandbox
 from optin.audit.reading import count_in, time_in
@@ -266,8 +267,8 @@ def reasons(event: AuditEvent) -> list[str]:
     said += observed(data)
     if again := again_at(event):
         said.append(f"trying again works from {moment(again)}")
-    if data.get("by") in _BY:
-        said.append(_BY[data["by"]])
+    if data.get("by") in PROVED_BY:
+        said.append(PROVED_BY[data["by"]])
     by = " by applications" if data.get("programs") else ""
     if data.get("failures"):
         said.append(f"wrong codes in a row{by}: {data['failures']}")
@@ -307,16 +308,17 @@ def is_refusal(event: AuditEvent) -> bool:
     return not events.row_of(event.kind, event.outcome).is_done
 
 
+# Marked to be translated where pages for people show them too.
 PURPOSES: dict[str, str] = {
     Purpose.OPT_IN: "to turn two-factor sign-in on",
-    Purpose.SIGN_IN: "to sign in",
-    Purpose.OPT_OUT: "to turn two-factor sign-in off",
-    Purpose.CHANGE: "to change a second factor",
+    Purpose.SIGN_IN: _("to sign in"),
+    Purpose.OPT_OUT: _("to turn two-factor sign-in off"),
+    Purpose.CHANGE: _("to change how you sign in"),
 }
-_BY: dict[str, str] = {
+PROVED_BY: dict[str, str] = {
     By.TEXT: "with the code of the text message",
-    By.APP: "with the code of the app",
-    By.RECOVERY: "with a recovery code",
+    By.APP: _("with the code of the app"),
+    By.RECOVERY: _("with a recovery code"),
 }
 _REMOVED: dict[str, str] = {
     "number": "the number was removed",

@@ -8,10 +8,11 @@ from django.utils.translation import gettext as _
 
 from optin.audit import repeats
 from optin.events import words_of
-from optin.models import AuditEvent, Purpose
+from optin.models import AuditEvent
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
 from optin.outcomes import By, CodeOutcome, SignInOutcome
+from optin.support.wording import PROVED_BY, PURPOSES
 from optin.web.words import moment
 
 Kind = AuditEvent.Kind
@@ -80,8 +81,8 @@ def told(what: str, where: str, span: repeats.Span) -> Told:
 def _what(event: AuditEvent) -> str:
     by = event.data.get("by", "")
     parts = [_short(event)]
-    if by in _BY:  # then it was not the number that was verified
-        parts.append(_BY[By(by)]())
+    if by in {By.APP, By.RECOVERY}:  # then it was not the number that was verified
+        parts.append(_(PROVED_BY[by]))
     elif event.last_three and event.kind != Kind.DISOWN:
         parts.append(_("number ... %(end)s") % {"end": event.last_three})
     return ", ".join(parts)
@@ -92,8 +93,8 @@ def _short(event: AuditEvent) -> str:
 
 
 def _purpose(event: AuditEvent) -> str:
-    purpose = _PURPOSES.get(event.data.get("purpose", ""))
-    return purpose() if purpose and event.kind in {Kind.CHALLENGE, Kind.CHECK} else ""
+    words = PURPOSES.get(event.data.get("purpose", ""))
+    return _(words) if words and event.kind in {Kind.CHALLENGE, Kind.CHECK} else ""
 
 
 def _said(event: AuditEvent) -> str:
@@ -126,14 +127,3 @@ def _program(event: AuditEvent) -> str:
     if event.face in {Face.API, Face.TOKEN}:
         return _("through an application")
     return browser(event.user_agent)
-
-
-_BY = {
-    By.APP: lambda: _("with the code of the app"),
-    By.RECOVERY: lambda: _("with a recovery code"),
-}
-_PURPOSES = {
-    Purpose.SIGN_IN: lambda: _("to sign in"),
-    Purpose.OPT_OUT: lambda: _("to turn two-factor sign-in off"),
-    Purpose.CHANGE: lambda: _("to change how you sign in"),
-}
