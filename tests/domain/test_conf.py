@@ -587,69 +587,40 @@ def test_what_a_gateway_lacks_is_told_without_its_secrets(production: LazySettin
     assert "secret" not in f"{found.msg} {found.hint}"
 
 
+MAIL = {"OPTIN_NOTARY": ("mail:jo@example.com",)}
+
+
 @pytest.mark.parametrize(
-    ("engine", "debug", "warned"),
-    [("sqlite3", False, True), ("sqlite3", True, False), ("postgresql", False, False)],
+    ("name", "wrong", "right"),
+    [
+        ("W201", {"SENDS_MAIL": False}, {"SENDS_MAIL": True}),
+        ("W202", {"ENGINE": "sqlite3"}, {"ENGINE": "sqlite3", "DEBUG": True}),
+        ("W202", {"ENGINE": "sqlite3"}, {"ENGINE": "postgresql"}),
+        ("W206", {}, {"TRUSTED_PROXIES": (ip_network("10.0.0.0/8"),)}),
+        ("W206", {}, {"OPTIN_NO_PROXY": True}),
+        ("W206", {}, {"DEBUG": True}),
+        ("W207", {"OPTIN_PASSWORD_HASHES": 9}, {"OPTIN_PASSWORD_HASHES": 8}),
+        ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
+        ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
+        ("W216", {**MAIL, "SENDS_MAIL": False}, {**MAIL, "SENDS_MAIL": True}),
+        ("W217", {"OPTIN_OBSERVE": ("OPTIN_SENDS_TOTAL",)}, {"OPTIN_OBSERVE": ()}),
+    ],
 )
-def test_a_deployment_on_sqlite_is_warned(
+def test_a_deployment_is_warned(
     production: LazySettings,
     monkeypatch: pytest.MonkeyPatch,
-    engine: str,
-    debug: bool,
-    warned: bool,
+    name: str,
+    wrong: dict[str, Any],
+    right: dict[str, Any],
 ) -> None:
-    production.DEBUG = debug
-    database = production.DATABASES["default"]
-    monkeypatch.setitem(database, "ENGINE", f"django.db.backends.{engine}")
-    found = [m.id for m in checks.check_deployment()]
-    assert ("optin.W202" in found) is warned
-
-
-@pytest.mark.parametrize(
-    ("changes", "warned"),
-    [
-        ({}, True),
-        ({"TRUSTED_PROXIES": (ip_network("10.0.0.0/8"),)}, False),
-        ({"OPTIN_NO_PROXY": True}, False),
-        ({"DEBUG": True}, False),
-    ],
-    ids=str,
-)
-def test_a_deployment_that_says_nothing_of_proxies_is_warned(
-    production: LazySettings, changes: dict[str, Any], warned: bool
-) -> None:
-    for name, value in changes.items():
-        setattr(production, name, value)
-    found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W206" in found) is warned
-
-
-@pytest.mark.parametrize(("count", "warned"), [(8, False), (9, True)])
-def test_a_deployment_where_passwords_can_take_every_thread_is_warned(
-    production: LazySettings, count: int, warned: bool
-) -> None:
-    production.OPTIN_PASSWORD_HASHES = count
-    found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W207" in found) is warned
-
-
-@pytest.mark.parametrize(("names", "warned"), [((), False), (("OPTIN_SENDS_TOTAL",), True)])
-def test_a_deployment_with_limits_that_only_observe_is_warned(
-    production: LazySettings, names: tuple[str, ...], warned: bool
-) -> None:
-    production.OPTIN_OBSERVE = names
-    found = {m.id: m.msg for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W217" in found) is warned
-    assert not warned or "OPTIN_SENDS_TOTAL" in found["optin.W217"]
-
-
-@pytest.mark.parametrize(("support", "warned"), [("", True), ("+61 2 5550 1234", False)])
-def test_a_deployment_without_a_contact_is_warned(
-    production: LazySettings, support: str, warned: bool
-) -> None:
-    production.OPTIN_SUPPORT = support
-    found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W209" in found) is warned
+    """S-39."""
+    for changes, is_wrong in ((wrong, True), (right, False)):
+        for setting, value in changes.items():
+            if setting == "ENGINE":
+                monkeypatch.setitem(production.DATABASES["default"], setting, value)
+            else:
+                setattr(production, setting, value)
+        assert (f"optin.{name}" in [m.id for m in checks.check_deployment()]) is is_wrong
 
 
 @pytest.mark.parametrize(
@@ -671,21 +642,6 @@ def test_a_name_with_a_typing_error_is_warned(
     assert [(m.msg, m.hint) for m in found] == (
         [(f"There is no setting {name}.", hint)] if hint else []
     )
-
-
-@pytest.mark.parametrize("sends", [True, False])
-def test_a_deployment_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
-    """S-39."""
-    production.SENDS_MAIL = sends
-    found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W201" in found) is not sends
-
-
-@pytest.mark.parametrize("sends", [True, False])
-def test_a_notary_without_mail_is_warned(production: LazySettings, sends: bool) -> None:
-    production.SENDS_MAIL, production.OPTIN_NOTARY = sends, ("mail:jo@example.com",)
-    found = {m.id for m in run_checks(include_deployment_checks=True)}
-    assert ("optin.W216" in found) is not sends
 
 
 # -- laws --------------------------------------------------------------------------
