@@ -1,124 +1,96 @@
 """Requests, passwords, tokens and access keys."""
 
-from optin.conf.faults import between, off_or_between, positive
-from optin.conf.parse import boolean, integer, rates
+from optin.conf.faults import off_or_between
+from optin.conf.kinds import flag, limit, number
+from optin.conf.parse import integer
 from optin.conf.setting import Rate, Setting
 
 
 class Access:
     # It keeps the service fast for others; it is not a security limit.
-    requests_per_user = Setting(
-        14,
-        (Rate(120, 60),),
-        parse=rates,
-        fault=positive,
-        doc="Calls of one user and, counted apart, pages of one session.",
+    requests_per_user = limit(
+        14, Rate(120, 60), doc="Calls of one user and, counted apart, pages of one session."
     )
     # As ``requests_per_user``; generous, because an office, or the server of an integrator, is
     # one address for many people.
-    requests_per_network = Setting(
+    requests_per_network = limit(
         76,
-        (Rate(600, 60),),
-        parse=rates,
-        fault=positive,
+        Rate(600, 60),
         doc="Forms of people who are not signed in, token calls, `/o/token/`, `/o/introspect/` "
         "and `/o/revoke_token/`, from one address. Those with a password are counted apart.",
     )
-    failed_sign_ins_per_ip = Setting(
+    failed_sign_ins_per_ip = limit(
         15,
-        (Rate(100, 300),),
-        parse=rates,
-        fault=positive,
+        Rate(100, 300),
         doc="Wrong passwords and, counted apart, requests for a new password from one address. "
         "Accounts that signed in from its network before are counted each for itself.",
     )
     # By network, so that a stranger elsewhere cannot shut the owner out.
-    failed_sign_ins_per_name = Setting(
+    failed_sign_ins_per_name = limit(
         16,
-        (Rate(10, 300),),
-        parse=rates,
-        fault=positive,
+        Rate(10, 300),
         doc="Wrong passwords for one name and, counted apart, requests for a new password for one "
         "e-mail address, from one network (/24, IPv6: /64).",
     )
     # NIST SP 800-63B-4 3.2.2 has its ceiling at 100.
-    failed_sign_ins_per_name_total = Setting(
+    failed_sign_ins_per_name_total = limit(
         82,
-        (Rate(100, 3600),),
-        parse=rates,
-        fault=positive,
+        Rate(100, 3600),
         doc="Wrong passwords for one name, over all networks. Beyond it, "
         "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK applies.",
     )
     # A /48, because one customer may have a whole one.
-    failed_sign_ins_per_new_network = Setting(
+    failed_sign_ins_per_new_network = limit(
         83,
-        (Rate(3, 3600),),
-        parse=rates,
-        fault=positive,
+        Rate(3, 3600),
         doc="Then: wrong passwords for one name from a network (/24, IPv6: /48) from which this "
         "person never signed in.",
     )
-    sign_ins_per_ip = Setting(
+    sign_ins_per_ip = limit(
         81,
-        (Rate(300, 300),),
-        parse=rates,
-        fault=positive,
+        Rate(300, 300),
         doc="Passwords, right or wrong, from one address. Accounts that signed in from its network "
         "before are counted each for itself.",
     )
-    password_hashes = Setting(
+    password_hashes = number(
         80,
         2,
-        parse=integer,
-        fault=between(1, 64),
-        doc="Passwords that one web process checks at once; 80 more wait, the next gets 503.",
+        1,
+        64,
+        "Passwords that one web process checks at once; 80 more wait, the next gets 503.",
     )
-    legacy_access_keys = Setting(
-        22,
-        True,
-        parse=boolean,
-        name="LEGACY_ACCESS_KEYS",
-        doc="Whether WsAccessKey is accepted.",
+    legacy_access_keys = flag(
+        22, True, "Whether WsAccessKey is accepted.", name="LEGACY_ACCESS_KEYS"
     )
     # RFC 6750 5.3: an hour or less.
-    access_token_lifetime = Setting(
-        71,
-        3600,
-        parse=integer,
-        fault=between(60, 86_400),
-        doc="Seconds that an access token is valid. Some clients expect 10800.",
+    access_token_lifetime = number(
+        71, 3600, 60, 86_400, "Seconds that an access token is valid. Some clients expect 10800."
     )
-    refresh_token_lifetime = Setting(
+    refresh_token_lifetime = number(
         72,
         2_592_000,
-        parse=integer,
-        fault=between(3600, 31_622_400),
-        doc="Seconds that a refresh token is valid. Some clients expect a year, 31536000.",
+        3600,
+        31_622_400,
+        "Seconds that a refresh token is valid. Some clients expect a year, 31536000.",
     )
     # RFC 9700 4.14.2.
-    password_clients_rotate = Setting(
+    password_clients_rotate = flag(
         73,
         False,
-        parse=boolean,
-        doc="Whether authorisation/refresh replaces the refresh token. It locks out clients that "
+        "Whether authorisation/refresh replaces the refresh token. It locks out clients that "
         "keep their first one.",
     )
-    staff_revoke_delay = Setting(
-        70,
-        86_400,
-        parse=integer,
-        fault=between(3600, 604_800),
-        doc="Seconds that a revocation by support waits.",
+    staff_revoke_delay = number(
+        70, 86_400, 3600, 604_800, "Seconds that a revocation by support waits."
     )
     # Until then the owner of the old mailbox can stop a thief: mails with a new password go to
     # the new address.
-    email_delay = Setting(
+    email_delay = number(
         93,
         86_400,
-        parse=integer,
-        fault=between(0, 604_800),
-        doc="Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
+        0,
+        604_800,
+        "Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
         "can stop a thief; 0: none.",
     )
     # At most two weeks: the mails about it, which are kept for 30 days, must outlive it.

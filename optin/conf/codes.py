@@ -1,6 +1,7 @@
 """Codes, and what wrong ones lead to."""
 
 from optin.conf.faults import between, bucket
+from optin.conf.kinds import number
 from optin.conf.parse import integer, integers, rate
 from optin.conf.setting import (
     MAX_FAILURES,
@@ -15,35 +16,23 @@ from optin.conf.setting import (
 class Codes:
     # 7 is what existing users know. NIST asks for 6; at 8, HOTP's truncation makes codes
     # uneven by 5 %.
-    otp_digits = Setting(
-        1,
-        7,
-        parse=integer,
-        fault=between(6, 7),
-        doc="Digits of a texted code.",
-    )
-    otp_lifetime = Setting(
+    otp_digits = number(1, 7, 6, 7, "Digits of a texted code.")
+    otp_lifetime = number(
         2,
         600,
-        parse=integer,
-        fault=between(MIN_OTP_LIFETIME, MAX_OTP_LIFETIME),
-        doc="Seconds that a code works. A change does not affect codes that exist. No text leaves "
+        MIN_OTP_LIFETIME,
+        MAX_OTP_LIFETIME,
+        "Seconds that a code works. A change does not affect codes that exist. No text leaves "
         "in the last 65.",
     )
     # The same as Twilio Verify and Ory Kratos.
-    otp_tries = Setting(
-        3,
-        5,
-        parse=integer,
-        fault=between(1, 10),
-        doc="Wrong tries after which a code no longer works.",
-    )
-    lock_after = Setting(
+    otp_tries = number(3, 5, 1, 10, "Wrong tries after which a code no longer works.")
+    lock_after = number(
         4,
         10,
-        parse=integer,
-        fault=between(1, MAX_FAILURES),
-        doc="A user is locked at each multiple of this number of wrong codes; so are, apart from "
+        1,
+        MAX_FAILURES,
+        "A user is locked at each multiple of this number of wrong codes; so are, apart from "
         "that, the applications of a user.",
     )
     # A lock ends by itself: it must not be a weapon in a stranger's hand.
@@ -77,10 +66,10 @@ class Codes:
         doc="After so many wrong codes of an app, even with right ones in between, it takes two "
         "codes in a row. Wrong codes are forgotten one by one, all within these seconds.",
     )
-    guess_budget = Setting(
+    guess_budget = number(
         119,
         1,
-        parse=integer,
-        fault=between(1, MAX_GUESS_BUDGET),
-        doc="Percent. Checks warn if a year of guesses at one account has a higher chance.",
+        1,
+        MAX_GUESS_BUDGET,
+        "Percent. Checks warn if a year of guesses at one account has a higher chance.",
     )

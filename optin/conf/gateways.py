@@ -1,7 +1,5 @@
 """The SMS gateways: which are used, and the account at each."""
 
-from decimal import Decimal
-
 from optin.conf.faults import (
     address,
     certificates,
@@ -13,35 +11,20 @@ from optin.conf.faults import (
     sender,
     sid,
     some,
-    some_regions,
 )
-from optin.conf.parse import field, headers, price, words
+from optin.conf.kinds import names, price, regions, text
+from optin.conf.parse import field, headers
 from optin.conf.setting import Setting
 
 
 class Gateways:
-    gateways = Setting(
-        20,
-        ("simulator",),
-        parse=words,
-        fault=some,
-        doc="SMS gateways by name, tried in this order.",
-    )
-    gateway_ca = Setting(
+    gateways = names(20, "SMS gateways by name, tried in this order.", some, "simulator")
+    gateway_ca = text(
         96,
-        "",
-        parse=str.strip,
-        fault=certificates,
-        doc="A file of CA certificates (PEM) from which gateways may have theirs, besides public "
-        "ones.",
+        "A file of CA certificates (PEM) from which gateways may have theirs, besides public ones.",
+        certificates,
     )
-    gateway_http_url = Setting(
-        30,
-        "",
-        parse=str.strip,
-        fault=remote,
-        doc="Where it posts a text to.",
-    )
+    gateway_http_url = text(30, "Where it posts a text to.", remote)
     gateway_http_headers: Setting[tuple[tuple[str, str], ...]] = Setting(
         31,
         (),
@@ -49,24 +32,15 @@ class Gateways:
         fault=sendable,
         doc="Its headers, as Name: value, separated by two pipe characters.",
     )
-    gateway_http_body = Setting(
+    gateway_http_body = text(
         32,
-        "",
-        parse=str.strip,
-        doc="What it posts: JSON or a form, with {to}, {body}, {reference} and {sender} in its "
-        "values.",
+        "What it posts: JSON or a form, with {to}, {body}, {reference} and {sender} in its values.",
     )
-    gateway_http_sender = Setting(
-        33,
-        "",
-        parse=str.strip,
-        doc="What {sender} stands for: the name or number that texts come from.",
+    gateway_http_sender = text(
+        33, "What {sender} stands for: the name or number that texts come from."
     )
-    gateway_http_id = Setting(
-        34,
-        "",
-        parse=str.strip,
-        doc="Where its answer, in JSON, has its id of the text. It must be there.",
+    gateway_http_id = text(
+        34, "Where its answer, in JSON, has its id of the text. It must be there."
     )
     gateway_http_taken: Setting[tuple[str, ...]] = Setting(
         127,
@@ -75,122 +49,53 @@ class Gateways:
         doc="What its answer, in JSON, has if it took the text: path=value. Without a value, "
         "nothing may be there.",
     )
-    gateway_http_idempotency_header = Setting(
+    gateway_http_idempotency_header = text(
         35,
-        "Idempotency-Key",
-        parse=str.strip,
-        fault=header_name,
-        doc="The header that is the same for each attempt at one text. Empty: none.",
+        "The header that is the same for each attempt at one text. Empty: none.",
+        header_name,
+        default="Idempotency-Key",
     )
-    gateway_http_receipt_id = Setting(
-        37,
-        "id",
-        parse=str.strip,
-        doc="The field of a receipt with the gateway's id of the text.",
+    gateway_http_receipt_id = text(
+        37, "The field of a receipt with the gateway's id of the text.", default="id"
     )
-    gateway_http_receipt_state = Setting(
-        38,
-        "status",
-        parse=str.strip,
-        doc="The field of a receipt that says delivered, failed, ...",
+    gateway_http_receipt_state = text(
+        38, "The field of a receipt that says delivered, failed, ...", default="status"
     )
-    gateway_http_receipt_from = Setting(
-        56,
-        "",
-        parse=str.strip,
-        doc="The field of a receipt with the number from which STOP or START came.",
+    gateway_http_receipt_from = text(
+        56, "The field of a receipt with the number from which STOP or START came."
     )
-    gateway_http_regions = Setting(
-        39,
-        (),
-        parse=words,
-        fault=some_regions,
-        doc="Regions that it serves.",
+    gateway_http_regions = regions(39)
+    gateway_http_price = price(40)
+    gateway_kannel_url = text(
+        41, "Kannel's sendsms, as in http://127.0.0.1:13013/cgi-bin/sendsms.", remote
     )
-    gateway_http_price = Setting(
-        40,
-        Decimal(0),
-        parse=price,
-        doc="What one segment costs.",
-    )
-    gateway_kannel_url = Setting(
-        41,
-        "",
-        parse=str.strip,
-        fault=remote,
-        doc="Kannel's sendsms, as in http://127.0.0.1:13013/cgi-bin/sendsms.",
-    )
-    gateway_kannel_user = Setting(
-        42,
-        "",
-        parse=str.strip,
-        fault=header_word,
-        doc="The name of a sendsms-user group of Kannel.",
-    )
-    gateway_kannel_password = Setting(
-        43, "", parse=str.strip, fault=header_word, doc="Its password."
-    )
-    gateway_kannel_sender = Setting(
-        44, "", parse=str.strip, fault=header_word, doc="The number or name that texts come from."
-    )
-    gateway_kannel_regions = Setting(
-        45, (), parse=words, fault=some_regions, doc="Regions that it serves."
-    )
-    gateway_kannel_price = Setting(46, Decimal(0), parse=price, doc="What one segment costs.")
-    gateway_twilio_account = Setting(
-        61,
-        "",
-        parse=str.strip,
-        fault=sid("AC"),
-        doc="The account SID: AC and 32 hexadecimal digits.",
-    )
-    gateway_twilio_token = Setting(
+    gateway_kannel_user = text(42, "The name of a sendsms-user group of Kannel.", header_word)
+    gateway_kannel_password = text(43, "Its password.", header_word)
+    gateway_kannel_sender = text(44, "The number or name that texts come from.", header_word)
+    gateway_kannel_regions = regions(45)
+    gateway_kannel_price = price(46)
+    gateway_twilio_account = text(61, "The account SID: AC and 32 hexadecimal digits.", sid("AC"))
+    gateway_twilio_token = text(
         62,
-        "",
-        parse=str.strip,
-        fault=header_word,
-        doc="The primary auth token, with which receipts are signed. Without it there are none.",
+        "The primary auth token, with which receipts are signed. Without it there are none.",
+        header_word,
     )
-    gateway_twilio_key = Setting(
-        63,
-        "",
-        parse=str.strip,
-        fault=sid("SK"),
-        doc="The SID of an API key that sends in its place: SK and 32 digits.",
+    gateway_twilio_key = text(
+        63, "The SID of an API key that sends in its place: SK and 32 digits.", sid("SK")
     )
-    gateway_twilio_key_secret = Setting(
-        64, "", parse=str.strip, fault=header_word, doc="The secret of that key."
+    gateway_twilio_key_secret = text(64, "The secret of that key.", header_word)
+    gateway_twilio_sender = text(65, "The number or name that texts come from.", sender)
+    gateway_twilio_service = text(
+        66, "The SID of a Messaging Service, which chooses the sender: MG and 32 digits.", sid("MG")
     )
-    gateway_twilio_sender = Setting(
-        65,
-        "",
-        parse=str.strip,
-        fault=sender,
-        doc="The number or name that texts come from.",
+    gateway_twilio_url = text(
+        67, "Where Twilio is called.", address, default="https://api.twilio.com"
     )
-    gateway_twilio_service = Setting(
-        66,
-        "",
-        parse=str.strip,
-        fault=sid("MG"),
-        doc="The SID of a Messaging Service, which chooses the sender: MG and 32 digits.",
-    )
-    gateway_twilio_url = Setting(
-        67,
-        "https://api.twilio.com",
-        parse=str.strip,
-        fault=address,
-        doc="Where Twilio is called.",
-    )
-    gateway_twilio_regions = Setting(
-        68, (), parse=words, fault=some_regions, doc="Regions that it serves."
-    )
-    gateway_twilio_price = Setting(69, Decimal(0), parse=price, doc="What one segment costs.")
-    receipt_secret = Setting(
+    gateway_twilio_regions = regions(68)
+    gateway_twilio_price = price(69)
+    receipt_secret = text(
         47,
-        "",
-        parse=str.strip,
-        fault=path_secret,
-        doc="Part of the address for receipts: 32 random letters and digits or more. Without it "
+        "Part of the address for receipts: 32 random letters and digits or more. Without it "
         "there are none.",
+        path_secret,
     )

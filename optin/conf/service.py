@@ -5,7 +5,6 @@ import re
 from optin.conf.faults import (
     absolute,
     address,
-    between,
     certificates,
     full_keys,
     level,
@@ -16,7 +15,8 @@ from optin.conf.faults import (
     sink,
     zone,
 )
-from optin.conf.parse import boolean, integer, integers, key, networks, ring, several_keys, words
+from optin.conf.kinds import flag, names, number, text
+from optin.conf.parse import integers, key, networks, ring, several_keys
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
@@ -53,12 +53,7 @@ class Service:
         name="TRUSTED_PROXIES",
         doc="Networks whose X-Forwarded-For header is believed.",
     )
-    no_proxy = Setting(
-        85,
-        False,
-        parse=boolean,
-        doc="True if there is no proxy in front.",
-    )
+    no_proxy = flag(85, False, "True if there is no proxy in front.")
     base_url = Setting(
         24,
         "",
@@ -86,22 +81,19 @@ class Service:
         name="SECRET_KEY",
         doc="Signs sessions and links: 50 random characters or more.",
     )
-    redis_url = Setting(
+    redis_url = text(
         27,
-        "",
-        parse=str.strip,
-        fault=redis,
-        name="REDIS_URL",
-        doc="The Redis that counts requests for all processes. Without it, and while it is away, "
+        "The Redis that counts requests for all processes. Without it, and while it is away, "
         "each process counts its own.",
+        redis,
+        name="REDIS_URL",
     )
-    time_zone = Setting(
+    time_zone = text(
         28,
-        "Australia/Sydney",
-        parse=str.strip,
-        fault=zone,
+        "Zone of the times in mails and pages.",
+        zone,
+        default="Australia/Sydney",
         name="TIME_ZONE",
-        doc="Zone of the times in mails and pages.",
     )
     log_level = Setting(
         29,
@@ -120,61 +112,44 @@ class Service:
         ),
         doc="Ports at which webhook endpoints may be, with commas between.",
     )
-    support = Setting(
+    support = text(
         60,
-        "",
-        parse=str.strip,
-        fault=lambda v: (
+        "How people reach support: a link, an e-mail address or a phone number. Shown on each "
+        "page and in each mail.",
+        lambda v: (
             "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"
         ),
-        doc="How people reach support: a link, an e-mail address or a phone number. Shown on each "
-        "page and in each mail.",
     )
-    audit_retention = Setting(
-        36,
-        730,
-        parse=integer,
-        fault=between(30, 36_500),
-        doc="Days that audit events are kept.",
-    )
-    seal_every = Setting(
+    audit_retention = number(36, 730, 30, 36_500, "Days that audit events are kept.")
+    seal_every = number(
         75,
         300,
-        parse=integer,
-        fault=between(0, 1800),
-        doc="Seconds between two seals of the audit trail by each web process; 0: none. Workers "
+        0,
+        1800,
+        "Seconds between two seals of the audit trail by each web process; 0: none. Workers "
         "seal in their place.",
     )
-    ledger = Setting(
+    ledger = text(
         92,
-        "",
-        parse=str.strip,
-        fault=absolute,
-        doc="File outside the database that tells after a restore what was done since the backup. "
+        "File outside the database that tells after a restore what was done since the backup. "
         "Each machine has its own.",
+        absolute,
     )
-    audit_stream = Setting(
+    audit_stream = text(
         99,
-        "",
-        parse=str.strip,
-        fault=sink,
-        doc="Where to write each audit event as a line of JSON: stdout, file:/PATH or "
+        "Where to write each audit event as a line of JSON: stdout, file:/PATH or "
         "syslog://HOST:PORT. Empty: nowhere.",
+        sink,
     )
     # Plain http for an authority, as many offer it: its signature proves the answer.
-    notary: Setting[tuple[str, ...]] = Setting(
+    notary = names(
         123,
-        (),
-        parse=words,
-        fault=notary,
-        doc="Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
+        "Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
         "https:// address of an RFC 3161 authority, separated by commas. Empty: nowhere.",
+        notary,
     )
-    notary_ca = Setting(
+    notary_ca = text(
         124,
-        "",
-        parse=str.strip,
-        fault=certificates,
-        doc="A file of certificates (PEM) that prove the time stamps of an authority in "
-        "OPTIN_NOTARY.",
+        "A file of certificates (PEM) that prove the time stamps of an authority in OPTIN_NOTARY.",
+        certificates,
     )

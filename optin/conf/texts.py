@@ -3,15 +3,14 @@
 from typing import Any
 
 from optin.conf.faults import (
-    between,
     fit_senders,
     mailboxes,
-    positive,
     regions,
     some_regions,
     waits,
 )
-from optin.conf.parse import integer, integers, rates, senders, words
+from optin.conf.kinds import limit, names, number
+from optin.conf.parse import integers, senders
 from optin.conf.setting import Rate, Setting
 
 
@@ -25,84 +24,59 @@ class Texts:
         "wait. Starts again after 10 minutes.",
     )
     # Twilio Verify: 5 in 10 minutes.
-    sends_per_number = Setting(
+    sends_per_number = limit(
         8,
-        (Rate(5, 600), Rate(10, 86400)),
-        parse=rates,
-        fault=positive,
+        Rate(5, 600),
+        Rate(10, 86400),
         doc="Texts to one number in any so many seconds, for each user and over all users. Opt-in, "
         "opt-out and the rest count apart.",
     )
-    sends_per_user = Setting(
+    sends_per_user = limit(
         9,
-        (Rate(5, 600), Rate(10, 86400)),
-        parse=rates,
-        fault=positive,
+        Rate(5, 600),
+        Rate(10, 86400),
         doc="Texts for one user in any so many seconds, over all numbers.",
     )
     # login.gov uses 25 in 5 minutes.
-    sends_per_ip = Setting(
-        10,
-        (Rate(25, 300),),
-        parse=rates,
-        fault=positive,
-        doc="Texts asked for from one address by pages and password calls.",
+    sends_per_ip = limit(
+        10, Rate(25, 300), doc="Texts asked for from one address by pages and password calls."
     )
     # One integrator's server is one address for all its users.
-    sends_per_client = Setting(
-        11,
-        (Rate(100, 300),),
-        parse=rates,
-        fault=positive,
-        doc="Texts asked for by one access key or OAuth client under one file.",
+    sends_per_client = limit(
+        11, Rate(100, 300), doc="Texts asked for by one access key or OAuth client under one file."
     )
     # This one and the next guard the SMS bill.
-    sends_per_file = Setting(
-        12,
-        (Rate(1000, 86400),),
-        parse=rates,
-        fault=positive,
-        doc="Texts for opt-in and opt-out under one file.",
+    sends_per_file = limit(
+        12, Rate(1000, 86400), doc="Texts for opt-in and opt-out under one file."
     )
-    sends_total = Setting(
-        13,
-        (Rate(10_000, 86400),),
-        parse=rates,
-        fault=positive,
-        doc="Texts for opt-in and opt-out in all.",
-    )
+    sends_total = limit(13, Rate(10_000, 86400), doc="Texts for opt-in and opt-out in all.")
     # Ten times ``sends_total``: people sign in more often than they opt in.
-    own_sends_total = Setting(
+    own_sends_total = limit(
         90,
-        (Rate(100_000, 86400),),
-        parse=rates,
-        fault=positive,
+        Rate(100_000, 86400),
         doc="Texts for signing in and changes in all. Beyond it, each user still gets "
         "OPTIN_OWN_SENDS_RESERVE.",
     )
     # With it, other accounts cannot shut a user out.
-    own_sends_reserve = Setting(
+    own_sends_reserve = number(
         91,
         3,
-        parse=integer,
-        fault=between(1, 1000),
-        doc="Texts that each user gets in each window of OPTIN_OWN_SENDS_TOTAL, even beyond it.",
+        1,
+        1000,
+        "Texts that each user gets in each window of OPTIN_OWN_SENDS_TOTAL, even beyond it.",
     )
-    observe: Setting[tuple[str, ...]] = Setting(
+    observe = names(
         126,
-        (),
-        parse=words,
-        fault=lambda names: _limits(names),
-        doc="Names of the settings of limits on texts that only observe. These limits refuse "
+        "Names of the settings of limits on texts that only observe. These limits refuse "
         "nothing, and the service records what they would have refused.",
+        lambda names: _limits(names),
     )
-    sms_regions = Setting(
+    sms_regions = names(
         17,
-        ("AU",),
-        parse=words,
-        fault=regions,
-        doc="Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "
+        "Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "
         "belong to the first.",
+        regions,
+        "AU",
     )
     fictional_numbers = Setting(
         117,
@@ -129,68 +103,58 @@ class Texts:
         doc="Names (11 characters at most) or numbers that texts come from, by region. Other "
         "regions get the gateway's own.",
     )
-    senders_registered: Setting[tuple[str, ...]] = Setting(
-        55,
-        (),
-        parse=words,
-        fault=some_regions,
-        doc="Regions where the names of OPTIN_SENDERS are registered.",
+    senders_registered = names(
+        55, "Regions where the names of OPTIN_SENDERS are registered.", some_regions
     )
-    breaker_unproved = Setting(
+    breaker_unproved = number(
         49,
         20,
-        parse=integer,
-        fault=between(0, 1_000_000),
-        doc="Unverified opt-ins under one prefix (a number without its last 4 digits) that close "
+        0,
+        1_000_000,
+        "Unverified opt-ins under one prefix (a number without its last 4 digits) that close "
         "it to opt-ins, if fewer than OPTIN_BREAKER_SHARE percent are verified; 0: no breakers.",
     )
     # More than honest people ask for, also if an employer's telephones share a prefix.
-    breaker_texts = Setting(
+    breaker_texts = number(
         128,
         100,
-        parse=integer,
-        fault=between(0, 1_000_000),
-        doc="Texts of opt-ins under one prefix that close it however many are verified; 0: never. "
+        0,
+        1_000_000,
+        "Texts of opt-ins under one prefix that close it however many are verified; 0: never. "
         "OPTIN_BREAKER_UNPROVED=0 switches this off too.",
     )
-    breaker_share = Setting(
+    breaker_share = number(
         50,
         20,
-        parse=integer,
-        fault=between(1, 100),
-        doc="Percent of the opt-ins under a prefix that are verified: with fewer it is closed.",
+        1,
+        100,
+        "Percent of the opt-ins under a prefix that are verified: with fewer it is closed.",
     )
-    breaker_seconds = Setting(
+    breaker_seconds = number(
         51,
         3600,
-        parse=integer,
-        fault=between(60, 604_800),
-        doc="Seconds in which opt-ins are counted for breakers and regions, and for which a "
+        60,
+        604_800,
+        "Seconds in which opt-ins are counted for breakers and regions, and for which a "
         "prefix is closed.",
     )
-    alarm_unproved = Setting(
+    alarm_unproved = number(
         52,
         100,
-        parse=integer,
-        fault=between(0, 1_000_000),
-        doc="Unverified opt-ins in one region that cause an alarm, if fewer than "
+        0,
+        1_000_000,
+        "Unverified opt-ins in one region that cause an alarm, if fewer than "
         "OPTIN_BREAKER_SHARE percent are verified; 0: no alarm. A region is never closed.",
     )
-    alarm_share = Setting(
+    alarm_share = number(
         53,
         80,
-        parse=integer,
-        fault=between(1, 100),
-        doc="Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL that "
+        1,
+        100,
+        "Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL that "
         "cause an alarm.",
     )
-    alarm_email: Setting[tuple[str, ...]] = Setting(
-        54,
-        (),
-        parse=words,
-        fault=mailboxes,
-        doc="Who gets alarms by mail.",
-    )
+    alarm_email = names(54, "Who gets alarms by mail.", mailboxes)
 
 
 OBSERVABLE: tuple[Setting[Any], ...] = (
